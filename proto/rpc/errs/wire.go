@@ -58,11 +58,11 @@ func FromStatus(err error) error {
 
 func encode(err error) *status.Status {
 	flat := read(err)
-	text := err.Error()
+	text := clean(err.Error())
 	if flat.wayOut != "" {
-		text += wayOutLabel + flat.wayOut
+		text += wayOutLabel + clean(flat.wayOut)
 	}
-	plain := status.New(codes.Code(flat.kind), clean(text))
+	plain := status.New(codes.Code(flat.kind), text)
 	detailed, detailErr := plain.WithDetails(flat.details()...)
 	if detailErr != nil {
 		return plain
