@@ -1,0 +1,29 @@
+package inventory
+
+import "time"
+
+// JoinToken lets a new machine's agent get its identity once. Only the token's hash is kept.
+type JoinToken struct {
+	Hash    string // hex SHA-256 of the token
+	Server  string // the only server it is good for
+	Created time.Time
+	Expires time.Time
+	UsedBy  string // fingerprint of the key that used it; empty while unused
+	UsedAt  time.Time
+}
+
+// Certificate is the record of a certificate that our CA issued.
+type Certificate struct {
+	Serial    string // hex
+	Identity  string // URI of the subject
+	KeyPrint  string // fingerprint of its public key
+	NotBefore time.Time
+	NotAfter  time.Time
+	RevokedAt time.Time // zero while it is good
+	Reason    string    // of the revocation
+}
+
+// Good reports whether the certificate may be used at that time.
+func (c Certificate) Good(at time.Time) bool {
+	return c.RevokedAt.IsZero() && !at.Before(c.NotBefore) && at.Before(c.NotAfter)
+}

@@ -1,0 +1,92 @@
+package inventory
+
+import (
+	"fmt"
+	"time"
+)
+
+// Role is what a server is in replication.
+type Role string
+
+// The roles.
+const (
+	// RoleNone is a server that takes no part in replication.
+	RoleNone Role = "NONE"
+	// RolePrimary is a server that snapshots are taken of and replicas follow.
+	RolePrimary Role = "PRIMARY"
+	// RoleReplica is a server that follows a primary.
+	RoleReplica Role = "REPLICA"
+)
+
+// ServerState is how a server is.
+type ServerState string
+
+// The states of a server.
+const (
+	// ServerProvisioning is a server that a job is making.
+	ServerProvisioning ServerState = "PROVISIONING"
+	// ServerReady is a server that was proved to do what its role says.
+	ServerReady ServerState = "READY"
+	// ServerFailed is a server whose making failed, or that does not do what its role says.
+	ServerFailed ServerState = "FAILED"
+	// ServerUnreachable is a server whose agent does not answer: nothing is known about it.
+	ServerUnreachable ServerState = "UNREACHABLE"
+	// ServerDeleting is a server that a job is taking away.
+	ServerDeleting ServerState = "DELETING"
+	// ServerDeleted is a server that is gone; its name is free again.
+	ServerDeleted ServerState = "DELETED"
+)
+
+// Server is the record of one VM with an agent and a MariaDB.
+type Server struct {
+	Name        string
+	State       ServerState
+	StateReason string // why it is in this state, for people
+	Role        Role
+	Primary     string // name of the server it follows; set on replicas alone
+
+	Provider  string // provider that owns the machine
+	MachineID string // the provider's id
+	Zone      string
+	Image     string
+	Address   string // where agent and MariaDB are reached, without a port
+
+	AgentIdentity string // URI of the agent's certificate; empty until it has enrolled
+	AgentVersion  string
+	Port          int    // of MariaDB
+	ServerID      uint32 // MariaDB's server_id: unique in the fleet, never used again; zero until allotted
+
+	BinaryVersion  string // of the MariaDB programs
+	DatadirVersion string // that last upgraded the datadir
+	DataVolume     string // id of the Volume record that the datadir is on; never the image's default one while that awaits replacement
+	Mounts         []Mount
+
+	ReplicationConfigured bool
+	BinlogAutoPurge       bool
+
+	Job      string // job that made or last changed the server's state
+	Created  time.Time
+	Updated  time.Time
+	LastSeen time.Time // last answer of the agent; zero when there was none
+	Rev      int64     // grows with every change; see Etag
+}
+
+// Mount is a volume's place on a server.
+type Mount struct {
+	Volume   string `json:"volume"` // id of the Volume record
+	Path     string `json:"path"`
+	FSType   string `json:"fs_type"`
+	FSUUID   string `json:"fs_uuid"`
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Etag identifies this state of the record in requests that rely on it.
+func (s Server) Etag() string { return etag(s.Rev) }
+
+// Subject names the server where jobs and events need it.
+func (s Server) Subject() string { return ServerSubject(s.Name) }
+
+// ServerSubject is "servers/name".
+func ServerSubject(name string) string { return "servers/" + name }
+
+func etag(rev int64) string { return fmt.Sprintf("r%d", rev) }

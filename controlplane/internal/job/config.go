@@ -1,0 +1,81 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Point is a place in the work on a step where tests can break it.
+type Point string
+
+// The failpoints.
+const (
+	// BeforeEffect is before the handler is called; the attempt is recorded.
+	BeforeEffect Point = "before_effect"
+	// AfterEffect is after the handler returned; its outcome is not recorded.
+	AfterEffect Point = "after_effect"
+	// AfterCommit is after the outcome was recorded.
+	AfterCommit Point = "after_commit"
+)
+
+// Config is what an engine needs. Only Store is required.
+type Config[T any] struct {
+	Store  Store[T]
+	Plans  []Plan[T]     // more can be added by Register before Run
+	Owner  string        // unique for each start of each process; default: host, pid and a random part
+	Limit  time.Duration // without a heartbeat, after which a job is taken over; default 3 s
+	Poll   time.Duration // longest time between two looks at anything; default and maximum 1 s
+	Hold   int           // jobs held at the same time; default 64
+	Logger *slog.Logger  // default slog.Default()
+	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end the process.
+	Hook func(point Point, jobID, step string)
+	// IsPermanent, if set, tells domain errors that no further attempt can mend, besides those marked by Permanent.
+	IsPermanent func(error) bool
+	// Now and Random are the sources of wall-clock time for records, and of jitter; defaults are the real ones. Waits, heartbeats
+	// and deadlines go by the monotonic clock.
+	Now    func() time.Time
+	Random func() float64
+}
+
+const (
+	defaultLimit = 3 * time.Second
+	maxPoll      = time.Second
+	defaultHold  = 64
+)
+
+func (c Config[T]) withDefaults() (Config[T], error) {
+	if c.Store == nil {
+		return c, errors.New("job engine: no store")
+	}
+	if c.Limit < 0 || c.Poll < 0 || c.Hold < 0 {
+		return c, errors.New("job engine: limit, poll and hold must not be negative")
+	}
+	c.Owner = or(c.Owner, newOwner())
+	c.Limit = or(c.Limit, defaultLimit)
+	c.Poll = min(or(c.Poll, maxPoll), maxPoll)
+	c.Hold = or(c.Hold, defaultHold)
+	c.Logger = or(c.Logger, slog.Default())
+	if c.Hook == nil {
+		c.Hook = func(Point, string, string) {}
+	}
+	if c.IsPermanent == nil {
+		c.IsPermanent = func(error) bool { return false }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+func newOwner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%s", clip(host, 60), os.Getpid(), uuid.NewString()[:8])
+}

@@ -1,0 +1,143 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// Engine runs jobs. Make one with New.
+type Engine[T any] struct {
+	cfg   Config[T]
+	store Store[T]
+	log   *slog.Logger
+	hub   *hub
+	kick  chan struct{}
+
+	mu      sync.Mutex
+	plans   map[string]Plan[T]
+	running bool
+	held    map[string]*worker[T]
+	seen    map[string]sighting
+	wg      sync.WaitGroup
+}
+
+// New makes an engine. It does nothing until Run, but requests on jobs can be made at once.
+func New[T any](cfg Config[T]) (*Engine[T], error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine[T]{
+		cfg: cfg, store: cfg.Store, log: cfg.Logger, hub: newHub(), kick: make(chan struct{}, 1),
+		plans: map[string]Plan[T]{}, held: map[string]*worker[T]{}, seen: map[string]sighting{},
+	}
+	for _, p := range cfg.Plans {
+		if err := e.Register(p); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Register adds a kind of job. It must be called before Run.
+func (e *Engine[T]) Register(p Plan[T]) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running {
+		return fmt.Errorf("plan %s: the engine is running", p.Kind)
+	}
+	if _, ok := e.plans[p.Kind]; ok {
+		return fmt.Errorf("plan %s: there are two of that kind", p.Kind)
+	}
+	e.plans[p.Kind] = p
+	return nil
+}
+
+// Plan returns a registered kind of job.
+func (e *Engine[T]) Plan(kind string) (Plan[T], bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p, ok := e.plans[kind]
+	return p, ok
+}
+
+// Owner is the name under which this process holds jobs.
+func (e *Engine[T]) Owner() string { return e.cfg.Owner }
+
+// Get reads a job with its steps and, when this process runs it, what the running step has told so far.
+func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {
+	var j Job
+	err := e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
+		j, err = e.store.Jobs(tx).Get(ctx, id)
+		return err
+	})
+	if err != nil {
+		return Job{}, fmt.Errorf("cannot read job %s: %w", id, err)
+	}
+	e.overlay(&j)
+	return j, nil
+}
+
+// List reads a page of jobs, newest first, and the token of the next page.
+func (e *Engine[T]) List(ctx context.Context, filter Filter) (jobs []Job, next string, err error) {
+	err = e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
+		jobs, next, err = e.store.Jobs(tx).List(ctx, filter)
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot list jobs: %w", err)
+	}
+	for i := range jobs {
+		e.overlay(&jobs[i])
+	}
+	return jobs, next, nil
+}
+
+// Attempts reads every try of every step of a job, oldest first.
+func (e *Engine[T]) Attempts(ctx context.Context, id string) (attempts []Attempt, err error) {
+	err = e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
+		attempts, err = e.store.Jobs(tx).Attempts(ctx, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the attempts of job %s: %w", id, err)
+	}
+	return attempts, nil
+}
+
+// Wake tells the engine that what a job waits for may have come true: a waiting step is called again at once. It is cheap, never
+// blocks, and does nothing when this process does not hold the job.
+func (e *Engine[T]) Wake(jobID string) {
+	e.mu.Lock()
+	w := e.held[jobID]
+	e.mu.Unlock()
+	if w != nil {
+		w.poke()
+	}
+}
+
+func (e *Engine[T]) overlay(j *Job) {
+	e.mu.Lock()
+	w := e.held[j.ID]
+	e.mu.Unlock()
+	if w != nil && w.epoch == j.Epoch {
+		if l := w.live(); l != nil {
+			l.over(j)
+		}
+	}
+}
+
+func (e *Engine[T]) kickScan() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}
+
+// published tells watchers in this process that a job has changed.
+func (e *Engine[T]) published(jobID string) { e.hub.notify(jobID) }

@@ -1,0 +1,179 @@
+package job
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// Job is the record of something that was asked for, with its steps.
+type Job struct {
+	ID       string
+	Kind     string
+	Title    string
+	Args     json.RawMessage // what was asked for; never holds a secret
+	Subjects []string        // what the job changes, as "servers/x"; at most one active job each
+
+	RequestID   string // the creator's idempotency key
+	RequestHash string // digest of the creating request's body
+	LastRequest string // id of the last request on the job that was applied
+	Who         string // who asked
+	Parent      string // job that is woken when this one ends; may be empty
+
+	State  State
+	Reason string // why it is in this state, for people
+
+	Mode     Mode
+	Target   State // where an unwinding job ends
+	Return   State // where a solo run or a cleanup goes back to
+	From, To int   // bounds (step seq) of what a solo run covers
+	Cleaned  bool  // the cleanup has removed what the job made
+
+	Owner     string // process that holds the job; empty when nobody does
+	Epoch     int64  // grows with every claim; agents refuse lower ones
+	Heartbeat int64  // moves while the owner lives
+	Rev       int64  // moves with every change that a watcher should see
+
+	Created, Updated, Started, Finished time.Time // zero when it has not happened
+
+	Steps []Step
+}
+
+// Phase tells the plan's steps from those of its cleanup.
+type Phase string
+
+// The phases of a job.
+const (
+	// MainPhase holds the plan's own steps.
+	MainPhase Phase = "main"
+	// CleanupPhase holds the steps that Cleanup appended.
+	CleanupPhase Phase = "cleanup"
+)
+
+// Step is one visible part of a job.
+type Step struct {
+	JobID   string
+	Seq     int
+	Kind    string
+	Title   string
+	Args    json.RawMessage // of the plan's step; never holds a secret
+	Section string          // critical section it belongs to; empty for none
+	Always  bool            // also runs when the job fails or is cancelled
+	Phase   Phase
+
+	State      StepState
+	Reason     string // why it waits, was skipped, needs a person
+	Generation int    // grows only when the step is to be done anew: redo, or a section started over
+	Attempts   int    // tries in all
+	Failures   int    // failed tries since the last start or retry; compared with the plan's limit
+	Restarts   int    // of the first step of a section: how often the section went back
+	Spent      time.Duration
+
+	Progress Progress
+	Found    []string // what the latest attempt found
+	Changed  []string // what the latest attempt changed
+	Failure  *Failure // why the latest attempt failed; nil when it did not
+
+	Started, Finished time.Time
+}
+
+// Progress says how far a step has come.
+type Progress struct {
+	Done  int64         `json:"done,omitempty"`
+	Total int64         `json:"total,omitempty"` // zero when unknown
+	Unit  string        `json:"unit,omitempty"`  // of Done and Total: "bytes", "tables"
+	Text  string        `json:"text,omitempty"`
+	ETA   time.Duration `json:"eta,omitempty"` // time still needed; zero when unknown
+}
+
+// Failure is an error as it is kept and shown.
+type Failure struct {
+	Message   string `json:"message"`
+	Reason    string `json:"reason,omitempty"`  // machine-readable, from the error's Reason() string
+	WayOut    string `json:"way_out,omitempty"` // what a person can do, from the error's WayOut() string
+	Permanent bool   `json:"permanent,omitempty"`
+}
+
+// AttemptState is how a try ended.
+type AttemptState string
+
+// The states of an attempt.
+const (
+	// AttemptOpen means that the try is under way.
+	AttemptOpen AttemptState = "open"
+	// AttemptDone means that the step succeeded or was not needed.
+	AttemptDone AttemptState = "done"
+	// AttemptFailed means that the try ended with an error.
+	AttemptFailed AttemptState = "failed"
+	// AttemptParked means that the try ended by asking for a person.
+	AttemptParked AttemptState = "parked"
+	// AttemptBack means that the try sent its section back to an earlier step.
+	AttemptBack AttemptState = "back"
+	// AttemptCancelled means that the try was stopped by a cancel.
+	AttemptCancelled AttemptState = "cancelled"
+	// AttemptStopped means that the process was stopped in good order during the try.
+	AttemptStopped AttemptState = "stopped"
+	// AttemptLost means that the process died or was fenced during the try.
+	AttemptLost AttemptState = "lost"
+)
+
+// Attempt is one try of a step. Attempts are kept for good.
+type Attempt struct {
+	JobID      string
+	Seq        int // of the step
+	Number     int // from 1
+	Generation int
+	Epoch      int64
+	Owner      string
+	State      AttemptState
+	Found      []string
+	Changed    []string
+	Failure    *Failure
+	Started    time.Time
+	Finished   time.Time
+}
+
+// Event is one audited request on a job, or the job's end.
+type Event struct {
+	JobID   string
+	Step    string // kind of the step that it is about; may be empty
+	At      time.Time
+	Who     string
+	Kind    string // "job.create", "job.cancel", "job.succeeded", …
+	Message string
+}
+
+// Step returns the step of that kind, the cleanup's included.
+func (j *Job) Step(kind string) (*Step, bool) {
+	i := slices.IndexFunc(j.Steps, func(s Step) bool { return s.Kind == kind })
+	if i < 0 {
+		return nil, false
+	}
+	return &j.Steps[i], true
+}
+
+// Current returns the step that is being worked on, that gave up or that asked for a person.
+func (j *Job) Current() (*Step, bool) {
+	for _, want := range []func(StepState) bool{
+		StepState.open,
+		func(s StepState) bool { return s == StepFailed || s == StepNeedsPerson },
+	} {
+		for i := range j.Steps {
+			if want(j.Steps[i].State) {
+				return &j.Steps[i], true
+			}
+		}
+	}
+	return nil, false
+}
+
+// clone copies the job deep enough that neither copy's steps see the other's changes.
+func (j Job) clone() Job {
+	j.Subjects = slices.Clone(j.Subjects)
+	j.Steps = slices.Clone(j.Steps)
+	for i := range j.Steps {
+		j.Steps[i].Found = slices.Clone(j.Steps[i].Found)
+		j.Steps[i].Changed = slices.Clone(j.Steps[i].Changed)
+	}
+	return j
+}

@@ -1,0 +1,76 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Handler makes one step true. It may be called any number of times for one effect key: it looks first, acts on the difference, and
+// answers with an outcome. It must return soon after ctx ends; context.Cause tells why (ErrCancelled, ErrFenced, ErrStopping, or a
+// deadline). An error is a failed attempt: retried with back-off until the plan's limits are reached, at once final when marked by
+// Permanent.
+type Handler[T any] func(ctx context.Context, run *Run) (Outcome[T], error)
+
+// Commit changes the domain's records in the transaction that records the outcome. The whole transaction may be tried several
+// times, so a commit function must compute what it writes from what it reads in tx. An error is a failed attempt and rolls
+// everything back.
+type Commit[T any] func(ctx context.Context, tx T) error
+
+type verdict int
+
+const (
+	verdictDone verdict = iota + 1
+	verdictNotNeeded
+	verdictAgain
+	verdictPerson
+	verdictBack
+)
+
+// Outcome is a handler's answer. Make one with Done, NotNeeded, Again, NeedPerson, Back or Fail.
+type Outcome[T any] struct {
+	verdict verdict
+	commit  Commit[T]
+	reason  string
+	after   time.Duration
+	to      string
+}
+
+// Done says that what the step stands for is true. commit may be nil.
+func Done[T any](commit Commit[T]) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictDone, commit: commit}, nil
+}
+
+// NotNeeded says that there is nothing to do here, and why; the step is recorded as skipped.
+func NotNeeded[T any](format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictNotNeeded, reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// Again says what the step waits for. The handler is called again, as the same attempt, after that long, after Config.Poll (at most
+// 1 s), or on Engine.Wake, whichever comes first. Waiting costs no attempt; the step's Timeout ends it.
+func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictAgain, after: after, reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// NeedPerson says that a person must decide, and why. Inside a section its always-steps are run first.
+func NeedPerson[T any](format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictPerson, reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// Back starts the step's section over from the named step of it (empty: from its first), with a new generation, and says why. A
+// section that went back more often than its plan allows fails.
+func Back[T any](to, format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictBack, to: to, reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// Fail answers with an error; it saves the caller from spelling out an empty outcome.
+func Fail[T any](err error) (Outcome[T], error) {
+	return Outcome[T]{}, err
+}
+
+// With adds a commit function to an outcome: what it changes is recorded also when the step waits, goes back or needs a person. A
+// wait that carries a commit is written on every poll.
+func (o Outcome[T]) With(commit Commit[T]) Outcome[T] {
+	o.commit = commit
+	return o
+}

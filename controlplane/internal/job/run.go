@@ -1,0 +1,92 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	maxText  = 4000 // bytes of one reason, line or error that are kept
+	maxLines = 40   // lines of found or changed that are kept
+)
+
+// Run is one call of a handler: what it is for, and its way to tell people what it does. Its methods may be called from several
+// goroutines until the handler returns.
+type Run struct {
+	JobID    string
+	JobKind  string
+	Args     json.RawMessage // of the job
+	Subjects []string
+	Who      string // who asked for the job
+
+	Step       string // kind of the step
+	Seq        int
+	StepArgs   json.RawMessage
+	Attempt    int    // from 1, in the step's whole life
+	Generation int    // from 1; grows only when the step is to be done anew
+	EffectKey  string // "job/step/generation": the same for every attempt; send it with every effect
+	Epoch      int64  // send it with every change to an agent, which refuses lower ones
+	Owner      string // this process
+
+	Deadline  time.Time // end of this call
+	Unwinding bool      // the step runs because the job failed or was cancelled
+
+	live  *live
+	shelf *shelf
+	hold  context.Context
+}
+
+// Progress publishes how far the step has come: at once to watchers of this process, within a second to the store.
+func (r *Run) Progress(p Progress) {
+	p.Text = clip(p.Text, maxText)
+	r.live.setProgress(p)
+}
+
+// Found tells people what the step found. A line that is already there is not repeated.
+func (r *Run) Found(format string, args ...any) {
+	r.live.addFound(clip(fmt.Sprintf(format, args...), maxText))
+}
+
+// Changed tells people what the step changed. A step that says nothing here was a no-op.
+func (r *Run) Changed(format string, args ...any) {
+	r.live.addChanged(clip(fmt.Sprintf(format, args...), maxText))
+}
+
+// HoldContext lives as long as this process holds the job: longer than the handler's own context, for what Keep keeps.
+func (r *Run) HoldContext() context.Context { return r.hold }
+
+// Keep ties a value to this process's hold on the job, to be found by a later step. It is closed when the step's section ends or goes
+// back, when the job is let go or lost, when another value is kept under the name, or by Drop. After a crash it is simply not there.
+func (r *Run) Keep(name string, value io.Closer) { r.shelf.put(name, value) }
+
+// Kept returns what an earlier step of this job kept under the name in this process.
+func (r *Run) Kept(name string) (io.Closer, bool) { return r.shelf.get(name) }
+
+// Drop closes and forgets what is kept under the name. It is no error when there is nothing.
+func (r *Run) Drop(name string) error { return r.shelf.drop(name) }
+
+// ReadArgs decodes the job's arguments.
+func (r *Run) ReadArgs(into any) error {
+	if err := json.Unmarshal(r.Args, into); err != nil {
+		return Permanent(fmt.Errorf("cannot read the arguments of job %s: %w", r.JobID, err))
+	}
+	return nil
+}
+
+func effectKey(jobID, step string, generation int) string {
+	return fmt.Sprintf("%s/%s/%d", jobID, step, generation)
+}
+
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	cut := limit
+	for cut > 0 && s[cut]&0xC0 == 0x80 { // never in the middle of a rune
+		cut--
+	}
+	return s[:cut] + "…"
+}

@@ -1,0 +1,86 @@
+package job
+
+import (
+	"errors"
+	"io"
+	"sync"
+)
+
+// shelf holds the values that handlers keep while this process holds the job, each with the section it was kept in.
+type shelf struct {
+	mu      sync.Mutex
+	section string
+	items   map[string]kept
+}
+
+type kept struct {
+	value   io.Closer
+	section string
+}
+
+func newShelf() *shelf { return &shelf{items: map[string]kept{}} }
+
+// enter says which section the next values are kept in, and closes those of a section that was left.
+func (s *shelf) enter(section string) error {
+	s.mu.Lock()
+	left := s.section
+	s.section = section
+	s.mu.Unlock()
+	if left == section || left == "" {
+		return nil
+	}
+	return s.closeSection(left)
+}
+
+func (s *shelf) put(name string, value io.Closer) {
+	s.mu.Lock()
+	old, had := s.items[name]
+	s.items[name] = kept{value: value, section: s.section}
+	s.mu.Unlock()
+	if had && old.value != value {
+		_ = old.value.Close() // replaced: its owner has given up on it
+	}
+}
+
+func (s *shelf) get(name string) (io.Closer, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, ok := s.items[name]
+	return k.value, ok
+}
+
+func (s *shelf) drop(name string) error {
+	s.mu.Lock()
+	k, ok := s.items[name]
+	delete(s.items, name)
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return k.value.Close()
+}
+
+func (s *shelf) closeSection(section string) error {
+	return s.closeIf(func(k kept) bool { return k.section == section })
+}
+
+func (s *shelf) closeAll() error {
+	return s.closeIf(func(kept) bool { return true })
+}
+
+func (s *shelf) closeIf(match func(kept) bool) error {
+	s.mu.Lock()
+	var closing []io.Closer
+	for name, k := range s.items {
+		if match(k) {
+			closing = append(closing, k.value)
+			delete(s.items, name)
+		}
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, c := range closing {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
