@@ -1,0 +1,36 @@
+// Package provider says what the control plane needs from whoever owns machines,
+// volumes and snapshots. Its shape is EC2's: requests return before their effect is
+// complete, states are read until they settle, a client token makes a creation
+// repeatable, tags find again what was made, and a snapshot is the volume's content at
+// the point in time when the call returned.
+//
+// Implementations live in folders below and must pass providertest.Run.
+package provider
+
+import "context"
+
+// Provider is everything that an implementation offers.
+type Provider interface {
+	Machines
+	Volumes
+	Snapshots
+
+	// Name is the provider's kind, such as "nspawn".
+	Name() string
+	// Check says whether the provider can work here. The error lists everything that
+	// is missing together with what to do about it; it changes nothing.
+	Check(ctx context.Context) error
+	// Images lists what machines can be made from, by name.
+	Images(ctx context.Context) ([]Image, error)
+	// SetTags adds the tags to a machine, volume or snapshot, replacing values of
+	// keys that are there. ErrNotFound, ErrInvalid.
+	SetTags(ctx context.Context, id string, tags map[string]string) error
+}
+
+// ImageBuilder is a provider that makes its images itself.
+type ImageBuilder interface {
+	// BuildImage makes the named image unless it is there already. progress, when not
+	// nil, gets one line for each thing that happens. A build that is interrupted
+	// leaves nothing that counts as an image.
+	BuildImage(ctx context.Context, name string, progress func(line string)) error
+}
