@@ -1,0 +1,66 @@
+# Everything that is done with this tree, by name. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUF := go tool -modfile=deploy/tools/buf.mod buf
+LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup build ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures)
+	@bin/demo up $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
+
+.PHONY: demo-down
+demo-down: ## Take away what `make demo KEEP=1` left up
+	@if [ -x bin/demo ]; then bin/demo down; else go run ./deploy/demo down; fi
+
+.PHONY: test
+test: setup build ## Run every test, those on real hosts included (needs root)
+	go test -tags lab -timeout 20m ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go
+	go test ./...
+
+.PHONY: race
+race: ## Run the tests that need nothing but Go, with the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: build
+build: ## Build the programs into bin/
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./agent/cmd/understudy-agent ./deploy/demo
+
+.PHONY: setup
+setup: ## Install the Debian packages and build the host images that tests and demo need
+	@deploy/lab/setup
+
+.PHONY: lint
+lint: ## Check the Go code, the proto files and their compatibility
+	$(BUF) lint
+	$(BUF) breaking --against proto/lock.binpb
+	$(LINT) run ./...
+
+.PHONY: generate
+generate: ## Generate Go code from the proto files
+	$(BUF) generate
+
+.PHONY: generate-check
+generate-check: generate ## Fail when generated code or go.mod is not what is committed
+	go mod tidy -diff
+	@git diff --exit-code -- '*.pb.go' go.mod go.sum || { echo 'generated files differ: run `make generate` and commit'; exit 1; }
+
+.PHONY: proto-lock
+proto-lock: ## Take the proto files as they are as the ones to stay compatible with
+	$(BUF) build --as-file-descriptor-set -o proto/lock.binpb
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
