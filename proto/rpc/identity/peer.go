@@ -1,0 +1,50 @@
+package identity
+
+import (
+	"context"
+	"crypto/x509"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// Peer is the other end of a call.
+type Peer struct {
+	// Identity is who it proved to be; Anonymous when it showed no certificate.
+	Identity Identity
+	// Certificate is what it proved it with; nil when anonymous.
+	Certificate *x509.Certificate
+	// Address is where it called from, host and port.
+	Address string
+}
+
+// Serial is the serial of the peer's certificate, or "".
+func (p Peer) Serial() string {
+	if p.Certificate == nil {
+		return ""
+	}
+	return Serial(p.Certificate)
+}
+
+// PeerOf is the peer of a call that a server handles. A peer that did not come over verified TLS, and one whose certificate
+// carries no identity, is anonymous.
+func PeerOf(ctx context.Context) Peer {
+	p := Peer{Identity: Anonymous()}
+	from, ok := peer.FromContext(ctx)
+	if !ok {
+		return p
+	}
+	if from.Addr != nil {
+		p.Address = from.Addr.String()
+	}
+	// The handshake verified the certificates: see ServerConfig.verify.
+	info, ok := from.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return p
+	}
+	leaf := info.State.PeerCertificates[0]
+	if id, err := FromCertificate(leaf); err == nil {
+		p.Identity, p.Certificate = id, leaf
+	}
+	return p
+}
