@@ -1,0 +1,102 @@
+// Package authz says who may call what: a table from each method to the roles that may call it. A method that is not in the
+// table is refused to everybody.
+package authz
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Table holds, for each full method (`/package.Service/Method`), the roles that may call it.
+type Table map[string][]identity.Role
+
+// Infrastructure is the rules for health and reflection, which every server has: health for any certificate of the fleet,
+// reflection for operators and the control plane.
+func Infrastructure() Table {
+	anyone := []identity.Role{identity.RoleControlPlane, identity.RoleOperator, identity.RoleAgent}
+	trusted := []identity.Role{identity.RoleControlPlane, identity.RoleOperator}
+	return Table{
+		"/grpc.health.v1.Health/Check":                                   anyone,
+		"/grpc.health.v1.Health/List":                                    anyone,
+		"/grpc.health.v1.Health/Watch":                                   anyone,
+		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      trusted,
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": trusted,
+	}
+}
+
+// Merge is all rules of the tables. A method in two of them is an error: one place says who may call it.
+func Merge(tables ...Table) (Table, error) {
+	merged := Table{}
+	for _, table := range tables {
+		for method, roles := range table {
+			if _, twice := merged[method]; twice {
+				return nil, fmt.Errorf("two access rules for %s", method)
+			}
+			merged[method] = slices.Clone(roles)
+		}
+	}
+	return merged, nil
+}
+
+// Guard refuses calls that the table does not allow.
+type Guard struct {
+	table   Table
+	revoked func(serial string) bool
+}
+
+// NewGuard guards with that table. Revoked is asked on every call, since a connection outlives the handshake; nil denies none.
+func NewGuard(table Table, revoked func(serial string) bool) *Guard {
+	return &Guard{table: table, revoked: revoked}
+}
+
+// Check is nil when the caller may call the method: PERMISSION_DENIED when its role may not, UNAUTHENTICATED when it
+// has none or its certificate is revoked.
+func (g *Guard) Check(caller identity.Peer, method string) error {
+	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
+			fmt.Sprintf("certificate of %s is revoked", caller.Identity), errs.WayOut("enrol again with a new join token"))
+	}
+	roles, known := g.table[method]
+	switch {
+	case known && slices.Contains(roles, caller.Identity.Role):
+		return nil
+	case caller.Identity.Role == identity.RoleAnonymous:
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+			fmt.Sprintf("cannot call %s without a certificate", method),
+			errs.WayOut("show an operator's certificate, such as the one that the control plane keeps in operator/ of its state directory"))
+	default:
+		return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			fmt.Sprintf("%s may not call %s", caller.Identity, method), errs.Meta("method", method),
+			errs.WayOut(wayOut(roles)))
+	}
+}
+
+func wayOut(roles []identity.Role) string {
+	if len(roles) == 0 {
+		return "nobody may call it on this server"
+	}
+	return fmt.Sprintf("call it as one of %v", roles)
+}
+
+// Unary refuses unary calls that are not allowed.
+func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := g.Check(identity.PeerOf(ctx), info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// Stream refuses streams that are not allowed, before anything is read from them.
+func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := g.Check(identity.PeerOf(stream.Context()), info.FullMethod); err != nil {
+		return err
+	}
+	return handler(srv, stream)
+}
