@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Load is sysbench oltp_read_write against a primary, until it is stopped.
+type Load struct {
+	cmd    *exec.Cmd
+	done   chan struct{}
+	config string
+
+	mu           sync.Mutex
+	transactions float64
+	errors       float64
+	last         string
+	output       []string
+}
+
+// target says where the load goes.
+type target struct{ host, user, password string }
+
+const loadTables, loadRows, loadThreads = 4, 10000, 4
+
+// PrepareLoad makes sysbench's tables.
+func PrepareLoad(ctx context.Context, dir string, t target) error {
+	config, err := writeLoadConfig(dir, t)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(config)
+	out, err := exec.CommandContext(ctx, "sysbench", "--config-file="+config, "oltp_read_write", "prepare").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("sysbench cannot prepare its tables: %w:\n%s", err, out)
+	}
+	return nil
+}
+
+// StartLoad starts the load. It goes on until Stop.
+func StartLoad(dir string, t target) (*Load, error) {
+	config, err := writeLoadConfig(dir, t)
+	if err != nil {
+		return nil, err
+	}
+	l := &Load{config: config, done: make(chan struct{})}
+	l.cmd = exec.Command("sysbench", "--config-file="+config, "--report-interval=1", "--time=0", "--events=0", "oltp_read_write", "run")
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := l.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	l.cmd.Stderr = l.cmd.Stdout
+	if err := l.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start sysbench: %w", err)
+	}
+	go l.read(out)
+	return l, nil
+}
+
+var reportLine = regexp.MustCompile(`tps: ([0-9.]+) .* err/s: ([0-9.]+) reconn/s: ([0-9.]+)`)
+
+func (l *Load) read(out io.Reader) {
+	defer close(l.done)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		l.add(lines.Text())
+	}
+	_ = l.cmd.Wait()
+}
+
+// add counts one of sysbench's lines, which come once a second.
+func (l *Load) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := reportLine.FindStringSubmatch(line)
+	if m == nil {
+		l.output = append(l.output, line)
+		return
+	}
+	tps, _ := strconv.ParseFloat(m[1], 64)
+	errs, _ := strconv.ParseFloat(m[2], 64)
+	reconnects, _ := strconv.ParseFloat(m[3], 64)
+	l.transactions += tps
+	l.errors += errs + reconnects
+	l.last = m[1]
+}
+
+// Rate is sysbench's last report, in transactions a second.
+func (l *Load) Rate() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Stop ends the load and returns what it did. An error says that sysbench had ended before, with what it printed.
+func (l *Load) Stop() (transactions, errors int64, err error) {
+	defer os.Remove(l.config)
+	select {
+	case <-l.done:
+		err = fmt.Errorf("the load ended by itself:\n%s", strings.Join(l.output, "\n"))
+	default:
+		_ = l.cmd.Process.Signal(syscall.SIGTERM)
+		<-l.done
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(l.transactions + 0.5), int64(l.errors + 0.5), err
+}
+
+func writeLoadConfig(dir string, t target) (string, error) {
+	f, err := os.CreateTemp(dir, "sysbench-*.cnf")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "db-driver=mysql\nmysql-host=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=sbtest\ntables=%d\ntable-size=%d\nthreads=%d\n",
+		t.host, t.user, t.password, loadTables, loadRows, loadThreads)
+	return f.Name(), err
+}

@@ -1,0 +1,54 @@
+// Command demo shows Understudy's main job on real hosts: a primary under load gets a verified replica.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	cfg := Config{}
+	root := &cobra.Command{
+		Use: "demo", Short: "Show a primary under load get a verified replica, on real hosts",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(&cfg.Bin, "bin", programs(), "folder with the built programs")
+	root.PersistentFlags().StringVar(&cfg.Dir, "dir", "/var/lib/understudy-demo", "folder for the control plane's state")
+	root.PersistentFlags().StringVar(&cfg.Name, "lab", "demo", "name of the lab; two demos with different names run side by side")
+	up := &cobra.Command{
+		Use: "up", Short: "Run the demo", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return Run(cmd.Context(), cfg) },
+	}
+	up.Flags().BoolVar(&cfg.Keep, "keep", false, "leave everything up and print what to play with")
+	up.Flags().StringVar(&cfg.Report, "report", "", "file to write the figures to, as JSON")
+	down := &cobra.Command{
+		Use: "down", Short: "Take away what --keep left up", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return Down(cmd.Context(), cfg) },
+	}
+	root.AddCommand(up, down)
+	return root
+}
+
+func programs() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "bin"
+	}
+	return filepath.Dir(self)
+}
