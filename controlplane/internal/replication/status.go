@@ -1,0 +1,89 @@
+package replication
+
+import "time"
+
+// Status is all that could be known of one MariaDB at one moment. What needs a query is empty unless Answers.
+type Status struct {
+	Answers    bool   // it answered a query in this very look
+	DownReason string // why it does not answer
+
+	BinaryVersion  string // of the installed programs, "11.8.6"
+	DatadirVersion string // that last upgraded the datadir; empty when the datadir has none
+	Datadir        string
+	ServerVersion  string // of the server that answers, with its suffix
+	Started        time.Time
+
+	ServerID       uint32
+	DomainID       uint32 // gtid_domain_id
+	Port           int
+	ReadOnly       bool
+	LogBin         bool
+	LogUpdates     bool // log_slave_updates
+	StrictMode     bool // gtid_strict_mode
+	SyncBinlog     int64
+	FlushAtCommit  int64  // innodb_flush_log_at_trx_commit
+	EventScheduler string // "ON", "OFF", "DISABLED"
+	TLS            bool
+	BinlogExpire   time.Duration // binlog_expire_logs_seconds; 0 keeps them for ever
+	BinlogMaxBytes int64         // max_binlog_total_size; 0 is no limit
+
+	BinlogPos    string // gtid_binlog_pos
+	SlavePos     string // gtid_slave_pos
+	CurrentPos   string // gtid_current_pos
+	BinlogState  string // gtid_binlog_state
+	BinlogFile   string
+	BinlogOffset int64
+	OldestBinlog string
+	OldestGTID   string // low-water mark: a replica behind it cannot be served
+
+	Connections  []Connection // of this server to its primary; empty on a primary
+	Replicas     []Connected  // dump threads on this server
+	Reservations []Reservation
+	Held         bool // a hold is open
+
+	Options             []string // that MariaDB would read at its next start; passwords left out
+	FilesystemUsed      int64    // bytes, of the datadir's filesystem
+	FilesystemFree      int64    // bytes
+	FilesystemUUID      string
+	Filesystem          string   // type
+	FilesystemMount     string   // mount point
+	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
+	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
+}
+
+// Connection is one row of SHOW ALL REPLICAS STATUS.
+type Connection struct {
+	Name            string
+	PrimaryHost     string
+	PrimaryPort     int
+	User            string
+	IORunning       string // "Yes", "No", "Connecting", "Preparing"
+	SQLRunning      string // "Yes", "No"
+	IOState         string
+	SQLState        string
+	IOErrno         int
+	IOError         string
+	SQLErrno        int
+	SQLError        string
+	UsingGTID       string // "No", "Slave_Pos", "Current_Pos"
+	ReceivedPos     string // gtid_io_pos
+	SecondsBehind   time.Duration
+	SecondsKnown    bool // false when MariaDB answers NULL
+	TLS             bool
+	TLSVerify       bool
+	PrimaryServerID uint32
+}
+
+// Connected is a replica that has a dump thread on a server.
+type Connected struct {
+	ServerID uint32
+	Host     string
+	User     string
+}
+
+// Reservation keeps binary logs from being purged.
+type Reservation struct {
+	ID        string
+	FirstFile string
+	Expires   time.Time
+}
