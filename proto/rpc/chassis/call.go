@@ -1,0 +1,63 @@
+package chassis
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
+)
+
+// requestIDHeader carries the id under which both sides log a call.
+const requestIDHeader = "x-request-id"
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,128}$`)
+
+// call is what the chassis knows of a call under way.
+type call struct {
+	requestID string
+	draining  <-chan struct{}
+	job, step string // on whose behalf, once the fence was read
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// RequestID is the id of the call that ctx belongs to, or "".
+func RequestID(ctx context.Context) string {
+	if c := callOf(ctx); c != nil {
+		return c.requestID
+	}
+	return ""
+}
+
+// WithRequestID gives calls made with the context that id; what is no sane id is left out.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	if !requestIDPattern.MatchString(id) {
+		return ctx
+	}
+	return context.WithValue(ctx, callKey{}, &call{requestID: id})
+}
+
+// Draining is closed when the server begins to stop, so that a stream without an end of its own (a watch) can end in order. It
+// is nil, and blocks for ever, outside a call.
+func Draining(ctx context.Context) <-chan struct{} {
+	if c := callOf(ctx); c != nil {
+		return c.draining
+	}
+	return nil
+}
+
+// incomingID is the caller's request id, or a new one.
+func incomingID(ctx context.Context) string {
+	for _, id := range metadata.ValueFromIncomingContext(ctx, requestIDHeader) {
+		if requestIDPattern.MatchString(id) {
+			return id
+		}
+	}
+	return uuid.NewString()
+}

@@ -1,0 +1,151 @@
+package chassis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// edge is the outermost of the interceptors: it names the call, turns its error into a status, and logs it, once.
+type edge struct {
+	logger   *slog.Logger
+	metrics  *metrics
+	draining <-chan struct{}
+}
+
+func newEdge(config Config, draining <-chan struct{}) (*edge, error) {
+	m, err := newMetrics(config.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &edge{logger: config.Logger, metrics: m, draining: draining}, nil
+}
+
+func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, began := e.begin(ctx), time.Now()
+	// The only error is that headers were sent, which cannot be here.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, RequestID(ctx)))
+	resp, err := handler(ctx, req)
+	if err = e.end(ctx, info.FullMethod, began, err); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (e *edge) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, began := e.begin(stream.Context()), time.Now()
+	// As in unary: headers cannot have been sent.
+	_ = stream.SetHeader(metadata.Pairs(requestIDHeader, RequestID(ctx)))
+	err := handler(srv, &contextStream{ServerStream: stream, ctx: ctx})
+	return e.end(ctx, info.FullMethod, began, err)
+}
+
+func (e *edge) begin(ctx context.Context) context.Context {
+	return context.WithValue(ctx, callKey{}, &call{requestID: incomingID(ctx), draining: e.draining})
+}
+
+// end logs the call with the error as it was, and answers with the error as the caller gets it.
+func (e *edge) end(ctx context.Context, method string, began time.Time, err error) error {
+	took := time.Since(began)
+	err = errs.FromStatus(err)
+	e.metrics.observe(method, err, took)
+	e.log(ctx, method, took, err)
+	if err == nil {
+		return nil
+	}
+	message := ""
+	if identity.PeerOf(ctx).Identity.Role == identity.RoleAnonymous && errs.KindOf(err) == errs.Internal {
+		// The inside of the house is nothing that a stranger has to read.
+		err, message = nil, "internal error"
+	}
+	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED, message,
+		errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))))
+}
+
+func kindOr(err error, fallback errs.Kind) errs.Kind {
+	if err == nil {
+		return fallback
+	}
+	return errs.KindOf(err)
+}
+
+func (e *edge) log(ctx context.Context, method string, took time.Duration, err error) {
+	attrs := []slog.Attr{
+		slog.String("method", method), slog.String("code", codeOf(err)), slog.Duration("duration", took),
+		slog.String("request_id", RequestID(ctx)), slog.String("peer", peerName(ctx)),
+	}
+	if c := callOf(ctx); c.job != "" {
+		attrs = append(attrs, slog.String("job", c.job), slog.String("step", c.step))
+	}
+	level := slog.LevelInfo
+	if err != nil {
+		level = levelOf(errs.KindOf(err))
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	e.logger.LogAttrs(ctx, level, "call", attrs...)
+}
+
+func levelOf(kind errs.Kind) slog.Level {
+	switch kind {
+	case errs.Internal, errs.Unknown, errs.DataLoss:
+		return slog.LevelError
+	case errs.Canceled:
+		return slog.LevelInfo
+	default:
+		return slog.LevelWarn
+	}
+}
+
+func codeOf(err error) string {
+	if err == nil {
+		return "OK"
+	}
+	return errs.KindOf(err).String()
+}
+
+// peerName is who called; a stranger is named by address.
+func peerName(ctx context.Context) string {
+	p := identity.PeerOf(ctx)
+	if p.Identity.Role == identity.RoleAnonymous {
+		return fmt.Sprintf("%s %s", p.Identity, p.Address)
+	}
+	return p.Identity.String()
+}
+
+func recoverUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer recovered(&err)
+	return handler(ctx, req)
+}
+
+func recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer recovered(&err)
+	return handler(srv, stream)
+}
+
+// panicError keeps the stack for the log and away from the caller.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// LogValue is the panic with its stack.
+func (p *panicError) LogValue() slog.Value {
+	return slog.StringValue(fmt.Sprintf("panic: %v\n%s", p.value, p.stack))
+}
+
+func recovered(err *error) {
+	if value := recover(); value != nil {
+		*err = &panicError{value: value, stack: debug.Stack()}
+	}
+}

@@ -1,0 +1,216 @@
+// Package chassis is a gRPC server, and a client, with all that every one of ours has: mutual TLS, access rules, request ids,
+// one log line a call, errors with reasons, hygiene of requests, deadlines, health, reflection and an orderly end.
+package chassis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+const (
+	defaultDeadline   = time.Minute
+	defaultGrace      = 15 * time.Second
+	defaultConnAge    = 30 * time.Minute
+	defaultMaxMessage = 4 << 20
+	keepaliveTime     = 20 * time.Second
+	keepaliveTimeout  = 10 * time.Second
+	keepaliveMinTime  = 5 * time.Second
+	handshakeTimeout  = 10 * time.Second
+)
+
+// Validator says what is wrong with a request, preferably with errs.Fields.
+type Validator func(proto.Message) error
+
+// Config is what a server needs. Listener (or Address), TLS and Rules have no default.
+type Config struct {
+	// Address is where to listen, host:port; used when Listener is nil.
+	Address string
+	// Listener is where to accept; the server closes it.
+	Listener net.Listener
+	// TLS says who the server is and whom it lets in. Its Revoked is asked again on every call.
+	TLS identity.ServerConfig
+	// Rules says who may call what, for every method that is registered and no other; health and reflection are added.
+	Rules authz.Table
+	// Validators are called with requests of that full method before anything else sees them.
+	Validators map[string]Validator
+	// Limits bounds what any request may hold.
+	Limits Limits
+	// Fences refuses requests of workers that lost their job; nil where no request carries a fence.
+	Fences *Fences
+	// Deadline is that of unary calls that come without one; a minute when 0.
+	Deadline time.Duration
+	// Deadlines are the exceptions from Deadline, by full method.
+	Deadlines map[string]time.Duration
+	// MaxMessageBytes bounds a request; 4 MiB when 0.
+	MaxMessageBytes int
+	// MaxConnectionAge is how long a connection goes on with the certificates that it began with; 30 minutes when 0.
+	MaxConnectionAge time.Duration
+	// Grace is how long calls under way may go on once the server stops; 15 s when 0.
+	Grace time.Duration
+	// Logger gets one line a call; the default logger when nil.
+	Logger *slog.Logger
+	// Metrics gets counts and durations of calls; none when nil.
+	Metrics prometheus.Registerer
+}
+
+// Server is a gRPC server. Register services, then Run.
+type Server struct {
+	config   Config
+	grpc     *grpc.Server
+	health   *health.Server
+	rules    authz.Table
+	draining chan struct{}
+}
+
+// New makes a server that listens to nobody yet.
+func New(config Config) (*Server, error) {
+	config.fillDefaults()
+	if config.Listener == nil && config.Address == "" {
+		return nil, errors.New("cannot make server: no address")
+	}
+	tlsConfig, err := identity.ServerTLS(config.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make server: %w", err)
+	}
+	rules, err := authz.Merge(authz.Infrastructure(), config.Rules)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make server: %w", err)
+	}
+	s := &Server{config: config, rules: rules, health: health.NewServer(), draining: make(chan struct{})}
+	edge, err := newEdge(config, s.draining)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make server: %w", err)
+	}
+	options := append(transport(config), grpc.Creds(credentials.NewTLS(tlsConfig)))
+	s.grpc = grpc.NewServer(append(options, interceptors(config, edge, authz.NewGuard(rules, config.TLS.Revoked))...)...)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+func (c *Config) fillDefaults() {
+	c.Deadline = orDefault(c.Deadline, defaultDeadline)
+	c.Grace = orDefault(c.Grace, defaultGrace)
+	c.MaxConnectionAge = orDefault(c.MaxConnectionAge, defaultConnAge)
+	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, defaultMaxMessage)
+	c.Limits.fillDefaults()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+func transport(config Config) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(config.MaxMessageBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.StatsHandler(otelgrpc.NewServerHandler()),
+		// Run returns only when no handler is left: what a handler must undo, it has undone.
+		grpc.WaitForHandlers(true),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			// A connection keeps the certificates that it began with, so it has to end some time.
+			MaxConnectionAge: config.MaxConnectionAge, MaxConnectionAgeGrace: config.MaxConnectionAge,
+			Time: keepaliveTime, Timeout: keepaliveTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
+	}
+}
+
+// interceptors in the order in which a request meets them; nothing looks into a request before its caller is known.
+func interceptors(config Config, edge *edge, guard *authz.Guard) []grpc.ServerOption {
+	checks := newChecks(config)
+	limit := deadlines{fallback: config.Deadline, methods: config.Deadlines}
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(edge.unary, recoverUnary, guard.Unary, limit.unary, checks.unary),
+		grpc.ChainStreamInterceptor(edge.stream, recoverStream, guard.Stream, checks.stream),
+	}
+}
+
+// RegisterService adds a service; it must be called before Run.
+func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	s.grpc.RegisterService(desc, impl)
+}
+
+// SetServing says in the health service whether that service works; "" is the server as a whole. All serve when Run begins.
+func (s *Server) SetServing(service string, serving bool) {
+	state := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(service, state)
+}
+
+// Run serves until ctx ends, then lets the calls under way end within the grace, and returns when no handler is left. It fails at
+// once when a registered method has no access rule. A server runs once.
+func (s *Server) Run(ctx context.Context) error {
+	if err := authz.Complete(s.rules, authz.MethodsServed(s.grpc)); err != nil {
+		return fmt.Errorf("cannot serve: %w", err)
+	}
+	listener, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	for service := range s.grpc.GetServiceInfo() {
+		s.SetServing(service, true)
+	}
+	s.SetServing("", true)
+	stopped := make(chan struct{})
+	serving, served := context.WithCancel(ctx)
+	go func() {
+		defer close(stopped)
+		<-serving.Done()
+		s.stop()
+	}()
+	s.config.Logger.Info("serving", "address", listener.Addr().String())
+	err = s.grpc.Serve(listener)
+	served()
+	<-stopped
+	if err != nil {
+		return fmt.Errorf("cannot serve: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	if s.config.Listener != nil {
+		return s.config.Listener, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve: %w", err)
+	}
+	return listener, nil
+}
+
+// stop ends the server: health says so first, calls get the grace, what is left is cut off.
+func (s *Server) stop() {
+	s.health.Shutdown()
+	close(s.draining)
+	cut := time.AfterFunc(s.config.Grace, s.grpc.Stop)
+	defer cut.Stop()
+	s.grpc.GracefulStop()
+}
