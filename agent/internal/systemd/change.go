@@ -1,0 +1,128 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Start makes the unit active and waits for the job's end; ctx bounds the wait. It says whether the unit was not active before.
+func (m *Manager) Start(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.Get(ctx, name)
+	switch {
+	case err != nil:
+		return Unit{}, false, err
+	case unit.Masked():
+		return unit, false, maskedError("start", name)
+	case unit.Running() && unit.job == 0:
+		return unit, false, nil
+	}
+	unit, err = m.run(ctx, starting(), name, nil)
+	return unit, true, err
+}
+
+// Stop makes the unit inactive and waits for the job's end; ctx bounds the wait. Sockets and timers that would start it again are
+// stopped before it. It says whether something ran before.
+func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.Get(ctx, name)
+	if err != nil {
+		return Unit{}, false, err
+	}
+	changed := false
+	for _, trigger := range unit.TriggeredBy {
+		if t, err := m.look(ctx, trigger); err != nil || t.Stopped() {
+			continue
+		}
+		if _, err := m.run(ctx, stopping(), trigger, nil); err != nil {
+			return unit, changed, fmt.Errorf("cannot stop what starts %s: %w", name, err)
+		}
+		changed = true
+	}
+	// A unit that waits for its automatic restart is "activating": it has to be stopped as well.
+	if unit, err = m.look(ctx, name); err != nil || unit.Stopped() && unit.job == 0 {
+		return unit, changed, err
+	}
+	unit, err = m.run(ctx, stopping(), name, nil)
+	return unit, true, err
+}
+
+// Restart restarts the unit once: it runs under another invocation than the one that the caller saw afterwards. A unit that does
+// already is left alone, and waited for while it is on its way up. It says whether this call restarted it.
+func (m *Manager) Restart(ctx context.Context, name, seen string) (Unit, bool, error) {
+	unit, err := m.Get(ctx, name)
+	switch {
+	case err != nil:
+		return Unit{}, false, err
+	case unit.Masked():
+		return unit, false, maskedError("restart", name)
+	case unit.InvocationID != seen && unit.Running() && unit.job == 0:
+		return unit, false, nil
+	case unit.InvocationID != seen && (unit.Running() || unit.Active == activating):
+		unit, err = m.run(ctx, starting(), name, nil)
+		return unit, false, err
+	}
+	unit, err = m.run(ctx, restarting(), name, nil)
+	return unit, true, err
+}
+
+// Reload asks an active unit to reload. FailedPrecondition when it is not active or takes no reload.
+func (m *Manager) Reload(ctx context.Context, name string) (Unit, error) {
+	unit, err := m.Get(ctx, name)
+	switch {
+	case err != nil:
+		return Unit{}, err
+	case !unit.Running():
+		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it is %s", name, unit.Active), "start it first")
+	case !unit.CanReload:
+		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it knows no reload", name), "restart it instead")
+	}
+	return m.run(ctx, reloads(), name, nil)
+}
+
+// ResetFailed clears the failed state and the start limit. It says whether the unit was failed.
+func (m *Manager) ResetFailed(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.Get(ctx, name)
+	if err != nil {
+		return Unit{}, false, err
+	}
+	wasFailed := unit.Active == failed
+	if err := m.resetFailed(ctx, name); err != nil {
+		return unit, false, err
+	}
+	unit, err = m.look(ctx, name)
+	return unit, wasFailed, err
+}
+
+func (m *Manager) resetFailed(ctx context.Context, name string) error {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := conn.ResetFailedUnitContext(ctx, name); err != nil {
+		return wrap("cannot reset", name, err)
+	}
+	return nil
+}
+
+// ReloadDaemon makes systemd read all unit files again.
+func (m *Manager) ReloadDaemon(ctx context.Context) error {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := conn.ReloadContext(ctx); err != nil {
+		return wrap("cannot make systemd read its unit files", "", err)
+	}
+	m.log.Info("systemd read its unit files", "took", time.Since(start))
+	return nil
+}
+
+func maskedError(verb, name string) error {
+	message := fmt.Sprintf("cannot %s %s: it is masked", verb, name)
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, message, errs.Meta("unit", name),
+		errs.Precondition("units/"+name, "masked"), errs.WayOut("unmask it first (UnmaskUnit), or use EnsureUnit, which does all that is needed"))
+}

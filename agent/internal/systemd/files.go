@@ -1,0 +1,175 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+)
+
+// States of a unit file.
+const (
+	enabled        = "enabled"
+	enabledRuntime = "enabled-runtime"
+	disabled       = "disabled"
+)
+
+// withFileState is the unit with the state of its file read from disk: what systemd remembers is as old as its last reload.
+func (m *Manager) withFileState(ctx context.Context, unit Unit) (Unit, error) {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return unit, err
+	}
+	files, err := conn.ListUnitFilesByPatternsContext(ctx, nil, []string{unit.Name})
+	if err != nil {
+		return unit, wrap("cannot look at the file of", unit.Name, err)
+	}
+	for _, file := range files {
+		if filepath.Base(file.Path) == unit.Name {
+			unit.FileState = file.Type
+		}
+	}
+	return unit, nil
+}
+
+func (m *Manager) getWithFileState(ctx context.Context, name string) (Unit, error) {
+	unit, err := m.look(ctx, name)
+	if err != nil {
+		return Unit{}, err
+	}
+	if unit, err = m.withFileState(ctx, unit); err != nil {
+		return Unit{}, err
+	}
+	if unit.Load == "not-found" && unit.FileState == "" && unit.Stopped() {
+		return Unit{}, notFound(name)
+	}
+	return unit, nil
+}
+
+// Enable makes the unit start at boot. It says whether it did not.
+func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.getWithFileState(ctx, name)
+	switch {
+	case err != nil:
+		return Unit{}, false, err
+	case unit.Masked():
+		return unit, false, maskedError("enable", name)
+	case unit.FileState == enabled:
+		return unit, false, nil
+	case !canEnable(unit):
+		return unit, false, wrongState(name, fmt.Sprintf("cannot enable %s: its file is %q and names no target to be started with",
+			name, unit.FileState), "start it instead, or enable the unit that pulls it in")
+	}
+	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+		_, _, err := conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
+		return wrapFiles("cannot enable", name, err)
+	})
+	return m.after(ctx, name, err)
+}
+
+// canEnable is true for a file that has a section [Install] of its own.
+func canEnable(unit Unit) bool {
+	return unit.FileState == disabled || unit.FileState == enabledRuntime || unit.FileState == "linked" || unit.FileState == "indirect"
+}
+
+// Disable makes the unit not start at boot. It says whether it did.
+func (m *Manager) Disable(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.getWithFileState(ctx, name)
+	if err != nil {
+		return Unit{}, false, err
+	}
+	if unit.FileState != enabled && unit.FileState != enabledRuntime {
+		return unit, false, nil
+	}
+	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+		for _, runtime := range []bool{false, true} {
+			if _, err := conn.DisableUnitFilesContext(ctx, []string{name}, runtime); err != nil {
+				return wrapFiles("cannot disable", name, err)
+			}
+		}
+		return nil
+	})
+	return m.after(ctx, name, err)
+}
+
+// Mask makes the unit unstartable. FailedPrecondition while it is active. It says whether it was not masked.
+func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.getWithFileState(ctx, name)
+	switch {
+	case err != nil:
+		return Unit{}, false, err
+	case unit.FileState == masked:
+		return unit, false, nil
+	case !unit.Stopped():
+		return unit, false, wrongState(name, fmt.Sprintf("cannot mask %s: it is %s", name, unit.Active), "stop it first")
+	}
+	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+		_, err := conn.MaskUnitFilesContext(ctx, []string{name}, false, false)
+		return wrapFiles("cannot mask", name, err)
+	})
+	return m.after(ctx, name, err)
+}
+
+// Unmask takes a mask away, in /etc and in /run. It says whether there was one.
+func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := m.getWithFileState(ctx, name)
+	if err != nil {
+		return Unit{}, false, err
+	}
+	if !unit.Masked() {
+		return unit, false, nil
+	}
+	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+		for _, runtime := range []bool{false, true} {
+			if _, err := conn.UnmaskUnitFilesContext(ctx, []string{name}, runtime); err != nil {
+				return wrapFiles("cannot unmask", name, err)
+			}
+		}
+		return nil
+	})
+	unit, changed, err := m.after(ctx, name, err)
+	if err == nil && unit.Masked() {
+		return unit, false, wrongState(name, fmt.Sprintf("cannot unmask %s: its package masks it (%s)", name, unit.Fragment),
+			"put a unit file of its own under /etc/systemd/system, or install another version of the package")
+	}
+	return unit, changed, err
+}
+
+// changeFiles changes unit files and has systemd read them again.
+func (m *Manager) changeFiles(ctx context.Context, change func(*dbus.Conn) error) error {
+	m.files.Lock()
+	defer m.files.Unlock()
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := change(conn); err != nil {
+		return err
+	}
+	return m.ReloadDaemon(ctx)
+}
+
+func (m *Manager) after(ctx context.Context, name string, err error) (Unit, bool, error) {
+	if err != nil {
+		return Unit{}, false, err
+	}
+	unit, err := m.look(ctx, name)
+	if err != nil {
+		return Unit{}, true, err
+	}
+	unit, err = m.withFileState(ctx, unit)
+	return unit, true, err
+}
+
+func wrapFiles(what, name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case dbusName(err) == "org.freedesktop.DBus.Error.FileExists":
+		return errors.Join(wrongState(name, fmt.Sprintf("%s %s: a file of its own is in the way in /etc/systemd/system", what, name),
+			"move that file away on the host"), err)
+	}
+	return wrap(what, name, err)
+}

@@ -1,0 +1,137 @@
+package systemd
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+)
+
+const (
+	// journalTimeout bounds what is read of a journal for an error's text.
+	journalTimeout = 5 * time.Second
+	maxMessage     = 4 << 10
+	// lastWordsLines is how many lines an error shows.
+	lastWordsLines = 10
+)
+
+// Entry is one line of a journal.
+type Entry struct {
+	// Time when it was written.
+	Time time.Time
+	// Identifier of the process that wrote it.
+	Identifier string
+	// Priority is syslog's, 0 (emergency) to 7 (debug).
+	Priority int
+	// Message is the text, cut at 4 KiB.
+	Message string
+	// Cursor of the entry.
+	Cursor string
+	// InvocationID of the unit's run that it belongs to.
+	InvocationID string
+}
+
+// Tail hands over the last lines of the unit's journal, oldest first, and with follow the new ones as they come, until ctx is done or
+// each returns an error.
+func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool, each func(Entry) error) error {
+	if err := CheckName(unit); err != nil {
+		return err
+	}
+	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--lines=" + strconv.Itoa(lines)}
+	command := hostexec.Command{Tool: "journalctl", Args: args}
+	if follow {
+		command.Args = append(command.Args, "--follow")
+		command.Timeout = -1
+	}
+	return m.exec.Lines(ctx, command, func(line []byte) error {
+		entry, ok := parseEntry(line)
+		if !ok {
+			return nil
+		}
+		return each(entry)
+	})
+}
+
+// parseEntry reads one line of `journalctl -o json`. Values that are not UTF-8 come as a list of bytes, those too long as null.
+func parseEntry(line []byte) (Entry, bool) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return Entry{}, false
+	}
+	text := func(key string) string { return journalText(fields[key]) }
+	usec, err := strconv.ParseInt(text("__REALTIME_TIMESTAMP"), 10, 64)
+	if err != nil {
+		return Entry{}, false
+	}
+	priority, err := strconv.Atoi(text("PRIORITY"))
+	if err != nil {
+		priority = 6
+	}
+	entry := Entry{Time: time.UnixMicro(usec), Identifier: text("SYSLOG_IDENTIFIER"), Priority: priority, Message: text("MESSAGE"),
+		Cursor: text("__CURSOR"), InvocationID: text("_SYSTEMD_INVOCATION_ID")}
+	if own := text("INVOCATION_ID"); own != "" { // systemd's own words about the unit
+		entry.InvocationID = own
+	}
+	if entry.Identifier == "" {
+		entry.Identifier = text("_COMM")
+	}
+	if len(entry.Message) > maxMessage {
+		entry.Message = entry.Message[:maxMessage]
+	}
+	entry.Message = strings.ToValidUTF8(entry.Message, "?")
+	return entry, true
+}
+
+func journalText(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var numbers []byte
+	var list []int
+	if json.Unmarshal(raw, &list) == nil {
+		for _, n := range list {
+			numbers = append(numbers, byte(n))
+		}
+		return string(numbers)
+	}
+	var several []string // a field that occurs more than once
+	if json.Unmarshal(raw, &several) == nil && len(several) > 0 {
+		return several[len(several)-1]
+	}
+	return ""
+}
+
+// lastWords is the end of the journal of the unit's last run, for an error's text; empty when it cannot be had.
+func (m *Manager) lastWords(ctx context.Context, unit Unit) string {
+	// What the unit wrote last may not have reached the journal yet.
+	_, _ = m.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"}, Timeout: journalTimeout})
+	var lines []string
+	err := m.Tail(ctx, unit.Name, 4*lastWordsLines, false, func(entry Entry) error {
+		if unit.InvocationID == "" || entry.InvocationID == "" || entry.InvocationID == unit.InvocationID {
+			lines = append(lines, entry.Message)
+		}
+		return nil
+	})
+	if err != nil {
+		m.log.Warn("cannot read a journal", "unit", unit.Name, "error", err)
+	}
+	return strings.Join(lines[max(0, len(lines)-lastWordsLines):], "\n")
+}
+
+func (m *Manager) lastLine(ctx context.Context, unit Unit) string {
+	var last string
+	err := m.Tail(ctx, unit.Name, 1, false, func(entry Entry) error {
+		if entry.InvocationID == unit.InvocationID {
+			last = entry.Message
+		}
+		return nil
+	})
+	if err != nil {
+		return ""
+	}
+	return last
+}
