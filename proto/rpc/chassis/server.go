@@ -189,7 +189,7 @@ func (s *Server) Run(ctx context.Context) error {
 	err = s.grpc.Serve(listener)
 	served()
 	<-stopped
-	if err != nil {
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("cannot serve: %w", err)
 	}
 	return nil
