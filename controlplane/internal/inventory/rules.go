@@ -43,3 +43,6 @@ func (s Snapshot) Usable(primary string) error { return nil }
 // Redeem marks the token as used by the key, or refuses. The key that used it may use it again until it expires, so that a lost answer
 // costs nothing.
 func (t *JoinToken) Redeem(server, keyPrint string, now time.Time) error { return nil }
+
+// FirstServerID is the lowest server_id that is allotted: lower ones are left to people.
+const FirstServerID = 1001

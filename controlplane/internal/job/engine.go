@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // Engine runs jobs. Make one with New.
@@ -126,9 +127,7 @@ func (e *Engine[T]) overlay(j *Job) {
 	w := e.held[j.ID]
 	e.mu.Unlock()
 	if w != nil && w.epoch == j.Epoch {
-		if l := w.live(); l != nil {
-			l.over(j)
-		}
+		w.live().over(j)
 	}
 }
 
@@ -141,3 +140,6 @@ func (e *Engine[T]) kickScan() {
 
 // published tells watchers in this process that a job has changed.
 func (e *Engine[T]) published(jobID string) { e.hub.notify(jobID) }
+
+// now is the time as records keep it.
+func (e *Engine[T]) now() time.Time { return e.cfg.Now().UTC().Truncate(time.Millisecond) }

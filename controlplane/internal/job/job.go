@@ -72,7 +72,7 @@ type Step struct {
 	Progress Progress
 	Found    []string // what the latest attempt found
 	Changed  []string // what the latest attempt changed
-	Failure  *Failure // why the latest attempt failed; nil when it did not
+	Failure  *Failure // why the last failed attempt failed; nil once the step is done
 
 	Started, Finished time.Time
 }
@@ -141,6 +141,8 @@ type Event struct {
 	Who     string
 	Kind    string // "job.create", "job.cancel", "job.succeeded", …
 	Message string
+	// RequestID is the idempotency key of the request; empty for what the engine itself did.
+	RequestID string
 }
 
 // Step returns the step of that kind, the cleanup's included.

@@ -11,7 +11,8 @@ type live struct {
 	seq     int
 	attempt int
 	said    said
-	dirty   bool
+	version int // grows with everything told
+	saved   int // version that is stored
 	changed func()
 }
 
@@ -51,29 +52,38 @@ func appendLine(lines *[]string, line string) bool {
 func (l *live) update(change func(*said) bool) {
 	l.mu.Lock()
 	did := change(&l.said)
-	l.dirty = l.dirty || did
+	if did {
+		l.version++
+	}
 	l.mu.Unlock()
 	if did {
 		l.changed()
 	}
 }
 
-// take returns what is to be stored, if anything is new since the last take.
-func (l *live) take() (said, bool) {
+// unsaved reports whether anything was told since markSaved.
+func (l *live) unsaved() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	dirty := l.dirty
-	l.dirty = false
-	return l.copyLocked(), dirty
+	return l.version != l.saved
+}
+
+// markSaved says that everything up to a version is stored.
+func (l *live) markSaved(version int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saved = max(l.saved, version)
+}
+
+func (l *live) at() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.version
 }
 
 func (l *live) now() said {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.copyLocked()
-}
-
-func (l *live) copyLocked() said {
 	return said{progress: l.said.progress, found: slices.Clone(l.said.found), changed: slices.Clone(l.said.changed)}
 }
 

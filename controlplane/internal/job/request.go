@@ -1,7 +1,6 @@
 package job
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -53,20 +52,4 @@ func (r Request) encode() (json.RawMessage, error) {
 func (r Request) normal() Request {
 	r.Subjects = slices.Compact(slices.Sorted(slices.Values(r.Subjects)))
 	return r
-}
-
-// Create writes a new job with all its steps. The same request id with the same body answers with the job that is there, with another
-// body it is refused with ErrRequestReused. A subject that another job is changing is refused with a *Busy.
-func (e *Engine[T]) Create(ctx context.Context, req Request) (Job, error) {
-	var made Job
-	err := e.store.Write(ctx, func(ctx context.Context, tx T) (err error) {
-		made, err = e.CreateTx(ctx, tx, req)
-		return err
-	})
-	if err != nil {
-		return Job{}, fmt.Errorf("cannot create a %s job: %w", req.Kind, err)
-	}
-	e.published(made.ID)
-	e.kickScan()
-	return made, nil
 }

@@ -1,0 +1,238 @@
+package job
+
+import (
+	"slices"
+	"time"
+)
+
+// machine changes a job's rows by the rules, in memory, and remembers what it touched. All transitions of jobs and steps are here and
+// in its other files; it does no I/O, so that a table can pin every one of them.
+type machine struct {
+	job     *Job
+	now     time.Time
+	touched map[int]bool
+	opened  []Attempt
+	closed  []Attempt
+	events  []Event
+}
+
+func newMachine(j *Job, now time.Time) *machine {
+	return &machine{job: j, now: now, touched: map[int]bool{}}
+}
+
+// steps returns the touched rows.
+func (m *machine) steps() []Step {
+	var rows []Step
+	for i := range m.job.Steps {
+		if m.touched[i] {
+			rows = append(rows, m.job.Steps[i])
+		}
+	}
+	return rows
+}
+
+func (m *machine) touch(seq int) *Step {
+	m.touched[seq] = true
+	return &m.job.Steps[seq]
+}
+
+func (m *machine) event(step, who, kind, message string) {
+	m.events = append(m.events, Event{JobID: m.job.ID, Step: step, At: m.now, Who: who, Kind: kind, Message: message})
+}
+
+// proceed begins the step that is next, or ends the job and returns nil.
+func (m *machine) proceed() *Step {
+	if m.job.Mode == Unwind {
+		m.cancelOpen()
+	}
+	if seq, ok := m.next(); ok {
+		return m.begin(seq)
+	}
+	m.end()
+	return nil
+}
+
+// cancelOpen closes steps that an unwinding job will not go on with.
+func (m *machine) cancelOpen() {
+	for i := range m.job.Steps {
+		if s := &m.job.Steps[i]; s.State.open() && !s.Always {
+			m.cancelStep(s)
+		}
+	}
+}
+
+func (m *machine) next() (int, bool) {
+	for i := range m.job.Steps {
+		if m.wanted(&m.job.Steps[i]) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (m *machine) wanted(s *Step) bool {
+	switch m.job.Mode {
+	case Unwind:
+		return m.due(s)
+	case Solo:
+		return m.within(s) && !s.State.Done()
+	case Cleanup:
+		return s.Phase == CleanupPhase && !s.State.Done()
+	default:
+		return s.Phase == MainPhase && !s.State.Done()
+	}
+}
+
+// due reports whether an always-step is still to be run by an unwinding job.
+func (m *machine) due(s *Step) bool {
+	if !s.Always || !m.within(s) || s.State != StepPending && !s.State.open() {
+		return false
+	}
+	return slices.ContainsFunc(m.job.Steps, func(other Step) bool {
+		return other.Phase == MainPhase && other.begun() && (s.Section == "" || s.Section == other.Section)
+	})
+}
+
+func (m *machine) within(s *Step) bool {
+	return s.Phase == MainPhase && s.Seq >= m.job.From && s.Seq <= m.job.To
+}
+
+func (s *Step) begun() bool { return !s.Started.IsZero() }
+
+// begin opens a new attempt. An attempt that is still open was lost with its process.
+func (m *machine) begin(seq int) *Step {
+	s := m.touch(seq)
+	if s.State.open() {
+		m.closeAttempt(s, AttemptLost, nil)
+	}
+	s.State, s.Reason = StepRunning, ""
+	s.Attempts++
+	said{}.write(s)
+	if !s.begun() {
+		s.Started = m.now
+	}
+	s.Finished = time.Time{}
+	if m.job.Started.IsZero() {
+		m.job.Started = m.now
+	}
+	m.setState(Running, "")
+	m.opened = append(m.opened, Attempt{
+		JobID: m.job.ID, Seq: seq, Number: s.Attempts, Generation: s.Generation, Epoch: m.job.Epoch, Owner: m.job.Owner,
+		State: AttemptOpen, Started: m.now,
+	})
+	return s
+}
+
+// setState moves the job while it is active; a job that is being cancelled, or failing, keeps saying so.
+func (m *machine) setState(to State, reason string) {
+	if m.job.State == Cancelling {
+		return
+	}
+	m.job.State = to
+	if m.job.Mode != Unwind {
+		m.job.Reason = reason
+	}
+}
+
+func (m *machine) closeAttempt(s *Step, state AttemptState, failure *Failure) {
+	m.closed = append(m.closed, Attempt{
+		JobID: m.job.ID, Seq: s.Seq, Number: s.Attempts, State: state, Found: s.Found, Changed: s.Changed, Failure: failure,
+		Finished: m.now,
+	})
+}
+
+// end gives the job the state that its mode leads to, and lets it go.
+func (m *machine) end() {
+	j := m.job
+	switch j.Mode {
+	case Unwind:
+		m.endUnwind()
+	case Solo:
+		m.endSolo()
+	case Cleanup:
+		j.State, j.Cleaned, j.Reason = j.Return, true, "what the job made was removed"
+	default:
+		j.State, j.Reason = Succeeded, ""
+	}
+	j.Mode, j.Owner = Forward, ""
+	if j.State.Ended() {
+		j.Finished = m.now
+	}
+	m.event("", "controlplane", "job."+string(j.State), j.Reason)
+}
+
+func (m *machine) endUnwind() {
+	j := m.job
+	j.State = j.Target
+	if j.Target != Cancelled {
+		return
+	}
+	for i := range j.Steps {
+		s := &j.Steps[i]
+		if s.Always && s.State == StepFailed && m.within(s) {
+			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
+		}
+		if s.Phase == MainPhase && (s.State == StepPending || s.State == StepNeedsPerson) {
+			m.touch(i).State = StepCancelled
+		}
+	}
+}
+
+func (m *machine) endSolo() {
+	j := m.job
+	j.State, j.Reason = Succeeded, ""
+	for i := range j.Steps {
+		if s := &j.Steps[i]; s.Phase == MainPhase && !s.State.Done() {
+			j.State, j.Reason = j.Return, "step "+s.Kind+" is not done; retry goes on from there"
+			return
+		}
+	}
+}
+
+// unwind makes the job run its always-steps on its way to target.
+func (m *machine) unwind(target State, reason string, from, to int) {
+	j := m.job
+	j.Reason, j.Target, j.Mode = reason, target, Unwind
+	j.From, j.To = from, to
+}
+
+func (m *machine) lastMain() int {
+	last := -1
+	for i := range m.job.Steps {
+		if m.job.Steps[i].Phase == MainPhase {
+			last = i
+		}
+	}
+	return last
+}
+
+// span is the step's section, or the step itself when it has none.
+func (m *machine) span(seq int) (from, to int) {
+	from, to = seq, seq
+	section := m.job.Steps[seq].Section
+	if section == "" {
+		return from, to
+	}
+	same := func(i int) bool {
+		return i >= 0 && i < len(m.job.Steps) && m.job.Steps[i].Phase == MainPhase && m.job.Steps[i].Section == section
+	}
+	for same(from - 1) {
+		from--
+	}
+	for same(to + 1) {
+		to++
+	}
+	return from, to
+}
+
+// reset makes a step pending again; anew gives it a new generation, so a new effect key.
+func (m *machine) reset(seq int, anew bool) {
+	s := m.touch(seq)
+	s.State, s.Reason, s.Failure = StepPending, "", nil
+	s.Failures, s.Spent = 0, 0
+	s.Started, s.Finished = time.Time{}, time.Time{}
+	said{}.write(s)
+	if anew {
+		s.Generation++
+	}
+}

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+)
+
+// EventFilter narrows the audit. Zero fields do not narrow.
+type EventFilter struct {
+	Subject string
+	Job     string
+	Actor   string
+}
+
+// Events is the audit.
+type Events struct{ tx *Tx }
+
+// Events gives the audit.
+func (tx *Tx) Events() Events { return Events{tx: tx} }
+
+const eventColumns = "id, at, actor, action, subject, job, step, request_id, message"
+
+// Add appends an event; its ID is minted, and its time set when it has none.
+func (e Events) Add(ctx context.Context, ev inventory.Event) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	if ev.At.IsZero() {
+		ev.At = e.tx.now
+	}
+	_, err = e.tx.exec(ctx, insertSQL("events", eventColumns), id.String(), millis(ev.At), ev.Actor, ev.Action, ev.Subject, ev.Job,
+		ev.Step, ev.RequestID, ev.Message)
+	return err
+}
+
+// List reads a page of events, newest first, and the token of the next page (empty at the end).
+func (e Events) List(ctx context.Context, f EventFilter, p Page) ([]inventory.Event, string, error) {
+	c, err := p.open(f)
+	if err != nil {
+		return nil, "", err
+	}
+	var where conditions
+	where.equal("subject", f.Subject)
+	where.equal("job", f.Job)
+	where.equal("actor", f.Actor)
+	if c.after != nil {
+		where.add("id < ?", c.after.Key)
+	}
+	query := "SELECT " + eventColumns + " FROM events" + where.where() + " ORDER BY id DESC" + c.limit()
+	list, err := rowsOf(ctx, e.tx, scanEvent, query, where.args...)
+	list, next := cut(c, list, func(ev inventory.Event) (string, int64) { return ev.ID, 0 })
+	return list, next, err
+}
+
+func scanEvent(row scanner) (ev inventory.Event, err error) {
+	err = row.Scan(&ev.ID, moment{&ev.At}, &ev.Actor, &ev.Action, &ev.Subject, &ev.Job, &ev.Step, &ev.RequestID, &ev.Message)
+	return ev, err
+}
+
+func eventOfJob(e job.Event) inventory.Event {
+	return inventory.Event{
+		At: e.At, Actor: e.Who, Action: e.Kind, Subject: "jobs/" + e.JobID, Job: e.JobID, Step: e.Step, RequestID: e.RequestID, Message: e.Message,
+	}
+}

@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE UNIQUE INDEX jobs_request ON jobs (request_id);

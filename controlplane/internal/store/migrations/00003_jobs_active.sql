@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX jobs_active ON jobs (active);

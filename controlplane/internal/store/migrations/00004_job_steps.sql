@@ -1,0 +1,25 @@
+-- +goose Up
+CREATE TABLE job_steps (
+  job_id VARCHAR(64) NOT NULL,
+  seq INT NOT NULL,
+  kind VARCHAR(64) NOT NULL,
+  title VARCHAR(255) NOT NULL,
+  args MEDIUMTEXT NOT NULL,
+  section VARCHAR(64) NOT NULL,
+  always SMALLINT NOT NULL,
+  phase VARCHAR(16) NOT NULL,
+  state VARCHAR(16) NOT NULL,
+  reason MEDIUMTEXT NOT NULL,
+  generation INT NOT NULL,
+  attempts INT NOT NULL,
+  failures INT NOT NULL,
+  restarts INT NOT NULL,
+  spent_ms BIGINT NOT NULL,
+  progress MEDIUMTEXT NOT NULL,
+  found MEDIUMTEXT NOT NULL,
+  changed MEDIUMTEXT NOT NULL,
+  failure MEDIUMTEXT NOT NULL,
+  started_at BIGINT NOT NULL,
+  finished_at BIGINT NOT NULL,
+  PRIMARY KEY (job_id, seq)
+);

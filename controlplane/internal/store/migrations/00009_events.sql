@@ -1,0 +1,12 @@
+-- +goose Up
+CREATE TABLE events (
+  id VARCHAR(64) NOT NULL PRIMARY KEY,
+  at BIGINT NOT NULL,
+  actor VARCHAR(255) NOT NULL,
+  action VARCHAR(64) NOT NULL,
+  subject VARCHAR(128) NOT NULL,
+  job VARCHAR(64) NOT NULL,
+  step VARCHAR(64) NOT NULL,
+  request_id VARCHAR(128) NOT NULL,
+  message MEDIUMTEXT NOT NULL
+);

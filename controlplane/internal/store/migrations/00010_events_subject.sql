@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX events_subject ON events (subject, id);

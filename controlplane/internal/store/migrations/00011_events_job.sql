@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX events_job ON events (job, id);

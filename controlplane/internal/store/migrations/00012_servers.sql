@@ -1,0 +1,10 @@
+-- +goose Up
+CREATE TABLE servers (
+  name VARCHAR(64) NOT NULL PRIMARY KEY,
+  rev BIGINT NOT NULL,
+  state VARCHAR(32) NOT NULL,
+  role VARCHAR(16) NOT NULL,
+  primary_name VARCHAR(64) NOT NULL,
+  last_seen BIGINT NOT NULL,
+  doc MEDIUMTEXT NOT NULL
+);

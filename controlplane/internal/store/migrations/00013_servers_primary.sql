@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX servers_primary ON servers (primary_name);

@@ -1,0 +1,10 @@
+-- +goose Up
+CREATE TABLE snapshots (
+  id VARCHAR(64) NOT NULL PRIMARY KEY,
+  rev BIGINT NOT NULL,
+  created BIGINT NOT NULL,
+  state VARCHAR(32) NOT NULL,
+  server VARCHAR(64) NOT NULL,
+  job VARCHAR(64) NOT NULL,
+  doc MEDIUMTEXT NOT NULL
+);

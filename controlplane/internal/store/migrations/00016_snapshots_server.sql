@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX snapshots_server ON snapshots (server, created);

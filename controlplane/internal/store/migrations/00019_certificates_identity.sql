@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX certificates_identity ON certificates (identity);

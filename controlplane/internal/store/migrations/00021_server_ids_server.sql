@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX server_ids_server ON server_ids (server);

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+)
+
+// ServerFilter narrows a list of servers. Zero fields do not narrow.
+type ServerFilter struct {
+	State   inventory.ServerState
+	Role    inventory.Role
+	Primary string
+}
+
+// Servers keeps server records, by name.
+type Servers struct{ Repo[inventory.Server] }
+
+// Servers gives the server records.
+func (tx *Tx) Servers() Servers {
+	return Servers{Repo[inventory.Server]{tx: tx, t: table[inventory.Server]{
+		name: "servers", noun: "server", key: "name", seen: "last_seen",
+		columns: []string{"state", "role", "primary_name", "last_seen"},
+		values: func(s *inventory.Server) []any {
+			return []any{s.State, s.Role, s.Primary, millis(s.LastSeen)}
+		},
+		meta: func(s *inventory.Server) meta {
+			return meta{key: s.Name, rev: &s.Rev, created: &s.Created, updated: &s.Updated, seen: &s.LastSeen}
+		},
+	}}}
+}
+
+// List reads a page of servers by name, and the token of the next page (empty at the end).
+func (s Servers) List(ctx context.Context, f ServerFilter, p Page) ([]inventory.Server, string, error) {
+	var where conditions
+	where.equal("state", string(f.State))
+	where.equal("role", string(f.Role))
+	where.equal("primary_name", f.Primary)
+	return s.list(ctx, f, where, p)
+}
+
+// ReplicasOf reads the names of the replicas of a primary, those that are gone left out.
+func (s Servers) ReplicasOf(ctx context.Context, primary string) ([]string, error) {
+	return rowsOf(ctx, s.tx, scanText, "SELECT name FROM servers WHERE primary_name = ? AND role = ? AND state <> ? ORDER BY name",
+		primary, inventory.RoleReplica, inventory.ServerDeleted)
+}
+
+// Touch records that the server's agent answered. It moves neither Rev nor Updated, and a server that is not there is no error.
+func (s Servers) Touch(ctx context.Context, name string, at time.Time) error {
+	_, err := s.tx.exec(ctx, "UPDATE servers SET last_seen = ? WHERE name = ? AND last_seen < ?", millis(at), name, millis(at))
+	return err
+}

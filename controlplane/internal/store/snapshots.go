@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+)
+
+// SnapshotFilter narrows a list of snapshots. Zero fields do not narrow.
+type SnapshotFilter struct {
+	Server string
+	State  inventory.SnapshotState
+	Job    string
+}
+
+// Snapshots keeps snapshot records, by id.
+type Snapshots struct{ Repo[inventory.Snapshot] }
+
+// Snapshots gives the snapshot records.
+func (tx *Tx) Snapshots() Snapshots {
+	return Snapshots{Repo[inventory.Snapshot]{tx: tx, t: table[inventory.Snapshot]{
+		name: "snapshots", noun: "snapshot", key: "id",
+		columns: []string{"created", "state", "server", "job"},
+		values: func(s *inventory.Snapshot) []any {
+			return []any{millis(s.Created), s.State, s.Server, s.Job}
+		},
+		meta: func(s *inventory.Snapshot) meta {
+			return meta{key: s.ID, rev: &s.Rev, created: &s.Created, updated: &s.Updated}
+		},
+	}}}
+}
+
+// List reads a page of snapshots, newest first, and the token of the next page (empty at the end).
+func (s Snapshots) List(ctx context.Context, f SnapshotFilter, p Page) ([]inventory.Snapshot, string, error) {
+	c, err := p.open(f)
+	if err != nil {
+		return nil, "", err
+	}
+	var where conditions
+	where.equal("server", f.Server)
+	where.equal("state", string(f.State))
+	where.equal("job", f.Job)
+	if c.after != nil {
+		where.add("(created < ? OR created = ? AND id < ?)", c.after.At, c.after.At, c.after.Key)
+	}
+	query := s.selectSQL() + where.where() + " ORDER BY created DESC, id DESC" + c.limit()
+	list, err := rowsOf(ctx, s.tx, s.scan, query, where.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	list, next := cut(c, list, func(s inventory.Snapshot) (string, int64) { return s.ID, millis(s.Created) })
+	return list, next, nil
+}

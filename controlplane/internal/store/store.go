@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+)
+
+// Config says where the records are. Exactly one of Path and DSN is set.
+type Config struct {
+	Path   string       // SQLite file; made, with mode 0600, when it is not there
+	DSN    string       // MariaDB, as go-sql-driver writes it: user:password@tcp(host:3306)/database
+	Logger *slog.Logger // default slog.Default()
+	// Now is the source of the records' times; default time.Now.
+	Now func() time.Time
+}
+
+// Store is the records' home. It implements job.Store[*Tx].
+type Store struct {
+	engine  engine
+	writers *sql.DB
+	readers *sql.DB
+	log     *slog.Logger
+	now     func() time.Time
+}
+
+var _ job.Store[*Tx] = (*Store)(nil)
+
+// Open opens the store and brings its schema up to date. Any number of processes may open one store at the same time.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s := &Store{log: cfg.Logger, now: cfg.Now}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	var err error
+	switch {
+	case (cfg.Path == "") == (cfg.DSN == ""):
+		return nil, errors.New("cannot open the store: give either a file or a MariaDB address")
+	case cfg.Path != "":
+		err = s.openSQLite(cfg.Path)
+	default:
+		err = s.openMariaDB(ctx, cfg.DSN)
+	}
+	if err == nil {
+		err = s.migrate(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open the store: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Close ends all connections. Closing twice is fine.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.writers, s.readers} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Jobs gives the job records as seen in tx.
+func (s *Store) Jobs(tx *Tx) job.Records { return jobs{tx: tx} }
+
+// Tx is one transaction; it carries the domain's records and the jobs'. It is good until the function it was given to returns, and for
+// one goroutine.
+type Tx struct {
+	sql    *sql.Tx
+	engine engine
+	now    time.Time
+}
+
+// Now is the transaction's time: all that it writes carries the same.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// exec runs a statement and returns how many rows it matched.
+func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := tx.sql.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}

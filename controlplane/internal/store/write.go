@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+)
+
+const (
+	maxTries      = 12
+	maxStaleTries = 3
+	maxDelay      = 500 * time.Millisecond
+)
+
+// Write runs fn in one transaction that can change records; see job.Store. Errors that will pass match job.ErrUnavailable.
+func (s *Store) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	delay := 2 * time.Millisecond
+	for try, stale := 1, 1; ; try++ {
+		err := s.once(ctx, s.writers, s.engine.writeOptions(), fn)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, inventory.ErrStale):
+			if stale++; stale > maxStaleTries {
+				return err
+			}
+		case s.engine.again(err):
+			if try >= maxTries {
+				return unavailable(err)
+			}
+		case s.engine.passing(err):
+			return unavailable(err)
+		default:
+			return err
+		}
+		if !pause(ctx, delay) {
+			return unavailable(err)
+		}
+		delay = min(2*delay, maxDelay)
+	}
+}
+
+// Read runs fn in a transaction that sees one state of the records and changes none; see job.Store.
+func (s *Store) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	delay := 2 * time.Millisecond
+	for try := 1; ; try++ {
+		err := s.once(ctx, s.readers, s.engine.readOptions(), fn)
+		switch {
+		case err == nil:
+			return nil
+		case s.engine.again(err) && try < maxTries && pause(ctx, delay):
+			delay = min(2*delay, maxDelay)
+		case s.engine.again(err) || s.engine.passing(err):
+			return unavailable(err)
+		default:
+			return err
+		}
+	}
+}
+
+func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(ctx context.Context, tx *Tx) error) (err error) {
+	tx, err := db.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after a commit
+	if err := fn(ctx, &Tx{sql: tx, engine: s.engine, now: s.now().UTC().Truncate(time.Millisecond)}); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit a transaction: %w", err)
+	}
+	return nil
+}
+
+// pause waits d minus a random part, so that those who collided do not collide again.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d - time.Duration(rand.Int64N(int64(d)/2+1)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func unavailable(err error) error {
+	return fmt.Errorf("%w: %w", job.ErrUnavailable, err)
+}
