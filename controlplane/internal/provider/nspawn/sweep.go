@@ -1,0 +1,226 @@
+package nspawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// Sweep takes the whole lab away: machines, devices, mounts, namespaces, bridge, files.
+// Everything is found by its name, so it finishes what a killed lab or a killed Sweep
+// left, and a lab that is not there is a no-op. ErrInvalid when the directory is not a
+// lab's, or that of another.
+func (p *Provider) Sweep(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up = false
+	if err := p.checkOwnDir(); err != nil {
+		return err
+	}
+	if owner, ok := p.lab.bridgeOwner(); ok && owner != "" && owner != p.lab.dir {
+		return provider.Errorf(provider.ErrInvalid, "", "lab %s is up in %s: take it down there", p.lab.name, owner)
+	}
+	if _, err := os.Stat(p.lab.path("lab.json")); err == nil {
+		// Held to the end, when the lock's file is gone: who waits for it starts anew.
+		unlock, err := lockFile(ctx, p.lab.path("lock"))
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"machines", p.lab.sweepMachines},
+		{"network", p.lab.sweepNetwork},
+		{"mounts", func(context.Context) error { return unmountBelow(p.lab.dir) }},
+		{"loop devices", p.lab.sweepLoops},
+		{"files", p.lab.sweepFiles},
+	}
+	for _, step := range steps {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("cannot take down the %s of lab %s: %w", step.what, p.lab.name, err)
+		}
+	}
+	return nil
+}
+
+func (p *Provider) checkOwnDir() error {
+	var record labRecord
+	err := readJSON(p.lab.path("lab.json"), &record)
+	if err == nil && record.Name != p.lab.name {
+		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir, record.Name)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	entries, err := os.ReadDir(p.lab.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if entry.Name() != "lock" && entry.Name() != "lab.json.new" {
+			return provider.Errorf(provider.ErrInvalid, "", "%s is not the directory of a lab: it has no lab.json", p.lab.dir)
+		}
+	}
+	return err
+}
+
+// sweepMachines first records that no machine is to be started, so that nothing comes
+// back while the rest is killed.
+func (l lab) sweepMachines(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*killLimit)
+	defer cancel()
+	if err := l.recordTermination(); err != nil {
+		return err
+	}
+	machines, err := allRecords[machineRecord](l, machineKind)
+	if err != nil {
+		return err
+	}
+	for _, m := range machines {
+		if err := l.killMachine(ctx, m.ID, m.CGroup); err != nil {
+			return err
+		}
+	}
+	// Those whose records are gone.
+	h, err := findHierarchies()
+	if err != nil {
+		return err
+	}
+	group := filepath.Dir(l.cgroup("any"))
+	if err := h.kill(ctx, group); err != nil {
+		return err
+	}
+	h.remove(group)
+	if err := l.sweepUnits(ctx); err != nil {
+		return err
+	}
+	return removeMatching("/run/systemd/nspawn/propagate", l.key()+"-")
+}
+
+func (l lab) recordTermination() error {
+	machines, err := allRecords[machineRecord](l, machineKind)
+	if err != nil {
+		return err
+	}
+	for _, m := range machines {
+		m.setPhase(phaseTerminated, "the lab was taken down", time.Now())
+		if err := saveRecord(l, machineKind, m.ID, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepUnits stops what the box's systemd runs for the lab, if it is one's.
+func (l lab) sweepUnits(ctx context.Context) error {
+	if !bootedBySystemd() {
+		return nil
+	}
+	_, err := tool(ctx, "", "systemctl", "kill", "--signal=SIGKILL", "understudy-"+l.key()+"-*.service")
+	if err != nil {
+		return err
+	}
+	_, err = tool(ctx, "", "systemctl", "stop", "understudy-"+l.key()+"-*.service")
+	return err
+}
+
+func (l lab) sweepNetwork(ctx context.Context) error {
+	namespaces, _ := filepath.Glob(filepath.Join(netnsDir, l.key()+"-*"))
+	for _, path := range namespaces {
+		if err := removeNetns(path); err != nil {
+			return err
+		}
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range interfaces {
+		if i.Name != l.bridge() && !strings.HasPrefix(i.Name, l.key()+"-") {
+			continue
+		}
+		if err := deleteInterface(ctx, i.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteInterface is fine with one that went together with its namespace meanwhile.
+func deleteInterface(ctx context.Context, name string) error {
+	_, err := tool(ctx, "", "ip", "link", "delete", name)
+	if _, missing := net.InterfaceByName(name); missing != nil {
+		return nil
+	}
+	return err
+}
+
+// sweepLoops waits for those whose mounts are going with the machines' processes.
+func (l lab) sweepLoops(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, killLimit)
+	defer cancel()
+	ticker := time.NewTicker(killPoll)
+	defer ticker.Stop()
+	for {
+		left := 0
+		for n, file := range loops() {
+			if !strings.HasPrefix(file, l.dir+"/") {
+				continue
+			}
+			left++
+			if err := dropLoop(n); err != nil && !errors.Is(err, syscall.ENXIO) {
+				return err
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d loop devices stay in use: %w", left, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// sweepFiles removes lab.json last: until then the directory is known as the lab's.
+func (l lab) sweepFiles(context.Context) error {
+	entries, err := os.ReadDir(l.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() == "lab.json" {
+			continue
+		}
+		if err := os.RemoveAll(l.path(entry.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(l.dir)
+}
+
+func removeMatching(dir, prefix string) error {
+	paths, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	for _, path := range paths {
+		if err := removeTree(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
