@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+)
+
+func newCommand() *cobra.Command {
+	lab := new(string)
+	root := &cobra.Command{
+		Use: "understudy-lab", Short: "Work on a lab of the nspawn provider by hand",
+		Long: "The nspawn provider makes real hosts on one box, each with a systemd of its own. This program builds their images, runs commands\n" +
+			"on them, and takes a lab away whatever state it is in. It needs root.",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to `understudy serve --lab`")
+	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newDown(lab))
+	return root
+}
+
+func open(lab string) (*nspawn.Provider, error) { return nspawn.New(nspawn.Config{Name: lab}) }
+
+func newImages(lab *string) *cobra.Command {
+	images := &cobra.Command{Use: "images", Short: "Build and list the images that hosts are made from"}
+	images.AddCommand(&cobra.Command{
+		Use: "build [SUITE...]", Short: "Build the images of these Debian suites, unless they are in the cache",
+		Args: cobra.OnlyValidArgs, ValidArgs: []string{"trixie", "bookworm"}, Example: "  understudy-lab images build trixie",
+		RunE: func(cmd *cobra.Command, suites []string) error {
+			if len(suites) == 0 {
+				suites = []string{"trixie", "bookworm"}
+			}
+			p, err := open(*lab)
+			if err != nil {
+				return err
+			}
+			for _, suite := range suites {
+				if err := p.BuildImage(cmd.Context(), suite, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "image", suite+":", line) }); err != nil {
+					return fmt.Errorf("cannot build image %s: %w", suite, err)
+				}
+			}
+			return nil
+		},
+	}, &cobra.Command{
+		Use: "list", Short: "List the images", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return listImages(cmd.Context(), *lab, cmd.OutOrStdout()) },
+	})
+	return images
+}
+
+func listImages(ctx context.Context, lab string, out io.Writer) error {
+	p, err := open(lab)
+	if err != nil {
+		return err
+	}
+	images, err := p.Images(ctx)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "IMAGE\tMARIADB\tBUILT\tDESCRIPTION")
+	for _, i := range images {
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\n", i.Name, i.MariaDBVersion, i.Ready, i.Description)
+	}
+	return w.Flush()
+}
+
+func newList(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the lab's machines", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := open(*lab)
+			if err != nil {
+				return err
+			}
+			machines, err := p.ListMachines(cmd.Context(), provider.Filter{})
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "HOST\tMACHINE\tSTATE\tADDRESS\tIMAGE")
+			for _, m := range machines {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.State, m.Address, m.Image)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func newExec(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "exec HOST -- COMMAND [ARG...]", Short: "Run a command on a host, as root", Args: cobra.MinimumNArgs(2),
+		Example: "  understudy-lab exec db1 -- mariadb -e 'SHOW REPLICA STATUS\\G'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, id, err := find(cmd.Context(), *lab, args[0])
+			if err != nil {
+				return err
+			}
+			out, err := p.Exec(cmd.Context(), id, nspawn.Command{Argv: args[1:], Stdin: cmd.InOrStdin()})
+			fmt.Fprint(cmd.OutOrStdout(), out)
+			return err
+		},
+	}
+}
+
+func newShell(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "shell HOST", Short: "Print the command that opens a shell on a host", Args: cobra.ExactArgs(1),
+		Example: "  eval \"$(understudy-lab shell db1)\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, id, err := find(cmd.Context(), *lab, args[0])
+			if err != nil {
+				return err
+			}
+			command, err := p.ShellCommand(cmd.Context(), id)
+			fmt.Fprintln(cmd.OutOrStdout(), command)
+			return err
+		},
+	}
+}
+
+func newReboot(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "reboot HOST", Short: "Restart a host's system", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, id, err := find(cmd.Context(), *lab, args[0])
+			if err != nil {
+				return err
+			}
+			return p.RebootMachine(cmd.Context(), id)
+		},
+	}
+}
+
+func newDown(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Take the lab away: machines, volumes, snapshots, network, whatever a killed one left", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := open(*lab)
+			if err != nil {
+				return err
+			}
+			return p.Sweep(cmd.Context())
+		},
+	}
+}
+
+// find finds the machine with that host name which is not terminated.
+func find(ctx context.Context, lab, host string) (*nspawn.Provider, string, error) {
+	p, err := open(lab)
+	if err != nil {
+		return nil, "", err
+	}
+	machines, err := p.ListMachines(ctx, provider.Filter{})
+	if err != nil {
+		return nil, "", err
+	}
+	for _, m := range machines {
+		if (m.Name == host || m.ID == host) && m.State != provider.MachineTerminated {
+			return p, m.ID, nil
+		}
+	}
+	return nil, "", fmt.Errorf("no host %s in lab %s: `understudy-lab --lab %s list` shows what there is", host, lab, lab)
+}
