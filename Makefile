@@ -14,7 +14,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup build ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures)
+demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures)
+	@deploy/lab/setup trixie & setup=$$!; $(MAKE) --no-print-directory build; wait $$setup
 	@bin/demo up $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
@@ -36,7 +37,7 @@ race: ## Run the tests that need nothing but Go, with the race detector
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./agent/cmd/understudy-agent ./deploy/demo
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./controlplane/cmd/understudy-lab ./agent/cmd/understudy-agent ./deploy/demo
 
 .PHONY: setup
 setup: ## Install the Debian packages and build the host images that tests and demo need
