@@ -20,7 +20,7 @@ func newCommand() *cobra.Command {
 			"on them, and takes a lab away whatever state it is in. It needs root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to `understudy serve --lab`")
+	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to understudy serve --lab")
 	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newDown(lab))
 	return root
 }
