@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/understudy-db/understudy/deploy/stack"
 )
 
 // Load is sysbench oltp_read_write against a primary, until it is stopped.
@@ -27,14 +29,11 @@ type Load struct {
 	output       []string
 }
 
-// target says where the load goes.
-type target struct{ host, user, password string }
-
 const loadTables, loadRows, loadThreads = 4, 10000, 4
 
 // PrepareLoad makes sysbench's tables.
-func PrepareLoad(ctx context.Context, dir string, t target) error {
-	config, err := writeLoadConfig(dir, t)
+func PrepareLoad(ctx context.Context, dir string, a stack.Account) error {
+	config, err := writeLoadConfig(dir, a)
 	if err != nil {
 		return err
 	}
@@ -47,8 +46,8 @@ func PrepareLoad(ctx context.Context, dir string, t target) error {
 }
 
 // StartLoad starts the load. It goes on until Stop.
-func StartLoad(dir string, t target) (*Load, error) {
-	config, err := writeLoadConfig(dir, t)
+func StartLoad(dir string, a stack.Account) (*Load, error) {
+	config, err := writeLoadConfig(dir, a)
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +116,13 @@ func (l *Load) Stop() (transactions, errors int64, err error) {
 	return int64(l.transactions + 0.5), int64(l.errors + 0.5), err
 }
 
-func writeLoadConfig(dir string, t target) (string, error) {
+func writeLoadConfig(dir string, a stack.Account) (string, error) {
 	f, err := os.CreateTemp(dir, "sysbench-*.cnf")
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	_, err = fmt.Fprintf(f, "db-driver=mysql\nmysql-host=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=sbtest\ntables=%d\ntable-size=%d\nthreads=%d\n",
-		t.host, t.user, t.password, loadTables, loadRows, loadThreads)
+	_, err = fmt.Fprintf(f, "db-driver=mysql\nmysql-host=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\ntables=%d\ntable-size=%d\nthreads=%d\n",
+		a.Host, a.User, a.Password, a.Schema, loadTables, loadRows, loadThreads)
 	return f.Name(), err
 }

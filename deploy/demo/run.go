@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"slices"
@@ -32,13 +30,13 @@ const (
 
 // Demo is one run.
 type Demo struct {
-	cfg    Config
-	stack  *stack.Stack
-	conn   *grpc.ClientConn
-	target target
-	load   *Load
-	probe  *Probe
-	report Report
+	cfg     Config
+	stack   *stack.Stack
+	conn    *grpc.ClientConn
+	account stack.Account
+	load    *Load
+	probe   *stack.Writer
+	report  Report
 }
 
 // Run runs the demo and takes everything away again, unless it is to be kept.
@@ -125,25 +123,20 @@ func (d *Demo) makePrimary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	password, err := randomPassword()
-	if err != nil {
-		return err
-	}
-	d.target = target{host: server.GetAddress(), user: "demo", password: password}
-	_, err = d.stack.SQL(ctx, primary, fmt.Sprintf("CREATE DATABASE sbtest; CREATE USER demo@'%%' IDENTIFIED BY '%s'; GRANT ALL ON sbtest.* TO demo@'%%';", password))
+	d.account, err = d.stack.NewAccount(ctx, primary, server.GetAddress(), "sbtest")
 	return err
 }
 
 func (d *Demo) startLoad(ctx context.Context) error {
 	d.say("Putting sysbench oltp_read_write on it (%d tables, %d threads), and a writer that measures each of its commits", loadTables, loadThreads)
-	if err := PrepareLoad(ctx, d.cfg.Dir, d.target); err != nil {
+	if err := PrepareLoad(ctx, d.cfg.Dir, d.account); err != nil {
 		return err
 	}
 	var err error
-	if d.load, err = StartLoad(d.cfg.Dir, d.target); err != nil {
+	if d.load, err = StartLoad(d.cfg.Dir, d.account); err != nil {
 		return err
 	}
-	d.probe, err = StartProbe(ctx, d.target)
+	d.probe, err = stack.StartWriter(ctx, d.account)
 	return err
 }
 
@@ -314,12 +307,6 @@ func (d *Demo) end(ctx context.Context, err error) error {
 		err = downErr
 	}
 	return err
-}
-
-func randomPassword() (string, error) {
-	b := make([]byte, 16)
-	_, err := rand.Read(b)
-	return hex.EncodeToString(b), err
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

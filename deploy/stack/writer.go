@@ -1,0 +1,114 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Account is a MariaDB account that may do everything in one schema.
+type Account struct {
+	// Host is the server's address.
+	Host string
+	// User and Password are the account's.
+	User, Password string
+	// Schema is the one that it may use.
+	Schema string
+}
+
+// NewAccount makes a schema and an account for it on a host of the lab.
+func (s *Stack) NewAccount(ctx context.Context, host, address, schema string) (Account, error) {
+	secret := make([]byte, 16)
+	if _, err := rand.Read(secret); err != nil {
+		return Account{}, err
+	}
+	a := Account{Host: address, User: schema, Password: hex.EncodeToString(secret), Schema: schema}
+	_, err := s.SQL(ctx, host, fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %[1]s; CREATE OR REPLACE USER %[2]s@'%%' IDENTIFIED BY '%[3]s'; GRANT ALL ON %[1]s.* TO %[2]s@'%%';",
+		a.Schema, a.User, a.Password))
+	return a, err
+}
+
+// Writer commits one row after the other on a primary and remembers the longest that a commit took.
+type Writer struct {
+	db     *sql.DB
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	longest time.Duration
+	commits int64
+	errs    []error
+}
+
+// StartWriter starts a writer, which goes on until Stop.
+func StartWriter(ctx context.Context, a Account) (*Writer, error) {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password, a.Schema
+	cfg.TLSConfig = "preferred"
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, at DATETIME(6) NOT NULL)"); err != nil {
+		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &Writer{db: db, cancel: cancel, done: make(chan struct{})}
+	go w.run(ctx)
+	return w, nil
+}
+
+func (w *Writer) run(ctx context.Context) {
+	defer close(w.done)
+	for id := 0; ctx.Err() == nil; id++ {
+		begin := time.Now()
+		_, err := w.db.ExecContext(ctx, "INSERT INTO probe VALUES (?, NOW(6))", id)
+		if ctx.Err() != nil {
+			return
+		}
+		w.add(time.Since(begin), err)
+	}
+}
+
+func (w *Writer) add(took time.Duration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.errs = append(w.errs, err)
+		return
+	}
+	w.commits++
+	w.longest = max(w.longest, took)
+}
+
+// Reset forgets the longest commit so far.
+func (w *Writer) Reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.longest = 0
+}
+
+// Longest is the longest that a commit took since Reset.
+func (w *Writer) Longest() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.longest
+}
+
+// Stop ends the writer and returns how many rows it committed, and its first error.
+func (w *Writer) Stop() (int64, error) {
+	w.cancel()
+	<-w.done
+	w.db.Close()
+	if len(w.errs) > 0 {
+		return w.commits, fmt.Errorf("%d of the writer's commits failed, the first with: %w", len(w.errs), w.errs[0])
+	}
+	return w.commits, nil
+}
