@@ -67,7 +67,10 @@ func StartWriter(ctx context.Context, a Account) (*Writer, error) {
 
 func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
 	for id := 0; ctx.Err() == nil; id++ {
+		<-pace.C
 		begin := time.Now()
 		_, err := w.db.ExecContext(ctx, "INSERT INTO probe VALUES (?, NOW(6))", id)
 		if ctx.Err() != nil {

@@ -1,0 +1,206 @@
+//go:build lab
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// TestStory walks the road that broke: a replica on a host whose mariadb.service is masked, whose default data volume is mounted and
+// has to go, from a snapshot of a primary that is being written to and purges its binary logs by itself.
+func TestStory(t *testing.T) {
+	l := newLab(t, "story")
+	l.run("server", "create", "db1", "--image", "trixie", "--binlog-auto-purge")
+	writer := l.writer("db1")
+
+	l.refuse([]string{"no server"}, "snapshot", "create", "db9")
+	l.run("snapshot", "create", "db1")
+	if longest := writer.Longest(); longest > time.Second {
+		t.Errorf("a commit took %s while the snapshot was taken, more than 1 s", longest)
+	}
+	snapshot := l.snapshot()
+	l.checkPlan(snapshot)
+	l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked", "--verify", "full")
+
+	t.Run("the replica is one", func(t *testing.T) { l.checkReplica(t, snapshot) })
+	t.Run("the default volume is gone and nothing names it", func(t *testing.T) { l.checkMounts(t) })
+	t.Run("auto purge and replication exclude each other", func(t *testing.T) { l.checkAutoPurge(t) })
+	t.Run("any step retried alone is a no-op", func(t *testing.T) { l.checkRetries(t) })
+	t.Run("configure_replica converges on a stopped MariaDB", func(t *testing.T) { l.checkStopped(t) })
+	t.Run("mounts and replication survive a reboot", func(t *testing.T) { l.checkReboot(t) })
+}
+
+// snapshot is the one snapshot of the lab.
+func (l *lab) snapshot() *cpv1.Snapshot {
+	l.t.Helper()
+	answer, err := cpv1.NewSnapshotServiceClient(l.conn).ListSnapshots(l.t.Context(), &cpv1.ListSnapshotsRequest{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if len(answer.GetSnapshots()) != 1 {
+		l.t.Fatalf("expected one snapshot, found %d", len(answer.GetSnapshots()))
+	}
+	s := answer.GetSnapshots()[0]
+	if s.GetState() != cpv1.Snapshot_STATE_READY || s.GetTestimony().GetGtid() == "" || s.GetTestimony().GetNonce() == "" {
+		l.t.Fatalf("the snapshot is not a proved one: %v", s)
+	}
+	if blocked := s.GetTestimony().GetWriteBlock().AsDuration(); blocked <= 0 || blocked > time.Second {
+		l.t.Errorf("writes were blocked for %s, not for more than 0 and at most 1 s", blocked)
+	}
+	return s
+}
+
+// checkPlan asks for a plan, which names every step and makes nothing.
+func (l *lab) checkPlan(snapshot *cpv1.Snapshot) {
+	l.t.Helper()
+	before := len(l.objects("machine"))
+	plan := l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked", "--dry-run")
+	for _, step := range []string{"plan", "create_machine", "swap_volume", "mount_data", "start_mariadb", "configure_replica", "verify", "finish"} {
+		if !strings.Contains(plan, step) {
+			l.t.Errorf("the plan does not name %s:\n%s", step, plan)
+		}
+	}
+	if after := len(l.objects("machine")); after != before {
+		l.t.Errorf("a plan made %d machines", after-before)
+	}
+}
+
+func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
+	s := l.server("db2")
+	if s.GetState() != cpv1.Server_STATE_READY || s.GetRole() != cpv1.Server_ROLE_REPLICA || s.GetVerified() != "full" {
+		t.Errorf("db2 is %v", s)
+	}
+	if s.GetServerId() == l.server("db1").GetServerId() {
+		t.Error("both servers have one server_id")
+	}
+	if n := l.starts("db2"); n != 1 {
+		t.Errorf("MariaDB was started %d times, not once", n)
+	}
+	if got := l.sql("db2", "SELECT @@read_only, @@server_id"); got != fmt.Sprintf("1\t%d", s.GetServerId()) {
+		t.Errorf("read_only and server_id are %q", got)
+	}
+	step := stepOf(l.lastJob("create_replica"), "start_mariadb")
+	if !strings.Contains(strings.Join(step.GetFound(), "\n"), snapshot.GetTestimony().GetGtid()) {
+		t.Errorf("start_mariadb does not say that it found the recorded position %s: %v", snapshot.GetTestimony().GetGtid(), step.GetFound())
+	}
+	status := l.sql("db2", "SHOW REPLICA STATUS\\G")
+	for _, want := range []string{"Slave_IO_Running: Yes", "Slave_SQL_Running: Yes", "Master_SSL_Allowed: Yes", "Master_SSL_Verify_Server_Cert: Yes", "Using_Gtid: Slave_Pos"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("replica status lacks %q", want)
+		}
+	}
+	l.same("db1", "db2")
+}
+
+func (l *lab) checkMounts(t *testing.T) {
+	s := l.server("db2")
+	volumes := l.objects("volume")
+	var attached []string
+	for _, v := range volumes {
+		if v.GetAttachment() == s.GetMachine() {
+			attached = append(attached, v.GetId())
+		}
+	}
+	if !slices.Equal(attached, []string{s.GetDataVolume()}) {
+		t.Errorf("the provider has %v attached to db2, its record says %s", attached, s.GetDataVolume())
+	}
+	for _, m := range s.GetMounts() {
+		if m.GetVolume() != "" && m.GetVolume() != s.GetDataVolume() {
+			t.Errorf("the record has a mount on another volume: %v", m)
+		}
+	}
+	unit := l.exec("db2", "systemctl", "cat", "srv-mariadb.mount")
+	if !strings.Contains(unit, "virtio-"+s.GetDataVolume()) {
+		t.Errorf("the mount unit does not name the data volume %s:\n%s", s.GetDataVolume(), unit)
+	}
+	device := l.exec("db2", "readlink", "-f", "/dev/disk/by-id/virtio-"+s.GetDataVolume())
+	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", "/srv/mariadb"); got != device {
+		t.Errorf("/srv/mariadb is on %s, the data volume is %s", got, device)
+	}
+	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--target", "/var/lib/mysql/ibdata1"); !strings.HasPrefix(got, device) {
+		t.Errorf("the datadir is on %s, the data volume is %s", got, device)
+	}
+}
+
+func (l *lab) checkAutoPurge(t *testing.T) {
+	for _, name := range []string{"db1", "db2"} {
+		if l.server(name).GetBinlogAutoPurge() {
+			t.Errorf("%s still purges its binary logs by itself", name)
+		}
+		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name, "--binlog-auto-purge=true")
+	}
+}
+
+// checkRetries runs each step of the replica's job alone and looks for any change that it made.
+func (l *lab) checkRetries(t *testing.T) {
+	job := l.lastJob("create_replica")
+	before := l.fingerprint()
+	for _, step := range job.GetSteps() {
+		l.run("job", "retry", job.GetName(), "--step", step.GetName())
+		after := l.lastJob("create_replica")
+		if after.GetState() != cpv1.Job_STATE_SUCCEEDED {
+			t.Errorf("after the retry of %s the job is %s: %v", step.GetName(), after.GetState(), stepOf(after, step.GetName()).GetError())
+		}
+		if got := l.fingerprint(); got != before {
+			t.Errorf("the retry of %s changed the world from\n%s\nto\n%s", step.GetName(), before, got)
+			before = got
+		}
+	}
+	l.same("db1", "db2")
+}
+
+// fingerprint is what must not change when a step that is done is run again.
+func (l *lab) fingerprint() string {
+	var ids []string
+	for _, kind := range []string{"machine", "volume", "snapshot"} {
+		for _, o := range l.objects(kind) {
+			ids = append(ids, kind+" "+o.GetId()+" "+o.GetAttachment())
+		}
+	}
+	s := proto.CloneOf(l.server("db2"))
+	s.LastSeenTime, s.Etag = nil, ""
+	return strings.Join(append(ids,
+		s.String(),
+		l.exec("db2", "systemctl", "show", "--property=InvocationID,MainPID", "mariadb.service", "srv-mariadb.mount", "var-lib-mysql.mount"),
+		l.exec("db2", "findmnt", "--noheadings", "--output", "TARGET,SOURCE,UUID", "--mountpoint", "/srv/mariadb"),
+		l.exec("db2", "sha256sum", "/etc/mysql/mariadb.conf.d/zz-understudy.cnf"),
+		l.sql("db1", "SELECT User, Host FROM mysql.user ORDER BY 1, 2"),
+	), "\n")
+}
+
+func (l *lab) checkStopped(t *testing.T) {
+	job := l.lastJob("create_replica")
+	l.exec("db2", "systemctl", "stop", "mariadb.service")
+	l.run("job", "retry", job.GetName(), "--step", "configure_replica")
+	if got := l.sql("db2", "SELECT 1"); got != "1" {
+		t.Error("MariaDB does not answer after the retry")
+	}
+	l.same("db1", "db2")
+}
+
+func (l *lab) checkReboot(t *testing.T) {
+	if err := l.Lab(t.Context(), "reboot", "db2").Run(); err != nil {
+		t.Fatal(err)
+	}
+	job := l.lastJob("create_replica")
+	l.run("job", "retry", job.GetName(), "--step", "finish")
+	l.checkMounts(t)
+	l.same("db1", "db2")
+}
+
+func stepOf(job *cpv1.Job, name string) *cpv1.Step {
+	for _, s := range job.GetSteps() {
+		if s.GetName() == name {
+			return s
+		}
+	}
+	return nil
+}
