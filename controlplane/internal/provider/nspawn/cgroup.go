@@ -106,6 +106,13 @@ func (h hierarchies) remove(group string) {
 	}
 }
 
+// removeIfEmpty removes the group that all labs share when this was the last.
+func (h hierarchies) removeIfEmpty(group string) {
+	for _, root := range h.roots() {
+		_ = os.Remove(filepath.Join(root, group))
+	}
+}
+
 // ownGroup is the cgroup2 group that this process is in.
 func ownGroup() (string, error) {
 	data, err := os.ReadFile("/proc/self/cgroup")

@@ -41,8 +41,9 @@ func loops() map[int]string {
 	return found
 }
 
-// ensureLoop gives the file a loop device.
-func ensureLoop(file string) (int, error) {
+// ensureLoop gives the file a loop device, labelled so that sweepLoops finds it even when
+// the filesystem of the file was unmounted lazily, which takes the file's path away.
+func (l lab) ensureLoop(file string) (int, error) {
 	if n, ok := findLoop(file); ok {
 		return n, nil
 	}
@@ -52,7 +53,7 @@ func ensureLoop(file string) (int, error) {
 	}
 	defer backing.Close()
 	config := unix.LoopConfig{Fd: uint32(backing.Fd())}
-	copy(config.Info.File_name[:len(config.Info.File_name)-1], file)
+	copy(config.Info.File_name[:len(config.Info.File_name)-1], l.key()+"/"+filepath.Base(file))
 	for {
 		n, err := configureFreeLoop(&config)
 		if errors.Is(err, unix.EBUSY) {
@@ -81,6 +82,20 @@ func configureFreeLoop(config *unix.LoopConfig) (int, error) {
 	}
 	defer device.Close()
 	return n, unix.IoctlLoopConfigure(int(device.Fd()), config)
+}
+
+// ownsLoop says whether a loop device is the lab's, by path or by label.
+func (l lab) ownsLoop(n int, file string) bool {
+	if strings.HasPrefix(file, l.dir+"/") {
+		return true
+	}
+	device, err := openLoop(n, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer device.Close()
+	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+	return err == nil && strings.HasPrefix(unix.ByteSliceToString(info.File_name[:]), l.key()+"/")
 }
 
 // freeLoop takes the loop device away from the file. False when it is in use: mounted

@@ -22,7 +22,7 @@ func (l lab) isOn(m *machineRecord) bool {
 
 // plug makes the device appear in the machine: a node, and a link by the volume's name.
 func (l lab) plug(m *machineRecord, volume string) error {
-	n, err := ensureLoop(l.volumeFile(volume))
+	n, err := l.ensureLoop(l.volumeFile(volume))
 	if err != nil {
 		return err
 	}

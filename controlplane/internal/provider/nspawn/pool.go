@@ -33,7 +33,7 @@ func (l lab) ensurePool(ctx context.Context, bytes int64) error {
 			return err
 		}
 	}
-	n, err := ensureLoop(image)
+	n, err := l.ensureLoop(image)
 	if err != nil {
 		return err
 	}

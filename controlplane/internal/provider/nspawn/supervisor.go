@@ -171,7 +171,7 @@ func (l lab) attachedLoops(machine string) (map[string]int, error) {
 		if v.MachineID != machine || v.Detaching {
 			continue
 		}
-		if attached[v.ID], err = ensureLoop(l.volumeFile(v.ID)); err != nil {
+		if attached[v.ID], err = l.ensureLoop(l.volumeFile(v.ID)); err != nil {
 			return nil, err
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
@@ -43,8 +45,10 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	}{
 		{"machines", p.lab.sweepMachines},
 		{"network", p.lab.sweepNetwork},
-		{"mounts", func(context.Context) error { return unmountBelow(p.lab.dir) }},
-		{"loop devices", p.lab.sweepLoops},
+		{"machines' roots", func(context.Context) error { return unmountBelow(p.lab.pool("machines")) }},
+		{"volumes' devices", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, "") }},
+		{"pool", func(ctx context.Context) error { return unmountPool(ctx, p.lab.pool()) }},
+		{"pool's device", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, p.lab.path("pool.img")) }},
 		{"files", p.lab.sweepFiles},
 	}
 	for _, step := range steps {
@@ -103,6 +107,7 @@ func (l lab) sweepMachines(ctx context.Context) error {
 		return err
 	}
 	h.remove(group)
+	h.removeIfEmpty(filepath.Dir(group))
 	if err := l.sweepUnits(ctx); err != nil {
 		return err
 	}
@@ -167,29 +172,54 @@ func deleteInterface(ctx context.Context, name string) error {
 	return err
 }
 
-// sweepLoops waits for those whose mounts are going with the machines' processes.
-func (l lab) sweepLoops(ctx context.Context) error {
+// sweepLoops waits for those whose mounts are going with the machines' processes. The
+// pool's own comes last, by its file.
+func (l lab) sweepLoops(ctx context.Context, only string) error {
+	return retry(ctx, "loop devices stay in use", func() (bool, error) {
+		left := false
+		for n, file := range loops() {
+			if !l.ownsLoop(n, file) || (only == "") == (file == l.path("pool.img")) {
+				continue
+			}
+			left = true
+			if err := dropLoop(n); err != nil {
+				return false, err
+			}
+		}
+		return !left, nil
+	})
+}
+
+// unmountPool does not unmount lazily: what is still in use must not lose its files.
+func unmountPool(ctx context.Context, pool string) error {
+	return retry(ctx, pool+" stays in use", func() (bool, error) {
+		mounted, err := mountinfo.Mounted(pool)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if !mounted {
+			return true, nil
+		}
+		err = unix.Unmount(pool, unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EBUSY) {
+			err = nil
+		}
+		return false, err
+	})
+}
+
+func retry(ctx context.Context, failure string, try func() (done bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
 	ticker := time.NewTicker(killPoll)
 	defer ticker.Stop()
 	for {
-		left := 0
-		for n, file := range loops() {
-			if !strings.HasPrefix(file, l.dir+"/") {
-				continue
-			}
-			left++
-			if err := dropLoop(n); err != nil && !errors.Is(err, syscall.ENXIO) {
-				return err
-			}
-		}
-		if left == 0 {
-			return nil
+		if done, err := try(); done || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d loop devices stay in use: %w", left, ctx.Err())
+			return fmt.Errorf("%s: %w", failure, ctx.Err())
 		case <-ticker.C:
 		}
 	}
