@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -129,4 +130,24 @@ func (m *Manager) checkDependencies(value string) error {
 func badContent(why string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "cannot write the drop-in: "+why, errs.Field("content", why),
 		errs.WayOut("[Unit] takes dependencies and start limits, [Service] takes limits and timeouts; nothing that runs a command"))
+}
+
+// DropIns are the contents of all drop-ins of that name that SetDropIn wrote, by unit.
+func (m *Manager) DropIns(name string) (map[string]string, error) {
+	paths, err := filepath.Glob(filepath.Join(m.unitDir, "*.d", name))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the drop-ins %s: %w", name, err)
+	}
+	found := map[string]string{}
+	for _, path := range paths {
+		unit := strings.TrimSuffix(filepath.Base(filepath.Dir(path)), ".d")
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a drop-in: %w", err)
+		}
+		if CheckName(unit) == nil {
+			found[unit] = string(content)
+		}
+	}
+	return found, nil
 }

@@ -1,0 +1,106 @@
+package freeze
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+)
+
+// Guard is the process that freezes on behalf of a caller, and thaws when the caller says so, goes away, or when the limit is over. It
+// is another process than the caller's, so that the caller's death thaws as well.
+type Guard struct {
+	// Path is the mount point.
+	Path string
+	// Limit is the hard limit, counted from before the freeze.
+	Limit time.Duration
+	// Socket is where the caller listens. Its end of the connection is what holds the freeze.
+	Socket string
+	// Marker is a file that exists while this guard may have frozen the filesystem; see ThawMarked.
+	Marker string
+}
+
+// Report is what a Guard says, one JSON object a line.
+type Report struct {
+	// Frozen is true in the first report, and false in the last.
+	Frozen bool `json:"frozen"`
+	// Held is how long the filesystem was frozen; in the last report.
+	Held time.Duration `json:"held,omitempty"`
+	// Expired says that the limit ended it.
+	Expired bool `json:"expired,omitempty"`
+	// Busy says that it was frozen by somebody else already.
+	Busy bool `json:"busy,omitempty"`
+	// Error says why it was not frozen, or not thawed.
+	Error string `json:"error,omitempty"`
+}
+
+// Run freezes, holds and thaws. It returns when the filesystem is thawed.
+func (g Guard) Run(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", g.Socket)
+	if err != nil {
+		return fmt.Errorf("cannot reach the one who asked for the freeze: %w", err)
+	}
+	defer conn.Close()
+	report, err := g.hold(ctx, conn)
+	// The caller may be gone; what counts is done.
+	_ = say(conn, report)
+	return err
+}
+
+func (g Guard) hold(ctx context.Context, conn net.Conn) (Report, error) {
+	filesystem, err := Open(g.Path)
+	if err != nil {
+		return Report{Error: err.Error()}, err
+	}
+	defer filesystem.Close()
+	ctx, cancel := context.WithTimeout(ctx, g.Limit)
+	defer cancel()
+	go func() { // the caller says nothing more: whatever comes, an end above all, means thaw
+		_, _ = bufio.NewReader(conn).ReadByte()
+		cancel()
+	}()
+	if err := os.WriteFile(g.Marker, []byte(g.Path), 0o600); err != nil {
+		return Report{Error: err.Error()}, fmt.Errorf("cannot freeze %s: %w", g.Path, err)
+	}
+	if err := filesystem.Freeze(); err != nil {
+		return Report{Error: err.Error(), Busy: errors.Is(err, ErrFrozen)}, errors.Join(err, os.Remove(g.Marker))
+	}
+	frozen := time.Now()
+	if say(conn, Report{Frozen: true}) != nil {
+		cancel()
+	}
+	<-ctx.Done()
+	thawed, err := filesystem.Thaw()
+	report := Report{Held: time.Since(frozen), Expired: errors.Is(ctx.Err(), context.DeadlineExceeded)}
+	switch {
+	case err != nil:
+		report.Error = err.Error()
+		return report, err // the marker stays: what runs after this process tries again
+	case !thawed:
+		report.Error = "somebody else thawed it before"
+	}
+	return report, os.Remove(g.Marker)
+}
+
+func say(conn net.Conn, report Report) error {
+	line, err := json.Marshal(report)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(append(line, '\n'))
+	return err
+}
+
+// ThawMarked thaws what a guard that was killed has left frozen. Without the marker it does nothing: the freeze is somebody else's.
+func ThawMarked(path, marker string) error {
+	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	_, err := Thaw(path)
+	return errors.Join(err, os.Remove(marker))
+}

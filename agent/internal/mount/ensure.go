@@ -1,0 +1,348 @@
+package mount
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Request says which volume belongs where.
+type Request struct {
+	// DeviceIDs are names below /dev/disk/by-id that the volume has, any of them. Required.
+	DeviceIDs []string
+	// Path is the mount point. Required.
+	Path string
+	// Filesystem is "ext4" or "xfs"; empty accepts either.
+	Filesystem string
+	// UUID that the filesystem gets when it has another one; empty leaves it.
+	UUID string
+	// SourceUUID is what the filesystem may have had before; empty accepts any.
+	SourceUUID string
+	// Nonce that must lie on the filesystem; empty does not look.
+	Nonce string
+	// ReplaceIDs name volumes that may be mounted there now, or named by the unit file.
+	ReplaceIDs []string
+	// StopUnits are stopped before something is unmounted.
+	StopUnits []string
+	// DeviceTimeout is how long to wait for the device; a minute when 0.
+	DeviceTimeout time.Duration
+	// Grow the filesystem to the device.
+	Grow bool
+	// Owner of the mount's root directory; empty leaves it.
+	Owner string
+	// BoundUnits may run only while the mount is there.
+	BoundUnits []string
+}
+
+// Result is what EnsureMount proved, changed and found.
+type Result struct {
+	// Mount as proved.
+	Mount Mount
+	// Changes and Found are for people, one line each.
+	Changes, Found []string
+}
+
+// Ensure makes sure that the volume is mounted at the path, now and after a reboot. It formats nothing. Called again after it was
+// cut off anywhere, it goes on from what it finds.
+func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error) {
+	if err := m.checkRequest(r); err != nil {
+		return Result{}, err
+	}
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	e := &ensuring{m: m, r: r, say: say, unit: systemd.MountUnit(r.Path)}
+	for _, step := range []func(context.Context) error{e.clear, e.device, e.identify, e.look, e.takeOff, e.prepare, e.configure, e.mount, e.finish} {
+		if err := step(ctx); err != nil {
+			return Result{Changes: e.changes, Found: e.found}, fmt.Errorf("cannot mount %s at %s: %w", r.DeviceIDs[0], r.Path, err)
+		}
+	}
+	proved, err := e.prove(ctx)
+	return Result{Mount: proved, Changes: e.changes, Found: e.found}, err
+}
+
+func (m *Manager) checkRequest(r Request) error {
+	if err := m.CheckDeviceIDs("device_ids", r.DeviceIDs); err != nil {
+		return err
+	}
+	if err := m.CheckPath("path", r.Path); err != nil {
+		return err
+	}
+	return checkOwner(r.Owner)
+}
+
+// ensuring is one call of Ensure.
+type ensuring struct {
+	m              *Manager
+	r              Request
+	say            Say
+	unit           string
+	disk           Device // what the id names
+	volume         Device // what is mounted: the disk, or its one partition
+	id             string
+	place          place
+	newUUID        bool
+	now            Mount
+	found, changes []string
+}
+
+func (e *ensuring) changed(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	e.changes = append(e.changes, text)
+	e.m.log.Info("mount changed", "path", e.r.Path, "device", e.volume.Path, "change", text)
+}
+
+func (e *ensuring) saw(format string, args ...any) {
+	e.found = append(e.found, fmt.Sprintf(format, args...))
+}
+
+func (e *ensuring) clear(context.Context) error { return e.m.clearPeeks() }
+
+func (e *ensuring) device(ctx context.Context) (err error) {
+	e.disk, e.id, err = e.m.await(ctx, e.r.DeviceIDs, e.r.DeviceTimeout, e.say)
+	return err
+}
+
+// identify probes what is on the device, goes down to its partition, and refuses what must not be mounted.
+func (e *ensuring) identify(ctx context.Context) error {
+	devices, err := e.m.Devices(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if d.Path == e.disk.Path {
+			e.disk = d
+		}
+	}
+	e.volume = e.disk
+	if e.disk.PartitionTable != "" && e.disk.Filesystem == "" {
+		if e.volume, err = partition(devices, e.disk); err != nil {
+			return err
+		}
+		if e.id, err = partitionID(e.volume, e.id); err != nil {
+			return err
+		}
+	}
+	e.saw("%s is %s with %s, UUID %s", e.id, e.volume.Path, orElse(e.volume.Filesystem, "no filesystem"), orElse(e.volume.UUID, "none"))
+	for _, twin := range twins(devices, e.volume) {
+		e.saw("%s has the same UUID", name(twin.Path, twin.IDs, ""))
+	}
+	e.newUUID, err = decideDevice(e.volume, e.r)
+	return err
+}
+
+// partitionID is the name of a partition that holds after a reboot too.
+func partitionID(d Device, diskID string) (string, error) {
+	for _, id := range d.IDs {
+		if strings.HasPrefix(id, diskID+"-part") {
+			return id, nil
+		}
+	}
+	return "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG, fmt.Sprintf("partition %s has no name below /dev/disk/by-id", d.Path),
+		"see that udev runs on the host; it makes these names")
+}
+
+// look decides on what is there now, before anything is touched.
+func (e *ensuring) look(ctx context.Context) (err error) {
+	if e.now, err = e.m.look(ctx, e.r.Path); err != nil {
+		return err
+	}
+	if e.now.Mounted {
+		e.saw("%s is mounted at %s", name(e.now.Device, e.now.DeviceIDs, e.now.Filesystem), e.r.Path)
+	}
+	if e.place, err = decidePlace(e.now, e.volume, e.r); err != nil {
+		return err
+	}
+	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allowed); len(elsewhere) > 0 && e.place != placeRight {
+		return refuse(errorsv1.Reason_REASON_DEVICE_BUSY, fmt.Sprintf("%s is mounted at %s", e.volume.Path, strings.Join(elsewhere, ", ")),
+			"unmount it there first", errs.Meta("mount_points", strings.Join(elsewhere, ",")))
+	}
+	return nil
+}
+
+// takeOff unmounts what is in the way, and this volume where it is mounted without being prepared.
+func (e *ensuring) takeOff(ctx context.Context) error {
+	stale, err := decideSource(e.now.UnitSource, e.m.resolve(ctx, e.now.UnitSource), e.volume, e.r)
+	if err != nil {
+		return err
+	}
+	if e.now.UnitSource != "" {
+		e.saw("the unit file or fstab names %s", e.now.UnitSource)
+	}
+	if stale != "" {
+		e.changed("%s", stale)
+	}
+	if e.place != placeRight {
+		if err := e.unmountAll(ctx); err != nil {
+			return err
+		}
+	}
+	note := "understudy-agent: " + e.unit + " mounts " + byID + e.id + " here instead of"
+	dropped, err := e.m.dropFromFstab(e.r.Path, note)
+	if err != nil || !dropped {
+		return err
+	}
+	e.changed("commented out the entry of fstab")
+	return e.m.units.ReloadDaemon(ctx)
+}
+
+// unmountAll takes off what is mounted at the path, and the volume from all allowed paths.
+func (e *ensuring) unmountAll(ctx context.Context) error {
+	paths := []string{}
+	if e.now.Mounted {
+		paths = append(paths, e.r.Path)
+	}
+	for _, path := range e.volume.MountPoints {
+		if path != e.r.Path {
+			paths = append(paths, path)
+		}
+	}
+	for i := len(paths) - 1; i >= 0; i-- {
+		e.say.tell("unmounting %s", paths[i])
+		changes, err := e.m.unmount(ctx, paths[i], e.r.StopUnits)
+		for _, change := range changes {
+			e.changed("%s", change)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare checks the filesystem, looks for the nonce and changes the UUID, in this order, on the unmounted device.
+func (e *ensuring) prepare(ctx context.Context) error {
+	if e.place == placeRight {
+		return nil
+	}
+	e.say.tell("checking the filesystem on %s", e.volume.Path)
+	corrected, err := e.m.check(ctx, e.volume)
+	if err != nil {
+		return err
+	}
+	for _, text := range corrected {
+		e.changed("%s", text)
+	}
+	if err := e.checkNonceBefore(); err != nil {
+		return err
+	}
+	if !e.newUUID {
+		return nil
+	}
+	e.say.tell("giving the filesystem the UUID %s", e.r.UUID)
+	if err := e.m.setUUID(ctx, e.volume, e.r.UUID); err != nil {
+		return err
+	}
+	e.changed("new UUID %s (was %s)", e.r.UUID, e.volume.UUID)
+	return nil
+}
+
+func (e *ensuring) checkNonceBefore() error {
+	if e.r.Nonce == "" {
+		return nil
+	}
+	return e.m.peek(e.volume, func(dir string) error { return checkNonce(readNonce(dir), e.r.Nonce) })
+}
+
+func checkNonce(got, want string) error {
+	if want == "" || got == want {
+		return nil
+	}
+	return refuse(errorsv1.Reason_REASON_NONCE_MISMATCH, fmt.Sprintf("the volume carries the nonce %q, not the snapshot's %q", got, want),
+		"the volume is not made from that snapshot: attach the right one", errs.Meta("found", got), errs.Meta("expected", want))
+}
+
+// configure writes the unit file; from here on a reboot mounts the right volume.
+func (e *ensuring) configure(ctx context.Context) error {
+	changed, err := e.m.units.WriteUnitFile(ctx, e.unit, volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
+	if err == nil && changed {
+		e.changed("wrote %s", e.unit)
+	}
+	return err
+}
+
+func (e *ensuring) mount(ctx context.Context) error {
+	if e.place != placeRight {
+		if hidden := countFiles(e.r.Path); hidden > 0 {
+			e.saw("%d files in %s are hidden by the mount", hidden, e.r.Path)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
+	defer cancel()
+	e.say.tell("mounting")
+	_, changes, err := e.m.units.Ensure(ctx, e.unit, func(text string) { e.say.tell("mounting: %s", text) })
+	for _, change := range changes {
+		e.changed("%s %s", e.unit, strings.Replace(change, "started", "mounted", 1))
+	}
+	return err
+}
+
+func (e *ensuring) finish(ctx context.Context) error {
+	if e.r.Grow {
+		grown, err := e.m.grow(ctx, e.r.Path, e.volume.Path, e.volume.Filesystem)
+		if err != nil {
+			return err
+		}
+		if grown {
+			size, _ := usage(e.r.Path)
+			e.changed("grown to %d MiB", size>>20)
+		}
+	}
+	owned, err := own(e.r.Path, e.r.Owner)
+	if err != nil {
+		return err
+	}
+	if owned {
+		e.changed("owner set to %s", e.r.Owner)
+	}
+	changes, err := e.m.bind(ctx, e.r.BoundUnits, e.unit)
+	for _, change := range changes {
+		e.changed("%s", change)
+	}
+	return err
+}
+
+// prove looks at the host anew and answers only if the path is on the volume that the id names.
+func (e *ensuring) prove(ctx context.Context) (Mount, error) {
+	number, err := blockNumber(e.m.path(byID, e.id))
+	if err != nil {
+		return Mount{}, fmt.Errorf("cannot prove the mount at %s: %w", e.r.Path, err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(e.r.Path, &stat); err != nil {
+		return Mount{}, fmt.Errorf("cannot prove the mount at %s: %w", e.r.Path, err)
+	}
+	mount, err := e.m.look(ctx, e.r.Path)
+	if err != nil {
+		return Mount{}, err
+	}
+	mounted := unix.Mkdev(mount.major, mount.minor)
+	switch {
+	case stat.Dev != number || mounted != number || mount.Root != "/":
+		return Mount{}, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
+			fmt.Sprintf("%s is on %s, not on %s", e.r.Path, name(mount.Device, mount.DeviceIDs, mount.Filesystem), e.id),
+			"look for drop-ins of "+e.unit+" and for other programs that mount there")
+	case e.r.UUID != "" && mount.UUID != e.r.UUID:
+		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
+			fmt.Sprintf("the filesystem at %s has the UUID %s, not %s", e.r.Path, mount.UUID, e.r.UUID), "call again; it is prepared anew then")
+	}
+	return mount, checkNonce(mount.Nonce, e.r.Nonce)
+}
+
+func countFiles(path string) int {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}

@@ -1,0 +1,192 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// The filesystems that are supported.
+const (
+	ext4 = "ext4"
+	xfs  = "xfs"
+)
+
+// Exit codes of e2fsck are a sum of these.
+const (
+	fsckCorrected       = 1
+	fsckCorrectedReboot = 2
+)
+
+// check makes sure that the filesystem on an unmounted device is sound, and corrects what can be corrected without a choice. It says
+// what it corrected.
+func (m *Manager) check(ctx context.Context, device Device) ([]string, error) {
+	if device.Filesystem == ext4 {
+		return m.checkExt4(ctx, device)
+	}
+	return nil, m.checkXFS(ctx, device)
+}
+
+func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error) {
+	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "e2fsck", Args: []string{"-f", "-p", "--", device.Path}, Timeout: checkTimeout,
+		OKCodes: []int{fsckCorrected, fsckCorrectedReboot, fsckCorrected | fsckCorrectedReboot}})
+	switch {
+	case err == nil && result.Code == 0:
+		return nil, nil
+	case err == nil:
+		return []string{"filesystem errors corrected by e2fsck"}, nil
+	}
+	return nil, m.broken(device, "e2fsck", err)
+}
+
+// checkXFS replays the log, which only the kernel can do, and looks for damage without correcting any.
+func (m *Manager) checkXFS(ctx context.Context, device Device) error {
+	err := m.peek(device, func(string) error { return nil })
+	if err != nil {
+		return m.broken(device, "mount", err)
+	}
+	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-n", device.Path}, Timeout: checkTimeout})
+	if err != nil {
+		return m.broken(device, "xfs_repair -n", err)
+	}
+	return nil
+}
+
+// broken keeps apart a filesystem that is damaged and a tool that did not get to look.
+func (m *Manager) broken(device Device, tool string, err error) error {
+	if _, isExit := hostexec.CodeOf(err); !isExit && !errors.Is(err, unix.EUCLEAN) && !errors.Is(err, unix.EBADMSG) && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("cannot check the filesystem on %s: %w", device.Path, err)
+	}
+	return refuse(errorsv1.Reason_REASON_FILESYSTEM_BROKEN,
+		fmt.Sprintf("the filesystem on %s (%s) has errors that %s does not correct by itself", device.Path, strings.Join(device.IDs, ", "), tool),
+		"take another snapshot; or repair this volume by hand and call again", errs.Wrap(err), errs.Meta("device", device.Path), errs.Meta("tool", tool))
+}
+
+// setUUID gives the filesystem on an unmounted, checked device this UUID. Done again after a crash in the middle, it ends well.
+func (m *Manager) setUUID(ctx context.Context, device Device, uuid string) error {
+	if device.Filesystem == xfs {
+		_, err := m.exec.Run(ctx, hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
+		return toolError("give "+device.Path+" a new UUID", err)
+	}
+	// With a seed of their own the checksums do not depend on the UUID: the change is one block, not all metadata.
+	if m.wantsSeed(ctx, device) {
+		_, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-O", "metadata_csum_seed", device.Path}, Timeout: checkTimeout})
+		if err != nil {
+			return toolError("prepare "+device.Path+" for a new UUID", err)
+		}
+	}
+	_, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
+	return toolError("give "+device.Path+" a new UUID", err)
+}
+
+func (m *Manager) wantsSeed(ctx context.Context, device Device) bool {
+	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device.Path}})
+	if err != nil {
+		return false
+	}
+	features := strings.Fields(tune2fsField(string(result.Stdout), "Filesystem features"))
+	return slices.Contains(features, "metadata_csum") && !slices.Contains(features, "metadata_csum_seed")
+}
+
+func tune2fsField(output, name string) string {
+	for line := range strings.Lines(output) {
+		if key, value, ok := strings.Cut(line, ":"); ok && key == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// peek mounts the device out of everybody's sight for as long as look takes. Log or journal are replayed by it.
+func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
+	if err := os.MkdirAll(m.runtimeDir, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(m.runtimeDir, "peek-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(dir)
+	options := ""
+	if device.Filesystem == xfs {
+		options = "nouuid" // a copy whose original is mounted
+	}
+	const flags = unix.MS_NODEV | unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NOATIME
+	if err := unix.Mount(device.Path, dir, device.Filesystem, flags, options); err != nil {
+		return fmt.Errorf("cannot mount %s: %w", device.Path, err)
+	}
+	defer func() {
+		if umountErr := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); umountErr != nil {
+			err = errors.Join(err, fmt.Errorf("cannot unmount %s again: %w", device.Path, umountErr))
+		}
+	}()
+	return look(dir)
+}
+
+// clearPeeks takes away what an agent that was killed while it peeked has left.
+func (m *Manager) clearPeeks() error {
+	entries, err := m.mounts()
+	if err != nil {
+		return err
+	}
+	for _, e := range slices.Backward(entries) {
+		if strings.HasPrefix(e.Path, m.runtimeDir+"/peek-") {
+			if err := unix.Unmount(e.Path, unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("cannot unmount %s, left from before: %w", e.Path, err)
+			}
+			_ = os.Remove(e.Path)
+		}
+	}
+	return nil
+}
+
+// grow grows a mounted filesystem to its device; it says whether it was smaller.
+func (m *Manager) grow(ctx context.Context, path, device, filesystem string) (bool, error) {
+	before, _ := usage(path)
+	command := hostexec.Command{Tool: "resize2fs", Args: []string{device}, Timeout: checkTimeout}
+	if filesystem == xfs {
+		command = hostexec.Command{Tool: "xfs_growfs", Args: []string{"-d", path}, Timeout: checkTimeout}
+	}
+	if _, err := m.exec.Run(ctx, command); err != nil {
+		return false, toolError("grow the filesystem at "+path, err)
+	}
+	after, _ := usage(path)
+	return after > before, nil
+}
+
+// makeFilesystem makes a filesystem on a device that was proved blank. No option forces it.
+func (m *Manager) makeFilesystem(ctx context.Context, device Device, filesystem, uuid string) error {
+	command := hostexec.Command{Tool: "mkfs.ext4", Args: []string{"-q", "-U", uuid, device.Path}, Timeout: checkTimeout}
+	if filesystem == xfs {
+		command = hostexec.Command{Tool: "mkfs.xfs", Args: []string{"-q", "-m", "uuid=" + uuid, device.Path}, Timeout: checkTimeout}
+	}
+	_, err := m.exec.Run(ctx, command)
+	return toolError("make a filesystem on "+device.Path, err)
+}
+
+// toolError gives the error of a tool its kind and reason.
+func toolError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var exit *hostexec.ExitError
+	switch {
+	case errors.Is(err, hostexec.ErrToolMissing):
+		return refuse(errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what, "install e2fsprogs and xfsprogs on the host", errs.Wrap(err))
+	case errors.As(err, &exit):
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what, errs.Wrap(err),
+			errs.Meta("tool", exit.Tool), errs.Meta("exit_code", fmt.Sprint(exit.Code)), errs.Retry(5*time.Second),
+			errs.WayOut("read the agent's log on the host; the call can be made again"))
+	}
+	return fmt.Errorf("cannot %s: %w", what, err)
+}

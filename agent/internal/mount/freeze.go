@@ -1,0 +1,199 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/freeze"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	// guardStart bounds the start of the guard, and the freeze itself beyond its limit.
+	guardStart = 15 * time.Second
+	// guardSlack is how much later than the guard itself systemd ends the guard.
+	guardSlack = 2 * time.Second
+)
+
+// freezes knows which paths this agent has frozen.
+type freezes struct {
+	mu   sync.Mutex
+	open map[string]struct{}
+}
+
+func (f *freezes) take(path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, busy := f.open[path]; busy {
+		return false
+	}
+	f.open[path] = struct{}{}
+	return true
+}
+
+func (f *freezes) give(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.open, path)
+}
+
+// Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the limit, whatever happens to the agent:
+// another process freezes, holds and thaws. Frozen is called when it is frozen. HOLD_BUSY when somebody else has it frozen.
+func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration, frozen func(time.Time) error) (freeze.Report, error) {
+	if err := m.CheckPath("path", path); err != nil {
+		return freeze.Report{}, err
+	}
+	if _, mounted, err := m.mountedAt(path); err != nil || !mounted {
+		return freeze.Report{}, errors.Join(err, refuse(errorsv1.Reason_REASON_NOT_MOUNTED, "nothing is mounted at "+path, "mount a volume there first"))
+	}
+	if !m.freezes.take(path) {
+		return freeze.Report{}, holdBusy(path, nil)
+	}
+	defer m.freezes.give(path)
+	l := &lease{m: m, path: path, limit: limit, unit: guardUnit(path)}
+	return l.run(ctx, frozen)
+}
+
+func guardUnit(path string) string {
+	return systemd.TransientPrefix + "freeze-" + strings.TrimSuffix(systemd.MountUnit(path), ".mount") + ".service"
+}
+
+func holdBusy(path string, cause error) error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
+		errs.Wrap(cause), errs.Retry(time.Second), errs.WayOut("wait for the other hold's end"))
+}
+
+// lease is one freeze.
+type lease struct {
+	m     *Manager
+	path  string
+	limit time.Duration
+	unit  string
+}
+
+func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.Report, error) {
+	socket := filepath.Join(l.m.runtimeDir, l.unit+".sock")
+	listener, err := listen(ctx, socket)
+	if err != nil {
+		return freeze.Report{}, fmt.Errorf("cannot freeze %s: %w", l.path, err)
+	}
+	defer listener.Close()
+	if err := l.start(ctx, socket); err != nil {
+		return freeze.Report{}, err
+	}
+	// However this ends, the guard ends, and with it the freeze.
+	defer l.end(context.WithoutCancel(ctx))
+	conn, err := l.accept(ctx, listener)
+	if err != nil {
+		return freeze.Report{}, err
+	}
+	defer conn.Close()
+	// An end of writing is the word to thaw; the last report can still be read then.
+	stop := context.AfterFunc(ctx, func() { _ = conn.(*net.UnixConn).CloseWrite() })
+	defer stop()
+	reports := json.NewDecoder(conn)
+	if err := l.first(conn, reports); err != nil {
+		return freeze.Report{}, err
+	}
+	// The guard's own limit ends it from here on.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return freeze.Report{}, err
+	}
+	if err := frozen(time.Now()); err != nil {
+		return freeze.Report{}, err
+	}
+	return l.last(reports)
+}
+
+func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), os.Chmod(socket, 0o600)
+}
+
+func (l *lease) start(ctx context.Context, socket string) error {
+	marker := filepath.Join(l.m.runtimeDir, l.unit+".frozen")
+	flags := []string{"--path", l.path, "--marker", marker}
+	guard := append(append([]string{}, l.m.guardExec...), "freeze-guard", "--limit", l.limit.String(), "--socket", socket)
+	thaw := append(append([]string{}, l.m.guardExec...), "thaw")
+	err := l.m.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
+		Description: "Freeze of " + l.path, Exec: append(guard, flags...), ExecStopPost: [][]string{append(thaw, flags...)},
+		RuntimeMax: l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
+	})
+	if err != nil && errs.KindOf(err) == errs.AlreadyExists {
+		return holdBusy(l.path, err)
+	}
+	return err
+}
+
+func (l *lease) accept(ctx context.Context, listener *net.UnixListener) (net.Conn, error) {
+	if err := listener.SetDeadline(time.Now().Add(guardStart)); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	conn, err := listener.Accept()
+	if err != nil {
+		return nil, fmt.Errorf("cannot freeze %s: the process that thaws did not get ready: %w", l.path, errors.Join(ctx.Err(), err))
+	}
+	return conn, nil
+}
+
+// first reads whether it is frozen.
+func (l *lease) first(conn net.Conn, reports *json.Decoder) error {
+	var report freeze.Report
+	if err := conn.SetReadDeadline(time.Now().Add(l.limit + guardStart)); err != nil {
+		return err
+	}
+	if err := reports.Decode(&report); err != nil {
+		return fmt.Errorf("cannot freeze %s: the process that freezes ended: %w", l.path, err)
+	}
+	switch {
+	case report.Busy:
+		return holdBusy(l.path, errors.New(report.Error))
+	case report.Error != "":
+		return refuse(errorsv1.Reason_REASON_FILESYSTEM_FROZEN, report.Error, "freeze a mounted ext4 or xfs filesystem")
+	}
+	return nil
+}
+
+// last waits for the end, and says how it was.
+func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
+	var report freeze.Report
+	err := reports.Decode(&report)
+	if err != nil {
+		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
+			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path), errs.Wrap(err), errs.WayOut("what was cut meanwhile is not consistent: discard it"))
+	}
+	if report.Error != "" {
+		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN, fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
+			errs.WayOut("what was cut meanwhile is not consistent: discard it"))
+	}
+	return report, nil
+}
+
+func (l *lease) end(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, guardStart)
+	defer cancel()
+	if err := l.m.units.StopTransient(ctx, l.unit); err != nil {
+		l.m.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit", l.unit, "error", err)
+	}
+}

@@ -1,0 +1,91 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// fstabEntry is one line of /etc/fstab.
+type fstabEntry struct{ source, path string }
+
+// parseFstabLine reads a line; false for comments and what is no entry. Fields are escaped in octal.
+func parseFstabLine(line string) (fstabEntry, bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
+		return fstabEntry{}, false
+	}
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	return fstabEntry{source: unescape.Replace(fields[0]), path: filepath.Clean(unescape.Replace(fields[1]))}, true
+}
+
+// fstabLine is the entry for that mount point.
+func (m *Manager) fstabLine(path string) (fstabEntry, bool) {
+	content, err := os.ReadFile(m.path("/etc/fstab"))
+	if err != nil {
+		return fstabEntry{}, false
+	}
+	for line := range strings.Lines(string(content)) {
+		if entry, ok := parseFstabLine(line); ok && entry.path == path {
+			return entry, true
+		}
+	}
+	return fstabEntry{}, false
+}
+
+// commentOut is the text with the entries for that mount point commented out, with a note; false when there is none.
+func commentOut(content, path, note string) (string, bool) {
+	var b strings.Builder
+	changed := false
+	for line := range strings.Lines(content) {
+		if entry, ok := parseFstabLine(line); ok && entry.path == path {
+			fmt.Fprintf(&b, "# %s\n# %s", note, line)
+			changed = true
+			continue
+		}
+		b.WriteString(line)
+	}
+	return b.String(), changed
+}
+
+// dropFromFstab comments the entries for that mount point out, in one step. It says whether there was one.
+func (m *Manager) dropFromFstab(path, note string) (bool, error) {
+	file := m.path("/etc/fstab")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot read /etc/fstab: %w", err)
+	}
+	text, changed := commentOut(string(content), path, note)
+	if !changed {
+		return false, nil
+	}
+	if err := replaceFile(file, []byte(text)); err != nil {
+		return false, fmt.Errorf("cannot write /etc/fstab: %w", err)
+	}
+	m.log.Info("commented out an entry of fstab", "path", path)
+	return true, nil
+}
+
+// replaceFile replaces a file that exists in one step, with the same mode and owner, on disk before it returns.
+func replaceFile(path string, content []byte) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".understudy-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone already when all went well
+	_, err = tmp.Write(content)
+	if err = errors.Join(err, tmp.Chmod(info.Mode().Perm()), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

@@ -1,0 +1,106 @@
+package mount
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func checkOwner(owner string) error {
+	if owner == "" || regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`).MatchString(owner) {
+		return nil
+	}
+	return invalid("owner", fmt.Sprintf("%.100q is no user's name", owner), "must be a user's name")
+}
+
+// ids of the user and its own group.
+func lookUp(owner string) (uid, gid int, err error) {
+	account, err := user.Lookup(owner)
+	if err != nil {
+		return 0, 0, refuse(errorsv1.Reason_REASON_NOT_FOUND, fmt.Sprintf("this host has no user %s", owner),
+			"install the package that makes the user", errs.Wrap(err))
+	}
+	uid, err = strconv.Atoi(account.Uid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot read the id of user %s: %w", owner, err)
+	}
+	gid, err = strconv.Atoi(account.Gid)
+	return uid, gid, err
+}
+
+// own makes the path, and not what is in it, belong to the owner; it says whether it did not.
+func own(path, owner string) (bool, error) {
+	if owner == "" {
+		return false, nil
+	}
+	uid, gid, err := lookUp(owner)
+	if err != nil {
+		return false, err
+	}
+	return chownIfOther(path, uid, gid)
+}
+
+// ownAll makes the path and all that is in it belong to the owner, on that filesystem alone. It answers how many files did not.
+func ownAll(ctx context.Context, path, owner string) (int, error) {
+	if owner == "" {
+		return 0, nil
+	}
+	uid, gid, err := lookUp(owner)
+	if err != nil {
+		return 0, err
+	}
+	var top unix.Stat_t
+	if err := unix.Lstat(path, &top); err != nil {
+		return 0, err
+	}
+	changed := 0
+	err = filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if os.IsNotExist(err) {
+				return nil // MariaDB removes temporary files as it runs
+			}
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var stat unix.Stat_t
+		if err := unix.Lstat(file, &stat); err != nil || stat.Dev != top.Dev {
+			if entry.IsDir() && err == nil {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		did, err := chownIfOther(file, uid, gid)
+		if did {
+			changed++
+		}
+		return err
+	})
+	return changed, err
+}
+
+func chownIfOther(path string, uid, gid int) (bool, error) {
+	var stat unix.Stat_t
+	if err := unix.Lstat(path, &stat); err != nil {
+		return false, fmt.Errorf("cannot look at the owner of %s: %w", path, err)
+	}
+	if int(stat.Uid) == uid && int(stat.Gid) == gid {
+		return false, nil
+	}
+	// Never through a link: a copy's contents are not ours to trust.
+	if err := os.Lchown(path, uid, gid); err != nil {
+		return false, fmt.Errorf("cannot change the owner of %s: %w", path, err)
+	}
+	return true, nil
+}
