@@ -1,0 +1,156 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Binlog is one binary log.
+type Binlog struct {
+	File      string
+	SizeBytes int64
+	// StartGtid is the position at its begin.
+	StartGtid string
+	// NeededBy says who needs it, for people.
+	NeededBy []string
+}
+
+// binlogNames are the binary logs with their sizes, oldest first.
+func binlogNames(ctx context.Context, q querier) ([]Binlog, error) {
+	rows, err := query(ctx, q, "SHOW BINARY LOGS")
+	if err != nil {
+		return nil, err
+	}
+	logs := make([]Binlog, 0, len(rows))
+	for _, r := range rows {
+		logs = append(logs, Binlog{File: r["log_name"], SizeBytes: r.number("file_size")})
+	}
+	return logs, nil
+}
+
+// startOf is the position at which a binary log begins.
+func startOf(ctx context.Context, q querier, file string) (string, error) {
+	r, err := one(ctx, q, "SELECT BINLOG_GTID_POS("+literal(file)+", 4) AS pos")
+	return r["pos"], err
+}
+
+// ListBinlogs is a page of the binary logs after that file, oldest first; next is the token of the page after it.
+func (s *Server) ListBinlogs(ctx context.Context, after string, size int) (page []Binlog, next string, err error) {
+	const what = "cannot list binary logs"
+	if err := s.require(ctx, what); err != nil {
+		return nil, "", err
+	}
+	logs, err := s.binlogs(ctx)
+	if err != nil {
+		return nil, "", failure(what, err)
+	}
+	// Names sort as they grow: MariaDB widens the number, so longer is later.
+	logs = slices.DeleteFunc(logs, func(b Binlog) bool { return after != "" && !laterLog(b.File, after) })
+	if len(logs) > size {
+		logs = logs[:size]
+		next = logs[size-1].File
+	}
+	for i := range logs {
+		if logs[i].StartGtid, err = startOf(ctx, s.db, logs[i].File); err != nil {
+			return nil, "", failure(what, err)
+		}
+	}
+	return logs, next, nil
+}
+
+func laterLog(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) > len(b)
+	}
+	return a > b
+}
+
+// binlogs are the binary logs with who needs them. Replicas that are connected read near the end; what exactly, MariaDB keeps to
+// itself, so the newest log alone is marked.
+func (s *Server) binlogs(ctx context.Context) ([]Binlog, error) {
+	v, err := variables(ctx, s.db, "log_bin")
+	if err != nil || !v.yes("log_bin") {
+		return nil, err
+	}
+	logs, err := binlogNames(ctx, s.db)
+	if err != nil || len(logs) == 0 {
+		return nil, err
+	}
+	reserved, err := s.Reservations()
+	if err != nil {
+		return nil, err
+	}
+	replicas, err := connectedReplicas(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range reserved {
+		for i := range logs {
+			if !laterLog(r.FirstFile, logs[i].File) {
+				logs[i].NeededBy = append(logs[i].NeededBy, "reservation "+r.ID)
+			}
+		}
+	}
+	last := &logs[len(logs)-1]
+	for _, r := range replicas {
+		last.NeededBy = append(last.NeededBy, fmt.Sprintf("replica server_id %d", r.ServerID))
+	}
+	return logs, nil
+}
+
+// PurgeBinlogs deletes the binary logs before that one and answers their names.
+func (s *Server) PurgeBinlogs(ctx context.Context, to string) ([]string, error) {
+	const what = "cannot purge binary logs"
+	if err := s.require(ctx, what); err != nil {
+		return nil, err
+	}
+	logs, err := s.binlogs(ctx)
+	if err != nil {
+		return nil, failure(what, err)
+	}
+	at := slices.IndexFunc(logs, func(b Binlog) bool { return b.File == to })
+	if at < 0 {
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, fmt.Sprintf("%s: there is no %.80q", what, to),
+			errs.WayOut("choose one of ListBinlogs"))
+	}
+	for _, b := range logs[:at] {
+		if len(b.NeededBy) > 0 {
+			return nil, needed(b.File, b.NeededBy)
+		}
+	}
+	if at == 0 {
+		return nil, nil
+	}
+	purged, err := s.purge(ctx, logs[:at], to)
+	return purged, failure(what, err)
+}
+
+// purge lets MariaDB stop at a log that a connected replica still reads, and says so.
+func (s *Server) purge(ctx context.Context, before []Binlog, to string) ([]string, error) {
+	if err := execute(ctx, s.db, "PURGE BINARY LOGS TO "+literal(to)); err != nil {
+		return nil, err
+	}
+	rest, err := binlogNames(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	var purged []string
+	for _, b := range before {
+		if slices.ContainsFunc(rest, func(r Binlog) bool { return r.File == b.File }) {
+			return purged, needed(b.File, []string{"a connected replica"})
+		}
+		purged = append(purged, b.File)
+	}
+	return purged, nil
+}
+
+func needed(file string, by []string) error {
+	return unsafe(errorsv1.Reason_REASON_BINLOGS_NEEDED,
+		fmt.Sprintf("cannot purge %s: needed by %s", file, strings.Join(by, ", ")),
+		"release the reservation, or wait until the replica has read it", errs.Meta("file", file))
+}

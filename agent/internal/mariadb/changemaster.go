@@ -1,0 +1,156 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	connectRetry    = 2 * time.Second
+	heartbeatPeriod = 5 * time.Second
+)
+
+// Primary is who a replica follows, and as whom.
+type Primary struct {
+	Host           string
+	Port           int
+	User, Password string
+	// TLS verifies the primary's certificate against the agent's own authority.
+	TLS bool
+	// Force writes the settings also when they look right: the password cannot be read back.
+	Force bool
+}
+
+// ConfigureReplica points this server to its primary, by GTID.
+func (s *Server) ConfigureReplica(ctx context.Context, primary Primary) (changes []string, now Replication, err error) {
+	const what = "cannot configure replication"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return nil, Replication{}, err
+	}
+	if err := s.fitToReplicate(ctx, what); err != nil {
+		return nil, Replication{}, err
+	}
+	current, configured, err := defaultReplication(ctx, s.db)
+	if err != nil {
+		return nil, Replication{}, failure(what, err)
+	}
+	wrong := s.differences(current, primary)
+	if configured && len(wrong) == 0 && !primary.Force && !refused(current.IOErrno) {
+		return nil, current, nil
+	}
+	if !configured {
+		wrong = []string{fmt.Sprintf("primary set to %s:%d", primary.Host, primary.Port)}
+	} else if len(wrong) == 0 {
+		wrong = []string{"password set"}
+	}
+	if err := s.changeMaster(ctx, current, configured, primary); err != nil {
+		return nil, Replication{}, failure(what, withoutSecret(err, primary.Password))
+	}
+	now, _, err = defaultReplication(ctx, s.db)
+	return wrong, now, failure(what, err)
+}
+
+// fitToReplicate holds the invariants of a replica: it is read-only, and there is one primary.
+func (s *Server) fitToReplicate(ctx context.Context, what string) error {
+	v, err := variables(ctx, s.db, liveVariables()...)
+	if err != nil {
+		return failure(what, err)
+	}
+	live := fromVariables(v)
+	if !live.ReadOnly {
+		return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, what+": this server is not read-only", "call SetReadOnly first")
+	}
+	if own := errantTransactions(live); own != "" {
+		return unsafe(errorsv1.Reason_REASON_GTID_ERRANT, what+": this server wrote "+own+" itself, past the position "+live.Gtid.Slave+
+			" that it replicates from", "make the replica again from the snapshot, on a fresh volume", errs.Meta("gtid", own))
+	}
+	all, err := replications(ctx, s.db)
+	if err != nil {
+		return failure(what, err)
+	}
+	for _, r := range all {
+		if r.Connection != "" {
+			return unsafe(errorsv1.Reason_REASON_WRONG_ROLE, fmt.Sprintf("%s: connection %q to %s is configured as well", what, r.Connection, r.Host),
+				"take it away with RESET SLAVE ALL, or with PrepareReplica", errs.Meta("connection", r.Connection))
+		}
+	}
+	return nil
+}
+
+// errantTransactions are those that this server logged under its own id past the position that it replicates from.
+func errantTransactions(live Live) string {
+	own, err := gtid.ParsePosition(ownTransactions(live))
+	if err != nil {
+		return ""
+	}
+	slave, err := gtid.ParsePosition(live.Gtid.Slave)
+	if err != nil {
+		return ""
+	}
+	return own.Beyond(slave).String()
+}
+
+// differences say what is not as it should be.
+func (s *Server) differences(is Replication, primary Primary) []string {
+	var wrong []string
+	note := func(differs bool, format string, args ...any) {
+		if differs {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
+	note(is.Host != primary.Host || is.Port != primary.Port, "primary changed from %s:%d to %s:%d", is.Host, is.Port, primary.Host, primary.Port)
+	note(is.User != primary.User, "user changed from %s to %s", is.User, primary.User)
+	note(is.UsingGtid != "Slave_Pos", "position by GTID instead of %q", is.UsingGtid)
+	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s", onOff(primary.TLS))
+	note(primary.TLS && is.CAFile != s.caFile(), "authority changed from %q", is.CAFile)
+	return wrong
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// refused is an error that other credentials may mend.
+func refused(number int) bool {
+	switch number {
+	case 1045, 1698, 1130, 1820, 1862, 4151, 2026:
+		return true
+	}
+	return false
+}
+
+func (s *Server) changeMaster(ctx context.Context, current Replication, configured bool, primary Primary) error {
+	if configured {
+		if err := s.stopThreads(ctx, current, false); err != nil {
+			return err
+		}
+	}
+	return execute(ctx, s.db, s.statement(primary))
+}
+
+func (s *Server) statement(primary Primary) string {
+	settings := []string{
+		"MASTER_HOST = " + literal(primary.Host), fmt.Sprintf("MASTER_PORT = %d", primary.Port),
+		"MASTER_USER = " + literal(primary.User), "MASTER_PASSWORD = " + literal(primary.Password),
+		"MASTER_USE_GTID = slave_pos", fmt.Sprintf("MASTER_CONNECT_RETRY = %d", int(connectRetry.Seconds())),
+		fmt.Sprintf("MASTER_HEARTBEAT_PERIOD = %d", int(heartbeatPeriod.Seconds())),
+	}
+	// Always written: from 11.4 on verification is the default.
+	if primary.TLS {
+		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(s.caFile()), "MASTER_SSL_VERIFY_SERVER_CERT = 1")
+	} else {
+		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''", "MASTER_SSL_VERIFY_SERVER_CERT = 0")
+	}
+	return "CHANGE MASTER TO " + strings.Join(settings, ", ")
+}

@@ -1,0 +1,273 @@
+package mariadb
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// ChecksumPlan says of which tables, and where.
+type ChecksumPlan struct {
+	// At is the position at which a replica was stopped; on a primary Stopped is false and At is not read.
+	At      gtid.Position
+	Stopped bool
+	// Tables are "schema.table"; all of the user's schemas when empty.
+	Tables []string
+	// SampleBytes takes tables in an order given by SampleSeed until about so much; 0 takes all.
+	SampleBytes, SampleSeed int64
+}
+
+// ChecksumHead comes before the tables.
+type ChecksumHead struct {
+	Gtid       string
+	Tables     int
+	BytesTotal int64
+}
+
+// TableChecksum is one table at the position.
+type TableChecksum struct {
+	Table, Engine  string
+	Checksum       uint64
+	Missing        bool
+	Consistent     bool
+	Bytes          int64
+	DefinitionHash string
+}
+
+// candidate is a table that a checksum is wanted of.
+type candidate struct {
+	tableName
+	engine  string
+	bytes   int64
+	missing bool
+}
+
+// Checksums tells the position, then each table's checksum at it. It runs in a consistent-snapshot transaction of its own, which
+// blocks nobody: metadata locks are given back after each table.
+func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(ChecksumHead) error, each func(TableChecksum) error) error {
+	const what = "cannot read checksums"
+	if err := s.require(ctx, what); err != nil {
+		return err
+	}
+	conn, done, err := s.pinned(ctx)
+	if err != nil {
+		return failure(what, err)
+	}
+	defer done()
+	at, err := s.openView(ctx, conn, plan)
+	if err != nil {
+		return failure(what, err)
+	}
+	tables, err := candidates(ctx, conn, plan)
+	if err != nil {
+		return failure(what, err)
+	}
+	var total int64
+	for _, t := range tables {
+		total += t.bytes
+	}
+	if err := head(ChecksumHead{Gtid: at, Tables: len(tables), BytesTotal: total}); err != nil {
+		return err
+	}
+	for _, t := range tables {
+		sum, err := checksum(ctx, conn, t, plan.Stopped)
+		if err != nil {
+			return failure(what+" of "+t.String(), err)
+		}
+		if err := each(sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openView begins the transaction and answers the position that it sees.
+func (s *Server) openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) (string, error) {
+	for _, statement := range []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SET SESSION lock_wait_timeout = 5", "SET SESSION innodb_lock_wait_timeout = 5",
+		"SET SESSION max_statement_time = 0", "SET SESSION net_write_timeout = 600", "SET SESSION wait_timeout = 86400",
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT",
+	} {
+		if err := execute(ctx, conn, statement); err != nil {
+			return "", err
+		}
+	}
+	if plan.Stopped {
+		return s.stoppedAt(ctx, plan.At)
+	}
+	return snapshotPosition(ctx, conn)
+}
+
+// stoppedAt proves that the replica stands at the position, after the view was opened.
+func (s *Server) stoppedAt(ctx context.Context, expected gtid.Position) (string, error) {
+	all, err := replications(ctx, s.db)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range all {
+		if r.SQLRunning != "No" {
+			return "", unsafe(errorsv1.Reason_REASON_REPLICATION_RUNNING, "the replica is not stopped: its SQL thread runs",
+				"stop it at the position with StartReplication until_gtid")
+		}
+	}
+	if err := s.expectPosition(ctx, expected); err != nil {
+		return "", err
+	}
+	return expected.String(), nil
+}
+
+// snapshotPosition is the position of the transaction's view on a primary.
+func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
+	rows, err := query(ctx, conn, "SHOW STATUS LIKE 'binlog_snapshot_%'")
+	if err != nil {
+		return "", err
+	}
+	found := map[string]string{}
+	for _, r := range rows {
+		found[strings.ToLower(r["variable_name"])] = r["value"]
+	}
+	file, offset := found["binlog_snapshot_file"], found["binlog_snapshot_position"]
+	if file == "" {
+		return "", binlogOff("tell the position of a checksum")
+	}
+	at, err := strconv.ParseUint(offset, 10, 63)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the position of the view from %q", offset)
+	}
+	r, err := one(ctx, conn, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d) AS pos", literal(file), at))
+	if err != nil {
+		return "", err
+	}
+	if _, known := r["pos"]; !known {
+		return "", errs.New(errs.Aborted, errorsv1.Reason_REASON_BINLOGS_PURGED, "the binary log of the view was purged meanwhile",
+			errs.WayOut("reserve binary logs, then call again"))
+	}
+	return r["pos"], nil
+}
+
+// candidates are the tables asked for, largest last where nothing else is asked for.
+func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candidate, error) {
+	rows, err := query(ctx, conn, "SELECT table_schema AS s, table_name AS n, engine AS e, COALESCE(data_length, 0) AS b"+
+		" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"+
+		" AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]candidate, 0, len(rows))
+	for _, r := range rows {
+		all = append(all, candidate{tableName{r["s"], r["n"]}, r["e"], r.number("b"), false})
+	}
+	if len(plan.Tables) > 0 {
+		return named(all, plan.Tables), nil
+	}
+	return sampled(all, plan.SampleBytes, plan.SampleSeed), nil
+}
+
+// named are those of that name, in the order asked for; one that is not there is missing.
+func named(all []candidate, names []string) []candidate {
+	byName := map[string]candidate{}
+	for _, c := range all {
+		byName[c.String()] = c
+	}
+	found := make([]candidate, 0, len(names))
+	for _, name := range names {
+		c, there := byName[name]
+		if !there {
+			schema, table, _ := strings.Cut(name, ".")
+			c = candidate{tableName: tableName{schema, table}, missing: true}
+		}
+		found = append(found, c)
+	}
+	return found
+}
+
+// sampled takes tables in the seed's order until there are enough bytes, one at least.
+func sampled(all []candidate, enough, seed int64) []candidate {
+	if enough <= 0 {
+		return all
+	}
+	rank := func(c candidate) string {
+		sum := sha256.Sum256([]byte(strconv.FormatInt(seed, 10) + "\x00" + c.String()))
+		return string(sum[:])
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return strings.Compare(rank(a), rank(b)) })
+	var bytes int64
+	for i, c := range all {
+		if bytes += c.bytes; bytes >= enough {
+			return all[:i+1]
+		}
+	}
+	return all
+}
+
+// checksum reads one table and gives its metadata lock back.
+func checksum(ctx context.Context, conn *sql.Conn, t candidate, standsStill bool) (TableChecksum, error) {
+	sum := TableChecksum{Table: t.String(), Engine: t.engine, Bytes: t.bytes, Missing: t.missing,
+		Consistent: t.engine == "InnoDB" || standsStill}
+	if t.missing {
+		return sum, nil
+	}
+	if err := execute(ctx, conn, "SAVEPOINT one_table"); err != nil {
+		return sum, err
+	}
+	definition, err := one(ctx, conn, "SHOW CREATE TABLE "+t.sql())
+	if err == nil {
+		sum.DefinitionHash = definitionHash(definition["create table"])
+		err = readChecksum(ctx, conn, t, &sum)
+	}
+	if unreadable(errno(err)) {
+		sum.Missing, err = true, nil
+	}
+	if err != nil {
+		return sum, err
+	}
+	return sum, execute(ctx, conn, "ROLLBACK TO SAVEPOINT one_table")
+}
+
+func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableChecksum) error {
+	r, err := one(ctx, conn, "CHECKSUM TABLE "+t.sql()+" EXTENDED")
+	if err != nil {
+		return err
+	}
+	// NULL says that it could not be read; the reason is a warning. DDL after the view was opened is one.
+	value, read := r["checksum"]
+	if !read {
+		sum.Missing = true
+		return nil
+	}
+	sum.Checksum, err = strconv.ParseUint(value, 10, 64)
+	return err
+}
+
+// unreadable are errors of one table that say nothing about the others: it is gone, was altered since, or waits for DDL.
+func unreadable(number int) bool {
+	switch number {
+	case errTableGone, errTableDefChanged, errLockWaitTimeout, errUnknownStorage, 1030, 1932, 1033, 1049:
+		return true
+	}
+	return false
+}
+
+var autoIncrement = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
+
+// definitionHash is of the definition without what differs between equal tables.
+func definitionHash(create string) string {
+	// The counter is behind the last parenthesis; a default value or a comment of a column is before it.
+	end := strings.LastIndex(create, "\n)")
+	if end < 0 {
+		end = 0
+	}
+	clean := create[:end] + autoIncrement.ReplaceAllString(create[end:], "")
+	sum := sha256.Sum256([]byte(clean))
+	return hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,219 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Configured says what SetConfiguration did, and what MariaDB would read.
+type Configured struct {
+	// Changed is false when the file had that content already.
+	Changed bool
+	// RestartRequired is true when the running server differs in an option that it reads at its start alone.
+	RestartRequired bool
+	// Overridden are options of other files that ours take the place of: "server_id=1 (/etc/mysql/my.cnf)".
+	Overridden []string
+	// Effective are the options that MariaDB would read; secrets left out.
+	Effective []string
+}
+
+// SetConfiguration writes the agent's one option file and reads back what MariaDB makes of it. Nothing is restarted.
+func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Configured, error) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	installed, certificateChanged, err := s.installTLS(settings.TLS)
+	if err != nil {
+		return Configured{}, err
+	}
+	others, err := s.otherOptions(ctx)
+	if err != nil {
+		return Configured{}, err
+	}
+	tmpdir := sanitizedTmpdir(others)
+	changed, err := ensureFile(s.config.DropIn, settings.render(installed, tmpdir), 0o644, nil)
+	if err != nil {
+		return Configured{}, fmt.Errorf("cannot write MariaDB's option file: %w", err)
+	}
+	done := Configured{Changed: changed || certificateChanged}
+	ours := settings.options(installed, tmpdir)
+	if err := s.readBack(ctx, ours, &done); err != nil {
+		return Configured{}, err
+	}
+	done.Overridden = overridden(s.origins(ctx), ours)
+	if s.answers(ctx) == nil {
+		if done.RestartRequired, err = s.differs(ctx, ours); err != nil {
+			return Configured{}, failure("cannot compare the running MariaDB with its options", err)
+		}
+		if certificateChanged && !done.RestartRequired {
+			err = execute(ctx, s.db, "FLUSH NO_WRITE_TO_BINLOG SSL")
+		}
+	}
+	return done, failure("cannot make MariaDB read its new certificate", err)
+}
+
+// installTLS puts the certificate where MariaDB reads it, with the ownership that MariaDB wants.
+func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
+	to := TLSFiles{CA: filepath.Join(s.config.TLSDir, "ca.pem"), Cert: filepath.Join(s.config.TLSDir, "cert.pem"),
+		Key: filepath.Join(s.config.TLSDir, "key.pem")}
+	if !wanted {
+		return to, false, nil
+	}
+	belongs, err := lookup(s.config.User)
+	if err != nil {
+		return to, false, err
+	}
+	if err := os.MkdirAll(s.config.TLSDir, 0o755); err != nil {
+		return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+	}
+	changed := false
+	for _, f := range []struct {
+		from, to string
+		mode     os.FileMode
+	}{{s.config.TLS.CA, to.CA, 0o644}, {s.config.TLS.Cert, to.Cert, 0o644}, {s.config.TLS.Key, to.Key, 0o600}} {
+		content, err := os.ReadFile(f.from)
+		if errors.Is(err, os.ErrNotExist) || f.from == "" {
+			return to, false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, "cannot turn TLS on: the agent has no certificate for MariaDB",
+				"enrol the agent, or let it renew its certificate, then call again")
+		}
+		if err != nil {
+			return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+		}
+		wrote, err := ensureFile(f.to, content, f.mode, belongs)
+		if err != nil {
+			return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+		}
+		changed = changed || wrote
+	}
+	return to, changed, nil
+}
+
+// otherOptions are what MariaDB would read without our file.
+func (s *Server) otherOptions(ctx context.Context) ([]Option, error) {
+	all, err := s.readOptions(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.config.DropIn); err != nil {
+		return all, nil
+	}
+	ours, err := s.readOptions(ctx, s.config.DropIn)
+	if err != nil {
+		return nil, err
+	}
+	count := map[string]int{}
+	for _, o := range ours {
+		count[o.String()]++
+	}
+	var others []Option
+	for _, o := range all {
+		if count[o.String()] > 0 {
+			count[o.String()]--
+			continue
+		}
+		others = append(others, o)
+	}
+	return others, nil
+}
+
+// sanitizedTmpdir is a tmpdir that exists, when the one that the other files name does not.
+func sanitizedTmpdir(others []Option) string {
+	configured, set := effective(others)["tmpdir"]
+	if !set {
+		return ""
+	}
+	for dir := range strings.SplitSeq(configured, ":") {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return "/tmp"
+		}
+	}
+	return ""
+}
+
+// readBack proves that ours are the options that count.
+func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) error {
+	all, err := s.readOptions(ctx, "")
+	if err != nil {
+		return err
+	}
+	done.Effective = shown(all)
+	counts, wanted := effective(all), effective(ours)
+	for name, value := range wanted {
+		if counts[name] != value {
+			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				fmt.Sprintf("option %s would be %q instead of %q: another option file is read after %s", name, counts[name], value, s.config.DropIn),
+				"take the option out of that file (my_print_defaults --mysqld shows all), then call again")
+		}
+	}
+	return nil
+}
+
+func overridden(files map[string][]Option, ours []Option) []string {
+	wanted := effective(ours)
+	var found []string
+	for file, options := range files {
+		for name, value := range effective(options) {
+			if own, is := wanted[name]; is && own != value {
+				found = append(found, fmt.Sprintf("%s=%s (%s)", name, value, file))
+			}
+		}
+	}
+	return sorted(found)
+}
+
+// startOnly are options that a running server does not take over.
+func startOnly() []string {
+	return []string{"server_id", "gtid_domain_id", "bind_address", "port", "log_bin", "log_slave_updates", "relay_log", "relay_log_recovery",
+		"report_host", "report_port", "ssl_ca", "ssl_cert", "ssl_key", "tmpdir", "performance_schema", "open_files_limit", "back_log",
+		"innodb_flush_method", "innodb_log_buffer_size", "innodb_read_io_threads", "innodb_write_io_threads", "thread_handling",
+		"table_open_cache_instances", "skip_name_resolve"}
+}
+
+// differs compares the running server with our options, those that need a restart alone.
+func (s *Server) differs(ctx context.Context, ours []Option) (bool, error) {
+	running, err := variables(ctx, s.db, append(startOnly(), "log_bin_basename")...)
+	if err != nil {
+		return false, err
+	}
+	wanted := effective(ours)
+	for _, name := range startOnly() {
+		value, set := wanted[name]
+		is, has := running[name]
+		if !set || !has {
+			continue
+		}
+		if name == "log_bin" {
+			if binlogDiffers(value, is, running["log_bin_basename"]) {
+				return true, nil
+			}
+		} else if !sameValue(value, is) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func binlogDiffers(wanted, on, basename string) bool {
+	if wanted == "OFF" {
+		return on != "OFF"
+	}
+	return on != "ON" || filepath.Base(basename) != wanted
+}
+
+// sameValue knows that MariaDB writes flags in several ways.
+func sameValue(a, b string) bool {
+	flags := map[string]string{"1": "ON", "TRUE": "ON", "0": "OFF", "FALSE": "OFF"}
+	spell := func(v string) string {
+		v = strings.ToUpper(v)
+		if word, ok := flags[v]; ok {
+			return word
+		}
+		return v
+	}
+	return spell(a) == spell(b)
+}

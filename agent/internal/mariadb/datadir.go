@@ -1,0 +1,205 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// DatadirPlan says what datadir is expected.
+type DatadirPlan struct {
+	// Datadir is on the allow-list; empty is the host's own.
+	Datadir string
+	// Initialize makes a new one in an empty directory.
+	Initialize bool
+	// Nonce must lie on its filesystem; empty does not look.
+	Nonce string
+	// Copy cleans it of another server's replication state.
+	Copy bool
+}
+
+// DatadirDone says what was done.
+type DatadirDone struct {
+	Changes         []string
+	Datadir, Binary Version
+	UpgradeNeeded   bool
+}
+
+// PrepareDatadir makes a datadir fit for its first start here.
+func (s *Server) PrepareDatadir(ctx context.Context, plan DatadirPlan) (DatadirDone, error) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	dir, err := s.allowedDatadir(plan.Datadir)
+	if err != nil {
+		return DatadirDone{}, err
+	}
+	volume, err := s.expectedVolume(ctx, dir, plan.Nonce)
+	if err != nil {
+		return DatadirDone{}, err
+	}
+	var done DatadirDone
+	if done.Binary, err = s.binaryVersion(ctx); err != nil {
+		return DatadirDone{}, err
+	}
+	if plan.Initialize {
+		if done.Changes, err = s.initialize(ctx, dir); err != nil {
+			return DatadirDone{}, err
+		}
+	}
+	if err := s.guardVersion(dir, &done); err != nil {
+		return DatadirDone{}, err
+	}
+	if plan.Copy {
+		changes, err := s.cleanCopy(dir, volume)
+		if err != nil {
+			return DatadirDone{}, err
+		}
+		done.Changes = append(done.Changes, changes...)
+	}
+	changes, err := s.ownAll(dir)
+	done.Changes = append(done.Changes, changes...)
+	return done, err
+}
+
+func (s *Server) allowedDatadir(dir string) (string, error) {
+	if dir == "" {
+		dir = s.config.Datadir
+	}
+	if !slices.Contains(s.config.Datadirs, dir) {
+		return "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			fmt.Sprintf("datadir %.200q is not on this agent's allow-list", dir),
+			errs.WayOut("use one of "+strings.Join(s.config.Datadirs, ", ")+", or extend the allow-list in the agent's configuration"))
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("datadir %s is no directory", dir),
+			"mount the data volume first (MountService.EnsureMount)", errs.Wrap(errors.Join(err)))
+	}
+	return dir, nil
+}
+
+// expectedVolume is the datadir's volume, proved by its nonce when one is expected.
+func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume, error) {
+	volume, err := s.volumeOf(ctx, dir)
+	if err != nil || nonce == "" {
+		return volume, err
+	}
+	found, err := readNonce(volume)
+	if err != nil {
+		return Volume{}, err
+	}
+	if found != nonce {
+		return Volume{}, unsafe(errorsv1.Reason_REASON_NONCE_MISMATCH,
+			fmt.Sprintf("the volume of %s carries nonce %.64q, not %q: it is not the snapshot's", dir, found, nonce),
+			"attach the volume that was made from the snapshot, then call again", errs.Meta("found", found))
+	}
+	return volume, nil
+}
+
+// guardVersion refuses a datadir that the binary would ruin.
+func (s *Server) guardVersion(dir string, done *DatadirDone) error {
+	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
+		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("%s holds no datadir of MariaDB", dir),
+			"mount the volume that has it, or ask for a new one with initialize")
+	}
+	var err error
+	if done.Datadir, err = datadirVersion(dir); err != nil {
+		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("cannot trust the datadir %s", dir),
+			"look at mariadb_upgrade_info in it", errs.Wrap(err))
+	}
+	if done.Datadir.newerSeries(done.Binary) {
+		return unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
+			fmt.Sprintf("the datadir was last used by MariaDB %s, and %s is installed here", done.Datadir, done.Binary),
+			"use a machine image with MariaDB "+done.Datadir.String()+" or newer: a datadir never goes back",
+			errs.Meta("datadir_version", done.Datadir.String()), errs.Meta("binary_version", done.Binary.String()))
+	}
+	done.UpgradeNeeded = !done.Datadir.sameSeries(done.Binary)
+	return nil
+}
+
+// running is the pid of the server that has the datadir open, or 0: it holds locks on these files as long as it lives.
+func running(dir string) (int, error) {
+	for _, name := range []string{"aria_log_control", "ibdata1"} {
+		file, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("cannot tell whether MariaDB runs on %s: %w", dir, err)
+		}
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		err = unix.FcntlFlock(file.Fd(), unix.F_GETLK, &lock)
+		file.Close()
+		if err != nil {
+			return 0, fmt.Errorf("cannot tell whether MariaDB runs on %s: %w", dir, err)
+		}
+		if lock.Type != unix.F_UNLCK {
+			return max(int(lock.Pid), 1), nil
+		}
+	}
+	return 0, nil
+}
+
+// mustStand refuses to touch the files of a running server.
+func mustStand(dir, todo string) error {
+	pid, err := running(dir)
+	if err != nil || pid == 0 {
+		return err
+	}
+	return unsafe(errorsv1.Reason_REASON_UNIT_WRONG_STATE,
+		fmt.Sprintf("cannot %s: MariaDB (pid %d) runs on %s", todo, pid, dir), "stop "+Unit+" first, then call again",
+		errs.Precondition("units/"+Unit, "is running"))
+}
+
+// ownAll gives MariaDB's user all files that are not its own.
+func (s *Server) ownAll(dir string) ([]string, error) {
+	belongs, err := lookup(s.config.User)
+	if err != nil {
+		return nil, err
+	}
+	count := 0
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.Name() == "lost+found" {
+			return fs.SkipDir
+		}
+		info, err := entry.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // a running server removes files
+		}
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.uid || foreign(info) {
+			return nil
+		}
+		count++
+		return os.Lchown(path, belongs.uid, belongs.gid)
+	})
+	if err != nil || count == 0 {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("gave %d files to user %s", count, s.config.User)}, nil
+}
+
+// foreign is true for files that MariaDB's own tools leave to root: readable by all, they do no harm.
+func foreign(info fs.FileInfo) bool {
+	switch name := info.Name(); {
+	case strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag"), strings.HasSuffix(name, "_upgrade_info"):
+		return true
+	}
+	return false
+}

@@ -1,0 +1,133 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	// nursery is where a new datadir grows, inside the empty one, so that half of one is never taken for a whole.
+	nursery = ".understudy-new"
+	// grown marks a nursery that is complete and only waits to be moved.
+	grown = ".complete"
+)
+
+// initialize makes a new datadir in an empty directory. One that is there already is left alone; a run that was cut off is gone on with.
+func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
+	state, err := lookInto(dir)
+	if err != nil || state.complete {
+		return nil, err
+	}
+	if len(state.strangers) > 0 && !state.grown {
+		return nil, unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("cannot make a new datadir in %s: it is not empty (%s)", dir, state.strangers[0]), "give it an empty volume")
+	}
+	if err := mustStand(dir, "make a new datadir"); err != nil {
+		return nil, err
+	}
+	if !state.grown {
+		if err := s.grow(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := moveIn(dir); err != nil {
+		return nil, fmt.Errorf("cannot finish the new datadir in %s: %w", dir, err)
+	}
+	return []string{"made a new datadir"}, nil
+}
+
+type datadirState struct {
+	complete, grown bool
+	strangers       []string
+}
+
+func lookInto(dir string) (datadirState, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return datadirState{}, fmt.Errorf("cannot look into the datadir: %w", err)
+	}
+	var state datadirState
+	nurseryThere := false
+	for _, e := range entries {
+		switch e.Name() {
+		case "lost+found", filepath.Dir(noncePath):
+		case nursery:
+			nurseryThere = true
+		default:
+			state.strangers = append(state.strangers, e.Name())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, nursery, grown)); err == nil {
+		state.grown = true
+	}
+	state.complete = !nurseryThere && slices.Contains(state.strangers, "mysql")
+	return state, nil
+}
+
+// grow makes the datadir in its nursery, from the beginning.
+func (s *Server) grow(ctx context.Context, dir string) error {
+	place := filepath.Join(dir, nursery)
+	if err := os.RemoveAll(place); err != nil {
+		return fmt.Errorf("cannot begin a new datadir: %w", err)
+	}
+	belongs, err := lookup(s.config.User)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return fmt.Errorf("cannot begin a new datadir: %w", err)
+	}
+	if err := errors.Join(os.Chown(dir, belongs.uid, belongs.gid), os.Chown(place, belongs.uid, belongs.gid)); err != nil {
+		return fmt.Errorf("cannot begin a new datadir: %w", err)
+	}
+	if err := s.installDB(ctx, place); err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(place, grown), nil, 0o600, nil)
+}
+
+func (s *Server) installDB(ctx context.Context, place string) error {
+	args := []string{"--no-defaults", "--user=" + s.config.User, "--datadir=" + place,
+		"--auth-root-authentication-method=socket", "--skip-test-db"}
+	_, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args, Timeout: 5 * time.Minute})
+	if err == nil {
+		return nil
+	}
+	code, _ := hostexec.CodeOf(err)
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir", errs.Wrap(err),
+		errs.Meta("tool", "mariadb-install-db"), errs.Meta("exit_code", fmt.Sprint(code)),
+		errs.WayOut("see what it says: most often the volume is full or not writable"))
+}
+
+// moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for a datadir.
+func moveIn(dir string) error {
+	place := filepath.Join(dir, nursery)
+	entries, err := os.ReadDir(place)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == grown || e.Name() == "mysql" {
+			continue
+		}
+		if err := os.Rename(filepath.Join(place, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(filepath.Join(place, "mysql"), filepath.Join(dir, "mysql")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.RemoveAll(place); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}

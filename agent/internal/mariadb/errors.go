@@ -1,0 +1,97 @@
+package mariadb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Numbers of MariaDB's errors that decisions are made on.
+const (
+	errLockWaitTimeout  = 1205
+	errSyntax           = 1064
+	errTableGone        = 1146
+	errTableDefChanged  = 1412
+	errNoSuchMaster     = 1617
+	errUnknownStorage   = 1286
+	errGtidStrictBehind = 1947
+	errGtidStrictDomain = 1948
+)
+
+// failure says what could not be done. MariaDB's own error is kept word for word; a connection that broke or was never made is
+// Unavailable.
+func failure(what string, err error) error {
+	var known *errs.Error
+	var said *mysql.MySQLError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &said):
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_MARIADB_ERROR, what, errs.Wrap(err),
+			errs.Meta("errno", strconv.Itoa(int(said.Number))), errs.Meta("sqlstate", string(said.SQLState[:])),
+			errs.Meta("text", said.Message))
+	case errors.Is(err, context.DeadlineExceeded):
+		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err))
+	case errors.Is(err, context.Canceled):
+		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err))
+	case broken(err):
+		return down(what, err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+func broken(err error) bool {
+	var netErr net.Error
+	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
+}
+
+func down(what string, cause error) error {
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN, what+": MariaDB does not answer", errs.Wrap(cause),
+		errs.WayOut("make sure that "+Unit+" is up and ready (SystemdService.EnsureUnit), then call again"),
+		errs.Retry(2*time.Second))
+}
+
+// errno is the number of MariaDB's error in err, or 0.
+func errno(err error) int {
+	var said *mysql.MySQLError
+	if errors.As(err, &said) {
+		return int(said.Number)
+	}
+	return 0
+}
+
+// unsafe says that going on would be unsafe as things stand.
+func unsafe(reason errorsv1.Reason, message, wayOut string, options ...errs.Option) error {
+	return errs.New(errs.FailedPrecondition, reason, message, append(options, errs.WayOut(wayOut))...)
+}
+
+// withoutSecret takes a secret out of MariaDB's text: a syntax error quotes the statement.
+func withoutSecret(err error, secret string) error {
+	var said *mysql.MySQLError
+	if secret == "" || !errors.As(err, &said) {
+		return err
+	}
+	clean := *said
+	if said.Number == errSyntax || strings.Contains(said.Message, secret) || strings.Contains(said.Message, literalBody(secret)) {
+		clean.Message = "(text left out: it quotes the password)"
+	}
+	return &clean
+}
+
+// errSessionOver makes the pool drop a connection.
+var errSessionOver = driver.ErrBadConn

@@ -1,0 +1,134 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+)
+
+// Option is one option as an option file has it: Name with underscores, without dashes in front. Set is false for one that
+// stands there without a value.
+type Option struct {
+	Name, Value string
+	Set         bool
+}
+
+// String is the option as a line: "server_id=7".
+func (o Option) String() string {
+	if !o.Set {
+		return o.Name
+	}
+	return o.Name + "=" + o.Value
+}
+
+// secret is true for options whose value is nobody's business.
+func (o Option) secret() bool {
+	for _, word := range []string{"password", "passphrase", "secret", "_auth", "token"} {
+		if strings.Contains(o.Name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseOption reads one line of my_print_defaults: "--server-id=7".
+func parseOption(line string) (Option, bool) {
+	name, value, set := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "--"), "=")
+	name = normal(name)
+	return Option{Name: name, Value: value, Set: set}, name != ""
+}
+
+// normal is an option's name in the one spelling that is compared: MariaDB takes dashes for underscores.
+func normal(name string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(strings.TrimSpace(name), "loose-")), "-", "_")
+}
+
+// readOptions asks MariaDB's own tool which options the server would read, of all its files, or of one alone.
+func (s *Server) readOptions(ctx context.Context, file string) ([]Option, error) {
+	var args []string
+	if file == "" {
+		file = s.config.DefaultsFile
+	}
+	if file != "" {
+		args = append(args, "--defaults-file="+file)
+	}
+	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults", Args: append(args, "--mysqld"), OKCodes: []int{1}})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read MariaDB's options: %w", err)
+	}
+	var all []Option
+	for line := range strings.Lines(string(result.Stdout)) {
+		if o, ok := parseOption(line); ok {
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+// shown are options as lines, secrets left out.
+func shown(all []Option) []string {
+	lines := make([]string, 0, len(all))
+	for _, o := range all {
+		if !o.secret() {
+			lines = append(lines, o.String())
+		}
+	}
+	return lines
+}
+
+// effective is what counts of options that come several times: the last one. `skip_x` and `x=OFF` are one option.
+func effective(all []Option) map[string]string {
+	last := map[string]string{}
+	for _, o := range all {
+		name, value := o.Name, o.Value
+		if !o.Set {
+			value = "ON"
+		}
+		if twin, alias := aliases()[name]; alias {
+			name = twin
+		}
+		if name == "skip_log_bin" {
+			name, value = "log_bin", "OFF"
+		}
+		last[name] = value
+	}
+	return last
+}
+
+// aliases are second names of options.
+func aliases() map[string]string {
+	return map[string]string{
+		"log_replica_updates": "log_slave_updates", "skip_replica_start": "skip_slave_start", "expire_logs_days": "binlog_expire_logs_seconds",
+		"ssl": "ssl", "slave_load_tmpdir": "slave_load_tmpdir", "tx_isolation": "transaction_isolation",
+	}
+}
+
+// origins are the options of each option file, files in no order, ours left out.
+func (s *Server) origins(ctx context.Context) map[string][]Option {
+	found := map[string][]Option{}
+	for _, pattern := range []string{"my.cnf", "conf.d/*.cnf", "mariadb.conf.d/*.cnf"} {
+		files, err := filepath.Glob(filepath.Join(s.config.OptionsDir, pattern))
+		if err != nil {
+			continue
+		}
+		for _, file := range files {
+			if file == s.config.DropIn || includes(file) {
+				continue
+			}
+			if options, err := s.readOptions(ctx, file); err == nil {
+				found[file] = options
+			}
+		}
+	}
+	return found
+}
+
+// includes is true for a file that only names others: their options would be told twice.
+func includes(file string) bool {
+	text, err := os.ReadFile(file)
+	return err != nil || strings.Contains(string(text), "!include")
+}

@@ -1,0 +1,206 @@
+package mariadb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Roles of the server that a snapshot was taken of.
+const (
+	RolePrimary = "primary"
+	RoleReplica = "replica"
+)
+
+// ReplicaPlan is what a copy must have recovered before it may become a replica.
+type ReplicaPlan struct {
+	// Gtid is the snapshot's position. Upper is not empty for a snapshot without a lock: the recovered position lies between them.
+	Gtid, Upper gtid.Position
+	// Ranged is true when Upper counts.
+	Ranged bool
+	// SourceRole is RolePrimary or RoleReplica.
+	SourceRole string
+	// ServerID is the server_id that this server must have.
+	ServerID int64
+}
+
+// prepared is the mark of a copy that was prepared: from then on its position moves, and the same call is a no-op.
+type prepared struct {
+	Gtid       string `json:"gtid"`
+	ServerID   int64  `json:"server_id"`
+	Filesystem string `json:"filesystem"`
+}
+
+// PrepareReplica proves the recovered position and sets gtid_slave_pos to it.
+func (s *Server) PrepareReplica(ctx context.Context, plan ReplicaPlan) (recovered string, changes []string, err error) {
+	const what = "cannot prepare the replica"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return "", nil, err
+	}
+	v, err := variables(ctx, s.db, liveVariables()...)
+	if err != nil {
+		return "", nil, failure(what, err)
+	}
+	live := fromVariables(v)
+	if live.ServerID != plan.ServerID {
+		return "", nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+			fmt.Sprintf("%s: server_id is %d instead of %d", what, live.ServerID, plan.ServerID),
+			"write the configuration (SetConfiguration) and restart "+Unit+" before anything is written here")
+	}
+	connections, err := replications(ctx, s.db)
+	if err != nil {
+		return "", nil, failure(what, err)
+	}
+	mark, err := s.preparedMark(ctx, plan, v["datadir"])
+	if err != nil {
+		return "", nil, err
+	}
+	if s.isPrepared(live, connections, plan, mark) {
+		return live.Gtid.Slave, nil, nil
+	}
+	position, err := recoveredPosition(live, plan)
+	if err != nil {
+		return "", nil, err
+	}
+	changes, err = s.becomeReplica(ctx, live, connections, position)
+	if err != nil {
+		return "", nil, failure(what, err)
+	}
+	return position.String(), changes, s.leaveMark(mark)
+}
+
+func (s *Server) preparedMark(ctx context.Context, plan ReplicaPlan, datadir string) (prepared, error) {
+	volume, err := s.volumeOf(ctx, datadir)
+	return prepared{Gtid: plan.Gtid.String(), ServerID: plan.ServerID, Filesystem: volume.UUID}, err
+}
+
+func (s *Server) markPath() string { return filepath.Join(s.config.StateDir, "prepared.json") }
+
+func (s *Server) leaveMark(mark prepared) error {
+	text, err := json.Marshal(mark)
+	if err == nil {
+		err = os.MkdirAll(s.config.StateDir, 0o700)
+	}
+	if err == nil {
+		_, err = ensureFile(s.markPath(), text, 0o600, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remember that the replica is prepared: %w", err)
+	}
+	return nil
+}
+
+// isPrepared is true once the very same call has succeeded: the mark says so, or replication is at work with settings of ours. The
+// position has moved on since and contains the expected one.
+func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPlan, mark prepared) bool {
+	at, err := gtid.ParsePosition(live.Gtid.Slave)
+	if err != nil || !at.Contains(plan.Gtid) || len(connections) == 0 {
+		return false // before it follows anybody its position stands still, and is proved again
+	}
+	for _, r := range connections {
+		if r.Connection != "" {
+			return false
+		}
+		if !r.Stopped() && r.UsingGtid == "Slave_Pos" && (r.CAFile == s.caFile() || !r.TLS) {
+			return true
+		}
+	}
+	var old prepared
+	text, err := os.ReadFile(s.markPath())
+	return err == nil && json.Unmarshal(text, &old) == nil && old == mark
+}
+
+func (s *Server) caFile() string { return filepath.Join(s.config.TLSDir, "ca.pem") }
+
+// recoveredPosition is the position that the copy recovered, proved to be the expected one. A transaction that the copy logged under
+// its own server_id, or beyond what its source had applied, is one too many.
+func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
+	binlog, err := gtid.ParsePosition(live.Gtid.Binlog)
+	if err != nil {
+		return gtid.Position{}, err
+	}
+	slave, err := gtid.ParsePosition(live.Gtid.Slave)
+	if err != nil {
+		return gtid.Position{}, err
+	}
+	at := binlog
+	if plan.SourceRole == RoleReplica {
+		at = slave
+	}
+	if own := ownTransactions(live); own != "" {
+		return at, errant(own, at, plan)
+	}
+	if beyond := binlog.Beyond(slave); plan.SourceRole == RoleReplica && !beyond.IsEmpty() {
+		return at, errant(beyond.String(), at, plan)
+	}
+	if plan.Ranged {
+		err = at.Between(plan.Gtid, plan.Upper)
+	} else if !at.Equal(plan.Gtid) {
+		err = fmt.Errorf("position %s is not %s", said(at), said(plan.Gtid))
+	}
+	if err != nil {
+		return at, mismatch("the recovered "+err.Error(), at, plan.Gtid)
+	}
+	return at, nil
+}
+
+// ownTransactions are those that this very server logged; its id is its own alone, so a copy has none.
+func ownTransactions(live Live) string {
+	for item := range strings.SplitSeq(live.Gtid.BinlogState, ",") {
+		g, err := gtid.Parse(strings.TrimSpace(item))
+		if err == nil && int64(g.ServerID) == live.ServerID {
+			return g.String()
+		}
+	}
+	return ""
+}
+
+func errant(what string, at gtid.Position, plan ReplicaPlan) error {
+	return mismatch(fmt.Sprintf("this copy has transactions that its source did not have at %s: %s", said(plan.Gtid), what), at, plan.Gtid)
+}
+
+func mismatch(message string, at, expected gtid.Position) error {
+	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, message,
+		"something wrote to the copy, or it is not the snapshot's: make the replica again from the snapshot, on a fresh volume",
+		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
+}
+
+// said is a position for people.
+func said(p gtid.Position) string {
+	if p.IsEmpty() {
+		return "(empty)"
+	}
+	return p.String()
+}
+
+func (s *Server) becomeReplica(ctx context.Context, live Live, connections []Replication, at gtid.Position) ([]string, error) {
+	var changes []string
+	for _, r := range connections {
+		name := literal(r.Connection)
+		if err := s.stopThreads(ctx, r, false); err != nil {
+			return changes, err
+		}
+		if err := execute(ctx, s.db, "RESET SLAVE "+name+" ALL"); err != nil {
+			return changes, err
+		}
+		changes = append(changes, "forgot the source's primary "+r.Host+":"+strconv.Itoa(r.Port))
+	}
+	slave, err := gtid.ParsePosition(live.Gtid.Slave)
+	if err != nil || slave.Equal(at) {
+		return changes, err
+	}
+	if err := execute(ctx, s.db, "SET GLOBAL gtid_slave_pos = "+literal(at.String())); err != nil {
+		return changes, err
+	}
+	return append(changes, "set gtid_slave_pos to "+said(at)), nil
+}

@@ -1,0 +1,165 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Ready says whether MariaDB serves yet: nil when it answered a query. It is the readiness probe of mariadb.service for
+// systemd.Manager.SetReady.
+func (s *Server) Ready(ctx context.Context, _ string) (progress string, err error) {
+	if err := s.answers(ctx); err != nil {
+		return "MariaDB runs and does not answer queries yet", fmt.Errorf("MariaDB does not answer: %w", err)
+	}
+	return "MariaDB answers", nil
+}
+
+// ProveWritable proves that this server takes writes: a primary commits one row of the agent's own; on a replica nothing is written
+// but a file beside the datadir.
+func (s *Server) ProveWritable(ctx context.Context) (latency time.Duration, position string, err error) {
+	const what = "cannot prove that the server takes writes"
+	if err := s.require(ctx, what); err != nil {
+		return 0, "", err
+	}
+	v, err := variables(ctx, s.db, liveVariables()...)
+	if err != nil {
+		return 0, "", failure(what, err)
+	}
+	all, err := replications(ctx, s.db)
+	if err != nil {
+		return 0, "", failure(what, err)
+	}
+	if fromVariables(v).ReadOnly || len(all) > 0 {
+		latency, err = s.proveFilesystem(ctx, v["datadir"])
+		return latency, "", err
+	}
+	latency, position, err = s.proveCommit(ctx)
+	return latency, position, failure(what, err)
+}
+
+func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error) {
+	conn, done, err := s.pinned(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	defer done()
+	if err := s.ensureProbeTable(ctx, conn); err != nil {
+		return 0, "", err
+	}
+	began := time.Now()
+	if err := execute(ctx, conn, "REPLACE INTO understudy.probe (id, written_at) VALUES (1, UTC_TIMESTAMP(6))"); err != nil {
+		return 0, "", err
+	}
+	latency := time.Since(began)
+	r, err := one(ctx, conn, "SELECT @@last_gtid AS gtid")
+	return latency, r["gtid"], err
+}
+
+// ensureProbeTable makes the agent's own table once: CREATE ... IF NOT EXISTS alone would be logged each time.
+func (s *Server) ensureProbeTable(ctx context.Context, q querier) error {
+	rows, err := query(ctx, q, "SELECT 1 FROM information_schema.tables WHERE table_schema = 'understudy' AND table_name = 'probe'")
+	if err != nil || len(rows) > 0 {
+		return err
+	}
+	if err := execute(ctx, q, "CREATE DATABASE IF NOT EXISTS understudy"); err != nil {
+		return err
+	}
+	return execute(ctx, q, "CREATE TABLE IF NOT EXISTS understudy.probe"+
+		" (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, written_at DATETIME(6) NOT NULL) ENGINE = InnoDB")
+}
+
+func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Duration, error) {
+	volume, err := s.volumeOf(ctx, datadir)
+	if err != nil {
+		return 0, err
+	}
+	path := filepath.Join(volume.Mount, filepath.Dir(noncePath), "probe")
+	took := make(chan error, 1)
+	began := time.Now()
+	// A frozen filesystem lets nobody go, and knows no deadline.
+	go func() { took <- touch(path) }()
+	select {
+	case err := <-took:
+		return time.Since(began), diskError("cannot write to the volume of the datadir", err)
+	case <-ctx.Done():
+		return 0, failure("cannot write to the volume of the datadir: it may be frozen", ctx.Err())
+	}
+}
+
+func touch(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return replaceFile(path, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)+"\n"), 0o600, nil)
+}
+
+func diskError(what string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what, "make room on it, or grow it", errs.Wrap(err))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Upgrade brings the system tables to the binary's version, without writing to the binary log. It says whether it did something.
+func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(progress string) error) (Version, bool, error) {
+	const what = "cannot upgrade the datadir"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return Version{}, false, err
+	}
+	v, err := variables(ctx, s.db, "datadir", "version")
+	if err != nil {
+		return Version{}, false, failure(what, err)
+	}
+	server, _ := parseVersion(v["version"])
+	before, err := datadirVersion(v["datadir"])
+	if err != nil {
+		return Version{}, false, err
+	}
+	if before.newerSeries(server) {
+		return before, false, unsafe(errorsv1.Reason_REASON_DATADIR_NEWER, fmt.Sprintf("%s: it is of %s, and %s runs", what, before, server),
+			"install a MariaDB that is not older than the datadir")
+	}
+	if before.sameSeries(server) {
+		return before, false, nil
+	}
+	if err := s.runUpgrade(ctx, timeout, say); err != nil {
+		return before, false, err
+	}
+	after, err := datadirVersion(v["datadir"])
+	if err == nil && !after.sameSeries(server) {
+		err = fmt.Errorf("%s: it is still of %s", what, after)
+	}
+	return after, true, err
+}
+
+func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration, say func(string) error) error {
+	args := []string{"--no-defaults", "--user=root", "--protocol=socket", "--socket=" + s.config.Socket}
+	err := s.config.Exec.Lines(ctx, hostexec.Command{Tool: "mariadb-upgrade", Args: args, Timeout: timeout}, func(line []byte) error {
+		if text := strings.TrimSpace(string(line)); strings.HasPrefix(text, "Phase ") {
+			return say(text)
+		}
+		return nil
+	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	code, _ := hostexec.CodeOf(err)
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir", errs.Wrap(err),
+		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)), errs.WayOut("read what it says, repair that, and call again"))
+}

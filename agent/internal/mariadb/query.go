@@ -1,0 +1,139 @@
+package mariadb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// querier is a connection, or the pool.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// row is one row by lower-case column name; a NULL is absent.
+type row map[string]string
+
+// number is a column as a number; 0 when it is none.
+func (r row) number(column string) int64 {
+	n, err := strconv.ParseInt(r[column], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// yes is a column as a flag.
+func (r row) yes(column string) bool {
+	switch strings.ToUpper(r[column]) {
+	case "1", "ON", "YES", "TRUE":
+		return true
+	}
+	return false
+}
+
+// query reads all rows of any shape: SHOW statements differ between versions.
+func query(ctx context.Context, q querier, statement string, args ...any) ([]row, error) {
+	rows, err := q.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read columns: %w", err)
+	}
+	var all []row
+	for rows.Next() {
+		r, err := scan(rows, columns)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+func scan(rows *sql.Rows, columns []string) (row, error) {
+	values := make([]sql.NullString, len(columns))
+	into := make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	if err := rows.Scan(into...); err != nil {
+		return nil, fmt.Errorf("cannot read a row: %w", err)
+	}
+	r := make(row, len(columns))
+	for i, column := range columns {
+		if values[i].Valid {
+			r[strings.ToLower(column)] = values[i].String
+		}
+	}
+	return r, nil
+}
+
+// one is the first row, or an empty one.
+func one(ctx context.Context, q querier, statement string, args ...any) (row, error) {
+	all, err := query(ctx, q, statement, args...)
+	if err != nil || len(all) == 0 {
+		return row{}, err
+	}
+	return all[0], nil
+}
+
+// variables are global variables by name; one that this version does not have is absent.
+func variables(ctx context.Context, q querier, names ...string) (row, error) {
+	marks := strings.TrimSuffix(strings.Repeat("?,", len(names)), ",")
+	args := make([]any, len(names))
+	for i, name := range names {
+		args[i] = name
+	}
+	all, err := query(ctx, q, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ("+marks+")", args...)
+	if err != nil {
+		return nil, err
+	}
+	found := row{}
+	for _, r := range all {
+		found[strings.ToLower(r["variable_name"])] = r["value"]
+	}
+	return found, nil
+}
+
+func execute(ctx context.Context, q querier, statement string, args ...any) error {
+	_, err := q.ExecContext(ctx, statement, args...)
+	return err
+}
+
+// pinned is a connection of one's own, for what lives in a session. It is closed, not pooled, by done: settings of the session
+// end with it.
+func (s *Server) pinned(ctx context.Context) (conn *sql.Conn, done func(), err error) {
+	conn, err = s.db.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() {
+		_ = conn.Raw(func(any) error { return errSessionOver })
+		conn.Close()
+	}
+	return conn, done, nil
+}
+
+// answers proves that MariaDB answers a query now; nothing else is sent to it before that.
+func (s *Server) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	_, err := one(ctx, s.db, "SELECT 1")
+	return err
+}
+
+// require is answers for changing calls.
+func (s *Server) require(ctx context.Context, what string) error {
+	if err := s.answers(ctx); err != nil {
+		return down(what, err)
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package mariadb
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Status is all that can be known of MariaDB at once.
+type Status struct {
+	// Answers is true when it answered a query in this call; DownReason says why not.
+	Answers    bool
+	DownReason string
+	// Binary is the installed version, DatadirVersion the one that last upgraded the datadir.
+	Binary, DatadirVersion Version
+	// Datadir is where the options put it, Volume what it lies on.
+	Datadir string
+	Volume  Volume
+	// Options are those that MariaDB would read at its next start; secrets left out.
+	Options []string
+	// Reservations are those in force; Held is true while a hold is open.
+	Reservations []Reservation
+	Held         bool
+	// Live is what the server itself says; empty when it does not answer.
+	Live Live
+}
+
+// Live is what a server that answers says of itself.
+type Live struct {
+	Version                                        string
+	ServerID, DomainID                             int64
+	Port                                           int
+	ReadOnly, LogBin, LogSlaveUpdates, Strict, TLS bool
+	SyncBinlog, FlushLogAtTrxCommit                int64
+	EventScheduler                                 string
+	BinlogExpireSeconds, BinlogTotalSize           int64
+	Gtid                                           Positions
+	BinlogFile                                     string
+	BinlogOffset                                   int64
+	OldestGtid, OldestBinlog                       string
+	Replication                                    []Replication
+	Replicas                                       []ConnectedReplica
+	PositionTableTransactional                     bool
+	NonTransactional                               []string
+	Started                                        time.Time
+	vars                                           row
+}
+
+// Positions are the GTID positions that a server keeps, as it spells them.
+type Positions struct{ Binlog, Slave, Current, BinlogState string }
+
+// ConnectedReplica is a replica that reads this server's binary log.
+type ConnectedReplica struct {
+	ServerID   int64
+	Host, User string
+}
+
+// Status reads all that can be known, also of a server that is down.
+func (s *Server) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	status := Status{Held: s.config.Held()}
+	if err := s.stored(ctx, &status); err != nil {
+		return Status{}, err
+	}
+	if err := s.answers(ctx); err != nil {
+		status.DownReason = err.Error()
+		return status, nil
+	}
+	status.Answers = true
+	live, err := s.live(ctx, status.Held)
+	if err != nil {
+		return Status{}, failure("cannot read the status of MariaDB", err)
+	}
+	status.Live = live
+	if !status.Held {
+		s.keepReserved(ctx)
+	}
+	return status, nil
+}
+
+// stored reads what is known without the server.
+func (s *Server) stored(ctx context.Context, status *Status) error {
+	options, err := s.readOptions(ctx, "")
+	if err != nil {
+		return err
+	}
+	status.Options = shown(options)
+	status.Datadir = s.datadir(options)
+	// Neither is known on a host that has no MariaDB or no datadir yet, and that is a state to tell, no error.
+	status.Binary, _ = s.binaryVersion(ctx)
+	status.DatadirVersion, _ = datadirVersion(status.Datadir)
+	if volume, err := s.volumeOf(ctx, status.Datadir); err == nil {
+		status.Volume = volume
+	}
+	status.Reservations, err = s.Reservations()
+	return err
+}
+
+// datadir is where the options put it.
+func (s *Server) datadir(options []Option) string {
+	if dir := effective(options)["datadir"]; dir != "" {
+		return dir
+	}
+	return s.config.Datadir
+}
+
+// liveVariables are the global variables that a status tells.
+func liveVariables() []string {
+	return []string{"version", "server_id", "gtid_domain_id", "port", "read_only", "log_bin", "log_slave_updates", "gtid_strict_mode",
+		"sync_binlog", "innodb_flush_log_at_trx_commit", "event_scheduler", "have_ssl", "binlog_expire_logs_seconds",
+		"max_binlog_total_size", "gtid_binlog_pos", "gtid_slave_pos", "gtid_current_pos", "gtid_binlog_state", "datadir"}
+}
+
+func (s *Server) live(ctx context.Context, held bool) (Live, error) {
+	v, err := variables(ctx, s.db, liveVariables()...)
+	if err != nil {
+		return Live{}, err
+	}
+	live := fromVariables(v)
+	if live.Replication, err = replications(ctx, s.db); err != nil {
+		return Live{}, err
+	}
+	if err := s.uptime(ctx, &live); err != nil {
+		return Live{}, err
+	}
+	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
+	if held {
+		return live, nil
+	}
+	if live.LogBin {
+		if err := s.binlogFacts(ctx, &live); err != nil {
+			return Live{}, err
+		}
+	}
+	live.PositionTableTransactional, live.NonTransactional = s.slow.get(ctx, s.db, live.Started)
+	return live, nil
+}
+
+func fromVariables(v row) Live {
+	return Live{
+		vars: v, Version: v["version"], ServerID: v.number("server_id"), DomainID: v.number("gtid_domain_id"),
+		Port: int(v.number("port")), ReadOnly: v.yes("read_only") || v["read_only"] != "" && v["read_only"] != "OFF" && v["read_only"] != "0",
+		LogBin: v.yes("log_bin"), LogSlaveUpdates: v.yes("log_slave_updates"), Strict: v.yes("gtid_strict_mode"), TLS: v.yes("have_ssl"),
+		SyncBinlog: v.number("sync_binlog"), FlushLogAtTrxCommit: v.number("innodb_flush_log_at_trx_commit"),
+		EventScheduler: v["event_scheduler"], BinlogExpireSeconds: v.number("binlog_expire_logs_seconds"),
+		BinlogTotalSize: v.number("max_binlog_total_size"), Gtid: positions(v),
+	}
+}
+
+func positions(v row) Positions {
+	return Positions{Binlog: v["gtid_binlog_pos"], Slave: v["gtid_slave_pos"], Current: v["gtid_current_pos"],
+		BinlogState: v["gtid_binlog_state"]}
+}
+
+func (s *Server) uptime(ctx context.Context, live *Live) error {
+	r, err := one(ctx, s.db, "SHOW GLOBAL STATUS LIKE 'Uptime'")
+	if err != nil {
+		return err
+	}
+	live.Started = time.Now().Add(-time.Duration(r.number("value")) * time.Second).Truncate(time.Second)
+	return nil
+}
+
+func (s *Server) binlogFacts(ctx context.Context, live *Live) error {
+	at, err := one(ctx, s.db, "SHOW MASTER STATUS")
+	if err != nil {
+		return err
+	}
+	live.BinlogFile, live.BinlogOffset = at["file"], at.number("position")
+	logs, err := binlogNames(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	if len(logs) > 0 {
+		live.OldestBinlog = logs[0].File
+		if live.OldestGtid, err = startOf(ctx, s.db, live.OldestBinlog); err != nil {
+			return err
+		}
+	}
+	live.Replicas, err = connectedReplicas(ctx, s.db)
+	return err
+}
+
+// connectedReplicas are the replicas that registered and read the binary log now.
+func connectedReplicas(ctx context.Context, q querier) ([]ConnectedReplica, error) {
+	hosts, err := query(ctx, q, "SHOW SLAVE HOSTS")
+	if err != nil {
+		return nil, err
+	}
+	dumps, err := query(ctx, q, "SELECT user, SUBSTRING_INDEX(host, ':', 1) AS host FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ConnectedReplica, 0, len(hosts))
+	for _, h := range hosts {
+		c := ConnectedReplica{ServerID: h.number("server_id"), Host: h["host"]}
+		for _, d := range dumps {
+			if len(dumps) == 1 || c.Host != "" && d["host"] == c.Host {
+				c.User = d["user"]
+				if c.Host == "" {
+					c.Host = d["host"]
+				}
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// slowFacts are facts that cost a walk over all tables: read once in a while.
+type slowFacts struct {
+	mu               sync.Mutex
+	read             time.Time
+	started          time.Time
+	transactional    bool
+	nonTransactional []string
+}
+
+const slowFactsAge = time.Minute
+
+func (f *slowFacts) get(ctx context.Context, q querier, started time.Time) (bool, []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.read) < slowFactsAge && started.Sub(f.started).Abs() < 2*time.Second {
+		return f.transactional, f.nonTransactional
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	names, err := nonTransactionalTables(ctx, q)
+	if err != nil {
+		return f.transactional, f.nonTransactional // known again when there is time
+	}
+	r, err := one(ctx, q, "SELECT transactions FROM information_schema.engines e JOIN information_schema.tables t USING (engine)"+
+		" WHERE t.table_schema = 'mysql' AND t.table_name = 'gtid_slave_pos'")
+	if err != nil {
+		return f.transactional, f.nonTransactional
+	}
+	f.transactional, f.nonTransactional, f.read, f.started = r.yes("transactions"), names, time.Now(), started
+	return f.transactional, f.nonTransactional
+}
+
+// systemSchemas is a list for SQL of the schemas that are not the user's.
+const systemSchemas = "'mysql','information_schema','performance_schema','sys','understudy'"
+
+func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {
+	rows, err := query(ctx, q, "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"+
+		" AND engine <> 'InnoDB' AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2 LIMIT 100")
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(rows))
+	for _, r := range rows {
+		names = append(names, tableName{r["table_schema"], r["table_name"]}.String())
+	}
+	return names, nil
+}

@@ -1,0 +1,291 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// pollInterval is how often the state of the threads is read: MariaDB tells of no change by itself.
+const pollInterval = 100 * time.Millisecond
+
+// StartReplication makes both threads run and waits until they do. It says whether it changed something.
+func (s *Server) StartReplication(ctx context.Context, timeout time.Duration) (Replication, bool, error) {
+	const what = "cannot start replication"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	current, err := s.configuredReplication(ctx, what)
+	if err != nil {
+		return Replication{}, false, err
+	}
+	if current.Runs() && current.trouble() == nil {
+		return current, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := execute(ctx, s.db, "START SLAVE"); err != nil {
+		return Replication{}, false, failure(what, err)
+	}
+	now, err := s.awaitRunning(ctx, timeout)
+	return now, true, failure(what, err)
+}
+
+func (s *Server) configuredReplication(ctx context.Context, what string) (Replication, error) {
+	if err := s.require(ctx, what); err != nil {
+		return Replication{}, err
+	}
+	current, configured, err := defaultReplication(ctx, s.db)
+	if err != nil {
+		return Replication{}, failure(what, err)
+	}
+	if !configured {
+		return Replication{}, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, what+": no primary is configured", "call ConfigureReplica first")
+	}
+	return current, nil
+}
+
+// awaitRunning wants to see both threads at work twice: a primary that refuses the position does so after the IO thread runs.
+func (s *Server) awaitRunning(ctx context.Context, timeout time.Duration) (Replication, error) {
+	var last Replication
+	seen := 0
+	err := poll(ctx, func() (bool, error) {
+		now, configured, err := defaultReplication(ctx, s.db)
+		if err != nil || !configured {
+			return false, err
+		}
+		last = now
+		if trouble := now.trouble(); trouble != nil {
+			return false, trouble
+		}
+		if now.Stopped() {
+			return false, replicationStopped("both threads stopped right after the start, without an error in the status")
+		}
+		if seen++; !now.Runs() || !served(now) {
+			seen = 0
+		}
+		return seen >= 2, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return last, notRunning(last, timeout)
+	}
+	return last, err
+}
+
+// served is true once the primary sends its binary log.
+func served(r Replication) bool {
+	return strings.HasPrefix(r.IOState, "Waiting for master to send event") || strings.HasPrefix(r.IOState, "Queueing master event")
+}
+
+func replicationStopped(message string) error {
+	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR, "replication: "+message,
+		"look into MariaDB's error log (journal of "+Unit+"), then start replication again")
+}
+
+func notRunning(last Replication, timeout time.Duration) error {
+	if last.IOErrno != 0 {
+		return replicationError("IO", last.IOErrno, last.IOError)
+	}
+	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
+		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)", timeout, last.IORunning, last.IOState,
+			last.SQLRunning, last.SQLState), errs.WayOut("see that the primary is up and can be reached from here, then call again"))
+}
+
+// poll asks until it is done, an error comes, or ctx is over.
+func poll(ctx context.Context, done func() (bool, error)) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// StartUntil applies exactly up to that position and stops there.
+func (s *Server) StartUntil(ctx context.Context, until gtid.Position, timeout time.Duration) (Replication, bool, error) {
+	const what = "cannot replicate up to a position"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	current, err := s.configuredReplication(ctx, what)
+	if err != nil {
+		return Replication{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := s.stopThreads(ctx, current, false); err != nil {
+		return Replication{}, false, failure(what, err)
+	}
+	at, err := s.slavePosition(ctx)
+	if err != nil {
+		return Replication{}, false, failure(what, err)
+	}
+	if at.Equal(until) {
+		now, _, err := defaultReplication(ctx, s.db)
+		return now, !current.Stopped(), failure(what, err)
+	}
+	if !until.Contains(at) {
+		return Replication{}, false, pastIt(at, until)
+	}
+	if err := execute(ctx, s.db, "START SLAVE UNTIL master_gtid_pos = "+literal(until.String())); err != nil {
+		return Replication{}, false, failure(what, err)
+	}
+	now, err := s.awaitPosition(ctx, until)
+	return now, true, failure(what, err)
+}
+
+func pastIt(at, until gtid.Position) error {
+	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, fmt.Sprintf("the replica is at %s and cannot stop at %s any more", said(at), said(until)),
+		"take a later position of the primary, while the replica stands still", errs.Meta("gtid", at.String()))
+}
+
+func (s *Server) slavePosition(ctx context.Context) (gtid.Position, error) {
+	r, err := one(ctx, s.db, "SELECT @@global.gtid_slave_pos AS pos")
+	if err != nil {
+		return gtid.Position{}, err
+	}
+	return gtid.ParsePosition(r["pos"])
+}
+
+func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replication, error) {
+	var last Replication
+	err := poll(ctx, func() (bool, error) {
+		now, _, err := defaultReplication(ctx, s.db)
+		if err != nil {
+			return false, err
+		}
+		last = now
+		if trouble := now.trouble(); trouble != nil {
+			return false, trouble
+		}
+		if now.SQLRunning != "No" {
+			return false, nil
+		}
+		at, err := s.slavePosition(ctx)
+		if err != nil || at.Equal(until) {
+			return err == nil, err
+		}
+		return false, replicationStopped(fmt.Sprintf("the SQL thread stopped at %s before %s", said(at), said(until)))
+	})
+	if err != nil || last.IORunning == "No" {
+		return last, err
+	}
+	if err := s.stopThreads(ctx, last, false); err != nil {
+		return last, err
+	}
+	last, _, err = defaultReplication(ctx, s.db)
+	return last, err
+}
+
+// StopReplication stops both threads, or the SQL thread alone, and says whether that changed something.
+func (s *Server) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration) (Replication, bool, error) {
+	const what = "cannot stop replication"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	current, err := s.configuredReplication(ctx, what)
+	if err != nil {
+		return Replication{}, false, err
+	}
+	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
+		return current, false, nil
+	}
+	if s.config.Held() {
+		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, what+": a hold is open, and it would hang",
+			errs.WayOut("call again after the hold"), errs.Retry(time.Second))
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := s.stopThreads(ctx, current, sqlOnly); err != nil {
+		return Replication{}, false, failure(what, err)
+	}
+	now, _, err := defaultReplication(ctx, s.db)
+	return now, true, failure(what, err)
+}
+
+// stopThreads stops what runs of a connection. ctx ends the wait: STOP SLAVE waits for an event in flight.
+func (s *Server) stopThreads(ctx context.Context, r Replication, sqlOnly bool) error {
+	if r.Stopped() || sqlOnly && r.SQLRunning == "No" {
+		return nil
+	}
+	if sqlOnly {
+		return execute(ctx, s.db, "STOP SLAVE "+literal(r.Connection)+" SQL_THREAD")
+	}
+	return execute(ctx, s.db, "STOP SLAVE "+literal(r.Connection))
+}
+
+// ResetReplication stops replication and forgets its settings, at that very position. It says whether there was something to forget.
+func (s *Server) ResetReplication(ctx context.Context, expected gtid.Position) (bool, error) {
+	const what = "cannot reset replication"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return false, err
+	}
+	current, configured, err := defaultReplication(ctx, s.db)
+	if err != nil || !configured {
+		return false, failure(what, err)
+	}
+	if err := s.expectPosition(ctx, expected); err != nil {
+		return false, failure(what, err)
+	}
+	if err := s.stopThreads(ctx, current, false); err != nil {
+		return false, failure(what, err)
+	}
+	if err := s.expectPosition(ctx, expected); err != nil {
+		return false, failure(what, err)
+	}
+	return true, failure(what, execute(ctx, s.db, "RESET SLAVE ALL"))
+}
+
+func (s *Server) expectPosition(ctx context.Context, expected gtid.Position) error {
+	at, err := s.slavePosition(ctx)
+	if err != nil || at.Equal(expected) {
+		return err
+	}
+	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, fmt.Sprintf("the replica is at %s, not at %s", said(at), said(expected)),
+		"stop replication, read the position again, and decide anew", errs.Meta("gtid", at.String()))
+}
+
+// SetReadOnly turns read_only on or off and says whether that changed something.
+func (s *Server) SetReadOnly(ctx context.Context, on bool) (bool, error) {
+	const what = "cannot change read_only"
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return false, err
+	}
+	v, err := variables(ctx, s.db, "read_only")
+	if err != nil {
+		return false, failure(what, err)
+	}
+	if is := fromVariables(v).ReadOnly; is == on {
+		return false, nil
+	}
+	all, err := replications(ctx, s.db)
+	if err != nil {
+		return false, failure(what, err)
+	}
+	if !on && len(all) > 0 {
+		return false, unsafe(errorsv1.Reason_REASON_WRONG_ROLE, what+": replication is configured here", "a replica stays read-only until it is promoted (ResetReplication)")
+	}
+	conn, done, err := s.pinned(ctx)
+	if err != nil {
+		return false, failure(what, err)
+	}
+	defer done()
+	// It waits for table locks of others: not for ever.
+	if err := execute(ctx, conn, "SET SESSION lock_wait_timeout = 10"); err != nil {
+		return false, failure(what, err)
+	}
+	return true, failure(what, execute(ctx, conn, fmt.Sprintf("SET GLOBAL read_only = %d", map[bool]int{true: 1}[on])))
+}

@@ -1,0 +1,108 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+)
+
+// noncePath is where the nonce of a hold lies, below the root of the filesystem.
+const noncePath = ".understudy/nonce"
+
+// Volume is the filesystem that a datadir lies on.
+type Volume struct {
+	// Mount is where the filesystem's own root is mounted; where only a part of it is (a bind mount), that part.
+	Mount string
+	// Whole is true when Mount is the filesystem's own root.
+	Whole bool
+	// Device is the block device, UUID and Type are the filesystem's.
+	Device, UUID, Type string
+	// Path is the datadir's path below the filesystem's root.
+	Path string
+	// UsedBytes and FreeBytes are its room.
+	UsedBytes, FreeBytes int64
+}
+
+// Nonce is where the nonce of a hold lies on the volume.
+func (v Volume) Nonce() string { return filepath.Join(v.Mount, noncePath) }
+
+// volumeOf finds the filesystem of a path that exists.
+func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
+	}
+	mounts, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return Volume{}, fmt.Errorf("cannot read the mounts: %w", err)
+	}
+	v, err := locate(mounts, real)
+	if err != nil {
+		return Volume{}, err
+	}
+	var room unix.Statfs_t
+	if err := unix.Statfs(real, &room); err != nil {
+		return Volume{}, fmt.Errorf("cannot see the room on %s: %w", v.Mount, err)
+	}
+	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize
+	v.FreeBytes = int64(room.Bavail) * room.Bsize
+	v.UUID = s.filesystemUUID(ctx, v.Device)
+	return v, nil
+}
+
+// locate is the mount that a path lies in, and the mount of the whole filesystem where there is one.
+func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
+	var in *mountinfo.Info
+	for _, m := range mounts { // later mounts hide earlier ones
+		if within(path, m.Mountpoint) && (in == nil || len(m.Mountpoint) >= len(in.Mountpoint)) {
+			in = m
+		}
+	}
+	if in == nil {
+		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: no mount has it", path)
+	}
+	v := Volume{Mount: in.Mountpoint, Whole: in.Root == "/", Device: in.Source, Type: in.FSType,
+		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
+	for _, m := range mounts {
+		if !v.Whole && m.Major == in.Major && m.Minor == in.Minor && m.Root == "/" {
+			v.Mount, v.Whole = m.Mountpoint, true
+		}
+	}
+	return v, nil
+}
+
+func within(path, dir string) bool {
+	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// filesystemUUID probes the device itself; empty when that tells nothing.
+func (s *Server) filesystemUUID(ctx context.Context, device string) string {
+	if !strings.HasPrefix(device, "/dev/") {
+		return ""
+	}
+	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--", device}})
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(result.Stdout))
+}
+
+// readNonce is the nonce on the volume; empty when there is none.
+func readNonce(v Volume) (string, error) {
+	text, err := os.ReadFile(v.Nonce())
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the nonce: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
