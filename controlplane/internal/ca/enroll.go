@@ -1,0 +1,201 @@
+package ca
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Keys are the signing requests (DER) of a server's two keys.
+type Keys struct {
+	// Agent is that of the agent's key.
+	Agent []byte
+	// MariaDB is that of MariaDB's key, another one: who has MariaDB's key is not the agent.
+	MariaDB []byte
+}
+
+// Bundle is what a server's host gets, each as PEM.
+type Bundle struct {
+	// CA is what to believe.
+	CA []byte
+	// Agent is the agent's certificate.
+	Agent []byte
+	// MariaDB is MariaDB's certificate.
+	MariaDB []byte
+	// Expires is when the first of them ends.
+	Expires time.Time
+}
+
+// EnrollRequest shows a join token.
+type EnrollRequest struct {
+	// Token is the secret.
+	Token string
+	// Server is for whom; the token must be for the same.
+	Server string
+	// Keys are to be certified.
+	Keys Keys
+	// Address is where the request came from: an IP address, that goes into the certificates beside the server's name. May be empty.
+	Address string
+	// RequestID is the id of the call.
+	RequestID string
+}
+
+// Enroll gives a new machine its certificates for a join token. The same token and agent key get certificates again until the token
+// ends: an answer that was lost costs nothing. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED,
+// INVALID_ARGUMENT with CSR_INVALID or INVALID_FIELD.
+func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error) {
+	faults := errs.Fields{}
+	if err := inventory.ValidateName(req.Server); err != nil {
+		faults.Add("server", err.Error())
+	}
+	faults.Require("token", req.Token != "", "is missing")
+	if err := faults.Err(); err != nil {
+		return Bundle{}, err
+	}
+	agent := identity.Agent(req.Server)
+	bundle, err := r.certify(ctx, "cannot enrol "+req.Server, certification{
+		agent: agent, keys: req.Keys, names: namesOf(req.Server, req.Address),
+		action: "server.enrol", caller: Caller{Actor: agent.String(), RequestID: req.RequestID},
+		admit: func(ctx context.Context, records Records, print string) error {
+			if err := redeem(ctx, records, req.Token, req.Server, print, r.config.Now()); err != nil {
+				return err
+			}
+			if records.NoteAgent == nil {
+				return nil
+			}
+			return records.NoteAgent(ctx, req.Server, agent.String())
+		},
+	})
+	if err == nil {
+		r.config.Enrolled(req.Server)
+	}
+	return bundle, err
+}
+
+// RenewRequest asks for new certificates in place of those that the caller showed.
+type RenewRequest struct {
+	// Peer is the agent, as its connection proved it.
+	Peer identity.Peer
+	// Keys are to be certified.
+	Keys Keys
+	// RequestID is the id of the call.
+	RequestID string
+}
+
+// Renew gives an agent new certificates for itself. PERMISSION_DENIED for any other role, UNAUTHENTICATED with CERTIFICATE_REVOKED
+// for a certificate that is revoked or on no record.
+func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) {
+	agent := req.Peer.Identity
+	if agent.Role != identity.RoleAgent || req.Peer.Certificate == nil {
+		return Bundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED, "only an agent renews its certificates",
+			errs.WayOut("an operator's certificate is renewed by the control plane itself, in operator/ of its state directory"))
+	}
+	host, _, err := net.SplitHostPort(req.Peer.Address)
+	if err != nil {
+		host = ""
+	}
+	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
+		agent: agent, keys: req.Keys, names: namesOf(agent.Name, host),
+		action: "server.renew", caller: Caller{Actor: agent.String(), RequestID: req.RequestID},
+		admit: func(ctx context.Context, records Records, _ string) error {
+			return r.stillGood(ctx, records, req.Peer)
+		},
+	})
+	return bundle, err
+}
+
+// stillGood asks the record itself, not the deny list's copy.
+func (r *Registry) stillGood(ctx context.Context, records Records, peer identity.Peer) error {
+	record, err := records.Certificates.Get(ctx, peer.Serial())
+	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
+		return err
+	}
+	if err == nil && record.Identity == peer.Identity.String() && record.RevokedAt.IsZero() {
+		return nil
+	}
+	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
+		"the certificate with serial "+peer.Serial()+" is revoked", errs.WayOut(newTokenWay))
+}
+
+// certification is one pair of certificates to be issued.
+type certification struct {
+	agent  identity.Identity
+	keys   Keys
+	names  []string
+	action string
+	caller Caller
+	// admit says, in the transaction that records the certificates, whether they may be issued to the key of that print.
+	admit func(ctx context.Context, records Records, print string) error
+}
+
+// certify issues the pair and records it in the transaction that admits it.
+func (r *Registry) certify(ctx context.Context, what string, c certification) (Bundle, error) {
+	agentKey, mariadbKey, err := c.keys.read()
+	if err != nil {
+		return Bundle{}, err
+	}
+	print, err := keyPrint(agentKey)
+	if err != nil {
+		return Bundle{}, err
+	}
+	agent, err := r.config.Authority.issue(peerRequest(c.agent, c.names, r.config.AgentLife, agentKey))
+	if err != nil {
+		return Bundle{}, err
+	}
+	mariadb, err := r.config.Authority.issue(mariadbRequest(c.agent.Name, c.names, r.config.AgentLife, mariadbKey))
+	if err != nil {
+		return Bundle{}, err
+	}
+	err = r.write(ctx, what, func(ctx context.Context, records Records) error {
+		if err := c.admit(ctx, records, print); err != nil {
+			return err
+		}
+		return c.record(ctx, records, r.config.Now().UTC(), agent.Record, mariadb.Record)
+	})
+	if err != nil {
+		return Bundle{}, err
+	}
+	return Bundle{CA: r.config.Authority.PEM(), Agent: agent.PEM, MariaDB: mariadb.PEM,
+		Expires: earliest(agent.Record.NotAfter, mariadb.Record.NotAfter)}, nil
+}
+
+func (c certification) record(ctx context.Context, records Records, now time.Time, agent, mariadb inventory.Certificate) error {
+	for _, cert := range []inventory.Certificate{agent, mariadb} {
+		if err := records.Certificates.Insert(ctx, cert); err != nil {
+			return err
+		}
+	}
+	return records.Events.Add(ctx, c.caller.event(now, c.action, "servers/"+c.agent.Name,
+		"certificates issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", agent's serial "+agent.Serial))
+}
+
+func (k Keys) read() (agent, mariadb *ecdsa.PublicKey, err error) {
+	if agent, err = signingRequest("agent_csr", k.Agent); err != nil {
+		return nil, nil, err
+	}
+	if mariadb, err = signingRequest("mariadb_csr", k.MariaDB); err != nil {
+		return nil, nil, err
+	}
+	if agent.Equal(mariadb) {
+		return nil, nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID, "agent and MariaDB share a key",
+			errs.Field("mariadb_csr", "is for the agent's key"), errs.WayOut("make a key of its own for MariaDB"))
+	}
+	return agent, mariadb, nil
+}
+
+// namesOf is what a client of another make checks: the server's name, and the address that it called from.
+func namesOf(server, address string) []string {
+	names := []string{server}
+	if ip := net.ParseIP(address); ip != nil && !slices.Contains(names, ip.String()) {
+		names = append(names, ip.String())
+	}
+	return names
+}

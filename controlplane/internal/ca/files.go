@@ -1,0 +1,162 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// renewEvery is how often the control plane looks at its own certificates, unless they are short-lived.
+const renewEvery = time.Hour
+
+// Kept is an identity whose files the registry keeps good: ca.pem, cert.pem and key.pem (0600) in one folder.
+type Kept struct {
+	// Dir is the folder; it is made with mode 0700.
+	Dir string
+	// Identity is whose; the control plane or an operator.
+	Identity identity.Identity
+}
+
+// Files says where the files are, for identity.NewFiles.
+func (k Kept) Files() identity.FilesConfig {
+	return identity.FilesConfig{CA: filepath.Join(k.Dir, "ca.pem"), Cert: filepath.Join(k.Dir, "cert.pem"), Key: filepath.Join(k.Dir, "key.pem")}
+}
+
+// Keep makes sure that the files are there and good: of this CA, for this key and these names, not revoked and with more than a
+// third of their life left. It changes only what is not.
+func (r *Registry) Keep(ctx context.Context, kept Kept) error {
+	if err := r.keep(ctx, kept); err != nil {
+		return fmt.Errorf("cannot keep the identity %s in %s: %w", kept.Identity, kept.Dir, err)
+	}
+	return nil
+}
+
+func (r *Registry) keep(ctx context.Context, kept Kept) error {
+	if err := os.MkdirAll(kept.Dir, 0o700); err != nil {
+		return err
+	}
+	files := kept.Files()
+	key, err := ensureKey(files.Key)
+	if err != nil {
+		return err
+	}
+	if err := ensureContent(files.CA, r.config.Authority.PEM()); err != nil {
+		return err
+	}
+	want := peerRequest(kept.Identity, nil, r.config.OperatorLife, &key.PublicKey)
+	if kept.Identity.Role == identity.RoleControlPlane {
+		want.names, want.life = r.ownNames(), r.config.ControlPlaneLife
+	}
+	if r.fits(files.Cert, want) {
+		return nil
+	}
+	issued, err := r.config.Authority.issue(want)
+	if err != nil {
+		return err
+	}
+	err = r.write(ctx, "cannot record the certificate", func(ctx context.Context, records Records) error {
+		return records.Certificates.Insert(ctx, issued.Record)
+	})
+	if err != nil {
+		return err
+	}
+	r.config.Logger.Info("issued a certificate", "identity", kept.Identity.String(), "expires", issued.Record.NotAfter)
+	return atomicfile.Write(files.Cert, issued.PEM, 0o644)
+}
+
+// ownNames is what clients of another make may call the control plane.
+func (r *Registry) ownNames() []string {
+	names := []string{"controlplane", "localhost", "127.0.0.1", "::1"}
+	for _, address := range r.config.ControlPlane {
+		if host, _, err := net.SplitHostPort(address); err == nil && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
+// fits says whether the certificate in the file is what would be issued now.
+func (r *Registry) fits(path string, want request) bool {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	cert, err := parseCertificate(data)
+	if err != nil || r.Denied(identity.Serial(cert)) || cert.CheckSignatureFrom(r.config.Authority.root) != nil {
+		return false
+	}
+	id, err := identity.FromCertificate(cert)
+	return err == nil && id == want.identity && sameKey(cert, want) && hasNames(cert, want.names) &&
+		r.config.Now().Before(renewTime(cert)) && !r.config.Now().Before(cert.NotBefore)
+}
+
+func sameKey(cert *x509.Certificate, want request) bool {
+	der, err := x509.MarshalPKIXPublicKey(want.key)
+	return err == nil && bytes.Equal(der, cert.RawSubjectPublicKeyInfo)
+}
+
+func hasNames(cert *x509.Certificate, names []string) bool {
+	for _, name := range names {
+		if cert.VerifyHostname(name) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// renewTime is when two thirds of a certificate's life are over.
+func renewTime(cert *x509.Certificate) time.Time {
+	return cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 3)
+}
+
+func ensureContent(path string, data []byte) error {
+	if got, err := os.ReadFile(path); err == nil && bytes.Equal(got, data) {
+		return nil
+	}
+	return atomicfile.Write(path, data, 0o644)
+}
+
+// Run keeps the files good and the deny list fresh until ctx ends. Call Keep for each first: a control plane needs its files
+// before it can serve.
+func (r *Registry) Run(ctx context.Context, kept ...Kept) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		r.refreshing(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		r.keeping(ctx, kept)
+		return nil
+	})
+	return group.Wait()
+}
+
+// keeping looks again and again: a look costs nothing, and one that failed is repeated.
+func (r *Registry) keeping(ctx context.Context, kept []Kept) {
+	every := min(renewEvery, r.config.ControlPlaneLife/6)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, k := range kept {
+			if err := r.Keep(ctx, k); err != nil && ctx.Err() == nil {
+				r.config.Logger.Error("will try again", "error", err, "after", every)
+			}
+		}
+	}
+}

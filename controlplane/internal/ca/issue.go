@@ -1,0 +1,151 @@
+package ca
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// mariadbPrefix starts the name that a MariaDB certificate is recorded under; the certificate itself carries no identity.
+const mariadbPrefix = "mariadb/"
+
+// request is a certificate to be issued.
+type request struct {
+	recordedAs string
+	identity   identity.Identity // the zero Identity for a certificate without one
+	commonName string
+	names      []string // DNS names and IP addresses
+	usage      []x509.ExtKeyUsage
+	life       time.Duration
+	key        crypto.PublicKey
+}
+
+// Issued is a certificate with its record.
+type Issued struct {
+	// PEM is the certificate.
+	PEM []byte
+	// Record is what is known of it.
+	Record inventory.Certificate
+}
+
+// both is the usage of whoever serves and calls.
+func both() []x509.ExtKeyUsage {
+	return []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+}
+
+func peerRequest(id identity.Identity, names []string, life time.Duration, key crypto.PublicKey) request {
+	r := request{recordedAs: id.String(), identity: id, commonName: id.Name, names: names, usage: both(), life: life, key: key}
+	switch id.Role {
+	case identity.RoleOperator:
+		r.usage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	case identity.RoleControlPlane:
+		r.commonName = string(id.Role)
+	}
+	return r
+}
+
+func mariadbRequest(server string, names []string, life time.Duration, key crypto.PublicKey) request {
+	return request{recordedAs: mariadbPrefix + server, commonName: server, names: names, life: life, key: key,
+		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+}
+
+// issue signs a certificate. It is nobody's until its record is kept.
+func (a *Authority) issue(r request) (Issued, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return Issued{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: r.commonName},
+		NotBefore: a.now().Add(-min(backdate, r.life)), NotAfter: earliest(a.now().Add(r.life), a.root.NotAfter),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
+	}
+	if r.identity != (identity.Identity{}) {
+		template.URIs = []*url.URL{r.identity.URI()}
+	}
+	addNames(template, r.names)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.root, r.key, a.key)
+	if err != nil {
+		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
+	}
+	return Issued{PEM: encode(blockCertificate, der), Record: inventory.Certificate{
+		Serial: identity.Serial(cert), Identity: r.recordedAs, KeyPrint: identity.Pin(cert),
+		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
+	}}, nil
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func addNames(template *x509.Certificate, names []string) {
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+			continue
+		}
+		template.DNSNames = append(template.DNSNames, name)
+	}
+}
+
+// signingRequest reads the key out of a CSR and checks that its sender has it. Nothing else in it counts.
+func signingRequest(field string, der []byte) (*ecdsa.PublicKey, error) {
+	key, err := csrKey(der)
+	if err != nil {
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID, "signing request refused",
+			errs.Wrap(err), errs.Field(field, err.Error()), errs.WayOut("send a PKCS #10 request in DER for an ECDSA P-256 key, signed with it"))
+	}
+	return key, nil
+}
+
+const maxCSR = 16 << 10
+
+func csrKey(der []byte) (*ecdsa.PublicKey, error) {
+	if len(der) == 0 || len(der) > maxCSR {
+		return nil, fmt.Errorf("must be 1 to %d bytes, is %d", maxCSR, len(der))
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, errors.New("is no PKCS #10 request in DER")
+	}
+	key, ok := csr.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
+		return nil, errors.New("is for a key of a kind other than ECDSA P-256 and P-384")
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, errors.New("is not signed with its own key")
+	}
+	return key, nil
+}
+
+// keyPrint is the fingerprint of a public key: SHA-256 of its PKIX form, in lower-case hexadecimal.
+func keyPrint(key *ecdsa.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}

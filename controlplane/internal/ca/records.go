@@ -1,0 +1,83 @@
+package ca
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+)
+
+// Tokens keeps join tokens, by hash.
+type Tokens interface {
+	// Insert adds a token.
+	Insert(ctx context.Context, token inventory.JoinToken) error
+	// Get reads one, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, hash string) (inventory.JoinToken, error)
+	// Spend writes that the token is used, if it still is unused or was used by the same key; else inventory.ErrDenied.
+	Spend(ctx context.Context, token inventory.JoinToken) error
+}
+
+// Certificates keeps the records of issued certificates, by serial.
+type Certificates interface {
+	// Insert adds one.
+	Insert(ctx context.Context, cert inventory.Certificate) error
+	// Get reads one, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, serial string) (inventory.Certificate, error)
+	// Of reads all that were issued under that name.
+	Of(ctx context.Context, identity string) ([]inventory.Certificate, error)
+	// Revoke revokes those issued under that name that are still good, and returns their serials.
+	Revoke(ctx context.Context, identity, reason string) ([]string, error)
+	// Revoked reads the serials of revoked certificates that have not expired.
+	Revoked(ctx context.Context) ([]string, error)
+}
+
+// Events is the audit.
+type Events interface {
+	// Add appends an event.
+	Add(ctx context.Context, event inventory.Event) error
+}
+
+// Records is one transaction.
+type Records struct {
+	// Tokens are the join tokens.
+	Tokens Tokens
+	// Certificates are the issued certificates.
+	Certificates Certificates
+	// Events is the audit.
+	Events Events
+	// NoteAgent writes the agent's identity into the server's record; a server without a record is fine. May be nil.
+	NoteAgent func(ctx context.Context, server, agentIdentity string) error
+}
+
+// Store gives transactions.
+type Store interface {
+	// Write runs fn in one transaction; fn is run again as a whole when the database asks for it.
+	Write(ctx context.Context, fn func(ctx context.Context, records Records) error) error
+	// Read runs fn in a transaction that changes nothing.
+	Read(ctx context.Context, fn func(ctx context.Context, records Records) error) error
+}
+
+// Transactor is a store with transactions of its own kind.
+type Transactor[Tx any] interface {
+	Write(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+	Read(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+}
+
+// StoreOf makes a Store of one with transactions of its own kind; records says what of a transaction is meant.
+func StoreOf[Tx any](transactor Transactor[Tx], records func(Tx) Records) Store {
+	return adapted[Tx]{transactor: transactor, records: records}
+}
+
+type adapted[Tx any] struct {
+	transactor Transactor[Tx]
+	records    func(Tx) Records
+}
+
+// Write runs fn in one transaction.
+func (a adapted[Tx]) Write(ctx context.Context, fn func(ctx context.Context, records Records) error) error {
+	return a.transactor.Write(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
+}
+
+// Read runs fn in a transaction that changes nothing.
+func (a adapted[Tx]) Read(ctx context.Context, fn func(ctx context.Context, records Records) error) error {
+	return a.transactor.Read(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
+}

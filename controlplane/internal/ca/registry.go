@@ -1,0 +1,136 @@
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	defaultTokenLife    = 15 * time.Minute
+	minTokenLife        = time.Minute
+	maxTokenLife        = 24 * time.Hour
+	defaultPeerLife     = 30 * 24 * time.Hour
+	defaultOperatorLife = 365 * 24 * time.Hour
+	minLife             = time.Minute
+)
+
+// Config is what a Registry needs. Authority and Store have no default.
+type Config struct {
+	// Authority signs.
+	Authority *Authority
+	// Store keeps the records.
+	Store Store
+	// ControlPlane are the addresses, host:port, under which new machines reach the control plane. They go into join files; the
+	// hosts go into the control plane's certificate.
+	ControlPlane []string
+	// AgentLife is how long the certificates of agent and MariaDB are good; 30 days when 0.
+	AgentLife time.Duration
+	// ControlPlaneLife is how long the control plane's own certificate is good; 30 days when 0.
+	ControlPlaneLife time.Duration
+	// OperatorLife is how long an operator's certificate is good; 365 days when 0.
+	OperatorLife time.Duration
+	// TokenLife is how long a join token is good when nobody says; 15 minutes when 0.
+	TokenLife time.Duration
+	// Enrolled is told of each server whose agent got its certificates by a token, after that was recorded; may be nil.
+	Enrolled func(server string)
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Logger is the default logger when nil.
+	Logger *slog.Logger
+}
+
+// Registry issues, renews and revokes certificates, and keeps a record of each before anybody gets it.
+type Registry struct {
+	config Config
+	denied denyList
+}
+
+// New makes a registry and reads the deny list.
+func New(ctx context.Context, config Config) (*Registry, error) {
+	if config.Authority == nil || config.Store == nil {
+		return nil, errors.New("cannot make the certificate registry: authority and store are needed")
+	}
+	config.fillDefaults()
+	if err := config.check(); err != nil {
+		return nil, fmt.Errorf("cannot make the certificate registry: %w", err)
+	}
+	r := &Registry{config: config}
+	if err := r.Refresh(ctx); err != nil {
+		return nil, fmt.Errorf("cannot make the certificate registry: %w", err)
+	}
+	return r, nil
+}
+
+func (c *Config) check() error {
+	for _, life := range []time.Duration{c.AgentLife, c.ControlPlaneLife, c.OperatorLife, c.TokenLife} {
+		if life < minLife {
+			return fmt.Errorf("a life of %s: must be at least %s", life, minLife)
+		}
+	}
+	for _, address := range c.ControlPlane {
+		if host, _, err := net.SplitHostPort(address); err != nil || host == "" {
+			return fmt.Errorf("address %q of the control plane: must be host:port", address)
+		}
+	}
+	return nil
+}
+
+func (c *Config) fillDefaults() {
+	fill(&c.AgentLife, defaultPeerLife)
+	fill(&c.ControlPlaneLife, defaultPeerLife)
+	fill(&c.OperatorLife, defaultOperatorLife)
+	fill(&c.TokenLife, defaultTokenLife)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Enrolled == nil {
+		c.Enrolled = func(string) {}
+	}
+}
+
+func fill(life *time.Duration, fallback time.Duration) {
+	if *life == 0 {
+		*life = fallback
+	}
+}
+
+// Caller is on whose behalf the audit says that something was done.
+type Caller struct {
+	// Actor is the caller's identity.
+	Actor string
+	// RequestID is the id of the call.
+	RequestID string
+}
+
+func (c Caller) event(at time.Time, action, subject, message string) inventory.Event {
+	return inventory.Event{At: at, Actor: c.Actor, RequestID: c.RequestID, Action: action, Subject: subject, Message: message}
+}
+
+// write runs a transaction; what the store itself fails with is worth another try.
+func (r *Registry) write(ctx context.Context, what string, fn func(ctx context.Context, records Records) error) error {
+	return storeError(what, r.config.Store.Write(ctx, fn))
+}
+
+func storeError(what string, err error) error {
+	var known *errs.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return fmt.Errorf("%s: %w", what, err)
+	default:
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what, errs.Wrap(err),
+			errs.Retry(time.Second), errs.WayOut("try again; if it stays, see the control plane's log and the disk of its store"))
+	}
+}

@@ -1,0 +1,147 @@
+package ca
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// refreshEvery is how soon a revocation by another control plane of the same store counts here.
+const refreshEvery = time.Second
+
+// denyList is the serials that are revoked, as last read.
+type denyList struct {
+	serials atomic.Pointer[map[string]struct{}]
+}
+
+// Denied says whether the certificate with that serial is revoked. It asks no store and can be asked on every call.
+func (r *Registry) Denied(serial string) bool {
+	_, denied := (*r.denied.serials.Load())[serial]
+	return denied
+}
+
+// Refresh reads the deny list again.
+func (r *Registry) Refresh(ctx context.Context) error {
+	var serials []string
+	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
+		serials, err = records.Certificates.Revoked(ctx)
+		return err
+	})
+	if err != nil {
+		return storeError("cannot read the deny list", err)
+	}
+	set := make(map[string]struct{}, len(serials))
+	for _, serial := range serials {
+		set[serial] = struct{}{}
+	}
+	r.denied.serials.Store(&set)
+	return nil
+}
+
+// refreshing reads the deny list every second until ctx ends. While it cannot be read, the last one counts.
+func (r *Registry) refreshing(ctx context.Context) {
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := r.Refresh(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			r.config.Logger.Warn("going on with the deny list last read", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// RevokeRequest says whose certificates are to be taken away.
+type RevokeRequest struct {
+	// Who is an agent or an operator; an agent's MariaDB goes with it.
+	Who identity.Identity
+	// Reason is for the audit.
+	Reason string
+	// ValidateOnly revokes nothing.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// Revoke takes all certificates away, and makes the server's join tokens of until now worthless, and answers with the serials of those that were good until
+// now. Doing it twice is fine. NOT_FOUND for somebody who never had any.
+func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) ([]string, error) {
+	if req.Who.Role != identity.RoleAgent && req.Who.Role != identity.RoleOperator {
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			fmt.Sprintf("certificates of %s cannot be revoked", req.Who), errs.Field("name", "must be a server or an operator"))
+	}
+	var revoked []string
+	err := r.write(ctx, fmt.Sprintf("cannot revoke certificates of %s", req.Who), func(ctx context.Context, records Records) (err error) {
+		revoked, err = r.revoke(ctx, records, req)
+		return err
+	})
+	if err != nil || req.ValidateOnly {
+		return revoked, err
+	}
+	return revoked, r.Refresh(ctx)
+}
+
+func (r *Registry) revoke(ctx context.Context, records Records, req RevokeRequest) ([]string, error) {
+	known, good, err := r.goodOnes(ctx, records, req.names())
+	if err != nil || req.ValidateOnly && known {
+		return good, err
+	}
+	if !known {
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "it never had a certificate",
+			errs.WayOut("see the names with `understudy server list`"))
+	}
+	var serials []string
+	for _, name := range req.names() {
+		revoked, err := records.Certificates.Revoke(ctx, name, req.Reason)
+		if err != nil {
+			return nil, err
+		}
+		serials = append(serials, revoked...)
+	}
+	return serials, records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), "identity.revoke", req.subject(),
+		fmt.Sprintf("revoked %s: %s", strings.Join(serials, ", "), req.Reason)))
+}
+
+// goodOnes is whether there ever was a certificate under the names, and the serials of those that are good.
+func (r *Registry) goodOnes(ctx context.Context, records Records, names []string) (known bool, serials []string, err error) {
+	for _, name := range names {
+		certs, err := records.Certificates.Of(ctx, name)
+		if err != nil {
+			return false, nil, err
+		}
+		for _, cert := range certs {
+			known = true
+			if cert.Good(r.config.Now()) {
+				serials = append(serials, cert.Serial)
+			}
+		}
+	}
+	return known, serials, nil
+}
+
+// names are those that the certificates are recorded under.
+func (req RevokeRequest) names() []string {
+	if req.Who.Role == identity.RoleAgent {
+		return []string{req.Who.String(), mariadbPrefix + req.Who.Name}
+	}
+	return []string{req.Who.String()}
+}
+
+func (req RevokeRequest) subject() string {
+	if req.Who.Role == identity.RoleAgent {
+		return "servers/" + req.Who.Name
+	}
+	return "operators/" + req.Who.Name
+}

@@ -1,0 +1,170 @@
+package ca
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	tokenBytes  = 32
+	newTokenWay = "make a new join file with `understudy server join-token` and put it on the machine"
+)
+
+// JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of the usual life.
+func (r *Registry) JoinFile(ctx context.Context, server string) ([]byte, error) {
+	file, _, err := r.CreateToken(ctx, TokenRequest{Server: server, Caller: Caller{Actor: identity.ControlPlane().String()}})
+	return file, err
+}
+
+// TokenRequest asks for a join token.
+type TokenRequest struct {
+	// Server is the server that it is for.
+	Server string
+	// TTL is how long it is good: a minute to a day; the configured life when 0.
+	TTL time.Duration
+	// ValidateOnly makes no token.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// CreateToken makes a join token and answers with the join file and the token's end. Only the token's hash is kept, so this is
+// the one time that it is told. INVALID_ARGUMENT for a wrong name or life.
+func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
+	if req.TTL == 0 {
+		req.TTL = r.config.TokenLife
+	}
+	if err := r.checkToken(req); err != nil {
+		return nil, time.Time{}, err
+	}
+	now := r.config.Now().UTC()
+	expires := now.Add(req.TTL)
+	if req.ValidateOnly {
+		return nil, expires, nil
+	}
+	secret := make([]byte, tokenBytes)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, time.Time{}, err
+	}
+	token := base64.RawURLEncoding.EncodeToString(secret)
+	err := r.write(ctx, "cannot make a join token for "+req.Server, func(ctx context.Context, records Records) error {
+		record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server, Created: now, Expires: expires}
+		if err := records.Tokens.Insert(ctx, record); err != nil {
+			return err
+		}
+		return records.Events.Add(ctx, req.Caller.event(now, "server.join-token", "servers/"+req.Server,
+			"join token made, good until "+expires.Format(time.RFC3339)))
+	})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	file, err := r.joinFile(req.Server, token)
+	return file, expires, err
+}
+
+func (r *Registry) checkToken(req TokenRequest) error {
+	if len(r.config.ControlPlane) == 0 {
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+			"cannot make a join token: the control plane does not know under which address machines reach it",
+			errs.WayOut("give the control plane its address in its configuration"))
+	}
+	faults := errs.Fields{}
+	if err := inventory.ValidateName(req.Server); err != nil {
+		faults.Add("server", err.Error())
+	}
+	faults.Require("ttl", req.TTL >= minTokenLife && req.TTL <= maxTokenLife,
+		fmt.Sprintf("must be %s to %s", minTokenLife, maxTokenLife))
+	return faults.Err()
+}
+
+func (r *Registry) joinFile(server, token string) ([]byte, error) {
+	return json.MarshalIndent(identity.JoinFile{
+		Server: server, ControlPlane: r.config.ControlPlane, Token: token,
+		CASPKISHA256: r.config.Authority.Pin(), CAPEM: string(r.config.Authority.PEM()),
+	}, "", "  ")
+}
+
+func tokenHash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// wellFormed spares the store what cannot be a token.
+func wellFormed(token string) bool {
+	secret, err := base64.RawURLEncoding.DecodeString(token)
+	return err == nil && len(secret) == tokenBytes
+}
+
+// redeem marks the token as used by the key, or says why it cannot be.
+func redeem(ctx context.Context, records Records, token, server, keyPrint string, now time.Time) error {
+	if !wellFormed(token) {
+		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is malformed")
+	}
+	hash := tokenHash(token)
+	record, err := records.Tokens.Get(ctx, hash)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+	}
+	if err != nil {
+		return err
+	}
+	if subtle.ConstantTimeCompare([]byte(record.Hash), []byte(hash)) != 1 {
+		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+	}
+	if err := record.Redeem(server, keyPrint, now); err != nil {
+		return refusedBy(err)
+	}
+	if err := outlivesRevocation(ctx, records, record); err != nil {
+		return err
+	}
+	return refusedBy(records.Tokens.Spend(ctx, record))
+}
+
+// outlivesRevocation refuses a token that was made before its server's certificates were revoked: who had it then could use it to
+// get new ones.
+func outlivesRevocation(ctx context.Context, records Records, token inventory.JoinToken) error {
+	certs, err := records.Certificates.Of(ctx, identity.Agent(token.Server).String())
+	if err != nil {
+		return err
+	}
+	for _, cert := range certs {
+		if !cert.RevokedAt.IsZero() && !cert.RevokedAt.Before(token.Created) {
+			return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID,
+				"the join token was made before the certificates of server "+token.Server+" were revoked")
+		}
+	}
+	return nil
+}
+
+// refusedBy is the record's own refusal as a caller gets it.
+func refusedBy(err error) error {
+	var refusal *inventory.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	reason := errorsv1.Reason_REASON_TOKEN_INVALID
+	switch refusal.Code {
+	case inventory.TokenSpent:
+		reason = errorsv1.Reason_REASON_TOKEN_USED
+	case inventory.TokenExpired:
+		reason = errorsv1.Reason_REASON_TOKEN_EXPIRED
+	}
+	return tokenRefused(reason, refusal.Cause)
+}
+
+func tokenRefused(reason errorsv1.Reason, cause string) error {
+	return errs.New(errs.PermissionDenied, reason, cause, errs.WayOut(newTokenWay))
+}
