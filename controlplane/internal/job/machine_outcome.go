@@ -2,6 +2,49 @@ package job
 
 import "fmt"
 
+// answer is what came of a call of a handler.
+type answer struct {
+	verdict verdict
+	reason  string
+	to      string   // of verdictBack
+	failure *Failure // of verdictFailed
+}
+
+// sequel is what follows for the step's worker.
+type sequel int
+
+const (
+	goesOn    sequel = iota // to whatever is next
+	asksAgain               // the handler, after a while, in the same attempt
+	backsOff                // and then opens a new attempt
+)
+
+// take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it got done all the same.
+func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
+	m.touch(s.Seq)
+	caught := m.job.Mode == Unwind && !s.Always
+	switch {
+	case a.verdict == verdictStopped:
+		m.stopStep(s)
+	case a.verdict == verdictDone:
+		m.succeed(s)
+	case a.verdict == verdictNotNeeded:
+		m.notNeeded(s, a.reason)
+	case caught:
+		m.cancelStep(s)
+	case a.verdict == verdictAgain:
+		m.await(s, a.reason)
+		return asksAgain
+	case a.verdict == verdictPerson:
+		m.needPerson(s, a.reason)
+	case a.verdict == verdictBack:
+		m.back(s, a.to, a.reason, starts)
+	case m.fail(s, a.failure, attempts):
+		return backsOff
+	}
+	return goesOn
+}
+
 // finish closes the step for good.
 func (m *machine) finish(s *Step, state StepState, attempt AttemptState, reason string, failure *Failure) {
 	m.touch(s.Seq)

@@ -25,6 +25,8 @@ const (
 	verdictAgain
 	verdictPerson
 	verdictBack
+	verdictFailed  // the handler answered with an error
+	verdictStopped // the process is being stopped
 )
 
 // Outcome is a handler's answer. Make one with Done, NotNeeded, Again, NeedPerson, Back or Fail.

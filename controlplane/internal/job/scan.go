@@ -175,11 +175,15 @@ func (e *Engine[T]) start(w *worker[T], first *turn) {
 	e.held[w.id] = w
 	e.mu.Unlock()
 	e.wg.Go(func() {
+		defer e.forget(w)
 		w.run(first)
-		e.mu.Lock()
-		delete(e.held, w.id)
-		e.mu.Unlock()
-		e.published(w.id)
-		e.kickScan() // the job may have been asked for again meanwhile
 	})
+}
+
+func (e *Engine[T]) forget(w *worker[T]) {
+	e.mu.Lock()
+	delete(e.held, w.id)
+	e.mu.Unlock()
+	e.published(w.id)
+	e.kickScan() // the job may have been asked for again meanwhile
 }

@@ -45,13 +45,13 @@ func (w *worker[T]) run(first *turn) {
 		defer close(beating)
 		w.beat()
 	}()
+	defer func() {
+		w.lose(errLetGo)
+		<-beating
+		w.warn(w.shelf.closeAll())
+	}()
 	for t := first; t != nil; {
 		t = w.work(t)
-	}
-	w.lose(errLetGo)
-	<-beating
-	if err := w.shelf.closeAll(); err != nil {
-		w.log.Warn("cannot close what the job's steps kept", "error", err)
 	}
 }
 

@@ -10,24 +10,13 @@ func (w *worker[T]) apply(m *machine, t *turn, res result[T], limits PlanStep[T]
 		return nil, false
 	}
 	t.told.now().write(s)
-	done := res.err == nil && (res.verdict == verdictDone || res.verdict == verdictNotNeeded)
-	switch {
-	case errors.Is(res.err, ErrStopping):
-		m.stopStep(s)
-	case m.job.Mode == Unwind && !s.Always && !done:
-		m.cancelStep(s)
-	case res.err != nil:
-		return w.applyFailure(m, t, res, limits)
-	default:
-		return w.applyVerdict(m, t, res)
-	}
-	return nil, false
-}
-
-func (w *worker[T]) applyFailure(m *machine, t *turn, res result[T], limits PlanStep[T]) (*turn, bool) {
-	s := m.touch(t.step.Seq)
-	if !m.fail(s, describe(res.err, res.final), limits.Attempts) {
+	switch m.take(s, res.answer(), limits.Attempts, w.plan.sectionAttempts(s.Section)) {
+	case goesOn:
 		return nil, false
+	case asksAgain:
+		again := *t
+		again.waiting, again.pause = res.reason, w.poll(res.after)
+		return &again, true
 	}
 	again := w.newTurn(m.job, s.Seq)
 	again.told = t.told
@@ -35,22 +24,13 @@ func (w *worker[T]) applyFailure(m *machine, t *turn, res result[T], limits Plan
 	return again, true
 }
 
-func (w *worker[T]) applyVerdict(m *machine, t *turn, res result[T]) (*turn, bool) {
-	s := m.touch(t.step.Seq)
-	switch res.verdict {
-	case verdictDone:
-		m.succeed(s)
-	case verdictNotNeeded:
-		m.notNeeded(s, res.reason)
-	case verdictPerson:
-		m.needPerson(s, res.reason)
-	case verdictBack:
-		m.back(s, res.to, res.reason, w.plan.sectionAttempts(s.Section))
-	case verdictAgain:
-		m.await(s, res.reason)
-		again := *t
-		again.waiting, again.pause = res.reason, w.poll(res.after)
-		return &again, true
+// answer is the result as the rules see it.
+func (r result[T]) answer() answer {
+	switch {
+	case r.err == nil:
+		return answer{verdict: r.verdict, reason: r.reason, to: r.to}
+	case errors.Is(r.err, ErrStopping):
+		return answer{verdict: verdictStopped}
 	}
-	return nil, false
+	return answer{verdict: verdictFailed, failure: describe(r.err, r.final)}
 }

@@ -1,0 +1,228 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
+
+// mortal is a process's way to the store. Once the process is dead nothing of it gets there any more.
+type mortal struct {
+	*store.Store
+	dead atomic.Bool
+	// fate decides for each write whether the process dies with it: before the commit, or after it with the answer lost.
+	fate func() (before, after bool)
+}
+
+var errDead = errors.New("this process is dead")
+
+func (m *mortal) Write(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	if m.dead.Load() {
+		return errDead
+	}
+	before, after := m.fate()
+	err := m.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := fn(ctx, tx); err != nil {
+			return err
+		}
+		if before {
+			m.dead.Store(true)
+		}
+		if m.dead.Load() {
+			return errDead
+		}
+		return nil
+	})
+	if err == nil && after {
+		m.dead.Store(true)
+		return errDead
+	}
+	return err
+}
+
+func (m *mortal) Read(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	if m.dead.Load() {
+		return errDead
+	}
+	return m.Store.Read(ctx, fn)
+}
+
+// world is what handlers change outside of the store: each effect is made once for its key, and found again by it.
+type world struct {
+	mu    sync.Mutex
+	made  map[string]int
+	epoch map[string]int64
+}
+
+func newWorld() *world { return &world{made: map[string]int{}, epoch: map[string]int64{}} }
+
+// ensure is a cloud's or an agent's call: it looks for the key before it makes something, and refuses lower epochs.
+func (w *world) ensure(run *job.Run) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if run.Epoch < w.epoch[run.JobID] {
+		return errors.New("refused: a higher epoch was seen")
+	}
+	w.epoch[run.JobID] = run.Epoch
+	if w.made[run.EffectKey] == 0 {
+		w.made[run.EffectKey]++
+	}
+	return nil
+}
+
+// dice is a source of chance that several goroutines share.
+type dice struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (d *dice) oneIn(n int) bool { return d.roll(n) == 0 }
+
+func (d *dice) roll(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r.IntN(n)
+}
+
+// TestRandomCrashes kills the process again and again, at every failpoint and in the middle of transactions, in jobs whose steps wait,
+// fail and go back, until the job has succeeded. Every effect must have been made, none twice, and every completion recorded once.
+func TestRandomCrashes(t *testing.T) {
+	t.Parallel()
+	sequences := 1000
+	if testing.Short() {
+		sequences = 100
+	}
+	for i := range sequences {
+		seed := uint64(i)
+		synctest.Test(t, func(t *testing.T) { crashSequence(t, seed) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func crashSequence(t *testing.T, seed uint64) {
+	d := &dice{r: rand.New(rand.NewPCG(seed, 1))}
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"), Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	w := newWorld()
+	p := randomPlan(w, d)
+	j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: p.Kind, Subjects: []string{"servers/x"}})
+	for lives := 0; ; lives++ {
+		if lives > 200 {
+			t.Fatalf("job is still %s after %d lives: %s", j.State, lives, states(j))
+		}
+		live(t, st, p, d, j.ID, lives < 40)
+		if j, err = newEngine(t, config{Store: st}, p).Get(t.Context(), j.ID); err != nil {
+			t.Fatal(err)
+		}
+		if j.State == job.Succeeded {
+			break
+		}
+		if !j.State.Active() {
+			t.Fatalf("job is %s (%s): %s", j.State, j.Reason, states(j))
+		}
+	}
+	checkEffects(t, st, w, j)
+}
+
+// live is one life of a process: it ends at a random point, or when the job has come to rest.
+func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool) {
+	m := &mortal{Store: st, fate: func() (bool, bool) { return deadly && d.oneIn(25), deadly && d.oneIn(25) }}
+	ctx, die := context.WithCancel(context.Background())
+	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)), Hook: func(job.Point, string, string) {
+		if m.dead.Load() || deadly && d.oneIn(12) {
+			m.dead.Store(true)
+			die()
+			runtime.Goexit()
+		}
+	}}, p)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer die()
+	watching.Go(func() { // the process is gone as soon as it is dead
+		for ctx.Err() == nil {
+			if m.dead.Load() {
+				die()
+			}
+			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil && !j.State.Active() {
+				die()
+			}
+			time.Sleep(100 * time.Millisecond) // of the bubble's own time
+		}
+	})
+	if err := e.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func randomPlan(w *world, d *dice) plan {
+	back := job.Backoff{First: 10 * time.Millisecond, Max: 100 * time.Millisecond}
+	mk := func(kind, section string, always bool) step {
+		return step{Kind: kind, Section: section, Always: always, Attempts: 1000, Backoff: back, Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+			switch n := d.roll(10); {
+			case n == 0:
+				return job.Fail[*store.Tx](errors.New("bad luck"))
+			case n == 1:
+				return job.Again[*store.Tx](time.Duration(d.roll(500))*time.Millisecond, "luck %d", d.roll(3))
+			case n == 2 && section != "" && !always && d.oneIn(3):
+				return job.Back[*store.Tx]("", "broken")
+			}
+			if err := w.ensure(run); err != nil {
+				return job.Fail[*store.Tx](err)
+			}
+			run.Changed("made %s", run.EffectKey)
+			return job.Done(func(ctx context.Context, tx *store.Tx) error {
+				_, err := tx.Next(ctx, "done."+run.EffectKey[len(run.JobID):], 1)
+				return err
+			})
+		}}
+	}
+	return plan{
+		Kind:     "crash",
+		Sections: map[string]job.Section{"s": {Attempts: 1000}},
+		Steps:    []step{mk("a", "", false), mk("b", "s", false), mk("c", "s", false), mk("d", "s", true), mk("e", "", false)},
+	}
+}
+
+func checkEffects(t *testing.T, st *store.Store, w *world, j job.Job) {
+	for _, s := range j.Steps {
+		key := fmt.Sprintf("%s/%s/%d", j.ID, s.Kind, s.Generation)
+		if n := w.made[key]; n != 1 {
+			t.Errorf("effect %s was made %d times", key, n)
+		}
+		err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			next, err := tx.Next(ctx, "done."+key[len(j.ID):], 1)
+			if next != 2 {
+				t.Errorf("step %s was recorded as done %d times", s.Kind, next-1)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for key, n := range w.made {
+		if n > 1 {
+			t.Errorf("effect %s was made %d times", key, n)
+		}
+	}
+}

@@ -1,0 +1,359 @@
+package job
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The table below pins every transition in a small language.
+//
+// A plan is "a b [c d!] e! / x y": letters are steps, brackets a section, ! an always-step, what stands behind / the cleanup.
+//
+// A script is words:
+//
+//	take       a process takes the job and begins what is next (after a crash: takes it over)
+//	+          the step at hand is done; the next is begun
+//	~          … is not needed
+//	.          … waits
+//	?          … needs a person
+//	<  <c      … sends its section back, to its first step or to c
+//	-          … fails; the limit is two attempts; with ++ the back-off ends and a new attempt begins
+//	=          … fails for good
+//	stop       the process is stopped in good order
+//	crash      the process dies: nothing is written
+//	retry, retry:b, redo:b, skip:b, cancel, cleanup
+//	!word      the request is refused and changes nothing
+//
+// The outcome is the job's state, then its steps: their sign (+ done, ~ skipped, * running, . waiting, - failed, ? needs a person,
+// x cancelled, nothing for pending) and, when it is not 1, their generation.
+func TestTransitions(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, plan, script, want string }{
+		{"created", "a b", "", "queued a b"},
+		{"taken", "a b", "take", "running a* b"},
+		{"next begins at once", "a b", "take +", "running a+ b*"},
+		{"all done", "a b", "take + +", "succeeded a+ b+"},
+		{"not needed", "a b", "take ~ +", "succeeded a~ b+"},
+		{"waits", "a b", "take .", "waiting a. b"},
+		{"waits and is done", "a b", "take . +", "running a+ b*"},
+		{"a failure backs off", "a b", "take -", "waiting a. b"},
+		{"a new attempt", "a b", "take - ++", "running a* b"},
+		{"failures are limited", "a b", "take - ++ -", "failed a- b"},
+		{"permanent failure", "a b", "take =", "failed a- b"},
+		{"needs a person", "a b", "take ?", "needs_person a? b"},
+
+		{"crash before the effect", "a b", "take crash take", "running a* b"},
+		{"crash while waiting", "a b", "take . crash take", "running a* b"},
+		{"crash in the second step", "a b", "take + crash take", "running a+ b*"},
+		{"crash costs no attempt", "a b", "take - ++ crash take crash take crash take", "running a* b"},
+		{"crash in back-off, then the last attempt", "a b", "take - crash take -", "failed a- b"},
+		{"crash after the last step", "a", "take + crash", "succeeded a+"},
+		{"stopped in good order", "a b", "take stop", "queued a. b"},
+		{"stopped and taken", "a b", "take + stop take +", "succeeded a+ b+"},
+		{"stopped while cancelling", "a r!", "take cancel stop take +", "cancelled ax r+"},
+
+		{"always-step runs in order", "a r! b", "take + + +", "succeeded a+ r+ b+"},
+		{"always-step runs on failure", "a b r!", "take + =", "running a+ b- r*"},
+		{"failure ends after the always-step", "a b r!", "take + = +", "failed a+ b- r+"},
+		{"a later plain step does not", "a b r! c", "take + = +", "failed a+ b- r+ c"},
+		{"an always-step that fails stops nobody", "a b r! s!", "take + = = +", "failed a+ b- r- s+"},
+		{"always-step that fails in order", "a r! s!", "take + = +", "failed a+ r- s+"},
+		{"crash while unwinding", "a b r!", "take + = crash take +", "failed a+ b- r+"},
+		{"always-step retries while unwinding", "a r!", "take = - ++ +", "failed a- r+"},
+		{"always-step waits while unwinding", "a r!", "take = . +", "failed a- r+"},
+
+		{"section forward", "a [h c r!] z", "take + + + + +", "succeeded a+ h+ c+ r+ z+"},
+		{"section not begun, nothing to release", "a [h c r!] z", "take =", "failed a- h c r z"},
+		{"section fails, released", "a [h c r!] z", "take + + = +", "failed a+ h+ c- r+ z"},
+		{"first of the section fails, released", "a [h c r!] z", "take + = +", "failed a+ h- c r+ z"},
+		{"section is over, nothing to release", "[h c r!] z", "take + + + =", "failed h+ c+ r+ z-"},
+		{"section goes back", "a [h c r!] z", "take + + <", "running a+ h*2 c2 r z"},
+		{"section goes back to a step of it", "[h c d r!]", "take + + <c", "running h+ c*2 d2 r"},
+		{"section goes back and is done", "[h c r!] z", "take + < + + + +", "succeeded h+2 c+2 r+ z+"},
+		{"section goes back too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
+		{"back outside a section", "a b", "take + <", "failed a+ b-"},
+		{"back out of the section", "a [h c]", "take + + <a", "failed a+ h+ c-"},
+		{"back forward", "[h c d]", "take + <d", "failed h+ c- d"},
+		{"crash in a section", "[h c r!]", "take + crash take <", "running h*2 c2 r"},
+		{"person in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},
+		{"person in a section", "[h c r!] s!", "take + ? +", "needs_person h+ c? r+ s"},
+		{"person in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +", "cancelled h+ cx r+ s+"},
+
+		{"cancel before the start", "a b", "cancel", "cancelled ax bx"},
+		{"cancel before the start, always-steps not due", "a r!", "cancel", "cancelled ax rx"},
+		{"cancel while running", "a b c", "take + cancel", "cancelling a+ b* c"},
+		{"cancelled", "a b c", "take + cancel -", "cancelled a+ bx cx"},
+		{"cancelled though it got done", "a b c", "take + cancel +", "cancelled a+ b+ cx"},
+		{"cancelled while it would wait", "a b c", "take + cancel .", "cancelled a+ bx cx"},
+		{"cancelled while it needs a person", "a b c", "take + cancel ?", "cancelled a+ bx cx"},
+		{"cancelled while it would go back", "a [h c r!]", "take + + cancel < +", "cancelled a+ h+ cx r+"},
+		{"cancel releases", "a [h c r!] z", "take + + cancel - +", "cancelled a+ h+ cx r+ zx"},
+		{"cancel during the release", "[h r!] z", "take + cancel +", "cancelled h+ r+ zx"},
+		{"cancelled, but not released", "[h c r!]", "take + cancel - =", "failed h+ cx r-"},
+		{"cancel twice", "a b", "take cancel cancel", "cancelling a* b"},
+		{"cancel, crash, take over", "a b r!", "take cancel crash take +", "cancelled ax bx r+"},
+		{"cancel after a crash, before the takeover", "a b r!", "take + crash cancel take +", "cancelled a+ bx r+"},
+		{"cancel of who needs a person", "a r!", "take ? cancel take +", "cancelled ax r+"},
+		{"cancel of who needs a person, nothing to release", "a b", "take ? cancel", "cancelled ax bx"},
+		{"cancel after stop", "a b", "take stop cancel", "cancelled ax bx"},
+		{"cancel of the failed", "a", "take = !cancel", "failed a-"},
+		{"cancel of the succeeded", "a", "take + !cancel", "succeeded a+"},
+		{"cancel of the failing", "a r!", "take = !cancel", "running a- r*"},
+		{"cancel of the cancelled", "a", "cancel cancel", "cancelled ax"},
+
+		{"retry from the failed step", "a b c", "take + = retry", "queued a+ b c"},
+		{"retry and done", "a b c", "take + = retry take + +", "succeeded a+ b+ c+"},
+		{"retry counts failures anew", "a", "take - ++ - retry take -", "waiting a."},
+		{"retry after a person was asked", "a b", "take ? retry take + +", "succeeded a+ b+"},
+		{"retry of the cancelled", "a b r!", "take + cancel - + retry take + +", "succeeded a+ b+ r+"},
+		{"retry runs always-steps again", "a b r!", "take + = + retry", "queued a+ b r"},
+		{"retry of a section starts it over", "a [h c r!] z", "take + + = + retry", "queued a+ h2 c2 r2 z"},
+		{"retry of its first step too", "[h c r!] z", "take = + retry", "queued h2 c r2 z"},
+		{"retry behind a section leaves it", "[h c r!] z", "take + + + = retry", "queued h+ c+ r+ z"},
+		{"retry keeps what was skipped", "a b c", "take = skip:b retry take + +", "succeeded a+ b~ c+"},
+		{"retry of the succeeded", "a", "take + !retry", "succeeded a+"},
+		{"retry of the running", "a", "take !retry", "running a*"},
+		{"retry of the failing", "a r!", "take = !retry", "running a- r*"},
+		{"retry allows a section its restarts again", "[h c]", "take + < + < + < retry take + <", "running h*5 c5"},
+
+		{"retry one step after success", "a b c", "take + + + retry:b take", "running a+ b* c+"},
+		{"one step alone", "a b c", "take + + + retry:b take +", "succeeded a+ b+ c+"},
+		{"one step alone fails", "a b c r!", "take + + + + retry:b take =", "failed a+ b- c+ r+"},
+		{"one step alone fails, retry", "a b c", "take + + + retry:b take = retry take +", "succeeded a+ b+ c+"},
+		{"one step alone crashes", "a b c", "take + + + retry:b take crash take +", "succeeded a+ b+ c+"},
+		{"one step alone stops", "a b c", "take + + + retry:b take stop take +", "succeeded a+ b+ c+"},
+		{"one step alone needs a person", "a b", "take + + retry:a take ?", "needs_person a? b+"},
+		{"one step alone is cancelled", "a b", "take + + retry:a take cancel -", "cancelled ax b+"},
+		{"one always-step alone", "a r!", "take + + retry:r take +", "succeeded a+ r+"},
+		{"the failed step alone, others left", "a b c", "take + = retry:b take +", "failed a+ b+ c"},
+		{"the failed step alone, then the rest", "a b c", "take + = retry:b take + retry take +", "succeeded a+ b+ c+"},
+		{"a later step alone", "a b c", "take + = retry:c take +", "failed a+ b- c+"},
+		{"an earlier step alone", "a b c", "take + = retry:a take +", "failed a+ b- c"},
+		{"a section alone after success keeps its keys", "a [h c r!] z", "take + + + + + retry:c take + + +", "succeeded a+ h+ c+ r+ z+"},
+		{"a section alone after failure", "a [h c r!] z", "take + + = + retry:h take + + +", "failed a+ h+2 c+2 r+2 z"},
+		{"a section alone fails: released", "[h c r!] s!", "take + + + + retry:h take + = +", "failed h+ c- r+ s+"},
+		{"a section alone goes back", "[h c r!] z", "take + + + + retry:c take + <", "running h*2 c2 r z+"},
+		{"a section alone is cancelled", "[h c r!] s!", "take + + + + retry:h take + cancel - +", "cancelled h+ cx r+ s+"},
+		{"retry of no step", "a", "take + !retry:nope", "succeeded a+"},
+		{"retry of a step of the running", "a b", "take + !retry:a", "running a+ b*"},
+
+		{"redo", "a b c", "take + + + redo:b", "queued a+ b2 c2"},
+		{"redo runs all after it", "a b c", "take + + + redo:b take + +", "succeeded a+ b+2 c+2"},
+		{"redo twice", "a b", "take + + redo:a take + + redo:a", "queued a3 b3"},
+		{"redo of a failed job mends what is before", "a b c", "take + = redo:c take + +", "succeeded a+ b+ c+"},
+		{"redo of a section's step", "a [h c] z", "take + + + + redo:c", "queued a+ h2 c2 z2"},
+		{"redo undoes a skip", "a b", "take = skip:a take + redo:a", "queued a2 b2"},
+		{"redo of the running", "a", "take !redo:a", "running a*"},
+
+		{"skip the failed step", "a b c", "take + = skip:b", "queued a+ b~ c"},
+		{"skip the last step", "a b", "take + = skip:b take", "succeeded a+ b~"},
+		{"skip for who needs a person", "a b", "take ? skip:a take +", "succeeded a~ b+"},
+		{"skip ahead", "a b c", "take skip:b +", "running a+ b~ c*"},
+		{"skip ahead in a failed job", "a b c", "take = skip:c", "failed a- b c~"},
+		{"skip in a section that failed", "[h c r!] z", "take + = + skip:c", "queued h+ c~ r+ z"},
+		{"skip the running step", "a b", "take !skip:a", "running a* b"},
+		{"skip the done step", "a b", "take + !skip:a", "running a+ b*"},
+		{"skip in a cancelled job does not start it", "a b", "take cancel - skip:a", "cancelled a~ bx"},
+
+		{"cleanup", "a b / x y", "take + = cleanup", "queued a+ b- | x y"},
+		{"cleaned up", "a b / x y", "take + = cleanup take + +", "failed a+ b- | x+ y+"},
+		{"cleanup of the cancelled", "a / x", "cancel cleanup take +", "cancelled ax | x+"},
+		{"cleanup of who needs a person", "a / x", "take ? cleanup take +", "cancelled a? | x+"},
+		{"cleanup crashes", "a / x y", "take = cleanup take crash take + +", "failed a- | x+ y+"},
+		{"cleanup fails", "a r! / x y", "take = + cleanup take =", "failed a- r+ | x- y"},
+		{"cleanup again", "a / x y", "take cancel - cleanup take = cleanup take + +", "cancelled ax | x+ y+"},
+		{"cleanup after a cleanup", "a / x", "take = cleanup take + cleanup take +", "failed a- | x+"},
+		{"cleanup goes past what was skipped", "a / x y", "take = cleanup take = skip:x cleanup take +", "failed a- | x~ y+"},
+		{"no retry after a cleanup", "a / x", "take = cleanup take + !retry", "failed a- | x+"},
+		{"no retry of a step after a cleanup", "a / x", "take = cleanup take + !retry:a", "failed a- | x+"},
+		{"no redo from the middle after a cleanup", "a b / x", "take + = cleanup take + !redo:b", "failed a+ b- | x+"},
+		{"redo from the start after a cleanup", "a b / x", "take + = cleanup take + redo:a take + +", "succeeded a+2 b+2 | x2"},
+		{"cleanup of the succeeded", "a / x", "take + !cleanup", "succeeded a+"},
+		{"cleanup of the running", "a / x", "take !cleanup", "running a*"},
+		{"cleanup where there is none", "a", "take = !cleanup", "failed a-"},
+		{"cleanup cannot be cancelled", "a / x", "take = cleanup take !cancel", "running a- | x*"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t, tt.plan)
+			for _, word := range strings.Fields(tt.script) {
+				s.do(word)
+			}
+			if got := s.show(); got != tt.want {
+				t.Errorf("%s: %s\n got %s\nwant %s", tt.plan, tt.script, got, tt.want)
+			}
+		})
+	}
+}
+
+// script plays words on a job's rows.
+type script struct {
+	t       *testing.T
+	job     Job
+	cleanup []Step
+	clock   time.Time
+	step    *Step // at hand; nil when no process holds the job
+}
+
+func newScript(t *testing.T, plan string) *script {
+	s := &script{t: t, job: Job{ID: "j", Kind: "k", State: Queued, Mode: Forward}, clock: time.Unix(1, 0)}
+	phase, section := MainPhase, ""
+	for _, word := range strings.Fields(plan) {
+		if word == "/" {
+			phase = CleanupPhase
+			continue
+		}
+		if strings.HasPrefix(word, "[") {
+			section = "s"
+		}
+		step := Step{Kind: strings.Trim(word, "[]!"), Section: section, Always: strings.Contains(word, "!"), Phase: phase, State: StepPending, Generation: 1}
+		if strings.HasSuffix(word, "]") {
+			section = ""
+		}
+		if phase == CleanupPhase {
+			s.cleanup = append(s.cleanup, step)
+			continue
+		}
+		step.Seq = len(s.job.Steps)
+		s.job.Steps = append(s.job.Steps, step)
+	}
+	return s
+}
+
+func (s *script) machine() *machine {
+	s.clock = s.clock.Add(time.Second)
+	return newMachine(&s.job, s.clock)
+}
+
+func (s *script) do(word string) {
+	s.t.Helper()
+	switch word {
+	case "crash":
+		s.step = nil
+		return
+	case "take":
+		s.takeJob()
+		return
+	case "++":
+		s.goOn(s.machine())
+		return
+	}
+	if a, ok := answerOf(word); ok {
+		s.answer(a)
+		return
+	}
+	name, refused := strings.CutPrefix(word, "!")
+	before := s.show()
+	err := s.request(name)
+	if (err != nil) != refused {
+		s.t.Errorf("%s: error %v", word, err)
+	}
+	if refused && s.show() != before {
+		s.t.Errorf("%s changed %s to %s", word, before, s.show())
+	}
+}
+
+func (s *script) takeJob() {
+	s.t.Helper()
+	if !s.job.State.Active() {
+		s.t.Fatalf("nobody takes a job that is %s", s.job.State)
+	}
+	s.job.Owner, s.job.Epoch = "me", s.job.Epoch+1
+	s.goOn(s.machine())
+}
+
+func (s *script) goOn(m *machine) {
+	if s.step = m.proceed(); s.step == nil && s.job.Owner != "" {
+		s.t.Errorf("the job is %s and still held", s.job.State)
+	}
+}
+
+func answerOf(word string) (answer, bool) {
+	switch word {
+	case "+":
+		return answer{verdict: verdictDone}, true
+	case "~":
+		return answer{verdict: verdictNotNeeded}, true
+	case ".":
+		return answer{verdict: verdictAgain}, true
+	case "?":
+		return answer{verdict: verdictPerson}, true
+	case "-":
+		return answer{verdict: verdictFailed, failure: &Failure{Message: "no"}}, true
+	case "=":
+		return answer{verdict: verdictFailed, failure: &Failure{Message: "no", Permanent: true}}, true
+	case "stop":
+		return answer{verdict: verdictStopped}, true
+	}
+	to, back := strings.CutPrefix(word, "<")
+	return answer{verdict: verdictBack, to: to}, back
+}
+
+func (s *script) answer(a answer) {
+	s.t.Helper()
+	if s.step == nil {
+		s.t.Fatalf("no step is at hand: %s", s.show())
+	}
+	m := s.machine()
+	if m.take(s.step, a, 2, 3) == goesOn {
+		if s.job.Owner == "" {
+			s.step = nil
+			return
+		}
+		s.goOn(m)
+	}
+}
+
+func (s *script) request(word string) error {
+	m := s.machine()
+	verb, step, _ := strings.Cut(word, ":")
+	switch verb {
+	case "retry":
+		if step != "" {
+			return m.retryStep(step)
+		}
+		return m.retry()
+	case "redo":
+		return m.redo(step)
+	case "skip":
+		return m.skip(step, "because")
+	case "cancel":
+		return m.cancel()
+	case "cleanup":
+		return m.cleanup(func(from int) []Step {
+			rows := append([]Step(nil), s.cleanup...)
+			for i := range rows {
+				rows[i].Seq = from + i
+			}
+			return rows
+		})
+	}
+	s.t.Fatalf("no such word: %s", word)
+	return nil
+}
+
+func (s *script) show() string {
+	var out strings.Builder
+	out.WriteString(string(s.job.State))
+	phase := MainPhase
+	for _, step := range s.job.Steps {
+		if step.Phase != phase {
+			out.WriteString(" |")
+			phase = step.Phase
+		}
+		out.WriteString(" " + step.Kind + sign(step.State))
+		if step.Generation > 1 {
+			fmt.Fprint(&out, step.Generation)
+		}
+	}
+	return out.String()
+}
+
+func sign(s StepState) string {
+	return map[StepState]string{
+		StepSucceeded: "+", StepSkipped: "~", StepRunning: "*", StepWaiting: ".", StepFailed: "-", StepNeedsPerson: "?", StepCancelled: "x",
+	}[s]
+}
