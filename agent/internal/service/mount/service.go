@@ -1,0 +1,171 @@
+// Package mount serves MountService: it validates, asks package mount, and converts. No logic lives here.
+package mount
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	domain "github.com/understudy-db/understudy/agent/internal/mount"
+	"github.com/understudy-db/understudy/agent/internal/service/wire"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+const (
+	defaultDeviceTimeout = time.Minute
+	maxDeviceTimeout     = time.Hour
+	defaultFreeze        = 10 * time.Second
+	maxFreeze            = time.Minute
+	maxNames             = 20
+)
+
+// Config has what a Service needs; all of it is required.
+type Config struct {
+	// Mounts sees and changes mounts.
+	Mounts *domain.Manager
+	// Allow says which units may be stopped, and bound to mounts.
+	Allow *systemd.AllowList
+}
+
+// Service serves MountService.
+type Service struct {
+	agentv1.UnimplementedMountServiceServer
+	mounts *domain.Manager
+	allow  *systemd.AllowList
+}
+
+// New makes a Service.
+func New(config Config) (*Service, error) {
+	if config.Mounts == nil || config.Allow == nil {
+		return nil, errors.New("cannot make the mount service: it needs mounts and an allow-list of units")
+	}
+	return &Service{mounts: config.Mounts, allow: config.Allow}, nil
+}
+
+// ListBlockDevices returns the block devices that are attached to this host.
+func (s *Service) ListBlockDevices(ctx context.Context, r *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
+	devices, err := s.mounts.Devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := wire.Page(devices, func(d domain.Device) string { return d.Path }, r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	response := &agentv1.ListBlockDevicesResponse{NextPageToken: next}
+	for _, device := range page {
+		response.Devices = append(response.Devices, toDevice(device))
+	}
+	return response, nil
+}
+
+// GetMount returns what is mounted at a path and what its unit file says.
+func (s *Service) GetMount(ctx context.Context, r *agentv1.GetMountRequest) (*agentv1.GetMountResponse, error) {
+	if err := s.mounts.CheckPath("path", r.GetPath()); err != nil {
+		return nil, err
+	}
+	mount, err := s.mounts.Get(ctx, r.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.GetMountResponse{Mount: toMount(mount)}, nil
+}
+
+// ListMounts returns all mounts on allowed mount points.
+func (s *Service) ListMounts(ctx context.Context, r *agentv1.ListMountsRequest) (*agentv1.ListMountsResponse, error) {
+	mounts, err := s.mounts.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := wire.Page(mounts, func(m domain.Mount) string { return m.Path }, r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	response := &agentv1.ListMountsResponse{NextPageToken: next}
+	for _, mount := range page {
+		response.Mounts = append(response.Mounts, toMount(mount))
+	}
+	return response, nil
+}
+
+// EnsureBindMount makes sure that a directory below a mount is bound to another path.
+func (s *Service) EnsureBindMount(ctx context.Context, r *agentv1.EnsureBindMountRequest) (*agentv1.EnsureBindMountResponse, error) {
+	if err := s.checkUnits(r.GetBoundUnits(), r.GetStopUnits()); err != nil {
+		return nil, err
+	}
+	mount, changes, err := s.mounts.EnsureBind(ctx, domain.BindRequest{Source: r.GetSource(), Path: r.GetPath(), Owner: r.GetOwner(),
+		Create: r.GetCreate(), BoundUnits: r.GetBoundUnits(), StopUnits: r.GetStopUnits()})
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.EnsureBindMountResponse{Mount: toMount(mount), Changes: changes}, nil
+}
+
+// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount it again.
+func (s *Service) EnsureUnmounted(ctx context.Context, r *agentv1.EnsureUnmountedRequest) (*agentv1.EnsureUnmountedResponse, error) {
+	if err := s.checkUnits(r.GetStopUnits()); err != nil {
+		return nil, err
+	}
+	if err := s.checkOptionalIDs("expected_device_ids", r.GetExpectedDeviceIds()); err != nil {
+		return nil, err
+	}
+	changes, err := s.mounts.EnsureUnmounted(ctx, r.GetPath(), r.GetExpectedDeviceIds(), r.GetStopUnits())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.EnsureUnmountedResponse{Changes: changes}, nil
+}
+
+// FormatVolume makes a filesystem on a volume that is provably blank.
+func (s *Service) FormatVolume(ctx context.Context, r *agentv1.FormatVolumeRequest) (*agentv1.FormatVolumeResponse, error) {
+	if err := checkFormat(r); err != nil {
+		return nil, err
+	}
+	device, changed, err := s.mounts.Format(ctx, domain.FormatRequest{DeviceIDs: r.GetDeviceIds(), Filesystem: r.GetFilesystem(),
+		UUID: r.GetFilesystemUuid(), RecordedBlank: r.GetRecordedBlank(), DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout)})
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.FormatVolumeResponse{Device: toDevice(device), Changed: changed}, nil
+}
+
+// GrowFilesystem grows a mounted filesystem to its device.
+func (s *Service) GrowFilesystem(ctx context.Context, r *agentv1.GrowFilesystemRequest) (*agentv1.GrowFilesystemResponse, error) {
+	mount, changed, err := s.mounts.Grow(ctx, r.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.GrowFilesystemResponse{Mount: toMount(mount), Changed: changed}, nil
+}
+
+func orDefault(d *durationpb.Duration, fallback time.Duration) time.Duration {
+	if d == nil {
+		return fallback
+	}
+	return d.AsDuration()
+}
+
+// checkUnits refuses units that may not be changed; each list is bounded.
+func (s *Service) checkUnits(lists ...[]string) error {
+	var f errs.Fields
+	for _, list := range lists {
+		f.Require("units", len(list) <= maxNames, "must be at most 20")
+		for _, unit := range list {
+			if err := s.allow.CheckChange(unit); err != nil {
+				return err
+			}
+		}
+	}
+	return f.Err()
+}
+
+func (s *Service) checkOptionalIDs(field string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return s.mounts.CheckDeviceIDs(field, ids)
+}

@@ -1,0 +1,195 @@
+package systemd
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/agent/internal/service/wire"
+	domain "github.com/understudy-db/understudy/agent/internal/systemd"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// GetUnit returns one unit as systemd sees it now.
+func (s *Service) GetUnit(ctx context.Context, r *agentv1.GetUnitRequest) (*agentv1.GetUnitResponse, error) {
+	if err := s.allow.CheckSee(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	unit, err := s.units.Get(ctx, r.GetUnit())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.GetUnitResponse{Unit: toUnit(unit)}, nil
+}
+
+// ListUnits returns all units on the allow-list that systemd knows.
+func (s *Service) ListUnits(ctx context.Context, r *agentv1.ListUnitsRequest) (*agentv1.ListUnitsResponse, error) {
+	units, err := s.units.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := wire.Page(units, func(u domain.Unit) string { return u.Name }, r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	response := &agentv1.ListUnitsResponse{NextPageToken: next}
+	for _, unit := range page {
+		response.Units = append(response.Units, toUnit(unit))
+	}
+	return response, nil
+}
+
+// StartUnit makes the unit active.
+func (s *Service) StartUnit(ctx context.Context, r *agentv1.StartUnitRequest) (*agentv1.StartUnitResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	unit, changed, err := s.units.Start(ctx, r.GetUnit())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.StartUnitResponse{Unit: toUnit(unit), Changed: changed}, nil
+}
+
+// StopUnit makes the unit inactive.
+func (s *Service) StopUnit(ctx context.Context, r *agentv1.StopUnitRequest) (*agentv1.StopUnitResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	unit, changed, err := s.units.Stop(ctx, r.GetUnit())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.StopUnitResponse{Unit: toUnit(unit), Changed: changed}, nil
+}
+
+// RestartUnit restarts the unit once.
+func (s *Service) RestartUnit(ctx context.Context, r *agentv1.RestartUnitRequest) (*agentv1.RestartUnitResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	if err := checkInvocation(r.GetInvocationId()); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	unit, changed, err := s.units.Restart(ctx, r.GetUnit(), r.GetInvocationId())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.RestartUnitResponse{Unit: toUnit(unit), Changed: changed}, nil
+}
+
+// ReloadUnit asks an active unit to reload.
+func (s *Service) ReloadUnit(ctx context.Context, r *agentv1.ReloadUnitRequest) (*agentv1.ReloadUnitResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	unit, err := s.units.Reload(ctx, r.GetUnit())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.ReloadUnitResponse{Unit: toUnit(unit)}, nil
+}
+
+// change is a call of the domain that takes a unit's name alone.
+type change func(ctx context.Context, unit string) (domain.Unit, bool, error)
+
+func (s *Service) change(ctx context.Context, name string, do change) (*agentv1.Unit, bool, error) {
+	if err := s.allow.CheckChange(name); err != nil {
+		return nil, false, err
+	}
+	unit, changed, err := do(ctx, name)
+	if err != nil {
+		return nil, false, err
+	}
+	return toUnit(unit), changed, nil
+}
+
+// EnableUnit makes the unit start at boot.
+func (s *Service) EnableUnit(ctx context.Context, r *agentv1.EnableUnitRequest) (*agentv1.EnableUnitResponse, error) {
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Enable)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.EnableUnitResponse{Unit: unit, Changed: changed}, nil
+}
+
+// DisableUnit makes the unit not start at boot.
+func (s *Service) DisableUnit(ctx context.Context, r *agentv1.DisableUnitRequest) (*agentv1.DisableUnitResponse, error) {
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Disable)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.DisableUnitResponse{Unit: unit, Changed: changed}, nil
+}
+
+// MaskUnit makes the unit unstartable.
+func (s *Service) MaskUnit(ctx context.Context, r *agentv1.MaskUnitRequest) (*agentv1.MaskUnitResponse, error) {
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Mask)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.MaskUnitResponse{Unit: unit, Changed: changed}, nil
+}
+
+// UnmaskUnit takes a mask away.
+func (s *Service) UnmaskUnit(ctx context.Context, r *agentv1.UnmaskUnitRequest) (*agentv1.UnmaskUnitResponse, error) {
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Unmask)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.UnmaskUnitResponse{Unit: unit, Changed: changed}, nil
+}
+
+// ResetFailedUnit clears the failed state and the start limit.
+func (s *Service) ResetFailedUnit(ctx context.Context, r *agentv1.ResetFailedUnitRequest) (*agentv1.ResetFailedUnitResponse, error) {
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.ResetFailed)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.ResetFailedUnitResponse{Unit: unit, Changed: changed}, nil
+}
+
+// ReloadDaemon makes systemd read all unit files again.
+func (s *Service) ReloadDaemon(ctx context.Context, _ *agentv1.ReloadDaemonRequest) (*agentv1.ReloadDaemonResponse, error) {
+	if err := s.units.ReloadDaemon(ctx); err != nil {
+		return nil, err
+	}
+	return &agentv1.ReloadDaemonResponse{}, nil
+}
+
+// SetDropIn writes a drop-in.
+func (s *Service) SetDropIn(ctx context.Context, r *agentv1.SetDropInRequest) (*agentv1.SetDropInResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	changed, err := s.units.SetDropIn(ctx, r.GetUnit(), r.GetDropIn(), r.GetContent())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetDropInResponse{Changed: changed}, nil
+}
+
+// DeleteDropIn removes a drop-in.
+func (s *Service) DeleteDropIn(ctx context.Context, r *agentv1.DeleteDropInRequest) (*agentv1.DeleteDropInResponse, error) {
+	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
+		return nil, err
+	}
+	changed, err := s.units.DeleteDropIn(ctx, r.GetUnit(), r.GetDropIn())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.DeleteDropInResponse{Changed: changed}, nil
+}
