@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// finding is one thing that was looked at.
+type finding struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Found  string `json:"found"`
+	WayOut string `json:"wayOut,omitempty"`
+	err    error
+}
+
+func (c *cli) newDoctor() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Check the way to the control plane, and what it needs", Args: words(nil),
+		Long: `Check what the other commands rely on, one after the other: the operator's credentials and how long they are good for, the control
+plane, its provider, and servers and jobs that need attention. It changes nothing. The exit code is that of the first thing that is wrong.`,
+		Example: "  understudy doctor",
+		RunE:    c.do(func(ctx context.Context, _ []string) error { return c.doctor(ctx) }),
+	}
+}
+
+func (c *cli) doctor(ctx context.Context) error {
+	findings := []finding{c.examineCredentials()}
+	if findings[0].OK {
+		err := c.call(ctx, func(ctx context.Context, a *api) error {
+			findings = append(findings, c.examineControlPlane(ctx, a)...)
+			return nil
+		})
+		if err != nil {
+			findings = append(findings, broken("address", err))
+		}
+	}
+	if err := c.printFindings(findings); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if !f.OK {
+			return saidError{f.err}
+		}
+	}
+	return nil
+}
+
+// saidError is an error that was printed already; it only decides the exit code.
+type saidError struct{ error }
+
+// Unwrap is the error.
+func (e saidError) Unwrap() error { return e.error }
+
+func broken(what string, err error) finding {
+	p := problemOf(err)
+	return finding{What: what, Found: p.Message, WayOut: p.WayOut, err: err}
+}
+
+func (c *cli) examineCredentials() finding {
+	const what = "credentials"
+	if _, err := identity.NewFiles(c.credentialFiles()); err != nil {
+		_, err = c.connect()
+		return broken(what, err)
+	}
+	cert, err := readCertificate(c.credentialFiles().Cert)
+	if err != nil {
+		return broken(what, usageError{message: err.Error()})
+	}
+	left := cert.NotAfter.Sub(c.Now())
+	if left <= 0 {
+		return broken(what, usageError{message: fmt.Sprintf("the certificate in %s ended on %s", c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
+			wayOut: "copy new credentials from operator/ of the control plane's state directory"})
+	}
+	who, err := identity.FromCertificate(cert)
+	if err != nil {
+		return broken(what, usageError{message: err.Error()})
+	}
+	return finding{What: what, OK: true, Found: fmt.Sprintf("%s, good for %s", who, show.Duration(left))}
+}
+
+func readCertificate(path string) (*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New(path + " holds no certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
+	began := c.Now()
+	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
+	if err != nil {
+		return []finding{broken("control plane", err)}
+	}
+	answered := finding{What: "control plane", OK: true, Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
+	return []finding{answered, examineProvider(ctx, a), examineServers(servers.GetServers()), examineJobs(ctx, a)}
+}
+
+func examineProvider(ctx context.Context, a *api) finding {
+	answer, err := a.providers.CheckProvider(ctx, &cpv1.CheckProviderRequest{})
+	if err != nil {
+		return broken("provider", err)
+	}
+	if problems := answer.GetProblems(); len(problems) > 0 {
+		return broken("provider", errs.New(errs.FailedPrecondition, 0,
+			fmt.Sprintf("%s: %s", answer.GetProvider(), problems[0]), errs.WayOut("see understudy provider check")))
+	}
+	return finding{What: "provider", OK: true, Found: answer.GetProvider() + " has all that the jobs need"}
+}
+
+func examineServers(servers []*cpv1.Server) finding {
+	for _, s := range servers {
+		switch s.GetState() {
+		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE, cpv1.Server_STATE_DEGRADED:
+			return broken("servers", errs.New(errs.FailedPrecondition, 0, fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()), s.GetStateReason()),
+				errs.WayOut("see understudy server get "+show.ID(s.GetName()))))
+		}
+	}
+	return finding{What: "servers", OK: true, Found: fmt.Sprintf("%d, none of which needs attention", len(servers))}
+}
+
+func examineJobs(ctx context.Context, a *api) finding {
+	answer, err := a.jobs.ListJobs(ctx, &cpv1.ListJobsRequest{ActiveOnly: true, PageSize: pageSize})
+	if err != nil {
+		return broken("jobs", err)
+	}
+	for _, j := range answer.GetJobs() {
+		if j.GetState() == cpv1.Job_STATE_NEEDS_PERSON {
+			return broken("jobs", errs.New(errs.FailedPrecondition, 0, show.ID(j.GetName())+" waits for your decision", errs.WayOut("see understudy job get "+show.ID(j.GetName()))))
+		}
+	}
+	return finding{What: "jobs", OK: true, Found: fmt.Sprintf("%d under way, none of which waits for you", len(answer.GetJobs()))}
+}
+
+func (c *cli) printFindings(findings []finding) error {
+	if c.flags.output.json() {
+		out, err := json.MarshalIndent(map[string][]finding{"findings": findings}, "", "  ")
+		if err == nil {
+			_, err = fmt.Fprintln(c.Stdout, string(out))
+		}
+		return err
+	}
+	st := c.styleFor(c.Stdout)
+	for _, f := range findings {
+		glyph := st.Good(st.Glyphs.Done)
+		if !f.OK {
+			glyph = st.Bad(st.Glyphs.Failed)
+		}
+		fmt.Fprintf(c.Stdout, "%s %-14s %s\n", glyph, f.What, show.Clean(f.Found))
+		if f.WayOut != "" {
+			fmt.Fprintf(c.Stdout, "  %-14s %s\n", "way out", show.Clean(f.WayOut))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// usageError is a mistake in the command line or in what it needs on this machine: nothing was sent.
+type usageError struct{ message, wayOut string }
+
+// Error is the message.
+func (e usageError) Error() string { return e.message }
+
+// jobError says that a job did not end as it should; what there is to say was said when it ended.
+type jobError struct{ message string }
+
+// Error is the message.
+func (e jobError) Error() string { return e.message }
+
+// leftError says that a person left a live view; the job goes on.
+type leftError struct{}
+
+// Error is the message.
+func (leftError) Error() string { return "left; the job goes on" }
+
+// refused is an error with what it was about.
+type refused struct {
+	err    error
+	wayOut string
+}
+
+// Error is the cause.
+func (e refused) Error() string { return e.err.Error() }
+
+// Unwrap is the cause.
+func (e refused) Unwrap() error { return e.err }
+
+// exitCode is the code for an error.
+func exitCode(ctx context.Context, err error) int {
+	var usage usageError
+	var job jobError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &job):
+		return exitFailed
+	case errors.Is(err, leftError{}), ctx.Err() != nil:
+		return exitInterrupted
+	}
+	switch errs.KindOf(err) {
+	case errs.InvalidArgument:
+		return exitUsage
+	case errs.Unavailable, errs.DeadlineExceeded:
+		return exitUnreachable
+	default:
+		return exitFailed
+	}
+}
+
+// fail prints an error with its reason and way out, and returns the exit code.
+func (c *cli) fail(ctx context.Context, err error) int {
+	code := exitCode(ctx, err)
+	var job jobError
+	var said saidError
+	if errors.Is(err, leftError{}) || errors.As(err, &job) || errors.As(err, &said) {
+		return code // said already
+	}
+	if ctx.Err() != nil {
+		err = usageError{message: "interrupted"}
+	}
+	problem := problemOf(err)
+	if c.flags.output.json() {
+		c.failJSON(problem)
+		return code
+	}
+	st := c.styleFor(c.Stderr)
+	fmt.Fprintln(c.Stderr, st.Bad("understudy:")+" "+show.Clean(problem.Message))
+	if problem.Reason != "" {
+		fmt.Fprintln(c.Stderr, st.Dim("  reason:  ")+problem.Reason)
+	}
+	if problem.WayOut != "" {
+		fmt.Fprintln(c.Stderr, st.Dim("  way out: ")+show.Clean(problem.WayOut))
+	}
+	c.usageHint(err)
+	return code
+}
+
+// usageHint shows how the command is meant, after a mistake in the command line.
+func (c *cli) usageHint(err error) {
+	var usage usageError
+	if !errors.As(err, &usage) || c.current == nil || c.running {
+		return
+	}
+	fmt.Fprintf(c.Stderr, "  usage:   %s\n  more:    %s --help\n", strings.TrimSpace(c.current.UseLine()), c.current.CommandPath())
+}
+
+// problem is an error as it is shown.
+type problem struct {
+	Code      string            `json:"code"`
+	Reason    string            `json:"reason,omitempty"`
+	Message   string            `json:"message"`
+	WayOut    string            `json:"wayOut,omitempty"`
+	Fields    []fieldProblem    `json:"fields,omitempty"`
+	RequestID string            `json:"requestId,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+}
+
+type fieldProblem struct {
+	Field string `json:"field"`
+	Why   string `json:"why"`
+}
+
+func problemOf(err error) problem {
+	var usage usageError
+	if errors.As(err, &usage) {
+		return problem{Code: "USAGE", Message: usage.message, WayOut: usage.wayOut}
+	}
+	p := problem{Code: errs.KindOf(err).String(), Message: err.Error(), WayOut: errs.WayOutOf(err), Metadata: errs.MetaOf(err)}
+	if reason := errs.ReasonOf(err); reason != 0 {
+		p.Reason = strings.TrimPrefix(reason.String(), "REASON_")
+	}
+	for _, f := range errs.FieldsOf(err) {
+		p.Fields = append(p.Fields, fieldProblem{f.Field, f.Why})
+	}
+	p.RequestID = p.Metadata["request_id"]
+	delete(p.Metadata, "request_id")
+	var more refused
+	if errors.As(err, &more) && more.wayOut != "" {
+		p.WayOut = strings.TrimPrefix(p.WayOut+"; "+more.wayOut, "; ")
+	}
+	return p
+}
+
+func (c *cli) failJSON(p problem) {
+	out, err := json.MarshalIndent(map[string]problem{"error": p}, "", "  ")
+	if err != nil {
+		fmt.Fprintln(c.Stderr, "understudy:", p.Message)
+		return
+	}
+	fmt.Fprintln(c.Stderr, string(out))
+}
+
+func quote(s string) string { return strconv.Quote(s) }

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+)
+
+const (
+	defaultAddress     = "127.0.0.1:7440"
+	defaultCredentials = "/var/lib/understudy/operator"
+	defaultTimeout     = 30 * time.Second
+)
+
+// globalFlags are those that every command takes.
+type globalFlags struct {
+	address, credentials string
+	output               choice
+	noColor              bool
+	timeout              span
+}
+
+func (c *cli) addGlobalFlags(root *cobra.Command) {
+	f := &c.flags
+	f.output = choice{value: "table", allowed: []string{"table", "json"}}
+	f.timeout = span{value: defaultTimeout, min: time.Millisecond, max: time.Hour}
+	flags := root.PersistentFlags()
+	flags.StringVar(&f.address, "address", envOr(c.getenv("UNDERSTUDY_ADDRESS"), defaultAddress),
+		"control plane's `HOST:PORT` (UNDERSTUDY_ADDRESS)")
+	flags.StringVar(&f.credentials, "credentials", envOr(c.getenv("UNDERSTUDY_CREDENTIALS"), defaultCredentials),
+		"`DIR` with ca.pem, cert.pem and key.pem (UNDERSTUDY_CREDENTIALS)")
+	flags.VarP(&f.output, "output", "o", "`FORMAT` of results: table or json")
+	flags.BoolVar(&f.noColor, "no-color", false, "no colours, also when the terminal has them (NO_COLOR)")
+	flags.Var(&f.timeout, "timeout", "longest `TIME` to wait for one answer of the control plane")
+	mustComplete(root, "output", f.output.allowed)
+}
+
+func envOr(value, fallback string) string {
+	if value != "" {
+		return value
+	}
+	return fallback
+}
+
+// mustComplete makes the shell offer the values of a flag.
+func mustComplete(cmd *cobra.Command, flag string, values []string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag was not defined: a mistake in this program, which every run shows
+	}
+}
+
+// choice is a flag with one of a few values.
+type choice struct {
+	value   string
+	allowed []string
+}
+
+// String is the value.
+func (c *choice) String() string { return c.value }
+
+// Type names the kind of value in help.
+func (c *choice) Type() string { return strings.Join(c.allowed, "|") }
+
+// Set takes one of the allowed values.
+func (c *choice) Set(value string) error {
+	if !slices.Contains(c.allowed, value) {
+		return fmt.Errorf("has to be one of %s", strings.Join(c.allowed, ", "))
+	}
+	c.value = value
+	return nil
+}
+
+func (c *choice) json() bool { return c.value == "json" }
+
+// span is a flag with a time span between two limits.
+type span struct{ value, min, max time.Duration }
+
+// String is the value; "" for 0, which stands for the control plane's default.
+func (s *span) String() string {
+	if s.value == 0 {
+		return ""
+	}
+	return show.Duration(s.value)
+}
+
+// Type names the kind of value in help.
+func (s *span) Type() string { return "TIME" }
+
+// Set takes a time span within the limits.
+func (s *span) Set(text string) error {
+	d, err := show.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	if d < s.min || d > s.max {
+		return fmt.Errorf("has to be between %s and %s", show.Duration(s.min), show.Duration(s.max))
+	}
+	s.value = d
+	return nil
+}
+
+// size is a flag with a number of bytes.
+type size struct{ bytes int64 }
+
+// String is the value; "" for 0, which stands for the control plane's default.
+func (s *size) String() string {
+	if s.bytes == 0 {
+		return ""
+	}
+	return show.Bytes(s.bytes)
+}
+
+// Type names the kind of value in help.
+func (s *size) Type() string { return "SIZE" }
+
+// Set takes a size with its unit.
+func (s *size) Set(text string) (err error) {
+	s.bytes, err = show.ParseBytes(text)
+	return err
+}
+
+// port is a flag with a TCP port.
+type port struct{ number int32 }
+
+// String is the value; "" for 0, which stands for the control plane's default.
+func (p *port) String() string {
+	if p.number == 0 {
+		return ""
+	}
+	return fmt.Sprint(p.number)
+}
+
+// Type names the kind of value in help.
+func (p *port) Type() string { return "PORT" }
+
+// Set takes a port.
+func (p *port) Set(text string) error {
+	var n int32
+	if _, err := fmt.Sscanf(text+"\n", "%d\n", &n); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("has to be a number from 1 to 65535")
+	}
+	p.number = n
+	return nil
+}
+
+// count is a flag with how many lines a list may have.
+type count struct{ n int }
+
+// String is the value; "" for 0, which means all.
+func (n *count) String() string {
+	if n.n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n.n)
+}
+
+// Type names the kind of value in help.
+func (n *count) Type() string { return "N" }
+
+// Set takes a positive number.
+func (n *count) Set(text string) error {
+	var v int
+	if _, err := fmt.Sscanf(text+"\n", "%d\n", &v); err != nil || v < 1 {
+		return fmt.Errorf("has to be a number from 1")
+	}
+	n.n = v
+	return nil
+}

@@ -1,0 +1,64 @@
+package show
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+var byteUnits = []struct {
+	name string
+	size float64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3},
+	{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10},
+	{"B", 1},
+}
+
+// Bytes is a size as people read it, in powers of 1024: "512 B", "2.0 GiB".
+func Bytes(n int64) string {
+	for _, unit := range byteUnits[:4] {
+		if float64(n) >= unit.size {
+			return fmt.Sprintf("%.1f %s", float64(n)/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// ParseBytes reads a size with its unit: KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); K, M, G and T mean KiB to TiB.
+// A number without a unit is refused, since nobody knows what it means. The size is at least 1 byte and whole.
+func ParseBytes(text string) (int64, error) {
+	compact := strings.ReplaceAll(text, " ", "")
+	for _, unit := range byteUnits {
+		number, ok := strings.CutSuffix(compact, unit.name)
+		if !ok {
+			continue
+		}
+		return scaled(text, number, unit.size)
+	}
+	if _, err := strconv.ParseFloat(compact, 64); err == nil {
+		return 0, fmt.Errorf("size %q has no unit: write for example %sGiB or %sMiB", text, compact, compact)
+	}
+	return 0, notASize(text)
+}
+
+func scaled(text, number string, unit float64) (int64, error) {
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || strings.ContainsAny(number, "xXpPeEnN_") {
+		return 0, notASize(text)
+	}
+	bytes := value * unit
+	if bytes < 1 {
+		return 0, fmt.Errorf("size %q is too small: it has to be at least 1 byte", text)
+	}
+	if bytes > math.MaxInt64/2 {
+		return 0, fmt.Errorf("size %q is too large", text)
+	}
+	return int64(math.Round(bytes)), nil
+}
+
+func notASize(text string) error {
+	return fmt.Errorf("%q is no size: write a number and a unit, for example 10GiB or 512MiB", text)
+}

@@ -1,0 +1,162 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// Transitions tells what became of a job between two views of it, one line each, for logs and pipes: before is nil at first.
+// Progress alone is told by ProgressLines.
+func Transitions(before, after *cpv1.Job) []string {
+	var lines []string
+	if before == nil {
+		lines = append(lines, fmt.Sprintf("%s %s: %s", ID(after.GetName()), Clean(after.GetKind()), Clean(after.GetTitle())))
+	}
+	for _, step := range after.GetSteps() {
+		lines = append(lines, stepTransition(after, find(before, step.GetName()), step)...)
+	}
+	if before.GetState() != after.GetState() && after.GetState() == cpv1.Job_STATE_CANCELLING {
+		lines = append(lines, ID(after.GetName())+" is being cancelled")
+	}
+	return lines
+}
+
+func find(job *cpv1.Job, name string) *cpv1.Step {
+	for _, step := range job.GetSteps() {
+		if step.GetName() == name {
+			return step
+		}
+	}
+	return nil
+}
+
+func stepTransition(job *cpv1.Job, before, after *cpv1.Step) []string {
+	was, is := before.GetState(), after.GetState()
+	var lines []string
+	if line := stateLine(job, before, after); line != "" {
+		lines = append(lines, line)
+	}
+	if is == cpv1.Step_STATE_PENDING || is == cpv1.Step_STATE_UNSPECIFIED {
+		return lines
+	}
+	label := Clean(after.GetName())
+	lines = append(lines, added(label+": found: ", before.GetFound(), after.GetFound())...)
+	lines = append(lines, added(label+": changed: ", before.GetChanged(), after.GetChanged())...)
+	if after.GetError() != nil && (was != is || !proto.Equal(before.GetError(), after.GetError())) {
+		lines = append(lines, errorLines(label, after.GetError())...)
+	}
+	return lines
+}
+
+func stateLine(job *cpv1.Job, before, after *cpv1.Step) string {
+	was, is := before.GetState(), after.GetState()
+	name := Clean(after.GetName())
+	tries := ""
+	if after.GetAttempts() > 1 {
+		tries = fmt.Sprintf(" (attempt %d)", after.GetAttempts())
+	}
+	again := after.GetAttempts() != before.GetAttempts()
+	switch {
+	case is == cpv1.Step_STATE_RUNNING && (was != is || again):
+		return name + ": running" + tries
+	case is == cpv1.Step_STATE_WAITING && (was != is || again || before.GetWaitReason() != after.GetWaitReason()):
+		return name + ": waiting" + because(after) + tries
+	case was == is, is == cpv1.Step_STATE_PENDING, is == cpv1.Step_STATE_UNSPECIFIED:
+		return ""
+	case is == cpv1.Step_STATE_SUCCEEDED:
+		return name + ": done in " + Duration(StepTook(job, after, 0)) + tries
+	default:
+		return name + ": " + words(StepState(is)) + because(after) + tries
+	}
+}
+
+func because(step *cpv1.Step) string {
+	if step.GetWaitReason() == "" {
+		return ""
+	}
+	return ": " + Clean(step.GetWaitReason())
+}
+
+func added(label string, before, after []string) []string {
+	known := map[string]bool{}
+	for _, line := range before {
+		known[line] = true
+	}
+	var lines []string
+	for _, line := range after {
+		if !known[line] {
+			lines = append(lines, label+Clean(line))
+		}
+	}
+	return lines
+}
+
+func errorLines(label string, err *cpv1.JobError) []string {
+	lines := []string{label + ": error: " + Clean(err.GetMessage())}
+	if err.GetReason() != "" {
+		lines[0] += " (" + Clean(err.GetReason()) + ")"
+	}
+	if err.GetWayOut() != "" {
+		lines = append(lines, label+": way out: "+Clean(err.GetWayOut()))
+	}
+	return lines
+}
+
+// ProgressLines tells how far the running steps of a job are, one line each.
+func ProgressLines(job *cpv1.Job) []string {
+	var lines []string
+	for _, step := range job.GetSteps() {
+		if step.GetState() != cpv1.Step_STATE_RUNNING && step.GetState() != cpv1.Step_STATE_WAITING {
+			continue
+		}
+		if text := plainProgress(step.GetProgress()); text != "" {
+			lines = append(lines, Clean(step.GetName())+": "+text)
+		}
+	}
+	return lines
+}
+
+func plainProgress(p *cpv1.StepProgress) string {
+	parts := []string{}
+	if p.GetTotal() > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f%%", 100*share(p)))
+	}
+	for _, part := range []string{figures(p), Clean(p.GetText())} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if p.GetRemaining() != nil {
+		parts = append(parts, "about "+Duration(p.GetRemaining().AsDuration())+" left")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Ended is one line that says how a job ended.
+func Ended(job *cpv1.Job, style Style) string {
+	took := ""
+	if job.GetStartTime() != nil && job.GetEndTime() != nil {
+		took = " after " + Duration(job.GetEndTime().AsTime().Sub(job.GetStartTime().AsTime()))
+	}
+	id, g := ID(job.GetName()), style.Glyphs
+	switch job.GetState() {
+	case cpv1.Job_STATE_SUCCEEDED:
+		return style.Good(g.Done) + " " + id + " succeeded" + took
+	case cpv1.Job_STATE_CANCELLED:
+		return style.Warn(g.Failed) + " " + id + " was cancelled" + took
+	case cpv1.Job_STATE_NEEDS_PERSON:
+		return style.Warn(g.Person) + " " + id + " waits for your decision"
+	case cpv1.Job_STATE_FAILED:
+		return style.Bad(g.Failed) + " " + id + " failed" + took
+	default:
+		return id + " is " + words(JobState(job.GetState()))
+	}
+}
+
+// Stamp puts the time in front of a line.
+func Stamp(now time.Time, line string) string { return now.Format("15:04:05") + " " + line }

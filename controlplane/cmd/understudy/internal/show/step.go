@@ -1,0 +1,177 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+const (
+	indent    = "    "
+	tookWidth = 7
+)
+
+// block is the lines of one step, and whether they are the ones to look at now.
+type block struct {
+	lines []string
+	focus bool
+	done  bool
+}
+
+func stepBlock(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) block {
+	focus := inFocus(job, step)
+	b := block{lines: []string{stepLine(job, step, names, screen)}, focus: focus}
+	b.done = step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
+	if focus || screen.All {
+		b.lines = append(b.lines, details(step, screen)...)
+	}
+	return b
+}
+
+// inFocus holds for steps under way and for those that stopped the job.
+func inFocus(job *cpv1.Job, step *cpv1.Step) bool {
+	switch step.GetState() {
+	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
+		return Active(job.GetState())
+	case cpv1.Step_STATE_FAILED, cpv1.Step_STATE_NEEDS_PERSON:
+		return true
+	default:
+		return false
+	}
+}
+
+func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
+	st := screen.Style
+	glyph, paint := mark(job, step, screen)
+	name := pad(Clean(step.GetName()), names)
+	title := Clean(step.GetTitle())
+	if step.GetAttempts() > 1 {
+		title = fmt.Sprintf("attempt %d: %s", step.GetAttempts(), title)
+	}
+	took := ""
+	if d := StepTook(job, step, screen.Since); d > 0 {
+		took = Duration(d)
+	}
+	left := " " + paint(glyph) + " " + stepName(step, name, st) + "  "
+	if screen.Width <= 0 {
+		return strings.TrimRight(left+pad(took, tookWidth)+"  "+st.Dim(title), " ")
+	}
+	room := max(0, screen.Width-width(left)-tookWidth-2)
+	title = pad(cut(title, room, st.Glyphs.Ellipsis), room)
+	if room < 12 {
+		title = ""
+	}
+	return left + st.Dim(title) + "  " + strings.Repeat(" ", max(0, tookWidth-width(took))) + st.Dim(took)
+}
+
+func stepName(step *cpv1.Step, name string, st Style) string {
+	switch step.GetState() {
+	case cpv1.Step_STATE_PENDING, cpv1.Step_STATE_SKIPPED, cpv1.Step_STATE_CANCELLED, cpv1.Step_STATE_UNSPECIFIED:
+		return st.Dim(name)
+	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
+		return st.Bold(name)
+	default:
+		return name
+	}
+}
+
+// mark is the sign in front of a step, and its colour.
+func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
+	st, g := screen.Style, screen.Style.Glyphs
+	spin := g.Spin[screen.Frame%len(g.Spin)]
+	if !Active(job.GetState()) || screen.Height == 0 {
+		spin = g.Waiting
+	}
+	switch step.GetState() {
+	case cpv1.Step_STATE_RUNNING:
+		return spin, st.Accent
+	case cpv1.Step_STATE_WAITING:
+		return spin, st.Warn
+	case cpv1.Step_STATE_SUCCEEDED:
+		return g.Done, st.Good
+	case cpv1.Step_STATE_SKIPPED:
+		return g.Skipped, st.Dim
+	case cpv1.Step_STATE_FAILED:
+		return g.Failed, st.Bad
+	case cpv1.Step_STATE_NEEDS_PERSON:
+		return g.Person, st.Warn
+	case cpv1.Step_STATE_CANCELLED:
+		return g.Failed, st.Dim
+	default:
+		return g.Pending, st.Dim
+	}
+}
+
+// StepTook is how long a step took; one under way goes on by the time since it was told.
+func StepTook(job *cpv1.Job, step *cpv1.Step, since time.Duration) time.Duration {
+	took := step.GetDuration().AsDuration()
+	under := step.GetState() == cpv1.Step_STATE_RUNNING || step.GetState() == cpv1.Step_STATE_WAITING
+	if under && Active(job.GetState()) {
+		return took + since
+	}
+	if took == 0 && step.GetStartTime() != nil && step.GetEndTime() != nil {
+		return step.GetEndTime().AsTime().Sub(step.GetStartTime().AsTime())
+	}
+	return took
+}
+
+func details(step *cpv1.Step, screen Screen) []string {
+	var lines []string
+	if !settled(step) {
+		if line := Progress(step.GetProgress(), screen); line != "" {
+			lines = append(lines, indent+line)
+		}
+	}
+	if step.GetWaitReason() != "" {
+		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen, screen.Style.Warn)...)
+	}
+	lines = append(lines, told(step.GetFound(), "found", screen, screen.Style.Dim)...)
+	lines = append(lines, told(step.GetChanged(), "changed", screen, nil)...)
+	return append(lines, failure(step.GetError(), screen)...)
+}
+
+func settled(step *cpv1.Step) bool {
+	return step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
+}
+
+func waitLabel(step *cpv1.Step) string {
+	switch step.GetState() {
+	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
+		return "waits"
+	default:
+		return "because"
+	}
+}
+
+// told is a list of lines behind a label, the label on the first one alone.
+func told(texts []string, label string, screen Screen, paint Paint) []string {
+	const labelWidth = 8
+	var lines []string
+	for _, text := range texts {
+		for _, part := range wrap(Clean(text), tail(screen.Width, len(indent)+labelWidth)) {
+			if paint != nil {
+				part = paint(part)
+			}
+			lines = append(lines, indent+screen.Style.Dim(pad(label, labelWidth))+part)
+			label = ""
+		}
+	}
+	return lines
+}
+
+// failure is an error with its reason and the way out.
+func failure(err *cpv1.JobError, screen Screen) []string {
+	if err == nil {
+		return nil
+	}
+	lines := told([]string{err.GetMessage()}, "error", screen, screen.Style.Bad)
+	if err.GetReason() != "" {
+		lines = append(lines, told([]string{err.GetReason()}, "reason", screen, nil)...)
+	}
+	if err.GetWayOut() != "" {
+		lines = append(lines, told([]string{err.GetWayOut()}, "way out", screen, screen.Style.Accent)...)
+	}
+	return lines
+}

@@ -1,0 +1,73 @@
+package show
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s", "3m12s", "5h04m", "2d4h".
+func Duration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d == 0:
+		return "0s"
+	case d < time.Millisecond:
+		return "<1ms"
+	case d < time.Second:
+		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+	case d < 10*time.Second-50*time.Millisecond:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return long(d.Round(time.Second))
+}
+
+func long(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	}
+}
+
+// Age is how long ago a time was, "3m12s ago"; "-" for no time, "now" for the last second.
+func Age(now, then time.Time) string {
+	switch age := now.Sub(then); {
+	case then.IsZero() || then.Unix() == 0:
+		return none
+	case age < time.Second:
+		return "now"
+	default:
+		return Duration(age.Truncate(time.Second)) + " ago"
+	}
+}
+
+// ParseDuration reads a time span: what Go writes ("90s", "1h30m", "500ms"), and days ("7d"). It is never negative.
+func ParseDuration(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, notADuration(text)
+		}
+		return time.Duration(n) * day, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, notADuration(text)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("time %q is negative", text)
+	}
+	return d, nil
+}
+
+func notADuration(text string) error {
+	return fmt.Errorf("%q is no time: write a number and a unit, for example 10s, 5m, 24h or 7d", text)
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+func (c *cli) newJobCleanup() *cobra.Command {
+	w := waitFlags{}
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use: "cleanup JOB", Short: "Remove exactly what a failed or cancelled job made", Args: words([]string{"JOB"}),
+		Long: `Remove exactly what a failed or cancelled job made, found by its tags: machines, volumes, snapshots, accounts. Nothing else is touched.
+
+Afterwards the job can no longer be retried. The exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
+		Example: `  understudy job cleanup j-4f7a --dry-run
+  understudy job cleanup j-4f7a`,
+		ValidArgsFunction: c.complete(c.jobIDs),
+		RunE: c.do(func(ctx context.Context, args []string) error {
+			name, err := resourceName(jobKind, args[0])
+			if err != nil {
+				return err
+			}
+			return c.cleanupJob(ctx, &cpv1.CleanupJobRequest{Name: name, ValidateOnly: dryRun}, w)
+		}),
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed; remove nothing")
+	w.add(cmd)
+	return cmd
+}
+
+func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, w waitFlags) error {
+	send := func(ctx context.Context, a *api) (*cpv1.Job, error) {
+		answer, err := a.jobs.CleanupJob(ctx, req)
+		return answer.GetJob(), err
+	}
+	if !req.GetValidateOnly() {
+		return c.onJob(ctx, w, cleanedUp, send)
+	}
+	return c.call(ctx, func(ctx context.Context, a *api) error {
+		job, err := send(ctx, a)
+		if err != nil {
+			return err
+		}
+		return c.plan(job)
+	})
+}

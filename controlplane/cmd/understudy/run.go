@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// World is all that a run sees of the world around it.
+type World struct {
+	// Args are the words behind the program's name.
+	Args []string
+	// Stdin is where answers to questions come from.
+	Stdin io.Reader
+	// Stdout gets results, Stderr errors and what is said beside.
+	Stdout, Stderr io.Writer
+	// Environ is the environment, "KEY=value" each.
+	Environ []string
+	// Now is the clock.
+	Now func() time.Time
+	// Version is that of the program.
+	Version string
+}
+
+// getenv is the last value of a variable; "" when it is not set.
+func (w World) getenv(name string) string {
+	for _, pair := range slices.Backward(w.Environ) {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Exit codes; `understudy --help` documents them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitInterrupted = 130
+)
+
+// cli is one run of the command line.
+type cli struct {
+	World
+	flags globalFlags
+	// running is true once a command's own code runs: errors before are mistakes in the command line.
+	running bool
+	// current is the command that runs, for its usage line.
+	current *cobra.Command
+}
+
+// Run runs one command line and returns the exit code.
+func Run(ctx context.Context, world World) int {
+	c := &cli{World: world}
+	root := newRoot(c)
+	root.SetArgs(world.Args)
+	root.SetIn(world.Stdin)
+	root.SetOut(world.Stdout)
+	root.SetErr(world.Stderr)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if c.current = command; !c.running {
+		err = asUsage(err)
+	}
+	return c.fail(ctx, err)
+}
+
+// do is a command's own code as cobra calls it.
+func (c *cli) do(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c.running, c.current = true, cmd
+		return run(cmd.Context(), args)
+	}
+}
+
+// group is a command that has only subcommands: alone it shows its help, with a word it does not know it refuses.
+func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	group := &cobra.Command{
+		Use: use, Short: short, Long: long,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(commands...)
+	return group
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	message := "there is no command " + quote(cmd.CommandPath()+" "+word)
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		return usageError{message: message, wayOut: "did you mean " + strings.Join(near, " or ") + "?"}
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return usageError{message: message, wayOut: "use one of " + strings.Join(names, ", ")}
+}
+
+// asUsage makes an error of the command line's parser a usage error.
+func asUsage(err error) error {
+	var usage usageError
+	if errors.As(err, &usage) {
+		return err
+	}
+	return usageError{message: err.Error()}
+}

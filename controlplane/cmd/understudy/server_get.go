@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+func (c *cli) newServerGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get NAME", Aliases: []string{"show"}, Short: "Show one server", Args: words([]string{"NAME"}),
+		Long: "Show all that is recorded about one server: what it is for, why it is not READY, its machine, its volumes and its replication.",
+		Example: `  understudy server get db1
+  understudy server get db1 -o json | jq .server.state`,
+		ValidArgsFunction: c.complete(c.serverIDs),
+		RunE: c.do(func(ctx context.Context, args []string) error {
+			name, err := serverName(args[0])
+			if err != nil {
+				return err
+			}
+			return c.call(ctx, func(ctx context.Context, a *api) error {
+				answer, err := a.servers.GetServer(ctx, &cpv1.GetServerRequest{Name: name})
+				if err != nil {
+					return err
+				}
+				return c.print(answer, func(st show.Style) string { return c.serverRecord(st, answer.GetServer()) })
+			})
+		}),
+	}
+}
+
+func (c *cli) serverRecord(st show.Style, s *cpv1.Server) string {
+	one := func(text string) []string { return []string{show.Clean(text)} }
+	fields := []show.Field{
+		{Name: "name", Values: one(show.ID(s.GetName()))},
+		{Name: "role", Values: one(roleWord(s.GetRole()))},
+		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())), show.Clean(s.GetStateReason())}},
+		{Name: "primary", Values: one(show.ID(s.GetPrimary()))},
+		{Name: "verified", Values: one(s.GetVerified())},
+		{Name: "made from", Values: one(s.GetSnapshot())},
+		{Name: "address", Values: one(endpoint(s))},
+		{Name: "server_id", Values: one(number(s.GetServerId()))},
+		{Name: "MariaDB", Values: one(s.GetMariadbVersion())},
+		{Name: "datadir", Values: one(s.GetDatadirVersion())},
+		{Name: "replication", Values: one(configured(s.GetReplicationConfigured()))},
+		{Name: "binlog auto purge", Values: one(onOff(s.GetBinlogAutoPurge()))},
+		{Name: "provider", Values: one(s.GetProvider())},
+		{Name: "machine", Values: one(s.GetMachine())},
+		{Name: "image", Values: one(s.GetImage())},
+		{Name: "zone", Values: one(s.GetZone())},
+		{Name: "data volume", Values: one(s.GetDataVolume())},
+		{Name: "mounts", Values: rowsOf(s.GetMounts(), mountLine)},
+		{Name: "agent seen", Values: one(seen(c, s))},
+		{Name: "made", Values: one(stamp(s.GetCreateTime()))},
+		{Name: "etag", Values: one(s.GetEtag())},
+	}
+	return show.Fields(st, fields)
+}
+
+func mountLine(m *cpv1.ServerMount) string {
+	if m.GetBindSource() != "" {
+		return show.Clean(m.GetPath() + " (bind of " + m.GetBindSource() + ")")
+	}
+	return show.Clean(m.GetPath() + " on " + m.GetVolume())
+}
+
+func seen(c *cli, s *cpv1.Server) string {
+	if s.GetLastSeenTime() == nil {
+		return "never"
+	}
+	return show.Age(c.Now(), s.GetLastSeenTime().AsTime())
+}
+
+// rowsOf is a line of each record.
+func rowsOf[T any](records []T, line func(T) string) []string {
+	lines := make([]string, len(records))
+	for i, r := range records {
+		lines[i] = line(r)
+	}
+	return lines
+}
+
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+func configured(b bool) string {
+	if b {
+		return "configured"
+	}
+	return "not configured"
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+const snapshotLong = `A snapshot is a copy of a server's data volume at one point in time, together with what was true at that point: the GTID position, the
+binary log and its offset, the versions, and how long writes were blocked for it.
+
+Any number of replicas can be made from it, as long as the primary still has the binary logs from that point on; they are kept for the
+time that --reserve-binlogs says.`
+
+func (c *cli) newSnapshot() *cobra.Command {
+	return c.group("snapshot", "Take, show and delete consistent snapshots", snapshotLong,
+		c.newSnapshotCreate(), c.newSnapshotList(), c.newSnapshotGet(), c.newSnapshotDelete())
+}
+
+func getSnapshot(ctx context.Context, a *api, name string) (*cpv1.Snapshot, error) {
+	answer, err := a.snapshots.GetSnapshot(ctx, &cpv1.GetSnapshotRequest{Name: name})
+	return answer.GetSnapshot(), err
+}
+
+func allSnapshots(ctx context.Context, a *api, req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
+	all := &cpv1.ListSnapshotsResponse{}
+	req.PageSize = pageSize
+	for {
+		page, err := a.snapshots.ListSnapshots(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		all.Snapshots = append(all.Snapshots, page.GetSnapshots()...)
+		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
+			return all, nil
+		}
+	}
+}
+
+func modeWord(m cpv1.Snapshot_Mode) string {
+	if m == cpv1.Snapshot_MODE_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(m.String(), "MODE_"))
+}
+
+// blocked is how long writes were blocked; "" while that is not known.
+func blocked(s *cpv1.Snapshot) string {
+	if s.GetTestimony().GetWriteBlock() == nil {
+		return ""
+	}
+	return show.Duration(s.GetTestimony().GetWriteBlock().AsDuration())
+}
+
+func sizeWord(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return show.Bytes(bytes)
+}
