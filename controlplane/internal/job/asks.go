@@ -44,6 +44,9 @@ func (e *Engine[T]) Cleanup(ctx context.Context, id string, ask Ask) (Job, error
 
 // ask applies a person's request to the job's rows, once for each request id.
 func (e *Engine[T]) ask(ctx context.Context, id, step, verb string, ask Ask, lock bool, change func(*machine) error) (Job, error) {
+	if err := ask.check(); err != nil {
+		return Job{}, fmt.Errorf("cannot %s: %w", describeAsk(verb, id, step), err)
+	}
 	var after Job
 	err := e.store.Write(ctx, func(ctx context.Context, tx T) error {
 		records := e.store.Jobs(tx)

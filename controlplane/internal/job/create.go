@@ -38,6 +38,9 @@ func (e *Engine[T]) CreateTx(ctx context.Context, tx T, req Request) (Job, error
 	if !ok {
 		return Job{}, refuse(ErrInvalid, "", "there is no kind of job %q", req.Kind)
 	}
+	if err := req.check(); err != nil {
+		return Job{}, err
+	}
 	req = req.normal()
 	args, err := req.encode()
 	if err != nil {

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Request asks for a new job.
@@ -26,7 +29,11 @@ type Ask struct {
 	RequestID string // idempotency key: the request last applied to the job is not applied again
 }
 
-const maxArgs = 32 << 10
+const (
+	maxArgs  = 32 << 10
+	maxID    = 128 // bytes of a request id or a subject
+	maxTitle = 250 // bytes of a title or of who asks
+)
 
 // hash is the digest of what was asked for, without who asked and under which id.
 func (r Request) hash(args json.RawMessage) string {
@@ -38,6 +45,10 @@ func (r Request) hash(args json.RawMessage) string {
 	return hex.EncodeToString(sum[:])
 }
 
+func (a Ask) check() error {
+	return Request{Kind: "changed", RequestID: a.RequestID, Who: a.Who}.check()
+}
+
 func (r Request) encode() (json.RawMessage, error) {
 	args, err := json.Marshal(r.Args)
 	if err != nil {
@@ -47,6 +58,27 @@ func (r Request) encode() (json.RawMessage, error) {
 		return nil, refuse(ErrInvalid, "", "the arguments of a %s job take %d bytes, more than %d", r.Kind, len(args), maxArgs)
 	}
 	return args, nil
+}
+
+// check refuses what the records cannot hold.
+func (r Request) check() error {
+	for _, text := range append([]string{r.Title, r.RequestID, r.Who, r.Parent}, r.Subjects...) {
+		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
+			return refuse(ErrInvalid, "", "%q of a %s job has characters that cannot be shown", clip(text, maxID), r.Kind)
+		}
+	}
+	switch {
+	case len(r.RequestID) > maxID:
+		return refuse(ErrInvalid, "use a UUID", "the request id of a %s job has %d bytes, more than %d", r.Kind, len(r.RequestID), maxID)
+	case len(r.Title) > maxTitle || len(r.Who) > maxTitle:
+		return refuse(ErrInvalid, "", "title and asker of a %s job may have %d bytes each", r.Kind, maxTitle)
+	}
+	for _, s := range r.Subjects {
+		if s == "" || len(s) > maxID {
+			return refuse(ErrInvalid, "", "a subject of a %s job has %d bytes, want 1 to %d", r.Kind, len(s), maxID)
+		}
+	}
+	return nil
 }
 
 func (r Request) normal() Request {
