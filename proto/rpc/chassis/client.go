@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -109,7 +110,15 @@ func (c client) explain(err error) error {
 	}
 	return errs.New(errs.Unavailable, reason, fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address),
 		errs.Wrap(err), errs.Retry(time.Second), errs.Meta("address", c.config.Address),
-		errs.WayOut("see that it runs there and that its port can be reached from here"))
+		errs.WayOut(wayToReach(err)))
+}
+
+// wayToReach tells a refused handshake, of which the transport says no more than its text, from silence.
+func wayToReach(err error) string {
+	if text := err.Error(); strings.Contains(text, "tls: ") || strings.Contains(text, "handshake failed") {
+		return "the two sides do not accept each other's certificates: the log of either says why (CA, identity, validity and clocks, revocation)"
+	}
+	return "see that it runs there and that its port can be reached from here"
 }
 
 // clientStream explains errors like unary calls do.

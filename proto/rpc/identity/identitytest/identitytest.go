@@ -37,7 +37,7 @@ func New(t testing.TB) *CA {
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
-	return &CA{t: t, key: key, Certificate: sign(t, template, template, key, key)}
+	return &CA{t: t, key: key, Certificate: sign(t, template, template, &key.PublicKey, key)}
 }
 
 // Pool holds the root alone.
@@ -51,6 +51,13 @@ func (ca *CA) Pool() *x509.CertPool {
 func (ca *CA) Issue(id identity.Identity, change ...func(*x509.Certificate)) *tls.Certificate {
 	ca.t.Helper()
 	key := newKey(ca.t)
+	leaf := ca.Certify(&key.PublicKey, id, change...)
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// Certify is Issue for a key that somebody else has.
+func (ca *CA) Certify(key *ecdsa.PublicKey, id identity.Identity, change ...func(*x509.Certificate)) *x509.Certificate {
+	ca.t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: serial(ca.t), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -60,8 +67,7 @@ func (ca *CA) Issue(id identity.Identity, change ...func(*x509.Certificate)) *tl
 	for _, spoil := range change {
 		spoil(template)
 	}
-	leaf := sign(ca.t, template, ca.Certificate, key, ca.key)
-	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	return sign(ca.t, template, ca.Certificate, key, ca.key)
 }
 
 // Source is the identity's credentials, believing this CA.
@@ -112,8 +118,8 @@ func serial(t testing.TB) *big.Int {
 	return number
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+func sign(t testing.TB, template, parent *x509.Certificate, key *ecdsa.PublicKey, signer *ecdsa.PrivateKey) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, signer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,152 @@
+// Package enroll gets the agent its identity, once, with a join token, and keeps it good: it makes the keys, asks the control plane
+// for certificates, renews them in time, and hands MariaDB's on.
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const wayOutJoin = "make a join file with `understudy server join-token` and put it on this host as %s"
+
+// Config is what an Enroller needs. StateDir and JoinFile have no default.
+type Config struct {
+	// StateDir is the agent's state directory; keys and certificates are in `identity` below it.
+	StateDir string
+	// JoinFile is where a join file may be; it is removed once it was used.
+	JoinFile string
+	// Changed is called whenever other certificates are in place, so that MariaDB's can be installed; Run calls it again until it
+	// answers nil. May be nil.
+	Changed func(ctx context.Context) error
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Logger is the default logger when nil.
+	Logger *slog.Logger
+}
+
+// Enroller owns the agent's identity.
+type Enroller struct {
+	config Config
+	slots  slots
+}
+
+// New makes an Enroller; nothing is read or written yet.
+func New(config Config) (*Enroller, error) {
+	if config.StateDir == "" || config.JoinFile == "" {
+		return nil, errors.New("cannot enrol: state directory and join file must be named")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	if config.Changed == nil {
+		config.Changed = func(context.Context) error { return nil }
+	}
+	return &Enroller{config: config, slots: slots{dir: filepath.Join(config.StateDir, "identity")}}, nil
+}
+
+// Files are the agent's own identity, for identity.NewFiles; the paths stay the same for ever.
+func (e *Enroller) Files() identity.FilesConfig {
+	files := e.slots.current().files()
+	files.Logger = e.config.Logger
+	return files
+}
+
+// MariaDBFiles are MariaDB's certificate, its key (0600, root) and the CA. They are to be copied to where MariaDB can read them.
+func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current().mariadbFiles() }
+
+// Ensure returns the name of the server that this host is, once it has an identity that is good now. A new join file is used,
+// one that was used already is removed. It goes on until the control plane answers; its refusal is an error that says the way out,
+// unless there is a good identity to go on with.
+func (e *Enroller) Ensure(ctx context.Context) (string, error) {
+	have, haveErr := e.slots.current().load(e.config.Now())
+	join, joinErr := e.readJoinFile()
+	if joinErr == nil && haveErr == nil && have.usedToken(join.Token) {
+		e.removeJoinFile()
+		return have.Server, nil
+	}
+	if joinErr == nil {
+		server, err := e.join(ctx, join)
+		if err == nil || haveErr != nil || ctx.Err() != nil {
+			return server, err
+		}
+		joinErr = err
+	}
+	switch {
+	case haveErr != nil:
+		return "", e.noIdentity(haveErr, joinErr)
+	case !errors.Is(joinErr, fs.ErrNotExist):
+		e.config.Logger.Warn("going on with the identity in use: the join file cannot be used",
+			"error", joinErr, "way_out", errs.WayOutOf(joinErr))
+	}
+	return have.Server, nil
+}
+
+func (e *Enroller) noIdentity(haveErr, joinErr error) error {
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
+		fmt.Sprintf("this host has no identity: %v", haveErr), errs.Wrap(joinErr),
+		errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
+}
+
+func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
+	data, err := os.ReadFile(e.config.JoinFile)
+	if err != nil {
+		return identity.JoinFile{}, err
+	}
+	file, err := identity.ParseJoinFile(data)
+	if err != nil {
+		return identity.JoinFile{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TOKEN_INVALID,
+			"cannot use "+e.config.JoinFile, errs.Wrap(err), errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
+	}
+	return file, nil
+}
+
+// removeJoinFile takes the spent secret away. Where that fails, it is still spent, and tried again at the next start.
+func (e *Enroller) removeJoinFile() {
+	if err := os.Remove(e.config.JoinFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.config.Logger.Warn("cannot remove the used join file", "error", err)
+	}
+}
+
+// join turns a join file into an identity. Whatever interrupts it, the next call goes on with the same keys, so that the token still
+// counts.
+func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
+	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server, ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
+	slot, err := e.slots.prepare(meta)
+	if err != nil {
+		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
+	}
+	if _, err := slot.load(e.config.Now()); err != nil {
+		if err := e.enroll(ctx, file, slot); err != nil {
+			return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
+		}
+	}
+	if err := e.slots.use(slot); err != nil {
+		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
+	}
+	e.config.Logger.Info("enrolled", "server", file.Server)
+	e.removeJoinFile()
+	e.tell(ctx)
+	return file.Server, nil
+}
+
+// tell calls the hook and says whether it took the certificates.
+func (e *Enroller) tell(ctx context.Context) bool {
+	err := e.config.Changed(ctx)
+	if err != nil && ctx.Err() == nil {
+		e.config.Logger.Warn("cannot hand the new certificates on", "error", err)
+	}
+	return err == nil
+}

@@ -1,0 +1,59 @@
+package enroll
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+)
+
+const blockKey = "PRIVATE KEY"
+
+// ensureKey makes a key that its owner alone can read, unless there is one.
+func ensureKey(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), 0o600)
+}
+
+// signingRequest asks for a certificate for the key. It names nobody: the control plane knows who this is.
+func signingRequest(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != blockKey {
+		return nil, fmt.Errorf("%s holds no private key", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no usable private key", path)
+	}
+	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+}
+
+// requests are the signing requests of both keys in the slot.
+func (s slot) requests() (agent, mariadb []byte, err error) {
+	if agent, err = signingRequest(s.files().Key); err != nil {
+		return nil, nil, err
+	}
+	mariadb, err = signingRequest(s.mariadbFiles().Key)
+	return agent, mariadb, err
+}

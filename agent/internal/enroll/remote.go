@@ -1,0 +1,125 @@
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+const (
+	firstDelay  = 200 * time.Millisecond
+	maxDelay    = 5 * time.Second
+	callTimeout = 10 * time.Second
+)
+
+// enroll asks every control plane in turn, again and again, until one answers.
+func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) error {
+	roots, err := file.Roots()
+	if err != nil {
+		return err
+	}
+	agent, mariadb, err := s.requests()
+	if err != nil {
+		return err
+	}
+	call := func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
+		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Enroll(ctx, &controlplanev1.EnrollRequest{
+			Token: file.Token, Server: file.Server, AgentCsr: agent, MariadbCsr: mariadb})
+		return answer.GetCertificates(), err
+	}
+	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
+		certificates, err := ask(ctx, file.ControlPlane, &identity.Static{Roots: roots}, call)
+		if err == nil {
+			return e.keep(s, file.Server, certificates)
+		}
+		if final(err) || ctx.Err() != nil {
+			return err
+		}
+		e.config.Logger.Warn("cannot enrol yet", "server", file.Server, "error", err)
+		if !pause(ctx, delay, err) {
+			return err
+		}
+	}
+}
+
+// ask makes the call to the first control plane that answers; its refusal ends the round.
+func ask(ctx context.Context, addresses []string, source identity.Source,
+	call func(context.Context, *grpc.ClientConn) (*controlplanev1.Certificates, error),
+) (*controlplanev1.Certificates, error) {
+	failed := errors.New("no address of a control plane")
+	for _, address := range addresses {
+		var certificates *controlplanev1.Certificates
+		if certificates, failed = askOne(ctx, address, source, call); failed == nil || final(failed) {
+			return certificates, failed
+		}
+	}
+	return nil, failed
+}
+
+func askOne(ctx context.Context, address string, source identity.Source,
+	call func(context.Context, *grpc.ClientConn) (*controlplanev1.Certificates, error),
+) (*controlplanev1.Certificates, error) {
+	conn, err := chassis.Dial(chassis.DialConfig{Address: address, Deadline: callTimeout,
+		TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()}})
+	if err != nil {
+		return nil, err
+	}
+	// An answer that was read is not lost by a connection that ends badly.
+	defer func() { _ = conn.Close() }()
+	return call(ctx, conn)
+}
+
+// final says whether asking again would be answered the same.
+func final(err error) bool {
+	switch errs.KindOf(err) {
+	case errs.PermissionDenied, errs.InvalidArgument, errs.Unauthenticated, errs.Unimplemented, errs.FailedPrecondition:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits for the delay, more or less, or as long as the control plane asks for; false when ctx ended.
+func pause(ctx context.Context, delay time.Duration, err error) bool {
+	if asked, ok := errs.RetryOf(err); ok {
+		delay = max(delay, min(asked, time.Minute))
+	}
+	timer := time.NewTimer(delay/2 + rand.N(delay/2+1))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// keep writes the certificates into the slot, the agent's own last, and looks whether they are what was asked for.
+func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Certificates) error {
+	own, mariadb := s.files(), s.mariadbFiles()
+	for _, file := range []struct {
+		path string
+		data []byte
+	}{
+		{mariadb.CA, certificates.GetCaPem()}, {mariadb.Cert, certificates.GetMariadbPem()},
+		{own.CA, certificates.GetCaPem()}, {own.Cert, certificates.GetAgentPem()},
+	} {
+		if err := atomicfile.Write(file.path, file.data, 0o644); err != nil {
+			return err
+		}
+	}
+	if _, err := s.load(e.config.Now()); err != nil {
+		return fmt.Errorf("the control plane's certificates for %s cannot be used: %w", server, err)
+	}
+	return nil
+}

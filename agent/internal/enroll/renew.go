@@ -1,0 +1,133 @@
+package enroll
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+const (
+	// lookAgain bounds each wait, since timers stand still while a machine is suspended and clocks are set.
+	lookAgain = time.Hour
+	// renewFirst and renewMax bound the wait after a renewal that failed.
+	renewFirst = time.Second
+	renewMax   = 5 * time.Minute
+	// settle is the least time between two renewals, whatever the clocks say.
+	settle = time.Minute
+)
+
+// Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that fails is tried again; meanwhile the
+// agent goes on with what it has. A join file that turns up is used.
+func (e *Enroller) Run(ctx context.Context) error {
+	k := keeper{Enroller: e, delay: renewFirst}
+	for pause(ctx, k.look(ctx), nil) {
+	}
+	return nil
+}
+
+// keeper is what Run remembers from one look to the next.
+type keeper struct {
+	*Enroller
+	delay  time.Duration // before the next try of a renewal that failed
+	untold bool          // the hook has not taken the newest certificates yet
+}
+
+// look does what is due and says how long to wait before the next look.
+func (k *keeper) look(ctx context.Context) time.Duration {
+	if _, err := os.Stat(k.config.JoinFile); err == nil {
+		if _, err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
+			k.config.Logger.Error("cannot use the join file", "error", err, "way_out", errs.WayOutOf(err))
+		}
+	}
+	wait := k.untilDue()
+	if wait == 0 {
+		wait = k.tryRenew(ctx)
+	}
+	if k.untold {
+		k.untold = !k.tell(ctx)
+	}
+	if k.untold {
+		return min(wait, renewMax)
+	}
+	return max(wait, renewFirst)
+}
+
+func (k *keeper) tryRenew(ctx context.Context) time.Duration {
+	err := k.Renew(ctx)
+	if err == nil {
+		k.delay, k.untold = renewFirst, true
+		return settle
+	}
+	if ctx.Err() == nil {
+		k.config.Logger.Error("cannot renew the identity yet", "error", err, "way_out", errs.WayOutOf(err))
+	}
+	wait := k.delay
+	k.delay = min(2*k.delay, renewMax)
+	return wait
+}
+
+// untilDue is how long to wait before looking again; 0 when it is time to renew.
+func (e *Enroller) untilDue() time.Duration {
+	have, err := e.slots.current().load(e.config.Now())
+	if err != nil {
+		return 0
+	}
+	return max(0, min(renewTime(have.cert).Sub(e.config.Now()), lookAgain))
+}
+
+// renewTime is when two thirds of the life are over, a little earlier for some, so that a fleet does not come all at once.
+func renewTime(cert *x509.Certificate) time.Time {
+	life := cert.NotAfter.Sub(cert.NotBefore)
+	return cert.NotAfter.Add(-life/3 - rand.N(life/50+1))
+}
+
+// Renew gets new certificates for new keys now, over the identity in use, and puts them to use.
+func (e *Enroller) Renew(ctx context.Context) error {
+	have, err := e.slots.current().load(e.config.Now())
+	if err != nil {
+		return e.noIdentity(err, nil)
+	}
+	if err := e.renew(ctx, have); err != nil {
+		return fmt.Errorf("cannot renew the identity of %s: %w", have.Server, err)
+	}
+	e.config.Logger.Info("renewed the identity", "server", have.Server)
+	return nil
+}
+
+func (e *Enroller) renew(ctx context.Context, have held) error {
+	next := have.meta
+	next.Purpose = "renew:" + identity.Serial(have.cert)
+	s, err := e.slots.prepare(next)
+	if err != nil {
+		return err
+	}
+	source, err := identity.NewFiles(e.Files())
+	if err != nil {
+		return err
+	}
+	agent, mariadb, err := s.requests()
+	if err != nil {
+		return err
+	}
+	certificates, err := ask(ctx, have.ControlPlane, source, func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
+		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Renew(ctx,
+			&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb})
+		return answer.GetCertificates(), err
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.keep(s, have.Server, certificates); err != nil {
+		return err
+	}
+	return e.slots.use(s)
+}

@@ -1,0 +1,183 @@
+package enroll
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// slots are two folders, of which the link `current` names the one in use. A new identity is made in the other one, keys first, and
+// then put to use by changing the link: at any moment there is a whole identity, or none.
+type slots struct{ dir string }
+
+const (
+	linkName = "current"
+	metaName = "meta.json"
+)
+
+// slot is one folder with an identity: the agent's files, and MariaDB's in a folder below.
+type slot struct{ dir string }
+
+// meta is what is known of the identity in a slot.
+type meta struct {
+	// Purpose is what the keys were made for: another purpose gets other keys.
+	Purpose string `json:"purpose"`
+	// Server is who the agent is.
+	Server string `json:"server"`
+	// ControlPlane are the addresses to renew at.
+	ControlPlane []string `json:"control_plane"`
+	// Token is the hash of the join token that all began with.
+	Token string `json:"token_sha256"`
+}
+
+// usedToken says whether the identity came from that join token.
+func (m meta) usedToken(token string) bool {
+	return subtle.ConstantTimeCompare([]byte(m.Token), []byte(hashOf(token))) == 1
+}
+
+func hashOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s slots) current() slot { return slot{dir: filepath.Join(s.dir, linkName)} }
+
+// spare is the slot that is not in use.
+func (s slots) spare() slot {
+	if used, err := os.Readlink(s.current().dir); err == nil && used == "a" {
+		return slot{dir: filepath.Join(s.dir, "b")}
+	}
+	return slot{dir: filepath.Join(s.dir, "a")}
+}
+
+// prepare makes the spare slot hold keys for that purpose: those it has, when they were made for it, else new ones.
+func (s slots) prepare(m meta) (slot, error) {
+	spare := s.spare()
+	if had, err := spare.meta(); err != nil || had.Purpose != m.Purpose {
+		if err := os.RemoveAll(spare.dir); err != nil {
+			return slot{}, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(spare.dir, "mariadb"), 0o700); err != nil {
+		return slot{}, err
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return slot{}, err
+	}
+	if err := atomicfile.Write(filepath.Join(spare.dir, metaName), data, 0o600); err != nil {
+		return slot{}, err
+	}
+	for _, path := range []string{spare.files().Key, spare.mariadbFiles().Key} {
+		if err := ensureKey(path); err != nil {
+			return slot{}, err
+		}
+	}
+	return spare, nil
+}
+
+// use makes the slot the current one.
+func (s slots) use(chosen slot) error {
+	link := filepath.Join(s.dir, ".next")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(filepath.Base(chosen.dir), link); err != nil {
+		return err
+	}
+	if err := os.Rename(link, s.current().dir); err != nil {
+		return err
+	}
+	if err := atomicfile.SyncDir(s.dir); err != nil {
+		return err
+	}
+	// Keys that nobody uses any more need not lie around.
+	return os.RemoveAll(s.spare().dir)
+}
+
+func (s slot) files() identity.FilesConfig { return filesIn(s.dir) }
+
+func (s slot) mariadbFiles() identity.FilesConfig { return filesIn(filepath.Join(s.dir, "mariadb")) }
+
+func filesIn(dir string) identity.FilesConfig {
+	return identity.FilesConfig{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+}
+
+func (s slot) meta() (meta, error) {
+	var m meta
+	data, err := os.ReadFile(filepath.Join(s.dir, metaName))
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(data, &m)
+}
+
+// held is an identity in a slot.
+type held struct {
+	meta
+	cert *x509.Certificate
+}
+
+// load reads the identity in the slot; an error says why there is none that is good now.
+func (s slot) load(now time.Time) (held, error) {
+	m, err := s.meta()
+	if errors.Is(err, fs.ErrNotExist) {
+		return held{}, errors.New("it has never enrolled")
+	}
+	if err != nil {
+		return held{}, fmt.Errorf("%s: %w", metaName, err)
+	}
+	cert, err := check(s.files(), now, identity.Agent(m.Server))
+	if err != nil {
+		return held{}, err
+	}
+	// MariaDB's certificate carries no identity: who shows it is nobody to the fleet.
+	if _, err := check(s.mariadbFiles(), now, identity.Identity{}); err != nil {
+		return held{}, fmt.Errorf("MariaDB's files: %w", err)
+	}
+	return held{meta: m, cert: cert}, nil
+}
+
+// check reads a certificate with its key and CA, and says whether it is good now, and whose it should be.
+func check(files identity.FilesConfig, now time.Time, want identity.Identity) (*x509.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := os.ReadFile(files.CA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(bundle) {
+		return nil, fmt.Errorf("no certificate in %s", files.CA)
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+	options := x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	if _, err := cert.Verify(options); err != nil {
+		return nil, err
+	}
+	id, err := identity.FromCertificate(cert)
+	if want == (identity.Identity{}) {
+		return cert, nil
+	}
+	if err == nil && id != want {
+		err = fmt.Errorf("the certificate is for %s, not for %s", id, want)
+	}
+	return cert, err
+}

@@ -1,0 +1,177 @@
+// Package enrollment serves EnrollmentService: it reads requests, asks the certificate registry, and writes answers.
+package enrollment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	serverPrefix   = "servers/"
+	operatorPrefix = "operators/"
+	maxReason      = 200
+)
+
+// Registry issues, renews and revokes certificates; *ca.Registry is one.
+type Registry interface {
+	// CreateToken makes a join token and answers with the join file and the token's end.
+	CreateToken(ctx context.Context, req ca.TokenRequest) ([]byte, time.Time, error)
+	// Enroll gives certificates for a join token.
+	Enroll(ctx context.Context, req ca.EnrollRequest) (ca.Bundle, error)
+	// Renew gives an agent new certificates.
+	Renew(ctx context.Context, req ca.RenewRequest) (ca.Bundle, error)
+	// Revoke takes certificates away and answers with their serials.
+	Revoke(ctx context.Context, req ca.RevokeRequest) ([]string, error)
+}
+
+// Config is what the service needs. Registry has no default.
+type Config struct {
+	// Registry does the work.
+	Registry Registry
+	// Now is the clock of the rate limit; time.Now when nil.
+	Now func() time.Time
+}
+
+// Service is EnrollmentService.
+type Service struct {
+	controlplanev1.UnimplementedEnrollmentServiceServer
+
+	registry Registry
+	limit    *limiter
+}
+
+// New makes the service.
+func New(config Config) (*Service, error) {
+	if config.Registry == nil {
+		return nil, errors.New("cannot make the enrolment service: no registry")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Service{registry: config.Registry, limit: newLimiter(config.Now)}, nil
+}
+
+// Rules says who may call what. The server that serves it must let strangers in, for Enroll alone.
+func Rules() authz.Table {
+	return authz.Table{
+		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator, identity.RoleControlPlane},
+		controlplanev1.EnrollmentService_Enroll_FullMethodName:          {identity.RoleAnonymous},
+		controlplanev1.EnrollmentService_Renew_FullMethodName:           {identity.RoleAgent},
+		controlplanev1.EnrollmentService_Revoke_FullMethodName:          {identity.RoleOperator},
+	}
+}
+
+// CreateJoinToken makes a one-time token for a server's machine.
+func (s *Service) CreateJoinToken(ctx context.Context, req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
+	server, err := named("server", req.GetServer(), serverPrefix)
+	if err != nil {
+		return nil, err
+	}
+	file, expires, err := s.registry.CreateToken(ctx, ca.TokenRequest{
+		Server: server, TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.CreateJoinTokenResponse{JoinFile: file, ExpireTime: timestamppb.New(expires)}, nil
+}
+
+// Enroll turns a join token into certificates.
+func (s *Service) Enroll(ctx context.Context, req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
+	address := hostOf(identity.PeerOf(ctx).Address)
+	if wait := s.limit.take(address); wait > 0 {
+		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+			"too many enrolments from "+address, errs.Retry(wait), errs.WayOut(fmt.Sprintf("try again in %s", wait)))
+	}
+	bundle, err := s.registry.Enroll(ctx, ca.EnrollRequest{
+		Token: req.GetToken(), Server: req.GetServer(), Address: address, RequestID: chassis.RequestID(ctx),
+		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.EnrollResponse{Certificates: certificates(bundle)}, nil
+}
+
+// Renew gives the calling agent new certificates.
+func (s *Service) Renew(ctx context.Context, req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
+	bundle, err := s.registry.Renew(ctx, ca.RenewRequest{
+		Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx),
+		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.RenewResponse{Certificates: certificates(bundle)}, nil
+}
+
+// Revoke takes all certificates of an agent or an operator away.
+func (s *Service) Revoke(ctx context.Context, req *controlplanev1.RevokeRequest) (*controlplanev1.RevokeResponse, error) {
+	who, err := whose(req)
+	if err != nil {
+		return nil, err
+	}
+	serials, err := s.registry.Revoke(ctx, ca.RevokeRequest{
+		Who: who, Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.RevokeResponse{Serials: serials}, nil
+}
+
+func whose(req *controlplanev1.RevokeRequest) (identity.Identity, error) {
+	faults := errs.Fields{}
+	faults.Require("reason", len(req.GetReason()) <= maxReason, fmt.Sprintf("must be at most %d bytes", maxReason))
+	kind, name, _ := strings.Cut(req.GetName(), "/")
+	who := identity.Agent(name)
+	if kind+"/" == operatorPrefix {
+		who = identity.Operator(name)
+	} else {
+		faults.Require("name", kind+"/" == serverPrefix, `must be "servers/{server}" or "operators/{operator}"`)
+	}
+	if err := who.Check(); err != nil {
+		faults.Add("name", err.Error())
+	}
+	return who, faults.Err()
+}
+
+// named takes the id out of a resource's name.
+func named(field, name, prefix string) (string, error) {
+	id, ok := strings.CutPrefix(name, prefix)
+	faults := errs.Fields{}
+	faults.Require(field, ok && id != "", fmt.Sprintf("must be %q and an id", prefix))
+	return id, faults.Err()
+}
+
+func caller(ctx context.Context) ca.Caller {
+	return ca.Caller{Actor: identity.PeerOf(ctx).Identity.String(), RequestID: chassis.RequestID(ctx)}
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+func certificates(bundle ca.Bundle) *controlplanev1.Certificates {
+	return &controlplanev1.Certificates{
+		CaPem: bundle.CA, AgentPem: bundle.Agent, MariadbPem: bundle.MariaDB, ExpireTime: timestamppb.New(bundle.Expires),
+	}
+}
