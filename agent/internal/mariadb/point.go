@@ -180,8 +180,20 @@ func (p *Point) StillHeld(ctx context.Context, since Testimony) error {
 	return nil
 }
 
-// End gives the lock back.
-func (p *Point) End(ctx context.Context) error { return execute(ctx, p.conn, "BACKUP STAGE END") }
+// End gives the lock back. A session that does not take the statement is killed: MariaDB notices the end of a connection only when
+// the statement that waits in it is over.
+func (p *Point) End(ctx context.Context) error {
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := execute(soon, p.conn, "BACKUP STAGE END")
+	if err == nil || errno(err) != 0 {
+		return nil // given back, or there was nothing to give back
+	}
+	if killErr := execute(ctx, p.server.db, "KILL CONNECTION "+p.connection); killErr != nil && errno(killErr) == 0 {
+		return fmt.Errorf("cannot end the session that holds the lock: %w, after: %w", killErr, err)
+	}
+	return nil
+}
 
 // Close ends the session, and with it any lock.
 func (p *Point) Close() { p.done() }

@@ -106,3 +106,17 @@ func readNonce(v Volume) (string, error) {
 	}
 	return strings.TrimSpace(string(text)), nil
 }
+
+// DatadirMount is the mount point of the filesystem that the running server's datadir is on.
+func (s *Server) DatadirMount(ctx context.Context) (string, error) {
+	const what = "cannot find the volume of the datadir"
+	if err := s.require(ctx, what); err != nil {
+		return "", err
+	}
+	v, err := variables(ctx, s.db, "datadir")
+	if err != nil {
+		return "", failure(what, err)
+	}
+	volume, err := s.volumeOf(ctx, v["datadir"])
+	return volume.Mount, err
+}

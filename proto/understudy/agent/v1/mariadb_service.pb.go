@@ -33,7 +33,8 @@ const (
 	HoldConsistentPointRequest_MODE_ONLINE HoldConsistentPointRequest_Mode = 1
 	// MariaDB is stopped cleanly and started again at the end of the hold.
 	HoldConsistentPointRequest_MODE_OFFLINE HoldConsistentPointRequest_Mode = 2
-	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1.
+	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1 (MARIADB_SETTING), or with tables
+	// of engines without transactions (TABLES_NOT_TRANSACTIONAL).
 	HoldConsistentPointRequest_MODE_CRASH HoldConsistentPointRequest_Mode = 3
 )
 
@@ -1351,7 +1352,9 @@ type HoldConsistentPointRequest struct {
 	//
 	//	*HoldConsistentPointRequest_Open_
 	//	*HoldConsistentPointRequest_Release_
-	Action        isHoldConsistentPointRequest_Action `protobuf_oneof:"action"`
+	Action isHoldConsistentPointRequest_Action `protobuf_oneof:"action"`
+	// On whose behalf.
+	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1407,6 +1410,13 @@ func (x *HoldConsistentPointRequest) GetRelease() *HoldConsistentPointRequest_Re
 		if x, ok := x.Action.(*HoldConsistentPointRequest_Release_); ok {
 			return x.Release
 		}
+	}
+	return nil
+}
+
+func (x *HoldConsistentPointRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
 	}
 	return nil
 }
@@ -1668,7 +1678,10 @@ type HoldResult struct {
 	// How long the filesystem was frozen.
 	Frozen *durationpb.Duration `protobuf:"bytes,4,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	// Offline: how long MariaDB was down.
-	Down          *durationpb.Duration `protobuf:"bytes,5,opt,name=down,proto3" json:"down,omitempty"`
+	Down *durationpb.Duration `protobuf:"bytes,5,opt,name=down,proto3" json:"down,omitempty"`
+	// Positions read after the cut. They differ from the testimony's in MODE_CRASH alone, where the position that a copy recovers lies
+	// between both: PrepareReplicaRequest.gtid_upper.
+	GtidAfter     *GtidPositions `protobuf:"bytes,6,opt,name=gtid_after,json=gtidAfter,proto3" json:"gtid_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1734,6 +1747,13 @@ func (x *HoldResult) GetFrozen() *durationpb.Duration {
 func (x *HoldResult) GetDown() *durationpb.Duration {
 	if x != nil {
 		return x.Down
+	}
+	return nil
+}
+
+func (x *HoldResult) GetGtidAfter() *GtidPositions {
+	if x != nil {
+		return x.GtidAfter
 	}
 	return nil
 }
@@ -3772,9 +3792,7 @@ type HoldConsistentPointRequest_Open struct {
 	// Nonce to write on the filesystem; 32 to 64 characters of [0-9a-f]. Required.
 	Nonce string `protobuf:"bytes,4,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// Freeze the filesystem as well; true in all but tests by hand.
-	Freeze bool `protobuf:"varint,5,opt,name=freeze,proto3" json:"freeze,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,6,opt,name=fence,proto3" json:"fence,omitempty"`
+	Freeze        bool `protobuf:"varint,5,opt,name=freeze,proto3" json:"freeze,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3842,13 +3860,6 @@ func (x *HoldConsistentPointRequest_Open) GetFreeze() bool {
 		return x.Freeze
 	}
 	return false
-}
-
-func (x *HoldConsistentPointRequest_Open) GetFence() *Fence {
-	if x != nil {
-		return x.Fence
-	}
-	return nil
 }
 
 // Release ends the hold.
@@ -4029,14 +4040,14 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xbf\x04\n" +
 	"\x1aHoldConsistentPointRequest\x12J\n" +
 	"\x04open\x18\x01 \x01(\v24.understudy.agent.v1.HoldConsistentPointRequest.OpenH\x00R\x04open\x12S\n" +
-	"\arelease\x18\x02 \x01(\v27.understudy.agent.v1.HoldConsistentPointRequest.ReleaseH\x00R\arelease\x1a\x99\x02\n" +
+	"\arelease\x18\x02 \x01(\v27.understudy.agent.v1.HoldConsistentPointRequest.ReleaseH\x00R\arelease\x120\n" +
+	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\x1a\xe7\x01\n" +
 	"\x04Open\x12H\n" +
 	"\x04mode\x18\x01 \x01(\x0e24.understudy.agent.v1.HoldConsistentPointRequest.ModeR\x04mode\x12/\n" +
 	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x126\n" +
 	"\tlock_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\blockWait\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\tR\x05nonce\x12\x16\n" +
-	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x120\n" +
-	"\x05fence\x18\x06 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\x1a\t\n" +
+	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x1a\t\n" +
 	"\aRelease\"O\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
@@ -4067,14 +4078,16 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x1bHoldConsistentPointResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12<\n" +
 	"\ttestimony\x18\x02 \x01(\v2\x1e.understudy.agent.v1.TestimonyR\ttestimony\x127\n" +
-	"\x06result\x18\x03 \x01(\v2\x1f.understudy.agent.v1.HoldResultR\x06result\"\xe4\x01\n" +
+	"\x06result\x18\x03 \x01(\v2\x1f.understudy.agent.v1.HoldResultR\x06result\"\xa7\x02\n" +
 	"\n" +
 	"HoldResult\x12\x1a\n" +
 	"\bunbroken\x18\x01 \x01(\bR\bunbroken\x12#\n" +
 	"\rbroken_reason\x18\x02 \x01(\tR\fbrokenReason\x123\n" +
 	"\ablocked\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\ablocked\x121\n" +
 	"\x06frozen\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06frozen\x12-\n" +
-	"\x04down\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04down\"H\n" +
+	"\x04down\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04down\x12A\n" +
+	"\n" +
+	"gtid_after\x18\x06 \x01(\v2\".understudy.agent.v1.GtidPositionsR\tgtidAfter\"H\n" +
 	"\x14ProveWritableRequest\x120\n" +
 	"\x05fence\x18\x01 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"`\n" +
 	"\x15ProveWritableResponse\x123\n" +
@@ -4317,87 +4330,88 @@ var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	54, // 10: understudy.agent.v1.PrepareDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
 	50, // 11: understudy.agent.v1.HoldConsistentPointRequest.open:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Open
 	51, // 12: understudy.agent.v1.HoldConsistentPointRequest.release:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Release
-	1,  // 13: understudy.agent.v1.Testimony.gtid:type_name -> understudy.agent.v1.GtidPositions
-	53, // 14: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
-	13, // 15: understudy.agent.v1.HoldConsistentPointResponse.testimony:type_name -> understudy.agent.v1.Testimony
-	15, // 16: understudy.agent.v1.HoldConsistentPointResponse.result:type_name -> understudy.agent.v1.HoldResult
-	52, // 17: understudy.agent.v1.HoldResult.blocked:type_name -> google.protobuf.Duration
-	52, // 18: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
-	52, // 19: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
-	54, // 20: understudy.agent.v1.ProveWritableRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 21: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	18, // 22: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	52, // 23: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	54, // 24: understudy.agent.v1.ReserveBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	4,  // 25: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	54, // 26: understudy.agent.v1.ReleaseBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 27: understudy.agent.v1.PurgeBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 28: understudy.agent.v1.EnsureReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 29: understudy.agent.v1.DeleteReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 30: understudy.agent.v1.PrepareReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 31: understudy.agent.v1.ConfigureReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 32: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	52, // 33: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 34: understudy.agent.v1.StartReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 35: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	52, // 36: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 37: understudy.agent.v1.StopReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 38: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	54, // 39: understudy.agent.v1.ResetReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 40: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	52, // 41: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	54, // 42: understudy.agent.v1.SetReadOnlyRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 43: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 44: understudy.agent.v1.UpgradeDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
-	0,  // 45: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
-	52, // 46: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
-	52, // 47: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
-	54, // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.fence:type_name -> understudy.agent.v1.Fence
-	5,  // 49: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	8,  // 50: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	10, // 51: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	12, // 52: understudy.agent.v1.MariaDBService.HoldConsistentPoint:input_type -> understudy.agent.v1.HoldConsistentPointRequest
-	16, // 53: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	19, // 54: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	21, // 55: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	23, // 56: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	25, // 57: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	27, // 58: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	29, // 59: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	31, // 60: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	33, // 61: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	35, // 62: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	37, // 63: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	39, // 64: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	41, // 65: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	43, // 66: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	45, // 67: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	47, // 68: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	6,  // 69: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	9,  // 70: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	11, // 71: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	14, // 72: understudy.agent.v1.MariaDBService.HoldConsistentPoint:output_type -> understudy.agent.v1.HoldConsistentPointResponse
-	17, // 73: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	20, // 74: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	22, // 75: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	24, // 76: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	26, // 77: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	28, // 78: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	30, // 79: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	32, // 80: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	34, // 81: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	36, // 82: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	38, // 83: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	40, // 84: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	42, // 85: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	44, // 86: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	46, // 87: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	48, // 88: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	69, // [69:89] is the sub-list for method output_type
-	49, // [49:69] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	54, // 13: understudy.agent.v1.HoldConsistentPointRequest.fence:type_name -> understudy.agent.v1.Fence
+	1,  // 14: understudy.agent.v1.Testimony.gtid:type_name -> understudy.agent.v1.GtidPositions
+	53, // 15: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
+	13, // 16: understudy.agent.v1.HoldConsistentPointResponse.testimony:type_name -> understudy.agent.v1.Testimony
+	15, // 17: understudy.agent.v1.HoldConsistentPointResponse.result:type_name -> understudy.agent.v1.HoldResult
+	52, // 18: understudy.agent.v1.HoldResult.blocked:type_name -> google.protobuf.Duration
+	52, // 19: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
+	52, // 20: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
+	1,  // 21: understudy.agent.v1.HoldResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	54, // 22: understudy.agent.v1.ProveWritableRequest.fence:type_name -> understudy.agent.v1.Fence
+	52, // 23: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	18, // 24: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	52, // 25: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	54, // 26: understudy.agent.v1.ReserveBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	4,  // 27: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	54, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 29: understudy.agent.v1.PurgeBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 30: understudy.agent.v1.EnsureReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 31: understudy.agent.v1.DeleteReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 32: understudy.agent.v1.PrepareReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 33: understudy.agent.v1.ConfigureReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 34: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	52, // 35: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	54, // 36: understudy.agent.v1.StartReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 37: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	52, // 38: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	54, // 39: understudy.agent.v1.StopReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 40: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	54, // 41: understudy.agent.v1.ResetReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	52, // 42: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	52, // 43: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	54, // 44: understudy.agent.v1.SetReadOnlyRequest.fence:type_name -> understudy.agent.v1.Fence
+	52, // 45: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	54, // 46: understudy.agent.v1.UpgradeDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
+	0,  // 47: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
+	52, // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
+	52, // 49: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
+	5,  // 50: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	8,  // 51: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	10, // 52: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	12, // 53: understudy.agent.v1.MariaDBService.HoldConsistentPoint:input_type -> understudy.agent.v1.HoldConsistentPointRequest
+	16, // 54: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	19, // 55: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	21, // 56: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	23, // 57: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	25, // 58: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	27, // 59: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	29, // 60: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	31, // 61: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	33, // 62: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	35, // 63: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	37, // 64: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	39, // 65: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	41, // 66: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	43, // 67: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	45, // 68: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	47, // 69: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	6,  // 70: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	9,  // 71: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	11, // 72: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	14, // 73: understudy.agent.v1.MariaDBService.HoldConsistentPoint:output_type -> understudy.agent.v1.HoldConsistentPointResponse
+	17, // 74: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	20, // 75: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	22, // 76: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	24, // 77: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	26, // 78: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	28, // 79: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	30, // 80: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	32, // 81: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	34, // 82: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	36, // 83: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	38, // 84: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	40, // 85: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	42, // 86: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	44, // 87: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	46, // 88: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	48, // 89: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	70, // [70:90] is the sub-list for method output_type
+	50, // [50:70] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }

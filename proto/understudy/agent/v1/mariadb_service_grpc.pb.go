@@ -60,13 +60,14 @@ type MariaDBServiceClient interface {
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
 	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
 	// index) and #sql files, and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
-	// FAILED_PRECONDITION (MARIADB_RUNNING) while MariaDB runs on it and there is something to remove.
+	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
+	// the same files are this server's own.
 	PrepareDatadir(ctx context.Context, in *PrepareDatadirRequest, opts ...grpc.CallOption) (*PrepareDatadirResponse, error)
 	// HoldConsistentPoint blocks commits (BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the filesystem, and answers with
 	// what was true at that point. The hold lasts while the stream does and never longer than its limit, whatever happens to the
 	// agent, the caller or the connection: another process, armed before the first lock, ends it. Send `open` first; send `release`
 	// after the cut: the last answer says whether the hold was proved unbroken until then. ABORTED (HOLD_BUSY) when another hold is
-	// open, FAILED_PRECONDITION (HOLD_TIMEOUT) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
+	// open, FAILED_PRECONDITION (HOLD_NOT_ACQUIRED) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
 	HoldConsistentPoint(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[HoldConsistentPointRequest, HoldConsistentPointResponse], error)
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
 	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
@@ -87,7 +88,8 @@ type MariaDBServiceClient interface {
 	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
 	DeleteReplicationAccount(ctx context.Context, in *DeleteReplicationAccountRequest, opts ...grpc.CallOption) (*DeleteReplicationAccountResponse, error)
 	// PrepareReplica takes the source's replication settings away and sets gtid_slave_pos once, after it has proved that the position that
-	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed.
+	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once
+	// replication goes on from there the same call changes nothing.
 	PrepareReplica(ctx context.Context, in *PrepareReplicaRequest, opts ...grpc.CallOption) (*PrepareReplicaResponse, error)
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
 	ConfigureReplica(ctx context.Context, in *ConfigureReplicaRequest, opts ...grpc.CallOption) (*ConfigureReplicaResponse, error)
@@ -369,13 +371,14 @@ type MariaDBServiceServer interface {
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
 	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
 	// index) and #sql files, and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
-	// FAILED_PRECONDITION (MARIADB_RUNNING) while MariaDB runs on it and there is something to remove.
+	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
+	// the same files are this server's own.
 	PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error)
 	// HoldConsistentPoint blocks commits (BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the filesystem, and answers with
 	// what was true at that point. The hold lasts while the stream does and never longer than its limit, whatever happens to the
 	// agent, the caller or the connection: another process, armed before the first lock, ends it. Send `open` first; send `release`
 	// after the cut: the last answer says whether the hold was proved unbroken until then. ABORTED (HOLD_BUSY) when another hold is
-	// open, FAILED_PRECONDITION (HOLD_TIMEOUT) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
+	// open, FAILED_PRECONDITION (HOLD_NOT_ACQUIRED) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
 	HoldConsistentPoint(grpc.BidiStreamingServer[HoldConsistentPointRequest, HoldConsistentPointResponse]) error
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
 	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
@@ -396,7 +399,8 @@ type MariaDBServiceServer interface {
 	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
 	DeleteReplicationAccount(context.Context, *DeleteReplicationAccountRequest) (*DeleteReplicationAccountResponse, error)
 	// PrepareReplica takes the source's replication settings away and sets gtid_slave_pos once, after it has proved that the position that
-	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed.
+	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once
+	// replication goes on from there the same call changes nothing.
 	PrepareReplica(context.Context, *PrepareReplicaRequest) (*PrepareReplicaResponse, error)
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
 	ConfigureReplica(context.Context, *ConfigureReplicaRequest) (*ConfigureReplicaResponse, error)

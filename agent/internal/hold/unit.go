@@ -1,0 +1,96 @@
+package hold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// UnitName is the transient unit that holds. There is one name, so systemd itself sees to it that there is one hold.
+const UnitName = systemd.TransientPrefix + "hold.service"
+
+const (
+	// slack is how much later than the process itself systemd ends a hold.
+	slack = time.Second
+	// syncTime bounds what comes before the first lock: the nonce and bringing the filesystem to the disk.
+	syncTime = 2 * time.Minute
+	// stopTime is how long a process that was told to end may take before it is killed.
+	stopTime = 2 * time.Second
+	// offlineStop is the same for a hold that has to start MariaDB again.
+	offlineStop = restartTime
+	// oomScore keeps the process alive when memory runs out.
+	oomScore = -900
+	// afterlife is how long the unit of the hold before may need to be gone.
+	afterlife = 3 * time.Second
+)
+
+// Units starts and stops transient units; *systemd.Manager is one.
+type Units interface {
+	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
+	StopTransient(ctx context.Context, name string) error
+}
+
+// UnitLauncher runs the process as a transient unit of systemd, which holds the hard limit whatever happens to the process: it kills
+// it, thaws the filesystem, and starts MariaDB.
+type UnitLauncher struct {
+	// Units is systemd.
+	Units Units
+	// Program is the agent's own path; it is run as `Program hold SOCKET`.
+	Program string
+	// Mount answers the mount point of the filesystem that the datadir is on; mariadb.Server.DatadirMount.
+	Mount func(ctx context.Context) (string, error)
+}
+
+// Launch starts the unit.
+func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) error {
+	mount, err := l.Mount(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTime+slack)
+	defer cancel()
+	until := time.Now().Add(afterlife)
+	for {
+		err := l.Units.StartTransient(ctx, UnitName, l.unit(spec, socket, mount))
+		if !errors.Is(err, errs.AlreadyExists) {
+			return err
+		}
+		if time.Now().After(until) {
+			return busy(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (l *UnitLauncher) unit(spec Spec, socket, mount string) systemd.TransientSpec {
+	unit := systemd.TransientSpec{
+		Description: "Understudy's hold of a consistent point",
+		Exec:        []string{l.Program, "hold", socket},
+		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime, TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
+	}
+	if spec.Freeze {
+		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/sbin/fsfreeze", "--unfreeze", mount})
+	}
+	if spec.Mode == Offline {
+		unit.TimeoutStop = offlineStop
+		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/bin/systemctl", "--no-block", "start", mariadb.Unit})
+	}
+	return unit
+}
+
+// Clear stops a unit that an earlier agent left behind and thaws the filesystem.
+func (l *UnitLauncher) Clear(ctx context.Context) error {
+	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
+		return fmt.Errorf("cannot end the hold of an earlier agent: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+// Package mariadb serves MariaDBService: it checks requests, asks the core, and converts its answers. Errors cross as they are.
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// Config has what a Service needs.
+type Config struct {
+	// MariaDB is the server of this host. Required.
+	MariaDB *mariadb.Server
+	// Holds keeps consistent points. Required.
+	Holds *hold.Manager
+}
+
+// Service implements agentv1.MariaDBServiceServer.
+type Service struct {
+	agentv1.UnimplementedMariaDBServiceServer
+	mariadb *mariadb.Server
+	holds   *hold.Manager
+}
+
+// New makes a Service.
+func New(config Config) (*Service, error) {
+	if config.MariaDB == nil || config.Holds == nil {
+		return nil, errors.New("cannot serve MariaDBService: no server or no hold manager")
+	}
+	return &Service{mariadb: config.MariaDB, holds: config.Holds}, nil
+}
+
+// GetStatus implements the RPC.
+func (s *Service) GetStatus(ctx context.Context, _ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
+	status, err := s.mariadb.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.GetStatusResponse{Status: statusToProto(status)}, nil
+}
+
+// SetConfiguration implements the RPC.
+func (s *Service) SetConfiguration(ctx context.Context, r *agentv1.SetConfigurationRequest) (*agentv1.SetConfigurationResponse, error) {
+	settings, err := settingsOf(r)
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.mariadb.SetConfiguration(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetConfigurationResponse{Changed: done.Changed, RestartRequired: done.RestartRequired, Overridden: done.Overridden,
+		Effective: done.Effective}, nil
+}
+
+// PrepareDatadir implements the RPC.
+func (s *Service) PrepareDatadir(ctx context.Context, r *agentv1.PrepareDatadirRequest) (*agentv1.PrepareDatadirResponse, error) {
+	if err := checkDatadir(r); err != nil {
+		return nil, err
+	}
+	done, err := s.mariadb.PrepareDatadir(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(), Initialize: r.GetInitialize(),
+		Nonce: r.GetExpectedNonce(), Copy: r.GetCopy()})
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.PrepareDatadirResponse{Changes: done.Changes, DatadirVersion: done.Datadir.String(), BinaryVersion: done.Binary.String(),
+		UpgradeNeeded: done.UpgradeNeeded}, nil
+}
+
+// ProveWritable implements the RPC.
+func (s *Service) ProveWritable(ctx context.Context, _ *agentv1.ProveWritableRequest) (*agentv1.ProveWritableResponse, error) {
+	latency, gtid, err := s.mariadb.ProveWritable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.ProveWritableResponse{Latency: durationpb.New(latency), Gtid: gtid}, nil
+}
+
+// UpgradeDatadir implements the RPC.
+func (s *Service) UpgradeDatadir(r *agentv1.UpgradeDatadirRequest, stream agentv1.MariaDBService_UpgradeDatadirServer) error {
+	timeout, err := within("timeout", r.GetTimeout(), time.Hour, 24*time.Hour)
+	if err != nil {
+		return err
+	}
+	version, changed, err := s.mariadb.Upgrade(stream.Context(), timeout, func(progress string) error {
+		return stream.Send(&agentv1.UpgradeDatadirResponse{Progress: progress})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&agentv1.UpgradeDatadirResponse{DatadirVersion: version.String(), Changed: changed})
+}
+
+// stamp is a time on the wire; the zero time is absent.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
