@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/agent/internal/agent"
+)
+
+func newCheck() *cobra.Command {
+	output := ""
+	cmd := &cobra.Command{
+		Use: "check", Short: "See what this host has and what is missing", Args: cobra.NoArgs,
+		Long: `See whether this host has what the agent needs: root, systemd over D-Bus, the filesystems' tools, MariaDB, an identity. Nothing is
+changed. Ends with exit code 1 when something is missing that the agent cannot do without.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "" && output != "json" {
+				return fmt.Errorf("cannot write %q: -o knows json alone", output)
+			}
+			config, _, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			findings, err := agent.Check(cmd.Context(), config)
+			if err != nil {
+				return err
+			}
+			if err := show(cmd, findings, output); err != nil {
+				return err
+			}
+			if agent.Missing(findings) {
+				return errSaid
+			}
+			return nil
+		},
+	}
+	configFlags(cmd.Flags())
+	cmd.Flags().StringVarP(&output, "output", "o", "", "json for programs")
+	return cmd
+}
+
+func show(cmd *cobra.Command, findings []agent.Finding, output string) error {
+	if output == "json" {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(findings)
+	}
+	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.State, f.What, f.Found)
+	}
+	return table.Flush()
+}

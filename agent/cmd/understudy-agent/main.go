@@ -1,0 +1,59 @@
+// Command understudy-agent is the daemon on each MariaDB host: the only thing of Understudy that touches the host.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newRoot().ExecuteContext(ctx); err != nil {
+		if !errors.Is(err, errSaid) {
+			fmt.Fprintln(os.Stderr, "understudy-agent:", err)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+// errSaid ends the program with an exit code when all was said already.
+var errSaid = errors.New("said already")
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "understudy-agent",
+		Short: "The daemon that makes a MariaDB host part of an Understudy fleet",
+		Long: `understudy-agent runs on each MariaDB host. It enrols once with a join token, then serves a gRPC API over mutual TLS: systemd's
+units, block devices and mounts, MariaDB, and facts of the host. It never runs a command of the caller's; units, mount points and
+devices are on allow-lists in its configuration.
+
+On a host it runs as a unit:
+
+  systemctl enable --now understudy-agent     start it, now and at each boot
+  journalctl -u understudy-agent -f           read its log
+  understudy-agent check                      see what the host has and what is missing
+
+Its join file is made on the control plane and put in /etc/understudy-agent/join.json before the first start.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-db/understudy/agent/internal/agent"
+)
+
+const defaultConfig = "/etc/understudy-agent/agent.yaml"
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run", Short: "Enrol if needed, then serve until told to stop", Args: cobra.NoArgs,
+		Long: `Enrol if needed, then serve until told to stop (SIGTERM or Ctrl-C). A stop ends what the agent holds: nothing stays frozen or locked.
+
+The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_LISTEN=…), then from the file, then from the defaults.`,
+		Example: `  understudy-agent run
+  understudy-agent run --listen 10.0.0.7:7443 --log-level debug`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, log, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("cannot find the agent's own file: %w", err)
+			}
+			return agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program, Log: log})
+		},
+	}
+	configFlags(cmd.Flags())
+	return cmd
+}
+
+func configFlags(flags *pflag.FlagSet) {
+	flags.String("config", defaultConfig, "file with the configuration")
+	flags.String("listen", "", "address to serve on, host:port")
+	flags.String("state-dir", "", "directory of the agent's identity")
+	flags.String("runtime-dir", "", "directory of what may vanish at a reboot")
+	flags.String("join-file", "", "file with the one-time join token")
+	flags.String("log-level", "", "debug, info, warn or error")
+	flags.StringSlice("units", nil, "patterns of units that may be changed")
+	flags.StringSlice("units-read-only", nil, "patterns of units that may only be seen")
+	flags.StringSlice("mount-points", nil, "patterns of paths that may be mounted on")
+	flags.StringSlice("device-ids", nil, "patterns of names below /dev/disk/by-id that may be used")
+}
+
+// load reads the configuration and makes the log.
+func load(cmd *cobra.Command) (agent.Config, *slog.Logger, error) {
+	sources := agent.Sources{File: defaultConfig, Environ: os.Environ(), Flags: map[string]any{}}
+	if file := os.Getenv(agent.EnvPrefix + "CONFIG"); file != "" {
+		sources.File, sources.Required = file, true
+	}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		key := strings.ReplaceAll(flag.Name, "-", "_")
+		switch value := flag.Value.(type) {
+		case pflag.SliceValue:
+			sources.Flags[key] = value.GetSlice()
+		default:
+			sources.Flags[key] = flag.Value.String()
+		}
+		if flag.Name == "config" {
+			sources.File, sources.Required = flag.Value.String(), true
+			delete(sources.Flags, key)
+		}
+		if flag.Name == "output" {
+			delete(sources.Flags, key)
+		}
+	})
+	config, err := agent.Load(sources)
+	if err != nil {
+		return agent.Config{}, nil, err
+	}
+	level, err := config.Level()
+	if err != nil {
+		return agent.Config{}, nil, err
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(log)
+	return config, log, nil
+}

@@ -1,0 +1,146 @@
+// Package agent is the daemon: its configuration, its wiring, and its life from enrolment to a stop that leaves nothing behind.
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/v2"
+)
+
+// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_AGENT_LISTEN is `listen`; lists are separated by commas.
+const EnvPrefix = "UNDERSTUDY_AGENT_"
+
+// Config is the agent's configuration. Flags win over the environment, that over the file, that over the defaults.
+type Config struct {
+	// Listen is the address to serve on, host:port.
+	Listen string `koanf:"listen"`
+	// StateDir holds the agent's identity and what it must not forget.
+	StateDir string `koanf:"state_dir"`
+	// RuntimeDir holds what may vanish at a reboot.
+	RuntimeDir string `koanf:"runtime_dir"`
+	// JoinFile has the one-time token; it is needed until the agent has an identity.
+	JoinFile string `koanf:"join_file"`
+	// LogLevel is "debug", "info", "warn" or "error".
+	LogLevel string `koanf:"log_level"`
+	// Units are shell patterns of the units that may be changed; UnitsReadOnly of those that may only be seen.
+	Units         []string `koanf:"units"`
+	UnitsReadOnly []string `koanf:"units_read_only"`
+	// MountPoints are shell patterns of the paths that may be mounted on.
+	MountPoints []string `koanf:"mount_points"`
+	// DeviceIDs are shell patterns of the names below /dev/disk/by-id that may be mounted or formatted.
+	DeviceIDs []string `koanf:"device_ids"`
+}
+
+func defaults() map[string]any {
+	return map[string]any{
+		"listen":          ":7443",
+		"state_dir":       "/var/lib/understudy-agent",
+		"runtime_dir":     "/run/understudy-agent",
+		"join_file":       "/etc/understudy-agent/join.json",
+		"log_level":       "info",
+		"units":           []string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket", "srv-mariadb.mount", "var-lib-mysql.mount"},
+		"units_read_only": []string{"understudy-*.service", "understudy-*.timer", "cloud-init*.service", "dev-*.device"},
+		"mount_points":    []string{"/srv/mariadb", "/var/lib/mysql"},
+		"device_ids":      []string{"*"},
+	}
+}
+
+// Sources is where a configuration comes from.
+type Sources struct {
+	// File is the path of a YAML file; a file that is not there is an error only if Required.
+	File     string
+	Required bool
+	// Environ is the environment, "NAME=value".
+	Environ []string
+	// Flags are those that were given, by key.
+	Flags map[string]any
+}
+
+// Load reads the configuration from all its sources. A key that is not known is an error, wherever it comes from.
+func Load(sources Sources) (Config, error) {
+	k := koanf.New(".")
+	fromFile, err := readYAML(sources.File, sources.Required)
+	if err != nil {
+		return Config{}, err
+	}
+	fromEnv := readEnviron(sources.Environ)
+	for _, layer := range []struct {
+		where  string
+		values map[string]any
+	}{{"defaults", defaults()}, {sources.File, fromFile}, {"the environment", fromEnv}, {"flags", sources.Flags}} {
+		if err := checkKeys(layer.where, layer.values); err != nil {
+			return Config{}, err
+		}
+		if err := k.Load(values(layer.values), nil); err != nil {
+			return Config{}, fmt.Errorf("cannot read %s: %w", layer.where, err)
+		}
+	}
+	var config Config
+	if err := k.Unmarshal("", &config); err != nil {
+		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return config, config.check()
+}
+
+func checkKeys(where string, values map[string]any) error {
+	known := defaults()
+	var unknown []string
+	for key := range values {
+		if _, ok := known[key]; !ok {
+			unknown = append(unknown, key)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where, strings.Join(unknown, ", "), strings.Join(knownKeys(), ", "))
+}
+
+func knownKeys() []string {
+	var keys []string
+	for key := range defaults() {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (c Config) check() error {
+	var faults []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		faults = append(faults, fmt.Errorf("listen: %w", err))
+	}
+	for key, path := range map[string]string{"state_dir": c.StateDir, "runtime_dir": c.RuntimeDir, "join_file": c.JoinFile} {
+		if !filepath.IsAbs(path) {
+			faults = append(faults, fmt.Errorf("%s: %q is not an absolute path", key, path))
+		}
+	}
+	for _, point := range c.MountPoints {
+		if !filepath.IsAbs(point) || filepath.Clean(point) == "/" {
+			faults = append(faults, fmt.Errorf("mount_points: %q is not an absolute path below /", point))
+		}
+	}
+	if _, err := c.Level(); err != nil {
+		faults = append(faults, err)
+	}
+	if faults == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot use the configuration: %w", errors.Join(faults...))
+}
+
+// Level is LogLevel for slog.
+func (c Config) Level() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return level, fmt.Errorf("log_level: %q is none of debug, info, warn, error", c.LogLevel)
+	}
+	return level, nil
+}

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/understudy-db/understudy/agent/internal/enroll"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+const (
+	// joinRetry is how long to wait, at most, before a join file is tried again that was refused; a new one is tried at once.
+	joinRetry = 30 * time.Second
+	joinPoll  = time.Second
+	// longCall is the end of unary calls that wait for systemd's jobs or large filesystems; they carry timeouts of their own.
+	longCall  = 6 * time.Hour
+	stopGrace = 10 * time.Second
+)
+
+// Options is what Run needs besides the configuration.
+type Options struct {
+	// Version of the agent.
+	Version string
+	// Program is the absolute path of the agent's own file: processes that must outlive the agent are started from it.
+	Program string
+	// Log gets the log; default slog.Default().
+	Log *slog.Logger
+	// Ready is called with the address once the agent serves; may be nil.
+	Ready func(address string)
+}
+
+// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. An error is one that a restart may cure.
+func Run(ctx context.Context, config Config, options Options) error {
+	if options.Log == nil {
+		options.Log = slog.Default()
+	}
+	if err := makeDirs(config); err != nil {
+		return err
+	}
+	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile, Logger: options.Log})
+	if err != nil {
+		return err
+	}
+	p, err := build(config, options.Program, enroller.MariaDBFiles(), options.Log)
+	if err != nil {
+		return fmt.Errorf("cannot start the agent: %w", err)
+	}
+	defer p.close(options.Log)
+	d := &daemonized{config: config, options: options, parts: p, enroller: enroller, say: supervisor{options.Log}}
+	return d.run(ctx)
+}
+
+// daemonized is one run of the agent.
+type daemonized struct {
+	config   Config
+	options  Options
+	parts    *parts
+	enroller *enroll.Enroller
+	say      supervisor
+}
+
+func (d *daemonized) run(ctx context.Context) error {
+	name, err := d.enrol(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	source, err := identity.NewFiles(d.enroller.Files())
+	if err != nil {
+		return fmt.Errorf("cannot start the agent: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", d.config.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot start the agent: %w", err)
+	}
+	server, err := d.server(name, source, listener)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot start the agent: %w", err), listener.Close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return d.enroller.Run(ctx) })
+	group.Go(func() error { d.parts.resume(ctx, d.options.Log); d.parts.mariadb.KeepReservations(ctx); return nil })
+	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })
+	group.Go(func() error { <-ctx.Done(); d.say.stopping(); return nil })
+	return group.Wait()
+}
+
+// enrol waits until this host has an identity. What keeps it from one is logged once, and shown as the unit's status.
+func (d *daemonized) enrol(ctx context.Context) (string, error) {
+	told := ""
+	for {
+		d.say.status("enrolling")
+		name, err := d.enroller.Ensure(ctx)
+		if err == nil || ctx.Err() != nil {
+			return name, err
+		}
+		if err.Error() != told {
+			told = err.Error()
+			d.options.Log.Error("cannot enrol yet", "error", err, "way_out", errs.WayOutOf(err))
+		}
+		d.say.status("not enrolled: %v", err)
+		if err := awaitChange(ctx, d.config.JoinFile, joinRetry); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (d *daemonized) server(name string, source identity.Source, listener net.Listener) (*chassis.Server, error) {
+	fences, err := chassis.OpenFences(fencesFile(d.config))
+	if err != nil {
+		return nil, err
+	}
+	server, err := chassis.New(chassis.Config{
+		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(), Fences: fences, Logger: d.options.Log,
+		Deadline: longCall, Grace: stopGrace,
+		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return server, d.parts.register(server, name, d.options.Version, d.options.Log)
+}
+
+// announce says that the agent is ready once it answers itself, and keeps systemd's watchdog content while it does.
+func (d *daemonized) announce(ctx context.Context, name string, source identity.Source, address net.Addr) error {
+	self, err := newSelfCheck(name, source, address)
+	if err != nil {
+		return err
+	}
+	defer self.close()
+	if err := self.await(ctx); err != nil {
+		return nil // ctx is done
+	}
+	d.say.ready()
+	d.say.status("serving as %s on %s", name, address)
+	d.options.Log.Info("ready", "server", name, "address", address.String(), "version", d.options.Version)
+	if d.options.Ready != nil {
+		d.options.Ready(address.String())
+	}
+	return d.say.watchdog(ctx, self.check)
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/mount"
+	hostservice "github.com/understudy-db/understudy/agent/internal/service/host"
+	mountservice "github.com/understudy-db/understudy/agent/internal/service/mount"
+	systemdservice "github.com/understudy-db/understudy/agent/internal/service/systemd"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// parts are what the agent is made of.
+type parts struct {
+	exec    *hostexec.Runner
+	allow   *systemd.AllowList
+	units   *systemd.Manager
+	mounts  *mount.Manager
+	mariadb *mariadb.Server
+}
+
+// build makes the parts; nothing of the host is touched yet.
+func build(config Config, program string, tls identity.FilesConfig, log *slog.Logger) (*parts, error) {
+	var p parts
+	var err error
+	if p.exec, err = hostexec.New(hostexec.Config{Log: log}); err != nil {
+		return nil, err
+	}
+	if p.allow, err = systemd.NewAllowList(config.Units, config.UnitsReadOnly); err != nil {
+		return nil, err
+	}
+	if p.units, err = systemd.New(systemd.Config{Exec: p.exec, Allow: p.allow, Log: log}); err != nil {
+		return nil, err
+	}
+	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units, MountPoints: config.MountPoints, DeviceIDs: config.DeviceIDs,
+		RuntimeDir: config.RuntimeDir, GuardExec: []string{program}, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, StateDir: config.StateDir, Program: program,
+		TLS: mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
+	return &p, nil
+}
+
+func (p *parts) close(log *slog.Logger) {
+	if err := p.mariadb.Close(); err != nil {
+		log.Warn("cannot close the connections to MariaDB", "error", err)
+	}
+	p.units.Close()
+}
+
+// register adds the services to the server.
+func (p *parts) register(server *chassis.Server, name, version string, log *slog.Logger) error {
+	units, err := systemdservice.New(systemdservice.Config{Units: p.units, Allow: p.allow})
+	if err != nil {
+		return err
+	}
+	mounts, err := mountservice.New(mountservice.Config{Mounts: p.mounts, Allow: p.allow})
+	if err != nil {
+		return err
+	}
+	host, err := hostservice.New(hostservice.Config{Server: name, Version: version, Exec: p.exec, Systemd: p.units, Log: log})
+	if err != nil {
+		return err
+	}
+	server.RegisterService(&agentv1.SystemdService_ServiceDesc, units)
+	server.RegisterService(&agentv1.MountService_ServiceDesc, mounts)
+	server.RegisterService(&agentv1.HostService_ServiceDesc, host)
+	server.RegisterService(&agentv1.MariaDBService_ServiceDesc, agentv1.UnimplementedMariaDBServiceServer{})
+	return nil
+}
+
+// makeDirs makes the agent's own directories; systemd has made them when the agent runs as a unit.
+func makeDirs(config Config) error {
+	for _, dir := range []string{config.StateDir, config.RuntimeDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot make the agent's directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *parts) resume(ctx context.Context, log *slog.Logger) {
+	if err := p.mariadb.ResumeReservations(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("cannot resume the reservations of binary logs yet", "error", err)
+	}
+}
+
+func fencesFile(config Config) string { return filepath.Join(config.StateDir, "epochs.json") }
