@@ -21,9 +21,18 @@ import (
 type mortal struct {
 	*store.Store
 	dead atomic.Bool
-	// fate decides for each write whether the process dies with it: before the commit, or after it with the answer lost.
-	fate func() (before, after bool)
+	fate func() fate
 }
+
+// fate is what befalls a write.
+type fate int
+
+const (
+	goesWell fate = iota
+	diesBefore
+	diesAfter
+	losesAnswer // it is committed, but the caller is told that the store was out of reach
+)
 
 var errDead = errors.New("this process is dead")
 
@@ -31,12 +40,12 @@ func (m *mortal) Write(ctx context.Context, fn func(ctx context.Context, tx *sto
 	if m.dead.Load() {
 		return errDead
 	}
-	before, after := m.fate()
+	befalls := m.fate()
 	err := m.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		if err := fn(ctx, tx); err != nil {
 			return err
 		}
-		if before {
+		if befalls == diesBefore {
 			m.dead.Store(true)
 		}
 		if m.dead.Load() {
@@ -44,9 +53,12 @@ func (m *mortal) Write(ctx context.Context, fn func(ctx context.Context, tx *sto
 		}
 		return nil
 	})
-	if err == nil && after {
+	if err == nil && befalls == diesAfter {
 		m.dead.Store(true)
 		return errDead
+	}
+	if err == nil && befalls == losesAnswer {
+		return fmt.Errorf("connection lost: %w", job.ErrUnavailable)
 	}
 	return err
 }
@@ -101,7 +113,7 @@ func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
 	sequences := 1000
 	if testing.Short() {
-		sequences = 100
+		sequences = 50
 	}
 	for i := range sequences {
 		seed := uint64(i)
@@ -146,7 +158,12 @@ func crashSequence(t *testing.T, seed uint64) {
 
 // live is one life of a process: it ends at a random point, or when the job has come to rest.
 func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool) {
-	m := &mortal{Store: st, fate: func() (bool, bool) { return deadly && d.oneIn(25), deadly && d.oneIn(25) }}
+	m := &mortal{Store: st, fate: func() fate {
+		if n := d.roll(60); deadly && n <= int(losesAnswer)*2 {
+			return fate(n / 2)
+		}
+		return goesWell
+	}}
 	ctx, die := context.WithCancel(context.Background())
 	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)), Hook: func(job.Point, string, string) {
 		if m.dead.Load() || deadly && d.oneIn(12) {

@@ -55,20 +55,28 @@ func (s *sleeper) Read(ctx context.Context, fn func(ctx context.Context, tx *sto
 
 func TestPausedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
+	t.Run("paused in its handler", func(t *testing.T) { t.Parallel(); pausedWorker(t, true) })
+	t.Run("paused with the outcome on its way", func(t *testing.T) { t.Parallel(); pausedWorker(t, false) })
+}
+
+func pausedWorker(t *testing.T, inHandler bool) {
 	st := openStore(t)
 	asleep := &sleeper{Store: st}
 	const limit = 300 * time.Millisecond
-	var entered = make(chan *job.Run, 2)
+	entered := make(chan *job.Run, 2)
 	release := make(chan struct{})
-	cause := make(chan error, 2)
 	p := plan{Kind: "k", Steps: []step{{
 		Kind: "a",
 		Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
 			entered <- run
 			if run.Owner == "first" {
 				<-release
+			}
+			if run.Owner == "first" && inHandler {
 				<-ctx.Done()
-				cause <- context.Cause(ctx)
+				if !errors.Is(context.Cause(ctx), job.ErrFenced) {
+					t.Errorf("the first worker's context ended because %v, want ErrFenced", context.Cause(ctx))
+				}
 			}
 			return job.Done(func(ctx context.Context, tx *store.Tx) error {
 				return tx.Servers().Insert(ctx, &inventory.Server{Name: run.Owner})
@@ -77,22 +85,38 @@ func TestPausedWorkerWritesNothing(t *testing.T) {
 	}}}
 	first := newEngine(t, config{Store: asleep, Owner: "first", Limit: limit}, p)
 	second := newEngine(t, config{Store: st, Owner: "second", Limit: limit}, p)
-	start(t, first)
+	stop := start(t, first)
 	j := create(t, second, job.Request{Kind: "k"})
 	run1 := <-entered
 	asleep.stop()
+	if !inHandler {
+		close(release)
+	}
 	start(t, second)
 	run2 := <-entered
 	j = await(t, second, j.ID, inState(job.Succeeded))
-	close(release)
-	asleep.cont()
-	if err := <-cause; !errors.Is(err, job.ErrFenced) {
-		t.Errorf("the first worker's context ended because %v, want ErrFenced", err)
+	if inHandler {
+		close(release)
 	}
+	asleep.cont()
+	stop()
 	if run2.Epoch <= run1.Epoch || run1.EffectKey != run2.EffectKey || run2.Attempt != run1.Attempt+1 {
 		t.Errorf("taken over as %+v after %+v", run2, run1)
 	}
-	var names []string
+	if names := serverNames(t, st); !slices.Equal(names, []string{"second"}) {
+		t.Errorf("records = %v: want the second worker's alone", names)
+	}
+	after, err := second.Get(t.Context(), j.ID)
+	if err != nil || after.Rev != j.Rev || after.Epoch != run2.Epoch || after.State != job.Succeeded {
+		t.Errorf("job = %+v, %v", after, err)
+	}
+	attempts, err := second.Attempts(t.Context(), j.ID)
+	if err != nil || len(attempts) != 2 || attempts[0].State != job.AttemptLost || attempts[1].State != job.AttemptDone {
+		t.Errorf("attempts = %+v, %v", attempts, err)
+	}
+}
+
+func serverNames(t *testing.T, st *store.Store) (names []string) {
 	err := st.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		all, _, err := tx.Servers().List(ctx, store.ServerFilter{}, store.Page{})
 		for _, s := range all {
@@ -100,17 +124,10 @@ func TestPausedWorkerWritesNothing(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || !slices.Equal(names, []string{"second"}) {
-		t.Errorf("records = %v, %v: want the second worker's alone", names, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	after, err := second.Get(t.Context(), j.ID)
-	if err != nil || after.Epoch != run2.Epoch || after.State != job.Succeeded {
-		t.Errorf("job = %+v, %v", after, err)
-	}
-	attempts, err := second.Attempts(t.Context(), j.ID)
-	if err != nil || len(attempts) != 2 || attempts[0].State != job.AttemptLost || attempts[1].State != job.AttemptDone {
-		t.Errorf("attempts = %+v, %v", attempts, err)
-	}
+	return names
 }
 
 func TestLivingWorkerIsNotTakenOver(t *testing.T) {
