@@ -15,6 +15,8 @@ type Cloud interface {
 	provider.Snapshots
 	// Name is the provider's kind.
 	Name() string
+	// SetTags adds tags to a machine, volume or snapshot.
+	SetTags(ctx context.Context, id string, tags map[string]string) error
 	// Images lists what machines can be made from.
 	Images(ctx context.Context) ([]provider.Image, error)
 }

@@ -1,0 +1,137 @@
+package workflow
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// fault is an error as the engine keeps it: with its reason and the way out.
+type fault struct {
+	err         error
+	reason, way string
+}
+
+func (f fault) Error() string { return f.err.Error() }
+func (f fault) Unwrap() error { return f.err }
+
+// Reason is the error's reason for programs.
+func (f fault) Reason() string { return f.reason }
+
+// WayOut says what a person can do.
+func (f fault) WayOut() string { return f.way }
+
+// refuse makes the error of a step that must not go on as things stand.
+func refuse(reason errorsv1.Reason, way, format string, args ...any) error {
+	return errs.New(errs.FailedPrecondition, reason, sprintf(format, args...), errs.WayOut(way))
+}
+
+// explain prepares an error for the engine: reason and way out where it looks for them, and whether another attempt can mend it.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := fault{err: err, way: errs.WayOutOf(err)}
+	var refusal *inventory.Refusal
+	var cloud *provider.Error
+	switch {
+	case errors.As(err, &refusal):
+		f.reason, f.way = refusal.Reason(), refusal.WayOut()
+	case errors.As(err, &cloud):
+		f.reason = reasonName(cloudReason(cloud))
+	default:
+		if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
+			f.reason = reasonName(reason)
+		}
+	}
+	if permanent(err) {
+		return job.Permanent(f)
+	}
+	return f
+}
+
+func reasonName(r errorsv1.Reason) string { return strings.TrimPrefix(r.String(), "REASON_") }
+
+func cloudReason(e *provider.Error) errorsv1.Reason {
+	switch {
+	case errors.Is(e, provider.ErrThrottled):
+		return errorsv1.Reason_REASON_PROVIDER_THROTTLED
+	case errors.Is(e, provider.ErrLimitExceeded):
+		return errorsv1.Reason_REASON_QUOTA_EXCEEDED
+	case errors.Is(e, provider.ErrInUse):
+		return errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE
+	default:
+		return errorsv1.Reason_REASON_PROVIDER_ERROR
+	}
+}
+
+// permanent reports whether no further attempt can mend the error: a person decides.
+func permanent(err error) bool {
+	if job.IsPermanent(err) {
+		return true
+	}
+	var refusal *inventory.Refusal
+	if errors.As(err, &refusal) {
+		return !errors.Is(err, inventory.ErrStale)
+	}
+	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	switch errs.KindOf(err) {
+	case errs.FailedPrecondition:
+		return !mends(errs.ReasonOf(err))
+	case errs.Aborted:
+		return errs.ReasonOf(err) == errorsv1.Reason_REASON_STALE_EPOCH
+	case errs.InvalidArgument, errs.PermissionDenied, errs.Unimplemented, errs.Unauthenticated:
+		return true
+	default:
+		return false
+	}
+}
+
+// mends reports whether a precondition may come true by itself within a few attempts.
+func mends(reason errorsv1.Reason) bool {
+	switch reason {
+	case errorsv1.Reason_REASON_DEVICE_MISSING, errorsv1.Reason_REASON_MOUNT_BUSY, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+		errorsv1.Reason_REASON_UNIT_WRONG_STATE, errorsv1.Reason_REASON_DEVICE_BUSY, errorsv1.Reason_REASON_MARIADB_DOWN,
+		errorsv1.Reason_REASON_FILESYSTEM_FROZEN, errorsv1.Reason_REASON_REPLICATION_RUNNING:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause reports whether an error is a reason to wait instead: somebody is away, busy, or asks to slow down.
+func pause(err error) (time.Duration, bool) {
+	var w waiting
+	if errors.As(err, &w) {
+		return 0, true
+	}
+	if after, throttled := provider.RetryAfter(err); throttled {
+		return max(after, time.Second), true
+	}
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.ResourceExhausted:
+		return time.Second, true
+	case errs.Aborted:
+		return time.Second, errs.ReasonOf(err) != errorsv1.Reason_REASON_STALE_EPOCH
+	default:
+		return 0, false
+	}
+}
+
+func isReason(err error, reason errorsv1.Reason) bool {
+	return err != nil && errs.ReasonOf(err) == reason
+}
+
+func isNotFound(err error) bool {
+	return errors.Is(err, provider.ErrNotFound) || err != nil && errs.KindOf(err) == errs.NotFound
+}

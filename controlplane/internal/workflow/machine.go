@@ -1,0 +1,160 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// createMachine makes sure that the server's machine exists and is switched on. One that an earlier attempt made is found by its tag.
+func (s *step) createMachine(ctx context.Context) (outcome, error) {
+	srv, err := s.server(ctx, s.args.Server)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.keepIfReplica(ctx, srv); err != nil {
+		return outcome{}, err
+	}
+	m, err := s.ensureMachine(ctx, srv)
+	if err != nil {
+		return outcome{}, err
+	}
+	switch m.State {
+	case provider.MachineRunning:
+		s.Found("machine %s runs at %s", m.ID, m.Address)
+		return done(s.updateServer(srv.Name, func(srv *inventory.Server) error {
+			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address, or(m.Zone, srv.Zone), m.Image
+			return nil
+		}, "machine %s runs at %s", m.ID, m.Address))
+	case provider.MachineStopped:
+		if err := s.w.Cloud.StartMachine(ctx, m.ID); err != nil {
+			return outcome{}, err
+		}
+		s.Changed("switched machine %s on", m.ID)
+	}
+	return s.again("machine %s is %s", m.ID, m.State)
+}
+
+func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {
+	if srv.Role != inventory.RoleReplica {
+		return nil
+	}
+	return s.keepBinlogs(ctx, nil)
+}
+
+// ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an earlier generation are ended.
+func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
+	list, err := s.w.Cloud.ListMachines(ctx, provider.Filter{Tags: map[string]string{TagJob: s.JobID, TagServer: srv.Name, TagFleet: s.w.Fleet}})
+	if err != nil {
+		return provider.Machine{}, err
+	}
+	var ours *provider.Machine
+	for i, m := range list {
+		switch {
+		case m.Tags[TagStep] == s.EffectKey:
+			ours = &list[i]
+		case m.State != provider.MachineTerminated && m.State != provider.MachineStopping:
+			if err := s.w.Cloud.TerminateMachine(ctx, m.ID); err != nil && !missing(err) {
+				return m, err
+			}
+			s.Changed("ended machine %s, which is to be made anew", m.ID)
+		}
+	}
+	if ours == nil {
+		return s.newMachine(ctx, srv)
+	}
+	if ours.State == provider.MachineTerminated {
+		return *ours, machineGone(*ours)
+	}
+	return *ours, nil
+}
+
+func machineGone(m provider.Machine) error {
+	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "clean the job up and ask again, or redo create_machine",
+		"machine %s was terminated by somebody else: %s", m.ID, or(m.Reason, "no reason given"))
+}
+
+func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
+	join, err := s.w.Tokens.JoinFile(ctx, srv.Name)
+	if err != nil {
+		return provider.Machine{}, fmt.Errorf("cannot mint a join token for %s: %w", srv.Name, err)
+	}
+	m, err := s.w.Cloud.CreateMachine(ctx, provider.CreateMachineRequest{
+		ClientToken: clientToken(s.EffectKey), Name: srv.Name, Image: srv.Image, Zone: srv.Zone,
+		Tags: s.tags(srv.Name, roleMachine), UserData: join,
+	})
+	if err != nil {
+		return m, fmt.Errorf("cannot make a machine for %s: %w", srv.Name, err)
+	}
+	s.Changed("made machine %s from image %s", m.ID, m.Image)
+	return m, nil
+}
+
+// awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit binary before anything is done with it.
+func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
+	srv, err := s.server(ctx, s.args.Server)
+	if err != nil {
+		return outcome{}, err
+	}
+	agent, err := s.w.Agents.Agent(ctx, srv.Name)
+	if err != nil {
+		return s.whyNoAgent(ctx, srv, err)
+	}
+	host, err := agent.Host(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	if host.Server != srv.Name {
+		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "redo create_machine", "the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
+	}
+	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion, or(host.MariaDBVersion, "not installed"), host.AgentVersion)
+	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
+		return outcome{}, err
+	}
+	return done(s.updateServer(srv.Name, func(srv *inventory.Server) error {
+		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion, s.w.Now()
+		return nil
+	}, "the agent answers"))
+}
+
+// whyNoAgent waits for the agent, unless its machine cannot run it.
+func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) (outcome, error) {
+	if _, away := pause(why); !away {
+		return outcome{}, why
+	}
+	m, err := s.w.Cloud.GetMachine(ctx, srv.MachineID)
+	switch {
+	case missing(err):
+		return outcome{}, machineGone(provider.Machine{ID: srv.MachineID})
+	case err != nil:
+		return outcome{}, err
+	case m.State == provider.MachineTerminated:
+		return outcome{}, machineGone(m)
+	case m.State == provider.MachineStopped:
+		if err := s.w.Cloud.StartMachine(ctx, m.ID); err != nil {
+			return outcome{}, err
+		}
+		s.Changed("switched machine %s on", m.ID)
+	}
+	return s.again("the agent of %s does not answer yet", srv.Name)
+}
+
+// checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never goes back.
+func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version string) error {
+	if version == "" {
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN, "no MariaDB is installed on "+srv.Name,
+			errs.WayOut("use an image that has one"))
+	}
+	if srv.Role != inventory.RoleReplica {
+		return nil
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	return checkVersions(snap.Testimony.Version, version)
+}

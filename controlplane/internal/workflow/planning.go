@@ -1,0 +1,267 @@
+package workflow
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// unlessGiven skips a step that takes a snapshot when the request brought one.
+func unlessGiven(h handler) handler {
+	return func(s *step, ctx context.Context) (outcome, error) {
+		if !s.args.TakeSnapshot {
+			return notNeeded("snapshot %s was given", s.args.Snapshot)
+		}
+		return h(s, ctx)
+	}
+}
+
+// planPrimary checks that a primary can be made and allots what is unique about it.
+func (s *step) planPrimary(ctx context.Context) (outcome, error) {
+	image, err := s.image(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	s.Found("image %s, MariaDB %s", image.Name, or(image.MariaDBVersion, "of a version not known yet"))
+	return done(s.recordServer(image, "", s.args.Zone))
+}
+
+// planReplica checks that a replica can be made, and allots what is unique about it. From here on the primary has a replica.
+func (s *step) planReplica(ctx context.Context) (outcome, error) {
+	p, err := s.serving(ctx, s.args.Source)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.checkPlan(ctx, p); err != nil {
+		return outcome{}, err
+	}
+	image, err := s.image(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	s.Found("image %s, MariaDB %s", image.Name, or(image.MariaDBVersion, "of a version not known yet"))
+	if err := s.keepBinlogs(ctx, p); err != nil {
+		return outcome{}, err
+	}
+	return done(s.recordServer(image, p.srv.Name, or(s.args.Zone, p.srv.Zone)))
+}
+
+// checkPlan refuses a replica that cannot come to be as things stand.
+func (s *step) checkPlan(ctx context.Context, p *node) error {
+	if p.srv.Role != inventory.RolePrimary {
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name its primary instead", "%s is not a primary", p.srv.Name)
+	}
+	if p.srv.State == inventory.ServerDeleting || p.srv.State == inventory.ServerDeleted {
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name another primary", "%s is %s", p.srv.Name, p.srv.State)
+	}
+	if !p.status.LogBin {
+		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "turn log_bin on and restart it", "the binary log of %s is off: no replica can follow it", p.srv.Name)
+	}
+	if !p.status.TLS {
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "give its MariaDB a certificate", "TLS is off on %s: a replica would not connect", p.srv.Name)
+	}
+	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name, p.status.ServerVersion, or(p.status.BinlogPos, "(empty)"))
+	if s.args.TakeSnapshot {
+		return nil
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	return s.checkSnapshot(ctx, snap, p)
+}
+
+// checkSnapshot refuses a snapshot that no replica of the primary can be made from.
+func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *node) error {
+	if err := s.usable(ctx, snap, p.srv.Name); err != nil {
+		return err
+	}
+	at, err := s.w.Cloud.GetSnapshot(ctx, snap.ProviderID)
+	switch {
+	case missing(err):
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another snapshot", "snapshot %s is gone at the provider", snap.ProviderID)
+	case err != nil:
+		return err
+	case at.State != provider.SnapshotCompleted:
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait for it, or take another snapshot", "snapshot %s is %s at the provider", at.ID, at.State)
+	}
+	if s.args.VolumeBytes != 0 && s.args.VolumeBytes < at.SizeBytes {
+		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			sprintf("a volume of %s is smaller than the snapshot's %s", sizeOf(s.args.VolumeBytes), sizeOf(at.SizeBytes)),
+			errs.Field("volume_size_bytes", "must not be smaller than the snapshot"))
+	}
+	if zone := or(s.args.Zone, p.srv.Zone); snap.Zone != "" && zone != "" && snap.Zone != zone {
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "make the replica in "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID, snap.Zone, zone)
+	}
+	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID, or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
+	return checkBinlogs(snap, p)
+}
+
+// usable asks the record's rule; a snapshot may also be of a replica of the primary.
+func (s *step) usable(ctx context.Context, snap inventory.Snapshot, primary string) error {
+	if snap.State != inventory.SnapshotReady || !proved(snap) {
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another snapshot, or wait until it is READY", "snapshot %s is %s", snap.ID, snap.State)
+	}
+	if snap.Server == primary {
+		return snap.Usable(primary)
+	}
+	source, err := s.server(ctx, snap.Server)
+	if err != nil {
+		return err
+	}
+	if snap.Testimony.Role != inventory.RoleReplica || source.Primary != primary {
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a snapshot of "+primary, "snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
+	}
+	return nil
+}
+
+// checkBinlogs refuses when the primary no longer has what a replica from the snapshot needs.
+func checkBinlogs(snap inventory.Snapshot, p *node) error {
+	covered, err := replication.Covers(snap.Testimony.Position(), p.status.OldestGTID)
+	if err != nil {
+		return err
+	}
+	if !covered {
+		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "take a new snapshot",
+			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s", p.srv.Name, p.status.OldestGTID, or(snap.Testimony.Position(), "(empty)"))
+	}
+	return nil
+}
+
+// image is the one that was asked for, or the provider's default.
+func (s *step) image(ctx context.Context) (provider.Image, error) {
+	images, err := s.w.Cloud.Images(ctx)
+	if err != nil {
+		return provider.Image{}, err
+	}
+	var names []string
+	for _, image := range images {
+		if image.Name == s.args.Image || s.args.Image == "" && image.Ready {
+			return image, nil
+		}
+		names = append(names, image.Name)
+	}
+	return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20), "there is no image %q", or(s.args.Image, "that is ready"))
+}
+
+// recordServer adds the record of the server that the job makes, with its server_id. A replica's primary loses binlog auto purge in the
+// same transaction.
+func (s *step) recordServer(image provider.Image, primary, zone string) commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, s.args.Server)
+		switch {
+		case err == nil && srv.Job == s.JobID && srv.State != inventory.ServerDeleted:
+			return nil // written by an earlier run of this step
+		case err == nil && srv.State != inventory.ServerDeleted:
+			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name, or delete it first", "server %s exists", srv.Name)
+		case err != nil && !missing(err):
+			return err
+		}
+		fresh := missing(err)
+		srv = s.newServer(srv, image, primary, zone)
+		if srv.ServerID, err = rec.ServerIDs().Allot(ctx, srv.Name); err != nil {
+			return err
+		}
+		if fresh {
+			err = rec.Servers().Insert(ctx, &srv)
+		} else {
+			err = rec.Servers().Update(ctx, &srv)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.clearAutoPurge(ctx, rec, primary); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "server.create", srv.Subject(), "%s is being made with server_id %d", srv.Name, srv.ServerID)
+	}
+}
+
+// newServer is the record as it begins; old is the one of a deleted server of that name.
+func (s *step) newServer(old inventory.Server, image provider.Image, primary, zone string) inventory.Server {
+	srv := inventory.Server{
+		Name: s.args.Server, State: inventory.ServerProvisioning, Role: inventory.RolePrimary, Primary: primary,
+		Provider: s.w.Cloud.Name(), Zone: zone, Image: image.Name, Port: s.args.Port, Job: s.JobID,
+		Created: old.Created, Updated: old.Updated, Rev: old.Rev,
+	}
+	if primary != "" {
+		srv.Role = inventory.RoleReplica
+	} else {
+		srv.BinlogAutoPurge = s.args.AutoPurge
+	}
+	return srv
+}
+
+// clearAutoPurge turns binlog auto purge off on a primary that gets a replica.
+func (s *step) clearAutoPurge(ctx context.Context, rec Records, primary string) error {
+	if primary == "" {
+		return nil
+	}
+	p, err := rec.Servers().Get(ctx, primary)
+	if err != nil || !p.BinlogAutoPurge {
+		return err
+	}
+	if err := p.SetBinlogAutoPurge(false, nil); err != nil {
+		return err
+	}
+	if err := rec.Servers().Update(ctx, &p); err != nil {
+		return err
+	}
+	return s.audit(ctx, rec, "server.update", p.Subject(), "binlog auto purge is off: %s gets the replica %s", primary, s.args.Server)
+}
+
+// reservation is the id under which this replica's job keeps the primary's binary logs: its snapshot's when it took one itself.
+func (s *step) reservation() string {
+	if s.args.TakeSnapshot {
+		return s.args.Snapshot
+	}
+	return "job-" + s.JobID
+}
+
+// keepBinlogs keeps what the replica needs until it is connected, renewing the lease long before it ends.
+func (s *step) keepBinlogs(ctx context.Context, p *node) error {
+	snap, err := s.snapshot(ctx)
+	if missing(err) || err == nil && snap.State != inventory.SnapshotReady {
+		return nil // reserve_binlogs will see to it
+	}
+	if err != nil {
+		return err
+	}
+	srv, err := s.server(ctx, s.args.Server)
+	if err == nil && srv.State == inventory.ServerReady {
+		return nil // it is connected
+	}
+	if !s.renewalDue() {
+		return nil
+	}
+	if p == nil {
+		if p, err = s.serving(ctx, s.args.Source); err != nil {
+			return err
+		}
+	}
+	r, err := p.agent.ReserveBinlogs(ctx, s.reservation(), defaultReserve, snap.Testimony.Position(), s.fence())
+	if err != nil {
+		return err
+	}
+	s.renewedNow()
+	s.Found("binary logs of %s from %s on are kept until %s", p.srv.Name, r.FirstFile, r.Expires.UTC().Format("2006-01-02 15:04 MST"))
+	return nil
+}
+
+func (s *step) renewalDue() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	last, ok := s.w.renewed[s.JobID]
+	return !ok || time.Since(last) > defaultReserve/8
+}
+
+func (s *step) renewedNow() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.renewed[s.JobID] = time.Now()
+}

@@ -1,0 +1,314 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func deleteServerPlan() jobPlan {
+	steps := []stepPlan{{kind: "check", title: "nothing depends on the server", handle: (*step).checkDelete}}
+	return jobPlan{kind: KindDeleteServer, title: "take a server away", steps: append(steps, removeServerSteps()...)}
+}
+
+func deleteSnapshotPlan() jobPlan {
+	return jobPlan{kind: KindDeleteSnapshot, title: "delete a snapshot", steps: []stepPlan{
+		{kind: "check", title: "no job needs the snapshot", handle: (*step).checkDeleteSnapshot},
+		releaseStep(), removeSnapshotStep(),
+	}}
+}
+
+// removeServerSteps take away a server: whole, or as far as a job has made it. What is gone already is left alone.
+func removeServerSteps() []stepPlan {
+	return []stepPlan{
+		{kind: "remove_account", title: "the replication account on the primary is gone", handle: (*step).removeAccount, timeout: 2 * time.Minute},
+		{kind: "remove_machine", title: "the machine is gone", handle: (*step).removeMachine, timeout: 15 * time.Minute},
+		{kind: "remove_volumes", title: "the volumes are gone", handle: (*step).removeVolumes, timeout: 15 * time.Minute},
+		{kind: "forget", title: "the record says so", handle: (*step).forget},
+	}
+}
+
+func releaseStep() stepPlan {
+	return stepPlan{kind: "release_binlogs", title: "no binary logs are kept any more", handle: (*step).releaseReservation, timeout: 2 * time.Minute}
+}
+
+func removeSnapshotStep() stepPlan {
+	return stepPlan{kind: "remove_snapshot", title: "the snapshot is gone", handle: (*step).removeSnapshot}
+}
+
+// mine reports whether this job may take the server away: the one that deletes it, or the one that was making it.
+func (s *step) mine(srv inventory.Server) bool {
+	return s.JobKind == KindDeleteServer || srv.Job == s.JobID
+}
+
+// checkDelete refuses to delete what others depend on, and records that the server is on its way out.
+func (s *step) checkDelete(ctx context.Context) (outcome, error) {
+	srv, err := s.server(ctx, s.args.Server)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.w.freeToDelete(ctx, srv.Name); err != nil {
+		return outcome{}, err
+	}
+	return done(func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, s.args.Server)
+		if err != nil || srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted {
+			return err
+		}
+		if s.args.Etag != "" && srv.Etag() != s.args.Etag {
+			return refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read the server again and decide anew", "%s changed since it was read", srv.Name)
+		}
+		if err := noReplicas(ctx, rec, srv.Name); err != nil {
+			return err
+		}
+		if err := srv.SetState(inventory.ServerDeleting, "job "+s.JobID); err != nil {
+			return err
+		}
+		if err := rec.Servers().Update(ctx, &srv); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "server.delete", srv.Subject(), "%s is being taken away", srv.Name)
+	})
+}
+
+func noReplicas(ctx context.Context, rec Records, name string) error {
+	replicas, err := rec.Servers().ReplicasOf(ctx, name)
+	if err != nil || len(replicas) == 0 {
+		return err
+	}
+	return refuse(errorsv1.Reason_REASON_IN_USE, "delete its replicas first", "%s has replicas: %s", name, strings.Join(replicas, ", "))
+}
+
+// freeToDelete refuses while a job uses the server as a source.
+func (w *Workflow) freeToDelete(ctx context.Context, server string) error {
+	return w.unused(ctx, "server "+server, func(a Args) bool { return a.Source == server })
+}
+
+// unused refuses while an unfinished job's arguments match.
+func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool) error {
+	for token := ""; ; {
+		jobs, next, err := w.Jobs.List(ctx, job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Cancelling}, PageToken: token})
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if j.Kind != KindCreateReplica && j.Kind != KindTakeSnapshot {
+				continue
+			}
+			if args, err := ArgsOf(j); err == nil && uses(args) {
+				return refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job, or cancel it", "job %s uses %s", j.ID, what)
+			}
+		}
+		if token = next; token == "" {
+			return nil
+		}
+	}
+}
+
+// removeAccount drops the server's account on its primary.
+func (s *step) removeAccount(ctx context.Context) (outcome, error) {
+	srv, err := s.server(ctx, s.args.Server)
+	if missing(err) || err == nil && (srv.Primary == "" || !s.mine(srv)) {
+		return notNeeded("it has no primary")
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	if p, err := s.server(ctx, srv.Primary); missing(err) || err == nil && (p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted) {
+		return notNeeded("the primary is gone")
+	}
+	agent, err := s.w.Agents.Agent(ctx, srv.Primary)
+	if err != nil {
+		return outcome{}, fmt.Errorf("cannot reach the agent of %s: %w", srv.Primary, err)
+	}
+	changed, err := agent.DeleteReplicationAccount(ctx, accountOf(srv.Name), accountHost, s.fence())
+	if err != nil {
+		return outcome{}, err
+	}
+	if changed {
+		s.Changed("dropped the account %s on %s", accountOf(srv.Name), srv.Primary)
+	}
+	return done(nil)
+}
+
+// belongs is how the machines and volumes to remove are found: by the server when it is deleted, by the job when that is cleaned up.
+func (s *step) belongs() provider.Filter {
+	tags := map[string]string{TagServer: s.args.Server, TagFleet: s.w.Fleet}
+	if s.JobKind != KindDeleteServer {
+		tags[TagJob] = s.JobID
+	}
+	return provider.Filter{Tags: tags}
+}
+
+// removeMachine ends the machine and waits until it is gone.
+func (s *step) removeMachine(ctx context.Context) (outcome, error) {
+	list, err := s.w.Cloud.ListMachines(ctx, s.belongs())
+	if err != nil {
+		return outcome{}, err
+	}
+	var going []string
+	for _, m := range list {
+		switch m.State {
+		case provider.MachineTerminated:
+			continue
+		case provider.MachineStopping:
+		default:
+			if err := s.w.Cloud.TerminateMachine(ctx, m.ID); err != nil && !missing(err) {
+				return outcome{}, fmt.Errorf("cannot end machine %s: %w", m.ID, err)
+			}
+			s.Changed("ended machine %s", m.ID)
+		}
+		going = append(going, m.ID)
+	}
+	if len(going) > 0 {
+		return s.again("machine %s is going", someOf(going, 3))
+	}
+	return done(nil)
+}
+
+// removeVolumes deletes the volumes, which nobody has attached any more.
+func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
+	list, err := s.w.Cloud.ListVolumes(ctx, s.belongs())
+	if err != nil {
+		return outcome{}, err
+	}
+	var gone, going []string
+	for _, v := range list {
+		if v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
+			continue
+		}
+		err := s.w.Cloud.DeleteVolume(ctx, v.ID)
+		switch {
+		case errors.Is(err, provider.ErrInUse) || errors.Is(err, provider.ErrIncorrectState):
+			going = append(going, v.ID)
+		case err != nil && !missing(err):
+			return outcome{}, fmt.Errorf("cannot delete volume %s: %w", v.ID, err)
+		default:
+			s.Changed("deleted volume %s", v.ID)
+			gone = append(gone, v.ID)
+		}
+	}
+	if len(going) > 0 {
+		return s.again("volume %s is still attached", someOf(going, 3))
+	}
+	return done(nil)
+}
+
+// forget records that the server and its volume are gone.
+func (s *step) forget(ctx context.Context) (outcome, error) {
+	return done(s.recordGone())
+}
+
+func (s *step) recordGone() commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, s.args.Server)
+		if missing(err) || err == nil && (srv.State == inventory.ServerDeleted || !s.mine(srv)) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.volumeGone(ctx, rec, srv.DataVolume); err != nil {
+			return err
+		}
+		if srv.State != inventory.ServerDeleting {
+			if err := srv.SetState(inventory.ServerDeleting, "job "+s.JobID); err != nil {
+				return err
+			}
+		}
+		if err := srv.SetState(inventory.ServerDeleted, "job "+s.JobID+" took it away"); err != nil {
+			return err
+		}
+		srv.MachineID, srv.Address, srv.DataVolume, srv.Mounts = "", "", "", nil
+		if err := rec.Servers().Update(ctx, &srv); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "server.delete", srv.Subject(), "%s is gone", srv.Name)
+	}
+}
+
+func (s *step) volumeGone(ctx context.Context, rec Records, id string) error {
+	if id == "" {
+		return nil
+	}
+	vol, err := rec.Volumes().Get(ctx, id)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	vol.State, vol.MachineID = inventory.VolumeDeleted, ""
+	return rec.Volumes().Update(ctx, &vol)
+}
+
+// removeServer takes away what the job made, in one step: it is for a job that was asked to leave nothing behind.
+func (s *step) removeServer(ctx context.Context) (outcome, error) {
+	for _, part := range []handler{(*step).removeAccount, (*step).removeMachine, (*step).removeVolumes} {
+		out, err := part(s, ctx)
+		if err != nil || out.verdict == verdictAgain {
+			return out, err
+		}
+	}
+	return done(s.recordGone())
+}
+
+// checkDeleteSnapshot refuses to delete a snapshot that a replica is being made from.
+func (s *step) checkDeleteSnapshot(ctx context.Context) (outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	if s.args.Etag != "" && snap.State != inventory.SnapshotDeleted && snap.Etag() != s.args.Etag {
+		return outcome{}, refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read the snapshot again and decide anew", "snapshot %s changed since it was read", snap.ID)
+	}
+	return outcome{verdict: verdictDone}, s.w.snapshotUnused(ctx, snap.ID)
+}
+
+func (w *Workflow) snapshotUnused(ctx context.Context, id string) error {
+	return w.unused(ctx, "snapshot "+id, func(a Args) bool { return a.Snapshot == id })
+}
+
+// releaseReservation gives up what was kept for the job's or the snapshot's sake.
+func (s *step) releaseReservation(ctx context.Context) (outcome, error) {
+	if s.args.Source == "" {
+		return notNeeded("nothing was reserved")
+	}
+	id := s.args.Snapshot
+	if s.JobKind == KindCreateReplica {
+		id = s.reservation()
+	}
+	return outcome{verdict: verdictDone}, s.releaseBinlogs(ctx, s.args.Source, id)
+}
+
+// removeSnapshot deletes a snapshot at the provider and records it: the one to delete, or the one that this job took.
+func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if missing(err) || err == nil && s.JobKind != KindDeleteSnapshot && snap.Job != s.JobID {
+		return notNeeded("this job took no snapshot")
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.deleteSnapshots(ctx, snap.ID); err != nil {
+		return outcome{}, err
+	}
+	return done(func(ctx context.Context, rec Records) error {
+		snap, err := rec.Snapshots().Get(ctx, s.args.Snapshot)
+		if err != nil || snap.State == inventory.SnapshotDeleted {
+			return err
+		}
+		snap.State, snap.StateReason, snap.Reservation, snap.ReservedTo = inventory.SnapshotDeleted, "job "+s.JobID+" deleted it", "", time.Time{}
+		if err := rec.Snapshots().Update(ctx, &snap); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "snapshot.delete", snap.Subject(), "snapshot %s was deleted", snap.ID)
+	})
+}

@@ -1,0 +1,161 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// step is one call of a handler with all that it works with.
+type step struct {
+	*job.Run
+	w    *Workflow
+	args Args
+}
+
+type handler func(s *step, ctx context.Context) (outcome, error)
+
+// call runs a handler and turns its error into what the engine understands: a wait, a failure, or the end.
+func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, error) {
+	s := &step{Run: run, w: w}
+	if err := run.ReadArgs(&s.args); err != nil {
+		return outcome{}, err
+	}
+	out, err := h(s, ctx)
+	if err == nil || ctx.Err() != nil {
+		return out, err
+	}
+	if after, ok := pause(err); ok {
+		return outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}, nil
+	}
+	return outcome{}, explain(err)
+}
+
+// fence says on whose behalf a change is made.
+func (s *step) fence() Fence {
+	return Fence{Job: "jobs/" + s.JobID, Epoch: s.Epoch, EffectKey: s.EffectKey}
+}
+
+// say tells watchers what goes on.
+func (s *step) say(line string) { s.Progress(job.Progress{Text: line}) }
+
+// changed tells what an agent changed, one line each.
+func (s *step) changed(what string, changes []string) {
+	for _, c := range changes {
+		s.Changed("%s: %s", what, c)
+	}
+}
+
+// tags are put on what this step makes at the provider.
+func (s *step) tags(server, role string) map[string]string {
+	return map[string]string{
+		TagFleet: s.w.Fleet, TagJob: s.JobID, TagStep: s.EffectKey, TagServer: server, TagRole: role,
+	}
+}
+
+func (s *step) read(ctx context.Context, fn func(ctx context.Context, rec Records) error) error {
+	return s.w.Store.Read(ctx, fn)
+}
+
+func (s *step) server(ctx context.Context, name string) (srv inventory.Server, err error) {
+	err = s.read(ctx, func(ctx context.Context, rec Records) (err error) {
+		srv, err = rec.Servers().Get(ctx, name)
+		return err
+	})
+	return srv, err
+}
+
+func (s *step) snapshot(ctx context.Context) (snap inventory.Snapshot, err error) {
+	err = s.read(ctx, func(ctx context.Context, rec Records) (err error) {
+		snap, err = rec.Snapshots().Get(ctx, s.args.Snapshot)
+		return err
+	})
+	return snap, err
+}
+
+// node is a server with its agent, looked at just now.
+type node struct {
+	srv    inventory.Server
+	agent  Agent
+	status replication.Status
+}
+
+// node reads a server's record and asks its agent how MariaDB is.
+func (s *step) node(ctx context.Context, name string) (*node, error) {
+	srv, err := s.server(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := s.w.Agents.Agent(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the agent of %s: %w", name, err)
+	}
+	status, err := agent.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look at MariaDB on %s: %w", name, err)
+	}
+	return &node{srv: srv, agent: agent, status: status}, nil
+}
+
+// serving is a node whose MariaDB answers; it waits for one that does not.
+func (s *step) serving(ctx context.Context, name string) (*node, error) {
+	n, err := s.node(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !n.status.Answers {
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
+			sprintf("MariaDB on %s does not answer: %s", name, n.status.DownReason), errs.WayOut("start mariadb.service on "+name))
+	}
+	return n, nil
+}
+
+// audit adds a line to the audit with the step that caused it.
+func (s *step) audit(ctx context.Context, rec Records, action, subject, format string, args ...any) error {
+	return rec.Events().Add(ctx, inventory.Event{
+		Actor: "controlplane", Action: action, Subject: subject, Job: s.JobID, Step: s.Step, Message: sprintf(format, args...),
+	})
+}
+
+// updateServer is a commit that changes a server's record and says so in the audit.
+func (s *step) updateServer(name string, change func(srv *inventory.Server) error, format string, args ...any) commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := change(&srv); err != nil {
+			return err
+		}
+		if err := rec.Servers().Update(ctx, &srv); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "server.update", srv.Subject(), format, args...)
+	}
+}
+
+// updateSnapshot is a commit that changes the snapshot's record and says so in the audit.
+func (s *step) updateSnapshot(change func(snap *inventory.Snapshot), format string, args ...any) commit {
+	return func(ctx context.Context, rec Records) error {
+		snap, err := rec.Snapshots().Get(ctx, s.args.Snapshot)
+		if err != nil {
+			return err
+		}
+		change(&snap)
+		if err := rec.Snapshots().Update(ctx, &snap); err != nil {
+			return err
+		}
+		return s.audit(ctx, rec, "snapshot.update", snap.Subject(), format, args...)
+	}
+}
+
+// missing reports whether a record, a unit, a mount or an object is not there.
+func missing(err error) bool {
+	return errors.Is(err, inventory.ErrNotFound) || isNotFound(err)
+}

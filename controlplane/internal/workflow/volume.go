@@ -1,0 +1,296 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// swapVolume makes sure that the image's default data volume is gone, and that the server's own volume is attached and seen by its host.
+// No other volume is touched, and nothing is recorded from the default one.
+func (s *step) swapVolume(ctx context.Context) (outcome, error) {
+	srv, err := s.server(ctx, s.args.Server)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.keepIfReplica(ctx, srv); err != nil {
+		return outcome{}, err
+	}
+	vol, err := s.ensureVolume(ctx, srv)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.dropDefaults(ctx, srv); err != nil {
+		return outcome{}, err
+	}
+	if err := s.ensureAttached(ctx, srv, vol); err != nil {
+		return outcome{}, err
+	}
+	if err := s.seenByHost(ctx, srv, vol); err != nil {
+		return outcome{}, err
+	}
+	return done(s.recordVolume(srv, vol))
+}
+
+// ensureVolume finds the volume that was made under this step's key, or makes it: from the snapshot, or blank.
+func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider.Volume, error) {
+	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{TagStep: s.EffectKey, TagFleet: s.w.Fleet, TagRole: roleData}})
+	if err != nil {
+		return provider.Volume{}, err
+	}
+	for _, v := range list {
+		if v.State != provider.VolumeDeleted && v.State != provider.VolumeDeleting {
+			return v, s.checkVolume(v)
+		}
+	}
+	req := provider.CreateVolumeRequest{
+		ClientToken: clientToken(s.EffectKey), SizeBytes: s.args.VolumeBytes, Zone: srv.Zone, Tags: s.tags(srv.Name, roleData),
+	}
+	if srv.Role == inventory.RoleReplica {
+		if req.SnapshotID, err = s.usableSnapshot(ctx, srv); err != nil {
+			return provider.Volume{}, err
+		}
+	}
+	v, err := s.w.Cloud.CreateVolume(ctx, req)
+	if err != nil {
+		return v, fmt.Errorf("cannot make a volume for %s: %w", srv.Name, err)
+	}
+	s.Changed("made volume %s %s", v.ID, fromWhat(req.SnapshotID))
+	return v, nil
+}
+
+func (s *step) checkVolume(v provider.Volume) error {
+	if v.State == provider.VolumeError {
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "redo swap_volume", "the provider could not make volume %s: %s", v.ID, v.Reason)
+	}
+	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
+	return nil
+}
+
+func fromWhat(snapshot string) string {
+	if snapshot == "" {
+		return "blank"
+	}
+	return "from snapshot " + snapshot
+}
+
+// usableSnapshot is the provider's id of the snapshot to copy, looked at once more.
+func (s *step) usableSnapshot(ctx context.Context, srv inventory.Server) (string, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return "", err
+	}
+	return snap.ProviderID, s.usable(ctx, snap, srv.Primary)
+}
+
+// dropDefaults takes the image's default data volumes away from the machine, and no others: off the host first, then off the machine.
+func (s *step) dropDefaults(ctx context.Context, srv inventory.Server) error {
+	attached, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{MachineID: srv.MachineID})
+	if err != nil {
+		return err
+	}
+	for _, v := range attached {
+		if !s.replaces(v) {
+			continue
+		}
+		if err := s.detachDefault(ctx, srv, v); err != nil {
+			return err
+		}
+	}
+	return s.deleteDefaults(ctx, srv)
+}
+
+// replaces reports whether the attached volume is one that the server's own takes the place of: the image's default one, or one that
+// this step made in an earlier generation.
+func (s *step) replaces(v provider.Volume) bool {
+	ours := v.Tags[TagJob] == s.JobID
+	if v.Tags[TagRole] == roleData {
+		return ours && v.Tags[TagStep] != s.EffectKey
+	}
+	return v.Default || ours && v.Tags[TagRole] == roleDefault
+}
+
+func (s *step) detachDefault(ctx context.Context, srv inventory.Server, v provider.Volume) error {
+	// Once detached it is told from other people's volumes by this tag alone.
+	if v.Tags[TagJob] != s.JobID || v.Tags[TagRole] != roleDefault {
+		if err := s.w.Cloud.SetTags(ctx, v.ID, s.tags(srv.Name, roleDefault)); err != nil {
+			return err
+		}
+	}
+	if v.Attachment == provider.AttachmentDetaching {
+		return wait("the image's volume %s is being detached: %s", v.ID, or(v.Reason, "under way"))
+	}
+	if err := s.unmountDefault(ctx, srv, v); err != nil {
+		return err
+	}
+	if _, err := s.w.Cloud.DetachVolume(ctx, v.ID, srv.MachineID); err != nil && !errors.Is(err, provider.ErrIncorrectState) && !missing(err) {
+		return fmt.Errorf("cannot detach the image's volume %s: %w", v.ID, err)
+	}
+	s.Changed("detached the image's volume %s", v.ID)
+	return wait("the image's volume %s is being detached", v.ID)
+}
+
+// unmountDefault takes the image's volume out of use on the host, with the MariaDB that runs on it.
+func (s *step) unmountDefault(ctx context.Context, srv inventory.Server, v provider.Volume) error {
+	agent, err := s.w.Agents.Agent(ctx, srv.Name)
+	if err != nil {
+		return fmt.Errorf("cannot reach the agent of %s: %w", srv.Name, err)
+	}
+	if err := s.quiesce(ctx, agent); err != nil {
+		return err
+	}
+	names := s.w.Cloud.DeviceNames(v.ID)
+	paths, err := mountedAt(ctx, agent, names)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		changes, err := agent.EnsureUnmounted(ctx, EnsureUnmounted{Path: path, ExpectedDeviceIDs: names, StopUnits: []string{mariadbUnit}, Fence: s.fence()})
+		if err != nil {
+			return err
+		}
+		s.changed(path, changes)
+	}
+	return nil
+}
+
+// mountedAt are the paths where a volume is mounted, the bound ones first.
+func mountedAt(ctx context.Context, agent Agent, names []string) ([]string, error) {
+	devices, err := agent.BlockDevices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	candidates := []string{datadirPath, dataMount}
+	for _, d := range devices {
+		if overlap(d.IDs, names) {
+			candidates = append(candidates, d.MountPoints...)
+		}
+	}
+	var paths []string
+	for _, path := range candidates {
+		mount, err := agent.Mount(ctx, path)
+		if err != nil && !missing(err) {
+			return nil, err
+		}
+		if err == nil && mount.Mounted && overlap(mount.DeviceIDs, names) && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// deleteDefaults deletes the default volumes that this job has detached.
+func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
+	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{
+		TagJob: s.JobID, TagServer: srv.Name, TagRole: roleDefault, TagFleet: s.w.Fleet,
+	}})
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		switch {
+		case v.State == provider.VolumeDeleting || v.State == provider.VolumeDeleted:
+		case v.MachineID != "" || v.State == provider.VolumeInUse:
+			return wait("the image's volume %s is still attached", v.ID)
+		default:
+			if err := s.w.Cloud.DeleteVolume(ctx, v.ID); err != nil && !missing(err) {
+				return fmt.Errorf("cannot delete the image's volume %s: %w", v.ID, err)
+			}
+			s.Changed("deleted the image's volume %s", v.ID)
+		}
+	}
+	return nil
+}
+
+// ensureAttached gives the volume to the machine; the provider takes no token for that, so it looks first.
+func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provider.Volume) error {
+	switch {
+	case v.State == provider.VolumeCreating:
+		return wait("volume %s is being made", v.ID)
+	case v.MachineID == srv.MachineID && v.Attachment == provider.AttachmentAttached:
+		return nil
+	case v.MachineID == srv.MachineID:
+		return wait("volume %s is %s", v.ID, v.Attachment)
+	case v.MachineID != "":
+		return s.attachedElsewhere(ctx, v)
+	}
+	_, err := s.w.Cloud.AttachVolume(ctx, v.ID, srv.MachineID)
+	if errors.Is(err, provider.ErrInUse) {
+		return wait("volume %s is in use by %s", v.ID, provider.HeldBy(err)) // looked at anew
+	}
+	if err != nil {
+		return fmt.Errorf("cannot attach volume %s: %w", v.ID, err)
+	}
+	s.Changed("attached volume %s to machine %s", v.ID, srv.MachineID)
+	return wait("volume %s is being attached", v.ID)
+}
+
+// attachedElsewhere waits for a machine of this job that is going, and refuses any other.
+func (s *step) attachedElsewhere(ctx context.Context, v provider.Volume) error {
+	m, err := s.w.Cloud.GetMachine(ctx, v.MachineID)
+	if err == nil && m.Tags[TagJob] == s.JobID && (m.State == provider.MachineStopping || m.State == provider.MachineTerminated) {
+		return wait("volume %s is still held by machine %s, which is going", v.ID, m.ID)
+	}
+	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE, "detach it there, then retry",
+		"volume %s is attached to machine %s", v.ID, v.MachineID)
+}
+
+// seenByHost waits until the host has the volume's device.
+func (s *step) seenByHost(ctx context.Context, srv inventory.Server, v provider.Volume) error {
+	agent, err := s.w.Agents.Agent(ctx, srv.Name)
+	if err != nil {
+		return fmt.Errorf("cannot reach the agent of %s: %w", srv.Name, err)
+	}
+	devices, err := agent.BlockDevices(ctx)
+	if err != nil {
+		return err
+	}
+	names := s.w.Cloud.DeviceNames(v.ID)
+	for _, d := range devices {
+		if overlap(d.IDs, names) {
+			s.Found("the host sees volume %s as %s, %s", v.ID, d.Path, sizeOf(d.SizeBytes))
+			return nil
+		}
+	}
+	return wait("the host does not see volume %s yet", v.ID)
+}
+
+// recordVolume records the server's own volume, and that its datadir belongs on it.
+func (s *step) recordVolume(srv inventory.Server, v provider.Volume) commit {
+	id := volumeID(s.EffectKey)
+	return func(ctx context.Context, rec Records) error {
+		vol, err := rec.Volumes().Get(ctx, id)
+		switch {
+		case missing(err):
+			vol = inventory.Volume{
+				ID: id, Provider: srv.Provider, ProviderID: v.ID, SizeBytes: v.SizeBytes, Zone: v.Zone, MachineID: srv.MachineID,
+				Server: srv.Name, Snapshot: s.provenance(v), State: inventory.VolumeAttached, Job: s.JobID, EffectKey: s.EffectKey,
+			}
+			err = rec.Volumes().Insert(ctx, &vol)
+		case err == nil && (vol.MachineID != srv.MachineID || vol.State != inventory.VolumeAttached):
+			vol.MachineID, vol.State = srv.MachineID, inventory.VolumeAttached
+			err = rec.Volumes().Update(ctx, &vol)
+		}
+		if err != nil {
+			return err
+		}
+		return s.updateServer(srv.Name, func(srv *inventory.Server) error {
+			if srv.DataVolume != id {
+				srv.DataVolume, srv.Mounts = id, nil
+			}
+			return nil
+		}, "volume %s is attached", v.ID)(ctx, rec)
+	}
+}
+
+func (s *step) provenance(v provider.Volume) string {
+	if v.SnapshotID == "" {
+		return ""
+	}
+	return s.args.Snapshot
+}

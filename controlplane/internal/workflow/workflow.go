@@ -1,0 +1,52 @@
+package workflow
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Config is what the jobs work with. All but the last four are required.
+type Config struct {
+	Agents Agents
+	Cloud  Cloud
+	Store  Store
+	Tokens Tokens
+	Jobs   Jobs
+
+	Fleet  string        // marks what this control plane makes at the provider; default "default"
+	Poll   time.Duration // how soon a wait looks again; default 250 ms
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Workflow makes the jobs of the domain. Make one with New, then register what Plans returns with the engine.
+type Workflow struct {
+	Config
+
+	mu      sync.Mutex
+	renewed map[string]time.Time // when a job's reservation was renewed last; losing it costs one call
+}
+
+const defaultPoll = 250 * time.Millisecond
+
+// New makes a workflow; it does nothing by itself.
+func New(cfg Config) (*Workflow, error) {
+	if cfg.Agents == nil || cfg.Cloud == nil || cfg.Store == nil || cfg.Tokens == nil || cfg.Jobs == nil {
+		return nil, errors.New("workflow: agents, cloud, store, tokens and jobs are all needed")
+	}
+	if cfg.Fleet == "" {
+		cfg.Fleet = "default"
+	}
+	if cfg.Poll <= 0 {
+		cfg.Poll = defaultPoll
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Workflow{Config: cfg, renewed: map[string]time.Time{}}, nil
+}
