@@ -12,7 +12,9 @@ import (
 // supervisor tells systemd how the agent is. Without systemd it says nothing.
 type supervisor struct{ log *slog.Logger }
 
-func (s supervisor) status(format string, args ...any) { s.say("STATUS=" + fmt.Sprintf(format, args...)) }
+func (s supervisor) status(format string, args ...any) {
+	s.say("STATUS=" + fmt.Sprintf(format, args...))
+}
 
 func (s supervisor) ready() { s.say(daemon.SdNotifyReady) }
 

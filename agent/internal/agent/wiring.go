@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
 	hostservice "github.com/understudy-db/understudy/agent/internal/service/host"
+	mariadbservice "github.com/understudy-db/understudy/agent/internal/service/mariadb"
 	mountservice "github.com/understudy-db/understudy/agent/internal/service/mount"
 	systemdservice "github.com/understudy-db/understudy/agent/internal/service/systemd"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
@@ -26,6 +28,7 @@ type parts struct {
 	units   *systemd.Manager
 	mounts  *mount.Manager
 	mariadb *mariadb.Server
+	holds   *hold.Manager
 }
 
 // build makes the parts; nothing of the host is touched yet.
@@ -47,13 +50,18 @@ func build(config Config, program string, tls identity.FilesConfig, log *slog.Lo
 		return nil, err
 	}
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, StateDir: config.StateDir, Program: program,
-		TLS: mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Log: log})
+		TLS: mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Held: p.held, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
-	return &p, nil
+	p.holds, err = hold.New(hold.Config{Dir: config.RuntimeDir, Log: log,
+		Launcher: &hold.UnitLauncher{Units: p.units, Program: program, Mount: p.mariadb.DatadirMount}})
+	return &p, err
 }
+
+// held says whether a consistent point is held; MariaDB's part asks it before the part that holds is made.
+func (p *parts) held() bool { return p.holds != nil && p.holds.Held() }
 
 func (p *parts) close(log *slog.Logger) {
 	if err := p.mariadb.Close(); err != nil {
@@ -76,10 +84,14 @@ func (p *parts) register(server *chassis.Server, name, version string, log *slog
 	if err != nil {
 		return err
 	}
+	mariadb, err := mariadbservice.New(mariadbservice.Config{MariaDB: p.mariadb, Holds: p.holds})
+	if err != nil {
+		return err
+	}
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc, units)
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mounts)
 	server.RegisterService(&agentv1.HostService_ServiceDesc, host)
-	server.RegisterService(&agentv1.MariaDBService_ServiceDesc, agentv1.UnimplementedMariaDBServiceServer{})
+	server.RegisterService(&agentv1.MariaDBService_ServiceDesc, mariadb)
 	return nil
 }
 
@@ -93,7 +105,11 @@ func makeDirs(config Config) error {
 	return nil
 }
 
+// resume puts in order what an agent before this one left behind.
 func (p *parts) resume(ctx context.Context, log *slog.Logger) {
+	if err := p.holds.Clear(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("cannot clear a hold of an earlier agent; it ends by its limit", "error", err)
+	}
 	if err := p.mariadb.ResumeReservations(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("cannot resume the reservations of binary logs yet", "error", err)
 	}
