@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -38,6 +39,7 @@ type Config struct {
 type Enroller struct {
 	config Config
 	slots  slots
+	untold atomic.Bool // the hook has not taken the newest certificates yet
 }
 
 // New makes an Enroller; nothing is read or written yet.
@@ -136,17 +138,21 @@ func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, er
 	if err := e.slots.use(slot); err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 	}
+	e.untold.Store(true)
 	e.config.Logger.Info("enrolled", "server", file.Server)
 	e.removeJoinFile()
 	e.tell(ctx)
 	return file.Server, nil
 }
 
-// tell calls the hook and says whether it took the certificates.
-func (e *Enroller) tell(ctx context.Context) bool {
-	err := e.config.Changed(ctx)
-	if err != nil && ctx.Err() == nil {
-		e.config.Logger.Warn("cannot hand the new certificates on", "error", err)
+// tell calls the hook until it took the newest certificates once.
+func (e *Enroller) tell(ctx context.Context) {
+	if !e.untold.Load() {
+		return
 	}
-	return err == nil
+	if err := e.config.Changed(ctx); err != nil {
+		e.config.Logger.Warn("cannot hand the new certificates on yet", "error", err)
+		return
+	}
+	e.untold.Store(false)
 }

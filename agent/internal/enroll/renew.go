@@ -23,6 +23,8 @@ const (
 	renewMax   = 5 * time.Minute
 	// settle is the least time between two renewals, whatever the clocks say.
 	settle = time.Minute
+	// tellAgain is the wait after the hook failed.
+	tellAgain = 10 * time.Second
 )
 
 // Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that fails is tried again; meanwhile the
@@ -37,8 +39,7 @@ func (e *Enroller) Run(ctx context.Context) error {
 // keeper is what Run remembers from one look to the next.
 type keeper struct {
 	*Enroller
-	delay  time.Duration // before the next try of a renewal that failed
-	untold bool          // the hook has not taken the newest certificates yet
+	delay time.Duration // before the next try of a renewal that failed
 }
 
 // look does what is due and says how long to wait before the next look.
@@ -52,11 +53,8 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if wait == 0 {
 		wait = k.tryRenew(ctx)
 	}
-	if k.untold {
-		k.untold = !k.tell(ctx)
-	}
-	if k.untold {
-		return min(wait, renewMax)
+	if k.tell(ctx); k.untold.Load() {
+		wait = min(wait, tellAgain)
 	}
 	return max(wait, renewFirst)
 }
@@ -64,7 +62,7 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 func (k *keeper) tryRenew(ctx context.Context) time.Duration {
 	err := k.Renew(ctx)
 	if err == nil {
-		k.delay, k.untold = renewFirst, true
+		k.delay = renewFirst
 		return settle
 	}
 	if ctx.Err() == nil {
@@ -90,7 +88,7 @@ func renewTime(cert *x509.Certificate) time.Time {
 	return cert.NotAfter.Add(-life/3 - rand.N(life/50+1))
 }
 
-// Renew gets new certificates for new keys now, over the identity in use, and puts them to use.
+// Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run tells the hook.
 func (e *Enroller) Renew(ctx context.Context) error {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
@@ -99,6 +97,7 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	if err := e.renew(ctx, have); err != nil {
 		return fmt.Errorf("cannot renew the identity of %s: %w", have.Server, err)
 	}
+	e.untold.Store(true)
 	e.config.Logger.Info("renewed the identity", "server", have.Server)
 	return nil
 }

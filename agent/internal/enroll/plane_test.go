@@ -1,0 +1,258 @@
+package enroll_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/understudy-db/understudy/agent/internal/enroll"
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
+	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plane is a control plane that knows one rule: a token is for the key that came with it first.
+type plane struct {
+	controlplanev1.UnimplementedEnrollmentServiceServer
+
+	t       *testing.T
+	ca      *identitytest.CA
+	address string
+
+	mu     sync.Mutex
+	tokens map[string]string // token -> key, "" while unused
+	keys   []string          // that got certificates, in order
+	life   time.Duration
+	after  func() error                       // called when the effect is made: an error loses the answer
+	answer func(*controlplanev1.Certificates) // spoils the answer
+}
+
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plane{t: t, ca: identitytest.New(t), address: listener.Addr().String(), tokens: map[string]string{}, life: time.Hour / 2}
+	server, err := chassis.New(chassis.Config{
+		Listener: listener, Logger: quiet(),
+		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()), AllowAnonymous: true},
+		Rules: authz.Table{
+			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator},
+			controlplanev1.EnrollmentService_Enroll_FullMethodName:          {identity.RoleAnonymous},
+			controlplanev1.EnrollmentService_Renew_FullMethodName:           {identity.RoleAgent},
+			controlplanev1.EnrollmentService_Revoke_FullMethodName:          {identity.RoleOperator},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	controlplanev1.RegisterEnrollmentServiceServer(server, p)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func (p *plane) Enroll(_ context.Context, req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key, print := p.key(req.GetAgentCsr())
+	bound, known := p.tokens[req.GetToken()]
+	if !known || bound != "" && bound != print {
+		return nil, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED, "the join token was used with another key",
+			errs.WayOut("make a new join file"))
+	}
+	p.tokens[req.GetToken()] = print
+	certificates, err := p.certify(req.GetServer(), key, print, req.GetMariadbCsr())
+	return &controlplanev1.EnrollResponse{Certificates: certificates}, err
+}
+
+func (p *plane) Renew(ctx context.Context, req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key, print := p.key(req.GetAgentCsr())
+	certificates, err := p.certify(identity.PeerOf(ctx).Identity.Name, key, print, req.GetMariadbCsr())
+	return &controlplanev1.RenewResponse{Certificates: certificates}, err
+}
+
+func (p *plane) key(der []byte) (*ecdsa.PublicKey, string) {
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		p.t.Error(err)
+		return nil, ""
+	}
+	key, _ := csr.PublicKey.(*ecdsa.PublicKey)
+	return key, string(csr.RawSubjectPublicKeyInfo)
+}
+
+func (p *plane) certify(server string, key *ecdsa.PublicKey, print string, mariadbCSR []byte) (*controlplanev1.Certificates, error) {
+	mariadbKey, _ := p.key(mariadbCSR)
+	p.keys = append(p.keys, print)
+	short := func(cert *x509.Certificate) { cert.NotAfter = time.Now().Add(p.life) }
+	nobody := func(cert *x509.Certificate) {
+		cert.URIs, cert.ExtKeyUsage = []*url.URL{}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	certificates := &controlplanev1.Certificates{
+		CaPem:      encode(p.ca.Certificate),
+		AgentPem:   encode(p.ca.Certify(key, identity.Agent(server), short)),
+		MariadbPem: encode(p.ca.Certify(mariadbKey, identity.Agent(server), short, nobody)),
+	}
+	if p.answer != nil {
+		p.answer(certificates)
+	}
+	if p.after != nil {
+		return certificates, p.after()
+	}
+	return certificates, nil
+}
+
+func encode(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+}
+
+// set changes the plane's ways while it runs.
+func (p *plane) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+// host is a machine's folders.
+type host struct {
+	t     *testing.T
+	plane *plane
+	dir   string
+	told  chan struct{}
+}
+
+func newHost(t *testing.T, p *plane) *host {
+	t.Helper()
+	return &host{t: t, plane: p, dir: t.TempDir(), told: make(chan struct{}, 16)}
+}
+
+func (h *host) path(parts ...string) string {
+	return filepath.Join(append([]string{h.dir}, parts...)...)
+}
+
+// give puts a join file on the machine.
+func (h *host) give(token string, change ...func(*identity.JoinFile)) {
+	h.t.Helper()
+	h.plane.set(func() { h.plane.tokens[token] = h.plane.tokens[token] })
+	file := identity.JoinFile{Server: "db-1", ControlPlane: []string{h.plane.address}, Token: token,
+		CASPKISHA256: identity.Pin(h.plane.ca.Certificate), CAPEM: string(encode(h.plane.ca.Certificate))}
+	for _, c := range change {
+		c(&file)
+	}
+	data, err := json.Marshal(file)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(h.path("join.json"), data, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// start makes the Enroller of an agent that starts.
+func (h *host) start(change ...func(*enroll.Config)) *enroll.Enroller {
+	h.t.Helper()
+	config := enroll.Config{StateDir: h.path("state"), JoinFile: h.path("join.json"), Logger: quiet(),
+		Changed: func(context.Context) error { h.told <- struct{}{}; return nil }}
+	for _, c := range change {
+		c(&config)
+	}
+	e, err := enroll.New(config)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return e
+}
+
+// joined makes the machine join.
+func (h *host) joined(token string) *enroll.Enroller {
+	h.t.Helper()
+	h.give(token)
+	e := h.start()
+	if name, err := e.Ensure(patience(h.t)); err != nil || name != "db-1" {
+		h.t.Fatalf("%q %v", name, err)
+	}
+	return e
+}
+
+// check is what holds whenever a machine has an identity.
+func (h *host) check(e *enroll.Enroller) {
+	h.t.Helper()
+	own, err := identity.NewFiles(e.Files())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	credentials, err := own.Credentials()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(credentials.Certificate.Certificate[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if id, err := identity.FromCertificate(cert); err != nil || id != identity.Agent("db-1") {
+		h.t.Errorf("%v %v", id, err)
+	}
+	if _, err := identity.NewFiles(e.MariaDBFiles()); err != nil {
+		h.t.Error(err)
+	}
+	for _, key := range []string{e.Files().Key, e.MariaDBFiles().Key} {
+		if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+			h.t.Errorf("%s: %v %v", key, info.Mode(), err)
+		}
+	}
+	if _, err := os.Stat(h.path("join.json")); !os.IsNotExist(err) {
+		h.t.Errorf("the join file is still there: %v", err)
+	}
+}
+
+func (h *host) serial(e *enroll.Enroller) string {
+	h.t.Helper()
+	data, err := os.ReadFile(e.Files().Cert)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return identity.Serial(cert)
+}
+
+func patience(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
