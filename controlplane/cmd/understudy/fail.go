@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
+
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
@@ -112,6 +114,9 @@ type problem struct {
 	Metadata  map[string]string `json:"metadata,omitempty"`
 }
 
+// codeName is a kind as gRPC's own documents write it, NOT_FOUND.
+func codeName(kind errs.Kind) string { return code.Code(kind).String() }
+
 type fieldProblem struct {
 	Field string `json:"field"`
 	Why   string `json:"why"`
@@ -122,7 +127,7 @@ func problemOf(err error) problem {
 	if errors.As(err, &usage) {
 		return problem{Code: "USAGE", Message: usage.message, WayOut: usage.wayOut}
 	}
-	p := problem{Code: errs.KindOf(err).String(), Message: err.Error(), WayOut: errs.WayOutOf(err), Metadata: errs.MetaOf(err)}
+	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), WayOut: errs.WayOutOf(err), Metadata: errs.MetaOf(err)}
 	if reason := errs.ReasonOf(err); reason != 0 {
 		p.Reason = strings.TrimPrefix(reason.String(), "REASON_")
 	}

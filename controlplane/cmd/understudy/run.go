@@ -94,6 +94,7 @@ func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	group.SuggestionsMinimumDistance = 2
 	group.AddCommand(commands...)
 	return group
 }

@@ -37,15 +37,20 @@ func long(d time.Duration) string {
 	}
 }
 
-// Age is how long ago a time was, "3m12s ago"; "-" for no time, "now" for the last second.
+// Age is how long ago a time was, roughly: "3m ago"; "-" for no time, "now" for the last second.
 func Age(now, then time.Time) string {
-	switch age := now.Sub(then); {
-	case then.IsZero() || then.Unix() == 0:
+	if then.IsZero() || then.Unix() == 0 {
 		return none
+	}
+	switch age := now.Sub(then); {
 	case age < time.Second:
 		return "now"
+	case age < time.Minute:
+		return fmt.Sprintf("%ds ago", age/time.Second)
+	case age < time.Hour:
+		return fmt.Sprintf("%dm ago", age/time.Minute)
 	default:
-		return Duration(age.Truncate(time.Second)) + " ago"
+		return long(age) + " ago"
 	}
 }
 

@@ -1,0 +1,266 @@
+package fakecp
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// run is a job on its way along its script.
+type run struct {
+	mu     sync.Mutex
+	frames []frame
+	at     int
+}
+
+func (r *run) now() frame {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frames[r.at]
+}
+
+// advance goes on to the next frame; false at the end.
+func (r *run) advance() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at+1 >= len(r.frames) {
+		return false
+	}
+	r.at++
+	return true
+}
+
+// play makes a script a job of the scene, and returns it as it is at first.
+func (s *Server) play(sc *script) *cpv1.Job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &run{frames: sc.frames}
+	s.runs[sc.job.GetName()] = r
+	return proto.CloneOf(r.now().job)
+}
+
+func (s *Server) find(name string) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.runs[name]; r != nil {
+		return r, nil
+	}
+	for _, j := range s.scene.jobs {
+		if j.GetName() == name {
+			r := &run{frames: []frame{{job: j}}}
+			s.runs[name] = r
+			return r, nil
+		}
+	}
+	return nil, notFound(name, "understudy job list")
+}
+
+func notFound(name, see string) error {
+	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "there is no "+name, errs.WayOut("see what there is with "+see))
+}
+
+// GetJob returns a job as it is now.
+func (s *Server) GetJob(_ context.Context, req *cpv1.GetJobRequest) (*cpv1.GetJobResponse, error) {
+	r, err := s.find(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.GetJobResponse{Job: r.now().job}, nil
+}
+
+// WatchJob goes along a job's script.
+func (s *Server) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
+	r, err := s.find(req.GetName())
+	if err != nil {
+		return err
+	}
+	for {
+		f := r.now()
+		if err := stream.Send(&cpv1.WatchJobResponse{Job: f.job}); err != nil {
+			return err
+		}
+		if f.act == hang {
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		}
+		if !r.advance() {
+			return nil
+		}
+		if f.act == bounce || f.act == vanish {
+			s.restart(f.act == bounce)
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		}
+		if err := s.pace(stream.Context()); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) pace(ctx context.Context) error {
+	if s.config.Pace == 0 {
+		return nil
+	}
+	timer := time.NewTimer(s.config.Pace)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// ListJobs returns the scene's jobs, and those that were made since, two a page so that paging is used.
+func (s *Server) ListJobs(_ context.Context, req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
+	var kept []*cpv1.Job
+	for _, j := range s.scene.jobs {
+		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() || req.GetActiveOnly() && ended(j) {
+			continue
+		}
+		brief := proto.CloneOf(j)
+		brief.Steps = nil
+		kept = append(kept, brief)
+	}
+	jobs, token := page(kept, req.GetPageToken(), min(2, int(req.GetPageSize())))
+	return &cpv1.ListJobsResponse{Jobs: jobs, NextPageToken: token}, nil
+}
+
+func ended(j *cpv1.Job) bool {
+	return j.GetState() == cpv1.Job_STATE_SUCCEEDED || j.GetState() == cpv1.Job_STATE_FAILED || j.GetState() == cpv1.Job_STATE_CANCELLED
+}
+
+// page is so many of the records from a token on, and the token of the next page.
+func page[T any](all []T, token string, size int) ([]T, string) {
+	from := 0
+	_, _ = fmt.Sscanf(token, "at-%d", &from)
+	to := min(len(all), from+size)
+	if to < len(all) {
+		return all[from:to], fmt.Sprintf("at-%d", to)
+	}
+	return all[from:to], ""
+}
+
+// ListEvents returns the scene's events.
+func (s *Server) ListEvents(_ context.Context, req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
+	var kept []*cpv1.Event
+	for _, e := range s.scene.events {
+		if req.GetSubject() == "" || e.GetSubject() == req.GetSubject() {
+			kept = append(kept, e)
+		}
+	}
+	events, token := page(kept, req.GetPageToken(), int(req.GetPageSize()))
+	return &cpv1.ListEventsResponse{Events: events, NextPageToken: token}, nil
+}
+
+// again lets a failed job go on at a step, up to its good end.
+func (s *Server) again(name, step string) (*cpv1.Job, error) {
+	r, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	job := proto.CloneOf(r.now().job)
+	if !ended(job) && job.GetState() != cpv1.Job_STATE_NEEDS_PERSON {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE, "cannot retry job "+name+" while it is running",
+			errs.WayOut("wait for its end, or cancel it first"))
+	}
+	return s.play(againScript(job, step)), nil
+}
+
+func againScript(job *cpv1.Job, only string) *script {
+	was := job.GetState()
+	job.State, job.Error, job.EndTime = cpv1.Job_STATE_QUEUED, nil, nil
+	s := newScript(job)
+	for _, step := range job.GetSteps() {
+		done := step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
+		if only != "" && step.GetName() != only || only == "" && done {
+			continue
+		}
+		s.begin(step.GetName())
+		s.done(step.GetName(), time.Second, []string{"all is as it should be"}, nil)
+	}
+	s.succeed()
+	if only != "" {
+		s.frames[len(s.frames)-1].job.State = was
+	}
+	return s
+}
+
+// RetryJob lets a job go on.
+func (s *Server) RetryJob(_ context.Context, req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
+	job, err := s.again(req.GetName(), req.GetStep())
+	return &cpv1.RetryJobResponse{Job: job}, err
+}
+
+// RedoStep lets a job go on.
+func (s *Server) RedoStep(_ context.Context, req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
+	job, err := s.again(req.GetName(), "")
+	return &cpv1.RedoStepResponse{Job: job}, err
+}
+
+// SkipStep lets a job go on.
+func (s *Server) SkipStep(_ context.Context, req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
+	job, err := s.again(req.GetName(), "")
+	return &cpv1.SkipStepResponse{Job: job}, err
+}
+
+// CancelJob cancels a job.
+func (s *Server) CancelJob(_ context.Context, req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
+	r, err := s.find(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	job := proto.CloneOf(r.now().job)
+	if ended(job) {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			"job "+strings.TrimPrefix(job.GetName(), "jobs/")+" has ended", errs.WayOut("clean it up instead, or leave it"))
+	}
+	job.State = cpv1.Job_STATE_CANCELLING
+	gone := proto.CloneOf(job)
+	gone.State = cpv1.Job_STATE_CANCELLED
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs[job.GetName()] = &run{frames: []frame{{job: job}, {job: gone}}}
+	return &cpv1.CancelJobResponse{Job: job}, nil
+}
+
+// CleanupJob removes what a job made: a step more, after which the job is what it was.
+func (s *Server) CleanupJob(_ context.Context, req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
+	r, err := s.find(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	job := proto.CloneOf(r.now().job)
+	job.Steps = append(job.Steps, &cpv1.Step{Name: "remove_machine", Title: "the machine is gone", State: cpv1.Step_STATE_PENDING, Generation: 1})
+	if req.GetValidateOnly() {
+		job.Name, job.Error = "", nil
+		job.Steps = job.GetSteps()[len(job.GetSteps())-1:]
+		job.Steps[0].Found, job.Steps[0].Changed = []string{"machine i-4"}, []string{"terminate machine i-4", "delete volume vol-6"}
+		return &cpv1.CleanupJobResponse{Job: job}, nil
+	}
+	was := job.GetState()
+	sc := newScript(job)
+	sc.begin("remove_machine")
+	sc.done("remove_machine", time.Second, []string{"machine i-4"}, []string{"terminated machine i-4"})
+	sc.job.State = was
+	sc.tell()
+	return &cpv1.CleanupJobResponse{Job: s.play(sc)}, nil
+}
+
+func sceneJobs() []*cpv1.Job {
+	end := func(sc *script) *cpv1.Job { return sc.frames[len(sc.frames)-1].job }
+	ok := end(replicaScript(newJob("j-0003", "create_replica", "servers/db2", "replica db2 of db1, verified full", "", replicaSteps()), "db2"))
+	failed := end(replicaScript(newJob("j-0004", "create_replica", "servers/db4", "replica db4 of db1, verified fence", "", replicaSteps()), "fails"))
+	parked := end(replicaScript(newJob("j-0005", "create_replica", "servers/db5", "replica db5 of db1, verified fence", "", replicaSteps()), "parks"))
+	taken := end(snapshotScript(newJob("j-0002", "take_snapshot", "snapshots/db1-20260102-140000", "online snapshot of db1", "", snapshotSteps())))
+	return []*cpv1.Job{parked, failed, ok, taken}
+}

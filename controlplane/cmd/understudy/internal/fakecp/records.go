@@ -1,0 +1,234 @@
+package fakecp
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func (s *Server) server(name string) (*cpv1.Server, error) {
+	for _, r := range s.scene.servers {
+		if r.GetName() == name {
+			return proto.CloneOf(r), nil
+		}
+	}
+	return nil, notFound(name, "understudy server list")
+}
+
+// GetServer returns a server.
+func (s *Server) GetServer(_ context.Context, req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
+	r, err := s.server(req.GetName())
+	return &cpv1.GetServerResponse{Server: r}, err
+}
+
+// ListServers returns servers, two a page.
+func (s *Server) ListServers(_ context.Context, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+	var kept []*cpv1.Server
+	for _, r := range s.scene.servers {
+		if (req.GetShowDeleted() || r.GetState() != cpv1.Server_STATE_DELETED) && (req.GetPrimary() == "" || req.GetPrimary() == r.GetPrimary()) {
+			kept = append(kept, r)
+		}
+	}
+	servers, token := page(kept, req.GetPageToken(), 2)
+	return &cpv1.ListServersResponse{Servers: servers, NextPageToken: token}, nil
+}
+
+// CreateServer starts a job.
+func (s *Server) CreateServer(_ context.Context, req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
+	if r, err := s.server("servers/" + req.GetServerId()); err == nil {
+		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS, "there is a server "+r.GetName()+" already",
+			errs.WayOut("take another name: names are never used again"))
+	}
+	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(), "primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
+	if req.GetValidateOnly() {
+		return &cpv1.CreateServerResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.CreateServerResponse{Job: s.play(primaryScript(job))}, nil
+}
+
+// planOf is a job that is not to be run.
+func planOf(job *cpv1.Job) *cpv1.Job {
+	job.Name, job.State = "", cpv1.Job_STATE_UNSPECIFIED
+	for _, step := range job.GetSteps() {
+		step.State = cpv1.Step_STATE_UNSPECIFIED
+		step.Changed = []string{strings.ReplaceAll(step.GetName(), "_", " ")}
+	}
+	return job
+}
+
+// CreateReplica starts a job, or answers with the plan.
+func (s *Server) CreateReplica(_ context.Context, req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
+	primary := req.GetPrimary()
+	if req.GetSnapshot() != "" {
+		snapshot, err := s.snapshot(req.GetSnapshot())
+		if err != nil {
+			return nil, err
+		}
+		if snapshot.GetState() != cpv1.Snapshot_STATE_READY {
+			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+				"cannot make a replica from "+snapshot.GetName()+": it is "+snapshot.GetState().String(), errs.WayOut("wait until it is READY, or take another one"))
+		}
+		primary = snapshot.GetServer()
+	}
+	if _, err := s.server(primary); err != nil {
+		return nil, err
+	}
+	level := strings.ToLower(strings.TrimPrefix(req.GetVerify().String(), "VERIFY_"))
+	title := "replica " + req.GetServerId() + " of " + strings.TrimPrefix(primary, "servers/") + ", verified " + level
+	job := newJob("j-0101", "create_replica", "servers/"+req.GetServerId(), title, req.GetRequestId(), replicaSteps())
+	if !req.GetValidateOnly() {
+		return &cpv1.CreateReplicaResponse{Job: s.play(replicaScript(job, req.GetServerId()))}, nil
+	}
+	plan := planOf(job)
+	plan.Steps[0].Found, plan.Steps[0].Changed = []string{"primary db1 is READY, MariaDB 11.8.6", "it has binary logs from 0-101-1 on"}, []string{"allot server_id 104"}
+	plan.Steps[7].Found, plan.Steps[7].Changed = []string{"datadir and binary are both 11.8"}, []string{"nothing"}
+	if strings.HasPrefix(req.GetServerId(), "refused") {
+		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, which the snapshot needs", Reason: "BINLOGS_PURGED", WayOut: "take a new snapshot"}
+	}
+	return &cpv1.CreateReplicaResponse{Job: plan}, nil
+}
+
+// UpdateServer changes a server in the answer alone.
+func (s *Server) UpdateServer(_ context.Context, req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
+	r, err := s.server(req.GetServer().GetName())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetServer().GetBinlogAutoPurge() {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
+			"cannot turn on binlog auto purge of "+r.GetName()+": db2 and db3 follow it and need its binary logs", errs.WayOut("leave it off while the server has replicas"))
+	}
+	r.BinlogAutoPurge = req.GetServer().GetBinlogAutoPurge()
+	return &cpv1.UpdateServerResponse{Server: r}, nil
+}
+
+// DeleteServer starts a job.
+func (s *Server) DeleteServer(_ context.Context, req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
+	r, err := s.server(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
+		return nil, err
+	}
+	job := newJob("j-0102", "delete_server", req.GetName(), "delete "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
+		[][2]string{{"remove_machine", "the machine and its volumes are gone"}})
+	if req.GetValidateOnly() {
+		return &cpv1.DeleteServerResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.DeleteServerResponse{Job: s.play(oneStep(job))}, nil
+}
+
+func sameEtag(is, said, name string) error {
+	if is == said {
+		return nil
+	}
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, name+" changed since it was read", errs.WayOut("read it again, and decide again"))
+}
+
+func oneStep(job *cpv1.Job) *script {
+	sc := newScript(job)
+	name := job.GetSteps()[0].GetName()
+	sc.begin(name)
+	sc.done(name, time.Second, nil, []string{"removed it"})
+	sc.succeed()
+	return sc
+}
+
+func (s *Server) snapshot(name string) (*cpv1.Snapshot, error) {
+	for _, r := range s.scene.snapshots {
+		if r.GetName() == name {
+			return proto.CloneOf(r), nil
+		}
+	}
+	return nil, notFound(name, "understudy snapshot list")
+}
+
+// GetSnapshot returns a snapshot.
+func (s *Server) GetSnapshot(_ context.Context, req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
+	r, err := s.snapshot(req.GetName())
+	return &cpv1.GetSnapshotResponse{Snapshot: r}, err
+}
+
+// ListSnapshots returns snapshots, two a page.
+func (s *Server) ListSnapshots(_ context.Context, req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
+	var kept []*cpv1.Snapshot
+	for _, r := range s.scene.snapshots {
+		gone := r.GetState() == cpv1.Snapshot_STATE_FAILED || r.GetState() == cpv1.Snapshot_STATE_DELETED
+		if (req.GetShowDeleted() || !gone) && (req.GetServer() == "" || req.GetServer() == r.GetServer()) {
+			kept = append(kept, r)
+		}
+	}
+	snapshots, token := page(kept, req.GetPageToken(), 2)
+	return &cpv1.ListSnapshotsResponse{Snapshots: snapshots, NextPageToken: token}, nil
+}
+
+// CreateSnapshot starts a job.
+func (s *Server) CreateSnapshot(_ context.Context, req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
+	if _, err := s.server(req.GetServer()); err != nil {
+		return nil, err
+	}
+	job := newJob("j-0103", "take_snapshot", "snapshots/db1-20260102-140000", "online snapshot of "+strings.TrimPrefix(req.GetServer(), "servers/"),
+		req.GetRequestId(), snapshotSteps())
+	if req.GetValidateOnly() {
+		return &cpv1.CreateSnapshotResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.CreateSnapshotResponse{Job: s.play(snapshotScript(job))}, nil
+}
+
+// DeleteSnapshot starts a job.
+func (s *Server) DeleteSnapshot(_ context.Context, req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
+	r, err := s.snapshot(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
+		return nil, err
+	}
+	job := newJob("j-0104", "delete_snapshot", req.GetName(), "delete "+req.GetName(), req.GetRequestId(),
+		[][2]string{{"delete_snapshot", "the provider's snapshot is gone"}})
+	return &cpv1.DeleteSnapshotResponse{Job: s.play(oneStep(job))}, nil
+}
+
+// CheckProvider says that all is well.
+func (s *Server) CheckProvider(context.Context, *cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
+	return &cpv1.CheckProviderResponse{Provider: "nspawn"}, nil
+}
+
+// ListImages returns two images.
+func (s *Server) ListImages(context.Context, *cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
+	return &cpv1.ListImagesResponse{Images: []*cpv1.Image{
+		{Name: "trixie", Description: "Debian 13 with MariaDB 11.8", IsDefault: true}, {Name: "bookworm", Description: "Debian 12 with MariaDB 10.11"}}}, nil
+}
+
+// ListObjects returns an object of each kind, and one that no record names.
+func (s *Server) ListObjects(context.Context, *cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
+	return &cpv1.ListObjectsResponse{Objects: []*cpv1.ProviderObject{
+		{Kind: "machine", Id: "i-1", State: "running", Attachment: "10.88.0.2", Owner: "servers/db1", CreateTime: ago(26 * time.Hour),
+			Tags: map[string]string{"understudy-job": "j-0001", "understudy-server": "db1"}},
+		{Kind: "volume", Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Attachment: "i-1", Owner: "servers/db1", CreateTime: ago(26 * time.Hour)},
+		{Kind: "snapshot", Id: "snap-3", State: "completed", SizeBytes: 2 << 30, Owner: "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
+		{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}},
+	}}, nil
+}
+
+// CreateJoinToken returns a join file with no token in it that is worth anything.
+func (s *Server) CreateJoinToken(_ context.Context, req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
+	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") + `","token":"not-a-token"}` + "\n")
+	return &cpv1.CreateJoinTokenResponse{JoinFile: file, ExpireTime: timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
+}
+
+// Revoke says which certificates were good.
+func (s *Server) Revoke(_ context.Context, req *cpv1.RevokeRequest) (*cpv1.RevokeResponse, error) {
+	if !strings.HasSuffix(req.GetName(), "/db2") {
+		return nil, notFound(req.GetName(), "understudy server list")
+	}
+	return &cpv1.RevokeResponse{Serials: []string{"1f", "2a"}}, nil
+}
