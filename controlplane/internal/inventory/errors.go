@@ -26,7 +26,7 @@ type Reason string
 
 // The reasons of refusals.
 const (
-	// BadName is a name that does not fit NameRule.
+	// BadName is a name that ValidateName refuses.
 	BadName Reason = "BAD_NAME"
 	// AutoPurgeOnReplica is binlog auto purge asked for on a replica.
 	AutoPurgeOnReplica Reason = "AUTO_PURGE_ON_REPLICA"

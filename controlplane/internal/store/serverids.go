@@ -21,25 +21,45 @@ func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 	if err != nil || id != 0 {
 		return uint32(id), err
 	}
-	var last int64
-	if err := s.tx.sql.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), ?) FROM server_ids", inventory.FirstServerID-1).Scan(&last); err != nil {
+	for {
+		next, err := s.tx.Next(ctx, "server_id", inventory.FirstServerID)
+		if err != nil {
+			return 0, err
+		}
+		if next > math.MaxUint32 {
+			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "", "all server ids have been used")
+		}
+		_, err = s.holder(ctx, next)
+		if errors.Is(err, sql.ErrNoRows) {
+			_, err = s.tx.exec(ctx, insertSQL("server_ids", "id, server"), next, server)
+			return uint32(next), err
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Next moves the counter of that name and returns its new value; the first is first. Two transactions never get the same.
+func (tx *Tx) Next(ctx context.Context, name string, first int64) (value int64, err error) {
+	n, err := tx.exec(ctx, "UPDATE counters SET value = value + 1 WHERE name = ?", name)
+	if err != nil {
 		return 0, err
 	}
-	next := max(last+1, inventory.FirstServerID)
-	if next > math.MaxUint32 {
-		return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "", "all server ids have been used")
+	if n == 0 {
+		_, err = tx.exec(ctx, insertSQL("counters", "name, value"), name, first)
+		if tx.engine.duplicate(err) { // another transaction made it: run this one again
+			return 0, inventory.Refuse(inventory.ErrStale, inventory.StaleRecord, "try again", "counter %s was just made", name)
+		}
+		return first, err
 	}
-	_, err = s.tx.exec(ctx, insertSQL("server_ids", "id, server"), next, server)
-	if s.tx.engine.duplicate(err) { // another transaction took it: run this one again
-		return 0, inventory.Refuse(inventory.ErrStale, inventory.ServerIDTaken, "try again", "server id %d was just taken", next)
-	}
-	return uint32(next), err
+	err = tx.sql.QueryRowContext(ctx, "SELECT value FROM counters WHERE name = ?", name).Scan(&value)
+	return value, err
 }
 
 // Claim records a server_id that a server was found with, or refuses when another server has or had it.
 func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {
-	var holder string
-	err := s.tx.sql.QueryRowContext(ctx, "SELECT server FROM server_ids WHERE id = ?", id).Scan(&holder)
+	holder, err := s.holder(ctx, int64(id))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		_, err = s.tx.exec(ctx, insertSQL("server_ids", "id, server"), id, server)
@@ -60,6 +80,11 @@ func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {
 func (s ServerIDs) Release(ctx context.Context, server string) error {
 	_, err := s.tx.exec(ctx, "UPDATE server_ids SET server = '' WHERE server = ?", server)
 	return err
+}
+
+func (s ServerIDs) holder(ctx context.Context, id int64) (server string, err error) {
+	err = s.tx.sql.QueryRowContext(ctx, "SELECT server FROM server_ids WHERE id = ?", id).Scan(&server)
+	return server, err
 }
 
 func (s ServerIDs) of(ctx context.Context, server string) (id int64, err error) {

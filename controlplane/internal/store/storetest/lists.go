@@ -1,0 +1,193 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
+
+func testEvents(t *testing.T, open Open) {
+	st := open(t)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for i := range 5 {
+			ev := inventory.Event{Actor: "ann", Action: fmt.Sprintf("a%d", i), Subject: "servers/db1", Message: "what"}
+			if i == 4 {
+				ev.Subject, ev.Job = "servers/db2", "j1"
+			}
+			if err := tx.Events().Add(ctx, ev); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		first, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"}, store.Page{Size: 3})
+		if err != nil || len(first) != 3 || first[0].Action != "a3" || first[0].At.IsZero() || next == "" {
+			t.Errorf("first page = %+v, %q, %v", first, next, err)
+		}
+		second, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"}, store.Page{Size: 3, Token: next})
+		if err != nil || len(second) != 1 || second[0].Action != "a0" || next != "" {
+			t.Errorf("second page = %+v, %q, %v", second, next, err)
+		}
+		byJob, _, err := tx.Events().List(ctx, store.EventFilter{Job: "j1", Actor: "ann"}, store.Page{})
+		if len(byJob) != 1 || byJob[0].Action != "a4" {
+			t.Errorf("of the job = %+v", byJob)
+		}
+		return err
+	})
+}
+
+func testPages(t *testing.T, open Open) {
+	st := open(t)
+	var want []string
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		want = nil
+		for i := range 7 {
+			s := inventory.Server{Name: fmt.Sprintf("db%d", i), Role: inventory.RolePrimary}
+			want = append(want, s.Name)
+			if err := tx.Servers().Insert(ctx, &s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var got []string
+	page := store.Page{Size: 3}
+	for more := true; more; more = page.Token != "" {
+		read(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, next, err := tx.Servers().List(ctx, store.ServerFilter{Role: inventory.RolePrimary}, page)
+			for _, s := range list {
+				got = append(got, s.Name)
+			}
+			page.Token = next
+			return err
+		})
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages = %v, want %v", got, want)
+	}
+	badPages(t, st)
+}
+
+func badPages(t *testing.T, st *store.Store) {
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		_, token, err := tx.Servers().List(ctx, store.ServerFilter{Role: inventory.RolePrimary}, store.Page{Size: 1})
+		for name, bad := range map[string]struct {
+			f store.ServerFilter
+			p store.Page
+		}{
+			"negative size": {p: store.Page{Size: -1}},
+			"no token":      {p: store.Page{Token: "%%%"}},
+			"no JSON":       {p: store.Page{Token: "YWJj"}},
+			"null":          {p: store.Page{Token: "bnVsbA"}},
+			"other filter":  {f: store.ServerFilter{Primary: "x"}, p: store.Page{Token: token}},
+		} {
+			if _, _, err := tx.Servers().List(ctx, bad.f, bad.p); !errors.Is(err, inventory.ErrInvalid) {
+				t.Errorf("%s: %v, want ErrInvalid", name, err)
+			}
+		}
+		return err
+	})
+}
+
+func testText(t *testing.T, open Open) {
+	st := open(t)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for _, id := range []string{"v", "V", "v ", "ä", "a"} {
+			if err := tx.Volumes().Insert(ctx, &inventory.Volume{ID: id}); err != nil {
+				return fmt.Errorf("%q: %w", id, err)
+			}
+		}
+		return nil
+	})
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Volumes().Get(ctx, "A"); !errors.Is(err, inventory.ErrNotFound) {
+			t.Errorf("A is found as a: %v", err)
+		}
+		list, _, err := tx.Volumes().List(ctx, store.VolumeFilter{}, store.Page{})
+		var ids []string
+		for _, v := range list {
+			ids = append(ids, v.ID)
+		}
+		if !slices.Equal(ids, []string{"V", "a", "v", "v ", "ä"}) {
+			t.Errorf("order = %q", ids)
+		}
+		return err
+	})
+}
+
+func testJoinTokens(t *testing.T, open Open) {
+	st := open(t)
+	token := inventory.JoinToken{Hash: "h", Server: "db1", Created: time.UnixMilli(1000).UTC(), Expires: time.UnixMilli(2000).UTC()}
+	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.JoinTokens().Insert(ctx, token) })
+	spend := func(key string) error {
+		return st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			used := token
+			used.UsedBy, used.UsedAt = key, time.UnixMilli(1500)
+			return tx.JoinTokens().Spend(ctx, used)
+		})
+	}
+	for _, key := range []string{"k1", "k1"} {
+		if err := spend(key); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := spend("k2"); !errors.Is(err, inventory.ErrDenied) {
+		t.Errorf("another key: %v, want ErrDenied", err)
+	}
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		got, err := tx.JoinTokens().Get(ctx, "h")
+		if got.UsedBy != "k1" || got.Expires != token.Expires || got.Server != "db1" {
+			t.Errorf("token = %+v", got)
+		}
+		if _, err := tx.JoinTokens().Get(ctx, "x"); !errors.Is(err, inventory.ErrNotFound) {
+			t.Errorf("unknown token: %v", err)
+		}
+		return err
+	})
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		if n, err := tx.JoinTokens().Prune(ctx); err != nil || n != 1 {
+			t.Errorf("pruned %d, %v", n, err)
+		}
+		return nil
+	})
+}
+
+func testCertificates(t *testing.T, open Open) {
+	st := open(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	good := inventory.Certificate{Serial: "1", Identity: "spiffe://u/agent/a", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
+	old, other := good, good
+	old.Serial, old.NotBefore, old.NotAfter = "2", now.Add(-3*time.Hour), now.Add(-2*time.Hour)
+	other.Serial, other.Identity = "3", "spiffe://u/agent/b"
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for _, c := range []inventory.Certificate{good, old, other} {
+			if err := tx.Certificates().Insert(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		serials, err := tx.Certificates().Revoke(ctx, good.Identity, "left")
+		if !slices.Equal(serials, []string{"1"}) {
+			t.Errorf("revoked %v, want the good one of the identity alone", serials)
+		}
+		return err
+	})
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		serials, err := tx.Certificates().Revoked(ctx)
+		cert, err2 := tx.Certificates().Get(ctx, "1")
+		all, err3 := tx.Certificates().Of(ctx, good.Identity)
+		if !slices.Equal(serials, []string{"1"}) || cert.Good(now) || cert.Reason != "left" || len(all) != 2 || all[0].Serial != "1" {
+			t.Errorf("revoked = %v, certificate = %+v, of the identity = %+v", serials, cert, all)
+		}
+		return errors.Join(err, err2, err3)
+	})
+}
