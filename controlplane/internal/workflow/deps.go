@@ -31,6 +31,8 @@ type Tokens interface {
 type Jobs interface {
 	// List reads a page of jobs, newest first.
 	List(ctx context.Context, filter job.Filter) ([]job.Job, string, error)
+	// Get reads one job.
+	Get(ctx context.Context, id string) (job.Job, error)
 }
 
 // ServerRecords keeps server records in one transaction.
@@ -75,6 +77,8 @@ type EventRecords interface {
 type ServerIDRecords interface {
 	// Allot gives the server a server_id that no server ever had, the same again when it has one.
 	Allot(ctx context.Context, server string) (uint32, error)
+	// Release makes a gone server's ids nobody's, for good.
+	Release(ctx context.Context, server string) error
 }
 
 // Records is one transaction on everything that steps record.

@@ -86,7 +86,7 @@ func (s *step) open(ctx context.Context) (*held, error) {
 }
 
 func (s *step) recordTestimony(t Testimony) commit {
-	return s.updateSnapshot(func(snap *inventory.Snapshot) {
+	return s.updateSnapshot(func(snap *inventory.Snapshot) error {
 		role := inventory.RolePrimary
 		if t.Replica {
 			role = inventory.RoleReplica
@@ -97,6 +97,7 @@ func (s *step) recordTestimony(t Testimony) commit {
 			BinlogFile: t.BinlogFile, BinlogPosition: uint64(max(t.BinlogOffset, 0)),
 			FSUUID: t.FilesystemUUID, FSType: t.Filesystem, Nonce: t.Nonce, HeldAt: t.HeldAt, MaxBlock: s.args.HoldLimit,
 		}
+		return nil
 	}, "a consistent point is held at %s", or(position(t), "(empty)"))
 }
 

@@ -70,13 +70,11 @@ func (s *step) mountData(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	version, err := s.ensureCleanCopy(ctx, h)
-	if err != nil {
+	if err := s.ensureCleanCopy(ctx, h); err != nil {
 		return outcome{}, err
 	}
 	return done(s.updateServer(h.srv.Name, func(srv *inventory.Server) error {
 		srv.Mounts = []inventory.Mount{{Volume: h.vol.ID, Path: dataMount, FSType: mount.Filesystem, FSUUID: mount.UUID}}
-		srv.DatadirVersion = or(version, srv.DatadirVersion)
 		return nil
 	}, "volume %s is mounted at %s", h.at.ID, dataMount))
 }
@@ -176,25 +174,28 @@ func (s *step) dataMount(ctx context.Context, h *host) (EnsureMount, error) {
 	return req, nil
 }
 
-// ensureCleanCopy rids a copy of its source's replication state, as long as it has none of its own.
-func (s *step) ensureCleanCopy(ctx context.Context, h *host) (version string, err error) {
-	if !h.replica() || h.srv.ReplicationConfigured {
-		return "", nil
+// started reports whether MariaDB was ever up on the server's volume: start_mariadb records the datadir's version, swap_volume forgets it.
+func (h *host) started() bool { return h.srv.DatadirVersion != "" }
+
+// ensureCleanCopy rids a copy of its source's replication state before its first start. What is there later is its own.
+func (s *step) ensureCleanCopy(ctx context.Context, h *host) error {
+	if !h.replica() || h.started() {
+		return nil
 	}
 	st, err := h.agent.Status(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if st.Answers && st.ServerID == h.srv.ServerID {
-		return st.DatadirVersion, nil // started by this job: it was clean then
+	if s.servesRightly(h, st) {
+		return nil // this job started it: it was clean then
 	}
 	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Copy: true, ExpectedNonce: h.snap.Testimony.Nonce, Fence: s.fence()})
 	if err != nil {
-		return "", fmt.Errorf("cannot prepare the datadir of %s: %w", h.srv.Name, err)
+		return fmt.Errorf("cannot prepare the datadir of %s: %w", h.srv.Name, err)
 	}
 	s.changed(datadirPath, p.Changes)
 	if p.DatadirVersion != "" {
 		s.Found("the datadir is of MariaDB %s, the binary %s", p.DatadirVersion, p.BinaryVersion)
 	}
-	return p.DatadirVersion, nil
+	return nil
 }

@@ -107,8 +107,8 @@ func (s *step) usable(ctx context.Context, snap inventory.Snapshot, primary stri
 	if snap.State != inventory.SnapshotReady || !proved(snap) {
 		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another snapshot, or wait until it is READY", "snapshot %s is %s", snap.ID, snap.State)
 	}
-	if snap.Server == primary {
-		return snap.Usable(primary)
+	if err := snap.Usable(snap.Server); err != nil || snap.Server == primary {
+		return err
 	}
 	source, err := s.server(ctx, snap.Server)
 	if err != nil {
@@ -163,7 +163,9 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 			return err
 		}
 		fresh := missing(err)
-		srv = s.newServer(srv, image, primary, zone)
+		if srv, err = s.newServer(srv, image, primary, zone); err != nil {
+			return err
+		}
 		if srv.ServerID, err = rec.ServerIDs().Allot(ctx, srv.Name); err != nil {
 			return err
 		}
@@ -175,7 +177,7 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 		if err != nil {
 			return err
 		}
-		if err := s.clearAutoPurge(ctx, rec, primary); err != nil {
+		if err := s.gainReplica(ctx, rec, primary); err != nil {
 			return err
 		}
 		return s.audit(ctx, rec, "server.create", srv.Subject(), "%s is being made with server_id %d", srv.Name, srv.ServerID)
@@ -183,34 +185,41 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 }
 
 // newServer is the record as it begins; old is the one of a deleted server of that name.
-func (s *step) newServer(old inventory.Server, image provider.Image, primary, zone string) inventory.Server {
+func (s *step) newServer(old inventory.Server, image provider.Image, primary, zone string) (inventory.Server, error) {
 	srv := inventory.Server{
-		Name: s.args.Server, State: inventory.ServerProvisioning, Role: inventory.RolePrimary, Primary: primary,
-		Provider: s.w.Cloud.Name(), Zone: zone, Image: image.Name, Port: s.args.Port, Job: s.JobID,
+		Name: s.args.Server, Provider: s.w.Cloud.Name(), Zone: zone, Image: image.Name, Port: s.args.Port, Job: s.JobID,
 		Created: old.Created, Updated: old.Updated, Rev: old.Rev,
 	}
-	if primary != "" {
-		srv.Role = inventory.RoleReplica
-	} else {
-		srv.BinlogAutoPurge = s.args.AutoPurge
+	if err := srv.SetState(inventory.ServerProvisioning, ""); err != nil {
+		return srv, err
 	}
-	return srv
+	if primary != "" {
+		return srv, srv.BecomeReplica(primary, nil)
+	}
+	if err := srv.BecomePrimary(); err != nil {
+		return srv, err
+	}
+	return srv, srv.SetBinlogAutoPurge(s.args.AutoPurge, nil)
 }
 
-// clearAutoPurge turns binlog auto purge off on a primary that gets a replica.
-func (s *step) clearAutoPurge(ctx context.Context, rec Records, primary string) error {
+// gainReplica readies a primary for a replica: replication counts as configured, and binlog auto purge is off.
+func (s *step) gainReplica(ctx context.Context, rec Records, primary string) error {
 	if primary == "" {
 		return nil
 	}
 	p, err := rec.Servers().Get(ctx, primary)
-	if err != nil || !p.BinlogAutoPurge {
+	if err != nil || p.ReplicationConfigured && !p.BinlogAutoPurge {
 		return err
 	}
-	if err := p.SetBinlogAutoPurge(false, nil); err != nil {
+	purged := p.BinlogAutoPurge
+	if err := p.GainReplica(); err != nil {
 		return err
 	}
 	if err := rec.Servers().Update(ctx, &p); err != nil {
 		return err
+	}
+	if !purged {
+		return nil
 	}
 	return s.audit(ctx, rec, "server.update", p.Subject(), "binlog auto purge is off: %s gets the replica %s", primary, s.args.Server)
 }

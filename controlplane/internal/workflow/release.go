@@ -79,7 +79,7 @@ func (s *step) proveReleased(ctx context.Context, h *held, snap inventory.Snapsh
 
 func (s *step) recordProved(h *held, upper string) commit {
 	r := *h.result
-	return s.updateSnapshot(func(snap *inventory.Snapshot) {
+	return s.updateSnapshot(func(snap *inventory.Snapshot) error {
 		snap.ProviderID = h.cut
 		t := &snap.Testimony
 		t.Block, t.Freeze = r.Blocked, r.Frozen
@@ -89,6 +89,7 @@ func (s *step) recordProved(h *held, upper string) commit {
 		if upper != "" {
 			t.GTIDCurrentPos = upper
 		}
+		return nil
 	}, "the cut %s was made within its hold; writes were blocked for %s", h.cut, r.Blocked.Round(time.Millisecond))
 }
 
@@ -128,8 +129,12 @@ func (s *step) awaitReady(ctx context.Context) (outcome, error) {
 	switch at.State {
 	case provider.SnapshotCompleted:
 		s.Found("snapshot %s is complete, %s", at.ID, sizeOf(at.SizeBytes))
-		return done(s.updateSnapshot(func(snap *inventory.Snapshot) {
-			snap.State, snap.StateReason, snap.Progress, snap.SizeBytes = inventory.SnapshotReady, "", 100, at.SizeBytes
+		if snap.State == inventory.SnapshotReady {
+			return done(nil)
+		}
+		return done(s.updateSnapshot(func(snap *inventory.Snapshot) error {
+			snap.Progress, snap.SizeBytes = 100, at.SizeBytes
+			return snap.SetState(inventory.SnapshotReady, "")
 		}, "the snapshot is READY"))
 	case provider.SnapshotError:
 		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "take another one", "the provider could not complete snapshot %s: %s", at.ID, at.Reason)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,8 +231,38 @@ func (s *step) recordGone() commit {
 		if err := rec.Servers().Update(ctx, &srv); err != nil {
 			return err
 		}
+		if err := rec.ServerIDs().Release(ctx, srv.Name); err != nil {
+			return err
+		}
+		if err := loseReplica(ctx, rec, srv); err != nil {
+			return err
+		}
 		return s.audit(ctx, rec, "server.delete", srv.Subject(), "%s is gone", srv.Name)
 	}
+}
+
+// loseReplica records on the primary that a replica of it is gone.
+func loseReplica(ctx context.Context, rec Records, gone inventory.Server) error {
+	if gone.Primary == "" {
+		return nil
+	}
+	p, err := rec.Servers().Get(ctx, gone.Primary)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rest, err := rec.Servers().ReplicasOf(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	was := p.ReplicationConfigured
+	p.LoseReplica(slices.DeleteFunc(rest, func(name string) bool { return name == gone.Name }))
+	if p.ReplicationConfigured == was {
+		return nil
+	}
+	return rec.Servers().Update(ctx, &p)
 }
 
 func (s *step) volumeGone(ctx context.Context, rec Records, id string) error {
@@ -305,7 +336,10 @@ func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
 		if err != nil || snap.State == inventory.SnapshotDeleted {
 			return err
 		}
-		snap.State, snap.StateReason, snap.Reservation, snap.ReservedTo = inventory.SnapshotDeleted, "job "+s.JobID+" deleted it", "", time.Time{}
+		snap.Reservation, snap.ReservedTo = "", time.Time{}
+		if err := snap.SetState(inventory.SnapshotDeleted, "job "+s.JobID+" deleted it"); err != nil {
+			return err
+		}
 		if err := rec.Snapshots().Update(ctx, &snap); err != nil {
 			return err
 		}

@@ -141,10 +141,15 @@ func (s *step) recordReplica(p *pair) commit {
 	become := s.updateServer(name, func(srv *inventory.Server) error { return srv.BecomeReplica(primary, nil) }, "replication from %s is configured", primary)
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, name)
-		if err != nil || srv.ReplicationConfigured && srv.Primary == primary && !srv.BinlogAutoPurge {
+		if err != nil {
 			return err
 		}
-		return both(become, func(ctx context.Context, rec Records) error { return s.clearAutoPurge(ctx, rec, primary) })(ctx, rec)
+		if !srv.ReplicationConfigured || srv.Primary != primary || srv.BinlogAutoPurge {
+			if err := become(ctx, rec); err != nil {
+				return err
+			}
+		}
+		return s.gainReplica(ctx, rec, primary)
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *step) startRightly(ctx context.Context, h *host) error {
 	if _, err := s.ensureMounts(ctx, h); err != nil {
 		return err
 	}
-	if _, err := s.ensureCleanCopy(ctx, h); err != nil {
+	if err := s.ensureCleanCopy(ctx, h); err != nil {
 		return err
 	}
 	if err := s.ensureConfiguration(ctx, h); err != nil {
@@ -160,7 +160,8 @@ func (s *step) startMariaDB(ctx context.Context) (outcome, error) {
 		}
 	}
 	return done(s.updateServer(h.srv.Name, func(srv *inventory.Server) error {
-		srv.BinaryVersion, srv.DatadirVersion, srv.LastSeen = or(st.BinaryVersion, srv.BinaryVersion), or(st.DatadirVersion, srv.DatadirVersion), s.w.Now()
+		srv.BinaryVersion, srv.LastSeen = or(st.BinaryVersion, srv.BinaryVersion), s.w.Now()
+		srv.DatadirVersion = or(st.DatadirVersion, or(h.snap.Testimony.Version, st.ServerVersion)) // see host.started
 		return nil
 	}, "MariaDB %s is up", st.ServerVersion))
 }

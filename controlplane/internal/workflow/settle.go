@@ -37,9 +37,9 @@ func (s *step) dropFailedSnapshot(ctx context.Context) (commit, error) {
 	if err := s.releaseBinlogs(ctx, snap.Server, snap.ID); err != nil {
 		return nil, err
 	}
-	return s.updateSnapshot(func(snap *inventory.Snapshot) {
-		snap.State, snap.StateReason = inventory.SnapshotFailed, "job "+s.JobID+" did not complete it; nothing of it is left"
+	return s.updateSnapshot(func(snap *inventory.Snapshot) error {
 		snap.ProviderID, snap.Reservation, snap.ReservedTo = "", "", time.Time{}
+		return snap.SetState(inventory.SnapshotFailed, "job "+s.JobID+" did not complete it; nothing of it is left")
 	}, "the snapshot was not taken; nothing of it is left"), nil
 }
 

@@ -131,7 +131,10 @@ func (s *step) recordPending(srv inventory.Server, vol inventory.Volume) commit 
 		if err != nil || snap.State == inventory.SnapshotPending || snap.State == inventory.SnapshotReady {
 			return err
 		}
-		snap.State, snap.StateReason, snap.ProviderID = inventory.SnapshotPending, "", ""
+		if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
+			return err
+		}
+		snap.ProviderID = ""
 		return rec.Snapshots().Update(ctx, &snap)
 	}
 }

@@ -141,13 +141,15 @@ func (s *step) updateServer(name string, change func(srv *inventory.Server) erro
 }
 
 // updateSnapshot is a commit that changes the snapshot's record and says so in the audit.
-func (s *step) updateSnapshot(change func(snap *inventory.Snapshot), format string, args ...any) commit {
+func (s *step) updateSnapshot(change func(snap *inventory.Snapshot) error, format string, args ...any) commit {
 	return func(ctx context.Context, rec Records) error {
 		snap, err := rec.Snapshots().Get(ctx, s.args.Snapshot)
 		if err != nil {
 			return err
 		}
-		change(&snap)
+		if err := change(&snap); err != nil {
+			return err
+		}
 		if err := rec.Snapshots().Update(ctx, &snap); err != nil {
 			return err
 		}

@@ -281,7 +281,7 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) commit {
 		}
 		return s.updateServer(srv.Name, func(srv *inventory.Server) error {
 			if srv.DataVolume != id {
-				srv.DataVolume, srv.Mounts = id, nil
+				srv.DataVolume, srv.Mounts, srv.DatadirVersion = id, nil, ""
 			}
 			return nil
 		}, "volume %s is attached", v.ID)(ctx, rec)
