@@ -85,7 +85,7 @@ func (h *house) open() *ca.Registry {
 	}
 	registry, err := ca.New(h.t.Context(), ca.Config{
 		Authority: authority, Store: ca.StoreOf(h.store, records), ControlPlane: []string{"10.0.0.1:7440", "understudy.example:7440"},
-		Now: h.clock.Now, Logger: quiet(), Enrolled: func(server string) { h.enrolled = append(h.enrolled, server) },
+		OperatorLife: 365 * 24 * time.Hour, Now: h.clock.Now, Logger: quiet(), Enrolled: func(server string) { h.enrolled = append(h.enrolled, server) },
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	defaultTokenLife    = 15 * time.Minute
-	minTokenLife        = time.Minute
-	maxTokenLife        = 24 * time.Hour
-	defaultPeerLife     = 30 * 24 * time.Hour
-	defaultOperatorLife = 365 * 24 * time.Hour
-	minLife             = time.Minute
+	defaultTokenLife = 15 * time.Minute
+	minTokenLife     = time.Minute
+	maxTokenLife     = 24 * time.Hour
+	// defaultLife is short enough for what a deny list does not reach: agents do not read it.
+	defaultLife = 30 * 24 * time.Hour
+	minLife     = time.Minute
 )
 
 // Config is what a Registry needs. Authority and Store have no default.
@@ -35,7 +35,7 @@ type Config struct {
 	AgentLife time.Duration
 	// ControlPlaneLife is how long the control plane's own certificate is good; 30 days when 0.
 	ControlPlaneLife time.Duration
-	// OperatorLife is how long an operator's certificate is good; 365 days when 0.
+	// OperatorLife is how long an operator's certificate is good; 30 days when 0.
 	OperatorLife time.Duration
 	// TokenLife is how long a join token is good when nobody says; 15 minutes when 0.
 	TokenLife time.Duration
@@ -84,9 +84,9 @@ func (c *Config) check() error {
 }
 
 func (c *Config) fillDefaults() {
-	fill(&c.AgentLife, defaultPeerLife)
-	fill(&c.ControlPlaneLife, defaultPeerLife)
-	fill(&c.OperatorLife, defaultOperatorLife)
+	fill(&c.AgentLife, defaultLife)
+	fill(&c.ControlPlaneLife, defaultLife)
+	fill(&c.OperatorLife, defaultLife)
 	fill(&c.TokenLife, defaultTokenLife)
 	if c.Now == nil {
 		c.Now = time.Now
