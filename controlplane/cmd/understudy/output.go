@@ -111,6 +111,6 @@ func (c *cli) list(msg proto.Message, head []string, rows func(show.Style) [][]s
 			fmt.Fprintln(c.Stderr, empty)
 			return ""
 		}
-		return show.Table(st, head, lines)
+		return show.Table(st, head, lines, c.screen().Width)
 	})
 }

@@ -14,6 +14,8 @@ import (
 )
 
 func (s *Server) server(name string) (*cpv1.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range s.scene.servers {
 		if r.GetName() == name {
 			return proto.CloneOf(r), nil
@@ -30,6 +32,8 @@ func (s *Server) GetServer(_ context.Context, req *cpv1.GetServerRequest) (*cpv1
 
 // ListServers returns servers, two a page.
 func (s *Server) ListServers(_ context.Context, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var kept []*cpv1.Server
 	for _, r := range s.scene.servers {
 		if (req.GetShowDeleted() || r.GetState() != cpv1.Server_STATE_DELETED) && (req.GetPrimary() == "" || req.GetPrimary() == r.GetPrimary()) {
@@ -50,7 +54,16 @@ func (s *Server) CreateServer(_ context.Context, req *cpv1.CreateServerRequest) 
 	if req.GetValidateOnly() {
 		return &cpv1.CreateServerResponse{Job: planOf(job)}, nil
 	}
+	s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_PRIMARY})
 	return &cpv1.CreateServerResponse{Job: s.play(primaryScript(job))}, nil
+}
+
+// add makes a server that is READY, whatever its job says.
+func (s *Server) add(r *cpv1.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.State, r.Address, r.Port, r.Etag = cpv1.Server_STATE_READY, "10.88.0.5", 3306, "e1"
+	s.scene.servers = append(s.scene.servers, r)
 }
 
 // planOf is a job that is not to be run.
@@ -84,6 +97,7 @@ func (s *Server) CreateReplica(_ context.Context, req *cpv1.CreateReplicaRequest
 	title := "replica " + req.GetServerId() + " of " + strings.TrimPrefix(primary, "servers/") + ", verified " + level
 	job := newJob("j-0101", "create_replica", "servers/"+req.GetServerId(), title, req.GetRequestId(), replicaSteps())
 	if !req.GetValidateOnly() {
+		s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_REPLICA, Primary: primary, Verified: level, MariadbVersion: "11.8.6"})
 		return &cpv1.CreateReplicaResponse{Job: s.play(replicaScript(job, req.GetServerId()))}, nil
 	}
 	plan := planOf(job)

@@ -29,12 +29,25 @@ func cut(text string, columns int, ellipsis string) string {
 	return ansi.Truncate(text, columns, ellipsis)
 }
 
-// wrap breaks a text into lines of at most so many columns; a width of 0 or less leaves one line.
+// wrap breaks a text into lines of at most so many columns, between words alone: a GTID or a name stays whole, so that it can be
+// copied. Only a word longer than a line is broken. A width of 0 or less leaves one line.
 func wrap(text string, columns int) []string {
 	if columns <= 0 || width(text) <= columns {
 		return []string{text}
 	}
-	return strings.Split(ansi.Wrap(text, columns, ""), "\n")
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && width(line)+1+width(word) > columns {
+			lines, line = append(lines, line), ""
+		}
+		for width(word) > columns {
+			head := ansi.Truncate(word, columns, "")
+			lines, word = append(lines, head), strings.TrimPrefix(word, head)
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	return append(lines, line)
 }
 
 // pad fills a text up with spaces to so many columns.

@@ -2,44 +2,48 @@ package show
 
 import "fmt"
 
-// fit leaves out what matters least until the blocks take at most so many lines: steps that are done, then steps that have not begun,
-// then details. What is left out is counted.
+// fit leaves out what matters least until the blocks take at most so many lines: the steps that are done, first ones first; the
+// steps to come, last ones first; then the last lines of details. A line says how many steps are left out.
 func fit(blocks []block, height int, st Style) []block {
-	blocks = fold(blocks, height, st, func(b block) bool { return b.done }, "done")
-	blocks = fold(blocks, height, st, func(b block) bool { return !b.focus }, "to come")
-	for i := range blocks {
-		if over := lineCount(blocks) - height; over > 0 && len(blocks[i].lines) > 2 {
-			keep := max(2, len(blocks[i].lines)-over)
-			blocks[i].lines = blocks[i].lines[:keep]
-		}
+	head, tail := 0, 0
+	for over := lineCount(blocks) - height; head < len(blocks) && blocks[head].done && saved(head) < over; {
+		head++
 	}
-	return blocks
+	over := lineCount(blocks) - saved(head) - height
+	for ; tail < len(blocks)-head && blocks[len(blocks)-1-tail].pending && saved(tail) < over; tail++ {
+	}
+	shown := trim(blocks[head:len(blocks)-tail], height-min(head, 1)-min(tail, 1))
+	if head > 0 {
+		shown = append([]block{folded(st, head, "done")}, shown...)
+	}
+	if tail > 0 {
+		shown = append(shown, folded(st, tail, "to come"))
+	}
+	return shown
 }
 
-// fold puts one line in place of the first blocks of a kind, as many as it takes.
-func fold(blocks []block, height int, st Style, kind func(block) bool, what string) []block {
-	over := lineCount(blocks) - height
-	if over <= 0 {
-		return blocks
+// saved is how many lines it saves to fold so many steps of one line each into one line.
+func saved(steps int) int { return max(0, steps-1) }
+
+func folded(st Style, steps int, what string) block {
+	noun := "steps"
+	if steps == 1 {
+		noun = "step"
 	}
-	first, hidden := -1, 0
-	var kept []block
-	for _, b := range blocks {
-		if kind(b) && hidden <= over {
-			if first < 0 {
-				first = len(kept)
-				kept = append(kept, block{done: true})
-			}
-			hidden++
-			continue
+	return block{lines: []string{st.Dim(fmt.Sprintf(" %s %d %s %s", st.Glyphs.Ellipsis, steps, noun, what))}}
+}
+
+// trim cuts details off, the last lines first, and keeps the first two lines of each block.
+func trim(blocks []block, height int) []block {
+	shown := make([]block, len(blocks))
+	copy(shown, blocks)
+	for i := range shown {
+		over := lineCount(shown) - height
+		if lines := shown[i].lines; over > 0 && len(lines) > 2 {
+			shown[i].lines = lines[:max(2, len(lines)-over)]
 		}
-		kept = append(kept, b)
 	}
-	if hidden < 2 {
-		return blocks
-	}
-	kept[first].lines = []string{st.Dim(fmt.Sprintf(" %s %d steps %s", st.Glyphs.Ellipsis, hidden, what))}
-	return kept
+	return shown
 }
 
 func lineCount(blocks []block) int {

@@ -67,8 +67,22 @@ func header(job *cpv1.Job, screen Screen) []string {
 		room = max(20, room-width(state)-2)
 	}
 	head := st.Bold(cut(title, room, st.Glyphs.Ellipsis)) + "  " + state
-	under := st.Dim(cut(ID(job.GetName())+"  "+Clean(job.GetKind()), screen.Width, st.Glyphs.Ellipsis))
+	under := st.Dim(cut(ID(job.GetName())+"  "+Clean(job.GetKind())+stepsDone(job), screen.Width, st.Glyphs.Ellipsis))
 	return []string{head, under}
+}
+
+// stepsDone says how many steps are behind a job that is under way.
+func stepsDone(job *cpv1.Job) string {
+	done := 0
+	for _, step := range job.GetSteps() {
+		if settled(step) {
+			done++
+		}
+	}
+	if !Active(job.GetState()) || len(job.GetSteps()) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("  %d of %d steps done", done, len(job.GetSteps()))
 }
 
 // jobTook is how long a job has been running by the clock of the control plane: a clock of here may differ.

@@ -111,7 +111,7 @@ func errorLines(label string, err *cpv1.JobError) []string {
 func ProgressLines(job *cpv1.Job) []string {
 	var lines []string
 	for _, step := range job.GetSteps() {
-		if step.GetState() != cpv1.Step_STATE_RUNNING && step.GetState() != cpv1.Step_STATE_WAITING {
+		if !underWay(step) {
 			continue
 		}
 		if text := plainProgress(step.GetProgress()); text != "" {

@@ -13,18 +13,15 @@ const (
 	tookWidth = 7
 )
 
-// block is the lines of one step, and whether they are the ones to look at now.
+// block is the lines of one step, and whether it is behind the job or still to come.
 type block struct {
-	lines []string
-	focus bool
-	done  bool
+	lines         []string
+	done, pending bool
 }
 
 func stepBlock(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) block {
-	focus := inFocus(job, step)
-	b := block{lines: []string{stepLine(job, step, names, screen)}, focus: focus}
-	b.done = step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
-	if focus || screen.All {
+	b := block{lines: []string{stepLine(job, step, names, screen)}, done: settled(step), pending: step.GetState() == cpv1.Step_STATE_PENDING}
+	if inFocus(job, step) || screen.All {
 		b.lines = append(b.lines, details(step, screen)...)
 	}
 	return b
@@ -46,10 +43,7 @@ func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
 	st := screen.Style
 	glyph, paint := mark(job, step, screen)
 	name := pad(Clean(step.GetName()), names)
-	title := Clean(step.GetTitle())
-	if step.GetAttempts() > 1 {
-		title = fmt.Sprintf("attempt %d: %s", step.GetAttempts(), title)
-	}
+	title := stepTitle(step)
 	took := ""
 	if d := StepTook(job, step, screen.Since); d > 0 {
 		took = Duration(d)
@@ -64,6 +58,18 @@ func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
 		title = ""
 	}
 	return left + st.Dim(title) + "  " + strings.Repeat(" ", max(0, tookWidth-width(took))) + st.Dim(took)
+}
+
+// stepTitle is what a step makes sure; why it was left out, when it was.
+func stepTitle(step *cpv1.Step) string {
+	switch {
+	case step.GetState() == cpv1.Step_STATE_SKIPPED && step.GetWaitReason() != "":
+		return "skipped: " + Clean(step.GetWaitReason())
+	case step.GetAttempts() > 1:
+		return fmt.Sprintf("attempt %d: %s", step.GetAttempts(), Clean(step.GetTitle()))
+	default:
+		return Clean(step.GetTitle())
+	}
 }
 
 func stepName(step *cpv1.Step, name string, st Style) string {
@@ -107,8 +113,7 @@ func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
 // StepTook is how long a step took; one under way goes on by the time since it was told.
 func StepTook(job *cpv1.Job, step *cpv1.Step, since time.Duration) time.Duration {
 	took := step.GetDuration().AsDuration()
-	under := step.GetState() == cpv1.Step_STATE_RUNNING || step.GetState() == cpv1.Step_STATE_WAITING
-	if under && Active(job.GetState()) {
+	if underWay(step) && Active(job.GetState()) {
 		return took + since
 	}
 	if took == 0 && step.GetStartTime() != nil && step.GetEndTime() != nil {
@@ -119,12 +124,12 @@ func StepTook(job *cpv1.Job, step *cpv1.Step, since time.Duration) time.Duration
 
 func details(step *cpv1.Step, screen Screen) []string {
 	var lines []string
-	if !settled(step) {
+	if underWay(step) {
 		if line := Progress(step.GetProgress(), screen); line != "" {
 			lines = append(lines, indent+line)
 		}
 	}
-	if step.GetWaitReason() != "" {
+	if step.GetWaitReason() != "" && step.GetState() != cpv1.Step_STATE_SKIPPED {
 		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen, screen.Style.Warn)...)
 	}
 	lines = append(lines, told(step.GetFound(), "found", screen, screen.Style.Dim)...)
@@ -136,18 +141,20 @@ func settled(step *cpv1.Step) bool {
 	return step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
 }
 
+func underWay(step *cpv1.Step) bool {
+	return step.GetState() == cpv1.Step_STATE_RUNNING || step.GetState() == cpv1.Step_STATE_WAITING
+}
+
 func waitLabel(step *cpv1.Step) string {
-	switch step.GetState() {
-	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
+	if underWay(step) {
 		return "waits"
-	default:
-		return "because"
 	}
+	return "because"
 }
 
 // told is a list of lines behind a label, the label on the first one alone.
 func told(texts []string, label string, screen Screen, paint Paint) []string {
-	const labelWidth = 8
+	const labelWidth = 9
 	var lines []string
 	for _, text := range texts {
 		for _, part := range wrap(Clean(text), tail(screen.Width, len(indent)+labelWidth)) {

@@ -4,9 +4,9 @@ import (
 	"strings"
 )
 
-// Table lays rows out in columns, two spaces apart, the head in bold. An empty cell shows as "-", so that a line always has as many
-// fields as the head.
-func Table(style Style, head []string, rows [][]string) string {
+// Table lays rows out in columns, two spaces apart, the head in bold. An empty cell shows as "-". Lines are cut to so many columns; a
+// width of 0 leaves them whole.
+func Table(style Style, head []string, rows [][]string, columns int) string {
 	widths := make([]int, len(head))
 	for _, row := range append([][]string{head}, rows...) {
 		for i, cell := range row {
@@ -18,19 +18,19 @@ func Table(style Style, head []string, rows [][]string) string {
 	for i, title := range head {
 		titles[i] = style.Bold(title)
 	}
-	writeRow(&b, widths, titles)
+	writeRow(&b, widths, titles, columns)
 	for _, row := range rows {
-		writeRow(&b, widths, row)
+		writeRow(&b, widths, row, columns)
 	}
 	return b.String()
 }
 
-func writeRow(b *strings.Builder, widths []int, row []string) {
+func writeRow(b *strings.Builder, widths []int, row []string, columns int) {
 	cells := make([]string, len(row))
 	for i, cell := range row {
 		cells[i] = pad(orNone(cell), widths[i])
 	}
-	b.WriteString(strings.TrimRight(strings.Join(cells, "  "), " ") + "\n")
+	b.WriteString(cut(strings.TrimRight(strings.Join(cells, "  "), " "), columns, "") + "\n")
 }
 
 // Field is a line of a record: what it is, and its values, one below the other.
