@@ -165,7 +165,11 @@ func (h *host) path(parts ...string) string {
 // give puts a join file on the machine.
 func (h *host) give(token string, change ...func(*identity.JoinFile)) {
 	h.t.Helper()
-	h.plane.set(func() { h.plane.tokens[token] = h.plane.tokens[token] })
+	h.plane.set(func() {
+		if _, known := h.plane.tokens[token]; !known {
+			h.plane.tokens[token] = ""
+		}
+	})
 	file := identity.JoinFile{Server: "db-1", ControlPlane: []string{h.plane.address}, Token: token,
 		CASPKISHA256: identity.Pin(h.plane.ca.Certificate), CAPEM: string(encode(h.plane.ca.Certificate))}
 	for _, c := range change {

@@ -255,6 +255,13 @@ func TestNoTLSNoAnswer(t *testing.T) {
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("without a certificate: %v", err)
 	}
+	if !strings.Contains(errs.WayOutOf(err), "certificates") {
+		t.Errorf("way out %q", errs.WayOutOf(err))
+	}
+	w.calls()
+	if !strings.Contains(w.log.String(), "didn't provide a certificate") {
+		t.Error("the log does not say why")
+	}
 }
 
 func TestRevokedWhileConnected(t *testing.T) {

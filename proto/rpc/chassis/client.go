@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +24,9 @@ const (
 	defaultCallDeadline = 30 * time.Second
 	connectTimeout      = 5 * time.Second
 	maxReconnectDelay   = 2 * time.Second
+	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it here.
+	wayToReach = "see that it runs there and that its port can be reached from here; when its log says that it refused the connection, " +
+		"compare the certificates of both sides: CA, identity, validity and clocks, revocation"
 )
 
 // DialConfig is what a client needs. Address and TLS have no default.
@@ -110,15 +112,7 @@ func (c client) explain(err error) error {
 	}
 	return errs.New(errs.Unavailable, reason, fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address),
 		errs.Wrap(err), errs.Retry(time.Second), errs.Meta("address", c.config.Address),
-		errs.WayOut(wayToReach(err)))
-}
-
-// wayToReach tells a refused handshake, of which the transport says no more than its text, from silence.
-func wayToReach(err error) string {
-	if text := err.Error(); strings.Contains(text, "tls: ") || strings.Contains(text, "handshake failed") {
-		return "the two sides do not accept each other's certificates: the log of either says why (CA, identity, validity and clocks, revocation)"
-	}
-	return "see that it runs there and that its port can be reached from here"
+		errs.WayOut(wayToReach))
 }
 
 // clientStream explains errors like unary calls do.
