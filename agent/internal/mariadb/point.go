@@ -93,7 +93,7 @@ func (p *Point) readBefore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.before = Testimony{Role: RolePrimary, ServerVersion: live.Version, ServerID: live.ServerID, DomainID: live.DomainID, Datadir: v["datadir"],
+	p.before = Testimony{Role: RolePrimary, ServerVersion: live.Version, ServerID: live.ServerID, DomainID: live.DomainID, Datadir: filepath.Clean(v["datadir"]),
 		FlushLogAtTrxCommit: live.FlushLogAtTrxCommit, SyncBinlog: live.SyncBinlog, BinlogBasename: v["log_bin_basename"]}
 	if len(all) > 0 {
 		p.before.Role = RoleReplica

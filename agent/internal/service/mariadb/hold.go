@@ -94,9 +94,9 @@ func specOf(r *agentv1.HoldConsistentPointRequest) (hold.Spec, error) {
 	if mode == hold.Offline {
 		most = maxOfflineLimit
 	}
-	spec := hold.Spec{Mode: mode, Nonce: open.GetNonce(), Freeze: open.GetFreeze(),
-		Limit:    duration(&f, "open.limit", open.GetLimit(), defaultLimit, most),
-		LockWait: duration(&f, "open.lock_wait", open.GetLockWait(), defaultLockWait, most)}
+	limit := duration(&f, "open.limit", open.GetLimit(), defaultLimit, most)
+	spec := hold.Spec{Mode: mode, Nonce: open.GetNonce(), Freeze: open.GetFreeze(), Limit: limit,
+		LockWait: duration(&f, "open.lock_wait", open.GetLockWait(), min(defaultLockWait, limit), most)}
 	f.Require("open.nonce", noncePattern.MatchString(spec.Nonce), "must be 32 to 64 characters of 0-9 and a-f")
 	f.Require("open.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
 	return spec, f.Err()

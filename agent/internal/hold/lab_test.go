@@ -1,0 +1,353 @@
+//go:build lab
+
+package hold_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/freeze"
+	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// The test program is the process that holds as well: what `understudy-agent hold` does.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "hold" {
+		os.Exit(holdMain(os.Args[2], os.Args[3]))
+	}
+	os.Exit(m.Run())
+}
+
+func holdMain(socket, mariadbSocket string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	runner, err := hostexec.New(hostexec.Config{})
+	if err != nil {
+		return 2
+	}
+	server, err := mariadb.New(mariadb.Config{Exec: runner, Socket: mariadbSocket})
+	if err != nil {
+		return 2
+	}
+	if err := hold.Run(ctx, hold.ProcessConfig{Socket: socket, MariaDB: server}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// launcher runs the process without systemd, but for the limits that systemd holds.
+type launcher struct {
+	mariadb string
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+}
+
+func (l *launcher) Launch(_ context.Context, _ hold.Spec, socket string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cmd = exec.Command(os.Args[0], "hold", socket, l.mariadb)
+	l.cmd.Stderr = os.Stderr
+	if err := l.cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = l.cmd.Wait() }()
+	return nil
+}
+
+func (l *launcher) Clear(context.Context) error { return nil }
+
+func (l *launcher) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func manager(t *testing.T, primary *mariadbtest.Instance) (*hold.Manager, *launcher) {
+	t.Helper()
+	l := &launcher{mariadb: primary.Socket}
+	m, err := hold.New(hold.Config{Launcher: l, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, l
+}
+
+// volume is a filesystem of its own that can be frozen.
+func volume(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	image, mount := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
+	for _, c := range [][]string{{"truncate", "-s", "600M", image}, {"mkfs.ext4", "-q", image}, {"mkdir", mount}, {"mount", "-o", "loop", image, mount}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v %s", c, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		_, _ = freeze.Thaw(mount)
+		if out, err := exec.Command("umount", mount).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v %s", err, out)
+		}
+	})
+	return mount
+}
+
+const nonce = "0123456789abcdef0123456789abcdef"
+
+func spec(mode hold.Mode, freeze bool) hold.Spec {
+	return hold.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce, Freeze: freeze}
+}
+
+func eachVersion(t *testing.T, test func(t *testing.T, root string)) {
+	for _, root := range mariadbtest.Roots() {
+		t.Run(mariadbtest.Name(root), func(t *testing.T) { test(t, root) })
+	}
+}
+
+// writable proves that the primary serves writes now.
+func writable(t *testing.T, primary *mariadbtest.Instance, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	latency, gtid, err := primary.ProveWritable(ctx)
+	if err != nil || gtid == "" {
+		t.Fatalf("not writable within %s: %v", within, err)
+	}
+	t.Logf("writable after %s at %s", latency, gtid)
+}
+
+func TestOnlineHoldUnderLoad(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
+		load := mariadbtest.Load(t, primary)
+		m, _ := manager(t, primary)
+		h, err := m.Open(t.Context(), spec(hold.Online, true), func(p string) { t.Log(p) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !m.Held() {
+			t.Error("not held")
+		}
+		if _, err := m.Open(t.Context(), spec(hold.Online, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+			t.Errorf("second hold: %v", err)
+		}
+		commits := load.Commits.Load()
+		copied := t.TempDir()
+		if out, err := exec.Command("cp", "-a", primary.Volume+"/.", copied).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		if after := load.Commits.Load(); after > commits {
+			t.Errorf("%d commits during the hold", after-commits)
+		}
+		result, err := h.Release(t.Context())
+		if err != nil || !result.Unbroken || result.Blocked <= 0 || result.Frozen <= 0 {
+			t.Fatalf("%+v %v", result, err)
+		}
+		h.Close()
+		writable(t, primary, 2*time.Second)
+		if text, err := os.ReadFile(filepath.Join(copied, ".understudy/nonce")); err != nil || strings.TrimSpace(string(text)) != nonce {
+			t.Errorf("%q %v", text, err)
+		}
+		load.Stop()
+		t.Logf("%+v; %d commits, %d errors, slowest %s", result, load.Commits.Load(), load.Errors.Load(), time.Duration(load.Slowest.Load()))
+		boots(t, root, copied, h.Testimony.Gtid.Binlog)
+	})
+}
+
+// boots proves that a copy recovers exactly that position.
+func boots(t *testing.T, root, volume, position string) {
+	t.Helper()
+	replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: volume})
+	if _, err := replica.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true, Nonce: ""}); err != nil {
+		t.Fatal(err)
+	}
+	replica.Run()
+	if got := replica.Value("SELECT @@gtid_binlog_pos"); got != position {
+		t.Errorf("recovered %s, not %s", got, position)
+	}
+}
+
+func TestHoldEndsByItself(t *testing.T) {
+	root := mariadbtest.Roots()[0]
+	for name, end := range map[string]func(t *testing.T, l *launcher, h *hold.Hold){
+		"limit": func(t *testing.T, _ *launcher, h *hold.Hold) { <-h.Ended() },
+		"agent": func(t *testing.T, _ *launcher, h *hold.Hold) { h.Close() },
+		"term":  func(t *testing.T, l *launcher, _ *hold.Hold) { l.signal(t, syscall.SIGTERM) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
+			load := mariadbtest.Load(t, primary)
+			m, l := manager(t, primary)
+			s := spec(hold.Online, true)
+			s.Limit = 2 * time.Second
+			h, err := m.Open(t.Context(), s, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end(t, l, h)
+			<-h.Ended()
+			result, err := h.Release(t.Context())
+			if err != nil || result.Unbroken || result.BrokenReason == "" {
+				t.Errorf("%+v %v", result, err)
+			}
+			writable(t, primary, 2*time.Second)
+			t.Logf("%+v; slowest %s", result, time.Duration(load.Slowest.Load()))
+		})
+	}
+}
+
+func TestKilledHoldReleasesTheLock(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
+		m, l := manager(t, primary)
+		h, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.signal(t, syscall.SIGKILL)
+		<-h.Ended()
+		// What systemd's ExecStopPost does.
+		if thawed, err := freeze.Thaw(primary.Volume); err != nil || !thawed {
+			t.Errorf("thaw: %v %v", thawed, err)
+		}
+		result, err := h.Release(t.Context())
+		if err != nil || result.Unbroken {
+			t.Errorf("%+v %v", result, err)
+		}
+		writable(t, primary, 2*time.Second)
+	})
+}
+
+func TestBrokenHoldIsNoticed(t *testing.T) {
+	root := mariadbtest.Roots()[0]
+	for name, breakIt := range map[string]func(t *testing.T, primary *mariadbtest.Instance){
+		"thawed": func(t *testing.T, primary *mariadbtest.Instance) {
+			if _, err := freeze.Thaw(primary.Volume); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"session killed": func(t *testing.T, primary *mariadbtest.Instance) {
+			primary.Exec("KILL " + primary.Value("SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID() AND command = 'Sleep' ORDER BY id DESC LIMIT 1"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
+			m, _ := manager(t, primary)
+			h, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			breakIt(t, primary)
+			result, err := h.Release(t.Context())
+			if err != nil || result.Unbroken || result.BrokenReason == "" {
+				t.Errorf("%+v %v", result, err)
+			}
+			t.Log(result.BrokenReason)
+			writable(t, primary, 2*time.Second)
+		})
+	}
+}
+
+// S4: what holds up BACKUP STAGE makes the hold give up in time, and nobody stays blocked.
+func TestHoldGivesUp(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		m, _ := manager(t, primary)
+		blocker, err := primary.DB.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer blocker.Close()
+		for _, statement := range []string{"LOCK TABLES shop.m WRITE", "UNLOCK TABLES; BACKUP STAGE START"} {
+			if _, err := blocker.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			_, err := m.Open(t.Context(), spec(hold.Online, false), nil)
+			if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED || !errors.Is(err, errs.FailedPrecondition) {
+				t.Errorf("behind %s: %v", statement, err)
+			}
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("behind %s: gave up after %s", statement, took)
+			}
+			writable(t, primary, time.Second)
+		}
+		if _, err := blocker.ExecContext(t.Context(), "BACKUP STAGE END"); err != nil {
+			t.Fatal(err)
+		}
+		// A long transaction holds nothing up.
+		if _, err := blocker.ExecContext(t.Context(), "BEGIN; UPDATE shop.t SET a = 1"); err != nil {
+			t.Fatal(err)
+		}
+		h, err := m.Open(t.Context(), spec(hold.Online, false), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result, err := h.Release(t.Context()); err != nil || !result.Unbroken {
+			t.Errorf("%+v %v", result, err)
+		}
+	})
+}
+
+func TestCrashMode(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
+		m, _ := manager(t, primary)
+		if _, err := m.Open(t.Context(), spec(hold.Crash, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL {
+			t.Errorf("with MyISAM: %v", err)
+		}
+		primary.Exec("ALTER TABLE shop.m ENGINE=InnoDB")
+		load := mariadbtest.Load(t, primary)
+		h, err := m.Open(t.Context(), spec(hold.Crash, true), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := t.TempDir()
+		if out, err := exec.Command("cp", "-a", primary.Volume+"/.", copied).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		result, err := h.Release(t.Context())
+		if err != nil || !result.Unbroken {
+			t.Fatalf("%+v %v", result, err)
+		}
+		load.Stop()
+		writable(t, primary, time.Second)
+		replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: copied})
+		replica.Run()
+		got := mariadbtest.Position(t, replica.Value("SELECT @@gtid_binlog_pos"))
+		if err := got.Between(mariadbtest.Position(t, h.Testimony.Gtid.Binlog), mariadbtest.Position(t, result.After.Binlog)); err != nil {
+			t.Error(err)
+		}
+		primary.Exec("SET GLOBAL sync_binlog = 0")
+		if _, err := m.Open(t.Context(), spec(hold.Crash, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_MARIADB_SETTING {
+			t.Errorf("without sync_binlog: %v", err)
+		}
+	})
+}
+
+func TestRootIsNeverFrozen(t *testing.T) {
+	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: mariadbtest.Roots()[0]})
+	m, _ := manager(t, primary)
+	if _, err := m.Open(t.Context(), spec(hold.Online, true), nil); !errors.Is(err, errs.FailedPrecondition) {
+		t.Errorf("%v", err)
+	}
+	writable(t, primary, time.Second)
+}

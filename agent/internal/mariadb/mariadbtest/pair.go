@@ -1,0 +1,152 @@
+//go:build lab
+
+package mariadbtest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+)
+
+// Settings are those that a server of a fleet gets.
+func (i *Instance) Settings(id int64) mariadb.Settings {
+	return mariadb.Settings{ServerID: id, Bind: "127.0.0.1", Port: i.Port, LogBin: "mariadb-bin", LogSlaveUpdates: true, TLS: i.Config.TLS.CA != "",
+		Durable: true, SkipReplicaStart: true, ReadOnly: id > 1}
+}
+
+// Primary is a primary with its configuration, TLS and some data.
+func Primary(t testing.TB, o Options) *Instance {
+	t.Helper()
+	o.Install = true
+	if o.CA == nil {
+		o.CA = NewCA(t)
+	}
+	i := New(t, o)
+	_, err := i.SetConfiguration(t.Context(), i.Settings(1))
+	must(t, err)
+	i.Run()
+	i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT, b VARCHAR(100), KEY (a)) ENGINE=InnoDB",
+		"CREATE TABLE shop.m (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT) ENGINE=MyISAM",
+		"INSERT INTO shop.t (a, b) SELECT seq, REPEAT('x', 50) FROM shop.seq_1_to_2000", "INSERT INTO shop.m (a) SELECT seq FROM shop.seq_1_to_100")
+	return i
+}
+
+// Copy is a copy of the primary's volume, made while it is held, and what was true then.
+func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
+	t.Helper()
+	ctx := context.Background()
+	point, err := primary.OpenPoint(ctx, 2*time.Second)
+	must(t, err)
+	defer point.Close()
+	must(t, point.Volume.Sync())
+	for _, stage := range mariadb.Stages() {
+		must(t, point.Stage(ctx, stage))
+	}
+	testimony, err := point.Testify(ctx)
+	must(t, err)
+	if out, err := exec.Command("cp", "-a", "--reflink=auto", primary.Datadir+"/.", to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v %s", err, out)
+	}
+	must(t, point.StillHeld(ctx, testimony))
+	must(t, point.End(ctx))
+	return testimony
+}
+
+// ReplicaOf is a replica of the primary, made of a copy, configured and running, with its own account.
+func ReplicaOf(t testing.TB, primary *Instance, o Options, password string) *Instance {
+	t.Helper()
+	i, testimony := CopyOf(t, primary, o)
+	i.Run()
+	i.Join(primary, testimony, password)
+	_, _, err := i.StartReplication(t.Context(), 20*time.Second)
+	must(t, err)
+	return i
+}
+
+// CopyOf is an instance on a copy of the primary that does not run yet.
+func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, mariadb.Testimony) {
+	t.Helper()
+	if o.ServerID == 0 {
+		o.ServerID = 2
+	}
+	i := New(t, o)
+	testimony := Copy(t, primary, i.Datadir)
+	_, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true})
+	must(t, err)
+	_, err = i.SetConfiguration(t.Context(), i.Settings(int64(o.ServerID)))
+	must(t, err)
+	return i, testimony
+}
+
+// Join makes it follow the primary; its threads do not run yet.
+func (i *Instance) Join(primary *Instance, testimony mariadb.Testimony, password string) {
+	i.t.Helper()
+	ctx := context.Background()
+	id := Atoi(i.t, i.Value("SELECT @@server_id"))
+	_, err := primary.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id), Host: "127.0.0.1", Password: password, RequireTLS: true})
+	must(i.t, err)
+	_, _, err = i.PrepareReplica(ctx, Plan(i.t, testimony, int64(id)))
+	must(i.t, err)
+	_, _, err = i.ConfigureReplica(ctx, i.PrimaryIs(primary, password))
+	must(i.t, err)
+}
+
+// PrimaryIs says who the primary is, for ConfigureReplica.
+func (i *Instance) PrimaryIs(primary *Instance, password string) mariadb.Primary {
+	return mariadb.Primary{Host: "127.0.0.1", Port: primary.Port, User: "us_" + i.Value("SELECT @@server_id"), Password: password, TLS: true}
+}
+
+// Load writes to the primary until the test ends or stop is called: transactions, MyISAM rows and DDL.
+func Load(t testing.TB, primary *Instance) *Writers {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &Writers{stop: cancel}
+	for n := range 3 {
+		w.wait.Go(func() { w.write(ctx, primary.DB, n) })
+	}
+	t.Cleanup(w.Stop)
+	return w
+}
+
+// Writers are a load, and its figures.
+type Writers struct {
+	stop context.CancelFunc
+	wait sync.WaitGroup
+	// Commits and Errors are counts; Slowest is the longest commit, in nanoseconds.
+	Commits, Errors, Slowest atomic.Int64
+}
+
+// Stop ends the load.
+func (w *Writers) Stop() { w.stop(); w.wait.Wait() }
+
+func (w *Writers) write(ctx context.Context, db *sql.DB, n int) {
+	for round := 0; ctx.Err() == nil; round++ {
+		began := time.Now()
+		statement := "INSERT INTO shop.t (a, b) VALUES (RAND() * 1000, MD5(RAND()))"
+		switch {
+		case n == 1 && round%3 == 0:
+			statement = fmt.Sprintf("UPDATE shop.t SET a = a + 1 WHERE id = %d", rand.IntN(2000)+1)
+		case n == 2 && round%50 == 0:
+			statement = fmt.Sprintf("CREATE OR REPLACE TABLE shop.ddl_%d (id INT PRIMARY KEY) ENGINE=InnoDB", round%7)
+		case n == 2:
+			statement = "INSERT INTO shop.m (a) VALUES (1)"
+		}
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			if ctx.Err() == nil {
+				w.Errors.Add(1)
+			}
+			continue
+		}
+		w.Commits.Add(1)
+		if took := int64(time.Since(began)); took > w.Slowest.Load() {
+			w.Slowest.Store(took)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+//go:build lab
+
+package mariadbtest
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/gtid"
+)
+
+// Atoi is a number in text.
+func Atoi(t testing.TB, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
+}
+
+// Position is a position in text.
+func Position(t testing.TB, text string) gtid.Position {
+	t.Helper()
+	p, err := gtid.ParsePosition(text)
+	must(t, err)
+	return p
+}
+
+// Plan is what a copy of a primary must have recovered.
+func Plan(t testing.TB, testimony mariadb.Testimony, id int64) mariadb.ReplicaPlan {
+	t.Helper()
+	at := testimony.Gtid.Binlog
+	if testimony.Role == mariadb.RoleReplica {
+		at = testimony.Gtid.Slave
+	}
+	return mariadb.ReplicaPlan{Gtid: Position(t, at), SourceRole: testimony.Role, ServerID: id}
+}
