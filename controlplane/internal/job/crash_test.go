@@ -22,6 +22,9 @@ type mortal struct {
 	*store.Store
 	dead atomic.Bool
 	fate func() fate
+
+	away    *atomic.Bool // when set and true, the store is out of reach
+	refused atomic.Int32
 }
 
 // fate is what befalls a write.
@@ -39,6 +42,10 @@ var errDead = errors.New("this process is dead")
 func (m *mortal) Write(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
 	if m.dead.Load() {
 		return errDead
+	}
+	if m.away != nil && m.away.Load() {
+		m.refused.Add(1)
+		return fmt.Errorf("disk full: %w", job.ErrUnavailable)
 	}
 	befalls := m.fate()
 	err := m.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {

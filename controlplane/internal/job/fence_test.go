@@ -64,7 +64,7 @@ func pausedWorker(t *testing.T, inHandler bool) {
 	asleep := &sleeper{Store: st}
 	const limit = 300 * time.Millisecond
 	entered := make(chan *job.Run, 2)
-	release := make(chan struct{})
+	release, fenced := make(chan struct{}), make(chan struct{})
 	p := plan{Kind: "k", Steps: []step{{
 		Kind: "a",
 		Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
@@ -74,6 +74,7 @@ func pausedWorker(t *testing.T, inHandler bool) {
 			}
 			if run.Owner == "first" && inHandler {
 				<-ctx.Done()
+				close(fenced)
 				if !errors.Is(context.Cause(ctx), job.ErrFenced) {
 					t.Errorf("the first worker's context ended because %v, want ErrFenced", context.Cause(ctx))
 				}
@@ -99,6 +100,9 @@ func pausedWorker(t *testing.T, inHandler bool) {
 		close(release)
 	}
 	asleep.cont()
+	if inHandler {
+		<-fenced
+	}
 	stop()
 	if run2.Epoch <= run1.Epoch || run1.EffectKey != run2.EffectKey || run2.Attempt != run1.Attempt+1 {
 		t.Errorf("taken over as %+v after %+v", run2, run1)

@@ -50,6 +50,7 @@ func (w *worker[T]) run(first *turn) {
 		<-beating
 		w.warn(w.shelf.closeAll())
 	}()
+	w.warn(w.shelf.enter(first.step.Section))
 	for t := first; t != nil; {
 		t = w.work(t)
 	}

@@ -130,7 +130,7 @@ func (w *worker[T]) settle(t *turn, after *Job, next *turn) {
 	if was.Generation != t.step.Generation { // the section goes back: what it kept is of no use any more
 		w.warn(w.shelf.closeSection(t.step.Section))
 	}
-	if next != nil && next.step.Section != t.step.Section {
+	if next != nil {
 		w.warn(w.shelf.enter(next.step.Section))
 	}
 	if after.Owner == "" {
