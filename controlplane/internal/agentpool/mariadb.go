@@ -1,0 +1,88 @@
+package agentpool
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// Status observes everything, also of a MariaDB that is down.
+func (a *agent) Status(ctx context.Context) (replication.Status, error) {
+	resp, err := call(ctx, a, lookLimit, a.mariadb.GetStatus, &agentv1.GetStatusRequest{})
+	if err != nil {
+		return replication.Status{}, err
+	}
+	return status(resp.GetStatus()), nil
+}
+
+// SetConfiguration writes the agent's option file.
+func (a *agent) SetConfiguration(ctx context.Context, req workflow.Configuration) (workflow.Configured, error) {
+	resp, err := call(ctx, a, changeLimit, a.mariadb.SetConfiguration, configuration(req))
+	if err != nil {
+		return workflow.Configured{}, err
+	}
+	return workflow.Configured{
+		Changed: resp.GetChanged(), RestartRequired: resp.GetRestartRequired(), Overridden: resp.GetOverridden(), Effective: resp.GetEffective(),
+	}, nil
+}
+
+// PrepareDatadir makes a datadir fit for its first start here.
+func (a *agent) PrepareDatadir(ctx context.Context, req workflow.PrepareDatadir) (workflow.PreparedDatadir, error) {
+	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
+		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy, ExpectedNonce: req.ExpectedNonce, Fence: fence(req.Fence),
+	})
+	if err != nil {
+		return workflow.PreparedDatadir{}, err
+	}
+	return workflow.PreparedDatadir{
+		Changes: resp.GetChanges(), DatadirVersion: resp.GetDatadirVersion(), BinaryVersion: resp.GetBinaryVersion(),
+		UpgradeNeeded: resp.GetUpgradeNeeded(),
+	}, nil
+}
+
+// UpgradeDatadir brings the system tables to the binary's version.
+func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f workflow.Fence, progress workflow.Progress) (string, bool, error) {
+	var last *agentv1.UpgradeDatadirResponse
+	err := follow(ctx, a, orDefault(timeout, upgradeLimit)+answerGrace, a.mariadb.UpgradeDatadir,
+		&agentv1.UpgradeDatadirRequest{Timeout: duration(timeout), Fence: fence(f)},
+		func(m *agentv1.UpgradeDatadirResponse) {
+			tell(progress, m.GetProgress())
+			last = m
+		})
+	if err == nil && last.GetDatadirVersion() == "" {
+		err = cutShort(a.server, "UpgradeDatadir")
+	}
+	return last.GetDatadirVersion(), last.GetChanged(), err
+}
+
+// ProveWritable commits one row on a primary, and proves the filesystem on a replica.
+func (a *agent) ProveWritable(ctx context.Context, f workflow.Fence) (workflow.WriteProof, error) {
+	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable, &agentv1.ProveWritableRequest{Fence: fence(f)})
+	if err != nil {
+		return workflow.WriteProof{}, err
+	}
+	return workflow.WriteProof{Latency: resp.GetLatency().AsDuration(), GTID: resp.GetGtid()}, nil
+}
+
+// ChecksumTables sends a checksum of each table at one position.
+func (a *agent) ChecksumTables(ctx context.Context, req workflow.ChecksumTables, begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
+	began := false
+	err := follow(ctx, a, dataLimit, a.mariadb.ChecksumTables,
+		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables, SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed},
+		func(m *agentv1.ChecksumTablesResponse) {
+			if !began {
+				began = true
+				begin(workflow.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()), Bytes: m.GetBytesTotal()})
+			}
+			if m.GetTable() != "" {
+				each(tableChecksum(m))
+			}
+		})
+	if err == nil && !began {
+		return cutShort(a.server, "ChecksumTables")
+	}
+	return err
+}
