@@ -1,0 +1,339 @@
+package workflow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// cloud is a provider in memory, shaped after EC2: requests answer before their effect is complete.
+type cloud struct {
+	w         *world
+	machines  map[string]*provider.Machine
+	volumes   map[string]*provider.Volume
+	snapshots map[string]*provider.Snapshot
+	disks     map[string]*disk // of volumes and snapshots
+	tokens    map[string]string
+	settling  map[string]int // looks until a state settles
+	n         int
+}
+
+func newCloud(w *world) *cloud {
+	return &cloud{w: w, machines: map[string]*provider.Machine{}, volumes: map[string]*provider.Volume{}, snapshots: map[string]*provider.Snapshot{},
+		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{}}
+}
+
+func (c *cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
+
+// settles reports whether something has been looked at often enough to have settled.
+func (c *cloud) settles(id string) bool {
+	c.settling[id]--
+	return c.settling[id] < 0
+}
+
+func (c *cloud) addVolume(v provider.Volume, d *disk) *provider.Volume {
+	v.ID, v.CreatedAt, v.Zone = c.id("vol"), c.w.now(), "z1"
+	c.volumes[v.ID], c.disks[v.ID] = &v, d
+	return &v
+}
+
+// cloudView is one process's way to the cloud.
+type cloudView struct {
+	c *cloud
+	p *process
+}
+
+// call does something at the cloud as one process: it fails when the process is dead, or when a test has asked for it.
+func (v cloudView) call(name string, effect bool, fn func() error) error {
+	v.c.w.mu.Lock()
+	defer v.c.w.mu.Unlock()
+	if err := v.p.before(name); err != nil {
+		return err
+	}
+	err := fn()
+	if effect && err == nil {
+		v.c.w.effect("cloud", name)
+	}
+	return errors.Join(err, v.p.after(name))
+}
+
+func (v cloudView) Name() string                                { return "sim" }
+func (v cloudView) DeviceNames(id string) []string              { return []string{"virtio-" + id} }
+func (v cloudView) RebootMachine(context.Context, string) error { return errors.New("not simulated") }
+func (v cloudView) StopMachine(context.Context, string) error   { return errors.New("not simulated") }
+func (v cloudView) GrowVolume(context.Context, string, int64) (provider.Volume, error) {
+	return provider.Volume{}, errors.New("not simulated")
+}
+
+func (v cloudView) Images(context.Context) ([]provider.Image, error) {
+	return []provider.Image{
+		{Name: "trixie", MariaDBVersion: "11.8.6", Ready: true, DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
+		{Name: "bookworm", MariaDBVersion: "10.11.14", Ready: true},
+	}, nil
+}
+
+func (v cloudView) SetTags(_ context.Context, id string, tags map[string]string) error {
+	return v.call("SetTags", true, func() error {
+		vol, ok := v.c.volumes[id]
+		if !ok {
+			return provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
+		}
+		if vol.Tags == nil {
+			vol.Tags = map[string]string{}
+		}
+		maps.Copy(vol.Tags, tags)
+		return nil
+	})
+}
+
+func (v cloudView) CreateMachine(_ context.Context, req provider.CreateMachineRequest) (m provider.Machine, err error) {
+	err = v.call("CreateMachine", true, func() error {
+		if err := req.Validate(); err != nil {
+			return err
+		}
+		if id, ok := v.c.tokens[req.ClientToken]; ok {
+			m = *v.c.machines[id]
+			return nil
+		}
+		m = provider.Machine{ID: v.c.id("i"), Name: req.Name, State: provider.MachinePending, Image: req.Image, Zone: "z1", Tags: req.Tags}
+		m.Address = "10.0.0." + m.ID[2:]
+		v.c.machines[m.ID], v.c.tokens[req.ClientToken], v.c.settling[m.ID] = &m, m.ID, 1
+		v.c.w.boot(&m)
+		return nil
+	})
+	return m, err
+}
+
+func (v cloudView) machine(id string) (*provider.Machine, error) {
+	m, ok := v.c.machines[id]
+	if !ok {
+		return nil, provider.Errorf(provider.ErrNotFound, id, "no machine %s", id)
+	}
+	if m.State == provider.MachinePending && v.c.settles(id) {
+		m.State = provider.MachineRunning
+	}
+	if m.State == provider.MachineStopping && v.c.settles(id) {
+		m.State = provider.MachineTerminated
+		v.c.w.powerOff(m.ID)
+	}
+	return m, nil
+}
+
+func (v cloudView) GetMachine(_ context.Context, id string) (m provider.Machine, err error) {
+	err = v.call("GetMachine", false, func() error {
+		found, err := v.machine(id)
+		if err == nil {
+			m = *found
+		}
+		return err
+	})
+	return m, err
+}
+
+func (v cloudView) ListMachines(_ context.Context, f provider.Filter) (list []provider.Machine, err error) {
+	err = v.call("ListMachines", false, func() error {
+		for _, id := range slices.Sorted(maps.Keys(v.c.machines)) {
+			if m, _ := v.machine(id); f.Matches(m.Tags) {
+				list = append(list, *m)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (v cloudView) StartMachine(_ context.Context, id string) error {
+	return v.call("StartMachine", true, func() error {
+		m, err := v.machine(id)
+		if err == nil && m.State == provider.MachineStopped {
+			m.State = provider.MachineRunning
+		}
+		return err
+	})
+}
+
+func (v cloudView) TerminateMachine(_ context.Context, id string) error {
+	return v.call("TerminateMachine", true, func() error {
+		m, err := v.machine(id)
+		if err == nil && m.State != provider.MachineTerminated {
+			m.State = provider.MachineStopping
+			v.c.settling[id] = 1
+		}
+		return err
+	})
+}
+
+func (v cloudView) CreateVolume(_ context.Context, req provider.CreateVolumeRequest) (vol provider.Volume, err error) {
+	err = v.call("CreateVolume", true, func() error {
+		if err := req.Validate(); err != nil {
+			return err
+		}
+		if id, ok := v.c.tokens[req.ClientToken]; ok {
+			vol = *v.c.volumes[id]
+			return nil
+		}
+		content, size := &disk{}, req.SizeBytes
+		if req.SnapshotID != "" {
+			snap, ok := v.c.snapshots[req.SnapshotID]
+			if !ok {
+				return provider.Errorf(provider.ErrNotFound, req.SnapshotID, "no snapshot %s", req.SnapshotID)
+			}
+			if snap.State != provider.SnapshotCompleted {
+				return provider.Errorf(provider.ErrIncorrectState, snap.ID, "snapshot %s is %s", snap.ID, snap.State)
+			}
+			content, size = v.c.disks[snap.ID].clone(), max(size, snap.SizeBytes)
+		}
+		made := v.c.addVolume(provider.Volume{State: provider.VolumeCreating, SizeBytes: size, SnapshotID: req.SnapshotID, Tags: req.Tags}, content)
+		v.c.tokens[req.ClientToken], v.c.settling[made.ID] = made.ID, 1
+		vol = *made
+		return nil
+	})
+	return vol, err
+}
+
+func (v cloudView) volume(id string) (*provider.Volume, error) {
+	vol, ok := v.c.volumes[id]
+	if !ok {
+		return nil, provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
+	}
+	switch {
+	case vol.State == provider.VolumeCreating && v.c.settles(id):
+		vol.State = provider.VolumeAvailable
+	case vol.Attachment == provider.AttachmentAttaching && v.c.settles(id):
+		vol.Attachment = provider.AttachmentAttached
+	case vol.Attachment == provider.AttachmentDetaching && !v.c.w.mounted(vol.MachineID, id) && v.c.settles(id):
+		vol.Attachment, vol.MachineID, vol.State = provider.AttachmentNone, "", provider.VolumeAvailable
+	}
+	return vol, nil
+}
+
+func (v cloudView) GetVolume(_ context.Context, id string) (vol provider.Volume, err error) {
+	err = v.call("GetVolume", false, func() error {
+		found, err := v.volume(id)
+		if err == nil {
+			vol = *found
+		}
+		return err
+	})
+	return vol, err
+}
+
+func (v cloudView) ListVolumes(_ context.Context, f provider.Filter) (list []provider.Volume, err error) {
+	err = v.call("ListVolumes", false, func() error {
+		for _, id := range slices.Sorted(maps.Keys(v.c.volumes)) {
+			vol, _ := v.volume(id)
+			if f.Matches(vol.Tags) && (f.MachineID == "" || f.MachineID == vol.MachineID) {
+				copied := *vol
+				copied.Tags = maps.Clone(vol.Tags)
+				list = append(list, copied)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (v cloudView) AttachVolume(_ context.Context, id, machine string) (vol provider.Volume, err error) {
+	err = v.call("AttachVolume", true, func() error {
+		found, err := v.volume(id)
+		if err != nil {
+			return err
+		}
+		if found.MachineID != "" {
+			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID, Message: "volume is in use"}
+		}
+		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse, provider.AttachmentAttaching
+		v.c.settling[id] = 1
+		vol = *found
+		return nil
+	})
+	return vol, err
+}
+
+func (v cloudView) DetachVolume(_ context.Context, id, machine string) (vol provider.Volume, err error) {
+	err = v.call("DetachVolume", true, func() error {
+		found, err := v.volume(id)
+		if err != nil {
+			return err
+		}
+		if found.MachineID != machine {
+			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to %s", id, machine)
+		}
+		found.Attachment = provider.AttachmentDetaching
+		v.c.settling[id] = 1
+		vol = *found
+		return nil
+	})
+	return vol, err
+}
+
+func (v cloudView) DeleteVolume(_ context.Context, id string) error {
+	return v.call("DeleteVolume", true, func() error {
+		found, err := v.volume(id)
+		if err != nil {
+			return err
+		}
+		if found.MachineID != "" {
+			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID, Message: "volume is in use"}
+		}
+		delete(v.c.volumes, id)
+		delete(v.c.disks, id)
+		return nil
+	})
+}
+
+func (v cloudView) CreateSnapshot(_ context.Context, req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
+	err = v.call("CreateSnapshot", true, func() error {
+		vol, err := v.volume(req.VolumeID)
+		if err != nil {
+			return err
+		}
+		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending, VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
+		made := snap
+		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made, v.c.disks[vol.ID].clone(), 2
+		return nil
+	})
+	return snap, err
+}
+
+func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snapshot, err error) {
+	err = v.call("GetSnapshot", false, func() error {
+		found, ok := v.c.snapshots[id]
+		if !ok {
+			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
+		}
+		if found.State == provider.SnapshotPending && v.c.settles(id) {
+			found.State, found.Progress = provider.SnapshotCompleted, 100
+		}
+		snap = *found
+		return nil
+	})
+	return snap, err
+}
+
+func (v cloudView) ListSnapshots(_ context.Context, f provider.Filter) (list []provider.Snapshot, err error) {
+	err = v.call("ListSnapshots", false, func() error {
+		for _, id := range slices.Sorted(maps.Keys(v.c.snapshots)) {
+			if snap := v.c.snapshots[id]; f.Matches(snap.Tags) {
+				list = append(list, *snap)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (v cloudView) DeleteSnapshot(_ context.Context, id string) error {
+	return v.call("DeleteSnapshot", true, func() error {
+		if _, ok := v.c.snapshots[id]; !ok {
+			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
+		}
+		delete(v.c.snapshots, id)
+		delete(v.c.disks, id)
+		return nil
+	})
+}
