@@ -18,7 +18,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const wayOutJoin = "make a join file with `understudy server join-token` and put it on this host as %s"
+const wayOutJoin = "make a join file with `understudy token create SERVER --out join.json` and put it on this host as %s"
 
 // Config is what an Enroller needs. StateDir and JoinFile have no default.
 type Config struct {

@@ -20,7 +20,7 @@ import (
 
 const (
 	tokenBytes  = 32
-	newTokenWay = "make a new join file with `understudy server join-token` and put it on the machine"
+	newTokenWay = "make a new join file with `understudy token create SERVER --out join.json` and put it on the machine"
 )
 
 // JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of the usual life.
