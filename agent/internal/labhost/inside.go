@@ -1,0 +1,177 @@
+//go:build lab
+
+package labhost
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run runs a program inside and answers what it wrote; it fails the test when the program fails.
+func Run(t testing.TB, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Try is Run for a program that may fail.
+func Try(argv ...string) (string, error) {
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// Write writes a file inside, with the directories on its way.
+func Write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Eventually waits until the condition holds.
+func Eventually(t testing.TB, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+		<-ticker.C
+	}
+}
+
+// Volume is a block device that can be attached and detached.
+type Volume struct {
+	// ID is its name below /dev/disk/by-id.
+	ID string
+	// Device is its node while it is attached.
+	Device string
+	file   string
+}
+
+// NewVolume makes a blank volume of that many MiB and attaches it as virtio-NAME. It goes with the test.
+func NewVolume(t testing.TB, name string, mib int64) *Volume {
+	t.Helper()
+	v := &Volume{ID: "virtio-" + name, file: filepath.Join(shared, name+".img")}
+	file, err := os.Create(v.file)
+	if err == nil {
+		err = errors.Join(file.Truncate(mib<<20), file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Detach(t); os.Remove(v.file) })
+	v.Attach(t)
+	return v
+}
+
+// Copy makes a volume with the same content, as a snapshot does, and attaches it. The first one must not be mounted.
+func (v *Volume) Copy(t testing.TB, name string) *Volume {
+	t.Helper()
+	c := &Volume{ID: "virtio-" + name, file: filepath.Join(shared, name+".img")}
+	Run(t, "sync")
+	Run(t, "cp", "--sparse=always", "--reflink=auto", v.file, c.file)
+	t.Cleanup(func() { c.Detach(t); os.Remove(c.file) })
+	c.Attach(t)
+	return c
+}
+
+// Attach plugs the volume in: a loop device, its node, and its name.
+func (v *Volume) Attach(t testing.TB) {
+	t.Helper()
+	if v.Device != "" {
+		return
+	}
+	node(t, "/dev/loop-control", unix.S_IFCHR, 10, 237)
+	for range 100 { // others on this box take loop devices as well
+		out, err := exec.Command("losetup", "--find").CombinedOutput()
+		if err != nil {
+			t.Fatalf("losetup: %s", out)
+		}
+		device := string(bytes.TrimSpace(out))
+		if name := filepath.Base(device); strings.HasPrefix(name, "loop") {
+			node(t, device, unix.S_IFBLK, 7, number(t, name))
+		}
+		if err := exec.Command("losetup", device, v.file).Run(); err == nil {
+			v.Device = device
+			break
+		}
+		os.Remove(device)
+	}
+	if v.Device == "" {
+		t.Fatal("no loop device is free")
+	}
+	v.Link(t, v.ID)
+}
+
+// Link gives the attached volume a name below /dev/disk/by-id.
+func (v *Volume) Link(t testing.TB, id string) {
+	t.Helper()
+	link := filepath.Join("/dev/disk/by-id", id)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), ignoreMissing(os.Remove(link)), os.Symlink("../.."+strings.TrimPrefix(v.Device, "/dev"), link)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Detach unplugs the volume: its name and its node are gone, whoever still uses it.
+func (v *Volume) Detach(t testing.TB) {
+	t.Helper()
+	if v.Device == "" {
+		return
+	}
+	links, _ := filepath.Glob("/dev/disk/by-id/*")
+	for _, link := range links {
+		if target, err := filepath.EvalSymlinks(link); err == nil && target == v.Device {
+			os.Remove(link)
+		}
+	}
+	// Busy is fine: the kernel lets go of it with its last user.
+	_ = exec.Command("losetup", "--detach", v.Device).Run()
+	os.Remove(v.Device)
+	v.Device = ""
+}
+
+// Grow makes the volume larger while it is attached.
+func (v *Volume) Grow(t testing.TB, mib int64) {
+	t.Helper()
+	if err := os.Truncate(v.file, mib<<20); err != nil {
+		t.Fatal(err)
+	}
+	Run(t, "losetup", "--set-capacity", v.Device)
+}
+
+func node(t testing.TB, path string, kind uint32, major, minor uint32) {
+	t.Helper()
+	if err := unix.Mknod(path, kind|0o600, int(unix.Mkdev(major, minor))); err != nil && !errors.Is(err, unix.EEXIST) {
+		t.Fatalf("mknod %s: %v", path, err)
+	}
+}
+
+func number(t testing.TB, loop string) uint32 {
+	t.Helper()
+	var n uint32
+	for _, digit := range strings.TrimPrefix(loop, "loop") {
+		n = n*10 + uint32(digit-'0')
+	}
+	return n
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,133 @@
+//go:build lab
+
+// Package labhost runs a package's tests inside a machine with a systemd of its own: the test binary boots one (systemd-nspawn over
+// an overlay of the lab's image), runs itself again inside, and takes the machine away. For tests alone.
+package labhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	insideEnv = "UNDERSTUDY_LABHOST_INSIDE"
+	rootfsEnv = "UNDERSTUDY_LAB_ROOTFS"
+	imageGlob = "/var/cache/understudy/images/trixie-*/rootfs"
+	// shared is where the scratch directory of the host is seen inside.
+	shared    = "/lab"
+	bootLimit = time.Minute
+)
+
+// Main is to be called from TestMain: os.Exit(labhost.Main(m, files)). Files are copied into the machine before it boots, by their path
+// inside. On the outside it answers the exit code of the tests inside.
+func Main(m *testing.M, files map[string]string) int {
+	if os.Getenv(insideEnv) != "" {
+		return m.Run()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code, err := outside(ctx, files)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "labhost:", err)
+		return 1
+	}
+	return code
+}
+
+func outside(ctx context.Context, files map[string]string) (code int, err error) {
+	if os.Geteuid() != 0 {
+		return 1, errors.New("tests on a real host boot a machine, which needs root")
+	}
+	rootfs, err := findRootfs()
+	if err != nil {
+		return 1, err
+	}
+	machine, err := newMachine(rootfs)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, machine.remove()) }()
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	if err := copyFile(self, filepath.Join(machine.scratch, "test")); err != nil {
+		return 1, err
+	}
+	for inside, from := range files {
+		if err := copyFile(from, filepath.Join(machine.root, inside)); err != nil {
+			return 1, err
+		}
+	}
+	if err := machine.boot(ctx); err != nil {
+		return 1, err
+	}
+	return machine.test(ctx)
+}
+
+func findRootfs() (string, error) {
+	if path := os.Getenv(rootfsEnv); path != "" {
+		return path, nil
+	}
+	found, err := filepath.Glob(imageGlob)
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("no image of a host: run `make setup`, or set %s to the root of one", rootfsEnv)
+	}
+	newest := func(a, b string) int { return modTime(a).Compare(modTime(b)) }
+	return slices.MaxFunc(found, newest), nil
+}
+
+func modTime(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// test runs the test binary inside, with the flags of this one.
+func (m *machine) test(ctx context.Context) (int, error) {
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
+		// The go command's own files are not to be seen from inside.
+		return strings.HasPrefix(arg, "-test.testlogfile") || strings.HasPrefix(arg, "-test.gocoverdir")
+	})
+	cmd := m.command(ctx, append([]string{shared + "/test"}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// command runs a program inside the machine.
+func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
+	enter := []string{"--target", fmt.Sprint(m.leader), "--mount", "--uts", "--ipc", "--pid", "--net", "--"}
+	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
+	cmd.Env = []string{insideEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}

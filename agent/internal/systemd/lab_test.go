@@ -1,0 +1,446 @@
+//go:build lab
+
+package systemd_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func TestMain(m *testing.M) { os.Exit(labhost.Main(m, nil)) }
+
+func manager(t *testing.T) *systemd.Manager {
+	t.Helper()
+	exec, err := hostexec.New(hostexec.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	allow, err := systemd.NewAllowList([]string{"t-*.service", "t-*.socket", "mariadb.service"}, []string{"understudy-*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := systemd.New(systemd.Config{Exec: exec, Allow: allow, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+// unit writes a service of its own for the test and takes it away afterwards.
+func unit(t *testing.T, name, service string) string {
+	t.Helper()
+	name = "t-" + name + ".service"
+	path := filepath.Join("/usr/lib/systemd/system", name)
+	labhost.Write(t, path, "[Unit]\nDescription=test\n[Service]\n"+service+"\n[Install]\nWantedBy=multi-user.target\n")
+	labhost.Run(t, "systemctl", "daemon-reload")
+	t.Cleanup(func() {
+		labhost.Try("systemctl", "stop", name)
+		labhost.Try("systemctl", "unmask", name)
+		labhost.Try("systemctl", "unmask", "--runtime", name)
+		labhost.Try("systemctl", "disable", name)
+		labhost.Try("systemctl", "reset-failed", name)
+		os.Remove(path)
+		os.RemoveAll("/etc/systemd/system/" + name + ".d")
+		labhost.Try("systemctl", "daemon-reload")
+	})
+	return name
+}
+
+const sleeps = "ExecStart=/bin/sleep infinity"
+
+func want(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
+	t.Helper()
+	if !errors.Is(err, kind) || errs.ReasonOf(err) != reason {
+		t.Fatalf("error = %v (%v), want %v with %v", err, errs.ReasonOf(err), kind, reason)
+	}
+	if errs.WayOutOf(err) == "" {
+		t.Errorf("no way out in: %v", err)
+	}
+}
+
+func TestEnsureFromAnyState(t *testing.T) {
+	m := manager(t)
+	tests := map[string]struct {
+		plant   []string
+		changes []string
+	}{
+		"stopped and disabled":     {nil, []string{"enabled", "started"}},
+		"masked":                   {[]string{"mask"}, []string{"unmasked", "enabled", "started"}},
+		"masked until reboot":      {[]string{"mask --runtime"}, []string{"unmasked", "enabled", "started"}},
+		"masked twice":             {[]string{"mask", "mask --runtime"}, []string{"unmasked", "enabled", "started"}},
+		"enabled":                  {[]string{"enable"}, []string{"started"}},
+		"running, disabled":        {[]string{"start"}, []string{"enabled"}},
+		"all well":                 {[]string{"enable", "start"}, nil},
+		"running under a mask":     {[]string{"enable", "start", "mask"}, []string{"unmasked"}},
+		"failed":                   {[]string{"enable", "start", "kill -s KILL"}, []string{"cleared the failed state (signal)", "started"}},
+		"stopping and starting it": {[]string{"enable", "--no-block start", "--no-block stop"}, []string{"started"}},
+	}
+	i := 0
+	for name, test := range tests {
+		i++
+		t.Run(name, func(t *testing.T) {
+			name := unit(t, "any"+string(rune('a'+i)), sleeps)
+			for _, verb := range test.plant {
+				labhost.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...), name)...)
+				if strings.HasPrefix(verb, "kill") {
+					labhost.Eventually(t, 5*time.Second, "it fails", func() bool { u, err := m.Get(t.Context(), name); return err == nil && u.Active == "failed" })
+				}
+			}
+			u, changes, err := m.Ensure(t.Context(), name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !u.Running() || u.FileState != "enabled" || u.MainPID == 0 || len(u.InvocationID) != 32 {
+				t.Errorf("unit = %+v", u)
+			}
+			if got := strings.Join(changes, ", "); got != strings.Join(test.changes, ", ") {
+				t.Errorf("changes = %s, want %v", got, test.changes)
+			}
+			again, changes, err := m.Ensure(t.Context(), name, nil)
+			if err != nil || changes != nil || again.InvocationID != u.InvocationID {
+				t.Errorf("again: %v, %v", changes, err)
+			}
+		})
+	}
+}
+
+func TestEnsureBeyondTheStartLimit(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "limit", "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'test -e /run/t-good && systemd-notify --ready && exec sleep infinity'\nRestart=on-failure\nRestartSec=10ms")
+	labhost.Try("systemctl", "start", name)
+	labhost.Eventually(t, 10*time.Second, "it hits its start limit", func() bool { u, err := m.Get(t.Context(), name); return err == nil && u.Result == "start-limit-hit" || u.Active == "failed" })
+	_, _, err := m.Ensure(t.Context(), name, nil)
+	if err == nil {
+		t.Fatal("a unit that cannot run is up")
+	}
+	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
+	labhost.Write(t, "/run/t-good", "")
+	t.Cleanup(func() { os.Remove("/run/t-good") })
+	u, _, err := m.Ensure(t.Context(), name, nil)
+	if err != nil || !u.Running() {
+		t.Fatalf("%+v, %v", u, err)
+	}
+}
+
+func TestAFailureShowsTheJournal(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "broken", "Type=oneshot\nExecStart=/bin/sh -c 'echo the disk is on fire; exit 7'")
+	_, _, err := m.Ensure(t.Context(), name, nil)
+	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
+	if !strings.Contains(err.Error(), "the disk is on fire") || errs.MetaOf(err)["exit_status"] != "7" {
+		t.Errorf("error = %v, %v", err, errs.MetaOf(err))
+	}
+}
+
+func TestADependencyThatFails(t *testing.T) {
+	m := manager(t)
+	broken := unit(t, "dependency", "Type=oneshot\nExecStart=/bin/false")
+	name := unit(t, "dependent", sleeps)
+	labhost.Write(t, "/etc/systemd/system/"+name+".d/x.conf", "[Unit]\nRequires="+broken+"\nAfter="+broken+"\n")
+	_, _, err := m.Ensure(t.Context(), name, nil) // the drop-in was not read by systemd yet: that is seen as well
+	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
+	if !strings.Contains(err.Error(), broken+" is failed") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "ready", sleeps)
+	asked := 0
+	m.SetReady(name, func(context.Context, string) (string, error) {
+		if asked++; asked < 3 {
+			return "crash recovery, 10 %", errors.New("no answer")
+		}
+		return "", nil
+	})
+	var said []string
+	if _, _, err := m.Ensure(t.Context(), name, func(text string) { said = append(said, text) }); err != nil || asked != 3 {
+		t.Fatalf("asked %d times, %v", asked, err)
+	}
+	if !strings.Contains(strings.Join(said, "\n"), "crash recovery, 10 %") {
+		t.Errorf("said %q", said)
+	}
+}
+
+func TestNeverReady(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "never", "ExecStart=/bin/sh -c 'echo recovering; exec sleep infinity'")
+	m.SetReady(name, func(context.Context, string) (string, error) { return "", errors.New("no answer") })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, _, err := m.Ensure(ctx, name, nil)
+	want(t, err, errs.DeadlineExceeded, errorsv1.Reason_REASON_MARIADB_NOT_READY)
+	if !strings.Contains(err.Error(), "recovering") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestReadyUnitThatDies(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "dies", "ExecStart=/bin/sh -c 'sleep 0.3; echo out of memory; exit 3'")
+	m.SetReady(name, func(context.Context, string) (string, error) { return "", errors.New("no answer") })
+	_, _, err := m.Ensure(t.Context(), name, nil)
+	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
+	if !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestStartAndStopAreConvergent(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "conv", sleeps)
+	for i, expected := range []bool{true, false} {
+		if _, changed, err := m.Start(t.Context(), name); err != nil || changed != expected {
+			t.Fatalf("start %d: %v, %v", i, changed, err)
+		}
+	}
+	for i, expected := range []bool{true, false} {
+		if u, changed, err := m.Stop(t.Context(), name); err != nil || changed != expected || !u.Stopped() {
+			t.Fatalf("stop %d: %v, %v", i, changed, err)
+		}
+	}
+}
+
+func TestRestartHappensOnce(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "restart", sleeps)
+	first, _, err := m.Start(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, changed, err := m.Restart(t.Context(), name, first.InvocationID)
+	if err != nil || !changed || second.InvocationID == first.InvocationID {
+		t.Fatalf("%v, %v", changed, err)
+	}
+	third, changed, err := m.Restart(t.Context(), name, first.InvocationID)
+	if err != nil || changed || third.InvocationID != second.InvocationID {
+		t.Fatalf("a lost answer restarts twice: %v, %v", changed, err)
+	}
+}
+
+func TestStoppingWhatASocketStarts(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "socketed", sleeps)
+	socket := strings.Replace(name, ".service", ".socket", 1)
+	path := "/etc/systemd/system/" + socket
+	labhost.Write(t, path, "[Socket]\nListenStream=/run/t-socketed\n")
+	labhost.Run(t, "systemctl", "daemon-reload")
+	t.Cleanup(func() { labhost.Try("systemctl", "stop", socket); os.Remove(path) })
+	labhost.Run(t, "systemctl", "start", socket, name)
+	if _, _, err := m.Stop(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := m.Get(t.Context(), socket); err != nil || !u.Stopped() {
+		t.Fatalf("the socket is %s: a connection would wake the service; %v", u.Active, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "refuse", sleeps)
+	labhost.Run(t, "systemctl", "mask", name)
+	_, _, err := m.Start(t.Context(), name)
+	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED)
+	_, _, err = m.Enable(t.Context(), name)
+	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED)
+	_, err = m.Get(t.Context(), "t-nothing.service")
+	want(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
+	_, _, err = m.Ensure(t.Context(), "t-nothing.service", nil)
+	want(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
+	_, err = m.Reload(t.Context(), unit(t, "noreload", sleeps))
+	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
+}
+
+func TestFiles(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "files", sleeps)
+	for step, do := range []func(context.Context, string) (systemd.Unit, bool, error){m.Enable, m.Disable, m.Mask, m.Unmask} {
+		u, changed, err := do(t.Context(), name)
+		if err != nil || !changed {
+			t.Fatalf("step %d: %+v, %v, %v", step, u, changed, err)
+		}
+		expected := []string{"enabled", "disabled", "masked", "disabled"}[step]
+		if u.FileState != expected {
+			t.Errorf("step %d: file is %s, want %s", step, u.FileState, expected)
+		}
+		if _, changed, err := do(t.Context(), name); err != nil || changed {
+			t.Errorf("step %d again: %v, %v", step, changed, err)
+		}
+	}
+	labhost.Run(t, "systemctl", "start", name)
+	_, _, err := m.Mask(t.Context(), name)
+	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
+}
+
+func TestDropIns(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "dropin", sleeps)
+	content := "[Unit]\nAfter=srv-mariadb.mount\n[Service]\nLimitNOFILE=4242\n"
+	for i, expected := range []bool{true, false} {
+		if changed, err := m.SetDropIn(t.Context(), name, "understudy.conf", content); err != nil || changed != expected {
+			t.Fatalf("set %d: %v, %v", i, changed, err)
+		}
+	}
+	if got := labhost.Run(t, "systemctl", "show", "-P", "LimitNOFILE", name); got != "4242" {
+		t.Errorf("LimitNOFILE = %s", got)
+	}
+	for i, expected := range []bool{true, false} {
+		if changed, err := m.DeleteDropIn(t.Context(), name, "understudy.conf"); err != nil || changed != expected {
+			t.Fatalf("delete %d: %v, %v", i, changed, err)
+		}
+	}
+}
+
+func TestWatchTellsOfEveryState(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "watch", sleeps)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	states := make(chan string, 100)
+	done := make(chan error, 1)
+	go func() {
+		done <- m.Watch(ctx, []string{name}, func(u systemd.Unit) error { states <- u.Active; return nil })
+	}()
+	next := func(expected string) {
+		t.Helper()
+		for {
+			select {
+			case state := <-states:
+				if state == expected {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatalf("never told of %s", expected)
+			}
+		}
+	}
+	next("inactive")
+	labhost.Run(t, "systemctl", "start", name)
+	next("active")
+	labhost.Run(t, "systemctl", "kill", "-s", "KILL", name)
+	next("failed")
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch = %v", err)
+	}
+}
+
+func TestTailFollows(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "tail", "ExecStart=/bin/sh -c 'echo first; while ! test -e /run/t-tail; do sleep 0.05; done; echo second; sleep infinity'")
+	t.Cleanup(func() { os.Remove("/run/t-tail") })
+	labhost.Run(t, "systemctl", "start", name)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	enough := errors.New("enough")
+	err := m.Tail(ctx, name, 100, true, func(e systemd.Entry) error {
+		switch e.Message {
+		case "first":
+			labhost.Write(t, "/run/t-tail", "")
+		case "second":
+			if e.Identifier != "sh" || e.Time.IsZero() || e.Cursor == "" {
+				t.Errorf("entry = %+v", e)
+			}
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+}
+
+func TestTransientUnits(t *testing.T) {
+	m := manager(t)
+	const name = "understudy-test.service"
+	spec := systemd.TransientSpec{Description: "test", Exec: []string{"/bin/sleep", "infinity"}, RuntimeMax: time.Second,
+		ExecStopPost: [][]string{{"/bin/touch", "/run/t-post"}}}
+	os.Remove("/run/t-post")
+	if err := m.StartTransient(t.Context(), name, spec); err != nil {
+		t.Fatal(err)
+	}
+	err := m.StartTransient(t.Context(), name, spec)
+	want(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
+	labhost.Eventually(t, 10*time.Second, "its limit ends it and what follows runs", func() bool { _, err := os.Stat("/run/t-post"); return err == nil })
+	labhost.Eventually(t, 5*time.Second, "the unit is gone", func() bool { _, err := m.Get(t.Context(), name); return errors.Is(err, errs.NotFound) })
+	if err := m.StopTransient(t.Context(), name); err != nil {
+		t.Errorf("stop of what is gone: %v", err)
+	}
+	if err := m.StartTransient(t.Context(), "sshd.service", spec); !errors.Is(err, errs.PermissionDenied) {
+		t.Errorf("a transient unit in a host's unit's place: %v", err)
+	}
+}
+
+func TestTransientNotify(t *testing.T) {
+	m := manager(t)
+	spec := systemd.TransientSpec{Exec: []string{"/bin/sh", "-c", "sleep 0.3; systemd-notify --ready; sleep infinity"}, Type: "notify", TimeoutStart: 5 * time.Second}
+	start := time.Now()
+	if err := m.StartTransient(t.Context(), "understudy-notify.service", spec); err != nil || time.Since(start) < 300*time.Millisecond {
+		t.Fatalf("after %s: %v", time.Since(start), err)
+	}
+	if err := m.StopTransient(t.Context(), "understudy-notify.service"); err != nil {
+		t.Fatal(err)
+	}
+	spec.Exec = []string{"/bin/false"}
+	err := m.StartTransient(t.Context(), "understudy-notify.service", spec)
+	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
+}
+
+func TestTransientTimer(t *testing.T) {
+	m := manager(t)
+	os.Remove("/run/t-timer")
+	spec := systemd.TransientSpec{Exec: []string{"/bin/touch", "/run/t-timer"}, Type: "oneshot"}
+	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", time.Hour, spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", 300*time.Millisecond, spec); err != nil {
+		t.Fatal(err)
+	}
+	labhost.Eventually(t, 10*time.Second, "the timer fires", func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
+	if err := m.StopTransient(t.Context(), "understudy-timer.timer"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheConnectionComesBack(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "comeback", sleeps)
+	if _, _, err := m.Start(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	labhost.Run(t, "systemctl", "kill", "-s", "KILL", "dbus.service")
+	labhost.Eventually(t, 10*time.Second, "systemd answers again", func() bool { _, err := m.Get(t.Context(), name); return err == nil })
+	if _, changed, err := m.Stop(t.Context(), name); err != nil || !changed {
+		t.Fatal(err)
+	}
+}
+
+func TestList(t *testing.T) {
+	m := manager(t)
+	name := unit(t, "list", sleeps)
+	units, err := m.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, u := range units {
+		names = append(names, u.Name)
+	}
+	if all := strings.Join(names, " "); !strings.Contains(all, name) || !strings.Contains(all, "mariadb.service") {
+		t.Errorf("units = %s", all)
+	}
+}
