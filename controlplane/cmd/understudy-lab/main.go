@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	if handled, err := nspawn.Supervise(os.Args[1:]); handled {
+	if handled, err := nspawn.Supervise(os.Args); handled {
 		exit(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
