@@ -1,0 +1,141 @@
+package mariadb
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestParseOption(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]Option{
+		"--server-id=7":              {"server_id", "7", true},
+		"--skip-slave-start":         {"skip_slave_start", "", false},
+		"--loose-Rpl-X=":             {"rpl_x", "", true},
+		"--init_connect=SET a='b=c'": {"init_connect", "SET a='b=c'", true},
+		"--bind-address=127.0.0.1  ": {"bind_address", "127.0.0.1", true},
+		"datadir=/var/lib/mysql":     {"datadir", "/var/lib/mysql", true},
+	} {
+		if got, ok := parseOption(line); !ok || got != want {
+			t.Errorf("%q is %+v, not %+v", line, got, want)
+		}
+	}
+	if _, ok := parseOption("\n"); ok {
+		t.Error("an empty line is an option")
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	t.Parallel()
+	lines := []string{"--ssl-passphrase=x", "--wsrep_sst_auth=root:x", "--master-password=x", "--some_secret", "--port=1"}
+	var all []Option
+	for _, line := range lines {
+		o, _ := parseOption(line)
+		all = append(all, o)
+	}
+	if got := shown(all); !slices.Equal(got, []string{"port=1"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestEffectiveOptions(t *testing.T) {
+	t.Parallel()
+	var all []Option
+	for _, line := range []string{"--server-id=1", "--expire_logs_days=10", "--log-bin=x", "--server_id=2", "--binlog_expire_logs_seconds=0", "--skip-log-bin",
+		"--skip_slave_start"} {
+		o, _ := parseOption(line)
+		all = append(all, o)
+	}
+	got := effective(all)
+	for name, want := range map[string]string{"server_id": "2", "binlog_expire_logs_seconds": "0", "log_bin": "OFF", "skip_slave_start": "ON"} {
+		if got[name] != want {
+			t.Errorf("%s is %q, not %q", name, got[name], want)
+		}
+	}
+}
+
+func validSettings() Settings {
+	return Settings{ServerID: 7, Bind: "0.0.0.0", LogBin: "mariadb-bin", LogSlaveUpdates: true, ReportHost: "replica-7.example"}
+}
+
+func TestSettingsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	for field, spoil := range map[string]func(*Settings){
+		"server_id":                    func(s *Settings) { s.ServerID = 0 },
+		"gtid_domain_id":               func(s *Settings) { s.DomainID = 1 << 32 },
+		"port":                         func(s *Settings) { s.Port = -1 },
+		"binlog_expire_seconds":        func(s *Settings) { s.BinlogExpireSeconds = -1 },
+		"bind_address":                 func(s *Settings) { s.Bind = "0.0.0.0\nskip_grant_tables" },
+		"report_host":                  func(s *Settings) { s.ReportHost = "a b" },
+		"log_bin":                      func(s *Settings) { s.LogBin = "../x" },
+		"log_slave_updates":            func(s *Settings) { s.LogBin = "" },
+		`options["init_file"]`:         func(s *Settings) { s.Extra = map[string]string{"init_file": "/tmp/x"} },
+		`options["skip_grant_tables"]`: func(s *Settings) { s.Extra = map[string]string{"skip_grant_tables": "1"} },
+		`options["max_connections"]`:   func(s *Settings) { s.Extra = map[string]string{"max_connections": "1\nskip_grant_tables"} },
+		`options["max_connections\n"]`: func(s *Settings) { s.Extra = map[string]string{"max_connections\n": "#"} },
+		"options":                      func(s *Settings) { s.Extra = map[string]string{strings.Repeat("x", 1000): "1"} },
+	} {
+		s := validSettings()
+		spoil(&s)
+		var fields []string
+		s.Check(func(field, _ string) { fields = append(fields, field) })
+		if !slices.Contains(fields, field) {
+			t.Errorf("%s is not refused: %v", field, fields)
+		}
+	}
+	validSettings().Check(func(field, why string) { t.Errorf("%s %s", field, why) })
+}
+
+// What passes the check is one line an option, with the value as it was given.
+func TestRenderedSettingsAreReadBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := Settings{
+			ServerID: rapid.Int64Range(1, 1<<32-1).Draw(t, "id"), Bind: rapid.String().Draw(t, "bind"), LogBin: rapid.StringN(0, 70, -1).Draw(t, "log_bin"),
+			ReportHost: rapid.String().Draw(t, "host"),
+			Extra:      map[string]string{rapid.SampledFrom(append(AllowedOptions(), "x")).Draw(t, "name"): rapid.String().Draw(t, "value")},
+		}
+		bad := false
+		s.Check(func(string, string) { bad = true })
+		if bad {
+			s = Settings{ServerID: s.ServerID, Bind: "::", LogBin: "b", Extra: map[string]string{"max_connections": "7"}}
+		}
+		options := s.options(TLSFiles{}, "")
+		lines := strings.Split(strings.TrimSpace(string(s.render(TLSFiles{}, ""))), "\n")[2:]
+		if len(lines) != len(options) {
+			t.Fatalf("%d lines of %d options", len(lines), len(options))
+		}
+		for i, o := range options {
+			if got, ok := parseOption(lines[i]); !ok || got != o {
+				t.Fatalf("%q was read as %+v", lines[i], got)
+			}
+		}
+	})
+}
+
+func TestSameValue(t *testing.T) {
+	t.Parallel()
+	for _, pair := range [][2]string{{"ON", "1"}, {"off", "0"}, {"TRUE", "on"}, {"a", "A"}} {
+		if !sameValue(pair[0], pair[1]) {
+			t.Errorf("%v differ", pair)
+		}
+	}
+	if sameValue("ON", "OFF") || sameValue("2", "1") {
+		t.Error("different values are the same")
+	}
+}
+
+func TestTmpdirThatIsMissingIsReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for value, want := range map[string]string{dir: "", dir + "/none": "/tmp", dir + ":" + dir + "/none": "/tmp"} {
+		if got := sanitizedTmpdir([]Option{set("tmpdir", value)}); got != want {
+			t.Errorf("%s: %q, not %q", value, got, want)
+		}
+	}
+	if got := sanitizedTmpdir(nil); got != "" {
+		t.Errorf("%q", got)
+	}
+}
