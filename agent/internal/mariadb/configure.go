@@ -68,7 +68,8 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 	if err != nil {
 		return to, false, err
 	}
-	if err := os.MkdirAll(s.config.TLSDir, 0o755); err != nil {
+	// MariaDB's own user has to get through, whatever the agent's umask is.
+	if err := errors.Join(os.MkdirAll(s.config.TLSDir, 0o755), os.Chmod(s.config.TLSDir, 0o755)); err != nil {
 		return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
 	}
 	changed := false
