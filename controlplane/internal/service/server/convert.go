@@ -1,0 +1,39 @@
+package server
+
+import (
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+var roles = map[inventory.Role]cpv1.Server_Role{
+	inventory.RolePrimary: cpv1.Server_ROLE_PRIMARY, inventory.RoleReplica: cpv1.Server_ROLE_REPLICA,
+}
+
+func toWire(r Record) *cpv1.Server {
+	out := &cpv1.Server{
+		Name: r.Subject(), Role: roles[r.Role], State: cpv1.Server_State(cpv1.Server_State_value["STATE_"+string(r.State)]), StateReason: r.StateReason,
+		Machine: r.MachineID, Address: r.Address, Port: int32(r.Port), ServerId: int64(r.ServerID),
+		MariadbVersion: r.BinaryVersion, DatadirVersion: r.DatadirVersion, Image: r.Image, Zone: r.Zone,
+		DataVolume: r.providerID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
+		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(), Verified: r.Verified, Provider: r.Provider,
+	}
+	if r.Primary != "" {
+		out.Primary = inventory.ServerSubject(r.Primary)
+	}
+	if r.Snapshot != "" {
+		out.Snapshot = inventory.SnapshotSubject(r.Snapshot)
+	}
+	for _, m := range r.Mounts {
+		out.Mounts = append(out.Mounts, &cpv1.ServerMount{Path: m.Path, Volume: r.providerID(m.Volume)})
+	}
+	return out
+}
+
+// providerID is how the provider names the volume; our own id where the record of the volume is not there.
+func (r Record) providerID(volume string) string {
+	if v, ok := r.Volumes[volume]; ok && v.ProviderID != "" {
+		return v.ProviderID
+	}
+	return volume
+}

@@ -1,0 +1,119 @@
+// Package server serves ServerService: it checks requests, asks records and jobs, and writes answers.
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// Record is a server's record with what belongs to it.
+type Record struct {
+	inventory.Server
+	// Volumes are those that the record names, by their own id.
+	Volumes map[string]inventory.Volume
+	// Snapshot is the id of the snapshot that it was made from; may be empty.
+	Snapshot string
+	// Verified is how a replica was compared with its primary; empty when it was not.
+	Verified string
+}
+
+// Records reads and changes what is known of servers.
+type Records interface {
+	// Get reads one, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, name string) (Record, error)
+	// List reads a part of the list by name, all of them or the replicas of primary alone, and the token of the next one.
+	List(ctx context.Context, primary string, size int, token string) ([]Record, string, error)
+	// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.
+	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
+}
+
+// AutoPurge is a change of binlog auto purge.
+type AutoPurge struct {
+	Server string
+	On     bool
+	// Etag is that of the record that the change relies on; empty relies on none.
+	Etag string
+	// Who asks, and under which request id.
+	Who, RequestID string
+	// CheckOnly changes nothing.
+	CheckOnly bool
+}
+
+// Config is what the service needs. Records and Jobs have no default.
+type Config struct {
+	Records Records
+	Jobs    wire.Starter
+	Now     func() time.Time // default time.Now
+}
+
+// Service is ServerService.
+type Service struct {
+	cpv1.UnimplementedServerServiceServer
+	cfg Config
+}
+
+// New makes the service.
+func New(cfg Config) (*Service, error) {
+	if cfg.Records == nil || cfg.Jobs == nil {
+		return nil, errors.New("cannot make the server service: records and jobs are needed")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Service{cfg: cfg}, nil
+}
+
+// Rules says who may call what.
+func Rules() authz.Table {
+	operator := []identity.Role{identity.RoleOperator}
+	return authz.Table{
+		cpv1.ServerService_GetServer_FullMethodName:     operator,
+		cpv1.ServerService_ListServers_FullMethodName:   operator,
+		cpv1.ServerService_CreateServer_FullMethodName:  operator,
+		cpv1.ServerService_CreateReplica_FullMethodName: operator,
+		cpv1.ServerService_UpdateServer_FullMethodName:  operator,
+		cpv1.ServerService_DeleteServer_FullMethodName:  operator,
+	}
+}
+
+// GetServer returns one server.
+func (s *Service) GetServer(ctx context.Context, req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
+	var check wire.Check
+	name := check.Server("name", req.GetName(), true)
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	r, err := s.cfg.Records.Get(ctx, name)
+	if err != nil {
+		return nil, wire.Err(err)
+	}
+	return &cpv1.GetServerResponse{Server: toWire(r)}, nil
+}
+
+// ListServers returns a page of servers, sorted by name.
+func (s *Service) ListServers(ctx context.Context, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+	var check wire.Check
+	page := check.Page(req.GetPageSize(), req.GetPageToken())
+	primary := check.Server("primary", req.GetPrimary(), false)
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
+		return s.cfg.Records.List(ctx, primary, size, token)
+	}, func(r Record) bool { return req.GetShowDeleted() || r.State != inventory.ServerDeleted })
+	if err != nil {
+		return nil, wire.Err(err)
+	}
+	resp := &cpv1.ListServersResponse{NextPageToken: next}
+	for _, r := range list {
+		resp.Servers = append(resp.Servers, toWire(r))
+	}
+	return resp, nil
+}
