@@ -7,9 +7,10 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const oneWait = 15 * time.Second // of the replica for a position, before it is looked at again
+const oneWait = 5 * time.Second // of the replica for a position, before it is looked at again
 
 // catchUp passes a fence: a position that the primary reached after replication had started.
 func (s *step) catchUp(ctx context.Context) (outcome, error) {
@@ -64,8 +65,8 @@ func (s *step) reach(ctx context.Context, p *pair, gtid string) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s has not reached %s: %w", p.srv.Name, gtid, ctx.Err())
 		}
-		if _, away := pause(err); err != nil && away {
-			s.say(err.Error())
+		if err != nil && permanent(err) && !isReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
+			return fmt.Errorf("%s cannot reach %s: %w", p.srv.Name, gtid, err)
 		}
 		if err := s.untilRunning(ctx, p); err != nil {
 			return err

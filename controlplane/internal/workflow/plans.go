@@ -28,6 +28,7 @@ type stepPlan struct {
 const (
 	holdSection = "hold"
 	longest     = 24 * time.Hour // of steps that depend on how much data there is
+	patient     = 12             // attempts of steps that ask much of the provider
 )
 
 func (w *Workflow) plans() []jobPlan {
@@ -66,9 +67,9 @@ func settleStep(h handler) stepPlan {
 // machineSteps make a host with a data volume of its own.
 func machineSteps(volume string) []stepPlan {
 	return []stepPlan{
-		{kind: "create_machine", title: "a machine from the image runs", handle: (*step).createMachine, timeout: 15 * time.Minute},
+		{kind: "create_machine", title: "a machine from the image runs", handle: (*step).createMachine, timeout: 15 * time.Minute, attempts: patient},
 		{kind: "await_agent", title: "the machine's own agent has enrolled and answers", handle: (*step).awaitAgent, timeout: 15 * time.Minute},
-		{kind: "swap_volume", title: volume, handle: (*step).swapVolume, timeout: 30 * time.Minute, attempt: 5 * time.Minute},
+		{kind: "swap_volume", title: volume, handle: (*step).swapVolume, timeout: 30 * time.Minute, attempt: 5 * time.Minute, attempts: patient},
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -381,6 +380,9 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, _ workflow.
 		time.AfterFunc(req.Limit, func() { made.end("the limit was reached") })
 		return true, nil
 	})
+	if err != nil && made != nil {
+		made.end("the stream broke")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -389,4 +391,3 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, _ workflow.
 
 var _ workflow.Agent = (*agent)(nil)
 var _ workflow.Hold = (*simHold)(nil)
-var _ = inventory.ModeOnline

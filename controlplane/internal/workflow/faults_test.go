@@ -1,0 +1,171 @@
+package workflow_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+)
+
+var replicaArgs = workflow.Args{Server: "db2", Source: "db1", Verify: workflow.VerifyFull}
+
+// replicaSteps are the steps of a replica's job.
+func replicaSteps(t *testing.T) []string {
+	t.Helper()
+	p := newWorld(t).start()
+	plan, _ := p.engine.Plan(workflow.KindCreateReplica)
+	var kinds []string
+	for _, s := range plan.Steps {
+		kinds = append(kinds, s.Kind)
+	}
+	return kinds
+}
+
+func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	j := p.must(workflow.KindCreateReplica, replicaArgs)
+	before := w.server("db2")
+	for _, s := range j.Steps {
+		mark := w.mark()
+		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester"}); err != nil {
+			t.Fatal(err)
+		}
+		after := succeeded(t, p.end(j.ID))
+		changes := w.changes(mark)
+		if s.Kind == "verify" { // it stops the replica at a position and lets it go on
+			changes = slices.DeleteFunc(changes, func(c string) bool { return strings.HasPrefix(c, "db2:St") })
+		}
+		if len(changes) > 0 {
+			t.Errorf("%s made changes: %v\n%s", s.Kind, changes, states(after))
+		}
+	}
+	after := w.server("db2")
+	after.Rev, after.Updated, after.LastSeen = before.Rev, before.Updated, before.LastSeen
+	if after.State != before.State || after.DataVolume != before.DataVolume || len(after.Mounts) != 1 {
+		t.Errorf("the record changed: %+v, was %+v", after, before)
+	}
+	if h := w.host("db2"); h.starts != 1 || h.file.SkipReplicaStart {
+		t.Errorf("%d starts of MariaDB; settings %+v", h.starts, h.file)
+	}
+	w.checkReplica(t, "db2")
+}
+
+// checkReplica asserts the invariants on a READY replica and its surroundings.
+func (w *world) checkReplica(t *testing.T, name string) {
+	t.Helper()
+	srv := w.server(name)
+	h, primary := w.host(name), w.host(srv.Primary)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if srv.State != inventory.ServerReady {
+		t.Errorf("%s is %s: %s", name, srv.State, srv.StateReason)
+	}
+	if err := srv.Check(nil); err != nil {
+		t.Error(err)
+	}
+	if h.running == nil || !h.running.readOnly || h.running.conf.ServerID != srv.ServerID {
+		t.Fatalf("MariaDB on %s: %+v", name, h.running)
+	}
+	h.replicate()
+	if got, want := h.running.disk.data.pos(), primary.running.disk.data.pos(); got != want {
+		t.Errorf("%s is at %s, its primary at %s", name, got, want)
+	}
+	for table, sum := range primary.running.disk.data.tables {
+		if h.running.disk.data.tables[table] != sum {
+			t.Errorf("%s differs", table)
+		}
+	}
+	w.checkCloud(t)
+	for _, m := range h.mounts {
+		if v := w.cloud.volumes[m.volume]; v == nil || v.MachineID != h.machine.ID || v.Default {
+			t.Errorf("a mount of %s refers to volume %s, which is %+v", name, m.volume, v)
+		}
+	}
+	if primary.hold != nil && primary.hold.open() || len(primary.running.disk.data.reserved) > 0 {
+		t.Errorf("the primary is held up: %v", primary.running.disk.data.reserved)
+	}
+}
+
+// checkCloud asserts that each thing was made once.
+func (w *world) checkCloud(t *testing.T) {
+	t.Helper()
+	seen := map[string]string{}
+	for id, m := range w.cloud.machines {
+		if m.State == provider.MachineTerminated {
+			continue
+		}
+		if other := seen[m.Name]; other != "" {
+			t.Errorf("two machines %s: %s and %s", m.Name, id, other)
+		}
+		seen[m.Name] = id
+	}
+	for id, v := range w.cloud.volumes {
+		if v.MachineID == "" || v.Default {
+			t.Errorf("volume %s was left: %+v", id, v)
+		}
+	}
+	bySnapshot := map[string]string{}
+	for id, s := range w.cloud.snapshots {
+		key := s.Tags[workflow.TagSnapshot]
+		if other := bySnapshot[key]; other != "" {
+			t.Errorf("two snapshots for %s: %s and %s", key, id, other)
+		}
+		bySnapshot[key] = id
+	}
+}
+
+func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, step := range replicaSteps(t) {
+		for _, point := range []job.Point{job.BeforeEffect, job.AfterEffect, job.AfterCommit} {
+			t.Run(step+"/"+string(point), func(t *testing.T) {
+				t.Parallel()
+				w, first := lab(t)
+				p := w.start()
+				killed := make(chan struct{})
+				p.hook = func(at job.Point, in string) {
+					if at == point && in == step && !p.dead.Load() {
+						p.kill()
+						close(killed)
+					}
+				}
+				first.stop()
+				p.run()
+				j := p.ask(workflow.KindCreateReplica, replicaArgs)
+				<-killed
+				next := w.start().run()
+				succeeded(t, next.end(j.ID))
+				w.checkReplica(t, "db2")
+				if h := w.host("db2"); h.startsOn[h.running.disk.uuid] != 1 {
+					t.Errorf("MariaDB was started %v", h.startsOn)
+				}
+			})
+		}
+	}
+}
+
+func TestLostAnswersCostNothing(t *testing.T) {
+	t.Parallel()
+	calls := []string{"CreateSnapshot", "CreateMachine", "CreateVolume", "AttachVolume", "DetachVolume", "DeleteVolume", "SetTags", "EnsureMount",
+		"EnsureBindMount", "EnsureUnmounted", "MaskUnit", "EnsureUnit", "SetConfiguration", "PrepareDatadir", "PrepareReplica", "ConfigureReplica",
+		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication", "ReserveBinlogs", "ReleaseBinlogs", "OpenHold"}
+	for _, call := range calls {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			w, p := lab(t)
+			w.mu.Lock()
+			p.lose[call] = 1
+			w.mu.Unlock()
+			p.must(workflow.KindCreateReplica, replicaArgs)
+			w.checkReplica(t, "db2")
+			if h := w.host("db2"); h.startsOn[h.running.disk.uuid] != 1 {
+				t.Errorf("MariaDB was started %v", h.startsOn)
+			}
+		})
+	}
+}

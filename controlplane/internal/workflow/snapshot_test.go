@@ -1,0 +1,185 @@
+package workflow_test
+
+import (
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+	args, err := workflow.ArgsOf(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := w.snapshot(args.Snapshot)
+	if err := snap.Usable("db1"); err != nil {
+		t.Error(err)
+	}
+	if snap.Testimony.Position() != "0-1001-41" || snap.Testimony.Block <= 0 || snap.Reservation == "" {
+		t.Errorf("%+v", snap)
+	}
+	if len(w.host("db1").running.disk.data.reserved) != 1 {
+		t.Error("the binary logs are not reserved")
+	}
+	for _, s := range j.Steps {
+		mark := w.mark()
+		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester"}); err != nil {
+			t.Fatal(err)
+		}
+		succeeded(t, p.end(j.ID))
+		if changes := w.changes(mark); len(changes) > 0 {
+			t.Errorf("%s made changes: %v", s.Kind, changes)
+		}
+	}
+	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Snapshot: args.Snapshot, Verify: workflow.VerifySample})
+	if d := w.host("db1").running.disk.data; len(d.reserved) != 1 {
+		t.Errorf("the snapshot's reservation alone should be left: %v", d.reserved)
+	}
+	if srv := w.server("db2"); srv.State != inventory.ServerReady || srv.StateReason != "verified by sample" {
+		t.Errorf("%+v", srv)
+	}
+}
+
+func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w, first := lab(t)
+	first.stop()
+	p := w.start()
+	p.hook = func(at job.Point, in string) {
+		if at == job.AfterEffect && in == "cut" {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if h := w.hosts["db1"].hold; h != nil {
+				h.end("the limit was reached")
+			}
+		}
+	}
+	p.run()
+	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
+	if j.State != job.Failed {
+		t.Fatal(states(j))
+	}
+	args, _ := workflow.ArgsOf(j)
+	if snap := w.snapshot(args.Snapshot); snap.State != inventory.SnapshotFailed || snap.ProviderID != "" {
+		t.Errorf("%+v", snap)
+	}
+	if len(w.cloud.snapshots) != 0 {
+		t.Errorf("left: %v", w.cloud.snapshots)
+	}
+	w.checkPrimaryUntouched(t)
+}
+
+func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
+	t.Parallel()
+	w, first := lab(t)
+	first.stop()
+	p := w.start()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	p.hook = func(at job.Point, in string) {
+		if at == job.BeforeEffect && in == "await_ready" {
+			select {
+			case <-reached:
+			default:
+				close(reached)
+				<-goOn
+			}
+		}
+	}
+	p.run()
+	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+	<-reached
+	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindTakeSnapshot, Args: workflow.Args{Source: "db1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.engine.Create(t.Context(), req); err == nil {
+		t.Error("a second snapshot was begun")
+	}
+	close(goOn)
+	succeeded(t, p.end(j.ID))
+}
+
+func TestServersAreTakenAwayReplicasFirst(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	p.must(workflow.KindCreateReplica, replicaArgs)
+	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindDeleteServer, Args: workflow.Args{Server: "db1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.flow.Preflight(t.Context(), req); errs.ReasonOf(err) != errorsv1.Reason_REASON_IN_USE {
+		t.Errorf("deleting a primary with a replica: %v", err)
+	}
+	if j := p.end(p.ask(workflow.KindDeleteServer, workflow.Args{Server: "db1"}).ID); j.State != job.Failed {
+		t.Error(states(j))
+	}
+	if srv := w.server("db1"); srv.State != inventory.ServerReady {
+		t.Errorf("%+v", srv)
+	}
+	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2", Etag: w.server("db2").Etag()})
+	if d := w.host("db1").running.disk.data; len(d.accounts) != 0 {
+		t.Errorf("accounts are left: %v", d.accounts)
+	}
+	if srv := w.server("db1"); srv.ReplicationConfigured {
+		t.Error("the primary counts as having a replica still")
+	}
+	old := w.server("db2").ServerID
+	p.must(workflow.KindCreateReplica, replicaArgs)
+	if srv := w.server("db2"); srv.ServerID == old {
+		t.Errorf("server_id %d was used again", old)
+	}
+	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db1"})
+	if len(w.cloud.volumes) != 0 {
+		t.Errorf("volumes are left: %v", w.cloud.volumes)
+	}
+}
+
+func TestAutoPurgeGoesWithTheFirstReplica(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start().run()
+	p.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1", AutoPurge: true})
+	if !w.server("db1").BinlogAutoPurge {
+		t.Fatal("auto purge was not turned on")
+	}
+	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	srv := w.server("db1")
+	if srv.BinlogAutoPurge || !srv.ReplicationConfigured {
+		t.Errorf("%+v", srv)
+	}
+	if h := w.host("db1"); h.file.BinlogExpire != 0 {
+		t.Errorf("MariaDB still purges after %s", h.file.BinlogExpire)
+	}
+}
+
+func TestCleanupFlagRemovesEverythingWhenTheJobFails(t *testing.T) {
+	t.Parallel()
+	w, first := lab(t)
+	first.stop()
+	p := w.start()
+	p.at(job.BeforeEffect, "catch_up", func() {
+		c := w.hosts["db2"].running.disk.data.conn
+		c.sql, c.sqlErrno, c.sqlError = false, 1062, "Duplicate entry"
+	})
+	p.run()
+	args := replicaArgs
+	args.Cleanup = true
+	j := p.end(p.ask(workflow.KindCreateReplica, args).ID)
+	if j.State != job.Failed {
+		t.Fatal(states(j))
+	}
+	if srv := w.server("db2"); srv.State != inventory.ServerDeleted {
+		t.Errorf("%s\n%s", srv.State, states(j))
+	}
+	if len(w.cloud.volumes) != 1 || len(w.host("db1").running.disk.data.accounts) != 0 {
+		t.Errorf("left: %v", w.cloud.volumes)
+	}
+}
