@@ -83,12 +83,13 @@ func (m *machine) wanted(s *Step) bool {
 	}
 }
 
-// due reports whether an always-step is still to be run by an unwinding job.
+// due reports whether an always-step is still to be run by an unwinding job: one whose section has begun, or one that has begun itself
+// and so owes its release from before.
 func (m *machine) due(s *Step) bool {
-	if !s.Always || !m.within(s) || s.State != StepPending && !s.State.open() {
+	if !s.Always || s.State != StepPending && !s.State.open() {
 		return false
 	}
-	return slices.ContainsFunc(m.job.Steps, func(other Step) bool {
+	return s.begun() || m.within(s) && slices.ContainsFunc(m.job.Steps, func(other Step) bool {
 		return other.Phase == MainPhase && other.begun() && (s.Section == "" || s.Section == other.Section)
 	})
 }
@@ -98,6 +99,12 @@ func (m *machine) within(s *Step) bool {
 }
 
 func (s *Step) begun() bool { return !s.Started.IsZero() }
+
+// owed reports whether a release was tried and did not get done. Such a step stays begun when it is reset, so that it is run whatever
+// comes in between.
+func (s *Step) owed() bool {
+	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepNeedsPerson || s.State == StepPending)
+}
 
 // begin opens a new attempt. An attempt that is still open was lost with its process.
 func (m *machine) begin(seq int) *Step {
@@ -169,10 +176,12 @@ func (m *machine) endUnwind() {
 	}
 	for i := range j.Steps {
 		s := &j.Steps[i]
-		if s.Always && s.State == StepFailed && m.within(s) {
+		switch unreleased := s.Always && m.within(s); {
+		case unreleased && s.State == StepFailed:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
-		}
-		if s.Phase == MainPhase && (s.State == StepPending || s.State == StepNeedsPerson) {
+		case unreleased && s.State == StepNeedsPerson:
+			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs a person: "+s.Reason
+		case s.Phase == MainPhase && s.State == StepPending, m.within(s) && s.State == StepNeedsPerson:
 			m.touch(i).State = StepCancelled
 		}
 	}
@@ -228,9 +237,12 @@ func (m *machine) span(seq int) (from, to int) {
 // reset makes a step pending again; anew gives it a new generation, so a new effect key.
 func (m *machine) reset(seq int, anew bool) {
 	s := m.touch(seq)
+	if !s.owed() {
+		s.Started = time.Time{}
+	}
 	s.State, s.Reason, s.Failure = StepPending, "", nil
 	s.Failures, s.Spent = 0, 0
-	s.Started, s.Finished = time.Time{}, time.Time{}
+	s.Finished = time.Time{}
 	said{}.write(s)
 	if anew {
 		s.Generation++

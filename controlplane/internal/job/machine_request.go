@@ -40,7 +40,7 @@ func (m *machine) resume(from int) {
 	for i := range m.job.Steps {
 		s := &m.job.Steps[i]
 		switch {
-		case s.Phase != MainPhase || i < first || s.State == StepSkipped:
+		case s.Phase != MainPhase || i < first || s.skippedByPerson() && !s.Always:
 		case inSection && i <= last:
 			m.reset(i, s.begun())
 		case s.Always || !s.State.Done():
@@ -50,6 +50,9 @@ func (m *machine) resume(from int) {
 	m.touch(first).Restarts = 0
 	m.restart(Forward)
 }
+
+// skippedByPerson tells a skip from a handler's own finding that there was nothing to do, which holds for that time only.
+func (s *Step) skippedByPerson() bool { return s.State == StepSkipped && !s.begun() }
 
 // restart puts the job back to work.
 func (m *machine) restart(mode Mode) {
@@ -97,18 +100,14 @@ func (m *machine) redo(kind string) error {
 	if m.cleaningUp() && first > 0 {
 		return refuse(ErrNotAllowed, "redo from its first step, or make a new job", "what job %s made is being removed or was", j.ID)
 	}
+	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
+		m.resume(b)
+	}
 	for i := range j.Steps {
 		s := &j.Steps[i]
-		switch {
-		case s.Phase == CleanupPhase:
-			if s.begun() {
-				m.reset(i, true)
-			}
-		case i >= first:
+		if i >= first && s.Phase == MainPhase || s.begun() && s.Phase == CleanupPhase {
 			m.reset(i, s.Attempts > 0)
 			s.Restarts = 0
-		case !s.State.Done():
-			m.reset(i, false)
 		}
 	}
 	j.Cleaned = false
@@ -129,12 +128,15 @@ func (m *machine) skip(kind, reason string) error {
 	switch {
 	case s.State.Done():
 		return refuse(ErrNotAllowed, "", "step %s of job %s is %s", kind, j.ID, s.State)
+	case s.Always && s.State != StepFailed && s.State != StepNeedsPerson:
+		return refuse(ErrNotAllowed, "skip it once it has failed", "step %s of job %s releases what others hold", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
 		return refuse(ErrNotAllowed, "wait for it, or cancel the job first", "step %s of job %s is being worked on", kind, j.ID)
 	}
 	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
 	m.touch(seq)
-	s.State, s.Reason, s.Failure, s.Finished = StepSkipped, clip(reason, maxText), nil, m.now
+	s.State, s.Reason, s.Failure = StepSkipped, clip(reason, maxText), nil
+	s.Started, s.Finished = time.Time{}, m.now // no start: see skippedByPerson
 	if blocking && j.State != Cancelled {
 		m.goOn()
 	}

@@ -92,6 +92,8 @@ func TestTransitions(t *testing.T) {
 		{"cancel releases", "a [h c r!] z", "take + + cancel - +", "cancelled a+ h+ cx r+ zx"},
 		{"cancel during the release", "[h r!] z", "take + cancel +", "cancelled h+ r+ zx"},
 		{"cancelled, but not released", "[h c r!]", "take + cancel - =", "failed h+ cx r-"},
+		{"cancelled, but the release needs a person", "[h c r!]", "take + cancel - ?", "failed h+ cx r?"},
+		{"a release that failed is run by a later cancel", "[h c r!]", "take + = = retry cancel take +", "cancelled hx2 cx2 r+2"},
 		{"cancel twice", "a b", "take cancel cancel", "cancelling a* b"},
 		{"cancel, crash, take over", "a b r!", "take cancel crash take +", "cancelled ax bx r+"},
 		{"cancel after a crash, before the takeover", "a b r!", "take + crash cancel take +", "cancelled a+ bx r+"},
@@ -112,6 +114,7 @@ func TestTransitions(t *testing.T) {
 		{"retry of a section starts it over", "a [h c r!] z", "take + + = + retry", "queued a+ h2 c2 r2 z"},
 		{"retry of its first step too", "[h c r!] z", "take = + retry", "queued h2 c r2 z"},
 		{"retry behind a section leaves it", "[h c r!] z", "take + + + = retry", "queued h+ c+ r+ z"},
+		{"retry runs a release that was not needed the first time", "[h c r!]", "take + = ~ retry take + =", "running h+2 c-2 r*2"},
 		{"retry keeps what was skipped", "a b c", "take = skip:b retry take + +", "succeeded a+ b~ c+"},
 		{"retry of the succeeded", "a", "take + !retry", "succeeded a+"},
 		{"retry of the running", "a", "take !retry", "running a*"},
@@ -144,6 +147,7 @@ func TestTransitions(t *testing.T) {
 		{"redo twice", "a b", "take + + redo:a take + + redo:a", "queued a3 b3"},
 		{"redo of a failed job mends what is before", "a b c", "take + = redo:c take + +", "succeeded a+ b+ c+"},
 		{"redo of a section's step", "a [h c] z", "take + + + + redo:c", "queued a+ h2 c2 z2"},
+		{"redo behind a section that failed", "[h c r!] z", "take = + redo:z", "queued h2 c r2 z"},
 		{"redo undoes a skip", "a b", "take = skip:a take + redo:a", "queued a2 b2"},
 		{"redo of the running", "a", "take !redo:a", "running a*"},
 
@@ -156,6 +160,9 @@ func TestTransitions(t *testing.T) {
 		{"skip the running step", "a b", "take !skip:a", "running a* b"},
 		{"skip the done step", "a b", "take + !skip:a", "running a+ b*"},
 		{"skip in a cancelled job does not start it", "a b", "take cancel - skip:a", "cancelled a~ bx"},
+
+		{"skip an always-step ahead", "a r!", "take !skip:r", "running a* r"},
+		{"skip an always-step that failed", "a b r!", "take + = = skip:r", "failed a+ b- r~"},
 
 		{"cleanup", "a b / x y", "take + = cleanup", "queued a+ b- | x y"},
 		{"cleaned up", "a b / x y", "take + = cleanup take + +", "failed a+ b- | x+ y+"},
