@@ -84,7 +84,7 @@ func first(r row) string {
 func (s *Server) changeAccount(ctx context.Context, account Account, facts accountFacts) ([]string, error) {
 	var changes []string
 	do := func(said, statement string) error {
-		if err := execute(ctx, s.db, statement); err != nil {
+		if err := s.unlogged(ctx, statement); err != nil {
 			return err
 		}
 		changes = append(changes, said)

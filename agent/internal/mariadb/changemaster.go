@@ -136,7 +136,7 @@ func (s *Server) changeMaster(ctx context.Context, current Replication, configur
 			return err
 		}
 	}
-	return execute(ctx, s.db, s.statement(primary))
+	return s.unlogged(ctx, s.statement(primary))
 }
 
 func (s *Server) statement(primary Primary) string {

@@ -69,8 +69,8 @@ func (s *Server) OpenPoint(ctx context.Context, lockWait time.Duration) (*Point,
 
 func (p *Point) prepare(ctx context.Context, lockWait time.Duration) error {
 	seconds := max(1, int(lockWait.Seconds()))
-	for _, statement := range []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0", "SET SESSION max_statement_time = 0",
-		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", seconds), "SET SESSION wait_timeout = 3600"} {
+	for _, statement := range append(quietly(), "SET SESSION max_statement_time = 0",
+		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", seconds), "SET SESSION wait_timeout = 3600") {
 		if err := execute(ctx, p.conn, statement); err != nil {
 			return err
 		}

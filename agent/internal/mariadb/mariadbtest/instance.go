@@ -130,6 +130,7 @@ func (i *Instance) Run() {
 	i.t.Cleanup(i.Kill)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	go func() { <-i.exited; cancel() }()
 	if err := i.AwaitAnswer(ctx); err != nil {
 		i.t.Fatalf("%v\n%s", err, i.ErrorLog())
 	}

@@ -1,0 +1,358 @@
+//go:build lab
+
+package mariadb_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// timers remember what was armed, as systemd does.
+type timers struct {
+	mu    sync.Mutex
+	armed map[string]time.Duration
+}
+
+func (t *timers) StartTransientTimer(_ context.Context, name string, after time.Duration, spec systemd.TransientSpec) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.armed == nil {
+		t.armed = map[string]time.Duration{}
+	}
+	if len(spec.Exec) != 3 || spec.Exec[1] != "unreserve" {
+		return errors.New("an odd timer")
+	}
+	t.armed[strings.TrimSuffix(name, ".service")+".timer"] = after
+	return nil
+}
+
+func (t *timers) StopTransient(_ context.Context, name string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.armed, name)
+	return nil
+}
+
+func (t *timers) names() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var names []string
+	for name := range t.armed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestReservations(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		ctx, armed := t.Context(), &timers{}
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: armed, Config: "expire_logs_days=10"})
+		i.Exec("CREATE DATABASE shop", "FLUSH BINARY LOGS", "CREATE TABLE shop.t (id INT PRIMARY KEY)", "FLUSH BINARY LOGS", "INSERT INTO shop.t VALUES (1)")
+		kept := func(want string) {
+			t.Helper()
+			if got := i.Value("SELECT @@binlog_expire_logs_seconds"); got != want {
+				t.Errorf("expire %s, not %s", got, want)
+			}
+		}
+		kept("864000")
+		one, err := i.Reserve(ctx, "one", time.Hour, "0-1-2")
+		if err != nil || one.FirstFile != "mariadb-bin.000001" || time.Until(one.Until) < 59*time.Minute {
+			t.Fatalf("%+v %v", one, err)
+		}
+		if _, err := i.Reserve(ctx, "two", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		kept("0")
+		if got := armed.names(); !slices.Equal(got, []string{"understudy-unreserve-one.timer", "understudy-unreserve-two.timer"}) {
+			t.Errorf("%v", got)
+		}
+		_, err = i.PurgeBinlogs(ctx, "mariadb-bin.000003")
+		wants(t, err, errorsv1.Reason_REASON_BINLOGS_NEEDED)
+		if _, err := i.PurgeBinlogs(ctx, "mariadb-bin.000077"); !errors.Is(err, errs.NotFound) {
+			t.Errorf("%v", err)
+		}
+		// A restart forgets the setting; whoever looks makes it anew, and no log was deleted by the start.
+		i.Stop()
+		i.Run()
+		i.Reopen()
+		if _, err := i.Status(ctx); err != nil {
+			t.Fatal(err)
+		}
+		kept("0")
+		if changed, err := i.Release(ctx, "one"); err != nil || !changed {
+			t.Errorf("%v %v", changed, err)
+		}
+		kept("0")
+		logs, next, err := i.ListBinlogs(ctx, "", 2)
+		if err != nil || len(logs) != 2 || next != "mariadb-bin.000002" || logs[1].StartGtid != "0-1-1" || !slices.Contains(logs[0].NeededBy, "reservation two") {
+			t.Errorf("%+v %s %v", logs, next, err)
+		}
+		if logs, next, err = i.ListBinlogs(ctx, next, 50); err != nil || len(logs) != 2 || next != "" {
+			t.Errorf("%+v %s %v", logs, next, err)
+		}
+		// What the timer runs leaves one alone whose time is not over.
+		if err := i.Unreserve(ctx, "two"); err != nil {
+			t.Fatal(err)
+		}
+		kept("0")
+		if _, err := i.Reserve(ctx, "two", time.Millisecond, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.Unreserve(ctx, "two"); err != nil {
+			t.Fatal(err)
+		}
+		kept("864000")
+		if changed, err := i.Release(ctx, "two"); err != nil || changed {
+			t.Errorf("%v %v", changed, err)
+		}
+		if got := armed.names(); len(got) > 0 {
+			t.Errorf("%v", got)
+		}
+		if purged, err := i.PurgeBinlogs(ctx, "mariadb-bin.000003"); err != nil || len(purged) != 2 {
+			t.Errorf("%v %v", purged, err)
+		}
+		_, err = i.Reserve(ctx, "late", time.Hour, "0-1-1")
+		wants(t, err, errorsv1.Reason_REASON_BINLOGS_PURGED)
+		kept("864000")
+		if all, err := i.Reservations(); err != nil || len(all) > 0 {
+			t.Errorf("%v %v", all, err)
+		}
+	})
+}
+
+func TestConfiguration(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		ctx := t.Context()
+		ca := mariadbtest.NewCA(t)
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true, CA: ca, Config: "skip-slave-start\nread_only=1\ntmpdir=/nowhere\nexpire_logs_days=10\n" +
+			"event_scheduler=ON\nlog_slave_updates\nloose-ssl-passphrase=geheim"})
+		s := i.Settings(7)
+		s.SkipReplicaStart, s.ReadOnly = false, false
+		s.Extra = map[string]string{"innodb-buffer-pool-size": "32M"}
+		done, err := i.SetConfiguration(ctx, s)
+		if err != nil || !done.Changed || done.RestartRequired {
+			t.Fatalf("%+v %v", done, err)
+		}
+		if strings.Contains(strings.Join(done.Effective, "\n"), "geheim") {
+			t.Error("a secret is shown")
+		}
+		i.Run()
+		status, err := i.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := status.Live
+		if l.ServerID != 7 || l.ReadOnly || l.EventScheduler != "OFF" || !l.LogSlaveUpdates || !l.TLS || l.SyncBinlog != 1 || l.BinlogExpireSeconds != 0 {
+			t.Errorf("%+v", l)
+		}
+		for query, want := range map[string]string{"SELECT @@tmpdir": "/tmp", "SELECT @@innodb_buffer_pool_size": "33554432", "SELECT @@relay_log": "understudy-relay-bin",
+			"SELECT @@relay_log_recovery": "1"} {
+			if got := i.Value(query); got != want {
+				t.Errorf("%s: %s", query, got)
+			}
+		}
+		// The same again is no change; another certificate is taken over without a restart.
+		if done, err = i.SetConfiguration(ctx, s); err != nil || done.Changed || done.RestartRequired {
+			t.Errorf("again: %+v %v", done, err)
+		}
+		before := i.Value("SELECT VARIABLE_VALUE FROM information_schema.global_status WHERE VARIABLE_NAME = 'Ssl_finished_accepts'")
+		ca.Issue(t, filepath.Join(i.Dir, "cert"))
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || done.RestartRequired {
+			t.Errorf("new certificate: %+v %v (%s)", done, err, before)
+		}
+		if key, err := os.Stat(filepath.Join(i.Config.TLSDir, "key.pem")); err != nil || key.Mode().Perm() != 0o600 {
+			t.Errorf("%v %v", key, err)
+		}
+		s.ServerID = 8
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || !done.RestartRequired {
+			t.Errorf("another server_id: %+v %v", done, err)
+		}
+		s.ServerID, s.ReadOnly = 7, true
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || done.RestartRequired {
+			t.Errorf("read_only: %+v %v", done, err)
+		}
+		// A file that is read later wins, and that is told.
+		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"), []byte("[mariadbd]\nserver-id=1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err = i.SetConfiguration(ctx, s)
+		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
+	})
+}
+
+func TestOverriddenOptionsAreNamed(t *testing.T) {
+	root := mariadbtest.Roots()[0]
+	i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+	if err := os.MkdirAll(filepath.Join(i.Dir, "mariadb.conf.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(i.Dir, "mariadb.conf.d/50-x.cnf"), []byte("[server]\nserver-id = 99\n[client]\nport=1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	done, err := i.SetConfiguration(t.Context(), i.Settings(7))
+	if err != nil || !slices.ContainsFunc(done.Overridden, func(o string) bool {
+		return strings.HasPrefix(o, "server_id=99 (") && strings.HasSuffix(o, "50-x.cnf)")
+	}) {
+		t.Errorf("%q %v", done.Overridden, err)
+	}
+}
+
+// The server itself decides what a position is and which is behind.
+func TestPositionsAsTheServerSeesThem(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("SET GLOBAL gtid_strict_mode = 0")
+		draw := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) gtid.GTID {
+			return gtid.GTID{Domain: rapid.Uint32Range(0, 3).Draw(t, "d"), ServerID: rapid.Uint32Range(1, 1<<32-1).Draw(t, "s"), Sequence: rapid.Uint64Range(1, 5).Draw(t, "n")}
+		}), 0, 4, func(g gtid.GTID) uint32 { return g.Domain })
+		n := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			if n++; n > 40 {
+				return // each draw costs the server a write
+			}
+			a, b := gtid.Of(draw.Draw(rt, "a")...), gtid.Of(draw.Draw(rt, "b")...)
+			i.Exec("SET GLOBAL gtid_slave_pos = '" + a.String() + "'")
+			got, err := gtid.ParsePosition(i.Value("SELECT @@gtid_slave_pos"))
+			if err != nil || !got.Equal(a) {
+				rt.Fatalf("%s came back as %s: %v", a, got, err)
+			}
+			reached := i.Value("SELECT MASTER_GTID_WAIT('"+b.String()+"', 0)") == "0"
+			if want := a.Missing(b) == 0 && reachable(a, b); reached != want {
+				rt.Fatalf("the server at %s says %v of %s", a, reached, b)
+			}
+		})
+		for _, text := range []string{"0-1", "0-1-1,0-2-2", "x", "0-1-1,,1-1-1", "4294967296-1-1"} {
+			if _, err := i.DB.ExecContext(t.Context(), "SET GLOBAL gtid_slave_pos = '"+text+"'"); err == nil {
+				t.Errorf("the server takes %q", text)
+			}
+		}
+	})
+}
+
+// reachable is true when a has something in all of b's domains.
+func reachable(a, b gtid.Position) bool {
+	for _, g := range b.GTIDs() {
+		if _, has := a.Domain(g.Domain); !has {
+			return false
+		}
+	}
+	return true
+}
+
+// Whatever sql_mode the server has, a literal arrives as it was.
+func TestLiteralsArriveAsTheyWere(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Config: "sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES\ngeneral_log=ON\ngeneral_log_file=general.log"})
+		ctx := t.Context()
+		for n, secret := range []string{`a'b`, `a\`, `\'`, `"x"`, "`", `%_`, "ümläut€", `a\\'b--`, strings.Repeat("x", 64)} {
+			account := mariadb.Account{User: "us_x", Host: "%", Password: secret}
+			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) == 0 {
+				t.Fatalf("%q: %v %v", secret, changes, err)
+			}
+			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
+				t.Errorf("%q again: %v %v", secret, changes, err)
+			}
+			if got, want := i.Value("SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv WHERE User = 'us_x'"), i.Value("SELECT PASSWORD("+hex(secret)+")"); got != want {
+				t.Errorf("%q: the hash is %s, not %s", secret, got, want)
+			}
+			_, _ = i.SetReadOnly(ctx, true)
+			i.Exec("SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos") // its own transactions are no errant ones then
+			if _, _, err := i.ConfigureReplica(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1, User: "us_x", Password: secret, Force: true}); err != nil {
+				t.Fatalf("%q: %v", secret, err)
+			}
+			info, err := os.ReadFile(filepath.Join(i.Datadir, "master.info"))
+			if err != nil || !slices.Contains(strings.Split(string(info), "\n"), secret) {
+				t.Errorf("%d: %q did not arrive: %v", n, secret, err)
+			}
+			if _, err := i.ResetReplication(ctx, mariadbtest.Position(t, i.Value("SELECT @@gtid_slave_pos"))); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = i.SetReadOnly(ctx, false)
+		}
+		log, err := os.ReadFile(filepath.Join(i.Datadir, "general.log"))
+		if err != nil || strings.Contains(string(log), "ümläut") || strings.Contains(string(log), strings.Repeat("x", 64)) {
+			t.Errorf("a password is in the general log: %v", err)
+		}
+		if changed, err := i.DeleteAccount(ctx, "us_x", "%"); err != nil || !changed {
+			t.Errorf("%v %v", changed, err)
+		}
+		if changed, err := i.DeleteAccount(ctx, "us_x", "%"); err != nil || changed {
+			t.Errorf("%v %v", changed, err)
+		}
+	})
+}
+
+func hex(text string) string {
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&15])
+	}
+	return "x'" + b.String() + "'"
+}
+
+func TestAccountIsMended(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		ctx := t.Context()
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		account := mariadb.Account{User: "us_x", Host: "%", Password: "p", RequireTLS: true}
+		for _, spoil := range []string{"DO 1", "ALTER USER us_x REQUIRE NONE", "ALTER USER us_x ACCOUNT LOCK", "ALTER USER us_x PASSWORD EXPIRE", "GRANT ALL ON *.* TO us_x WITH GRANT OPTION",
+			"GRANT SELECT ON mysql.* TO us_x", "REVOKE REPLICATION SLAVE ON *.* FROM us_x", "ALTER USER us_x IDENTIFIED BY 'other'", "ALTER USER us_x IDENTIFIED VIA unix_socket OR ed25519 USING 'x'", "DROP USER us_x"} {
+			if spoil == "DO 1" || !strings.Contains(spoil, "ed25519") {
+				i.Exec(spoil)
+			}
+			changes, err := i.EnsureAccount(ctx, account)
+			if err != nil || len(changes) == 0 && !strings.Contains(spoil, "ed25519") {
+				t.Errorf("after %s: %v %v", spoil, changes, err)
+			}
+			grants := i.Value("SHOW GRANTS FOR us_x")
+			if !strings.HasPrefix(grants, "GRANT REPLICATION SLAVE ON *.* TO `us_x`@`%` IDENTIFIED BY PASSWORD '*") || !strings.HasSuffix(grants, "REQUIRE SSL") {
+				t.Errorf("after %s: %s", spoil, grants)
+			}
+			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
+				t.Errorf("after %s, again: %v %v", spoil, changes, err)
+			}
+		}
+	})
+}
+
+func TestProveWritable(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		for range 2 {
+			if latency, at, err := i.ProveWritable(t.Context()); err != nil || at == "" || latency <= 0 {
+				t.Errorf("%v %q %v", latency, at, err)
+			}
+		}
+		if got := i.Value("SELECT @@gtid_binlog_pos"); got != "0-1-4" {
+			t.Errorf("database, table, and a row a call: %s", got)
+		}
+		if changed, err := i.SetReadOnly(t.Context(), true); err != nil || !changed {
+			t.Errorf("%v %v", changed, err)
+		}
+		if _, at, err := i.ProveWritable(t.Context()); err != nil || at != "" || i.Value("SELECT @@gtid_binlog_pos") != "0-1-4" {
+			t.Errorf("a replica wrote: %q %v", at, err)
+		}
+		i.Stop()
+		_, _, err := i.ProveWritable(t.Context())
+		wants(t, err, errorsv1.Reason_REASON_MARIADB_DOWN)
+	})
+}
