@@ -27,7 +27,7 @@ func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 	}
 	ready := p.srv
 	ready.State = inventory.ServerReady
-	c, err := p.agent.SetConfiguration(ctx, s.configuration(ready))
+	c, err := p.agent.SetConfiguration(ctx, s.configuration(ready, s.args.Options))
 	if err != nil {
 		return outcome{}, fmt.Errorf("cannot let replication start by itself on %s: %w", p.srv.Name, err)
 	}

@@ -14,10 +14,10 @@ import (
 const autoPurgeAfter = 3 * 24 * time.Hour // age at which binary logs go where they are purged automatically
 
 // configuration is the whole of what the server's MariaDB shall read from our option file.
-func (s *step) configuration(srv inventory.Server) Configuration {
+func (s *step) configuration(srv inventory.Server, options map[string]string) Configuration {
 	c := Configuration{
 		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: "mariadb-bin", LogUpdates: true, StrictMode: true,
-		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false, Options: cloneOptions(s.args.Options), Fence: s.fence(),
+		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false, Options: cloneOptions(options), Fence: s.fence(),
 	}
 	if srv.Role == inventory.RoleReplica {
 		c.ReadOnly = true
@@ -48,7 +48,7 @@ func (s *step) configureMariaDB(ctx context.Context) (outcome, error) {
 }
 
 func (s *step) ensureConfiguration(ctx context.Context, h *host) error {
-	c, err := h.agent.SetConfiguration(ctx, s.configuration(h.srv))
+	c, err := h.agent.SetConfiguration(ctx, s.configuration(h.srv, s.args.Options))
 	if err != nil {
 		return fmt.Errorf("cannot configure MariaDB on %s: %w", h.srv.Name, err)
 	}

@@ -17,6 +17,19 @@ type step struct {
 	*job.Run
 	w    *Workflow
 	args Args
+	dry  *lines // of a plan that runs nothing; nil for a real call
+}
+
+// lines are what a plan has to say about a step.
+type lines struct{ found []string }
+
+// Found tells people what the step found.
+func (s *step) Found(format string, args ...any) {
+	if s.dry != nil {
+		s.dry.found = append(s.dry.found, sprintf(format, args...))
+		return
+	}
+	s.Run.Found(format, args...)
 }
 
 type handler func(s *step, ctx context.Context) (outcome, error)

@@ -1,0 +1,105 @@
+package workflow_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+func TestPlanLooksAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	mark := w.mark()
+	for _, ask := range []workflow.Ask{
+		{Kind: workflow.KindCreateReplica, Args: replicaArgs},
+		{Kind: workflow.KindCreatePrimary, Args: workflow.Args{Server: "db9"}},
+		{Kind: workflow.KindTakeSnapshot, Args: workflow.Args{Source: "db1"}},
+		{Kind: workflow.KindDeleteServer, Args: workflow.Args{Server: "db1"}},
+	} {
+		j, err := p.flow.Plan(t.Context(), ask)
+		if err != nil {
+			t.Fatal(ask.Kind, err)
+		}
+		if j.ID != "" || len(j.Steps) == 0 {
+			t.Errorf("%+v", j)
+		}
+		t.Logf("%s\n%s", j.Title, states(j))
+	}
+	if changes := w.changes(mark); len(changes) > 0 {
+		t.Errorf("the plan made changes: %v", changes)
+	}
+}
+
+func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+	taken, _ := workflow.ArgsOf(j)
+	from := func(a workflow.Args) workflow.Ask {
+		if a.Server == "" {
+			a.Server = "db2"
+		}
+		if a.Snapshot == "" {
+			a.Snapshot = taken.Snapshot
+		}
+		return workflow.Ask{Kind: workflow.KindCreateReplica, Args: a}
+	}
+	cases := map[string]struct {
+		ask   workflow.Ask
+		says  string
+		plant func()
+	}{
+		"a name that is taken":      {ask: from(workflow.Args{Server: "db1", Source: "db1"}), says: "own replica"},
+		"a smaller volume":          {ask: from(workflow.Args{VolumeBytes: 1 << 30}), says: "smaller"},
+		"no such image":             {ask: from(workflow.Args{Image: "woody"}), says: "woody"},
+		"an older image":            {ask: from(workflow.Args{Image: "bookworm"}), says: "never goes back"},
+		"another zone":              {ask: from(workflow.Args{Zone: "moon"}), says: "moon"},
+		"no such snapshot":          {ask: from(workflow.Args{Snapshot: "snap-0"}), says: "snap-0"},
+		"a level that is not there": {ask: from(workflow.Args{Verify: "maybe"}), says: "fence, sample or full"},
+		"purged binary logs": {ask: from(workflow.Args{}), says: "purged", plant: func() {
+			w.hosts["db1"].running.disk.data.oldest = 1000
+		}},
+		"a primary that is down": {ask: from(workflow.Args{}), says: "does not answer", plant: func() { w.hosts["db1"].down = true }},
+	}
+	for _, name := range []string{"a name that is taken", "a smaller volume", "no such image", "an older image", "another zone", "no such snapshot",
+		"a level that is not there", "purged binary logs", "a primary that is down"} {
+		c := cases[name]
+		if c.plant != nil {
+			w.mu.Lock()
+			c.plant()
+			w.mu.Unlock()
+		}
+		_, err := p.flow.Plan(t.Context(), c.ask)
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestStartAnswersARepeatWithTheSameJob(t *testing.T) {
+	t.Parallel()
+	_, p := lab(t)
+	ask := workflow.Ask{Kind: workflow.KindCreateReplica, Args: replicaArgs, RequestID: "11111111-2222-3333-4444-555555555555", Who: "tester"}
+	first, err := p.flow.Start(t.Context(), ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	succeeded(t, p.end(first.ID))
+	again, err := p.flow.Start(t.Context(), ask)
+	if err != nil || again.ID != first.ID {
+		t.Errorf("%s, %v", again.ID, err)
+	}
+	ask.RequestID = ""
+	if _, err := p.flow.Start(t.Context(), ask); err == nil || !strings.Contains(err.Error(), "exists") {
+		t.Errorf("another request for the same name: %v", err)
+	}
+	ask.Args.Server = "Bad Name"
+	if _, err := p.flow.Start(t.Context(), ask); errs.KindOf(err) != errs.InvalidArgument {
+		t.Errorf("a bad name: %v", err)
+	}
+	if got, _ := p.engine.Get(t.Context(), first.ID); workflow.VerifiedBy(got) != workflow.VerifyFull {
+		t.Errorf("verified by %q", workflow.VerifiedBy(got))
+	}
+}
