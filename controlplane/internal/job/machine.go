@@ -61,13 +61,22 @@ func (m *machine) cancelOpen() {
 	}
 }
 
+// next is the step that is open already, or else the first that is wanted.
 func (m *machine) next() (int, bool) {
+	first := -1
 	for i := range m.job.Steps {
-		if m.wanted(&m.job.Steps[i]) {
+		s := &m.job.Steps[i]
+		if !m.wanted(s) {
+			continue
+		}
+		if s.State.open() {
 			return i, true
 		}
+		if first < 0 {
+			first = i
+		}
 	}
-	return 0, false
+	return first, first >= 0
 }
 
 func (m *machine) wanted(s *Step) bool {

@@ -73,7 +73,7 @@ func (m *model) goOn(t *rapid.T, mc *machine) {
 // take is a process that takes the job: at first, after a crash, or after another let it go.
 func (m *model) take(t *rapid.T) {
 	if !m.job.State.Active() || m.step != nil {
-		t.Skip("nothing to take")
+		return // not possible now
 	}
 	m.job.Owner, m.job.Epoch = fmt.Sprint("p", m.job.Epoch), m.job.Epoch+1
 	m.goOn(t, m.machine())
@@ -82,7 +82,7 @@ func (m *model) take(t *rapid.T) {
 // crash takes the process away; what it had not written is lost.
 func (m *model) crash(t *rapid.T) {
 	if m.step == nil {
-		t.Skip("no process")
+		return // not possible now
 	}
 	m.step = nil
 }
@@ -90,7 +90,7 @@ func (m *model) crash(t *rapid.T) {
 // call is a handler's call with an answer, then what the worker does with it.
 func (m *model) call(t *rapid.T) {
 	if m.step == nil {
-		t.Skip("no step at hand")
+		return // not possible now
 	}
 	a := rapid.SampledFrom([]answer{
 		{verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictNotNeeded}, {verdict: verdictAgain},
