@@ -147,6 +147,9 @@ func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
 			}
 		case <-repeat.C:
 			s.ask(leader) // a system that was still booting may have ignored the first
+			if s.stopping || s.rebooting || !isSystemd(strconv.Itoa(leader)) {
+				resumeShells(leader)
+			}
 		case <-deadline:
 			s.log.Warn("machine does not go off by itself", "limit", limit)
 			if err := s.groups.kill(ctx, s.machine); err != nil {
@@ -156,8 +159,10 @@ func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
 	}
 }
 
+// ask stops asking once the shutdown has come so far that systemd has replaced itself.
 func (s *supervisor) ask(leader int) {
 	switch {
+	case !isSystemd(strconv.Itoa(leader)):
 	case s.stopping:
 		_ = syscall.Kill(leader, powerOff)
 	case s.rebooting:
@@ -189,14 +194,18 @@ func findLeader(nspawn int) int {
 	for _, list := range lists {
 		children, _ := os.ReadFile(list)
 		for child := range strings.FieldsSeq(string(children)) {
-			exe, err := os.Readlink("/proc/" + child + "/exe")
-			if err == nil && filepath.Base(exe) == "systemd" {
+			if isSystemd(child) {
 				pid, _ := strconv.Atoi(child)
 				return pid
 			}
 		}
 	}
 	return 0
+}
+
+func isSystemd(pid string) bool {
+	exe, err := os.Readlink("/proc/" + pid + "/exe")
+	return err == nil && filepath.Base(exe) == "systemd"
 }
 
 // consoleTail is the last line that nspawn or the machine's system wrote.

@@ -61,20 +61,21 @@ func (h hierarchies) enter(group string) error {
 	return nil
 }
 
-// kill ends every process in the group and below, and waits until they are gone.
+// kill ends every process in the group and below and removes the groups. A group that was
+// killed must not be used again: Linux counts the kills of each group, and kills whatever is
+// cloned straight into one with another count than its parent's (seen with 6.18), so a
+// machine that was booted there could not start a single unit.
 func (h hierarchies) kill(ctx context.Context, group string) error {
 	dir := filepath.Join(h.unified, group)
 	ticker := time.NewTicker(killPoll)
 	defer ticker.Stop()
 	for {
-		err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot kill control group %s: %w", dir, err)
-		}
-		if !populated(dir) {
+		if populated(dir) {
+			err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("cannot kill control group %s: %w", dir, err)
+			}
+		} else if h.remove(group) {
 			return nil
 		}
 		select {
@@ -90,8 +91,10 @@ func populated(dir string) bool {
 	return err == nil && strings.Contains(string(events), "populated 1")
 }
 
-// remove removes an empty group and those below it, in all hierarchies.
-func (h hierarchies) remove(group string) {
+// remove removes an empty group and those below it, in all hierarchies. False when one is
+// still in use: a process leaves a moment before its group lets go of it.
+func (h hierarchies) remove(group string) bool {
+	removed := true
 	for _, root := range h.roots() {
 		var dirs []string
 		_ = filepath.WalkDir(filepath.Join(root, group), func(path string, entry fs.DirEntry, err error) error {
@@ -101,9 +104,12 @@ func (h hierarchies) remove(group string) {
 			return nil
 		})
 		for _, dir := range slices.Backward(dirs) {
-			_ = os.Remove(dir) // one that is still in use stays for the next time
+			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				removed = false
+			}
 		}
 	}
+	return removed
 }
 
 // removeIfEmpty removes the group that all labs share when this was the last.

@@ -5,9 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
@@ -24,36 +28,118 @@ type Command struct {
 // that failed holds what it wrote to its standard error. It is for people and for tests:
 // the product itself goes through the agent.
 func (p *Provider) Exec(ctx context.Context, machineID string, command Command) (string, error) {
-	enter, err := p.enterCommand(ctx, machineID)
+	if len(command.Argv) == 0 {
+		return "", provider.Errorf(provider.ErrInvalid, machineID, "no command for machine %s", machineID)
+	}
+	leader, err := p.leader(ctx, machineID)
 	if err != nil {
 		return "", err
 	}
-	argv := append(enter, command.Argv...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = toolEnv()
-	cmd.Stdin = command.Stdin
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	err = onOwnThread(func() error { return runInside(ctx, leader, command, &stdout, &stderr) })
+	if err != nil {
 		return stdout.String(), fmt.Errorf("%q in machine %s failed: %w: %s", command.Argv, machineID, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
 }
 
-// ShellCommand is what a person types to get a shell on a running machine.
-func (p *Provider) ShellCommand(ctx context.Context, machineID string) (string, error) {
-	enter, err := p.enterCommand(ctx, machineID)
-	return strings.Join(append(enter, "bash", "-l"), " "), err
+// onOwnThread runs do on a thread that ends with it, as the goroutine never gives it back.
+// The process's first thread would not end, and would keep the machine's namespaces for
+// ever, so it is only held while another one does the work.
+func onOwnThread(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- onOwnThread(do)
+			return
+		}
+		done <- do()
+	}()
+	return <-done
 }
 
-func (p *Provider) enterCommand(ctx context.Context, machineID string) ([]string, error) {
-	var argv []string
+// runInside does what nsenter does, except for one thing. nsenter stops itself when its
+// child is stopped, which is what a shutting down systemd does to every process; then nobody
+// wakes it to reap the child, and the machine never ends.
+func runInside(ctx context.Context, leader int, command Command, stdout, stderr io.Writer) error {
+	if err := enterNamespaces(leader); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, command.Argv[0], command.Argv[1:]...)
+	cmd.Env = toolEnv()
+	cmd.Dir = "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = command.Stdin, stdout, stderr
+	return cmd.Run()
+}
+
+// enterNamespaces moves the calling thread; the mount namespace comes last, as it takes the
+// box's /proc away. Children of the thread are in the machine's process namespace.
+func enterNamespaces(leader int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // else threads share one root
+		return err
+	}
+	var opened []*os.File
+	defer func() {
+		for _, f := range opened {
+			f.Close()
+		}
+	}()
+	for _, name := range []string{"uts", "ipc", "net", "pid", "mnt"} {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", leader, name))
+		if err != nil {
+			return err
+		}
+		opened = append(opened, f)
+	}
+	for _, f := range opened {
+		if err := unix.Setns(int(f.Fd()), 0); err != nil {
+			return fmt.Errorf("cannot enter %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
+// ShellCommand is what a person types to get a shell on a running machine.
+func (p *Provider) ShellCommand(ctx context.Context, machineID string) (string, error) {
+	leader, err := p.leader(ctx, machineID)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(append(shellPrefix(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "bash", "-l"), " "), nil
+}
+
+func shellPrefix(leader int) []string { return []string{"nsenter", "--target", strconv.Itoa(leader)} }
+
+// resumeShells wakes the nsenter of people's shells, for the reason that runInside has.
+func resumeShells(leader int) {
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	prefix := strings.Join(shellPrefix(leader), "\x00") + "\x00"
+	for _, entry := range all {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		args, err := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
+		if err == nil && strings.HasPrefix(string(args), prefix) {
+			_ = unix.Kill(pid, unix.SIGCONT)
+		}
+	}
+}
+
+// leader is the process in the box's numbers that is 1 in the machine.
+func (p *Provider) leader(ctx context.Context, machineID string) (int, error) {
+	leader := 0
 	err := p.withMachine(ctx, machineID, func(m *machineRecord) error {
 		if !p.lab.isOn(m) {
 			return provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s is not running: it is %s", m.ID, m.Phase)
 		}
-		argv = []string{"nsenter", "--target", strconv.Itoa(m.Leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"}
+		leader = m.Leader
 		return nil
 	})
-	return argv, err
+	return leader, err
 }

@@ -15,14 +15,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if handled, err := nspawn.Supervise(os.Args); handled {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	handled, err := nspawn.Supervise(os.Args)
+	if !handled {
+		handled, err = crashChild(os.Args)
 	}
-	os.Exit(m.Run())
+	if !handled {
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // limit is far above what anything here takes, so that a failure says what it waited for.
@@ -34,7 +37,11 @@ var trixieImages = []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie", Mas
 func labConfig(t *testing.T, name string) nspawn.Config {
 	t.Helper()
 	name = fmt.Sprintf("t-%s-%d", name, os.Getpid())
-	return nspawn.Config{Name: name, Dir: filepath.Join(os.TempDir(), "understudy-"+name), PoolBytes: 8 << 30,
+	return configOf(name, filepath.Join(os.TempDir(), "understudy-"+name))
+}
+
+func configOf(name, dir string) nspawn.Config {
+	return nspawn.Config{Name: name, Dir: dir, PoolBytes: 8 << 30,
 		Images: trixieImages, StopLimit: 20 * time.Second, Delays: nspawn.Delays{Snapshot: 50 * time.Millisecond,
 			VolumeCreate: 50 * time.Millisecond, Attach: 50 * time.Millisecond, Delete: 50 * time.Millisecond, MachineStart: 50 * time.Millisecond}}
 }
@@ -42,7 +49,12 @@ func labConfig(t *testing.T, name string) nspawn.Config {
 // newLab is a lab of the test's own, which is taken down whatever the test left.
 func newLab(t *testing.T, name string) *nspawn.Provider {
 	t.Helper()
-	p, err := nspawn.New(labConfig(t, name))
+	return labOf(t, labConfig(t, name))
+}
+
+func labOf(t *testing.T, cfg nspawn.Config) *nspawn.Provider {
+	t.Helper()
+	p, err := nspawn.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (p *Provider) machineState(m *machineRecord) provider.MachineState {
 func (p *Provider) terminate(ctx context.Context, m *machineRecord) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killLimit)
 	defer cancel()
-	if err := p.lab.killMachine(ctx, m.ID, m.CGroup); err != nil {
+	if err := p.lab.killMachine(ctx, m); err != nil {
 		return err
 	}
 	if err := p.releaseVolumes(m.ID); err != nil {
@@ -106,22 +106,24 @@ func (p *Provider) terminate(ctx context.Context, m *machineRecord) error {
 }
 
 // killMachine ends supervisor and machine, whichever is there, without asking.
-func (l lab) killMachine(ctx context.Context, machine, group string) error {
-	if err := l.killSupervisor(ctx, machine); err != nil {
+func (l lab) killMachine(ctx context.Context, m *machineRecord) error {
+	if err := l.killSupervisor(ctx, m.ID); err != nil {
 		return err
 	}
 	h, err := findHierarchies()
 	if err != nil {
 		return err
 	}
-	for _, g := range []string{l.cgroup(machine), group} {
+	if m.Leader != 0 {
+		resumeShells(m.Leader)
+	}
+	for _, g := range []string{l.cgroup(m.ID), m.CGroup} {
 		if g == "" || g == "/" {
 			continue
 		}
 		if err := h.kill(ctx, g); err != nil {
 			return err
 		}
-		h.remove(g)
 	}
 	return nil
 }

@@ -180,16 +180,17 @@ WantedBy=multi-user.target
 `, deviceName(v.ID), dataMount, v.Filesystem)
 }
 
-// mountRoot puts the layers together, unless they are.
+// mountRoot puts the layers together, anew: the mount point is a fresh one, as removing the
+// old one ends the copies of its mount that other machines may hold (see unmountPool).
 func (l lab) mountRoot(m *machineRecord) error {
 	root, work := l.root(m.ID), l.pool("machines", m.ID, "work")
+	if err := removeTree(root); err != nil {
+		return err
+	}
 	for _, dir := range []string{root, work} {
 		if err := makeDir(dir); err != nil {
 			return err
 		}
-	}
-	if err := unmountBelow(root); err != nil {
-		return err
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", strings.Join(m.Lower, ":"), l.upper(m.ID), work)
 	if err := unix.Mount("understudy-"+m.ID, root, "overlay", 0, options); err != nil {

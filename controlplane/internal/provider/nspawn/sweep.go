@@ -93,7 +93,7 @@ func (l lab) sweepMachines(ctx context.Context) error {
 		return err
 	}
 	for _, m := range machines {
-		if err := l.killMachine(ctx, m.ID, m.CGroup); err != nil {
+		if err := l.killMachine(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,6 @@ func (l lab) sweepMachines(ctx context.Context) error {
 	if err := h.kill(ctx, group); err != nil {
 		return err
 	}
-	h.remove(group)
 	h.removeIfEmpty(filepath.Dir(group))
 	if err := l.sweepUnits(ctx); err != nil {
 		return err
@@ -190,7 +189,9 @@ func (l lab) sweepLoops(ctx context.Context, only string) error {
 	})
 }
 
-// unmountPool does not unmount lazily: what is still in use must not lose its files.
+// unmountPool does not unmount lazily: what is still in use must not lose its files. Other
+// labs' machines may hold copies of the mount, below their own root, where nobody can reach
+// them (nspawn moves its root over the box's): removing the mount point ends those.
 func unmountPool(ctx context.Context, pool string) error {
 	return retry(ctx, pool+" stays in use", func() (bool, error) {
 		mounted, err := mountinfo.Mounted(pool)
@@ -198,7 +199,7 @@ func unmountPool(ctx context.Context, pool string) error {
 			return false, err
 		}
 		if !mounted {
-			return true, nil
+			return true, removeMountPoint(pool)
 		}
 		err = unix.Unmount(pool, unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EBUSY) {
@@ -206,6 +207,15 @@ func unmountPool(ctx context.Context, pool string) error {
 		}
 		return false, err
 	})
+}
+
+// removeMountPoint leaves a directory that is itself the pool.
+func removeMountPoint(dir string) error {
+	err := os.Remove(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) {
+		return nil
+	}
+	return err
 }
 
 func retry(ctx context.Context, failure string, try func() (done bool, err error)) error {
