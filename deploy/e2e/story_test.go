@@ -32,6 +32,7 @@ func TestStory(t *testing.T) {
 
 	t.Run("the replica is one", func(t *testing.T) { l.checkReplica(t, snapshot) })
 	t.Run("the default volume is gone and nothing names it", func(t *testing.T) { l.checkMounts(t) })
+	t.Run("grpcurl drives an agent and the control plane", l.testGrpcurl)
 	t.Run("auto purge and replication exclude each other", func(t *testing.T) { l.checkAutoPurge(t) })
 	t.Run("any step retried alone is a no-op", func(t *testing.T) { l.checkRetries(t) })
 	t.Run("configure_replica converges on a stopped MariaDB", func(t *testing.T) { l.checkStopped(t) })
