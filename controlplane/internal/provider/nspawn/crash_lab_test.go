@@ -110,6 +110,23 @@ func TestKilledCreateVolume(t *testing.T) {
 	})
 }
 
+func TestKilledBringUp(t *testing.T) {
+	t.Parallel()
+	cfg := labConfig(t, "kill-up")
+	everyMoment(t, 15*time.Millisecond, func(i int, after time.Duration) bool {
+		p := labOf(t, cfg)
+		ended := killedDuring(t, cfg, after, "CreateVolume", "first", "")
+		if i%2 == 0 {
+			availableVolume(t, p, "first")
+		}
+		if err := p.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantNoTrace(t, cfg)
+		return ended
+	})
+}
+
 func TestKilledCreateSnapshot(t *testing.T) {
 	t.Parallel()
 	cfg := labConfig(t, "kill-snap")

@@ -53,12 +53,22 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (prov
 		if err != nil {
 			return v, err
 		}
-		if shown := p.showVolume(v); shown.State != provider.VolumeAvailable {
+		shown := p.showVolume(v)
+		if shown.MachineID != "" && v.MachineID == "" {
+			return v, underWay(shown)
+		}
+		if shown.State != provider.VolumeAvailable {
 			return p.Provider.AttachVolume(ctx, id, machineID) // whose refusal is the right one
 		}
 		p.plugLater(context.WithoutCancel(ctx), id, machineID)
 		return p.showVolume(v), nil
 	})
+}
+
+func underWay(v provider.Volume) error {
+	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID, v.MachineID)
+	e.HeldBy = v.MachineID
+	return e
 }
 
 func (p *Provider) plugLater(ctx context.Context, id, machineID string) {
