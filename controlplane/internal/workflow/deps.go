@@ -27,10 +27,8 @@ type Tokens interface {
 	JoinFile(ctx context.Context, server string) ([]byte, error)
 }
 
-// Jobs makes jobs, and shows them for what must not happen while another one is under way. *job.Engine is one.
+// Jobs shows the jobs, for what must not happen while another one is under way. *job.Engine is one.
 type Jobs interface {
-	// Create writes a new job, or answers with the one that the same request made before.
-	Create(ctx context.Context, req job.Request) (job.Job, error)
 	// List reads a page of jobs, newest first.
 	List(ctx context.Context, filter job.Filter) ([]job.Job, string, error)
 	// Get reads one job.

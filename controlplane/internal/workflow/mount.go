@@ -133,8 +133,10 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 	if err != nil {
 		return Mount{}, fmt.Errorf("cannot mount volume %s on %s: %w", h.at.ID, h.srv.Name, err)
 	}
-	for _, line := range data.Found {
-		s.Found("%s", line)
+	if s.Step == "mount_data" || len(data.Changes) > 0 {
+		for _, line := range data.Found {
+			s.Found("%s", line)
+		}
 	}
 	s.changed(dataMount, data.Changes)
 	if !overlap(data.Mount.DeviceIDs, req.DeviceIDs) || data.Mount.UUID != req.FilesystemUUID {

@@ -65,7 +65,7 @@ func (s *step) checkPlan(ctx context.Context, p *node) error {
 	if !p.status.TLS {
 		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "give its MariaDB a certificate", "TLS is off on %s: a replica would not connect", p.srv.Name)
 	}
-	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name, p.status.ServerVersion, or(p.status.BinlogPos, "(empty)"))
+	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name, shortVersion(p.status.ServerVersion), or(p.status.BinlogPos, "(empty)"))
 	if s.args.TakeSnapshot {
 		return nil
 	}

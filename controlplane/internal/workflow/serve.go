@@ -55,6 +55,9 @@ func (s *step) ensureConfiguration(ctx context.Context, h *host) error {
 	if c.Changed {
 		s.Changed("wrote the settings of %s: server_id %d", h.srv.Name, h.srv.ServerID)
 	}
+	if s.Step != "configure_mariadb" && !c.Changed {
+		return nil
+	}
 	for _, line := range c.Overridden {
 		s.Found("overridden: %s", line)
 	}
@@ -153,7 +156,7 @@ func (s *step) startMariaDB(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	s.Found("MariaDB %s answers on %s, server_id %d", st.ServerVersion, h.srv.Name, st.ServerID)
+	s.Found("MariaDB %s answers on %s, server_id %d", shortVersion(st.ServerVersion), h.srv.Name, st.ServerID)
 	if h.replica() {
 		if err := s.checkRecovered(h, st); err != nil {
 			return outcome{}, err
@@ -163,7 +166,7 @@ func (s *step) startMariaDB(ctx context.Context) (outcome, error) {
 		srv.BinaryVersion, srv.LastSeen = or(st.BinaryVersion, srv.BinaryVersion), s.w.Now()
 		srv.DatadirVersion = or(st.DatadirVersion, or(h.snap.Testimony.Version, st.ServerVersion)) // see host.started
 		return nil
-	}, "MariaDB %s is up", st.ServerVersion))
+	}, "MariaDB %s is up", shortVersion(st.ServerVersion)))
 }
 
 // pointOf is the position that the copy must come up at.

@@ -41,7 +41,7 @@ func (s *step) checkSource(ctx context.Context, n *node) (inventory.Volume, erro
 		return vol, err
 	}
 	st := n.status
-	s.Found("MariaDB %s answers, server_id %d, position %s", st.ServerVersion, st.ServerID, or(st.BinlogPos, "(empty)"))
+	s.Found("MariaDB %s answers, server_id %d, position %s", shortVersion(st.ServerVersion), st.ServerID, or(st.BinlogPos, "(empty)"))
 	s.Found("datadir is on volume %s (%s, %s used, %s free)", vol.ProviderID, st.Filesystem, sizeOf(st.FilesystemUsed), sizeOf(st.FilesystemFree))
 	if len(st.NonTransactional) > 0 {
 		s.Found("%d tables are not transactional; the lock makes them consistent too: %s", len(st.NonTransactional), someOf(st.NonTransactional, 5))

@@ -1,11 +1,10 @@
 package workflow
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
-
-	"context"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
@@ -16,6 +15,12 @@ func or[V comparable](v, fallback V) V {
 		return fallback
 	}
 	return v
+}
+
+// shortVersion is a server's version without its build's suffix.
+func shortVersion(version string) string {
+	short, _, _ := strings.Cut(version, "-")
+	return short
 }
 
 // someOf lists the first few of many.
