@@ -93,11 +93,13 @@ func (s ServerState) next() []ServerState {
 	case ServerProvisioning:
 		return []ServerState{ServerReady, ServerFailed}
 	case ServerReady:
-		return []ServerState{ServerFailed, ServerProvisioning}
+		return []ServerState{ServerFailed, ServerProvisioning, ServerDegraded}
+	case ServerDegraded:
+		return []ServerState{ServerReady, ServerFailed, ServerProvisioning}
 	case ServerFailed:
 		return []ServerState{ServerProvisioning, ServerReady}
 	case ServerUnreachable:
-		return []ServerState{ServerReady, ServerFailed, ServerProvisioning}
+		return []ServerState{ServerReady, ServerFailed, ServerProvisioning, ServerDegraded}
 	case ServerDeleting:
 		return []ServerState{ServerDeleted, ServerFailed}
 	}

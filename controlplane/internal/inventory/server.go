@@ -27,10 +27,12 @@ const (
 	ServerProvisioning ServerState = "PROVISIONING"
 	// ServerReady is a server that was proved to do what its role says.
 	ServerReady ServerState = "READY"
-	// ServerFailed is a server whose making failed, or that does not do what its role says.
+	// ServerFailed is a server whose making failed.
 	ServerFailed ServerState = "FAILED"
 	// ServerUnreachable is a server whose agent does not answer: nothing is known about it.
 	ServerUnreachable ServerState = "UNREACHABLE"
+	// ServerDegraded is a server that was READY and does not do what its role says any more, such as a replica whose threads stopped.
+	ServerDegraded ServerState = "DEGRADED"
 	// ServerDeleting is a server that a job is taking away.
 	ServerDeleting ServerState = "DELETING"
 	// ServerDeleted is a server that is gone; its name is free again.

@@ -21,6 +21,7 @@ type Engine[T any] struct {
 	running bool
 	held    map[string]*worker[T]
 	seen    map[string]sighting
+	looked  time.Time // when seen was brought up to date
 	wg      sync.WaitGroup
 }
 

@@ -216,3 +216,32 @@ func TestUnknownStepsAreLeftToOthers(t *testing.T) {
 		t.Errorf("attempts = %+v, %v", attempts, err)
 	}
 }
+
+func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
+	t.Parallel()
+	st := openStore(t)
+	var away atomic.Bool
+	gone := &mortal{Store: st, fate: func() fate { return goesWell }, away: &away}
+	causes := make(chan error, 1)
+	var calls atomic.Int32
+	p := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+		if calls.Add(1) > 1 {
+			return job.Done[*store.Tx](nil)
+		}
+		away.Store(true)
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return job.Fail[*store.Tx](ctx.Err())
+	}}}}
+	e := newEngine(t, config{Store: gone, Limit: 300 * time.Millisecond}, p)
+	start(t, e)
+	j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: "k"})
+	if err := <-causes; !errors.Is(err, job.ErrFenced) {
+		t.Errorf("cause = %v, want ErrFenced", err)
+	}
+	away.Store(false)
+	j = await(t, e, j.ID, inState(job.Succeeded))
+	if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 || j.Epoch != 2 {
+		t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, and no failure", s.Attempts, s.Failures, j.Epoch)
+	}
+}

@@ -11,10 +11,7 @@ import (
 type sighting struct {
 	epoch, heartbeat int64
 	since            time.Time // by the monotonic clock
-	looks            int
 }
-
-const minLooks = 3 // so that a process that was itself paused does not take its own absence for another's
 
 // Run takes and runs jobs until ctx ends, then stops the handlers, lets the jobs go so that another process can take them at once, and
 // returns nil.
@@ -89,6 +86,10 @@ func (e *Engine[T]) scan(ctx context.Context) error {
 func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if now.Sub(e.looked) >= e.cfg.Limit { // this process was itself away: it must not take that for the others' silence
+		e.seen = nil
+	}
+	e.looked = now
 	seen := map[string]sighting{}
 	var free []Holding
 	for _, h := range holdings {
@@ -100,9 +101,8 @@ func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
 		if !ok || s.epoch != h.Epoch || s.heartbeat != h.Heartbeat {
 			s = sighting{epoch: h.Epoch, heartbeat: h.Heartbeat, since: now}
 		}
-		s.looks++
 		seen[h.ID] = s
-		silent := s.looks >= minLooks && now.Sub(s.since) >= e.cfg.Limit
+		silent := now.Sub(s.since) >= e.cfg.Limit
 		if (h.Owner == "" || silent) && len(e.held)+len(free) < e.cfg.Hold {
 			free = append(free, h)
 		}

@@ -1,0 +1,43 @@
+package inventory_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+)
+
+// TestShape pins the names under which the store keeps the fields of records: a field that is renamed is lost from records that are
+// there already. Adding one is fine: add it here too.
+func TestShape(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		record any
+		want   string
+	}{
+		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image Address AgentIdentity AgentVersion Port ServerID " +
+			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured BinlogAutoPurge Job Created Updated LastSeen Rev"},
+		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
+		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot ImageDefault State StateReason Job EffectKey " +
+			"Created Updated Rev"},
+		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State StateReason Progress Testimony Reservation " +
+			"ReservedTo Job EffectKey Created Updated Rev"},
+		{inventory.Testimony{}, "server role server_id version datadir gtid_binlog_pos gtid_slave_pos gtid_current_pos gtid_domain_id " +
+			"binlog_file binlog_position fs_uuid fs_type nonce held_at block freeze restarts boot_id unit_id max_block"},
+	} {
+		record := reflect.TypeOf(tt.record)
+		var names []string
+		for i := range record.NumField() {
+			f := record.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" {
+				name = f.Name
+			}
+			names = append(names, name)
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("%s is kept as\n %s\nwant %s", record, got, tt.want)
+		}
+	}
+}
