@@ -77,7 +77,7 @@ func (s *Stack) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", s.Address(), "--lab", s.cfg.Name}, s.cfg.ExtraArgs...)
+	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", s.Address(), "--lab", s.cfg.Name, "--metrics", "off"}, s.cfg.ExtraArgs...)
 	cmd := exec.Command(s.Program("understudy"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), s.cfg.ExtraEnv...)

@@ -105,6 +105,13 @@ func (w *Writer) Longest() time.Duration {
 	return w.longest
 }
 
+// Commits is how many rows it has committed.
+func (w *Writer) Commits() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.commits
+}
+
 // Stop ends the writer and returns how many rows it committed, and its first error.
 func (w *Writer) Stop() (int64, error) {
 	w.cancel()
