@@ -18,9 +18,9 @@ func TestKilled(t *testing.T) {
 	l.run("server", "create", "db1", "--image", "trixie")
 	writer := l.writer("db1")
 
-	t.Run("while the primary is held", func(t *testing.T) { l.killHeld(t, writer) })
-	t.Run("in the middle of a replica", func(t *testing.T) { l.killReplica(t) })
-	t.Run("a row written on the copy", func(t *testing.T) { l.plantRow(t) })
+	l.part("while the primary is held", func(l *lab, t *testing.T) { l.killHeld(t, writer) })
+	l.part("in the middle of a replica", (*lab).killReplica)
+	l.part("a row written on the copy", (*lab).plantRow)
 }
 
 // restartWith ends the control plane and starts it with a failpoint.

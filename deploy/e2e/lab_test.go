@@ -23,8 +23,19 @@ import (
 // lab is a stack with connections to its control plane.
 type lab struct {
 	*stack.Stack
-	t    *testing.T
-	conn *grpc.ClientConn
+	*link
+	t *testing.T
+}
+
+// link is the connection to the control plane, made anew with each of its starts.
+type link struct{ conn *grpc.ClientConn }
+
+// in is the lab as a part of a test sees it.
+func (l *lab) in(t *testing.T) *lab { return &lab{Stack: l.Stack, link: l.link, t: t} }
+
+// part runs a part of a test.
+func (l *lab) part(name string, run func(*lab, *testing.T)) {
+	l.t.Run(name, func(t *testing.T) { run(l.in(t), t) })
 }
 
 // newLab takes a leftover of that name away, starts a control plane, and takes all of it away when the test ends.
@@ -47,7 +58,7 @@ func newLab(t *testing.T, name string) *lab {
 	if s, err = stack.New(stack.Config{Bin: bin, Name: "e2e-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", name)}); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{Stack: s, t: t}
+	l := &lab{Stack: s, link: &link{}, t: t}
 	t.Cleanup(l.end)
 	l.start()
 	return l

@@ -30,13 +30,13 @@ func TestStory(t *testing.T) {
 	l.checkPlan(snapshot)
 	l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked", "--verify", "full")
 
-	t.Run("the replica is one", func(t *testing.T) { l.checkReplica(t, snapshot) })
-	t.Run("the default volume is gone and nothing names it", func(t *testing.T) { l.checkMounts(t) })
-	t.Run("grpcurl drives an agent and the control plane", l.testGrpcurl)
-	t.Run("auto purge and replication exclude each other", func(t *testing.T) { l.checkAutoPurge(t) })
-	t.Run("any step retried alone is a no-op", func(t *testing.T) { l.checkRetries(t) })
-	t.Run("configure_replica converges on a stopped MariaDB", func(t *testing.T) { l.checkStopped(t) })
-	t.Run("mounts and replication survive a reboot", func(t *testing.T) { l.checkReboot(t) })
+	l.part("the replica is one", func(l *lab, t *testing.T) { l.checkReplica(t, snapshot) })
+	l.part("the default volume is gone and nothing names it", (*lab).checkMounts)
+	l.part("grpcurl drives an agent and the control plane", (*lab).testGrpcurl)
+	l.part("auto purge and replication exclude each other", (*lab).checkAutoPurge)
+	l.part("any step retried alone is a no-op", (*lab).checkRetries)
+	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)
+	l.part("mounts and replication survive a reboot", (*lab).checkReboot)
 }
 
 // snapshot is the one snapshot of the lab.
