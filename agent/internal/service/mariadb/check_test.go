@@ -1,0 +1,266 @@
+package mariadb
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// neverRuns is a launcher of no process and a runner of no tool: what a refused request must not reach.
+type neverRuns struct{ t *testing.T }
+
+func (n neverRuns) Launch(context.Context, hold.Spec, string) error {
+	n.t.Error("a hold was begun")
+	return errors.New("no")
+}
+
+func (n neverRuns) Clear(context.Context) error { return nil }
+
+func (n neverRuns) Run(_ context.Context, c hostexec.Command) (hostexec.Result, error) {
+	n.t.Errorf("%s %q was run", c.Tool, c.Args)
+	return hostexec.Result{}, errors.New("no")
+}
+
+func (n neverRuns) Lines(_ context.Context, c hostexec.Command, _ func([]byte) error) error {
+	n.t.Errorf("%s was run", c.Tool)
+	return errors.New("no")
+}
+
+func service(t *testing.T) *Service {
+	t.Helper()
+	dir := t.TempDir()
+	server, err := mariadb.New(mariadb.Config{Exec: neverRuns{t}, Socket: dir + "/none", DropIn: dir + "/drop.cnf", StateDir: dir, TLSDir: dir, OptionsDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds, err := hold.New(hold.Config{Launcher: neverRuns{t}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{MariaDB: server, Holds: holds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return s
+}
+
+// hostile are texts that no name, host, position or file may be.
+func hostile() []string {
+	return []string{"a\nb", "'", `"`, "`", "a;b", "--x", "-x", "../x", "/etc/passwd", "a b", "a\x00", "%s", "a'--", "x' OR '1", strings.Repeat("x", 5000), "\xff", "ä"}
+}
+
+func TestHostileFieldsAreRefusedByName(t *testing.T) {
+	t.Parallel()
+	s, ctx := service(t), t.Context()
+	for _, bad := range hostile() {
+		for field, call := range map[string]func() error{
+			"bind_address": func() error {
+				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1, BindAddress: bad})
+				return err
+			},
+			"log_bin": func() error {
+				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1, BindAddress: "::", LogBin: bad})
+				return err
+			},
+			"datadir": func() error {
+				_, err := s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Datadir: bad + ".."})
+				return err
+			},
+			"expected_nonce": func() error {
+				_, err := s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
+				return err
+			},
+			"to_file": func() error { _, err := s.PurgeBinlogs(ctx, &agentv1.PurgeBinlogsRequest{ToFile: bad}); return err },
+			"page_token": func() error {
+				_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageToken: bad + "!"})
+				return err
+			},
+			"id": func() error {
+				_, err := s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: bad, Duration: durationpb.New(time.Hour)})
+				return err
+			},
+			"from_gtid": func() error {
+				_, err := s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: durationpb.New(time.Hour), FromGtid: bad})
+				return err
+			},
+			"user": func() error {
+				_, err := s.EnsureReplicationAccount(ctx, &agentv1.EnsureReplicationAccountRequest{User: bad, Host: "%", Password: "p"})
+				return err
+			},
+			"host": func() error {
+				_, err := s.DeleteReplicationAccount(ctx, &agentv1.DeleteReplicationAccountRequest{User: "u", Host: bad})
+				return err
+			},
+			"primary_host": func() error {
+				_, err := s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad, User: "u", Password: "p"})
+				return err
+			},
+			"gtid": func() error {
+				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{Gtid: bad, SourceRole: "primary", ServerId: 1})
+				return err
+			},
+			"source_role": func() error {
+				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{SourceRole: bad, ServerId: 1})
+				return err
+			},
+			"until_gtid": func() error {
+				_, err := s.StartReplication(ctx, &agentv1.StartReplicationRequest{UntilGtid: bad})
+				return err
+			},
+			"expected_gtid": func() error {
+				_, err := s.ResetReplication(ctx, &agentv1.ResetReplicationRequest{ExpectedGtid: bad})
+				return err
+			},
+		} {
+			refused(t, field, bad, call())
+		}
+	}
+}
+
+// refused wants INVALID_ARGUMENT with a violation of that field, and a message that holds no hostile text at length.
+func refused(t *testing.T, field, bad string, err error) {
+	t.Helper()
+	if !errors.Is(err, errs.InvalidArgument) {
+		t.Errorf("%s = %.40q: %v", field, bad, err)
+		return
+	}
+	for _, v := range errs.FieldsOf(err) {
+		if v.Field == field {
+			if len(err.Error()) > 1000 || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s = %.40q: message %q", field, bad, err)
+			}
+			return
+		}
+	}
+	t.Errorf("%s = %.40q: violations %v", field, bad, errs.FieldsOf(err))
+}
+
+func TestPasswordsThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	s := service(t)
+	for _, bad := range []string{"", "a\nb", "a\x00", "\xff", strings.Repeat("x", 65), "a\u0085"} {
+		_, err := s.EnsureReplicationAccount(t.Context(), &agentv1.EnsureReplicationAccountRequest{User: "u", Host: "%", Password: bad})
+		refused(t, "password", bad, err)
+		_, err = s.ConfigureReplica(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h", User: "u", Password: bad})
+		refused(t, "password", bad, err)
+		if len(bad) > 2 && strings.Contains(err.Error(), bad) {
+			t.Errorf("the password is in %q", err)
+		}
+	}
+	for _, user := range []string{"root", "mysql", "mariadb.sys"} {
+		_, err := s.EnsureReplicationAccount(t.Context(), &agentv1.EnsureReplicationAccountRequest{User: user, Host: "%", Password: "p"})
+		refused(t, "user", user, err)
+	}
+}
+
+func TestNumbersOutOfRange(t *testing.T) {
+	t.Parallel()
+	s, ctx := service(t), t.Context()
+	_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: 1001})
+	refused(t, "page_size", "1001", err)
+	_, err = s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: -1})
+	refused(t, "page_size", "-1", err)
+	for _, d := range []*durationpb.Duration{nil, durationpb.New(0), durationpb.New(-1), durationpb.New(8 * 24 * time.Hour), {Seconds: math.MaxInt64}} {
+		_, err = s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: d})
+		refused(t, "duration", d.String(), err)
+	}
+	for _, id := range []int64{-1, 0, 1 << 32, math.MaxInt64} {
+		_, err = s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: id, BindAddress: "::"})
+		refused(t, "server_id", "", err)
+		_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: id, SourceRole: "primary"})
+		refused(t, "server_id", "", err)
+	}
+	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h", PrimaryPort: 65536, User: "u", Password: "p"})
+	refused(t, "primary_port", "65536", err)
+	_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1, SourceRole: "primary", Gtid: "0-1-5", GtidUpper: "0-1-4"})
+	refused(t, "gtid_upper", "", err)
+	_, err = s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
+	refused(t, "copy", "", err)
+	_, err = s.StopReplication(ctx, &agentv1.StopReplicationRequest{Timeout: durationpb.New(-time.Second)})
+	refused(t, "timeout", "", err)
+}
+
+// sink is the server's side of a stream that sends nothing.
+type sink[T any] struct {
+	grpc.ServerStreamingServer[T]
+	ctx context.Context
+}
+
+func (s sink[T]) Context() context.Context { return s.ctx }
+
+func TestStreamsRefuseBadRequests(t *testing.T) {
+	t.Parallel()
+	s, ctx := service(t), t.Context()
+	refused(t, "gtid", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
+	refused(t, "timeout", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{Gtid: "0-1-1", Timeout: durationpb.New(25 * time.Hour)}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
+	refused(t, "tables[0]", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}}, sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
+	refused(t, "sample_bytes", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{SampleBytes: -1}, sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
+	refused(t, "timeout", "", s.UpgradeDatadir(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)}, sink[agentv1.UpgradeDatadirResponse]{ctx: ctx}))
+}
+
+func TestHoldsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	const nonce = "0123456789abcdef0123456789abcdef"
+	online := agentv1.HoldConsistentPointRequest_MODE_ONLINE
+	for field, open := range map[string]*agentv1.HoldConsistentPointRequest_Open{
+		"open":           nil,
+		"open.mode":      {Nonce: nonce},
+		"open.nonce":     {Mode: online, Nonce: strings.ToUpper(nonce)},
+		"open.limit":     {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
+		"open.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second), LockWait: durationpb.New(2 * time.Second)},
+	} {
+		r := &agentv1.HoldConsistentPointRequest{}
+		if open != nil {
+			r.Action = &agentv1.HoldConsistentPointRequest_Open_{Open: open}
+		}
+		_, err := specOf(r)
+		refused(t, field, "", err)
+	}
+	spec, err := specOf(&agentv1.HoldConsistentPointRequest{Action: &agentv1.HoldConsistentPointRequest_Open_{
+		Open: &agentv1.HoldConsistentPointRequest_Open{Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second)}}})
+	if err != nil || spec.LockWait != time.Second || spec.Limit != time.Second || spec.Mode != hold.Online {
+		t.Errorf("%+v %v", spec, err)
+	}
+}
+
+// With nothing wrong in the request, a MariaDB that is down is said to be so, with the way out.
+func TestDownIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s, ctx := service(t), t.Context()
+	_, err := s.StartReplication(ctx, &agentv1.StartReplicationRequest{})
+	if !errors.Is(err, errs.Unavailable) || errs.WayOutOf(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if _, ok := errs.RetryOf(err); !ok {
+		t.Error("no word on when to try again")
+	}
+	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1", User: "us_7", Password: "p'"})
+	if !errors.Is(err, errs.Unavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add(int64(1), "0.0.0.0", "mariadb-bin", "host", "max_connections", "100")
+	f.Add(int64(1), "::\n", "a/b", "h'", "init_file", "x\ny")
+	f.Fuzz(func(t *testing.T, id int64, bind, logBin, host, name, value string) {
+		settings, err := settingsOf(&agentv1.SetConfigurationRequest{ServerId: id, BindAddress: bind, LogBin: logBin, ReportHost: host,
+			Options: map[string]string{name: value}})
+		if err == nil && strings.ContainsAny(settings.Bind+settings.LogBin+settings.ReportHost+settings.Extra[name], "\n\r\x00'\"#=[]") {
+			t.Errorf("%+v passed", settings)
+		}
+	})
+}
