@@ -1,15 +1,105 @@
 package main
 
 import (
-	"errors"
+	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-db/understudy/controlplane/internal/app"
 )
+
+const serveLong = `Run the control plane: it keeps the records of servers and snapshots, runs the jobs, and serves the API that all other commands use.
+
+It needs no configuration. The first start makes all that is missing: the state directory with the store, a certificate authority, its own
+identity and an operator's credentials, and it uses the provider nspawn, which makes real hosts on this very box (that needs root). Stop
+it with Ctrl-C or SIGTERM; whatever ends it, the jobs go on with its next start.
+
+Settings come from flags, over the environment, over a file, over defaults. In the environment the flag --state-dir is
+UNDERSTUDY_STATE_DIR, in the file it is state_dir; lists are separated by commas in the environment and are lists in the file. A setting
+that is not known is an error.
+
+What it serves
+  the API       on --listen, and on the provider's own network under the same port, so that machines reach it; every connection is
+                mutual TLS, and only a machine with a join token may call without a certificate, to enrol
+  metrics       for Prometheus, on --metrics
+
+What lies in the state directory
+  understudy.db the records (SQLite), unless --store-dsn-file names a MariaDB for them
+  ca/           the certificate authority; with the records, this is what to back up
+  controlplane/ the control plane's own identity
+  operator/     the operator's credentials, which the other commands show by themselves on this box`
+
+const serveExample = `  understudy serve
+  understudy serve --state-dir /srv/understudy --listen 127.0.0.1:7440,192.0.2.10:7440
+  understudy serve --lab test --log-level debug
+  understudy serve --config ./understudy.yaml`
+
+// serveFlags are the settings that can be given as flags, with their help; the key in the file has underscores.
+func serveFlags(flags *pflag.FlagSet) {
+	flags.String("config", "", "`FILE` with settings (YAML; UNDERSTUDY_CONFIG); "+app.DefaultFile+" is read when it is there")
+	flags.String("state-dir", "", "`DIR` of all that it keeps (default /var/lib/understudy)")
+	flags.StringSlice("listen", nil, "`HOST:PORT` to serve on, several with commas (default 127.0.0.1:7440)")
+	flags.StringSlice("advertise", nil, "`HOST:PORT` under which new machines reach it; found out when not given")
+	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the records, user:password@tcp(host:port)/database")
+	flags.String("provider", "", "what makes machines, volumes and snapshots: nspawn (default nspawn)")
+	flags.String("lab", "", "`NAME` of the nspawn provider's lab; labs with different names never meet (default \"default\")")
+	flags.String("image-cache-dir", "", "`DIR` of the nspawn provider's images (default /var/cache/understudy/images)")
+	flags.String("image", "", "`IMAGE` of machines when nobody names one (default trixie)")
+	flags.String("agent-binary", "", "`FILE` that is put into machines as the agent; the one beside this program when not given")
+	flags.String("fleet", "", "`NAME` that marks what it makes at the provider (default \"default\")")
+	flags.String("metrics", "", "`HOST:PORT` to serve metrics on, or off (default 127.0.0.1:7441)")
+	flags.String("log-level", "", "debug, info, warn or error (default info)")
+	flags.String("log-format", "", "text or json (default text)")
+	flags.Duration("monitor-interval", 0, "how often every agent is looked at (default 3s)")
+	flags.Duration("unreachable-after", 0, "how long an agent may be silent until its server is UNREACHABLE (default 15s)")
+	flags.Duration("degraded-after", 0, "how long a server may not do what its role says until it is DEGRADED (default 10s)")
+}
 
 // newServeCommand runs the control plane.
 func newServeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "serve", Short: "Run the control plane", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return errors.New("this build has no control plane in it") },
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the control plane", Long: serveLong, Example: serveExample, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := app.Load(serveSources(cmd.Flags(), os.Environ()))
+			if err != nil {
+				return usageError{message: err.Error(), wayOut: "see `understudy serve --help` for what can be set and how"}
+			}
+			log := app.Logger(config, cmd.ErrOrStderr())
+			control, err := app.New(cmd.Context(), config, log)
+			if err != nil {
+				return fmt.Errorf("the control plane cannot start: %w", err)
+			}
+			return control.Run(cmd.Context())
+		},
 	}
+	serveFlags(cmd.Flags())
+	return cmd
 }
+
+// serveSources are the places that settings come from: of the flags, only those that were given.
+func serveSources(flags *pflag.FlagSet, environ []string) app.Sources {
+	sources := app.Sources{File: app.DefaultFile, Environ: environ, Flags: map[string]any{}}
+	if file := (World{Environ: environ}).getenv("UNDERSTUDY_CONFIG"); file != "" {
+		sources.File, sources.Required = file, true
+	}
+	own := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	serveFlags(own)
+	flags.Visit(func(f *pflag.Flag) {
+		switch list, isList := f.Value.(pflag.SliceValue); {
+		case own.Lookup(f.Name) == nil: // of all commands, not of this one
+		case f.Name == "config":
+			sources.File, sources.Required = f.Value.String(), true
+		case isList:
+			sources.Flags[key(f.Name)] = list.GetSlice()
+		default:
+			sources.Flags[key(f.Name)] = f.Value.String()
+		}
+	})
+	return sources
+}
+
+// key is a flag's name as the file has it.
+func key(flag string) string { return strings.ReplaceAll(flag, "-", "_") }

@@ -32,7 +32,7 @@ func (s *step) configuration(srv inventory.Server, options map[string]string) Co
 
 // everReady reports whether the server was proved to do what its role says.
 func everReady(srv inventory.Server) bool {
-	return srv.State == inventory.ServerReady || srv.State == inventory.ServerUnreachable
+	return srv.State == inventory.ServerReady || srv.State == inventory.ServerUnreachable || srv.State == inventory.ServerDegraded
 }
 
 // configureMariaDB writes our option file; MariaDB reads it at its next start.

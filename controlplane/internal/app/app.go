@@ -1,0 +1,239 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-db/understudy/controlplane/internal/agentpool"
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// networkLimit is how long the provider may take at the start to say where its network is.
+const networkLimit = time.Minute
+
+// App is a control plane. Make one with New, then Run it, or Close it.
+type App struct {
+	cfg      Config
+	log      *slog.Logger
+	st       *store.Store
+	cloud    *cloud
+	registry *ca.Registry
+	agents   *agentpool.Pool
+	engine   *engine
+	work     *workflow.Workflow
+	server   *chassis.Server
+	metrics  *prometheus.Registry
+
+	listener        net.Listener
+	metricsListener net.Listener
+	address         string
+	closers         []func() error
+	closed          sync.Once
+}
+
+// New puts a control plane together: it makes the state directory with its store, its CA and the operator's credentials where they are
+// not there yet, and opens its addresses. Two first starts at one time end up with the same. Nothing runs until Run.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
+	a := &App{cfg: cfg, log: log}
+	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity, a.openJobs, a.openServer} {
+		if err := build(ctx); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+	}
+	return a, nil
+}
+
+// Logger is the log that the configuration asks for.
+func Logger(cfg Config, out io.Writer) *slog.Logger {
+	level, err := cfg.level()
+	if err != nil {
+		level = slog.LevelInfo // Load has checked it
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// Address is the first address that it serves on.
+func (a *App) Address() string { return a.listener.Addr().String() }
+
+// Close gives up what New opened. It is not needed after Run. Closing twice is fine.
+func (a *App) Close() error {
+	var faults []error
+	a.closed.Do(func() {
+		for i := len(a.closers) - 1; i >= 0; i-- {
+			faults = append(faults, a.closers[i]())
+		}
+	})
+	return errors.Join(faults...)
+}
+
+func (a *App) openState(ctx context.Context) error {
+	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	config := store.Config{Path: a.cfg.path("understudy.db"), Logger: a.log}
+	if a.cfg.StoreDSNFile != "" {
+		dsn, err := os.ReadFile(a.cfg.StoreDSNFile)
+		if err != nil {
+			return fmt.Errorf("cannot read the store's address: %w", err)
+		}
+		config.Path, config.DSN = "", strings.TrimSpace(string(dsn))
+	}
+	var err error
+	if a.st, err = store.Open(ctx, config); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.st.Close)
+	a.cloud, err = newCloud(a.cfg, a.log)
+	return err
+}
+
+// openNetwork opens the addresses to serve on, the provider's own network among them.
+func (a *App) openNetwork(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, networkLimit)
+	defer cancel()
+	host, err := a.cloud.HostAddress(bounded)
+	if err != nil {
+		a.log.Error("the provider's network is not there, so machines cannot reach this control plane; see `understudy provider check`, then start it again",
+			"error", err)
+		host = ""
+	}
+	opened, err := listen(ctx, withProvider(a.cfg.Listen, host))
+	if err != nil {
+		return err
+	}
+	a.listener, a.address = opened, host
+	a.closers = append(a.closers, opened.Close)
+	if a.cfg.Metrics == "off" {
+		return nil
+	}
+	a.metricsListener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Metrics)
+	if err != nil {
+		// A second control plane on this box has to be able to run; what it does is more than what it counts.
+		a.log.Warn("metrics are not served", "error", err)
+		a.metricsListener = nil
+		return nil
+	}
+	a.closers = append(a.closers, func() error { return ignoreClosed(a.metricsListener.Close()) })
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (a *App) openIdentity(ctx context.Context) (err error) {
+	advertise := a.cfg.Advertise
+	if len(advertise) == 0 {
+		advertise = reachable(a.cfg.Listen, a.address)
+	}
+	a.registry, err = newRegistry(ctx, a.cfg, a.st, advertise, a.enrolled, a.log)
+	return err
+}
+
+// enrolled wakes the job that waits for the server's agent.
+func (a *App) enrolled(server string) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)
+	defer cancel()
+	r, err := servers{a.st}.Get(ctx, server)
+	if err == nil && r.Job != "" && a.engine != nil {
+		a.engine.Wake(r.Job)
+	}
+}
+
+func (a *App) openJobs(context.Context) error {
+	source, err := identity.NewFiles(a.filesOf(0))
+	if err != nil {
+		return err
+	}
+	a.agents, err = agentpool.New(agentpool.Config{Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.agents.Close)
+	fail, err := parseFailpoint(a.cfg.Failpoint)
+	if err != nil {
+		return err
+	}
+	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.log)}); err != nil {
+		return err
+	}
+	a.work, err = workflow.New(workflow.Config{
+		Agents: a.agents, Cloud: a.cloud, Store: workflow.Over(a.st, bind), Tokens: a.registry, Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	for _, plan := range workflow.Plans(a.work, bind) {
+		if err := a.engine.Register(plan); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesOf are the files of one of the kept identities.
+func (a *App) filesOf(kept int) identity.FilesConfig {
+	files := a.cfg.kept()[kept].Files()
+	files.Logger = a.log
+	return files
+}
+
+// Run serves, runs jobs and looks after servers until ctx ends, then ends calls and jobs in good order: a job goes on with the next start.
+func (a *App) Run(ctx context.Context) error {
+	defer a.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.server.Run(ctx) })
+	group.Go(func() error { return a.engine.Run(ctx) })
+	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
+	group.Go(func() error {
+		m := monitor{st: a.st, agents: a.agents, jobs: a.engine, cfg: a.cfg, log: a.log}
+		m.run(ctx)
+		return nil
+	})
+	if a.metricsListener != nil {
+		group.Go(func() error { return serveMetrics(ctx, a.metricsListener, a.metrics, a.log) })
+	}
+	a.notify(daemon.SdNotifyReady)
+	a.log.Info("the control plane is up", "addresses", a.addresses(), "state_dir", a.cfg.StateDir, "operator", a.cfg.path("operator"))
+	group.Go(func() error {
+		<-ctx.Done()
+		a.notify(daemon.SdNotifyStopping)
+		return nil
+	})
+	err := group.Wait()
+	a.log.Info("the control plane has stopped")
+	return err
+}
+
+func (a *App) addresses() []string { return withProvider(a.cfg.Listen, a.address) }
+
+// notify tells systemd, if it started this process.
+func (a *App) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		a.log.Warn("cannot tell systemd", "state", state, "error", err)
+	}
+}

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+)
+
+type engine = job.Engine[*store.Tx]
+
+// cleanups says what a cleanup would remove.
+type cleanups struct {
+	engine *engine
+	cloud  provider.Provider
+	fleet  string
+}
+
+// PlanCleanup is the job with the steps of its cleanup, and what each would remove.
+func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
+	j, err := c.engine.Get(ctx, id)
+	if err != nil {
+		return job.Job{}, err
+	}
+	plan, _ := c.engine.Plan(j.Kind)
+	rests := j.State.Ended() || j.State == job.NeedsPerson
+	if !rests || j.State == job.Succeeded || len(plan.Cleanup) == 0 {
+		return job.Job{}, &job.Refusal{
+			Kind: job.ErrNotAllowed, Text: fmt.Sprintf("job %s is %s: there is nothing to clean up", id, j.State),
+			Way: "cancel it first, or delete what it made",
+		}
+	}
+	left, err := c.leftovers(ctx, id)
+	if err != nil {
+		return job.Job{}, err
+	}
+	for _, step := range plan.Cleanup {
+		if _, there := j.Step(step.Kind); !there {
+			j.Steps = append(j.Steps, job.Step{
+				Kind: step.Kind, Title: step.Title, Phase: job.CleanupPhase, State: job.StepPending, Changed: left[step.Kind],
+			})
+		}
+	}
+	return j, nil
+}
+
+// leftovers are the things at the provider that the job made, by the cleanup's step that removes them.
+func (c cleanups) leftovers(ctx context.Context, id string) (map[string][]string, error) {
+	filter := provider.Filter{Tags: map[string]string{workflow.TagJob: id, workflow.TagFleet: c.fleet}}
+	left := map[string][]string{}
+	add := func(step, kind, id string) { left[step] = append(left[step], "remove "+kind+" "+id) }
+	machines, err := c.cloud.ListMachines(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range machines {
+		if m.State != provider.MachineTerminated {
+			add("remove_machine", "machine", m.ID)
+		}
+	}
+	volumes, err := c.cloud.ListVolumes(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range volumes {
+		add("remove_volumes", "volume", v.ID)
+	}
+	taken, err := c.cloud.ListSnapshots(ctx, filter)
+	for _, s := range taken {
+		add("remove_snapshot", "snapshot", s.ID)
+	}
+	return left, err
+}

@@ -1,0 +1,184 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+)
+
+// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_STATE_DIR is `state_dir`; lists are separated by commas.
+const EnvPrefix = "UNDERSTUDY_"
+
+// DefaultFile is the configuration file that is read when none is named; it need not be there.
+const DefaultFile = "/etc/understudy/understudy.yaml"
+
+// Config is the control plane's configuration. Flags win over the environment, that over the file, that over the defaults.
+type Config struct {
+	// StateDir holds the store, the CA, the control plane's identity and the operator's credentials.
+	StateDir string `koanf:"state_dir"`
+	// Listen are the addresses to serve on, host:port. The provider's own network is added to them, with the port of the first.
+	Listen []string `koanf:"listen"`
+	// Advertise are the addresses, host:port, under which new machines reach the control plane; found out when empty.
+	Advertise []string `koanf:"advertise"`
+	// StoreDSNFile names a file with the address of a MariaDB that keeps the records, as user:password@tcp(host:port)/database.
+	// Empty keeps them in StateDir.
+	StoreDSNFile string `koanf:"store_dsn_file"`
+	// Provider makes machines, volumes and snapshots.
+	Provider string `koanf:"provider"`
+	// Lab is the name of the nspawn provider's lab.
+	Lab string `koanf:"lab"`
+	// ImageCacheDir holds the nspawn provider's images.
+	ImageCacheDir string `koanf:"image_cache_dir"`
+	// Image is what machines are made from when nobody says.
+	Image string `koanf:"image"`
+	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this program.
+	AgentBinary string `koanf:"agent_binary"`
+	// Fleet marks what this control plane makes at the provider.
+	Fleet string `koanf:"fleet"`
+	// Metrics is the address that Prometheus metrics are served on, host:port; "off" for none.
+	Metrics string `koanf:"metrics"`
+	// LogLevel is "debug", "info", "warn" or "error".
+	LogLevel string `koanf:"log_level"`
+	// LogFormat is "text" or "json".
+	LogFormat string `koanf:"log_format"`
+	// MonitorInterval is how often every agent is looked at.
+	MonitorInterval time.Duration `koanf:"monitor_interval"`
+	// UnreachableAfter is how long an agent may be silent before its server counts as UNREACHABLE.
+	UnreachableAfter time.Duration `koanf:"unreachable_after"`
+	// DegradedAfter is how long a server may not do what its role says before it counts as DEGRADED.
+	DegradedAfter time.Duration `koanf:"degraded_after"`
+
+	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut": for tests. It is read from the environment
+	// (UNDERSTUDY_FAILPOINT) alone.
+	Failpoint string `koanf:"-"`
+}
+
+func defaults() map[string]any {
+	return map[string]any{
+		"state_dir":         "/var/lib/understudy",
+		"listen":            []string{"127.0.0.1:7440"},
+		"advertise":         []string{},
+		"store_dsn_file":    "",
+		"provider":          "nspawn",
+		"lab":               "default",
+		"image_cache_dir":   "/var/cache/understudy/images",
+		"image":             "trixie",
+		"agent_binary":      "",
+		"fleet":             "default",
+		"metrics":           "127.0.0.1:7441",
+		"log_level":         "info",
+		"log_format":        "text",
+		"monitor_interval":  "3s",
+		"unreachable_after": "15s",
+		"degraded_after":    "10s",
+	}
+}
+
+// Sources is where a configuration comes from.
+type Sources struct {
+	// File is the path of a YAML file; a file that is not there is an error only if Required.
+	File     string
+	Required bool
+	// Environ is the environment, "NAME=value".
+	Environ []string
+	// Flags are those that were given, by key.
+	Flags map[string]any
+}
+
+// Load reads the configuration from all its sources. A key that is not known is an error, wherever it comes from.
+func Load(sources Sources) (Config, error) {
+	fromFile, err := readYAML(sources.File, sources.Required)
+	if err != nil {
+		return Config{}, err
+	}
+	fromEnv, failpoint := readEnviron(sources.Environ)
+	k := koanf.New(".")
+	for _, layer := range []struct {
+		where  string
+		values map[string]any
+	}{{"defaults", defaults()}, {sources.File, fromFile}, {"the environment", fromEnv}, {"flags", sources.Flags}} {
+		if err := checkKeys(layer.where, layer.values); err != nil {
+			return Config{}, err
+		}
+		if err := k.Load(values(layer.values), nil); err != nil {
+			return Config{}, fmt.Errorf("cannot read %s: %w", layer.where, err)
+		}
+	}
+	config := Config{Failpoint: failpoint}
+	if err := k.Unmarshal("", &config); err != nil {
+		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	if err := config.check(); err != nil {
+		return Config{}, fmt.Errorf("cannot use the configuration: %w", err)
+	}
+	return config, nil
+}
+
+func checkKeys(where string, given map[string]any) error {
+	known := defaults()
+	var unknown, all []string
+	for key := range given {
+		if _, ok := known[key]; !ok {
+			unknown = append(unknown, key)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	for key := range known {
+		all = append(all, key)
+	}
+	slices.Sort(unknown)
+	slices.Sort(all)
+	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where, strings.Join(unknown, ", "), strings.Join(all, ", "))
+}
+
+func (c Config) check() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(!filepath.IsAbs(c.StateDir), "state_dir: %q is not an absolute path", c.StateDir)
+	fault(c.AgentBinary != "" && !filepath.IsAbs(c.AgentBinary), "agent_binary: %q is not an absolute path", c.AgentBinary)
+	fault(len(c.Listen) == 0, "listen: an address is needed, for example 127.0.0.1:7440")
+	for key, list := range map[string][]string{"listen": c.Listen, "advertise": c.Advertise} {
+		for _, address := range list {
+			host, port, err := net.SplitHostPort(address)
+			fault(err != nil || port == "", "%s: %q is not host:port", key, address)
+			fault(key == "advertise" && err == nil && host == "", "advertise: %q names no host", address)
+		}
+	}
+	fault(c.Provider != "nspawn", "provider: there is no %q; known is nspawn", c.Provider)
+	if c.Metrics != "off" {
+		_, _, err := net.SplitHostPort(c.Metrics)
+		fault(err != nil, "metrics: %q is neither host:port nor off", c.Metrics)
+	}
+	fault(c.LogFormat != "text" && c.LogFormat != "json", "log_format: %q is neither text nor json", c.LogFormat)
+	_, err := c.level()
+	fault(err != nil, "log_level: %q is none of debug, info, warn, error", c.LogLevel)
+	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms", c.MonitorInterval)
+	fault(c.UnreachableAfter < c.MonitorInterval, "unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
+	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
+	_, err = parseFailpoint(c.Failpoint)
+	fault(err != nil, "%v", err)
+	return errors.Join(faults...)
+}
+
+func (c Config) level() (level slog.Level, err error) {
+	err = level.UnmarshalText([]byte(c.LogLevel))
+	return level, err
+}
+
+// path is a place in the state directory.
+func (c Config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.StateDir}, parts...)...)
+}

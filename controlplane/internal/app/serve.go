@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
+	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
+	providerservice "github.com/understudy-db/understudy/controlplane/internal/service/provider"
+	serverservice "github.com/understudy-db/understudy/controlplane/internal/service/server"
+	snapshotservice "github.com/understudy-db/understudy/controlplane/internal/service/snapshot"
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// Rules says who may call which method of the control plane.
+func Rules() (authz.Table, error) {
+	return authz.Merge(serverservice.Rules(), snapshotservice.Rules(), jobservice.Rules(), providerservice.Rules(), enrollment.Rules())
+}
+
+func (a *App) openServer(context.Context) error {
+	source, err := identity.NewFiles(a.filesOf(0))
+	if err != nil {
+		return err
+	}
+	rules, err := Rules()
+	if err != nil {
+		return err
+	}
+	a.metrics = newMetrics(a.st, a.engine)
+	a.server, err = chassis.New(chassis.Config{
+		Listener: a.listener, Rules: rules, Logger: a.log, Metrics: a.metrics,
+		TLS: identity.ServerConfig{Source: source, AllowAnonymous: true, Revoked: a.registry.Denied},
+	})
+	if err != nil {
+		return err
+	}
+	return a.register(a.server)
+}
+
+// register adds all services.
+func (a *App) register(to grpc.ServiceRegistrar) error {
+	start := starter{Workflow: a.work, engine: a.engine, st: a.st}
+	onServers, err := serverservice.New(serverservice.Config{Records: servers{a.st}, Jobs: start})
+	if err != nil {
+		return err
+	}
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: snapshots{a.st}, Jobs: start})
+	if err != nil {
+		return err
+	}
+	onJobs, err := jobservice.New(jobservice.Config{
+		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
+	})
+	if err != nil {
+		return err
+	}
+	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}})
+	if err != nil {
+		return err
+	}
+	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry})
+	if err != nil {
+		return err
+	}
+	cpv1.RegisterServerServiceServer(to, onServers)
+	cpv1.RegisterSnapshotServiceServer(to, onSnapshots)
+	cpv1.RegisterJobServiceServer(to, onJobs)
+	cpv1.RegisterProviderServiceServer(to, onProvider)
+	cpv1.RegisterEnrollmentServiceServer(to, onEnrollment)
+	return nil
+}

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+)
+
+// starter starts jobs for the services, and plans them.
+type starter struct {
+	*workflow.Workflow
+	engine *engine
+	st     *store.Store
+}
+
+// Start makes the job, or answers with the one that the same request id made before.
+func (s starter) Start(ctx context.Context, ask workflow.Ask) (job.Job, error) {
+	req, err := s.Request(ctx, ask)
+	if err != nil {
+		return job.Job{}, err
+	}
+	repeated, err := s.repeated(ctx, ask.RequestID)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if !repeated { // a repeat is answered with its job, whatever that job has changed meanwhile
+		if err := s.Preflight(ctx, req); err != nil {
+			return job.Job{}, err
+		}
+	}
+	return s.engine.Create(ctx, req)
+}
+
+// repeated reports whether a job was made under the request id: the engine answers with it, or refuses another body.
+func (s starter) repeated(ctx context.Context, requestID string) (found bool, err error) {
+	if requestID == "" {
+		return false, nil
+	}
+	err = s.st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := s.st.Jobs(tx).ByRequest(ctx, requestID)
+		if found = err == nil; errors.Is(err, job.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return found, err
+}
