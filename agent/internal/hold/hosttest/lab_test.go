@@ -1,0 +1,286 @@
+//go:build lab
+
+package hosttest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true})) }
+
+const (
+	program = "/usr/bin/understudy-agent"
+	nonce   = "0123456789abcdef0123456789abcdef"
+	volume  = "/srv/mariadb"
+)
+
+// host is a primary as the field has it: MariaDB as a service, its datadir on a volume of its own.
+type host struct {
+	units   *systemd.Manager
+	mariadb *mariadb.Server
+	holds   *hold.Manager
+}
+
+func newHost(t *testing.T) host {
+	t.Helper()
+	h, err := makeHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.install(t)
+	return h
+}
+
+func makeHost() (host, error) {
+	exec, err := hostexec.New(hostexec.Config{})
+	if err != nil {
+		return host{}, err
+	}
+	allow, err := systemd.NewAllowList([]string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket"}, []string{"understudy-*"})
+	if err != nil {
+		return host{}, err
+	}
+	units, err := systemd.New(systemd.Config{Exec: exec, Allow: allow, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return host{}, err
+	}
+	server, err := mariadb.New(mariadb.Config{Exec: exec, Timers: units, Program: program})
+	if err != nil {
+		return host{}, err
+	}
+	units.SetReady(mariadb.Unit, server.Ready)
+	holds, err := hold.New(hold.Config{Launcher: &hold.UnitLauncher{Units: units, Program: program, Mount: server.DatadirMount}})
+	return host{units, server, holds}, err
+}
+
+// install makes the volume and a datadir on it, as a new primary gets them.
+func (h host) install(t *testing.T) {
+	t.Helper()
+	labhost.Run(t, "systemctl", "stop", "mariadb.service")
+	device := labhost.NewVolume(t, "data", 700).Device
+	labhost.Run(t, "mkfs.ext4", "-q", device)
+	labhost.Run(t, "mkdir", "-p", volume)
+	labhost.Run(t, "mount", device, volume)
+	labhost.Run(t, "mkdir", volume+"/mysql")
+	labhost.Run(t, "mount", "--bind", volume+"/mysql", "/var/lib/mysql")
+	t.Cleanup(func() {
+		labhost.Run(t, "systemctl", "stop", "mariadb.service")
+		labhost.Run(t, "umount", "/var/lib/mysql", volume)
+	})
+	if done, err := h.mariadb.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
+		t.Fatalf("%+v %v", done, err)
+	}
+	if done, err := h.mariadb.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) > 0 {
+		t.Fatalf("again: %+v %v", done, err)
+	}
+	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin", LogSlaveUpdates: true, Durable: true, BinlogExpireSeconds: 7777}
+	if done, err := h.mariadb.SetConfiguration(t.Context(), settings); err != nil {
+		t.Fatalf("%+v %v", done, err)
+	}
+	if _, _, err := h.units.Ensure(t.Context(), mariadb.Unit, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	sql(t, "CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT)")
+	if _, _, err := h.mariadb.ProveWritable(t.Context()); err != nil { // makes the agent's own table
+		t.Fatal(err)
+	}
+}
+
+func sql(t *testing.T, statements string) string {
+	t.Helper()
+	return labhost.Run(t, "mariadb", "-N", "-e", statements)
+}
+
+// load writes one row after the other until the test ends; MariaDB may be down for a while.
+func load(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_, _ = labhost.Try("mariadb", "-e", "INSERT INTO shop.t (a) VALUES (1)")
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+func spec(mode hold.Mode, limit time.Duration) hold.Spec {
+	return hold.Spec{Mode: mode, Limit: limit, LockWait: time.Second, Nonce: nonce, Freeze: true}
+}
+
+func (h host) open(t *testing.T, s hold.Spec) *hold.Hold {
+	t.Helper()
+	held, err := h.holds.Open(t.Context(), s, func(p string) { t.Log(p) })
+	if err != nil {
+		out, _ := labhost.Try("journalctl", "-u", hold.UnitName, "--no-pager", "-n", "20")
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return held
+}
+
+// serves proves that the primary takes writes within that time, and that no unit of a hold is left.
+func (h host) serves(t *testing.T, within time.Duration) {
+	t.Helper()
+	began := time.Now()
+	labhost.Eventually(t, within, "the primary takes writes", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		_, at, err := h.mariadb.ProveWritable(ctx)
+		return err == nil && at != ""
+	})
+	t.Logf("serves after %s", time.Since(began))
+	labhost.Eventually(t, 5*time.Second, "the unit is gone", func() bool {
+		_, err := h.units.Get(t.Context(), hold.UnitName)
+		return errors.Is(err, errs.NotFound)
+	})
+}
+
+func TestOnlineHold(t *testing.T) {
+	h := newHost(t)
+	load(t)
+	held := h.open(t, spec(hold.Online, 10*time.Second))
+	if _, err := h.holds.Open(t.Context(), spec(hold.Online, time.Second), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+		t.Errorf("second hold: %v", err)
+	}
+	// Another agent, or this one after a restart, is refused by systemd.
+	other, err := makeHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.holds.Open(t.Context(), spec(hold.Online, time.Second), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+		t.Errorf("hold of another agent: %v", err)
+	}
+	result, err := held.Release(t.Context())
+	if err != nil || !result.Unbroken || result.Frozen <= 0 || result.Blocked <= 0 {
+		t.Errorf("%+v %v", result, err)
+	}
+	t.Logf("%+v %+v", held.Testimony, result)
+	if held.Testimony.FilesystemUUID == "" || held.Testimony.DatadirOnVolume != "/mysql" || held.Testimony.Filesystem != "ext4" {
+		t.Errorf("%+v", held.Testimony)
+	}
+	h.serves(t, 2*time.Second)
+	again := h.open(t, spec(hold.Online, 10*time.Second))
+	again.Close()
+	h.serves(t, 2*time.Second)
+}
+
+// Whatever happens to the process that holds, the primary serves again in time.
+func TestHoldNeverOutlivesItsProcess(t *testing.T) {
+	h := newHost(t)
+	const limit = 3 * time.Second
+	for name, test := range map[string]struct {
+		signal syscall.Signal
+		within time.Duration
+	}{"killed": {syscall.SIGKILL, 2 * time.Second}, "stopped": {syscall.SIGSTOP, limit + 5*time.Second}, "told to end": {syscall.SIGTERM, 2 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			load(t)
+			held := h.open(t, spec(hold.Online, limit))
+			unit, err := h.units.Get(t.Context(), hold.UnitName)
+			if err != nil || unit.MainPID == 0 {
+				t.Fatalf("%+v %v", unit, err)
+			}
+			if err := syscall.Kill(unit.MainPID, test.signal); err != nil {
+				t.Fatal(err)
+			}
+			h.serves(t, test.within)
+			if result, err := held.Release(t.Context()); err != nil || result.Unbroken {
+				t.Errorf("%+v %v", result, err)
+			}
+		})
+	}
+}
+
+func TestHoldOfADeadAgentIsCleared(t *testing.T) {
+	h := newHost(t)
+	h.open(t, spec(hold.Online, 30*time.Second))
+	other, err := makeHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.holds.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.serves(t, 2*time.Second)
+	if err := other.holds.Clear(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOfflineHold(t *testing.T) {
+	h := newHost(t)
+	for name, end := range map[string]func(t *testing.T, held *hold.Hold){
+		"released": func(t *testing.T, held *hold.Hold) {
+			if result, err := held.Release(t.Context()); err != nil || !result.Unbroken || result.Down <= 0 {
+				t.Errorf("%+v %v", result, err)
+			}
+		},
+		"killed": func(t *testing.T, _ *hold.Hold) {
+			unit, err := h.units.Get(t.Context(), hold.UnitName)
+			if err == nil {
+				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
+			held := h.open(t, spec(hold.Offline, time.Minute))
+			if unit, err := h.units.Get(t.Context(), mariadb.Unit); err != nil || !unit.Stopped() {
+				t.Errorf("%+v %v", unit, err)
+			}
+			end(t, held)
+			h.serves(t, 30*time.Second)
+			at, err := gtid.ParsePosition(held.Testimony.Gtid.Binlog)
+			if err != nil || at.IsEmpty() {
+				t.Fatalf("%v %v", at, err)
+			}
+			// One row proved that it serves.
+			now, err := gtid.ParsePosition(sql(t, "SELECT @@gtid_binlog_pos"))
+			if err != nil || at.Missing(now) != 1 {
+				t.Errorf("held at %s, now at %s: %v", at, now, err)
+			}
+		})
+	}
+}
+
+// The host ends a reservation by itself.
+func TestReservationEndsByItself(t *testing.T) {
+	h := newHost(t)
+	if _, err := h.mariadb.Reserve(t.Context(), "short", 2*time.Second, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := sql(t, "SELECT @@binlog_expire_logs_seconds"); got != "0" {
+		t.Errorf("expire %s", got)
+	}
+	labhost.Eventually(t, 15*time.Second, "the reservation ends", func() bool { return sql(t, "SELECT @@binlog_expire_logs_seconds") == "7777" })
+	if all, err := h.mariadb.Reservations(); err != nil || len(all) > 0 {
+		t.Errorf("%v %v", all, err)
+	}
+	if _, err := h.mariadb.Reserve(t.Context(), "long", time.Hour, ""); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := h.mariadb.Release(t.Context(), "long"); err != nil || !changed {
+		t.Errorf("%v %v", changed, err)
+	}
+	if _, err := h.units.Get(t.Context(), "understudy-unreserve-long.timer"); !errors.Is(err, errs.NotFound) {
+		t.Errorf("the timer is left: %v", err)
+	}
+}
