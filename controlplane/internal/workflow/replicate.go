@@ -244,7 +244,10 @@ func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 // startThreads starts what is stopped. An error of the agent is looked at, not believed: the replica's own status says what it means.
 func (s *step) startThreads(ctx context.Context, p *pair, before replication.Verdict) error {
 	_, changed, err := p.agent.StartReplication(ctx, "", threadsTimeout, s.fence())
-	if changed {
+	switch {
+	case changed && s.Step == "verify": // it had stopped it
+		s.Found("replication on %s goes on", p.srv.Name)
+	case changed:
 		s.Changed("started replication on %s (%s)", p.srv.Name, before)
 	}
 	if err == nil || isReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
