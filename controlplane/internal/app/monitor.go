@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -83,10 +84,13 @@ func (m *monitor) round(ctx context.Context) error {
 	}
 	m.forget(due)
 	m.lookAt(ctx, due)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := m.touch(ctx, due, time.Now()); err != nil {
+		return err
+	}
 	for _, l := range due {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if err := m.record(ctx, l, known); err != nil {
 			return err
 		}
@@ -130,9 +134,6 @@ func (m *monitor) record(ctx context.Context, l look, known map[string]inventory
 	seen, now := m.sights[l.server.Name], time.Now()
 	if l.err == nil {
 		seen.answered = now
-		if err := m.touch(ctx, l.server.Name, now); err != nil {
-			return err
-		}
 	}
 	health, why := judge(l, known)
 	if health == replication.Healthy {
@@ -180,8 +181,20 @@ func (m *monitor) decide(state inventory.ServerState, health replication.Health,
 	}
 }
 
-func (m *monitor) touch(ctx context.Context, server string, at time.Time) error {
-	return m.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Touch(ctx, server, at) })
+// touch records which agents answered, all of them in one transaction.
+func (m *monitor) touch(ctx context.Context, due []look, at time.Time) error {
+	answered := slices.DeleteFunc(slices.Clone(due), func(l look) bool { return l.err != nil })
+	if len(answered) == 0 {
+		return nil
+	}
+	return m.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		for _, l := range answered {
+			if err := tx.Servers().Touch(ctx, l.server.Name, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // busy reports whether a job works on the server, which may stop what the server is for.

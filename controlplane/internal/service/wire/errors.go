@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -10,6 +11,9 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
+
+// busyWay is the end of what job.Busy says.
+const busyWay = "wait for it, or cancel it"
 
 // verdict is what a caller is told of an error of the packages below.
 type verdict struct {
@@ -30,7 +34,7 @@ func Err(err error) error {
 	if !ok {
 		return err
 	}
-	options := []errs.Option{errs.Wrap(err), errs.WayOut(v.way)}
+	options := []errs.Option{errs.Wrap(said{err, v.way}), errs.WayOut(v.way)}
 	if v.retry > 0 {
 		options = append(options, errs.Retry(v.retry))
 	}
@@ -39,6 +43,18 @@ func Err(err error) error {
 	}
 	return errs.New(v.kind, v.reason, "", options...)
 }
+
+// said is an error whose text ends with the way out, which is told apart.
+type said struct {
+	error
+	way string
+}
+
+// Error is the text without the way out.
+func (s said) Error() string { return strings.TrimSuffix(s.error.Error(), ": "+s.way) }
+
+// Unwrap is the error.
+func (s said) Unwrap() error { return s.error }
 
 func judge(err error) (verdict, bool) {
 	var refusal *inventory.Refusal
@@ -53,7 +69,7 @@ func judge(err error) (verdict, bool) {
 		return ofInventory(refusal), true
 	case errors.As(err, &busy):
 		return verdict{kind: errs.Aborted, reason: errorsv1.Reason_REASON_JOB_BUSY, retry: time.Second,
-			way: "wait for the job, or cancel it", meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
+			way: busyWay, meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
 	case errors.As(err, &asked):
 		return ofJob(asked), true
 	case errors.Is(err, job.ErrNotFound):
