@@ -80,7 +80,7 @@ func (s *supervisor) startNspawn(m *machineRecord) (*exec.Cmd, error) {
 	if err := s.groups.enter(s.machine); err != nil {
 		return nil, err
 	}
-	return cmd, errors.Join(cmd.Start(), s.groups.enter(filepath.Join(s.own, "monitor")))
+	return cmd, errors.Join(cmd.Start(), s.groups.enter(monitorGroup(s.own)))
 }
 
 func (l lab) nspawnArgs(m *machineRecord) []string {

@@ -95,7 +95,11 @@ func (p *Provider) terminate(ctx context.Context, m *machineRecord) error {
 	if err := p.lab.removeNetwork(ctx, m.ID, m.Ordinal); err != nil {
 		return err
 	}
-	for _, dir := range []string{p.lab.pool("machines", m.ID), p.lab.runDir(m.ID), "/run/systemd/nspawn/propagate/" + p.lab.nspawn(m.ID)} {
+	removeNspawnLock(p.lab.root(m.ID))
+	if err := removeNspawnDirs(p.lab.nspawn(m.ID)); err != nil {
+		return err
+	}
+	for _, dir := range []string{p.lab.pool("machines", m.ID), p.lab.runDir(m.ID)} {
 		if err := removeTree(dir); err != nil {
 			return err
 		}
@@ -117,11 +121,13 @@ func (l lab) killMachine(ctx context.Context, m *machineRecord) error {
 	if m.Leader != 0 {
 		resumeShells(m.Leader)
 	}
-	for _, g := range []string{l.cgroup(m.ID), m.CGroup} {
-		if g == "" || g == "/" {
-			continue
-		}
-		if err := h.kill(ctx, g); err != nil {
+	groups := []string{l.cgroup(m.ID)}
+	if m.CGroup != "" && m.CGroup != l.cgroup(m.ID) {
+		// A unit's group is its systemd's to remove, what is below it was left to us.
+		groups = append(groups, machineGroup(m.CGroup), monitorGroup(m.CGroup))
+	}
+	for _, group := range groups {
+		if err := h.kill(ctx, group); err != nil {
 			return err
 		}
 	}

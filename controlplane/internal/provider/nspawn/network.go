@@ -2,6 +2,7 @@ package nspawn
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -35,10 +36,8 @@ func (l lab) ensureBridge(ctx context.Context, record *labRecord) error {
 		return err
 	}
 	defer unlock()
-	if owner, ok := l.bridgeOwner(); ok && owner != "" && owner != l.dir {
-		e := provider.Errorf(provider.ErrInUse, "", "lab name %s is used by the lab in %s: choose another name, or take that one down", l.name, owner)
-		e.HeldBy = owner
-		return e
+	if err := l.checkName(ctx); err != nil {
+		return err
 	}
 	if record.Subnet == "" {
 		if record.Subnet, err = l.chooseSubnet(); err != nil {
@@ -51,10 +50,28 @@ func (l lab) ensureBridge(ctx context.Context, record *labRecord) error {
 	return l.makeBridge(ctx, record.Subnet)
 }
 
-// bridgeOwner is the directory of the lab whose bridge has this lab's name.
-func (l lab) bridgeOwner() (string, bool) {
-	alias, err := os.ReadFile(filepath.Join("/sys/class/net", l.bridge(), "ifalias"))
-	return strings.TrimSpace(string(alias)), err == nil
+// checkName refuses the name of a lab that is up in another directory: its bridge carries
+// the directory as its alias.
+func (l lab) checkName(ctx context.Context) error {
+	if _, err := net.InterfaceByName(l.bridge()); err != nil {
+		return nil
+	}
+	out, err := tool(ctx, "", "ip", "-json", "link", "show", "dev", l.bridge())
+	if err != nil {
+		return err
+	}
+	var links []struct{ IfAlias string }
+	if err := json.Unmarshal([]byte(out), &links); err != nil {
+		return fmt.Errorf("cannot read the owner of bridge %s: %w", l.bridge(), err)
+	}
+	for _, link := range links {
+		if link.IfAlias != "" && link.IfAlias != l.dir {
+			e := provider.Errorf(provider.ErrInUse, "", "lab name %s is used by the lab in %s: choose another name, or take that one down", l.name, link.IfAlias)
+			e.HeldBy = link.IfAlias
+			return e
+		}
+	}
+	return nil
 }
 
 func (l lab) makeBridge(ctx context.Context, subnet string) error {

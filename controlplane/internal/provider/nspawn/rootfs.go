@@ -184,6 +184,7 @@ WantedBy=multi-user.target
 // old one ends the copies of its mount that other machines may hold (see unmountPool).
 func (l lab) mountRoot(m *machineRecord) error {
 	root, work := l.root(m.ID), l.pool("machines", m.ID, "work")
+	removeNspawnLock(root)
 	if err := removeTree(root); err != nil {
 		return err
 	}

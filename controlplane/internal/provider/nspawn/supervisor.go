@@ -90,12 +90,15 @@ func (s *supervisor) makeGroups() (err error) {
 			return err
 		}
 	}
-	s.machine = filepath.Join(s.own, "machine")
+	s.machine = machineGroup(s.own)
 	if err := s.groups.kill(context.Background(), s.machine); err != nil { // of a killed supervisor
 		return err
 	}
-	return s.groups.enter(filepath.Join(s.own, "monitor"))
+	return s.groups.enter(monitorGroup(s.own))
 }
+
+func machineGroup(own string) string { return filepath.Join(own, "machine") }
+func monitorGroup(own string) string { return filepath.Join(own, "monitor") }
 
 // begin says where this machine's processes will be found. No machine when it is not to
 // be started any more.
@@ -143,6 +146,9 @@ func (s *supervisor) prepare(ctx context.Context, m *machineRecord) error {
 		return err
 	}
 	if err := s.lab.mountRoot(m); err != nil {
+		return err
+	}
+	if err := removeNspawnDirs(s.lab.nspawn(m.ID)); err != nil {
 		return err
 	}
 	if err := s.lab.makeNetwork(ctx, m); err != nil {

@@ -20,7 +20,7 @@ import (
 // Sweep takes the whole lab away: machines, devices, mounts, namespaces, bridge, files.
 // Everything is found by its name, so it finishes what a killed lab or a killed Sweep
 // left, and a lab that is not there is a no-op. ErrInvalid when the directory is not a
-// lab's, or that of another.
+// lab's, or that of another; ErrInUse when the lab is up in another directory.
 func (p *Provider) Sweep(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -28,8 +28,8 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	if err := p.checkOwnDir(); err != nil {
 		return err
 	}
-	if owner, ok := p.lab.bridgeOwner(); ok && owner != "" && owner != p.lab.dir {
-		return provider.Errorf(provider.ErrInvalid, "", "lab %s is up in %s: take it down there", p.lab.name, owner)
+	if err := p.lab.checkName(ctx); err != nil {
+		return err
 	}
 	if _, err := os.Stat(p.lab.path("lab.json")); err == nil {
 		// Held to the end, when the lock's file is gone: who waits for it starts anew.
@@ -45,7 +45,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	}{
 		{"machines", p.lab.sweepMachines},
 		{"network", p.lab.sweepNetwork},
-		{"machines' roots", func(context.Context) error { return unmountBelow(p.lab.pool("machines")) }},
+		{"machines' roots", func(context.Context) error { return p.lab.sweepRoots() }},
 		{"volumes' devices", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, "") }},
 		{"pool", func(ctx context.Context) error { return unmountPool(ctx, p.lab.pool()) }},
 		{"pool's device", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, p.lab.path("pool.img")) }},
@@ -110,7 +110,7 @@ func (l lab) sweepMachines(ctx context.Context) error {
 	if err := l.sweepUnits(ctx); err != nil {
 		return err
 	}
-	return removeMatching("/run/systemd/nspawn/propagate", l.key()+"-")
+	return removeNspawnDirs(l.key() + "-*")
 }
 
 func (l lab) recordTermination() error {
@@ -127,16 +127,31 @@ func (l lab) recordTermination() error {
 	return nil
 }
 
-// sweepUnits stops what the box's systemd runs for the lab, if it is one's.
+func (l lab) sweepRoots() error {
+	roots, _ := filepath.Glob(l.root("*"))
+	for _, root := range roots {
+		removeNspawnLock(root)
+	}
+	return unmountBelow(l.pool("machines"))
+}
+
+// removeNspawnLock removes the lock file that nspawn makes for a mounted root and leaves.
+func removeNspawnLock(root string) {
+	var st unix.Stat_t
+	if unix.Stat(root, &st) == nil {
+		_ = os.Remove(fmt.Sprintf("/run/systemd/nspawn/locks/inode-%d:%d", st.Dev, st.Ino))
+	}
+}
+
+// sweepUnits stops what the box's systemd, if it has one, runs for the lab.
 func (l lab) sweepUnits(ctx context.Context) error {
 	if !bootedBySystemd() {
 		return nil
 	}
-	_, err := tool(ctx, "", "systemctl", "kill", "--signal=SIGKILL", "understudy-"+l.key()+"-*.service")
-	if err != nil {
-		return err
-	}
-	_, err = tool(ctx, "", "systemctl", "stop", "understudy-"+l.key()+"-*.service")
+	pattern := "understudy-" + l.key() + "-*.service"
+	// Fails on a unit that is just ending; stopping then waits for its end.
+	_, _ = tool(ctx, "", "systemctl", "kill", "--signal=SIGKILL", pattern)
+	_, err := tool(ctx, "", "systemctl", "stop", pattern)
 	return err
 }
 
@@ -255,8 +270,10 @@ func (l lab) sweepFiles(context.Context) error {
 	return os.RemoveAll(l.dir)
 }
 
-func removeMatching(dir, prefix string) error {
-	paths, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+// removeNspawnDirs removes what nspawn makes for a machine, by its name, and leaves when it
+// is killed. Newer ones refuse to start a machine that has it.
+func removeNspawnDirs(name string) error {
+	paths, _ := filepath.Glob("/run/systemd/nspawn/*/" + name)
 	for _, path := range paths {
 		if err := removeTree(path); err != nil {
 			return err
