@@ -37,13 +37,15 @@ const (
 // JobService shows the jobs and takes requests on them. Every request is audited with who made it.
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step that is not there,
-// FAILED_PRECONDITION (JOB_STATE) when the job's state does not allow the request, with what does.
+// FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state does not allow the request, with what does, ABORTED (JOB_BUSY) while
+// another job changes the same server, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type JobServiceClient interface {
 	// GetJob returns one job with its steps.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
 	// ListJobs returns jobs without their steps, newest first.
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
-	// WatchJob sends the job at once and whenever it changes, and ends with the job.
+	// WatchJob sends the job at once and whenever it changes, and ends with the job. UNAVAILABLE when the control plane is being
+	// stopped: watch again, the job goes on with its next start.
 	WatchJob(ctx context.Context, in *WatchJobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchJobResponse], error)
 	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone: also of a job that
 	// succeeded, where a step that is true already is a no-op.
@@ -174,13 +176,15 @@ func (c *jobServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest
 // JobService shows the jobs and takes requests on them. Every request is audited with who made it.
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step that is not there,
-// FAILED_PRECONDITION (JOB_STATE) when the job's state does not allow the request, with what does.
+// FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state does not allow the request, with what does, ABORTED (JOB_BUSY) while
+// another job changes the same server, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type JobServiceServer interface {
 	// GetJob returns one job with its steps.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
 	// ListJobs returns jobs without their steps, newest first.
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
-	// WatchJob sends the job at once and whenever it changes, and ends with the job.
+	// WatchJob sends the job at once and whenever it changes, and ends with the job. UNAVAILABLE when the control plane is being
+	// stopped: watch again, the job goes on with its next start.
 	WatchJob(*WatchJobRequest, grpc.ServerStreamingServer[WatchJobResponse]) error
 	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone: also of a job that
 	// succeeded, where a step that is true already is a no-op.

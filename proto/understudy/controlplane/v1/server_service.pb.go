@@ -1103,7 +1103,7 @@ type UpdateServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The server with its new settings; `name` says which.
 	Server *Server `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
-	// Fields to change: "binlog_auto_purge". Empty changes all fields that are set.
+	// Fields to change: "binlog_auto_purge", or "*" for all that can be changed. Empty changes those that are set; false is not set.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Idempotency key.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`

@@ -35,7 +35,9 @@ const (
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
 // FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another job changes the same server, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read. Each error says what to do.
+// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (ALREADY_EXISTS) for a name that is taken and
+// (REQUEST_REUSED) for a request id that came with other content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read
+// or written. Each error says what to do.
 type ServerServiceClient interface {
 	// GetServer returns one server.
 	GetServer(ctx context.Context, in *GetServerRequest, opts ...grpc.CallOption) (*GetServerResponse, error)
@@ -130,7 +132,9 @@ func (c *serverServiceClient) DeleteServer(ctx context.Context, in *DeleteServer
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
 // FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another job changes the same server, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read. Each error says what to do.
+// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (ALREADY_EXISTS) for a name that is taken and
+// (REQUEST_REUSED) for a request id that came with other content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read
+// or written. Each error says what to do.
 type ServerServiceServer interface {
 	// GetServer returns one server.
 	GetServer(context.Context, *GetServerRequest) (*GetServerResponse, error)

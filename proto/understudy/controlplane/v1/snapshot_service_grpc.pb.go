@@ -32,7 +32,9 @@ const (
 // SnapshotService takes consistent snapshots of servers and keeps what was true at their point.
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way.
+// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way, ABORTED
+// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other
+// content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type SnapshotServiceClient interface {
 	// GetSnapshot returns one snapshot.
 	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (*GetSnapshotResponse, error)
@@ -99,7 +101,9 @@ func (c *snapshotServiceClient) DeleteSnapshot(ctx context.Context, in *DeleteSn
 // SnapshotService takes consistent snapshots of servers and keeps what was true at their point.
 //
 // Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way.
+// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way, ABORTED
+// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other
+// content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type SnapshotServiceServer interface {
 	// GetSnapshot returns one snapshot.
 	GetSnapshot(context.Context, *GetSnapshotRequest) (*GetSnapshotResponse, error)
