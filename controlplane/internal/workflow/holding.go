@@ -62,7 +62,10 @@ func (s *step) hold(ctx context.Context) (outcome, error) {
 		}
 	}
 	t := h.Testimony()
-	s.Found("position %s, binary log %s at %d", or(position(t), "(empty)"), t.BinlogFile, t.BinlogOffset)
+	s.Found("position %s", or(position(t), "(empty)"))
+	if t.BinlogFile != "" {
+		s.Found("binary log %s at %d", t.BinlogFile, t.BinlogOffset)
+	}
 	return done(s.recordTestimony(t))
 }
 
@@ -81,8 +84,19 @@ func (s *step) open(ctx context.Context) (*held, error) {
 	}
 	h := &held{Hold: hold}
 	s.Keep(keptHold, h)
-	s.Changed("commits are blocked and the filesystem is frozen on %s", n.srv.Name)
+	s.Changed("%s on %s", heldHow(s.args.Mode), n.srv.Name)
 	return h, nil
+}
+
+func heldHow(mode inventory.SnapshotMode) string {
+	switch mode {
+	case inventory.ModeOffline:
+		return "MariaDB is stopped cleanly and the filesystem is frozen"
+	case inventory.ModeCrash:
+		return "a point is marked, without a lock,"
+	default:
+		return "commits are blocked and the filesystem is frozen"
+	}
 }
 
 func (s *step) recordTestimony(t Testimony) commit {

@@ -72,7 +72,7 @@ func (s *step) proveReleased(ctx context.Context, h *held, snap inventory.Snapsh
 	}
 	r := h.result
 	s.Found("writes were blocked for %s, the filesystem frozen for %s; a commit took %s afterwards",
-		r.Blocked.Round(time.Millisecond), r.Frozen.Round(time.Millisecond), proof.Latency.Round(time.Millisecond))
+		max(r.Blocked, r.Down).Round(time.Millisecond), r.Frozen.Round(time.Millisecond), proof.Latency.Round(time.Millisecond))
 	s.Changed("%s takes writes again", n.srv.Name)
 	return done(s.recordProved(h, upper))
 }
@@ -90,7 +90,7 @@ func (s *step) recordProved(h *held, upper string) commit {
 			t.GTIDCurrentPos = upper
 		}
 		return nil
-	}, "the cut %s was made within its hold; writes were blocked for %s", h.cut, r.Blocked.Round(time.Millisecond))
+	}, "the cut %s was made within its hold; writes were blocked for %s", h.cut, max(r.Blocked, r.Down).Round(time.Millisecond))
 }
 
 // abandon lets go of the source and deletes what was cut, when the job ends before the proof.
