@@ -174,15 +174,16 @@ func (d *Demo) makeReplica(ctx context.Context) error {
 
 func (d *Demo) stopLoad(context.Context) error {
 	d.say("Stopping the load")
-	transactions, errors, err := d.load.Stop()
+	done, err := d.load.Stop()
 	d.load = nil
 	if err != nil {
 		return err
 	}
-	d.report.Load.Transactions, d.report.Load.Errors = transactions, errors
+	d.report.Load.Transactions, d.report.Load.Errors = done.Transactions, done.Errors
 	commits, err := d.probe.Stop()
 	d.probe = nil
-	fmt.Printf("  sysbench: %d transactions, %d errors; probe: %d commits\n", transactions, errors, commits)
+	fmt.Printf("  sysbench: %d transactions, %d errors (%d conflicts between its own threads were tried again); the writer: %d commits\n",
+		done.Transactions, done.Errors, done.Conflicts, commits)
 	return err
 }
 
@@ -289,7 +290,7 @@ func (d *Demo) server(ctx context.Context, name string) (*cpv1.Server, error) {
 // end stops what runs, and takes the lab away or says how to play with it.
 func (d *Demo) end(ctx context.Context, err error) error {
 	if d.load != nil {
-		_, _, _ = d.load.Stop()
+		_, _ = d.load.Stop()
 	}
 	if d.probe != nil {
 		_, _ = d.probe.Stop()
