@@ -38,7 +38,7 @@ func (s *startFlags) request() (string, error) {
 func lost(err error, requestID string) error {
 	switch errs.KindOf(err) {
 	case errs.Unavailable, errs.DeadlineExceeded:
-		return refused{err: err, wayOut: "should the request have arrived all the same, a repeat with --request-id " + requestID + " finds its job and starts no second one"}
+		return noted{err: err, note: "should the request have arrived all the same, a repeat with --request-id " + requestID + " finds its job and starts no second one"}
 	default:
 		return err
 	}
@@ -49,13 +49,8 @@ func (c *cli) plan(job *cpv1.Job) error {
 	if err := c.print(job, func(show.Style) string { return show.Plan(job, c.screen()) }); err != nil {
 		return err
 	}
-	if job.GetError() != nil {
-		return jobError{job.GetError().GetMessage()}
-	}
-	for _, step := range job.GetSteps() {
-		if step.GetError() != nil {
-			return jobError{step.GetError().GetMessage()}
-		}
+	if show.Refused(job) {
+		return jobError{"it would be refused"}
 	}
 	return nil
 }

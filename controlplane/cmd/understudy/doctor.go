@@ -89,7 +89,7 @@ func (c *cli) examineCredentials() finding {
 	if err != nil {
 		return broken(what, usageError{message: err.Error()})
 	}
-	return finding{What: what, OK: true, Found: fmt.Sprintf("%s, good for %s", who, show.Duration(left))}
+	return finding{What: what, OK: true, Found: fmt.Sprintf("%s, good for %s", show.Who(who.String()), show.Duration(left))}
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {

@@ -48,7 +48,7 @@ func (c *cli) printEvents(ctx context.Context, req *cpv1.ListEventsRequest, limi
 		}
 		err = c.list(answer, []string{"TIME", "WHO", "WHAT", "ON", "CHANGE"}, func(show.Style) [][]string {
 			return rows(answer.GetEvents(), func(e *cpv1.Event) []string {
-				return []string{stamp(e.GetTime()), show.Clean(e.GetActor()), show.Clean(e.GetAction()), show.Clean(e.GetSubject()), show.Clean(e.GetText())}
+				return []string{stamp(e.GetTime()), show.Who(e.GetActor()), show.Clean(e.GetAction()), show.Clean(e.GetSubject()), show.Clean(e.GetText())}
 			})
 		}, "no events")
 		c.sayMore(answer.GetNextPageToken() != "", limit)

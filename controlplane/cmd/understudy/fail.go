@@ -32,17 +32,17 @@ type leftError struct{}
 // Error is the message.
 func (leftError) Error() string { return "left; the job goes on" }
 
-// refused is an error with what it was about.
-type refused struct {
-	err    error
-	wayOut string
+// noted is an error with what else there is to know about it.
+type noted struct {
+	err  error
+	note string
 }
 
 // Error is the cause.
-func (e refused) Error() string { return e.err.Error() }
+func (e noted) Error() string { return e.err.Error() }
 
 // Unwrap is the cause.
-func (e refused) Unwrap() error { return e.err }
+func (e noted) Unwrap() error { return e.err }
 
 // exitCode is the code for an error.
 func exitCode(ctx context.Context, err error) int {
@@ -90,6 +90,9 @@ func (c *cli) fail(ctx context.Context, err error) int {
 	if problem.WayOut != "" {
 		fmt.Fprintln(c.Stderr, st.Dim("  way out: ")+show.Clean(problem.WayOut))
 	}
+	if problem.Note != "" {
+		fmt.Fprintln(c.Stderr, st.Dim("  note:    ")+show.Clean(problem.Note))
+	}
 	c.usageHint(err)
 	return code
 }
@@ -109,6 +112,7 @@ type problem struct {
 	Reason    string            `json:"reason,omitempty"`
 	Message   string            `json:"message"`
 	WayOut    string            `json:"wayOut,omitempty"`
+	Note      string            `json:"note,omitempty"`
 	Fields    []fieldProblem    `json:"fields,omitempty"`
 	RequestID string            `json:"requestId,omitempty"`
 	Metadata  map[string]string `json:"metadata,omitempty"`
@@ -136,9 +140,9 @@ func problemOf(err error) problem {
 	}
 	p.RequestID = p.Metadata["request_id"]
 	delete(p.Metadata, "request_id")
-	var more refused
-	if errors.As(err, &more) && more.wayOut != "" {
-		p.WayOut = strings.TrimPrefix(p.WayOut+"; "+more.wayOut, "; ")
+	var more noted
+	if errors.As(err, &more) {
+		p.Note = more.note
 	}
 	return p
 }

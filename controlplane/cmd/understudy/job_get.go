@@ -37,7 +37,7 @@ func (c *cli) jobRecord(st show.Style, j *cpv1.Job) string {
 	screen.All = true
 	fields := []show.Field{
 		{Name: "about", Values: []string{show.Clean(j.GetSubject())}},
-		{Name: "asked by", Values: []string{show.Clean(j.GetRequestedBy())}},
+		{Name: "asked by", Values: []string{show.Who(j.GetRequestedBy())}},
 		{Name: "asked at", Values: []string{stamp(j.GetCreateTime())}},
 		{Name: "ended at", Values: []string{stamp(j.GetEndTime())}},
 		{Name: "request", Values: []string{show.Clean(j.GetRequestId())}},

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,14 +52,14 @@ func jobAndStep(args []string) (job, step string, err error) {
 }
 
 // stepEnded is the ending of a step that was run alone: the job itself goes back to what it was.
-func stepEnded(step string) ending {
-	return func(job *cpv1.Job) error {
+func stepEnded(name string) ending {
+	return func(job *cpv1.Job) outcome {
 		for _, s := range job.GetSteps() {
-			if s.GetName() == step && !stepDone(s) {
-				return jobError{"step " + step + " is " + show.StepState(s.GetState())}
+			if s.GetName() == name {
+				return outcome{good: stepDone(s), line: fmt.Sprintf("step %s of %s is %s", name, show.ID(job.GetName()), stepWord(s))}
 			}
 		}
-		return nil
+		return outcome{line: fmt.Sprintf("%s has no step %s", show.ID(job.GetName()), name)}
 	}
 }
 
@@ -67,29 +67,33 @@ func stepDone(s *cpv1.Step) bool {
 	return s.GetState() == cpv1.Step_STATE_SUCCEEDED || s.GetState() == cpv1.Step_STATE_SKIPPED
 }
 
+func stepWord(s *cpv1.Step) string {
+	if s.GetState() == cpv1.Step_STATE_SUCCEEDED {
+		return "done"
+	}
+	return show.StepState(s.GetState())
+}
+
 // cleanedUp is the ending of a clean-up: the steps that were to be done are, whatever became of the others before.
 func cleanedUp(asked *cpv1.Job) ending {
-	var due []string
+	due := map[string]bool{}
 	for _, s := range asked.GetSteps() {
 		switch s.GetState() {
 		case cpv1.Step_STATE_PENDING, cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
-			due = append(due, s.GetName())
+			due[s.GetName()] = true
 		}
 	}
-	return func(job *cpv1.Job) error {
+	return func(job *cpv1.Job) outcome {
 		for _, s := range job.GetSteps() {
-			if failed := s.GetState() == cpv1.Step_STATE_FAILED || s.GetState() == cpv1.Step_STATE_NEEDS_PERSON; failed && slices.Contains(due, s.GetName()) {
-				return jobError{"step " + s.GetName() + " is " + show.StepState(s.GetState())}
+			if failed := s.GetState() == cpv1.Step_STATE_FAILED || s.GetState() == cpv1.Step_STATE_NEEDS_PERSON; failed && due[s.GetName()] {
+				return outcome{line: fmt.Sprintf("not all that %s made was removed: step %s is %s", show.ID(job.GetName()), s.GetName(), stepWord(s))}
 			}
 		}
-		return nil
+		return outcome{good: true, line: "what " + show.ID(job.GetName()) + " made was removed"}
 	}
 }
 
 // cancelled is the ending of a cancel.
-func cancelled(job *cpv1.Job) error {
-	if job.GetState() == cpv1.Job_STATE_CANCELLED {
-		return nil
-	}
-	return jobError{show.Ended(job, show.Plain(show.ASCII()))}
+func cancelled(job *cpv1.Job) outcome {
+	return outcome{good: job.GetState() == cpv1.Job_STATE_CANCELLED, line: show.Ended(job)}
 }

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "nothing-sent": nothingSent, "interrupts": interrupts},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "nothing-sent": nothingSent, "interrupts": interrupts, "on-terminal": onTerminal},
 		Setup: func(env *testscript.Env) error {
 			dir := filepath.Join(env.WorkDir, "operator")
 			fake := fakecp.Start(env.T().(testing.TB), fakecp.Config{Dir: dir, Log: filepath.Join(env.WorkDir, "sent")})
@@ -90,9 +90,7 @@ func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	program, err := exec.LookPath(args[1])
 	ts.Check(err)
 	cmd := exec.Command(program, args[2:]...)
-	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG", "TERM"} {
-		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
-	}
+	cmd.Env = scriptEnv(ts)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

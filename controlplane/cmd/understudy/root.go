@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `Understudy makes MariaDB replicas on machines of their own, from consistent volume snapshots, and proves that each one is a replica
@@ -52,9 +56,18 @@ func newRoot(c *cli) *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	c.addGlobalFlags(root)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{message: err.Error()} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.InitDefaultCompletionCmd("completion")
 	return root
+}
+
+// flagError says what is wrong with a flag, the flag first.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return usageError{message: err.Error()}
+	}
+	return usageError{message: fmt.Sprintf("--%s %s: %v", invalid.GetFlag().Name, quote(invalid.GetValue()), invalid.Unwrap())}
 }
 
 // foreign is a command whose code is not of this command line: its errors are not mistakes in its words.

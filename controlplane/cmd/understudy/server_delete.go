@@ -64,7 +64,7 @@ func (c *cli) deleteServer(ctx context.Context, f *deleteFlags, name string) err
 		}
 		warning := fmt.Sprintf("This takes away the %s %s (%s), its machine %s, and all data on its volume %s.",
 			roleWord(s.GetRole()), show.ID(name), trimEnum(s.GetState()), dash(s.GetMachine()), dash(s.GetDataVolume()))
-		if err := c.ask(f, warning, show.ID(name)); err != nil {
+		if err := c.ask(ctx, f, warning, show.ID(name)); err != nil {
 			return err
 		}
 		answer, err := a.servers.DeleteServer(ctx, &cpv1.DeleteServerRequest{
@@ -92,16 +92,26 @@ func (c *cli) mayAsk(f *deleteFlags) error {
 }
 
 // ask wants the id typed, unless nothing is done or --yes was said.
-func (c *cli) ask(f *deleteFlags, warning, id string) error {
+func (c *cli) ask(ctx context.Context, f *deleteFlags, warning, id string) error {
 	if f.yes || f.dryRun {
 		return nil
 	}
 	fmt.Fprintf(c.Stderr, "%s\nType %s to go on: ", show.Clean(warning), id)
-	answer, _ := bufio.NewReader(c.Stdin).ReadString('\n')
-	if strings.TrimSpace(answer) != id {
-		return usageError{message: "not confirmed: nothing was done"}
+	answer := make(chan string, 1)
+	go func() { // a read of a terminal cannot be interrupted: it ends with the program
+		line, _ := bufio.NewReader(c.Stdin).ReadString('\n')
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(c.Stderr)
+		return ctx.Err()
+	case said := <-answer:
+		if said != id {
+			return usageError{message: "not confirmed: nothing was done"}
+		}
+		return nil
 	}
-	return nil
 }
 
 func dash(text string) string { return envOr(show.Clean(text), "-") }

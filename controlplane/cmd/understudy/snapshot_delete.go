@@ -46,7 +46,7 @@ func (c *cli) deleteSnapshot(ctx context.Context, f *deleteFlags, name string) e
 			return err
 		}
 		warning := fmt.Sprintf("This deletes the snapshot %s of %s (%s).", show.ID(name), show.ID(s.GetServer()), trimEnum(s.GetState()))
-		if err := c.ask(f, warning, show.ID(name)); err != nil {
+		if err := c.ask(ctx, f, warning, show.ID(name)); err != nil {
 			return err
 		}
 		answer, err := a.snapshots.DeleteSnapshot(ctx, &cpv1.DeleteSnapshotRequest{

@@ -27,7 +27,12 @@ type waitFlags struct {
 func (w *waitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", true, "show the job until it ends")
 	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false, "print the job's name and end; the job goes on (same as --wait=false)")
-	cmd.MarkFlagsMutuallyExclusive("wait", "detach")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if w.detach && cmd.Flags().Changed("wait") {
+			return usageError{message: "--wait and --detach exclude each other", wayOut: "say one of them"}
+		}
+		return nil
+	}
 	w.addReconnect(cmd)
 }
 
@@ -37,29 +42,34 @@ func (w *waitFlags) addReconnect(cmd *cobra.Command) {
 	cmd.Flags().Var(&w.reconnect, "reconnect-limit", "how long to go on when the control plane is away in the middle, for example while it restarts")
 }
 
-// ending says whether a job that rests is what the command was to bring about; nil when it is.
-type ending func(job *cpv1.Job) error
+// outcome is what came of what a command asked for, in a sentence.
+type outcome struct {
+	good bool
+	line string
+}
+
+// ending says what came of it, once the job rests.
+type ending func(job *cpv1.Job) outcome
 
 // succeeded is the ending that most commands want.
-func succeeded(job *cpv1.Job) error {
-	if job.GetState() == cpv1.Job_STATE_SUCCEEDED {
-		return nil
-	}
-	return jobError{show.Ended(job, show.Plain(show.ASCII()))}
+func succeeded(job *cpv1.Job) outcome {
+	return outcome{good: job.GetState() == cpv1.Job_STATE_SUCCEEDED, line: show.Ended(job)}
 }
 
 // finish waits for a job as the flags say: it shows it until it rests, or prints its name. After a good end it tells news, if any.
-func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, good ending, news func(context.Context, *cpv1.Job)) error {
+func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, end ending, news func(context.Context, *cpv1.Job)) error {
 	if w.detach || !w.wait {
 		return c.print(job, func(show.Style) string { return show.ID(job.GetName()) + "\n" })
 	}
-	last, err := c.watch(ctx, a, job.GetName(), w.reconnect.value)
+	last, err := c.watch(ctx, a, job, w.reconnect.value)
 	if err != nil {
 		return err
 	}
-	if err := good(last); err != nil {
+	came := end(last)
+	c.sayOutcome(last, came)
+	if !came.good {
 		c.sayWhatNow(last)
-		return err
+		return jobError{came.line}
 	}
 	if news != nil && !c.flags.output.json() {
 		news(ctx, last)
@@ -67,21 +77,41 @@ func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, go
 	return nil
 }
 
-// watch shows a job until it rests: live on a terminal, in lines elsewhere, as JSON when asked for.
-func (c *cli) watch(ctx context.Context, a *api, name string, limit time.Duration) (*cpv1.Job, error) {
-	config := follow.Config{Client: a.jobs, Name: name, Limit: limit, Now: c.Now}
-	var last *cpv1.Job
-	var err error
-	switch file := terminal(c.Stdout); {
+func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
+	st := c.styleFor(c.Stdout)
+	sign := st.Bad(st.Glyphs.Failed)
+	switch {
+	case came.good:
+		sign = st.Good(st.Glyphs.Done)
+	case job.GetState() == cpv1.Job_STATE_NEEDS_PERSON:
+		sign = st.Warn(st.Glyphs.Person)
+	}
+	line := sign + " " + came.line
+	if !c.livelike() {
+		line = show.Stamp(c.Now(), line)
+	}
+	c.say("%s", line)
+}
+
+// livelike holds where jobs are drawn and redrawn, and not told in lines.
+func (c *cli) livelike() bool {
+	return terminal(c.Stdout) != nil && c.getenv("TERM") != "dumb" && !c.flags.output.json()
+}
+
+// watch shows a job until it rests: live on a terminal, in lines elsewhere, as JSON when asked for. What it was before is known: lines
+// tell what changes from then on.
+func (c *cli) watch(ctx context.Context, a *api, before *cpv1.Job, limit time.Duration) (last *cpv1.Job, err error) {
+	name := before.GetName()
+	config := follow.Config{Client: a.jobs, Name: name, Limit: limit}
+	switch {
+	case c.livelike():
+		last, err = c.watchLive(ctx, config)
 	case c.flags.output.json():
 		config.Watcher = &jsonLines{cli: c}
 		last, err = follow.Job(ctx, config)
-	case file == nil || c.getenv("TERM") == "dumb":
-		config.Watcher = &plainLines{cli: c}
-		last, err = follow.Job(ctx, config)
-		c.sayEnd(last, err)
 	default:
-		last, err = c.watchLive(ctx, config)
+		config.Watcher = &plainLines{cli: c, last: before}
+		last, err = follow.Job(ctx, config)
 	}
 	if err != nil && (ctx.Err() != nil || errors.Is(err, leftError{})) {
 		c.sayLeft(name)
@@ -95,14 +125,8 @@ func watchFailed(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return refused{err: fmt.Errorf("cannot watch %s any longer: %w", name, err),
-		wayOut: "the job goes on without this view: watch it again with understudy job watch " + show.ID(name)}
-}
-
-func (c *cli) sayEnd(last *cpv1.Job, err error) {
-	if err == nil {
-		c.say("%s", show.Stamp(c.Now(), show.Ended(last, c.styleFor(c.Stdout))))
-	}
+	return noted{err: fmt.Errorf("cannot watch %s any longer: %w", name, err),
+		note: "the job goes on without this view: watch it again with understudy job watch " + show.ID(name)}
 }
 
 func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.Job, err error) {
@@ -118,11 +142,9 @@ func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.J
 		return last, leftError{}
 	case viewErr != nil:
 		return last, fmt.Errorf("the terminal failed: %w", viewErr)
-	case err != nil:
+	default:
 		return last, err
 	}
-	c.say("%s", show.Ended(last, style))
-	return last, nil
 }
 
 func (c *cli) sayLeft(name string) {
@@ -149,6 +171,8 @@ func (c *cli) sayWhatNow(job *cpv1.Job) {
 			[2]string{"go on without it:", "job skip " + id + " " + step + " --reason WHY"}, [2]string{"give up:", "job cancel " + id})
 	case cpv1.Job_STATE_CANCELLED:
 		lines = append(lines, [2]string{"go on from there:", "job retry " + id}, [2]string{"remove what it made:", "job cleanup " + id})
+	case cpv1.Job_STATE_SUCCEEDED:
+		lines = append(lines, [2]string{"try the step again:", "job retry " + id + " --step " + step})
 	}
 	for _, line := range lines {
 		fmt.Fprintf(c.Stderr, "  %-20s  understudy %s\n", line[0], line[1])
@@ -169,6 +193,7 @@ func stopper(job *cpv1.Job) string {
 type plainLines struct {
 	cli      *cli
 	last     *cpv1.Job
+	begun    bool
 	progress time.Time
 }
 
@@ -176,6 +201,10 @@ func (p *plainLines) line(text string) { p.cli.say("%s", show.Stamp(p.cli.Now(),
 
 // Job tells what changed.
 func (p *plainLines) Job(job *cpv1.Job) {
+	if !p.begun {
+		p.line(show.Headline(job))
+		p.begun = true
+	}
 	for _, line := range show.Transitions(p.last, job) {
 		p.line(line)
 	}
@@ -189,8 +218,8 @@ func (p *plainLines) Job(job *cpv1.Job) {
 }
 
 // Lost tells that the control plane is away.
-func (p *plainLines) Lost(err error, until time.Time) {
-	p.line("the control plane cannot be reached (" + show.Clean(err.Error()) + "): trying again for " + show.Duration(until.Sub(p.cli.Now())))
+func (p *plainLines) Lost(err error, limit time.Duration) {
+	p.line("the control plane cannot be reached (" + show.Clean(err.Error()) + "): trying again for " + show.Duration(limit))
 }
 
 // Back tells that it is back.
@@ -210,9 +239,9 @@ func (j *jsonLines) Job(job *cpv1.Job) {
 }
 
 // Lost tells on standard error that the control plane is away.
-func (j *jsonLines) Lost(err error, until time.Time) {
+func (j *jsonLines) Lost(err error, limit time.Duration) {
 	fmt.Fprintf(j.cli.Stderr, "understudy: the control plane cannot be reached (%s): trying again for %s\n",
-		show.Clean(err.Error()), show.Duration(until.Sub(j.cli.Now())))
+		show.Clean(err.Error()), show.Duration(limit))
 }
 
 // Back tells that it is back.

@@ -113,15 +113,35 @@ func (s *Server) Stop() {
 	s.serving.Wait()
 }
 
-// restart cuts all connections off, stays away for a while, and serves again at the same address.
+// restart ends all calls, stays away for a while, and serves again at the same address when it is to come back.
 func (s *Server) restart(back bool) {
 	s.mu.Lock()
 	server := s.grpc
 	s.mu.Unlock()
-	go func() {
-		server.Stop()
+	s.serving.Go(func() {
+		server.GracefulStop()
 		if back {
 			time.AfterFunc(s.config.Away, func() { _ = s.serve() })
 		}
-	}()
+	})
+}
+
+// Kill cuts all connections off in the middle of what they carry.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	server := s.grpc
+	s.mu.Unlock()
+	server.Stop()
+}
+
+// Back serves again after Kill, at the same address.
+func (s *Server) Back() error { return s.serve() }
+
+// Unhang lets a job go on that its script left hanging, the next time that somebody watches it.
+func (s *Server) Unhang(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.runs[job]; r != nil {
+		r.unhang()
+	}
 }

@@ -39,6 +39,16 @@ func (r *run) advance() bool {
 	return true
 }
 
+func (r *run) unhang() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.frames {
+		if r.frames[i].act == hang {
+			r.frames[i].act = goOn
+		}
+	}
+}
+
 // play makes a script a job of the scene, and returns it as it is at first.
 func (s *Server) play(sc *script) *cpv1.Job {
 	s.mu.Lock()
@@ -97,8 +107,7 @@ func (s *Server) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreaming
 		}
 		if f.act == bounce || f.act == vanish {
 			s.restart(f.act == bounce)
-			<-stream.Context().Done()
-			return stream.Context().Err()
+			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the control plane is stopping")
 		}
 		if err := s.pace(stream.Context()); err != nil {
 			return err

@@ -26,8 +26,8 @@ const (
 type Watcher interface {
 	// Job is the job as it is now.
 	Job(job *cpv1.Job)
-	// Lost says that the control plane cannot be reached, why, and until when it will be tried again.
-	Lost(err error, until time.Time)
+	// Lost says that the control plane cannot be reached, why, and for how long it will be tried again.
+	Lost(err error, limit time.Duration)
 	// Back says that it can be reached again.
 	Back()
 }
@@ -42,8 +42,6 @@ type Config struct {
 	Limit time.Duration
 	// Watcher hears of it.
 	Watcher Watcher
-	// Now is the clock; time.Now when nil.
-	Now func() time.Time
 }
 
 // follower is one watch.
@@ -58,9 +56,6 @@ type follower struct {
 func Job(ctx context.Context, config Config) (*cpv1.Job, error) {
 	if config.Limit == 0 {
 		config.Limit = defaultLimit
-	}
-	if config.Now == nil {
-		config.Now = time.Now
 	}
 	f := &follower{Config: config}
 	for {
@@ -79,7 +74,7 @@ func (f *follower) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if !f.lostAt.IsZero() {
-		limit := time.AfterFunc(f.Limit-f.Now().Sub(f.lostAt), cancel)
+		limit := time.AfterFunc(f.Limit-time.Since(f.lostAt), cancel)
 		defer limit.Stop()
 		return f.listen(ctx, cancel, limit, grpc.WaitForReady(true))
 	}
@@ -91,12 +86,11 @@ func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit 
 	if err != nil {
 		return err
 	}
-	rest := time.AfterFunc(time.Hour, cancel)
+	rest := stoppedTimer(cancel)
 	defer rest.Stop()
-	rest.Stop()
 	for {
 		answer, err := stream.Recv()
-		if resting(f.last) && (err != nil) && f.lostAt.IsZero() {
+		if err != nil && resting(f.last) && f.lostAt.IsZero() {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
@@ -113,6 +107,13 @@ func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit 
 			rest.Reset(restFor)
 		}
 	}
+}
+
+// stoppedTimer is a timer that calls f some time after it is reset.
+func stoppedTimer(f func()) *time.Timer {
+	timer := time.AfterFunc(time.Hour, f)
+	timer.Stop()
+	return timer
 }
 
 func (f *follower) told(job *cpv1.Job) {
@@ -146,11 +147,11 @@ func (f *follower) lost(ctx context.Context, err error) error {
 		if !passing(err) {
 			return err
 		}
-		f.lostAt = f.Now()
-		f.Watcher.Lost(err, f.lostAt.Add(f.Limit))
+		f.lostAt = time.Now()
+		f.Watcher.Lost(err, f.Limit)
 		return nil
 	}
-	if out := f.Now().Sub(f.lostAt); out >= f.Limit {
+	if out := time.Since(f.lostAt); out >= f.Limit {
 		return errs.New(errs.Unavailable, 0, fmt.Sprintf("the control plane was out of reach for %s", out.Round(time.Second)), errs.Wrap(err))
 	}
 	if !passing(err) {

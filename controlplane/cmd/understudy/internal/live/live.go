@@ -74,7 +74,7 @@ func (v *View) Run(ctx context.Context, work func(context.Context)) (left bool, 
 func (v *View) Job(job *cpv1.Job) { v.program.Send(jobMsg{job}) }
 
 // Lost says that the control plane cannot be reached.
-func (v *View) Lost(err error, until time.Time) { v.program.Send(lostMsg{err, until}) }
+func (v *View) Lost(_ error, limit time.Duration) { v.program.Send(lostMsg{limit}) }
 
 // Back says that it can be reached again.
 func (v *View) Back() { v.program.Send(backMsg{}) }

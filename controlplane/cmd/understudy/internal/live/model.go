@@ -12,11 +12,8 @@ import (
 const frameTime = 100 * time.Millisecond
 
 type (
-	jobMsg  struct{ job *cpv1.Job }
-	lostMsg struct {
-		err   error
-		until time.Time
-	}
+	jobMsg   struct{ job *cpv1.Job }
+	lostMsg  struct{ limit time.Duration }
 	backMsg  struct{}
 	endMsg   struct{}
 	leaveMsg struct{}
@@ -29,7 +26,7 @@ type model struct {
 	now           func() time.Time
 	job           *cpv1.Job
 	told          time.Time
-	lost          *lostMsg
+	lostUntil     time.Time // when the view gives up; zero while the control plane is there
 	width, height int
 	frame         int
 	left, ended   bool
@@ -46,11 +43,11 @@ func (m model) Init() tea.Cmd { return nextFrame() }
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case jobMsg:
-		m.job, m.told, m.lost = msg.job, m.now(), nil
+		m.job, m.told, m.lostUntil = msg.job, m.now(), time.Time{}
 	case lostMsg:
-		m.lost = &msg
+		m.lostUntil = m.now().Add(msg.limit)
 	case backMsg:
-		m.lost = nil
+		m.lostUntil = time.Time{}
 	case frameMsg:
 		m.frame++
 		return m, nextFrame()
@@ -88,10 +85,10 @@ func (m model) View() tea.View {
 func (m model) draw() string {
 	footer := m.style.Dim("Ctrl-C leaves this view; the job goes on")
 	screen := show.Screen{Style: m.style, Width: m.width, Height: max(4, m.height-3), Frame: m.frame, Since: m.now().Sub(m.told)}
-	if m.lost != nil {
+	if !m.lostUntil.IsZero() {
 		screen.Since = 0
 		footer = m.style.Warn("the control plane cannot be reached: trying again for " +
-			show.Duration(m.lost.until.Sub(m.now()).Round(time.Second)) + "; the job goes on when it is back")
+			show.Duration(m.lostUntil.Sub(m.now()).Round(time.Second)) + "; the job goes on when it is back")
 	}
 	return show.Job(m.job, screen) + "\n" + footer
 }

@@ -1,6 +1,7 @@
 package show
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -36,29 +37,29 @@ func ParseBytes(text string) (int64, error) {
 		if !ok {
 			continue
 		}
-		return scaled(text, number, unit.size)
+		return scaled(number, unit.size)
 	}
 	if _, err := strconv.ParseFloat(compact, 64); err == nil {
-		return 0, fmt.Errorf("size %q has no unit: write for example %sGiB or %sMiB", text, compact, compact)
+		return 0, fmt.Errorf("the size has no unit: write for example %sGiB or %sMiB", compact, compact)
 	}
-	return 0, notASize(text)
+	return 0, notASize()
 }
 
-func scaled(text, number string, unit float64) (int64, error) {
+func scaled(number string, unit float64) (int64, error) {
 	value, err := strconv.ParseFloat(number, 64)
 	if err != nil || strings.ContainsAny(number, "xXpPeEnN_") {
-		return 0, notASize(text)
+		return 0, notASize()
 	}
 	bytes := value * unit
 	if bytes < 1 {
-		return 0, fmt.Errorf("size %q is too small: it has to be at least 1 byte", text)
+		return 0, errors.New("the size has to be at least 1 byte")
 	}
 	if bytes > math.MaxInt64/2 {
-		return 0, fmt.Errorf("size %q is too large", text)
+		return 0, errors.New("the size is too large")
 	}
 	return int64(math.Round(bytes)), nil
 }
 
-func notASize(text string) error {
-	return fmt.Errorf("%q is no size: write a number and a unit, for example 10GiB or 512MiB", text)
+func notASize() error {
+	return errors.New("not a size: write a number and a unit, for example 10GiB or 512MiB")
 }

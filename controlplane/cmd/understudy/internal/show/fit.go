@@ -9,9 +9,11 @@ func fit(blocks []block, height int, st Style) []block {
 	for over := lineCount(blocks) - height; head < len(blocks) && blocks[head].done && saved(head) < over; {
 		head++
 	}
+	head = worth(head)
 	over := lineCount(blocks) - saved(head) - height
 	for ; tail < len(blocks)-head && blocks[len(blocks)-1-tail].pending && saved(tail) < over; tail++ {
 	}
+	tail = worth(tail)
 	shown := trim(blocks[head:len(blocks)-tail], height-min(head, 1)-min(tail, 1))
 	if head > 0 {
 		shown = append([]block{folded(st, head, "done")}, shown...)
@@ -25,12 +27,16 @@ func fit(blocks []block, height int, st Style) []block {
 // saved is how many lines it saves to fold so many steps of one line each into one line.
 func saved(steps int) int { return max(0, steps-1) }
 
-func folded(st Style, steps int, what string) block {
-	noun := "steps"
-	if steps == 1 {
-		noun = "step"
+// worth is how many steps to fold: one alone takes no less room folded.
+func worth(steps int) int {
+	if steps < 2 {
+		return 0
 	}
-	return block{lines: []string{st.Dim(fmt.Sprintf(" %s %d %s %s", st.Glyphs.Ellipsis, steps, noun, what))}}
+	return steps
+}
+
+func folded(st Style, steps int, what string) block {
+	return block{lines: []string{st.Dim(fmt.Sprintf(" %s %d steps %s", st.Glyphs.Ellipsis, steps, what))}}
 }
 
 // trim cuts details off, the last lines first, and keeps the first two lines of each block.

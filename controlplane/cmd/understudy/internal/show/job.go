@@ -135,7 +135,19 @@ func Plan(job *cpv1.Job, screen Screen) string {
 	if job.GetError() != nil {
 		lines = append(append(lines, ""), failure(job.GetError(), screen)...)
 	}
+	if Refused(job) {
+		lines = append(lines, "", st.Bad(st.Glyphs.Failed)+" it would be refused")
+	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// Refused says whether a plan has an error in it.
+func Refused(plan *cpv1.Job) bool {
+	refused := plan.GetError() != nil
+	for _, step := range plan.GetSteps() {
+		refused = refused || step.GetError() != nil
+	}
+	return refused
 }
 
 // tail is what a line has left behind a prefix; 0 when lines have no end.

@@ -3,8 +3,6 @@ package show
 import (
 	"strings"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -14,6 +12,9 @@ func ID(name string) string {
 	return name[strings.LastIndex(name, "/")+1:]
 }
 
+// Who is who asked for something, without what all identities have in common: "operator/alice", or the job "jobs/x".
+func Who(actor string) string { return strings.TrimPrefix(Clean(actor), "spiffe://understudy/") }
+
 // JobState is a job's state in capitals, "SUCCEEDED".
 func JobState(s cpv1.Job_State) string { return strings.TrimPrefix(s.String(), "STATE_") }
 
@@ -22,11 +23,3 @@ func StepState(s cpv1.Step_State) string { return strings.TrimPrefix(s.String(),
 
 // words is a state in lower case, for sentences: "needs person".
 func words(state string) string { return strings.ToLower(strings.ReplaceAll(state, "_", " ")) }
-
-// clock is a point in time as people read it, in their own zone; "" for none.
-func clock(t *timestamppb.Timestamp) string {
-	if t.GetSeconds() == 0 {
-		return ""
-	}
-	return t.AsTime().Local().Format("2006-01-02 15:04:05 MST")
-}

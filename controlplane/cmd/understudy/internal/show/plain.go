@@ -10,13 +10,15 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// Transitions tells what became of a job between two views of it, one line each, for logs and pipes: before is nil at first.
-// Progress alone is told by ProgressLines.
+// Headline is one line that says what a job is for.
+func Headline(job *cpv1.Job) string {
+	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), Clean(job.GetKind()), Clean(job.GetTitle()))
+}
+
+// Transitions tells what became of a job between two views of it, one line each, for logs and pipes: before is nil when nothing is known
+// of it. Progress alone is told by ProgressLines.
 func Transitions(before, after *cpv1.Job) []string {
 	var lines []string
-	if before == nil {
-		lines = append(lines, fmt.Sprintf("%s %s: %s", ID(after.GetName()), Clean(after.GetKind()), Clean(after.GetTitle())))
-	}
 	for _, step := range after.GetSteps() {
 		lines = append(lines, stepTransition(after, find(before, step.GetName()), step)...)
 	}
@@ -137,22 +139,21 @@ func plainProgress(p *cpv1.StepProgress) string {
 	return strings.Join(parts, ", ")
 }
 
-// Ended is one line that says how a job ended.
-func Ended(job *cpv1.Job, style Style) string {
+// Ended says how a job ended.
+func Ended(job *cpv1.Job) string {
 	took := ""
 	if job.GetStartTime() != nil && job.GetEndTime() != nil {
 		took = " after " + Duration(job.GetEndTime().AsTime().Sub(job.GetStartTime().AsTime()))
 	}
-	id, g := ID(job.GetName()), style.Glyphs
-	switch job.GetState() {
+	switch id := ID(job.GetName()); job.GetState() {
 	case cpv1.Job_STATE_SUCCEEDED:
-		return style.Good(g.Done) + " " + id + " succeeded" + took
+		return id + " succeeded" + took
 	case cpv1.Job_STATE_CANCELLED:
-		return style.Warn(g.Failed) + " " + id + " was cancelled" + took
+		return id + " was cancelled" + took
 	case cpv1.Job_STATE_NEEDS_PERSON:
-		return style.Warn(g.Person) + " " + id + " waits for your decision"
+		return id + " waits for your decision"
 	case cpv1.Job_STATE_FAILED:
-		return style.Bad(g.Failed) + " " + id + " failed" + took
+		return id + " failed" + took
 	default:
 		return id + " is " + words(JobState(job.GetState()))
 	}

@@ -53,10 +53,14 @@ func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
 		return strings.TrimRight(left+pad(took, tookWidth)+"  "+st.Dim(title), " ")
 	}
 	room := max(0, screen.Width-width(left)-tookWidth-2)
-	title = pad(cut(title, room, st.Glyphs.Ellipsis), room)
+	title = cut(title, room, st.Glyphs.Ellipsis)
 	if room < 12 {
 		title = ""
 	}
+	if took == "" {
+		return left + st.Dim(title)
+	}
+	title = pad(title, room)
 	return left + st.Dim(title) + "  " + strings.Repeat(" ", max(0, tookWidth-width(took))) + st.Dim(took)
 }
 

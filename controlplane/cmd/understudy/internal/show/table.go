@@ -30,7 +30,7 @@ func writeRow(b *strings.Builder, widths []int, row []string, columns int) {
 	for i, cell := range row {
 		cells[i] = pad(orNone(cell), widths[i])
 	}
-	b.WriteString(cut(strings.TrimRight(strings.Join(cells, "  "), " "), columns, "") + "\n")
+	b.WriteString(strings.TrimRight(cut(strings.Join(cells, "  "), columns, ""), " ") + "\n")
 }
 
 // Field is a line of a record: what it is, and its values, one below the other.

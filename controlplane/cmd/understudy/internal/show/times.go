@@ -1,6 +1,7 @@
 package show
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,7 +10,7 @@ import (
 
 const day = 24 * time.Hour
 
-// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s", "3m12s", "5h04m", "2d4h".
+// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s", "3m12s", "5h4m", "2d4h".
 func Duration(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d == 0:
@@ -24,17 +25,26 @@ func Duration(d time.Duration) string {
 	return long(d.Round(time.Second))
 }
 
+// long is two units at most, the second one left out when there is none of it: "5m", "5m20s", "2h", "3d4h".
 func long(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
 	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+		return two(d, time.Minute, "m", time.Second, "s")
 	case d < day:
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+		return two(d, time.Hour, "h", time.Minute, "m")
 	default:
-		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+		return two(d, day, "d", time.Hour, "h")
 	}
+}
+
+func two(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
+	text := fmt.Sprintf("%d%s", d/big, bigName)
+	if rest := d % big / small; rest > 0 {
+		text += fmt.Sprintf("%d%s", rest, smallName)
+	}
+	return text
 }
 
 // Age is how long ago a time was, roughly: "3m ago"; "-" for no time, "now" for the last second.
@@ -59,20 +69,20 @@ func ParseDuration(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		if err != nil {
-			return 0, notADuration(text)
+			return 0, notADuration()
 		}
 		return time.Duration(n) * day, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, notADuration(text)
+		return 0, notADuration()
 	}
 	if d < 0 {
-		return 0, fmt.Errorf("time %q is negative", text)
+		return 0, errors.New("the time is negative")
 	}
 	return d, nil
 }
 
-func notADuration(text string) error {
-	return fmt.Errorf("%q is no time: write a number and a unit, for example 10s, 5m, 24h or 7d", text)
+func notADuration() error {
+	return errors.New("not a time: write a number and a unit, for example 10s, 5m, 24h or 7d")
 }

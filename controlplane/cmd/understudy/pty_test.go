@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// onTerminal runs a command on a terminal of 100 columns and 40 lines, types keys once it has shown a text, and wants an exit code:
+//
+//	on-terminal CODE TEXT KEYS PROGRAM ARGS...
+//
+// What it showed becomes the file screen, without the control sequences. Nothing is typed when TEXT is empty.
+func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: on-terminal CODE TEXT KEYS PROGRAM ARGS...")
+	}
+	program, err := exec.LookPath(args[3])
+	ts.Check(err)
+	keyboard, screen, err := openTerminal()
+	ts.Check(err)
+	defer keyboard.Close()
+	cmd := exec.Command(program, args[4:]...)
+	cmd.Env = scriptEnv(ts)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	ts.Check(cmd.Start())
+	ts.Check(screen.Close())
+	shown := readUntil(keyboard, args[1])
+	if args[1] != "" {
+		keys, err := strconv.Unquote(`"` + args[2] + `"`)
+		ts.Check(err)
+		_, err = keyboard.WriteString(keys)
+		ts.Check(err)
+	}
+	rest, err := io.ReadAll(keyboard)
+	if err != nil && !errors.Is(err, syscall.EIO) { // EIO is how a terminal says that nobody is left
+		ts.Fatalf("%v", err)
+	}
+	_ = cmd.Wait()
+	text := strings.ReplaceAll(ansi.Strip(shown+string(rest)), "\r", "")
+	ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(text), 0o600))
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[0] {
+		ts.Fatalf("exit code %s, want %s\n%s", code, args[0], text)
+	}
+}
+
+func openTerminal() (keyboard, screen *os.File, err error) {
+	keyboard, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	fd := int(keyboard.Fd())
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0),
+		unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100}))
+	if err != nil {
+		return nil, nil, errors.Join(err, keyboard.Close())
+	}
+	screen, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	return keyboard, screen, err
+}
+
+func scriptEnv(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG", "TERM"} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	return env
+}
