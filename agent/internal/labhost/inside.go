@@ -3,8 +3,10 @@
 package labhost
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +75,7 @@ func NewVolume(t testing.TB, name string, mib int64) *Volume {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { v.Detach(t); os.Remove(v.file) })
+	t.Cleanup(func() { v.unmount(); v.Detach(t); os.Remove(v.file) })
 	v.Attach(t)
 	return v
 }
@@ -84,7 +86,7 @@ func (v *Volume) Copy(t testing.TB, name string) *Volume {
 	c := &Volume{ID: "virtio-" + name, file: filepath.Join(shared, name+".img")}
 	Run(t, "sync")
 	Run(t, "cp", "--sparse=always", "--reflink=auto", v.file, c.file)
-	t.Cleanup(func() { c.Detach(t); os.Remove(c.file) })
+	t.Cleanup(func() { c.unmount(); c.Detach(t); os.Remove(c.file) })
 	c.Attach(t)
 	return c
 }
@@ -97,17 +99,14 @@ func (v *Volume) Attach(t testing.TB) {
 	}
 	node(t, "/dev/loop-control", unix.S_IFCHR, 10, 237)
 	for range 100 { // others on this box take loop devices as well
-		out, err := exec.Command("losetup", "--find").CombinedOutput()
-		if err != nil {
-			t.Fatalf("losetup: %s", out)
-		}
-		device := string(bytes.TrimSpace(out))
-		if name := filepath.Base(device); strings.HasPrefix(name, "loop") {
-			node(t, device, unix.S_IFBLK, 7, number(t, name))
-		}
-		if err := exec.Command("losetup", device, v.file).Run(); err == nil {
+		n := freeLoop(t)
+		device := fmt.Sprintf("/dev/loop%d", n)
+		node(t, device, unix.S_IFBLK, 7, uint32(n))
+		if out, err := Try("losetup", device, v.file); err == nil {
 			v.Device = device
 			break
+		} else if !strings.Contains(out, "busy") {
+			t.Fatalf("losetup %s: %s", device, out)
 		}
 		os.Remove(device)
 	}
@@ -144,6 +143,16 @@ func (v *Volume) Detach(t testing.TB) {
 	v.Device = ""
 }
 
+// unmount takes the volume off wherever it is mounted, at the end of a test.
+func (v *Volume) unmount() {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); v.Device != "" && strings.HasPrefix(fields[0], v.Device) {
+			_ = unix.Unmount(fields[1], unix.MNT_DETACH) // what is mounted twice is in the list twice
+		}
+	}
+}
+
 // Grow makes the volume larger while it is attached.
 func (v *Volume) Grow(t testing.TB, mib int64) {
 	t.Helper()
@@ -160,11 +169,18 @@ func node(t testing.TB, path string, kind uint32, major, minor uint32) {
 	}
 }
 
-func number(t testing.TB, loop string) uint32 {
+// freeLoop is the number of a loop device that is free now.
+func freeLoop(t testing.TB) int {
 	t.Helper()
-	var n uint32
-	for _, digit := range strings.TrimPrefix(loop, "loop") {
-		n = n*10 + uint32(digit-'0')
+	const loopCtlGetFree = 0x4C82
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	n, err := unix.IoctlRetInt(int(control.Fd()), loopCtlGetFree)
+	if err != nil {
+		t.Fatalf("no loop device is free: %v", err)
 	}
 	return n
 }
@@ -174,4 +190,56 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// Partition makes one partition that fills the attached volume, and plugs it in with its node and its name (…-part1).
+func (v *Volume) Partition(t testing.TB) string {
+	t.Helper()
+	writeTable(t, v.Device)
+	Run(t, "partx", "--add", v.Device)
+	part := v.Device + "p1"
+	numbers, err := os.ReadFile("/sys/class/block/" + filepath.Base(part) + "/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var major, minor uint32
+	if _, err := fmt.Sscanf(string(numbers), "%d:%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	node(t, part, unix.S_IFBLK, major, minor)
+	link := filepath.Join("/dev/disk/by-id", v.ID+"-part1")
+	if err := os.Symlink("../.."+strings.TrimPrefix(part, "/dev"), link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		v.unmount()
+		_, _ = Try("partx", "--delete", v.Device)
+		os.Remove(part)
+		os.Remove(link)
+	})
+	return part
+}
+
+// writeTable writes a DOS partition table with one Linux partition from 1 MiB to the end.
+func writeTable(t testing.TB, device string) {
+	t.Helper()
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const start, sector = 2048, 512
+	table := make([]byte, sector)
+	entry := table[446:462]
+	entry[4] = 0x83
+	binary.LittleEndian.PutUint32(entry[8:], start)
+	binary.LittleEndian.PutUint32(entry[12:], uint32(size/sector-start))
+	table[510], table[511] = 0x55, 0xaa
+	if _, err := file.WriteAt(table, 0); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -26,17 +26,25 @@ const (
 	// shared is where the scratch directory of the host is seen inside.
 	shared    = "/lab"
 	bootLimit = time.Minute
+	agentPath = "usr/bin/understudy-agent"
+	agentMain = "github.com/understudy-db/understudy/agent/cmd/understudy-agent"
 )
 
-// Main is to be called from TestMain: os.Exit(labhost.Main(m, files)). Files are copied into the machine before it boots, by their path
-// inside. On the outside it answers the exit code of the tests inside.
-func Main(m *testing.M, files map[string]string) int {
+// Options say what is in the machine besides the image.
+type Options struct {
+	// Agent builds the agent and puts it where it is on a host.
+	Agent bool
+}
+
+// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{})). On the outside it answers the exit code of the
+// tests inside.
+func Main(m *testing.M, options Options) int {
 	if os.Getenv(insideEnv) != "" {
 		return m.Run()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	code, err := outside(ctx, files)
+	code, err := outside(ctx, options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "labhost:", err)
 		return 1
@@ -44,7 +52,7 @@ func Main(m *testing.M, files map[string]string) int {
 	return code
 }
 
-func outside(ctx context.Context, files map[string]string) (code int, err error) {
+func outside(ctx context.Context, options Options) (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("tests on a real host boot a machine, which needs root")
 	}
@@ -64,8 +72,8 @@ func outside(ctx context.Context, files map[string]string) (code int, err error)
 	if err := copyFile(self, filepath.Join(machine.scratch, "test")); err != nil {
 		return 1, err
 	}
-	for inside, from := range files {
-		if err := copyFile(from, filepath.Join(machine.root, inside)); err != nil {
+	if options.Agent {
+		if err := buildAgent(ctx, filepath.Join(machine.root, agentPath)); err != nil {
 			return 1, err
 		}
 	}
@@ -73,6 +81,15 @@ func outside(ctx context.Context, files map[string]string) (code int, err error)
 		return 1, err
 	}
 	return machine.test(ctx)
+}
+
+func buildAgent(ctx context.Context, path string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, agentMain)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build the agent: %w: %s", err, out)
+	}
+	return nil
 }
 
 func findRootfs() (string, error) {

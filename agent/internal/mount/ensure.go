@@ -236,6 +236,15 @@ func (e *ensuring) prepare(ctx context.Context) error {
 	if err := e.checkNonceBefore(); err != nil {
 		return err
 	}
+	if e.r.Grow {
+		grown, err := e.m.growUnmounted(ctx, e.volume)
+		if err != nil {
+			return err
+		}
+		if grown {
+			e.changed("grown to %d MiB", e.volume.SizeBytes>>20)
+		}
+	}
 	if !e.newUUID {
 		return nil
 	}
@@ -289,8 +298,11 @@ func (e *ensuring) mount(ctx context.Context) error {
 
 func (e *ensuring) finish(ctx context.Context) error {
 	if e.r.Grow {
-		grown, err := e.m.grow(ctx, e.r.Path, e.volume.Path, e.volume.Filesystem)
-		if err != nil {
+		grown, err := e.m.growMounted(ctx, e.r.Path, e.volume.Path, e.volume.Filesystem)
+		switch {
+		case err != nil && e.place == placeRight && errs.KindOf(err) == errs.FailedPrecondition:
+			e.saw("%v", err) // it is mounted and in use: no reason to stop MariaDB
+		case err != nil:
 			return err
 		}
 		if grown {

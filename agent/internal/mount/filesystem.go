@@ -64,7 +64,8 @@ func (m *Manager) checkXFS(ctx context.Context, device Device) error {
 
 // broken keeps apart a filesystem that is damaged and a tool that did not get to look.
 func (m *Manager) broken(device Device, tool string, err error) error {
-	if _, isExit := hostexec.CodeOf(err); !isExit && !errors.Is(err, unix.EUCLEAN) && !errors.Is(err, unix.EBADMSG) && !errors.Is(err, unix.EINVAL) {
+	damage := slices.ContainsFunc([]error{unix.EUCLEAN, unix.EBADMSG, unix.EINVAL, unix.EIO}, func(e error) bool { return errors.Is(err, e) })
+	if _, isExit := hostexec.CodeOf(err); !isExit && !damage {
 		return fmt.Errorf("cannot check the filesystem on %s: %w", device.Path, err)
 	}
 	return refuse(errorsv1.Reason_REASON_FILESYSTEM_BROKEN,
@@ -148,20 +149,6 @@ func (m *Manager) clearPeeks() error {
 		}
 	}
 	return nil
-}
-
-// grow grows a mounted filesystem to its device; it says whether it was smaller.
-func (m *Manager) grow(ctx context.Context, path, device, filesystem string) (bool, error) {
-	before, _ := usage(path)
-	command := hostexec.Command{Tool: "resize2fs", Args: []string{device}, Timeout: checkTimeout}
-	if filesystem == xfs {
-		command = hostexec.Command{Tool: "xfs_growfs", Args: []string{"-d", path}, Timeout: checkTimeout}
-	}
-	if _, err := m.exec.Run(ctx, command); err != nil {
-		return false, toolError("grow the filesystem at "+path, err)
-	}
-	after, _ := usage(path)
-	return after > before, nil
 }
 
 // makeFilesystem makes a filesystem on a device that was proved blank. No option forces it.

@@ -23,6 +23,8 @@ const (
 	guardStart = 15 * time.Second
 	// guardSlack is how much later than the guard itself systemd ends the guard.
 	guardSlack = 2 * time.Second
+	// timerSlack is how much later than the guard itself a timer thaws, when all else failed.
+	timerSlack = 4 * time.Second
 )
 
 // freezes knows which paths this agent has frozen.
@@ -60,7 +62,8 @@ func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration, 
 		return freeze.Report{}, holdBusy(path, nil)
 	}
 	defer m.freezes.give(path)
-	l := &lease{m: m, path: path, limit: limit, unit: guardUnit(path)}
+	unit := guardUnit(path)
+	l := &lease{m: m, path: path, limit: limit, unit: unit, timer: strings.Replace(unit, "-freeze-", "-thaw-", 1), marker: filepath.Join(m.runtimeDir, unit+".frozen")}
 	return l.run(ctx, frozen)
 }
 
@@ -78,7 +81,8 @@ type lease struct {
 	m     *Manager
 	path  string
 	limit time.Duration
-	unit  string
+	// unit is the guard's; timer is the service that a timer starts; marker is the file that exists while it may be frozen.
+	unit, timer, marker string
 }
 
 func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.Report, error) {
@@ -88,11 +92,11 @@ func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.R
 		return freeze.Report{}, fmt.Errorf("cannot freeze %s: %w", l.path, err)
 	}
 	defer listener.Close()
+	// However this ends, the guard ends, and with it the freeze.
+	defer l.end(context.WithoutCancel(ctx))
 	if err := l.start(ctx, socket); err != nil {
 		return freeze.Report{}, err
 	}
-	// However this ends, the guard ends, and with it the freeze.
-	defer l.end(context.WithoutCancel(ctx))
 	conn, err := l.accept(ctx, listener)
 	if err != nil {
 		return freeze.Report{}, err
@@ -130,12 +134,17 @@ func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
 }
 
 func (l *lease) start(ctx context.Context, socket string) error {
-	marker := filepath.Join(l.m.runtimeDir, l.unit+".frozen")
-	flags := []string{"--path", l.path, "--marker", marker}
+	flags := []string{"--path", l.path, "--marker", l.marker}
 	guard := append(append([]string{}, l.m.guardExec...), "freeze-guard", "--limit", l.limit.String(), "--socket", socket)
-	thaw := append(append([]string{}, l.m.guardExec...), "thaw")
-	err := l.m.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
-		Description: "Freeze of " + l.path, Exec: append(guard, flags...), ExecStopPost: [][]string{append(thaw, flags...)},
+	thaw := append(append(append([]string{}, l.m.guardExec...), "thaw"), flags...)
+	// Whoever kills the guard's whole unit kills what runs after its end as well: a timer of its own thaws then.
+	err := l.m.units.StartTransientTimer(ctx, l.timer, l.limit+timerSlack, systemd.TransientSpec{
+		Description: "Thaw of " + l.path, Exec: thaw, Type: "oneshot", OOMScoreAdjust: -900})
+	if err != nil {
+		return fmt.Errorf("cannot arm the end of the freeze: %w", err)
+	}
+	err = l.m.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
+		Description: "Freeze of " + l.path, Exec: append(guard, flags...), ExecStopPost: [][]string{thaw},
 		RuntimeMax: l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
 	})
 	if err != nil && errs.KindOf(err) == errs.AlreadyExists {
@@ -195,5 +204,13 @@ func (l *lease) end(ctx context.Context) {
 	defer cancel()
 	if err := l.m.units.StopTransient(ctx, l.unit); err != nil {
 		l.m.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit", l.unit, "error", err)
+		return
+	}
+	if err := freeze.ThawMarked(l.path, l.marker); err != nil {
+		l.m.log.Error("cannot thaw; the timer tries again", "path", l.path, "error", err)
+		return
+	}
+	if err := l.m.units.StopTransient(ctx, strings.TrimSuffix(l.timer, ".service")+".timer"); err != nil {
+		l.m.log.Warn("cannot disarm a timer that has nothing to do any more", "unit", l.timer, "error", err)
 	}
 }

@@ -17,8 +17,7 @@ import (
 const (
 	pollInterval         = 500 * time.Millisecond
 	defaultDeviceTimeout = time.Minute
-	// busyPatience is how long a mount that is in use is tried again.
-	busyPatience = 10 * time.Second
+	defaultBusyPatience  = 10 * time.Second
 	// checkTimeout bounds a check of a filesystem; large ones take long.
 	checkTimeout = 6 * time.Hour
 	mountTimeout = 10 * time.Minute
@@ -38,6 +37,7 @@ type Units interface {
 	DropIns(name string) (map[string]string, error)
 	ReloadDaemon(ctx context.Context) error
 	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
+	StartTransientTimer(ctx context.Context, name string, after time.Duration, spec systemd.TransientSpec) error
 	StopTransient(ctx context.Context, name string) error
 }
 
@@ -55,6 +55,8 @@ type Config struct {
 	RuntimeDir string
 	// GuardExec is the argument list, without its flags, of the program that thaws whatever happens to the agent.
 	GuardExec []string
+	// BusyPatience is how long a mount that is in use is tried again; 10 s when 0.
+	BusyPatience time.Duration
 	// Root is prefixed to /dev, /sys, /proc and /etc; for tests.
 	Root string
 	// Log gets one line a change; default slog.Default().
@@ -69,6 +71,7 @@ type Manager struct {
 	deviceIDs   []string
 	runtimeDir  string
 	guardExec   []string
+	patience    time.Duration
 	root        string
 	log         *slog.Logger
 	// changing is held by the one that changes something.
@@ -89,6 +92,9 @@ func New(config Config) (*Manager, error) {
 			return nil, fmt.Errorf("cannot use %q as a pattern: %w", pattern, err)
 		}
 	}
+	if config.BusyPatience == 0 {
+		config.BusyPatience = defaultBusyPatience
+	}
 	if config.RuntimeDir == "" {
 		config.RuntimeDir = "/run/understudy-agent"
 	}
@@ -97,7 +103,7 @@ func New(config Config) (*Manager, error) {
 	}
 	return &Manager{
 		exec: config.Exec, units: config.Units, mountPoints: config.MountPoints, deviceIDs: config.DeviceIDs,
-		runtimeDir: config.RuntimeDir, guardExec: config.GuardExec, root: config.Root, log: config.Log,
+		runtimeDir: config.RuntimeDir, guardExec: config.GuardExec, patience: config.BusyPatience, root: config.Root, log: config.Log,
 		changing: make(chan struct{}, 1), freezes: freezes{open: map[string]struct{}{}},
 	}, nil
 }

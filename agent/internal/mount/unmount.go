@@ -86,7 +86,7 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 	if err != nil {
 		return changes, err
 	}
-	deadline := time.NewTimer(busyPatience)
+	deadline := time.NewTimer(m.patience)
 	defer deadline.Stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()

@@ -126,7 +126,7 @@ func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
 	if mount.Filesystem != ext4 && mount.Filesystem != xfs {
 		return mount, false, refuse(errorsv1.Reason_REASON_FILESYSTEM_MISSING, fmt.Sprintf("cannot grow %s: it is %s", path, mount.Filesystem), "only ext4 and xfs can be grown")
 	}
-	grown, err := m.grow(ctx, path, mount.Device, mount.Filesystem)
+	grown, err := m.growMounted(ctx, path, mount.Device, mount.Filesystem)
 	if err != nil {
 		return mount, false, err
 	}

@@ -1,0 +1,96 @@
+package mount
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// growMounted grows a mounted filesystem to its device; it says whether it was smaller.
+func (m *Manager) growMounted(ctx context.Context, path, device, filesystem string) (bool, error) {
+	before, _ := usage(path)
+	command := hostexec.Command{Tool: "resize2fs", Args: []string{device}, Timeout: checkTimeout}
+	if filesystem == xfs {
+		command = hostexec.Command{Tool: "xfs_growfs", Args: []string{"-d", path}, Timeout: checkTimeout}
+	}
+	if filesystem == ext4 {
+		if room, err := m.room(ctx, device); err != nil || !room {
+			return false, err
+		}
+		if !mayGrowMounted() {
+			return false, refuse(errorsv1.Reason_REASON_TOOL_FAILED, fmt.Sprintf("cannot grow the filesystem at %s while it is mounted: this host's kernel does not let the agent (no CAP_SYS_RESOURCE)", path),
+				"mount the volume anew with EnsureMount and grow set: it is grown before it is mounted then", errs.Meta("path", path))
+		}
+	}
+	if _, err := m.exec.Run(ctx, command); err != nil {
+		return false, toolError("grow the filesystem at "+path, err)
+	}
+	after, _ := usage(path)
+	return after > before, nil
+}
+
+// growUnmounted grows a checked ext4 to its device where the kernel would not grow it once it is mounted, as in a container. It says
+// whether it did.
+func (m *Manager) growUnmounted(ctx context.Context, device Device) (bool, error) {
+	if device.Filesystem != ext4 || mayGrowMounted() {
+		return false, nil
+	}
+	room, err := m.room(ctx, device.Path)
+	if err != nil || !room {
+		return false, err
+	}
+	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path}, Timeout: checkTimeout})
+	return err == nil, toolError("grow the filesystem on "+device.Path, err)
+}
+
+// room says whether the device is larger than the ext4 on it by more than what cannot be used: a last group of blocks that would be too
+// small for its own tables.
+func (m *Manager) room(ctx context.Context, device string) (bool, error) {
+	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device}})
+	if err != nil {
+		return false, toolError("read the size of the filesystem on "+device, err)
+	}
+	field := func(name string) int64 {
+		n, err := strconv.ParseInt(tune2fsField(string(result.Stdout), name), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	size, err := deviceSize(device)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the size of %s: %w", device, err)
+	}
+	block := field("Block size")
+	tables := (field("Inode blocks per group") + 60) * block
+	return size-field("Block count")*block > tables, nil
+}
+
+func deviceSize(path string) (int64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	return file.Seek(0, io.SeekEnd)
+}
+
+// mayGrowMounted says whether this process has CAP_SYS_RESOURCE, which the kernel wants for growing a mounted ext4.
+func mayGrowMounted() bool {
+	for line := range strings.Lines(readText("/proc/self/status")) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			caps, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return err == nil && caps>>unix.CAP_SYS_RESOURCE&1 == 1
+		}
+	}
+	return false
+}
