@@ -19,7 +19,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, nil)) }
+func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{})) }
 
 func manager(t *testing.T) *systemd.Manager {
 	t.Helper()
@@ -121,7 +121,10 @@ func TestEnsureBeyondTheStartLimit(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "limit", "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'test -e /run/t-good && systemd-notify --ready && exec sleep infinity'\nRestart=on-failure\nRestartSec=10ms")
 	labhost.Try("systemctl", "start", name)
-	labhost.Eventually(t, 10*time.Second, "it hits its start limit", func() bool { u, err := m.Get(t.Context(), name); return err == nil && u.Result == "start-limit-hit" || u.Active == "failed" })
+	labhost.Eventually(t, 10*time.Second, "it hits its start limit", func() bool {
+		u, err := m.Get(t.Context(), name)
+		return err == nil && u.Result == "start-limit-hit" || u.Active == "failed"
+	})
 	_, _, err := m.Ensure(t.Context(), name, nil)
 	if err == nil {
 		t.Fatal("a unit that cannot run is up")
