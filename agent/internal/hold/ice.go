@@ -68,9 +68,18 @@ func (i *ice) freezeNow() error {
 	if i.ended {
 		i.thawLocked()
 	}
-	if errors.Is(err, freeze.ErrFrozen) {
-		return errs.New(errs.Aborted, errorsv1.Reason_REASON_FILESYSTEM_FROZEN, "cannot freeze the filesystem of the datadir", errs.Wrap(err),
+	return wontFreeze(err)
+}
+
+// wontFreeze says what can be done about a filesystem that was not frozen.
+func wontFreeze(err error) error {
+	switch {
+	case errors.Is(err, freeze.ErrFrozen):
+		return errs.New(errs.Aborted, errorsv1.Reason_REASON_FILESYSTEM_FROZEN, "cannot hold the filesystem of the datadir", errs.Wrap(err),
 			errs.WayOut("somebody else has frozen it: wait for the end of that, or thaw it (fsfreeze -u)"), errs.Retry(time.Second))
+	case errors.Is(err, freeze.ErrUnsupported):
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_MISSING, "cannot hold the filesystem of the datadir", errs.Wrap(err),
+			errs.WayOut("put the datadir on ext4 or xfs"))
 	}
 	return err
 }

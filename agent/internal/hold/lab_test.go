@@ -343,11 +343,16 @@ func TestCrashMode(t *testing.T) {
 	})
 }
 
-func TestRootIsNeverFrozen(t *testing.T) {
-	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: mariadbtest.Roots()[0]})
-	m, _ := manager(t, primary)
-	if _, err := m.Open(t.Context(), spec(hold.Online, true), nil); !errors.Is(err, errs.FailedPrecondition) {
-		t.Errorf("%v", err)
+func TestFilesystemsThatAreNotFrozen(t *testing.T) {
+	for name, volume := range map[string]string{"the host's root": t.TempDir(), "tmpfs": ""} {
+		t.Run(name, func(t *testing.T) {
+			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: mariadbtest.Roots()[0], Volume: volume})
+			m, _ := manager(t, primary)
+			_, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+			if !errors.Is(err, errs.FailedPrecondition) || errs.WayOutOf(err) == "" {
+				t.Errorf("%v", err)
+			}
+			writable(t, primary, time.Second)
+		})
 	}
-	writable(t, primary, time.Second)
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -27,11 +29,14 @@ type Configured struct {
 func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Configured, error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	installed, certificateChanged, err := s.installTLS(settings.TLS)
+	others, err := s.otherOptions(ctx)
 	if err != nil {
 		return Configured{}, err
 	}
-	others, err := s.otherOptions(ctx)
+	if err := sameBinlog(s.datadir(others), settings.LogBin); err != nil {
+		return Configured{}, err
+	}
+	installed, certificateChanged, err := s.installTLS(settings.TLS)
 	if err != nil {
 		return Configured{}, err
 	}
@@ -55,6 +60,45 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 		}
 	}
 	return done, failure("cannot make MariaDB read its new certificate", err)
+}
+
+// sameBinlog refuses another base name than that of the binary logs that the datadir has: MariaDB would begin new ones, lose its
+// position, and not know what became of the transactions that a copy holds half done.
+func sameBinlog(datadir, wanted string) error {
+	if wanted == "" || regularFile(filepath.Join(datadir, wanted+".index")) {
+		return nil
+	}
+	base, err := binlogBase(datadir)
+	if err != nil || base == "" {
+		return err
+	}
+	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+		fmt.Sprintf("the datadir has binary logs named %s, and log_bin would be %s", base, wanted), "set log_bin to "+base, errs.Meta("log_bin", base))
+}
+
+// binlogBase is the base name of the binary logs in a datadir; empty when it has none.
+func binlogBase(datadir string) (string, error) {
+	indexes, err := filepath.Glob(filepath.Join(datadir, "*.index"))
+	if err != nil || len(indexes) == 0 {
+		return "", err
+	}
+	relay, err := currentRelayLogs(datadir)
+	if err != nil {
+		return "", fmt.Errorf("cannot tell relay logs from binary logs: %w", err)
+	}
+	for _, index := range indexes {
+		logs, err := readIndex(index)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the index of the binary logs: %w", err)
+		}
+		if strings.Contains(filepath.Base(index), "relay") || len(logs) == 0 || slices.ContainsFunc(logs, func(l string) bool { return slices.Contains(relay, l) }) {
+			continue
+		}
+		if newest := logs[len(logs)-1]; regularFile(filepath.Join(datadir, newest)) {
+			return strings.TrimSuffix(newest, filepath.Ext(newest)), nil
+		}
+	}
+	return "", nil
 }
 
 // installTLS puts the certificate where MariaDB reads it, with the ownership that MariaDB wants.

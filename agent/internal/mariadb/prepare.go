@@ -148,6 +148,9 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 	} else if !at.Equal(plan.Gtid) {
 		err = fmt.Errorf("position %s is not %s", said(at), said(plan.Gtid))
 	}
+	if err != nil && at.IsEmpty() && plan.SourceRole == RolePrimary {
+		err = fmt.Errorf("%w: this server read no binary log of the copy; log_bin has to have the base name that it has on the source", err)
+	}
 	if err != nil {
 		return at, mismatch("the recovered "+err.Error(), at, plan.Gtid)
 	}

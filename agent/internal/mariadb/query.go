@@ -123,7 +123,9 @@ func (s *Server) pinned(ctx context.Context) (conn *sql.Conn, done func(), err e
 }
 
 // quietly are settings of a session whose statements are to be in no log: they hold secrets, or the log may not be writable.
-func quietly() []string { return []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0"} }
+func quietly() []string {
+	return []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0"}
+}
 
 // unlogged runs a statement with a secret in it: MariaDB's general log would have it word for word.
 func (s *Server) unlogged(ctx context.Context, statement string) error {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 )
@@ -76,7 +77,7 @@ func New(t testing.TB, o Options) *Instance {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	if o.Volume == "" {
-		o.Volume = filepath.Join(dir, "vol")
+		o.Volume = volume(t, filepath.Join(dir, "vol"))
 	}
 	i := &Instance{Dir: dir, Volume: o.Volume, Datadir: filepath.Join(o.Volume, "mysql"), Socket: filepath.Join(dir, "s"), root: o.Root, ca: o.CA,
 		Port: freePort(t), t: t}
@@ -144,6 +145,12 @@ func (i *Instance) Run() {
 	}
 }
 
+// RunToItsEnd runs it with arguments that make it end by itself.
+func (i *Instance) RunToItsEnd(args ...string) {
+	// What it says is in its log, and an end by itself is no success.
+	_ = i.command("mariadbd", append([]string{"--defaults-file=" + i.Config.DefaultsFile}, args...)...).Run()
+}
+
 // ErrorLog is what it logged.
 func (i *Instance) ErrorLog() string {
 	text, _ := os.ReadFile(filepath.Join(i.Dir, "error.log"))
@@ -197,6 +204,19 @@ func Name(root string) string {
 		return "host"
 	}
 	return filepath.Base(root)
+}
+
+// volume is a filesystem of its own, as a datadir has it: what lies beside the datadir is not to be on the host's root.
+func volume(t testing.TB, path string) string {
+	t.Helper()
+	must(t, os.Mkdir(path, 0o755))
+	must(t, unix.Mount("volume", path, "tmpfs", 0, "size=2G,mode=0755"))
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			t.Errorf("umount %s: %v", path, err)
+		}
+	})
+	return path
 }
 
 func freePort(t testing.TB) int {

@@ -12,7 +12,7 @@ import (
 
 // enter runs a program below another root directory, which sees the instance's directories at their own paths.
 const enter = `root=$1; shift
-while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --bind "$1" "$root$1" || exit 125; shift; done
+while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --rbind "$1" "$root$1" || exit 125; shift; done
 shift; exec chroot "$root" "$@"`
 
 // command runs a program of the instance's version; it dies with the test.
