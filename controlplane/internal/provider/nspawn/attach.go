@@ -3,9 +3,6 @@ package nspawn
 import (
 	"context"
 	"errors"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
@@ -75,34 +72,25 @@ func (p *Provider) settleAttachment(_ context.Context, v *volumeRecord) error {
 // detach completes a detach, or leaves it under way while the machine has the device
 // mounted. The device is claimed before its node goes, so nobody can mount it meanwhile.
 func (p *Provider) detach(v *volumeRecord) error {
-	file := p.lab.volumeFile(v.ID)
 	m, err := loadRecord[machineRecord](p.lab, machineKind, v.MachineID)
 	if err != nil && !errors.Is(err, provider.ErrNotFound) {
 		return err
 	}
-	if n, ok := findLoop(file); ok {
-		device, err := openLoop(n, os.O_RDONLY|unix.O_EXCL)
-		if errors.Is(err, unix.EBUSY) {
+	free, err := freeLoop(p.lab.volumeFile(v.ID), func() error {
+		if m == nil || !p.lab.isOn(m) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		defer device.Close()
-		if m != nil && p.lab.isOn(m) {
-			if err := p.lab.unplug(m, v.ID); err != nil {
-				return err
-			}
-		}
-		if err := clearLoop(device); err != nil {
-			return err
-		}
+		return p.lab.unplug(m, v.ID)
+	})
+	if err != nil || !free {
+		return err
 	}
 	v.MachineID, v.Detaching, v.DeleteOnTermination = "", false, false
 	return saveRecord(p.lab, volumeKind, v.ID, v)
 }
 
-// releaseVolumes lets go of the volumes of a machine whose processes are gone.
+// releaseVolumes lets go of the volumes of a machine whose processes are gone. Its mounts go
+// a moment later, so that a detach may still be under way when this returns.
 func (p *Provider) releaseVolumes(machine string) error {
 	volumes, err := allRecords[volumeRecord](p.lab, volumeKind)
 	if err != nil {
@@ -112,17 +100,20 @@ func (p *Provider) releaseVolumes(machine string) error {
 		if v.MachineID != machine {
 			continue
 		}
+		if v.DeleteOnTermination {
+			v.MachineID, v.Detaching, v.DeletedAt = "", false, p.cfg.Now()
+		} else {
+			v.Detaching = true
+		}
+		if err := saveRecord(p.lab, volumeKind, v.ID, v); err != nil {
+			return err
+		}
 		if n, ok := findLoop(p.lab.volumeFile(v.ID)); ok {
-			// Its mounts go a moment after its processes: the kernel clears it then.
-			if err := dropLoop(n); err != nil {
+			if err := dropLoop(n); err != nil { // by the kernel, even if nobody ever looks again
 				return err
 			}
 		}
-		v.MachineID, v.Detaching = "", false
-		if v.DeleteOnTermination {
-			v.DeletedAt = p.cfg.Now()
-		}
-		if err := saveRecord(p.lab, volumeKind, v.ID, v); err != nil {
+		if err := p.settleVolume(context.Background(), v); err != nil {
 			return err
 		}
 	}

@@ -98,14 +98,15 @@ func (l lab) ownsLoop(n int, file string) bool {
 	return err == nil && strings.HasPrefix(unix.ByteSliceToString(info.File_name[:]), l.key()+"/")
 }
 
-// freeLoop takes the loop device away from the file. False when it is in use: mounted
-// somewhere, in a machine or not.
-func freeLoop(file string) (bool, error) {
+// freeLoop takes the loop device away from the file, after calling first while nobody can
+// mount it. False when it is in use: mounted somewhere, in a machine or not, or looked at by
+// somebody (the box's udev), until whose end the kernel keeps it.
+func freeLoop(file string, first func() error) (bool, error) {
 	n, ok := findLoop(file)
 	if !ok {
 		return true, nil
 	}
-	// O_EXCL is what a mount takes too, so nobody can mount it from here on.
+	// O_EXCL is what a mount takes too.
 	device, err := openLoop(n, os.O_RDONLY|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {
 		return false, nil
@@ -113,9 +114,18 @@ func freeLoop(file string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer device.Close()
-	return true, clearLoop(device)
+	err = first()
+	if err == nil {
+		err = clearLoop(device)
+	}
+	if err := errors.Join(err, device.Close()); err != nil {
+		return false, err
+	}
+	_, still := findLoop(file)
+	return !still, nil
 }
+
+func nothing() error { return nil }
 
 // dropLoop clears the loop device at once or, if it is in use, when it no longer is.
 func dropLoop(n int) error {

@@ -26,7 +26,7 @@ func (p *Provider) settleVolume(ctx context.Context, v *volumeRecord) error {
 	file := p.lab.volumeFile(v.ID)
 	switch {
 	case !v.DeletedAt.IsZero():
-		if free, err := freeLoop(file); err != nil || !free {
+		if free, err := freeLoop(file, nothing); err != nil || !free {
 			return err
 		}
 		return removeFile(file)
@@ -42,7 +42,7 @@ func (p *Provider) settleVolume(ctx context.Context, v *volumeRecord) error {
 	case v.MachineID != "":
 		return p.settleAttachment(ctx, v)
 	}
-	_, err := freeLoop(file)
+	_, err := freeLoop(file, nothing)
 	return err
 }
 
