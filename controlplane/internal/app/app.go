@@ -33,7 +33,7 @@ type App struct {
 	cfg      Config
 	log      *slog.Logger
 	st       *store.Store
-	cloud    *cloud
+	cloud    theCloud
 	registry *ca.Registry
 	agents   *agentpool.Pool
 	engine   *engine
@@ -51,7 +51,15 @@ type App struct {
 // New puts a control plane together: it makes the state directory with its store, its CA and the operator's credentials where they are
 // not there yet, and opens its addresses. Two first starts at one time end up with the same. Nothing runs until Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
-	a := &App{cfg: cfg, log: log}
+	c, err := newCloud(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return newApp(ctx, cfg, log, c)
+}
+
+func newApp(ctx context.Context, cfg Config, log *slog.Logger, c theCloud) (*App, error) {
+	a := &App{cfg: cfg, log: log, cloud: c}
 	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity, a.openJobs, a.openServer} {
 		if err := build(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
@@ -104,8 +112,7 @@ func (a *App) openState(ctx context.Context) error {
 		return err
 	}
 	a.closers = append(a.closers, a.st.Close)
-	a.cloud, err = newCloud(a.cfg, a.log)
-	return err
+	return nil
 }
 
 // openNetwork opens the addresses to serve on, the provider's own network among them.
@@ -210,7 +217,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error {
-		m := monitor{st: a.st, agents: a.agents, jobs: a.engine, cfg: a.cfg, log: a.log}
+		m := monitor{st: a.st, agents: a.agents, forgetAgent: a.agents.Forget, jobs: a.engine, cfg: a.cfg, log: a.log}
 		m.run(ctx)
 		return nil
 	})

@@ -21,7 +21,16 @@ func Supervise(args []string) (handled bool, err error) { return nspawn.Supervis
 
 const agentProgram = "understudy-agent"
 
-// cloud is the provider with a default image, and what it lacks here.
+// theCloud is what the control plane needs of a provider.
+type theCloud interface {
+	provider.Provider
+	// HostAddress is the control plane's own address in the network of the machines.
+	HostAddress(ctx context.Context) (string, error)
+	// Problems are what is missing for the jobs to work, one line each.
+	Problems(ctx context.Context) ([]string, error)
+}
+
+// cloud is the provider nspawn with a default image, and what it lacks here.
 type cloud struct {
 	*nspawn.Provider
 	image string

@@ -25,9 +25,10 @@ const (
 // monitor looks at every server's agent again and again and records how the server is. What a job is making or taking away it leaves to
 // the job.
 type monitor struct {
-	st     *store.Store
-	agents workflow.Agents
-	jobs   interface {
+	st          *store.Store
+	agents      workflow.Agents
+	forgetAgent func(server string)
+	jobs        interface {
 		List(ctx context.Context, filter job.Filter) ([]job.Job, string, error)
 	}
 	cfg    Config
@@ -78,11 +79,11 @@ func (m *monitor) round(ctx context.Context) error {
 	var due []look
 	for _, srv := range all {
 		known[srv.Name] = srv
-		if srv.Address != "" && srv.AgentIdentity != "" && srv.State != inventory.ServerDeleting && srv.State != inventory.ServerDeleted {
+		if srv.Address != "" && srv.AgentIdentity != "" && !jobsOwn(srv.State) {
 			due = append(due, look{server: srv})
 		}
 	}
-	m.forget(due)
+	m.forget(due, known)
 	m.lookAt(ctx, due)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -98,8 +99,13 @@ func (m *monitor) round(ctx context.Context) error {
 	return nil
 }
 
+// jobsOwn reports whether a job looks after a server in that state, or nobody has to any more.
+func jobsOwn(state inventory.ServerState) bool {
+	return state == inventory.ServerProvisioning || state == inventory.ServerDeleting || state == inventory.ServerDeleted
+}
+
 // forget drops what was seen of servers that are not looked at any more.
-func (m *monitor) forget(due []look) {
+func (m *monitor) forget(due []look, known map[string]inventory.Server) {
 	kept := map[string]*sight{}
 	for _, l := range due {
 		seen := m.sights[l.server.Name]
@@ -107,6 +113,11 @@ func (m *monitor) forget(due []look) {
 			seen = &sight{answered: time.Now(), healthy: time.Now()}
 		}
 		kept[l.server.Name] = seen
+	}
+	for name := range m.sights {
+		if srv, there := known[name]; !there || srv.State == inventory.ServerDeleted {
+			m.forgetAgent(name)
+		}
 	}
 	m.sights = kept
 }
