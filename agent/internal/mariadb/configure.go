@@ -41,9 +41,9 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 		return Configured{}, err
 	}
 	tmpdir := sanitizedTmpdir(others)
-	changed, err := ensureFile(s.config.DropIn, settings.render(installed, tmpdir), 0o644, nil)
+	changed, err := s.writeDropIn(settings.render(installed, tmpdir))
 	if err != nil {
-		return Configured{}, fmt.Errorf("cannot write MariaDB's option file: %w", err)
+		return Configured{}, err
 	}
 	done := Configured{Changed: changed || certificateChanged}
 	ours := settings.options(installed, tmpdir)
@@ -60,6 +60,18 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 		}
 	}
 	return done, failure("cannot make MariaDB read its new certificate", err)
+}
+
+// writeDropIn writes the option file; reserved binary logs stay so.
+func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
+	err = s.shelf.change(func(shelved *shelved) error {
+		changed, err = ensureFile(s.config.DropIn, withReserved(content, len(shelved.Reservations) > 0), 0o644, nil)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot write MariaDB's option file: %w", err)
+	}
+	return changed, nil
 }
 
 // sameBinlog refuses another base name than that of the binary logs that the datadir has: MariaDB would begin new ones, lose its
@@ -189,13 +201,18 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 	done.Effective = shown(all)
 	counts, wanted := effective(all), effective(ours)
 	for name, value := range wanted {
-		if counts[name] != value {
+		if counts[name] != value && !suspended(name, counts[name]) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 				fmt.Sprintf("option %s would be %q instead of %q: another option file is read after %s", name, counts[name], value, s.config.DropIn),
 				"take the option out of that file (my_print_defaults --mysqld shows all), then call again")
 		}
 	}
 	return nil
+}
+
+// suspended is true for the expiry of binary logs while they are reserved.
+func suspended(name, value string) bool {
+	return value == "0" && (name == "binlog_expire_logs_seconds" || name == "max_binlog_total_size")
 }
 
 func overridden(files map[string][]Option, ours []Option) []string {

@@ -92,10 +92,16 @@ func TestReservations(t *testing.T) {
 		i.Stop()
 		i.Run()
 		i.Reopen()
+		kept("0")
+		i.Exec("SET GLOBAL binlog_expire_logs_seconds = 5")
 		if _, err := i.Status(ctx); err != nil {
 			t.Fatal(err)
 		}
 		kept("0")
+		i.Exec("SET GLOBAL binlog_expire_logs_seconds = 864000")
+		if _, err := i.Status(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if changed, err := i.Release(ctx, "one"); err != nil || !changed {
 			t.Errorf("%v %v", changed, err)
 		}
@@ -133,6 +139,9 @@ func TestReservations(t *testing.T) {
 		kept("864000")
 		if all, err := i.Reservations(); err != nil || len(all) > 0 {
 			t.Errorf("%v %v", all, err)
+		}
+		if _, err := os.Stat(i.Config.DropIn); err == nil {
+			t.Error("an option file is left that nobody asked for")
 		}
 	})
 }
@@ -195,6 +204,38 @@ func TestConfiguration(t *testing.T) {
 		_, err = i.SetConfiguration(ctx, s)
 		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
 	})
+}
+
+// The option file keeps what is reserved, whatever else is written into it, and lets go of it.
+func TestReservationsAndTheOptionFile(t *testing.T) {
+	ctx := t.Context()
+	i := mariadbtest.Start(t, mariadbtest.Options{Root: mariadbtest.Roots()[0], Install: true, Timers: &timers{}, CA: mariadbtest.NewCA(t)})
+	s := i.Settings(1)
+	s.BinlogExpireSeconds = 7777
+	for _, step := range []struct {
+		do   func() error
+		kept bool
+	}{
+		{func() error { _, err := i.SetConfiguration(ctx, s); return err }, false},
+		{func() error { _, err := i.Reserve(ctx, "x", time.Hour, ""); return err }, true},
+		{func() error {
+			done, err := i.SetConfiguration(ctx, s)
+			if done.Changed {
+				t.Error("the same settings are a change")
+			}
+			return err
+		}, true},
+		{func() error { s.ReadOnly = true; _, err := i.SetConfiguration(ctx, s); return err }, true},
+		{func() error { _, err := i.Release(ctx, "x"); return err }, false},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(i.Config.DropIn)
+		if err != nil || strings.Contains(string(text), "While binary logs are reserved") != step.kept || !strings.Contains(string(text), "binlog_expire_logs_seconds=7777") {
+			t.Errorf("%s %v", text, err)
+		}
+	}
 }
 
 func TestOverriddenOptionsAreNamed(t *testing.T) {

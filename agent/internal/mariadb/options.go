@@ -44,7 +44,7 @@ func parseOption(line string) (Option, bool) {
 
 // normal is an option's name in the one spelling that is compared: MariaDB takes dashes for underscores.
 func normal(name string) string {
-	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(strings.TrimSpace(name), "loose-")), "-", "_")
+	return strings.TrimPrefix(strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "_"), "loose_")
 }
 
 // readOptions asks MariaDB's own tool which options the server would read, of all its files, or of one alone.

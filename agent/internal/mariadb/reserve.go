@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -62,8 +63,8 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 
 func (s *Server) reserve(ctx context.Context, content *shelved, id string, duration time.Duration, from string) (Reservation, error) {
 	// Nothing is deleted from here on, so that what is looked at next stays.
-	if err := s.suspendExpiry(ctx, content); err != nil {
-		return Reservation{}, err
+	if err := errors.Join(s.keepInFile(true), s.suspendExpiry(ctx, content)); err != nil {
+		return Reservation{}, s.undoUnlessReserved(ctx, content, err)
 	}
 	logs, err := s.servedFrom(ctx, from)
 	if err != nil {
@@ -132,7 +133,7 @@ func binlogOff(what string) error {
 // written then, so it is done here.
 func (s *Server) undoUnlessReserved(ctx context.Context, content *shelved, cause error) error {
 	if len(content.Reservations) == 0 {
-		if err := s.restoreExpiry(ctx, content); err != nil {
+		if err := errors.Join(s.keepInFile(false), s.restoreExpiry(ctx, content), s.shelf.write(*content)); err != nil {
 			s.log.Warn("binary logs are kept for longer than asked for", "error", err)
 		}
 	}
@@ -224,7 +225,12 @@ func (s *Server) keepReserved(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if current, err := s.readExpiry(ctx); err != nil || current == (expiry{}) && len(content.Reservations) > 0 {
+	alive, err := inForce(content.Reservations)
+	if err != nil {
+		return
+	}
+	current, err := s.readExpiry(ctx)
+	if err != nil || current == (expiry{}) && len(alive) > 0 && len(alive) == len(content.Reservations) {
 		return
 	}
 	err = s.shelf.change(func(content *shelved) error {
@@ -242,6 +248,9 @@ func (s *Server) keepReserved(ctx context.Context) {
 
 // settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the rule anyway.
 func (s *Server) settleExpiry(ctx context.Context, content *shelved) error {
+	if err := s.keepInFile(len(content.Reservations) > 0); err != nil {
+		return err
+	}
 	if s.answers(ctx) != nil {
 		if len(content.Reservations) == 0 {
 			content.Original = nil
