@@ -1,0 +1,167 @@
+package app_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// plane is a whole control plane over a provider that stands still, and an operator's connection to it.
+type plane struct {
+	t     *testing.T
+	app   *app.App
+	cloud *stillCloud
+	dir   string
+	conn  *grpc.ClientConn
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func testConfig(t *testing.T, dir string) app.Config {
+	t.Helper()
+	cfg, err := app.Load(app.Sources{Flags: map[string]any{
+		"state_dir": dir, "listen": []string{"127.0.0.1:0"}, "advertise": []string{"192.0.2.1:7440"}, "metrics": "off",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	return startPlane(t, t.TempDir(), &stillCloud{})
+}
+
+func startPlane(t *testing.T, dir string, cloud *stillCloud) *plane {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	made, err := app.NewWith(ctx, testConfig(t, dir), quiet(), cloud)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	p := &plane{t: t, app: made, cloud: cloud, dir: dir, stop: cancel, ended: make(chan error, 1)}
+	go func() { p.ended <- made.Run(ctx) }()
+	p.conn = p.dial(p.files("operator"))
+	t.Cleanup(p.end)
+	return p
+}
+
+func (p *plane) end() {
+	p.conn.Close()
+	p.stop()
+	select {
+	case err := <-p.ended:
+		if err != nil {
+			p.t.Errorf("the control plane ended with %v", err)
+		}
+		p.ended <- nil
+	case <-time.After(30 * time.Second):
+		p.t.Error("the control plane did not stop")
+	}
+}
+
+func (p *plane) files(folder string) identity.Source {
+	p.t.Helper()
+	in := func(name string) string { return filepath.Join(p.dir, folder, name) }
+	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"), Key: in("key.pem"), Logger: quiet()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return source
+}
+
+func (p *plane) dial(source identity.Source) *grpc.ClientConn {
+	p.t.Helper()
+	conn, err := chassis.Dial(chassis.DialConfig{
+		Address: p.app.Address(), TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return conn
+}
+
+func (p *plane) servers() cpv1.ServerServiceClient     { return cpv1.NewServerServiceClient(p.conn) }
+func (p *plane) snapshots() cpv1.SnapshotServiceClient { return cpv1.NewSnapshotServiceClient(p.conn) }
+func (p *plane) jobs() cpv1.JobServiceClient           { return cpv1.NewJobServiceClient(p.conn) }
+
+// write changes records directly, as a job would.
+func (p *plane) write(fn func(ctx context.Context, tx *store.Tx) error) {
+	p.t.Helper()
+	if err := p.app.Store().Write(p.t.Context(), fn); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// addServer records a server that is READY, as a replica when it has a primary.
+func (p *plane) addServer(name, primary string) {
+	p.t.Helper()
+	p.write(func(ctx context.Context, tx *store.Tx) error {
+		id, err := tx.ServerIDs().Allot(ctx, name)
+		if err != nil {
+			return err
+		}
+		s := inventory.Server{Name: name, State: inventory.ServerReady, Role: inventory.RolePrimary, ServerID: id, Port: 3306, Provider: "still"}
+		if primary != "" {
+			s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, primary, true
+		}
+		return tx.Servers().Insert(ctx, &s)
+	})
+}
+
+// until waits until the job is as wanted.
+func (p *plane) until(name string, want func(*cpv1.Job) bool) *cpv1.Job {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	defer cancel()
+	stream, err := p.jobs().WatchJob(ctx, &cpv1.WatchJobRequest{Name: name})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var last *cpv1.Job
+	for {
+		message, err := stream.Recv()
+		if err != nil {
+			p.t.Fatalf("%s never was as wanted, but %v: %v", name, last, err)
+		}
+		if last = message.GetJob(); want(last) {
+			return last
+		}
+	}
+}
+
+func inState(state cpv1.Job_State) func(*cpv1.Job) bool {
+	return func(j *cpv1.Job) bool { return j.GetState() == state }
+}
+
+// refused fails the test unless the error is of that kind, with that reason and a way out.
+func refused(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %v (%v)", kind, reason)
+	}
+	if errs.KindOf(err) != kind || reason != 0 && errs.ReasonOf(err) != reason {
+		t.Errorf("%v (%v): %v; want %v (%v)", errs.KindOf(err), errs.ReasonOf(err), err, kind, reason)
+	}
+	if kind != errs.InvalidArgument && errs.WayOutOf(err) == "" {
+		t.Errorf("no way out: %v", err)
+	}
+}
