@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/agent/internal/agent"
+	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
 func write(t *testing.T, content string) string {
@@ -38,7 +39,7 @@ func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
 
 func TestTheFileThatIsShippedIsRight(t *testing.T) {
 	t.Parallel()
-	shipped, err := agent.Load(agent.Sources{File: "../../../deploy/systemd/agent.yaml", Required: true})
+	shipped, err := agent.Load(agent.Sources{File: write(t, string(systemd.AgentConfig())), Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}
