@@ -21,6 +21,7 @@ type verdict struct {
 	reason errorsv1.Reason
 	way    string
 	retry  time.Duration
+	field  string
 	meta   map[string]string
 }
 
@@ -37,6 +38,9 @@ func Err(err error) error {
 	options := []errs.Option{errs.Wrap(said{err, v.way}), errs.WayOut(v.way)}
 	if v.retry > 0 {
 		options = append(options, errs.Retry(v.retry))
+	}
+	if v.field != "" {
+		options = append(options, errs.Field(v.field, err.Error()))
 	}
 	for key, value := range v.meta {
 		options = append(options, errs.Meta(key, value))
@@ -98,6 +102,9 @@ func ofInventory(r *inventory.Refusal) verdict {
 	}
 	if reason, ok := inventoryReasons[r.Code]; ok {
 		v.reason = reason
+	}
+	if r.Code == inventory.BadPage {
+		v.field = "page_token"
 	}
 	return v
 }
