@@ -113,7 +113,8 @@ func Load(sources Sources) (Config, error) {
 	}
 	config := Config{Failpoint: failpoint}
 	if err := k.Unmarshal("", &config); err != nil {
-		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+		// The library spreads its complaints over several lines.
+		return Config{}, fmt.Errorf("cannot read the configuration: %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	if err := config.check(); err != nil {
 		return Config{}, fmt.Errorf("cannot use the configuration: %w", err)

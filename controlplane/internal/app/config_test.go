@@ -1,0 +1,86 @@
+package app_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/app"
+)
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "understudy.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestNoConfigurationIsNeeded(t *testing.T) {
+	t.Parallel()
+	cfg, err := app.Load(app.Sources{File: "/no/such/file"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.StateDir != "/var/lib/understudy" || cfg.Lab != "default" || !slices.Equal(cfg.Listen, []string{"127.0.0.1:7440"}) || cfg.MonitorInterval != 3*time.Second {
+		t.Errorf("%+v", cfg)
+	}
+}
+
+func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	t.Parallel()
+	cfg, err := app.Load(app.Sources{
+		File: write(t, "lab: file\nfleet: file\nimage: file\nlisten: ['127.0.0.1:1']\nmonitor_interval: 1s\n"),
+		Environ: []string{"HOME=/root", "UNDERSTUDY_FLEET=env", "UNDERSTUDY_IMAGE=env", "UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
+			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x", "UNDERSTUDY_AGENT_BINARY=/a", "UNDERSTUDY_FAILPOINT=after_effect:cut"},
+		Flags: map[string]any{"image": "flag", "unreachable_after": "1m"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" || cfg.Failpoint != "after_effect:cut" {
+		t.Errorf("%+v", cfg)
+	}
+	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) || cfg.MonitorInterval != time.Second || cfg.UnreachableAfter != time.Minute {
+		t.Errorf("%+v", cfg)
+	}
+}
+
+func TestWrongConfigurationIsRefused(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		sources app.Sources
+		said    string
+	}{
+		"unknown key":       {app.Sources{File: write(t, "lissten: x\n")}, "unknown key lissten"},
+		"unknown variable":  {app.Sources{Environ: []string{"UNDERSTUDY_NOPE=1"}}, "unknown key nope"},
+		"failpoint in file": {app.Sources{File: write(t, "failpoint: after_effect:cut\n")}, "unknown key failpoint"},
+		"no such file":      {app.Sources{File: "/no/such", Required: true}, "no such file"},
+		"no YAML":           {app.Sources{File: write(t, "a: [")}, "cannot read"},
+		"wrong type":        {app.Sources{File: write(t, "listen: {a: b}\n")}, "listen"},
+		"no port":           {app.Sources{Flags: map[string]any{"listen": []string{"localhost"}}}, "listen"},
+		"no address":        {app.Sources{Flags: map[string]any{"listen": []string{}}}, "listen"},
+		"advertise all":     {app.Sources{Flags: map[string]any{"advertise": []string{":7440"}}}, "names no host"},
+		"relative path":     {app.Sources{Flags: map[string]any{"state_dir": "state"}}, "state_dir"},
+		"provider":          {app.Sources{Flags: map[string]any{"provider": "ec3"}}, "known is nspawn"},
+		"level":             {app.Sources{Flags: map[string]any{"log_level": "loud"}}, "log_level"},
+		"format":            {app.Sources{Flags: map[string]any{"log_format": "xml"}}, "log_format"},
+		"metrics":           {app.Sources{Flags: map[string]any{"metrics": "on"}}, "metrics"},
+		"duration":          {app.Sources{Flags: map[string]any{"monitor_interval": "soon"}}, "monitor_interval"},
+		"too often":         {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}}, "monitor_interval"},
+		"impatient":         {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}}, "unreachable_after"},
+		"failpoint":         {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=cut"}}, "failpoint"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := app.Load(test.sources); err == nil || !strings.Contains(err.Error(), test.said) {
+				t.Errorf("%v, want %q in it", err, test.said)
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+package app_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/app"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	planes := make([]*app.App, 4)
+	var group sync.WaitGroup
+	for i := range planes {
+		group.Go(func() {
+			var err error
+			if planes[i], err = app.NewWith(t.Context(), testConfig(t, dir), quiet(), &stillCloud{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	for i, one := range planes {
+		if one == nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- one.Run(ctx) }()
+		p := &plane{t: t, app: one, dir: dir}
+		p.conn = p.dial(p.files("operator"))
+		if _, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{}); err != nil {
+			t.Errorf("control plane %d: %v", i, err)
+		}
+		p.conn.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := one.Close(); err != nil {
+			t.Errorf("closing twice: %v", err)
+		}
+	}
+}
+
+func TestSecretsAreTheOwnersAlone(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	for _, path := range []string{"ca/key.pem", "controlplane/key.pem", "operator/key.pem", "understudy.db"} {
+		info, err := os.Stat(filepath.Join(p.dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+	}
+}
+
+// TestJobsGoOnAfterARestart takes the control plane away in the middle of a job and starts another one on the same state.
+func TestJobsGoOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir, cloud := t.TempDir(), &stillCloud{}
+	p := startPlane(t, dir, cloud)
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := answer.GetJob().GetName()
+	made := func(j *cpv1.Job) bool { return j.GetState() == cpv1.Job_STATE_WAITING && cloud.changed() > 0 }
+	before := p.until(name, made)
+	p.stop()
+	if err := <-p.ended; err != nil {
+		t.Fatal(err)
+	}
+	p.ended <- nil
+	next := startPlane(t, dir, cloud)
+	after := next.until(name, func(j *cpv1.Job) bool { return made(j) && j.GetEpoch() > before.GetEpoch() })
+	if after.GetSteps()[1].GetGeneration() != 1 || cloud.changed() != 1 {
+		t.Errorf("the machine was made %d times, step %v", cloud.changed(), after.GetSteps()[1])
+	}
+}
+
+func TestRunIsFailedByAnAddressThatIsTaken(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	cfg := testConfig(t, t.TempDir())
+	cfg.Listen = []string{p.app.Address()}
+	if _, err := app.NewWith(t.Context(), cfg, quiet(), &stillCloud{}); err == nil {
+		t.Error("two control planes serve on one address")
+	}
+}
