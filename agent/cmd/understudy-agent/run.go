@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,7 +33,11 @@ The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_
 			if err != nil {
 				return fmt.Errorf("cannot find the agent's own file: %w", err)
 			}
-			return agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program, Log: log})
+			err = agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program, Log: log})
+			if errors.Is(err, context.Canceled) {
+				return nil // stopped as told
+			}
+			return err
 		},
 	}
 	configFlags(cmd.Flags())

@@ -4,6 +4,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func call(ctx context.Context, conn *grpc.ClientConn, method string, request pro
 	if err != nil {
 		return err
 	}
-	if err := stream.SendMsg(request); err != nil && err != io.EOF {
+	if err := stream.SendMsg(request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -58,7 +59,7 @@ func call(ctx context.Context, conn *grpc.ClientConn, method string, request pro
 	}
 	answer := request.ProtoReflect().New().Interface() // its fields are of no interest
 	for {
-		if err := stream.RecvMsg(answer); err == io.EOF {
+		if err := stream.RecvMsg(answer); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

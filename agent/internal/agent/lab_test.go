@@ -26,7 +26,9 @@ const (
 	address  = "127.0.0.1:7443"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true})) }
+func TestMain(m *testing.M) {
+	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+}
 
 // installed is an agent that runs as a unit of the host, and an operator who may call it.
 type installed struct {

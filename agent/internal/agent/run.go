@@ -38,7 +38,8 @@ type Options struct {
 	Ready func(address string)
 }
 
-// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. An error is one that a restart may cure.
+// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. A stop before it has enrolled is ctx's error; any other
+// error is one that a restart may cure.
 func Run(ctx context.Context, config Config, options Options) error {
 	if options.Log == nil {
 		options.Log = slog.Default()
@@ -70,10 +71,10 @@ type daemonized struct {
 
 func (d *daemonized) run(ctx context.Context) error {
 	name, err := d.enrol(ctx)
+	if errors.Is(err, context.Canceled) {
+		return ctx.Err() // told to stop before there was anything to end
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	source, err := identity.NewFiles(d.enroller.Files())
@@ -140,8 +141,8 @@ func (d *daemonized) announce(ctx context.Context, name string, source identity.
 		return err
 	}
 	defer self.close()
-	if err := self.await(ctx); err != nil {
-		return nil // ctx is done
+	if !self.await(ctx) {
+		return nil
 	}
 	d.say.ready()
 	d.say.status("serving as %s on %s", name, address)

@@ -52,8 +52,8 @@ func (s *selfCheck) check(ctx context.Context) error {
 	return nil
 }
 
-// await waits until the agent answers; its error is ctx's.
-func (s *selfCheck) await(ctx context.Context) error {
+// await waits until the agent answers; false when ctx is done before.
+func (s *selfCheck) await(ctx context.Context) bool {
 	ticker := time.NewTicker(selfCheckPoll)
 	defer ticker.Stop()
 	for {
@@ -61,11 +61,11 @@ func (s *selfCheck) await(ctx context.Context) error {
 		err := s.check(bounded)
 		cancel()
 		if err == nil {
-			return nil
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		case <-ticker.C:
 		}
 	}

@@ -103,20 +103,25 @@ func (g groups) processes() []int {
 	var pids []int
 	for _, root := range g.roots() {
 		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.Name() != "cgroup.procs" {
-				return nil
+			if err == nil && entry.Name() == "cgroup.procs" {
+				pids = append(pids, numbers(path)...)
 			}
-			data, _ := os.ReadFile(path)
-			for field := range strings.FieldsSeq(string(data)) {
-				if pid, err := strconv.Atoi(field); err == nil {
-					pids = append(pids, pid)
-				}
-			}
-			return nil
+			return nil // a group that goes away meanwhile has no processes
 		})
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids)
+}
+
+func numbers(path string) []int {
+	var list []int
+	data, _ := os.ReadFile(path)
+	for field := range strings.FieldsSeq(string(data)) {
+		if n, err := strconv.Atoi(field); err == nil {
+			list = append(list, n)
+		}
+	}
+	return list
 }
 
 // kill ends all processes of the group and waits until they are gone.

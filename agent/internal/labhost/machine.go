@@ -109,7 +109,7 @@ func (m *machine) boot(ctx context.Context) error {
 		return err
 	}
 	m.nspawn = m.groups.command(argv)
-	m.nspawn.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+	m.nspawn.Env = append(m.nspawn.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	m.nspawn.Stdout, m.nspawn.Stderr = console, console
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := m.groups.start(m.nspawn); err != nil {

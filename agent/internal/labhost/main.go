@@ -34,12 +34,23 @@ const (
 type Options struct {
 	// Agent builds the agent and puts it where it is on a host.
 	Agent bool
+	// Environ is os.Environ(): UNDERSTUDY_LAB_ROOTFS in it names the root of the machine.
+	Environ []string
 }
 
-// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{})). On the outside it answers the exit code of the
+func (o Options) env(name string) string {
+	for _, variable := range o.Environ {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{Environ: os.Environ()})). On the outside it answers the exit code of the
 // tests inside.
 func Main(m *testing.M, options Options) int {
-	if os.Getenv(insideEnv) != "" {
+	if options.env(insideEnv) != "" {
 		return m.Run()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,7 +67,7 @@ func outside(ctx context.Context, options Options) (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("tests on a real host boot a machine, which needs root")
 	}
-	rootfs, err := findRootfs()
+	rootfs, err := findRootfs(options)
 	if err != nil {
 		return 1, err
 	}
@@ -85,15 +96,15 @@ func outside(ctx context.Context, options Options) (code int, err error) {
 
 func buildAgent(ctx context.Context, path string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, agentMain)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build the agent: %w: %s", err, out)
 	}
 	return nil
 }
 
-func findRootfs() (string, error) {
-	if path := os.Getenv(rootfsEnv); path != "" {
+func findRootfs(options Options) (string, error) {
+	if path := options.env(rootfsEnv); path != "" {
 		return path, nil
 	}
 	found, err := filepath.Glob(imageGlob)

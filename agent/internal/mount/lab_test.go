@@ -30,7 +30,9 @@ const (
 	nonceA   = "0123456789abcdef0123456789abcdef"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true})) }
+func TestMain(m *testing.M) {
+	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+}
 
 type host struct {
 	units  *systemd.Manager

@@ -19,7 +19,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{})) }
+func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Environ: os.Environ()})) }
 
 func manager(t *testing.T) *systemd.Manager {
 	t.Helper()

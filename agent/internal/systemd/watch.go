@@ -25,8 +25,8 @@ type watcher struct {
 // feedFrom takes the signals of a new connection. They are a hint: what reads after one, reads now and then without one as well.
 func (h *hub) feedFrom(conn *dbus.Conn) {
 	updates := make(chan *dbus.PropertiesUpdate, 256)
-	errors := make(chan error, 1)
-	conn.SetPropertiesSubscriber(updates, errors)
+	dropped := make(chan error, 1)
+	conn.SetPropertiesSubscriber(updates, dropped)
 	// On systemd's private socket there is no subscribing; signals come anyway.
 	_ = conn.Subscribe()
 	go func() {
@@ -36,8 +36,10 @@ func (h *hub) feedFrom(conn *dbus.Conn) {
 			select {
 			case update := <-updates:
 				h.tell(update.UnitName)
-			case <-errors: // signals were dropped: everybody looks again
-				h.tell("")
+			case err := <-dropped: // everybody looks again
+				if err != nil {
+					h.tell("")
+				}
 			case <-alive.C:
 			}
 		}
