@@ -116,8 +116,13 @@ func spec(mode hold.Mode, freeze bool) hold.Spec {
 	return hold.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce, Freeze: freeze}
 }
 
+func roots(t *testing.T) []string {
+	t.Helper()
+	return mariadbtest.Roots(t, os.Getenv(mariadbtest.RootsEnv))
+}
+
 func eachVersion(t *testing.T, test func(t *testing.T, root string)) {
-	for _, root := range mariadbtest.Roots() {
+	for _, root := range roots(t) {
 		t.Run(mariadbtest.Name(root), func(t *testing.T) { test(t, root) })
 	}
 }
@@ -186,7 +191,7 @@ func boots(t *testing.T, root, volume, position string) {
 }
 
 func TestHoldEndsByItself(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	for name, end := range map[string]func(t *testing.T, l *launcher, h *hold.Hold){
 		"limit": func(t *testing.T, _ *launcher, h *hold.Hold) { <-h.Ended() },
 		"agent": func(t *testing.T, _ *launcher, h *hold.Hold) { h.Close() },
@@ -237,7 +242,7 @@ func TestKilledHoldReleasesTheLock(t *testing.T) {
 }
 
 func TestBrokenHoldIsNoticed(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	for name, breakIt := range map[string]func(t *testing.T, primary *mariadbtest.Instance){
 		"thawed": func(t *testing.T, primary *mariadbtest.Instance) {
 			if _, err := freeze.Thaw(primary.Volume); err != nil {
@@ -346,7 +351,7 @@ func TestCrashMode(t *testing.T) {
 func TestFilesystemsThatAreNotFrozen(t *testing.T) {
 	for name, volume := range map[string]string{"the host's root": t.TempDir(), "tmpfs": ""} {
 		t.Run(name, func(t *testing.T) {
-			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: mariadbtest.Roots()[0], Volume: volume})
+			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: roots(t)[0], Volume: volume})
 			m, _ := manager(t, primary)
 			_, err := m.Open(t.Context(), spec(hold.Online, true), nil)
 			if !errors.Is(err, errs.FailedPrecondition) || errs.WayOutOf(err) == "" {

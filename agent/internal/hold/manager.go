@@ -104,7 +104,8 @@ func (m *Manager) open(ctx context.Context, spec Spec, progress func(string)) (*
 		return nil, err
 	}
 	h := &Hold{manager: m, wire: newWire(conn), ended: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { conn.CloseWrite() })
+	// A connection that cannot be closed is closed already.
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })
 	defer stop()
 	if err := h.wire.send(message{Open: &spec}); err != nil {
 		conn.Close()

@@ -156,7 +156,7 @@ func (s *Server) otherOptions(ctx context.Context) ([]Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(s.config.DropIn); err != nil {
+	if !regularFile(s.config.DropIn) {
 		return all, nil
 	}
 	ours, err := s.readOptions(ctx, s.config.DropIn)

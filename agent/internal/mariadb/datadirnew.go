@@ -96,7 +96,8 @@ func (s *Server) grow(ctx context.Context, dir string) error {
 }
 
 func (s *Server) installDB(ctx context.Context, place string) error {
-	args := []string{"--no-defaults", "--user=" + s.config.User, "--datadir=" + place,
+	// --force: a host that cannot look up its own name gets a datadir as well; nothing in it depends on the name.
+	args := []string{"--no-defaults", "--force", "--user=" + s.config.User, "--datadir=" + place,
 		"--auth-root-authentication-method=socket", "--skip-test-db"}
 	_, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args, Timeout: 5 * time.Minute})
 	if err == nil {

@@ -18,7 +18,7 @@ import (
 
 // R2: the source is itself a replica, with and without log_slave_updates.
 func TestReplicaOfACopiedReplica(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	for _, logs := range []bool{true, false} {
 		t.Run(map[bool]string{true: "logs its updates", false: "does not log them"}[logs], func(t *testing.T) {
 			ctx := t.Context()
@@ -72,7 +72,7 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 
 // R1 on a copy of a replica: its own transaction is beyond what it replicated.
 func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 	first := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 	second, testimony := mariadbtest.CopyOf(t, first, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), ServerID: 3})
@@ -84,7 +84,7 @@ func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
 
 // A copy whose binary log is not read recovers no position, or does not even start: its prepared transactions are decided there.
 func TestBinaryLogOfAnotherName(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 	replica, testimony := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 	s := replica.Settings(2)

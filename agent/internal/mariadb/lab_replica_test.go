@@ -17,9 +17,9 @@ import (
 
 // eachPair runs the test with every primary and every replica that is not older.
 func eachPair(t *testing.T, test func(t *testing.T, primary, replica string)) {
-	roots := mariadbtest.Roots()
-	for i, primary := range roots {
-		for _, replica := range roots[i:] {
+	all := roots(t)
+	for i, primary := range all {
+		for _, replica := range all[i:] {
 			t.Run(mariadbtest.Name(primary)+"-"+mariadbtest.Name(replica), func(t *testing.T) { test(t, primary, replica) })
 		}
 	}

@@ -209,7 +209,7 @@ func TestConfiguration(t *testing.T) {
 // The option file keeps what is reserved, whatever else is written into it, and lets go of it.
 func TestReservationsAndTheOptionFile(t *testing.T) {
 	ctx := t.Context()
-	i := mariadbtest.Start(t, mariadbtest.Options{Root: mariadbtest.Roots()[0], Install: true, Timers: &timers{}, CA: mariadbtest.NewCA(t)})
+	i := mariadbtest.Start(t, mariadbtest.Options{Root: roots(t)[0], Install: true, Timers: &timers{}, CA: mariadbtest.NewCA(t)})
 	s := i.Settings(1)
 	s.BinlogExpireSeconds = 7777
 	for _, step := range []struct {
@@ -239,7 +239,7 @@ func TestReservationsAndTheOptionFile(t *testing.T) {
 }
 
 func TestOverriddenOptionsAreNamed(t *testing.T) {
-	root := mariadbtest.Roots()[0]
+	root := roots(t)[0]
 	i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
 	if err := os.MkdirAll(filepath.Join(i.Dir, "mariadb.conf.d"), 0o755); err != nil {
 		t.Fatal(err)

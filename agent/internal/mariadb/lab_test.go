@@ -3,6 +3,7 @@
 package mariadb_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -10,16 +11,16 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
 )
 
-// eachVersion runs the test with every version of MariaDB that there is.
-func eachVersion(t *testing.T, test func(t *testing.T, root string)) {
-	for _, root := range mariadbtest.Roots() {
-		t.Run(mariadbtest.Name(root), func(t *testing.T) { test(t, root) })
-	}
+func roots(t *testing.T) []string {
+	t.Helper()
+	return mariadbtest.Roots(t, os.Getenv(mariadbtest.RootsEnv))
 }
 
-func settings(i *mariadbtest.Instance, id int64) mariadb.Settings {
-	return mariadb.Settings{ServerID: id, Bind: "127.0.0.1", Port: i.Port, LogBin: "mariadb-bin", LogSlaveUpdates: true, TLS: true, Durable: true,
-		SkipReplicaStart: true, ReadOnly: id > 1}
+// eachVersion runs the test with every version of MariaDB that there is.
+func eachVersion(t *testing.T, test func(t *testing.T, root string)) {
+	for _, root := range roots(t) {
+		t.Run(mariadbtest.Name(root), func(t *testing.T) { test(t, root) })
+	}
 }
 
 func TestStatusOfAFreshServer(t *testing.T) {

@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,14 +19,6 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 )
-
-// Roots are the root directories that MariaDB is run from, one a version.
-func Roots() []string {
-	if named := os.Getenv("UNDERSTUDY_MARIADB_ROOTS"); named != "" {
-		return strings.Split(named, ":")
-	}
-	return []string{"/"}
-}
 
 // Options say what instance is wanted.
 type Options struct {
@@ -59,7 +49,7 @@ type Instance struct {
 	Config                       mariadb.Config
 	root                         string
 	ca                           *CA
-	cmd                          *exec.Cmd
+	process                      *os.Process
 	exited                       chan struct{}
 	t                            testing.TB
 }
@@ -81,7 +71,7 @@ func New(t testing.TB, o Options) *Instance {
 	}
 	i := &Instance{Dir: dir, Volume: o.Volume, Datadir: filepath.Join(o.Volume, "mysql"), Socket: filepath.Join(dir, "s"), root: o.Root, ca: o.CA,
 		Port: freePort(t), t: t}
-	for _, d := range []string{i.Datadir, filepath.Join(dir, "conf.d"), filepath.Join(dir, "state"), filepath.Join(dir, "tls"), filepath.Join(dir, "cert")} {
+	for _, d := range []string{i.Datadir, filepath.Join(dir, "conf.d"), filepath.Join(dir, "state"), filepath.Join(dir, "tls"), filepath.Join(dir, "cert"), filepath.Join(dir, "layer")} {
 		must(t, os.MkdirAll(d, 0o755))
 	}
 	base := fmt.Sprintf("[mariadbd]\nuser=root\ndatadir=%s\nsocket=%s\npid_file=%s/pid\nport=%d\nbind_address=127.0.0.1\nserver_id=%d\nlog_error=%s/error.log\n"+
@@ -124,14 +114,15 @@ func (i *Instance) Reopen() {
 // Run starts it and waits until it answers.
 func (i *Instance) Run() {
 	i.t.Helper()
-	i.cmd = i.command("mariadbd", "--defaults-file="+i.Config.DefaultsFile)
-	must(i.t, i.cmd.Start())
-	i.exited = make(chan struct{})
-	go func(cmd *exec.Cmd, exited chan struct{}) { _ = cmd.Wait(); close(exited) }(i.cmd, i.exited)
+	process, err := i.spawn("mariadbd", "--defaults-file="+i.Config.DefaultsFile)
+	must(i.t, err)
+	exited := make(chan struct{})
+	go func() { _, _ = process.Wait(); close(exited) }()
+	i.process, i.exited = process, exited
 	i.t.Cleanup(i.Kill)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	go func() { <-i.exited; cancel() }()
+	go func() { <-exited; cancel() }()
 	if err := i.AwaitAnswer(ctx); err != nil {
 		i.t.Fatalf("%v\n%s", err, i.ErrorLog())
 	}
@@ -147,8 +138,11 @@ func (i *Instance) Run() {
 
 // RunToItsEnd runs it with arguments that make it end by itself.
 func (i *Instance) RunToItsEnd(args ...string) {
-	// What it says is in its log, and an end by itself is no success.
-	_ = i.command("mariadbd", append([]string{"--defaults-file=" + i.Config.DefaultsFile}, args...)...).Run()
+	i.t.Helper()
+	process, err := i.spawn("mariadbd", append([]string{"--defaults-file=" + i.Config.DefaultsFile}, args...)...)
+	must(i.t, err)
+	_, err = process.Wait() // what it says is in its log
+	must(i.t, err)
 }
 
 // ErrorLog is what it logged.
@@ -164,13 +158,13 @@ func (i *Instance) Stop() { i.end(syscall.SIGTERM) }
 func (i *Instance) Kill() { i.end(syscall.SIGKILL) }
 
 // PID is its process.
-func (i *Instance) PID() int { return i.cmd.Process.Pid }
+func (i *Instance) PID() int { return i.process.Pid }
 
 func (i *Instance) end(signal syscall.Signal) {
-	if i.cmd == nil {
+	if i.process == nil {
 		return
 	}
-	_ = i.cmd.Process.Signal(signal)
+	_ = i.process.Signal(signal)
 	select {
 	case <-i.exited:
 	case <-time.After(60 * time.Second):
@@ -196,14 +190,6 @@ func (i *Instance) Value(query string) string {
 		i.t.Fatalf("%s: %v", query, err)
 	}
 	return value.String
-}
-
-// Name of the instance's version, for subtests.
-func Name(root string) string {
-	if root == "/" {
-		return "host"
-	}
-	return filepath.Base(root)
 }
 
 // volume is a filesystem of its own, as a datadir has it: what lies beside the datadir is not to be on the host's root.

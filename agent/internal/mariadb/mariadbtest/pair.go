@@ -7,12 +7,12 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 )
 
@@ -52,9 +52,10 @@ func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
 	}
 	testimony, err := point.Testify(ctx)
 	must(t, err)
-	if out, err := exec.Command("cp", "-a", "--reflink=auto", primary.Datadir+"/.", to).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v %s", err, out)
-	}
+	runner, err := hostexec.New(hostexec.Config{})
+	must(t, err)
+	_, err = runner.Run(ctx, hostexec.Command{Tool: "cp", Args: []string{"-a", "--reflink=auto", "--", primary.Datadir + "/.", to}})
+	must(t, err)
 	must(t, point.StillHeld(ctx, testimony))
 	must(t, point.End(ctx))
 	return testimony

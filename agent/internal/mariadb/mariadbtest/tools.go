@@ -4,37 +4,56 @@ package mariadbtest
 
 import (
 	"context"
-	"os/exec"
+	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
-// enter runs a program below another root directory, which sees the instance's directories at their own paths.
-const enter = `root=$1; shift
-while [ "$1" != -- ]; do mkdir -p "$root$1" && mount --rbind "$1" "$root$1" || exit 125; shift; done
-shift; exec chroot "$root" "$@"`
-
-// command runs a program of the instance's version; it dies with the test.
-func (i *Instance) command(name string, args ...string) *exec.Cmd {
-	return exec.Command(i.argv(name, args)[0], i.argv(name, args)[1:]...)
-}
+// enter runs a program in a mount namespace of its own, below a layer over another root directory, and with the instance's directories
+// at their own paths. The root itself stays as it is.
+const enter = `set -e
+root=$1 layer=$2; shift 2
+mount -t tmpfs layer "$layer"
+mkdir "$layer/up" "$layer/work" "$layer/root"
+mount -t overlay -o "lowerdir=$root,upperdir=$layer/up,workdir=$layer/work" layer "$layer/root"
+while [ "$1" != -- ]; do mkdir -p "$layer/root$1"; mount --rbind "$1" "$layer/root$1"; shift; done
+shift; exec chroot "$layer/root" "$@"`
 
 func (i *Instance) argv(name string, args []string) []string {
 	if i.root == "/" {
 		return append([]string{name}, args...)
 	}
-	argv := []string{"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "enter", i.root, i.Dir}
+	argv := []string{"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "enter", i.root, filepath.Join(i.Dir, "layer"), i.Dir}
 	if filepath.Dir(i.Volume) != i.Dir {
 		argv = append(argv, i.Volume)
 	}
 	return append(append(argv, "--", name), args...)
 }
 
+// spawn starts a program of the instance's version; it does not outlive the test program.
+func (i *Instance) spawn(name string, args ...string) (*os.Process, error) {
+	runner, err := hostexec.New(hostexec.Config{})
+	if err != nil {
+		return nil, err
+	}
+	argv := i.argv(name, args)
+	path, err := runner.Look(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	return os.StartProcess(path, argv, &os.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}, Files: []*os.File{null, null, null},
+		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
+}
+
 // tools are MariaDB's, of the instance's version; blkid is the host's.
 type tools struct{ i *Instance }
-
-func (t tools) runner() (*hostexec.Runner, error) { return hostexec.New(hostexec.Config{}) }
 
 func (t tools) translate(c hostexec.Command) hostexec.Command {
 	if t.i.root == "/" || c.Tool == "blkid" {
@@ -47,7 +66,7 @@ func (t tools) translate(c hostexec.Command) hostexec.Command {
 
 // Run implements mariadb.Exec.
 func (t tools) Run(ctx context.Context, c hostexec.Command) (hostexec.Result, error) {
-	r, err := t.runner()
+	r, err := hostexec.New(hostexec.Config{})
 	if err != nil {
 		return hostexec.Result{}, err
 	}
@@ -56,7 +75,7 @@ func (t tools) Run(ctx context.Context, c hostexec.Command) (hostexec.Result, er
 
 // Lines implements mariadb.Exec.
 func (t tools) Lines(ctx context.Context, c hostexec.Command, each func(line []byte) error) error {
-	r, err := t.runner()
+	r, err := hostexec.New(hostexec.Config{})
 	if err != nil {
 		return err
 	}
