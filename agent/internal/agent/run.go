@@ -104,8 +104,11 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 	for {
 		d.say.status("enrolling")
 		name, err := d.enroller.Ensure(ctx)
-		if err == nil || ctx.Err() != nil {
-			return name, err
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err == nil {
+			return name, nil
 		}
 		if err.Error() != told {
 			told = err.Error()

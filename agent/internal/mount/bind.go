@@ -180,16 +180,16 @@ func (b *binding) owner(ctx context.Context) error {
 }
 
 func (b *binding) mount(ctx context.Context) error {
-	written, err := b.m.units.WriteUnitFile(ctx, b.unit, bindUnit(b.r.Source, b.r.Path, b.below.Path))
+	changes, err := b.m.units.InstallUnitFile(ctx, b.unit, bindUnit(b.r.Source, b.r.Path, b.below.Path))
+	for _, change := range changes {
+		b.changed("%s", change)
+	}
 	if err != nil {
 		return err
 	}
-	if written {
-		b.changed("wrote %s", b.unit)
-	}
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
 	defer cancel()
-	_, changes, err := b.m.units.Ensure(ctx, b.unit, nil)
+	_, changes, err = b.m.units.Ensure(ctx, b.unit, nil)
 	for _, change := range changes {
 		b.changed("%s %s", b.unit, strings.Replace(change, "started", "mounted", 1))
 	}

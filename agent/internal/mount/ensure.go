@@ -273,9 +273,9 @@ func checkNonce(got, want string) error {
 
 // configure writes the unit file; from here on a reboot mounts the right volume.
 func (e *ensuring) configure(ctx context.Context) error {
-	changed, err := e.m.units.WriteUnitFile(ctx, e.unit, volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
-	if err == nil && changed {
-		e.changed("wrote %s", e.unit)
+	changes, err := e.m.units.InstallUnitFile(ctx, e.unit, volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
+	for _, change := range changes {
+		e.changed("%s", change)
 	}
 	return err
 }

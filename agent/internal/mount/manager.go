@@ -30,7 +30,7 @@ type Units interface {
 	Stop(ctx context.Context, name string) (systemd.Unit, bool, error)
 	Disable(ctx context.Context, name string) (systemd.Unit, bool, error)
 	UnitFile(name string) ([]byte, error)
-	WriteUnitFile(ctx context.Context, name string, content []byte) (bool, error)
+	InstallUnitFile(ctx context.Context, name string, content []byte) ([]string, error)
 	DeleteUnitFile(ctx context.Context, name string) (bool, error)
 	SetDropIn(ctx context.Context, unit, name, content string) (bool, error)
 	DeleteDropIn(ctx context.Context, unit, name string) (bool, error)

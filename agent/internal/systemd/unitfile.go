@@ -21,13 +21,42 @@ func (m *Manager) UnitFile(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(m.unitDir, name))
 }
 
-// WriteUnitFile makes sure that the unit's file has this content, and that systemd has read it. A mask, which is a link in the same
-// place, is replaced. It says whether the file had another content.
-func (m *Manager) WriteUnitFile(ctx context.Context, name string, content []byte) (bool, error) {
+// InstallUnitFile makes sure that the unit's file has this content, that it is enabled (the content has a section [Install]), and
+// that systemd has read it. A mask, which is a link in the same place, is replaced. It says what was done.
+func (m *Manager) InstallUnitFile(ctx context.Context, name string, content []byte) ([]string, error) {
 	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	m.files.Lock()
+	defer m.files.Unlock()
+	path := filepath.Join(m.unitDir, name)
+	var changes []string
+	written, err := replaceFile(path, content, 0o644)
+	if err != nil {
+		return nil, writeError(path, err)
+	}
+	if written {
+		changes = append(changes, "wrote "+name)
+	}
+	enabled, err := m.enableOnDisk(ctx, name)
+	if err != nil {
+		return changes, err
+	}
+	if enabled {
+		changes = append(changes, "enabled "+name)
+	}
+	// One reload for both: it is what takes long.
+	return changes, m.reloadIfNeeded(ctx, name, written || enabled)
+}
+
+// enableOnDisk makes the links that [Install] asks for; it says whether some were missing.
+func (m *Manager) enableOnDisk(ctx context.Context, name string) (bool, error) {
+	conn, err := m.connect(ctx)
+	if err != nil {
 		return false, err
 	}
-	return m.writeAndReload(ctx, name, filepath.Join(m.unitDir, name), content)
+	_, made, err := conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
+	return len(made) > 0, wrapFiles("cannot enable", name, err)
 }
 
 // DeleteUnitFile removes the unit's file of the administrator's, a mask included, and has systemd forget it. It says whether there was one.
@@ -45,14 +74,20 @@ func (m *Manager) writeAndReload(ctx context.Context, unit, path string, content
 	if err != nil {
 		return false, writeError(path, err)
 	}
-	if !changed {
-		// A crash may have come between the write and the reload.
-		if u, err := m.look(ctx, unit); err != nil || !u.NeedsReload && u.Load != "not-found" {
-			return false, err
-		}
-	}
 	m.log.Info("wrote a unit file", "unit", unit, "path", path, "changed", changed)
-	return changed, m.ReloadDaemon(ctx)
+	return changed, m.reloadIfNeeded(ctx, unit, changed)
+}
+
+// reloadIfNeeded reloads after a change, and when a crash came between a change and its reload.
+func (m *Manager) reloadIfNeeded(ctx context.Context, unit string, changed bool) error {
+	if changed {
+		return m.ReloadDaemon(ctx)
+	}
+	u, err := m.look(ctx, unit)
+	if err != nil || !u.NeedsReload && u.Load != "not-found" {
+		return err
+	}
+	return m.ReloadDaemon(ctx)
 }
 
 func (m *Manager) removeAndReload(ctx context.Context, path string) (bool, error) {
