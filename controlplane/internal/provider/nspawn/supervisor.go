@@ -195,7 +195,10 @@ func (s *supervisor) makeDefaultVolume(ctx context.Context, m *machineRecord) er
 		return err
 	}
 	file := s.lab.volumeFile(v.ID)
-	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) || v.MachineID != m.ID {
+	if v.MachineID != m.ID {
+		return nil
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := makeSparse(file+".new", v.SizeBytes); err != nil {
