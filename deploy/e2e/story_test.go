@@ -92,7 +92,7 @@ func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
 	if !strings.Contains(strings.Join(step.GetFound(), "\n"), snapshot.GetTestimony().GetGtid()) {
 		t.Errorf("start_mariadb does not say that it found the recorded position %s: %v", snapshot.GetTestimony().GetGtid(), step.GetFound())
 	}
-	status := l.sql("db2", "SHOW REPLICA STATUS\\G")
+	status := l.exec("db2", "mariadb", "--execute=SHOW REPLICA STATUS\\G")
 	for _, want := range []string{"Slave_IO_Running: Yes", "Slave_SQL_Running: Yes", "Master_SSL_Allowed: Yes", "Master_SSL_Verify_Server_Cert: Yes", "Using_Gtid: Slave_Pos"} {
 		if !strings.Contains(status, want) {
 			t.Errorf("replica status lacks %q", want)
