@@ -21,7 +21,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true})) }
+func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()})) }
 
 const (
 	program = "/usr/bin/understudy-agent"
