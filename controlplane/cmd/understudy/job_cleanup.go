@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -41,10 +43,29 @@ func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, w wai
 		return c.onJob(ctx, w, cleanedUp, send)
 	}
 	return c.call(ctx, func(ctx context.Context, a *api) error {
-		job, err := send(ctx, a)
+		was, err := getJob(ctx, a, req.GetName())
 		if err != nil {
 			return err
 		}
-		return c.plan(job)
+		plan, err := send(ctx, a)
+		if err != nil {
+			return err
+		}
+		return c.plan(cleanupPlan(was, plan))
 	})
+}
+
+// cleanupPlan is the part of a job that is about removing: the steps that the job does not have yet, or that would still change something.
+func cleanupPlan(was, plan *cpv1.Job) *cpv1.Job {
+	had := map[string]bool{}
+	for _, step := range was.GetSteps() {
+		had[step.GetName()] = true
+	}
+	only := proto.CloneOf(plan)
+	only.Title, only.Error = "remove what "+show.ID(was.GetName())+" made", nil
+	only.Steps = filter(only.GetSteps(), func(step *cpv1.Step) bool {
+		ahead := step.GetState() == cpv1.Step_STATE_PENDING || step.GetState() == cpv1.Step_STATE_UNSPECIFIED
+		return !had[step.GetName()] || ahead && len(step.GetChanged()) > 0
+	})
+	return only
 }

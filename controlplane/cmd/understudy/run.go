@@ -60,7 +60,7 @@ type cli struct {
 func Run(ctx context.Context, world World) int {
 	c := &cli{World: world}
 	root := newRoot(c)
-	root.SetArgs(world.Args)
+	root.SetArgs(append([]string{}, world.Args...)) // nil would mean those of this process
 	root.SetIn(world.Stdin)
 	root.SetOut(world.Stdout)
 	root.SetErr(world.Stderr)

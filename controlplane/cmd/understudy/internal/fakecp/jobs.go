@@ -251,9 +251,8 @@ func (s *Server) CleanupJob(_ context.Context, req *cpv1.CleanupJobRequest) (*cp
 	job := proto.CloneOf(r.now().job)
 	job.Steps = append(job.Steps, &cpv1.Step{Name: "remove_machine", Title: "the machine is gone", State: cpv1.Step_STATE_PENDING, Generation: 1})
 	if req.GetValidateOnly() {
-		job.Name, job.Error = "", nil
-		job.Steps = job.GetSteps()[len(job.GetSteps())-1:]
-		job.Steps[0].Found, job.Steps[0].Changed = []string{"machine i-4"}, []string{"terminate machine i-4", "delete volume vol-6"}
+		removal := job.GetSteps()[len(job.GetSteps())-1]
+		removal.Found, removal.Changed = []string{"machine i-4"}, []string{"terminate machine i-4", "delete volume vol-6"}
 		return &cpv1.CleanupJobResponse{Job: job}, nil
 	}
 	was := job.GetState()

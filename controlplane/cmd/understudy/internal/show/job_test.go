@@ -48,11 +48,21 @@ func jobs() map[string]*cpv1.Job {
 		"waiting": job(cpv1.Job_STATE_WAITING, &cpv1.Step{State: cpv1.Step_STATE_WAITING, Attempts: 3, WaitReason: "next attempt in 4s", Error: oops}),
 		"failed":  job(cpv1.Job_STATE_FAILED, &cpv1.Step{State: cpv1.Step_STATE_FAILED, Attempts: 5, Error: oops, Progress: half}),
 		"person":  job(cpv1.Job_STATE_NEEDS_PERSON, &cpv1.Step{State: cpv1.Step_STATE_NEEDS_PERSON, Attempts: 1, Error: oops}),
-		"stopped": job(cpv1.Job_STATE_CANCELLED, &cpv1.Step{State: cpv1.Step_STATE_CANCELLED, Attempts: 1}),
+		"stopped": stopped(),
 		"queued":  {Name: "jobs/j-1", Kind: "create_replica", State: cpv1.Job_STATE_QUEUED},
 		"hostile": {Name: "jobs/\x1b]0;x\a", Kind: "k\nk", Title: "a\x1b[2Jb", State: cpv1.Job_STATE_FAILED,
 			Steps: []*cpv1.Step{{Name: "s\x1b[1m", State: cpv1.Step_STATE_FAILED, Error: &cpv1.JobError{Message: "m\x1b[5m\nm"}}}},
 	}
+}
+
+// stopped was cancelled in the middle; its last step ran all the same, and tells what is left.
+func stopped() *cpv1.Job {
+	j := job(cpv1.Job_STATE_CANCELLED, &cpv1.Step{State: cpv1.Step_STATE_CANCELLED, Attempts: 1, WaitReason: "cancelled"})
+	verify, finish := j.GetSteps()[4], j.GetSteps()[5]
+	verify.State, verify.WaitReason = cpv1.Step_STATE_CANCELLED, "cancelled"
+	finish.State, finish.Attempts, finish.StartTime = cpv1.Step_STATE_SUCCEEDED, 1, timestamppb.New(begun)
+	finish.Duration, finish.Found = durationpb.New(4*time.Millisecond), []string{"machine i-4 of this job is left: clean the job up to remove it"}
+	return j
 }
 
 func TestJobOnTerminals(t *testing.T) {
@@ -150,6 +160,10 @@ func TestTransitionsTellEachChangeOnce(t *testing.T) {
 		"catch_up: error: the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY' at 0-101-471147114711471147114711 (REPLICATION_ERROR)",
 		"catch_up: way out: make the row equal on both sides, then retry"}
 	if got := show.Transitions(before, after); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	want = []string{"catch_up: cancelled", "finish: done in 4ms", "finish: found: machine i-4 of this job is left: clean the job up to remove it"}
+	if got := show.Transitions(before, stopped()); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	if got := show.ProgressLines(before); len(got) != 1 || got[0] != "catch_up: 50%, 1.0 GiB of 2.0 GiB, lag 4.2s, about 12s left" {

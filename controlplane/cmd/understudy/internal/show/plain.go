@@ -39,6 +39,9 @@ func find(job *cpv1.Job, name string) *cpv1.Step {
 
 func stepTransition(job *cpv1.Job, before, after *cpv1.Step) []string {
 	was, is := before.GetState(), after.GetState()
+	if neverBegun(after) {
+		return nil
+	}
 	var lines []string
 	if line := stateLine(job, before, after); line != "" {
 		lines = append(lines, line)
@@ -78,7 +81,7 @@ func stateLine(job *cpv1.Job, before, after *cpv1.Step) string {
 }
 
 func because(step *cpv1.Step) string {
-	if step.GetWaitReason() == "" {
+	if step.GetWaitReason() == "" || step.GetWaitReason() == words(StepState(step.GetState())) {
 		return ""
 	}
 	return ": " + Clean(step.GetWaitReason())

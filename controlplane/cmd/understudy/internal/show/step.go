@@ -21,7 +21,7 @@ type block struct {
 
 func stepBlock(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) block {
 	b := block{lines: []string{stepLine(job, step, names, screen)}, done: settled(step), pending: step.GetState() == cpv1.Step_STATE_PENDING}
-	if inFocus(job, step) || screen.All {
+	if inFocus(job, step) || afterTrouble(job, step) || screen.All {
 		b.lines = append(b.lines, details(step, screen)...)
 	}
 	return b
@@ -37,6 +37,27 @@ func inFocus(job *cpv1.Job, step *cpv1.Step) bool {
 	default:
 		return false
 	}
+}
+
+// afterTrouble holds for what was done after the step that stopped a job: what was released, and what is left.
+func afterTrouble(job *cpv1.Job, step *cpv1.Step) bool {
+	if job.GetState() != cpv1.Job_STATE_FAILED && job.GetState() != cpv1.Job_STATE_CANCELLED || !settled(step) {
+		return false
+	}
+	for _, s := range job.GetSteps() {
+		if s.GetName() == step.GetName() {
+			return false
+		}
+		if s.GetState() == cpv1.Step_STATE_FAILED || s.GetState() == cpv1.Step_STATE_CANCELLED {
+			return true
+		}
+	}
+	return false
+}
+
+// neverBegun holds for steps that a cancel found waiting for their turn.
+func neverBegun(step *cpv1.Step) bool {
+	return step.GetState() == cpv1.Step_STATE_CANCELLED && step.GetStartTime() == nil
 }
 
 func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
@@ -94,6 +115,9 @@ func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
 	if !Active(job.GetState()) || screen.Height == 0 {
 		spin = g.Waiting
 	}
+	if neverBegun(step) {
+		return g.Pending, st.Dim
+	}
 	switch step.GetState() {
 	case cpv1.Step_STATE_RUNNING:
 		return spin, st.Accent
@@ -133,7 +157,7 @@ func details(step *cpv1.Step, screen Screen) []string {
 			lines = append(lines, indent+line)
 		}
 	}
-	if step.GetWaitReason() != "" && step.GetState() != cpv1.Step_STATE_SKIPPED {
+	if because(step) != "" && step.GetState() != cpv1.Step_STATE_SKIPPED {
 		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen, screen.Style.Warn)...)
 	}
 	lines = append(lines, told(step.GetFound(), "found", screen, screen.Style.Dim)...)
