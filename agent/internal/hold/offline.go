@@ -113,11 +113,9 @@ func (w *offline) letGo() {
 }
 
 func (w *offline) start(ctx context.Context) error {
-	if _, _, err := w.config.Services.Start(ctx, mariadb.Unit); err != nil {
-		return err
-	}
-	for _, socket := range w.stopped {
-		if _, _, err := w.config.Services.Start(ctx, socket); err != nil {
+	// The sockets first: systemd refuses to listen for a service that runs already.
+	for _, unit := range append(w.stopped, mariadb.Unit) {
+		if _, _, err := w.config.Services.Start(ctx, unit); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,9 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()})) }
+func TestMain(m *testing.M) {
+	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+}
 
 const (
 	program = "/usr/bin/understudy-agent"
@@ -224,10 +226,17 @@ func TestHoldOfADeadAgentIsCleared(t *testing.T) {
 
 func TestOfflineHold(t *testing.T) {
 	h := newHost(t)
+	// What would wake a stopped MariaDB: it is asleep during the hold, and listens again afterwards.
+	labhost.Run(t, "systemctl", "stop", "mariadb.service")
+	labhost.Run(t, "systemctl", "start", "mariadb.socket")
+	labhost.Run(t, "systemctl", "start", "mariadb.service")
 	for name, end := range map[string]func(t *testing.T, held *hold.Hold){
 		"released": func(t *testing.T, held *hold.Hold) {
 			if result, err := held.Release(t.Context()); err != nil || !result.Unbroken || result.Down <= 0 {
 				t.Errorf("%+v %v", result, err)
+			}
+			if unit, err := h.units.Get(t.Context(), "mariadb.socket"); err != nil || !unit.Running() {
+				t.Errorf("%+v %v", unit, err)
 			}
 		},
 		"killed": func(t *testing.T, _ *hold.Hold) {
@@ -243,6 +252,9 @@ func TestOfflineHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
 			held := h.open(t, spec(hold.Offline, time.Minute))
+			if out, err := labhost.Try("mariadb", "-e", "SELECT 1"); err == nil {
+				t.Errorf("somebody answers: %s", out)
+			}
 			if unit, err := h.units.Get(t.Context(), mariadb.Unit); err != nil || !unit.Stopped() {
 				t.Errorf("%+v %v", unit, err)
 			}
