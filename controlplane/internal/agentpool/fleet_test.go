@@ -27,6 +27,19 @@ type fleet struct {
 
 	mu        sync.Mutex
 	addresses map[string]string
+	revoked   map[string]bool
+}
+
+func (f *fleet) denied(serial string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.revoked[serial]
+}
+
+func (f *fleet) revoke(serial string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoked[serial] = true
 }
 
 // Address is where the test has put the server's agent.
@@ -44,10 +57,10 @@ func (f *fleet) move(server, address string) {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, ca: identitytest.New(t), addresses: map[string]string{}, port: freePort(t)}
+	f := &fleet{t: t, ca: identitytest.New(t), addresses: map[string]string{}, revoked: map[string]bool{}, port: freePort(t)}
 	var err error
 	f.pool, err = agentpool.New(agentpool.Config{
-		Addresses: f, Source: f.ca.Source(identity.ControlPlane()), Port: f.port, Probe: 2 * time.Second, Logger: quiet(),
+		Addresses: f, Source: f.ca.Source(identity.ControlPlane()), Revoked: f.denied, Port: f.port, Probe: 2 * time.Second, Logger: quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +88,7 @@ type agent struct {
 	systemd systemdService
 	mounts  mountService
 	mariadb mariadbService
+	serial  string // of its certificate
 	stop    func()
 }
 
@@ -85,8 +99,10 @@ func (f *fleet) run(a *agent, id identity.Identity, address string) *agent {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	cert := f.ca.Issue(id)
+	a.serial = identity.Serial(cert.Leaf)
 	server, err := chassis.New(chassis.Config{
-		Listener: listener, TLS: identity.ServerConfig{Source: f.ca.Source(id)}, Rules: rules(), Logger: quiet(), Grace: time.Millisecond,
+		Listener: listener, TLS: identity.ServerConfig{Source: &identity.Static{Certificate: cert, Roots: f.ca.Pool()}}, Rules: rules(), Logger: quiet(), Grace: time.Millisecond,
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -12,7 +12,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -157,8 +159,13 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	}
 	probing, cancel := context.WithTimeout(ctx, p.cfg.Probe)
 	defer cancel()
-	answer, err := healthv1.NewHealthClient(conn).Check(probing, &healthv1.HealthCheckRequest{})
+	var shown peer.Peer
+	answer, err := healthv1.NewHealthClient(conn).Check(probing, &healthv1.HealthCheckRequest{}, grpc.Peer(&shown))
 	switch {
+	case err == nil && p.revoked(shown):
+		p.Forget(server)
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED, "the certificate of the agent of "+server+" is revoked",
+			errs.WayOut("let it enrol again with a new join token"))
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
 	case err == nil:
@@ -170,6 +177,12 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	default:
 		return lost(ctx, server, err)
 	}
+}
+
+// revoked says whether the certificate that the agent showed is not believed any more: a connection outlives its handshake.
+func (p *Pool) revoked(shown peer.Peer) bool {
+	info, ok := shown.AuthInfo.(credentials.TLSInfo)
+	return ok && p.cfg.Revoked != nil && len(info.State.PeerCertificates) > 0 && p.cfg.Revoked(identity.Serial(info.State.PeerCertificates[0]))
 }
 
 // unreachable is the error of an agent that does not answer.

@@ -78,6 +78,21 @@ func TestOnlyTheServersOwnAgentIsBelieved(t *testing.T) {
 	}
 }
 
+func TestRevokedAgentIsNotBelievedOnAnOpenConnection(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	running := f.db1(named("db1"))
+	if _, err := f.pool.Agent(t.Context(), "db1"); err != nil {
+		t.Fatal(err)
+	}
+	f.revoke(running.serial)
+	if _, err := f.pool.Agent(t.Context(), "db1"); errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		t.Errorf("%v", err)
+	}
+	_, err := f.pool.Agent(t.Context(), "db1")
+	outOfReach(t, err) // the handshake fails now
+}
+
 func TestAddressThatChangesIsFollowed(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

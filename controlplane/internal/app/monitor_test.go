@@ -56,7 +56,9 @@ type oneAgent struct {
 	err    error
 }
 
-func (a *oneAgent) Agent(context.Context, string) (workflow.Agent, error) { return statusOf{status: a.status}, a.err }
+func (a *oneAgent) Agent(context.Context, string) (workflow.Agent, error) {
+	return statusOf{status: a.status}, a.err
+}
 
 // statusOf is an agent that tells a status and nothing else.
 type statusOf struct {

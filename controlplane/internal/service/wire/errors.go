@@ -17,12 +17,11 @@ const busyWay = "wait for it, or cancel it"
 
 // verdict is what a caller is told of an error of the packages below.
 type verdict struct {
-	kind   errs.Kind
-	reason errorsv1.Reason
-	way    string
-	retry  time.Duration
-	field  string
-	meta   map[string]string
+	meaning
+	way   string
+	retry time.Duration
+	field string
+	meta  map[string]string
 }
 
 // Err makes any error one of package errs: its kind, its reason, its way out. One that is such already stays as it is.
@@ -67,46 +66,53 @@ func judge(err error) (verdict, bool) {
 	var cloud *provider.Error
 	switch {
 	case errors.Is(err, job.ErrUnavailable):
-		return verdict{kind: errs.Unavailable, reason: errorsv1.Reason_REASON_STORE_UNAVAILABLE, retry: time.Second,
+		return verdict{meaning: meaning{errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE}, retry: time.Second,
 			way: "try again; if it stays, see the control plane's log and the disk of its store"}, true
 	case errors.As(err, &refusal):
 		return ofInventory(refusal), true
 	case errors.As(err, &busy):
-		return verdict{kind: errs.Aborted, reason: errorsv1.Reason_REASON_JOB_BUSY, retry: time.Second,
+		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY}, retry: time.Second,
 			way: busyWay, meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
 	case errors.As(err, &asked):
 		return ofJob(asked), true
 	case errors.Is(err, job.ErrNotFound):
-		return verdict{kind: errs.NotFound, reason: errorsv1.Reason_REASON_NOT_FOUND, way: "list the jobs to see which there are"}, true
+		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND}, way: "list the jobs to see which there are"}, true
 	case errors.As(err, &cloud):
 		return ofProvider(cloud), true
 	}
 	return verdict{}, false
 }
 
+// meaning is a kind with its reason.
+type meaning struct {
+	kind   errs.Kind
+	reason errorsv1.Reason
+}
+
 func ofInventory(r *inventory.Refusal) verdict {
-	v := verdict{way: r.WayOut()}
-	switch r.Kind {
-	case inventory.ErrInvalid:
-		v.kind, v.reason = errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD
-	case inventory.ErrNotFound:
-		v.kind, v.reason = errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND
-	case inventory.ErrExists:
-		v.kind, v.reason = errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS
-	case inventory.ErrStale:
-		v.kind, v.reason, v.retry = errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, time.Second
-	case inventory.ErrDenied:
-		v.kind, v.reason = errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED
-	default:
-		v.kind = errs.FailedPrecondition
+	m, ok := inventoryKinds[r.Kind]
+	if !ok {
+		m = meaning{kind: errs.FailedPrecondition}
 	}
 	if reason, ok := inventoryReasons[r.Code]; ok {
-		v.reason = reason
+		m.reason = reason
+	}
+	v := verdict{meaning: m, way: r.WayOut()}
+	if m.kind == errs.Aborted {
+		v.retry = time.Second
 	}
 	if r.Code == inventory.BadPage {
 		v.field = "page_token"
 	}
 	return v
+}
+
+var inventoryKinds = map[error]meaning{
+	inventory.ErrInvalid:  {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
+	inventory.ErrNotFound: {errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+	inventory.ErrExists:   {errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS},
+	inventory.ErrStale:    {errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH},
+	inventory.ErrDenied:   {errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED},
 }
 
 var inventoryReasons = map[inventory.Reason]errorsv1.Reason{
@@ -120,33 +126,36 @@ var inventoryReasons = map[inventory.Reason]errorsv1.Reason{
 }
 
 func ofJob(r *job.Refusal) verdict {
-	v := verdict{way: r.WayOut()}
-	switch r.Kind {
-	case job.ErrNotFound:
-		v.kind, v.reason = errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND
-	case job.ErrRequestReused:
-		v.kind, v.reason = errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED
-	case job.ErrInvalid:
-		v.kind, v.reason = errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD
-	default:
-		v.kind, v.reason = errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE
+	m, ok := jobKinds[r.Kind]
+	if !ok {
+		m = meaning{errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE}
+	}
+	return verdict{meaning: m, way: r.WayOut()}
+}
+
+var jobKinds = map[error]meaning{
+	job.ErrNotFound:      {errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+	job.ErrRequestReused: {errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED},
+	job.ErrInvalid:       {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
+}
+
+func ofProvider(e *provider.Error) verdict {
+	m, ok := providerKinds[e.Kind]
+	if !ok {
+		m = meaning{errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_ERROR}
+	}
+	v := verdict{meaning: m, way: "see `understudy provider check`"}
+	if m.reason == errorsv1.Reason_REASON_PROVIDER_THROTTLED {
+		v.retry = max(e.RetryAfter, time.Second)
 	}
 	return v
 }
 
-func ofProvider(e *provider.Error) verdict {
-	v := verdict{kind: errs.Unavailable, reason: errorsv1.Reason_REASON_PROVIDER_ERROR, way: "see `understudy provider check`"}
-	switch e.Kind {
-	case provider.ErrNotFound:
-		v.kind, v.reason = errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND
-	case provider.ErrThrottled:
-		v.reason, v.retry = errorsv1.Reason_REASON_PROVIDER_THROTTLED, max(e.RetryAfter, time.Second)
-	case provider.ErrLimitExceeded:
-		v.kind, v.reason = errs.ResourceExhausted, errorsv1.Reason_REASON_QUOTA_EXCEEDED
-	case provider.ErrInvalid:
-		v.kind, v.reason = errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD
-	case provider.ErrIncorrectState, provider.ErrInUse:
-		v.kind = errs.FailedPrecondition
-	}
-	return v
+var providerKinds = map[error]meaning{
+	provider.ErrNotFound:       {errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+	provider.ErrThrottled:      {errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_THROTTLED},
+	provider.ErrLimitExceeded:  {errs.ResourceExhausted, errorsv1.Reason_REASON_QUOTA_EXCEEDED},
+	provider.ErrInvalid:        {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
+	provider.ErrIncorrectState: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR},
+	provider.ErrInUse:          {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR},
 }
