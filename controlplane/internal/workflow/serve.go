@@ -11,7 +11,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const autoPurgeAfter = 3 * 24 * time.Hour // age at which binary logs go where they are purged automatically
+const (
+	autoPurgeAfter = 3 * 24 * time.Hour // age at which binary logs go where they are purged automatically
+	// applierThreads lets a replica commit in groups, as its primary does: with one thread and durable commits it falls behind under load.
+	applierThreads = "4"
+)
 
 // configuration is the whole of what the server's MariaDB shall read from our option file.
 func (s *step) configuration(srv inventory.Server, options map[string]string) Configuration {
@@ -23,11 +27,23 @@ func (s *step) configuration(srv inventory.Server, options map[string]string) Co
 		c.ReadOnly = true
 		// Until it was proved to be a replica it starts nothing by itself.
 		c.SkipReplicaStart = !everReady(srv)
+		c.Options = withDefault(c.Options, "slave_parallel_threads", applierThreads)
 	}
 	if srv.BinlogAutoPurge {
 		c.BinlogExpire = autoPurgeAfter
 	}
 	return c
+}
+
+func withDefault(options map[string]string, name, value string) map[string]string {
+	if _, given := options[name]; given {
+		return options
+	}
+	if options == nil {
+		options = map[string]string{}
+	}
+	options[name] = value
+	return options
 }
 
 // everReady reports whether the server was proved to do what its role says.
