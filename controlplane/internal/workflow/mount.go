@@ -97,20 +97,10 @@ func (s *step) settled(ctx context.Context, h *host) (bool, error) {
 // quiesce stops MariaDB and sees to it that nothing starts it before this job does: the unit is masked until then, so that no boot script
 // can start it on the copy before the copy has its own settings.
 func (s *step) quiesce(ctx context.Context, agent Agent) error {
-	for _, unit := range append(slices.Clone(mariadbSockets[:]), mariadbUnit) {
-		u, err := agent.Unit(ctx, unit)
-		if missing(err) || err == nil && (u.ActiveState == "inactive" || u.ActiveState == "failed") {
-			continue
-		}
-		if err != nil {
+	// The sockets come between: they can wake a service that was just stopped.
+	for _, unit := range slices.Concat([]string{mariadbUnit}, mariadbSockets[:], []string{mariadbUnit}) {
+		if err := s.stopUnit(ctx, agent, unit); err != nil {
 			return err
-		}
-		changed, err := agent.StopUnit(ctx, UnitRequest{Unit: unit, Timeout: 2 * time.Minute, Fence: s.fence()})
-		if err != nil {
-			return err
-		}
-		if changed {
-			s.Changed("stopped %s, which ran on the image's own data", unit)
 		}
 	}
 	changed, err := agent.MaskUnit(ctx, UnitRequest{Unit: mariadbUnit, Fence: s.fence()})
@@ -119,6 +109,28 @@ func (s *step) quiesce(ctx context.Context, agent Agent) error {
 	}
 	if changed {
 		s.Changed("masked %s until it is started on the right data", mariadbUnit)
+	}
+	return nil
+}
+
+// stopUnit stops a unit. One that is just starting is left to come up first: MariaDB loses a SIGTERM that arrives while it starts, and then
+// hangs until systemd kills it.
+func (s *step) stopUnit(ctx context.Context, agent Agent, unit string) error {
+	u, err := agent.Unit(ctx, unit)
+	switch {
+	case missing(err) || err == nil && (u.ActiveState == "inactive" || u.ActiveState == "failed"):
+		return nil
+	case err != nil:
+		return err
+	case u.ActiveState == "activating" && u.SubState != "auto-restart":
+		return wait("%s is starting; it is stopped once it is up", unit)
+	}
+	changed, err := agent.StopUnit(ctx, UnitRequest{Unit: unit, Timeout: 2 * time.Minute, Fence: s.fence()})
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.Changed("stopped %s, which ran on other data", unit)
 	}
 	return nil
 }
