@@ -15,8 +15,8 @@ func (c *cli) newJobCancel() *cobra.Command {
 		Long: `Stop a job at its next safe point. What it holds on the primary is released; the primary is as it was.
 
 What it made stays, so that "job retry" can go on with it; "job cleanup" removes it. The exit code is 0 when the job ended as cancelled.`,
-		Example: `  understudy job cancel j-4f7a
-  understudy job cancel j-4f7a && understudy job cleanup j-4f7a`,
+		Example: `  understudy job cancel JOB
+  understudy job cancel JOB && understudy job cleanup JOB`,
 		ValidArgsFunction: c.complete(c.activeJobIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(jobKind, args[0])

@@ -18,8 +18,8 @@ func (c *cli) newJobCleanup() *cobra.Command {
 		Long: `Remove exactly what a failed or cancelled job made, found by its tags: machines, volumes, snapshots, accounts. Nothing else is touched.
 
 Afterwards the job can no longer be retried. The exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
-		Example: `  understudy job cleanup j-4f7a --dry-run
-  understudy job cleanup j-4f7a`,
+		Example: `  understudy job cleanup JOB --dry-run
+  understudy job cleanup JOB`,
 		ValidArgsFunction: c.complete(c.jobIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(jobKind, args[0])

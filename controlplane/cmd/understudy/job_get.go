@@ -13,8 +13,8 @@ func (c *cli) newJobGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get JOB", Aliases: []string{"show"}, Short: "Show one job with all its steps", Args: words([]string{"JOB"}),
 		Long: "Show one job with all its steps: what each found, what it changed, how long it took, and its error with the cause and the way out.",
-		Example: `  understudy job get j-4f7a
-  understudy job get j-4f7a -o json | jq -r '.job.steps[] | [.name, .state, .duration] | @tsv'`,
+		Example: `  understudy job get JOB
+  understudy job get JOB -o json | jq -r '.job.steps[] | [.name, .state, .duration] | @tsv'`,
 		ValidArgsFunction: c.complete(c.jobIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(jobKind, args[0])

@@ -17,7 +17,7 @@ func (c *cli) newJobRedo() *cobra.Command {
 
 A retry finds what an earlier attempt has made, a machine or a volume, and goes on with it. Redo does not: the effect gets a new key, so that
 the earlier one is not found again. It is for an effect that is there and is no good.`,
-		Example:           `  understudy job redo j-4f7a create_machine --reason "the machine's disk is broken"`,
+		Example:           `  understudy job redo JOB create_machine --reason "the machine's disk is broken"`,
 		ValidArgsFunction: c.complete(c.jobIDs, c.stepNames),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			job, step, err := jobAndStep(args)

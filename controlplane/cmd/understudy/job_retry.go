@@ -17,8 +17,8 @@ func (c *cli) newJobRetry() *cobra.Command {
 
 With --step, run that one step alone, whatever became of the job, and leave the job as it was. Steps look before they act: one whose
 work is done already finds it done and changes nothing. The exit code tells how the step ended.`,
-		Example: `  understudy job retry j-4f7a
-  understudy job retry j-4f7a --step configure_replica`,
+		Example: `  understudy job retry JOB
+  understudy job retry JOB --step configure_replica`,
 		ValidArgsFunction: c.complete(c.jobIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(jobKind, args[0])

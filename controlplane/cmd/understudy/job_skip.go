@@ -16,7 +16,7 @@ func (c *cli) newJobSkip() *cobra.Command {
 		Long: `Mark a step that failed as skipped, with the reason, and go on with the next one.
 
 What the step was to make sure is then yours to make sure. Steps behind it still prove what they rely on, and refuse when it is not so.`,
-		Example:           `  understudy job skip j-4f7a upgrade_mariadb --reason "upgraded by hand"`,
+		Example:           `  understudy job skip JOB upgrade_mariadb --reason "upgraded by hand"`,
 		ValidArgsFunction: c.complete(c.jobIDs, c.stepNames),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			job, step, err := jobAndStep(args)

@@ -20,8 +20,8 @@ func (c *cli) newJobWatch() *cobra.Command {
 On a terminal the view is live, and Ctrl-C leaves it: the job goes on. Elsewhere each change is one line, with -o json one line of JSON.
 When the control plane is restarted meanwhile, the view waits for it, for --reconnect-limit at most.`,
 		Example: `  understudy job watch
-  understudy job watch j-4f7a
-  understudy job watch j-4f7a -o json | jq --unbuffered -r .state`,
+  understudy job watch JOB
+  understudy job watch JOB -o json | jq --unbuffered -r .state`,
 		ValidArgsFunction: c.complete(c.activeJobIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name := ""

@@ -45,7 +45,7 @@ func (c *cli) newReplicaCreate() *cobra.Command {
 		Long: replicaCreateLong,
 		Example: `  understudy replica create --of db1
   understudy replica create --of db1 --verify full db2
-  understudy replica create --from db1-20260102-150405 --size 40GiB db3
+  understudy replica create --from snap-4f7a0c1d2e3f --size 40GiB db3
   understudy replica create --of db1 --dry-run`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createReplica(ctx, f, args) }),
@@ -54,8 +54,8 @@ func (c *cli) newReplicaCreate() *cobra.Command {
 	flags.StringVar(&f.of, "of", "", "`PRIMARY` to follow")
 	flags.StringVar(&f.from, "from", "", "`SNAPSHOT` to make it from; a new one is taken when not given")
 	flags.Var(&f.verify, "verify", "how the data is compared")
-	flags.StringVar(&f.image, "image", "", "image of the machine, see `understudy provider images`; the provider's default when not given")
-	flags.StringVar(&f.zone, "zone", "", "zone of the machine; the primary's when not given")
+	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider images\"; the provider's default when not given")
+	flags.StringVar(&f.zone, "zone", "", "`ZONE` of the machine; the primary's when not given")
 	flags.Var(&f.size, "size", "size of the data volume, for example 10GiB; the snapshot's when not given, and never smaller")
 	flags.Var(&f.port, "port", "port of MariaDB; 3306 when not given")
 	flags.BoolVar(&f.cleanup, "cleanup", false, "when the job fails, remove what it made")

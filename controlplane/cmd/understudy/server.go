@@ -91,6 +91,7 @@ func yesNo(b bool) string {
 // optionFlag adds the flag for more MariaDB options.
 func optionFlag(cmd *cobra.Command, options *map[string]string) {
 	cmd.Flags().StringToStringVar(options, "option", nil, "more of MariaDB's options, `NAME=VALUE`, from the agent's allow-list; may be given again")
+	cmd.Flags().Lookup("option").DefValue = ""
 }
 
 // checkOptions refuses names and values that can be no option.

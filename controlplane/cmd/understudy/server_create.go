@@ -35,8 +35,8 @@ The name is 2 to 40 lower-case letters, digits and dashes, a letter first. It is
 		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createServer(ctx, f, args[0]) }),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.image, "image", "", "image of the machine, see `understudy provider images`; the provider's default when not given")
-	flags.StringVar(&f.zone, "zone", "", "zone of the machine; the provider's default when not given")
+	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider images\"; the provider's default when not given")
+	flags.StringVar(&f.zone, "zone", "", "`ZONE` of the machine; the provider's default when not given")
 	flags.Var(&f.size, "size", "size of the data volume, for example 10GiB; 2GiB when not given")
 	flags.Var(&f.filesystem, "filesystem", "filesystem of the data volume")
 	flags.Var(&f.port, "port", "port of MariaDB; 3306 when not given")

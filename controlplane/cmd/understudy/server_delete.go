@@ -22,7 +22,7 @@ type deleteFlags struct {
 func (d *deleteFlags) add(cmd *cobra.Command) {
 	d.startFlags.add(cmd)
 	cmd.Flags().BoolVarP(&d.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().StringVar(&d.etag, "etag", "", "delete it only if the record is still the one with this etag; the one that is shown when not given")
+	cmd.Flags().StringVar(&d.etag, "etag", "", "`ETAG`: delete it only if the record is still the one with this etag; the one that is shown when not given")
 }
 
 func (c *cli) newServerDelete() *cobra.Command {

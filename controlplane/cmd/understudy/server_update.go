@@ -25,7 +25,7 @@ refused on a replica, and on a primary that has replicas.`,
 		ValidArgsFunction: c.complete(c.serverIDs),
 	}
 	cmd.Flags().BoolVar(&autoPurge, "binlog-auto-purge", false, "let MariaDB purge binary logs by itself")
-	cmd.Flags().StringVar(&etag, "etag", "", "change it only if the record is still the one with this etag")
+	cmd.Flags().StringVar(&etag, "etag", "", "`ETAG`: change it only if the record is still the one with this etag")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check; change nothing")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		name, err := serverName(args[0])

@@ -17,8 +17,8 @@ func (c *cli) newSnapshotDelete() *cobra.Command {
 		Long: `Delete a snapshot at the provider. Replicas that were made from it stay; while one is being made from it, deleting is refused.
 
 It asks first, and wants the name typed; --yes does without, for scripts.`,
-		Example: `  understudy snapshot delete db1-20260102-150405
-  understudy snapshot delete db1-20260102-150405 --yes`,
+		Example: `  understudy snapshot delete snap-4f7a0c1d2e3f
+  understudy snapshot delete snap-4f7a0c1d2e3f --yes`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(snapshotKind, args[0])

@@ -15,8 +15,8 @@ func (c *cli) newSnapshotGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get SNAPSHOT", Aliases: []string{"show"}, Short: "Show one snapshot and what was true at its point", Args: words([]string{"SNAPSHOT"}),
 		Long: "Show one snapshot with its testimony: what was read from the server while its writes were blocked.",
-		Example: `  understudy snapshot get db1-20260102-150405
-  understudy snapshot get db1-20260102-150405 -o json | jq -r .snapshot.testimony.gtid`,
+		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
+  understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.testimony.gtid`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(snapshotKind, args[0])

@@ -51,28 +51,29 @@ secret, so keep it out of logs and argument lists.`,
 	return cmd
 }
 
-// createToken opens the file first: a token that cannot be written is not made.
+// createToken opens the file first: a token that cannot be written is not made. A file without a token does not stay.
 func (c *cli) createToken(ctx context.Context, req *cpv1.CreateJoinTokenRequest, out string) error {
 	write, discard, err := c.openSecret(out)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, func(ctx context.Context, a *api) error {
-		answer, err := a.enrollment.CreateJoinToken(ctx, req)
-		if err != nil {
-			discard()
-			return err
-		}
-		if err := write(answer.GetJoinFile()); err != nil {
-			discard()
-			return fmt.Errorf("cannot write the join file: %w", err)
-		}
-		if out != "-" {
-			return c.print(&cpv1.CreateJoinTokenResponse{ExpireTime: answer.GetExpireTime()}, func(show.Style) string {
-				return fmt.Sprintf("%s is a join file for %s, good until %s\n", out, show.ID(req.GetServer()), stamp(answer.GetExpireTime()))
-			})
-		}
+	var answer *cpv1.CreateJoinTokenResponse
+	err = c.call(ctx, func(ctx context.Context, a *api) (err error) {
+		answer, err = a.enrollment.CreateJoinToken(ctx, req)
+		return err
+	})
+	if err == nil {
+		err = write(answer.GetJoinFile())
+	}
+	if err != nil {
+		discard()
+		return fmt.Errorf("cannot make a join file: %w", err)
+	}
+	if out == "-" {
 		return nil
+	}
+	return c.print(&cpv1.CreateJoinTokenResponse{ExpireTime: answer.GetExpireTime()}, func(show.Style) string {
+		return fmt.Sprintf("%s is a join file for %s, good until %s\n", out, show.ID(req.GetServer()), stamp(answer.GetExpireTime()))
 	})
 }
 
@@ -90,7 +91,7 @@ func (c *cli) openSecret(path string) (write func([]byte) error, discard func(),
 	}
 	write = func(data []byte) error {
 		_, err := file.Write(data)
-		return errors.Join(err, file.Close())
+		return errors.Join(err, file.Sync(), file.Close())
 	}
 	return write, func() { _ = file.Close(); _ = os.Remove(file.Name()) }, nil
 }
