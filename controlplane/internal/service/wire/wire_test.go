@@ -50,7 +50,7 @@ func TestErrorsGetKindReasonAndWayOut(t *testing.T) {
 		}
 	}
 	own := errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "mine")
-	if wire.Err(own) != error(own) || wire.Err(nil) != nil {
+	if got := wire.Err(own); got.Error() != "mine" || errs.WayOutOf(got) != "" || wire.Err(nil) != nil {
 		t.Error("an error of package errs was changed")
 	}
 }
