@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 			return Configured{}, failure("cannot compare the running MariaDB with its options", err)
 		}
 		if certificateChanged && !done.RestartRequired {
-			err = execute(ctx, s.db, "FLUSH NO_WRITE_TO_BINLOG SSL")
+			err = execute(ctx, s.db, flushTLS)
 		}
 	}
 	return done, failure("cannot make MariaDB read its new certificate", err)
@@ -69,10 +70,33 @@ func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("cannot write MariaDB's option file: %w", err)
+		return false, diskError("cannot write MariaDB's option file", err)
 	}
 	return changed, nil
 }
+
+// RefreshCertificate hands MariaDB the certificate that the agent has now, where MariaDB is configured to use it: for when the agent
+// got another one. A running MariaDB takes it over without a restart.
+func (s *Server) RefreshCertificate(ctx context.Context) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	ours, err := os.ReadFile(s.config.DropIn)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !bytes.Contains(ours, []byte("\nssl_cert=")) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read MariaDB's option file: %w", err)
+	}
+	_, changed, err := s.installTLS(true)
+	if err != nil || !changed || s.answers(ctx) != nil {
+		return err
+	}
+	s.log.Info("MariaDB got another certificate")
+	return failure("cannot make MariaDB read its new certificate", execute(ctx, s.db, flushTLS))
+}
+
+// flushTLS makes a running MariaDB read its certificate again, on a replica too: it is not written to the binary log.
+const flushTLS = "FLUSH NO_WRITE_TO_BINLOG SSL"
 
 // sameBinlog refuses another base name than that of the binary logs that the datadir has: MariaDB would begin new ones, lose its
 // position, and not know what became of the transactions that a copy holds half done.
@@ -126,7 +150,7 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 	}
 	// MariaDB's own user has to get through, whatever the agent's umask is.
 	if err := errors.Join(os.MkdirAll(s.config.TLSDir, 0o755), os.Chmod(s.config.TLSDir, 0o755)); err != nil {
-		return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+		return to, false, diskError("cannot install MariaDB's certificate", err)
 	}
 	changed := false
 	for _, f := range []struct {
@@ -139,11 +163,11 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 				"enrol the agent, or let it renew its certificate, then call again")
 		}
 		if err != nil {
-			return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+			return to, false, diskError("cannot install MariaDB's certificate", err)
 		}
 		wrote, err := ensureFile(f.to, content, f.mode, belongs)
 		if err != nil {
-			return to, false, fmt.Errorf("cannot install MariaDB's certificate: %w", err)
+			return to, false, diskError("cannot install MariaDB's certificate", err)
 		}
 		changed = changed || wrote
 	}

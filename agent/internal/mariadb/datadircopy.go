@@ -39,7 +39,7 @@ func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
 		return changes, err
 	}
 	if _, err := ensureFile(mark, []byte(nonce+"\n"), 0o644, nil); err != nil {
-		return changes, fmt.Errorf("cannot mark the volume as cleaned: %w", err)
+		return changes, diskError("cannot mark the volume as cleaned", err)
 	}
 	return changes, nil
 }

@@ -40,7 +40,7 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 		}
 	}
 	if err := moveIn(dir); err != nil {
-		return nil, fmt.Errorf("cannot finish the new datadir in %s: %w", dir, err)
+		return nil, diskError("cannot finish the new datadir in "+dir, err)
 	}
 	return []string{"made a new datadir"}, nil
 }
@@ -77,17 +77,17 @@ func lookInto(dir string) (datadirState, error) {
 func (s *Server) grow(ctx context.Context, dir string) error {
 	place := filepath.Join(dir, nursery)
 	if err := os.RemoveAll(place); err != nil {
-		return fmt.Errorf("cannot begin a new datadir: %w", err)
+		return diskError("cannot begin a new datadir", err)
 	}
 	belongs, err := lookup(s.config.User)
 	if err != nil {
 		return err
 	}
 	if err := os.Mkdir(place, 0o700); err != nil {
-		return fmt.Errorf("cannot begin a new datadir: %w", err)
+		return diskError("cannot begin a new datadir", err)
 	}
 	if err := errors.Join(os.Chown(dir, belongs.uid, belongs.gid), os.Chown(place, belongs.uid, belongs.gid)); err != nil {
-		return fmt.Errorf("cannot begin a new datadir: %w", err)
+		return diskError("cannot begin a new datadir", err)
 	}
 	if err := s.installDB(ctx, place); err != nil {
 		return err

@@ -181,10 +181,18 @@ func TestConfiguration(t *testing.T) {
 		if done, err = i.SetConfiguration(ctx, s); err != nil || done.Changed || done.RestartRequired {
 			t.Errorf("again: %+v %v", done, err)
 		}
-		before := i.Value("SELECT VARIABLE_VALUE FROM information_schema.global_status WHERE VARIABLE_NAME = 'Ssl_finished_accepts'")
 		ca.Issue(t, filepath.Join(i.Dir, "cert"))
 		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || done.RestartRequired {
-			t.Errorf("new certificate: %+v %v (%s)", done, err, before)
+			t.Errorf("new certificate: %+v %v", done, err)
+		}
+		for _, renewed := range []bool{false, true} {
+			if renewed {
+				ca.Issue(t, filepath.Join(i.Dir, "cert"))
+			}
+			before := i.Certificate()
+			if err := i.RefreshCertificate(ctx); err != nil || renewed == (before == i.Certificate()) {
+				t.Errorf("renewed %v: %v, serial %s and %s", renewed, err, before, i.Certificate())
+			}
 		}
 		if key, err := os.Stat(filepath.Join(i.Config.TLSDir, "key.pem")); err != nil || key.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", key, err)

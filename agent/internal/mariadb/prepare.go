@@ -95,7 +95,7 @@ func (s *Server) leaveMark(mark prepared) error {
 		_, err = ensureFile(s.markPath(), text, 0o600, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot remember that the replica is prepared: %w", err)
+		return diskError("cannot remember that the replica is prepared", err)
 	}
 	return nil
 }

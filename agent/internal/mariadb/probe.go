@@ -138,10 +138,12 @@ func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(pr
 	if before.sameSeries(server) {
 		return before, false, nil
 	}
-	if err := s.runUpgrade(ctx, timeout, say); err != nil {
-		return before, false, err
-	}
+	runErr := s.runUpgrade(ctx, timeout, say)
 	after, err := datadirVersion(v["datadir"])
+	// Debian's start script upgrades as well; whoever came second finds it done, and may have been told so as an error.
+	if runErr != nil && (err != nil || !after.sameSeries(server)) {
+		return before, false, runErr
+	}
 	if err == nil && !after.sameSeries(server) {
 		err = fmt.Errorf("%s: it is still of %s", what, after)
 	}

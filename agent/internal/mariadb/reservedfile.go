@@ -42,7 +42,7 @@ func (s *Server) keepInFile(on bool) error {
 		_, err = ensureFile(s.config.DropIn, content, 0o644, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot write MariaDB's option file: %w", err)
+		return diskError("cannot write MariaDB's option file", err)
 	}
 	return nil
 }

@@ -81,6 +81,9 @@ type Server struct {
 	changes sync.Mutex
 	slow    slowFacts
 	shelf   *shelf
+	// binary and uuids spare GetStatus a program a call.
+	binary binaryFacts
+	uuids  sync.Map // mount id -> UUID: it cannot change while it is mounted
 }
 
 // New makes a Server. It connects when first asked for something.

@@ -68,11 +68,11 @@ func (f *shelf) read() (shelved, error) {
 // change gives the content to a function and keeps what it made of it, alone against other processes.
 func (f *shelf) change(how func(*shelved) error) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return fmt.Errorf("cannot keep the binlog reservations: %w", err)
+		return diskError("cannot keep the binlog reservations", err)
 	}
 	lock, err := os.OpenFile(f.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("cannot keep the binlog reservations: %w", err)
+		return diskError("cannot keep the binlog reservations", err)
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
@@ -92,10 +92,10 @@ func (f *shelf) change(how func(*shelved) error) error {
 func (f *shelf) write(content shelved) error {
 	text, err := json.Marshal(content)
 	if err != nil {
-		return fmt.Errorf("cannot keep the binlog reservations: %w", err)
+		return diskError("cannot keep the binlog reservations", err)
 	}
 	if _, err := ensureFile(f.path, text, 0o600, nil); err != nil {
-		return fmt.Errorf("cannot keep the binlog reservations: %w", err)
+		return diskError("cannot keep the binlog reservations", err)
 	}
 	return nil
 }

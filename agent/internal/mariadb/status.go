@@ -88,7 +88,7 @@ func (s *Server) stored(ctx context.Context, status *Status) error {
 	status.Options = shown(options)
 	status.Datadir = s.datadir(options)
 	// Neither is known on a host that has no MariaDB or no datadir yet, and that is a state to tell, no error.
-	status.Binary, _ = s.binaryVersion(ctx)
+	status.Binary, _ = s.recentBinaryVersion(ctx)
 	status.DatadirVersion, _ = datadirVersion(status.Datadir)
 	if volume, err := s.volumeOf(ctx, status.Datadir); err == nil {
 		status.Volume = volume

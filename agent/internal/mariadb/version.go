@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
@@ -64,6 +66,30 @@ func (s *Server) binaryVersion(ctx context.Context) (Version, error) {
 		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB from %.80q", result.Stdout)
 	}
 	return v, nil
+}
+
+// binaryFacts are those of the installed server, for a while.
+type binaryFacts struct {
+	mu      sync.Mutex
+	version Version
+	read    time.Time
+}
+
+// binaryFactsAge is how late a status may learn of another package.
+const binaryFactsAge = 15 * time.Second
+
+// recentBinaryVersion is binaryVersion as it was a short while ago.
+func (s *Server) recentBinaryVersion(ctx context.Context) (Version, error) {
+	s.binary.mu.Lock()
+	defer s.binary.mu.Unlock()
+	if time.Since(s.binary.read) < binaryFactsAge {
+		return s.binary.version, nil
+	}
+	v, err := s.binaryVersion(ctx)
+	if err == nil {
+		s.binary.version, s.binary.read = v, time.Now()
+	}
+	return v, err
 }
 
 // datadirVersion is the version that last upgraded the datadir; none when it does not say.

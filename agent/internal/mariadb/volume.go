@@ -29,6 +29,8 @@ type Volume struct {
 	Path string
 	// UsedBytes and FreeBytes are its room.
 	UsedBytes, FreeBytes int64
+	// id is the mount's.
+	id int
 }
 
 // Nonce is where the nonce of a hold lies on the volume.
@@ -54,7 +56,7 @@ func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
 	}
 	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize
 	v.FreeBytes = int64(room.Bavail) * room.Bsize
-	v.UUID = s.filesystemUUID(ctx, v.Device)
+	v.UUID = s.filesystemUUID(ctx, v)
 	return v, nil
 }
 
@@ -70,7 +72,7 @@ func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: no mount has it", path)
 	}
 	v := Volume{Mount: in.Mountpoint, Whole: in.Root == "/", Device: in.Source, Type: in.FSType,
-		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
+		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint)), id: in.ID}
 	for _, m := range mounts {
 		if !v.Whole && m.Major == in.Major && m.Minor == in.Minor && m.Root == "/" {
 			v.Mount, v.Whole = m.Mountpoint, true
@@ -84,15 +86,20 @@ func within(path, dir string) bool {
 }
 
 // filesystemUUID probes the device itself; empty when that tells nothing.
-func (s *Server) filesystemUUID(ctx context.Context, device string) string {
-	if !strings.HasPrefix(device, "/dev/") {
+func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
+	if known, ok := s.uuids.Load(v.id); ok {
+		return known.(string)
+	}
+	if !strings.HasPrefix(v.Device, "/dev/") {
 		return ""
 	}
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--", device}})
-	if err != nil {
+	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--", v.Device}})
+	uuid := strings.TrimSpace(string(result.Stdout))
+	if err != nil || uuid == "" {
 		return ""
 	}
-	return strings.TrimSpace(string(result.Stdout))
+	s.uuids.Store(v.id, uuid)
+	return uuid
 }
 
 // readNonce is the nonce on the volume; empty when there is none.

@@ -3,18 +3,23 @@
 package mariadbtest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 )
@@ -63,3 +68,22 @@ func (c *CA) Issue(t testing.TB, dir string) mariadb.TLSFiles {
 
 // SameCA is the authority of that instance.
 func SameCA(i *Instance) *CA { return i.ca }
+
+// Certificate is the serial number of the certificate that the running server shows.
+func (i *Instance) Certificate() string {
+	i.t.Helper()
+	config := mysql.NewConfig()
+	config.User, config.Net, config.Addr = "nobody", "tcp", fmt.Sprintf("127.0.0.1:%d", i.Port)
+	serial := ""
+	config.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
+		serial = state.PeerCertificates[0].SerialNumber.String()
+		return nil
+	}}
+	connector, err := mysql.NewConnector(config)
+	must(i.t, err)
+	// Nobody is refused, after the handshake.
+	if conn, err := connector.Connect(context.Background()); err == nil {
+		conn.Close()
+	}
+	return serial
+}
