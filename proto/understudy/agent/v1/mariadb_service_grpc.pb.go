@@ -55,7 +55,8 @@ type MariaDBServiceClient interface {
 	// GetStatus returns all that can be known, also of a MariaDB that is down.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself would read at its next
-	// start. It restarts nothing.
+	// start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when another file is read later and would win, or when the datadir
+	// has binary logs of another base name than `log_bin`.
 	SetConfiguration(ctx context.Context, in *SetConfigurationRequest, opts ...grpc.CallOption) (*SetConfigurationResponse, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
 	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
@@ -94,7 +95,8 @@ type MariaDBServiceClient interface {
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
 	ConfigureReplica(ctx context.Context, in *ConfigureReplicaRequest, opts ...grpc.CallOption) (*ConfigureReplicaResponse, error)
 	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's own error
-	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there.
+	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there;
+	// FAILED_PRECONDITION (GTID_MISMATCH) when it is past it already.
 	StartReplication(ctx context.Context, in *StartReplicationRequest, opts ...grpc.CallOption) (*StartReplicationResponse, error)
 	// StopReplication stops both threads, or the SQL thread alone.
 	StopReplication(ctx context.Context, in *StopReplicationRequest, opts ...grpc.CallOption) (*StopReplicationResponse, error)
@@ -366,7 +368,8 @@ type MariaDBServiceServer interface {
 	// GetStatus returns all that can be known, also of a MariaDB that is down.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself would read at its next
-	// start. It restarts nothing.
+	// start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when another file is read later and would win, or when the datadir
+	// has binary logs of another base name than `log_bin`.
 	SetConfiguration(context.Context, *SetConfigurationRequest) (*SetConfigurationResponse, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
 	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
@@ -405,7 +408,8 @@ type MariaDBServiceServer interface {
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
 	ConfigureReplica(context.Context, *ConfigureReplicaRequest) (*ConfigureReplicaResponse, error)
 	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's own error
-	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there.
+	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there;
+	// FAILED_PRECONDITION (GTID_MISMATCH) when it is past it already.
 	StartReplication(context.Context, *StartReplicationRequest) (*StartReplicationResponse, error)
 	// StopReplication stops both threads, or the SQL thread alone.
 	StopReplication(context.Context, *StopReplicationRequest) (*StopReplicationResponse, error)
