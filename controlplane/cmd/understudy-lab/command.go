@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -75,7 +78,7 @@ func newList(lab *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the lab's machines", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := open(*lab)
+			p, err := existing(*lab)
 			if err != nil {
 				return err
 			}
@@ -151,9 +154,21 @@ func newDown(lab *string) *cobra.Command {
 	}
 }
 
+// existing opens a lab that is there: looking at one must not make it.
+func existing(lab string) (*nspawn.Provider, error) {
+	p, err := open(lab)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(nspawn.DefaultLabsDir, lab)); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no lab %s: `understudy serve --lab %s` makes it with its first machine", lab, lab)
+	}
+	return p, nil
+}
+
 // find finds the machine with that host name which is not terminated.
 func find(ctx context.Context, lab, host string) (*nspawn.Provider, string, error) {
-	p, err := open(lab)
+	p, err := existing(lab)
 	if err != nil {
 		return nil, "", err
 	}
