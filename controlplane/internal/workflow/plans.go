@@ -108,7 +108,8 @@ func replicaSteps() []stepPlan {
 		{kind: "mount_data", title: "the copy is mounted, now and after a reboot, and is the one that was taken", handle: (*step).mountData, attempt: time.Hour, timeout: 3 * time.Hour},
 		{kind: "configure_mariadb", title: "MariaDB has our settings and nothing of the source's", handle: (*step).configureMariaDB},
 		{kind: "start_mariadb", title: "MariaDB is up, ready, and at the recorded position", handle: (*step).startMariaDB, attempt: 6 * time.Hour, timeout: longest},
-		{kind: "upgrade_mariadb", title: "datadir and binary are of one series", handle: (*step).upgradeMariaDB, attempt: 2 * time.Hour, timeout: 6 * time.Hour},
+		{kind: "upgrade_mariadb", title: "datadir and binary are of one series", handle: (*step).upgradeMariaDB, attempt: 2 * time.Hour, timeout: 6 * time.Hour,
+			attempts: patient, backoff: job.Backoff{First: time.Second}}, // Debian's start script may be at it too
 		{kind: "prepare_replica", title: "nothing of the source's replication is left; the replica has its account", handle: (*step).prepareReplica},
 		{kind: "configure_replica", title: "the connection to the primary is set up: GTID, TLS", handle: (*step).configureReplica, attempt: 10 * time.Minute},
 		{kind: "start_replica", title: "both replication threads run", handle: (*step).startReplica, attempt: 3 * time.Minute, timeout: 15 * time.Minute},
