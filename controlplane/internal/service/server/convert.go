@@ -18,6 +18,9 @@ func toWire(r Record) *cpv1.Server {
 		DataVolume: r.providerID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
 		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(), Verified: r.Verified, Provider: r.Provider,
 	}
+	if r.State == inventory.ServerReady {
+		out.StateReason = "" // how it was verified has a field of its own
+	}
 	if r.Primary != "" {
 		out.Primary = inventory.ServerSubject(r.Primary)
 	}
