@@ -61,12 +61,13 @@ type launcher struct {
 func (l *launcher) Launch(_ context.Context, _ hold.Spec, socket string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cmd = exec.Command(os.Args[0], "hold", socket, l.mariadb)
-	l.cmd.Stderr = os.Stderr
-	if err := l.cmd.Start(); err != nil {
+	cmd := exec.Command(os.Args[0], "hold", socket, l.mariadb)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = l.cmd.Wait() }()
+	l.cmd = cmd
+	go func() { _ = cmd.Wait() }()
 	return nil
 }
 
