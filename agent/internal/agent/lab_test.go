@@ -127,6 +127,7 @@ func TestMariaDBIsMadeReady(t *testing.T) {
 // data is a volume that is mounted by the agent itself.
 func (a *installed) data(t *testing.T) {
 	t.Helper()
+	t.Cleanup(forgetMounts)
 	v := labhost.NewVolume(t, "vol-1", 64)
 	labhost.Run(t, "mkfs.ext4", "-q", v.Device)
 	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(t.Context(), &agentv1.EnsureMountRequest{DeviceIds: []string{v.ID}, Path: "/srv/mariadb"})

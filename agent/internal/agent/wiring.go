@@ -45,7 +45,7 @@ func build(config Config, program string, tls identity.FilesConfig, log *slog.Lo
 		return nil, err
 	}
 	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units, MountPoints: config.MountPoints, DeviceIDs: config.DeviceIDs,
-		RuntimeDir: config.RuntimeDir, GuardExec: []string{program}, Log: log})
+		RuntimeDir: config.RuntimeDir, StateDir: config.StateDir, GuardExec: []string{program}, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,9 @@ func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error
 
 // checkXFS replays the log, which only the kernel can do, and looks for damage without correcting any.
 func (m *Manager) checkXFS(ctx context.Context, device Device) error {
+	if err := m.mendUUID(ctx, device); err != nil {
+		return err
+	}
 	err := m.peek(device, func(string) error { return nil })
 	if err != nil {
 		return m.broken(device, "mount", err)
@@ -76,8 +79,7 @@ func (m *Manager) broken(device Device, tool string, err error) error {
 // setUUID gives the filesystem on an unmounted, checked device this UUID. Done again after a crash in the middle, it ends well.
 func (m *Manager) setUUID(ctx context.Context, device Device, uuid string) error {
 	if device.Filesystem == xfs {
-		_, err := m.exec.Run(ctx, hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
-		return toolError("give "+device.Path+" a new UUID", err)
+		return m.setXFSUUID(ctx, device, uuid)
 	}
 	// With a seed of their own the checksums do not depend on the UUID: the change is one block, not all metadata.
 	if m.wantsSeed(ctx, device) {

@@ -53,6 +53,8 @@ type Config struct {
 	DeviceIDs []string
 	// RuntimeDir is a directory of the agent's own that vanishes at a reboot; default /run/understudy-agent.
 	RuntimeDir string
+	// StateDir is a directory of the agent's own that lasts; default /var/lib/understudy-agent.
+	StateDir string
 	// GuardExec is the argument list, without its flags, of the program that thaws whatever happens to the agent.
 	GuardExec []string
 	// BusyPatience is how long a mount that is in use is tried again; 10 s when 0.
@@ -70,6 +72,7 @@ type Manager struct {
 	mountPoints []string
 	deviceIDs   []string
 	runtimeDir  string
+	stateDir    string
 	guardExec   []string
 	patience    time.Duration
 	root        string
@@ -98,12 +101,15 @@ func New(config Config) (*Manager, error) {
 	if config.RuntimeDir == "" {
 		config.RuntimeDir = "/run/understudy-agent"
 	}
+	if config.StateDir == "" {
+		config.StateDir = "/var/lib/understudy-agent"
+	}
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}
 	return &Manager{
 		exec: config.Exec, units: config.Units, mountPoints: config.MountPoints, deviceIDs: config.DeviceIDs,
-		runtimeDir: config.RuntimeDir, guardExec: config.GuardExec, patience: config.BusyPatience, root: config.Root, log: config.Log,
+		runtimeDir: config.RuntimeDir, stateDir: config.StateDir, guardExec: config.GuardExec, patience: config.BusyPatience, root: config.Root, log: config.Log,
 		changing: make(chan struct{}, 1), freezes: freezes{open: map[string]struct{}{}},
 	}, nil
 }

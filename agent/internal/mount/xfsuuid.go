@@ -1,0 +1,100 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+)
+
+// uuidChange is on record while the UUID of an XFS is changed. The change clears the log, which was clean, and then writes each superblock:
+// cut off in between it leaves a filesystem that does not mount. Where the new log is whole, the same change made again makes all of it
+// whole, while xfs_repair would take the log's UUID for the filesystem's own. Where the log is half cleared, only xfs_repair -L helps.
+type uuidChange struct {
+	// Old and New are the UUIDs.
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+// setXFSUUID gives an XFS whose log was just replayed another UUID.
+func (m *Manager) setXFSUUID(ctx context.Context, device Device, uuid string) error {
+	record, err := json.Marshal(uuidChange{Old: device.UUID, New: uuid})
+	if err != nil {
+		return err
+	}
+	path := m.uuidRecord(device)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("cannot record the change of a UUID: %w", err)
+	}
+	if err := atomicfile.Write(path, record, 0o600); err != nil {
+		return fmt.Errorf("cannot record the change of a UUID: %w", err)
+	}
+	if changed, err := m.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
+		return errors.Join(err, fmt.Errorf("cannot give %s a new UUID: xfs_admin did not", device.Path))
+	}
+	return forgetRecord(path)
+}
+
+// changeXFSUUID says whether the UUID is the new one: xfs_admin ends well also when it refused.
+func (m *Manager) changeXFSUUID(ctx context.Context, device Device, uuid string) (bool, error) {
+	_, err := m.exec.Run(ctx, hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
+	if err != nil {
+		return false, toolError("give "+device.Path+" a new UUID", err)
+	}
+	now, err := m.probe(ctx, device.Path)
+	return now.UUID == uuid, err
+}
+
+// mendUUID makes a filesystem whole whose change of UUID was cut off.
+func (m *Manager) mendUUID(ctx context.Context, device Device) error {
+	path := m.uuidRecord(device)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var change uuidChange
+	if err == nil {
+		err = json.Unmarshal(data, &change)
+	}
+	if err == nil {
+		err = CheckUUID("new", change.New)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the record of a change of UUID: %w", err)
+	}
+	if device.UUID != change.Old && device.UUID != change.New {
+		return forgetRecord(path) // another volume under that name
+	}
+	m.log.Info("mending a change of UUID that was cut off", "device", device.Path, "old", change.Old, "new", change.New)
+	if changed, err := m.changeXFSUUID(ctx, device, change.New); err == nil && !changed {
+		_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-L", device.Path}, Timeout: checkTimeout})
+		if err != nil {
+			return toolError("mend the filesystem on "+device.Path, err)
+		}
+	} else if err != nil {
+		return err
+	}
+	return forgetRecord(path)
+}
+
+// uuidRecord is where the record of a device is; its first name stands for the volume.
+func (m *Manager) uuidRecord(device Device) string {
+	id := "unnamed"
+	if len(device.IDs) > 0 {
+		id = device.IDs[0]
+	}
+	return filepath.Join(m.stateDir, "xfs-uuid", id+".json")
+}
+
+func forgetRecord(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the record of a change of UUID: %w", err)
+	}
+	return nil
+}
