@@ -574,11 +574,11 @@ func TestAChangeOfUUIDThatWasCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			v := formatted(t, "vol-x", "xfs")
-			before := superblocks(t, v)
+			before, log := superblocks(t, v), endOfLog(t, v)
 			labhost.Run(t, "xfs_admin", "-U", uuidB, v.Device)
 			restore(t, v, before, restored)
 			if name == "within the log" {
-				tearLog(t, v)
+				log.restore(t, v)
 			}
 			labhost.Write(t, "/var/lib/understudy-agent/xfs-uuid/"+v.ID+".json", `{"old":"`+uuidA+`","new":"`+uuidB+`"}`)
 			h.ensure(t, v, request(v))
@@ -639,8 +639,14 @@ func restore(t *testing.T, v *labhost.Volume, before [][]byte, count int) {
 	}
 }
 
-// tearLog leaves the log as clearing it leaves it half way: its begin is written, its end is not.
-func tearLog(t *testing.T, v *labhost.Volume) {
+// span is a part of a device.
+type span struct {
+	offset  int64
+	content []byte
+}
+
+// endOfLog is the second half of the log, which is cleared last.
+func endOfLog(t *testing.T, v *labhost.Volume) span {
 	t.Helper()
 	var blocks, size int64
 	out := labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print logblocks blocksize", v.Device)
@@ -653,14 +659,26 @@ func tearLog(t *testing.T, v *labhost.Volume) {
 	if err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
+	s := span{offset: sector*512 + blocks*size/2, content: make([]byte, blocks*size/2)}
+	file, err := os.Open(v.Device)
+	if err == nil {
+		_, err = file.ReadAt(s.content, s.offset)
+		file.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s span) restore(t *testing.T, v *labhost.Volume) {
+	t.Helper()
 	file, err := os.OpenFile(v.Device, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.WriteAt(make([]byte, blocks*size/2), sector*512); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+	_, err = file.WriteAt(s.content, s.offset)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
