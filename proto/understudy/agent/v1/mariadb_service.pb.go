@@ -2363,6 +2363,107 @@ func (x *PurgeBinlogsResponse) GetPurged() []string {
 	return nil
 }
 
+// SetBinlogExpiryRequest has the value.
+type SetBinlogExpiryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seconds after which MariaDB deletes a binary log by itself, at most 8553600 (99 days); 0 keeps binary logs for ever.
+	Seconds int64 `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// On whose behalf.
+	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBinlogExpiryRequest) Reset() {
+	*x = SetBinlogExpiryRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBinlogExpiryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBinlogExpiryRequest) ProtoMessage() {}
+
+func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
+func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetBinlogExpiryRequest) GetSeconds() int64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *SetBinlogExpiryRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+// SetBinlogExpiryResponse says whether it changed.
+type SetBinlogExpiryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False when the file and the running server, or what the end of its reservations puts back, were so already.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBinlogExpiryResponse) Reset() {
+	*x = SetBinlogExpiryResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBinlogExpiryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBinlogExpiryResponse) ProtoMessage() {}
+
+func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
+func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetBinlogExpiryResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
 // EnsureReplicationAccountRequest names the account.
 type EnsureReplicationAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2382,7 +2483,7 @@ type EnsureReplicationAccountRequest struct {
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2495,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2508,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -2456,7 +2557,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2569,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2582,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -2506,7 +2607,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2518,7 +2619,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2531,7 +2632,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -2566,7 +2667,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2679,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2692,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -2620,7 +2721,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2632,7 +2733,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2645,7 +2746,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -2696,7 +2797,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2809,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2822,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -2761,7 +2862,7 @@ type ConfigureReplicaRequest struct {
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2874,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2887,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -2851,7 +2952,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2964,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2977,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -2908,7 +3009,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3021,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3034,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -2970,7 +3071,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3083,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3096,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3027,7 +3128,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3140,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3153,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -3089,7 +3190,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3202,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3215,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3144,7 +3245,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3257,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3270,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -3197,7 +3298,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3310,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3323,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -3245,7 +3346,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3358,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3371,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -3304,7 +3405,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3417,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3430,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -3373,7 +3474,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3486,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3499,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -3426,7 +3527,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3539,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3552,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -3478,7 +3579,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3591,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3604,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -3563,7 +3664,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3676,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3689,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -3674,7 +3775,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3787,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3800,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -3731,7 +3832,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +3844,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +3857,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -3799,7 +3900,7 @@ type HoldConsistentPointRequest_Open struct {
 
 func (x *HoldConsistentPointRequest_Open) Reset() {
 	*x = HoldConsistentPointRequest_Open{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +3912,7 @@ func (x *HoldConsistentPointRequest_Open) String() string {
 func (*HoldConsistentPointRequest_Open) ProtoMessage() {}
 
 func (x *HoldConsistentPointRequest_Open) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +3972,7 @@ type HoldConsistentPointRequest_Release struct {
 
 func (x *HoldConsistentPointRequest_Release) Reset() {
 	*x = HoldConsistentPointRequest_Release{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +3984,7 @@ func (x *HoldConsistentPointRequest_Release) String() string {
 func (*HoldConsistentPointRequest_Release) ProtoMessage() {}
 
 func (x *HoldConsistentPointRequest_Release) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4123,7 +4224,12 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\ato_file\x18\x01 \x01(\tR\x06toFile\x120\n" +
 	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\".\n" +
 	"\x14PurgeBinlogsResponse\x12\x16\n" +
-	"\x06purged\x18\x01 \x03(\tR\x06purged\"\xbd\x01\n" +
+	"\x06purged\x18\x01 \x03(\tR\x06purged\"d\n" +
+	"\x16SetBinlogExpiryRequest\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x03R\aseconds\x120\n" +
+	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"3\n" +
+	"\x17SetBinlogExpiryResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xbd\x01\n" +
 	"\x1fEnsureReplicationAccountRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1f\n" +
@@ -4221,7 +4327,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x16UpgradeDatadirResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12\x18\n" +
-	"\achanged\x18\x03 \x01(\bR\achanged2\xb5\x11\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged2\xa3\x12\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -4231,7 +4337,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\vListBinlogs\x12'.understudy.agent.v1.ListBinlogsRequest\x1a(.understudy.agent.v1.ListBinlogsResponse\"\x03\x90\x02\x01\x12i\n" +
 	"\x0eReserveBinlogs\x12*.understudy.agent.v1.ReserveBinlogsRequest\x1a+.understudy.agent.v1.ReserveBinlogsResponse\x12i\n" +
 	"\x0eReleaseBinlogs\x12*.understudy.agent.v1.ReleaseBinlogsRequest\x1a+.understudy.agent.v1.ReleaseBinlogsResponse\x12c\n" +
-	"\fPurgeBinlogs\x12(.understudy.agent.v1.PurgeBinlogsRequest\x1a).understudy.agent.v1.PurgeBinlogsResponse\x12\x87\x01\n" +
+	"\fPurgeBinlogs\x12(.understudy.agent.v1.PurgeBinlogsRequest\x1a).understudy.agent.v1.PurgeBinlogsResponse\x12l\n" +
+	"\x0fSetBinlogExpiry\x12+.understudy.agent.v1.SetBinlogExpiryRequest\x1a,.understudy.agent.v1.SetBinlogExpiryResponse\x12\x87\x01\n" +
 	"\x18EnsureReplicationAccount\x124.understudy.agent.v1.EnsureReplicationAccountRequest\x1a5.understudy.agent.v1.EnsureReplicationAccountResponse\x12\x87\x01\n" +
 	"\x18DeleteReplicationAccount\x124.understudy.agent.v1.DeleteReplicationAccountRequest\x1a5.understudy.agent.v1.DeleteReplicationAccountResponse\x12i\n" +
 	"\x0ePrepareReplica\x12*.understudy.agent.v1.PrepareReplicaRequest\x1a+.understudy.agent.v1.PrepareReplicaResponse\x12o\n" +
@@ -4258,7 +4365,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(HoldConsistentPointRequest_Mode)(0),       // 0: understudy.agent.v1.HoldConsistentPointRequest.Mode
 	(*GtidPositions)(nil),                      // 1: understudy.agent.v1.GtidPositions
@@ -4287,131 +4394,136 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*ReleaseBinlogsResponse)(nil),             // 24: understudy.agent.v1.ReleaseBinlogsResponse
 	(*PurgeBinlogsRequest)(nil),                // 25: understudy.agent.v1.PurgeBinlogsRequest
 	(*PurgeBinlogsResponse)(nil),               // 26: understudy.agent.v1.PurgeBinlogsResponse
-	(*EnsureReplicationAccountRequest)(nil),    // 27: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil),   // 28: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),    // 29: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil),   // 30: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),              // 31: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),             // 32: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),            // 33: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),           // 34: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),            // 35: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),           // 36: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),             // 37: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),            // 38: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),            // 39: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),           // 40: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),                 // 41: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),                // 42: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),                 // 43: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),                // 44: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),              // 45: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),             // 46: understudy.agent.v1.ChecksumTablesResponse
-	(*UpgradeDatadirRequest)(nil),              // 47: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),             // 48: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                        // 49: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*HoldConsistentPointRequest_Open)(nil),    // 50: understudy.agent.v1.HoldConsistentPointRequest.Open
-	(*HoldConsistentPointRequest_Release)(nil), // 51: understudy.agent.v1.HoldConsistentPointRequest.Release
-	(*durationpb.Duration)(nil),                // 52: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),              // 53: google.protobuf.Timestamp
-	(*Fence)(nil),                              // 54: understudy.agent.v1.Fence
+	(*SetBinlogExpiryRequest)(nil),             // 27: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),            // 28: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),    // 29: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil),   // 30: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),    // 31: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil),   // 32: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),              // 33: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),             // 34: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),            // 35: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),           // 36: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),            // 37: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),           // 38: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),             // 39: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),            // 40: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),            // 41: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),           // 42: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),                 // 43: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),                // 44: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),                 // 45: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),                // 46: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),              // 47: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),             // 48: understudy.agent.v1.ChecksumTablesResponse
+	(*UpgradeDatadirRequest)(nil),              // 49: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),             // 50: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                        // 51: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*HoldConsistentPointRequest_Open)(nil),    // 52: understudy.agent.v1.HoldConsistentPointRequest.Open
+	(*HoldConsistentPointRequest_Release)(nil), // 53: understudy.agent.v1.HoldConsistentPointRequest.Release
+	(*durationpb.Duration)(nil),                // 54: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),              // 55: google.protobuf.Timestamp
+	(*Fence)(nil),                              // 56: understudy.agent.v1.Fence
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	52, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	53, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	54, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	55, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	7,  // 2: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
 	1,  // 3: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	2,  // 4: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	3,  // 5: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	4,  // 6: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	53, // 7: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	49, // 8: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	54, // 9: understudy.agent.v1.SetConfigurationRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 10: understudy.agent.v1.PrepareDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
-	50, // 11: understudy.agent.v1.HoldConsistentPointRequest.open:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Open
-	51, // 12: understudy.agent.v1.HoldConsistentPointRequest.release:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Release
-	54, // 13: understudy.agent.v1.HoldConsistentPointRequest.fence:type_name -> understudy.agent.v1.Fence
+	55, // 7: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	51, // 8: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	56, // 9: understudy.agent.v1.SetConfigurationRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 10: understudy.agent.v1.PrepareDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
+	52, // 11: understudy.agent.v1.HoldConsistentPointRequest.open:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Open
+	53, // 12: understudy.agent.v1.HoldConsistentPointRequest.release:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Release
+	56, // 13: understudy.agent.v1.HoldConsistentPointRequest.fence:type_name -> understudy.agent.v1.Fence
 	1,  // 14: understudy.agent.v1.Testimony.gtid:type_name -> understudy.agent.v1.GtidPositions
-	53, // 15: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
+	55, // 15: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
 	13, // 16: understudy.agent.v1.HoldConsistentPointResponse.testimony:type_name -> understudy.agent.v1.Testimony
 	15, // 17: understudy.agent.v1.HoldConsistentPointResponse.result:type_name -> understudy.agent.v1.HoldResult
-	52, // 18: understudy.agent.v1.HoldResult.blocked:type_name -> google.protobuf.Duration
-	52, // 19: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
-	52, // 20: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
+	54, // 18: understudy.agent.v1.HoldResult.blocked:type_name -> google.protobuf.Duration
+	54, // 19: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
+	54, // 20: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
 	1,  // 21: understudy.agent.v1.HoldResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	54, // 22: understudy.agent.v1.ProveWritableRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 23: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	56, // 22: understudy.agent.v1.ProveWritableRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 23: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
 	18, // 24: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	52, // 25: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	54, // 26: understudy.agent.v1.ReserveBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 25: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	56, // 26: understudy.agent.v1.ReserveBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
 	4,  // 27: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	54, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 29: understudy.agent.v1.PurgeBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 30: understudy.agent.v1.EnsureReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 31: understudy.agent.v1.DeleteReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 32: understudy.agent.v1.PrepareReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
-	54, // 33: understudy.agent.v1.ConfigureReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 34: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	52, // 35: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 36: understudy.agent.v1.StartReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 37: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	52, // 38: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 39: understudy.agent.v1.StopReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	2,  // 40: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	54, // 41: understudy.agent.v1.ResetReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 42: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	52, // 43: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	54, // 44: understudy.agent.v1.SetReadOnlyRequest.fence:type_name -> understudy.agent.v1.Fence
-	52, // 45: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 46: understudy.agent.v1.UpgradeDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
-	0,  // 47: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
-	52, // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
-	52, // 49: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
-	5,  // 50: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	8,  // 51: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	10, // 52: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	12, // 53: understudy.agent.v1.MariaDBService.HoldConsistentPoint:input_type -> understudy.agent.v1.HoldConsistentPointRequest
-	16, // 54: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	19, // 55: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	21, // 56: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	23, // 57: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	25, // 58: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	27, // 59: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	29, // 60: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	31, // 61: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	33, // 62: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	35, // 63: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	37, // 64: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	39, // 65: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	41, // 66: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	43, // 67: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	45, // 68: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	47, // 69: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	6,  // 70: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	9,  // 71: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	11, // 72: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	14, // 73: understudy.agent.v1.MariaDBService.HoldConsistentPoint:output_type -> understudy.agent.v1.HoldConsistentPointResponse
-	17, // 74: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	20, // 75: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	22, // 76: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	24, // 77: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	26, // 78: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	28, // 79: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	30, // 80: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	32, // 81: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	34, // 82: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	36, // 83: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	38, // 84: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	40, // 85: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	42, // 86: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	44, // 87: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	46, // 88: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	48, // 89: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	70, // [70:90] is the sub-list for method output_type
-	50, // [50:70] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	56, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 29: understudy.agent.v1.PurgeBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 30: understudy.agent.v1.SetBinlogExpiryRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 31: understudy.agent.v1.EnsureReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 32: understudy.agent.v1.DeleteReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 33: understudy.agent.v1.PrepareReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 34: understudy.agent.v1.ConfigureReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 35: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	54, // 36: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	56, // 37: understudy.agent.v1.StartReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 38: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	54, // 39: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	56, // 40: understudy.agent.v1.StopReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	2,  // 41: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	56, // 42: understudy.agent.v1.ResetReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 43: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	54, // 44: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	56, // 45: understudy.agent.v1.SetReadOnlyRequest.fence:type_name -> understudy.agent.v1.Fence
+	54, // 46: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	56, // 47: understudy.agent.v1.UpgradeDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
+	0,  // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
+	54, // 49: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
+	54, // 50: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
+	5,  // 51: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	8,  // 52: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	10, // 53: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	12, // 54: understudy.agent.v1.MariaDBService.HoldConsistentPoint:input_type -> understudy.agent.v1.HoldConsistentPointRequest
+	16, // 55: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	19, // 56: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	21, // 57: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	23, // 58: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	25, // 59: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	27, // 60: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	29, // 61: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	31, // 62: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	33, // 63: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	35, // 64: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	37, // 65: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	39, // 66: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	41, // 67: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	43, // 68: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	45, // 69: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	47, // 70: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	49, // 71: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	6,  // 72: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	9,  // 73: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	11, // 74: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	14, // 75: understudy.agent.v1.MariaDBService.HoldConsistentPoint:output_type -> understudy.agent.v1.HoldConsistentPointResponse
+	17, // 76: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	20, // 77: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	22, // 78: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	24, // 79: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	26, // 80: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	28, // 81: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	30, // 82: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	32, // 83: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	34, // 84: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	36, // 85: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	38, // 86: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	40, // 87: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	42, // 88: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	44, // 89: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	46, // 90: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	48, // 91: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	50, // 92: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	72, // [72:93] is the sub-list for method output_type
+	51, // [51:72] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -4430,7 +4542,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	MariaDBService_ReserveBinlogs_FullMethodName           = "/understudy.agent.v1.MariaDBService/ReserveBinlogs"
 	MariaDBService_ReleaseBinlogs_FullMethodName           = "/understudy.agent.v1.MariaDBService/ReleaseBinlogs"
 	MariaDBService_PurgeBinlogs_FullMethodName             = "/understudy.agent.v1.MariaDBService/PurgeBinlogs"
+	MariaDBService_SetBinlogExpiry_FullMethodName          = "/understudy.agent.v1.MariaDBService/SetBinlogExpiry"
 	MariaDBService_EnsureReplicationAccount_FullMethodName = "/understudy.agent.v1.MariaDBService/EnsureReplicationAccount"
 	MariaDBService_DeleteReplicationAccount_FullMethodName = "/understudy.agent.v1.MariaDBService/DeleteReplicationAccount"
 	MariaDBService_PrepareReplica_FullMethodName           = "/understudy.agent.v1.MariaDBService/PrepareReplica"
@@ -83,6 +84,10 @@ type MariaDBServiceClient interface {
 	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED) when a reservation or a
 	// connected replica still needs one of them.
 	PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error)
+	// SetBinlogExpiry makes binlog_expire_logs_seconds so, in the agent's one option file and in the running server. While a reservation is in
+	// force the running value stays 0, and this one is what the end of the last reservation puts in its place. FAILED_PRECONDITION
+	// (MARIADB_SETTING) when another option file is read later and would win.
+	SetBinlogExpiry(ctx context.Context, in *SetBinlogExpiryRequest, opts ...grpc.CallOption) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone and TLS required, and gives it this
 	// password. Runs on the primary; an account that fits already is left alone but for the password.
 	EnsureReplicationAccount(ctx context.Context, in *EnsureReplicationAccountRequest, opts ...grpc.CallOption) (*EnsureReplicationAccountResponse, error)
@@ -211,6 +216,16 @@ func (c *mariaDBServiceClient) PurgeBinlogs(ctx context.Context, in *PurgeBinlog
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PurgeBinlogsResponse)
 	err := c.cc.Invoke(ctx, MariaDBService_PurgeBinlogs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mariaDBServiceClient) SetBinlogExpiry(ctx context.Context, in *SetBinlogExpiryRequest, opts ...grpc.CallOption) (*SetBinlogExpiryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetBinlogExpiryResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_SetBinlogExpiry_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -396,6 +411,10 @@ type MariaDBServiceServer interface {
 	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED) when a reservation or a
 	// connected replica still needs one of them.
 	PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error)
+	// SetBinlogExpiry makes binlog_expire_logs_seconds so, in the agent's one option file and in the running server. While a reservation is in
+	// force the running value stays 0, and this one is what the end of the last reservation puts in its place. FAILED_PRECONDITION
+	// (MARIADB_SETTING) when another option file is read later and would win.
+	SetBinlogExpiry(context.Context, *SetBinlogExpiryRequest) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone and TLS required, and gives it this
 	// password. Runs on the primary; an account that fits already is left alone but for the password.
 	EnsureReplicationAccount(context.Context, *EnsureReplicationAccountRequest) (*EnsureReplicationAccountResponse, error)
@@ -463,6 +482,9 @@ func (UnimplementedMariaDBServiceServer) ReleaseBinlogs(context.Context, *Releas
 }
 func (UnimplementedMariaDBServiceServer) PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeBinlogs not implemented")
+}
+func (UnimplementedMariaDBServiceServer) SetBinlogExpiry(context.Context, *SetBinlogExpiryRequest) (*SetBinlogExpiryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetBinlogExpiry not implemented")
 }
 func (UnimplementedMariaDBServiceServer) EnsureReplicationAccount(context.Context, *EnsureReplicationAccountRequest) (*EnsureReplicationAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureReplicationAccount not implemented")
@@ -665,6 +687,24 @@ func _MariaDBService_PurgeBinlogs_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MariaDBServiceServer).PurgeBinlogs(ctx, req.(*PurgeBinlogsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MariaDBService_SetBinlogExpiry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetBinlogExpiryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).SetBinlogExpiry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_SetBinlogExpiry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).SetBinlogExpiry(ctx, req.(*SetBinlogExpiryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -884,6 +924,10 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PurgeBinlogs",
 			Handler:    _MariaDBService_PurgeBinlogs_Handler,
+		},
+		{
+			MethodName: "SetBinlogExpiry",
+			Handler:    _MariaDBService_SetBinlogExpiry_Handler,
 		},
 		{
 			MethodName: "EnsureReplicationAccount",

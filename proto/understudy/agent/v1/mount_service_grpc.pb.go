@@ -50,9 +50,10 @@ type MountServiceClient interface {
 	// that is blank or broken (it never formats), makes the filesystem's identity unique when asked, checks it, writes the
 	// mount unit, replaces a unit file that names a volume that is gone, mounts through systemd, grows the filesystem to the
 	// volume, sets the owner, and proves that the path is on that volume's device. Progress comes as messages, the last one
-	// has `mount` set. FAILED_PRECONDITION: DEVICE_MISSING (with the time waited), FILESYSTEM_BROKEN, DEVICE_WRONG,
-	// MOUNT_WRONG_SOURCE (another attached volume is mounted there and `replace` does not name it), MOUNT_BUSY (names who holds it),
-	// NONCE_MISMATCH.
+	// has `mount` set. Cut off anywhere and called again, it goes on from what it finds. FAILED_PRECONDITION: DEVICE_MISSING (with
+	// the time waited and what is attached instead), FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another
+	// UUID or type, or names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another attached volume is
+	// mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (names who holds it), NONCE_MISMATCH.
 	EnsureMount(ctx context.Context, in *EnsureMountRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EnsureMountResponse], error)
 	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit file as well.
 	EnsureBindMount(ctx context.Context, in *EnsureBindMountRequest, opts ...grpc.CallOption) (*EnsureBindMountResponse, error)
@@ -207,9 +208,10 @@ type MountServiceServer interface {
 	// that is blank or broken (it never formats), makes the filesystem's identity unique when asked, checks it, writes the
 	// mount unit, replaces a unit file that names a volume that is gone, mounts through systemd, grows the filesystem to the
 	// volume, sets the owner, and proves that the path is on that volume's device. Progress comes as messages, the last one
-	// has `mount` set. FAILED_PRECONDITION: DEVICE_MISSING (with the time waited), FILESYSTEM_BROKEN, DEVICE_WRONG,
-	// MOUNT_WRONG_SOURCE (another attached volume is mounted there and `replace` does not name it), MOUNT_BUSY (names who holds it),
-	// NONCE_MISMATCH.
+	// has `mount` set. Cut off anywhere and called again, it goes on from what it finds. FAILED_PRECONDITION: DEVICE_MISSING (with
+	// the time waited and what is attached instead), FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another
+	// UUID or type, or names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another attached volume is
+	// mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (names who holds it), NONCE_MISMATCH.
 	EnsureMount(*EnsureMountRequest, grpc.ServerStreamingServer[EnsureMountResponse]) error
 	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit file as well.
 	EnsureBindMount(context.Context, *EnsureBindMountRequest) (*EnsureBindMountResponse, error)
