@@ -15,8 +15,9 @@ import (
 const UnitName = systemd.TransientPrefix + "hold.service"
 
 const (
-	// slack is how much later than the process itself systemd ends a hold.
-	slack = time.Second
+	// slack is how much later than the process itself systemd ends a hold. With what it takes to run ExecStopPost, a writer waits for
+	// less than a second more than the limit.
+	slack = 400 * time.Millisecond
 	// syncTime bounds what comes before the first lock: the nonce and bringing the filesystem to the disk.
 	syncTime = 2 * time.Minute
 	// stopTime is how long a process that was told to end may take before it is killed.

@@ -22,7 +22,7 @@ const (
 	// guardStart bounds the start of the guard, and the freeze itself beyond its limit.
 	guardStart = 15 * time.Second
 	// guardSlack is how much later than the guard itself systemd ends the guard.
-	guardSlack = 2 * time.Second
+	guardSlack = 400 * time.Millisecond
 	// timerSlack is how much later than the guard itself a timer thaws, when all else failed.
 	timerSlack = 4 * time.Second
 )
