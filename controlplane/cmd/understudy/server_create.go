@@ -97,6 +97,9 @@ func (c *cli) sayServer(ctx context.Context, a *api, name string) {
 	if at := endpoint(s); at != "" {
 		line += " at " + at
 	}
+	if s.GetMariadbVersion() != "" {
+		line += ", MariaDB " + show.Clean(s.GetMariadbVersion())
+	}
 	if s.GetPrimary() != "" {
 		line += ", a replica of " + show.ID(s.GetPrimary())
 	}

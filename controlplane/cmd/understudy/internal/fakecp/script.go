@@ -207,26 +207,33 @@ func replicaScript(job *cpv1.Job, server string) *script {
 	s.done("create_machine", 300*time.Millisecond, nil, []string{"made machine i-4 from image trixie"})
 	s.begin("await_agent")
 	s.wait("await_agent", "the agent has not enrolled yet", 3*time.Second)
-	if strings.HasPrefix(server, "bounces") {
-		s.then(bounce)
-	}
-	if strings.HasPrefix(server, "vanishes") {
-		s.then(vanish)
-	}
-	if strings.HasPrefix(server, "hangs") {
-		s.then(hang)
+	for prefix, act := range map[string]action{"bounces": bounce, "vanishes": vanish, "hangs": hang} {
+		if strings.HasPrefix(server, prefix) {
+			s.then(act)
+		}
 	}
 	s.done("await_agent", 100*time.Millisecond, []string{"spiffe://understudy/agent/" + server + " answers at 10.88.0.5"}, nil)
 	for _, name := range []string{"swap_volume", "mount_data", "configure_mariadb"} {
 		s.begin(name)
 		s.done(name, 700*time.Millisecond, []string{"volume vol-6"}, []string{name + " did its work"})
 	}
+	if !s.startReplica(server) || !s.catchUp(server) {
+		return s
+	}
+	s.begin("finish")
+	s.done("finish", 30*time.Millisecond, nil, []string{"replication starts by itself", "released the primary's binary logs"})
+	s.succeed()
+	return s
+}
+
+// startReplica brings MariaDB up; false when the job ends with it.
+func (s *script) startReplica(server string) bool {
 	s.begin("start_mariadb")
 	if strings.HasPrefix(server, "fails") {
 		s.fail("start_mariadb", 1400*time.Millisecond, &cpv1.JobError{Reason: "GTID_MISMATCH",
 			Message: "cannot start replication of " + server + ": MariaDB is at GTID 0-101-4712, the snapshot at 0-101-4711",
 			WayOut:  "something wrote on the copy: remove it with job cleanup and make the replica again"}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
-		return s
+		return false
 	}
 	s.done("start_mariadb", 1400*time.Millisecond, []string{"MariaDB 11.8.6 answers at GTID 0-101-4711"}, []string{"unmasked mariadb.service", "started mariadb.service"})
 	skipped := s.step("upgrade_mariadb")
@@ -235,6 +242,11 @@ func replicaScript(job *cpv1.Job, server string) *script {
 		s.begin(name)
 		s.done(name, 60*time.Millisecond, nil, []string{name + " did its work"})
 	}
+	return true
+}
+
+// catchUp brings the data up to date; false when the job ends with it.
+func (s *script) catchUp(server string) bool {
 	s.begin("catch_up")
 	for n := range int64(8) {
 		s.progress("catch_up", &cpv1.StepProgress{Done: 600 * (n + 1), Total: 4800, Unit: "transactions", Text: fmt.Sprintf("lag %d.0s", 8-n),
@@ -243,7 +255,7 @@ func replicaScript(job *cpv1.Job, server string) *script {
 	if strings.HasPrefix(server, "parks") {
 		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR", Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
 			WayOut: "make the row equal on both sides, then retry"}, cpv1.Step_STATE_NEEDS_PERSON, cpv1.Job_STATE_NEEDS_PERSON)
-		return s
+		return false
 	}
 	s.done("catch_up", 400*time.Millisecond, []string{"fence 0-101-9511 passed"}, nil)
 	s.begin("verify")
@@ -251,8 +263,5 @@ func replicaScript(job *cpv1.Job, server string) *script {
 		s.progress("verify", &cpv1.StepProgress{Done: (n + 1) << 29, Total: 3 << 29, Unit: "bytes"}, 600*time.Millisecond)
 	}
 	s.done("verify", 200*time.Millisecond, []string{"9 tables are equal at 0-101-9600"}, nil)
-	s.begin("finish")
-	s.done("finish", 30*time.Millisecond, nil, []string{"replication starts by itself", "released the primary's binary logs"})
-	s.succeed()
-	return s
+	return true
 }
