@@ -21,7 +21,7 @@ func rules() authz.Table {
 		},
 		agentv1.MariaDBService_ServiceDesc.ServiceName: {
 			"GetStatus", "SetConfiguration", "PrepareDatadir", "HoldConsistentPoint", "ProveWritable", "ListBinlogs", "ReserveBinlogs", "ReleaseBinlogs",
-			"PurgeBinlogs", "EnsureReplicationAccount", "DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
+			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount", "DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
 			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables", "UpgradeDatadir",
 		},
 	} {
