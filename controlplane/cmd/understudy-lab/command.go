@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ func newImages(lab *string) *cobra.Command {
 				return err
 			}
 			for _, suite := range suites {
-				if err := p.BuildImage(cmd.Context(), suite, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "image", suite+":", line) }); err != nil {
+				if err := p.BuildImage(cmd.Context(), suite, sparsely(cmd.ErrOrStderr(), "image "+suite+": ")); err != nil {
 					return fmt.Errorf("cannot build image %s: %w", suite, err)
 				}
 			}
@@ -55,6 +56,17 @@ func newImages(lab *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return listImages(cmd.Context(), *lab, cmd.OutOrStdout()) },
 	})
 	return images
+}
+
+// sparsely shows the newest line of many, one every two seconds.
+func sparsely(out io.Writer, prefix string) func(string) {
+	var last time.Time
+	return func(line string) {
+		if time.Since(last) > 2*time.Second {
+			fmt.Fprintln(out, prefix+line)
+			last = time.Now()
+		}
+	}
 }
 
 func listImages(ctx context.Context, lab string, out io.Writer) error {
