@@ -223,11 +223,11 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 		return err
 	}
 	done.Effective = shown(all)
-	counts, wanted := effective(all), effective(ours)
+	counts, wanted := lastOf(all), effective(ours)
 	for name, value := range wanted {
-		if counts[name] != value && !suspended(name, counts[name]) {
+		if counts[name].value != value && !suspended(name, counts[name].value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-				fmt.Sprintf("option %s would be %q instead of %q: another option file is read after %s", name, counts[name], value, s.config.DropIn),
+				fmt.Sprintf("option %s would be %q instead of %q: another option file is read after %s and says %s", name, counts[name].value, value, s.config.DropIn, counts[name].written),
 				"take the option out of that file (my_print_defaults --mysqld shows all), then call again")
 		}
 	}
@@ -243,9 +243,9 @@ func overridden(files map[string][]Option, ours []Option) []string {
 	wanted := effective(ours)
 	var found []string
 	for file, options := range files {
-		for name, value := range effective(options) {
-			if own, is := wanted[name]; is && own != value {
-				found = append(found, fmt.Sprintf("%s=%s (%s)", name, value, file))
+		for name, o := range lastOf(options) {
+			if own, is := wanted[name]; is && own != o.value {
+				found = append(found, fmt.Sprintf("%s (%s)", o.written, file))
 			}
 		}
 	}

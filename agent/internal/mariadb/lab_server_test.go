@@ -246,6 +246,72 @@ func TestReservationsAndTheOptionFile(t *testing.T) {
 	}
 }
 
+// The expiry is one of the file and of the running server; a reservation keeps the running one at 0 and gives back the newest rule.
+func TestBinlogExpiry(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		ctx := t.Context()
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: &timers{}, Config: "expire_logs_days=10"})
+		settings := i.Settings(1)
+		settings.BinlogExpireSeconds = 7777
+		if _, err := i.SetConfiguration(ctx, settings); err != nil {
+			t.Fatal(err)
+		}
+		is := func(running, file string, reserved bool) {
+			t.Helper()
+			if got := i.Value("SELECT @@binlog_expire_logs_seconds"); got != running {
+				t.Errorf("the running server has %s, not %s", got, running)
+			}
+			text, err := os.ReadFile(i.Config.DropIn)
+			if err != nil || !strings.Contains(string(text), "\nbinlog_expire_logs_seconds="+file+"\n") || !strings.Contains(string(text), "server_id=1\n") ||
+				strings.Contains(string(text), "While binary logs are reserved") != reserved {
+				t.Errorf("%s %v", text, err)
+			}
+		}
+		makes := func(seconds int64) {
+			t.Helper()
+			for _, want := range []bool{true, false} {
+				if changed, err := i.SetBinlogExpiry(ctx, seconds); err != nil || changed != want {
+					t.Errorf("%d: changed %v, %v", seconds, changed, err)
+				}
+			}
+		}
+		is("864000", "7777", false)
+		makes(3600)
+		is("3600", "3600", false)
+		if _, err := i.Reserve(ctx, "x", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		makes(0)
+		is("0", "0", true)
+		makes(60)
+		is("0", "60", true)
+		i.Stop() // what a restart forgets is remembered
+		if _, err := i.SetBinlogExpiry(ctx, 5); !errors.Is(err, errs.Unavailable) {
+			t.Errorf("down: %v", err)
+		}
+		i.Run()
+		i.Reopen()
+		is("0", "60", true)
+		if _, err := i.Release(ctx, "x"); err != nil {
+			t.Fatal(err)
+		}
+		is("60", "60", false)
+		if _, err := i.Reserve(ctx, "y", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		makes(0)
+		if _, err := i.Release(ctx, "y"); err != nil {
+			t.Fatal(err)
+		}
+		is("0", "0", false)
+		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"), []byte("[mariadbd]\nexpire-logs-days=1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := i.SetBinlogExpiry(ctx, 0)
+		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
+	})
+}
+
 func TestOverriddenOptionsAreNamed(t *testing.T) {
 	root := roots(t)[0]
 	i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})

@@ -3,8 +3,10 @@ package mariadb
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
@@ -83,6 +85,20 @@ func shown(all []Option) []string {
 // effective is what counts of options that come several times: the last one. `skip_x` and `x=OFF` are one option.
 func effective(all []Option) map[string]string {
 	last := map[string]string{}
+	for name, o := range lastOf(all) {
+		last[name] = o.value
+	}
+	return last
+}
+
+// counted is an option that counts: its value in the unit of the name that it counts under, and as it is written.
+type counted struct {
+	value   string
+	written Option
+}
+
+func lastOf(all []Option) map[string]counted {
+	last := map[string]counted{}
 	for _, o := range all {
 		name, value := o.Name, o.Value
 		if !o.Set {
@@ -91,12 +107,24 @@ func effective(all []Option) map[string]string {
 		if twin, alias := aliases()[name]; alias {
 			name = twin
 		}
-		if name == "skip_log_bin" {
+		switch o.Name {
+		case "skip_log_bin":
 			name, value = "log_bin", "OFF"
+		case "expire_logs_days":
+			value = inSeconds(value)
 		}
-		last[name] = value
+		last[name] = counted{value, o}
 	}
 	return last
+}
+
+// inSeconds is a number of days, which may be a fraction, in seconds; what is no number stays as it is.
+func inSeconds(days string) string {
+	n, err := strconv.ParseFloat(days, 64)
+	if err != nil || n < 0 || n > 99 {
+		return days
+	}
+	return strconv.FormatInt(int64(math.Round(n*24*60*60)), 10)
 }
 
 // aliases are second names of options.

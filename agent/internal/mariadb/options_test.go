@@ -56,6 +56,41 @@ func TestEffectiveOptions(t *testing.T) {
 	}
 }
 
+// Days are compared as seconds, and shown as they are written.
+func TestExpiryInDays(t *testing.T) {
+	t.Parallel()
+	for days, want := range map[string]string{"10": "864000", "0.5": "43200", "0": "0", "99": "8553600", "100": "100", "x": "x", "": ""} {
+		if got := effective([]Option{{"expire_logs_days", days, true}})[expireOption]; got != want {
+			t.Errorf("%s days are %q s, not %q", days, got, want)
+		}
+	}
+	debian := map[string][]Option{"50-server.cnf": {{"expire_logs_days", "10", true}}}
+	if got := overridden(debian, []Option{set(expireOption, 10)}); !slices.Equal(got, []string{"expire_logs_days=10 (50-server.cnf)"}) {
+		t.Errorf("%q", got)
+	}
+	if got := overridden(debian, []Option{set(expireOption, 864000)}); len(got) > 0 {
+		t.Errorf("the same rule overrides itself: %q", got)
+	}
+}
+
+func TestOneOptionIsRewritten(t *testing.T) {
+	t.Parallel()
+	rest := string(validSettings().render(TLSFiles{}, ""))
+	for _, one := range []struct{ before, after string }{
+		{"", header + "binlog_expire_logs_seconds=7\n"},
+		{rest, strings.Replace(rest, "binlog_expire_logs_seconds=0", "binlog_expire_logs_seconds=7", 1)},
+		{"[mariadbd]\nbinlog-expire-logs-seconds = 5\nport=1", "[mariadbd]\nbinlog_expire_logs_seconds=7\nport=1\n"},
+	} {
+		got := withOption([]byte(one.before), set(expireOption, 7))
+		if string(got) != one.after {
+			t.Errorf("%q became %q", one.before, got)
+		}
+		if again := withOption(got, set(expireOption, 7)); string(again) != one.after {
+			t.Errorf("again: %q", again)
+		}
+	}
+}
+
 func validSettings() Settings {
 	return Settings{ServerID: 7, Bind: "0.0.0.0", LogBin: "mariadb-bin", LogSlaveUpdates: true, ReportHost: "replica-7.example"}
 }

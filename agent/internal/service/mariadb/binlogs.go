@@ -79,6 +79,20 @@ func (s *Service) ReleaseBinlogs(ctx context.Context, r *agentv1.ReleaseBinlogsR
 	return &agentv1.ReleaseBinlogsResponse{Changed: changed}, nil
 }
 
+// SetBinlogExpiry implements the RPC.
+func (s *Service) SetBinlogExpiry(ctx context.Context, r *agentv1.SetBinlogExpiryRequest) (*agentv1.SetBinlogExpiryResponse, error) {
+	f := errs.Fields{}
+	f.Require("seconds", r.GetSeconds() >= 0 && r.GetSeconds() <= mariadb.MaxBinlogExpireSeconds, "must be between 0 and 8553600 (99 days)")
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	changed, err := s.mariadb.SetBinlogExpiry(ctx, r.GetSeconds())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetBinlogExpiryResponse{Changed: changed}, nil
+}
+
 // PurgeBinlogs implements the RPC.
 func (s *Service) PurgeBinlogs(ctx context.Context, r *agentv1.PurgeBinlogsRequest) (*agentv1.PurgeBinlogsResponse, error) {
 	f := errs.Fields{}

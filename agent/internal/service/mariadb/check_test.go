@@ -211,6 +211,15 @@ func TestStreamsRefuseBadRequests(t *testing.T) {
 	refused(t, "timeout", "", s.UpgradeDatadir(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)}, sink[agentv1.UpgradeDatadirResponse]{ctx: ctx}))
 }
 
+func TestExpiryOutOfRangeIsRefused(t *testing.T) {
+	t.Parallel()
+	s := service(t)
+	for _, seconds := range []int64{-1, mariadb.MaxBinlogExpireSeconds + 1, math.MinInt64, math.MaxInt64} {
+		_, err := s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{Seconds: seconds})
+		refused(t, "seconds", "", err)
+	}
+}
+
 func TestHoldsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const nonce = "0123456789abcdef0123456789abcdef"
@@ -246,6 +255,9 @@ func TestDownIsUnavailable(t *testing.T) {
 	}
 	if _, ok := errs.RetryOf(err); !ok {
 		t.Error("no word on when to try again")
+	}
+	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{}); !errors.Is(err, errs.Unavailable) {
+		t.Errorf("%v", err)
 	}
 	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1", User: "us_7", Password: "p'"})
 	if !errors.Is(err, errs.Unavailable) {
