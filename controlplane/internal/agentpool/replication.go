@@ -82,6 +82,13 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence)
 	return resp.GetChanged(), err
 }
 
+// SetBinlogExpiry makes MariaDB delete binary logs of that age, in whole seconds; 0 keeps them.
+func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration, f workflow.Fence) (bool, error) {
+	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
+		&agentv1.SetBinlogExpiryRequest{Seconds: int64(after / time.Second), Fence: fence(f)})
+	return resp.GetChanged(), err
+}
+
 // EnsureReplicationAccount makes a replica's account on its primary.
 func (a *agent) EnsureReplicationAccount(ctx context.Context, req workflow.ReplicationAccount) ([]string, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount, &agentv1.EnsureReplicationAccountRequest{

@@ -348,6 +348,8 @@ type Binlogs interface {
 	ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string, fence Fence) (replication.Reservation, error)
 	// ReleaseBinlogs ends a reservation; changed is false when there was none.
 	ReleaseBinlogs(ctx context.Context, id string, fence Fence) (changed bool, err error)
+	// SetBinlogExpiry makes MariaDB delete binary logs of that age, now and after a restart; 0 keeps them. What is reserved is kept anyway.
+	SetBinlogExpiry(ctx context.Context, after time.Duration, fence Fence) (changed bool, err error)
 	// EnsureReplicationAccount makes a replica's account on its primary and says what it changed.
 	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string, err error)
 	// DeleteReplicationAccount drops it; changed is false when there was none.

@@ -104,7 +104,7 @@ func (d *dryRun) lookReplica(ctx context.Context) (err error) {
 
 // lookVersions compares the datadir's series with the image's, as far as it is known.
 func (d *dryRun) lookVersions() error {
-	datadir := or(d.snap.Testimony.Version, d.source.status.BinaryVersion)
+	datadir := copiedVersion(d.snap, d.source)
 	if err := checkVersions(datadir, d.image.MariaDBVersion); err != nil {
 		return err
 	}

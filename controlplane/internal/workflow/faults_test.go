@@ -153,7 +153,7 @@ func TestLostAnswersCostNothing(t *testing.T) {
 	t.Parallel()
 	calls := []string{"CreateSnapshot", "CreateMachine", "CreateVolume", "AttachVolume", "DetachVolume", "DeleteVolume", "SetTags", "EnsureMount",
 		"EnsureBindMount", "EnsureUnmounted", "MaskUnit", "EnsureUnit", "SetConfiguration", "PrepareDatadir", "PrepareReplica", "ConfigureReplica",
-		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication", "ReserveBinlogs", "ReleaseBinlogs", "OpenHold"}
+		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication", "ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "OpenHold"}
 	for _, call := range calls {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,9 @@ func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 	if c.Changed {
 		s.Changed("replication starts with MariaDB on %s", p.srv.Name)
 	}
+	if err := s.stopAutoPurge(ctx, p.primary); err != nil {
+		return outcome{}, err
+	}
 	if err := s.releaseBinlogs(ctx, p.primary.srv.Name, s.reservation()); err != nil {
 		return outcome{}, err
 	}

@@ -45,7 +45,13 @@ func (s *step) planReplica(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	s.Found("image %s, MariaDB %s", image.Name, or(image.MariaDBVersion, "of a version not known yet"))
+	if err := s.checkImage(ctx, p, image); err != nil {
+		return outcome{}, err
+	}
 	if err := s.keepBinlogs(ctx, p); err != nil {
+		return outcome{}, err
+	}
+	if err := s.stopAutoPurge(ctx, p); err != nil {
 		return outcome{}, err
 	}
 	return done(s.recordServer(image, p.srv.Name, or(s.args.Zone, p.srv.Zone)))
@@ -147,6 +153,20 @@ func (s *step) image(ctx context.Context) (provider.Image, error) {
 		names = append(names, image.Name)
 	}
 	return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20), "there is no image %q", or(s.args.Image, "that is ready"))
+}
+
+// checkImage refuses an image with a MariaDB of an older series than the copy's datadir, as far as both are known.
+func (s *step) checkImage(ctx context.Context, p *node, image provider.Image) error {
+	snap, err := s.snapshot(ctx)
+	if err != nil && !missing(err) {
+		return err
+	}
+	return checkVersions(copiedVersion(snap, p), image.MariaDBVersion)
+}
+
+// copiedVersion is of the MariaDB that wrote the datadir which the replica gets: the snapshot's, or that of the source of one to be taken.
+func copiedVersion(snap inventory.Snapshot, source *node) string {
+	return or(snap.Testimony.Version, or(source.status.ServerVersion, source.status.BinaryVersion))
 }
 
 // recordServer adds the record of the server that the job makes, with its server_id. A replica's primary loses binlog auto purge in the

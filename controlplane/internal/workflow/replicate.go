@@ -2,12 +2,10 @@ package workflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -97,7 +95,7 @@ func (s *step) configureReplica(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	conn, ok := replication.Find(p.st.Connections, p.want.Account)
-	if err := s.keepPrimarysBinlogs(ctx, p.primary); err != nil {
+	if err := s.stopAutoPurge(ctx, p.primary); err != nil {
 		return outcome{}, err
 	}
 	if ok && p.want.Fits(conn) && replication.Diagnose(conn).Threads != replication.AccountRefused {
@@ -108,27 +106,6 @@ func (s *step) configureReplica(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	return done(s.recordReplica(p))
-}
-
-// keepPrimarysBinlogs writes the settings of a primary that this control plane made anew, without the automatic purging that its record no
-// longer has.
-func (s *step) keepPrimarysBinlogs(ctx context.Context, n *node) error {
-	j, err := s.w.Jobs.Get(ctx, n.srv.Job)
-	if errors.Is(err, job.ErrNotFound) || err == nil && j.Kind != KindCreatePrimary {
-		return nil // its settings are not ours
-	}
-	if err != nil {
-		return err
-	}
-	args, err := ArgsOf(j)
-	if err != nil || !args.AutoPurge || n.srv.BinlogAutoPurge {
-		return err
-	}
-	c, err := n.agent.SetConfiguration(ctx, s.configuration(n.srv, args.Options))
-	if err == nil && c.Changed {
-		s.Changed("binary logs of %s are no longer purged by age", n.srv.Name)
-	}
-	return wrap(err, "cannot write the settings of %s", n.srv.Name)
 }
 
 // connect gives the account a fresh password on both sides, which nobody keeps, and points the replica to the primary.

@@ -11,26 +11,21 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const (
-	autoPurgeAfter = 3 * 24 * time.Hour // age at which binary logs go where they are purged automatically
-	// applierThreads lets a replica commit in groups, as its primary does: with one thread and durable commits it falls behind under load.
-	applierThreads = "4"
-)
+// applierThreads lets a replica commit in groups, as its primary does: with one thread and durable commits it falls behind under load.
+const applierThreads = "4"
 
 // configuration is the whole of what the server's MariaDB shall read from our option file.
 func (s *step) configuration(srv inventory.Server, options map[string]string) Configuration {
 	c := Configuration{
 		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: "mariadb-bin", LogUpdates: true, StrictMode: true,
 		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false, Options: cloneOptions(options), Fence: s.fence(),
+		BinlogExpire: BinlogExpiry(srv.BinlogAutoPurge),
 	}
 	if srv.Role == inventory.RoleReplica {
 		c.ReadOnly = true
 		// Until it was proved to be a replica it starts nothing by itself.
 		c.SkipReplicaStart = !everReady(srv)
 		c.Options = withDefault(c.Options, "slave_parallel_threads", applierThreads)
-	}
-	if srv.BinlogAutoPurge {
-		c.BinlogExpire = autoPurgeAfter
 	}
 	return c
 }

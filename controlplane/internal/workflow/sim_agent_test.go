@@ -47,6 +47,9 @@ func (h *host) fillStatus(st *replication.Status) {
 	st.OldestGTID = gtidOf(d.last, d.oldest)
 	st.Connections = h.connection()
 	st.Held = h.hold != nil && h.hold.open()
+	if len(d.reserved) == 0 {
+		st.BinlogExpire = s.conf.BinlogExpire
+	}
 	for _, r := range d.reserved {
 		st.Reservations = append(st.Reservations, r)
 	}
@@ -295,6 +298,19 @@ func (a *agent) ReleaseBinlogs(_ context.Context, id string, f workflow.Fence) (
 		}
 		_, changed = s.disk.data.reserved[id]
 		delete(s.disk.data.reserved, id)
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration, f workflow.Fence) (changed bool, err error) {
+	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		changed = s.conf.BinlogExpire != after || a.h.file.BinlogExpire != after
+		s.conf.BinlogExpire, a.h.file.BinlogExpire = after, after
 		return changed, nil
 	})
 	return changed, err

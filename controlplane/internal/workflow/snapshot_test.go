@@ -1,7 +1,9 @@
 package workflow_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -155,8 +157,75 @@ func TestAutoPurgeGoesWithTheFirstReplica(t *testing.T) {
 	if srv.BinlogAutoPurge || !srv.ReplicationConfigured {
 		t.Errorf("%+v", srv)
 	}
-	if h := w.host("db1"); h.file.BinlogExpire != 0 {
-		t.Errorf("MariaDB still purges after %s", h.file.BinlogExpire)
+	w.keepsBinlogs(t, "after the job")
+}
+
+// keepsBinlogs sees that db1's MariaDB deletes no binary logs by itself, now or after a restart or a reservation.
+func (w *world) keepsBinlogs(t *testing.T, when string) {
+	t.Helper()
+	h := w.host("db1")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if h.file.BinlogExpire != 0 || h.running.conf.BinlogExpire != 0 {
+		t.Errorf("%s: binary logs go after %s, after a restart %s", when, h.running.conf.BinlogExpire, h.file.BinlogExpire)
+	}
+}
+
+// The record says that nothing purges only where that is so: MariaDB comes first, and a crash in between leaves the safe half.
+func TestAutoPurgeEndsInMariaDBBeforeTheRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.start().run()
+	first.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1", AutoPurge: true})
+	if h := w.host("db1"); h.running.conf.BinlogExpire != workflow.BinlogExpiry(true) || h.file.BinlogExpire != workflow.BinlogExpiry(true) {
+		t.Errorf("db1 purges after %s", h.running.conf.BinlogExpire)
+	}
+	first.stop()
+	p := w.start()
+	p.fail["SetBinlogExpiry"] = []error{errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "not now")}
+	p.at(job.AfterEffect, "plan", func() {
+		if !w.server("db1").BinlogAutoPurge { // the first attempt, which failed
+			t.Error("the record says that nothing is purged, and MariaDB purges")
+		}
+	})
+	p.at(job.BeforeEffect, "create_machine", func() {
+		if h := w.hosts["db1"]; w.server("db1").BinlogAutoPurge || h.running.conf.BinlogExpire != 0 || h.file.BinlogExpire != 0 {
+			t.Error("db1 purges after the plan")
+		}
+		// As if a change that somebody asked for had come late.
+		w.hosts["db1"].running.conf.BinlogExpire, w.hosts["db1"].file.BinlogExpire = time.Hour, time.Hour
+	})
+	p.run()
+	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	w.keepsBinlogs(t, "after the job")
+	if srv := w.server("db1"); srv.BinlogAutoPurge {
+		t.Error("the record says that it is purged")
+	}
+}
+
+// An older image is refused before a machine is made and before the primary is touched.
+func TestPlanStepRefusesAnOlderImage(t *testing.T) {
+	t.Parallel()
+	for name, withSnapshot := range map[string]bool{"of a snapshot": true, "of a primary": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, p := lab(t)
+			args := workflow.Args{Server: "db2", Source: "db1", Image: "bookworm"}
+			if withSnapshot {
+				taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}))
+				args.Snapshot = taken.Snapshot
+			}
+			mark := w.mark()
+			j := p.end(p.ask(workflow.KindCreateReplica, args).ID)
+			s, _ := j.Step("plan")
+			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" || !strings.Contains(s.Failure.Message, "10.11.14") ||
+				!strings.Contains(s.Failure.WayOut, "11.8 or newer") {
+				t.Errorf("%s: %+v\n%s", j.State, s.Failure, states(j))
+			}
+			if changes := w.changes(mark); len(changes) > 0 {
+				t.Errorf("changes were made: %v", changes)
+			}
+		})
 	}
 }
 
