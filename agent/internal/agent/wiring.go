@@ -110,6 +110,10 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 	if err := p.holds.Clear(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("cannot clear a hold of an earlier agent; it ends by its limit", "error", err)
 	}
+	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through its socket unit.
+	if kept, err := p.mariadb.Reservations(); err == nil && len(kept) == 0 {
+		return
+	}
 	if err := p.mariadb.ResumeReservations(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("cannot resume the reservations of binary logs yet", "error", err)
 	}
