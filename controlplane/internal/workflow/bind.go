@@ -17,10 +17,19 @@ type transaction[S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRec
 
 type bound[T transaction[S, V, N, E, I], S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRecords, I ServerIDRecords] struct{ tx T }
 
-func (b bound[T, S, V, N, E, I]) Servers() ServerRecords     { return b.tx.Servers() }
-func (b bound[T, S, V, N, E, I]) Volumes() VolumeRecords     { return b.tx.Volumes() }
+// Servers keeps server records.
+func (b bound[T, S, V, N, E, I]) Servers() ServerRecords { return b.tx.Servers() }
+
+// Volumes keeps volume records.
+func (b bound[T, S, V, N, E, I]) Volumes() VolumeRecords { return b.tx.Volumes() }
+
+// Snapshots keeps snapshot records.
 func (b bound[T, S, V, N, E, I]) Snapshots() SnapshotRecords { return b.tx.Snapshots() }
-func (b bound[T, S, V, N, E, I]) Events() EventRecords       { return b.tx.Events() }
+
+// Events is the audit.
+func (b bound[T, S, V, N, E, I]) Events() EventRecords { return b.tx.Events() }
+
+// ServerIDs allots server_ids.
 func (b bound[T, S, V, N, E, I]) ServerIDs() ServerIDRecords { return b.tx.ServerIDs() }
 
 // Bind sees a store's transaction as Records: Bind(tx) for a *store.Tx.

@@ -84,11 +84,11 @@ func (s *step) settled(ctx context.Context, h *host) (bool, error) {
 	names := s.w.Cloud.DeviceNames(h.at.ID)
 	for _, path := range []string{dataMount, datadirPath} {
 		mount, err := h.agent.Mount(ctx, path)
-		if err != nil && !missing(err) {
-			return false, err
+		if missing(err) {
+			return false, nil
 		}
 		if err != nil || !mount.Mounted || !overlap(mount.DeviceIDs, names) {
-			return false, nil
+			return false, err
 		}
 	}
 	return true, nil

@@ -33,6 +33,10 @@ func (s *step) planPrimary(ctx context.Context) (outcome, error) {
 
 // planReplica checks that a replica can be made, and allots what is unique about it. From here on the primary has a replica.
 func (s *step) planReplica(ctx context.Context) (outcome, error) {
+	if srv, err := s.server(ctx, s.args.Server); err == nil && srv.Job == s.JobID && everReady(srv) {
+		s.Found("%s is a replica of %s with server_id %d", srv.Name, srv.Primary, srv.ServerID)
+		return done(nil)
+	}
 	p, err := s.serving(ctx, s.args.Source)
 	if err != nil {
 		return outcome{}, err
@@ -262,7 +266,7 @@ func (s *step) keepBinlogs(ctx context.Context, p *node) error {
 		return err
 	}
 	srv, err := s.server(ctx, s.args.Server)
-	if err == nil && srv.State == inventory.ServerReady {
+	if err == nil && everReady(srv) {
 		return nil // it is connected
 	}
 	if !s.renewalDue() {
@@ -287,6 +291,13 @@ func (s *step) renewalDue() bool {
 	defer s.w.mu.Unlock()
 	last, ok := s.w.renewed[s.JobID]
 	return !ok || time.Since(last) > defaultReserve/8
+}
+
+// renewAgain makes the next step reserve anew.
+func (s *step) renewAgain() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	delete(s.w.renewed, s.JobID)
 }
 
 func (s *step) renewedNow() {

@@ -303,6 +303,12 @@ func TestFailedJobIsRetriedFromWhereItFailed(t *testing.T) {
 	w.mu.Lock()
 	w.hosts["db2"].running.disk.data.conn.sqlErrno = 0
 	w.mu.Unlock()
+	w.checkPrimaryUntouched(t)
+	p.at(job.AfterEffect, "catch_up", func() {
+		if len(w.hosts["db1"].running.disk.data.reserved) == 0 {
+			t.Error("the binary logs are not reserved again")
+		}
+	})
 	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}

@@ -180,7 +180,7 @@ func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	var gone, going []string
+	var going []string
 	for _, v := range list {
 		if v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
 			continue
@@ -193,7 +193,6 @@ func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
 			return outcome{}, fmt.Errorf("cannot delete volume %s: %w", v.ID, err)
 		default:
 			s.Changed("deleted volume %s", v.ID)
-			gone = append(gone, v.ID)
 		}
 	}
 	if len(going) > 0 {

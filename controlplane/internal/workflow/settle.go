@@ -60,6 +60,7 @@ func (s *step) deleteSnapshots(ctx context.Context, id string) error {
 
 // releaseBinlogs gives up a reservation on a server. On a server that is gone there is none.
 func (s *step) releaseBinlogs(ctx context.Context, server, id string) error {
+	s.renewAgain()
 	srv, err := s.server(ctx, server)
 	if missing(err) || err == nil && srv.State == inventory.ServerDeleted {
 		return nil

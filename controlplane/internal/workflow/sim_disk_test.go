@@ -34,20 +34,18 @@ type txn struct {
 
 // datadir is a MariaDB datadir: tables, binary log, replication settings.
 type datadir struct {
-	version   string
-	log       []txn
-	oldest    uint64 // sequence number before the oldest binary log
-	seq       uint64
-	last      uint32 // server of the last transaction
-	slavePos  string
-	tables    map[string]uint64
-	unstable  map[string]bool // tables of an engine without read views
-	accounts  map[string]string
-	conn      *settings
-	foreign   bool // replication settings and relay logs of the source
-	reserved  map[string]replication.Reservation
-	upgraded  int
-	formatted int
+	version  string
+	log      []txn
+	oldest   uint64 // sequence number before the oldest binary log
+	seq      uint64
+	last     uint32 // server of the last transaction
+	slavePos string
+	tables   map[string]uint64
+	unstable map[string]bool // tables of an engine without read views
+	accounts map[string]string
+	conn     *settings
+	foreign  bool // replication settings and relay logs of the source
+	reserved map[string]replication.Reservation
 }
 
 // settings is a replica's way to its primary.

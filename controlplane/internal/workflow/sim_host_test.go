@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -41,8 +40,7 @@ type host struct {
 	hidden   int // looks at the block devices until a new one appears
 	unstarts int // starts of MariaDB that fail
 	hold     *simHold
-	rate     int           // transactions that a replica applies between two looks; 0 is all
-	expire   time.Duration // of binary logs
+	rate     int // transactions that a replica applies between two looks; 0 is all
 }
 
 // mountPoint is what is mounted at a path, and what its unit file says.
@@ -50,7 +48,6 @@ type mountPoint struct {
 	volume  string
 	root    string
 	mounted bool
-	bound   bool
 }
 
 // server is a running MariaDB.

@@ -95,11 +95,8 @@ func (s *step) dropDefaults(ctx context.Context, srv inventory.Server) error {
 		return err
 	}
 	for _, v := range attached {
-		if !s.replaces(v) {
-			continue
-		}
-		if err := s.detachDefault(ctx, srv, v); err != nil {
-			return err
+		if s.replaces(v) {
+			return s.detachDefault(ctx, srv, v) // one at a time: it waits until that one is off
 		}
 	}
 	return s.deleteDefaults(ctx, srv)
