@@ -44,7 +44,7 @@ func (a *App) openServer(context.Context) error {
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Workflow: a.work, engine: a.engine, st: a.st}
-	onServers, err := serverservice.New(serverservice.Config{Records: servers{a.st}, Jobs: start})
+	onServers, err := serverservice.New(serverservice.Config{Records: newPurging(servers{a.st}, a.agents), Jobs: start})
 	if err != nil {
 		return err
 	}

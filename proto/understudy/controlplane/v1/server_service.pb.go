@@ -241,7 +241,7 @@ type Server struct {
 	Mounts []*ServerMount `protobuf:"bytes,15,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// Replication is configured on it.
 	ReplicationConfigured bool `protobuf:"varint,16,opt,name=replication_configured,json=replicationConfigured,proto3" json:"replication_configured,omitempty"`
-	// Binary logs are purged automatically. Never together with replication.
+	// MariaDB purges binary logs by age (3 days). Never together with replication; false is always true of MariaDB's settings too.
 	BinlogAutoPurge bool `protobuf:"varint,17,opt,name=binlog_auto_purge,json=binlogAutoPurge,proto3" json:"binlog_auto_purge,omitempty"`
 	// Snapshot that it was made from, "snapshots/{snapshot}".
 	Snapshot string `protobuf:"bytes,18,opt,name=snapshot,proto3" json:"snapshot,omitempty"`

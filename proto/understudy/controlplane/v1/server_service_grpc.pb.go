@@ -49,7 +49,8 @@ type ServerServiceClient interface {
 	// `validate_only` nothing is started: the plan comes back, step by step, with what was found and what would be done.
 	CreateReplica(ctx context.Context, in *CreateReplicaRequest, opts ...grpc.CallOption) (*CreateReplicaResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when binlog auto purge is turned on for a replica
-	// or for a primary that has replicas.
+	// or for a primary that has replicas. Record and MariaDB are changed together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when the
+	// server's MariaDB cannot be told, and both stay as they were.
 	UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error)
 	// DeleteServer starts a job that takes a server away: its machine, its volumes, its replication account.
 	// FAILED_PRECONDITION for a primary that still has replicas.
@@ -146,7 +147,8 @@ type ServerServiceServer interface {
 	// `validate_only` nothing is started: the plan comes back, step by step, with what was found and what would be done.
 	CreateReplica(context.Context, *CreateReplicaRequest) (*CreateReplicaResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when binlog auto purge is turned on for a replica
-	// or for a primary that has replicas.
+	// or for a primary that has replicas. Record and MariaDB are changed together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when the
+	// server's MariaDB cannot be told, and both stay as they were.
 	UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error)
 	// DeleteServer starts a job that takes a server away: its machine, its volumes, its replication account.
 	// FAILED_PRECONDITION for a primary that still has replicas.
