@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ func TestStory(t *testing.T) {
 	l := newLab(t, "story")
 	l.run("server", "create", "db1", "--image", "trixie", "--binlog-auto-purge")
 	writer := l.writer("db1")
+	l.expires(t, "db1", 3*24*60*60)
 
 	l.refuse([]string{"NOT_FOUND", "db9", "way out"}, "snapshot", "create", "db9")
 	writer.Reset()
@@ -36,6 +38,7 @@ func TestStory(t *testing.T) {
 	l.part("any step retried alone is a no-op", (*lab).checkRetries)
 	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)
 	l.part("mounts and replication survive a reboot", (*lab).checkReboot)
+	l.part("nothing purges after the last reservation, until somebody says so", (*lab).checkPurgeIsReal)
 }
 
 // snapshot is the one snapshot of the lab.
@@ -136,6 +139,41 @@ func (l *lab) checkAutoPurge(t *testing.T) {
 			t.Errorf("%s still purges its binary logs by itself", name)
 		}
 		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name, "--binlog-auto-purge=true")
+		l.expires(t, name, 0)
+	}
+}
+
+// expires sees that a host's MariaDB deletes binary logs of that age in seconds, now and after a restart; 0 is never.
+func (l *lab) expires(t *testing.T, host string, seconds int) {
+	t.Helper()
+	if got := l.sql(host, "SELECT @@binlog_expire_logs_seconds"); got != strconv.Itoa(seconds) {
+		t.Errorf("%s deletes binary logs after %s s, not %d", host, got, seconds)
+	}
+	file := "\n" + l.exec(host, "cat", "/etc/mysql/mariadb.conf.d/zz-understudy.cnf") + "\n"
+	if !strings.Contains(file, fmt.Sprintf("\nbinlog_expire_logs_seconds=%d\n", seconds)) {
+		t.Errorf("the option file of %s does not say %d:\n%s", host, seconds, file)
+	}
+}
+
+// checkPurgeIsReal takes the last reservation away, which belongs to the snapshot, and then the replica.
+func (l *lab) checkPurgeIsReal(t *testing.T) {
+	l.run("snapshot", "delete", l.snapshot().GetName(), "--yes")
+	if file := l.exec("db1", "cat", "/etc/mysql/mariadb.conf.d/zz-understudy.cnf"); strings.Contains(file, "reserved") {
+		t.Errorf("binary logs of db1 are reserved still:\n%s", file)
+	}
+	l.expires(t, "db1", 0)
+	l.run("server", "delete", "db2", "--yes")
+	for _, seconds := range []int{3 * 24 * 60 * 60, 0} {
+		l.run("server", "update", "db1", fmt.Sprintf("--binlog-auto-purge=%v", seconds > 0))
+		if got := l.server("db1").GetBinlogAutoPurge(); got != (seconds > 0) {
+			t.Errorf("binlog auto purge is %v by the record", got)
+		}
+		l.expires(t, "db1", seconds)
+	}
+	l.exec("db1", "systemctl", "stop", "understudy-agent.service")
+	l.refuse([]string{"AGENT_UNREACHABLE", "stays off"}, "server", "update", "db1", "--binlog-auto-purge=true")
+	if l.server("db1").GetBinlogAutoPurge() {
+		t.Error("the record says what MariaDB was not told")
 	}
 }
 
