@@ -200,7 +200,7 @@ func (w *world) start() *process {
 	p := &process{w: w, fail: map[string][]error{}, lose: map[string]int{}}
 	st := mortal{w.store, p}
 	engine, err := job.New(job.Config[*store.Tx]{
-		Store: st, Limit: 200 * time.Millisecond, Poll: 5 * time.Millisecond, Logger: quiet(), Random: func() float64 { return 0.999 },
+		Store: st, Limit: time.Second, Poll: 5 * time.Millisecond, Logger: quiet(), Random: func() float64 { return 0.999 },
 		Hook: func(point job.Point, _, step string) {
 			if p.hook != nil && !p.dead.Load() {
 				p.hook(point, step)
@@ -253,7 +253,7 @@ func (p *process) ask(kind string, args workflow.Args) job.Job {
 // end waits until the job is at rest.
 func (p *process) end(id string) job.Job {
 	p.w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	updates, err := p.engine.Watch(ctx, id)
 	if err != nil {
