@@ -26,6 +26,10 @@ demo-down: ## Take away what `make demo KEEP=1` left up
 test: setup build ## Run every test, those on real hosts included (needs root)
 	go test -tags lab -timeout 20m ./...
 
+.PHONY: test-faults
+test-faults: setup build ## Run the whole fault matrix on real hosts, and write its table to docs/faults.md (ROW=H1 runs some)
+	FAULTS_ALL=1 FAULTS_PAGE=$(CURDIR)/docs/faults.md go test -tags lab -count=1 -v -timeout 60m -run 'TestFaults$(if $(ROW),/$(ROW))' ./deploy/faults
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	go test ./...

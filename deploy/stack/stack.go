@@ -64,6 +64,13 @@ func (s *Stack) Credentials() string { return filepath.Join(s.cfg.Dir, "operator
 // LogPath is where the control plane's log goes.
 func (s *Stack) LogPath() string { return filepath.Join(s.cfg.Dir, "understudy.log") }
 
+// Config is how another control plane of the same store and lab would be started, on a port of its own.
+func (s *Stack) Config() Config {
+	other := s.cfg
+	other.Port, other.ExtraEnv = 0, nil
+	return other
+}
+
 // Name is the lab's name.
 func (s *Stack) Name() string { return s.cfg.Name }
 

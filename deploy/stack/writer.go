@@ -16,6 +16,8 @@ import (
 type Account struct {
 	// Host is the server's address.
 	Host string
+	// Socket is the server's socket as this machine sees it; when given it is used instead of Host.
+	Socket string
 	// User and Password are the account's.
 	User, Password string
 	// Schema is the one that it may use.
@@ -51,6 +53,9 @@ func StartWriter(ctx context.Context, a Account) (*Writer, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password, a.Schema
 	cfg.TLSConfig = "preferred"
+	if a.Socket != "" {
+		cfg.Net, cfg.Addr, cfg.TLSConfig = "unix", a.Socket, ""
+	}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,341 @@
+//go:build lab
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/understudy-db/understudy/deploy/stack"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+// lab is one control plane with its hosts, as a row sees it.
+type lab struct {
+	*stack.Stack
+	*shared
+	t *testing.T
+}
+
+// shared is what the rows of a lab have in common.
+type shared struct {
+	conn     *grpc.ClientConn
+	writer   *stack.Writer
+	writers  int
+	longest  time.Duration // that a commit took in all rows
+	snapshot string        // of db1, for the rows that need any
+	standing string        // a replica that rows may use and leave well
+	names    int
+}
+
+const primary = "db1"
+
+// newLab takes a leftover of that name away and starts a control plane with a primary that is written to all along.
+func newLab(t *testing.T, name string) *lab {
+	t.Helper()
+	s := newStack(t, name)
+	if err := s.Down(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{Stack: newStack(t, name), shared: &shared{}, t: t}
+	up := false
+	defer func() {
+		if !up {
+			l.end()
+		}
+	}()
+	l.start()
+	l.run("server", "create", primary, "--image", "trixie", "--binlog-auto-purge")
+	l.startWriter()
+	up = true
+	return l
+}
+
+func newStack(t *testing.T, name string) *stack.Stack {
+	t.Helper()
+	bin := os.Getenv("FAULTS_BIN")
+	if bin == "" {
+		bin = "../../bin"
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(bin, "understudy")); err != nil {
+		t.Fatalf("the programs are not built: run `make build` (%v)", err)
+	}
+	s, err := stack.New(stack.Config{Bin: bin, Name: "faults-" + name, Dir: filepath.Join("/var/lib/understudy-faults", name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (l *lab) end() {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.stopWriter()
+	if err := l.Down(context.Background()); err != nil {
+		l.t.Error(err)
+	}
+}
+
+// in is the lab as another row sees it.
+func (l *lab) in(t *testing.T) *lab { return &lab{Stack: l.Stack, shared: l.shared, t: t} }
+
+// startWriter starts a writer in a schema of its own, over the primary's socket, so that a cut network does not touch it.
+func (l *lab) startWriter() {
+	l.t.Helper()
+	l.writers++
+	account, err := l.NewAccount(l.t.Context(), primary, "", fmt.Sprintf("probe%d", l.writers))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	account.Socket = l.socket(primary)
+	if l.writer, err = stack.StartWriter(context.Background(), account); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// stopWriter ends the writer and returns its first error.
+func (l *lab) stopWriter() {
+	if l.writer == nil {
+		return
+	}
+	_, err := l.writer.Stop()
+	l.writer = nil
+	if err != nil {
+		l.t.Errorf("the primary refused a write: %v", err)
+	}
+}
+
+// schema is the one that the writer writes to, in its table probe.
+func (l *lab) schema() string { return fmt.Sprintf("probe%d", l.writers) }
+
+// start starts the control plane, with a failpoint when one is given.
+func (l *lab) start(env ...string) {
+	l.t.Helper()
+	l.SetEnv(env...)
+	if err := l.Start(context.WithoutCancel(l.t.Context())); err != nil {
+		l.t.Fatal(err)
+	}
+	l.connect()
+}
+
+func (l *lab) connect() {
+	l.t.Helper()
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	conn, err := l.Dial()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.conn = conn
+}
+
+// dieAt restarts the control plane so that it kills itself at a failpoint.
+func (l *lab) dieAt(failpoint string) {
+	l.t.Helper()
+	l.Stop()
+	l.start("UNDERSTUDY_FAILPOINT=" + failpoint)
+}
+
+// awaitDead waits until the failpoint ended the control plane.
+func (l *lab) awaitDead() {
+	l.t.Helper()
+	select {
+	case <-l.Exited():
+	case <-time.After(time.Minute):
+		l.t.Fatal("the failpoint was not reached within 1m")
+	}
+}
+
+// run runs the command line and fails the row when it fails.
+func (l *lab) run(args ...string) string {
+	l.t.Helper()
+	out, err := l.try(args...)
+	if err != nil {
+		l.t.Fatalf("understudy %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// try runs the command line and returns all that it printed.
+func (l *lab) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	out, err := l.CLI(ctx, args...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// refuse runs the command line, which has to fail with all of these words.
+func (l *lab) refuse(words []string, args ...string) {
+	l.t.Helper()
+	out, err := l.try(args...)
+	if err == nil {
+		l.t.Fatalf("understudy %s was to be refused, but it printed:\n%s", strings.Join(args, " "), out)
+	}
+	for _, word := range words {
+		if !strings.Contains(out, word) {
+			l.t.Errorf("understudy %s was refused without %q:\n%s", strings.Join(args, " "), word, out)
+		}
+	}
+}
+
+// exec runs a command on a host and fails the row when it fails.
+func (l *lab) exec(host string, argv ...string) string {
+	l.t.Helper()
+	out, err := l.Exec(context.Background(), host, argv...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// put writes a file on a host.
+func (l *lab) put(host, path, content string) {
+	l.t.Helper()
+	l.exec(host, "mkdir", "-p", filepath.Dir(path))
+	cmd := l.Lab(context.Background(), "exec", host, "--", "tee", path)
+	cmd.Stdin = strings.NewReader(content)
+	if err := cmd.Run(); err != nil {
+		l.t.Fatalf("cannot write %s on %s: %v", path, host, err)
+	}
+}
+
+// sql runs statements on a host and fails the row when they fail.
+func (l *lab) sql(host, statements string) string {
+	l.t.Helper()
+	out, err := l.SQL(context.Background(), host, statements)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return out
+}
+
+// detach starts a job by the command line and returns its name.
+func (l *lab) detach(args ...string) string {
+	l.t.Helper()
+	words := strings.Fields(l.run(append(args, "--detach")...))
+	for _, word := range words {
+		if strings.HasPrefix(word, "jobs/") {
+			return word
+		}
+	}
+	return "jobs/" + words[len(words)-1]
+}
+
+// await watches a job until it has ended, or is such as until says.
+func (l *lab) await(name string, limit time.Duration, until func(*job) bool) *job {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), limit)
+	defer cancel()
+	watch, err := cpv1.NewJobServiceClient(l.conn).WatchJob(ctx, &cpv1.WatchJobRequest{Name: name}, grpc.WaitForReady(true))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var last *job
+	for {
+		message, err := watch.Recv()
+		if err != nil {
+			l.t.Fatalf("watching %s: %v; it was:\n%s", name, err, protojson.Format(last))
+		}
+		last = message.GetJob()
+		if until(last) {
+			return last
+		}
+	}
+}
+
+// job is a job as the control plane shows it.
+type job = cpv1.Job
+
+const stepRunning = cpv1.Step_STATE_RUNNING
+
+// bg is a context for what is put back after a row.
+func (l *lab) bg() context.Context { return context.WithoutCancel(l.t.Context()) }
+
+func ended(j *job) bool {
+	switch j.GetState() {
+	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED, cpv1.Job_STATE_NEEDS_PERSON:
+		return true
+	}
+	return false
+}
+
+// succeeds waits for the end of a job, which has to be a good one.
+func (l *lab) succeeds(name string) *job {
+	l.t.Helper()
+	j := l.await(name, 2*time.Minute, ended)
+	if j.GetState() != cpv1.Job_STATE_SUCCEEDED {
+		l.t.Fatalf("%s is %s: %v", name, j.GetState(), j.GetError())
+	}
+	return j
+}
+
+// fails waits for the end of a job, which has to refuse for this reason, in these words, and say the way out.
+func (l *lab) fails(name, reason string, words ...string) *job {
+	l.t.Helper()
+	j := l.await(name, 3*time.Minute, ended)
+	if j.GetState() != cpv1.Job_STATE_FAILED {
+		l.t.Fatalf("%s was to fail with %s, it is %s", name, reason, j.GetState())
+	}
+	e := j.GetError()
+	if e.GetReason() != reason || e.GetWayOut() == "" {
+		l.t.Errorf("%s failed with reason %q, not %q, way out %q: %s", name, e.GetReason(), reason, e.GetWayOut(), e.GetMessage())
+	}
+	for _, word := range words {
+		if !strings.Contains(e.GetMessage(), word) {
+			l.t.Errorf("%s failed without saying %q: %s", name, word, e.GetMessage())
+		}
+	}
+	l.t.Logf("refused: %s; %s", e.GetMessage(), e.GetWayOut())
+	return j
+}
+
+func stepOf(j *job, name string) *cpv1.Step {
+	for _, s := range j.GetSteps() {
+		if s.GetName() == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// eventually polls a condition for which there is no event.
+func (l *lab) eventually(limit time.Duration, what string, condition func() bool) {
+	l.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(limit)
+	for !condition() {
+		select {
+		case <-end:
+			l.t.Fatalf("not so within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// second prepares another control plane on the same store and lab, and starts it.
+func (l *lab) second() *stack.Stack {
+	l.t.Helper()
+	other, err := stack.New(l.Config())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := other.Start(l.bg()); err != nil {
+		l.t.Fatal(err)
+	}
+	return other
+}

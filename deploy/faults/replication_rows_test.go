@@ -1,0 +1,140 @@
+//go:build lab
+
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+func replicationRows() []row {
+	return []row{
+		{
+			id: "H18", variant: "configure_replica alone", quick: true, run: (*lab).configureStopped,
+			planted: "MariaDB is stopped on a finished replica, and configure_replica alone is retried",
+			happens: "converges: MariaDB is started first, and answers before a statement goes to it",
+			why:     "the step relies on no earlier step's work that it does not see itself",
+		},
+		{
+			id: "H17", variant: "restarted between two steps", run: (*lab).restartedBetween,
+			planted: "something restarts MariaDB between start_mariadb and prepare_replica",
+			happens: "converges; no event of the copy's own",
+			why:     "the drop-in keeps the event scheduler and replication off at each start",
+		},
+		{
+			id: "R1", variant: "row written on the copy", quick: true, run: (*lab).copyWrote,
+			planted: "one transaction is written on the copy between its first start and its configuration",
+			happens: "refuses with GTID_MISMATCH; replication is never configured",
+			why:     "the recovered position has to equal the snapshot's testimony",
+		},
+		{
+			id: "R5", variant: "account dropped", quick: true, run: func(l *lab) { l.badAccount("DROP USER `%s`") },
+			planted: "the replica's account is dropped on the primary, and the replica has to connect anew",
+			happens: "start_replica makes it again; converges",
+			why:     "1045 is mended by giving both sides a new password",
+		},
+		{
+			id: "R5", variant: "password changed", run: func(l *lab) { l.badAccount("ALTER USER `%s` IDENTIFIED BY 'another'") },
+			planted: "the account has another password",
+			happens: "start_replica gives both sides a new one; converges",
+			why:     "nobody keeps the password, so it is made anew",
+		},
+		{
+			id: "R6", variant: "duplicate key", quick: true, run: (*lab).duplicateKey,
+			planted: "the copy has a row that the primary inserts later (1062)",
+			happens: "refuses with MariaDB's own error",
+			why:     "a broken SQL thread is an answer, not a reason to wait",
+		},
+		{
+			id: "R6", variant: "missing row", run: (*lab).missingRow,
+			planted: "the copy lacks a row that the primary updates later (1032)",
+			happens: "refuses with MariaDB's own error",
+			why:     "the same",
+		},
+		{
+			id: "R7", variant: "SQL thread stopped", quick: true, run: (*lab).threadStopped,
+			planted: "somebody stops the SQL thread between start_replica and catch_up",
+			happens: "started again; converges",
+			why:     "catch_up sees to the threads before and while it waits",
+		},
+		{
+			id: "R10", variant: "replica and its primary", quick: true, run: (*lab).autoPurge,
+			planted: "binlog auto purge is turned on on a replica, and on a primary that has one",
+			happens: "both are refused with AUTO_PURGE_CONFLICT",
+			why:     "replication and auto purge exclude each other",
+		},
+	}
+}
+
+func (l *lab) configureStopped() {
+	name := l.stand()
+	l.exec(name, "systemctl", "stop", mariadbUnit)
+	l.again("configure_replica")
+	l.again("start_replica")
+	l.whole(name)
+}
+
+func (l *lab) restartedBetween() {
+	m := l.makeUntil("before_effect:upgrade_mariadb")
+	l.exec(m.name, "systemctl", "restart", mariadbUnit)
+	l.goesOn(m)
+}
+
+func (l *lab) copyWrote() {
+	m := l.makeUntil("before_effect:upgrade_mariadb")
+	l.sql(m.name, fmt.Sprintf("INSERT INTO %s.probe VALUES (-1, NOW(6))", l.schema()))
+	l.refused(m, "GTID_MISMATCH")
+	if status := l.sql(m.name, "SHOW REPLICA STATUS"); status != "" {
+		l.t.Errorf("replication was configured: %s", status)
+	}
+}
+
+// badAccount spoils the standing replica's account and makes it connect anew.
+func (l *lab) badAccount(statement string) {
+	name := l.stand()
+	l.sql(primary, fmt.Sprintf(statement, "us_"+name))
+	l.sql(name, "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")
+	l.eventually(20*time.Second, "the primary refuses the account", func() bool {
+		return strings.Contains(l.replicaStatus(name), "Last_IO_Errno: 1045")
+	})
+	l.again("start_replica")
+	l.whole(name)
+}
+
+// table makes a table on the primary with one row, which the next snapshot has.
+func (l *lab) table(name string) string {
+	l.t.Helper()
+	full := l.schema() + "." + name
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n INT); INSERT INTO %[1]s VALUES (1, 1)", full))
+	l.dropSnap()
+	return full
+}
+
+func (l *lab) duplicateKey() {
+	table := l.table("twice")
+	m := l.makeUntil("before_effect:start_replica")
+	l.sql(m.name, fmt.Sprintf("SET sql_log_bin = 0; INSERT INTO %s VALUES (2, 2)", table))
+	l.sql(primary, fmt.Sprintf("INSERT INTO %s VALUES (2, 2)", table))
+	l.refused(m, "REPLICATION_ERROR", "1062")
+}
+
+func (l *lab) missingRow() {
+	table := l.table("missing")
+	m := l.makeUntil("before_effect:start_replica")
+	l.sql(m.name, fmt.Sprintf("SET sql_log_bin = 0; DELETE FROM %s", table))
+	l.sql(primary, fmt.Sprintf("UPDATE %s SET n = 2", table))
+	l.refused(m, "REPLICATION_ERROR", "1032")
+}
+
+func (l *lab) threadStopped() {
+	m := l.makeUntil("before_effect:catch_up")
+	l.sql(m.name, "STOP REPLICA SQL_THREAD")
+	l.goesOn(m)
+}
+
+func (l *lab) autoPurge() {
+	for _, name := range []string{l.stand(), primary} {
+		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name, "--binlog-auto-purge=true")
+	}
+}

@@ -1,0 +1,201 @@
+//go:build lab
+
+package faults
+
+import (
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func snapshotRows() []row {
+	return []row{
+		{
+			id: "S1", variant: "control plane killed", quick: true, run: (*lab).planeKilledFrozen,
+			planted: "`kill -9` of the control plane while commits are blocked, the filesystem is frozen and the provider does not answer",
+			happens: "the host lets go by itself at once; the next control plane takes a new hold; one snapshot",
+			why:     "the hold ends with its stream, in a process of the host; the cut of a lost hold is never used",
+		},
+		{
+			id: "S1", variant: "control plane stopped past the limit", quick: true, run: (*lab).planeStoppedFrozen,
+			planted: "SIGSTOP of the control plane at the same moment; SIGCONT once the primary serves",
+			happens: "the host lets go at the hold's limit; the woken control plane deletes its cut and takes a new hold",
+			why:     "the limit is counted on the host; the release has to prove the hold unbroken after the cut",
+		},
+		{
+			id: "S1", variant: "network cut", run: (*lab).networkCutFrozen,
+			planted: "the primary's network goes down at the same moment",
+			happens: "the host lets go at the hold's limit; once the network is back the job takes a new hold",
+			why:     "a half-open connection is no reason to go on holding",
+		},
+		{
+			id: "S2", variant: "agent killed", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGKILL, agentOf, false) },
+			planted: "`kill -9` of the primary's agent at the same moment",
+			happens: "the holder sees its agent go and lets go at once; the job deletes its cut and takes a new hold",
+			why:     "the holder is a unit of its own that outlives the agent",
+		},
+		{
+			id: "S2", variant: "agent stopped", run: func(l *lab) { l.strikeFrozen(unix.SIGSTOP, agentOf, true) },
+			planted: "SIGSTOP of the primary's agent at the same moment",
+			happens: "the holder lets go at the limit; the job takes a new hold",
+			why:     "the limit is the holder's own",
+		},
+		{
+			id: "S2", variant: "holder killed", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGKILL, holderOf, false) },
+			planted: "`kill -9` of the process that holds",
+			happens: "MariaDB drops its locks, systemd thaws the filesystem; the job takes a new hold",
+			why:     "ExecStopPost of the holder's unit thaws, however the process ended",
+		},
+		{
+			id: "S2", variant: "holder stopped", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGSTOP, holderOf, false) },
+			planted: "SIGSTOP of the process that holds",
+			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a new hold",
+			why:     "RuntimeMaxSec stands behind the holder's own limit",
+		},
+		{
+			id: "S3", variant: "killed after the cut", quick: true, run: func(l *lab) { l.cutLost("after_effect:cut") },
+			planted: "the control plane is killed between the provider's cut and the step's commit",
+			happens: "the cut is found by its tag and deleted, for its hold was lost; a new one is made; never two",
+			why:     "the tag is set with the cut, so it is found without its id",
+		},
+		{
+			id: "S3", variant: "killed after the commit", run: func(l *lab) { l.cutLost("after_commit:cut") },
+			planted: "the control plane is killed after the cut was committed, before the release",
+			happens: "the cut is deleted, for its hold was not proved; a new one is made; never two",
+			why:     "only a hold that is proved after the cut makes a snapshot",
+		},
+		{
+			id: "S4", variant: "LOCK TABLES", run: (*lab).lockedTables,
+			planted: "`LOCK TABLES … WRITE` for as long as the job lasts",
+			happens: "the job gives up with HOLD_NOT_ACQUIRED; writers never wait longer than one attempt at the lock",
+			why:     "each stage has a lock_wait_timeout of seconds, and what was had is given back",
+		},
+		{
+			id: "S4", variant: "long transaction", quick: true, run: (*lab).longTransaction,
+			planted: "an open transaction with changes, for as long as the job lasts",
+			happens: "the snapshot is taken, without the transaction",
+			why:     "BACKUP STAGE does not wait for transactions to end",
+		},
+		{
+			id: "S5", variant: "second snapshot", quick: true, run: (*lab).secondSnapshot,
+			planted: "a second snapshot of the same server is asked for while the first one holds",
+			happens: "it is refused, naming the job that is under way; the first one is not touched",
+			why:     "the subject `snapshotting/SERVER` is locked in the transaction that makes the job",
+		},
+	}
+}
+
+func (l *lab) planeKilledFrozen() {
+	f := l.freeze()
+	l.Kill()
+	l.thaws(f)
+	f.answer()
+	l.start()
+	l.oneCut(f.job, 2)
+}
+
+func (l *lab) planeStoppedFrozen() {
+	f := l.freeze()
+	pid := l.PID()
+	l.signal(pid, unix.SIGSTOP)
+	defer l.signal(pid, unix.SIGCONT)
+	l.thaws(f)
+	f.answer()
+	l.signal(pid, unix.SIGCONT)
+	l.oneCut(f.job, 2)
+}
+
+func (l *lab) networkCutFrozen() {
+	f := l.freeze()
+	device := l.networkDevice(primary)
+	l.onNetwork(primary, "ip", "link", "set", device, "down")
+	l.thaws(f)
+	f.answer()
+	l.onNetwork(primary, "ip", "link", "set", device, "up")
+	l.oneCut(f.job, 2)
+}
+
+// networkDevice is a host's one device that is not the loopback.
+func (l *lab) networkDevice(host string) string {
+	l.t.Helper()
+	for line := range strings.Lines(l.onNetwork(host, "ip", "-brief", "link")) {
+		name, _, _ := strings.Cut(strings.Fields(line)[0], "@")
+		if name != "lo" {
+			return name
+		}
+	}
+	l.t.Fatalf("%s has no network device", host)
+	return ""
+}
+
+func agentOf(f *frozen) int  { return f.agent }
+func holderOf(f *frozen) int { return f.holder }
+
+// strikeFrozen sends a signal to one of the host's processes while the primary is frozen.
+func (l *lab) strikeFrozen(s unix.Signal, of func(*frozen) int, wake bool) {
+	f := l.freeze()
+	pid := of(f)
+	l.signal(pid, s)
+	if wake {
+		defer l.signal(pid, unix.SIGCONT)
+	}
+	l.thaws(f)
+	f.answer()
+	if wake {
+		l.signal(pid, unix.SIGCONT)
+	}
+	l.oneCut(f.job, 2)
+}
+
+func (l *lab) cutLost(failpoint string) {
+	l.dieAt(failpoint)
+	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.awaitDead()
+	if n := len(l.snapshots()); n == 0 {
+		l.t.Fatal("nothing was cut")
+	}
+	l.start()
+	l.oneCut(job, 2)
+}
+
+func (l *lab) lockedTables() {
+	conn, err := l.root(primary).Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
+	l.must(conn, "LOCK TABLES "+l.schema()+".gate WRITE")
+	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.fails(job, "HOLD_NOT_ACQUIRED")
+	if longest := l.writer.Longest(); longest > 3*time.Second {
+		l.t.Errorf("a commit took %s although no hold was had", longest)
+	}
+	l.must(conn, "UNLOCK TABLES")
+	l.run("job", "retry", job)
+	l.run("job", "cleanup", job)
+}
+
+func (l *lab) longTransaction() {
+	conn, err := l.root(primary).Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
+	l.must(conn, "START TRANSACTION")
+	l.must(conn, "INSERT INTO "+l.schema()+".gate VALUES (1)")
+	l.run("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	if longest := l.writer.Longest(); longest > 2*time.Second {
+		l.t.Errorf("a commit took %s", longest)
+	}
+	l.must(conn, "ROLLBACK")
+}
+
+func (l *lab) secondSnapshot() {
+	f := l.freeze()
+	l.refuse([]string{strings.TrimPrefix(f.job, "jobs/")}, "snapshot", "create", primary)
+	f.answer()
+	l.oneCut(f.job, 1)
+}
