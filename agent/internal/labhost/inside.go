@@ -196,7 +196,7 @@ func ignoreMissing(err error) error {
 func (v *Volume) Partition(t testing.TB) string {
 	t.Helper()
 	writeTable(t, v.Device)
-	Run(t, "partx", "--add", v.Device)
+	Run(t, "partx", "--update", v.Device)
 	part := v.Device + "p1"
 	numbers, err := os.ReadFile("/sys/class/block/" + filepath.Base(part) + "/dev")
 	if err != nil {
