@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -27,11 +28,11 @@ const (
 // needs is what the unit needs to be up and to come up at boot, in order.
 func needs(unit Unit) []need {
 	var list []need
-	if unit.NeedsReload {
-		list = append(list, needReload)
-	}
 	if unit.Masked() {
 		list = append(list, needUnmask)
+	}
+	if unit.NeedsReload {
+		list = append(list, needReload)
 	}
 	if unit.Active == failed {
 		list = append(list, needReset)
@@ -55,6 +56,10 @@ func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []str
 	}
 	for len(e.done) < 8 { // each round removes a need; more rounds than needs means that somebody works against us
 		todo := needs(unit)
+		if slices.Contains(e.done, needReload) {
+			// Read once is read: systemd 252 says for ever that a masked unit with drop-ins has to be read again.
+			todo = slices.DeleteFunc(todo, func(n need) bool { return n == needReload })
+		}
 		if len(todo) == 0 {
 			unit, err = e.awaitReady(ctx)
 			return unit, e.changes, err
