@@ -50,10 +50,15 @@ func (l lab) ensureBridge(ctx context.Context, record *labRecord) error {
 	return l.makeBridge(ctx, record.Subnet)
 }
 
+func hasInterface(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
+}
+
 // checkName refuses the name of a lab that is up in another directory: its bridge carries
 // the directory as its alias.
 func (l lab) checkName(ctx context.Context) error {
-	if _, err := net.InterfaceByName(l.bridge()); err != nil {
+	if !hasInterface(l.bridge()) {
 		return nil
 	}
 	out, err := tool(ctx, "", "ip", "-json", "link", "show", "dev", l.bridge())

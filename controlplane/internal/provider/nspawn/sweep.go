@@ -180,7 +180,7 @@ func (l lab) sweepNetwork(ctx context.Context) error {
 // deleteInterface is fine with one that went together with its namespace meanwhile.
 func deleteInterface(ctx context.Context, name string) error {
 	_, err := tool(ctx, "", "ip", "link", "delete", name)
-	if _, missing := net.InterfaceByName(name); missing != nil {
+	if !hasInterface(name) {
 		return nil
 	}
 	return err
