@@ -15,7 +15,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures)
-	@deploy/lab/setup trixie & setup=$$!; $(MAKE) --no-print-directory build; wait $$setup
+	@deploy/lab/setup demo & setup=$$!; $(MAKE) --no-print-directory build; wait $$setup
 	@bin/demo up $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
