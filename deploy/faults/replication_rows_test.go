@@ -25,7 +25,7 @@ func replicationRows() []row {
 		{
 			id: "R1", variant: "row written on the copy", quick: true, run: (*lab).copyWrote,
 			planted: "one transaction is written on the copy between its first start and its configuration",
-			happens: "refuses with GTID_MISMATCH; replication is never configured",
+			happens: "refuses with GTID_ERRANT; replication is never configured",
 			why:     "the recovered position has to equal the snapshot's testimony",
 		},
 		{
@@ -84,7 +84,7 @@ func (l *lab) restartedBetween() {
 func (l *lab) copyWrote() {
 	m := l.makeUntil("before_effect:upgrade_mariadb")
 	l.sql(m.name, fmt.Sprintf("INSERT INTO %s.probe VALUES (-1, NOW(6))", l.schema()))
-	l.refused(m, "GTID_MISMATCH")
+	l.refused(m, "GTID_ERRANT")
 	if status := l.sql(m.name, "SHOW REPLICA STATUS"); status != "" {
 		l.t.Errorf("replication was configured: %s", status)
 	}
@@ -123,7 +123,7 @@ func (l *lab) missingRow() {
 	table := l.table("missing")
 	m := l.makeUntil("before_effect:start_replica")
 	l.sql(m.name, fmt.Sprintf("SET sql_log_bin = 0; DELETE FROM %s", table))
-	l.sql(primary, fmt.Sprintf("UPDATE %s SET n = 2", table))
+	l.sql(primary, fmt.Sprintf("SET binlog_format = ROW; UPDATE %s SET n = 2", table))
 	l.refused(m, "REPLICATION_ERROR", "1032")
 }
 
