@@ -55,6 +55,10 @@ func (s *step) hold(ctx context.Context) (outcome, error) {
 	if err := s.dropUnproved(ctx, snap); err != nil {
 		return outcome{}, err
 	}
+	reserved, err := s.reserveAgain(ctx, snap)
+	if err != nil {
+		return outcome{}, err
+	}
 	h := s.theHold()
 	if h == nil || !h.alive() {
 		if h, err = s.open(ctx); err != nil {
@@ -66,7 +70,24 @@ func (s *step) hold(ctx context.Context) (outcome, error) {
 	if t.BinlogFile != "" {
 		s.Found("binary log %s at %d", t.BinlogFile, t.BinlogOffset)
 	}
-	return done(s.recordTestimony(t))
+	testify := s.recordTestimony(t)
+	return done(func(ctx context.Context, rec Records) error {
+		if reserved != nil {
+			if err := reserved(ctx, rec); err != nil {
+				return err
+			}
+		}
+		return testify(ctx, rec)
+	})
+}
+
+// reserveAgain keeps the binary logs once more when this job failed before, and gave its reservation up.
+func (s *step) reserveAgain(ctx context.Context, snap inventory.Snapshot) (commit, error) {
+	if snap.State != inventory.SnapshotFailed {
+		return nil, nil
+	}
+	kept, err := s.reserveBinlogs(ctx)
+	return kept.commit, err
 }
 
 func (s *step) open(ctx context.Context) (*held, error) {
@@ -101,6 +122,11 @@ func heldHow(mode inventory.SnapshotMode) string {
 
 func (s *step) recordTestimony(t Testimony) commit {
 	return s.updateSnapshot(func(snap *inventory.Snapshot) error {
+		if snap.State == inventory.SnapshotFailed { // the job is retried
+			if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
+				return err
+			}
+		}
 		role := inventory.RolePrimary
 		if t.Replica {
 			role = inventory.RoleReplica

@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,8 +55,9 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 	w, first := lab(t)
 	first.stop()
 	p := w.start()
+	var held atomic.Bool
 	p.hook = func(at job.Point, in string) {
-		if at == job.AfterEffect && in == "cut" {
+		if at == job.AfterEffect && in == "cut" && !held.Load() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if h := w.hosts["db1"].hold; h != nil {
@@ -76,6 +78,15 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		t.Errorf("left: %v", w.cloud.snapshots)
 	}
 	w.checkPrimaryUntouched(t)
+
+	held.Store(true)
+	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+		t.Fatal(err)
+	}
+	succeeded(t, p.end(j.ID))
+	if snap := w.snapshot(args.Snapshot); snap.Usable("db1") != nil || snap.Reservation == "" || len(w.host("db1").running.disk.data.reserved) != 1 {
+		t.Errorf("after a retry: %+v", snap)
+	}
 }
 
 func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
