@@ -3,6 +3,8 @@
 package faults
 
 import (
+	"database/sql"
+	"os"
 	"strings"
 	"time"
 
@@ -147,8 +149,7 @@ func (l *lab) twoPlanes() {
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--from", snap, "--image", "trixie-masked")
 	l.await(m.job, time.Minute, func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
-	first := l.PID()
-	l.signal(first, unix.SIGSTOP)
+	first := l.stopIdle()
 	second := l.second()
 	defer second.Stop()
 	l.eventually(2*time.Minute, "the second control plane finishes the job", func() bool { return l.stepState(m.job, "settle") == "succeeded" })
@@ -161,6 +162,40 @@ func (l *lab) twoPlanes() {
 	}
 	l.madeOnce(m)
 	l.same(m.name)
+}
+
+// stopIdle stops the control plane with SIGSTOP at a moment when it holds neither the provider's lock nor the store's: nobody could go on
+// while a process that is stopped has those.
+func (l *lab) stopIdle() (pid int) {
+	l.t.Helper()
+	pid = l.PID()
+	l.eventually(20*time.Second, "a moment without a lock", func() bool {
+		l.signal(pid, unix.SIGSTOP)
+		if l.unlocked() {
+			return true
+		}
+		l.signal(pid, unix.SIGCONT)
+		return false
+	})
+	return pid
+}
+
+func (l *lab) unlocked() bool {
+	file, err := os.OpenFile(l.labDir("lock"), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
+	}
+	db, err := sql.Open("sqlite", "file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(100)")
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(l.t.Context(), nil)
+	return err == nil && tx.Rollback() == nil
 }
 
 // attempts are the epochs and states of all attempts of a job.

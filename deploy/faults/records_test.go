@@ -139,11 +139,15 @@ type snapshotDoc struct {
 // store opens the control plane's store read-only, whether or not the control plane runs.
 func (l *lab) store() *sql.DB {
 	l.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(filepath.Dir(l.Credentials()), "understudy.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+l.storePath()+"?mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	return db
+}
+
+func (l *lab) storePath() string {
+	return filepath.Join(filepath.Dir(l.Credentials()), "understudy.db")
 }
 
 // docs are the documents of a table of the store.
