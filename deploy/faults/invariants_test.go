@@ -22,7 +22,6 @@ type world struct {
 	cuts      map[string]snapshot
 	machines  map[string]machine
 	hosts     map[string]*host // of the machines that run, by name
-	positions map[string]string
 }
 
 // invariants are those of the design, in its order and its words.
