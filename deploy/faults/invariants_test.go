@@ -14,14 +14,14 @@ import (
 // world is what the checker sees once all has come to rest: the store, the provider's files and the hosts, never the product's answers.
 type world struct {
 	*lab
-	db        *sql.DB
-	servers   []serverDoc
-	records   map[string]volumeDoc // by the record's id
-	taken     map[string]snapshotDoc
-	volumes   map[string]volume // the provider's, by its id
-	cuts      map[string]snapshot
-	machines  map[string]machine
-	hosts     map[string]*host // of the machines that run, by name
+	db       *sql.DB
+	servers  []serverDoc
+	records  map[string]volumeDoc // by the record's id
+	taken    map[string]snapshotDoc
+	volumes  map[string]volume // the provider's, by its id
+	cuts     map[string]snapshot
+	machines map[string]machine
+	hosts    map[string]*host // of the machines that run, by name
 }
 
 // invariants are those of the design, in its order and its words.
