@@ -61,7 +61,7 @@ func (p *Provider) SetTags(ctx context.Context, id string, tags map[string]strin
 	})
 }
 
-var idPattern = regexp.MustCompile(`^(i|vol|snap|ami)-[0-9a-f]{8,17}$`)
+var idPattern = regexp.MustCompile(`^(i|vol|snap|ami)-([0-9a-f]{8}|[0-9a-f]{17})$`)
 
 // checkID keeps what cannot be an ID away from EC2. ErrNotFound.
 func checkID(id string, kinds ...string) error {

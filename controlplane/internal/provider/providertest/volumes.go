@@ -9,8 +9,8 @@ import (
 )
 
 func (s *suite) volume(t *testing.T) {
-	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 32 << 20})
-	if v.SizeBytes != 32<<20 || v.SnapshotID != "" || v.MachineID != "" || v.Attachment != provider.AttachmentNone || v.Default {
+	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
+	if v.SizeBytes != 2*s.Unit || v.SnapshotID != "" || v.MachineID != "" || v.Attachment != provider.AttachmentNone || v.Default {
 		t.Errorf("new volume is %+v", v)
 	}
 	if err := s.Provider.DeleteVolume(t.Context(), v.ID); err != nil {
@@ -28,7 +28,7 @@ func (s *suite) volume(t *testing.T) {
 
 func (s *suite) snapshotStates(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
-	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 32 << 20})
+	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
 	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	if shot.State == provider.SnapshotPending {
 		_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID})
@@ -37,13 +37,13 @@ func (s *suite) snapshotStates(t *testing.T) {
 	if shot = s.untilSnapshot(t, shot.ID); shot.Progress != 100 || shot.VolumeID != v.ID || shot.SizeBytes != v.SizeBytes {
 		t.Errorf("completed snapshot is %+v", shot)
 	}
-	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID, SizeBytes: 16 << 20})
+	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID, SizeBytes: s.Unit})
 	wantKind(t, "volume smaller than its snapshot", err, provider.ErrInvalid)
 	if err := p.DeleteVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
 	}
-	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID, SizeBytes: 64 << 20})
-	if larger.SnapshotID != shot.ID || larger.SizeBytes != 64<<20 {
+	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID, SizeBytes: 4 * s.Unit})
+	if larger.SnapshotID != shot.ID || larger.SizeBytes != 4*s.Unit {
 		t.Errorf("volume of a snapshot is %+v", larger)
 	}
 	if err := p.DeleteSnapshot(ctx, shot.ID); err != nil {
@@ -90,7 +90,7 @@ func (s *suite) attach(t *testing.T) {
 }
 
 func (s *suite) detachMounted(t *testing.T) {
-	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 64 << 20}), s.readyMachine(t)
+	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 4 * s.Unit}), s.readyMachine(t)
 	s.attachTo(t, v.ID, m.ID)
 	s.run(t, m.ID, "mkfs.ext4", "-q", s.device(t, v.ID, m.ID))
 	s.run(t, m.ID, "mount", s.device(t, v.ID, m.ID), "/mnt")
@@ -126,17 +126,17 @@ func (s *suite) pointInTime(t *testing.T) {
 }
 
 func (s *suite) grow(t *testing.T) {
-	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 16 << 20}), s.readyMachine(t)
+	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit}), s.readyMachine(t)
 	s.attachTo(t, v.ID, m.ID)
-	_, err := s.Provider.GrowVolume(t.Context(), v.ID, 8<<20)
+	_, err := s.Provider.GrowVolume(t.Context(), v.ID, s.Unit)
 	wantKind(t, "shrinking", err, provider.ErrInvalid)
 	for range 2 {
-		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID, 32<<20)); grown.SizeBytes != 32<<20 {
+		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID, 4*s.Unit)); grown.SizeBytes != 4*s.Unit {
 			t.Errorf("grown volume is %+v", grown)
 		}
 	}
 	until(t, "a larger device", func() (bool, string) {
 		size := strings.TrimSpace(s.run(t, m.ID, "blockdev", "--getsize64", s.device(t, v.ID, m.ID)))
-		return size == fmt.Sprint(32<<20), size
+		return size == fmt.Sprint(4*s.Unit), size
 	})
 }
