@@ -44,7 +44,7 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 		return none, provider.Errorf(provider.ErrIncorrectState, "", "EC2 answered RunInstances with %d instances", len(out.Instances))
 	}
 	m := toMachine(out.Instances[0])
-	p.new.note(m.ID)
+	p.new.note(m.ID, m.Tags)
 	return m, nil
 }
 
@@ -53,7 +53,7 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest, mismatch error) (provider.Machine, error) {
 	reused := provider.Errorf(provider.ErrTokenReused, "", "client token %s made a machine with other parameters: use a new token", req.ClientToken)
 	reused.Cause = mismatch
-	list, err := find(ctx, p.new, true, func() ([]types.Instance, error) {
+	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceID, func() ([]types.Instance, error) {
 		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter("client-token", req.ClientToken)}})
 	})
 	if err != nil {
@@ -140,7 +140,7 @@ func (p *Provider) instance(ctx context.Context, id string) (types.Instance, err
 
 // ListMachines lists instances, oldest first.
 func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provider.Machine, error) {
-	list, err := find(ctx, p.new, len(f.Tags) > 0, func() ([]types.Instance, error) {
+	list, err := find(ctx, p.new, "i", f, instanceID, func() ([]types.Instance, error) {
 		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
@@ -156,6 +156,8 @@ func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provi
 }
 
 const pageSize = 500
+
+func instanceID(i types.Instance) string { return aws.ToString(i.InstanceId) }
 
 func (p *Provider) describeInstances(ctx context.Context, in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
 	var all []types.Instance

@@ -3,6 +3,8 @@ package ec2
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,24 +23,30 @@ type recent struct {
 	started time.Time
 
 	mu   sync.Mutex
-	made map[string]time.Time
+	made map[string]making
+}
+
+// making is what is remembered of a thing.
+type making struct {
+	at   time.Time
+	tags map[string]string
 }
 
 func newRecent(window time.Duration, now func() time.Time) *recent {
-	return &recent{window: window, now: now, started: now(), made: map[string]time.Time{}}
+	return &recent{window: window, now: now, started: now(), made: map[string]making{}}
 }
 
-// note remembers an ID and forgets those that are old.
-func (r *recent) note(id string) {
+// note remembers what was made and forgets what is old.
+func (r *recent) note(id string, tags map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	for old, at := range r.made {
-		if now.Sub(at) > r.window {
+	for old, m := range r.made {
+		if now.Sub(m.at) > r.window {
 			delete(r.made, old)
 		}
 	}
-	r.made[id] = now
+	r.made[id] = making{now, tags}
 }
 
 // forget is for what was deleted: that it is not found is no surprise.
@@ -51,8 +59,8 @@ func (r *recent) forget(id string) {
 func (r *recent) isNew(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, ok := r.made[id]
-	return ok && r.now().Sub(at) <= r.window
+	m, ok := r.made[id]
+	return ok && r.now().Sub(m.at) <= r.window
 }
 
 // startedNow says that whoever was here before may have made something that EC2 does not show yet.
@@ -84,13 +92,34 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 	}
 }
 
-// find reads a list by tags. Nothing found is believed once a predecessor's last doings must be visible.
-func find[T any](ctx context.Context, r *recent, byTags bool, read func() ([]T, error)) ([]T, error) {
+// find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what was made here with these tags, and
+// while it is empty and a predecessor's last doings may not be visible yet.
+func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter, id func(T) string, read func() ([]T, error)) ([]T, error) {
 	var found []T
 	err := poll(ctx, func() (bool, error) {
 		var err error
-		found, err = read()
-		return err != nil || len(found) > 0 || !byTags || !r.startedNow(), err
+		if found, err = read(); err != nil || len(f.Tags) == 0 {
+			return true, err
+		}
+		complete := len(found) > 0 || !r.startedNow()
+		return complete && !r.lacks(kind, f, func(wanted string) bool {
+			return slices.ContainsFunc(found, func(t T) bool { return id(t) == wanted })
+		}), nil
 	})
 	return found, err
+}
+
+// lacks says that something new should be in a list and is not.
+func (r *recent) lacks(kind string, f provider.Filter, has func(id string) bool) bool {
+	if f.MachineID != "" {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, m := range r.made {
+		if strings.HasPrefix(id, kind+"-") && r.now().Sub(m.at) <= r.window && f.Matches(m.tags) && !has(id) {
+			return true
+		}
+	}
+	return false
 }

@@ -34,7 +34,7 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 	}
 	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State, StateMessage: out.StateMessage, Progress: out.Progress,
 		VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags, StartTime: out.StartTime})
-	p.new.note(s.ID)
+	p.new.note(s.ID, s.Tags)
 	return s, nil
 }
 
@@ -81,7 +81,7 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 
 // ListSnapshots lists the account's own snapshots, oldest first.
 func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]provider.Snapshot, error) {
-	list, err := find(ctx, p.new, len(f.Tags) > 0, func() ([]types.Snapshot, error) {
+	list, err := find(ctx, p.new, "snap", f, func(s types.Snapshot) string { return aws.ToString(s.SnapshotId) }, func() ([]types.Snapshot, error) {
 		return p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {

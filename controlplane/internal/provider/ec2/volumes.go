@@ -44,7 +44,7 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 	}
 	v := toVolume(types.Volume{VolumeId: out.VolumeId, State: out.State, Size: out.Size, VolumeType: out.VolumeType,
 		AvailabilityZone: out.AvailabilityZone, SnapshotId: out.SnapshotId, Tags: out.Tags, CreateTime: out.CreateTime})
-	p.new.note(v.ID)
+	p.new.note(v.ID, v.Tags)
 	return v, nil
 }
 
@@ -111,7 +111,7 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 		// What is attached to the machine counts whoever made it.
 		by = append((&Provider{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
-	list, err := find(ctx, p.new, len(f.Tags) > 0, func() ([]types.Volume, error) {
+	list, err := find(ctx, p.new, "vol", f, func(v types.Volume) string { return aws.ToString(v.VolumeId) }, func() ([]types.Volume, error) {
 		return p.describeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {

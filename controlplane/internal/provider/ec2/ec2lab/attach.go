@@ -48,7 +48,7 @@ func (s *Server) attachVolume(ctx context.Context, in *ec2.AttachVolumeInput) (*
 	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
-	if delay := s.currentManners().DeviceDelay; delay > 0 {
+	if delay := s.currentManners().DeviceDelay; delay > 0 && m.State == provider.MachineRunning {
 		s.plugLater(id, instance, delay)
 	} else if _, err := s.cfg.Lab.AttachVolume(ctx, v.ID, m.ID); err != nil {
 		return nil, translate(err, "vol", id)
@@ -63,18 +63,30 @@ func last(device string) byte { return device[len(device)-1] }
 func (s *Server) plugLater(id, instance string, delay time.Duration) {
 	kept := s.state.volume(id)
 	kept.PlugInto, kept.PlugAt = instance, s.cfg.Now().Add(delay)
-	time.AfterFunc(delay, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.plugging(id) && s.state.volume(id).PlugInto == instance {
-			s.plugNow(context.Background(), id)
-		}
-	})
+	time.AfterFunc(delay, func() { s.plugOrWait(id, instance) })
 }
 
 func (s *Server) plugging(id string) bool {
 	return s.state.Volumes[id] != nil && s.state.Volumes[id].PlugInto != ""
 }
+
+// plugOrWait waits for a machine that is on its way up or down.
+func (s *Server) plugOrWait(id, instance string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.plugging(id) || s.state.volume(id).PlugInto != instance {
+		return
+	}
+	lab, _ := labID("i", instance) // attachVolume has seen it
+	m, err := s.cfg.Lab.GetMachine(context.Background(), lab)
+	if err == nil && (m.State == provider.MachinePending || m.State == provider.MachineStopping) {
+		time.AfterFunc(plugAgain, func() { s.plugOrWait(id, instance) })
+		return
+	}
+	s.plugNow(context.Background(), id)
+}
+
+const plugAgain = 100 * time.Millisecond
 
 func (s *Server) plugNow(ctx context.Context, id string) {
 	kept := s.state.volume(id)

@@ -46,7 +46,7 @@ func newLab(t *testing.T, name string, manners ec2lab.Manners) *lab {
 	p, err := nspawn.New(nspawn.Config{Name: name, Dir: filepath.Join(os.TempDir(), "understudy-"+name), Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern,
 		Images: []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie", MaskUnits: []string{"mariadb.service"},
 			DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}}},
-		PoolBytes: 16 << 30, Delays: nspawn.Delays{Snapshot: short, VolumeCreate: short, Attach: short, Delete: short, MachineStart: short}})
+		PoolBytes: 16 << 30, Delays: nspawn.Delays{Snapshot: time.Second, VolumeCreate: short, Attach: short, Delete: short, MachineStart: short}})
 	if err != nil {
 		t.Fatal(err)
 	}
