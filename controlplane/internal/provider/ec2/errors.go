@@ -146,7 +146,7 @@ func wayOut(code, action string) string {
 	switch {
 	case code == "UnauthorizedOperation":
 		return " (allow ec2:" + action + " to the control plane; docs/ec2.md has the whole policy)"
-	case kinds[code] == provider.ErrDenied:
+	case errors.Is(kinds[code], provider.ErrDenied):
 		return " (see to the control plane's AWS credentials)"
 	case code == "VolumeModificationRateExceeded":
 		return " (EC2 changes a volume once in six hours: wait)"

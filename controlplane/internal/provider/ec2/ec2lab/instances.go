@@ -183,3 +183,11 @@ func (s *Server) modifyMetadata(ctx context.Context, in *ec2.ModifyInstanceMetad
 	return &ec2.ModifyInstanceMetadataOptionsOutput{InstanceId: in.InstanceId, InstanceMetadataOptions: &types.InstanceMetadataOptionsResponse{
 		State: types.InstanceMetadataOptionsStatePending, HttpEndpoint: types.InstanceMetadataEndpointState(kept.Metadata.Endpoint), HttpTokens: types.HttpTokensState(kept.Metadata.Tokens)}}, nil
 }
+
+// Metadata is the state of an instance's metadata service, "enabled required" at first, for tests.
+func (s *Server) Metadata(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.state.instance(id).Metadata
+	return m.Endpoint + " " + m.Tokens
+}

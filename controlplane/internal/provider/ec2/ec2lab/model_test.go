@@ -3,6 +3,7 @@ package ec2lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -87,7 +88,8 @@ func TestRequestsThatTheSDKWouldNotMakeAreRefused(t *testing.T) {
 		"twice":               {"CreateVolume", url.Values{"Size": {"1", "2"}}, "InvalidParameterValue"},
 	} {
 		_, err := s.operations[test.action].model.decode(test.form)
-		if r, ok := err.(*refusal); !ok || r.code != test.code {
+		var r *refusal
+		if !errors.As(err, &r) || r.code != test.code {
 			t.Errorf("%s: %v, not %s", name, err, test.code)
 		}
 	}

@@ -162,9 +162,7 @@ func cloudInit(userData string) (seed, error) {
 		PreserveHostname bool                                                           `yaml:"preserve_hostname"`
 		WriteFiles       []struct{ Path, Owner, Permissions, Encoding, Content string } `yaml:"write_files"`
 	}
-	if err := yaml.Unmarshal(data, &config); err != nil {
-		return found, nil // cloud-init logs that and boots the machine
-	}
+	_ = yaml.Unmarshal(data, &config) // what cloud-init cannot read it logs, and boots the machine
 	if config.Hostname != "" {
 		found.host = config.Hostname
 	}
