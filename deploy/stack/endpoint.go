@@ -32,6 +32,14 @@ func (e *endpoint) credentials() []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + e.AccessKey, "AWS_SECRET_ACCESS_KEY=lab", "AWS_EC2_METADATA_DISABLED=true"}
 }
 
+// Endpoint is the lab's EC2 endpoint while it runs: its URL, its region, and the access key that it takes.
+func (s *Stack) Endpoint() (url, region, accessKey string) {
+	if s.endpoint == nil {
+		return "", "", ""
+	}
+	return s.endpoint.URL, s.endpoint.Region, s.endpoint.AccessKey
+}
+
 // startEndpoint starts the EC2 endpoint unless it runs, and waits until it serves.
 func (s *Stack) startEndpoint(ctx context.Context) error {
 	if s.endpoint != nil {
