@@ -40,7 +40,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		tests := map[string]func(*testing.T){
 			"not found": s.notFound, "bad input": s.badInput, "tokens": s.tokens, "tags": s.tags,
 			"volume": s.volume, "snapshot states": s.snapshotStates,
-			"attach": s.attach, "detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
+			"attach": s.attach, "attach many": s.attachMany, "what was made is listed": s.listed, "detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
 			"default volume": s.defaultVolume, "power": s.power, "terminate": s.terminate,
 		}
 		for name, test := range tests {

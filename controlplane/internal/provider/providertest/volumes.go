@@ -3,6 +3,7 @@ package providertest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -87,6 +88,49 @@ func (s *suite) attach(t *testing.T) {
 		t.Error("the device stayed after the detach")
 	}
 	s.attachTo(t, v.ID, other.ID)
+}
+
+// attachMany gives several volumes to one machine at once: each gets a place and a device of its own.
+func (s *suite) attachMany(t *testing.T) {
+	m := s.newMachine(t)
+	volumes := make([]provider.Volume, 4)
+	for i := range volumes {
+		volumes[i] = s.newVolume(t, provider.CreateVolumeRequest{})
+	}
+	var all sync.WaitGroup
+	for _, v := range volumes {
+		all.Go(func() {
+			if _, err := s.Provider.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, v := range volumes {
+		s.untilAttached(t, v.ID, m.ID)
+	}
+	must[provider.Volume](t)(s.Provider.DetachVolume(t.Context(), volumes[1].ID, m.ID))
+	s.untilVolume(t, volumes[1].ID, provider.VolumeAvailable)
+	s.attachTo(t, volumes[1].ID, m.ID)
+}
+
+// listed asks for what was made the moment that its making returned, as a job does that is tried again.
+func (s *suite) listed(t *testing.T) {
+	ctx, p := t.Context(), s.Provider
+	v := s.newVolume(t, provider.CreateVolumeRequest{})
+	for i := range 3 {
+		tags := map[string]string{"listed": fmt.Sprint(i)}
+		made := must[provider.Volume](t)(p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: s.Unit, Tags: tags}))
+		if list := must[[]provider.Volume](t)(p.ListVolumes(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != made.ID {
+			t.Errorf("made volume %s, listed %+v", made.ID, list)
+		}
+		must[provider.Volume](t)(p.GetVolume(ctx, made.ID))
+		shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags}))
+		if list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != shot.ID {
+			t.Errorf("made snapshot %s, listed %+v", shot.ID, list)
+		}
+		must[provider.Snapshot](t)(p.GetSnapshot(ctx, shot.ID))
+	}
 }
 
 func (s *suite) detachMounted(t *testing.T) {
