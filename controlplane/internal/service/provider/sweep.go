@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/sweep"
@@ -26,9 +27,8 @@ type Sweeper interface {
 // SweepProvider lists or removes what jobs left behind.
 func (s *Service) SweepProvider(ctx context.Context, req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
 	ids := req.GetIds()
-	if bad := len(ids) > maxSweep || (len(ids) == 0) != req.GetValidateOnly(); bad {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, fmt.Sprintf("ids has %d entries", len(ids)), errs.Field("ids", "name 1 to 1000, and none with validate_only"),
-			errs.WayOut("ask with validate_only first, and name what that lists"))
+	if err := checkIDs(ids, req.GetValidateOnly()); err != nil {
+		return nil, err
 	}
 	if req.GetValidateOnly() {
 		left, err := s.cfg.Sweeper.Find(ctx)
@@ -45,6 +45,24 @@ func (s *Service) SweepProvider(ctx context.Context, req *cpv1.SweepProviderRequ
 		return nil, wire.Err(err)
 	}
 	return &cpv1.SweepProviderResponse{Objects: toObjects(removed), BusyIds: busy}, nil
+}
+
+var objectID = regexp.MustCompile(`^(i|vol|snap)-[0-9a-f]{8,17}$`)
+
+func checkIDs(ids []string, validateOnly bool) error {
+	bad := ""
+	if len(ids) > maxSweep || (len(ids) == 0) != validateOnly {
+		bad = fmt.Sprintf("ids has %d entries, not 1 to %d, and none with validate_only", len(ids), maxSweep)
+	}
+	for _, id := range ids {
+		if bad == "" && !objectID.MatchString(id) {
+			bad = fmt.Sprintf("ids has %.40q, which is not an id of the provider", id)
+		}
+	}
+	if bad == "" {
+		return nil
+	}
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, bad, errs.Field("ids", bad), errs.WayOut("ask with validate_only first, and name what that lists"))
 }
 
 func toObjects(l sweep.Leftovers) []*cpv1.ProviderObject {
