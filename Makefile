@@ -14,9 +14,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures)
+demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures, PROVIDER=ec2)
 	@deploy/lab/setup demo & setup=$$!; $(MAKE) --no-print-directory build; wait $$setup
-	@bin/demo up $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
+	@bin/demo up $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
 demo-down: ## Take away what `make demo KEEP=1` left up

@@ -35,6 +35,7 @@ func newCommand() *cobra.Command {
 		Use: "up", Short: "Run the demo", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return Run(cmd.Context(), cfg) },
 	}
+	root.PersistentFlags().StringVar(&cfg.Provider, "provider", "nspawn", "nspawn, or ec2 through the lab's EC2 endpoint")
 	up.Flags().BoolVar(&cfg.Keep, "keep", false, "leave everything up and print what to play with")
 	up.Flags().StringVar(&cfg.Report, "report", "", "file to write the figures to, as JSON")
 	down := &cobra.Command{

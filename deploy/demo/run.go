@@ -16,9 +16,9 @@ import (
 
 // Config is what the demo's flags say.
 type Config struct {
-	Bin, Dir, Name string
-	Keep           bool
-	Report         string
+	Bin, Dir, Name, Provider string
+	Keep                     bool
+	Report                   string
 }
 
 const (
@@ -82,7 +82,7 @@ func Down(ctx context.Context, cfg Config) error {
 }
 
 func stackConfig(cfg Config) stack.Config {
-	return stack.Config{Bin: cfg.Bin, Name: cfg.Name, Dir: cfg.Dir}
+	return stack.Config{Bin: cfg.Bin, Name: cfg.Name, Dir: cfg.Dir, Provider: cfg.Provider}
 }
 
 func (d *Demo) say(format string, args ...any) {

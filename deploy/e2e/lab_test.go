@@ -41,6 +41,12 @@ func (l *lab) part(name string, run func(*lab, *testing.T)) {
 // newLab takes a leftover of that name away, starts a control plane, and takes all of it away when the test ends.
 func newLab(t *testing.T, name string) *lab {
 	t.Helper()
+	return newLabOf(t, stack.Config{Name: "e2e-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", name)})
+}
+
+// newLabOf is newLab with a configuration.
+func newLabOf(t *testing.T, cfg stack.Config) *lab {
+	t.Helper()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -48,14 +54,15 @@ func newLab(t *testing.T, name string) *lab {
 	if _, err := os.Stat(filepath.Join(bin, "understudy")); err != nil {
 		t.Fatalf("the programs are not built: run `make build` (%v)", err)
 	}
-	s, err := stack.New(stack.Config{Bin: bin, Name: "e2e-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", name)})
+	cfg.Bin = bin
+	s, err := stack.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Down(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = stack.New(stack.Config{Bin: bin, Name: "e2e-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", name)}); err != nil {
+	if s, err = stack.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	l := &lab{Stack: s, link: &link{}, t: t}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,10 @@ type Config struct {
 	Dir string
 	// Port is the control plane's port on this machine; 0 picks a free one.
 	Port int
+	// Provider is "nspawn", the default, or "ec2": then an EC2 endpoint for the lab runs beside the control plane.
+	Provider string
+	// EndpointArgs are given to the EC2 endpoint.
+	EndpointArgs []string
 	// ExtraArgs are given to `understudy serve`.
 	ExtraArgs []string
 	// ExtraEnv is added to the control plane's environment, as "KEY=value".
@@ -35,6 +40,8 @@ type Stack struct {
 	cfg    Config
 	serve  *exec.Cmd
 	exited chan struct{}
+
+	endpoint *endpoint
 }
 
 // New prepares a stack; nothing runs yet.
@@ -79,15 +86,23 @@ func (s *Stack) Start(ctx context.Context) error {
 	if s.Running() {
 		return fmt.Errorf("stack %s: the control plane runs already", s.cfg.Name)
 	}
+	listen, providerArgs := s.Address(), []string(nil)
+	if s.cfg.Provider == "ec2" {
+		if err := s.startEndpoint(ctx); err != nil {
+			return err
+		}
+		listen += "," + net.JoinHostPort(s.endpoint.Host, fmt.Sprint(s.cfg.Port))
+		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region, "--ec2-endpoint", s.endpoint.URL}
+	}
 	log, err := os.OpenFile(s.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", s.Address(), "--lab", s.cfg.Name, "--metrics", "off"}, s.cfg.ExtraArgs...)
+	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", listen, "--lab", s.cfg.Name, "--metrics", "off"}, slices.Concat(providerArgs, s.cfg.ExtraArgs)...)
 	cmd := exec.Command(s.Program("understudy"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), s.cfg.ExtraEnv...)
+	cmd.Env = slices.Concat(os.Environ(), s.endpoint.credentials(), s.cfg.ExtraEnv)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -170,6 +185,9 @@ func (s *Stack) Stop() {
 // Down stops the control plane and takes the lab and the state directory away, whatever state they are in.
 func (s *Stack) Down(ctx context.Context) error {
 	s.Stop()
+	if err := s.stopEndpoint(); err != nil {
+		return err
+	}
 	if err := s.Lab(ctx, "down").Run(); err != nil {
 		return fmt.Errorf("cannot take lab %s away: %w", s.cfg.Name, err)
 	}

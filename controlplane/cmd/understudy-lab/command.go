@@ -25,7 +25,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to understudy serve --lab")
-	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newDown(lab))
+	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newEC2(lab), newDown(lab))
 	return root
 }
 

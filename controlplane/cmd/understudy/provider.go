@@ -13,12 +13,12 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const providerLong = `A provider makes machines, volumes and snapshots. These commands show what it has and whether it can do what the jobs need; none of them
-changes anything.`
+const providerLong = `A provider makes machines, volumes and snapshots. These commands show what it has and whether it can do what the jobs need; only
+"sweep --remove" changes anything.`
 
 func (c *cli) newProvider() *cobra.Command {
 	return c.group("provider", "See what the provider of machines and volumes has", providerLong,
-		c.newProviderCheck(), c.newProviderImages(), c.newProviderObjects())
+		c.newProviderCheck(), c.newProviderImages(), c.newProviderObjects(), c.newProviderSweep())
 }
 
 func (c *cli) newProviderCheck() *cobra.Command {

@@ -51,7 +51,7 @@ type App struct {
 // New puts a control plane together: it makes the state directory with its store, its CA and the operator's credentials where they are
 // not there yet, and opens its addresses. Two first starts at one time end up with the same. Nothing runs until Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
-	c, err := newCloud(cfg, log)
+	c, err := openCloud(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}

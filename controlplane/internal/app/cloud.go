@@ -75,19 +75,31 @@ func findAgent(asked string) string {
 	return ""
 }
 
+// openCloud makes the provider that the configuration names.
+func openCloud(ctx context.Context, cfg Config, log *slog.Logger) (theCloud, error) {
+	if cfg.Provider == "ec2" {
+		return newEC2(ctx, cfg, log)
+	}
+	return newCloud(cfg, log)
+}
+
 // Images lists the images, the default one first.
 func (c *cloud) Images(ctx context.Context) ([]provider.Image, error) {
 	images, err := c.Provider.Images(ctx)
+	preferred(images, c.image)
+	return images, err
+}
+
+func preferred(images []provider.Image, image string) {
 	slices.SortStableFunc(images, func(a, b provider.Image) int {
 		switch {
-		case a.Name == c.image && b.Name != c.image:
+		case a.Name == image && b.Name != image:
 			return -1
-		case b.Name == c.image && a.Name != c.image:
+		case b.Name == image && a.Name != image:
 			return 1
 		}
 		return 0
 	})
-	return images, err
 }
 
 // Problems are what is missing for the jobs to work, one line each.

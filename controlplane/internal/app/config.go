@@ -36,6 +36,30 @@ type Config struct {
 	Lab string `koanf:"lab"`
 	// ImageCacheDir holds the nspawn provider's images.
 	ImageCacheDir string `koanf:"image_cache_dir"`
+	// EC2Region is the region of the ec2 provider; empty: what the SDK finds.
+	EC2Region string `koanf:"ec2_region"`
+	// EC2Endpoint replaces EC2's own address; for the lab.
+	EC2Endpoint string `koanf:"ec2_endpoint"`
+	// EC2Zones are the availability zones to use; empty: all of the region.
+	EC2Zones []string `koanf:"ec2_zones"`
+	// EC2Subnets are the machines' subnets, zone=subnet.
+	EC2Subnets []string `koanf:"ec2_subnets"`
+	// EC2SecurityGroups are the IDs of the machines' security groups.
+	EC2SecurityGroups []string `koanf:"ec2_security_groups"`
+	// EC2InstanceType is what machines are.
+	EC2InstanceType string `koanf:"ec2_instance_type"`
+	// EC2InstanceProfile is the machines' IAM instance profile; with one the metadata service stays on.
+	EC2InstanceProfile string `koanf:"ec2_instance_profile"`
+	// EC2VolumeType is what volumes are.
+	EC2VolumeType string `koanf:"ec2_volume_type"`
+	// EC2VolumeIOPS and EC2VolumeThroughput (MiB/s) are provisioned where the type takes them; 0: its default.
+	EC2VolumeIOPS       int32 `koanf:"ec2_volume_iops"`
+	EC2VolumeThroughput int32 `koanf:"ec2_volume_throughput"`
+	// EC2Encrypt encrypts volumes, with EC2KMSKey or the account's default key.
+	EC2Encrypt bool   `koanf:"ec2_encrypt"`
+	EC2KMSKey  string `koanf:"ec2_kms_key"`
+	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as they are read.
+	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
 	// Image is what machines are made from when nobody says.
 	Image string `koanf:"image"`
 	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this program.
@@ -62,13 +86,16 @@ type Config struct {
 
 func defaults() map[string]any {
 	return map[string]any{
-		"state_dir":         "/var/lib/understudy",
-		"listen":            []string{"127.0.0.1:7440"},
-		"advertise":         []string{},
-		"store_dsn_file":    "",
-		"provider":          "nspawn",
-		"lab":               "default",
-		"image_cache_dir":   "/var/cache/understudy/images",
+		"state_dir":       "/var/lib/understudy",
+		"listen":          []string{"127.0.0.1:7440"},
+		"advertise":       []string{},
+		"store_dsn_file":  "",
+		"provider":        "nspawn",
+		"lab":             "default",
+		"image_cache_dir": "/var/cache/understudy/images",
+		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{}, "ec2_subnets": []string{}, "ec2_security_groups": []string{},
+		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "", "ec2_volume_iops": 0, "ec2_volume_throughput": 0,
+		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
 		"image":             "trixie",
 		"agent_binary":      "",
 		"fleet":             "default",
@@ -158,13 +185,15 @@ func (c Config) check() error {
 			fault(key == "advertise" && err == nil && host == "", "advertise: %q names no host", address)
 		}
 	}
-	fault(c.Provider != "nspawn", "provider: there is no %q; known is nspawn", c.Provider)
+	fault(!slices.Contains([]string{"nspawn", "ec2"}, c.Provider), "provider: there is no %q; known are nspawn and ec2", c.Provider)
+	_, err := c.subnets()
+	fault(err != nil, "ec2_subnets: %v", err)
 	if c.Metrics != "off" {
 		_, _, err := net.SplitHostPort(c.Metrics)
 		fault(err != nil, "metrics: %q is neither host:port nor off", c.Metrics)
 	}
 	fault(c.LogFormat != "text" && c.LogFormat != "json", "log_format: %q is neither text nor json", c.LogFormat)
-	_, err := c.level()
+	_, err = c.level()
 	fault(err != nil, "log_level: %q is none of debug, info, warn, error", c.LogLevel)
 	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms", c.MonitorInterval)
 	fault(c.UnreachableAfter < c.MonitorInterval, "unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)

@@ -80,7 +80,7 @@ func sane() map[string]proto.Message {
 		"RetryJob": &cpv1.RetryJobRequest{Name: job}, "RedoStep": &cpv1.RedoStepRequest{Name: job, Step: "cut", Reason: "why"},
 		"SkipStep": &cpv1.SkipStepRequest{Name: job, Step: "cut", Reason: "why"}, "CancelJob": &cpv1.CancelJobRequest{Name: job},
 		"CleanupJob": &cpv1.CleanupJobRequest{Name: job}, "ListEvents": &cpv1.ListEventsRequest{},
-		"CheckProvider": &cpv1.CheckProviderRequest{}, "ListImages": &cpv1.ListImagesRequest{}, "ListObjects": &cpv1.ListObjectsRequest{},
+		"CheckProvider": &cpv1.CheckProviderRequest{}, "ListImages": &cpv1.ListImagesRequest{}, "ListObjects": &cpv1.ListObjectsRequest{}, "SweepProvider": &cpv1.SweepProviderRequest{Ids: []string{"i-0123456789ab"}},
 		"CreateJoinToken": &cpv1.CreateJoinTokenRequest{Server: "servers/db1"}, "Enroll": &cpv1.EnrollRequest{},
 		"Renew": &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}

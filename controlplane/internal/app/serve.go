@@ -10,6 +10,7 @@ import (
 	providerservice "github.com/understudy-db/understudy/controlplane/internal/service/provider"
 	serverservice "github.com/understudy-db/understudy/controlplane/internal/service/server"
 	snapshotservice "github.com/understudy-db/understudy/controlplane/internal/service/snapshot"
+	"github.com/understudy-db/understudy/controlplane/internal/sweep"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -58,7 +59,11 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}})
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
+	if err != nil {
+		return err
+	}
+	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}, Sweeper: sweeper})
 	if err != nil {
 		return err
 	}

@@ -34,3 +34,9 @@ type ImageBuilder interface {
 	// leaves nothing that counts as an image.
 	BuildImage(ctx context.Context, name string, progress func(line string)) error
 }
+
+// Sealer is a provider whose machines can still read their join file from somewhere after their agent has enrolled.
+type Sealer interface {
+	// SealMachine takes that away; no-op when it is done. ErrNotFound.
+	SealMachine(ctx context.Context, id string) error
+}

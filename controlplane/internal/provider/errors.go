@@ -20,6 +20,8 @@ var (
 	ErrLimitExceeded = errors.New("limit exceeded")
 	// ErrInvalid says that the request can never work as it is.
 	ErrInvalid = errors.New("invalid request")
+	// ErrDenied says that the control plane's credentials do not allow the call.
+	ErrDenied = errors.New("not allowed")
 	// ErrTokenReused says that the client token was used with other parameters.
 	ErrTokenReused = errors.New("client token used with different parameters")
 )

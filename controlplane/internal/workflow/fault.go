@@ -80,7 +80,7 @@ func permanent(err error) bool {
 	if errors.As(err, &refusal) {
 		return !errors.Is(err, inventory.ErrStale)
 	}
-	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded} {
+	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded, provider.ErrDenied} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -115,6 +115,11 @@ func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
 	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
 		return outcome{}, err
 	}
+	if sealer, ok := s.w.Cloud.(provider.Sealer); ok {
+		if err := sealer.SealMachine(ctx, srv.MachineID); err != nil {
+			return outcome{}, fmt.Errorf("cannot take the join file out of the reach of machine %s: %w", srv.MachineID, err)
+		}
+	}
 	return done(s.updateServer(srv.Name, func(srv *inventory.Server) error {
 		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion, s.w.Now()
 		return nil

@@ -40,6 +40,9 @@ type Config struct {
 	Images []ImageSpec
 	// Zones are the lab's zones; default "lab-a" and "lab-b".
 	Zones []string
+	// DevicePattern is how a volume's device is called below /dev/disk/by-id, {id} being the part of the volume's ID
+	// behind "vol-"; default virtio-vol-{id}. It is fixed when the lab is made.
+	DevicePattern string
 	// Delays are how long things seem to take.
 	Delays Delays
 	// Limits are the lab's quotas.
@@ -96,6 +99,8 @@ type Limits struct {
 	VolumeBytes int64
 }
 
+var devicePattern = regexp.MustCompile(`^[A-Za-z0-9._-]*\{id\}[A-Za-z0-9._-]*$`)
+
 var labName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 func (c Config) withDefaults() (Config, error) {
@@ -108,6 +113,10 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.StopLimit, defaultStopLimit)
 	if len(c.Zones) == 0 {
 		c.Zones = []string{"lab-a", "lab-b"}
+	}
+	fill(&c.DevicePattern, defaultDevicePattern)
+	if !devicePattern.MatchString(c.DevicePattern) {
+		return c, provider.Errorf(provider.ErrInvalid, "", "device pattern %.80q: use letters, digits, . _ - and {id}", c.DevicePattern)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

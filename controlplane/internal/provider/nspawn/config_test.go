@@ -48,7 +48,7 @@ func TestNamesFitTheKernel(t *testing.T) {
 	if name := l.nspawn("i-0123456789ab"); len(name) > 64 {
 		t.Errorf("machine name %s is longer than 64", name)
 	}
-	if name := deviceName(newID("vol")); len(name) > len("virtio-")+20 {
+	if name := l.deviceName(newID("vol")); len(name) > len("virtio-")+20 {
 		t.Errorf("serial in %s is longer than virtio's 20", name)
 	}
 	if l.key() == (lab{name: "b"}).key() {

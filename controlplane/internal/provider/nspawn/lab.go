@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"strings"
 )
 
 // lab knows every name that is made from the lab's own. It has no state.
@@ -38,4 +39,14 @@ func (l lab) runLock(machine string) string { return l.path("run", machine, "loc
 func (l lab) volumeFile(id string) string   { return l.pool("volumes", id+".img") }
 func (l lab) snapshotFile(id string) string { return l.pool("snapshots", id+".img") }
 
-func deviceName(volume string) string { return "virtio-" + volume }
+// defaultDevicePattern is what virtio disks are called.
+const defaultDevicePattern = "virtio-vol-{id}"
+
+// deviceName is the name of a volume's device on the machines, by the pattern that the lab was made with.
+func (l lab) deviceName(volume string) string {
+	var record labRecord
+	if err := readJSON(l.path("lab.json"), &record); err != nil || record.DevicePattern == "" {
+		record.DevicePattern = defaultDevicePattern
+	}
+	return strings.ReplaceAll(record.DevicePattern, "{id}", strings.TrimPrefix(volume, "vol-"))
+}

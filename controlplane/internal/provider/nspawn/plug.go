@@ -41,7 +41,7 @@ func (l lab) plug(m *machineRecord, volume string) error {
 		return err
 	}
 	defer byID.Close()
-	link, target := deviceName(volume), "../../"+node
+	link, target := l.deviceName(volume), "../../"+node
 	if readLink(byID, link) == target {
 		return nil
 	}
@@ -63,13 +63,13 @@ func (l lab) unplug(m *machineRecord, volume string) error {
 		return err
 	}
 	defer byID.Close()
-	node := filepath.Base(readLink(byID, deviceName(volume)))
+	node := filepath.Base(readLink(byID, l.deviceName(volume)))
 	if strings.HasPrefix(node, "loop") {
 		if err := unlinkAt(dev, node); err != nil {
 			return err
 		}
 	}
-	return unlinkAt(byID, deviceName(volume))
+	return unlinkAt(byID, l.deviceName(volume))
 }
 
 // openDev opens a machine's /dev. Every path inside is resolved in the machine: a link

@@ -104,7 +104,7 @@ func (p *Provider) bringUp(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	record := labRecord{Name: p.cfg.Name, CreatedAt: p.cfg.Now()}
+	record := labRecord{Name: p.cfg.Name, DevicePattern: p.cfg.DevicePattern, CreatedAt: p.cfg.Now()}
 	err = readJSON(p.lab.path("lab.json"), &record)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = p.claimDir(&record)

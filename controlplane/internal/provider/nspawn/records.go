@@ -17,9 +17,11 @@ import (
 
 // labRecord is written first and removed last.
 type labRecord struct {
-	Name      string
-	Subnet    string
-	CreatedAt time.Time
+	Name   string
+	Subnet string
+	// DevicePattern is Config.DevicePattern as it was when the lab was made.
+	DevicePattern string
+	CreatedAt     time.Time
 }
 
 // Phases of a machine, as recorded. What callers see is computed from them.

@@ -148,7 +148,7 @@ func (l lab) seedMachine(m *machineRecord, userData []byte) error {
 		seeds[joinPath] = File{Content: userData, Mode: 0o600}
 	}
 	if m.Default != nil {
-		seeds[filepath.Join(systemUnits, dataMountUnit)] = File{Content: mountUnit(m.Default)}
+		seeds[filepath.Join(systemUnits, dataMountUnit)] = File{Content: mountUnit(m.Default, l.deviceName(m.Default.ID))}
 		if err := os.Symlink("/"+systemUnits+"/"+dataMountUnit, filepath.Join(upper, wantsDir, dataMountUnit)); err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func (l lab) seedMachine(m *machineRecord, userData []byte) error {
 	return nil
 }
 
-func mountUnit(v *defaultVolumeRecord) []byte {
+func mountUnit(v *defaultVolumeRecord, device string) []byte {
 	return fmt.Appendf(nil, `[Unit]
 Description=Data volume of the image
 Before=mariadb.service
@@ -177,7 +177,7 @@ Options=noatime
 
 [Install]
 WantedBy=multi-user.target
-`, deviceName(v.ID), dataMount, v.Filesystem)
+`, device, dataMount, v.Filesystem)
 }
 
 // mountRoot puts the layers together, anew: the mount point is a fresh one, as removing the
@@ -206,7 +206,7 @@ func (l lab) writeTmpfiles(machine string, attached map[string]int) error {
 	b.WriteString("d /dev/disk/by-id 0755 root root -\n")
 	for volume, n := range attached {
 		fmt.Fprintf(&b, "b /dev/loop%d 0660 root disk - %d:%d\n", n, loopMajor, n)
-		fmt.Fprintf(&b, "L+ /dev/disk/by-id/%s - - - - ../../loop%d\n", deviceName(volume), n)
+		fmt.Fprintf(&b, "L+ /dev/disk/by-id/%s - - - - ../../loop%d\n", l.deviceName(volume), n)
 	}
 	return os.WriteFile(filepath.Join(l.root(machine), tmpfilesPath), []byte(b.String()), 0o644)
 }

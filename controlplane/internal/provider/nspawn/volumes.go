@@ -167,8 +167,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 	return shown, err
 }
 
-// DeviceNames is one name, as virtio disks have it.
-func (p *Provider) DeviceNames(volumeID string) []string { return []string{deviceName(volumeID)} }
+// DeviceNames is one name, by the lab's pattern.
+func (p *Provider) DeviceNames(volumeID string) []string { return []string{p.lab.deviceName(volumeID)} }
 
 // withVolume acts on a settled volume that is not deleted, under the lab's lock.
 func (p *Provider) withVolume(ctx context.Context, id string, act func(*volumeRecord) error) error {

@@ -99,6 +99,7 @@ func (s *suite) terminate(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
 	request := provider.CreateMachineRequest{ClientToken: s.token(), Name: "short-lived", Image: s.Image, Tags: map[string]string{"a": "b"}}
 	m := must[provider.Machine](t)(p.CreateMachine(ctx, request))
+	request.UserData = []byte("a newer join file")
 	if again := must[provider.Machine](t)(p.CreateMachine(ctx, request)); again.ID != m.ID {
 		t.Errorf("one token made %s and %s", m.ID, again.ID)
 	}

@@ -92,7 +92,7 @@ func (s *suite) wantNothing(t *testing.T, tags map[string]string) {
 }
 
 func (s *suite) tokens(t *testing.T) {
-	request := provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: 16 << 20, Tags: map[string]string{"tokens": "volume"}}
+	request := provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: s.Unit, Tags: map[string]string{"tokens": "volume"}}
 	ids := make([]string, 8)
 	var all sync.WaitGroup
 	for i := range ids {

@@ -22,6 +22,8 @@ type Subject struct {
 	Provider provider.Provider
 	// Image has a default volume with a filesystem on it; its units do not matter.
 	Image string
+	// Unit is the smallest step of a volume's size; default 16 MiB.
+	Unit int64
 	// OtherZone is a zone that is not the default; empty when there is none.
 	OtherZone string
 	// Run runs a command as root in a machine and gives its output.
@@ -31,11 +33,14 @@ type Subject struct {
 // Run runs the suite on one provider, made by the function.
 func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	s := &suite{Subject: subject(t)}
+	if s.Unit == 0 {
+		s.Unit = 16 << 20
+	}
 	t.Run("group", func(t *testing.T) {
 		tests := map[string]func(*testing.T){
 			"not found": s.notFound, "bad input": s.badInput, "tokens": s.tokens, "tags": s.tags,
 			"volume": s.volume, "snapshot states": s.snapshotStates,
-			"attach": s.attach, "detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
+			"attach": s.attach, "attach many": s.attachMany, "what was made is listed": s.listed, "detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
 			"default volume": s.defaultVolume, "power": s.power, "terminate": s.terminate,
 		}
 		for name, test := range tests {
@@ -158,7 +163,7 @@ func (s *suite) newVolume(t *testing.T, request provider.CreateVolumeRequest) pr
 	t.Helper()
 	request.ClientToken = s.token()
 	if request.SnapshotID == "" && request.SizeBytes == 0 {
-		request.SizeBytes = 16 << 20
+		request.SizeBytes = s.Unit
 	}
 	v := must[provider.Volume](t)(s.Provider.CreateVolume(t.Context(), request))
 	return s.untilVolume(t, v.ID, provider.VolumeAvailable)

@@ -3,14 +3,15 @@ package providertest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
 func (s *suite) volume(t *testing.T) {
-	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 32 << 20})
-	if v.SizeBytes != 32<<20 || v.SnapshotID != "" || v.MachineID != "" || v.Attachment != provider.AttachmentNone || v.Default {
+	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
+	if v.SizeBytes != 2*s.Unit || v.SnapshotID != "" || v.MachineID != "" || v.Attachment != provider.AttachmentNone || v.Default {
 		t.Errorf("new volume is %+v", v)
 	}
 	if err := s.Provider.DeleteVolume(t.Context(), v.ID); err != nil {
@@ -28,7 +29,7 @@ func (s *suite) volume(t *testing.T) {
 
 func (s *suite) snapshotStates(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
-	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 32 << 20})
+	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
 	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	if shot.State == provider.SnapshotPending {
 		_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID})
@@ -37,13 +38,13 @@ func (s *suite) snapshotStates(t *testing.T) {
 	if shot = s.untilSnapshot(t, shot.ID); shot.Progress != 100 || shot.VolumeID != v.ID || shot.SizeBytes != v.SizeBytes {
 		t.Errorf("completed snapshot is %+v", shot)
 	}
-	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID, SizeBytes: 16 << 20})
+	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID, SizeBytes: s.Unit})
 	wantKind(t, "volume smaller than its snapshot", err, provider.ErrInvalid)
 	if err := p.DeleteVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
 	}
-	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID, SizeBytes: 64 << 20})
-	if larger.SnapshotID != shot.ID || larger.SizeBytes != 64<<20 {
+	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID, SizeBytes: 4 * s.Unit})
+	if larger.SnapshotID != shot.ID || larger.SizeBytes != 4*s.Unit {
 		t.Errorf("volume of a snapshot is %+v", larger)
 	}
 	if err := p.DeleteSnapshot(ctx, shot.ID); err != nil {
@@ -89,8 +90,51 @@ func (s *suite) attach(t *testing.T) {
 	s.attachTo(t, v.ID, other.ID)
 }
 
+// attachMany gives several volumes to one machine at once: each gets a place and a device of its own.
+func (s *suite) attachMany(t *testing.T) {
+	m := s.newMachine(t)
+	volumes := make([]provider.Volume, 4)
+	for i := range volumes {
+		volumes[i] = s.newVolume(t, provider.CreateVolumeRequest{})
+	}
+	var all sync.WaitGroup
+	for _, v := range volumes {
+		all.Go(func() {
+			if _, err := s.Provider.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, v := range volumes {
+		s.untilAttached(t, v.ID, m.ID)
+	}
+	must[provider.Volume](t)(s.Provider.DetachVolume(t.Context(), volumes[1].ID, m.ID))
+	s.untilVolume(t, volumes[1].ID, provider.VolumeAvailable)
+	s.attachTo(t, volumes[1].ID, m.ID)
+}
+
+// listed asks for what was made the moment that its making returned, as a job does that is tried again.
+func (s *suite) listed(t *testing.T) {
+	ctx, p := t.Context(), s.Provider
+	v := s.newVolume(t, provider.CreateVolumeRequest{})
+	for i := range 3 {
+		tags := map[string]string{"listed": fmt.Sprint(i)}
+		made := must[provider.Volume](t)(p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: s.Unit, Tags: tags}))
+		if list := must[[]provider.Volume](t)(p.ListVolumes(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != made.ID {
+			t.Errorf("made volume %s, listed %+v", made.ID, list)
+		}
+		must[provider.Volume](t)(p.GetVolume(ctx, made.ID))
+		shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags}))
+		if list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != shot.ID {
+			t.Errorf("made snapshot %s, listed %+v", shot.ID, list)
+		}
+		must[provider.Snapshot](t)(p.GetSnapshot(ctx, shot.ID))
+	}
+}
+
 func (s *suite) detachMounted(t *testing.T) {
-	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 64 << 20}), s.readyMachine(t)
+	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 4 * s.Unit}), s.readyMachine(t)
 	s.attachTo(t, v.ID, m.ID)
 	s.run(t, m.ID, "mkfs.ext4", "-q", s.device(t, v.ID, m.ID))
 	s.run(t, m.ID, "mount", s.device(t, v.ID, m.ID), "/mnt")
@@ -126,17 +170,17 @@ func (s *suite) pointInTime(t *testing.T) {
 }
 
 func (s *suite) grow(t *testing.T) {
-	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 16 << 20}), s.readyMachine(t)
+	v, m := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit}), s.readyMachine(t)
 	s.attachTo(t, v.ID, m.ID)
-	_, err := s.Provider.GrowVolume(t.Context(), v.ID, 8<<20)
+	_, err := s.Provider.GrowVolume(t.Context(), v.ID, s.Unit)
 	wantKind(t, "shrinking", err, provider.ErrInvalid)
 	for range 2 {
-		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID, 32<<20)); grown.SizeBytes != 32<<20 {
+		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID, 4*s.Unit)); grown.SizeBytes != 4*s.Unit {
 			t.Errorf("grown volume is %+v", grown)
 		}
 	}
 	until(t, "a larger device", func() (bool, string) {
 		size := strings.TrimSpace(s.run(t, m.ID, "blockdev", "--getsize64", s.device(t, v.ID, m.ID)))
-		return size == fmt.Sprint(32<<20), size
+		return size == fmt.Sprint(4*s.Unit), size
 	})
 }

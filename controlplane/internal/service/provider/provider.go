@@ -44,6 +44,7 @@ type Config struct {
 	Cloud   Cloud
 	Checker Checker
 	Owners  Owners
+	Sweeper Sweeper
 }
 
 // Service is ProviderService.
@@ -54,8 +55,8 @@ type Service struct {
 
 // New makes the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil {
-		return nil, errors.New("cannot make the provider service: cloud, checker and owners are needed")
+	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil || cfg.Sweeper == nil {
+		return nil, errors.New("cannot make the provider service: cloud, checker, owners and sweeper are needed")
 	}
 	return &Service{cfg: cfg}, nil
 }
@@ -67,6 +68,7 @@ func Rules() authz.Table {
 		cpv1.ProviderService_CheckProvider_FullMethodName: operator,
 		cpv1.ProviderService_ListImages_FullMethodName:    operator,
 		cpv1.ProviderService_ListObjects_FullMethodName:   operator,
+		cpv1.ProviderService_SweepProvider_FullMethodName: operator,
 	}
 }
 

@@ -507,6 +507,116 @@ func (x *ListObjectsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// SweepProviderRequest says what to remove.
+type SweepProviderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Provider's ids of what is to be removed, as a call with validate_only listed them; at most 1000. Empty with validate_only.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// List what was left behind; remove nothing.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepProviderRequest) Reset() {
+	*x = SweepProviderRequest{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepProviderRequest) ProtoMessage() {}
+
+func (x *SweepProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepProviderRequest.ProtoReflect.Descriptor instead.
+func (*SweepProviderRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SweepProviderRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *SweepProviderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// SweepProviderResponse has what was left behind.
+type SweepProviderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With validate_only, all that was left behind; else what was removed by this call, which may take the provider a while.
+	Objects []*ProviderObject `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Ids of what is still in use by something that is being removed: sweep again for them.
+	BusyIds       []string `protobuf:"bytes,2,rep,name=busy_ids,json=busyIds,proto3" json:"busy_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepProviderResponse) Reset() {
+	*x = SweepProviderResponse{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepProviderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepProviderResponse) ProtoMessage() {}
+
+func (x *SweepProviderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepProviderResponse.ProtoReflect.Descriptor instead.
+func (*SweepProviderResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SweepProviderResponse) GetObjects() []*ProviderObject {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *SweepProviderResponse) GetBusyIds() []string {
+	if x != nil {
+		return x.BusyIds
+	}
+	return nil
+}
+
 var File_understudy_controlplane_v1_provider_service_proto protoreflect.FileDescriptor
 
 const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
@@ -550,12 +660,19 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"\x83\x01\n" +
 	"\x13ListObjectsResponse\x12D\n" +
 	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf3\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
+	"\x14SweepProviderRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"x\n" +
+	"\x15SweepProviderResponse\x12D\n" +
+	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12\x19\n" +
+	"\bbusy_ids\x18\x02 \x03(\tR\abusyIds2\xee\x03\n" +
 	"\x0fProviderService\x12y\n" +
 	"\rCheckProvider\x120.understudy.controlplane.v1.CheckProviderRequest\x1a1.understudy.controlplane.v1.CheckProviderResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\n" +
 	"ListImages\x12-.understudy.controlplane.v1.ListImagesRequest\x1a..understudy.controlplane.v1.ListImagesResponse\"\x03\x90\x02\x01\x12s\n" +
-	"\vListObjects\x12..understudy.controlplane.v1.ListObjectsRequest\x1a/.understudy.controlplane.v1.ListObjectsResponse\"\x03\x90\x02\x01B\x95\x02\n" +
+	"\vListObjects\x12..understudy.controlplane.v1.ListObjectsRequest\x1a/.understudy.controlplane.v1.ListObjectsResponse\"\x03\x90\x02\x01\x12y\n" +
+	"\rSweepProvider\x120.understudy.controlplane.v1.SweepProviderRequest\x1a1.understudy.controlplane.v1.SweepProviderResponse\"\x03\x90\x02\x02B\x95\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x14ProviderServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
 var (
@@ -570,7 +687,7 @@ func file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP() []byte
 	return file_understudy_controlplane_v1_provider_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_provider_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_understudy_controlplane_v1_provider_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_understudy_controlplane_v1_provider_service_proto_goTypes = []any{
 	(*Image)(nil),                 // 0: understudy.controlplane.v1.Image
 	(*ProviderObject)(nil),        // 1: understudy.controlplane.v1.ProviderObject
@@ -580,25 +697,30 @@ var file_understudy_controlplane_v1_provider_service_proto_goTypes = []any{
 	(*ListImagesResponse)(nil),    // 5: understudy.controlplane.v1.ListImagesResponse
 	(*ListObjectsRequest)(nil),    // 6: understudy.controlplane.v1.ListObjectsRequest
 	(*ListObjectsResponse)(nil),   // 7: understudy.controlplane.v1.ListObjectsResponse
-	nil,                           // 8: understudy.controlplane.v1.ProviderObject.TagsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*SweepProviderRequest)(nil),  // 8: understudy.controlplane.v1.SweepProviderRequest
+	(*SweepProviderResponse)(nil), // 9: understudy.controlplane.v1.SweepProviderResponse
+	nil,                           // 10: understudy.controlplane.v1.ProviderObject.TagsEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_understudy_controlplane_v1_provider_service_proto_depIdxs = []int32{
-	8, // 0: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
-	9, // 1: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
-	0, // 2: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
-	1, // 3: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
-	2, // 4: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
-	4, // 5: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
-	6, // 6: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
-	3, // 7: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
-	5, // 8: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
-	7, // 9: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	10, // 0: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
+	11, // 1: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 2: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
+	1,  // 3: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	1,  // 4: understudy.controlplane.v1.SweepProviderResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	2,  // 5: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
+	4,  // 6: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
+	6,  // 7: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
+	8,  // 8: understudy.controlplane.v1.ProviderService.SweepProvider:input_type -> understudy.controlplane.v1.SweepProviderRequest
+	3,  // 9: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
+	5,  // 10: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
+	7,  // 11: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
+	9,  // 12: understudy.controlplane.v1.ProviderService.SweepProvider:output_type -> understudy.controlplane.v1.SweepProviderResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_provider_service_proto_init() }
@@ -612,7 +734,7 @@ func file_understudy_controlplane_v1_provider_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_provider_service_proto_rawDesc), len(file_understudy_controlplane_v1_provider_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

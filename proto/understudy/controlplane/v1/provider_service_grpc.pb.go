@@ -22,13 +22,14 @@ const (
 	ProviderService_CheckProvider_FullMethodName = "/understudy.controlplane.v1.ProviderService/CheckProvider"
 	ProviderService_ListImages_FullMethodName    = "/understudy.controlplane.v1.ProviderService/ListImages"
 	ProviderService_ListObjects_FullMethodName   = "/understudy.controlplane.v1.ProviderService/ListObjects"
+	ProviderService_SweepProvider_FullMethodName = "/understudy.controlplane.v1.ProviderService/SweepProvider"
 )
 
 // ProviderServiceClient is the client API for ProviderService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ProviderService shows what the provider of machines and volumes has. Nothing here changes anything.
+// ProviderService shows what the provider of machines and volumes has. SweepProvider alone changes something.
 //
 // Codes common to all calls: UNAVAILABLE when the provider does not answer.
 type ProviderServiceClient interface {
@@ -38,6 +39,10 @@ type ProviderServiceClient interface {
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
 	// ListObjects returns machines, volumes and snapshots with their tags, also those that no record names.
 	ListObjects(ctx context.Context, in *ListObjectsRequest, opts ...grpc.CallOption) (*ListObjectsResponse, error)
+	// SweepProvider removes what jobs of this fleet left behind: it carries a job's tags, no record names it, and its job has ended. With
+	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
+	// of the ids is there and not left behind.
+	SweepProvider(ctx context.Context, in *SweepProviderRequest, opts ...grpc.CallOption) (*SweepProviderResponse, error)
 }
 
 type providerServiceClient struct {
@@ -78,11 +83,21 @@ func (c *providerServiceClient) ListObjects(ctx context.Context, in *ListObjects
 	return out, nil
 }
 
+func (c *providerServiceClient) SweepProvider(ctx context.Context, in *SweepProviderRequest, opts ...grpc.CallOption) (*SweepProviderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SweepProviderResponse)
+	err := c.cc.Invoke(ctx, ProviderService_SweepProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProviderServiceServer is the server API for ProviderService service.
 // All implementations must embed UnimplementedProviderServiceServer
 // for forward compatibility.
 //
-// ProviderService shows what the provider of machines and volumes has. Nothing here changes anything.
+// ProviderService shows what the provider of machines and volumes has. SweepProvider alone changes something.
 //
 // Codes common to all calls: UNAVAILABLE when the provider does not answer.
 type ProviderServiceServer interface {
@@ -92,6 +107,10 @@ type ProviderServiceServer interface {
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
 	// ListObjects returns machines, volumes and snapshots with their tags, also those that no record names.
 	ListObjects(context.Context, *ListObjectsRequest) (*ListObjectsResponse, error)
+	// SweepProvider removes what jobs of this fleet left behind: it carries a job's tags, no record names it, and its job has ended. With
+	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
+	// of the ids is there and not left behind.
+	SweepProvider(context.Context, *SweepProviderRequest) (*SweepProviderResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }
 
@@ -110,6 +129,9 @@ func (UnimplementedProviderServiceServer) ListImages(context.Context, *ListImage
 }
 func (UnimplementedProviderServiceServer) ListObjects(context.Context, *ListObjectsRequest) (*ListObjectsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListObjects not implemented")
+}
+func (UnimplementedProviderServiceServer) SweepProvider(context.Context, *SweepProviderRequest) (*SweepProviderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SweepProvider not implemented")
 }
 func (UnimplementedProviderServiceServer) mustEmbedUnimplementedProviderServiceServer() {}
 func (UnimplementedProviderServiceServer) testEmbeddedByValue()                         {}
@@ -186,6 +208,24 @@ func _ProviderService_ListObjects_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProviderService_SweepProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SweepProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).SweepProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_SweepProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).SweepProvider(ctx, req.(*SweepProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProviderService_ServiceDesc is the grpc.ServiceDesc for ProviderService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +244,10 @@ var ProviderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListObjects",
 			Handler:    _ProviderService_ListObjects_Handler,
+		},
+		{
+			MethodName: "SweepProvider",
+			Handler:    _ProviderService_SweepProvider_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -233,6 +233,15 @@ func (s *Server) ListObjects(context.Context, *cpv1.ListObjectsRequest) (*cpv1.L
 	}}, nil
 }
 
+// SweepProvider lists the volume that no record names, and removes it.
+func (s *Server) SweepProvider(_ context.Context, req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
+	left := &cpv1.ProviderObject{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}}
+	if !req.GetValidateOnly() && (len(req.GetIds()) != 1 || req.GetIds()[0] != left.GetId()) {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH, "these were not left behind", errs.WayOut("sweep again"))
+	}
+	return &cpv1.SweepProviderResponse{Objects: []*cpv1.ProviderObject{left}}, nil
+}
+
 // CreateJoinToken returns a join file with no token in it that is worth anything.
 func (s *Server) CreateJoinToken(_ context.Context, req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
 	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") + `","token":"not-a-token"}` + "\n")

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/deploy/systemd"
+)
+
+const ec2Long = `Serve EC2's API in front of the lab, for "understudy serve --provider ec2 --ec2-endpoint URL": its calls make real hosts, volumes and
+snapshots of the lab. It speaks the query protocol of the AWS SDK, and keeps EC2's manners: what was made does not show at once, an
+attached device appears late, and on request calls are throttled or their answers get lost.
+
+When it serves it prints one line of JSON: the URL, the region, the access key that it takes (any secret will do), and the address in the
+lab's network that a control plane on this box must listen on to be reached by the hosts.`
+
+type ec2Options struct {
+	listen, agent string
+	seed          uint64
+	manners       ec2lab.Manners
+	odds          ec2lab.Odds
+}
+
+func newEC2(lab *string) *cobra.Command {
+	o := ec2Options{}
+	cmd := &cobra.Command{
+		Use: "ec2", Short: "Serve EC2's API in front of the lab", Long: ec2Long, Args: cobra.NoArgs,
+		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 --throttle 5 --lose-answer 5 --consistency 1s",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serveEC2(cmd.Context(), *lab, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to serve on; keep it on this box")
+	flags.StringVar(&o.agent, "agent-binary", besideThis("understudy-agent"), "`FILE` that is put into hosts as the agent")
+	flags.DurationVar(&o.manners.Consistency, "consistency", 300*time.Millisecond, "how long what was made does not show")
+	flags.DurationVar(&o.manners.DeviceDelay, "device-delay", 500*time.Millisecond, "how long after a volume is attached its device appears")
+	flags.DurationVar(&o.manners.ModifyTime, "modify-time", time.Second, "how long a volume that grows is modifying")
+	flags.IntVar(&o.manners.PageSize, "page-size", 5, "most entries of a page")
+	flags.StringSliceVar(&o.manners.Denied, "deny", nil, "`ACTION` that the credentials do not allow, several with commas")
+	flags.IntVar(&o.odds.Throttle, "throttle", 0, "how many of 100 calls are refused as too many")
+	flags.IntVar(&o.odds.LoseRequest, "lose-request", 0, "how many of 100 calls get lost before they have an effect")
+	flags.IntVar(&o.odds.LoseAnswer, "lose-answer", 0, "how many of 100 answers get lost after the effect")
+	flags.IntVar(&o.odds.InternalError, "internal-error", 0, "how many of 100 calls end with an internal error")
+	flags.Uint64Var(&o.seed, "seed", 1, "faults come in the same order with the same seed")
+	return cmd
+}
+
+func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer) error {
+	files := map[string]nspawn.File{
+		"/etc/systemd/system/" + systemd.AgentUnit: {Content: systemd.AgentUnitFile()},
+		"/etc/understudy-agent/agent.yaml":         {Content: systemd.AgentConfig()},
+	}
+	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: files,
+		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
+	if err != nil {
+		return err
+	}
+	host, err := p.HostAddress(ctx)
+	if err != nil {
+		return err
+	}
+	if o.odds != (ec2lab.Odds{}) {
+		o.manners.Fault = ec2lab.Random(o.seed, o.odds)
+	}
+	server, err := ec2lab.New(ec2lab.Config{Lab: p, StateFile: filepath.Join(nspawn.DefaultLabsDir, name, "ec2.json"), Manners: o.manners,
+		Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		return err
+	}
+	return listenEC2(ctx, o.listen, server, host, out)
+}
+
+func listenEC2(ctx context.Context, address string, handler http.Handler, host string, out io.Writer) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		_ = server.Close() // callers try again elsewhere
+	})
+	defer stop()
+	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(), "region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, string(ready))
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// besideThis is a program in the folder of this one, if it is there.
+func besideThis(program string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	path := filepath.Join(filepath.Dir(self), program)
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}

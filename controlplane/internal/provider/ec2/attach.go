@@ -1,0 +1,120 @@
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// AttachVolume gives the volume to an instance under a device name that is free there.
+func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+	var none provider.Volume
+	before, err := p.volume(ctx, id)
+	if err != nil {
+		return none, err
+	}
+	machine, err := p.instance(ctx, machineID)
+	if err != nil {
+		return none, err
+	}
+	if s := machineState(machine); s != provider.MachineRunning && s != provider.MachineStopped {
+		return none, provider.Errorf(provider.ErrIncorrectState, machineID, "machine %s cannot be given a volume: it is %s", machineID, s)
+	}
+	out, err := p.attachSomewhere(ctx, id, machine)
+	if err != nil {
+		return none, p.heldBy(ctx, err)
+	}
+	// The answer is newer than what a look would show now.
+	shown := toVolume(before)
+	shown.State = provider.VolumeInUse
+	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State, DeleteOnTermination: out.DeleteOnTermination})
+	return shown, nil
+}
+
+// attachSomewhere tries one name after another: a name that looks free may have been taken a moment ago.
+func (p *Provider) attachSomewhere(ctx context.Context, id string, machine types.Instance) (*ec2.AttachVolumeOutput, error) {
+	machineID := aws.ToString(machine.InstanceId)
+	for _, device := range freeDevices(machine) {
+		out, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(id), InstanceId: aws.String(machineID), Device: aws.String(device)}, once)
+		if deviceTaken(err) {
+			continue
+		}
+		if lost(err) {
+			return p.attachedAfterAll(ctx, id, machineID, err)
+		}
+		return out, refused(err, "AttachVolume", id)
+	}
+	return nil, provider.Errorf(provider.ErrLimitExceeded, machineID, "machine %s has no free device name for volume %s: detach a volume", machineID, id)
+}
+
+// attachedAfterAll looks whether a call without an answer had its effect.
+func (p *Provider) attachedAfterAll(ctx context.Context, id, machineID string, cause error) (*ec2.AttachVolumeOutput, error) {
+	v, err := p.volume(ctx, id)
+	if err == nil && len(v.Attachments) > 0 && aws.ToString(v.Attachments[0].InstanceId) == machineID {
+		a := v.Attachments[0]
+		p.cfg.Log.Info("the answer was lost, the volume is attached", "volume", id, "machine", machineID)
+		return &ec2.AttachVolumeOutput{InstanceId: a.InstanceId, State: a.State, DeleteOnTermination: a.DeleteOnTermination}, nil
+	}
+	return nil, refused(cause, "AttachVolume", id)
+}
+
+// freeDevices are the names that AWS recommends for data volumes, without those that the instance uses.
+func freeDevices(machine types.Instance) []string {
+	taken := map[string]bool{}
+	for _, m := range machine.BlockDeviceMappings {
+		taken[letter(aws.ToString(m.DeviceName))] = true
+	}
+	var free []string
+	for c := 'f'; c <= 'p'; c++ {
+		if !taken[string(c)] {
+			free = append(free, fmt.Sprintf("/dev/sd%c", c))
+		}
+	}
+	return free
+}
+
+// letter is what /dev/sdf and /dev/xvdf share: they are one.
+func letter(device string) string {
+	name := strings.TrimPrefix(device, "/dev/")
+	for _, prefix := range []string{"xvd", "sd"} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			return strings.TrimRight(rest, "0123456789")
+		}
+	}
+	return name
+}
+
+func deviceTaken(err error) bool {
+	return codeOf(err) == "InvalidParameterValue" && strings.Contains(err.Error(), "already in use")
+}
+
+// DetachVolume takes the volume away from the instance.
+func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+	var none provider.Volume
+	before, err := p.volume(ctx, id)
+	if err != nil {
+		return none, err
+	}
+	notThere := provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to machine %.40q", id, machineID)
+	if checkID(machineID, "i") != nil {
+		return none, notThere
+	}
+	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id), InstanceId: aws.String(machineID)})
+	switch {
+	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
+		notThere.Cause = err
+		return none, notThere
+	case err != nil:
+		return none, refused(err, "DetachVolume", id)
+	}
+	shown := toVolume(before)
+	shown.State = provider.VolumeInUse
+	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State, DeleteOnTermination: out.DeleteOnTermination})
+	return shown, nil
+}

@@ -1,0 +1,128 @@
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+const (
+	defaultInstanceType = "t3.large"
+	defaultVolumeType   = "gp3"
+	defaultConsistency  = 5 * time.Second
+	callLimit           = 20 * time.Second
+	sdkAttempts         = 4
+	sdkBackoff          = 2 * time.Second
+)
+
+// Config says where in EC2 to work and what machines and volumes are like. Credentials come by the SDK's own chain: environment,
+// shared files, web identity, instance role.
+type Config struct {
+	// Region may be empty: what the SDK finds in environment and shared files.
+	Region string
+	// Endpoint replaces EC2's own address; for the lab.
+	Endpoint string
+	// Fleet narrows every list to what carries this value of the tag understudy:fleet; empty: all that the account shows.
+	Fleet string
+	// Zones are the availability zones to use, the first being the default; empty: all of the region.
+	Zones []string
+	// Subnets are the subnets of machines by zone; a zone without one uses the default VPC's.
+	Subnets map[string]string
+	// SecurityGroups are IDs; empty: the VPC's default group.
+	SecurityGroups []string
+	// InstanceType is what machines are; default t3.large.
+	InstanceType string
+	// InstanceProfile is the name of the machines' IAM instance profile; default none.
+	InstanceProfile string
+	// VolumeType is that of volumes for which none is asked; default gp3.
+	VolumeType string
+	// IOPS and Throughput (MiB/s) are asked for when not 0 and the volume's type takes them.
+	IOPS, Throughput int32
+	// Encrypt encrypts new blank volumes, and KMSKey is the key; volumes of a snapshot are encrypted if that is.
+	Encrypt bool
+	// KMSKey is a key's ID, ARN or alias; empty: the account's default one.
+	KMSKey string
+	// InitializationRate is how fast a volume is filled from its snapshot, 100 to 300 MiB/s, charged extra; 0: on first read.
+	InitializationRate int32
+	// KeepMetadata leaves the metadata service on after the agent has enrolled, for machines with an instance profile.
+	KeepMetadata bool
+	// Consistency is how long EC2 may not know what it has made; default 5 s.
+	Consistency time.Duration
+	// Log gets what was retried; default none.
+	Log *slog.Logger
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+func (c Config) withDefaults() (Config, error) {
+	fill(&c.InstanceType, defaultInstanceType)
+	fill(&c.VolumeType, defaultVolumeType)
+	fill(&c.Consistency, defaultConsistency)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if !knownType(c.VolumeType) {
+		return c, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q is not one of EC2's", c.VolumeType)
+	}
+	if r := c.InitializationRate; r != 0 && (r < 100 || r > 300) {
+		return c, provider.Errorf(provider.ErrInvalid, "", "initialization rate %d is not between 100 and 300 MiB/s", r)
+	}
+	return c, nil
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// client makes the SDK's client with the chain of credentials.
+func (c Config) client(ctx context.Context) (*ec2.Client, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callLimit)),
+		config.WithRetryer(func() aws.Retryer { return standardRetryer() }),
+	}
+	if c.Region != "" {
+		options = append(options, config.WithRegion(c.Region))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot load the AWS configuration: %w", err)
+	}
+	if loaded.Region == "" {
+		return nil, provider.Errorf(provider.ErrInvalid, "", "no region is set: give one to the provider, or set AWS_REGION")
+	}
+	return ec2.NewFromConfig(loaded, func(o *ec2.Options) {
+		if c.Endpoint != "" {
+			o.BaseEndpoint = &c.Endpoint
+		}
+	}), nil
+}
+
+// standardRetryer repeats a call that may be repeated a few times, quickly: whoever called has a back-off of its own.
+func standardRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = sdkAttempts, sdkBackoff })
+}
+
+// once is for calls that have no token: they are repeated only when EC2 says that it did nothing, for it was asked too often.
+func once(o *ec2.Options) {
+	o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) {
+		s.MaxAttempts, s.MaxBackoff = sdkAttempts, sdkBackoff
+		s.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			return aws.BoolTernary(throttling[codeOf(err)] > 0)
+		})}
+	})
+}

@@ -1,0 +1,36 @@
+//go:build lab
+
+package ec2lab_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
+)
+
+func TestConformance(t *testing.T) {
+	for name, manners := range map[string]ec2lab.Manners{
+		"good":  {},
+		"usual": usualManners(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			providertest.Run(t, func(t *testing.T) providertest.Subject {
+				l := newLab(t, name, manners)
+				return providertest.Subject{Provider: l.provider(t), Image: "test-masked", Unit: 1 << 30, OtherZone: ec2lab.Zones()[1],
+					Run: func(ctx context.Context, machineID string, argv ...string) (string, error) {
+						return l.nspawn.Exec(ctx, labMachine(machineID), nspawn.Command{Argv: argv})
+					}}
+			})
+		})
+	}
+}
+
+// usualManners are EC2 on a bad day, without what no caller can mend.
+func usualManners() ec2lab.Manners {
+	return ec2lab.Manners{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond, ModifyTime: 300 * time.Millisecond, PageSize: 2,
+		Fault: ec2lab.Random(1, ec2lab.Odds{Throttle: 5})}
+}

@@ -1,0 +1,62 @@
+package ec2lab
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Manners are what EC2 does beside what it is asked for. The zero value is an EC2 in the best of moods.
+type Manners struct {
+	// Consistency is how long describes do not know of what was made, and show a volume as it was before its attachment.
+	Consistency time.Duration
+	// DeviceDelay is how long after "attached" the device appears on the host.
+	DeviceDelay time.Duration
+	// ModifyTime is how long a volume is modifying before its new size shows.
+	ModifyTime time.Duration
+	// PageSize is the most that one page of an answer has; default what is asked for.
+	PageSize int
+	// Denied are the actions that the credentials do not allow.
+	Denied []string
+	// Fault is asked before each call; nil: no faults.
+	Fault func(action string) Fault
+}
+
+// Fault is what goes wrong in one call.
+type Fault struct {
+	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded.
+	Refuse string
+	// LoseRequest cuts the connection before anything is done, LoseAnswer after it.
+	LoseRequest, LoseAnswer bool
+	// Stuck leaves a volume that is made creating for ever.
+	Stuck bool
+}
+
+// Odds are how many of a hundred calls go wrong in which way.
+type Odds struct {
+	Throttle, LoseRequest, LoseAnswer, InternalError int
+}
+
+// Random makes faults by those odds. The same seed gives the same faults in the same order.
+func Random(seed uint64, odds Odds) func(action string) Fault {
+	var mu sync.Mutex
+	dice := rand.New(rand.NewPCG(seed, seed))
+	return func(string) Fault {
+		mu.Lock()
+		n := dice.IntN(100)
+		mu.Unlock()
+		for _, o := range []struct {
+			odds  int
+			fault Fault
+		}{
+			{odds.Throttle, Fault{Refuse: "RequestLimitExceeded"}}, {odds.LoseRequest, Fault{LoseRequest: true}},
+			{odds.LoseAnswer, Fault{LoseAnswer: true}}, {odds.InternalError, Fault{Refuse: "InternalError"}},
+		} {
+			if n < o.odds {
+				return o.fault
+			}
+			n -= o.odds
+		}
+		return Fault{}
+	}
+}

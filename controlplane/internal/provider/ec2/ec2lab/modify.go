@@ -1,0 +1,70 @@
+package ec2lab
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// modifyRest is how long EC2 makes wait between two modifications of one volume.
+const modifyRest = 6 * time.Hour
+
+func (s *Server) modifyVolume(ctx context.Context, in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
+	id := aws.ToString(in.VolumeId)
+	v, err := s.visibleVolume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	from, to := s.trueVolume(v), aws.ToInt32(in.Size)
+	kept := s.state.volume(id)
+	switch m := kept.Modified; {
+	case m != nil && s.modifying(m):
+		return nil, refuse("IncorrectModificationState", "Cannot modify volume %s. Volume is currently modifying.", id)
+	case m != nil && s.cfg.Now().Sub(m.At) < modifyRest:
+		return nil, refuse("VolumeModificationRateExceeded", "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume.")
+	case in.Size == nil || to < *from.Size:
+		return nil, refuse("InvalidParameterValue", "New size cannot be smaller than existing size")
+	case to == *from.Size:
+		return nil, refuse("InvalidParameterValue", "The size and the type are those that the volume has")
+	}
+	if _, err := s.cfg.Lab.GrowVolume(ctx, v.ID, int64(to)<<30); err != nil {
+		return nil, translate(err, "vol", id)
+	}
+	kept.Modified = &modification{From: *from.Size, To: to, At: s.cfg.Now()}
+	shown := s.showModification(id, kept.Modified)
+	return &ec2.ModifyVolumeOutput{VolumeModification: &shown}, nil
+}
+
+func (s *Server) modifying(m *modification) bool {
+	return s.cfg.Now().Sub(m.At) < s.currentManners().ModifyTime
+}
+
+func (s *Server) showModification(id string, m *modification) types.VolumeModification {
+	state, progress := types.VolumeModificationStateOptimizing, int64(50)
+	if s.modifying(m) {
+		state, progress = types.VolumeModificationStateModifying, 0
+	}
+	return types.VolumeModification{VolumeId: aws.String(id), ModificationState: state, OriginalSize: aws.Int32(m.From), TargetSize: aws.Int32(m.To),
+		Progress: aws.Int64(progress), StartTime: aws.Time(m.At)}
+}
+
+func (s *Server) describeModifications(ctx context.Context, in *ec2.DescribeVolumesModificationsInput) (*ec2.DescribeVolumesModificationsOutput, error) {
+	volumes, err := s.cfg.Lab.ListVolumes(ctx, provider.Filter{})
+	if err != nil {
+		return nil, err
+	}
+	out := &ec2.DescribeVolumesModificationsOutput{}
+	for _, v := range volumes {
+		id := ec2ID(v.ID)
+		if m := s.state.volume(id).Modified; m != nil && slices.Contains(in.VolumeIds, id) {
+			out.VolumesModifications = append(out.VolumesModifications, s.showModification(id, m))
+		}
+	}
+	return out, nil
+}

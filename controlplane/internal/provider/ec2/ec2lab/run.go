@@ -1,0 +1,198 @@
+package ec2lab
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"gopkg.in/yaml.v3"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+const (
+	maxUserData = 16 << 10
+	joinPath    = "/etc/understudy-agent/join.json"
+)
+
+func (s *Server) runInstances(ctx context.Context, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
+	hash := hashOf(in)
+	if token := aws.ToString(in.ClientToken); token != "" {
+		for id, known := range s.state.Instances {
+			switch {
+			case known.Token == token && known.Hash != hash:
+				return nil, refuse("IdempotentParameterMismatch", "The client token '%s' was used with other parameters", token)
+			case known.Token == token:
+				return s.ran(ctx, id)
+			}
+		}
+	}
+	image, err := s.checkRun(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := s.zoneOf(in)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := tagsFor(in.TagSpecifications, types.ResourceTypeInstance, types.ResourceTypeVolume)
+	if err != nil {
+		return nil, err
+	}
+	volumeTags, err := tagsFor(in.TagSpecifications, types.ResourceTypeVolume, types.ResourceTypeInstance)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := cloudInit(aws.ToString(in.UserData))
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.cfg.Lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: digest(aws.ToString(in.ClientToken))[:40], Name: seed.host,
+		Image: tagMap(image.Tags)["understudy:image"], Zone: zone, Tags: tags, UserData: seed.join})
+	if err != nil {
+		return nil, translate(err, "i", "")
+	}
+	id := ec2ID(m.ID)
+	s.state.Instances[id] = &instanceState{Token: aws.ToString(in.ClientToken), Hash: hash, Image: *image.ImageId, InstanceType: string(in.InstanceType),
+		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags, Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData), CreatedAt: s.cfg.Now()}
+	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
+		return nil, err
+	}
+	return s.ran(ctx, id)
+}
+
+func (s *Server) ran(ctx context.Context, id string) (*ec2.RunInstancesOutput, error) {
+	instance, err := s.instance(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &ec2.RunInstancesOutput{ReservationId: aws.String(madeUpID("r", id)), OwnerId: aws.String(accountID), Instances: []types.Instance{instance}}, nil
+}
+
+// checkRun looks at what the lab does not.
+func (s *Server) checkRun(ctx context.Context, in *ec2.RunInstancesInput) (types.Image, error) {
+	var none types.Image
+	images, err := s.images(ctx)
+	if err != nil {
+		return none, err
+	}
+	at := slices.IndexFunc(images, func(i types.Image) bool { return *i.ImageId == aws.ToString(in.ImageId) })
+	if at < 0 || images[at].State != types.ImageStateAvailable {
+		return none, refuse("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", aws.ToString(in.ImageId))
+	}
+	if aws.ToInt32(in.MinCount) != 1 || aws.ToInt32(in.MaxCount) != 1 {
+		return none, refuse("InvalidParameterValue", "The lab runs one instance at a time")
+	}
+	for _, m := range in.BlockDeviceMappings {
+		if !slices.ContainsFunc(images[at].BlockDeviceMappings, func(o types.BlockDeviceMapping) bool { return *o.DeviceName == aws.ToString(m.DeviceName) }) {
+			return none, refuse("MissingParameter", "The request must contain the parameter size or snapshotId for %s", aws.ToString(m.DeviceName))
+		}
+	}
+	return images[at], nil
+}
+
+func (s *Server) zoneOf(in *ec2.RunInstancesInput) (string, error) {
+	if id := aws.ToString(in.SubnetId); id != "" {
+		for _, zone := range Zones() {
+			if id == Subnet(zone) {
+				return zone, nil
+			}
+		}
+		return "", refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)
+	}
+	if in.Placement == nil || in.Placement.AvailabilityZone == nil {
+		return Zones()[0], nil
+	}
+	if zone := *in.Placement.AvailabilityZone; slices.Contains(Zones(), zone) {
+		return zone, nil
+	}
+	return "", refuse("InvalidParameterValue", "Invalid availability zone: [%s]", *in.Placement.AvailabilityZone)
+}
+
+// Subnet is the lab's subnet in a zone.
+func Subnet(zone string) string { return madeUpID("subnet", zone) }
+
+// tagDefaults tags the volume that came with the machine, and knows its device.
+func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[string]string, image types.Image, in *ec2.RunInstancesInput) error {
+	volumes, err := s.cfg.Lab.ListVolumes(ctx, provider.Filter{MachineID: machine})
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if len(tags) > 0 {
+			if err := s.cfg.Lab.SetTags(ctx, v.ID, tags); err != nil {
+				return err
+			}
+		}
+		kept := s.state.volume(ec2ID(v.ID))
+		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3), s.cfg.Now()
+	}
+	for _, m := range in.BlockDeviceMappings {
+		if *m.DeviceName != rootDevice && (m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
+			return refuse("InvalidParameterValue", "The lab always deletes an image's volume with its instance: ask for that")
+		}
+	}
+	if len(image.BlockDeviceMappings) > 1 && len(in.BlockDeviceMappings) < 2 {
+		return refuse("InvalidParameterValue", "The lab always deletes an image's volume with its instance: say so in BlockDeviceMapping")
+	}
+	return nil
+}
+
+type seed struct {
+	host string
+	join []byte
+}
+
+// cloudInit does what cloud-init does on an instance, with the little of it that is needed.
+func cloudInit(userData string) (seed, error) {
+	found := seed{host: "ip-10-0-0-1"}
+	data, err := base64.StdEncoding.DecodeString(userData)
+	if err != nil {
+		return found, refuse("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+	}
+	if len(data) > maxUserData {
+		return found, refuse("InvalidParameterValue", "User data is limited to 16384 bytes")
+	}
+	var config struct {
+		Hostname         string
+		PreserveHostname bool                                                           `yaml:"preserve_hostname"`
+		WriteFiles       []struct{ Path, Owner, Permissions, Encoding, Content string } `yaml:"write_files"`
+	}
+	_ = yaml.Unmarshal(data, &config) // what cloud-init cannot read it logs, and boots the machine
+	if config.Hostname != "" {
+		found.host = config.Hostname
+	}
+	for _, f := range config.WriteFiles {
+		if f.Path == joinPath && f.Permissions == "0600" && f.Owner == "root:root" && f.Encoding == "b64" {
+			found.join, _ = base64.StdEncoding.DecodeString(f.Content) // as above
+		}
+	}
+	return found, nil
+}
+
+func metadataOf(o *types.InstanceMetadataOptionsRequest) metadataState {
+	m := metadataState{Endpoint: "enabled", Tokens: "optional", HopLimit: 1}
+	if o == nil {
+		return m
+	}
+	if o.HttpEndpoint != "" {
+		m.Endpoint = string(o.HttpEndpoint)
+	}
+	if o.HttpTokens != "" {
+		m.Tokens = string(o.HttpTokens)
+	}
+	if o.HttpPutResponseHopLimit != nil {
+		m.HopLimit = *o.HttpPutResponseHopLimit
+	}
+	return m
+}
+
+// hashOf tells requests apart, the user data included, as EC2 does.
+func hashOf(in any) string {
+	data, _ := json.Marshal(in) // plain structures
+	return digest(string(data))
+}

@@ -1,0 +1,101 @@
+package ec2lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// state is what EC2 knows and the lab does not, by EC2's IDs.
+type state struct {
+	file string
+
+	Instances map[string]*instanceState
+	Volumes   map[string]*volumeState
+}
+
+type instanceState struct {
+	Token, Hash  string
+	Image        string
+	InstanceType string
+	Subnet       string
+	VolumeTags   map[string]string
+	Metadata     metadataState
+	UserData     string
+	CreatedAt    time.Time
+}
+
+type metadataState struct {
+	Endpoint, Tokens string
+	HopLimit         int32
+}
+
+type volumeState struct {
+	Token, Hash string
+	Type        string
+	IOPS        int32
+	Throughput  int32
+	Encrypted   bool
+	KMSKey      string
+	Stuck       bool
+	Device      string
+	AttachedAt  time.Time
+	// PlugAt is when the device is to appear on the host of PlugInto.
+	PlugAt   time.Time
+	PlugInto string
+	Modified *modification
+}
+
+type modification struct {
+	From, To int32
+	At       time.Time
+}
+
+func loadState(file string) (*state, error) {
+	s := &state{file: file, Instances: map[string]*instanceState{}, Volumes: map[string]*volumeState{}}
+	if file == "" {
+		return s, nil
+	}
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the state of the EC2 endpoint: %w", err)
+	}
+	return s, nil
+}
+
+func (s *state) save() error {
+	if s.file == "" {
+		return nil
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.file+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(s.file+".new", s.file)
+}
+
+func (s *state) instance(id string) *instanceState {
+	if s.Instances[id] == nil {
+		s.Instances[id] = &instanceState{}
+	}
+	return s.Instances[id]
+}
+
+func (s *state) volume(id string) *volumeState {
+	if s.Volumes[id] == nil {
+		s.Volumes[id] = &volumeState{Type: "gp2"}
+	}
+	return s.Volumes[id]
+}

@@ -1,0 +1,157 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// throttling are the codes that ask for patience, and how much.
+var throttling = map[string]time.Duration{
+	"RequestLimitExceeded":                    2 * time.Second,
+	"Throttling":                              2 * time.Second,
+	"ThrottlingException":                     2 * time.Second,
+	"RequestThrottled":                        2 * time.Second,
+	"RequestThrottledException":               2 * time.Second,
+	"SnapshotCreationPerVolumeRateExceeded":   15 * time.Second,
+	"ConcurrentSnapshotLimitExceeded":         10 * time.Second,
+	"PendingSnapshotLimitExceeded":            10 * time.Second,
+	"InsufficientInstanceCapacity":            30 * time.Second,
+	"InsufficientVolumeCapacity":              30 * time.Second,
+	"MaxConcurrentVolumeModificationExceeded": 30 * time.Second,
+}
+
+// kinds are EC2's codes as the provider's kinds; those that end in .NotFound or .Malformed need no line.
+var kinds = map[string]error{
+	"IncorrectState":                  provider.ErrIncorrectState,
+	"IncorrectInstanceState":          provider.ErrIncorrectState,
+	"IncorrectModificationState":      provider.ErrIncorrectState,
+	"InvalidAttachment.NotFound":      provider.ErrIncorrectState,
+	"InvalidVolume.ZoneMismatch":      provider.ErrInvalid,
+	"InvalidParameterValue":           provider.ErrInvalid,
+	"InvalidParameterCombination":     provider.ErrInvalid,
+	"InvalidParameter":                provider.ErrInvalid,
+	"InvalidParameterDependency":      provider.ErrInvalid,
+	"MissingParameter":                provider.ErrInvalid,
+	"UnknownParameter":                provider.ErrInvalid,
+	"UnknownVolumeType":               provider.ErrInvalid,
+	"Unsupported":                     provider.ErrInvalid,
+	"TagLimitExceeded":                provider.ErrInvalid,
+	"InvalidZone.NotFound":            provider.ErrInvalid,
+	"InvalidSubnetID.NotFound":        provider.ErrInvalid,
+	"InvalidGroup.NotFound":           provider.ErrInvalid,
+	"InvalidSecurityGroupID.NotFound": provider.ErrInvalid,
+	"OperationNotPermitted":           provider.ErrIncorrectState,
+	"IdempotentParameterMismatch":     provider.ErrTokenReused,
+	"VolumeInUse":                     provider.ErrInUse,
+	"InvalidSnapshot.InUse":           provider.ErrInUse,
+	"UnauthorizedOperation":           provider.ErrDenied,
+	"AuthFailure":                     provider.ErrDenied,
+	"OptInRequired":                   provider.ErrDenied,
+	"ExpiredToken":                    provider.ErrDenied,
+	"RequestExpired":                  provider.ErrDenied,
+	"InvalidClientTokenId":            provider.ErrDenied,
+	"SignatureDoesNotMatch":           provider.ErrDenied,
+	"VolumeLimitExceeded":             provider.ErrLimitExceeded,
+	"AttachmentLimitExceeded":         provider.ErrLimitExceeded,
+	"MaxIOPSLimitExceeded":            provider.ErrLimitExceeded,
+	"InstanceLimitExceeded":           provider.ErrLimitExceeded,
+	"VcpuLimitExceeded":               provider.ErrLimitExceeded,
+	"ResourceLimitExceeded":           provider.ErrLimitExceeded,
+	"SnapshotLimitExceeded":           provider.ErrLimitExceeded,
+	"VolumeModificationRateExceeded":  provider.ErrLimitExceeded,
+}
+
+// codeOf is EC2's code of an error; empty when EC2 did not answer.
+func codeOf(err error) string {
+	var refusal smithy.APIError
+	if errors.As(err, &refusal) {
+		return refusal.ErrorCode()
+	}
+	return ""
+}
+
+// lost says that no answer came: whether the call had its effect is not known.
+func lost(err error) bool {
+	if err == nil || errors.Is(err, errNotSent) {
+		return false
+	}
+	code := codeOf(err)
+	return code == "" || slices.Contains([]string{"InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable"}, code)
+}
+
+var errNotSent = errors.New("not sent")
+
+func kindOf(code string) error {
+	switch kind, known := kinds[code]; {
+	case throttling[code] > 0:
+		return provider.ErrThrottled
+	case known:
+		return kind
+	case strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Malformed"):
+		return provider.ErrNotFound
+	}
+	return nil
+}
+
+// refused turns the SDK's error into the provider's. What EC2 did not answer, or answers with a code that nobody knows, stays as it
+// is: it may work another time.
+func refused(err error, action, id string) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var already *provider.Error
+	if errors.As(err, &already) {
+		return err
+	}
+	var refusal smithy.APIError
+	if !errors.As(err, &refusal) {
+		return &callError{action, id, err}
+	}
+	code := refusal.ErrorCode()
+	kind := kindOf(code)
+	if kind == nil {
+		return &callError{action, id, err}
+	}
+	e := provider.Errorf(kind, id, "EC2 refused %s: %s: %s%s", about(action, id), code, refusal.ErrorMessage(), wayOut(code, action))
+	e.Cause, e.RetryAfter = err, throttling[code]
+	return e
+}
+
+// callError is a call that brought no usable answer.
+type callError struct {
+	action, id string
+	cause      error
+}
+
+func (e *callError) Error() string {
+	return "cannot call EC2's " + about(e.action, e.id) + ": " + e.cause.Error()
+}
+func (e *callError) Unwrap() error { return e.cause }
+
+func about(action, id string) string {
+	if id == "" {
+		return action
+	}
+	return action + " of " + id
+}
+
+func wayOut(code, action string) string {
+	switch {
+	case code == "UnauthorizedOperation":
+		return " (allow ec2:" + action + " to the control plane; docs/ec2.md has the whole policy)"
+	case errors.Is(kinds[code], provider.ErrDenied):
+		return " (see to the control plane's AWS credentials)"
+	case code == "VolumeModificationRateExceeded":
+		return " (EC2 changes a volume once in six hours: wait)"
+	case strings.HasSuffix(code, "LimitExceeded") && throttling[code] == 0:
+		return " (ask AWS for a higher quota, or remove what is not needed)"
+	}
+	return ""
+}

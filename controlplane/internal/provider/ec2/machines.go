@@ -1,0 +1,175 @@
+package ec2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// CreateMachine runs an instance.
+func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachineRequest) (provider.Machine, error) {
+	var none provider.Machine
+	if err := req.Validate(); err != nil {
+		return none, err
+	}
+	image, err := p.image(ctx, req.Image)
+	if err != nil {
+		return none, err
+	}
+	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
+		return none, err
+	}
+	data, err := userData(req.Name, req.UserData)
+	if err != nil {
+		return none, err
+	}
+	input := p.runInput(req, image)
+	input.UserData = data
+	out, err := p.api.RunInstances(ctx, input)
+	if codeOf(err) == "IdempotentParameterMismatch" {
+		return p.madeBefore(ctx, req, err)
+	}
+	if err != nil {
+		return none, refused(err, "RunInstances", "")
+	}
+	if len(out.Instances) != 1 {
+		return none, provider.Errorf(provider.ErrIncorrectState, "", "EC2 answered RunInstances with %d instances", len(out.Instances))
+	}
+	m := toMachine(out.Instances[0])
+	p.new.note(m.ID, m.Tags)
+	return m, nil
+}
+
+// madeBefore finds the instance that the token made. EC2 compares the join file too, of which a retry may bring a newer one; whether
+// the rest is the same is written on the instance.
+func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest, mismatch error) (provider.Machine, error) {
+	reused := provider.Errorf(provider.ErrTokenReused, "", "client token %s made a machine with other parameters: use a new token", req.ClientToken)
+	reused.Cause = mismatch
+	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceID, func() ([]types.Instance, error) {
+		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter("client-token", req.ClientToken)}})
+	})
+	if err != nil {
+		return provider.Machine{}, err
+	}
+	for _, i := range list {
+		if fromTags(i.Tags)[tagRequest] == requestHash(req) {
+			return toMachine(i), nil
+		}
+	}
+	return provider.Machine{}, reused
+}
+
+func (p *Provider) runInput(req provider.CreateMachineRequest, image types.Image) *ec2.RunInstancesInput {
+	name := map[string]string{"Name": req.Name}
+	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req)}
+	input := &ec2.RunInstancesInput{
+		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId, InstanceType: types.InstanceType(p.cfg.InstanceType),
+		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SecurityGroupIds: p.cfg.SecurityGroups,
+		BlockDeviceMappings: goingWithMachine(image),
+		MetadataOptions: &types.InstanceMetadataOptionsRequest{
+			HttpEndpoint: types.InstanceMetadataEndpointStateEnabled, HttpTokens: types.HttpTokensStateRequired,
+			HttpPutResponseHopLimit: aws.Int32(1), InstanceMetadataTags: types.InstanceMetadataTagsStateDisabled,
+		},
+		InstanceInitiatedShutdownBehavior: types.ShutdownBehaviorStop,
+		TagSpecifications: append(specification(types.ResourceTypeInstance, with(own, with(req.Tags, name))),
+			specification(types.ResourceTypeVolume, with(map[string]string{tagOfImage: req.Image}, with(req.Tags, name)))...),
+	}
+	if subnet := p.cfg.Subnets[req.Zone]; subnet != "" {
+		input.SubnetId = aws.String(subnet)
+	} else {
+		input.Placement = &types.Placement{AvailabilityZone: aws.String(req.Zone)}
+	}
+	if p.cfg.InstanceProfile != "" {
+		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(p.cfg.InstanceProfile)}
+	}
+	return input
+}
+
+// goingWithMachine says of each volume in the image that it is deleted with its instance, whatever the image says.
+func goingWithMachine(image types.Image) []types.BlockDeviceMapping {
+	var mappings []types.BlockDeviceMapping
+	for _, m := range image.BlockDeviceMappings {
+		if m.Ebs != nil {
+			mappings = append(mappings, types.BlockDeviceMapping{DeviceName: m.DeviceName, Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)}})
+		}
+	}
+	return mappings
+}
+
+func requestHash(req provider.CreateMachineRequest) string {
+	data, _ := json.Marshal([]any{req.Name, req.Image, req.Zone, req.Tags}) // plain strings
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// GetMachine reads one instance.
+func (p *Provider) GetMachine(ctx context.Context, id string) (provider.Machine, error) {
+	i, err := p.instance(ctx, id)
+	if err != nil {
+		return provider.Machine{}, err
+	}
+	return toMachine(i), nil
+}
+
+func (p *Provider) instance(ctx context.Context, id string) (types.Instance, error) {
+	var found []types.Instance
+	if err := checkID(id, "i"); err != nil {
+		return types.Instance{}, err
+	}
+	err := p.new.until(ctx, "DescribeInstances", id, func() error {
+		var err error
+		found, err = p.describeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+		if err == nil && len(found) != 1 {
+			err = provider.Errorf(provider.ErrNotFound, id, "machine %s not found", id)
+		}
+		return err
+	})
+	if err != nil {
+		return types.Instance{}, err
+	}
+	return found[0], nil
+}
+
+// ListMachines lists instances, oldest first.
+func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provider.Machine, error) {
+	list, err := find(ctx, p.new, "i", f, instanceID, func() ([]types.Instance, error) {
+		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var machines []provider.Machine
+	for _, i := range list {
+		if m := toMachine(i); f.Matches(m.Tags) {
+			machines = append(machines, m)
+		}
+	}
+	return byCreation(machines, func(m provider.Machine) (time.Time, string) { return m.CreatedAt, m.ID }), nil
+}
+
+const pageSize = 500
+
+func instanceID(i types.Instance) string { return aws.ToString(i.InstanceId) }
+
+func (p *Provider) describeInstances(ctx context.Context, in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
+	var all []types.Instance
+	pages := ec2.NewDescribeInstancesPaginator(p.api, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, refused(err, "DescribeInstances", "")
+		}
+		for _, r := range page.Reservations {
+			all = append(all, r.Instances...)
+		}
+	}
+	return all, nil
+}

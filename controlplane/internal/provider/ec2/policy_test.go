@@ -1,0 +1,59 @@
+package ec2
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The calls that the code can make are the methods of api: the policy allows all of them and nothing else, and the page shows it.
+func TestPolicyAllowsTheCallsThatAreMade(t *testing.T) {
+	t.Parallel()
+	data, err := Policy("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct {
+		Statement []struct{ Action []string }
+	}
+	if err := json.Unmarshal(data, &policy); err != nil {
+		t.Fatal(err)
+	}
+	var allowed []string
+	for _, s := range policy.Statement {
+		allowed = append(allowed, s.Action...)
+	}
+	slices.Sort(allowed)
+	if allowed = slices.Compact(allowed); !slices.Equal(allowed, Actions()) {
+		t.Errorf("allowed are %v, called %v", allowed, Actions())
+	}
+	page, err := os.ReadFile("../../../../docs/ec2.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```json\n"+string(data)+"\n```") {
+		t.Errorf("docs/ec2.md does not show this policy:\n%s", data)
+	}
+}
+
+// Check tries every call that the policy has.
+func TestCheckTriesEveryCall(t *testing.T) {
+	t.Parallel()
+	var tried []string
+	for _, trial := range (&Provider{}).trials() {
+		tried = append(tried, trial.action)
+	}
+	slices.Sort(tried)
+	calls := reflect.TypeFor[api]()
+	for i := range calls.NumMethod() {
+		if name := calls.Method(i).Name; !slices.Contains(tried, name) {
+			t.Errorf("%s is not tried", name)
+		}
+	}
+	if len(tried) != calls.NumMethod() {
+		t.Errorf("tried are %v", tried)
+	}
+}

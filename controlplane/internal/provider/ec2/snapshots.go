@@ -1,0 +1,139 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// CreateSnapshot begins a snapshot. When EC2's answer is lost it is looked for by its tags for as long as EC2 may not show it.
+func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
+	var none provider.Snapshot
+	if err := provider.ValidateTags(req.Tags); err != nil {
+		return none, err
+	}
+	if err := checkID(req.VolumeID, "vol"); err != nil {
+		return none, err
+	}
+	began := p.cfg.Now()
+	out, err := p.api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
+		TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, once)
+	if lost(err) {
+		return p.cutAfterAll(ctx, req, began, err)
+	}
+	if err != nil {
+		return none, refused(err, "CreateSnapshot", req.VolumeID)
+	}
+	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State, StateMessage: out.StateMessage, Progress: out.Progress,
+		VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags, StartTime: out.StartTime})
+	p.new.note(s.ID, s.Tags)
+	return s, nil
+}
+
+func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest, began time.Time, cause error) (provider.Snapshot, error) {
+	var found provider.Snapshot
+	if len(req.Tags) == 0 {
+		return found, refused(cause, "CreateSnapshot", req.VolumeID)
+	}
+	err := poll(ctx, func() (bool, error) {
+		list, err := p.ListSnapshots(ctx, provider.Filter{Tags: req.Tags})
+		for _, s := range list {
+			if s.VolumeID == req.VolumeID {
+				found = s
+				return true, nil
+			}
+		}
+		return err != nil || p.cfg.Now().Sub(began) > p.cfg.Consistency, errors.Join(refused(cause, "CreateSnapshot", req.VolumeID), err)
+	})
+	if err == nil {
+		p.cfg.Log.Info("the answer was lost, the snapshot is there", "volume", req.VolumeID, "snapshot", found.ID)
+	}
+	return found, err
+}
+
+// GetSnapshot reads one snapshot.
+func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapshot, error) {
+	var found []types.Snapshot
+	if err := checkID(id, "snap"); err != nil {
+		return provider.Snapshot{}, err
+	}
+	err := p.new.until(ctx, "DescribeSnapshots", id, func() error {
+		var err error
+		found, err = p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
+		if err == nil && len(found) != 1 {
+			err = provider.Errorf(provider.ErrNotFound, id, "snapshot %s not found", id)
+		}
+		return err
+	})
+	if err != nil {
+		return provider.Snapshot{}, err
+	}
+	return toSnapshot(found[0]), nil
+}
+
+// ListSnapshots lists the account's own snapshots, oldest first.
+func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]provider.Snapshot, error) {
+	list, err := find(ctx, p.new, "snap", f, func(s types.Snapshot) string { return aws.ToString(s.SnapshotId) }, func() ([]types.Snapshot, error) {
+		return p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var snapshots []provider.Snapshot
+	for _, found := range list {
+		if s := toSnapshot(found); f.Matches(s.Tags) {
+			snapshots = append(snapshots, s)
+		}
+	}
+	return byCreation(snapshots, func(s provider.Snapshot) (time.Time, string) { return s.CreatedAt, s.ID }), nil
+}
+
+func (p *Provider) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
+	var all []types.Snapshot
+	pages := ec2.NewDescribeSnapshotsPaginator(p.api, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, refused(err, "DescribeSnapshots", "")
+		}
+		all = append(all, page.Snapshots...)
+	}
+	return all, nil
+}
+
+// DeleteSnapshot deletes a snapshot.
+func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
+	if err := checkID(id, "snap"); err != nil {
+		return err
+	}
+	err := p.new.until(ctx, "DeleteSnapshot", id, func() error {
+		_, err := p.api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
+		return err
+	})
+	if err == nil {
+		p.new.forget(id)
+	}
+	return err
+}
+
+func toSnapshot(s types.Snapshot) provider.Snapshot {
+	progress, _ := strconv.Atoi(strings.TrimSuffix(aws.ToString(s.Progress), "%"))
+	shown := provider.Snapshot{ID: aws.ToString(s.SnapshotId), State: provider.SnapshotPending, Reason: aws.ToString(s.StateMessage),
+		Progress: progress, VolumeID: aws.ToString(s.VolumeId), SizeBytes: bytesOf(s.VolumeSize), Tags: callers(fromTags(s.Tags)),
+		CreatedAt: aws.ToTime(s.StartTime)}
+	switch s.State {
+	case types.SnapshotStateCompleted:
+		shown.State, shown.Progress = provider.SnapshotCompleted, 100
+	case types.SnapshotStateError:
+		shown.State = provider.SnapshotError
+	}
+	return shown
+}

@@ -1,0 +1,169 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+const gib = int64(1) << 30
+
+// CreateVolume makes an EBS volume. Sizes are rounded up to whole GiB.
+func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRequest) (provider.Volume, error) {
+	var none provider.Volume
+	if err := req.Validate(); err != nil {
+		return none, err
+	}
+	if req.SnapshotID != "" {
+		if err := checkID(req.SnapshotID, "snap"); err != nil {
+			return none, err
+		}
+	}
+	fill(&req.Type, p.cfg.VolumeType)
+	if !knownType(req.Type) {
+		return none, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q is not one of EC2's", req.Type)
+	}
+	var err error
+	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
+		return none, err
+	}
+	var out *ec2.CreateVolumeOutput
+	err = p.new.until(ctx, "CreateVolume", req.SnapshotID, func() error {
+		out, err = p.api.CreateVolume(ctx, p.volumeInput(req))
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	v := toVolume(types.Volume{VolumeId: out.VolumeId, State: out.State, Size: out.Size, VolumeType: out.VolumeType,
+		AvailabilityZone: out.AvailabilityZone, SnapshotId: out.SnapshotId, Tags: out.Tags, CreateTime: out.CreateTime})
+	p.new.note(v.ID, v.Tags)
+	return v, nil
+}
+
+func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolumeInput {
+	kind := types.VolumeType(req.Type)
+	input := &ec2.CreateVolumeInput{ClientToken: aws.String(req.ClientToken), AvailabilityZone: aws.String(req.Zone), VolumeType: kind,
+		TagSpecifications: specification(types.ResourceTypeVolume, req.Tags)}
+	if req.SizeBytes > 0 {
+		input.Size = aws.Int32(wholeGiB(req.SizeBytes))
+	}
+	if p.cfg.IOPS > 0 && slices.Contains([]types.VolumeType{types.VolumeTypeGp3, types.VolumeTypeIo1, types.VolumeTypeIo2}, kind) {
+		input.Iops = aws.Int32(p.cfg.IOPS)
+	}
+	if p.cfg.Throughput > 0 && kind == types.VolumeTypeGp3 {
+		input.Throughput = aws.Int32(p.cfg.Throughput)
+	}
+	if p.cfg.Encrypt {
+		input.Encrypted = aws.Bool(true)
+		if p.cfg.KMSKey != "" {
+			input.KmsKeyId = aws.String(p.cfg.KMSKey)
+		}
+	}
+	if req.SnapshotID != "" {
+		input.SnapshotId = aws.String(req.SnapshotID)
+		if p.cfg.InitializationRate > 0 {
+			input.VolumeInitializationRate = aws.Int32(p.cfg.InitializationRate)
+		}
+	}
+	return input
+}
+
+// GetVolume reads one volume.
+func (p *Provider) GetVolume(ctx context.Context, id string) (provider.Volume, error) {
+	v, err := p.volume(ctx, id)
+	if err != nil {
+		return provider.Volume{}, err
+	}
+	return toVolume(v), nil
+}
+
+func (p *Provider) volume(ctx context.Context, id string) (types.Volume, error) {
+	var found []types.Volume
+	if err := checkID(id, "vol"); err != nil {
+		return types.Volume{}, err
+	}
+	err := p.new.until(ctx, "DescribeVolumes", id, func() error {
+		var err error
+		found, err = p.describeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		if err == nil && len(found) != 1 {
+			err = provider.Errorf(provider.ErrNotFound, id, "volume %s not found", id)
+		}
+		return err
+	})
+	if err != nil {
+		return types.Volume{}, err
+	}
+	return found[0], nil
+}
+
+// ListVolumes lists volumes, oldest first, without the root volumes of instances.
+func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provider.Volume, error) {
+	by := p.filters(f)
+	if f.MachineID != "" {
+		// What is attached to the machine counts whoever made it.
+		by = append((&Provider{}).filters(f), filter("attachment.instance-id", f.MachineID))
+	}
+	list, err := find(ctx, p.new, "vol", f, func(v types.Volume) string { return aws.ToString(v.VolumeId) }, func() ([]types.Volume, error) {
+		return p.describeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var volumes []provider.Volume
+	for _, found := range list {
+		v := toVolume(found)
+		if isRoot(found) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) || f.MachineID != "" && v.MachineID != f.MachineID {
+			continue
+		}
+		volumes = append(volumes, v)
+	}
+	return byCreation(volumes, func(v provider.Volume) (time.Time, string) { return v.CreatedAt, v.ID }), nil
+}
+
+func (p *Provider) describeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
+	var all []types.Volume
+	pages := ec2.NewDescribeVolumesPaginator(p.api, in)
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, refused(err, "DescribeVolumes", "")
+		}
+		all = append(all, page.Volumes...)
+	}
+	return all, nil
+}
+
+// DeleteVolume deletes a volume that is attached nowhere.
+func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
+	if err := checkID(id, "vol"); err != nil {
+		return err
+	}
+	err := p.new.until(ctx, "DeleteVolume", id, func() error {
+		_, err := p.api.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(id)})
+		return err
+	})
+	if err == nil {
+		p.new.forget(id)
+	}
+	return p.heldBy(ctx, err)
+}
+
+// heldBy completes an ErrInUse.
+func (p *Provider) heldBy(ctx context.Context, err error) error {
+	var e *provider.Error
+	if !errors.Is(err, provider.ErrInUse) || !errors.As(err, &e) || checkID(e.ID, "vol") != nil {
+		return err
+	}
+	if v, lookErr := p.volume(ctx, e.ID); lookErr == nil && len(v.Attachments) > 0 {
+		e.HeldBy = aws.ToString(v.Attachments[0].InstanceId)
+	}
+	return e
+}
