@@ -34,6 +34,10 @@ test-faults: setup build ## Run the whole fault matrix on real hosts, and write 
 test-unit: ## Run the tests that need nothing but Go
 	go test ./...
 
+.PHONY: test-ec2
+test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
+	EC2_JOBS=100 go test -tags lab -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
+
 .PHONY: race
 race: ## Run the tests that need nothing but Go, with the race detector
 	CGO_ENABLED=1 go test -race ./...

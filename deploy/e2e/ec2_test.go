@@ -5,7 +5,9 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,17 +67,27 @@ func TestStoryOnEC2(t *testing.T) {
 // unknownJob is one that this control plane has not on record.
 const unknownJob = "a job of nobody"
 
-// jobs is how many jobs run with random faults.
-const jobs = 100
+// jobs is how many jobs run with random faults: a few in each run of the tests, a hundred with `make test-ec2`.
+func jobs(t *testing.T) int {
+	text := os.Getenv("EC2_JOBS")
+	if text == "" {
+		return 6
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("EC2_JOBS: %v", err)
+	}
+	return n
+}
 
-// TestHundredJobs runs jobs one after the other while EC2 misbehaves at random and the control plane is killed now and then. Then
+// TestManyJobs runs jobs one after the other while EC2 misbehaves at random and the control plane is killed now and then. Then
 // nothing is without an owner, nothing was made twice, and no stranger's thing was touched.
-func TestHundredJobs(t *testing.T) {
+func TestManyJobs(t *testing.T) {
 	l := newEC2(t, "hundred", 11)
 	strangers := l.strangers(t)
 	l.run("server", "create", "db1", "--image", "trixie")
 	dice := rand.New(rand.NewPCG(1, 2))
-	for i := range jobs {
+	for i := range jobs(t) {
 		switch n := dice.IntN(20); {
 		case n == 0:
 			_, _ = l.try("replica", "create", fmt.Sprintf("r%d", i), "--of", "db1", "--image", "trixie-masked")
