@@ -32,6 +32,7 @@ type shared struct {
 	writers  int
 	longest  time.Duration // that a commit took in all rows
 	snapshot string        // of db1, for the rows that need any
+	taken    time.Time     // when that was
 	standing string        // a replica that rows may use and leave well
 	names    int
 }

@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 		good := t.Run(r.id+"/"+strings.ReplaceAll(r.variant, " ", "_"), func(t *testing.T) {
 			r.outcome = "FAILED"
 			if l == nil {
-				l = newLab(t, "m")
+				l = newLab(t, labName())
 			}
 			l.in(t).do(r)
 		})
@@ -137,8 +137,16 @@ func writePage(page string, rows []row, longest time.Duration) error {
 
 func matrix() []row {
 	var all []row
-	for _, part := range [][]row{snapshotRows(), hostRows(), replicationRows(), planeRows()} {
+	for _, part := range [][]row{snapshotRows(), hostRows(), copyRows(), replicationRows(), planeRows()} {
 		all = append(all, part...)
 	}
 	return all
+}
+
+// labName tells runs apart that go on at a time on one box.
+func labName() string {
+	if name := os.Getenv("FAULTS_LAB"); name != "" {
+		return name
+	}
+	return "m"
 }

@@ -69,11 +69,18 @@ func (l *lab) checkTidy() {
 	}
 }
 
-// snap is the shared snapshot of the primary, taken when there is none.
+// snapshotAge is how old a snapshot may be that rows share: what was written since has to be caught up with.
+const snapshotAge = 20 * time.Second
+
+// snap is the shared snapshot of the primary, taken anew when there is none, or when it is old.
 func (l *lab) snap() string {
 	l.t.Helper()
+	if time.Since(l.taken) > snapshotAge {
+		l.dropSnap()
+	}
 	if l.shared.snapshot == "" {
 		l.run("snapshot", "create", primary)
+		l.taken = time.Now()
 		db := l.store()
 		defer db.Close()
 		for _, s := range docs[snapshotDoc](l, db, "snapshots") {

@@ -106,7 +106,11 @@ func (s *step) servesRightly(h *host, st replication.Status) bool {
 }
 
 func (s *step) startRightly(ctx context.Context, h *host) error {
-	if _, err := s.ensureMounts(ctx, h); err != nil {
+	data, err := s.ensureMounts(ctx, h)
+	if err != nil {
+		return err
+	}
+	if err := checkRoom(h, data); err != nil {
 		return err
 	}
 	if err := s.ensureCleanCopy(ctx, h); err != nil {
@@ -121,6 +125,18 @@ func (s *step) startRightly(ctx context.Context, h *host) error {
 	}
 	s.changed(mariadbUnit, up.Changes)
 	return nil
+}
+
+// roomToStart is what MariaDB needs on its volume to recover and to open its logs.
+const roomToStart = 16 << 20
+
+// checkRoom refuses to start MariaDB on a full volume: it would not fail but wait for room, for as long as the step may take.
+func checkRoom(h *host, data Mount) error {
+	if data.SizeBytes == 0 || data.FreeBytes >= roomToStart {
+		return nil
+	}
+	return refuse(errorsv1.Reason_REASON_DISK_FULL, "make room on it, or grow it, then retry", "the data volume of %s has %s left of %s: MariaDB does not start on a full disk",
+		h.srv.Name, sizeOf(data.FreeBytes), sizeOf(data.SizeBytes))
 }
 
 // leftOf is the time that a long call of an agent may take: a little less than the attempt still has, at most the agent's limit.
