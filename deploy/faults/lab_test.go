@@ -30,10 +30,9 @@ type shared struct {
 	conn     *grpc.ClientConn
 	writer   *stack.Writer
 	writers  int
-	longest  time.Duration // that a commit took in all rows
-	snapshot string        // of db1, for the rows that need any
-	taken    time.Time     // when that was
-	standing string        // a replica that rows may use and leave well
+	snapshot string    // of db1, for the rows that need any
+	taken    time.Time // when that was
+	standing string    // a replica that rows may use and leave well
 	names    int
 }
 
@@ -60,7 +59,8 @@ func newLab(t *testing.T, name string) *lab {
 	return l
 }
 
-func newStack(t *testing.T, name string) *stack.Stack {
+// binDir is where the built programs are.
+func binDir(t *testing.T) string {
 	t.Helper()
 	bin := os.Getenv("FAULTS_BIN")
 	if bin == "" {
@@ -70,6 +70,12 @@ func newStack(t *testing.T, name string) *stack.Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return bin
+}
+
+func newStack(t *testing.T, name string) *stack.Stack {
+	t.Helper()
+	bin := binDir(t)
 	if _, err := os.Stat(filepath.Join(bin, "understudy")); err != nil {
 		t.Fatalf("the programs are not built: run `make build` (%v)", err)
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -18,48 +21,86 @@ type row struct {
 	planted, happens, why string
 	// quick rows are part of every test run; the others of `make test-faults` alone.
 	quick bool
+	// alone says that nothing else may run on this box meanwhile.
+	alone bool
 	// run plants the fault, runs what it strikes, and checks what is to happen. The invariants are checked after it.
 	run func(l *lab)
 
-	outcome string
-	took    time.Duration
+	result
 }
 
-// TestFaults runs the matrix, row after row, on one lab. A row that fails takes its lab with it: the next one gets a fresh one.
+// result is how a row ended.
+type result struct {
+	Outcome string        `json:"outcome"`
+	Took    time.Duration `json:"took"`
+	Longest time.Duration `json:"longest"` // that a commit on the primary took
+}
+
+func (r *row) name() string { return r.id + "/" + strings.ReplaceAll(r.variant, " ", "_") }
+
+const asExpected = "as expected"
+
+// TestFaults runs the matrix on some labs at a time, the rows that need the box for themselves at the end.
 func TestFaults(t *testing.T) {
-	rows := matrix()
-	all := os.Getenv("FAULTS_ALL") != ""
+	rows := chosen(matrix())
+	past := openResults(t, rows)
+	queue, alone := make(chan *row, len(rows)), make(chan *row, len(rows))
+	for i := range rows {
+		switch r := &rows[i]; {
+		case r.Outcome == asExpected:
+		case r.alone:
+			alone <- r
+		default:
+			queue <- r
+		}
+	}
+	close(queue)
+	close(alone)
+	var labs sync.WaitGroup
+	for i := range labCount() {
+		labs.Go(func() { runRows(t, fmt.Sprint(labName(), i+1), queue, past) })
+	}
+	labs.Wait()
+	runRows(t, labName()+"1", alone, past)
+	past.done(t, rows)
+	show(t, rows)
+}
+
+// chosen are the rows of this run: the quick ones, or all.
+func chosen(rows []row) []row {
+	if os.Getenv("FAULTS_ALL") != "" {
+		return rows
+	}
+	return slices.DeleteFunc(rows, func(r row) bool { return !r.quick })
+}
+
+// runRows runs rows on one lab. A row that fails takes its lab with it: the next one gets a fresh one.
+func runRows(t *testing.T, name string, queue <-chan *row, past *results) {
 	var l *lab
-	longest := time.Duration(0)
 	down := func() {
 		if l != nil {
-			longest = max(longest, l.longest)
 			l.in(t).end()
 			l = nil
 		}
 	}
 	defer down()
-	for i := range rows {
-		r := &rows[i]
-		if !all && !r.quick {
-			continue
-		}
-		good := t.Run(r.id+"/"+strings.ReplaceAll(r.variant, " ", "_"), func(t *testing.T) {
-			r.outcome = "FAILED"
+	for r := range queue {
+		good := t.Run(r.name(), func(t *testing.T) {
+			r.Outcome = "FAILED"
 			if l == nil {
-				l = newLab(t, labName())
+				l = newLab(t, name)
 			}
 			l.in(t).do(r)
+			past.add(t, r)
 		})
 		if !good && l == nil {
-			t.Fatal("no lab, no rows")
+			t.Errorf("no lab %s, no more rows on it", name)
+			return
 		}
 		if !good {
 			down()
 		}
 	}
-	down()
-	show(t, rows, longest)
 }
 
 // do runs a row, then holds the world to the invariants, and takes away what the row has made.
@@ -67,18 +108,18 @@ func (l *lab) do(r *row) {
 	begin := time.Now()
 	l.writer.Reset()
 	defer func() {
-		r.took = time.Since(begin)
+		r.Took = time.Since(begin)
 		if l.t.Failed() {
 			l.t.Logf("the control plane's log:\n%s", lastLines(l.LogPath(), 40))
 			return
 		}
-		r.outcome = "as expected"
+		r.Outcome = asExpected
 	}()
 	r.run(l)
 	l.rest()
 	l.check()
 	l.tidy()
-	l.longest = max(l.longest, l.writer.Longest())
+	r.Longest = l.writer.Longest()
 }
 
 func lastLines(path string, n int) string {
@@ -90,15 +131,17 @@ func lastLines(path string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// show prints the table, and writes it to the page when all rows were run.
-func show(t *testing.T, rows []row, longest time.Duration) {
+// show prints the table, and writes it to the page when all rows of the matrix were run.
+func show(t *testing.T, rows []row) {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ROW\tVARIANT\tOUTCOME\tTIME")
-	complete := true
+	longest := time.Duration(0)
+	complete := len(rows) == len(matrix())
 	for _, r := range rows {
-		if complete = complete && r.outcome != ""; r.outcome != "" {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.id, r.variant, r.outcome, r.took.Round(100*time.Millisecond))
+		longest = max(longest, r.Longest)
+		if complete = complete && r.Outcome != ""; r.Outcome != "" {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.id, r.variant, r.Outcome, r.Took.Round(100*time.Millisecond))
 		}
 	}
 	w.Flush()
@@ -122,7 +165,7 @@ func writePage(page string, rows []row, longest time.Duration) error {
 	fmt.Fprintf(&table, "\nThe longest that a commit on the primary took in all of it: **%s**.\n\n", longest.Round(10*time.Millisecond))
 	table.WriteString("| row | variant | planted | what happens | why | outcome | time |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %.0f s |\n", r.id, r.variant, r.planted, r.happens, r.why, r.outcome, r.took.Seconds())
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %.0f s |\n", r.id, r.variant, r.planted, r.happens, r.why, r.Outcome, r.Took.Seconds())
 	}
 	table.WriteString("\n")
 	if !marked.Match(data) {
@@ -149,4 +192,12 @@ func labName() string {
 		return name
 	}
 	return "m"
+}
+
+// labCount is how many labs run rows at a time.
+func labCount() int {
+	if n, err := strconv.Atoi(os.Getenv("FAULTS_LABS")); err == nil && n > 0 {
+		return n
+	}
+	return 1
 }
