@@ -71,6 +71,7 @@ func (h hierarchies) kill(ctx context.Context, group string) error {
 	defer ticker.Stop()
 	for {
 		if populated(dir) {
+			thaw(dir)
 			err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("cannot kill control group %s: %w", dir, err)

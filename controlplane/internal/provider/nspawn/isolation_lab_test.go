@@ -110,6 +110,28 @@ func TestKilledSupervisorIsALostMachine(t *testing.T) {
 	answers(t, p, m.ID, "findmnt", "/srv/mariadb")
 }
 
+func TestFrozenMachineIsTerminated(t *testing.T) {
+	t.Parallel()
+	cfg := labConfig(t, "frozen")
+	p := labOf(t, cfg)
+	m := createMachine(t, p, "db", "test-masked")
+	untilState(t, p, m.ID, provider.MachineRunning)
+	answers(t, p, m.ID, "findmnt", "/srv/mariadb")
+	answers(t, p, m.ID, "fsfreeze", "--freeze", "/srv/mariadb")
+	answers(t, p, m.ID, "systemd-run", "--unit=stuck", "touch", "/srv/mariadb/stuck")
+	until(t, "a process waits for the frozen filesystem", func() (bool, string) {
+		state, err := p.Exec(t.Context(), m.ID, nspawn.Command{Argv: []string{"ps", "-C", "touch", "-o", "state="}})
+		return err == nil && strings.TrimSpace(state) == "D", state
+	})
+	if err := p.TerminateMachine(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantNoTrace(t, cfg)
+}
+
 // supervisorOf finds the process by its arguments.
 func supervisorOf(t *testing.T, cfg nspawn.Config, machine string) string {
 	t.Helper()
