@@ -31,6 +31,10 @@ test-faults: setup build ## Run the whole fault matrix on real hosts, and write 
 	FAULTS_ALL=1 FAULTS_LABS=$(if $(ROW),1,2) $(if $(ROW),,FAULTS_RESULTS=$(CURDIR)/bin/faults.json FAULTS_PAGE=$(CURDIR)/docs/faults.md) \
 		go test -tags lab -count=1 -v -timeout 90m -run 'TestFaults$(if $(ROW),/$(ROW))' ./deploy/faults
 
+.PHONY: test-mutants
+test-mutants: setup build ## Take out the code that carries a row of the matrix, and see the row fail, one after the other
+	go test -tags 'lab mutants' -count=1 -v -timeout 30m -run TestMutants ./deploy/faults
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	go test ./...

@@ -1,0 +1,106 @@
+//go:build lab && mutants
+
+package faults
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is the code that carries a row, taken out: the row has to fail, and for that reason.
+type mutant struct {
+	name, file, old, new string
+	row                  string // as TestFaults names it
+	says                 string // a part of what the failure has to say
+}
+
+var mutants = []mutant{
+	{
+		name: "a masked unit is not unmasked", row: "H1/masked_later", says: "masked",
+		file: "agent/internal/systemd/ensure.go",
+		old:  "_, _, err := e.m.Unmask(ctx, e.name)", new: "var err error",
+	},
+	{
+		name: "the filesystem's UUID is not compared", row: "H6/wrong_volume_under_the_right_name", says: "the wrong volume was written to",
+		file: "agent/internal/mount/plan.go",
+		old:  `case r.SourceUUID != "" && device.UUID != r.SourceUUID:`, new: "case false:",
+	},
+	{
+		name: "a step relies on start_mariadb", row: "H18/configure_replica_alone", says: "configure_replica",
+		file: "controlplane/internal/workflow/replicate.go",
+		old:  "st, err := s.ensureServing(ctx, h)", new: "st, err := h.agent.Status(ctx)",
+	},
+	{
+		name: "the holder's unit has no end", row: "S2/holder_stopped", says: "the primary takes writes again",
+		file: "agent/internal/systemd/transient.go",
+		old:  `add(spec.RuntimeMax > 0, "RuntimeMaxUSec"`, new: `add(false, "RuntimeMaxUSec"`,
+	},
+	{
+		name: "a lost cut is not looked for", row: "S3/killed_after_the_cut", says: "the provider has 2 snapshots",
+		file: "controlplane/internal/workflow/holding.go",
+		old:  "for _, found := range list {\n\t\tif found.ID == snap.ProviderID", new: "for _, found := range list[:0] {\n\t\tif found.ID == snap.ProviderID",
+	},
+}
+
+// TestMutants takes out, one after the other, the code that carries a row, and expects that the row fails.
+func TestMutants(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			m.run(t, m.build(t))
+		})
+	}
+}
+
+// build builds the programs with the mutant's file in place of the tree's own, and returns their folder.
+func (m mutant) build(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(root, m.file)
+	code, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(code), m.old) != 1 {
+		t.Fatalf("%s does not have this once: %s", m.file, m.old)
+	}
+	dir := t.TempDir()
+	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
+	files, err := json.Marshal(map[string]map[string]string{"Replace": {source: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string][]byte{mutated: []byte(strings.Replace(string(code), m.old, m.new, 1)), overlay: files} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bin := filepath.Join(dir, "bin") + "/"
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", bin,
+		"./controlplane/cmd/understudy", "./controlplane/cmd/understudy-lab", "./agent/cmd/understudy-agent")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
+// run runs the mutant's row with the mutated programs, in a process of its own.
+func (m mutant) run(t *testing.T, bin string) {
+	t.Helper()
+	row := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run", "^TestFaults$/^"+strings.ReplaceAll(m.row, "/", "$/^")+"$")
+	row.Env = append(os.Environ(), "FAULTS_ALL=1", "FAULTS_LAB=mutant", "FAULTS_BIN="+bin)
+	out, err := row.CombinedOutput()
+	switch text := string(out); {
+	case err == nil:
+		t.Errorf("%s passes without the code that carries it", m.row)
+	case !strings.Contains(text, "--- FAIL: TestFaults/"+m.row) || !strings.Contains(text, m.says):
+		t.Errorf("%s fails, but not by saying %q: %v\n%s", m.row, m.says, err, text)
+	}
+}
