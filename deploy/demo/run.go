@@ -136,7 +136,7 @@ func (d *Demo) startLoad(ctx context.Context) error {
 	if d.load, err = StartLoad(d.cfg.Dir, d.account); err != nil {
 		return err
 	}
-	d.probe, err = stack.StartWriter(ctx, d.account)
+	d.probe, err = stack.StartWriter(ctx, d.account, 5*time.Millisecond)
 	return err
 }
 

@@ -231,7 +231,7 @@ func (l *lab) writer(primary string) *stack.Writer {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	w, err := stack.StartWriter(context.Background(), account)
+	w, err := stack.StartWriter(context.Background(), account, 20*time.Millisecond)
 	if err != nil {
 		l.t.Fatal(err)
 	}

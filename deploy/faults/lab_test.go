@@ -108,7 +108,7 @@ func (l *lab) startWriter() {
 		l.t.Fatal(err)
 	}
 	account.Socket = l.socket(primary)
-	if l.writer, err = stack.StartWriter(context.Background(), account); err != nil {
+	if l.writer, err = stack.StartWriter(context.Background(), account, 20*time.Millisecond); err != nil {
 		l.t.Fatal(err)
 	}
 }

@@ -48,8 +48,8 @@ type Writer struct {
 	errs    []error
 }
 
-// StartWriter starts a writer, which goes on until Stop.
-func StartWriter(ctx context.Context, a Account) (*Writer, error) {
+// StartWriter starts a writer that begins a commit at each beat of pace and goes on until Stop.
+func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password, a.Schema
 	cfg.TLSConfig = "preferred"
@@ -66,16 +66,16 @@ func StartWriter(ctx context.Context, a Account) (*Writer, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{db: db, cancel: cancel, done: make(chan struct{})}
-	go w.run(ctx)
+	go w.run(ctx, pace)
 	return w, nil
 }
 
-func (w *Writer) run(ctx context.Context) {
+func (w *Writer) run(ctx context.Context, pace time.Duration) {
 	defer close(w.done)
-	pace := time.NewTicker(5 * time.Millisecond)
-	defer pace.Stop()
+	beat := time.NewTicker(pace)
+	defer beat.Stop()
 	for id := 0; ctx.Err() == nil; id++ {
-		<-pace.C
+		<-beat.C
 		begin := time.Now()
 		_, err := w.db.ExecContext(ctx, "INSERT INTO probe VALUES (?, NOW(6))", id)
 		if ctx.Err() != nil {
