@@ -88,7 +88,15 @@ func (l *lab) shutProvider() (open func()) {
 // process is the agent's process on a host that was started with this word, as this box numbers it.
 func (l *lab) process(host, word string) int {
 	l.t.Helper()
-	machine := l.machineOf(host).ID
+	found := l.processes(l.machineOf(host).ID, word)
+	if len(found) == 0 {
+		l.t.Fatalf("no process `understudy-agent %s` on %s", word, host)
+	}
+	return found[0]
+}
+
+// processes are the agent's on a machine that were started with this word.
+func (l *lab) processes(machine, word string) (found []int) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
@@ -97,11 +105,10 @@ func (l *lab) process(host, word string) int {
 		}
 		group, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cgroup"))
 		if pid, atoi := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && atoi == nil && strings.Contains(string(group), machine) {
-			return pid
+			found = append(found, pid)
 		}
 	}
-	l.t.Fatalf("no process `understudy-agent %s` on %s", word, host)
-	return 0
+	return found
 }
 
 func (l *lab) signal(pid int, s unix.Signal) {

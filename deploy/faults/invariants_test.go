@@ -131,10 +131,12 @@ func (w *world) purgeOrReplicate(bad func(string, ...any)) {
 
 // statementsAnswered: a statement sent to a MariaDB that is down leaves the socket's error in the attempt.
 func (w *world) statementsAnswered(bad func(string, ...any)) {
-	for _, row := range w.query(w.db, `SELECT s.kind, a.failure FROM job_attempts a JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
+	for _, row := range w.query(w.db, `SELECT s.kind, a.failure, s.job_id FROM job_attempts a JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
 		WHERE s.kind IN ('prepare_replica', 'configure_replica', 'start_replica', 'finish')
 		AND (a.failure LIKE '%mysqld.sock%' OR a.failure LIKE '%bad connection%' OR a.failure LIKE '%invalid connection%')`) {
-		bad("%s: %s", row[0], row[1])
+		if !slices.Contains(w.felledJobs, row[2]) {
+			bad("%s: %s", row[0], row[1])
+		}
 	}
 }
 

@@ -34,6 +34,9 @@ type shared struct {
 	taken    time.Time // when that was
 	standing string    // a replica that rows may use and leave well
 	names    int
+	cuts     int // connections that were cut so far
+	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have found it gone.
+	felledJobs []string
 }
 
 const primary = "db1"

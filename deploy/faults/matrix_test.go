@@ -180,7 +180,7 @@ func writePage(page string, rows []row, longest time.Duration) error {
 
 func matrix() []row {
 	var all []row
-	for _, part := range [][]row{snapshotRows(), hostRows(), copyRows(), replicationRows(), planeRows()} {
+	for _, part := range [][]row{snapshotRows(), hostRows(), copyRows(), replicationRows(), crashRows(), planeRows()} {
 		all = append(all, part...)
 	}
 	return all

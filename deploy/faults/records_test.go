@@ -22,20 +22,23 @@ func (l *lab) labDir(parts ...string) string {
 
 // machine, volume and snapshot are the provider's own records, read from its files.
 type machine struct {
-	ID, Name, Phase string
-	Leader          int
+	ID, Name, Phase, Address string
+	Leader                   int
+	Tags                     map[string]string
 }
 
 type volume struct {
 	ID, MachineID, SnapshotID string
 	Default                   bool
 	DeletedAt                 time.Time
+	Tags                      map[string]string
 }
 
 type snapshot struct {
 	ID, VolumeID, Error string
 	CreatedAt           time.Time
 	DeletedAt           time.Time
+	Tags                map[string]string
 }
 
 func objects[T any](l *lab, kind string) map[string]T {

@@ -181,7 +181,7 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.closers = append(a.closers, a.agents.Close)
-	fail, err := parseFailpoint(a.cfg.Failpoint)
+	fail, err := parseFailpoints(a.cfg.Failpoint)
 	if err != nil {
 		return err
 	}

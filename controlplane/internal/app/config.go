@@ -79,8 +79,9 @@ type Config struct {
 	// DegradedAfter is how long a server may not do what its role says before it counts as DEGRADED.
 	DegradedAfter time.Duration `koanf:"degraded_after"`
 
-	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut": for tests. It is read from the environment
-	// (UNDERSTUDY_FAILPOINT) alone.
+	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut", or stops it there by SIGSTOP, "stop@before_effect:cut",
+	// so that something else can be broken before it is woken. "*" is each step; several are separated by commas; each strikes once in a
+	// step. It is for tests, and read from the environment (UNDERSTUDY_FAILPOINT) alone.
 	Failpoint string `koanf:"-"`
 }
 
@@ -198,7 +199,7 @@ func (c Config) check() error {
 	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms", c.MonitorInterval)
 	fault(c.UnreachableAfter < c.MonitorInterval, "unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
-	_, err = parseFailpoint(c.Failpoint)
+	_, err = parseFailpoints(c.Failpoint)
 	fault(err != nil, "%v", err)
 	return errors.Join(faults...)
 }

@@ -36,13 +36,13 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	cfg, err := app.Load(app.Sources{
 		File: write(t, "lab: file\nfleet: file\nimage: file\nlisten: ['127.0.0.1:1']\nmonitor_interval: 1s\n"),
 		Environ: []string{"HOME=/root", "UNDERSTUDY_FLEET=env", "UNDERSTUDY_IMAGE=env", "UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
-			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x", "UNDERSTUDY_AGENT_BINARY=/a", "UNDERSTUDY_FAILPOINT=after_effect:cut"},
+			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x", "UNDERSTUDY_AGENT_BINARY=/a", "UNDERSTUDY_FAILPOINT=after_effect:cut,stop@before_effect:*"},
 		Flags: map[string]any{"image": "flag", "unreachable_after": "1m"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" || cfg.Failpoint != "after_effect:cut" {
+	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" || cfg.Failpoint != "after_effect:cut,stop@before_effect:*" {
 		t.Errorf("%+v", cfg)
 	}
 	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) || cfg.MonitorInterval != time.Second || cfg.UnreachableAfter != time.Minute {
@@ -74,6 +74,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"too often":         {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}}, "monitor_interval"},
 		"impatient":         {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}}, "unreachable_after"},
 		"failpoint":         {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=cut"}}, "failpoint"},
+		"failpoint's verb":  {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=after_effect:cut,halt@after_effect:cut"}}, "halt@"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
