@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,12 @@ func planeRows() []row {
 			planted: "a second control plane on the same store; SIGSTOP of the first in the middle of a job, SIGCONT when the second has finished it",
 			happens: "the second takes the job over and finishes it; the first commits nothing more",
 			why:     "each transaction of a worker writes the job's row under its epoch; agents refuse older epochs",
+		},
+		{
+			id: "C4", variant: "call of a lost worker", run: (*lab).staleCall,
+			planted: "the control plane is stopped with a change about to be sent to an agent; a second one takes the job over and finishes it; then the first is woken",
+			happens: "its call reaches the agent, which refuses it with STALE_EPOCH; nothing on the host or in the store changes",
+			why:     "agents remember the highest epoch of each job",
 		},
 		{
 			id: "C5", variant: "same request id", quick: true, run: (*lab).sameRequest,
@@ -99,6 +106,74 @@ func (l *lab) attempts(job string) string {
 		all = append(all, strings.Join(row, "/"))
 	}
 	return strings.Join(all, " ")
+}
+
+// staleCall wakes a worker that has lost its job with a call in its hand. The store is locked meanwhile, or it would be told first.
+func (l *lab) staleCall() {
+	for range 5 {
+		l.Stop()
+		l.start("UNDERSTUDY_FAILPOINT=stop@before_call:ReserveBinlogs")
+		job, _ := l.asks("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+		l.eventually(time.Minute, "the control plane stops before its call", l.stopped)
+		if !l.unlocked() { // nobody could take over from a process that is stopped with a lock
+			l.wake()
+			l.succeeds(job)
+			continue
+		}
+		if l.wakeLate(job) {
+			return
+		}
+	}
+	l.t.Error("the late call never reached the agent: its worker knew before")
+}
+
+// wakeLate has a second control plane finish the job, wakes the first, and says whether its call came through to the agent.
+func (l *lab) wakeLate(job string) (refused bool) {
+	l.t.Helper()
+	second := l.second()
+	defer second.Stop()
+	l.eventually(2*time.Minute, "the second control plane finishes the job", func() bool { return l.stepState(job, "settle") == "succeeded" })
+	attempts, reserved := l.attempts(job), l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json")
+	unlock := l.lockStore()
+	defer unlock()
+	l.wake()
+	l.eventually(20*time.Second, "the first control plane finds out", func() bool {
+		log, err := os.ReadFile(l.LogPath())
+		return err == nil && strings.Contains(string(log), "the job is lost to this process")
+	})
+	unlock()
+	l.connect()
+	l.succeeds(job)
+	if after := l.attempts(job); after != attempts {
+		l.t.Errorf("the woken control plane wrote: %s, then %s", attempts, after)
+	}
+	if after := l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json"); after != reserved {
+		l.t.Errorf("the late call changed the host: %s, then %s", reserved, after)
+	}
+	for line := range strings.Lines(l.exec(primary, "journalctl", "--unit=understudy-agent.service", "--output=cat", "--no-pager")) {
+		if strings.Contains(line, "ReserveBinlogs") && strings.Contains(line, job) && strings.Contains(line, "is owned under epoch") {
+			l.t.Logf("the agent: %s", line)
+			refused = true
+		}
+	}
+	return refused
+}
+
+// lockStore keeps everybody from writing to the store until the lock is given back.
+func (l *lab) lockStore() (unlock func()) {
+	l.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(10000)")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	tx, err := db.BeginTx(l.bg(), nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		_ = tx.Rollback()
+		db.Close()
+	})
 }
 
 func (l *lab) sameRequest() {

@@ -43,6 +43,8 @@ type Config struct {
 	Port      int                      // of the agents; default 7443
 	Probe     time.Duration            // how long an agent may take to answer that it is there; default 5 s
 	Logger    *slog.Logger
+	// BeforeCall, if set, is called with the name of each call just before it is sent. It may block or end the process: for tests.
+	BeforeCall func(method string)
 }
 
 // Pool holds one connection to each agent that was asked for. It implements workflow.Agents.
@@ -96,7 +98,7 @@ func (p *Pool) Agent(ctx context.Context, server string) (workflow.Agent, error)
 	if err := p.probe(ctx, server, conn); err != nil {
 		return nil, err
 	}
-	return newAgent(server, conn), nil
+	return newAgent(server, p.watched(conn)), nil
 }
 
 // line is the open connection to the server's agent at the address; one to another address is hung up.

@@ -176,15 +176,17 @@ func (a *App) openJobs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.agents, err = agentpool.New(agentpool.Config{Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log})
-	if err != nil {
-		return err
-	}
-	a.closers = append(a.closers, a.agents.Close)
 	fail, err := parseFailpoints(a.cfg.Failpoint)
 	if err != nil {
 		return err
 	}
+	a.agents, err = agentpool.New(agentpool.Config{
+		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log, BeforeCall: fail.callHook(a.log),
+	})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.agents.Close)
 	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.log)}); err != nil {
 		return err
 	}

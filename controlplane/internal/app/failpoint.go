@@ -16,6 +16,7 @@ import (
 )
 
 // failpoint is a place in the work of one step, or of each, at which the process ends as if by a power cut, or stops until it is woken.
+// Of the point beforeCall the step is the name of a call to an agent, "ReserveBinlogs".
 type failpoint struct {
 	point job.Point
 	step  string
@@ -23,8 +24,9 @@ type failpoint struct {
 }
 
 const (
-	everyStep  = "*"
-	stopPrefix = "stop@"
+	beforeCall job.Point = "before_call"
+	everyStep            = "*"
+	stopPrefix           = "stop@"
 )
 
 // parseFailpoints reads "point:step" and "stop@point:step", separated by commas; empty is none.
@@ -36,7 +38,7 @@ func parseFailpoints(text string) (failpoints, error) {
 		}
 		place, stop := strings.CutPrefix(item, stopPrefix)
 		point, step, _ := strings.Cut(place, ":")
-		points := []job.Point{job.BeforeEffect, job.AfterEffect, job.AfterCommit}
+		points := []job.Point{job.BeforeEffect, job.AfterEffect, job.AfterCommit, beforeCall}
 		if step == "" || !slices.Contains(points, job.Point(point)) {
 			return nil, fmt.Errorf("failpoint: %q is not POINT:STEP or %sPOINT:STEP with one of %v", item, stopPrefix, points)
 		}
@@ -73,6 +75,15 @@ func (all failpoints) hook(log *slog.Logger) func(job.Point, string, string) {
 			}
 		}
 	}
+}
+
+// callHook is called before each call to an agent; nil when there is no failpoint.
+func (all failpoints) callHook(log *slog.Logger) func(method string) {
+	hook := all.hook(log)
+	if hook == nil {
+		return nil
+	}
+	return func(method string) { hook(beforeCall, "", method) }
 }
 
 // stoppedLine is what the log says before the process stops, so that whoever wakes it knows where it is.
