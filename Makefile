@@ -7,6 +7,7 @@ export CGO_ENABLED := 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUF := go tool -modfile=deploy/tools/buf.mod buf
+comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
 
 .PHONY: help
@@ -74,6 +75,12 @@ generate-check: generate ## Fail when generated code or go.mod is not what is co
 .PHONY: proto-lock
 proto-lock: ## Take the proto files as they are as the ones to stay compatible with
 	$(BUF) build --as-file-descriptor-set -o proto/lock.binpb
+
+.PHONY: errors
+errors: ## Collect what the tests that need nothing but Go are refused with, and write docs/errors.md (LAB=1 takes those on real hosts too)
+	@mkdir -p bin && rm -f bin/refusals.jsonl
+	UNDERSTUDY_REFUSALS=$(CURDIR)/bin/refusals.jsonl go test -count=1 -tags refusals$(if $(LAB),$(comma)lab) ./agent/internal/... ./controlplane/internal/... ./proto/...
+	go test -count=1 ./deploy/refusals -update -record $(CURDIR)/bin/refusals.jsonl
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -42,11 +42,13 @@ func failure(what string, err error) error {
 	case errors.As(err, &said):
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_MARIADB_ERROR, what, errs.Wrap(err),
 			errs.Meta("errno", strconv.Itoa(int(said.Number))), errs.Meta("sqlstate", string(said.SQLState[:])),
-			errs.Meta("text", said.Message))
+			errs.Meta("text", said.Message),
+			errs.WayOut("put right what MariaDB says is wrong, then call again"))
 	case errors.Is(err, context.DeadlineExceeded):
-		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err))
+		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err),
+			errs.WayOut("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
 	case errors.Is(err, context.Canceled):
-		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err))
+		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err), errs.WayOut("call again: it goes on where it stopped"))
 	case broken(err):
 		return down(what, err)
 	default:

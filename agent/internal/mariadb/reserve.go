@@ -43,7 +43,8 @@ func inForce(all []Reservation) ([]Reservation, error) {
 // Reserve keeps all binary logs that exist now for that long. From, when it is not empty, is a position that they must still serve.
 func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration, from string) (Reservation, error) {
 	if s.config.Timers == nil {
-		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "cannot reserve binary logs: no timers to end it")
+		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "cannot reserve binary logs: no timers to end it",
+			errs.WayOut("this agent was put together wrongly: install another build of it"))
 	}
 	if err := s.require(ctx, "cannot reserve binary logs"); err != nil {
 		return Reservation{}, err
@@ -106,7 +107,8 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	}
 	wanted, err := gtid.ParsePosition(from)
 	if err != nil {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "from_gtid is no position", errs.Field("from_gtid", err.Error()))
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "from_gtid is no position", errs.Field("from_gtid", err.Error()),
+			errs.WayOut("give it as MariaDB writes it, for example 0-1001-42"))
 	}
 	start, err := startOf(ctx, s.db, logs[0].File)
 	if err != nil {

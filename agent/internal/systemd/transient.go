@@ -176,7 +176,8 @@ func checkTransient(name, suffix string, spec TransientSpec) error {
 	for _, argv := range append([][]string{spec.Exec}, spec.ExecStopPost...) {
 		if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
-				fmt.Sprintf("cannot start %s: %q does not begin with an absolute path", name, argv))
+				fmt.Sprintf("cannot start %s: %q does not begin with an absolute path", name, argv),
+				errs.WayOut("this agent was put together wrongly: install another build of it"))
 		}
 	}
 	return nil
@@ -184,5 +185,6 @@ func checkTransient(name, suffix string, spec TransientSpec) error {
 
 func notTransient(name string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("%s is no name of a transient unit: it does not begin with %s", name, TransientPrefix))
+		fmt.Sprintf("%s is no name of a transient unit: it does not begin with %s", name, TransientPrefix),
+		errs.WayOut("name it "+TransientPrefix+"…"))
 }

@@ -145,7 +145,8 @@ func (h *hold) askRelease() error {
 	h.send.Lock()
 	defer h.send.Unlock()
 	if h.released {
-		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "the hold on "+h.server+" was released before")
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "the hold on "+h.server+" was released before",
+			errs.WayOut("retry the job: it holds the server anew"))
 	}
 	h.released = true
 	err := h.stream.Send(&agentv1.HoldConsistentPointRequest{

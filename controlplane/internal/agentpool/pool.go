@@ -106,7 +106,8 @@ func (p *Pool) line(server, address string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, "the control plane is being stopped")
+		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, "the control plane is being stopped",
+			errs.WayOut("ask again: it goes on when a control plane runs"))
 	}
 	if l := p.lines[server]; l != nil {
 		if l.address == address {
@@ -167,7 +168,7 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	case err == nil && p.revoked(shown):
 		p.Forget(server)
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED, "the certificate of the agent of "+server+" is revoked",
-			errs.WayOut("let it enrol again with a new join token"))
+			errs.WayOut("let it enrol again with a new join file (`understudy token create`)"))
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
 	case err == nil:

@@ -112,7 +112,7 @@ func (s *Server) SetState(to ServerState, reason string) error {
 	gone := s.State == ServerDeleting || s.State == ServerDeleted
 	free := to == s.State || !gone && (to == ServerDeleting || to == ServerUnreachable && s.State != "")
 	if !free && !slices.Contains(s.State.next(), to) {
-		return Refuse(ErrPrecondition, StateForbids, "", "server %s is %s and cannot become %s", s.Name, s.State, to)
+		return Refuse(ErrPrecondition, StateForbids, "see what it is now, and why, with `understudy server get`", "server %s is %s and cannot become %s", s.Name, s.State, to)
 	}
 	s.State, s.StateReason = to, reason
 	return nil

@@ -9,7 +9,7 @@ import (
 func (s Snapshot) Usable(primary string) error {
 	switch {
 	case s.State == SnapshotPending:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "wait for it", "snapshot %s is not complete", s.ID)
+		return Refuse(ErrPrecondition, SnapshotNotUsable, "wait until `understudy snapshot get` says READY", "snapshot %s is not complete", s.ID)
 	case s.State != SnapshotReady:
 		return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s is %s", s.ID, describeState(s))
 	case s.Server != primary:
@@ -65,7 +65,7 @@ func (s SnapshotState) next() []SnapshotState {
 // nothing follows DELETED.
 func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	if to != s.State && !slices.Contains(s.State.next(), to) {
-		return Refuse(ErrPrecondition, StateForbids, "", "snapshot %s is %s and cannot become %s", s.ID, s.State, to)
+		return Refuse(ErrPrecondition, StateForbids, "see what it is now, and why, with `understudy snapshot get`; take a new one when it is of no use", "snapshot %s is %s and cannot become %s", s.ID, s.State, to)
 	}
 	if to == SnapshotReady {
 		if s.ProviderID == "" {

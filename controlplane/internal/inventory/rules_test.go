@@ -237,15 +237,15 @@ func TestUsableSnapshots(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*inventory.Snapshot){
 		"": func(*inventory.Snapshot) {},
-		"snapshot s1 is not complete: wait for it":                               func(s *inventory.Snapshot) { s.State = inventory.SnapshotPending },
-		"snapshot s1 is FAILED (the hold broke): take a new one":                 func(s *inventory.Snapshot) { s.State, s.StateReason = inventory.SnapshotFailed, "the hold broke" },
-		"snapshot s1 is DELETED: take a new one":                                 func(s *inventory.Snapshot) { s.State = inventory.SnapshotDeleted },
-		"snapshot s1 is of server db7, not of db1: use a snapshot of db1":        func(s *inventory.Snapshot) { s.Server = "db7" },
-		"snapshot s1 has no record of the nonce: take a new one":                 func(s *inventory.Snapshot) { s.Testimony.Nonce = "" },
-		"snapshot s1 has no record of the filesystem's identity: take a new one": func(s *inventory.Snapshot) { s.Testimony.FSUUID = "" },
-		"snapshot s1 has no record of the source's server_id: take a new one":    func(s *inventory.Snapshot) { s.Testimony.ServerID = 0 },
-		"snapshot s1 has no record of the source's version: take a new one":      func(s *inventory.Snapshot) { s.Testimony.Version = "" },
-		"snapshot s1 has no record of the source's role: take a new one":         func(s *inventory.Snapshot) { s.Testimony.Role = "" },
+		"snapshot s1 is not complete: wait until `understudy snapshot get` says READY": func(s *inventory.Snapshot) { s.State = inventory.SnapshotPending },
+		"snapshot s1 is FAILED (the hold broke): take a new one":                       func(s *inventory.Snapshot) { s.State, s.StateReason = inventory.SnapshotFailed, "the hold broke" },
+		"snapshot s1 is DELETED: take a new one":                                       func(s *inventory.Snapshot) { s.State = inventory.SnapshotDeleted },
+		"snapshot s1 is of server db7, not of db1: use a snapshot of db1":              func(s *inventory.Snapshot) { s.Server = "db7" },
+		"snapshot s1 has no record of the nonce: take a new one":                       func(s *inventory.Snapshot) { s.Testimony.Nonce = "" },
+		"snapshot s1 has no record of the filesystem's identity: take a new one":       func(s *inventory.Snapshot) { s.Testimony.FSUUID = "" },
+		"snapshot s1 has no record of the source's server_id: take a new one":          func(s *inventory.Snapshot) { s.Testimony.ServerID = 0 },
+		"snapshot s1 has no record of the source's version: take a new one":            func(s *inventory.Snapshot) { s.Testimony.Version = "" },
+		"snapshot s1 has no record of the source's role: take a new one":               func(s *inventory.Snapshot) { s.Testimony.Role = "" },
 	} {
 		s := readySnapshot()
 		change(&s)

@@ -205,11 +205,11 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	await(t, e, j.ID, inState(job.Succeeded))
 	ask := job.Ask{Who: "ann"}
 	for name, err := range map[string]error{
-		"cannot cancel job " + j.ID + ": job " + j.ID + " has succeeded: clean it up instead, or leave it":        second(e.Cancel(t.Context(), j.ID, ask)),
-		"cannot retry job " + j.ID + ": job " + j.ID + " has succeeded: retry one of its steps, or redo from one": second(e.Retry(t.Context(), j.ID, ask)),
-		"cannot retry step x of job " + j.ID + ": job " + j.ID + " has no step \"x\": its steps are a":            second(e.RetryStep(t.Context(), j.ID, "x", ask)),
-		"cannot skip step a of job " + j.ID + ": a reason is needed to skip step a of job " + j.ID + ": say why":  second(e.Skip(t.Context(), j.ID, "a", ask)),
-		"cannot retry job nope: there is no job nope: list the jobs to see which there are":                       second(e.Retry(t.Context(), "nope", ask)),
+		"cannot cancel job " + j.ID + ": job " + j.ID + " has succeeded already: nothing is left to stop; delete what it made if it is not wanted (`understudy server delete`, `understudy snapshot delete`)": second(e.Cancel(t.Context(), j.ID, ask)),
+		"cannot retry job " + j.ID + ": job " + j.ID + " has succeeded: nothing is left to do: to prove a step again name it (`understudy job retry " + j.ID + " --step STEP`)":                               second(e.Retry(t.Context(), j.ID, ask)),
+		"cannot retry step x of job " + j.ID + ": job " + j.ID + " has no step \"x\": its steps are a":                                                                                                        second(e.RetryStep(t.Context(), j.ID, "x", ask)),
+		"cannot skip step a of job " + j.ID + ": a reason is needed: say why (--reason)":                                                                                                                      second(e.Skip(t.Context(), j.ID, "a", ask)),
+		"cannot retry job nope: there is no job nope: see which there are with `understudy job list`":                                                                                                         second(e.Retry(t.Context(), "nope", ask)),
 	} {
 		if err == nil || err.Error() != name {
 			t.Errorf("got  %v\nwant %s", err, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Retry goes on from the step that failed, was cancelled or needs a person. In a section it starts the section over.
@@ -30,7 +31,10 @@ func (e *Engine[T]) Skip(ctx context.Context, id, step string, ask Ask) (Job, er
 // Cancel stops the job at a safe point: the running handler's context ends, then the always-steps that are due are run. The job is
 // cancelling when Cancel returns, or cancelled already when there was nothing to stop or to release.
 func (e *Engine[T]) Cancel(ctx context.Context, id string, ask Ask) (Job, error) {
-	return e.ask(ctx, id, "", "cancel", ask, false, (*machine).cancel)
+	return e.ask(ctx, id, "", "cancel", ask, false, func(m *machine) error {
+		plan, _ := e.Plan(m.job.Kind)
+		return m.cancel(len(plan.rows(id, CleanupPhase, 0)) > 0)
+	})
 }
 
 // Cleanup appends the plan's cleanup to a job that failed, was cancelled or needs a person, and runs it. It is not shut out by another
@@ -65,7 +69,7 @@ func (e *Engine[T]) ask(ctx context.Context, id, step, verb string, ask Ask, loc
 		return err
 	})
 	if err != nil {
-		return Job{}, fmt.Errorf("cannot %s: %w", describeAsk(verb, id, step), notFound(err, id))
+		return Job{}, fmt.Errorf("cannot %s: %w", describeAsk(verb, id, step), aboutJob(err, id))
 	}
 	e.log.Info("job asked", "job", id, "kind", after.Kind, "request", verb, "step", step, "who", ask.Who, "state", string(after.State))
 	e.asked(&after)
@@ -116,10 +120,13 @@ func describeAsk(verb, id, step string) string {
 	return verb + " job " + id
 }
 
-func notFound(err error, id string) error {
+// aboutJob is the error with the job named in it.
+func aboutJob(err error, id string) error {
 	var refusal *Refusal
-	if errors.Is(err, ErrNotFound) && !errors.As(err, &refusal) {
-		return refuse(ErrNotFound, "list the jobs to see which there are", "there is no job %s", id)
+	if errors.As(err, &refusal) {
+		refusal.Way = strings.ReplaceAll(refusal.Way, "JOB", id) // ready to be copied
+	} else if errors.Is(err, ErrNotFound) {
+		return refuse(ErrNotFound, "see which there are with `understudy job list`", "there is no job %s", id)
 	}
 	return err
 }

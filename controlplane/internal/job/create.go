@@ -36,7 +36,7 @@ func (e *Engine[T]) createOnce(ctx context.Context, req Request) (made Job, err 
 func (e *Engine[T]) CreateTx(ctx context.Context, tx T, req Request) (Job, error) {
 	plan, ok := e.Plan(req.Kind)
 	if !ok {
-		return Job{}, refuse(ErrInvalid, "", "there is no kind of job %q", req.Kind)
+		return Job{}, refuse(ErrInvalid, "ask for one of the jobs of docs/jobs.md", "there is no kind of job %q", req.Kind)
 	}
 	if err := req.check(); err != nil {
 		return Job{}, err

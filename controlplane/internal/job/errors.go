@@ -62,7 +62,12 @@ type Busy struct {
 
 // Error names subject and job, and what to do.
 func (b *Busy) Error() string {
-	return fmt.Sprintf("%s is being changed by job %s: wait for it, or cancel it", b.Subject, b.JobID)
+	return fmt.Sprintf("%s is being changed by job %s: %s", b.Subject, b.JobID, b.WayOut())
+}
+
+// WayOut says what a person can do.
+func (b *Busy) WayOut() string {
+	return fmt.Sprintf("wait for it (`understudy job watch %[1]s`), or cancel it (`understudy job cancel %[1]s`)", b.JobID)
 }
 
 // Unwrap returns ErrSubjectBusy.

@@ -6,18 +6,18 @@ import "time"
 
 func (m *machine) retry() error {
 	j := m.job
-	if err := m.mustRest("retry"); err != nil {
+	if err := m.mustRest(); err != nil {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "retry one of its steps, or redo from one", "job %s has succeeded", j.ID)
+		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it (`understudy job retry JOB --step STEP`)", "job %s has succeeded", j.ID)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "make a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job", "what job %s made is being removed or was", j.ID)
 	}
 	blocker := m.blocker()
 	if blocker < 0 {
-		return refuse(ErrNotAllowed, "retry one of its steps", "job %s has no step left to do", j.ID)
+		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it (`understudy job retry JOB --step STEP`)", "job %s has no step left to do", j.ID)
 	}
 	m.resume(blocker)
 	return nil
@@ -63,7 +63,7 @@ func (m *machine) restart(mode Mode) {
 
 func (m *machine) retryStep(kind string) error {
 	j := m.job
-	if err := m.mustRest("retry a step of"); err != nil {
+	if err := m.mustRest(); err != nil {
 		return err
 	}
 	seq := m.find(kind)
@@ -71,7 +71,7 @@ func (m *machine) retryStep(kind string) error {
 		return m.noStep(kind)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "make a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job", "what job %s made is being removed or was", j.ID)
 	}
 	from, to := m.span(seq)
 	whole := true
@@ -89,7 +89,7 @@ func (m *machine) retryStep(kind string) error {
 
 func (m *machine) redo(kind string) error {
 	j := m.job
-	if err := m.mustRest("redo a step of"); err != nil {
+	if err := m.mustRest(); err != nil {
 		return err
 	}
 	seq := m.find(kind)
@@ -98,7 +98,7 @@ func (m *machine) redo(kind string) error {
 	}
 	first, _ := m.span(seq)
 	if m.cleaningUp() && first > 0 {
-		return refuse(ErrNotAllowed, "redo from its first step, or make a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed, "redo from its first step, or ask for the same anew, which makes a new job", "what job %s made is being removed or was", j.ID)
 	}
 	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
 		m.resume(b)
@@ -118,7 +118,7 @@ func (m *machine) redo(kind string) error {
 func (m *machine) skip(kind, reason string) error {
 	j := m.job
 	if reason == "" {
-		return refuse(ErrInvalid, "say why", "a reason is needed to skip step %s of job %s", kind, j.ID)
+		return refuse(ErrInvalid, "say why (--reason)", "a reason is needed")
 	}
 	seq := m.find(kind)
 	if seq < 0 {
@@ -127,11 +127,12 @@ func (m *machine) skip(kind, reason string) error {
 	s := &j.Steps[seq]
 	switch {
 	case s.State.Done():
-		return refuse(ErrNotAllowed, "", "step %s of job %s is %s", kind, j.ID, s.State)
+		return refuse(ErrNotAllowed, "there is nothing to skip: the job goes on without it; to have it done anew, `understudy job redo JOB STEP --reason …` once the job has ended",
+			"step %s of job %s is %s", kind, j.ID, s.State)
 	case s.Always && s.State != StepFailed && s.State != StepNeedsPerson:
-		return refuse(ErrNotAllowed, "skip it once it has failed", "step %s of job %s releases what others hold", kind, j.ID)
+		return refuse(ErrNotAllowed, "let it run; it can be skipped once it has failed", "step %s of job %s releases what others hold", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
-		return refuse(ErrNotAllowed, "wait for it, or cancel the job first", "step %s of job %s is being worked on", kind, j.ID)
+		return refuse(ErrNotAllowed, "wait until it has failed or is done, or cancel the job (`understudy job cancel JOB`)", "step %s of job %s is being worked on", kind, j.ID)
 	}
 	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
 	m.touch(seq)
@@ -152,17 +153,18 @@ func (m *machine) goOn() {
 	m.restart(Forward)
 }
 
-func (m *machine) cancel() error {
+// cancel stops the job; leaves says whether its kind leaves anything to clean up.
+func (m *machine) cancel(leaves bool) error {
 	j := m.job
 	switch {
 	case j.State == Cancelled || j.State == Cancelling:
 		return nil
 	case j.State == Succeeded || j.State == Failed:
-		return refuse(ErrNotAllowed, "clean it up instead, or leave it", "job %s has %s", j.ID, j.State)
+		return refuse(ErrNotAllowed, afterEnd(j.State, leaves), "job %s has %s already", j.ID, j.State)
 	case j.Mode == Cleanup:
-		return refuse(ErrNotAllowed, "wait for its end", "job %s is being cleaned up", j.ID)
+		return refuse(ErrNotAllowed, "let the cleanup end: it stops nobody else, and it can be asked for again if it fails", "job %s is being cleaned up", j.ID)
 	case j.Mode == Unwind && j.Target == Failed:
-		return refuse(ErrNotAllowed, "wait for its end", "job %s is failing: it releases what it holds", j.ID)
+		return refuse(ErrNotAllowed, "wait for its end, which is soon: then retry it or clean it up", "job %s is failing: it releases what it holds", j.ID)
 	}
 	from, to := 0, m.lastMain()
 	if j.Mode == Solo {
@@ -180,19 +182,31 @@ func (m *machine) cancel() error {
 	return nil
 }
 
+// afterEnd is what can be asked of a job that has ended.
+func afterEnd(state State, leaves bool) string {
+	switch {
+	case state == Succeeded:
+		return "nothing is left to stop; delete what it made if it is not wanted (`understudy server delete`, `understudy snapshot delete`)"
+	case leaves:
+		return "nothing is left to stop: retry it (`understudy job retry JOB`), or remove what it made (`understudy job cleanup JOB`)"
+	default:
+		return "nothing is left to stop, and it left nothing behind; `understudy job retry JOB` goes on where it failed"
+	}
+}
+
 func (m *machine) cleanup(rows func(from int) []Step) error {
 	j := m.job
-	if err := m.mustRest("clean up"); err != nil {
+	if err := m.mustRest(); err != nil {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "delete what it made instead", "job %s has succeeded", j.ID)
+		return refuse(ErrNotAllowed, "delete what it made instead (`understudy server delete`, `understudy snapshot delete`)", "job %s has succeeded", j.ID)
 	}
 	again := m.cleaningUp()
 	if !m.hasCleanup() {
 		added := rows(len(j.Steps))
 		if len(added) == 0 {
-			return refuse(ErrNotAllowed, "", "jobs of kind %s leave nothing to clean up", j.Kind)
+			return refuse(ErrNotAllowed, "retry it (`understudy job retry JOB`): it goes on at the step that failed", "jobs of kind %s leave nothing to clean up", j.Kind)
 		}
 		j.Steps = append(j.Steps, added...)
 	}
@@ -226,10 +240,10 @@ func (m *machine) cleaningUp() bool {
 	return m.job.Cleaned
 }
 
-func (m *machine) mustRest(what string) error {
+func (m *machine) mustRest() error {
 	j := m.job
 	if j.State.Active() {
-		return refuse(ErrNotAllowed, "wait for its end, or cancel it first", "cannot %s job %s while it is %s", what, j.ID, j.State)
+		return refuse(ErrNotAllowed, "wait for its end, or cancel it first (`understudy job cancel JOB`)", "it is %s", j.State)
 	}
 	return nil
 }

@@ -328,7 +328,7 @@ func (s *script) request(word string) error {
 	case "skip":
 		return m.skip(step, "because")
 	case "cancel":
-		return m.cancel()
+		return m.cancel(len(s.cleanup) > 0)
 	case "cleanup":
 		return m.cleanup(func(from int) []Step {
 			rows := append([]Step(nil), s.cleanup...)

@@ -139,7 +139,7 @@ func (m *model) request(t *rapid.T) {
 	case "skip":
 		err = mc.skip(kind, "because")
 	case "cancel":
-		err = mc.cancel()
+		err = mc.cancel(false)
 	case "cleanup":
 		err = mc.cleanup(func(from int) []Step {
 			return []Step{{Seq: from, Kind: "x", Phase: CleanupPhase, State: StepPending, Generation: 1}}

@@ -51,6 +51,28 @@ func Errorf(kind error, id, format string, args ...any) *Error {
 // Error is the message.
 func (e *Error) Error() string { return e.Message }
 
+// WayOut says what a person can do, by the kind of error; the message may say more.
+func (e *Error) WayOut() string {
+	switch e.Kind {
+	case ErrNotFound:
+		return "see what there is with `understudy provider objects` and `understudy provider images`"
+	case ErrInUse:
+		return "let it go there first: `understudy provider objects` shows who has it"
+	case ErrThrottled:
+		return "wait: it is tried again by itself"
+	case ErrLimitExceeded:
+		return "remove what is not needed (`understudy provider sweep` shows what jobs left behind), or have the limit raised"
+	case ErrInvalid:
+		return "correct it, and ask again"
+	case ErrDenied:
+		return "give the control plane's credentials this right; `understudy provider check` tries all that it needs"
+	case ErrTokenReused:
+		return "have the step done anew, under another token: `understudy job redo`"
+	default:
+		return "see `understudy provider check` and `understudy provider objects`; put right what they show, then retry"
+	}
+}
+
 // Unwrap shows kind and cause to errors.Is and errors.As.
 func (e *Error) Unwrap() []error {
 	if e.Cause == nil {

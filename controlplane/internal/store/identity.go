@@ -64,7 +64,7 @@ func (c Certificates) Insert(ctx context.Context, cert inventory.Certificate) er
 	_, err := c.tx.exec(ctx, insertSQL("certificates", certificateColumns), cert.Serial, cert.Identity, cert.KeyPrint,
 		millis(cert.NotBefore), millis(cert.NotAfter), millis(cert.RevokedAt), cert.Reason)
 	if c.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "", "there is a certificate %s already", cert.Serial)
+		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "ask again: the next serial number is another one", "there is a certificate %s already", cert.Serial)
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (c Certificates) Get(ctx context.Context, serial string) (inventory.Certifi
 	row := c.tx.sql.QueryRowContext(ctx, "SELECT "+certificateColumns+" FROM certificates WHERE serial = ?", serial)
 	cert, err := scanCertificate(row)
 	if errors.Is(err, sql.ErrNoRows) {
-		return cert, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "", "there is no certificate %s", serial)
+		return cert, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "see the names of servers with `understudy server list`: one that is not there has no certificate", "there is no certificate %s", serial)
 	}
 	return cert, err
 }

@@ -13,6 +13,7 @@ import (
 type table[R any] struct {
 	name    string
 	noun    string
+	lister  string   // the command that shows them
 	key     string   // column of the key
 	columns []string // beside key, rev and doc
 	values  func(*R) []any
@@ -55,7 +56,7 @@ func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	query := insertSQL(r.t.name, r.t.key+", rev, doc"+prefixed(", ", r.t.columns))
 	_, err = r.tx.exec(ctx, query, append([]any{m.key, *m.rev, doc}, r.t.values(&fresh)...)...)
 	if r.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "choose another name", "there is a %s %s already", r.t.noun, m.key)
+		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "choose another name: names are never used again, not even those of deleted records", "there is a %s %s already", r.t.noun, m.key)
 	}
 	if err == nil {
 		*rec = fresh
@@ -105,7 +106,7 @@ func (r Repo[R]) Delete(ctx context.Context, key string) error {
 }
 
 func (r Repo[R]) missing(key string) error {
-	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "list the "+r.t.name+" to see which there are",
+	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "see which there are with `understudy "+r.t.lister+"`",
 		"there is no %s %s", r.t.noun, key)
 }
 

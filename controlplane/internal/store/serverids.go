@@ -27,7 +27,7 @@ func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 			return 0, err
 		}
 		if next > math.MaxUint32 {
-			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "", "all server ids have been used")
+			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "no server_id is ever used again: begin a new fleet with a control plane of its own", "all server ids have been used")
 		}
 		_, err = s.holder(ctx, next)
 		if errors.Is(err, sql.ErrNoRows) {

@@ -106,7 +106,7 @@ func convert[T any](out outcome, bind func(T) Records) (job.Outcome[T], error) {
 		made, err = job.Back[T](out.to, "%s", out.reason)
 	}
 	if commit := out.commit; commit != nil {
-		made = made.With(func(ctx context.Context, tx T) error { return explain(commit(ctx, bind(tx))) })
+		made = made.With(func(ctx context.Context, tx T) error { return explain(commit(ctx, bind(tx)), "") })
 	}
 	return made, err
 }

@@ -32,8 +32,9 @@ func refuse(reason errorsv1.Reason, way, format string, args ...any) error {
 	return errs.New(errs.FailedPrecondition, reason, sprintf(format, args...), errs.WayOut(way))
 }
 
-// explain prepares an error for the engine: reason and way out where it looks for them, and whether another attempt can mend it.
-func explain(err error) error {
+// explain prepares an error for the engine: reason and way out where it looks for them, with the job's own id in the commands of the
+// way out, and whether another attempt can mend it.
+func explain(err error, jobID string) error {
 	if err == nil {
 		return nil
 	}
@@ -44,11 +45,14 @@ func explain(err error) error {
 	case errors.As(err, &refusal):
 		f.reason, f.way = refusal.Reason(), refusal.WayOut()
 	case errors.As(err, &cloud):
-		f.reason = reasonName(cloudReason(cloud))
+		f.reason, f.way = reasonName(cloudReason(cloud)), or(f.way, cloud.WayOut())
 	default:
 		if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
 			f.reason = reasonName(reason)
 		}
+	}
+	if jobID != "" {
+		f.way = strings.ReplaceAll(f.way, "JOB", jobID)
 	}
 	if permanent(err) {
 		return job.Permanent(f)

@@ -71,7 +71,7 @@ func (s *step) checkReplica(ctx context.Context, p *pair) error {
 	}
 	if len(problems) > 0 {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_REPLICATION_ERROR, p.srv.Name+" is not a replica yet: "+strings.Join(problems, "; "),
-			errs.WayOut("retry the job: its steps make these true again"))
+			errs.WayOut("`understudy job retry JOB`: its steps make these true again"))
 	}
 	p.st = st
 	s.Found("all invariants hold; position %s", or(st.SlavePos, "(empty)"))
@@ -128,7 +128,7 @@ func (s *step) formatVolume(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if !h.vol.Blank() || h.at.SnapshotID != "" {
-		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, "redo swap_volume", "volume %s is not recorded blank: it is not formatted", h.at.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, "nothing was written to it; have a blank one made: `understudy job redo JOB swap_volume`", "volume %s is not recorded blank: it is not formatted", h.at.ID)
 	}
 	device, changed, err := h.agent.FormatVolume(ctx, FormatVolume{
 		DeviceIDs: s.w.Cloud.DeviceNames(h.at.ID), Filesystem: s.args.Filesystem, FilesystemUUID: filesystemUUID(h.vol), RecordedBlank: true,
@@ -180,7 +180,7 @@ func (s *step) finishPrimary(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if health, why := replication.JudgePrimary(st, nil, h.srv.ServerID); health != replication.Healthy {
-		return outcome{}, refuse(errorsv1.Reason_REASON_WRONG_ROLE, "see the server's settings", "%s is not a primary: %s", h.srv.Name, why)
+		return outcome{}, refuse(errorsv1.Reason_REASON_WRONG_ROLE, "take away what makes it one on the host, then `understudy job retry JOB`", "%s is not a primary: %s", h.srv.Name, why)
 	}
 	proof, err := h.agent.ProveWritable(ctx, s.fence())
 	if err != nil {

@@ -74,7 +74,7 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 }
 
 func machineGone(m provider.Machine) error {
-	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "clean the job up and ask again, or redo create_machine",
+	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
 		"machine %s was terminated by somebody else: %s", m.ID, or(m.Reason, "no reason given"))
 }
 
@@ -109,7 +109,7 @@ func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if host.Server != srv.Name {
-		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "redo create_machine", "the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
+		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "another machine answers at this address: have one made anew (`understudy job redo JOB create_machine`)", "the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
 	}
 	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion, or(host.MariaDBVersion, "not installed"), host.AgentVersion)
 	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
@@ -152,7 +152,7 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version string) error {
 	if version == "" {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN, "no MariaDB is installed on "+srv.Name,
-			errs.WayOut("use an image that has one"))
+			errs.WayOut("clean the job up and name an image that has one (`understudy provider images`)"))
 	}
 	if srv.Role != inventory.RoleReplica {
 		return nil

@@ -152,7 +152,7 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 	}
 	s.changed(dataMount, data.Changes)
 	if !overlap(data.Mount.DeviceIDs, req.DeviceIDs) || data.Mount.UUID != req.FilesystemUUID {
-		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted with the agent's GetMount",
+		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there (`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
 			"what is mounted at %s on %s is not volume %s: %s with filesystem %s", dataMount, h.srv.Name, h.at.ID, someOf(data.Mount.DeviceIDs, 3), data.Mount.UUID)
 	}
 	bind, err := h.agent.EnsureBindMount(ctx, EnsureBindMount{

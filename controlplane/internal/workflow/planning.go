@@ -64,16 +64,16 @@ func (s *step) planReplica(ctx context.Context) (outcome, error) {
 // checkPlan refuses a replica that cannot come to be as things stand.
 func (s *step) checkPlan(ctx context.Context, p *node) error {
 	if p.srv.Role != inventory.RolePrimary {
-		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name its primary instead", "%s is not a primary", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name its primary instead: `understudy server get` says which", "%s is not a primary", p.srv.Name)
 	}
 	if p.srv.State == inventory.ServerDeleting || p.srv.State == inventory.ServerDeleted {
-		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name another primary", "%s is %s", p.srv.Name, p.srv.State)
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "it is going or gone: name another primary", "%s is %s", p.srv.Name, p.srv.State)
 	}
 	if !p.status.LogBin {
-		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "turn log_bin on and restart it", "the binary log of %s is off: no replica can follow it", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "set log_bin in its option files, restart mariadb.service, then ask again", "the binary log of %s is off: no replica can follow it", p.srv.Name)
 	}
 	if !p.status.TLS {
-		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "give its MariaDB a certificate", "TLS is off on %s: a replica would not connect", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set ssl_cert, ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again", "TLS is off on %s: a replica would not connect", p.srv.Name)
 	}
 	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name, shortVersion(p.status.ServerVersion), or(p.status.BinlogPos, "(empty)"))
 	if s.args.TakeSnapshot {
@@ -94,11 +94,11 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *no
 	at, err := s.w.Cloud.GetSnapshot(ctx, snap.ProviderID)
 	switch {
 	case missing(err):
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another snapshot", "snapshot %s is gone at the provider", snap.ProviderID)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "somebody deleted it there: take another one (`understudy snapshot create`)", "snapshot %s is gone at the provider", snap.ProviderID)
 	case err != nil:
 		return err
 	case at.State != provider.SnapshotCompleted:
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait for it, or take another snapshot", "snapshot %s is %s at the provider", at.ID, at.State)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait until `understudy snapshot get` says READY, or take another one", "snapshot %s is %s at the provider", at.ID, at.State)
 	}
 	if s.args.VolumeBytes != 0 && s.args.VolumeBytes < at.SizeBytes {
 		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
@@ -106,7 +106,7 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *no
 			errs.Field("volume_size_bytes", "must not be smaller than the snapshot"))
 	}
 	if zone := or(s.args.Zone, p.srv.Zone); snap.Zone != "" && zone != "" && snap.Zone != zone {
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "make the replica in "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID, snap.Zone, zone)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "make the replica with --zone "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID, snap.Zone, zone)
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID, or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
 	return checkBinlogs(snap, p)
@@ -115,7 +115,7 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *no
 // usable asks the record's rule; a snapshot may also be of a replica of the primary.
 func (s *step) usable(ctx context.Context, snap inventory.Snapshot, primary string) error {
 	if snap.State != inventory.SnapshotReady || !proved(snap) {
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another snapshot, or wait until it is READY", "snapshot %s is %s", snap.ID, snap.State)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait until `understudy snapshot get` says READY, or take another one", "snapshot %s is %s", snap.ID, snap.State)
 	}
 	if err := snap.Usable(snap.Server); err != nil || snap.Server == primary {
 		return err
@@ -137,7 +137,7 @@ func checkBinlogs(snap inventory.Snapshot, p *node) error {
 		return err
 	}
 	if !covered {
-		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "take a new snapshot",
+		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "they are gone for good: take a new snapshot, which `understudy replica create --of` does by itself",
 			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s", p.srv.Name, p.status.OldestGTID, or(snap.Testimony.Position(), "(empty)"))
 	}
 	return nil
@@ -156,7 +156,11 @@ func (s *step) image(ctx context.Context) (provider.Image, error) {
 		}
 		names = append(names, image.Name)
 	}
-	return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20), "there is no image %q", or(s.args.Image, "that is ready"))
+	if s.args.Image == "" {
+		return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "have one made first: docs/providers.md says how; `understudy provider images` lists them",
+			"the provider has no image that is ready")
+	}
+	return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20), "there is no image %q", s.args.Image)
 }
 
 // checkImage refuses an image with a MariaDB of an older series than the copy's datadir, as far as both are known.
@@ -182,7 +186,7 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 		case err == nil && srv.Job == s.JobID && srv.State != inventory.ServerDeleted:
 			return nil // written by an earlier run of this step
 		case err == nil && srv.State != inventory.ServerDeleted:
-			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name, or delete it first", "server %s exists", srv.Name)
+			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name: names are never used again, not even those of deleted servers", "there is a server %s already", srv.Name)
 		case err != nil && !missing(err):
 			return err
 		}

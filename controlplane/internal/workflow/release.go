@@ -117,11 +117,11 @@ func (s *step) awaitReady(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if !proved(snap) {
-		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "retry from hold", "snapshot %s was not proved consistent", snap.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "have it cut anew: `understudy job retry JOB --step hold`", "snapshot %s was not proved consistent", snap.ID)
 	}
 	at, err := s.w.Cloud.GetSnapshot(ctx, snap.ProviderID)
 	if missing(err) {
-		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take another one", "snapshot %s is gone at the provider", snap.ProviderID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "somebody deleted it there: take another one (`understudy snapshot create`)", "snapshot %s is gone at the provider", snap.ProviderID)
 	}
 	if err != nil {
 		return outcome{}, err
@@ -137,7 +137,7 @@ func (s *step) awaitReady(ctx context.Context) (outcome, error) {
 			return snap.SetState(inventory.SnapshotReady, "")
 		}, "the snapshot is READY"))
 	case provider.SnapshotError:
-		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "take another one", "the provider could not complete snapshot %s: %s", at.ID, at.Reason)
+		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see `understudy provider check`, then take another one (`understudy snapshot create`)", "the provider could not complete snapshot %s: %s", at.ID, at.Reason)
 	}
 	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent", Text: "the provider copies"})
 	return s.again("snapshot %s is %s, %d %%", at.ID, at.State, at.Progress)

@@ -64,7 +64,7 @@ func (s *step) checkDelete(ctx context.Context) (outcome, error) {
 			return err
 		}
 		if s.args.Etag != "" && srv.Etag() != s.args.Etag {
-			return refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read the server again and decide anew", "%s changed since it was read", srv.Name)
+			return refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read it again with `understudy server get`, and decide anew", "%s changed since it was read", srv.Name)
 		}
 		if err := noReplicas(ctx, rec, srv.Name); err != nil {
 			return err
@@ -84,7 +84,7 @@ func noReplicas(ctx context.Context, rec Records, name string) error {
 	if err != nil || len(replicas) == 0 {
 		return err
 	}
-	return refuse(errorsv1.Reason_REASON_IN_USE, "delete its replicas first", "%s has replicas: %s", name, strings.Join(replicas, ", "))
+	return refuse(errorsv1.Reason_REASON_IN_USE, "delete its replicas first (`understudy server delete`)", "%s has replicas: %s", name, strings.Join(replicas, ", "))
 }
 
 // freeToDelete refuses while a job uses the server as a source.
@@ -104,7 +104,7 @@ func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool
 				continue
 			}
 			if args, err := ArgsOf(j); err == nil && uses(args) {
-				return refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job, or cancel it", "job %s uses %s", j.ID, what)
+				return refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job (`understudy job watch`), or cancel it (`understudy job cancel`)", "job %s uses %s", j.ID, what)
 			}
 		}
 		if token = next; token == "" {
@@ -297,7 +297,7 @@ func (s *step) checkDeleteSnapshot(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if s.args.Etag != "" && snap.State != inventory.SnapshotDeleted && snap.Etag() != s.args.Etag {
-		return outcome{}, refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read the snapshot again and decide anew", "snapshot %s changed since it was read", snap.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read it again with `understudy snapshot get`, and decide anew", "snapshot %s changed since it was read", snap.ID)
 	}
 	return outcome{verdict: verdictDone}, s.w.snapshotUnused(ctx, snap.ID)
 }

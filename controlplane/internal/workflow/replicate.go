@@ -207,12 +207,12 @@ func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 			return err
 		}
 	case replication.BinlogsGone:
-		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "clean this job up and make the replica from a new snapshot", "%s cannot replicate: %s", p.srv.Name, v)
+		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup JOB`) and make the replica from a new snapshot (`understudy replica create --of`)", "%s cannot replicate: %s", p.srv.Name, v)
 	case replication.ServerIDTaken:
-		return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it and give it another one, then retry",
+		return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
 			"server_id %d of %s is in use by another server: %s", p.srv.ServerID, p.srv.Name, v)
 	case replication.Broken:
-		return refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit the primary's events: clean this job up and make the replica again",
+		return refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit the primary's events: remove it (`understudy job cleanup JOB`) and make it again from a new snapshot",
 			"replication on %s is broken: %s", p.srv.Name, v)
 	}
 	return s.startThreads(ctx, p, v)

@@ -32,7 +32,8 @@ func (w *Workflow) Request(ctx context.Context, ask Ask) (job.Request, error) {
 	}
 	title, subjects := describe(ask.Kind, args)
 	if title == "" {
-		return job.Request{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "there are no jobs of kind "+ask.Kind)
+		return job.Request{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "there are no jobs of kind "+ask.Kind,
+			errs.WayOut("ask for one of the jobs of docs/jobs.md"))
 	}
 	return job.Request{Kind: ask.Kind, Title: title, Args: args, Subjects: subjects, RequestID: ask.RequestID, Who: ask.Who}, nil
 }
@@ -125,7 +126,7 @@ func (w *Workflow) nameFree(ctx context.Context, a Args) error {
 	return w.Store.Read(ctx, func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, a.Server)
 		if err == nil && srv.State != inventory.ServerDeleted {
-			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name, or delete it first", "server %s exists", a.Server)
+			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name: names are never used again, not even those of deleted servers", "there is a server %s already", a.Server)
 		}
 		if err != nil && !missing(err) {
 			return err
@@ -152,7 +153,7 @@ func (w *Workflow) deletable(ctx context.Context, a Args) error {
 			return err
 		}
 		if srv.State == inventory.ServerDeleted {
-			return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "", "server %s was deleted", srv.Name)
+			return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "nothing is left to do; `understudy server list` shows which there are", "server %s was deleted", srv.Name)
 		}
 		if a.Etag != "" && a.Etag != srv.Etag() {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, srv.Name+" changed since it was read", errs.WayOut("read it again and decide anew"))

@@ -135,7 +135,7 @@ func checkRoom(h *host, data Mount) error {
 	if data.SizeBytes == 0 || data.FreeBytes >= roomToStart {
 		return nil
 	}
-	return refuse(errorsv1.Reason_REASON_DISK_FULL, "make room on it, or grow it, then retry", "the data volume of %s has %s left of %s: MariaDB does not start on a full disk",
+	return refuse(errorsv1.Reason_REASON_DISK_FULL, "delete what is not needed there, or grow the volume, then `understudy job retry JOB`", "the data volume of %s has %s left of %s: MariaDB does not start on a full disk",
 		h.srv.Name, sizeOf(data.FreeBytes), sizeOf(data.SizeBytes))
 }
 
@@ -156,11 +156,11 @@ func (s *step) ensureReadOnly(ctx context.Context, h *host, st *replication.Stat
 			errs.WayOut("see journalctl -u mariadb on "+h.srv.Name))
 	}
 	if st.ServerID != h.srv.ServerID {
-		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "remove the option that overrides ours on "+h.srv.Name,
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "take server_id out of the other option files there (`my_print_defaults --mysqld` shows all), then `understudy job retry JOB`",
 			"MariaDB on %s came up with server_id %d instead of %d", h.srv.Name, st.ServerID, h.srv.ServerID)
 	}
 	if st.FilesystemUUID != filesystemUUID(h.vol) {
-		return refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted with the agent's GetMount",
+		return refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there (`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
 			"MariaDB on %s runs on filesystem %s instead of %s", h.srv.Name, st.FilesystemUUID, filesystemUUID(h.vol))
 	}
 	if h.replica() && !st.ReadOnly {

@@ -56,19 +56,19 @@ func checkSourceState(n *node, mode inventory.SnapshotMode) error {
 	st, name := n.status, n.srv.Name
 	switch {
 	case n.srv.State != inventory.ServerReady && n.srv.State != inventory.ServerUnreachable:
-		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "wait until it is READY", "%s is %s", name, n.srv.State)
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "see why with `understudy server get`; wait until it is READY, or name another server", "%s is %s", name, n.srv.State)
 	case !st.LogBin && n.srv.Role != inventory.RoleReplica:
-		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "turn log_bin on and restart it", "the binary log of %s is off: no replica could follow it", name)
+		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "set log_bin in its option files, restart mariadb.service, then ask again", "the binary log of %s is off: no replica could follow it", name)
 	case n.srv.Role == inventory.RoleReplica && !st.PositionTableIsSafe:
-		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "ALTER TABLE mysql.gtid_slave_pos ENGINE=InnoDB",
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "make it so there: ALTER TABLE mysql.gtid_slave_pos ENGINE=InnoDB",
 			"the table that keeps the position of %s is not transactional", name)
 	case st.FilesystemFree < minFree:
-		return refuse(errorsv1.Reason_REASON_DISK_FULL, "make room or grow the volume", "the data volume of %s has %s left", name, sizeOf(st.FilesystemFree))
+		return refuse(errorsv1.Reason_REASON_DISK_FULL, "delete what is not needed there, or grow the volume, then ask again", "the data volume of %s has %s left", name, sizeOf(st.FilesystemFree))
 	case mode == inventory.ModeCrash && (st.SyncBinlog != 1 || st.FlushAtCommit != 1):
-		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set both to 1, or take the snapshot ONLINE",
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set both to 1, or take the snapshot with --mode online",
 			"a snapshot without a lock needs sync_binlog=1 and innodb_flush_log_at_trx_commit=1; on %s they are %d and %d", name, st.SyncBinlog, st.FlushAtCommit)
 	case mode == inventory.ModeCrash && len(st.NonTransactional) > 0:
-		return refuse(errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL, "take the snapshot ONLINE",
+		return refuse(errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL, "take the snapshot with --mode online, which holds them still",
 			"a snapshot without a lock would tear tables that are not transactional: %s", someOf(st.NonTransactional, 5))
 	}
 	return nil
@@ -85,7 +85,7 @@ func (s *step) sourceVolume(ctx context.Context, n *node) (inventory.Volume, err
 		return vol, err
 	}
 	if !mount.Mounted || !overlap(mount.DeviceIDs, s.w.Cloud.DeviceNames(at.ID)) || mount.UUID != n.status.FilesystemUUID {
-		return vol, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "see what is mounted with the agent's GetMount",
+		return vol, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "see what is mounted there (`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
 			"the datadir of %s is not on its data volume %s: %s is mounted at %s, the datadir's filesystem is %s", n.srv.Name, at.ID,
 			someOf(mount.DeviceIDs, 3), dataMount, n.status.FilesystemUUID)
 	}
@@ -95,7 +95,7 @@ func (s *step) sourceVolume(ctx context.Context, n *node) (inventory.Volume, err
 // dataVolume reads a server's data volume, from the record and from the provider, and refuses one that is not attached to the server's machine.
 func (s *step) dataVolume(ctx context.Context, srv inventory.Server) (vol inventory.Volume, at provider.Volume, err error) {
 	if srv.DataVolume == "" {
-		return vol, at, refuse(errorsv1.Reason_REASON_DEVICE_MISSING, "retry swap_volume", "%s has no data volume on record", srv.Name)
+		return vol, at, refuse(errorsv1.Reason_REASON_DEVICE_MISSING, "have it attached: `understudy job retry JOB --step swap_volume` of the job that made the server", "%s has no data volume on record", srv.Name)
 	}
 	err = s.read(ctx, func(ctx context.Context, rec Records) (err error) {
 		vol, err = rec.Volumes().Get(ctx, srv.DataVolume)
@@ -108,7 +108,7 @@ func (s *step) dataVolume(ctx context.Context, srv inventory.Server) (vol invent
 		return vol, at, err
 	}
 	if at.MachineID != srv.MachineID || at.Attachment != provider.AttachmentAttached {
-		return vol, at, refuse(errorsv1.Reason_REASON_DEVICE_MISSING, "retry swap_volume", "volume %s of %s is %s, attached to machine %q and not to %s",
+		return vol, at, refuse(errorsv1.Reason_REASON_DEVICE_MISSING, "have it attached again: `understudy job retry JOB --step swap_volume` of the job that made the server", "volume %s of %s is %s, attached to machine %q and not to %s",
 			at.ID, srv.Name, at.State, at.MachineID, srv.MachineID)
 	}
 	return vol, at, nil

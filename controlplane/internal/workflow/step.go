@@ -47,7 +47,7 @@ func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, 
 	if after, ok := pause(err); ok {
 		return outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}, nil
 	}
-	return outcome{}, explain(err)
+	return outcome{}, explain(err, run.JobID)
 }
 
 // fence says on whose behalf a change is made.

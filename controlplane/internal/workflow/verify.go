@@ -86,7 +86,7 @@ func (s *step) tellComparison(p *pair, at string, c comparison, different, open 
 		s.Found("%d tables change all the time in an engine that cannot be read at one position, and were not compared: %s", len(open), someOf(open, 5))
 	}
 	if len(different) > 0 {
-		return refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "clean this job up and make the replica again from a new snapshot",
+		return refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "do not use it: remove it (`understudy job cleanup JOB`) and make the replica again from a new snapshot",
 			"%s differs from %s in %d tables at %s: %s", p.srv.Name, p.primary.srv.Name, len(different), at, someOf(different, 10))
 	}
 	s.Found("compared %d tables, %s, at %s: 0 mismatches", c.equal, sizeOf(c.bytes), at)

@@ -66,7 +66,7 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 
 func (s *step) checkVolume(v provider.Volume) error {
 	if v.State == provider.VolumeError {
-		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "redo swap_volume", "the provider could not make volume %s: %s", v.ID, v.Reason)
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider check`, then have another made: `understudy job redo JOB swap_volume`", "the provider could not make volume %s: %s", v.ID, v.Reason)
 	}
 	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
 	return nil
@@ -233,7 +233,7 @@ func (s *step) attachedElsewhere(ctx context.Context, v provider.Volume) error {
 	if err == nil && m.Tags[TagJob] == s.JobID && (m.State == provider.MachineStopping || m.State == provider.MachineTerminated) {
 		return wait("volume %s is still held by machine %s, which is going", v.ID, m.ID)
 	}
-	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE, "detach it there, then retry",
+	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE, "detach it there, then `understudy job retry JOB`",
 		"volume %s is attached to machine %s", v.ID, v.MachineID)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -61,7 +62,7 @@ func NewGuard(table Table, revoked func(serial string) bool) *Guard {
 func (g *Guard) Check(caller identity.Peer, method string) error {
 	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-			fmt.Sprintf("certificate of %s is revoked", caller.Identity), errs.WayOut("enrol again with a new join token"))
+			fmt.Sprintf("certificate of %s is revoked", caller.Identity), errs.WayOut("enrol again with a new join file (`understudy token create`)"))
 	}
 	roles, known := g.table[method]
 	switch {
@@ -82,7 +83,11 @@ func wayOut(roles []identity.Role) string {
 	if len(roles) == 0 {
 		return "nobody may call it on this server"
 	}
-	return fmt.Sprintf("call it as one of %v", roles)
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+	return "call it with the certificate of: " + strings.Join(names, ", ")
 }
 
 // Unary refuses unary calls that are not allowed.

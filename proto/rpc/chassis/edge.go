@@ -67,8 +67,27 @@ func (e *edge) end(ctx context.Context, method string, began time.Time, err erro
 		// The inside of the house is nothing that a stranger has to read.
 		err, message = nil, "internal error"
 	}
-	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED, message,
-		errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))))
+	options := []errs.Option{errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))}
+	if way := wayOut(kindOr(err, errs.Internal), RequestID(ctx)); err == nil || errs.WayOutOf(err) == "" {
+		options = append(options, errs.WayOut(way))
+	}
+	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED, message, options...))
+}
+
+// wayOut is what can be done about an error that says nothing of it itself.
+func wayOut(kind errs.Kind, requestID string) string {
+	switch kind {
+	case errs.Internal, errs.Unknown:
+		return "try again; if it stays, look for request " + requestID + " in the server's log"
+	case errs.DeadlineExceeded:
+		return "see how far it got, then ask again with more time"
+	case errs.Canceled, errs.Unavailable, errs.Aborted:
+		return "ask again"
+	case errs.Unimplemented:
+		return "bring both sides to the same version"
+	default:
+		return ""
+	}
 }
 
 func kindOr(err error, fallback errs.Kind) errs.Kind {

@@ -40,6 +40,7 @@ func New(kind Kind, reason errorsv1.Reason, message string, options ...Option) *
 	for _, option := range options {
 		option(e)
 	}
+	seen(e)
 	return e
 }
 

@@ -30,7 +30,8 @@ func (f *Fields) Err() error {
 	for i, v := range f.violations {
 		said[i] = v.Field + ": " + v.Why
 	}
-	e := New(InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "invalid request: "+strings.Join(said, "; "))
+	e := New(InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "invalid request: "+strings.Join(said, "; "),
+		WayOut("correct these fields, and ask again"))
 	e.fields = f.violations
 	return e
 }

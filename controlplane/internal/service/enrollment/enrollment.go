@@ -95,7 +95,7 @@ func (s *Service) Enroll(ctx context.Context, req *controlplanev1.EnrollRequest)
 	address := hostOf(identity.PeerOf(ctx).Address)
 	if wait := s.limit.take(address); wait > 0 {
 		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-			"too many enrolments from "+address, errs.Retry(wait), errs.WayOut(fmt.Sprintf("try again in %s", wait)))
+			"too many enrolments from "+address, errs.Retry(wait), errs.WayOut(fmt.Sprintf("it is tried again in %s", wait.Round(time.Second)+time.Second)))
 	}
 	bundle, err := s.registry.Enroll(ctx, ca.EnrollRequest{
 		Token: req.GetToken(), Server: req.GetServer(), Address: address, RequestID: chassis.RequestID(ctx),

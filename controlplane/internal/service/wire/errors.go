@@ -12,9 +12,6 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// busyWay is the end of what job.Busy says.
-const busyWay = "wait for it, or cancel it"
-
 // verdict is what a caller is told of an error of the packages below.
 type verdict struct {
 	meaning
@@ -72,11 +69,11 @@ func judge(err error) (verdict, bool) {
 		return ofInventory(refusal), true
 	case errors.As(err, &busy):
 		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY}, retry: time.Second,
-			way: busyWay, meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
+			way: busy.WayOut(), meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
 	case errors.As(err, &asked):
 		return ofJob(asked), true
 	case errors.Is(err, job.ErrNotFound):
-		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND}, way: "list the jobs to see which there are"}, true
+		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND}, way: "see which there are with `understudy job list`"}, true
 	case errors.As(err, &cloud):
 		return ofProvider(cloud), true
 	}
@@ -144,7 +141,7 @@ func ofProvider(e *provider.Error) verdict {
 	if !ok {
 		m = meaning{errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_ERROR}
 	}
-	v := verdict{meaning: m, way: "see `understudy provider check`"}
+	v := verdict{meaning: m, way: e.WayOut()}
 	if m.reason == errorsv1.Reason_REASON_PROVIDER_THROTTLED {
 		v.retry = max(e.RetryAfter, time.Second)
 	}

@@ -66,7 +66,7 @@ func whyNot(j job.Job) *cpv1.JobError {
 	case ok && current.Failure != nil:
 		return failure(current.Failure)
 	case ok && current.Reason != "":
-		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON", WayOut: "decide: retry, skip, redo or cancel"}
+		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON", WayOut: "decide: `understudy job retry`, `skip`, `redo` or `cancel`"}
 	case j.Reason != "":
 		return &cpv1.JobError{Message: j.Reason}
 	}
