@@ -23,7 +23,7 @@ type host struct {
 	unitSource           string // What= of the mount unit
 	device, uuid, nonce  string // at /srv/mariadb; the device as major:minor
 	datadir              string // device and root of /var/lib/mysql
-	made                 string // when the filesystem was made
+	made                 string // what the filesystem keeps from the day that it was made
 	holding              string // units of holds
 	reservations, timers []string
 	sql                  map[string]string // nil when MariaDB does not answer
@@ -50,11 +50,7 @@ func (l *lab) lookAt(name string) *host {
 	if at := strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output", "MAJ:MIN,UUID,SOURCE", "--mountpoint", "/srv/mariadb")); len(at) == 3 {
 		h.device, h.uuid = at[0], at[1]
 		h.nonce = l.maybe(name, "cat", "/srv/mariadb/.understudy/nonce")
-		for line := range strings.Lines(l.maybe(name, "dumpe2fs", "-h", at[2])) {
-			if made, ok := strings.CutPrefix(line, "Filesystem created:"); ok {
-				h.made = strings.TrimSpace(made)
-			}
-		}
+		h.made = l.madeAs(name, at[2])
 	}
 	h.datadir = strings.Join(strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output", "MAJ:MIN,FSROOT", "--mountpoint", "/var/lib/mysql")), " ")
 	for line := range strings.Lines(l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain", "--type=timer", "understudy-unreserve-*")) {
@@ -70,6 +66,24 @@ func (l *lab) lookAt(name string) *host {
 	}
 	h.sql = l.ask(name)
 	return h
+}
+
+// madeAs is what a filesystem keeps under any UUID: an ext4 the time when it was made, an XFS the UUID that it was made with.
+func (l *lab) madeAs(name, device string) string {
+	for line := range strings.Lines(l.maybe(name, "dumpe2fs", "-h", device)) {
+		if made, ok := strings.CutPrefix(line, "Filesystem created:"); ok {
+			return strings.TrimSpace(made)
+		}
+	}
+	uuids := map[string]string{}
+	for line := range strings.Lines(l.maybe(name, "xfs_db", "-r", "-c", "sb 0", "-c", "print uuid meta_uuid", device)) {
+		key, value, _ := strings.Cut(line, " = ")
+		uuids[key] = strings.TrimSpace(value)
+	}
+	if uuids["meta_uuid"] == "" || strings.Trim(uuids["meta_uuid"], "0-") == "" {
+		return uuids["uuid"]
+	}
+	return uuids["meta_uuid"]
 }
 
 // properties are the values of KEY=value lines, in the order of the keys.
@@ -117,13 +131,21 @@ func (l *lab) replicaStatus(name string) string {
 	return l.exec(name, "mariadb", "--batch", "--execute", "SHOW REPLICA STATUS\\G")
 }
 
-// loopOf is the device of a provider's volume, as major:minor, found by its file on this box.
-func (l *lab) loopOf(volume string) string {
-	out, err := exec.Command("losetup", "--noheadings", "--output", "MAJ:MIN", "--associated", l.labDir("pool", "volumes", volume+".img")).Output()
-	if err != nil {
-		l.t.Fatal(err)
+// devicesOf are the devices of a provider's volume, as major:minor, found by its file on this box: the whole, and its partitions.
+func (l *lab) devicesOf(volume string) []string {
+	out, err := exec.Command("losetup", "--noheadings", "--output", "NAME,MAJ:MIN", "--associated", l.labDir("pool", "volumes", volume+".img")).Output()
+	fields := strings.Fields(string(out))
+	if err != nil || len(fields) != 2 {
+		l.t.Fatalf("volume %s has no device: %q, %v", volume, out, err)
 	}
-	return strings.TrimSpace(string(out))
+	all := fields[1:]
+	partitions, _ := filepath.Glob("/sys/class/block/" + filepath.Base(fields[0]) + "p*/dev")
+	for _, path := range partitions {
+		if number, err := os.ReadFile(path); err == nil {
+			all = append(all, strings.TrimSpace(string(number)))
+		}
+	}
+	return all
 }
 
 // covers says whether one position has all of another.

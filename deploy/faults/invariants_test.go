@@ -141,14 +141,13 @@ func (w *world) statementsAnswered(bad func(string, ...any)) {
 }
 
 func (w *world) neverFormatted(bad func(string, ...any)) {
-	source := w.hosts[primary]
 	w.live(func(s serverDoc, h *host) {
-		record := w.records[s.DataVolume]
-		if s.Primary != primary || record.Snapshot == "" || h.device == "" || source == nil || source.made == "" {
+		source := w.hosts[s.Primary]
+		if w.records[s.DataVolume].Snapshot == "" || h.device == "" || source == nil {
 			return
 		}
-		if h.made != source.made {
-			bad("the filesystem of %s was made at %q, the one that it was copied from at %q", s.Name, h.made, source.made)
+		if h.made != source.made || h.made == "" {
+			bad("the filesystem of %s was made as %q, the one that it was copied from as %q", s.Name, h.made, source.made)
 		}
 	})
 }
@@ -159,7 +158,7 @@ func (w *world) datadirOnVolume(bad func(string, ...any)) {
 		if s.State != "READY" || !ok {
 			return
 		}
-		if want := w.loopOf(record.ProviderID); h.device != want || !strings.HasPrefix(h.datadir, want+" ") {
+		if want := w.devicesOf(record.ProviderID); !slices.Contains(want, h.device) || !strings.HasPrefix(h.datadir, h.device+" ") {
 			bad("volume %s is device %s; on %s /srv/mariadb is on %q, the datadir on %q", record.ProviderID, want, s.Name, h.device, h.datadir)
 		}
 		for _, m := range s.Mounts {
@@ -235,33 +234,57 @@ func (w *world) readyProved(bad func(string, ...any)) {
 }
 
 func (w *world) primaryFree(bad func(string, ...any)) {
-	h := w.hosts[primary]
-	if h == nil || h.sql == nil {
-		bad("%s does not answer", primary)
-		return
-	}
-	if h.holding != "" {
-		bad("a hold is still there: %s", h.holding)
-	}
-	before := w.writer.Commits()
-	w.eventually(2*time.Second, "the primary takes writes", func() bool { return w.writer.Commits() > before+2 })
-	if longest := w.writer.Longest(); longest > holdLimit+time.Second {
-		bad("a commit took %s", longest)
-	}
-	for _, id := range h.reservations {
-		if !slices.Contains(h.timers, "understudy-unreserve-"+id+".timer") {
-			bad("no timer ends the reservation %s", id)
+	w.live(func(s serverDoc, h *host) {
+		if s.Role != "PRIMARY" {
+			return
+		}
+		if h.sql == nil {
+			bad("%s does not answer", s.Name)
+		}
+		if h.holding != "" {
+			bad("a hold is still there on %s: %s", s.Name, h.holding)
+		}
+		for _, id := range h.reservations {
+			if !slices.Contains(h.timers, "understudy-unreserve-"+id+".timer") {
+				bad("no timer ends the reservation %s on %s", id, s.Name)
+			}
+		}
+	})
+	w.goesOnWriting()
+	for name, writer := range w.writersByHost() {
+		if longest := writer.Longest(); longest > holdLimit+time.Second {
+			bad("a commit on %s took %s", name, longest)
 		}
 	}
 }
 
+// binlogsKept looks at the primary that a replica from each snapshot would follow.
 func (w *world) binlogsKept(bad func(string, ...any)) {
-	oldest := w.hosts[primary].sql["oldest"]
+	byName := map[string]serverDoc{}
+	for _, s := range w.servers {
+		byName[s.Name] = s
+	}
 	for _, s := range w.taken {
-		if s.State == "READY" && s.Server == primary && !covers(s.Testimony.GTIDBinlogPos, oldest) {
-			bad("the binary logs of %s begin at %s, snapshot %s needs them from %s", primary, oldest, s.ID, s.Testimony.GTIDBinlogPos)
+		source := or(byName[s.Server].Primary, s.Server)
+		h := w.hosts[source]
+		if s.State != "READY" || h == nil || h.sql == nil {
+			continue
+		}
+		at := s.Testimony.GTIDBinlogPos
+		if s.Testimony.Role == "REPLICA" {
+			at = s.Testimony.GTIDSlavePos
+		}
+		if !covers(at, h.sql["oldest"]) {
+			bad("the binary logs of %s begin at %s, snapshot %s needs them from %s", source, h.sql["oldest"], s.ID, at)
 		}
 	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 func (w *world) oneJob(bad func(string, ...any)) {

@@ -29,6 +29,7 @@ type lab struct {
 type shared struct {
 	conn     *grpc.ClientConn
 	writer   *stack.Writer
+	others   map[string]*stack.Writer // of primaries that rows make for themselves, by name
 	writers  int
 	snapshot string    // of db1, for the rows that need any
 	taken    time.Time // when that was
@@ -48,7 +49,7 @@ func newLab(t *testing.T, name string) *lab {
 	if err := s.Down(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{Stack: newStack(t, name), shared: &shared{}, t: t}
+	l := &lab{Stack: newStack(t, name), shared: &shared{others: map[string]*stack.Writer{}}, t: t}
 	up := false
 	defer func() {
 		if !up {
@@ -94,6 +95,7 @@ func (l *lab) end() {
 		l.conn.Close()
 	}
 	l.stopWriter()
+	l.quietAll()
 	if err := l.Down(context.Background()); err != nil {
 		l.t.Error(err)
 	}
@@ -165,8 +167,8 @@ func (l *lab) awaitDead() {
 	l.t.Helper()
 	select {
 	case <-l.Exited():
-	case <-time.After(time.Minute):
-		l.t.Fatal("the failpoint was not reached within 1m")
+	case <-time.After(4 * time.Minute):
+		l.t.Fatal("the failpoint was not reached within 4m")
 	}
 }
 
@@ -182,7 +184,7 @@ func (l *lab) run(args ...string) string {
 
 // try runs the command line and returns all that it printed.
 func (l *lab) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	out, err := l.CLI(ctx, args...).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
@@ -286,7 +288,7 @@ func ended(j *job) bool {
 // succeeds waits for the end of a job, which has to be a good one.
 func (l *lab) succeeds(name string) *job {
 	l.t.Helper()
-	j := l.await(name, 2*time.Minute, ended)
+	j := l.await(name, 4*time.Minute, ended)
 	if j.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		l.t.Fatalf("%s is %s: %v", name, j.GetState(), j.GetError())
 	}
@@ -296,7 +298,7 @@ func (l *lab) succeeds(name string) *job {
 // fails waits for the end of a job, which has to refuse for this reason, in these words, and say the way out.
 func (l *lab) fails(name, reason string, words ...string) *job {
 	l.t.Helper()
-	j := l.await(name, 3*time.Minute, ended)
+	j := l.await(name, 5*time.Minute, ended)
 	if j.GetState() != cpv1.Job_STATE_FAILED {
 		l.t.Fatalf("%s was to fail with %s, it is %s", name, reason, j.GetState())
 	}

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -180,10 +181,24 @@ func writePage(page string, rows []row, longest time.Duration) error {
 
 func matrix() []row {
 	var all []row
-	for _, part := range [][]row{snapshotRows(), hostRows(), copyRows(), replicationRows(), crashRows(), planeRows()} {
+	for _, part := range [][]row{snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(), replicationRows(), crashRows(), planeRows()} {
 		all = append(all, part...)
 	}
+	slices.SortStableFunc(all, func(a, b row) int {
+		return cmp.Or(cmp.Compare(a.place(), b.place()), cmp.Compare(a.number(), b.number()))
+	})
 	return all
+}
+
+// place and number order the rows as the design lists them.
+func (r row) place() int { return strings.Index("SHRC", r.id[:1]) }
+
+func (r row) number() int {
+	n, err := strconv.Atoi(r.id[1:])
+	if err != nil {
+		panic(err) // a row of this package is misnamed
+	}
+	return n
 }
 
 // labName tells runs apart that go on at a time on one box.

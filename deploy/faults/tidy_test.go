@@ -27,12 +27,15 @@ func (l *lab) rest() {
 // provider's files and the primary's accounts for what that left.
 func (l *lab) tidy() {
 	l.t.Helper()
+	l.quietAll()
 	if l.t.Failed() {
 		return
 	}
 	db := l.store()
 	defer db.Close()
-	for _, s := range docs[serverDoc](l, db, "servers") {
+	servers := docs[serverDoc](l, db, "servers")
+	slices.SortFunc(servers, func(a, b serverDoc) int { return strings.Compare(b.Role, a.Role) }) // a primary goes after its replicas
+	for _, s := range servers {
 		if s.Name == primary || s.Name == l.standing {
 			continue
 		}
@@ -110,7 +113,12 @@ func (l *lab) stand() string {
 // standJob is the job that made the standing replica.
 func (l *lab) standJob() string {
 	l.t.Helper()
-	name := l.stand()
+	return l.jobOf(l.stand())
+}
+
+// jobOf is the job that made a server.
+func (l *lab) jobOf(name string) string {
+	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	for _, s := range docs[serverDoc](l, db, "servers") {
@@ -123,15 +131,25 @@ func (l *lab) standJob() string {
 }
 
 // making is a replica's job that a failpoint has stopped.
-type making struct{ name, job string }
+type making struct{ name, job, source string }
 
 // makeUntil makes a replica from the shared snapshot until the control plane dies at a failpoint.
 func (l *lab) makeUntil(failpoint string, flags ...string) making {
 	l.t.Helper()
-	snap := l.snap()
+	return l.stopAt(failpoint, primary, append([]string{"--from", l.snap(), "--image", "trixie-masked"}, flags...)...)
+}
+
+// makeOf does the same with a snapshot that the job takes itself, of any primary.
+func (l *lab) makeOf(source, failpoint string, flags ...string) making {
+	l.t.Helper()
+	return l.stopAt(failpoint, source, append([]string{"--of", source, "--image", "trixie-masked"}, flags...)...)
+}
+
+func (l *lab) stopAt(failpoint, source string, flags ...string) making {
+	l.t.Helper()
 	l.dieAt(failpoint)
-	m := making{name: l.name()}
-	m.job = l.detach(append([]string{"replica", "create", m.name, "--from", snap, "--image", "trixie-masked"}, flags...)...)
+	m := making{name: l.name(), source: source}
+	m.job = l.detach(append([]string{"replica", "create", m.name}, flags...)...)
 	l.awaitDead()
 	return m
 }
@@ -141,7 +159,7 @@ func (l *lab) goesOn(m making) {
 	l.t.Helper()
 	l.start()
 	l.succeeds(m.job)
-	l.same(m.name)
+	l.sameAs(m.source, m.name)
 }
 
 // refused starts the control plane again, and the job has to refuse.
@@ -154,15 +172,21 @@ func (l *lab) refused(m making, reason string, words ...string) {
 // same compares the writer's rows on a replica and on the primary, up to one row.
 func (l *lab) same(replica string) {
 	l.t.Helper()
-	table := l.schema() + ".probe"
-	last := l.sql(primary, "SELECT MAX(id) FROM "+table)
-	position := l.sql(primary, "SELECT @@gtid_binlog_pos")
+	l.sameAs(primary, replica)
+}
+
+// sameAs does it for a replica of any primary.
+func (l *lab) sameAs(source, replica string) {
+	l.t.Helper()
+	table := l.schemaOf(source) + ".probe"
+	last := l.sql(source, "SELECT MAX(id) FROM "+table)
+	position := l.sql(source, "SELECT @@gtid_binlog_pos")
 	if got := l.sql(replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)", position)); got != "0" {
 		l.t.Fatalf("%s does not reach %s", replica, position)
 	}
 	const upTo = "SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT(id, at))), 0) FROM %s WHERE id <= %s"
-	if a, b := l.sql(primary, fmt.Sprintf(upTo, table, last)), l.sql(replica, fmt.Sprintf(upTo, table, last)); a != b {
-		l.t.Errorf("%s has the rows %s, %s has %s", primary, a, replica, b)
+	if a, b := l.sql(source, fmt.Sprintf(upTo, table, last)), l.sql(replica, fmt.Sprintf(upTo, table, last)); a != b {
+		l.t.Errorf("%s has the rows %s, %s has %s", source, a, replica, b)
 	}
 }
 

@@ -27,8 +27,9 @@ type Device struct {
 	SizeBytes int64
 	// MountPoints are where it is mounted.
 	MountPoints []string
-	// Parent is the whole disk's path when this is a partition.
-	Parent string
+	// Parent is the whole disk's path when this is a partition, DiskIDs are the disk's names.
+	Parent  string
+	DiskIDs []string
 	// Type is "disk", "part" or "loop".
 	Type string
 	// ReadOnly is true when it cannot be written.
@@ -80,8 +81,23 @@ func (m *Manager) attached() ([]Device, error) {
 		devices = append(devices, device)
 	}
 	slices.SortFunc(devices, func(a, b Device) int { return strings.Compare(a.Path, b.Path) })
-	return devices, nil
+	return withDisks(devices), nil
 }
+
+// withDisks gives partitions the names of their disks.
+func withDisks(devices []Device) []Device {
+	for i, d := range devices {
+		for _, disk := range devices {
+			if d.Parent == disk.Path {
+				devices[i].DiskIDs = disk.IDs
+			}
+		}
+	}
+	return devices
+}
+
+// names are those of the device and, for a partition, of its disk: a volume is known by them.
+func (d Device) names() []string { return slices.Concat(d.IDs, d.DiskIDs) }
 
 // device reads one entry of /sys/class/block; false for one that is not attached here.
 func (m *Manager) device(name string) (Device, bool) {

@@ -69,7 +69,7 @@ type Mount struct {
 	// Path is the mount point; Mounted says whether something is mounted there.
 	Path    string
 	Mounted bool
-	// Device is the node of what is mounted; empty when that device is not attached any more. DeviceIDs are its names.
+	// Device is the node of what is mounted; empty when that device is not attached any more. DeviceIDs are its names, and its disk's.
 	Device    string
 	DeviceIDs []string
 	// Filesystem and UUID are those of what is mounted; Options are in force; Root is the path below the filesystem's root.
@@ -158,7 +158,7 @@ func (m *Manager) look(ctx context.Context, path string) (Mount, error) {
 	}
 	for _, device := range devices {
 		if device.Major == e.Major && device.Minor == e.Minor {
-			mount.Device, mount.DeviceIDs = device.Path, device.IDs
+			mount.Device, mount.DeviceIDs = device.Path, device.names()
 		}
 	}
 	if mount.Device != "" {

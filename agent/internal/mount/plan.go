@@ -58,7 +58,7 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 		return "replaced source " + source, nil
 	}
 	for _, d := range means {
-		if !intersects(d.IDs, r.ReplaceIDs) {
+		if !intersects(d.names(), r.ReplaceIDs) {
 			return "", refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 				fmt.Sprintf("cannot mount %s at %s: its unit file or fstab names %s, which is attached", r.DeviceIDs[0], r.Path, name(d.Path, d.IDs, d.Filesystem)),
 				"detach that volume, or name it in replace_device_ids if it may be replaced", errs.Meta("source", source))

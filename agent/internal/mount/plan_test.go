@@ -173,3 +173,14 @@ func TestMountedElsewhere(t *testing.T) {
 		t.Errorf("elsewhere = %v", got)
 	}
 }
+
+func TestPartitionHasNamesOfItsDisk(t *testing.T) {
+	t.Parallel()
+	devices := withDisks([]Device{{Path: "/dev/vdb", IDs: []string{"virtio-a"}}, {Path: "/dev/vdb1", Parent: "/dev/vdb", IDs: []string{"virtio-a-part1"}},
+		{Path: "/dev/vdc", IDs: []string{"virtio-b"}}})
+	for i, want := range [][]string{{"virtio-a"}, {"virtio-a-part1", "virtio-a"}, {"virtio-b"}} {
+		if got := devices[i].names(); !slices.Equal(got, want) {
+			t.Errorf("%s has the names %v, want %v", devices[i].Path, got, want)
+		}
+	}
+}

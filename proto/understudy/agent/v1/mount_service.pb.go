@@ -177,7 +177,7 @@ type Mount struct {
 	Mounted bool `protobuf:"varint,2,opt,name=mounted,proto3" json:"mounted,omitempty"`
 	// Device that is mounted now, by kernel name.
 	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
-	// Names of that device below /dev/disk/by-id.
+	// Names of that device below /dev/disk/by-id, and of its disk when it is a partition.
 	DeviceIds []string `protobuf:"bytes,4,rep,name=device_ids,json=deviceIds,proto3" json:"device_ids,omitempty"`
 	// Filesystem type.
 	Filesystem string `protobuf:"bytes,5,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
