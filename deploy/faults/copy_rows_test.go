@@ -19,7 +19,7 @@ func copyRows() []row {
 		},
 		{
 			id: "H12", variant: "source's configuration", run: (*lab).sourceConfig,
-			planted: "an option file of the source: its server_id, read_only off, bind-address 127.0.0.1, event_scheduler on, other names of logs",
+			planted: "an option file of the source: its server_id, read_only off, bind-address 127.0.0.1, event_scheduler on, skip-slave-start, a tmpdir that does not exist, other names of logs",
 			happens: "converges, our drop-in winning",
 			why:     "the drop-in is read last, and the options that MariaDB itself would read are checked",
 		},
@@ -42,8 +42,14 @@ func copyRows() []row {
 			why:     "MariaDB itself would not fail but wait for room",
 		},
 		{
-			id: "H16", variant: "20 s until ready", run: (*lab).slowStart,
-			planted: "MariaDB takes 20 s to become ready",
+			id: "H15", variant: "root disk full", run: (*lab).rootFull,
+			planted: "the host's own disk is full where units, options and the agent's memory are written; space comes back later",
+			happens: "refuses with DISK_FULL; once there is room, the retry converges",
+			why:     "a file that cannot be written is an answer with a way out, and nothing half-written is left",
+		},
+		{
+			id: "H16", variant: "60 s until ready", run: (*lab).slowStart,
+			planted: "MariaDB takes 60 s to become ready",
 			happens: "waited for, with progress; converges",
 			why:     "crash recovery takes as long as it takes",
 		},
@@ -54,34 +60,16 @@ func copyRows() []row {
 			why:     "a person needs the unit's own words",
 		},
 		{
-			id: "R2", variant: "snapshot of a replica", run: (*lab).ofReplica,
-			planted: "the snapshot's source is itself a replica",
-			happens: "the new replica starts from the source's gtid_slave_pos; converges",
-			why:     "a replica's own binary log position may be stale",
-		},
-		{
-			id: "R3", variant: "purged before the plan", run: (*lab).purged,
-			planted: "the primary has purged the binary logs that the snapshot needs",
-			happens: "the plan refuses with BINLOGS_PURGED; no machine is made",
-			why:     "the oldest binary log's Gtid_list is the low-water mark",
-		},
-		{
-			id: "R4", variant: "the primary has the replica's server_id", run: (*lab).takenID,
-			planted: "the primary has been given the server_id that the replica was allotted (1593)",
-			happens: "refuses with SERVER_ID_TAKEN, naming the id",
-			why:     "waiting does not help; a person has to find the other server",
+			id: "H16", variant: "dies during crash recovery", run: (*lab).diesInRecovery,
+			planted: "MariaDB is killed 0.2 s into each of its first starts, while InnoDB recovers",
+			happens: "retried, then refuses with the journal's last lines; the retry recovers and converges",
+			why:     "recovery begins anew where it was cut off",
 		},
 		{
 			id: "R8", variant: "load and DDL", run: (*lab).loadAndDDL,
 			planted: "tables are made, altered and replaced on the primary all along, beside the writer",
 			happens: "READY, every table equal at one position",
 			why:     "verify=full compares inside one read view, at exactly one GTID",
-		},
-		{
-			id: "R11", variant: "several domains, strict mode off", run: (*lab).domains,
-			planted: "the primary has written in two gtid_domain_ids, with gtid_strict_mode off",
-			happens: "the position of both domains is recorded and continued; converges",
-			why:     "a position has a GTID for each domain",
 		},
 	}
 }
@@ -117,11 +105,13 @@ func (l *lab) leftovers() {
 func (l *lab) sourceConfig() {
 	m := l.makeUntil("before_effect:configure_mariadb")
 	l.put(m.name, "/etc/mysql/mariadb.conf.d/70-source.cnf",
-		"[mariadbd]\nserver-id=1001\nread_only=OFF\nbind-address=127.0.0.1\nevent_scheduler=ON\nskip-slave-start=OFF\nlog_bin=source-bin\nrelay_log=source-relay\n")
+		"[mariadbd]\nserver-id=1001\nread_only=OFF\nbind-address=127.0.0.1\nevent_scheduler=ON\nskip-slave-start\ntmpdir=/no/such/place\nlog_bin=source-bin\nrelay_log=source-relay\n")
 	l.goesOn(m)
-	if got := l.sql(m.name, "SELECT @@bind_address, @@log_bin_basename"); got != "0.0.0.0\t/var/lib/mysql/mariadb-bin" {
-		l.t.Errorf("bind_address and log_bin are %q", got)
+	if got := l.sql(m.name, "SELECT @@bind_address, @@log_bin_basename, @@tmpdir"); got != "0.0.0.0\t/var/lib/mysql/mariadb-bin\t/tmp" {
+		l.t.Errorf("bind_address, log_bin and tmpdir are %q", got)
 	}
+	l.exec(m.name, "systemctl", "restart", mariadbUnit) // a replica starts its threads by itself, whatever the source's file says
+	l.whole(m.name)
 }
 
 func (l *lab) otherOwner() {
@@ -158,9 +148,53 @@ func (l *lab) volumeFull() {
 
 func (l *lab) slowStart() {
 	m := l.makeUntil("before_effect:start_mariadb")
-	l.put(m.name, unitFolder+"zz-fault.conf", "[Service]\nExecStartPre=/bin/sleep 20\n")
+	l.put(m.name, unitFolder+"zz-fault.conf", "[Service]\nExecStartPre=/bin/sleep 60\n")
 	l.exec(m.name, "systemctl", "daemon-reload")
-	l.goesOn(m)
+	l.start()
+	said := map[string]bool{}
+	l.await(m.job, 4*time.Minute, func(j *job) bool {
+		if s := stepOf(j, "start_mariadb"); s.GetState() == stepRunning && s.GetProgress().GetText() != "" {
+			said[s.GetProgress().GetText()] = true
+		}
+		return ended(j)
+	})
+	if len(said) < 3 {
+		l.t.Errorf("in 60 s the step said only: %v", said)
+	}
+	l.succeeds(m.job)
+	l.same(m.name)
+}
+
+// diesInRecovery has timeout(1) kill MariaDB, which never gets to be ready.
+func (l *lab) diesInRecovery() {
+	m := l.makeUntil("before_effect:start_mariadb")
+	l.put(m.name, unitFolder+"zz-fault.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/timeout --signal=KILL 0.2 /usr/sbin/mariadbd\nRestart=no\n")
+	l.exec(m.name, "systemctl", "daemon-reload")
+	l.refused(m, "UNIT_FAILED", "InnoDB")
+	l.exec(m.name, "rm", "-r", unitFolder)
+	l.exec(m.name, "systemctl", "daemon-reload")
+	l.run("job", "retry", m.job)
+	l.same(m.name)
+}
+
+// rootFolders are where the agent writes on the host's own disk.
+const rootFolders = "/etc/systemd/system /etc/mysql /var/lib/understudy-agent"
+
+// rootFull puts small filesystems without room over the folders: the disk itself is the lab's.
+func (l *lab) rootFull() {
+	m := l.makeUntil("before_effect:mount_data")
+	l.exec(m.name, "bash", "-ec", `for d in `+rootFolders+`; do
+		c=$(mktemp -d /run/full.XXXX); cp -a $d/. $c
+		mount -t tmpfs -o size=$(( $(du -sk $c | cut -f1) + 512 ))k,mode=$(stat -c %a $d) full $d
+		cp -a $c/. $d; cat /dev/zero > $d/fill 2> /dev/null || true
+	done`)
+	l.refused(m, "DISK_FULL")
+	if n := l.starts(m.name); n != 0 {
+		l.t.Errorf("MariaDB was started %d times", n)
+	}
+	l.exec(m.name, "bash", "-ec", `for d in `+rootFolders+`; do rm $d/fill; done`)
+	l.run("job", "retry", m.job)
+	l.same(m.name)
 }
 
 func (l *lab) diesAtStart() {
@@ -172,48 +206,6 @@ func (l *lab) diesAtStart() {
 	l.exec(m.name, "systemctl", "daemon-reload")
 	l.run("job", "retry", m.job)
 	l.same(m.name)
-}
-
-func (l *lab) ofReplica() {
-	source := l.stand()
-	l.run("snapshot", "create", source)
-	db := l.store()
-	defer db.Close()
-	for _, s := range docs[snapshotDoc](l, db, "snapshots") {
-		if s.Server == source {
-			name := l.name()
-			l.run("replica", "create", name, "--from", s.ID, "--of", primary)
-			l.same(name)
-			return
-		}
-	}
-	l.t.Fatal("no snapshot of the replica")
-}
-
-// purged purges by hand what the snapshot has reserved: MariaDB itself does not know of reservations.
-func (l *lab) purged() {
-	snap := l.snap()
-	l.sql(primary, "FLUSH BINARY LOGS; DO SLEEP(0.1); FLUSH BINARY LOGS")
-	logs := strings.Split(l.sql(primary, "SHOW BINARY LOGS"), "\n")
-	last, _, _ := strings.Cut(logs[len(logs)-1], "\t")
-	if l.standing != "" {
-		l.same(l.standing) // it reads the newest log now, so MariaDB lets the older ones go
-	}
-	l.sql(primary, fmt.Sprintf("SET GLOBAL slave_connections_needed_for_purge = 0; PURGE BINARY LOGS TO '%s'", last))
-	before := len(l.machines())
-	l.fails(l.detach("replica", "create", l.name(), "--from", snap), "BINLOGS_PURGED")
-	if after := len(l.machines()); after != before {
-		l.t.Errorf("%d machines were made", after-before)
-	}
-	l.dropSnap()
-}
-
-func (l *lab) takenID() {
-	m := l.makeUntil("before_effect:start_replica")
-	id, own := l.sql(m.name, "SELECT @@server_id"), l.sql(primary, "SELECT @@server_id")
-	l.sql(primary, "SET GLOBAL server_id = "+id)
-	defer l.sql(primary, "SET GLOBAL server_id = "+own)
-	l.refused(m, "SERVER_ID_TAKEN", id)
 }
 
 func (l *lab) loadAndDDL() {
@@ -248,16 +240,5 @@ func (l *lab) alterTables(stop <-chan struct{}) error {
 			return nil
 		case <-pace.C:
 		}
-	}
-}
-
-func (l *lab) domains() {
-	l.dropSnap()
-	l.sql(primary, "SET GLOBAL gtid_strict_mode = 0")
-	defer l.sql(primary, "SET GLOBAL gtid_strict_mode = 1")
-	l.sql(primary, fmt.Sprintf("SET gtid_domain_id = 7; CREATE OR REPLACE TABLE %s.seventh (id INT PRIMARY KEY)", l.schema()))
-	name := l.wholeJob("--verify", "full")
-	if position := l.sql(name, "SELECT @@gtid_slave_pos"); !strings.Contains(position, "7-") {
-		l.t.Errorf("the replica is at %s, without domain 7", position)
 	}
 }

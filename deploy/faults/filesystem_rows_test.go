@@ -81,8 +81,8 @@ func (l *lab) lateDevice() {
 	link := l.attachedLink(m.name)
 	node := l.exec(m.name, "readlink", "-f", link)
 	l.appearsLater(m, "swap_volume", func() {
+		l.putNode(m.name, node)
 		l.exec(m.name, "bash", "-c", `for n in {0..255}; do [ -f /dev/loop$n ] && rm /dev/loop$n; done; true`)
-		l.exec(m.name, "mknod", node, "b", "7", strings.TrimPrefix(node, "/dev/loop"))
 	})
 }
 
@@ -107,10 +107,14 @@ func (l *lab) lostDevice() {
 	l.exec(m.name, "rm", node)
 	l.exec(m.name, "touch", node)
 	l.start()
-	l.appearsLater(m, "mount_data", func() {
-		l.exec(m.name, "rm", node)
-		l.exec(m.name, "mknod", node, "b", "7", strings.TrimPrefix(node, "/dev/loop"))
-	})
+	l.appearsLater(m, "mount_data", func() { l.putNode(m.name, node) })
+}
+
+// putNode puts a device's node in the place of a file, in one move.
+func (l *lab) putNode(host, node string) {
+	l.t.Helper()
+	l.exec(host, "mknod", node+".new", "b", "7", strings.TrimPrefix(node, "/dev/loop"))
+	l.exec(host, "mv", "--no-target-directory", node+".new", node)
 }
 
 // appearsLater makes the device appear after the time that it stays away, sees that the step says what it waits for, and that the job ends well.

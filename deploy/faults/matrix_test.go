@@ -181,7 +181,10 @@ func writePage(page string, rows []row, longest time.Duration) error {
 
 func matrix() []row {
 	var all []row
-	for _, part := range [][]row{snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(), replicationRows(), crashRows(), planeRows()} {
+	for _, part := range [][]row{
+		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
+		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
+	} {
 		all = append(all, part...)
 	}
 	slices.SortStableFunc(all, func(a, b row) int {

@@ -40,7 +40,7 @@ func (l *lab) writes(name string) {
 		l.t.Fatal(err)
 	}
 	account.Socket = l.socket(name)
-	writer, err := stack.StartWriter(context.Background(), account)
+	writer, err := stack.StartWriter(context.Background(), account, 20*time.Millisecond)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -2,11 +2,7 @@
 
 package faults
 
-import (
-	"fmt"
-	"strings"
-	"time"
-)
+import "fmt"
 
 func replicationRows() []row {
 	return []row{
@@ -18,7 +14,7 @@ func replicationRows() []row {
 		},
 		{
 			id: "H17", variant: "restarted between two steps", run: (*lab).restartedBetween,
-			planted: "something restarts MariaDB between start_mariadb and prepare_replica",
+			planted: "something restarts MariaDB between start_mariadb and prepare_replica; the snapshot has an event that is enabled",
 			happens: "converges; no event of the copy's own",
 			why:     "the drop-in keeps the event scheduler and replication off at each start",
 		},
@@ -27,18 +23,6 @@ func replicationRows() []row {
 			planted: "one transaction is written on the copy between its first start and its configuration",
 			happens: "refuses with GTID_ERRANT; replication is never configured",
 			why:     "the recovered position has to equal the snapshot's testimony",
-		},
-		{
-			id: "R5", variant: "account dropped", quick: true, run: func(l *lab) { l.badAccount("DROP USER `%s`") },
-			planted: "the replica's account is dropped on the primary, and the replica has to connect anew",
-			happens: "start_replica makes it again; converges",
-			why:     "1045 is mended by giving both sides a new password",
-		},
-		{
-			id: "R5", variant: "password changed", run: func(l *lab) { l.badAccount("ALTER USER `%s` IDENTIFIED BY 'another'") },
-			planted: "the account has another password",
-			happens: "start_replica gives both sides a new one; converges",
-			why:     "nobody keeps the password, so it is made anew",
 		},
 		{
 			id: "R6", variant: "duplicate key", quick: true, run: (*lab).duplicateKey,
@@ -76,9 +60,17 @@ func (l *lab) configureStopped() {
 }
 
 func (l *lab) restartedBetween() {
+	event := l.schema() + ".tick"
+	l.sql(primary, fmt.Sprintf("CREATE TABLE %[1]ss (at DATETIME); CREATE EVENT %[1]s ON SCHEDULE EVERY 1 SECOND DO INSERT INTO %[1]ss VALUES (NOW())", event))
+	l.dropSnap()
 	m := l.makeUntil("before_effect:upgrade_mariadb")
 	l.exec(m.name, "systemctl", "restart", mariadbUnit)
 	l.goesOn(m)
+	if n := l.sql(m.name, fmt.Sprintf("SELECT COUNT(*) FROM %ss", event)); n != "0" {
+		l.t.Errorf("the event ran %s times on the copy", n)
+	}
+	l.sql(primary, fmt.Sprintf("DROP EVENT %[1]s; DROP TABLE %[1]ss", event))
+	l.dropSnap()
 }
 
 func (l *lab) copyWrote() {
@@ -88,18 +80,6 @@ func (l *lab) copyWrote() {
 	if status := l.sql(m.name, "SHOW REPLICA STATUS"); status != "" {
 		l.t.Errorf("replication was configured: %s", status)
 	}
-}
-
-// badAccount spoils the standing replica's account and makes it connect anew.
-func (l *lab) badAccount(statement string) {
-	name := l.stand()
-	l.sql(primary, fmt.Sprintf(statement, "us_"+name))
-	l.sql(name, "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")
-	l.eventually(20*time.Second, "the primary refuses the account", func() bool {
-		return strings.Contains(l.replicaStatus(name), "Last_IO_Errno: 1045")
-	})
-	l.again("start_replica")
-	l.whole(name)
 }
 
 // table makes a table on the primary with one row, which the next snapshot has.

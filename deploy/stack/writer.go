@@ -64,17 +64,21 @@ func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, e
 	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, at DATETIME(6) NOT NULL)"); err != nil {
 		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
 	}
+	var next int64
+	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) + 1, 0) FROM probe").Scan(&next); err != nil {
+		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{db: db, cancel: cancel, done: make(chan struct{})}
-	go w.run(ctx, pace)
+	go w.run(ctx, pace, next)
 	return w, nil
 }
 
-func (w *Writer) run(ctx context.Context, pace time.Duration) {
+func (w *Writer) run(ctx context.Context, pace time.Duration, next int64) {
 	defer close(w.done)
 	beat := time.NewTicker(pace)
 	defer beat.Stop()
-	for id := 0; ctx.Err() == nil; id++ {
+	for id := next; ctx.Err() == nil; id++ {
 		<-beat.C
 		begin := time.Now()
 		_, err := w.db.ExecContext(ctx, "INSERT INTO probe VALUES (?, NOW(6))", id)

@@ -36,6 +36,8 @@ func meaning(name, unit string) (errs.Kind, errorsv1.Reason, string) {
 	switch name {
 	case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound":
 		return errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "check the unit's name; install the package that brings it"
+	case "System.Error.ENOSPC", "System.Error.EDQUOT":
+		return errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, makeRoom
 	case "org.freedesktop.systemd1.UnitMasked":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, "unmask it first (UnmaskUnit), or use EnsureUnit"
 	case "org.freedesktop.systemd1.LoadFailed", "org.freedesktop.systemd1.BadUnitSetting":

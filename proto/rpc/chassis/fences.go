@@ -54,7 +54,7 @@ func OpenFences(path string) (*Fences, error) {
 }
 
 // Admit is nil when no higher epoch of the job was ever admitted, which it remembers on disk before it answers. A lower epoch
-// is ABORTED with STALE_EPOCH; a disk that cannot be written is UNAVAILABLE.
+// is ABORTED with STALE_EPOCH; a full disk is FAILED_PRECONDITION, one that cannot be written UNAVAILABLE.
 func (f *Fences) Admit(job string, epoch int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,8 +82,11 @@ func (f *Fences) remember(job string, before, now seenEpoch) error {
 	if before.Epoch == 0 {
 		delete(f.jobs, job)
 	}
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot remember the epoch of "+job,
-		errs.Wrap(err), errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path)), errs.Retry(time.Second))
+	what, wayOut := "cannot remember the epoch of "+job, errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path))
+	if errs.NoRoom(err) {
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, what, errs.Wrap(err), wayOut)
+	}
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what, errs.Wrap(err), wayOut, errs.Retry(time.Second))
 }
 
 func (f *Fences) forgetOldest() {

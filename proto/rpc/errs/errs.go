@@ -140,6 +140,9 @@ func read(err error) *Error {
 	}
 	if outermost {
 		flat.kind = plainKind(err)
+		if NoRoom(err) {
+			flat.reason, flat.wayOut = errorsv1.Reason_REASON_DISK_FULL, "make room on that filesystem, or grow it"
+		}
 	}
 	if flat.reason == errorsv1.Reason_REASON_UNSPECIFIED && flat.rawName == "" {
 		flat.reason = flat.kind.defaultReason()
@@ -188,6 +191,8 @@ func plainKind(err error) Kind {
 		return DeadlineExceeded
 	case errors.Is(err, context.Canceled):
 		return Canceled
+	case NoRoom(err):
+		return FailedPrecondition
 	default:
 		return Internal
 	}
