@@ -82,11 +82,12 @@ func (f *Fences) remember(job string, before, now seenEpoch) error {
 	if before.Epoch == 0 {
 		delete(f.jobs, job)
 	}
-	what, wayOut := "cannot remember the epoch of "+job, errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path))
 	if errs.NoRoom(err) {
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, what, errs.Wrap(err), wayOut)
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, "cannot remember the epoch of "+job,
+			errs.Wrap(err), errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path)))
 	}
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what, errs.Wrap(err), wayOut, errs.Retry(time.Second))
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot remember the epoch of "+job,
+		errs.Wrap(err), errs.WayOut("make the filesystem of "+filepath.Dir(f.path)+" writable"), errs.Retry(time.Second))
 }
 
 func (f *Fences) forgetOldest() {
