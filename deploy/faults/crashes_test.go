@@ -61,7 +61,7 @@ func runSequences(t *testing.T, name string, seed int64, queue <-chan int64) {
 			if l == nil {
 				l = newLab(t, name)
 			}
-			s := &sequence{lab: l.in(t), dice: rand.New(rand.NewPCG(uint64(seed), uint64(i)))}
+			s := &sequence{lab: l.in(t), dice: rand.New(rand.NewPCG(uint64(seed), uint64(i)*0x9e3779b97f4a7c15))}
 			s.do()
 		})
 		if !good && l == nil {
@@ -93,8 +93,10 @@ func (s *sequence) do() {
 		}
 	}()
 	s.ask()
-	for range 1 + s.dice.IntN(4) {
-		s.strike()
+	// The first strike may come anywhere in the job, those after it soon.
+	s.strike(len(s.steps(s.m.job)) + 6)
+	for range s.dice.IntN(4) {
+		s.strike(12)
 	}
 	s.comeToRest()
 	if s.dice.IntN(3) == 0 {
@@ -188,7 +190,7 @@ func (s *sequence) askAgain() {
 	}
 	s.again = true
 	if s.dice.IntN(2) == 0 {
-		s.strike()
+		s.strike(12)
 	}
 	s.comeToRest()
 }

@@ -134,13 +134,17 @@ func (l *lab) wakeLate(job string) (refused bool) {
 	defer second.Stop()
 	l.eventually(2*time.Minute, "the second control plane finishes the job", func() bool { return l.stepState(job, "settle") == "succeeded" })
 	attempts, reserved := l.attempts(job), l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json")
-	unlock := l.lockStore()
+	lost := func() int {
+		log, err := os.ReadFile(l.LogPath())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return strings.Count(string(log), "the job is lost to this process")
+	}
+	unlock, before := l.lockStore(), lost()
 	defer unlock()
 	l.wake()
-	l.eventually(20*time.Second, "the first control plane finds out", func() bool {
-		log, err := os.ReadFile(l.LogPath())
-		return err == nil && strings.Contains(string(log), "the job is lost to this process")
-	})
+	l.eventually(20*time.Second, "the first control plane finds out", func() bool { return lost() > before })
 	unlock()
 	l.connect()
 	l.succeeds(job)

@@ -8,14 +8,14 @@ import (
 )
 
 // strike waits for a random number of changes in the store, and breaks something.
-func (s *sequence) strike() {
+func (s *sequence) strike(within int) {
 	s.t.Helper()
-	s.changes(1 + s.dice.IntN(12))
+	s.changes(1 + s.dice.IntN(within))
 	strikes := []struct {
 		weight int
 		do     func()
 	}{
-		{3, s.killPlane}, {3, s.killPlaneAt}, {4, s.killAgent}, {2, s.cutAll}, {2, s.cutNetwork}, {2, s.cancel}, {2, s.fellMariaDB}, {1, s.takeOver}, {1, s.retryNow},
+		{3, s.killPlane}, {3, s.killPlaneAt}, {3, s.killAgent}, {2, s.cutAll}, {3, s.cutNetwork}, {3, s.cancel}, {3, s.fellMariaDB}, {1, s.takeOver}, {1, s.retryNow},
 	}
 	sum := 0
 	for _, c := range strikes {
@@ -71,9 +71,10 @@ func (s *sequence) stand() {
 }
 
 func (s *sequence) killPlane() {
-	s.say("the control plane is killed")
+	s.say("the control plane is killed and started")
 	s.Kill()
-	s.stand()
+	s.failpoint = false
+	s.start()
 }
 
 // killPlaneAt makes the control plane kill itself somewhere ahead, if the job gets there.
@@ -150,6 +151,7 @@ func (s *sequence) takeOver() {
 		s.killPlane()
 		return
 	}
+	s.failpoint = false
 	s.say("a second control plane is started, the first is killed")
 	second := s.second()
 	defer second.Kill()

@@ -181,24 +181,25 @@ func mountedAt(ctx context.Context, agent Agent, names []string) ([]string, erro
 	return paths, nil
 }
 
-// deleteDefaults deletes the default volumes that this job has detached.
+// deleteDefaults deletes the default volumes that this job has detached, and the data volumes of earlier generations: one whose machine
+// was made anew too is not attached here any more.
 func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
-	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{
-		TagJob: s.JobID, TagServer: srv.Name, TagRole: roleDefault, TagFleet: s.w.Fleet,
-	}})
+	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{TagJob: s.JobID, TagServer: srv.Name, TagFleet: s.w.Fleet}})
 	if err != nil {
 		return err
 	}
 	for _, v := range list {
 		switch {
-		case v.State == provider.VolumeDeleting || v.State == provider.VolumeDeleted:
+		case v.State == provider.VolumeDeleting || v.State == provider.VolumeDeleted || v.Tags[TagRole] != roleDefault && !s.replaces(v):
+		case v.Tags[TagRole] == roleData && v.MachineID != "" && v.MachineID != srv.MachineID && !s.going(ctx, v.MachineID):
+			s.Found("volume %s of an earlier generation is attached to machine %s, and left alone", v.ID, v.MachineID)
 		case v.MachineID != "" || v.State == provider.VolumeInUse:
-			return wait("the image's volume %s is still attached", v.ID)
+			return wait("the replaced volume %s is still attached", v.ID)
 		default:
 			if err := s.w.Cloud.DeleteVolume(ctx, v.ID); err != nil && !missing(err) {
-				return fmt.Errorf("cannot delete the image's volume %s: %w", v.ID, err)
+				return fmt.Errorf("cannot delete the replaced volume %s: %w", v.ID, err)
 			}
-			s.Changed("deleted the image's volume %s", v.ID)
+			s.Changed("deleted the replaced volume %s", v.ID)
 		}
 	}
 	return nil
@@ -229,12 +230,17 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 
 // attachedElsewhere waits for a machine of this job that is going, and refuses any other.
 func (s *step) attachedElsewhere(ctx context.Context, v provider.Volume) error {
-	m, err := s.w.Cloud.GetMachine(ctx, v.MachineID)
-	if err == nil && m.Tags[TagJob] == s.JobID && (m.State == provider.MachineStopping || m.State == provider.MachineTerminated) {
-		return wait("volume %s is still held by machine %s, which is going", v.ID, m.ID)
+	if s.going(ctx, v.MachineID) {
+		return wait("volume %s is still held by machine %s, which is going", v.ID, v.MachineID)
 	}
 	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE, "detach it there, then `understudy job retry JOB`",
 		"volume %s is attached to machine %s", v.ID, v.MachineID)
+}
+
+// going reports whether a machine is one of this job's that is being ended.
+func (s *step) going(ctx context.Context, machine string) bool {
+	m, err := s.w.Cloud.GetMachine(ctx, machine)
+	return err == nil && m.Tags[TagJob] == s.JobID && (m.State == provider.MachineStopping || m.State == provider.MachineTerminated)
 }
 
 // seenByHost waits until the host has the volume's device.
@@ -276,6 +282,9 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) commit {
 		if err != nil {
 			return err
 		}
+		if err := s.replacedGone(ctx, rec, srv.Name, id); err != nil {
+			return err
+		}
 		return s.updateServer(srv.Name, func(srv *inventory.Server) error {
 			if srv.DataVolume != id {
 				srv.DataVolume, srv.Mounts, srv.DatadirVersion = id, nil, ""
@@ -283,6 +292,15 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) commit {
 			return nil
 		}, "volume %s is attached", v.ID)(ctx, rec)
 	}
+}
+
+// replacedGone records that the server's volume of an earlier generation is gone.
+func (s *step) replacedGone(ctx context.Context, rec Records, server, id string) error {
+	srv, err := rec.Servers().Get(ctx, server)
+	if err != nil || srv.DataVolume == id {
+		return err
+	}
+	return s.volumeGone(ctx, rec, srv.DataVolume)
 }
 
 func (s *step) provenance(v provider.Volume) string {
