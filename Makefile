@@ -44,6 +44,10 @@ test-unit: ## Run the tests that need nothing but Go
 test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
 	EC2_JOBS=100 go test -tags lab -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
 
+.PHONY: test-crashes
+test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
+	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 go test -tags lab -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
+
 .PHONY: race
 race: ## Run the tests that need nothing but Go, with the race detector
 	CGO_ENABLED=1 go test -race ./...

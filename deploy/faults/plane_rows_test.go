@@ -22,7 +22,7 @@ func planeRows() []row {
 			why:     "each transaction of a worker writes the job's row under its epoch; agents refuse older epochs",
 		},
 		{
-			id: "C4", variant: "call of a lost worker", run: (*lab).staleCall,
+			id: "C4", variant: "call of a lost worker", quick: true, run: (*lab).staleCall,
 			planted: "the control plane is stopped with a change about to be sent to an agent; a second one takes the job over and finishes it; then the first is woken",
 			happens: "its call reaches the agent, which refuses it with STALE_EPOCH; nothing on the host or in the store changes",
 			why:     "agents remember the highest epoch of each job",

@@ -23,10 +23,11 @@ type failpoint struct {
 	stop  bool
 }
 
+const beforeCall job.Point = "before_call"
+
 const (
-	beforeCall job.Point = "before_call"
-	everyStep            = "*"
-	stopPrefix           = "stop@"
+	everyStep  = "*"
+	stopPrefix = "stop@"
 )
 
 // parseFailpoints reads "point:step" and "stop@point:step", separated by commas; empty is none.
