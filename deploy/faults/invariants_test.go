@@ -252,7 +252,7 @@ func (w *world) primaryFree(bad func(string, ...any)) {
 	})
 	w.goesOnWriting()
 	for name, writer := range w.writersByHost() {
-		if longest := writer.Longest(); longest > holdLimit+time.Second {
+		if longest := writer.Longest(); longest > max(holdLimit, w.longHold)+time.Second {
 			bad("a commit on %s took %s", name, longest)
 		}
 	}

@@ -38,6 +38,7 @@ type shared struct {
 	cuts     int // connections that were cut so far
 	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have found it gone.
 	felledJobs []string
+	longHold   time.Duration // limit of the hold at hand, when it is longer than holdLimit
 }
 
 const primary = "db1"
