@@ -52,6 +52,11 @@ test-crashes: setup build ## Run a hundred jobs on real hosts while things die a
 race: ## Run the tests that need nothing but Go, with the race detector
 	CGO_ENABLED=1 go test -race ./...
 
+.PHONY: fuzz
+fuzz: ## Feed every parser and every call what nobody expects, each for FUZZTIME=10s
+	@grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z]+' agent controlplane proto | while IFS=: read -r file _ func; do \
+		echo "$$(dirname $$file) $${func#func }"; go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(or $(FUZZTIME),10s) ./$$(dirname $$file) || exit 1; done
+
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -44,7 +45,8 @@ func (r Relation) String() string {
 }
 
 // ParsePosition reads a list like "0-1-100,1-2-7", as in @@gtid_slave_pos. Spaces and line breaks around the commas are
-// allowed, the empty text is the empty position, and two GTIDs of one domain are an error.
+// allowed, the empty text is the empty position, and two GTIDs of one domain are an error. The server itself takes a sign or a blank
+// before a number and no blanks behind one; in all else both read the same.
 func ParsePosition(text string) (Position, error) {
 	all, err := parseList(text)
 	if err != nil {
@@ -60,13 +62,18 @@ func ParsePosition(text string) (Position, error) {
 }
 
 // ParseState reads @@gtid_binlog_state, which names the last transaction of every server in every domain, and answers the
-// position that it amounts to: the highest sequence number of each domain.
+// position that it amounts to: in each domain the one that is named last, which is the one that was written last. Its number
+// is the highest only where gtid_strict_mode sees to it.
 func ParseState(text string) (Position, error) {
 	all, err := parseList(text)
 	if err != nil {
 		return Position{}, err
 	}
-	return Of(all...), nil
+	written := map[uint32]GTID{}
+	for _, g := range all {
+		written[g.Domain] = g
+	}
+	return Of(slices.Collect(maps.Values(written))...), nil
 }
 
 // Of is the position after these transactions; of two in one domain the later one counts.

@@ -22,7 +22,7 @@ import (
 
 // plane is a whole control plane over a provider that stands still, and an operator's connection to it.
 type plane struct {
-	t     *testing.T
+	t     testing.TB
 	app   *app.App
 	cloud *stillCloud
 	dir   string
@@ -33,7 +33,7 @@ type plane struct {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func testConfig(t *testing.T, dir string) app.Config {
+func testConfig(t testing.TB, dir string) app.Config {
 	t.Helper()
 	cfg, err := app.Load(app.Sources{Flags: map[string]any{
 		"state_dir": dir, "listen": []string{"127.0.0.1:0"}, "advertise": []string{"192.0.2.1:7440"}, "metrics": "off",
@@ -44,12 +44,12 @@ func testConfig(t *testing.T, dir string) app.Config {
 	return cfg
 }
 
-func newPlane(t *testing.T) *plane {
+func newPlane(t testing.TB) *plane {
 	t.Helper()
 	return startPlane(t, t.TempDir(), &stillCloud{})
 }
 
-func startPlane(t *testing.T, dir string, cloud *stillCloud) *plane {
+func startPlane(t testing.TB, dir string, cloud *stillCloud) *plane {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	made, err := app.NewWith(ctx, testConfig(t, dir), quiet(), cloud)
