@@ -184,6 +184,7 @@ func matrix() []row {
 	for _, part := range [][]row{
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
+		holdRows(), networkRows(),
 	} {
 		all = append(all, part...)
 	}

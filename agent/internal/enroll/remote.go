@@ -19,7 +19,7 @@ import (
 const (
 	firstDelay  = 200 * time.Millisecond
 	maxDelay    = 5 * time.Second
-	callTimeout = 10 * time.Second
+	callTimeout = 20 * time.Second // a connection on a slow network comes about within it
 )
 
 // enroll asks every control plane in turn, again and again, until one answers.

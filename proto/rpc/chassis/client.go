@@ -22,8 +22,10 @@ import (
 
 const (
 	defaultCallDeadline = 30 * time.Second
-	connectTimeout      = 5 * time.Second
-	maxReconnectDelay   = 2 * time.Second
+	// connectTimeout lets a connection come about on a network where an answer takes seconds: TCP, TLS and HTTP/2 take three of them,
+	// and finding the neighbour another.
+	connectTimeout    = 15 * time.Second
+	maxReconnectDelay = 2 * time.Second
 	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it here.
 	wayToReach = "see that it runs there and that its port can be reached from here; when its log says that it refused the connection, " +
 		"compare the certificates of both sides: CA, identity, validity and clocks, revocation"

@@ -32,7 +32,7 @@ const (
 	keepaliveTime     = 20 * time.Second
 	keepaliveTimeout  = 10 * time.Second
 	keepaliveMinTime  = 5 * time.Second
-	handshakeTimeout  = 10 * time.Second
+	handshakeTimeout  = 15 * time.Second
 )
 
 // Validator says what is wrong with a request, preferably with errs.Fields.
