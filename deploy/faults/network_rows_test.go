@@ -11,7 +11,7 @@ import (
 func networkRows() []row {
 	return []row{
 		{
-			id: "C3", variant: "connections reset in every step", run: func(l *lab) { l.strikeEach((*lab).resetHosts) },
+			id: "C3", variant: "connections reset in every step", run: func(l *lab) { l.duringEach((*lab).resetHosts) },
 			planted: "all connections to the primary's and the replica's agent are reset as each step begins",
 			happens: "the job goes on by itself; everything was made once",
 			why:     "an agent that is away is waited for; its calls can be made twice",
@@ -56,8 +56,8 @@ func (l *lab) resetHosts(replica string) {
 	}
 }
 
-// strikeEach makes a replica and strikes as each of its steps begins.
-func (l *lab) strikeEach(strike func(l *lab, replica string)) {
+// duringEach makes a replica and strikes as each of its steps begins.
+func (l *lab) duringEach(strike func(l *lab, replica string)) {
 	l.t.Helper()
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
@@ -89,7 +89,7 @@ func (l *lab) answersLostInEach() {
 		}
 	}()
 	lost := int64(0)
-	l.strikeEach(func(l *lab, replica string) {
+	l.duringEach(func(l *lab, replica string) {
 		if cables[replica] == nil && l.hasHost(replica) {
 			cables[replica] = l.splice(replica)
 		}

@@ -68,14 +68,14 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 		return s.newMachine(ctx, srv)
 	}
 	if ours.State == provider.MachineTerminated {
-		return *ours, machineGone(*ours)
+		return *ours, machineGone(*ours, srv.Name)
 	}
 	return *ours, nil
 }
 
-func machineGone(m provider.Machine) error {
+func machineGone(m provider.Machine, server string) error {
 	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
-		"machine %s was terminated by somebody else: %s", m.ID, or(m.Reason, "no reason given"))
+		"machine %s of %s was terminated by somebody else: %s", m.ID, server, or(m.Reason, "no reason given"))
 }
 
 func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
@@ -131,21 +131,54 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 	if _, away := pause(why); !away {
 		return outcome{}, why
 	}
+	if err := s.machineFit(ctx, srv); err != nil {
+		return outcome{}, err
+	}
+	return s.again("the agent of %s does not answer yet", srv.Name)
+}
+
+// machineFit is the error of a server whose machine is gone for good. One that somebody switched off while this job makes the server is
+// switched on again.
+func (s *step) machineFit(ctx context.Context, srv inventory.Server) error {
 	m, err := s.w.Cloud.GetMachine(ctx, srv.MachineID)
 	switch {
 	case missing(err):
-		return outcome{}, machineGone(provider.Machine{ID: srv.MachineID})
+		return machineGone(provider.Machine{ID: srv.MachineID}, srv.Name)
 	case err != nil:
-		return outcome{}, err
+		return err
 	case m.State == provider.MachineTerminated:
-		return outcome{}, machineGone(m)
-	case m.State == provider.MachineStopped:
+		return machineGone(m, srv.Name)
+	case m.State == provider.MachineStopped && srv.Job == s.JobID && !everReady(srv):
 		if err := s.w.Cloud.StartMachine(ctx, m.ID); err != nil {
-			return outcome{}, err
+			return err
 		}
 		s.Changed("switched machine %s on", m.ID)
 	}
-	return s.again("the agent of %s does not answer yet", srv.Name)
+	return nil
+}
+
+// whyAway is the error of an agent that will never answer, as its machine is gone; nil when waiting for it makes sense.
+func (s *step) whyAway(ctx context.Context, why error) error {
+	if !isReason(why, errorsv1.Reason_REASON_AGENT_UNREACHABLE) {
+		return nil
+	}
+	srv, err := s.server(ctx, errs.MetaOf(why)["server"])
+	if err != nil || srv.MachineID == "" {
+		return nil
+	}
+	if err := s.machineFit(ctx, srv); isReason(err, errorsv1.Reason_REASON_MACHINE_GONE) {
+		return err
+	}
+	return nil
+}
+
+// leaves reports whether what was to be taken away on a server went with its machine.
+func (s *step) leaves(ctx context.Context, why error) bool {
+	gone := s.whyAway(ctx, why)
+	if gone != nil {
+		s.Found("%v", gone)
+	}
+	return gone != nil
 }
 
 // checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never goes back.

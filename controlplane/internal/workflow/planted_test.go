@@ -178,16 +178,9 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 		"the data differ": {"verify", "DATA_MISMATCH", []string{"shop.items"}, func(w *world, p *process) {
 			p.at(job.BeforeEffect, "verify", func() { diskOf(w).data.tables["shop.items"]++ })
 		}},
-		"C9 the machine was ended by hand": {"create_machine", "MACHINE_GONE", nil, func(w *world, p *process) {
-			p.at(job.AfterEffect, "create_machine", func() {
-				for _, m := range w.cloud.machines {
-					if m.Name == "db2" {
-						m.State = "terminated"
-						w.powerOff(m.ID)
-					}
-				}
-			})
-		}},
+		"C9 the machine was ended by hand":                 {"create_machine", "MACHINE_GONE", nil, endedByHand("create_machine")},
+		"C9 the machine was ended by hand in a later step": {"start_mariadb", "MACHINE_GONE", []string{"db2"}, endedByHand("configure_mariadb")},
+		"C9 the machine was ended by hand at the end":      {"finish", "MACHINE_GONE", []string{"db2"}, endedByHand("verify")},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -210,6 +203,20 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 				t.Errorf("the record is %s", srv.State)
 			}
 			w.checkCleanup(t, p, j.ID)
+		})
+	}
+}
+
+// endedByHand terminates the replica's machine after a step's effect.
+func endedByHand(step string) func(w *world, p *process) {
+	return func(w *world, p *process) {
+		p.at(job.AfterEffect, step, func() {
+			for _, m := range w.cloud.machines {
+				if m.Name == "db2" {
+					m.State = "terminated"
+					w.powerOff(m.ID)
+				}
+			}
 		})
 	}
 }

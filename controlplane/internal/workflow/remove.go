@@ -126,6 +126,9 @@ func (s *step) removeAccount(ctx context.Context) (outcome, error) {
 		return notNeeded("the primary is gone")
 	}
 	agent, err := s.w.Agents.Agent(ctx, srv.Primary)
+	if s.leaves(ctx, err) {
+		return notNeeded("the primary is gone")
+	}
 	if err != nil {
 		return outcome{}, fmt.Errorf("cannot reach the agent of %s: %w", srv.Primary, err)
 	}

@@ -69,6 +69,9 @@ func (s *step) releaseBinlogs(ctx context.Context, server, id string) error {
 		return err
 	}
 	agent, err := s.w.Agents.Agent(ctx, server)
+	if s.leaves(ctx, err) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("cannot reach the agent of %s to release its binary logs (they are released by themselves in time): %w", server, err)
 	}

@@ -174,7 +174,7 @@ func (a agentsView) Agent(_ context.Context, server string) (workflow.Agent, err
 	defer w.mu.Unlock()
 	h := w.hosts[server]
 	if a.p.dead.Load() || h == nil || h.down || h.machine.State != provider.MachineRunning {
-		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "the agent of "+server+" does not answer")
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "the agent of "+server+" does not answer", errs.Meta("server", server))
 	}
 	return &agent{h: h, p: a.p}, nil
 }

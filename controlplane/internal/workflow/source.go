@@ -108,6 +108,9 @@ func (s *step) dataVolume(ctx context.Context, srv inventory.Server) (vol invent
 		return vol, at, err
 	}
 	if at.MachineID != srv.MachineID || at.Attachment != provider.AttachmentAttached {
+		if err := s.machineFit(ctx, srv); err != nil {
+			return vol, at, err
+		}
 		return vol, at, refuse(errorsv1.Reason_REASON_DEVICE_MISSING, "have it attached again: `understudy job retry JOB --step swap_volume` of the job that made the server", "volume %s of %s is %s, attached to machine %q and not to %s",
 			at.ID, srv.Name, at.State, at.MachineID, srv.MachineID)
 	}

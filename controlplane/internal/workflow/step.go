@@ -45,6 +45,9 @@ func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, 
 		return out, err
 	}
 	if after, ok := pause(err); ok {
+		if gone := s.whyAway(ctx, err); gone != nil {
+			return outcome{}, explain(gone)
+		}
 		return outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}, nil
 	}
 	return outcome{}, explain(err, run.JobID)
