@@ -46,7 +46,7 @@ func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, 
 	}
 	if after, ok := pause(err); ok {
 		if gone := s.whyAway(ctx, err); gone != nil {
-			return outcome{}, explain(gone)
+			return outcome{}, explain(gone, run.JobID)
 		}
 		return outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}, nil
 	}
