@@ -177,22 +177,27 @@ func (l *lab) diesInRecovery() {
 	l.same(m.name)
 }
 
-// rootFolders are where the agent writes on the host's own disk.
-const rootFolders = "/etc/systemd/system /etc/mysql /var/lib/understudy-agent"
-
-// rootFull puts small filesystems without room over the folders: the disk itself is the lab's.
+// rootFull puts small filesystems without room over the folders where the agent writes on the host's own disk, which is the lab's, and
+// makes room in one after the other.
 func (l *lab) rootFull() {
+	folders := []string{"/var/lib/understudy-agent", "/etc/systemd/system", "/etc/mysql"} // as the job comes to them
 	m := l.makeUntil("before_effect:mount_data")
-	l.exec(m.name, "bash", "-ec", `for d in `+rootFolders+`; do
-		c=$(mktemp -d /run/full.XXXX); cp -a $d/. $c
-		mount -t tmpfs -o size=$(( $(du -sk $c | cut -f1) + 512 ))k,mode=$(stat -c %a $d) full $d
-		cp -a $c/. $d; cat /dev/zero > $d/fill 2> /dev/null || true
-	done`)
-	l.refused(m, "DISK_FULL")
+	for _, folder := range folders {
+		l.exec(m.name, "bash", "-ec", `c=$(mktemp -d /run/full.XXXX); cp -a $0/. $c
+			mount -t tmpfs -o size=$(( $(du -sk $c | cut -f1) + 512 ))k,mode=$(stat -c %a $0) full $0
+			cp -a $c/. $0; cat /dev/zero > $0/fill 2> /dev/null || true`, folder)
+	}
+	l.start()
+	for i, folder := range folders {
+		l.fails(m.job, "DISK_FULL", folder)
+		l.exec(m.name, "rm", folder+"/fill")
+		if i < len(folders)-1 {
+			l.refuse([]string{"DISK_FULL"}, "job", "retry", m.job)
+		}
+	}
 	if n := l.starts(m.name); n != 0 {
 		l.t.Errorf("MariaDB was started %d times", n)
 	}
-	l.exec(m.name, "bash", "-ec", `for d in `+rootFolders+`; do rm $d/fill; done`)
 	l.run("job", "retry", m.job)
 	l.same(m.name)
 }

@@ -49,6 +49,12 @@ func filesystemRows() []row {
 			why:     "only the image's default volume may be taken off",
 		},
 		{
+			id: "H10", variant: "ext4, whole disk", run: func(l *lab) { l.mountedAs(l.wholeJob("--image", "trixie-masked", "--verify", "full"), "ext4") },
+			planted: "the primary's data volume is an ext4",
+			happens: "converges, under a UUID of its own",
+			why:     "the checksums of an ext4 depend on its UUID, so it is given a seed first",
+		},
+		{
 			id: "H10", variant: "xfs, whole disk", run: (*lab).wholeXFS,
 			planted: "the primary's data volume is an XFS",
 			happens: "converges, under a UUID of its own",

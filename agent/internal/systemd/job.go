@@ -132,6 +132,8 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 		why = "it did not get ready within systemd's own timeout"
 	case unit.Result == "start-limit-hit":
 		wayOut = "it was started too often in too short a time; correct the cause, then use EnsureUnit or ResetFailedUnit"
+	case unit.Result == "exit-code" && unit.ExitStatus == 0: // of the main process, which may never have been started
+		why = "a command that its file has run before or after its main process failed"
 	case unit.Result == "exit-code" || unit.Result == "signal" || unit.Result == "core-dump":
 		why = fmt.Sprintf("its process ended with %s %d", strings.ReplaceAll(unit.Result, "-", " "), unit.ExitStatus)
 	}

@@ -45,6 +45,10 @@ func TestDiagnose(t *testing.T) {
 		"the primary went away and it is off": {io("No", 2013, "Lost connection"), replication.Connecting},
 		"wrong password":                      {io("Connecting", 1045, "Access denied"), replication.AccountRefused},
 		"no privilege":                        {io("No", 1227, "Access denied; you need REPLICATION SLAVE"), replication.AccountRefused},
+		"password expired":                    {io("No", 1820, "You must SET PASSWORD before executing this statement"), replication.AccountRefused},
+		"may not register":                    {io("No", 1597, "Master command COM_REGISTER_SLAVE failed: Access denied for user 'us_r1'@'%' (using password: YES) (Errno: 1045)"), replication.AccountRefused},
+		"lost while it registers":             {io("No", 1597, "Master command COM_REGISTER_SLAVE failed: Lost connection (Errno: 2013)"), replication.Connecting},
+		"a command of unknown meaning":        {io("No", 1597, "Master command COM_REGISTER_SLAVE failed"), replication.Broken},
 		"the primary's certificate":           {io("Connecting", 2026, "TLS/SSL error"), replication.Broken},
 		"binary log purged":                   {io("No", 1236, "Could not find GTID state requested by slave in any binlog files"), replication.BinlogsGone},
 		"another replica with this id": {
@@ -224,5 +228,15 @@ func TestSeries(t *testing.T) {
 	}
 	if _, ok := replication.CompareSeries("", "11.8.6"); ok {
 		t.Error("an unknown version was compared")
+	}
+}
+
+func TestNamesake(t *testing.T) {
+	t.Parallel()
+	st := replication.Status{Replicas: []replication.Connected{{ServerID: 7, Host: "db2"}, {ServerID: 8, Host: "stranger"}, {ServerID: 9}}}
+	for id, want := range map[uint32]bool{7: false, 8: true, 9: false, 10: false} {
+		if c, found := st.Namesake(id, "db2", "192.0.2.2"); found != want {
+			t.Errorf("server_id %d: %v, %t", id, c, found)
+		}
 	}
 }

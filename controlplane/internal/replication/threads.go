@@ -2,7 +2,9 @@ package replication
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -113,18 +115,36 @@ func (c Connection) ioVerdict() Verdict {
 	return v
 }
 
+// inner finds the error that the primary answered a command of the IO thread with, as "Master command … failed: … (Errno: 1045)".
+var inner = regexp.MustCompile(`\(Errno: (\d+)\)$`)
+
 func ioError(errno int, text string) Threads {
+	if found := inner.FindStringSubmatch(strings.TrimSpace(text)); errno == 1597 && found != nil {
+		if errno, err := strconv.Atoi(found[1]); err == nil && errno != 1597 {
+			return ioError(errno, text)
+		}
+	}
 	low := strings.ToLower(text)
 	switch {
 	case errno == 1236 && strings.Contains(low, "same server_uuid/server_id"), errno == 1593, errno == 4052:
 		return ServerIDTaken
 	case errno == 1236:
 		return BinlogsGone
-	case slices.Contains([]int{1044, 1045, 1130, 1142, 1227, 1698, 1862, 4151}, errno):
+	case slices.Contains([]int{1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151}, errno):
 		return AccountRefused
 	case slices.Contains([]int{1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1429, 1927, 2002, 2003, 2005, 2006, 2013}, errno):
 		return Connecting
 	default:
 		return Broken
 	}
+}
+
+// Namesake is a replica that is connected to the server of the status under this server_id, and is not the one with these names.
+func (s Status) Namesake(serverID uint32, names ...string) (Connected, bool) {
+	for _, c := range s.Replicas {
+		if c.ServerID == serverID && c.Host != "" && !slices.Contains(names, c.Host) {
+			return c, true
+		}
+	}
+	return Connected{}, false
 }

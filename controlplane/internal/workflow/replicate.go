@@ -37,6 +37,9 @@ func (s *step) pair(ctx context.Context) (*pair, error) {
 	if err := s.keepBinlogs(ctx, p); err != nil {
 		return nil, err
 	}
+	if err := aloneWithID(h.srv, p.status); err != nil {
+		return nil, err
+	}
 	return &pair{host: h, st: st, primary: p, want: replication.Want{
 		ServerID: h.srv.ServerID, Account: accountOf(h.srv.Name), PrimaryHost: p.srv.Address, PrimaryPort: p.srv.Port, AutoStart: true,
 	}}, nil
@@ -198,6 +201,11 @@ func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 	case replication.Running:
 		return nil
 	case replication.Connecting:
+		if st, err := p.primary.agent.Status(ctx); err == nil {
+			if err := aloneWithID(p.srv, st); err != nil {
+				return err
+			}
+		}
 		return wait("%s cannot connect to %s yet: %s", p.srv.Name, p.primary.srv.Name, v)
 	case replication.Absent, replication.AccountRefused:
 		if v.Threads == replication.AccountRefused {
@@ -209,13 +217,26 @@ func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 	case replication.BinlogsGone:
 		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup JOB`) and make the replica from a new snapshot (`understudy replica create --of`)", "%s cannot replicate: %s", p.srv.Name, v)
 	case replication.ServerIDTaken:
-		return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
-			"server_id %d of %s is in use by another server: %s", p.srv.ServerID, p.srv.Name, v)
+		return idTaken(p.srv, v.String())
 	case replication.Broken:
 		return refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit the primary's events: remove it (`understudy job cleanup JOB`) and make it again from a new snapshot",
 			"replication on %s is broken: %s", p.srv.Name, v)
 	}
 	return s.startThreads(ctx, p, v)
+}
+
+// aloneWithID refuses while another replica is connected to the primary under the server's server_id. The primary lets one of them in at a
+// time, in turns for ever, and none of them sees an error.
+func aloneWithID(srv inventory.Server, primary replication.Status) error {
+	if other, taken := primary.Namesake(srv.ServerID, srv.Name, srv.Address); taken {
+		return idTaken(srv, "the replica "+other.Host+" is connected with it")
+	}
+	return nil
+}
+
+func idTaken(srv inventory.Server, why string) error {
+	return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
+		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
 }
 
 // startThreads starts what is stopped. An error of the agent is looked at, not believed: the replica's own status says what it means.
