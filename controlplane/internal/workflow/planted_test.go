@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -168,6 +169,11 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 		}},
 		"R3 the primary purged what is needed": {"create_machine", "BINLOGS_PURGED", nil, func(w *world, p *process) {
 			p.at(job.AfterCommit, "await_ready", func() { w.hosts["db1"].running.disk.data.oldest = 1000 })
+		}},
+		"R4 another replica has the server_id": {"start_replica", "SERVER_ID_TAKEN", []string{"1002", "stranger"}, func(w *world, p *process) {
+			p.at(job.BeforeEffect, "start_replica", func() {
+				w.hosts["db1"].readers = []replication.Connected{{ServerID: 1002, Host: "stranger"}}
+			})
 		}},
 		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR", []string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
 			p.at(job.BeforeEffect, "catch_up", func() {

@@ -44,6 +44,7 @@ func (h *host) fillStatus(st *replication.Status) {
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
 	st.BinlogPos, st.SlavePos, st.BinlogState = d.pos(), d.slavePos, d.state()
 	st.CurrentPos = st.BinlogPos
+	st.Replicas = h.readers
 	st.OldestGTID = gtidOf(d.last, d.oldest)
 	st.Connections = h.connection()
 	st.Held = h.hold != nil && h.hold.open()

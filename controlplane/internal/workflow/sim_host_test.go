@@ -40,7 +40,8 @@ type host struct {
 	hidden   int // looks at the block devices until a new one appears
 	unstarts int // starts of MariaDB that fail
 	hold     *simHold
-	rate     int // transactions that a replica applies between two looks; 0 is all
+	readers  []replication.Connected // strangers that replicate from it
+	rate     int                     // transactions that a replica applies between two looks; 0 is all
 }
 
 // mountPoint is what is mounted at a path, and what its unit file says.
