@@ -78,6 +78,15 @@ func (s *Stack) Config() Config {
 	return other
 }
 
+// Twin prepares another control plane of the same store and lab, at the same EC2 endpoint if there is one.
+func (s *Stack) Twin() (*Stack, error) {
+	twin, err := New(s.Config())
+	if err == nil {
+		twin.endpoint = s.endpoint
+	}
+	return twin, err
+}
+
 // Name is the lab's name.
 func (s *Stack) Name() string { return s.cfg.Name }
 

@@ -25,7 +25,11 @@ snapshots of the lab. It speaks the query protocol of the AWS SDK, and keeps EC2
 attached device appears late, and on request calls are throttled or their answers get lost.
 
 When it serves it prints one line of JSON: the URL, the region, the access key that it takes (any secret will do), and the address in the
-lab's network that a control plane on this box must listen on to be reached by the hosts.`
+lab's network that a control plane on this box must listen on to be reached by the hosts.
+
+Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says how often each has struck. Each fault has an action (none:
+every call), times (none: all calls until others are put), and one of: refuse with a code and a message, lose_request, lose_answer, slow (for how
+many seconds a volume is creating, a snapshot pending, an attached device not on the host), fails (why what is begun ends in error).`
 
 type ec2Options struct {
 	listen, agent string
@@ -38,7 +42,8 @@ func newEC2(lab *string) *cobra.Command {
 	o := ec2Options{}
 	cmd := &cobra.Command{
 		Use: "ec2", Short: "Serve EC2's API in front of the lab", Long: ec2Long, Args: cobra.NoArgs,
-		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 --throttle 5 --lose-answer 5 --consistency 1s",
+		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 --throttle 5 --lose-answer 5 --consistency 1s\n" +
+			"  curl -X PUT http://127.0.0.1:7450/lab/faults -d '[{\"action\": \"AttachVolume\", \"times\": 1, \"lose_answer\": true}]'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serveEC2(cmd.Context(), *lab, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -48,7 +48,7 @@ func (s *Server) attachVolume(ctx context.Context, in *ec2.AttachVolumeInput) (*
 	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
-	if delay := s.currentManners().DeviceDelay; delay > 0 && m.State == provider.MachineRunning {
+	if delay := max(s.currentManners().DeviceDelay, faultOf(ctx).Slow); delay > 0 && m.State == provider.MachineRunning {
 		s.plugLater(id, instance, delay)
 	} else if _, err := s.cfg.Lab.AttachVolume(ctx, v.ID, m.ID); err != nil {
 		return nil, translate(err, "vol", id)

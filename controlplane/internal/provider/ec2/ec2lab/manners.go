@@ -24,13 +24,18 @@ type Manners struct {
 
 // Fault is what goes wrong in one call.
 type Fault struct {
-	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded.
-	Refuse string
+	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded, and Message its words.
+	Refuse, Message string
 	// LoseRequest cuts the connection before anything is done, LoseAnswer after it.
 	LoseRequest, LoseAnswer bool
-	// Stuck leaves a volume that is made creating for ever.
-	Stuck bool
+	// Slow is how long what the call begins takes: a volume is creating, a snapshot pending, an attached device not on the host.
+	Slow time.Duration
+	// Fails is why the volume or the snapshot that the call begins ends in the state error, once it is no longer slow.
+	Fails string
 }
+
+// ForEver is longer than anybody waits.
+const ForEver = 100 * 365 * 24 * time.Hour
 
 // Odds are how many of a hundred calls go wrong in which way.
 type Odds struct {

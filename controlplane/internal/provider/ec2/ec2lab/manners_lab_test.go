@@ -119,7 +119,7 @@ func TestManners(t *testing.T) {
 		}, func(string) bool { return true })
 	})
 	t.Run("volume that stays creating", func(t *testing.T) {
-		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{Stuck: true})})
+		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{Slow: ec2lab.ForEver})})
 		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "stuck", SizeBytes: 1 << 30})
 		if err != nil {
 			t.Fatal(err)

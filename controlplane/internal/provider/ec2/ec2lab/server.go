@@ -1,6 +1,7 @@
 package ec2lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type Server struct {
 	cfg        Config
 	operations map[string]operation
 
+	plan    plan
 	manners sync.RWMutex
 	mu      sync.Mutex // one call at a time: the lab itself has one lock
 	state   *state
@@ -132,16 +134,17 @@ var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessK
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == FaultsPath {
+		s.servePlan(w, r)
+		return
+	}
 	requestID := uuid.NewString()
 	if err := r.ParseForm(); err != nil {
 		s.answerRefusal(w, requestID, "", refuse("MalformedQueryString", "%v", err))
 		return
 	}
 	action := r.PostForm.Get("Action")
-	fault := Fault{}
-	if f := s.currentManners().Fault; f != nil {
-		fault = f(action)
-	}
+	fault := s.nextFault(action)
 	if fault.LoseRequest {
 		cut(w)
 		return
@@ -163,6 +166,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// nextFault is what goes wrong in this call: what is planned, or else what the manners have.
+func (s *Server) nextFault(action string) Fault {
+	if fault, planned := s.plan.next(action); planned {
+		return fault
+	}
+	if f := s.currentManners().Fault; f != nil {
+		return f(action)
+	}
+	return Fault{}
+}
+
 type faultKey struct{}
 
 func faultOf(ctx context.Context) Fault {
@@ -178,7 +192,7 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string, fault
 	case !known || r.PostForm.Get("Version") != apiVersion:
 		return nil, refuse("InvalidAction", "The action %s is not valid for this web service.", action)
 	case fault.Refuse != "":
-		return nil, refuse(fault.Refuse, "Request limit exceeded, or whatever the fault is.")
+		return nil, refuse(fault.Refuse, "%s", cmp.Or(fault.Message, "Request limit exceeded, or whatever the fault is."))
 	}
 	form := r.PostForm
 	form.Del("Action")

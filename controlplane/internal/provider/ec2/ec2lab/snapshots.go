@@ -23,24 +23,33 @@ func (s *Server) createSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput
 	if err != nil {
 		return nil, err
 	}
-	if s.state.volume(id).Stuck {
+	if s.underWay(s.state.volume(id).Begun) {
 		return nil, refuse("IncorrectState", "Volume '%s' is in the 'creating' state.", id)
 	}
 	made, err := s.cfg.Lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags})
 	if err != nil {
 		return nil, translate(err, "vol", id)
 	}
-	shown := showSnapshot(made)
+	if b := s.begin(ctx); b != nil {
+		s.state.Snapshots[ec2ID(made.ID)] = b
+	}
+	shown := s.showSnapshot(made)
 	return &ec2.CreateSnapshotOutput{SnapshotId: shown.SnapshotId, VolumeId: shown.VolumeId, State: shown.State, Progress: shown.Progress, VolumeSize: shown.VolumeSize,
 		StartTime: shown.StartTime, Tags: shown.Tags, OwnerId: shown.OwnerId, Encrypted: shown.Encrypted}, nil
 }
 
-func showSnapshot(made provider.Snapshot) types.Snapshot {
+func (s *Server) showSnapshot(made provider.Snapshot) types.Snapshot {
 	shown := types.Snapshot{SnapshotId: aws.String(ec2ID(made.ID)), VolumeId: aws.String(ec2ID(made.VolumeID)), State: types.SnapshotState(made.State),
 		Progress: aws.String(fmt.Sprintf("%d%%", made.Progress)), VolumeSize: gibs(made.SizeBytes), StartTime: aws.Time(made.CreatedAt), Tags: toTags(made.Tags),
 		OwnerId: aws.String(accountID), Encrypted: aws.Bool(false), StorageTier: types.StorageTierStandard}
 	if made.Reason != "" {
 		shown.StateMessage = aws.String(made.Reason)
+	}
+	switch b := s.state.Snapshots[ec2ID(made.ID)]; {
+	case s.underWay(b):
+		shown.State, shown.Progress = types.SnapshotStatePending, aws.String("40%")
+	case s.failed(b):
+		shown.State, shown.StateMessage = types.SnapshotStateError, aws.String(b.Fails)
 	}
 	return shown
 }
@@ -64,7 +73,7 @@ func (s *Server) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshot
 	var found []types.Snapshot
 	seen := 0
 	for _, made := range all {
-		shown := showSnapshot(made)
+		shown := s.showSnapshot(made)
 		if s.hidden(made.CreatedAt) || len(in.SnapshotIds) > 0 && !slices.Contains(in.SnapshotIds, *shown.SnapshotId) {
 			continue
 		}

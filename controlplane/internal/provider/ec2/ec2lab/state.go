@@ -15,6 +15,13 @@ type state struct {
 
 	Instances map[string]*instanceState
 	Volumes   map[string]*volumeState
+	Snapshots map[string]*begun
+}
+
+// begun is what a fault has in store for a volume or a snapshot: it is under way until Done, and ends in error if Fails says why.
+type begun struct {
+	Done  time.Time
+	Fails string
 }
 
 type instanceState struct {
@@ -40,7 +47,7 @@ type volumeState struct {
 	Throughput  int32
 	Encrypted   bool
 	KMSKey      string
-	Stuck       bool
+	Begun       *begun
 	Device      string
 	AttachedAt  time.Time
 	// PlugAt is when the device is to appear on the host of PlugInto.
@@ -55,7 +62,7 @@ type modification struct {
 }
 
 func loadState(file string) (*state, error) {
-	s := &state{file: file, Instances: map[string]*instanceState{}, Volumes: map[string]*volumeState{}}
+	s := &state{file: file, Instances: map[string]*instanceState{}, Volumes: map[string]*volumeState{}, Snapshots: map[string]*begun{}}
 	if file == "" {
 		return s, nil
 	}

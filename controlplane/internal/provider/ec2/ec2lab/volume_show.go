@@ -42,8 +42,11 @@ func (s *Server) trueVolume(v provider.Volume) types.Volume {
 	if v.Default {
 		shown.SnapshotId = aws.String(dataSnapshot(""))
 	}
-	if kept.Stuck {
+	switch {
+	case s.underWay(kept.Begun):
 		shown.State = types.VolumeStateCreating
+	case s.failed(kept.Begun):
+		shown.State = types.VolumeStateError
 	}
 	if m := kept.Modified; m != nil && s.modifying(m) {
 		shown.Size = aws.Int32(m.From)

@@ -44,6 +44,9 @@ func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*
 		if err != nil {
 			return nil, err
 		}
+		if b := s.state.Snapshots[*in.SnapshotId]; s.underWay(b) || s.failed(b) {
+			return nil, refuse("IncorrectState", "Snapshot is in invalid state - %s", s.showSnapshot(shot).State)
+		}
 		request.SnapshotID = shot.ID
 	}
 	v, err := s.cfg.Lab.CreateVolume(ctx, request)
@@ -51,9 +54,22 @@ func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*
 		return nil, translate(err, "vol", aws.ToString(in.SnapshotId))
 	}
 	s.state.Volumes[ec2ID(v.ID)] = &volumeState{Token: aws.ToString(in.ClientToken), Hash: hash, Type: string(in.VolumeType), IOPS: aws.ToInt32(in.Iops),
-		Throughput: aws.ToInt32(in.Throughput), Encrypted: aws.ToBool(in.Encrypted), KMSKey: aws.ToString(in.KmsKeyId), Stuck: faultOf(ctx).Stuck}
+		Throughput: aws.ToInt32(in.Throughput), Encrypted: aws.ToBool(in.Encrypted), KMSKey: aws.ToString(in.KmsKeyId), Begun: s.begin(ctx)}
 	return s.madeVolume(ctx, ec2ID(v.ID))
 }
+
+// begin is what the call's fault has in store for what it begins; nil: nothing.
+func (s *Server) begin(ctx context.Context) *begun {
+	f := faultOf(ctx)
+	if f.Slow == 0 && f.Fails == "" {
+		return nil
+	}
+	return &begun{Done: s.cfg.Now().Add(f.Slow), Fails: f.Fails}
+}
+
+func (s *Server) underWay(b *begun) bool { return b != nil && s.cfg.Now().Before(b.Done) }
+
+func (s *Server) failed(b *begun) bool { return b != nil && b.Fails != "" && !s.underWay(b) }
 
 // checkCreateVolume looks at what goes with what.
 func checkCreateVolume(in *ec2.CreateVolumeInput) error {
