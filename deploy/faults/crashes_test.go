@@ -59,7 +59,7 @@ func runSequences(t *testing.T, name string, seed int64, queue <-chan int64) {
 	for i := range queue {
 		good := t.Run(fmt.Sprint("seed=", seed, "/", i), func(t *testing.T) {
 			if l == nil {
-				l = newLab(t, name)
+				l = newLab(t, name, "nspawn")
 			}
 			s := &sequence{lab: l.in(t), dice: rand.New(rand.NewPCG(uint64(seed), uint64(i)*0x9e3779b97f4a7c15))}
 			s.do()

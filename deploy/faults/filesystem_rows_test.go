@@ -99,7 +99,7 @@ func (l *lab) attachedLink(host string) (link string) {
 	l.eventually(time.Minute, "a volume from the snapshot is attached", func() bool {
 		for volume, v := range l.volumes() {
 			if v.MachineID == id && v.SnapshotID != "" {
-				link = "/dev/disk/by-id/virtio-" + volume
+				link = l.linkOf(volume)
 			}
 		}
 		return link != "" && l.maybe(host, "readlink", link) != ""
@@ -239,7 +239,7 @@ func (l *lab) otherMounted() {
 	file := l.labDir("pool", "stranger.img")
 	l.box("truncate", "--size=64M", file)
 	l.t.Cleanup(func() { os.Remove(file) })
-	device := l.plug(m.name, file, "/dev/disk/by-id/virtio-vol-00000000beef")
+	device := l.plug(m.name, file, l.linkOf(l.shownID("vol-00000000beef")))
 	l.exec(m.name, "mkfs.ext4", "-q", device)
 	l.exec(m.name, "mkdir", "-p", "/srv/mariadb")
 	l.exec(m.name, "mount", device, "/srv/mariadb")

@@ -97,6 +97,7 @@ func (l *lab) process(host, word string) int {
 
 // processes are the agent's on a machine that were started with this word.
 func (l *lab) processes(machine, word string) (found []int) {
+	machine = l.keptID(machine)
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		line, err := os.ReadFile(path)

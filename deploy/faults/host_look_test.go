@@ -133,7 +133,7 @@ func (l *lab) replicaStatus(name string) string {
 
 // devicesOf are the devices of a provider's volume, as major:minor, found by its file on this box: the whole, and its partitions.
 func (l *lab) devicesOf(volume string) []string {
-	out, err := exec.Command("losetup", "--noheadings", "--output", "NAME,MAJ:MIN", "--associated", l.labDir("pool", "volumes", volume+".img")).Output()
+	out, err := exec.Command("losetup", "--noheadings", "--output", "NAME,MAJ:MIN", "--associated", l.labDir("pool", "volumes", l.keptID(volume)+".img")).Output()
 	fields := strings.Fields(string(out))
 	if err != nil || len(fields) != 2 {
 		l.t.Fatalf("volume %s has no device: %q, %v", volume, out, err)

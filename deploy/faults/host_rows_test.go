@@ -190,7 +190,7 @@ func (l *lab) deviceOf(host string) (link, device string) {
 	id := l.machineOf(host).ID
 	for volume, v := range l.volumes() {
 		if v.MachineID == id {
-			link = "/dev/disk/by-id/virtio-" + volume
+			link = l.linkOf(volume)
 			return link, l.exec(host, "readlink", "-f", link)
 		}
 	}
@@ -214,7 +214,7 @@ func (l *lab) plug(host, file, link string) (device string) {
 func (l *lab) twinVolumes() {
 	m := l.makeUntil("before_effect:mount_data")
 	twin := l.copyOfSnapshot()
-	device := l.plug(m.name, twin, "/dev/disk/by-id/virtio-vol-000000000000")
+	device := l.plug(m.name, twin, l.linkOf(l.shownID("vol-000000000000")))
 	before := l.superblock(m.name, device)
 	l.goesOn(m)
 	if after := l.superblock(m.name, device); after != before {
@@ -227,7 +227,7 @@ func (l *lab) copyOfSnapshot() string {
 	l.t.Helper()
 	for id := range l.snapshots() {
 		file := l.labDir("pool", "twin.img")
-		if out, err := boxCommand(l.t.Context(), "cp", "--reflink=always", l.labDir("pool", "snapshots", id+".img"), file); err != nil {
+		if out, err := boxCommand(l.t.Context(), "cp", "--reflink=always", l.labDir("pool", "snapshots", l.keptID(id)+".img"), file); err != nil {
 			l.t.Fatalf("%v: %s", err, out)
 		}
 		l.t.Cleanup(func() { _, _ = boxCommand(l.bg(), "rm", "-f", file) })

@@ -44,13 +44,14 @@ type shared struct {
 const primary = "db1"
 
 // newLab takes a leftover of that name away and starts a control plane with a primary that is written to all along.
-func newLab(t *testing.T, name string) *lab {
+func newLab(t *testing.T, name, provider string) *lab {
 	t.Helper()
-	s := newStack(t, name)
+	cfg := configOf(t, name, provider)
+	s := newStack(t, cfg)
 	if err := s.Down(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{Stack: newStack(t, name), shared: &shared{others: map[string]*stack.Writer{}}, t: t}
+	l := &lab{Stack: newStack(t, cfg), shared: &shared{others: map[string]*stack.Writer{}}, t: t}
 	up := false
 	defer func() {
 		if !up {
@@ -78,13 +79,12 @@ func binDir(t *testing.T) string {
 	return bin
 }
 
-func newStack(t *testing.T, name string) *stack.Stack {
+func newStack(t *testing.T, cfg stack.Config) *stack.Stack {
 	t.Helper()
-	bin := binDir(t)
-	if _, err := os.Stat(filepath.Join(bin, "understudy")); err != nil {
+	if _, err := os.Stat(filepath.Join(cfg.Bin, "understudy")); err != nil {
 		t.Fatalf("the programs are not built: run `make build` (%v)", err)
 	}
-	s, err := stack.New(stack.Config{Bin: bin, Name: "faults-" + name, Dir: filepath.Join("/var/lib/understudy-faults", name)})
+	s, err := stack.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func (l *lab) eventually(limit time.Duration, what string, condition func() bool
 // second prepares another control plane on the same store and lab, and starts it.
 func (l *lab) second() *stack.Stack {
 	l.t.Helper()
-	other, err := stack.New(l.Config())
+	other, err := l.Twin()
 	if err != nil {
 		l.t.Fatal(err)
 	}

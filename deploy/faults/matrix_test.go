@@ -24,6 +24,8 @@ type row struct {
 	quick bool
 	// alone says that nothing else may run on this box meanwhile.
 	alone bool
+	// only is the provider that the fault can be planted at; empty: each.
+	only string
 	// run plants the fault, runs what it strikes, and checks what is to happen. The invariants are checked after it.
 	run func(l *lab)
 
@@ -43,7 +45,10 @@ const asExpected = "as expected"
 
 // TestFaults runs the matrix on some labs at a time, the rows that need the box for themselves at the end.
 func TestFaults(t *testing.T) {
-	rows := chosen(matrix())
+	runMatrix(t, providerName(), chosen(matrixOf(providerName())))
+}
+
+func runMatrix(t *testing.T, provider string, rows []row) {
 	past := openResults(t, rows)
 	queue, alone := make(chan *row, len(rows)), make(chan *row, len(rows))
 	for i := range rows {
@@ -59,12 +64,12 @@ func TestFaults(t *testing.T) {
 	close(alone)
 	var labs sync.WaitGroup
 	for i := range labCount() {
-		labs.Go(func() { runRows(t, fmt.Sprint(labName(), i+1), queue, past) })
+		labs.Go(func() { runRows(t, fmt.Sprint(labName(), i+1), provider, queue, past) })
 	}
 	labs.Wait()
-	runRows(t, labName()+"1", alone, past)
+	runRows(t, labName()+"1", provider, alone, past)
 	past.done(t, rows)
-	show(t, rows)
+	show(t, rows, len(rows) == len(matrixOf(provider)))
 }
 
 // chosen are the rows of this run: the quick ones, or all.
@@ -76,7 +81,7 @@ func chosen(rows []row) []row {
 }
 
 // runRows runs rows on one lab. A row that fails takes its lab with it: the next one gets a fresh one.
-func runRows(t *testing.T, name string, queue <-chan *row, past *results) {
+func runRows(t *testing.T, name, provider string, queue <-chan *row, past *results) {
 	var l *lab
 	down := func() {
 		if l != nil {
@@ -89,7 +94,7 @@ func runRows(t *testing.T, name string, queue <-chan *row, past *results) {
 		good := t.Run(r.name(), func(t *testing.T) {
 			r.Outcome = "FAILED"
 			if l == nil {
-				l = newLab(t, name)
+				l = newLab(t, name, provider)
 			}
 			l.in(t).do(r)
 			past.add(t, r)
@@ -133,12 +138,11 @@ func lastLines(path string, n int) string {
 }
 
 // show prints the table, and writes it to the page when all rows of the matrix were run.
-func show(t *testing.T, rows []row) {
+func show(t *testing.T, rows []row, complete bool) {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ROW\tVARIANT\tOUTCOME\tTIME")
 	longest := time.Duration(0)
-	complete := len(rows) == len(matrix())
 	for _, r := range rows {
 		longest = max(longest, r.Longest)
 		if complete = complete && r.Outcome != ""; r.Outcome != "" {
@@ -184,7 +188,7 @@ func matrix() []row {
 	for _, part := range [][]row{
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
-		holdRows(), networkRows(),
+		holdRows(), networkRows(), volumeRows(),
 	} {
 		all = append(all, part...)
 	}
@@ -195,7 +199,7 @@ func matrix() []row {
 }
 
 // place and number order the rows as the design lists them.
-func (r row) place() int { return strings.Index("SHRC", r.id[:1]) }
+func (r row) place() int { return strings.Index("SHRCE", r.id[:1]) }
 
 func (r row) number() int {
 	n, err := strconv.Atoi(r.id[1:])

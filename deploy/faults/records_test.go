@@ -28,10 +28,10 @@ type machine struct {
 }
 
 type volume struct {
-	ID, MachineID, SnapshotID string
-	Default                   bool
-	DeletedAt                 time.Time
-	Tags                      map[string]string
+	ID, MachineID, SnapshotID, Zone string
+	Default                         bool
+	DeletedAt                       time.Time
+	Tags                            map[string]string
 }
 
 type snapshot struct {
@@ -57,7 +57,7 @@ func objects[T any](l *lab, kind string) map[string]T {
 		if err := json.Unmarshal(data, &object); err != nil {
 			l.t.Fatalf("%s: %v", file, err)
 		}
-		all[strings.TrimSuffix(filepath.Base(file), ".json")] = object
+		all[l.shownID(strings.TrimSuffix(filepath.Base(file), ".json"))] = object
 	}
 	return all
 }
@@ -65,6 +65,8 @@ func objects[T any](l *lab, kind string) map[string]T {
 func (l *lab) machines() map[string]machine {
 	all := objects[machine](l, "machine")
 	for id, m := range all {
+		m.ID = l.shownID(m.ID)
+		all[id] = m
 		if m.Phase == "terminated" {
 			delete(all, id)
 		}
@@ -75,6 +77,8 @@ func (l *lab) machines() map[string]machine {
 func (l *lab) volumes() map[string]volume {
 	all := objects[volume](l, "volume")
 	for id, v := range all {
+		v.ID, v.MachineID, v.SnapshotID = l.shownID(v.ID), l.shownID(v.MachineID), l.shownID(v.SnapshotID)
+		all[id] = v
 		if !v.DeletedAt.IsZero() {
 			delete(all, id)
 		}
@@ -85,6 +89,8 @@ func (l *lab) volumes() map[string]volume {
 func (l *lab) snapshots() map[string]snapshot {
 	all := objects[snapshot](l, "snapshot")
 	for id, s := range all {
+		s.ID, s.VolumeID = l.shownID(s.ID), l.shownID(s.VolumeID)
+		all[id] = s
 		if !s.DeletedAt.IsZero() {
 			delete(all, id)
 		}

@@ -87,7 +87,7 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	sum := sha256.New()
-	for _, path := range []string{filepath.Join(binDir(t), "understudy"), filepath.Join(binDir(t), "understudy-agent"), tests} {
+	for _, path := range []string{filepath.Join(binDir(t), "understudy"), filepath.Join(binDir(t), "understudy-agent"), filepath.Join(binDir(t), "understudy-lab"), tests} {
 		file, err := os.Open(path)
 		if err != nil {
 			t.Fatalf("the programs are not built: run `make build` (%v)", err)

@@ -67,6 +67,12 @@ func (l *lab) checkTidy() {
 		l.t.Errorf("after all was taken away the provider has %d machines, %d volumes, %d snapshots, not %d, %d, %d: %v %v %v", len(m), len(v), len(s),
 			hosts, hosts, cuts, slices.Sorted(maps.Keys(m)), slices.Sorted(maps.Keys(v)), slices.Sorted(maps.Keys(s)))
 	}
+	if l.overEC2() {
+		l.eventually(30*time.Second, "a sweep of the provider finds nothing", func() bool {
+			out, err := l.try("provider", "sweep")
+			return err == nil && strings.Contains(out, "nothing was left behind")
+		})
+	}
 	if got := strings.Fields(l.sql(primary, "SELECT User FROM mysql.user WHERE User LIKE 'us\\_%'")); !slices.Equal(got, accounts) {
 		l.t.Errorf("the primary has the replication accounts %v, not %v", got, accounts)
 	}
