@@ -68,6 +68,7 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("log-format", "", "text or json (default text)")
 	flags.Duration("monitor-interval", 0, "how often every agent is looked at (default 3s)")
 	flags.Duration("unreachable-after", 0, "how long an agent may be silent until its server is UNREACHABLE (default 15s)")
+	flags.Duration("volume-limit", 0, "how long the provider may take to make a volume until its job gives up on it (default 10m)")
 	flags.Duration("degraded-after", 0, "how long a server may not do what its role says until it is DEGRADED (default 10s)")
 }
 

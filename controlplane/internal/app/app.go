@@ -192,6 +192,7 @@ func (a *App) openJobs(context.Context) error {
 	}
 	a.work, err = workflow.New(workflow.Config{
 		Agents: a.agents, Cloud: a.cloud, Store: workflow.Over(a.st, bind), Tokens: a.registry, Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
+		VolumeLimit: a.cfg.VolumeLimit,
 	})
 	if err != nil {
 		return err

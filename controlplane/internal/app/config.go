@@ -78,6 +78,8 @@ type Config struct {
 	UnreachableAfter time.Duration `koanf:"unreachable_after"`
 	// DegradedAfter is how long a server may not do what its role says before it counts as DEGRADED.
 	DegradedAfter time.Duration `koanf:"degraded_after"`
+	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
+	VolumeLimit time.Duration `koanf:"volume_limit"`
 
 	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut", or stops it there by SIGSTOP, "stop@before_effect:cut",
 	// so that something else can be broken before it is woken. "*" is each step; several are separated by commas; each strikes once in a
@@ -106,6 +108,7 @@ func defaults() map[string]any {
 		"monitor_interval":  "3s",
 		"unreachable_after": "15s",
 		"degraded_after":    "10s",
+		"volume_limit":      "10m",
 	}
 }
 
@@ -198,6 +201,7 @@ func (c Config) check() error {
 	fault(err != nil, "log_level: %q is none of debug, info, warn, error", c.LogLevel)
 	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms", c.MonitorInterval)
 	fault(c.UnreachableAfter < c.MonitorInterval, "unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
+	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	_, err = parseFailpoints(c.Failpoint)
 	fault(err != nil, "%v", err)

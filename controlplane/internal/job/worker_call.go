@@ -66,7 +66,17 @@ func (w *worker[T]) overdue(t *turn, limits PlanStep[T]) result[T] {
 	if f := t.step.Failure; why == "" && f != nil {
 		why = f.Message
 	}
-	return result[T]{err: fmt.Errorf("not done within %s: %s", limits.Timeout, or(why, "no attempt came to an end")), final: true}
+	return result[T]{err: overdue{fmt.Sprintf("not done within %s: %s", limits.Timeout, or(why, "no attempt came to an end"))}, final: true}
+}
+
+// overdue is the error of a step whose time is up.
+type overdue struct{ message string }
+
+func (e overdue) Error() string { return e.message }
+
+// WayOut says what a person can do.
+func (overdue) WayOut() string {
+	return "see to what it waited for, then retry: the step gets its whole time anew"
 }
 
 // guarded turns a panic of the handler into a permanent error; its stack goes to the log.

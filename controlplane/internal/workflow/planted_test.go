@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -184,9 +186,16 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 		"the data differ": {"verify", "DATA_MISMATCH", []string{"shop.items"}, func(w *world, p *process) {
 			p.at(job.BeforeEffect, "verify", func() { diskOf(w).data.tables["shop.items"]++ })
 		}},
-		"C9 the machine was ended by hand":                 {"create_machine", "MACHINE_GONE", nil, endedByHand("create_machine")},
-		"C9 the machine was ended by hand in a later step": {"start_mariadb", "MACHINE_GONE", []string{"db2"}, endedByHand("configure_mariadb")},
-		"C9 the machine was ended by hand at the end":      {"finish", "MACHINE_GONE", []string{"db2"}, endedByHand("verify")},
+		"C9 the machine was ended by hand":                              {"create_machine", "MACHINE_GONE", nil, endedByHand("create_machine")},
+		"C9 the machine was ended by hand in a later step":              {"start_mariadb", "MACHINE_GONE", []string{"db2"}, endedByHand("configure_mariadb")},
+		"C9 the machine was ended by hand at the end":                   {"finish", "MACHINE_GONE", []string{"db2"}, endedByHand("verify")},
+		"C9 the machine was ended by hand before its volume is swapped": {"swap_volume", "MACHINE_GONE", []string{"db2"}, endedByHand("await_agent")},
+		"E4 the volume stays in its creation": {"swap_volume", "PROVIDER_ERROR", []string{"still being made"}, func(w *world, p *process) {
+			p.at(job.AfterEffect, "swap_volume", w.hangVolume)
+		}},
+		"E5 no more volumes are allowed": {"swap_volume", "QUOTA_EXCEEDED", []string{"no more"}, func(_ *world, p *process) {
+			p.fail["CreateVolume"] = []error{provider.Errorf(provider.ErrLimitExceeded, "", "no more volumes")}
+		}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -225,6 +234,29 @@ func endedByHand(step string) func(w *world, p *process) {
 			}
 		})
 	}
+}
+
+// hangVolume leaves a volume that is being made in that state, for long already.
+func (w *world) hangVolume() {
+	for id, v := range w.cloud.volumes {
+		if v.State == provider.VolumeCreating {
+			v.CreatedAt = v.CreatedAt.Add(-time.Hour)
+			w.cloud.settling[id] = 1 << 30
+		}
+	}
+}
+
+func TestRedoneVolumeReplacesTheOneThatHangs(t *testing.T) {
+	t.Parallel()
+	w, p, j := planted(t, func(w *world, p *process) { p.at(job.AfterEffect, "swap_volume", w.hangVolume) })
+	if j.State != job.Failed {
+		t.Fatal(states(j))
+	}
+	if _, err := p.engine.Redo(t.Context(), j.ID, "swap_volume", job.Ask{Who: "tester", Reason: "it hangs"}); err != nil {
+		t.Fatal(err)
+	}
+	succeeded(t, p.end(j.ID))
+	w.checkReplica(t, "db2") // which looks for volumes that were left
 }
 
 // checkPrimaryUntouched asserts that nothing holds the primary up.

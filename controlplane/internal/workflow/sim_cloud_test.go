@@ -246,6 +246,9 @@ func (v cloudView) AttachVolume(_ context.Context, id, machine string) (vol prov
 		if found.MachineID != "" {
 			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID, Message: "volume is in use"}
 		}
+		if m, err := v.machine(machine); err != nil || m.State == provider.MachineTerminated {
+			return provider.Errorf(provider.ErrIncorrectState, machine, "machine %s is not there", machine)
+		}
 		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse, provider.AttachmentAttaching
 		v.c.settling[id] = 1
 		vol = *found

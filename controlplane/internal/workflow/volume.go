@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -196,7 +197,12 @@ func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
 		case v.MachineID != "" || v.State == provider.VolumeInUse:
 			return wait("the replaced volume %s is still attached", v.ID)
 		default:
-			if err := s.w.Cloud.DeleteVolume(ctx, v.ID); err != nil && !missing(err) {
+			err := s.w.Cloud.DeleteVolume(ctx, v.ID)
+			if errors.Is(err, provider.ErrIncorrectState) && v.State == provider.VolumeCreating {
+				s.Found("volume %s of an earlier generation hangs in its creation, and is left to `understudy provider sweep`", v.ID)
+				continue
+			}
+			if err != nil && !missing(err) {
 				return fmt.Errorf("cannot delete the replaced volume %s: %w", v.ID, err)
 			}
 			s.Changed("deleted the replaced volume %s", v.ID)
@@ -209,7 +215,7 @@ func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
 func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provider.Volume) error {
 	switch {
 	case v.State == provider.VolumeCreating:
-		return wait("volume %s is being made", v.ID)
+		return s.beingMade(v)
 	case v.MachineID == srv.MachineID && v.Attachment == provider.AttachmentAttached:
 		return nil
 	case v.MachineID == srv.MachineID:
@@ -222,10 +228,22 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 		return wait("volume %s is in use by %s", v.ID, provider.HeldBy(err)) // looked at anew
 	}
 	if err != nil {
+		if gone := s.machineFit(ctx, srv); isReason(gone, errorsv1.Reason_REASON_MACHINE_GONE) {
+			return gone
+		}
 		return fmt.Errorf("cannot attach volume %s: %w", v.ID, err)
 	}
 	s.Changed("attached volume %s to machine %s", v.ID, srv.MachineID)
 	return wait("volume %s is being attached", v.ID)
+}
+
+// beingMade waits for a volume, but not for ever: one that hangs in its creation does so for good.
+func (s *step) beingMade(v provider.Volume) error {
+	if since := s.w.Now().Sub(v.CreatedAt); since > s.w.VolumeLimit {
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "have another made (`understudy job redo JOB swap_volume`)",
+			"volume %s is still being made by the provider after %s", v.ID, since.Round(time.Second))
+	}
+	return wait("volume %s is being made", v.ID)
 }
 
 // attachedElsewhere waits for a machine of this job that is going, and refuses any other.

@@ -7,13 +7,15 @@ import (
 	"time"
 )
 
-// Config is what the jobs work with. All but the last four are required.
+// Config is what the jobs work with. All but the last five are required.
 type Config struct {
 	Agents Agents
 	Cloud  Cloud
 	Store  Store
 	Tokens Tokens
 	Jobs   Jobs
+
+	VolumeLimit time.Duration // how long the provider may take to make a volume; default 10 minutes
 
 	Fleet  string        // marks what this control plane makes at the provider; default "default"
 	Poll   time.Duration // how soon a wait looks again; default 250 ms
@@ -29,7 +31,10 @@ type Workflow struct {
 	renewed map[string]time.Time // when a job's reservation was renewed last; losing it costs one call
 }
 
-const defaultPoll = 250 * time.Millisecond
+const (
+	defaultPoll        = 250 * time.Millisecond
+	defaultVolumeLimit = 10 * time.Minute
+)
 
 // New makes a workflow; it does nothing by itself.
 func New(cfg Config) (*Workflow, error) {
@@ -41,6 +46,9 @@ func New(cfg Config) (*Workflow, error) {
 	}
 	if cfg.Poll <= 0 {
 		cfg.Poll = defaultPoll
+	}
+	if cfg.VolumeLimit <= 0 {
+		cfg.VolumeLimit = defaultVolumeLimit
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
