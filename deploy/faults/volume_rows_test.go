@@ -292,7 +292,13 @@ func (l *lab) throttled() {
 	l.start()
 	began := time.Now()
 	l.await(m.job, time.Minute, func(j *cpv1.Job) bool {
-		return strings.Contains(stepOf(j, "swap_volume").String(), "RequestLimitExceeded") && time.Since(began) > 20*time.Second
+		return strings.Contains(stepOf(j, "swap_volume").String(), "RequestLimitExceeded")
+	})
+	l.eventually(time.Minute, "the storm has lasted 20 s", func() bool {
+		if state := l.stepState(m.job, "swap_volume"); state == "failed" {
+			l.t.Fatal("the job has failed")
+		}
+		return time.Since(began) > 20*time.Second
 	})
 	struck()
 	l.plan()
@@ -319,6 +325,7 @@ func (l *lab) terminatedAt(step string) {
 		return err
 	})
 	l.refused(m, "MACHINE_GONE", "i-")
+	l.run("job", "cleanup", m.job)
 }
 
 // neverNamed watches the store and, in the end, the host for the name of the volume that came with the image.
@@ -349,7 +356,7 @@ func (l *lab) neverNamed() {
 		l.t.Errorf("the default volume %s is still there", old)
 	}
 	serial := strings.TrimPrefix(l.linkOf(old), "/dev/disk/by-id/")
-	if found := l.maybe(name, "grep", "-rsl", "-e", serial, "/etc", "/run/systemd", "/proc/self/mountinfo"); found != "" {
+	if found := l.maybe(name, "grep", "-rsl", "-e", serial, "/etc/systemd", "/etc/fstab", "/etc/mysql", "/run/systemd", "/proc/self/mountinfo"); found != "" {
 		l.t.Errorf("the host names the default volume in %s", found)
 	}
 	if link := l.maybe(name, "ls", l.linkOf(old)); link != "" {
