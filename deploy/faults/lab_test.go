@@ -39,6 +39,7 @@ type shared struct {
 	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have found it gone.
 	felledJobs []string
 	longHold   time.Duration // limit of the hold at hand, when it is longer than holdLimit
+	misdated   []string      // jobs whose attempts a moved clock has dated
 }
 
 const primary = "db1"
