@@ -220,19 +220,37 @@ func (l *lab) killAgents(string) {
 	}
 }
 
-// cutConnections resets all connections between the control plane and the hosts.
+// cutConnections resets all connections between the control plane and the hosts. New ones may be there at once.
 func (l *lab) cutConnections(string) {
 	l.t.Helper()
 	for _, m := range l.machines() {
-		out, err := boxCommand(l.bg(), "ss", "--no-header", "--kill", "--tcp", "--numeric", "dst", m.Address)
-		if err != nil || strings.Contains(out, "answers") {
+		before := l.connections(m.Address)
+		if out, err := boxCommand(l.bg(), "ss", "--kill", "--tcp", "--numeric", "dst", m.Address); err != nil || strings.Contains(out, "answers") {
 			l.t.Fatalf("cannot cut connections to %s: %v: %s", m.Address, err, out)
 		}
-		if left, _ := boxCommand(l.bg(), "ss", "--no-header", "--tcp", "--numeric", "state", "established", "dst", m.Address); left != "" {
-			l.t.Fatalf("connections to %s are still there: %s", m.Address, left)
+		after := l.connections(m.Address)
+		for _, c := range before {
+			if slices.Contains(after, c) {
+				l.t.Fatalf("the connection %s is still there", c)
+			}
 		}
-		l.cuts += strings.Count(out, "ESTAB")
+		l.cuts += len(before)
 	}
+}
+
+// connections are those of this box to an address, as their local and remote ends.
+func (l *lab) connections(address string) (all []string) {
+	l.t.Helper()
+	out, err := boxCommand(l.bg(), "ss", "--no-header", "--tcp", "--numeric", "state", "established", "dst", address)
+	if err != nil {
+		l.t.Fatalf("cannot list connections to %s: %v: %s", address, err, out)
+	}
+	for line := range strings.Lines(out) {
+		if ends := strings.Fields(line); len(ends) >= 4 {
+			all = append(all, ends[2]+" "+ends[3])
+		}
+	}
+	return all
 }
 
 // steps are the names of a job's steps, as the store has them: a new step is covered when it is written.

@@ -16,6 +16,11 @@ func (m *machine) retry() error {
 		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job", "what job %s made is being removed or was", j.ID)
 	}
 	blocker := m.blocker()
+	if blocker < 0 { // the always-steps that ended the job may have undone what its last step did
+		if blocker = m.lastOwn(); blocker >= 0 {
+			m.reset(blocker, false)
+		}
+	}
 	if blocker < 0 {
 		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it (`understudy job retry JOB --step STEP`)", "job %s has no step left to do", j.ID)
 	}
@@ -31,6 +36,17 @@ func (m *machine) blocker() int {
 		}
 	}
 	return -1
+}
+
+// lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person; or -1.
+func (m *machine) lastOwn() int {
+	last := -1
+	for i := range m.job.Steps {
+		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.Always && !s.skippedByPerson() {
+			last = i
+		}
+	}
+	return last
 }
 
 // resume makes the job go on from a step. A section is started over; the always-steps that an unwinding ran are to be run again.

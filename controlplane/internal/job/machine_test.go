@@ -110,6 +110,8 @@ func TestTransitions(t *testing.T) {
 		{"retry counts failures anew", "a", "take - ++ - retry take -", "waiting a."},
 		{"retry after a person was asked", "a b", "take ? retry take + +", "succeeded a+ b+"},
 		{"retry of the cancelled", "a b r!", "take + cancel - + retry take + +", "succeeded a+ b+ r+"},
+		{"retry of the cancelled that had done all", "a b r!", "take + cancel + + retry take + +", "succeeded a+ b+ r+"},
+		{"retry does what its end has undone", "a b r!", "take + cancel + + retry", "queued a+ b r"},
 		{"retry runs always-steps again", "a b r!", "take + = + retry", "queued a+ b r"},
 		{"retry of a section starts it over", "a [h c r!] z", "take + + = + retry", "queued a+ h2 c2 r2 z"},
 		{"retry of its first step too", "[h c r!] z", "take = + retry", "queued h2 c r2 z"},

@@ -94,10 +94,21 @@ func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.M
 	return m, nil
 }
 
+// needsMachine refuses a step that is run alone before there is a machine.
+func needsMachine(srv inventory.Server) error {
+	if srv.MachineID != "" {
+		return nil
+	}
+	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "run create_machine first: `understudy job retry JOB` goes on there", "%s has no machine on record", srv.Name)
+}
+
 // awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit binary before anything is done with it.
 func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
 	srv, err := s.server(ctx, s.args.Server)
 	if err != nil {
+		return outcome{}, err
+	}
+	if err := needsMachine(srv); err != nil {
 		return outcome{}, err
 	}
 	agent, err := s.w.Agents.Agent(ctx, srv.Name)

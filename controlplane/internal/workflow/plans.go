@@ -56,7 +56,8 @@ func snapshotSteps() []stepPlan {
 			timeout: 5 * time.Minute, attempt: 30 * time.Second, backoff: job.Backoff{First: 50 * time.Millisecond, Max: time.Second}},
 		{kind: "release", title: "the point was held until after the cut, and the source takes writes again", handle: (*step).release,
 			section: holdSection, always: true, timeout: 10 * time.Minute, attempt: 2 * time.Minute},
-		{kind: "await_ready", title: "the provider has completed the snapshot", handle: (*step).awaitReady, timeout: longest},
+		// Of the section too: when the job ends before, what was cut is deleted, so a retry has to hold and cut again.
+		{kind: "await_ready", title: "the provider has completed the snapshot", handle: (*step).awaitReady, section: holdSection, timeout: longest},
 	}
 }
 

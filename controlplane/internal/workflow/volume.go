@@ -19,6 +19,9 @@ func (s *step) swapVolume(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if err := needsMachine(srv); err != nil {
+		return outcome{}, err
+	}
 	if err := s.keepIfReplica(ctx, srv); err != nil {
 		return outcome{}, err
 	}
