@@ -45,7 +45,7 @@ func (c *cli) connect() (*api, error) {
 		return nil, usageError{message: err.Error()}
 	}
 	return &api{conn: conn, servers: cpv1.NewServerServiceClient(conn), snapshots: cpv1.NewSnapshotServiceClient(conn),
-		jobs: cpv1.NewJobServiceClient(conn), providers: cpv1.NewProviderServiceClient(conn), enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
+		jobs: prefixJobs{cpv1.NewJobServiceClient(conn)}, providers: cpv1.NewProviderServiceClient(conn), enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
 }
 
 func (c *cli) checkAddress() error {

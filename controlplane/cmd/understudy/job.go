@@ -21,6 +21,7 @@ holds on the primary, and says why and what to do. Then a person may
   cancel   end a job that runs or waits
   cleanup  remove exactly what a failed or cancelled job made
 
+The beginning of a job's id is enough wherever one is named, as long as no other job begins so.
 Every such request is audited: see "understudy event list".`
 
 func (c *cli) newJob() *cobra.Command {
@@ -61,7 +62,7 @@ func getJob(ctx context.Context, a *api, name string) (*cpv1.Job, error) {
 	return answer.GetJob(), err
 }
 
-func (c *cli) jobRow(st show.Style, j *cpv1.Job) []string {
+func (c *cli) jobRow(st show.Style, j *cpv1.Job, short map[string]string) []string {
 	took := ""
 	switch {
 	case j.GetStartTime() == nil:
@@ -71,7 +72,7 @@ func (c *cli) jobRow(st show.Style, j *cpv1.Job) []string {
 		took = show.Duration(c.Now().Sub(j.GetStartTime().AsTime()))
 	}
 	return []string{
-		show.ID(j.GetName()), show.Clean(j.GetKind()), st.State(show.JobState(j.GetState())), show.Clean(j.GetSubject()),
+		short[show.ID(j.GetName())], show.Clean(j.GetKind()), st.State(show.JobState(j.GetState())), show.Clean(j.GetSubject()),
 		show.Age(c.Now(), j.GetCreateTime().AsTime()), took, show.Clean(j.GetTitle()),
 	}
 }

@@ -46,7 +46,8 @@ func (c *cli) printJobs(ctx context.Context, req *cpv1.ListJobsRequest, limit in
 		}
 		head := []string{"NAME", "KIND", "STATE", "ABOUT", "ASKED", "TOOK", "TITLE"}
 		err = c.list(answer, head, func(st show.Style) [][]string {
-			return rows(answer.GetJobs(), func(j *cpv1.Job) []string { return c.jobRow(st, j) })
+			short := shortIDs(answer.GetJobs())
+			return rows(answer.GetJobs(), func(j *cpv1.Job) []string { return c.jobRow(st, j, short) })
 		}, "no jobs")
 		c.sayMore(answer.GetNextPageToken() != "", limit)
 		return err

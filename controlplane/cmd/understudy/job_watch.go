@@ -45,6 +45,13 @@ func (c *cli) watchJob(ctx context.Context, name string, w waitFlags) error {
 				return err
 			}
 		}
+		if !wholeID.MatchString(show.ID(name)) {
+			job, err := getJob(ctx, a, name)
+			if err != nil {
+				return err
+			}
+			name = job.GetName()
+		}
 		return c.finish(ctx, a, &cpv1.Job{Name: name}, w, succeeded, nil)
 	})
 }

@@ -128,12 +128,22 @@ type oneRequest struct {
 	done    bool
 }
 
-func (s *oneRequest) Context() context.Context     { return s.ctx }
-func (s *oneRequest) SetHeader(metadata.MD) error  { return nil }
-func (s *oneRequest) SendHeader(metadata.MD) error { return nil }
-func (s *oneRequest) SetTrailer(metadata.MD)       {}
-func (s *oneRequest) SendMsg(any) error            { return nil }
+// Context is the call's.
+func (s *oneRequest) Context() context.Context { return s.ctx }
 
+// SetHeader is of no interest.
+func (s *oneRequest) SetHeader(metadata.MD) error { return nil }
+
+// SendHeader is of no interest.
+func (s *oneRequest) SendHeader(metadata.MD) error { return nil }
+
+// SetTrailer is of no interest.
+func (s *oneRequest) SetTrailer(metadata.MD) {}
+
+// SendMsg takes an answer.
+func (s *oneRequest) SendMsg(any) error { return nil }
+
+// RecvMsg gives the one request, then the end.
 func (s *oneRequest) RecvMsg(request any) error {
 	if s.done {
 		return io.EOF
