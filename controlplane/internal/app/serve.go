@@ -54,12 +54,12 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
-		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
+		Engine: a.engine, Audit: sweepAudit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
 	})
 	if err != nil {
 		return err
 	}
-	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st}, Audit: sweepAudit{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {
 		return err
 	}

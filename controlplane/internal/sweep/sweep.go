@@ -44,11 +44,18 @@ type Owners interface {
 	Owners(ctx context.Context) (map[string]string, error)
 }
 
+// Audit keeps who removed what.
+type Audit interface {
+	// Swept notes that somebody had a thing removed that a job left behind. The kind is "machine", "volume" or "snapshot".
+	Swept(ctx context.Context, who, kind, id, job string) error
+}
+
 // Config is what a sweeper needs; all of it is required but Log.
 type Config struct {
 	Cloud  Cloud
 	Jobs   Jobs
 	Owners Owners
+	Audit  Audit
 	Fleet  string
 	// Log gets a line for each thing that is removed; default none.
 	Log *slog.Logger
@@ -59,8 +66,8 @@ type Sweeper struct{ cfg Config }
 
 // New makes a sweeper.
 func New(cfg Config) (*Sweeper, error) {
-	if cfg.Cloud == nil || cfg.Jobs == nil || cfg.Owners == nil || cfg.Fleet == "" {
-		return nil, errors.New("cannot make a sweeper: cloud, jobs, owners and fleet are needed")
+	if cfg.Cloud == nil || cfg.Jobs == nil || cfg.Owners == nil || cfg.Audit == nil || cfg.Fleet == "" {
+		return nil, errors.New("cannot make a sweeper: cloud, jobs, owners, audit and fleet are needed")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -178,7 +185,7 @@ var ErrNotLeft = errors.New("is not left behind: it is in use by a record or a j
 
 // Sweep removes those of the ids that are left behind, and gives what it removed and what is still in use by a machine that goes.
 // Nothing is removed when one of the ids is there and not left behind (ErrNotLeft); what is gone already is passed over.
-func (s *Sweeper) Sweep(ctx context.Context, ids []string) (removed Leftovers, busy []string, err error) {
+func (s *Sweeper) Sweep(ctx context.Context, who string, ids []string) (removed Leftovers, busy []string, err error) {
 	left, err := s.Find(ctx)
 	if err != nil {
 		return removed, nil, err
@@ -194,7 +201,7 @@ func (s *Sweeper) Sweep(ctx context.Context, ids []string) (removed Leftovers, b
 	}
 	for _, m := range left.Machines {
 		if slices.Contains(ids, m.ID) {
-			if err := s.remove("machine", m.ID, s.cfg.Cloud.TerminateMachine(ctx, m.ID)); err != nil {
+			if err := s.remove(ctx, who, "machine", m.ID, m.Tags, s.cfg.Cloud.TerminateMachine(ctx, m.ID)); err != nil {
 				return removed, busy, err
 			}
 			removed.Machines = append(removed.Machines, m)
@@ -204,7 +211,7 @@ func (s *Sweeper) Sweep(ctx context.Context, ids []string) (removed Leftovers, b
 		if !slices.Contains(ids, v.ID) {
 			continue
 		}
-		err := s.remove("volume", v.ID, s.cfg.Cloud.DeleteVolume(ctx, v.ID))
+		err := s.remove(ctx, who, "volume", v.ID, v.Tags, s.cfg.Cloud.DeleteVolume(ctx, v.ID))
 		switch {
 		case errors.Is(err, provider.ErrInUse) || errors.Is(err, provider.ErrIncorrectState):
 			busy = append(busy, v.ID)
@@ -216,7 +223,7 @@ func (s *Sweeper) Sweep(ctx context.Context, ids []string) (removed Leftovers, b
 	}
 	for _, shot := range left.Snapshots {
 		if slices.Contains(ids, shot.ID) {
-			if err := s.remove("snapshot", shot.ID, s.cfg.Cloud.DeleteSnapshot(ctx, shot.ID)); err != nil {
+			if err := s.remove(ctx, who, "snapshot", shot.ID, shot.Tags, s.cfg.Cloud.DeleteSnapshot(ctx, shot.ID)); err != nil {
 				return removed, busy, err
 			}
 			removed.Snapshots = append(removed.Snapshots, shot)
@@ -226,11 +233,14 @@ func (s *Sweeper) Sweep(ctx context.Context, ids []string) (removed Leftovers, b
 }
 
 // remove tells of a removal; what is gone already is as good.
-func (s *Sweeper) remove(kind, id string, err error) error {
+func (s *Sweeper) remove(ctx context.Context, who, kind, id string, tags map[string]string, err error) error {
 	if err != nil && !errors.Is(err, provider.ErrNotFound) {
 		return fmt.Errorf("cannot remove %s %s: %w", kind, id, err)
 	}
 	s.cfg.Log.Info("removed what a job left behind", "kind", kind, "id", id)
+	if err := s.cfg.Audit.Swept(ctx, who, kind, id, tags[workflow.TagJob]); err != nil {
+		return fmt.Errorf("%s %s was removed, but the audit cannot be written: %w", kind, id, err)
+	}
 	return nil
 }
 

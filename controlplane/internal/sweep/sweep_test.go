@@ -18,6 +18,12 @@ type cloud struct {
 	volumes   []provider.Volume
 	snapshots []provider.Snapshot
 	removed   []string
+	audited   []string
+}
+
+func (c *cloud) Swept(_ context.Context, who, kind, id, job string) error {
+	c.audited = append(c.audited, who+" "+kind+" "+id+" of "+job)
+	return nil
 }
 
 func keep[T any](all []T, f provider.Filter, tags func(T) map[string]string) []T {
@@ -91,7 +97,7 @@ func newCloud() *cloud {
 
 func newSweeper(t *testing.T, c *cloud) *sweep.Sweeper {
 	t.Helper()
-	s, err := sweep.New(sweep.Config{Cloud: c, Fleet: "f", Jobs: jobs{"failed": job.Failed, "done": job.Succeeded, "live": job.Running, "person": job.NeedsPerson},
+	s, err := sweep.New(sweep.Config{Cloud: c, Audit: c, Fleet: "f", Jobs: jobs{"failed": job.Failed, "done": job.Succeeded, "live": job.Running, "person": job.NeedsPerson},
 		Owners: owners{"i-owned": "servers/a", "vol-owned": "servers/a", "snap-owned": "snapshots/s"}})
 	if err != nil {
 		t.Fatal(err)
@@ -112,10 +118,13 @@ func TestFindsWhatNobodyOwnsAndNothingElse(t *testing.T) {
 func TestSweepRemovesWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	c := newCloud()
-	removed, busy, err := newSweeper(t, c).Sweep(t.Context(), append(leftBehind, "vol-of-yesterday"))
+	removed, busy, err := newSweeper(t, c).Sweep(t.Context(), "ann", append(leftBehind, "vol-of-yesterday"))
 	want := []string{"i-left", "vol-left", "snap-left"}
 	if err != nil || !slices.Equal(removed.IDs(), want) || !slices.Equal(c.removed, want) || !slices.Equal(busy, []string{"vol-attached"}) {
 		t.Errorf("removed %v (%v), busy %v, %v", removed.IDs(), c.removed, busy, err)
+	}
+	if want := []string{"ann machine i-left of failed", "ann volume vol-left of failed", "ann snapshot snap-left of done"}; !slices.Equal(c.audited, want) {
+		t.Errorf("the audit has %q, not %q", c.audited, want)
 	}
 }
 
@@ -123,7 +132,7 @@ func TestSweepRefusesWhatIsNotLeft(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"i-owned", "i-live", "i-fleet", "i-stranger", "i-unknown", "i-nojob", "i-person", "vol-owned", "vol-default", "vol-on-strangers", "snap-owned", "snap-live"} {
 		c := newCloud()
-		if _, _, err := newSweeper(t, c).Sweep(t.Context(), []string{"vol-left", id}); !errors.Is(err, sweep.ErrNotLeft) || len(c.removed) > 0 {
+		if _, _, err := newSweeper(t, c).Sweep(t.Context(), "ann", []string{"vol-left", id}); !errors.Is(err, sweep.ErrNotLeft) || len(c.removed)+len(c.audited) > 0 {
 			t.Errorf("%s: %v, removed %v", id, err, c.removed)
 		}
 	}

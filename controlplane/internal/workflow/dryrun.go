@@ -219,7 +219,7 @@ func (d *dryRun) wouldReplicate(kind string) []string {
 	name, primary := d.args.Server, d.args.Source
 	switch kind {
 	case "upgrade_mariadb":
-		return []string{"bring the system tables to the binary's series where they are older"}
+		return d.wouldUpgrade()
 	case "prepare_replica":
 		return []string{sprintf("make the account %s on %s and set the position", accountOf(name), primary)}
 	case "configure_replica":
@@ -237,6 +237,14 @@ func (d *dryRun) wouldReplicate(kind string) []string {
 		return []string{"commit one row and record " + name + " as READY"}
 	}
 	return d.wouldRemove(kind)
+}
+
+// wouldUpgrade is nothing where both versions are known and of one series.
+func (d *dryRun) wouldUpgrade() []string {
+	if order, ok := replication.CompareSeries(copiedVersion(d.snap, d.source), d.image.MariaDBVersion); ok && order == 0 {
+		return nil
+	}
+	return []string{"run mariadb-upgrade if the datadir turns out older than the MariaDB on the machine, without writing to the binary log"}
 }
 
 func (d *dryRun) wouldRemove(kind string) []string {
@@ -258,10 +266,10 @@ func (d *dryRun) wouldRemove(kind string) []string {
 func wouldVerify(level Verify) string {
 	switch level {
 	case VerifyFull:
-		return "compare all tables at one position, without blocking the primary"
+		return "compare the checksums and definitions of all tables at one position, without blocking the primary"
 	case VerifySample:
-		return "compare a sample of the tables at one position, without blocking the primary"
+		return "compare the checksums and definitions of some tables at one position, without blocking the primary"
 	default:
-		return "pass one more fence"
+		return "take one more position of the primary and wait until the replica has applied it; no data is compared (--verify sample or full does that)"
 	}
 }

@@ -32,6 +32,28 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 	}
 }
 
+// TestPlanSaysWhatWillBe reads the two steps whose work depends on what is found.
+func TestPlanSaysWhatWillBe(t *testing.T) {
+	t.Parallel()
+	_, p := lab(t)
+	for level, want := range map[workflow.Verify]string{workflow.VerifyFence: "no data is compared", workflow.VerifySample: "some tables", workflow.VerifyFull: "all tables"} {
+		args := replicaArgs
+		args.Verify = level
+		j, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica, Args: args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		verify, _ := j.Step("verify")
+		if said := strings.Join(verify.Changed, " "); !strings.Contains(said, want) {
+			t.Errorf("verify=%s would %q", level, said)
+		}
+		upgrade, _ := j.Step("upgrade_mariadb")
+		if len(upgrade.Changed) > 0 || !strings.Contains(strings.Join(upgrade.Found, " "), "nothing to upgrade") {
+			t.Errorf("both are of one series, and the upgrade found %q and would %q", upgrade.Found, upgrade.Changed)
+		}
+	}
+}
+
 func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)

@@ -20,8 +20,8 @@ const maxSweep = 1000
 type Sweeper interface {
 	// Find lists it.
 	Find(ctx context.Context) (sweep.Leftovers, error)
-	// Sweep removes these of it; sweep.ErrNotLeft.
-	Sweep(ctx context.Context, ids []string) (removed sweep.Leftovers, busy []string, err error)
+	// Sweep removes these of it for who asked; sweep.ErrNotLeft.
+	Sweep(ctx context.Context, who string, ids []string) (removed sweep.Leftovers, busy []string, err error)
 }
 
 // SweepProvider lists or removes what jobs left behind.
@@ -37,7 +37,7 @@ func (s *Service) SweepProvider(ctx context.Context, req *cpv1.SweepProviderRequ
 		}
 		return &cpv1.SweepProviderResponse{Objects: toObjects(left)}, nil
 	}
-	removed, busy, err := s.cfg.Sweeper.Sweep(ctx, ids)
+	removed, busy, err := s.cfg.Sweeper.Sweep(ctx, wire.Who(ctx), ids)
 	if errors.Is(err, sweep.ErrNotLeft) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH, err.Error(), errs.WayOut("ask with validate_only again"))
 	}

@@ -112,9 +112,12 @@ func (c *Check) Port(field string, port int32) {
 	c.Require(field, port >= 0 && port <= 65535, "must be 1 to 65535, or 0 for the default")
 }
 
-// Size is a size in bytes, or 0 for the default.
+// MinVolumeBytes is the smallest data volume: a new datadir takes some 170 MiB, and its binary logs grow.
+const MinVolumeBytes = 512 << 20
+
+// Size is the size of a data volume in bytes, or 0 for the default.
 func (c *Check) Size(field string, bytes int64) {
-	c.Require(field, bytes >= 0, "must not be negative")
+	c.Require(field, bytes == 0 || bytes >= MinVolumeBytes, fmt.Sprintf("must be at least %d MiB: a new datadir and its logs take as much", MinVolumeBytes>>20))
 }
 
 // Options are MariaDB options; the agent's allow-list has the last word on them.
