@@ -54,7 +54,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
-		Engine: a.engine, Audit: sweepAudit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
+		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
 	})
 	if err != nil {
 		return err

@@ -105,7 +105,7 @@ func tokenHash(token string) string {
 // wellFormed spares the store what cannot be a token.
 func wellFormed(token string) bool {
 	secret, err := base64.RawURLEncoding.DecodeString(token)
-	return err == nil && len(secret) == tokenBytes
+	return err == nil && len(secret) == tokenBytes && len(token) == base64.RawURLEncoding.EncodedLen(tokenBytes) // line breaks are passed over
 }
 
 // redeem marks the token as used by the key, or says why it cannot be.
