@@ -28,10 +28,10 @@ type machine struct {
 }
 
 type volume struct {
-	ID, MachineID, SnapshotID, Zone string
-	Default                         bool
-	DeletedAt                       time.Time
-	Tags                            map[string]string
+	ID, MachineID, SnapshotID string
+	Default                   bool
+	DeletedAt                 time.Time
+	Tags                      map[string]string
 }
 
 type snapshot struct {

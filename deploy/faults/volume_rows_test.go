@@ -146,9 +146,9 @@ func storedRows() []row {
 		},
 		{
 			id: "S6", variant: "replica in another zone", only: onEC2, run: (*lab).otherZone,
-			planted: "the replica is asked for in another zone than its primary's",
-			happens: "machine and volume are made there; converges",
-			why:     "EC2's snapshots are of the region; volume and machine have to share a zone",
+			planted: "the replica is asked for in another zone than the snapshot's",
+			happens: "the plan refuses, naming both zones; no machine is made",
+			why:     "volume and machine have to share a zone, which is found out before anything is made",
 		},
 		{
 			id: "S7", variant: "throttled for 20 s", only: onEC2, run: (*lab).throttled,
@@ -278,11 +278,10 @@ func (l *lab) snapshotDeleted() {
 }
 
 func (l *lab) otherZone() {
-	name := l.wholeJob("--zone", "eu-lab-1b", "--image", "trixie-masked")
-	for id, v := range l.volumes() {
-		if v.MachineID == l.machineOf(name).ID && v.Zone != "eu-lab-1b" {
-			l.t.Errorf("volume %s is in %s", id, v.Zone)
-		}
+	snap, before := l.snap(), len(l.machines())
+	l.fails(l.detach("replica", "create", l.name(), "--from", snap, "--zone", "eu-lab-1b"), "SNAPSHOT_UNUSABLE", "eu-lab-1a", "eu-lab-1b")
+	if after := len(l.machines()); after != before {
+		l.t.Errorf("%d machines were made", after-before)
 	}
 }
 
