@@ -16,11 +16,15 @@ const (
 	maxTries      = 12
 	maxStaleTries = 3
 	maxDelay      = 500 * time.Millisecond
+	// patience is how long a write waits for others that write, so that its caller hears of the lock before its own time is up.
+	patience = 10 * time.Second
 )
+
+var errLocked = fmt.Errorf("the store has been locked by other writers for %s", patience)
 
 // Write runs fn in one transaction that can change records; see job.Store. Errors that will pass match job.ErrUnavailable.
 func (s *Store) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	delay := 2 * time.Millisecond
+	delay, began := 2*time.Millisecond, time.Now()
 	for try, stale := 1, 1; ; try++ {
 		err := s.once(ctx, s.writers, s.engine.writeOptions(), fn)
 		switch {
@@ -31,10 +35,10 @@ func (s *Store) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) 
 				return err
 			}
 		case s.engine.again(err):
-			if try >= maxTries {
+			if try >= maxTries || time.Since(began) >= patience {
 				return unavailable(err)
 			}
-		case s.engine.passing(err):
+		case s.engine.passing(err) || errors.Is(err, errLocked):
 			return unavailable(err)
 		default:
 			return err
@@ -56,7 +60,7 @@ func (s *Store) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 			return nil
 		case s.engine.again(err) && try < maxTries && pause(ctx, delay):
 			delay = min(2*delay, maxDelay)
-		case s.engine.again(err) || s.engine.passing(err):
+		case s.engine.again(err) || s.engine.passing(err) || errors.Is(err, errLocked):
 			return unavailable(err)
 		default:
 			return err
@@ -65,7 +69,12 @@ func (s *Store) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 }
 
 func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(ctx context.Context, tx *Tx) error) (err error) {
-	tx, err := db.BeginTx(ctx, opts)
+	conn, err := line(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // gives it back
+	tx, err := conn.BeginTx(ctx, opts)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
@@ -77,6 +86,20 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn fu
 		return fmt.Errorf("commit a transaction: %w", err)
 	}
 	return nil
+}
+
+// line takes a connection, of which a store in a file has one that writes.
+func line(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := db.Conn(waiting)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		return nil, errLocked
+	}
+	if err != nil {
+		return nil, fmt.Errorf("begin a transaction: %w", err)
+	}
+	return conn, nil
 }
 
 // pause waits d minus a random part, so that those who collided do not collide again.
