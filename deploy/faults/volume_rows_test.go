@@ -116,7 +116,7 @@ func creatingRows() []row {
 			why:     "EC2 ends so when it cannot use the encryption key, which a person has to see to",
 		},
 		{
-			id: "E5", variant: "no more volumes allowed", only: onEC2, quick: true, run: (*lab).limitReached,
+			id: "E5", variant: "no more volumes allowed", only: onEC2, run: (*lab).limitReached,
 			planted: "CreateVolume is refused with VolumeLimitExceeded",
 			happens: "refuses with QUOTA_EXCEEDED and the way out; cleanup takes the machine away",
 			why:     "trying again does not help",
