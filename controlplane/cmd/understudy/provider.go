@@ -14,11 +14,12 @@ import (
 )
 
 const providerLong = `A provider makes machines, volumes and snapshots. These commands show what it has and whether it can do what the jobs need; only
-"sweep --remove" changes anything.`
+"sweep --remove" changes anything. Where the provider is people, "tasks" lists what they are asked to do, and "done" and "refuse" answer.`
 
 func (c *cli) newProvider() *cobra.Command {
 	return c.group("provider", "See what the provider of machines and volumes has", providerLong,
-		c.newProviderCheck(), c.newProviderImages(), c.newProviderObjects(), c.newProviderSweep())
+		c.newProviderCheck(), c.newProviderImages(), c.newProviderObjects(), c.newProviderSweep(),
+		c.newProviderTasks(), c.newProviderDone(), c.newProviderRefuse())
 }
 
 func (c *cli) newProviderCheck() *cobra.Command {

@@ -22,7 +22,7 @@ type snapshotCreate struct {
 func (c *cli) newSnapshotCreate() *cobra.Command {
 	f := &snapshotCreate{
 		mode: choice{value: "online", allowed: []string{"online", "offline", "crash"}},
-		hold: span{min: 100 * time.Millisecond, max: time.Minute}, reserve: span{min: time.Minute, max: 90 * 24 * time.Hour},
+		hold: span{min: 100 * time.Millisecond, max: 4 * time.Hour}, reserve: span{min: time.Minute, max: 90 * 24 * time.Hour},
 	}
 	cmd := &cobra.Command{
 		Use: "create SERVER", Short: "Take a consistent snapshot of a server", Args: words([]string{"SERVER"}),
@@ -30,20 +30,21 @@ func (c *cli) newSnapshotCreate() *cobra.Command {
 
   online   the server goes on serving; its commits are blocked for a moment, for --hold-limit at the very most, whatever happens to
            the control plane or the connection meanwhile: the host itself ends the hold
-  offline  MariaDB is stopped cleanly and started again
+  offline  MariaDB is stopped cleanly and started again, when --hold-limit is over at the latest: where people copy the volume (see
+           "provider tasks"), that is the downtime that you allow
   crash    no lock at all; allowed only with innodb_flush_log_at_trx_commit=1, sync_binlog=1 and one volume
 
 When the lock does not come within the limit, because of a long transaction or DDL, the job gives up and the server goes on as before.`,
 		Example: `  understudy snapshot create db1
   understudy snapshot create db1 --hold-limit 2s
-  understudy snapshot create db1 --mode offline --reserve-binlogs 7d
+  understudy snapshot create db1 --mode offline --hold-limit 30m --reserve-binlogs 7d
   understudy snapshot create db1 -o json | tail -1 | jq -r .subject`,
 		ValidArgsFunction: c.complete(c.serverIDs),
 		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createSnapshot(ctx, f, args[0]) }),
 	}
 	flags := cmd.Flags()
 	flags.Var(&f.mode, "mode", "how the point is made consistent")
-	flags.Var(&f.hold, "hold-limit", "longest time that writes may be blocked, at most 1m; 10s when not given")
+	flags.Var(&f.hold, "hold-limit", "longest time that writes may be blocked, at most 1m, offline 4h; 10s when not given")
 	flags.Var(&f.reserve, "reserve-binlogs", "how long binary logs are kept for replicas made from it; 24h when not given")
 	f.add(cmd)
 	mustComplete(cmd, "mode", f.mode.allowed)
@@ -54,6 +55,9 @@ func (f *snapshotCreate) build(server string) (*cpv1.CreateSnapshotRequest, erro
 	name, err := serverName(server)
 	if err != nil {
 		return nil, err
+	}
+	if f.hold.value > time.Minute && f.mode.value != "offline" {
+		return nil, usageError{message: "--hold-limit is more than 1m, which is for --mode offline alone", wayOut: "say at most 1m, or --mode offline"}
 	}
 	requestID, err := f.request()
 	if err != nil {

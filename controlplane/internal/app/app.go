@@ -187,6 +187,9 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.closers = append(a.closers, a.agents.Close)
+	if byHand, ok := a.cloud.(*byHand); ok {
+		byHand.hosts.open(servers{a.st}, a.agents)
+	}
 	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.log)}); err != nil {
 		return err
 	}

@@ -77,8 +77,11 @@ func findAgent(asked string) string {
 
 // openCloud makes the provider that the configuration names.
 func openCloud(ctx context.Context, cfg Config, log *slog.Logger) (theCloud, error) {
-	if cfg.Provider == "ec2" {
+	switch cfg.Provider {
+	case "ec2":
 		return newEC2(ctx, cfg, log)
+	case "static":
+		return newStatic(cfg, log)
 	}
 	return newCloud(cfg, log)
 }

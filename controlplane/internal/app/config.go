@@ -60,6 +60,8 @@ type Config struct {
 	EC2KMSKey  string `koanf:"ec2_kms_key"`
 	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as they are read.
 	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
+	// StaticImages are what people make the static provider's machines from, name=version of MariaDB.
+	StaticImages []string `koanf:"static_images"`
 	// Image is what machines are made from when nobody says.
 	Image string `koanf:"image"`
 	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this program.
@@ -99,6 +101,7 @@ func defaults() map[string]any {
 		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{}, "ec2_subnets": []string{}, "ec2_security_groups": []string{},
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "", "ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
+		"static_images":     []string{"trixie=11.8", "bookworm=10.11"},
 		"image":             "trixie",
 		"agent_binary":      "",
 		"fleet":             "default",
@@ -189,9 +192,11 @@ func (c Config) check() error {
 			fault(key == "advertise" && err == nil && host == "", "advertise: %q names no host", address)
 		}
 	}
-	fault(!slices.Contains([]string{"nspawn", "ec2"}, c.Provider), "provider: there is no %q; known are nspawn and ec2", c.Provider)
+	fault(!slices.Contains([]string{"nspawn", "ec2", "static"}, c.Provider), "provider: there is no %q; known are nspawn, ec2 and static", c.Provider)
 	_, err := c.subnets()
 	fault(err != nil, "ec2_subnets: %v", err)
+	_, err = c.staticImages()
+	fault(err != nil, "static_images: %v", err)
 	if c.Metrics != "off" {
 		_, _, err := net.SplitHostPort(c.Metrics)
 		fault(err != nil, "metrics: %q is neither host:port nor off", c.Metrics)

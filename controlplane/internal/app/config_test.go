@@ -66,7 +66,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"no address":        {app.Sources{Flags: map[string]any{"listen": []string{}}}, "listen"},
 		"advertise all":     {app.Sources{Flags: map[string]any{"advertise": []string{":7440"}}}, "names no host"},
 		"relative path":     {app.Sources{Flags: map[string]any{"state_dir": "state"}}, "state_dir"},
-		"provider":          {app.Sources{Flags: map[string]any{"provider": "ec3"}}, "known are nspawn and ec2"},
+		"provider":          {app.Sources{Flags: map[string]any{"provider": "ec3"}}, "known are nspawn, ec2 and static"},
 		"level":             {app.Sources{Flags: map[string]any{"log_level": "loud"}}, "log_level"},
 		"format":            {app.Sources{Flags: map[string]any{"log_format": "xml"}}, "log_format"},
 		"metrics":           {app.Sources{Flags: map[string]any{"metrics": "on"}}, "metrics"},

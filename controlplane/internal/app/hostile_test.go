@@ -51,6 +51,7 @@ var hostileTexts = map[string]string{
 // freeText are fields that may hold any line of text; they are refused only what no line may hold.
 var freeText = map[string][]string{
 	"reason": {"oversized", "newline", "newline name", "zero byte", "right to left", "line separator", "not UTF-8 like", "blank"},
+	"label":  {"oversized", "newline", "newline name", "zero byte", "right to left", "line separator", "not UTF-8 like"},
 	// Output only: what a caller sends in them does not count.
 	"state_reason": nil,
 }
@@ -61,6 +62,7 @@ var required = map[string][]string{
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
 	"GetJob": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"}, "RedoStep": {"name", "step", "reason"},
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
+	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
 	"CreateJoinToken": {"server"}, "Revoke": {"name"},
 }
 
@@ -81,6 +83,8 @@ func sane() map[string]proto.Message {
 		"SkipStep": &cpv1.SkipStepRequest{Name: job, Step: "cut", Reason: "why"}, "CancelJob": &cpv1.CancelJobRequest{Name: job},
 		"CleanupJob": &cpv1.CleanupJobRequest{Name: job}, "ListEvents": &cpv1.ListEventsRequest{},
 		"CheckProvider": &cpv1.CheckProviderRequest{}, "ListImages": &cpv1.ListImagesRequest{}, "ListObjects": &cpv1.ListObjectsRequest{}, "SweepProvider": &cpv1.SweepProviderRequest{Ids: []string{"i-0123456789ab"}},
+		"ListTasks": &cpv1.ListTasksRequest{}, "CompleteTask": &cpv1.CompleteTaskRequest{Id: "task-0123456789ab"},
+		"RefuseTask":      &cpv1.RefuseTaskRequest{Id: "task-0123456789ab", Reason: "why"},
 		"CreateJoinToken": &cpv1.CreateJoinTokenRequest{Server: "servers/db1"}, "Enroll": &cpv1.EnrollRequest{},
 		"Renew": &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}

@@ -207,7 +207,7 @@ func withVolume(ctx context.Context, tx *store.Tx, snap inventory.Snapshot) (sna
 	return snapshotservice.Record{Snapshot: snap, VolumeID: v.ProviderID}, err
 }
 
-// audit shows the store's audit to JobService.
+// audit shows the store's audit to JobService, and adds to it for ProviderService.
 type audit struct{ st *store.Store }
 
 // Events reads a part of the audit.
@@ -217,4 +217,9 @@ func (a audit) Events(ctx context.Context, subject string, size int, token strin
 		return err
 	})
 	return all, next, err
+}
+
+// Add appends an event.
+func (a audit) Add(ctx context.Context, ev inventory.Event) error {
+	return a.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.Events().Add(ctx, ev) })
 }

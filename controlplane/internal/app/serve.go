@@ -63,7 +63,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}, Sweeper: sweeper})
+	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}, Sweeper: sweeper, Audit: audit{a.st}})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ const (
 	defaultVolume    = 2 << 30
 	defaultHoldLimit = 10 * time.Second
 	maxHoldLimit     = 60 * time.Second
-	maxOfflineLimit  = 10 * time.Minute
+	maxOfflineLimit  = 4 * time.Hour
 	defaultReserve   = 24 * time.Hour
 	maxReserve       = 7 * 24 * time.Hour
 )

@@ -19,6 +19,7 @@ const (
 // breaks, it is gone, and the section starts over.
 type held struct {
 	Hold
+	until  time.Time   // it ends by its limit, at the latest
 	cut    string      // provider's id of the snapshot; empty until it was begun
 	result *HoldResult // once released
 }
@@ -95,6 +96,7 @@ func (s *step) open(ctx context.Context) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
+	until := s.w.Now().Add(s.args.HoldLimit)
 	// The hold outlives this call: it lasts while this process holds the job.
 	hold, err := n.agent.OpenHold(s.HoldContext(), OpenHold{
 		Mode: s.args.Mode, Limit: s.args.HoldLimit, LockWait: lockWait, Nonce: nonceOf(s.EffectKey), Freeze: s.args.Mode != inventory.ModeCrash,
@@ -103,7 +105,7 @@ func (s *step) open(ctx context.Context) (*held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot hold a consistent point on %s: %w", n.srv.Name, err)
 	}
-	h := &held{Hold: hold}
+	h := &held{Hold: hold, until: until}
 	s.Keep(keptHold, h)
 	s.Changed("%s on %s", heldHow(s.args.Mode), n.srv.Name)
 	return h, nil
@@ -161,7 +163,7 @@ func (s *step) cut(ctx context.Context) (outcome, error) {
 	}
 	h := s.theHold()
 	if h == nil || !h.alive() {
-		return back("the hold ended before the cut")
+		return back("the hold ended before the cut was complete")
 	}
 	found, err := s.findCut(ctx)
 	if err != nil {
@@ -174,6 +176,9 @@ func (s *step) cut(ctx context.Context) (outcome, error) {
 		s.Changed("began snapshot %s", found.ID)
 	}
 	h.cut = found.ID
+	if _, byHand := s.w.cutTime(); byHand {
+		return s.awaitCut(ctx, h)
+	}
 	return done(nil)
 }
 

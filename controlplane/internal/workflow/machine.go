@@ -36,7 +36,15 @@ func (s *step) createMachine(ctx context.Context) (outcome, error) {
 		}
 		s.Changed("switched machine %s on", m.ID)
 	}
-	return s.again("machine %s is %s", m.ID, m.State)
+	return s.again("machine %s is %s%s", m.ID, m.State, because(m.Reason))
+}
+
+// because is a provider's reason for a state, if it gives one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {

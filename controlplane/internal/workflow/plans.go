@@ -32,7 +32,11 @@ const (
 )
 
 func (w *Workflow) plans() []jobPlan {
-	return []jobPlan{primaryPlan(), snapshotPlan(), replicaPlan(), deleteServerPlan(), deleteSnapshotPlan()}
+	plans := []jobPlan{primaryPlan(), snapshotPlan(), replicaPlan(), deleteServerPlan(), deleteSnapshotPlan()}
+	for i := range plans {
+		plans[i] = w.patiently(plans[i])
+	}
+	return plans
 }
 
 func snapshotPlan() jobPlan {

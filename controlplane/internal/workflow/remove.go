@@ -158,11 +158,13 @@ func (s *step) removeMachine(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	var going []string
+	why := ""
 	for _, m := range list {
 		switch m.State {
 		case provider.MachineTerminated:
 			continue
 		case provider.MachineStopping:
+			why = because(m.Reason)
 		default:
 			if err := s.w.Cloud.TerminateMachine(ctx, m.ID); err != nil && !missing(err) {
 				return outcome{}, fmt.Errorf("cannot end machine %s: %w", m.ID, err)
@@ -172,7 +174,7 @@ func (s *step) removeMachine(ctx context.Context) (outcome, error) {
 		going = append(going, m.ID)
 	}
 	if len(going) > 0 {
-		return s.again("machine %s is going", someOf(going, 3))
+		return s.again("machine %s is going%s", someOf(going, 3), why)
 	}
 	return done(nil)
 }

@@ -36,6 +36,9 @@ func (s *step) checkSource(ctx context.Context, n *node) (inventory.Volume, erro
 	if err := checkSourceState(n, s.args.Mode); err != nil {
 		return inventory.Volume{}, err
 	}
+	if err := s.checkCutTime(); err != nil {
+		return inventory.Volume{}, err
+	}
 	vol, err := s.sourceVolume(ctx, n)
 	if err != nil {
 		return vol, err

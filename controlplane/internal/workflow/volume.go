@@ -222,7 +222,7 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 	case v.MachineID == srv.MachineID && v.Attachment == provider.AttachmentAttached:
 		return nil
 	case v.MachineID == srv.MachineID:
-		return wait("volume %s is %s", v.ID, v.Attachment)
+		return wait("volume %s is %s%s", v.ID, v.Attachment, because(v.Reason))
 	case v.MachineID != "":
 		return s.attachedElsewhere(ctx, v)
 	}
@@ -242,11 +242,12 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 
 // beingMade waits for a volume, but not for ever: one that hangs in its creation does so for good.
 func (s *step) beingMade(v provider.Volume) error {
-	if since := s.w.Now().Sub(v.CreatedAt); since > s.w.VolumeLimit {
+	_, byHand := s.w.cutTime() // people take the time that they take
+	if since := s.w.Now().Sub(v.CreatedAt); !byHand && since > s.w.VolumeLimit {
 		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "have another made (`understudy job redo JOB swap_volume`)",
 			"volume %s is still being made by the provider after %s", v.ID, since.Round(time.Second))
 	}
-	return wait("volume %s is being made", v.ID)
+	return wait("volume %s is being made%s", v.ID, because(v.Reason))
 }
 
 // attachedElsewhere waits for a machine of this job that is going, and refuses any other.

@@ -15,7 +15,7 @@ import (
 const (
 	defaultLimit    = 10 * time.Second
 	maxLimit        = time.Minute
-	maxOfflineLimit = 10 * time.Minute
+	maxOfflineLimit = 4 * time.Hour
 	defaultLockWait = 2 * time.Second
 )
 

@@ -1,4 +1,4 @@
-// Package provider serves ProviderService: it shows what the provider of machines and volumes has.
+// Package provider serves ProviderService: it shows what the provider of machines and volumes has, and takes people's word where people are the provider.
 package provider
 
 import (
@@ -45,6 +45,7 @@ type Config struct {
 	Checker Checker
 	Owners  Owners
 	Sweeper Sweeper
+	Audit   Audit
 }
 
 // Service is ProviderService.
@@ -55,8 +56,8 @@ type Service struct {
 
 // New makes the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil || cfg.Sweeper == nil {
-		return nil, errors.New("cannot make the provider service: cloud, checker, owners and sweeper are needed")
+	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil || cfg.Sweeper == nil || cfg.Audit == nil {
+		return nil, errors.New("cannot make the provider service: cloud, checker, owners, sweeper and audit are needed")
 	}
 	return &Service{cfg: cfg}, nil
 }
@@ -69,6 +70,9 @@ func Rules() authz.Table {
 		cpv1.ProviderService_ListImages_FullMethodName:    operator,
 		cpv1.ProviderService_ListObjects_FullMethodName:   operator,
 		cpv1.ProviderService_SweepProvider_FullMethodName: operator,
+		cpv1.ProviderService_ListTasks_FullMethodName:     operator,
+		cpv1.ProviderService_CompleteTask_FullMethodName:  operator,
+		cpv1.ProviderService_RefuseTask_FullMethodName:    operator,
 	}
 }
 

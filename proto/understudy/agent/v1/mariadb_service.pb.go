@@ -3886,7 +3886,7 @@ type HoldConsistentPointRequest_Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How.
 	Mode HoldConsistentPointRequest_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=understudy.agent.v1.HoldConsistentPointRequest_Mode" json:"mode,omitempty"`
-	// Hard limit of the whole hold; default 10 s, at most 60 s (10 min offline).
+	// Hard limit of the whole hold; default 10 s, at most 60 s (4 h offline).
 	Limit *durationpb.Duration `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	// How long one lock may be waited for; default 2 s. A writer waits no longer than this before the point is reached.
 	LockWait *durationpb.Duration `protobuf:"bytes,3,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`

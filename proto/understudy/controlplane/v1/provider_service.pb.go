@@ -22,6 +22,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Where a task is.
+type Task_State int32
+
+const (
+	// Not said.
+	Task_STATE_UNSPECIFIED Task_State = 0
+	// It waits for a person, or for the machine's agent to show that it was done.
+	Task_STATE_OPEN Task_State = 1
+	// It was done.
+	Task_STATE_DONE Task_State = 2
+	// A person refused it.
+	Task_STATE_REFUSED Task_State = 3
+	// Nobody waits for it any more.
+	Task_STATE_WITHDRAWN Task_State = 4
+)
+
+// Enum value maps for Task_State.
+var (
+	Task_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OPEN",
+		2: "STATE_DONE",
+		3: "STATE_REFUSED",
+		4: "STATE_WITHDRAWN",
+	}
+	Task_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OPEN":        1,
+		"STATE_DONE":        2,
+		"STATE_REFUSED":     3,
+		"STATE_WITHDRAWN":   4,
+	}
+)
+
+func (x Task_State) Enum() *Task_State {
+	p := new(Task_State)
+	*p = x
+	return p
+}
+
+func (x Task_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Task_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_provider_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Task_State) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_provider_service_proto_enumTypes[0]
+}
+
+func (x Task_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Task_State.Descriptor instead.
+func (Task_State) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // Image is what a machine is made from.
 type Image struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -617,6 +678,545 @@ func (x *SweepProviderResponse) GetBusyIds() []string {
 	return nil
 }
 
+// Task is one thing that a person is asked to do.
+type Task struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id, "task-…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What is to be done: make-machine, start-machine, stop-machine, reboot-machine, destroy-machine, make-volume, attach-volume,
+	// detach-volume, grow-volume, delete-volume, cut-snapshot, delete-snapshot.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The whole of it in a sentence, with what to say afterwards.
+	Instruction string `protobuf:"bytes,3,opt,name=instruction,proto3" json:"instruction,omitempty"`
+	// State.
+	State Task_State `protobuf:"varint,4,opt,name=state,proto3,enum=understudy.controlplane.v1.Task_State" json:"state,omitempty"`
+	// Why it was refused or withdrawn.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it was asked.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Provider's id of the machine, volume or snapshot that it is about.
+	Object string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`
+	// Provider's id of the machine that takes part; empty when none does.
+	Machine string `protobuf:"bytes,8,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Host name of that machine.
+	MachineName string `protobuf:"bytes,9,opt,name=machine_name,json=machineName,proto3" json:"machine_name,omitempty"`
+	// What a machine is to be made from.
+	Image string `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
+	// Provider's id of the volume to copy, of cut-snapshot.
+	Volume string `protobuf:"bytes,11,opt,name=volume,proto3" json:"volume,omitempty"`
+	// Provider's id of the snapshot to make a volume of; empty for a blank one.
+	Snapshot string `protobuf:"bytes,12,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Name of the volume's device below /dev/disk/by-id, once it is known.
+	Device string `protobuf:"bytes,13,opt,name=device,proto3" json:"device,omitempty"`
+	// What people call the thing that the task starts from.
+	Label string `protobuf:"bytes,14,opt,name=label,proto3" json:"label,omitempty"`
+	// Size to make a volume of, or to grow it to.
+	SizeBytes int64 `protobuf:"varint,15,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Tags of the object, which name its job and its server.
+	Tags          map[string]string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Task) Reset() {
+	*x = Task{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Task) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Task) ProtoMessage() {}
+
+func (x *Task) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Task.ProtoReflect.Descriptor instead.
+func (*Task) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Task) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Task) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Task) GetInstruction() string {
+	if x != nil {
+		return x.Instruction
+	}
+	return ""
+}
+
+func (x *Task) GetState() Task_State {
+	if x != nil {
+		return x.State
+	}
+	return Task_STATE_UNSPECIFIED
+}
+
+func (x *Task) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Task) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Task) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Task) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Task) GetMachineName() string {
+	if x != nil {
+		return x.MachineName
+	}
+	return ""
+}
+
+func (x *Task) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Task) GetVolume() string {
+	if x != nil {
+		return x.Volume
+	}
+	return ""
+}
+
+func (x *Task) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *Task) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Task) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Task) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Task) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// ListTasksRequest asks for tasks.
+type ListTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many; 0 means 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also those that ended in the last days.
+	IncludeClosed bool `protobuf:"varint,3,opt,name=include_closed,json=includeClosed,proto3" json:"include_closed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTasksRequest) Reset() {
+	*x = ListTasksRequest{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTasksRequest) ProtoMessage() {}
+
+func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
+func (*ListTasksRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListTasksRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTasksRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListTasksRequest) GetIncludeClosed() bool {
+	if x != nil {
+		return x.IncludeClosed
+	}
+	return false
+}
+
+// ListTasksResponse has a page of tasks.
+type ListTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tasks.
+	Tasks []*Task `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTasksResponse) Reset() {
+	*x = ListTasksResponse{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTasksResponse) ProtoMessage() {}
+
+func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
+func (*ListTasksResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListTasksResponse) GetTasks() []*Task {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *ListTasksResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CompleteTaskRequest is a person's word. A field that the task has no use for must be empty.
+type CompleteTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the task.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// IP address of the machine that was made.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Name below /dev/disk/by-id of the data volume that the machine came with; empty when it has none.
+	DefaultDevice string `protobuf:"bytes,3,opt,name=default_device,json=defaultDevice,proto3" json:"default_device,omitempty"`
+	// Name below /dev/disk/by-id that the volume's own serial gives it.
+	Device string `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	// Size of a volume that is larger than was asked for, or of the data volume that the machine came with.
+	SizeBytes int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// What people call it: at most 200 bytes in a line.
+	Label         string `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteTaskRequest) Reset() {
+	*x = CompleteTaskRequest{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteTaskRequest) ProtoMessage() {}
+
+func (x *CompleteTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteTaskRequest.ProtoReflect.Descriptor instead.
+func (*CompleteTaskRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CompleteTaskRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CompleteTaskRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *CompleteTaskRequest) GetDefaultDevice() string {
+	if x != nil {
+		return x.DefaultDevice
+	}
+	return ""
+}
+
+func (x *CompleteTaskRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *CompleteTaskRequest) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *CompleteTaskRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+// CompleteTaskResponse has the task.
+type CompleteTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task.
+	Task          *Task `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteTaskResponse) Reset() {
+	*x = CompleteTaskResponse{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteTaskResponse) ProtoMessage() {}
+
+func (x *CompleteTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteTaskResponse.ProtoReflect.Descriptor instead.
+func (*CompleteTaskResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CompleteTaskResponse) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+// RefuseTaskRequest says why a task will not be done.
+type RefuseTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the task.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why: at most 200 bytes in a line. Required.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefuseTaskRequest) Reset() {
+	*x = RefuseTaskRequest{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefuseTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefuseTaskRequest) ProtoMessage() {}
+
+func (x *RefuseTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefuseTaskRequest.ProtoReflect.Descriptor instead.
+func (*RefuseTaskRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RefuseTaskRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RefuseTaskRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RefuseTaskResponse has the task.
+type RefuseTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task.
+	Task          *Task `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefuseTaskResponse) Reset() {
+	*x = RefuseTaskResponse{}
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefuseTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefuseTaskResponse) ProtoMessage() {}
+
+func (x *RefuseTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_provider_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefuseTaskResponse.ProtoReflect.Descriptor instead.
+func (*RefuseTaskResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RefuseTaskResponse) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
 var File_understudy_controlplane_v1_provider_service_proto protoreflect.FileDescriptor
 
 const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
@@ -666,13 +1266,71 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x15SweepProviderResponse\x12D\n" +
 	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12\x19\n" +
-	"\bbusy_ids\x18\x02 \x03(\tR\abusyIds2\xee\x03\n" +
+	"\bbusy_ids\x18\x02 \x03(\tR\abusyIds\"\xac\x05\n" +
+	"\x04Task\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n" +
+	"\vinstruction\x18\x03 \x01(\tR\vinstruction\x12<\n" +
+	"\x05state\x18\x04 \x01(\x0e2&.understudy.controlplane.v1.Task.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12;\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x16\n" +
+	"\x06object\x18\a \x01(\tR\x06object\x12\x18\n" +
+	"\amachine\x18\b \x01(\tR\amachine\x12!\n" +
+	"\fmachine_name\x18\t \x01(\tR\vmachineName\x12\x14\n" +
+	"\x05image\x18\n" +
+	" \x01(\tR\x05image\x12\x16\n" +
+	"\x06volume\x18\v \x01(\tR\x06volume\x12\x1a\n" +
+	"\bsnapshot\x18\f \x01(\tR\bsnapshot\x12\x16\n" +
+	"\x06device\x18\r \x01(\tR\x06device\x12\x14\n" +
+	"\x05label\x18\x0e \x01(\tR\x05label\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x0f \x01(\x03R\tsizeBytes\x12>\n" +
+	"\x04tags\x18\x10 \x03(\v2*.understudy.controlplane.v1.Task.TagsEntryR\x04tags\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"STATE_OPEN\x10\x01\x12\x0e\n" +
+	"\n" +
+	"STATE_DONE\x10\x02\x12\x11\n" +
+	"\rSTATE_REFUSED\x10\x03\x12\x13\n" +
+	"\x0fSTATE_WITHDRAWN\x10\x04\"u\n" +
+	"\x10ListTasksRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12%\n" +
+	"\x0einclude_closed\x18\x03 \x01(\bR\rincludeClosed\"s\n" +
+	"\x11ListTasksResponse\x126\n" +
+	"\x05tasks\x18\x01 \x03(\v2 .understudy.controlplane.v1.TaskR\x05tasks\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
+	"\x13CompleteTaskRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
+	"\x0edefault_device\x18\x03 \x01(\tR\rdefaultDevice\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x14\n" +
+	"\x05label\x18\x06 \x01(\tR\x05label\"L\n" +
+	"\x14CompleteTaskResponse\x124\n" +
+	"\x04task\x18\x01 \x01(\v2 .understudy.controlplane.v1.TaskR\x04task\";\n" +
+	"\x11RefuseTaskRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
+	"\x12RefuseTaskResponse\x124\n" +
+	"\x04task\x18\x01 \x01(\v2 .understudy.controlplane.v1.TaskR\x04task2\xc7\x06\n" +
 	"\x0fProviderService\x12y\n" +
 	"\rCheckProvider\x120.understudy.controlplane.v1.CheckProviderRequest\x1a1.understudy.controlplane.v1.CheckProviderResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\n" +
 	"ListImages\x12-.understudy.controlplane.v1.ListImagesRequest\x1a..understudy.controlplane.v1.ListImagesResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListObjects\x12..understudy.controlplane.v1.ListObjectsRequest\x1a/.understudy.controlplane.v1.ListObjectsResponse\"\x03\x90\x02\x01\x12y\n" +
-	"\rSweepProvider\x120.understudy.controlplane.v1.SweepProviderRequest\x1a1.understudy.controlplane.v1.SweepProviderResponse\"\x03\x90\x02\x02B\x95\x02\n" +
+	"\rSweepProvider\x120.understudy.controlplane.v1.SweepProviderRequest\x1a1.understudy.controlplane.v1.SweepProviderResponse\"\x03\x90\x02\x02\x12m\n" +
+	"\tListTasks\x12,.understudy.controlplane.v1.ListTasksRequest\x1a-.understudy.controlplane.v1.ListTasksResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\fCompleteTask\x12/.understudy.controlplane.v1.CompleteTaskRequest\x1a0.understudy.controlplane.v1.CompleteTaskResponse\"\x03\x90\x02\x02\x12p\n" +
+	"\n" +
+	"RefuseTask\x12-.understudy.controlplane.v1.RefuseTaskRequest\x1a..understudy.controlplane.v1.RefuseTaskResponse\"\x03\x90\x02\x02B\x95\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x14ProviderServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
 var (
@@ -687,40 +1345,62 @@ func file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP() []byte
 	return file_understudy_controlplane_v1_provider_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_provider_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_understudy_controlplane_v1_provider_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_understudy_controlplane_v1_provider_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_understudy_controlplane_v1_provider_service_proto_goTypes = []any{
-	(*Image)(nil),                 // 0: understudy.controlplane.v1.Image
-	(*ProviderObject)(nil),        // 1: understudy.controlplane.v1.ProviderObject
-	(*CheckProviderRequest)(nil),  // 2: understudy.controlplane.v1.CheckProviderRequest
-	(*CheckProviderResponse)(nil), // 3: understudy.controlplane.v1.CheckProviderResponse
-	(*ListImagesRequest)(nil),     // 4: understudy.controlplane.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 5: understudy.controlplane.v1.ListImagesResponse
-	(*ListObjectsRequest)(nil),    // 6: understudy.controlplane.v1.ListObjectsRequest
-	(*ListObjectsResponse)(nil),   // 7: understudy.controlplane.v1.ListObjectsResponse
-	(*SweepProviderRequest)(nil),  // 8: understudy.controlplane.v1.SweepProviderRequest
-	(*SweepProviderResponse)(nil), // 9: understudy.controlplane.v1.SweepProviderResponse
-	nil,                           // 10: understudy.controlplane.v1.ProviderObject.TagsEntry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(Task_State)(0),               // 0: understudy.controlplane.v1.Task.State
+	(*Image)(nil),                 // 1: understudy.controlplane.v1.Image
+	(*ProviderObject)(nil),        // 2: understudy.controlplane.v1.ProviderObject
+	(*CheckProviderRequest)(nil),  // 3: understudy.controlplane.v1.CheckProviderRequest
+	(*CheckProviderResponse)(nil), // 4: understudy.controlplane.v1.CheckProviderResponse
+	(*ListImagesRequest)(nil),     // 5: understudy.controlplane.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 6: understudy.controlplane.v1.ListImagesResponse
+	(*ListObjectsRequest)(nil),    // 7: understudy.controlplane.v1.ListObjectsRequest
+	(*ListObjectsResponse)(nil),   // 8: understudy.controlplane.v1.ListObjectsResponse
+	(*SweepProviderRequest)(nil),  // 9: understudy.controlplane.v1.SweepProviderRequest
+	(*SweepProviderResponse)(nil), // 10: understudy.controlplane.v1.SweepProviderResponse
+	(*Task)(nil),                  // 11: understudy.controlplane.v1.Task
+	(*ListTasksRequest)(nil),      // 12: understudy.controlplane.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 13: understudy.controlplane.v1.ListTasksResponse
+	(*CompleteTaskRequest)(nil),   // 14: understudy.controlplane.v1.CompleteTaskRequest
+	(*CompleteTaskResponse)(nil),  // 15: understudy.controlplane.v1.CompleteTaskResponse
+	(*RefuseTaskRequest)(nil),     // 16: understudy.controlplane.v1.RefuseTaskRequest
+	(*RefuseTaskResponse)(nil),    // 17: understudy.controlplane.v1.RefuseTaskResponse
+	nil,                           // 18: understudy.controlplane.v1.ProviderObject.TagsEntry
+	nil,                           // 19: understudy.controlplane.v1.Task.TagsEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_understudy_controlplane_v1_provider_service_proto_depIdxs = []int32{
-	10, // 0: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
-	11, // 1: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
-	1,  // 3: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
-	1,  // 4: understudy.controlplane.v1.SweepProviderResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
-	2,  // 5: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
-	4,  // 6: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
-	6,  // 7: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
-	8,  // 8: understudy.controlplane.v1.ProviderService.SweepProvider:input_type -> understudy.controlplane.v1.SweepProviderRequest
-	3,  // 9: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
-	5,  // 10: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
-	7,  // 11: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
-	9,  // 12: understudy.controlplane.v1.ProviderService.SweepProvider:output_type -> understudy.controlplane.v1.SweepProviderResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	18, // 0: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
+	20, // 1: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
+	2,  // 3: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	2,  // 4: understudy.controlplane.v1.SweepProviderResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	0,  // 5: understudy.controlplane.v1.Task.state:type_name -> understudy.controlplane.v1.Task.State
+	20, // 6: understudy.controlplane.v1.Task.create_time:type_name -> google.protobuf.Timestamp
+	19, // 7: understudy.controlplane.v1.Task.tags:type_name -> understudy.controlplane.v1.Task.TagsEntry
+	11, // 8: understudy.controlplane.v1.ListTasksResponse.tasks:type_name -> understudy.controlplane.v1.Task
+	11, // 9: understudy.controlplane.v1.CompleteTaskResponse.task:type_name -> understudy.controlplane.v1.Task
+	11, // 10: understudy.controlplane.v1.RefuseTaskResponse.task:type_name -> understudy.controlplane.v1.Task
+	3,  // 11: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
+	5,  // 12: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
+	7,  // 13: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
+	9,  // 14: understudy.controlplane.v1.ProviderService.SweepProvider:input_type -> understudy.controlplane.v1.SweepProviderRequest
+	12, // 15: understudy.controlplane.v1.ProviderService.ListTasks:input_type -> understudy.controlplane.v1.ListTasksRequest
+	14, // 16: understudy.controlplane.v1.ProviderService.CompleteTask:input_type -> understudy.controlplane.v1.CompleteTaskRequest
+	16, // 17: understudy.controlplane.v1.ProviderService.RefuseTask:input_type -> understudy.controlplane.v1.RefuseTaskRequest
+	4,  // 18: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
+	6,  // 19: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
+	8,  // 20: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
+	10, // 21: understudy.controlplane.v1.ProviderService.SweepProvider:output_type -> understudy.controlplane.v1.SweepProviderResponse
+	13, // 22: understudy.controlplane.v1.ProviderService.ListTasks:output_type -> understudy.controlplane.v1.ListTasksResponse
+	15, // 23: understudy.controlplane.v1.ProviderService.CompleteTask:output_type -> understudy.controlplane.v1.CompleteTaskResponse
+	17, // 24: understudy.controlplane.v1.ProviderService.RefuseTask:output_type -> understudy.controlplane.v1.RefuseTaskResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_provider_service_proto_init() }
@@ -733,13 +1413,14 @@ func file_understudy_controlplane_v1_provider_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_provider_service_proto_rawDesc), len(file_understudy_controlplane_v1_provider_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   11,
+			NumEnums:      1,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_understudy_controlplane_v1_provider_service_proto_goTypes,
 		DependencyIndexes: file_understudy_controlplane_v1_provider_service_proto_depIdxs,
+		EnumInfos:         file_understudy_controlplane_v1_provider_service_proto_enumTypes,
 		MessageInfos:      file_understudy_controlplane_v1_provider_service_proto_msgTypes,
 	}.Build()
 	File_understudy_controlplane_v1_provider_service_proto = out.File

@@ -23,15 +23,19 @@ const (
 	ProviderService_ListImages_FullMethodName    = "/understudy.controlplane.v1.ProviderService/ListImages"
 	ProviderService_ListObjects_FullMethodName   = "/understudy.controlplane.v1.ProviderService/ListObjects"
 	ProviderService_SweepProvider_FullMethodName = "/understudy.controlplane.v1.ProviderService/SweepProvider"
+	ProviderService_ListTasks_FullMethodName     = "/understudy.controlplane.v1.ProviderService/ListTasks"
+	ProviderService_CompleteTask_FullMethodName  = "/understudy.controlplane.v1.ProviderService/CompleteTask"
+	ProviderService_RefuseTask_FullMethodName    = "/understudy.controlplane.v1.ProviderService/RefuseTask"
 )
 
 // ProviderServiceClient is the client API for ProviderService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ProviderService shows what the provider of machines and volumes has. SweepProvider alone changes something.
+// ProviderService shows what the provider of machines and volumes has. SweepProvider, CompleteTask and RefuseTask alone change something.
 //
-// Codes common to all calls: UNAVAILABLE when the provider does not answer.
+// Codes common to all calls: UNAVAILABLE when the provider does not answer. The calls on tasks answer FAILED_PRECONDITION unless the
+// provider's work is done by people ("static").
 type ProviderServiceClient interface {
 	// CheckProvider tries what the jobs need and says what is missing, with what to do about it.
 	CheckProvider(ctx context.Context, in *CheckProviderRequest, opts ...grpc.CallOption) (*CheckProviderResponse, error)
@@ -43,6 +47,15 @@ type ProviderServiceClient interface {
 	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
 	// of the ids is there and not left behind.
 	SweepProvider(ctx context.Context, in *SweepProviderRequest, opts ...grpc.CallOption) (*SweepProviderResponse, error)
+	// ListTasks returns what people are asked to do, oldest first.
+	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
+	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is fine. A word that the machine's agent
+	// contradicts is not taken: FAILED_PRECONDITION with what the agent shows. FAILED_PRECONDITION also when the task was refused or
+	// withdrawn meanwhile, NOT_FOUND.
+	CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*CompleteTaskResponse, error)
+	// RefuseTask says that a task will not be done, and why: the job that asked fails with that. Saying it twice is fine.
+	// FAILED_PRECONDITION when the task was done or withdrawn meanwhile, NOT_FOUND.
+	RefuseTask(ctx context.Context, in *RefuseTaskRequest, opts ...grpc.CallOption) (*RefuseTaskResponse, error)
 }
 
 type providerServiceClient struct {
@@ -93,13 +106,44 @@ func (c *providerServiceClient) SweepProvider(ctx context.Context, in *SweepProv
 	return out, nil
 }
 
+func (c *providerServiceClient) ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTasksResponse)
+	err := c.cc.Invoke(ctx, ProviderService_ListTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providerServiceClient) CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*CompleteTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompleteTaskResponse)
+	err := c.cc.Invoke(ctx, ProviderService_CompleteTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providerServiceClient) RefuseTask(ctx context.Context, in *RefuseTaskRequest, opts ...grpc.CallOption) (*RefuseTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefuseTaskResponse)
+	err := c.cc.Invoke(ctx, ProviderService_RefuseTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProviderServiceServer is the server API for ProviderService service.
 // All implementations must embed UnimplementedProviderServiceServer
 // for forward compatibility.
 //
-// ProviderService shows what the provider of machines and volumes has. SweepProvider alone changes something.
+// ProviderService shows what the provider of machines and volumes has. SweepProvider, CompleteTask and RefuseTask alone change something.
 //
-// Codes common to all calls: UNAVAILABLE when the provider does not answer.
+// Codes common to all calls: UNAVAILABLE when the provider does not answer. The calls on tasks answer FAILED_PRECONDITION unless the
+// provider's work is done by people ("static").
 type ProviderServiceServer interface {
 	// CheckProvider tries what the jobs need and says what is missing, with what to do about it.
 	CheckProvider(context.Context, *CheckProviderRequest) (*CheckProviderResponse, error)
@@ -111,6 +155,15 @@ type ProviderServiceServer interface {
 	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
 	// of the ids is there and not left behind.
 	SweepProvider(context.Context, *SweepProviderRequest) (*SweepProviderResponse, error)
+	// ListTasks returns what people are asked to do, oldest first.
+	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
+	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is fine. A word that the machine's agent
+	// contradicts is not taken: FAILED_PRECONDITION with what the agent shows. FAILED_PRECONDITION also when the task was refused or
+	// withdrawn meanwhile, NOT_FOUND.
+	CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error)
+	// RefuseTask says that a task will not be done, and why: the job that asked fails with that. Saying it twice is fine.
+	// FAILED_PRECONDITION when the task was done or withdrawn meanwhile, NOT_FOUND.
+	RefuseTask(context.Context, *RefuseTaskRequest) (*RefuseTaskResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }
 
@@ -132,6 +185,15 @@ func (UnimplementedProviderServiceServer) ListObjects(context.Context, *ListObje
 }
 func (UnimplementedProviderServiceServer) SweepProvider(context.Context, *SweepProviderRequest) (*SweepProviderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SweepProvider not implemented")
+}
+func (UnimplementedProviderServiceServer) ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTasks not implemented")
+}
+func (UnimplementedProviderServiceServer) CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompleteTask not implemented")
+}
+func (UnimplementedProviderServiceServer) RefuseTask(context.Context, *RefuseTaskRequest) (*RefuseTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefuseTask not implemented")
 }
 func (UnimplementedProviderServiceServer) mustEmbedUnimplementedProviderServiceServer() {}
 func (UnimplementedProviderServiceServer) testEmbeddedByValue()                         {}
@@ -226,6 +288,60 @@ func _ProviderService_SweepProvider_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProviderService_ListTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).ListTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_ListTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).ListTasks(ctx, req.(*ListTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProviderService_CompleteTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).CompleteTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_CompleteTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).CompleteTask(ctx, req.(*CompleteTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProviderService_RefuseTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefuseTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProviderServiceServer).RefuseTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProviderService_RefuseTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProviderServiceServer).RefuseTask(ctx, req.(*RefuseTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProviderService_ServiceDesc is the grpc.ServiceDesc for ProviderService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -248,6 +364,18 @@ var ProviderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SweepProvider",
 			Handler:    _ProviderService_SweepProvider_Handler,
+		},
+		{
+			MethodName: "ListTasks",
+			Handler:    _ProviderService_ListTasks_Handler,
+		},
+		{
+			MethodName: "CompleteTask",
+			Handler:    _ProviderService_CompleteTask_Handler,
+		},
+		{
+			MethodName: "RefuseTask",
+			Handler:    _ProviderService_RefuseTask_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

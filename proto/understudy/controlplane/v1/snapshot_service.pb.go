@@ -703,7 +703,7 @@ type CreateSnapshotRequest struct {
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// How it is made consistent.
 	Mode Snapshot_Mode `protobuf:"varint,2,opt,name=mode,proto3,enum=understudy.controlplane.v1.Snapshot_Mode" json:"mode,omitempty"`
-	// Longest time that writes may be blocked; 10 s when absent, at most 60 s.
+	// Longest time that writes may be blocked; 10 s when absent, at most 60 s, offline 4 h.
 	HoldLimit *durationpb.Duration `protobuf:"bytes,3,opt,name=hold_limit,json=holdLimit,proto3" json:"hold_limit,omitempty"`
 	// Idempotency key: a repeat with the same content returns the same job. UUID; minted by the server when empty.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`

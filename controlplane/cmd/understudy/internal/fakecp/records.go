@@ -242,6 +242,32 @@ func (s *Server) SweepProvider(_ context.Context, req *cpv1.SweepProviderRequest
 	return &cpv1.SweepProviderResponse{Objects: []*cpv1.ProviderObject{left}}, nil
 }
 
+// ListTasks returns what a person is asked to do.
+func (s *Server) ListTasks(context.Context, *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
+	return &cpv1.ListTasksResponse{Tasks: []*cpv1.Task{theTask(cpv1.Task_STATE_OPEN)}}, nil
+}
+
+func theTask(state cpv1.Task_State) *cpv1.Task {
+	return &cpv1.Task{Id: "task-0123456789ab", Kind: "make-machine", State: state, CreateTime: ago(3 * time.Minute), Object: "i-2", MachineName: "db2", Image: "trixie",
+		Instruction: "task-0123456789ab: make machine db2 from image trixie; then: understudy provider done task-0123456789ab --address IP"}
+}
+
+// CompleteTask wants the address.
+func (s *Server) CompleteTask(_ context.Context, req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
+	if req.GetId() != theTask(0).GetId() {
+		return nil, notFound(req.GetId(), "understudy provider tasks")
+	}
+	if req.GetAddress() == "" {
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "the address of the machine is missing", errs.WayOut("say --address IP"))
+	}
+	return &cpv1.CompleteTaskResponse{Task: theTask(cpv1.Task_STATE_DONE)}, nil
+}
+
+// RefuseTask takes any reason.
+func (s *Server) RefuseTask(_ context.Context, _ *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
+	return &cpv1.RefuseTaskResponse{Task: theTask(cpv1.Task_STATE_REFUSED)}, nil
+}
+
 // CreateJoinToken returns a join file with no token in it that is worth anything.
 func (s *Server) CreateJoinToken(_ context.Context, req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
 	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") + `","token":"not-a-token"}` + "\n")

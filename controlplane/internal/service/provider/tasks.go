@@ -1,0 +1,176 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Audit keeps what people did.
+type Audit interface {
+	// Add appends an event.
+	Add(ctx context.Context, ev inventory.Event) error
+}
+
+var (
+	taskID     = regexp.MustCompile(`^task-[0-9a-f]{12}$`)
+	deviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=,@-]{2,199}$`)
+)
+
+const maxTaskText = 200
+
+// byHand is the provider, if its work is done by people.
+func (s *Service) byHand() (provider.ByHand, error) {
+	p, ok := s.cfg.Cloud.(provider.ByHand)
+	if !ok {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
+			"the provider "+s.cfg.Cloud.Name()+" does its work by itself: it has no tasks for people",
+			errs.WayOut("see `understudy provider objects` for what it has; tasks are what `understudy serve --provider static` asks for"))
+	}
+	return p, nil
+}
+
+// ListTasks returns a page of the tasks, oldest first.
+func (s *Service) ListTasks(ctx context.Context, req *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
+	var check wire.Check
+	page := check.Page(req.GetPageSize(), req.GetPageToken())
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	p, refused := s.byHand()
+	var all []*cpv1.Task
+	if refused == nil {
+		list, err := p.Tasks(ctx, req.GetIncludeClosed())
+		if err != nil {
+			return nil, wire.Err(err)
+		}
+		for _, t := range list {
+			all = append(all, toTask(t))
+		}
+	}
+	all, next, err := wire.Cut(page, all, "tasks", func(t *cpv1.Task) string {
+		return fmt.Sprintf("%020d %s", t.GetCreateTime().AsTime().UnixNano(), t.GetId())
+	})
+	if err = errors.Join(err, refused); err != nil { // a bad page token is told first
+		return nil, err
+	}
+	return &cpv1.ListTasksResponse{Tasks: all, NextPageToken: next}, nil
+}
+
+// CompleteTask takes a person's word.
+func (s *Service) CompleteTask(ctx context.Context, req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
+	var check wire.Check
+	checkTask(&check, req.GetId())
+	checkWord(&check, req)
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	p, err := s.byHand()
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.CompleteTask(ctx, req.GetId(), provider.Word{
+		Address: req.GetAddress(), DefaultDevice: req.GetDefaultDevice(), Device: req.GetDevice(), SizeBytes: req.GetSizeBytes(), Label: req.GetLabel(),
+	})
+	if err != nil {
+		return nil, ofTask(err)
+	}
+	if err := s.audit(ctx, t, "done"); err != nil {
+		return nil, wire.Err(err)
+	}
+	return &cpv1.CompleteTaskResponse{Task: toTask(t)}, nil
+}
+
+// RefuseTask records that a person will not do a task.
+func (s *Service) RefuseTask(ctx context.Context, req *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
+	var check wire.Check
+	checkTask(&check, req.GetId())
+	check.Reason("reason", req.GetReason())
+	check.Require("reason", len(req.GetReason()) <= maxTaskText, fmt.Sprintf("must be at most %d bytes", maxTaskText))
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	p, err := s.byHand()
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.RefuseTask(ctx, req.GetId(), req.GetReason())
+	if err != nil {
+		return nil, ofTask(err)
+	}
+	if err := s.audit(ctx, t, "refused: "+req.GetReason()); err != nil {
+		return nil, wire.Err(err)
+	}
+	return &cpv1.RefuseTaskResponse{Task: toTask(t)}, nil
+}
+
+func checkTask(check *wire.Check, id string) {
+	check.Require("id", taskID.MatchString(id), "must be the id of a task, as a list shows it")
+}
+
+func checkWord(check *wire.Check, req *cpv1.CompleteTaskRequest) {
+	if address := req.GetAddress(); address != "" {
+		_, err := netip.ParseAddr(address)
+		check.Require("address", err == nil, "must be an IP address")
+	}
+	for field, name := range map[string]string{"device": req.GetDevice(), "default_device": req.GetDefaultDevice()} {
+		check.Require(field, name == "" || deviceName.MatchString(name), "must be a name below /dev/disk/by-id, without the folder")
+	}
+	if size := req.GetSizeBytes(); size != 0 {
+		check.Require("size_bytes", provider.ValidateSize(size) == nil, "must be a size of whole sectors, 1 MiB to 64 TiB")
+	}
+	check.Require("label", len(req.GetLabel()) <= maxTaskText, fmt.Sprintf("must be at most %d bytes", maxTaskText))
+}
+
+func (s *Service) audit(ctx context.Context, t provider.Task, what string) error {
+	return s.cfg.Audit.Add(ctx, inventory.Event{
+		Actor: wire.Who(ctx), Action: "task." + string(t.State), Subject: subjectOf(t), Job: t.Tags[workflow.TagJob], Message: t.ID + " (" + t.Kind + " " + t.ObjectID + ") " + what,
+	})
+}
+
+// subjectOf is the server that the task is for.
+func subjectOf(t provider.Task) string {
+	if name := t.Tags[workflow.TagServer]; name != "" {
+		return inventory.ServerSubject(name)
+	}
+	return ""
+}
+
+// ofTask gives a provider's refusal the way out that a person has.
+func ofTask(err error) error {
+	var e *provider.Error
+	if !errors.As(err, &e) {
+		return wire.Err(err)
+	}
+	way := errs.WayOut("see `understudy provider tasks` for what is asked now")
+	switch {
+	case errors.Is(e, provider.ErrInvalid):
+		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, e.Message, way)
+	case errors.Is(e, provider.ErrNotFound):
+		return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, e.Message, way)
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NEEDS_PERSON, e.Message, way)
+}
+
+var taskStates = map[provider.TaskState]cpv1.Task_State{
+	provider.TaskOpen: cpv1.Task_STATE_OPEN, provider.TaskDone: cpv1.Task_STATE_DONE,
+	provider.TaskRefused: cpv1.Task_STATE_REFUSED, provider.TaskWithdrawn: cpv1.Task_STATE_WITHDRAWN,
+}
+
+func toTask(t provider.Task) *cpv1.Task {
+	return &cpv1.Task{
+		Id: t.ID, Kind: t.Kind, Instruction: t.Do, State: taskStates[t.State], Reason: t.Why, CreateTime: wire.Time(t.CreatedAt), Object: t.ObjectID,
+		Machine: t.MachineID, MachineName: t.MachineName, Image: t.Image, Volume: t.VolumeID, Snapshot: t.SnapshotID, Device: t.Device, Label: t.Label,
+		SizeBytes: t.SizeBytes, Tags: t.Tags,
+	}
+}
