@@ -21,11 +21,13 @@ func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "understudy-lab", Short: "Work on a lab of the nspawn provider by hand",
 		Long: "The nspawn provider makes real hosts on one box, each with a systemd of its own. This program builds their images, runs commands\n" +
-			"on them, and takes a lab away whatever state it is in. It needs root.",
+			"on them, and takes a lab away whatever state it is in. With create, volume and snapshot you are the hypervisor yourself, for a\n" +
+			"control plane whose provider is \"static\". It needs root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to understudy serve --lab")
-	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newEC2(lab), newDown(lab))
+	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newEC2(lab), newDown(lab),
+		newAddress(lab), newCreate(lab), newDestroy(lab), newVolume(lab), newSnapshot(lab))
 	return root
 }
 

@@ -65,11 +65,7 @@ func newEC2(lab *string) *cobra.Command {
 }
 
 func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer) error {
-	files := map[string]nspawn.File{
-		"/etc/systemd/system/" + systemd.AgentUnit: {Content: systemd.AgentUnitFile()},
-		"/etc/understudy-agent/agent.yaml":         {Content: systemd.AgentConfig()},
-	}
-	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: files,
+	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: agentFiles(),
 		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type world struct {
 	hosts   map[string]*host // by server name
 	effects []string         // changes that were made, in order
 	plant   func(h *host)    // changes what a new machine comes with
+	byHand  bool             // people do the cloud's work
 }
 
 func newWorld(t testing.TB) *world {
@@ -212,7 +213,7 @@ func (w *world) start() *process {
 	}
 	p.engine = engine
 	p.flow, err = workflow.New(workflow.Config{
-		Agents: agentsView{p}, Cloud: cloudView{w.cloud, p}, Store: workflow.Over(st, bind), Tokens: joinFiles{}, Jobs: engine,
+		Agents: agentsView{p}, Cloud: w.view(p), Store: workflow.Over(st, bind), Tokens: joinFiles{}, Jobs: engine,
 		Poll: time.Millisecond, Logger: quiet(),
 	})
 	if err != nil {

@@ -153,6 +153,9 @@ func (s *suite) pointInTime(t *testing.T) {
 	device := s.device(t, v.ID, m.ID)
 	s.write(t, m.ID, device, "before")
 	first := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	if _, byHand := s.Provider.(provider.ByHand); byHand {
+		s.untilSnapshot(t, first.ID) // its point in time is somewhere before that
+	}
 	s.write(t, m.ID, device, "after!")
 	second := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	for id, want := range map[string]string{first.ID: "before", second.ID: "after!"} {

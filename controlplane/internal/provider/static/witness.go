@@ -111,7 +111,7 @@ func (p *Provider) contradict(r *records, t *task, v *volume) error {
 	p.seenMu.Lock()
 	s, asked := p.seen[t.MachineID]
 	p.seenMu.Unlock()
-	if t.Kind == detachVolume && asked && s.err != nil {
+	if away := asked && s.err != nil; away && t.Kind == detachVolume {
 		v.free()
 		return nil
 	}

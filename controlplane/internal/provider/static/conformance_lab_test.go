@@ -1,0 +1,217 @@
+//go:build lab
+
+package static_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
+)
+
+func TestMain(m *testing.M) {
+	if handled, err := nspawn.Supervise(os.Args); handled {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// person does the tasks on a lab, as somebody with a hypervisor would.
+type person struct {
+	lab *nspawn.Provider
+
+	mu    sync.Mutex
+	at    map[string]string // what the lab calls a machine or a snapshot
+	begun map[string]bool
+}
+
+const image = "test-masked"
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	name, short := fmt.Sprintf("t-static-%d", os.Getpid()), 50*time.Millisecond
+	lab, err := nspawn.New(nspawn.Config{Name: name, Dir: filepath.Join(os.TempDir(), "understudy-"+name), PoolBytes: 8 << 30, StopLimit: 20 * time.Second,
+		Images: []nspawn.ImageSpec{{Name: image, Suite: "trixie", MaskUnits: []string{"mariadb.service"},
+			DefaultVolume: &provider.DefaultVolume{SizeBytes: 64 << 20, Filesystem: "ext4"}}},
+		Delays: nspawn.Delays{Snapshot: short, VolumeCreate: short, Attach: short, Delete: short, MachineStart: short}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Sweep(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := lab.BuildImage(t.Context(), "trixie", func(line string) { t.Log(line) }); err != nil {
+		t.Fatal(err)
+	}
+	return &person{lab: lab, at: map[string]string{}, begun: map[string]bool{}}
+}
+
+func (h *person) find(id string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at[id]
+}
+
+func (h *person) keep(id, at string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.at[id] = at
+}
+
+// Devices are those of the host itself.
+func (h *person) Devices(ctx context.Context, m provider.Machine) ([]string, error) {
+	out, err := h.lab.Exec(ctx, h.find(m.ID), nspawn.Command{Argv: []string{"ls", "/dev/disk/by-id"}})
+	return strings.Fields(out), err
+}
+
+// work does what is asked until ctx ends, several tasks at a time.
+func (h *person) work(ctx context.Context, t *testing.T, p *static.Provider) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		tasks, err := p.Tasks(ctx, false)
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+		for _, task := range tasks {
+			if h.begun[task.ID] {
+				continue
+			}
+			h.begun[task.ID] = true
+			all.Go(func() {
+				if err := h.do(ctx, p, task); err != nil && ctx.Err() == nil {
+					t.Errorf("%s: %v", task.Do, err)
+				}
+			})
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// volumeOf is the lab's volume behind a device.
+func volumeOf(device string) string { return strings.TrimPrefix(device, "virtio-") }
+
+func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task) (err error) {
+	var word provider.Word
+	machine, volume := h.find(task.MachineID), volumeOf(task.Device)
+	switch task.Kind {
+	case "make-machine":
+		word, err = h.makeMachine(ctx, task)
+	case "start-machine":
+		err = h.power(ctx, machine, h.lab.StartMachine, provider.MachineRunning)
+	case "stop-machine":
+		err = h.power(ctx, machine, h.lab.StopMachine, provider.MachineStopped)
+	case "reboot-machine":
+		err = h.lab.RebootMachine(ctx, machine)
+	case "destroy-machine":
+		err = h.power(ctx, machine, h.lab.TerminateMachine, provider.MachineTerminated)
+	case "make-volume":
+		var v provider.Volume
+		v, err = h.lab.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: task.ID, SizeBytes: task.SizeBytes, SnapshotID: h.find(task.SnapshotID)})
+		for err == nil && v.State == provider.VolumeCreating {
+			v, err = h.lab.GetVolume(ctx, v.ID)
+		}
+		word.Device = "virtio-" + v.ID
+	case "attach-volume":
+		_, err = h.lab.AttachVolume(ctx, volume, machine)
+		return err // the host shows it
+	case "detach-volume":
+		v, err := h.lab.DetachVolume(ctx, volume, machine)
+		for tick := time.NewTicker(20 * time.Millisecond); err == nil && v.MachineID == machine; <-tick.C { // until nothing uses it any more
+			v, err = h.lab.GetVolume(ctx, volume)
+		}
+		return err
+	case "grow-volume":
+		_, err = h.lab.GrowVolume(ctx, volume, task.SizeBytes)
+	case "delete-volume":
+		for err = h.lab.DeleteVolume(ctx, volume); provider.HeldBy(err) != "" && ctx.Err() == nil; { // it shows on the host no more a moment before it is free
+			err = h.lab.DeleteVolume(ctx, volume)
+		}
+	case "cut-snapshot":
+		var s provider.Snapshot
+		s, err = h.lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: volume})
+		h.keep(task.ObjectID, s.ID)
+		for err == nil && s.State == provider.SnapshotPending {
+			s, err = h.lab.GetSnapshot(ctx, s.ID)
+		}
+	case "delete-snapshot":
+		err = h.lab.DeleteSnapshot(ctx, h.find(task.ObjectID))
+	default:
+		err = fmt.Errorf("nobody told me how")
+	}
+	if err == nil {
+		_, err = p.CompleteTask(ctx, task.ID, word)
+	}
+	return err
+}
+
+func (h *person) makeMachine(ctx context.Context, task provider.Task) (word provider.Word, err error) {
+	m, err := h.lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: task.ID, Name: task.MachineName, Image: task.Image})
+	for err == nil && m.State != provider.MachineRunning {
+		m, err = h.lab.GetMachine(ctx, m.ID)
+	}
+	if err != nil {
+		return word, err
+	}
+	h.keep(task.ObjectID, m.ID)
+	volumes, err := h.lab.ListVolumes(ctx, provider.Filter{MachineID: m.ID})
+	if err != nil {
+		return word, err
+	}
+	word = provider.Word{Address: m.Address}
+	for _, v := range volumes {
+		word.DefaultDevice, word.SizeBytes = "virtio-"+v.ID, v.SizeBytes
+	}
+	return word, nil
+}
+
+// power changes a machine's power and waits for the effect.
+func (h *person) power(ctx context.Context, id string, change func(context.Context, string) error, want provider.MachineState) error {
+	if err := change(ctx, id); err != nil {
+		return err
+	}
+	for {
+		m, err := h.lab.GetMachine(ctx, id)
+		if err != nil || m.State == want {
+			return err
+		}
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, func(t *testing.T) providertest.Subject {
+		h := newPerson(t)
+		p, err := static.New(static.Config{Dir: t.TempDir(), Images: []provider.Image{{Name: image, MariaDBVersion: "11.8", Ready: true}}, Hosts: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); h.work(ctx, t, p) }()
+		t.Cleanup(func() { stop(); <-ended })
+		return providertest.Subject{Provider: p, Image: image, Run: func(ctx context.Context, machineID string, argv ...string) (string, error) {
+			return h.lab.Exec(ctx, h.find(machineID), nspawn.Command{Argv: argv})
+		}}
+	})
+}

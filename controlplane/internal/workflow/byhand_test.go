@@ -1,0 +1,118 @@
+package workflow_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+)
+
+// byHand is the cloud with people behind it: what takes it some looks to settle is what takes them some time to do.
+type byHand struct{ cloudView }
+
+func (byHand) CutTime() time.Duration { return time.Minute }
+
+func (byHand) Tasks(context.Context, bool) ([]provider.Task, error) { return nil, nil }
+
+func (byHand) CompleteTask(context.Context, string, provider.Word) (provider.Task, error) {
+	return provider.Task{}, provider.ErrNotFound
+}
+
+func (byHand) RefuseTask(context.Context, string, string) (provider.Task, error) {
+	return provider.Task{}, provider.ErrNotFound
+}
+
+// view is the cloud as a process sees it.
+func (w *world) view(p *process) workflow.Cloud {
+	if w.byHand {
+		return byHand{cloudView{w.cloud, p}}
+	}
+	return cloudView{w.cloud, p}
+}
+
+// labByHand is a lab whose control plane was started again with people as its provider.
+func labByHand(t *testing.T) (*world, *process) {
+	t.Helper()
+	w, first := lab(t)
+	first.stop()
+	w.byHand = true
+	return w, w.start()
+}
+
+func TestCutByHandWantsTimeForAPerson(t *testing.T) {
+	t.Parallel()
+	w, p := labByHand(t)
+	p.run()
+	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
+	f := j.Steps[0].Failure
+	if j.State != job.Failed || f == nil || f.Reason != "NEEDS_PERSON" || !strings.Contains(f.WayOut, "--mode offline --hold-limit") {
+		t.Fatalf("%s: %+v", states(j), f)
+	}
+	w.checkPrimaryUntouched(t)
+}
+
+func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
+	t.Parallel()
+	w, p := labByHand(t)
+	var early atomic.Bool
+	p.hook = func(at job.Point, in string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for id, snap := range w.cloud.snapshots {
+			if at == job.BeforeEffect && in == "release" && (snap.State != provider.SnapshotCompleted && w.cloud.settling[id] >= 0) {
+				early.Store(true)
+			}
+		}
+	}
+	p.run()
+	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: 30 * time.Minute})
+	if early.Load() {
+		t.Error("the hold was released before the copy was complete")
+	}
+	args, _ := workflow.ArgsOf(j)
+	if err := w.snapshot(args.Snapshot).Usable("db1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w, p := labByHand(t)
+	var fine atomic.Bool
+	p.hook = func(at job.Point, in string) {
+		if at == job.AfterEffect && in == "cut" && !fine.Load() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if h := w.hosts["db1"].hold; h != nil {
+				h.end("the limit was reached")
+			}
+		}
+	}
+	p.run()
+	mark := w.mark()
+	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: time.Minute}).ID)
+	if j.State != job.Failed || !strings.Contains(j.Reason, "the hold ended") {
+		t.Fatalf("%s: %s", states(j), j.Reason)
+	}
+	asked := 0
+	for _, change := range w.changes(mark) {
+		if strings.Contains(change, "CreateSnapshot") {
+			asked++
+		}
+	}
+	if asked != 1 || len(w.cloud.snapshots) != 0 {
+		t.Errorf("a person was asked %d times; left: %v", asked, w.cloud.snapshots)
+	}
+	w.checkPrimaryUntouched(t)
+	fine.Store(true)
+	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+		t.Fatal(err)
+	}
+	succeeded(t, p.end(j.ID))
+}
