@@ -128,32 +128,36 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 	case "make-volume":
 		var v provider.Volume
 		v, err = h.lab.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: task.ID, SizeBytes: task.SizeBytes, SnapshotID: h.find(task.SnapshotID)})
-		for err == nil && v.State == provider.VolumeCreating {
+		err = until(ctx, err, func() (bool, error) {
 			v, err = h.lab.GetVolume(ctx, v.ID)
-		}
+			return v.State == provider.VolumeAvailable, err
+		})
 		word.Device = "virtio-" + v.ID
 	case "attach-volume":
 		_, err = h.lab.AttachVolume(ctx, volume, machine)
 		return err // the host shows it
 	case "detach-volume":
-		v, err := h.lab.DetachVolume(ctx, volume, machine)
-		for tick := time.NewTicker(20 * time.Millisecond); err == nil && v.MachineID == machine; <-tick.C { // until nothing uses it any more
+		var v provider.Volume
+		_, err = h.lab.DetachVolume(ctx, volume, machine)
+		return until(ctx, err, func() (bool, error) { // nothing uses it any more
 			v, err = h.lab.GetVolume(ctx, volume)
-		}
-		return err
+			return v.MachineID != machine, err
+		})
 	case "grow-volume":
 		_, err = h.lab.GrowVolume(ctx, volume, task.SizeBytes)
 	case "delete-volume":
-		for err = h.lab.DeleteVolume(ctx, volume); provider.HeldBy(err) != "" && ctx.Err() == nil; { // it shows on the host no more a moment before it is free
-			err = h.lab.DeleteVolume(ctx, volume)
-		}
+		err = until(ctx, nil, func() (bool, error) { // it is gone from the host a moment before it is free
+			err := h.lab.DeleteVolume(ctx, volume)
+			return provider.HeldBy(err) == "", ignoreHeld(err)
+		})
 	case "cut-snapshot":
 		var s provider.Snapshot
 		s, err = h.lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: volume})
 		h.keep(task.ObjectID, s.ID)
-		for err == nil && s.State == provider.SnapshotPending {
+		err = until(ctx, err, func() (bool, error) {
 			s, err = h.lab.GetSnapshot(ctx, s.ID)
-		}
+			return s.State == provider.SnapshotCompleted, err
+		})
 	case "delete-snapshot":
 		err = h.lab.DeleteSnapshot(ctx, h.find(task.ObjectID))
 	default:
@@ -167,9 +171,10 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 
 func (h *person) makeMachine(ctx context.Context, task provider.Task) (word provider.Word, err error) {
 	m, err := h.lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: task.ID, Name: task.MachineName, Image: task.Image})
-	for err == nil && m.State != provider.MachineRunning {
+	err = until(ctx, err, func() (bool, error) {
 		m, err = h.lab.GetMachine(ctx, m.ID)
-	}
+		return m.State == provider.MachineRunning, err
+	})
 	if err != nil {
 		return word, err
 	}
@@ -187,15 +192,34 @@ func (h *person) makeMachine(ctx context.Context, task provider.Task) (word prov
 
 // power changes a machine's power and waits for the effect.
 func (h *person) power(ctx context.Context, id string, change func(context.Context, string) error, want provider.MachineState) error {
-	if err := change(ctx, id); err != nil {
-		return err
-	}
-	for {
+	return until(ctx, change(ctx, id), func() (bool, error) {
 		m, err := h.lab.GetMachine(ctx, id)
-		if err != nil || m.State == want {
+		return m.State == want, err
+	})
+}
+
+// until looks until it is so, unless there was an error before.
+func until(ctx context.Context, err error, look func() (bool, error)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for done := false; err == nil; {
+		if done, err = look(); done || err != nil {
 			return err
 		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
+	return err
+}
+
+func ignoreHeld(err error) error {
+	if provider.HeldBy(err) != "" {
+		return nil
+	}
+	return err
 }
 
 func TestConformance(t *testing.T) {
