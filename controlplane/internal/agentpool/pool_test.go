@@ -23,10 +23,10 @@ func named(name string) *agent {
 	}}}
 }
 
-// outOfReach fails the test unless the error is that of an agent that does not answer.
+// outOfReach fails the test unless the error is that of an agent that does not answer, and says whose.
 func outOfReach(t *testing.T, err error) {
 	t.Helper()
-	if errs.KindOf(err) != errs.Unavailable || errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE || errs.WayOutOf(err) == "" {
+	if errs.KindOf(err) != errs.Unavailable || errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE || errs.WayOutOf(err) == "" || errs.MetaOf(err)["server"] == "" {
 		t.Errorf("%v (%v), way out %q: %v", errs.KindOf(err), errs.ReasonOf(err), errs.WayOutOf(err), err)
 	}
 }

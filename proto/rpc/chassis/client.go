@@ -109,12 +109,12 @@ func (c client) explain(err error) error {
 		return err
 	}
 	reason := errorsv1.Reason_REASON_UNREACHABLE
-	if c.config.TLS.Expect.Role == identity.RoleAgent {
+	options := []errs.Option{errs.Wrap(err), errs.Retry(time.Second), errs.Meta("address", c.config.Address), errs.WayOut(wayToReach)}
+	if expect := c.config.TLS.Expect; expect.Role == identity.RoleAgent {
 		reason = errorsv1.Reason_REASON_AGENT_UNREACHABLE
+		options = append(options, errs.Meta("server", expect.Name))
 	}
-	return errs.New(errs.Unavailable, reason, fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address),
-		errs.Wrap(err), errs.Retry(time.Second), errs.Meta("address", c.config.Address),
-		errs.WayOut(wayToReach))
+	return errs.New(errs.Unavailable, reason, fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address), options...)
 }
 
 // clientStream explains errors like unary calls do.
