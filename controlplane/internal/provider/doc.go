@@ -40,3 +40,9 @@ type Sealer interface {
 	// SealMachine takes that away; no-op when it is done. ErrNotFound.
 	SealMachine(ctx context.Context, id string) error
 }
+
+// Regional is a provider whose snapshots can be copied into any of its zones, not into the zone of their volume alone.
+type Regional interface {
+	// SnapshotsInEveryZone says that they can.
+	SnapshotsInEveryZone() bool
+}

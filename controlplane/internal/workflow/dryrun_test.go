@@ -100,6 +100,19 @@ func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
 	}
 }
 
+func TestRegionalSnapshotServesEveryZone(t *testing.T) {
+	t.Parallel()
+	w, p := lab(t)
+	w.mu.Lock()
+	w.cloud.regional = true
+	w.mu.Unlock()
+	taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}))
+	ask := workflow.Args{Server: "db2", Snapshot: taken.Snapshot, Zone: "moon"}
+	if _, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica, Args: ask}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRepeatedRequestIsTheSame(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)

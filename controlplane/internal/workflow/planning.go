@@ -105,11 +105,16 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *no
 			sprintf("a volume of %s is smaller than the snapshot's %s", sizeOf(s.args.VolumeBytes), sizeOf(at.SizeBytes)),
 			errs.Field("volume_size_bytes", "must not be smaller than the snapshot"))
 	}
-	if zone := or(s.args.Zone, p.srv.Zone); snap.Zone != "" && zone != "" && snap.Zone != zone {
+	if zone := or(s.args.Zone, p.srv.Zone); !s.snapshotsInEveryZone() && snap.Zone != "" && zone != "" && snap.Zone != zone {
 		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "make the replica with --zone "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID, snap.Zone, zone)
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID, or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
 	return checkBinlogs(snap, p)
+}
+
+func (s *step) snapshotsInEveryZone() bool {
+	regional, ok := s.w.Cloud.(provider.Regional)
+	return ok && regional.SnapshotsInEveryZone()
 }
 
 // usable asks the record's rule; a snapshot may also be of a replica of the primary.

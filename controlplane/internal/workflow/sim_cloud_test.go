@@ -20,6 +20,7 @@ type cloud struct {
 	tokens    map[string]string
 	settling  map[string]int // looks until a state settles
 	n         int
+	regional  bool // snapshots serve every zone
 }
 
 func newCloud(w *world) *cloud {
@@ -45,6 +46,12 @@ func (c *cloud) addVolume(v provider.Volume, d *disk) *provider.Volume {
 type cloudView struct {
 	c *cloud
 	p *process
+}
+
+func (v cloudView) SnapshotsInEveryZone() bool {
+	v.c.w.mu.Lock()
+	defer v.c.w.mu.Unlock()
+	return v.c.regional
 }
 
 // call does something at the cloud as one process: it fails when the process is dead, or when a test has asked for it.

@@ -29,6 +29,7 @@ type Provider struct {
 var (
 	_ provider.Provider = (*Provider)(nil)
 	_ provider.Sealer   = (*Provider)(nil)
+	_ provider.Regional = (*Provider)(nil)
 )
 
 // New reads the AWS configuration; it makes no call. ErrInvalid.
@@ -43,6 +44,9 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	return &Provider{cfg: cfg, api: client, new: newRecent(cfg.Consistency, cfg.Now), images: map[string]types.Image{}}, nil
 }
+
+// SnapshotsInEveryZone implements provider.Regional: EC2 keeps snapshots in a region, not in a zone.
+func (p *Provider) SnapshotsInEveryZone() bool { return true }
 
 // Name is "ec2".
 func (p *Provider) Name() string { return "ec2" }
