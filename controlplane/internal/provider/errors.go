@@ -53,7 +53,7 @@ func (e *Error) Error() string { return e.Message }
 
 // WayOut says what a person can do, by the kind of error; the message may say more.
 func (e *Error) WayOut() string {
-	switch e.Kind {
+	switch e.Kind { //nolint:errorlint // a Kind is one of these itself, never wrapped
 	case ErrNotFound:
 		return "see what there is with `understudy provider objects` and `understudy provider images`"
 	case ErrInUse:

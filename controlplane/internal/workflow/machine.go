@@ -182,10 +182,10 @@ func (s *step) whyAway(ctx context.Context, why error) error {
 		return nil
 	}
 	srv, err := s.server(ctx, errs.MetaOf(why)["server"])
-	if err != nil || srv.MachineID == "" {
-		return nil
+	if err == nil && srv.MachineID != "" {
+		err = s.machineFit(ctx, srv)
 	}
-	if err := s.machineFit(ctx, srv); isReason(err, errorsv1.Reason_REASON_MACHINE_GONE) {
+	if isReason(err, errorsv1.Reason_REASON_MACHINE_GONE) {
 		return err
 	}
 	return nil

@@ -17,11 +17,8 @@ const fiThaw = 0xC0045878
 // power, here it would keep whoever writes there from dying, and the volume in use.
 func thaw(group string) {
 	_ = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.Name() != "cgroup.threads" { // a process that is half dead has threads alone
-			return nil
-		}
-		threads, err := os.ReadFile(path)
-		if err == nil {
+		if err == nil && entry.Name() == "cgroup.threads" { // a process that is half dead has threads alone
+			threads, _ := os.ReadFile(path)
 			thawMounts(strings.Fields(string(threads)))
 		}
 		return nil
