@@ -22,6 +22,8 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrDenied says that the control plane's credentials do not allow the call.
 	ErrDenied = errors.New("not allowed")
+	// ErrRefused says that a person was asked and will not do it.
+	ErrRefused = errors.New("refused by a person")
 	// ErrTokenReused says that the client token was used with other parameters.
 	ErrTokenReused = errors.New("client token used with different parameters")
 )
@@ -66,6 +68,8 @@ func (e *Error) WayOut() string {
 		return "correct it, and ask again"
 	case ErrDenied:
 		return "give the control plane's credentials this right; `understudy provider check` tries all that it needs"
+	case ErrRefused:
+		return "clear up with whoever refused, then `understudy job retry JOB`: a person is asked again"
 	case ErrTokenReused:
 		return "have the step done anew, under another token: `understudy job redo`"
 	default:

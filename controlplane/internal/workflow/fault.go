@@ -68,6 +68,8 @@ func cloudReason(e *provider.Error) errorsv1.Reason {
 		return errorsv1.Reason_REASON_PROVIDER_THROTTLED
 	case errors.Is(e, provider.ErrLimitExceeded):
 		return errorsv1.Reason_REASON_QUOTA_EXCEEDED
+	case errors.Is(e, provider.ErrRefused):
+		return errorsv1.Reason_REASON_NEEDS_PERSON
 	case errors.Is(e, provider.ErrInUse):
 		return errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE
 	default:
@@ -84,7 +86,7 @@ func permanent(err error) bool {
 	if errors.As(err, &refusal) {
 		return !errors.Is(err, inventory.ErrStale)
 	}
-	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded, provider.ErrDenied} {
+	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused} {
 		if errors.Is(err, kind) {
 			return true
 		}

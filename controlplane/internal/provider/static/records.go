@@ -102,7 +102,7 @@ func (p *Provider) change(ctx context.Context, fn func(r *records) error) error 
 		return err
 	}
 	failed := fn(r)
-	if failed != nil && !errors.Is(failed, provider.ErrDenied) {
+	if failed != nil && !errors.Is(failed, provider.ErrRefused) {
 		return failed
 	}
 	r.forget(p.cfg.Now().Add(-keepClosed))

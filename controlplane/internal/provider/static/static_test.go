@@ -220,7 +220,7 @@ func TestRefusalIsToldOnceAndThenAskedAgain(t *testing.T) {
 	wants(t, err, provider.ErrIncorrectState, "refused", "no free slot")
 	w.restart()
 	_, err = w.AttachVolume(t.Context(), v.ID, m.ID)
-	wants(t, err, provider.ErrDenied, "no free slot")
+	wants(t, err, provider.ErrRefused, "no free slot")
 	w.idle(v.ID)
 	w.restart()
 	if _, err := w.AttachVolume(t.Context(), v.ID, m.ID); err != nil {

@@ -36,7 +36,7 @@ var kindWords = map[string]string{
 func (p *Provider) ask(r *records, kind, object string, t task) error {
 	if why, refused := r.Refusals[kind+" "+object]; refused {
 		delete(r.Refusals, kind+" "+object)
-		return provider.Errorf(provider.ErrDenied, object, "%s was asked to %s and refused: %s; retry to ask again", object, kindWords[kind], why)
+		return provider.Errorf(provider.ErrRefused, object, "a person was asked to %s and refused (%s): %s", kindWords[kind], object, why)
 	}
 	if other := r.open(object); other != nil {
 		return provider.Errorf(provider.ErrIncorrectState, object, "%s waits for task %s to %s: do or refuse that first", object, other.ID, kindWords[other.Kind])
