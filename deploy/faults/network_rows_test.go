@@ -151,8 +151,9 @@ func (l *lab) halfOpenCall() {
 	defer cable.remove()
 	cable.silence(true, true)
 	began := time.Now()
-	before := l.attempts(m.job)
-	l.eventually(45*time.Second, "the call has ended", func() bool { return l.attempts(m.job) != before })
+	l.await(m.job, 45*time.Second, func(j *job) bool { // or the call goes on
+		return strings.Contains(stepOf(j, "catch_up").GetProgress().GetText(), "cannot reach")
+	})
 	l.t.Logf("the call ended after %s", time.Since(began).Round(time.Second))
 	cable.swallowed()
 	l.must(replica, "UNLOCK TABLES")

@@ -81,6 +81,9 @@ func (s *step) untilRunning(ctx context.Context, p *pair) error {
 		if _, away := pause(err); err == nil || !away {
 			return err
 		}
+		if gone := s.whyAway(ctx, err); gone != nil {
+			return gone
+		}
 		s.say(err.Error())
 		if err := s.pollOnce(ctx); err != nil {
 			return err
