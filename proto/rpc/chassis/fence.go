@@ -1,6 +1,9 @@
 package chassis
 
 import (
+	"regexp"
+	"strings"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -10,6 +13,12 @@ import (
 const (
 	fenceField   = "fence"
 	fenceMessage = "understudy.agent.v1.Fence"
+)
+
+// A job's name and an effect's key are kept and logged by who acts on them, so they hold nothing else.
+var (
+	jobName = regexp.MustCompile(`^jobs/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+	keyText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,299}$`)
 )
 
 // fence says on whose behalf a request comes.
@@ -41,6 +50,9 @@ func readFence(msg proto.Message) (fence, error) {
 	}
 	faults := errs.Fields{}
 	faults.Require("fence.job", f.job != "", "is missing while other parts of the fence are there")
+	faults.Require("fence.job", f.job == "" || jobName.MatchString(f.job), "must be a job's name, jobs/{job}")
+	faults.Require("fence.effect_key", f.effectKey == "" || keyText.MatchString(f.effectKey) && !strings.Contains(f.effectKey, ".."),
+		"must be letters, digits and any of ._/-")
 	faults.Require("fence.epoch", f.epoch > 0, "must be positive")
 	return f, faults.Err()
 }

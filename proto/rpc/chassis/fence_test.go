@@ -122,6 +122,9 @@ func TestFencedCalls(t *testing.T) {
 		{"no epoch", &agentv1.Fence{Job: "jobs/a"}, errorsv1.Reason_REASON_INVALID_FIELD},
 		{"no job", &agentv1.Fence{Epoch: 1}, errorsv1.Reason_REASON_INVALID_FIELD},
 		{"negative", &agentv1.Fence{Job: "jobs/a", Epoch: -1}, errorsv1.Reason_REASON_INVALID_FIELD},
+		{"job that is no name", &agentv1.Fence{Job: "jobs/../a", Epoch: 2}, errorsv1.Reason_REASON_INVALID_FIELD},
+		{"blank job", &agentv1.Fence{Job: " ", Epoch: 2}, errorsv1.Reason_REASON_INVALID_FIELD},
+		{"key that is none", &agentv1.Fence{Job: "jobs/a", Epoch: 2, EffectKey: "$(reboot)"}, errorsv1.Reason_REASON_INVALID_FIELD},
 		{"key alone", &agentv1.Fence{EffectKey: "k"}, errorsv1.Reason_REASON_INVALID_FIELD},
 	}
 	for _, test := range tests {
