@@ -55,8 +55,8 @@ func (e *Error) Error() string { return e.Message }
 
 // WayOut says what a person can do, by the kind of error; the message may say more.
 func (e *Error) WayOut() string {
-	switch e.Kind { //nolint:errorlint // a Kind is one of these itself, never wrapped
-	case ErrNotFound:
+	switch e.Kind {
+	case ErrNotFound: //nolint:errorlint // a Kind is one of these itself, never wrapped
 		return "see what there is with `understudy provider objects` and `understudy provider images`"
 	case ErrInUse:
 		return "let it go there first: `understudy provider objects` shows who has it"
