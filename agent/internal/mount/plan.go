@@ -38,7 +38,7 @@ func decidePlace(now Mount, device Device, r Request) (place, error) {
 		return placeReplace, nil
 	}
 	return placeFree, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-		fmt.Sprintf("cannot mount %s at %s: %s is mounted there", r.DeviceIDs[0], r.Path, name(now.Device, now.DeviceIDs, now.Filesystem)),
+		name(now.Device, now.DeviceIDs, now.Filesystem)+" is mounted there",
 		"unmount it (EnsureUnmounted), or name it in replace_device_ids if it may be replaced", errs.Meta("device", now.Device),
 		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
@@ -60,7 +60,7 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 	for _, d := range means {
 		if !intersects(d.names(), r.ReplaceIDs) {
 			return "", refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-				fmt.Sprintf("cannot mount %s at %s: its unit file or fstab names %s, which is attached", r.DeviceIDs[0], r.Path, name(d.Path, d.IDs, d.Filesystem)),
+				fmt.Sprintf("its unit file or fstab names %s, which is attached", name(d.Path, d.IDs, d.Filesystem)),
 				"detach that volume, or name it in replace_device_ids if it may be replaced", errs.Meta("source", source))
 		}
 	}
@@ -70,7 +70,7 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 // decideDevice refuses a device that must not be mounted; it says whether the filesystem gets a new UUID.
 func decideDevice(device Device, r Request) (newUUID bool, err error) {
 	wrong := func(reason errorsv1.Reason, wayOut, format string, args ...any) error {
-		return refuse(reason, fmt.Sprintf("cannot mount %s: ", r.DeviceIDs[0])+fmt.Sprintf(format, args...), wayOut,
+		return refuse(reason, fmt.Sprintf(format, args...), wayOut,
 			errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID), errs.Meta("filesystem", device.Filesystem))
 	}
 	switch {

@@ -14,10 +14,13 @@ import (
 // applierThreads lets a replica commit in groups, as its primary does: with one thread and durable commits it falls behind under load.
 const applierThreads = "4"
 
+// logName is the same on every server: a copy brings the source's binary logs along, and MariaDB recovers by those of its own name.
+const logName = "mariadb-bin"
+
 // configuration is the whole of what the server's MariaDB shall read from our option file.
 func (s *step) configuration(srv inventory.Server, options map[string]string) Configuration {
 	c := Configuration{
-		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: "mariadb-bin", LogUpdates: true, StrictMode: true,
+		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: logName, LogUpdates: true, StrictMode: true,
 		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false, Options: cloneOptions(options), Fence: s.fence(),
 		BinlogExpire: BinlogExpiry(srv.BinlogAutoPurge),
 	}
