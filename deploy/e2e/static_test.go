@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,7 +24,8 @@ type hand struct {
 	*lab
 	snapshots map[string]string                // what the lab calls a snapshot
 	instead   map[string]func(task *cpv1.Task) // what is done once in place of the right thing, by kind of task
-	did       []string                         // kinds of the tasks done, in order
+	since     time.Time
+	did       []string // kinds of the tasks done, in order
 }
 
 // made is what the lab's tool says that it made.
@@ -106,7 +108,7 @@ func (h *hand) do(task *cpv1.Task) {
 		other(task)
 		return
 	}
-	h.did = append(h.did, task.GetKind())
+	h.did = append(h.did, fmt.Sprintf("%s after %s", task.GetKind(), time.Since(h.since).Round(time.Second)))
 	var word []string
 	switch task.GetKind() {
 	case "make-machine":
@@ -173,7 +175,7 @@ func (h *hand) waits(kind string, words ...string) {
 func TestStoryOnStatic(t *testing.T) {
 	l := newLabOf(t, stack.Config{Name: "static-story", Dir: filepath.Join("/var/lib/understudy-e2e", "static-story"), Provider: "static",
 		ExtraArgs: []string{"--static-images", "trixie=11.8,trixie-masked=11.8"}})
-	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){}}
+	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){}, since: time.Now()}
 
 	h.until(h.ask("create_primary", "server", "create", "db1", "--image", "trixie", "--size", "1GiB"), cpv1.Job_STATE_SUCCEEDED)
 	h.sql("db1", "CREATE DATABASE shop; USE shop; CREATE TABLE shop.sale (id INT PRIMARY KEY AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
@@ -204,8 +206,8 @@ func TestStoryOnStatic(t *testing.T) {
 	}
 	h.refused(t)
 	h.until(h.ask("delete_server", "server", "delete", "db2", "--yes"), cpv1.Job_STATE_SUCCEEDED)
-	for range h.tasks() {
-		h.do(h.tasks()[0]) // what nobody waits for: volumes to delete
+	for _, task := range h.tasks() {
+		h.do(task) // what nobody waits for: volumes to delete
 	}
 	if out := h.run("provider", "sweep"); !strings.Contains(out, "nothing") {
 		t.Errorf("something was left behind:\n%s", out)

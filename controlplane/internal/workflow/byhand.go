@@ -73,7 +73,21 @@ func (s *step) awaitCut(ctx context.Context, h *held) (outcome, error) {
 	case at.State == provider.SnapshotCompleted:
 		return done(nil)
 	}
-	left := max(0, h.until.Sub(s.w.Now())).Round(time.Second)
-	s.Progress(job.Progress{Text: sprintf("%s left", left)})
-	return s.again("%s left: %s", left, or(at.Reason, "snapshot "+at.ID+" is being made"))
+	left := timeLeft(h.until.Sub(s.w.Now()))
+	s.Progress(job.Progress{Text: left})
+	return s.again("%s: %s", left, or(at.Reason, "snapshot "+at.ID+" is being made"))
+}
+
+// timeLeft says how long a person has, no more often than they care to read: each change of it is a line for whoever watches.
+func timeLeft(left time.Duration) string {
+	step := time.Second
+	switch {
+	case left > 10*time.Minute:
+		step = 5 * time.Minute
+	case left > 2*time.Minute:
+		step = time.Minute
+	case left > 20*time.Second:
+		step = 10 * time.Second
+	}
+	return sprintf("at least %s left", max(0, left).Truncate(step))
 }

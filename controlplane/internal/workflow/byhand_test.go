@@ -81,6 +81,31 @@ func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
 	}
 }
 
+func TestCutByHandHasATimeLimitThatIsTold(t *testing.T) {
+	t.Parallel()
+	w, p := labByHand(t)
+	w.mu.Lock()
+	w.cloud.slowCut = 1000
+	w.mu.Unlock()
+	p.run()
+	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: 30 * time.Minute})
+	updates, err := p.engine.Watch(t.Context(), j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j = range updates {
+		if strings.Contains(j.Reason, "at least 25m0s left: ") {
+			break
+		}
+	}
+	w.mu.Lock()
+	for id := range w.cloud.settling {
+		w.cloud.settling[id] = 0 // the person says that it is done
+	}
+	w.mu.Unlock()
+	succeeded(t, p.end(j.ID))
+}
+
 func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	t.Parallel()
 	w, p := labByHand(t)

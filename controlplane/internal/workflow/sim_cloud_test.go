@@ -19,6 +19,7 @@ type cloud struct {
 	disks     map[string]*disk // of volumes and snapshots
 	tokens    map[string]string
 	settling  map[string]int // looks until a state settles
+	slowCut   int            // looks that a snapshot takes beyond the usual
 	n         int
 	regional  bool // snapshots serve every zone
 }
@@ -304,7 +305,7 @@ func (v cloudView) CreateSnapshot(_ context.Context, req provider.CreateSnapshot
 		}
 		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending, VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
 		made := snap
-		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made, v.c.disks[vol.ID].clone(), 2
+		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made, v.c.disks[vol.ID].clone(), 2+v.c.slowCut
 		return nil
 	})
 	return snap, err
