@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -143,7 +144,7 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 	}
 	data, err := h.agent.EnsureMount(ctx, req, s.say)
 	if err != nil {
-		return Mount{}, fmt.Errorf("cannot mount volume %s on %s: %w", h.at.ID, h.srv.Name, err)
+		return Mount{}, wrongCopy(fmt.Errorf("cannot mount volume %s on %s: %w", h.at.ID, h.srv.Name, err))
 	}
 	if s.Step == "mount_data" || len(data.Changes) > 0 {
 		for _, line := range data.Found {
@@ -205,11 +206,20 @@ func (s *step) ensureCleanCopy(ctx context.Context, h *host) error {
 	}
 	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Copy: true, ExpectedNonce: h.snap.Testimony.Nonce, Fence: s.fence()})
 	if err != nil {
-		return fmt.Errorf("cannot prepare the datadir of %s: %w", h.srv.Name, err)
+		return wrongCopy(fmt.Errorf("cannot prepare the datadir of %s: %w", h.srv.Name, err))
 	}
 	s.changed(datadirPath, p.Changes)
 	if p.DatadirVersion != "" {
 		s.Found("the datadir is of MariaDB %s, the binary %s", p.DatadirVersion, p.BinaryVersion)
 	}
 	return nil
+}
+
+// wrongCopy says how a job gets rid of a volume that is not the snapshot's; what the agent says is for whoever has the host alone.
+func wrongCopy(err error) error {
+	if !isReason(err, errorsv1.Reason_REASON_NONCE_MISMATCH) {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "", errs.Wrap(err),
+		errs.WayOut("have another volume made from the snapshot: `understudy job redo JOB swap_volume`"))
 }
