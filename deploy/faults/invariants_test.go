@@ -102,7 +102,8 @@ func (w *world) mountsAttached(bad func(string, ...any)) {
 	}
 	w.live(func(s serverDoc, h *host) {
 		record, ok := w.records[s.DataVolume]
-		if ok && s.State == "READY" && h.unitSource != w.linkOf(record.ProviderID) {
+		disk, _, _ := strings.Cut(h.unitSource, "-part")
+		if ok && s.State == "READY" && disk != w.linkOf(record.ProviderID) {
 			bad("the mount unit of %s has What=%s, its volume is %s", s.Name, h.unitSource, record.ProviderID)
 		}
 	})
