@@ -103,6 +103,7 @@ func (l *lab) writeTable(disk string) {
 // device, on this box and on the host, and its name on the host.
 func (l *lab) plugPartition(host, link, disk string) (partition string) {
 	l.t.Helper()
+	_, _ = boxCommand(l.bg(), "partx", "--delete", "--nr", "1", disk) // a row that failed may have left its own on the loop device
 	l.box("partx", "--add", "--nr", "1", disk)
 	l.t.Cleanup(func() { _, _ = boxCommand(l.bg(), "partx", "--delete", "--nr", "1", disk) })
 	partition = disk + "p1"
