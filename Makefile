@@ -30,7 +30,7 @@ test: setup build ## Run every test, those on real hosts included (needs root)
 .PHONY: test-faults
 test-faults: setup build ## Run the whole fault matrix on real hosts, and write its table to docs/faults.md (ROW=H1 runs some; PROVIDER=ec2 those about volumes; goes on where it was interrupted)
 	FAULTS_ALL=1 FAULTS_PROVIDER=$(PROVIDER) FAULTS_LABS=$(if $(ROW),1,4) $(if $(ROW),,FAULTS_RESULTS=$(CURDIR)/bin/faults$(PROVIDER).json FAULTS_PAGE=$(CURDIR)/docs/$(if $(PROVIDER),$(PROVIDER),faults).md) \
-		go test -tags lab -count=1 -v -timeout 90m -run 'TestFaults$(if $(ROW),/$(ROW))' ./deploy/faults
+		go test -tags lab -count=1 -v -timeout 90m -run '^TestFaults$$$(if $(ROW),/$(ROW))' ./deploy/faults
 
 .PHONY: test-mutants
 test-mutants: setup build ## Take out the code that carries a row of the matrix, and see the row fail, one after the other

@@ -19,7 +19,7 @@ func cancelRows() []row {
 			why:     "what is held is released also when a job is cancelled; what it made is found by its tags",
 		},
 		{
-			id: "C6", variant: "in every step of a replica", run: func(l *lab) { l.cancelInEach("replica", "create", "", "--of", primary, "--image", "trixie-masked") },
+			id: "C6", variant: "in every step of a replica", long: true, run: func(l *lab) { l.cancelInEach("replica", "create", "", "--of", primary, "--image", "trixie-masked") },
 			planted: "the same, with a replica's job that takes its own snapshot",
 			happens: "the same",
 			why:     "the same",

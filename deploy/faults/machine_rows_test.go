@@ -17,7 +17,7 @@ import (
 func machineRows() []row {
 	return []row{
 		{
-			id: "C9", variant: "machine terminated on EC2", run: (*lab).terminatedByHand,
+			id: "C9", variant: "machine terminated on EC2", long: true, run: (*lab).terminatedByHand,
 			planted: "on EC2, which throttles one call in three, somebody terminates the replica's instance in the middle of the job",
 			happens: "the job fails with MACHINE_GONE, naming the instance; `job cleanup` leaves nothing; the next replica, made under throttling too, converges (S7)",
 			why:     "a step whose agent does not answer asks the provider about the machine; a throttled call is a reason to wait",

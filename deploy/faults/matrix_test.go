@@ -22,6 +22,8 @@ type row struct {
 	planted, happens, why string
 	// quick rows are part of every test run; the others of `make test-faults` alone.
 	quick bool
+	// long rows are begun first, so that nobody waits for them at the end.
+	long bool
 	// alone says that nothing else may run on this box meanwhile.
 	alone bool
 	// only is the provider that the fault can be planted at; empty: each.
@@ -51,8 +53,13 @@ func TestFaults(t *testing.T) {
 func runMatrix(t *testing.T, provider string, rows []row) {
 	past := openResults(t, rows)
 	queue, alone := make(chan *row, len(rows)), make(chan *row, len(rows))
+	order := make([]*row, 0, len(rows))
 	for i := range rows {
-		switch r := &rows[i]; {
+		order = append(order, &rows[i])
+	}
+	slices.SortStableFunc(order, func(a, b *row) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, r := range order {
+		switch {
 		case r.Outcome == asExpected:
 		case r.alone:
 			alone <- r
@@ -70,6 +77,13 @@ func runMatrix(t *testing.T, provider string, rows []row) {
 	runRows(t, labName()+"1", provider, alone, past)
 	past.done(t, rows)
 	show(t, rows, len(rows) == len(matrixOf(provider)))
+}
+
+func rank(r *row) int {
+	if r.long {
+		return 0
+	}
+	return 1
 }
 
 // chosen are the rows of this run: the quick ones, or all.

@@ -29,7 +29,7 @@ func networkRows() []row {
 			why:     "no call waits for ever on a connection that nobody answers on",
 		},
 		{
-			id: "C3", variant: "slow all along", run: (*lab).slowReplica,
+			id: "C3", variant: "slow all along", long: true, run: (*lab).slowReplica,
 			planted: "each frame to and from the primary and the replica takes 1 s, so that an answer takes 2 s, for the whole of a replica's job",
 			happens: "converges, slowly; everything was made once",
 			why:     "a connection may take as long as a slow network needs",

@@ -20,6 +20,12 @@ func stateRows() []row {
 			why:     "each stage has a lock_wait_timeout of seconds",
 		},
 		{
+			id: "S4", variant: "ALTER TABLE that waits for a metadata lock", run: (*lab).waitingAlter,
+			planted: "an `ALTER TABLE` in place has done its work, and waits for an open transaction to let go of the table, while a replica is made",
+			happens: "converges: the copy has the table as it was; the replica gets the change when the primary makes it",
+			why:     "MariaDB's recovery undoes what its DDL log says was not finished; it needs the files of that change, so nothing is taken out of its hands",
+		},
+		{
 			id: "S6", variant: "pending", quick: true, run: (*lab).fromPending,
 			planted: "a replica is asked for from a snapshot whose job still holds its point",
 			happens: "it is refused: the snapshot is PENDING; the snapshot's job is not touched",
@@ -87,6 +93,46 @@ func (l *lab) longAlter() {
 	cancel()
 	<-altered
 	l.run("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.sql(primary, "DROP TABLE "+table)
+}
+
+// waitingAlter: with the new definition's file gone, MariaDB would take the change for done, and log it as the copy's own.
+func (l *lab) waitingAlter() {
+	l.dropSnap()
+	table, root := l.schema()+".altered", l.root(primary)
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n CHAR(200)); INSERT INTO %[1]s SELECT seq, UUID() FROM %[2]s.seq_1_to_150000", table, l.schema()))
+	reader, err := root.Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer reader.Close()
+	altered := make(chan error, 1)
+	go func() {
+		_, err := root.ExecContext(l.t.Context(), "SET STATEMENT lock_wait_timeout = 600 FOR ALTER TABLE "+table+" ADD INDEX by_n (n), ALGORITHM=INPLACE, LOCK=NONE")
+		altered <- err
+	}()
+	underWay := func(state string) {
+		l.t.Helper()
+		l.eventually(30*time.Second, "the change is "+state, func() bool {
+			return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE '%ALTER TABLE%' AND state LIKE ?", state)) > 0
+		})
+	}
+	underWay("altering table")
+	l.must(reader, "START TRANSACTION")
+	l.must(reader, "SELECT * FROM "+table+" WHERE id = 1")
+	underWay("Waiting for table metadata lock")
+	name := l.wholeJob()
+	if has := l.sql(name, "SHOW INDEX FROM "+table+" WHERE Key_name = 'by_n'"); has != "" {
+		l.t.Errorf("the copy has the index already: %s", has)
+	}
+	l.must(reader, "ROLLBACK")
+	if err := <-altered; err != nil {
+		l.t.Fatal(err)
+	}
+	l.same(name)
+	if has := l.sql(name, "SHOW INDEX FROM "+table+" WHERE Key_name = 'by_n'"); has == "" {
+		l.t.Error("the replica did not get the index")
+	}
 	l.sql(primary, "DROP TABLE "+table)
 }
 

@@ -1,7 +1,6 @@
 package mariadb
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,14 +69,11 @@ func remove(doomed []leftover) ([]string, error) {
 	return changes, nil
 }
 
-// leftovers are what a copy must not start with. Relay logs come first and their index after them: a run that is cut off finds
+// leftovers are what a copy must not start with. The files of a change of a table (#sql-…) are not among them: MariaDB's recovery ends or
+// undoes the change by them, and takes one whose files are gone for done, and writes it to the binary log. Relay logs come first and their index after them: a run that is cut off finds
 // the rest by the index.
 func leftovers(dir string) ([]leftover, error) {
 	relay, err := relayLogs(dir)
-	if err != nil {
-		return nil, err
-	}
-	temporary, err := temporaryTables(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +82,7 @@ func leftovers(dir string) ([]leftover, error) {
 		return nil, err
 	}
 	var all []leftover
-	for _, l := range []leftover{{"relay logs and indexes", relay}, {"files of replication settings", infos}, {"temporary tables", temporary}} {
+	for _, l := range []leftover{{"relay logs and indexes", relay}, {"files of replication settings", infos}} {
 		if len(l.paths) > 0 {
 			all = append(all, l)
 		}
@@ -185,22 +181,4 @@ func readIndex(path string) ([]string, error) {
 func regularFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular()
-}
-
-// temporaryTables finds #sql files in the datadir and its schemas. A #sql-backup file is the original of a table whose ALTER was
-// under way: MariaDB's own recovery puts it back.
-func temporaryTables(dir string) ([]string, error) {
-	var found []string
-	for _, pattern := range []string{"#sql*", "*/#sql*"} {
-		paths, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return nil, errors.New("cannot look for temporary tables")
-		}
-		for _, path := range paths {
-			if name := filepath.Base(path); !strings.HasPrefix(name, "#sql-backup") && !strings.HasPrefix(name, "#sql-exchange") && regularFile(path) {
-				found = append(found, path)
-			}
-		}
-	}
-	return found, nil
 }

@@ -60,8 +60,8 @@ type MariaDBServiceClient interface {
 	// has binary logs of another base name than `log_bin`.
 	SetConfiguration(ctx context.Context, in *SetConfigurationRequest, opts ...grpc.CallOption) (*SetConfigurationResponse, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
-	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
-	// index) and #sql files, and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings and relay logs (by their own
+	// index), and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
 	// the same files are this server's own.
 	PrepareDatadir(ctx context.Context, in *PrepareDatadirRequest, opts ...grpc.CallOption) (*PrepareDatadirResponse, error)
@@ -387,8 +387,8 @@ type MariaDBServiceServer interface {
 	// has binary logs of another base name than `log_bin`.
 	SetConfiguration(context.Context, *SetConfigurationRequest) (*SetConfigurationResponse, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
-	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings, relay logs (by their own
-	// index) and #sql files, and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings and relay logs (by their own
+	// index), and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
 	// the same files are this server's own.
 	PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error)
