@@ -4,6 +4,7 @@ package static_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,8 +135,10 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 		})
 		word.Device = "virtio-" + v.ID
 	case "attach-volume":
-		_, err = h.lab.AttachVolume(ctx, volume, machine)
-		return err // the host shows it
+		return until(ctx, nil, func() (bool, error) { // a machine that is starting takes no volume yet; the host shows it then
+			_, err := h.lab.AttachVolume(ctx, volume, machine)
+			return err == nil, ignoreNotYet(err)
+		})
 	case "detach-volume":
 		var v provider.Volume
 		_, err = h.lab.DetachVolume(ctx, volume, machine)
@@ -217,6 +220,13 @@ func until(ctx context.Context, err error, look func() (bool, error)) error {
 
 func ignoreHeld(err error) error {
 	if provider.HeldBy(err) != "" {
+		return nil
+	}
+	return err
+}
+
+func ignoreNotYet(err error) error {
+	if errors.Is(err, provider.ErrIncorrectState) {
 		return nil
 	}
 	return err
