@@ -4,7 +4,9 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -47,9 +49,9 @@ func sourceRows() []row {
 		},
 		{
 			id: "R4", variant: "another replica has the server_id", run: (*lab).takenByReplica,
-			planted: "another replica of the primary connects with the server_id that this one was allotted",
-			happens: "refuses with SERVER_ID_TAKEN, naming the id",
-			why:     "the primary lets one of them in at a time, in turns for ever",
+			planted: "another replica of the primary is connected with the server_id that this one was allotted",
+			happens: "refuses with SERVER_ID_TAKEN, naming the id, before its own threads are started",
+			why:     "the primary lets one of them in at a time, in turns for ever, and neither sees an error",
 		},
 		{
 			id: "R11", variant: "several domains, strict mode off", run: func(l *lab) { l.domains("0") },
@@ -182,9 +184,12 @@ func (l *lab) takenID() {
 
 func (l *lab) takenByReplica() {
 	other := l.stand()
-	m := l.makeUntil("before_effect:catch_up")
+	m := l.makeUntil("before_effect:start_replica")
 	id, own := l.sql(m.name, "SELECT @@server_id"), l.sql(other, "SELECT @@server_id")
 	l.sql(other, fmt.Sprintf("STOP REPLICA; SET GLOBAL server_id = %s; START REPLICA", id))
+	l.eventually(30*time.Second, "the primary knows it by that id", func() bool {
+		return slices.Contains(strings.Fields(l.sql(primary, "SHOW SLAVE HOSTS")), id)
+	})
 	l.refused(m, "SERVER_ID_TAKEN", id)
 	l.sql(other, fmt.Sprintf("STOP REPLICA; SET GLOBAL server_id = %s; START REPLICA", own))
 	l.whole(other)

@@ -23,6 +23,12 @@ func storeRows() []row {
 			why:     "what could not be committed did not happen, and the step looks again",
 		},
 		{
+			id: "C8", variant: "disk full while frozen", run: (*lab).storeFullFrozen,
+			planted: "the same, while commits are blocked and the filesystem of a primary is frozen",
+			happens: "the primary is let go within the hold's limit; once there is space the job takes a new hold, and there is one snapshot",
+			why:     "a worker that cannot prove that it has the job gives up what it holds",
+		},
+		{
 			id: "C8", variant: "store locked", run: (*lab).storeLocked,
 			planted: "another process holds the store's write lock in the middle of a replica's job",
 			happens: "new work is refused, saying that the store is busy; once the lock is gone the job goes on by itself",
@@ -32,7 +38,7 @@ func storeRows() []row {
 			id: "C8", variant: "store locked while frozen", quick: true, run: (*lab).storeLockedFrozen,
 			planted: "the same, while commits are blocked and the filesystem is frozen",
 			happens: "the primary is let go within the hold's limit; the job takes a new hold once the lock is gone",
-			why:     "a worker that cannot prove that it has the job gives up what it holds",
+			why:     "the same",
 		},
 	}
 }
@@ -68,19 +74,38 @@ func (l *lab) storeLockedFrozen() {
 	f.answer()
 	l.thaws(f)
 	unlock()
-	l.oneCut(f.job, 1)
+	l.oneCut(f.job, 2)
 }
 
 // smallDisk is what the state directory of the row with the full disk has.
 const smallDisk = "size=32m"
 
-func (l *lab) storeFull() {
-	s := l.side(stack.Config{}, func(dir string) {
+// onSmallDisk is a lab of its own whose state directory can be filled.
+func (l *lab) onSmallDisk() *lab {
+	l.t.Helper()
+	return l.side(stack.Config{}, func(dir string) {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, smallDisk); err != nil {
 			l.t.Fatal(err)
 		}
 		l.t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	})
+}
+
+func (l *lab) storeFullFrozen() {
+	s := l.onSmallDisk()
+	f := s.freeze()
+	empty := s.fill(f.job)
+	f.answer()
+	s.thaws(f)
+	empty()
+	s.oneCut(f.job, 2)
+	s.rest()
+	s.check()
+	s.tidy()
+}
+
+func (l *lab) storeFull() {
+	s := l.onSmallDisk()
 	m := making{name: s.name()}
 	m.job = s.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
 	s.await(m.job, 2*time.Minute, func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
