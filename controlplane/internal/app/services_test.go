@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -129,10 +130,7 @@ func (p *plane) checkCleanup(name string) {
 		p.t.Fatal(err)
 	}
 	p.until(name, inState(cpv1.Job_STATE_CANCELLED))
-	machines, _ := p.cloud.ListMachines(p.t.Context(), struct {
-		Tags      map[string]string
-		MachineID string
-	}{})
+	machines, _ := p.cloud.ListMachines(p.t.Context(), provider.Filter{})
 	if machines[0].State != "terminated" {
 		p.t.Errorf("machine %v", machines[0])
 	}

@@ -73,6 +73,9 @@ func pausedWorker(t *testing.T, inHandler bool) {
 				<-release
 			}
 			if run.Owner == "first" && inHandler {
+				if err := run.Prove(context.WithoutCancel(ctx)); !errors.Is(err, job.ErrFenced) {
+					t.Errorf("the first worker proves its hold: %v", err)
+				}
 				<-ctx.Done()
 				close(fenced)
 				if !errors.Is(context.Cause(ctx), job.ErrFenced) {
@@ -104,6 +107,9 @@ func pausedWorker(t *testing.T, inHandler bool) {
 		<-fenced
 	}
 	stop()
+	if !run1.TakenOver.IsZero() || run2.TakenOver.IsZero() {
+		t.Errorf("taken over at %s, then at %s", run1.TakenOver, run2.TakenOver)
+	}
 	if run2.Epoch <= run1.Epoch || run1.EffectKey != run2.EffectKey || run2.Attempt != run1.Attempt+1 {
 		t.Errorf("taken over as %+v after %+v", run2, run1)
 	}

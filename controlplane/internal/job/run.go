@@ -33,10 +33,12 @@ type Run struct {
 
 	Deadline  time.Time // end of this call
 	Unwinding bool      // the step runs because the job failed or was cancelled
+	TakenOver time.Time // when this process took the job from another worker, which may have acted until then; zero: nobody had it before
 
 	live  *live
 	shelf *shelf
 	hold  context.Context
+	prove func(context.Context) error
 }
 
 // Progress publishes how far the step has come: at once to watchers of this process, within a second to the store.
@@ -57,6 +59,18 @@ func (r *Run) Changed(format string, args ...any) {
 
 // HoldContext lives as long as this process holds the job: longer than the handler's own context, for what Keep keeps.
 func (r *Run) HoldContext() context.Context { return r.hold }
+
+// Prove proves by the store that this process holds the job, just before an effect that whoever makes it cannot refuse to a worker that
+// lost its job: a process that was stopped for a while does not know yet that it did. ErrFenced.
+func (r *Run) Prove(ctx context.Context) error {
+	if r.prove == nil {
+		return nil
+	}
+	if err := r.prove(ctx); err != nil {
+		return fmt.Errorf("cannot prove that %s holds the job: %w", r.Owner, err)
+	}
+	return nil
+}
 
 // Keep ties a value to this process's hold on the job, to be found by a later step. It is closed when the step's section ends or goes
 // back, when the job is let go or lost, when another value is kept under the name, or by Drop. After a crash it is simply not there.

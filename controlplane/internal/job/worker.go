@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // worker is this process's hold on one job: it runs the job's steps one after the other for as long as it may.
@@ -16,6 +17,7 @@ type worker[T any] struct {
 	log   *slog.Logger
 	shelf *shelf
 	wake  chan struct{}
+	since time.Time // when the job was taken from another worker; zero when nobody had it before
 
 	// hold ends when the job was lost or let go; its cause is ErrFenced when it was lost.
 	hold context.Context
@@ -33,6 +35,9 @@ func newWorker[T any](e *Engine[T], id string, epoch int64, plan Plan[T]) *worke
 	w := &worker[T]{
 		e: e, id: id, epoch: epoch, plan: plan, shelf: newShelf(), told: &live{}, wake: make(chan struct{}, 1),
 		log: e.log.With("job", id, "kind", plan.Kind, "epoch", epoch),
+	}
+	if epoch > 1 {
+		w.since = time.Now()
 	}
 	w.hold, w.lose = context.WithCancelCause(context.Background())
 	return w

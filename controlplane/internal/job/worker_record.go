@@ -160,3 +160,10 @@ func (w *worker[T]) warn(err error) {
 		w.log.Warn("cannot close what the job's steps kept", "error", err)
 	}
 }
+
+// prove writes the job's row under the fence, and nothing else.
+func (w *worker[T]) prove(ctx context.Context) error {
+	return w.e.store.Write(ctx, func(ctx context.Context, tx T) error {
+		return w.e.store.Jobs(tx).Fence(ctx, w.id, w.e.cfg.Owner, w.epoch)
+	})
+}

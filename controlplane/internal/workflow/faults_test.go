@@ -1,13 +1,19 @@
 package workflow_test
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
@@ -150,6 +156,106 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestCutThatShowsLateIsDeletedByWhoTakesOver: a worker dies behind the cut, and another one that serves for long already cannot see yet
+// what it made.
+func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
+	t.Parallel()
+	for _, cancelled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cancelled=%v", cancelled), func(t *testing.T) {
+			t.Parallel()
+			w, first := lab(t)
+			first.stop()
+			w.cloud.late = 3 * time.Second // longer than a take-over takes
+			p := w.start()
+			killed := make(chan struct{})
+			p.hook = func(at job.Point, in string) {
+				if at == job.AfterEffect && in == "cut" {
+					p.kill()
+					close(killed)
+				}
+			}
+			p.run()
+			j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+			<-killed
+			next := w.start()
+			if cancelled {
+				if _, err := next.engine.Cancel(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			next.run()
+			left := 0
+			if j = next.end(j.ID); j.State == job.Succeeded {
+				left = 1
+			}
+			if cancelled == (j.State == job.Succeeded) {
+				t.Error(states(j))
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.cloud.snapshots) != left {
+				t.Errorf("%s, and at the cloud there is %v", j.State, slices.Collect(maps.Keys(w.cloud.snapshots)))
+			}
+		})
+	}
+}
+
+// TestLostWorkerMakesNothing: a worker that does not know yet that its job was taken over makes nothing at the cloud.
+func TestLostWorkerMakesNothing(t *testing.T) {
+	t.Parallel()
+	for step, call := range map[string]string{"cut": "CreateSnapshot", "create_machine": "CreateMachine", "swap_volume": "CreateVolume"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			w, first := lab(t)
+			first.stop()
+			p := w.start()
+			mark, made := 0, make(chan int, 1)
+			lose := sync.OnceFunc(func() { w.steal(); mark = w.mark() })
+			tell := sync.OnceFunc(func() {
+				n := 0
+				for _, e := range w.changes(mark) {
+					if e == "cloud:"+call {
+						n++
+					}
+				}
+				made <- n
+			})
+			p.hook = func(at job.Point, in string) {
+				switch {
+				case in != step:
+				case at == job.BeforeEffect:
+					lose()
+				case at == job.AfterEffect:
+					tell()
+				}
+			}
+			p.run()
+			j := p.ask(workflow.KindCreateReplica, replicaArgs)
+			if n := <-made; n != 0 {
+				t.Errorf("the lost worker called %s %d times", call, n)
+			}
+			succeeded(t, p.end(j.ID))
+			w.checkReplica(t, "db2")
+		})
+	}
+}
+
+// steal takes all jobs from their workers, for an owner that then does nothing.
+func (w *world) steal() {
+	err := w.store.Write(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		held, err := w.store.Jobs(tx).Holdings(ctx)
+		for _, h := range held {
+			if _, err := w.store.Jobs(tx).Claim(ctx, h, "thief"); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Error(err)
 	}
 }
 

@@ -183,7 +183,7 @@ func (s *step) cut(ctx context.Context) (outcome, error) {
 }
 
 func (s *step) findCut(ctx context.Context) (*provider.Snapshot, error) {
-	list, err := s.w.Cloud.ListSnapshots(ctx, provider.Filter{Tags: map[string]string{TagStep: s.EffectKey, TagFleet: s.w.Fleet}})
+	list, err := s.w.Cloud.ListSnapshots(ctx, s.made(map[string]string{TagStep: s.EffectKey}))
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
@@ -202,6 +202,9 @@ func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Sn
 	}
 	tags := s.tags(snap.Server, roleSnapshot)
 	tags[TagSnapshot] = snap.ID
+	if err := s.Prove(ctx); err != nil {
+		return nil, err
+	}
 	made, err := s.w.Cloud.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: vol.ProviderID, Tags: tags})
 	if err != nil {
 		return nil, fmt.Errorf("cannot begin a snapshot of volume %s: %w", vol.ProviderID, err)
@@ -211,7 +214,7 @@ func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Sn
 
 // dropUnproved deletes what was cut for this snapshot and never proved to be consistent.
 func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error {
-	list, err := s.w.Cloud.ListSnapshots(ctx, provider.Filter{Tags: map[string]string{TagSnapshot: snap.ID, TagFleet: s.w.Fleet}})
+	list, err := s.w.Cloud.ListSnapshots(ctx, s.made(map[string]string{TagSnapshot: snap.ID}))
 	if err != nil {
 		return err
 	}

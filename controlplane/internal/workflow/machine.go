@@ -56,7 +56,7 @@ func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {
 
 // ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an earlier generation are ended.
 func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
-	list, err := s.w.Cloud.ListMachines(ctx, provider.Filter{Tags: map[string]string{TagJob: s.JobID, TagServer: srv.Name, TagFleet: s.w.Fleet}})
+	list, err := s.w.Cloud.ListMachines(ctx, s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
 	if err != nil {
 		return provider.Machine{}, err
 	}
@@ -90,6 +90,9 @@ func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.M
 	join, err := s.w.Tokens.JoinFile(ctx, srv.Name)
 	if err != nil {
 		return provider.Machine{}, fmt.Errorf("cannot mint a join token for %s: %w", srv.Name, err)
+	}
+	if err := s.Prove(ctx); err != nil {
+		return provider.Machine{}, err
 	}
 	m, err := s.w.Cloud.CreateMachine(ctx, provider.CreateMachineRequest{
 		ClientToken: clientToken(s.EffectKey), Name: srv.Name, Image: srv.Image, Zone: srv.Zone,

@@ -144,11 +144,11 @@ func (s *step) removeAccount(ctx context.Context) (outcome, error) {
 
 // belongs is how the machines and volumes to remove are found: by the server when it is deleted, by the job when that is cleaned up.
 func (s *step) belongs() provider.Filter {
-	tags := map[string]string{TagServer: s.args.Server, TagFleet: s.w.Fleet}
+	tags := map[string]string{TagServer: s.args.Server}
 	if s.JobKind != KindDeleteServer {
 		tags[TagJob] = s.JobID
 	}
-	return provider.Filter{Tags: tags}
+	return s.made(tags)
 }
 
 // removeMachine ends the machine and waits until it is gone.

@@ -45,7 +45,7 @@ func (s *step) dropFailedSnapshot(ctx context.Context) (commit, error) {
 
 // deleteSnapshots deletes everything at the provider that was cut for a snapshot's record.
 func (s *step) deleteSnapshots(ctx context.Context, id string) error {
-	list, err := s.w.Cloud.ListSnapshots(ctx, provider.Filter{Tags: map[string]string{TagSnapshot: id, TagFleet: s.w.Fleet}})
+	list, err := s.w.Cloud.ListSnapshots(ctx, s.made(map[string]string{TagSnapshot: id}))
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *step) recordFailed() commit {
 
 // tellLeftovers says what this job has made so far.
 func (s *step) tellLeftovers(ctx context.Context) error {
-	filter := provider.Filter{Tags: map[string]string{TagJob: s.JobID, TagFleet: s.w.Fleet}}
+	filter := s.made(map[string]string{TagJob: s.JobID})
 	machines, err := s.w.Cloud.ListMachines(ctx, filter)
 	if err != nil {
 		return err

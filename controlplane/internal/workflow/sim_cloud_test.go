@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
@@ -20,13 +21,15 @@ type cloud struct {
 	tokens    map[string]string
 	settling  map[string]int // looks until a state settles
 	slowCut   int            // looks that a snapshot takes beyond the usual
+	late      time.Duration  // that a snapshot does not show in lists of others than who made it
+	cutBy     map[string]*process
 	n         int
 	regional  bool // snapshots serve every zone
 }
 
 func newCloud(w *world) *cloud {
 	return &cloud{w: w, machines: map[string]*provider.Machine{}, volumes: map[string]*provider.Volume{}, snapshots: map[string]*provider.Snapshot{},
-		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{}}
+		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{}, cutBy: map[string]*process{}}
 }
 
 func (c *cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
@@ -304,7 +307,9 @@ func (v cloudView) CreateSnapshot(_ context.Context, req provider.CreateSnapshot
 			return err
 		}
 		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending, VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
+		snap.CreatedAt = v.c.w.now()
 		made := snap
+		v.c.cutBy[snap.ID] = v.p
 		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made, v.c.disks[vol.ID].clone(), 2+v.c.slowCut
 		return nil
 	})
@@ -327,9 +332,16 @@ func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snap
 }
 
 func (v cloudView) ListSnapshots(_ context.Context, f provider.Filter) (list []provider.Snapshot, err error) {
+	v.c.w.mu.Lock()
+	late := v.c.late
+	v.c.w.mu.Unlock()
+	if !f.MadeUntil.IsZero() {
+		<-time.After(time.Until(f.MadeUntil.Add(late)))
+	}
 	err = v.call("ListSnapshots", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.snapshots)) {
-			if snap := v.c.snapshots[id]; f.Matches(snap.Tags) {
+			shown := v.c.cutBy[id] == v.p || v.c.w.now().Sub(v.c.snapshots[id].CreatedAt) >= late
+			if snap := v.c.snapshots[id]; shown && f.Matches(snap.Tags) {
 				list = append(list, *snap)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -73,6 +74,12 @@ func (s *step) tags(server, role string) map[string]string {
 	return map[string]string{
 		TagFleet: s.w.Fleet, TagJob: s.JobID, TagStep: s.EffectKey, TagServer: server, TagRole: role,
 	}
+}
+
+// made finds what was made at the provider with these tags and the fleet's, by earlier workers of the job too.
+func (s *step) made(tags map[string]string) provider.Filter {
+	tags[TagFleet] = s.w.Fleet
+	return provider.Filter{Tags: tags, MadeUntil: s.TakenOver}
 }
 
 func (s *step) read(ctx context.Context, fn func(ctx context.Context, rec Records) error) error {

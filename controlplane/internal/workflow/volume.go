@@ -43,7 +43,7 @@ func (s *step) swapVolume(ctx context.Context) (outcome, error) {
 
 // ensureVolume finds the volume that was made under this step's key, or makes it: from the snapshot, or blank.
 func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider.Volume, error) {
-	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{TagStep: s.EffectKey, TagFleet: s.w.Fleet, TagRole: roleData}})
+	list, err := s.w.Cloud.ListVolumes(ctx, s.made(map[string]string{TagStep: s.EffectKey, TagRole: roleData}))
 	if err != nil {
 		return provider.Volume{}, err
 	}
@@ -59,6 +59,9 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 		if req.SnapshotID, err = s.usableSnapshot(ctx, srv); err != nil {
 			return provider.Volume{}, err
 		}
+	}
+	if err := s.Prove(ctx); err != nil {
+		return provider.Volume{}, err
 	}
 	v, err := s.w.Cloud.CreateVolume(ctx, req)
 	if err != nil {
@@ -188,7 +191,7 @@ func mountedAt(ctx context.Context, agent Agent, names []string) ([]string, erro
 // deleteDefaults deletes the default volumes that this job has detached, and the data volumes of earlier generations: one whose machine
 // was made anew too is not attached here any more.
 func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
-	list, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{Tags: map[string]string{TagJob: s.JobID, TagServer: srv.Name, TagFleet: s.w.Fleet}})
+	list, err := s.w.Cloud.ListVolumes(ctx, s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
 	if err != nil {
 		return err
 	}

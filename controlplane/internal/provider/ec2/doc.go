@@ -9,8 +9,12 @@
 // # Eventual consistency
 //
 // EC2 may not know yet what it has just made. An ID that this provider was given a short while ago is therefore asked for again
-// before it counts as not found, and a list by tags that comes back empty is read again while the provider itself is younger than
-// that while: a crash just before may have made what is being looked for.
+// before it counts as not found, and a list by tags is read again for as long as that while after
+//
+//   - a call with these tags that ended without an answer: it failed, or its caller gave up when the job was cancelled, and EC2 may
+//     be at it still;
+//   - the moment until which, by the filter, others have worked on what it is about: a worker whose job was taken over;
+//   - the start of the provider, when the list is empty: a crash just before may have made what is being looked for.
 //
 // # The join token
 //

@@ -37,6 +37,9 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 	if codeOf(err) == "IdempotentParameterMismatch" {
 		return p.madeBefore(ctx, req, err)
 	}
+	if mayHaveMade(err) {
+		p.new.noteMaybe("i", req.Tags)
+	}
 	if err != nil {
 		return none, refused(err, "RunInstances", "")
 	}
@@ -53,7 +56,7 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest, mismatch error) (provider.Machine, error) {
 	reused := provider.Errorf(provider.ErrTokenReused, "", "client token %s made a machine with other parameters: use a new token", req.ClientToken)
 	reused.Cause = mismatch
-	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceID, func() ([]types.Instance, error) {
+	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceTags, func() ([]types.Instance, error) {
 		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter("client-token", req.ClientToken)}})
 	})
 	if err != nil {
@@ -140,7 +143,7 @@ func (p *Provider) instance(ctx context.Context, id string) (types.Instance, err
 
 // ListMachines lists instances, oldest first.
 func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provider.Machine, error) {
-	list, err := find(ctx, p.new, "i", f, instanceID, func() ([]types.Instance, error) {
+	list, err := find(ctx, p.new, "i", f, instanceTags, func() ([]types.Instance, error) {
 		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
@@ -157,7 +160,7 @@ func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provi
 
 const pageSize = 500
 
-func instanceID(i types.Instance) string { return aws.ToString(i.InstanceId) }
+func instanceTags(i types.Instance) (string, []types.Tag) { return aws.ToString(i.InstanceId), i.Tags }
 
 func (p *Provider) describeInstances(ctx context.Context, in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
 	var all []types.Instance

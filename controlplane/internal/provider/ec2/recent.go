@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
@@ -22,12 +24,14 @@ type recent struct {
 	now     func() time.Time
 	started time.Time
 
-	mu   sync.Mutex
-	made map[string]making
+	mu    sync.Mutex
+	made  map[string]making
+	maybe []making
 }
 
-// making is what is remembered of a thing.
+// making is what is remembered of a thing, or of a call without an answer that may have made one.
 type making struct {
+	kind string // i, vol or snap
 	at   time.Time
 	tags map[string]string
 }
@@ -46,7 +50,17 @@ func (r *recent) note(id string, tags map[string]string) {
 			delete(r.made, old)
 		}
 	}
-	r.made[id] = making{now, tags}
+	kind, _, _ := strings.Cut(id, "-")
+	r.made[id] = making{kind, now, tags}
+}
+
+// noteMaybe remembers that a call may have made something although its answer never came: EC2 may be at it still, and shows it later.
+func (r *recent) noteMaybe(kind string, tags map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	r.maybe = slices.DeleteFunc(r.maybe, func(m making) bool { return now.Sub(m.at) > r.window })
+	r.maybe = append(r.maybe, making{kind, now, tags})
 }
 
 // forget is for what was deleted: that it is not found is no surprise.
@@ -92,32 +106,48 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 	}
 }
 
-// find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what was made here with these tags, and
-// while it is empty and a predecessor's last doings may not be visible yet.
-func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter, id func(T) string, read func() ([]T, error)) ([]T, error) {
+// find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what was made, or may have been made, here
+// with these tags; while what others made until the filter's time may not be visible yet; and while it is empty and a predecessor's last
+// doings may not be.
+func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter, look func(T) (id string, tags []types.Tag), read func() ([]T, error)) ([]T, error) {
 	var found []T
 	err := poll(ctx, func() (bool, error) {
 		var err error
 		if found, err = read(); err != nil || len(f.Tags) == 0 {
 			return true, err
 		}
-		complete := len(found) > 0 || !r.startedNow()
-		return complete && !r.lacks(kind, f, func(wanted string) bool {
-			return slices.ContainsFunc(found, func(t T) bool { return id(t) == wanted })
-		}), nil
+		complete := (len(found) > 0 || !r.startedNow()) && r.now().Sub(f.MadeUntil) > r.window
+		shown := make(map[string]map[string]string, len(found))
+		for _, t := range found {
+			id, tags := look(t)
+			shown[id] = fromTags(tags)
+		}
+		return complete && !r.lacks(kind, f, shown), nil
 	})
 	return found, err
 }
 
-// lacks says that something new should be in a list and is not.
-func (r *recent) lacks(kind string, f provider.Filter, has func(id string) bool) bool {
+// lacks says that something new should be, or may yet come, in a list and is not there; shown has the tags by ID.
+func (r *recent) lacks(kind string, f provider.Filter, shown map[string]map[string]string) bool {
 	if f.MachineID != "" {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	isDue := func(m making) bool { return m.kind == kind && r.now().Sub(m.at) <= r.window && f.Matches(m.tags) }
 	for id, m := range r.made {
-		if strings.HasPrefix(id, kind+"-") && r.now().Sub(m.at) <= r.window && f.Matches(m.tags) && !has(id) {
+		if _, there := shown[id]; isDue(m) && !there {
+			return true
+		}
+	}
+	return slices.ContainsFunc(r.maybe, func(m making) bool { return isDue(m) && !carried(m.tags, shown) })
+}
+
+// carried says that one of the things has all these tags.
+func carried(tags map[string]string, shown map[string]map[string]string) bool {
+	wanted := provider.Filter{Tags: tags}
+	for _, have := range shown {
+		if wanted.Matches(have) {
 			return true
 		}
 	}

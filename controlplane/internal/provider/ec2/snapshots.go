@@ -23,11 +23,11 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 	if err := checkID(req.VolumeID, "vol"); err != nil {
 		return none, err
 	}
-	began := p.cfg.Now()
 	out, err := p.api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
 		TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, once)
 	if lost(err) {
-		return p.cutAfterAll(ctx, req, began, err)
+		p.new.noteMaybe("snap", req.Tags)
+		return p.cutAfterAll(ctx, req, err)
 	}
 	if err != nil {
 		return none, refused(err, "CreateSnapshot", req.VolumeID)
@@ -38,25 +38,19 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 	return s, nil
 }
 
-func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest, began time.Time, cause error) (provider.Snapshot, error) {
+func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest, cause error) (provider.Snapshot, error) {
 	var found provider.Snapshot
 	if len(req.Tags) == 0 {
 		return found, refused(cause, "CreateSnapshot", req.VolumeID)
 	}
-	err := poll(ctx, func() (bool, error) {
-		list, err := p.ListSnapshots(ctx, provider.Filter{Tags: req.Tags})
-		for _, s := range list {
-			if s.VolumeID == req.VolumeID {
-				found = s
-				return true, nil
-			}
+	list, err := p.ListSnapshots(ctx, provider.Filter{Tags: req.Tags}) // it looks for as long as what may have been made may not show
+	for _, s := range list {
+		if s.VolumeID == req.VolumeID {
+			p.cfg.Log.Info("the answer was lost, the snapshot is there", "volume", req.VolumeID, "snapshot", s.ID)
+			return s, nil
 		}
-		return err != nil || p.cfg.Now().Sub(began) > p.cfg.Consistency, errors.Join(refused(cause, "CreateSnapshot", req.VolumeID), err)
-	})
-	if err == nil {
-		p.cfg.Log.Info("the answer was lost, the snapshot is there", "volume", req.VolumeID, "snapshot", found.ID)
 	}
-	return found, err
+	return found, errors.Join(refused(cause, "CreateSnapshot", req.VolumeID), err)
 }
 
 // GetSnapshot reads one snapshot.
@@ -81,7 +75,7 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 
 // ListSnapshots lists the account's own snapshots, oldest first.
 func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]provider.Snapshot, error) {
-	list, err := find(ctx, p.new, "snap", f, func(s types.Snapshot) string { return aws.ToString(s.SnapshotId) }, func() ([]types.Snapshot, error) {
+	list, err := find(ctx, p.new, "snap", f, snapshotTags, func() ([]types.Snapshot, error) {
 		return p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
@@ -95,6 +89,8 @@ func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]prov
 	}
 	return byCreation(snapshots, func(s provider.Snapshot) (time.Time, string) { return s.CreatedAt, s.ID }), nil
 }
+
+func snapshotTags(s types.Snapshot) (string, []types.Tag) { return aws.ToString(s.SnapshotId), s.Tags }
 
 func (p *Provider) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
 	var all []types.Snapshot

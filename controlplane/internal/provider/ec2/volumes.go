@@ -39,6 +39,9 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 		out, err = p.api.CreateVolume(ctx, p.volumeInput(req))
 		return err
 	})
+	if mayHaveMade(err) {
+		p.new.noteMaybe("vol", req.Tags)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -111,7 +114,7 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 		// What is attached to the machine counts whoever made it.
 		by = append((&Provider{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
-	list, err := find(ctx, p.new, "vol", f, func(v types.Volume) string { return aws.ToString(v.VolumeId) }, func() ([]types.Volume, error) {
+	list, err := find(ctx, p.new, "vol", f, volumeTags, func() ([]types.Volume, error) {
 		return p.describeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
@@ -127,6 +130,8 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 	}
 	return byCreation(volumes, func(v provider.Volume) (time.Time, string) { return v.CreatedAt, v.ID }), nil
 }
+
+func volumeTags(v types.Volume) (string, []types.Tag) { return aws.ToString(v.VolumeId), v.Tags }
 
 func (p *Provider) describeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
 	var all []types.Volume
