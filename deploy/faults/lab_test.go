@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,11 +139,17 @@ func (l *lab) schema() string { return fmt.Sprintf("probe%d", l.writers) }
 // start starts the control plane, with a failpoint when one is given.
 func (l *lab) start(env ...string) {
 	l.t.Helper()
-	l.SetEnv(env...)
-	if err := l.Start(context.WithoutCancel(l.t.Context())); err != nil {
+	if err := l.tryStart(env...); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+func (l *lab) tryStart(env ...string) error {
+	l.t.Helper()
+	l.SetEnv(env...)
+	err := l.Start(context.WithoutCancel(l.t.Context()))
 	l.connect()
+	return err
 }
 
 func (l *lab) connect() {
@@ -157,11 +164,13 @@ func (l *lab) connect() {
 	l.conn = conn
 }
 
-// dieAt restarts the control plane so that it kills itself at a failpoint.
+// dieAt restarts the control plane so that it kills itself at a failpoint. A job that stands there already is the death of it before it serves.
 func (l *lab) dieAt(failpoint string) {
 	l.t.Helper()
 	l.Stop()
-	l.start("UNDERSTUDY_FAILPOINT=" + failpoint)
+	if err := l.tryStart("UNDERSTUDY_FAILPOINT=" + failpoint); err != nil && !errors.Is(err, stack.ErrEnded) {
+		l.t.Fatal(err)
+	}
 }
 
 // awaitDead waits until the failpoint ended the control plane.

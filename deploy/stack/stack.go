@@ -4,6 +4,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -130,6 +131,9 @@ func (s *Stack) Start(ctx context.Context) error {
 	return s.awaitServing(ctx)
 }
 
+// ErrEnded is why Start fails when the control plane ended before it served.
+var ErrEnded = errors.New("the control plane ended at once")
+
 func (s *Stack) awaitServing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
@@ -144,7 +148,7 @@ func (s *Stack) awaitServing(ctx context.Context) error {
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("the control plane ended at once:\n%s", tail(s.LogPath(), 20))
+			return fmt.Errorf("%w:\n%s", ErrEnded, tail(s.LogPath(), 20))
 		case <-ctx.Done():
 			return fmt.Errorf("the control plane does not serve on %s; its log is %s", s.Address(), s.LogPath())
 		case <-tick.C:
