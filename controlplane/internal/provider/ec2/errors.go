@@ -89,7 +89,7 @@ func lost(err error) bool {
 // mayHaveMade says that a call which the SDK repeats may have had its effect although it failed: an earlier try of one that ended
 // throttled may have lost its answer.
 func mayHaveMade(err error) bool {
-	return lost(err) || err != nil && kindOf(codeOf(err)) == provider.ErrThrottled
+	return lost(err) || err != nil && errors.Is(kindOf(codeOf(err)), provider.ErrThrottled)
 }
 
 var errNotSent = errors.New("not sent")
