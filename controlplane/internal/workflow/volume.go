@@ -73,7 +73,7 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 
 func (s *step) checkVolume(v provider.Volume) error {
 	if v.State == provider.VolumeError {
-		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider check`, then have another made: `understudy job redo JOB swap_volume`", "the provider could not make volume %s: %s", v.ID, v.Reason)
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider check`, then have another made: `understudy job redo JOB swap_volume`", "the provider could not make volume %s: %s", v.ID, or(v.Reason, "no reason given"))
 	}
 	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
 	return nil
