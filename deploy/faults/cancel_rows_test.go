@@ -24,7 +24,24 @@ func cancelRows() []row {
 			happens: "the same",
 			why:     "the same",
 		},
+		{
+			id: "C6", variant: "with the cut's answer lost", only: onEC2, quick: true, run: (*lab).cancelUnanswered,
+			planted: "CreateSnapshot has its effect, its answer is lost; the job is cancelled before EC2 shows what was cut",
+			happens: "CANCELLED; the cut is found and deleted",
+			why:     "what a call without an answer may have made is looked for until EC2 would show it",
+		},
 	}
+}
+
+func (l *lab) cancelUnanswered() {
+	l.dropSnap()
+	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, LoseAnswer: true})
+	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.eventually(time.Minute, "the snapshot is cut", func() bool { return len(l.snapshots()) > 0 })
+	l.run("job", "cancel", job, "--detach")
+	struck()
+	l.cancelledIn(job, false)
+	l.cleaned(job)
 }
 
 // cancelInEach cancels a job of its own in each step, as the store lists them. An empty argument stands for a name that was never used.
@@ -99,7 +116,7 @@ func (l *lab) cleaned(job string) {
 	if h.holding != "" || len(h.reservations) > 0 || len(h.timers) > 0 {
 		l.t.Errorf("%s left on the primary: holds %q, reservations %v, timers %v", job, h.holding, h.reservations, h.timers)
 	}
-	if longest := l.writer.Longest(); longest > holdLimit+time.Second {
+	if longest := l.writer.Longest(); longest > l.longestCommit() {
 		l.t.Errorf("%s kept a commit waiting for %s", job, longest)
 	}
 	l.writer.Reset()

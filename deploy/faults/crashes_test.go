@@ -74,9 +74,6 @@ func runSequences(t *testing.T, name string, seed int64, queue <-chan int64) {
 	}
 }
 
-// defaultHoldLimit is that of a replica's job, which cannot be asked for another.
-const defaultHoldLimit = 10 * time.Second
-
 // sequence is one job and what strikes it.
 type sequence struct {
 	*lab
@@ -124,7 +121,6 @@ func (s *sequence) ask() {
 	case n < 67:
 		kind, args = "create_replica", []string{"replica", "create", s.named(), "--from", s.snap(), "--image", "trixie-masked"}
 	case n < 82:
-		s.longHold = defaultHoldLimit
 		kind, args = "create_replica", []string{"replica", "create", s.named(), "--of", primary, "--image", "trixie-masked"}
 	case n < 92:
 		s.dropSnap()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,12 +187,26 @@ func (l *lab) awaitDead() {
 // run runs the command line and fails the row when it fails.
 func (l *lab) run(args ...string) string {
 	l.t.Helper()
+	l.mindHold(args)
 	out, err := l.try(args...)
 	if err != nil {
 		l.t.Fatalf("understudy %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return out
 }
+
+// defaultHoldLimit is that of a replica's job, which cannot be asked for another.
+const defaultHoldLimit = 10 * time.Second
+
+// mindHold notes that a command makes a job whose hold may last for the default limit.
+func (l *lab) mindHold(args []string) {
+	if len(args) > 1 && args[0] == "replica" && args[1] == "create" && slices.Contains(args, "--of") {
+		l.longHold = defaultHoldLimit
+	}
+}
+
+// longestCommit is what a commit may take at most in this row.
+func (l *lab) longestCommit() time.Duration { return max(holdLimit, l.longHold) + time.Second }
 
 // try runs the command line and returns all that it printed.
 func (l *lab) try(args ...string) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -127,10 +128,14 @@ func runRows(t *testing.T, name, provider string, queue <-chan *row, past *resul
 func (l *lab) do(r *row) {
 	begin := time.Now()
 	l.writer.Reset()
+	l.longHold = 0
 	defer func() {
 		r.Took = time.Since(begin)
 		if l.t.Failed() {
-			l.t.Logf("the control plane's log:\n%s", lastLines(l.LogPath(), 40))
+			l.t.Logf("the control plane's log:\n%s", lastLines(l.LogPath(), 100))
+			if l.overEC2() {
+				l.t.Logf("the EC2 endpoint's log:\n%s", lastLines(filepath.Join(l.Config().Dir, "ec2.log"), 60))
+			}
 			return
 		}
 		r.Outcome = asExpected
@@ -147,7 +152,9 @@ func lastLines(path string, n int) string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(data)), "\n"), func(line string) bool {
+		return strings.Contains(line, "/SweepProvider") // a row that looks for what is left asks many times
+	})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
