@@ -16,6 +16,11 @@ func newHold() *cobra.Command {
 	return newHelper("hold SOCKET", "Hold a consistent point of MariaDB, for the agent", agent.Hold)
 }
 
+// newResumeAppliers is what systemd runs after each hold.
+func newResumeAppliers() *cobra.Command {
+	return newHelper("resume-appliers MARKER", "Start replication that a killed hold has left stopped", agent.ResumeAppliers)
+}
+
 // newUnreserve is what the timer of a reservation of binary logs runs.
 func newUnreserve() *cobra.Command {
 	return newHelper("unreserve ID", "End a reservation of binary logs whose time is over", agent.Unreserve)

@@ -47,7 +47,7 @@ On a host it runs as a unit:
 Its join file is made on the control plane and put in /etc/understudy-agent/join.json before the first start.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newHold(), newUnreserve())
+	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newHold(), newResumeAppliers(), newUnreserve())
 	return root
 }
 

@@ -2,7 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -29,6 +32,20 @@ func Unreserve(ctx context.Context, config Config, program, id string, log *slog
 	}
 	defer p.close(log)
 	return p.mariadb.Unreserve(ctx, id)
+}
+
+// ResumeAppliers starts replication again that a hold has stopped and was killed before it could start it; systemd runs it after
+// the end of each hold. Without the marker there is nothing to do.
+func ResumeAppliers(ctx context.Context, config Config, program, marker string, log *slog.Logger) error {
+	if _, err := os.Lstat(marker); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	p, err := buildHelper(config, program, log)
+	if err != nil {
+		return err
+	}
+	defer p.close(log)
+	return p.mariadb.ResumeAppliers(ctx, marker)
 }
 
 func buildHelper(config Config, program string, log *slog.Logger) (*parts, error) {

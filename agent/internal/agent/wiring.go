@@ -55,7 +55,7 @@ func build(config Config, program string, tls identity.FilesConfig, log *slog.Lo
 		return nil, err
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
-	p.holds, err = hold.New(hold.Config{Dir: config.RuntimeDir, Log: log,
+	p.holds, err = hold.New(hold.Config{Dir: config.RuntimeDir, Appliers: p.mariadb, Log: log,
 		Launcher: &hold.UnitLauncher{Units: p.units, Program: program, Mount: p.mariadb.DatadirMount}})
 	return &p, err
 }

@@ -85,7 +85,7 @@ func (l *launcher) signal(t *testing.T, s syscall.Signal) {
 func manager(t *testing.T, primary *mariadbtest.Instance) (*hold.Manager, *launcher) {
 	t.Helper()
 	l := &launcher{mariadb: primary.Socket}
-	m, err := hold.New(hold.Config{Launcher: l, Dir: t.TempDir()})
+	m, err := hold.New(hold.Config{Launcher: l, Appliers: primary, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

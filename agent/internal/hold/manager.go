@@ -28,6 +28,8 @@ type Launcher interface {
 type Config struct {
 	// Launcher starts the process. Required.
 	Launcher Launcher
+	// Appliers starts replication again that a hold has stopped and did not start. Required.
+	Appliers Appliers
 	// Dir is the agent's runtime directory, below which the socket is made; default /run/understudy-agent.
 	Dir string
 	// Log gets one line a transition; default slog.Default().
@@ -44,6 +46,9 @@ type Manager struct {
 func New(config Config) (*Manager, error) {
 	if config.Launcher == nil {
 		return nil, errors.New("cannot make a hold manager: no launcher")
+	}
+	if config.Appliers == nil {
+		return nil, errors.New("cannot make a hold manager: nothing to start replication with")
 	}
 	if config.Dir == "" {
 		config.Dir = "/run/understudy-agent"
@@ -64,8 +69,15 @@ const (
 // Held says whether a hold is open or on its way.
 func (m *Manager) Held() bool { return m.held.Load() }
 
-// Clear ends a hold that an earlier agent left behind. To be called when the agent starts.
-func (m *Manager) Clear(ctx context.Context) error { return m.config.Launcher.Clear(ctx) }
+// Clear ends a hold that an earlier agent left behind, and sees to it that replication runs that it has stopped. To be called when
+// the agent starts.
+func (m *Manager) Clear(ctx context.Context) error {
+	err := m.config.Launcher.Clear(ctx)
+	if m.left() && m.held.CompareAndSwap(false, true) {
+		go m.settle()
+	}
+	return err
+}
 
 // Hold is a point that is held.
 type Hold struct {
@@ -87,10 +99,19 @@ func (m *Manager) Open(ctx context.Context, spec Spec, progress func(string)) (*
 	}
 	h, err := m.open(ctx, spec, progress)
 	if err != nil {
-		m.held.Store(false)
+		m.over()
 		return nil, err
 	}
 	return h, nil
+}
+
+// over lets the next hold come, at once if nothing is left of this one.
+func (m *Manager) over() {
+	if m.left() {
+		go m.settle()
+		return
+	}
+	m.held.Store(false)
 }
 
 func busy(cause error) error {
@@ -191,8 +212,8 @@ func (h *Hold) awaitTestimony(progress func(string)) error {
 
 // listen waits for the end of the hold, whoever brings it about.
 func (h *Hold) listen() {
-	defer h.manager.held.Store(false)
 	defer close(h.ended)
+	defer h.manager.over()
 	defer h.wire.conn.Close()
 	for {
 		m, err := h.wire.receive()

@@ -23,6 +23,9 @@ type online struct {
 }
 
 func (w *online) reach(ctx context.Context) (mariadb.Testimony, error) {
+	if err := w.stopAppliers(ctx); err != nil {
+		return mariadb.Testimony{}, err
+	}
 	for _, stage := range mariadb.Stages() {
 		if stage == "BLOCK_DDL" {
 			// Once more, with the tables flushed: what is dirty now is little when nobody may write any more.
@@ -71,6 +74,7 @@ func (w *online) letGo() {
 		w.blocked = time.Since(w.began)
 	}
 	w.mu.Unlock()
+	w.resumeAppliers()
 	w.close()
 }
 
@@ -86,6 +90,10 @@ type crash struct{ base }
 
 func (w *crash) reach(ctx context.Context) (mariadb.Testimony, error) {
 	if err := fitToCrash(w.point.Before()); err != nil {
+		return mariadb.Testimony{}, err
+	}
+	// Recovery knows nothing of half an event group either: DDL is on the disk before gtid_slave_pos is.
+	if err := w.stopAppliers(ctx); err != nil {
 		return mariadb.Testimony{}, err
 	}
 	testimony, err := w.point.Testify(ctx)
@@ -119,5 +127,6 @@ func (w *crash) prove(ctx context.Context) (mariadb.Positions, error) {
 
 func (w *crash) letGo() {
 	w.thaw()
+	w.resumeAppliers()
 	w.close()
 }

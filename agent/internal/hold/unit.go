@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -37,7 +38,7 @@ type Units interface {
 }
 
 // UnitLauncher runs the process as a transient unit of systemd, which holds the hard limit whatever happens to the process: it kills
-// it, thaws the filesystem, and starts MariaDB.
+// it, thaws the filesystem, and starts MariaDB or its replication.
 type UnitLauncher struct {
 	// Units is systemd.
 	Units Units
@@ -80,6 +81,9 @@ func (l *UnitLauncher) unit(spec Spec, socket, mount string) systemd.TransientSp
 	}
 	if spec.Freeze {
 		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/sbin/fsfreeze", "--unfreeze", mount})
+	}
+	if spec.Mode != Offline {
+		unit.ExecStopPost = append(unit.ExecStopPost, []string{l.Program, "resume-appliers", stoppedFile(filepath.Dir(socket))})
 	}
 	if spec.Mode == Offline {
 		unit.TimeoutStop = offlineStop

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type Point struct {
 	conn       *sql.Conn
 	done       func()
 	connection string
+	lockWait   time.Duration
 	// Volume is what the datadir lies on.
 	Volume Volume
 	// before is what cannot change under the lock.
@@ -59,7 +61,7 @@ func (s *Server) OpenPoint(ctx context.Context, lockWait time.Duration) (*Point,
 	if err != nil {
 		return nil, failure(what, err)
 	}
-	p := &Point{server: s, conn: conn, done: done}
+	p := &Point{server: s, conn: conn, done: done, lockWait: lockWait}
 	if err := p.prepare(ctx, lockWait); err != nil {
 		done()
 		return nil, failure(what, err)
@@ -97,7 +99,7 @@ func (p *Point) readBefore(ctx context.Context) error {
 		FlushLogAtTrxCommit: live.FlushLogAtTrxCommit, SyncBinlog: live.SyncBinlog, BinlogBasename: v["log_bin_basename"]}
 	if len(all) > 0 {
 		p.before.Role = RoleReplica
-		p.before.RunningReplication = all[0].SQLRunning != "No" || all[0].IORunning != "No"
+		p.before.RunningReplication = slices.ContainsFunc(all, func(r Replication) bool { return !r.Stopped() })
 	}
 	if !live.LogBin && p.before.Role == RolePrimary {
 		return binlogOff("take a consistent point of a primary")
@@ -134,10 +136,13 @@ func (p *Point) Stage(ctx context.Context, stage string) error {
 	return failure("cannot reach a consistent point: BACKUP STAGE "+stage, err)
 }
 
-// Testify reads the positions. Under the lock nothing moves them.
+// Testify reads the positions, of a replica whose appliers are stopped. Under the lock nothing moves them.
 func (p *Point) Testify(ctx context.Context) (Testimony, error) {
 	t := p.before
-	var err error
+	err := p.appliersStopped(ctx)
+	if err != nil {
+		return t, err
+	}
 	if t.Gtid, err = p.positions(ctx); err != nil {
 		return t, failure("cannot read the position", err)
 	}

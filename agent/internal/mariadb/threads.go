@@ -196,12 +196,13 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool, timeout time
 	if err != nil {
 		return Replication{}, false, err
 	}
-	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
-		return current, false, nil
-	}
+	// A hold has stopped the SQL thread of a replica for a while: it would seem to be stopped already.
 	if s.config.Held() {
 		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, what+": a hold is open, and it would hang",
 			errs.WayOut("call again after the hold"), errs.Retry(time.Second))
+	}
+	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
+		return current, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -66,7 +66,7 @@ func makeHost() (host, error) {
 		return host{}, err
 	}
 	units.SetReady(mariadb.Unit, server.Ready)
-	holds, err := hold.New(hold.Config{Launcher: &hold.UnitLauncher{Units: units, Program: program, Mount: server.DatadirMount}})
+	holds, err := hold.New(hold.Config{Appliers: server, Launcher: &hold.UnitLauncher{Units: units, Program: program, Mount: server.DatadirMount}})
 	return host{units, server, holds}, err
 }
 
@@ -204,6 +204,51 @@ func TestHoldNeverOutlivesItsProcess(t *testing.T) {
 			if result, err := held.Release(t.Context()); err != nil || result.Unbroken {
 				t.Errorf("%+v %v", result, err)
 			}
+		})
+	}
+}
+
+// deadAgent starts nothing again: what it leaves undone is systemd's.
+type deadAgent struct{}
+
+func (deadAgent) ResumeAppliers(context.Context, string) error {
+	return errors.New("the agent is dead")
+}
+
+// A hold of a replica stops its applier; systemd starts it again when the process that holds is killed or hangs.
+func TestReplicationNeverStaysStopped(t *testing.T) {
+	h := newHost(t)
+	// Its primary does not answer, which is nothing to the applier.
+	sql(t, "CHANGE MASTER TO master_host = '127.0.0.1', master_port = 1; START SLAVE SQL_THREAD")
+	running := func() bool {
+		s, err := h.mariadb.Status(t.Context())
+		return err == nil && len(s.Live.Replication) == 1 && s.Live.Replication[0].SQLRunning == "Yes"
+	}
+	const limit = 3 * time.Second
+	if !running() {
+		t.Fatal("the applier does not run")
+	}
+	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP, "told to end": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			holds, err := hold.New(hold.Config{Appliers: deadAgent{}, Launcher: &hold.UnitLauncher{Units: h.units, Program: program, Mount: h.mariadb.DatadirMount}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := host{h.units, h.mariadb, holds}.open(t, spec(hold.Online, limit))
+			if running() {
+				t.Error("the applier runs during the hold")
+			}
+			unit, err := h.units.Get(t.Context(), hold.UnitName)
+			if err != nil || unit.MainPID == 0 {
+				t.Fatalf("%+v %v", unit, err)
+			}
+			if err := syscall.Kill(unit.MainPID, signal); err != nil {
+				t.Fatal(err)
+			}
+			<-held.Ended()
+			labhost.Eventually(t, 15*time.Second, "replication runs again", running)
+			labhost.Eventually(t, 5*time.Second, "the next hold may come", func() bool { return !holds.Held() })
+			sql(t, "INSERT INTO shop.t (a) VALUES (3)")
 		})
 	}
 }

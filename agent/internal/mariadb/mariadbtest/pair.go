@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,9 @@ func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
 	must(t, err)
 	defer point.Close()
 	must(t, point.Volume.Sync())
+	marker := filepath.Join(primary.Dir, "stopped")
+	defer func() { must(t, primary.ResumeAppliers(ctx, marker)) }()
+	must(t, point.StopAppliers(ctx, marker))
 	for _, stage := range mariadb.Stages() {
 		must(t, point.Stage(ctx, stage))
 	}

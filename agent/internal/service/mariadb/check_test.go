@@ -45,7 +45,7 @@ func service(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holds, err := hold.New(hold.Config{Launcher: neverRuns{t}, Dir: dir})
+	holds, err := hold.New(hold.Config{Launcher: neverRuns{t}, Appliers: server, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func FuzzRequests(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { server.Close() })
-	holds, err := hold.New(hold.Config{Launcher: nothing{}, Dir: dir})
+	holds, err := hold.New(hold.Config{Launcher: nothing{}, Appliers: server, Dir: dir})
 	if err != nil {
 		f.Fatal(err)
 	}

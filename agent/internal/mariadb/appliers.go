@@ -1,0 +1,226 @@
+package mariadb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// stopLock is a user lock of the session that stops appliers. STOP SLAVE goes on without its client; the lock is free again only
+// when no such statement is on its way any more.
+const stopLock = "understudy_stops_appliers"
+
+// StopAppliers stops the SQL threads that run, so that each stands between two event groups. Without it a point on a replica may fall
+// between the effect of a statement (a row of a table without transactions, DDL) and gtid_slave_pos, which is written at the group's
+// end: no stage of BACKUP STAGE prevents that, and a copy would apply the group twice. STOP SLAVE would hang under the lock, so this
+// comes before it. An applier that comes to no end of a group in time is HOLD_NOT_ACQUIRED. The marker, a file that need not outlive
+// the host, names what was stopped until ResumeAppliers has started it again; it is to be called also after an error.
+func (p *Point) StopAppliers(ctx context.Context, marker string) error {
+	if p.before.Role != RoleReplica {
+		return nil
+	}
+	const what = "cannot stop replication for a consistent point"
+	if err := p.within(ctx, func(ctx context.Context) error { return p.server.ResumeAppliers(ctx, marker) }); err != nil {
+		return p.notAtBoundary(ctx, err)
+	}
+	conn, done, err := p.server.pinned(ctx)
+	if err != nil {
+		return failure(what, err)
+	}
+	defer done()
+	r, err := one(ctx, conn, "SELECT GET_LOCK("+literal(stopLock)+", 0) AS got")
+	if err != nil || r["got"] != "1" {
+		return failure(what, errors.Join(err, errAnotherStop))
+	}
+	before, err := appliers(ctx, conn)
+	if err != nil {
+		return failure(what, err)
+	}
+	running := before.running()
+	if len(running) == 0 {
+		return nil
+	}
+	stop := func(ctx context.Context) error { return stopAt(ctx, conn, marker, before) }
+	if err := p.within(ctx, func(ctx context.Context) error { return before.awaitBoundary(ctx, conn) }); err != nil {
+		return p.notAtBoundary(ctx, err)
+	}
+	return p.notAtBoundary(ctx, p.within(ctx, stop))
+}
+
+var errAnotherStop = errors.New("another session of the agent stops it")
+
+// within bounds one wait by what one lock may be waited for.
+func (p *Point) within(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.lockWait)
+	defer cancel()
+	return do(ctx)
+}
+
+func (p *Point) notAtBoundary(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return failure("cannot stop replication for a consistent point", err)
+	}
+	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a transaction within %s", p.lockWait),
+		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as system user), or allow a longer lock_wait", errs.Wrap(err))
+}
+
+// stopAt stops what runs; the marker is there before the first statement.
+func stopAt(ctx context.Context, q querier, marker string, before applierStates) error {
+	if err := writeMarker(marker, before.running()); err != nil {
+		return err
+	}
+	for _, name := range before.running() {
+		if err := execute(ctx, q, "STOP SLAVE "+literal(name)+" SQL_THREAD"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appliersStopped proves under the lock that nobody started one meanwhile.
+func (p *Point) appliersStopped(ctx context.Context) error {
+	if p.before.Role != RoleReplica {
+		return nil
+	}
+	now, err := appliers(ctx, p.conn)
+	if err != nil {
+		return failure("cannot see whether replication stands still", err)
+	}
+	if len(now.running()) == 0 {
+		return nil
+	}
+	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "cannot reach a consistent point: somebody started replication meanwhile",
+		"call again, and start no replication on this server until the hold is over")
+}
+
+// ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away; without a marker it asks MariaDB
+// nothing. What stopped by an error of its own, or is configured no more, is left alone. ctx ends the wait for a stop that is still on
+// its way; the marker is left then.
+func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
+	const what = "cannot start replication again after a hold"
+	names, err := readMarker(marker)
+	if err != nil || names == nil {
+		return err
+	}
+	if err := poll(ctx, func() (bool, error) { return resumed(ctx, s.db, names) }); err != nil {
+		return failure(what, err)
+	}
+	if err := os.Remove(marker); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func resumed(ctx context.Context, q querier, names []string) (bool, error) {
+	r, err := one(ctx, q, "SELECT IS_FREE_LOCK("+literal(stopLock)+") AS free")
+	if err != nil || r["free"] != "1" {
+		return false, err
+	}
+	now, err := appliers(ctx, q)
+	if err != nil {
+		return false, err
+	}
+	all := true
+	for _, name := range names {
+		if !now[name].stopped() {
+			continue
+		}
+		all = false
+		if err := execute(ctx, q, "START SLAVE "+literal(name)+" SQL_THREAD"); err != nil {
+			return false, err
+		}
+	}
+	return all, nil
+}
+
+// applierStates is SHOW ALL SLAVES STATUS by the connection's name.
+type applierStates map[string]applier
+
+type applier row
+
+func appliers(ctx context.Context, q querier) (applierStates, error) {
+	rows, err := query(ctx, q, "SHOW ALL SLAVES STATUS")
+	if err != nil {
+		return nil, err
+	}
+	all := make(applierStates, len(rows))
+	for _, r := range rows {
+		all[r["connection_name"]] = applier(r)
+	}
+	return all, nil
+}
+
+func (all applierStates) running() []string {
+	names := []string{}
+	for name, a := range all {
+		if a.runs() {
+			names = append(names, name)
+		}
+	}
+	return sorted(names)
+}
+
+// awaitBoundary waits until each applier that runs is seen idle or at the end of a group. A STOP SLAVE cannot be taken back: it is
+// not given to one that stands in the middle of a group, or is at a long one.
+func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
+	return poll(ctx, func() (bool, error) {
+		now, err := appliers(ctx, q)
+		if err != nil {
+			return false, err
+		}
+		for _, name := range all.running() {
+			if a := now[name]; a.runs() && !a.idle() && a.at() == all[name].at() {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+func (a applier) runs() bool { return a["slave_sql_running"] == "Yes" }
+
+// stopped is true of one that stands still without an error.
+func (a applier) stopped() bool {
+	return a["slave_sql_running"] == "No" && row(a).number("last_sql_errno") == 0
+}
+
+func (a applier) idle() bool {
+	state := a["slave_sql_running_state"]
+	return strings.HasPrefix(state, "Slave has read all relay log") || strings.HasPrefix(state, "Waiting until MASTER_DELAY")
+}
+
+// at moves with the end of each group.
+func (a applier) at() string { return a["relay_master_log_file"] + ":" + a["exec_master_log_pos"] }
+
+func writeMarker(path string, names []string) error {
+	text, err := json.Marshal(names)
+	if err == nil {
+		err = replaceFile(path, text, 0o600, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remember what replication ran before a hold: %w", err)
+	}
+	return nil
+}
+
+func readMarker(path string) ([]string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	if err == nil {
+		err = json.Unmarshal(text, &names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell what replication ran before a hold: %w", err)
+	}
+	return names, nil
+}
