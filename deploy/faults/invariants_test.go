@@ -246,7 +246,7 @@ func (w *world) primaryFree(bad func(string, ...any)) {
 			bad("a hold is still there on %s: %s", s.Name, h.holding)
 		}
 		for _, id := range h.reservations {
-			if !slices.Contains(h.timers, "understudy-unreserve-"+id+".timer") {
+			if timer := "understudy-unreserve-" + id; !slices.Contains(h.timers, timer+".timer") && !slices.Contains(h.timers, timer+"_next.timer") {
 				bad("no timer ends the reservation %s on %s", id, s.Name)
 			}
 		}

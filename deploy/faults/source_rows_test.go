@@ -30,6 +30,12 @@ func sourceRows() []row {
 			why:     "the same: its binary log position is stale",
 		},
 		{
+			id: "R2", variant: "in the middle of a transaction", run: (*lab).ofReplicaAmid,
+			planted: "the source is a replica that stands in a transaction for as long as a snapshot is asked for; a row of it is in a MyISAM table already",
+			happens: "refuses with HOLD_NOT_ACQUIRED, and replication goes on; once the transaction is over the new replica has that row once",
+			why:     "replication is brought to rest between two transactions before the locks are taken: gtid_slave_pos moves at the end of one",
+		},
+		{
 			id: "R3", variant: "purged before the plan", run: (*lab).purged,
 			planted: "the primary has purged the binary logs that the snapshot needs",
 			happens: "the plan refuses with BINLOGS_PURGED; no machine is made",
@@ -87,6 +93,32 @@ func (l *lab) ofReplica(source string) {
 		}
 	}
 	l.t.Fatal("no snapshot of the replica")
+}
+
+// ofReplicaAmid lets the applier wait for a row, behind the effect of a statement that cannot be taken back.
+func (l *lab) ofReplicaAmid() {
+	source, schema := l.stand(), l.schema()
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s.taken (id INT PRIMARY KEY) ENGINE=MyISAM; CREATE OR REPLACE TABLE %[1]s.waits (id INT PRIMARY KEY, n INT);"+
+		" INSERT INTO %[1]s.waits VALUES (1, 0), (2, 0)", schema))
+	l.same(source)
+	row, err := l.root(source).BeginTx(l.t.Context(), nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = row.Rollback() }()
+	if _, err := row.ExecContext(l.t.Context(), "SELECT n FROM "+schema+".waits WHERE id = 1 FOR UPDATE"); err != nil {
+		l.t.Fatal(err)
+	}
+	// With rows in the binary log the statement on MyISAM would be a transaction of its own.
+	l.sql(primary, fmt.Sprintf("SET SESSION binlog_format = STATEMENT; BEGIN; UPDATE %[1]s.waits SET n = 1 WHERE id = 2; INSERT INTO %[1]s.taken VALUES (1);"+
+		" UPDATE %[1]s.waits SET n = 1 WHERE id = 1; COMMIT", schema))
+	l.eventually(20*time.Second, "the row is in the MyISAM table", func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
+	l.fails(l.detach("snapshot", "create", source, "--hold-limit", holdLimit.String()), "HOLD_NOT_ACQUIRED", "SHOW PROCESSLIST")
+	if err := row.Rollback(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.whole(source)
+	l.ofReplica(source)
 }
 
 func (l *lab) ofSilentReplica() {

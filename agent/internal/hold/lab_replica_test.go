@@ -36,6 +36,9 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 				if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED || !strings.Contains(errs.WayOutOf(err), "SHOW PROCESSLIST") {
 					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.WayOutOf(err))
 				}
+				if m.Held() {
+					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in the middle of a transaction")
+				}
 				t.Logf("gave up after %s: %v", time.Since(began), err)
 				if err := row.Rollback(); err != nil {
 					t.Fatal(err)

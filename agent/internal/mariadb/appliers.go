@@ -175,8 +175,14 @@ func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 		if err != nil {
 			return false, err
 		}
+		// Of parallel appliers the SQL thread waits for more while a worker is in the middle of a group.
+		busy, err := one(ctx, q, "SELECT COUNT(*) AS workers FROM information_schema.processlist"+
+			" WHERE command = 'Slave_worker' AND COALESCE(state, '') NOT LIKE 'Waiting for work from SQL thread%'")
+		if err != nil {
+			return false, err
+		}
 		for _, name := range all.running() {
-			if a := now[name]; a.runs() && !a.idle() && a.at() == all[name].at() {
+			if a := now[name]; a.runs() && (!a.idle() || busy["workers"] != "0") && a.at() == all[name].at() {
 				return false, nil
 			}
 		}

@@ -38,7 +38,11 @@ func (t *timers) StartTransientTimer(_ context.Context, name string, after time.
 	if len(spec.Exec) != 3 || spec.Exec[1] != "unreserve" {
 		return errors.New("an odd timer")
 	}
-	t.armed[strings.TrimSuffix(name, ".service")+".timer"] = after
+	name = strings.TrimSuffix(name, ".service")
+	if t.armed[name+".timer"] > 0 && t.armed[name+"_next.timer"] == 0 {
+		return errors.New("for a moment nothing ends the reservation: a timer is stopped before its successor starts")
+	}
+	t.armed[name+".timer"] = after
 	return nil
 }
 

@@ -155,7 +155,7 @@ func (s *Server) Release(ctx context.Context, id string) (bool, error) {
 		return false, failure("cannot release binary logs", err)
 	}
 	if s.config.Timers != nil {
-		err = s.config.Timers.StopTransient(ctx, timerName(id)+".timer")
+		err = errors.Join(s.config.Timers.StopTransient(ctx, timerName(id)+".timer"), s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer"))
 	}
 	return found, err
 }
@@ -321,11 +321,20 @@ func (s *Server) writeExpiry(ctx context.Context, from, to expiry) error {
 
 func timerName(id string) string { return systemd.TransientPrefix + "unreserve-" + id }
 
-// arm makes the host end the reservation. A little later than its end, so that it is surely over then.
+// nextTimer stands in while the timer itself is replaced; no id has an underscore.
+func nextTimer(id string) string { return timerName(id) + "_next" }
+
+// arm makes the host end the reservation. A little later than its end, so that it is surely over then. At no moment is there no timer.
 func (s *Server) arm(ctx context.Context, id string, after time.Duration) error {
-	return s.config.Timers.StartTransientTimer(ctx, timerName(id)+".service", after+time.Second, systemd.TransientSpec{
-		Description: "End of Understudy's binlog reservation " + id,
-		Exec:        []string{s.config.Program, "unreserve", id},
-		Type:        "oneshot", TimeoutStart: time.Minute,
-	})
+	for _, name := range []string{nextTimer(id), timerName(id)} {
+		err := s.config.Timers.StartTransientTimer(ctx, name+".service", after+time.Second, systemd.TransientSpec{
+			Description: "End of Understudy's binlog reservation " + id,
+			Exec:        []string{s.config.Program, "unreserve", id},
+			Type:        "oneshot", TimeoutStart: time.Minute,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer")
 }
