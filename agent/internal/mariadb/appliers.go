@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -68,7 +67,7 @@ func (p *Point) notAtBoundary(ctx context.Context, err error) error {
 	}
 	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
 		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a transaction within %s", p.lockWait),
-		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as system user), or allow a longer lock_wait", errs.Wrap(err))
+		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as system user), or allow a longer lock_wait")
 }
 
 // stopAt stops what runs; the marker is there before the first statement.
