@@ -22,7 +22,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // networkLimit is how long the provider may take at the start to say where its network is.
@@ -108,7 +110,12 @@ func (a *App) openState(ctx context.Context) error {
 		config.Path, config.DSN = "", strings.TrimSpace(string(dsn))
 	}
 	var err error
-	if a.st, err = store.Open(ctx, config); err != nil {
+	a.st, err = store.Open(ctx, config)
+	if errors.Is(err, job.ErrUnavailable) {
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start", errs.Wrap(err),
+			errs.WayOut("see that the store's disk has room, and that no other control plane on this store hangs or is stopped: it may hold the store's lock; then start again"))
+	}
+	if err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.st.Close)
@@ -181,7 +188,7 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
-		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log, BeforeCall: fail.callHook(a.log),
+		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log, BeforeCall: fail.callHook(a.st, a.log),
 	})
 	if err != nil {
 		return err
@@ -190,7 +197,7 @@ func (a *App) openJobs(context.Context) error {
 	if byHand, ok := a.cloud.(*byHand); ok {
 		byHand.hosts.open(servers{a.st}, a.agents)
 	}
-	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.log)}); err != nil {
+	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.st, a.log)}); err != nil {
 		return err
 	}
 	a.work, err = workflow.New(workflow.Config{

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -51,8 +52,13 @@ func parseFailpoints(text string) (failpoints, error) {
 // failpoints strike at most once in each step.
 type failpoints []failpoint
 
+// quieter runs a function while no write of this process is under way in the store.
+type quieter interface {
+	Quietly(ctx context.Context, fn func()) error
+}
+
 // hook is called by the engine at each of its failpoints; nil when there is none.
-func (all failpoints) hook(log *slog.Logger) func(job.Point, string, string) {
+func (all failpoints) hook(st quieter, log *slog.Logger) func(job.Point, string, string) {
 	if len(all) == 0 {
 		return nil
 	}
@@ -72,15 +78,15 @@ func (all failpoints) hook(log *slog.Logger) func(job.Point, string, string) {
 			struck[f] = true
 			mu.Unlock()
 			if first {
-				f.strike(log)
+				f.strike(st, log)
 			}
 		}
 	}
 }
 
 // callHook is called before each call to an agent; nil when there is no failpoint.
-func (all failpoints) callHook(log *slog.Logger) func(method string) {
-	hook := all.hook(log)
+func (all failpoints) callHook(st quieter, log *slog.Logger) func(method string) {
+	hook := all.hook(st, log)
 	if hook == nil {
 		return nil
 	}
@@ -90,12 +96,19 @@ func (all failpoints) callHook(log *slog.Logger) func(method string) {
 // stoppedLine is what the log says before the process stops, so that whoever wakes it knows where it is.
 const stoppedLine = "stopped at a failpoint"
 
-func (f failpoint) strike(log *slog.Logger) {
+func (f failpoint) strike(st quieter, log *slog.Logger) {
 	if !f.stop {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err == nil {
 			select {} // nothing of this process may go on
 		}
 	}
+	// A process that stopped in a write would keep the store's lock from every other one.
+	if err := st.Quietly(context.Background(), func() { f.stopHere(log) }); err != nil {
+		log.Error("cannot stop", "error", err)
+	}
+}
+
+func (f failpoint) stopHere(log *slog.Logger) {
 	log.Warn(stoppedLine, "point", string(f.point), "step", f.step)
 	// The signal goes to this very thread: no other one is sure to take it before this one goes on.
 	runtime.LockOSThread()

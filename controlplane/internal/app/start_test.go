@@ -2,13 +2,17 @@ package app_test
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
@@ -45,6 +49,40 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 		if err := one.Close(); err != nil {
 			t.Errorf("closing twice: %v", err)
 		}
+	}
+}
+
+// TestStartOnALockedStoreSaysSo is a control plane that hung in a write, and a second one that is to take over.
+func TestStartOnALockedStoreSaysSo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start := func() error {
+		one, err := app.NewWith(t.Context(), testConfig(t, dir), quiet(), &stillCloud{})
+		if err == nil {
+			err = one.Close()
+		}
+		return err
+	}
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	hung, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "understudy.db")+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Close()
+	tx, err := hung.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || !strings.Contains(errs.WayOutOf(err), "hangs") {
+		t.Errorf("a start on a locked store: %v; way out: %s", err, errs.WayOutOf(err))
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := start(); err != nil {
+		t.Errorf("a start once the lock is gone: %v", err)
 	}
 }
 

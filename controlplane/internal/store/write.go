@@ -88,6 +88,19 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn fu
 	return nil
 }
 
+// Quietly runs fn while no transaction of this process writes, and keeps new ones waiting until fn returns.
+func (s *Store) Quietly(ctx context.Context, fn func()) error {
+	for range s.writers.Stats().MaxOpenConnections {
+		conn, err := line(ctx, s.writers)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }() // gives it back
+	}
+	fn()
+	return nil
+}
+
 // line takes a connection, of which a store in a file has one that writes.
 func line(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	waiting, cancel := context.WithTimeout(ctx, patience)

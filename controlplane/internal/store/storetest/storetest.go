@@ -30,6 +30,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"pages":                     testPages,
 		"text is compared bytewise": testText,
 		"transactions":              testTransactions,
+		"quiet":                     testQuiet,
 		"reads see one state":       testReadIsASnapshot,
 		"opened by several at once": testOpenAtOnce,
 		"job rows":                  testJobRows,

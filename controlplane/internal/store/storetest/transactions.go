@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -91,6 +92,46 @@ func testTransactions(t *testing.T, open Open) {
 	if err == nil {
 		t.Error("a reading transaction could write")
 	}
+}
+
+// testQuiet asks for quiet while another goroutine writes all the time; another process can write in it.
+func testQuiet(t *testing.T, open Open) {
+	st, other := open(t), open(t)
+	var writing atomic.Bool
+	ctx, cancel := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	wrote := make(chan struct{})
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			_ = st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+				writing.Store(true)
+				defer writing.Store(false)
+				_, err := tx.ServerIDs().Allot(ctx, "a")
+				select {
+				case wrote <- struct{}{}:
+				default:
+				}
+				return err
+			})
+		}
+	})
+	for range 10 {
+		<-wrote
+		err := st.Quietly(t.Context(), func() {
+			if writing.Load() {
+				t.Error("quiet in the middle of a write")
+			}
+			write(t, other, func(ctx context.Context, tx *store.Tx) error {
+				_, err := tx.ServerIDs().Allot(ctx, "b")
+				return err
+			})
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	busy.Wait()
 }
 
 func testReadIsASnapshot(t *testing.T, open Open) {
