@@ -18,6 +18,7 @@ type api interface {
 	DeleteVolume(context.Context, *ec2.DeleteVolumeInput, ...option) (*ec2.DeleteVolumeOutput, error)
 	DescribeAvailabilityZones(context.Context, *ec2.DescribeAvailabilityZonesInput, ...option) (*ec2.DescribeAvailabilityZonesOutput, error)
 	DescribeImages(context.Context, *ec2.DescribeImagesInput, ...option) (*ec2.DescribeImagesOutput, error)
+	DescribeInstanceTypes(context.Context, *ec2.DescribeInstanceTypesInput, ...option) (*ec2.DescribeInstanceTypesOutput, error)
 	DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...option) (*ec2.DescribeInstancesOutput, error)
 	DescribeSnapshots(context.Context, *ec2.DescribeSnapshotsInput, ...option) (*ec2.DescribeSnapshotsOutput, error)
 	DescribeVolumes(context.Context, *ec2.DescribeVolumesInput, ...option) (*ec2.DescribeVolumesOutput, error)

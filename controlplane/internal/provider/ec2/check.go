@@ -56,6 +56,9 @@ func (p *Provider) missingThings(ctx context.Context) []string {
 	if _, err := p.zone(ctx, ""); err != nil {
 		missing = append(missing, err.Error())
 	}
+	if err := p.suitable(ctx); err != nil {
+		missing = append(missing, err.Error())
+	}
 	images, err := p.Images(ctx)
 	switch {
 	case err != nil:
@@ -76,6 +79,10 @@ func (p *Provider) trials() []trial {
 		}},
 		{"DescribeImages", func(ctx context.Context) error {
 			_, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{DryRun: yes, Owners: []string{"self"}})
+			return err
+		}},
+		{"DescribeInstanceTypes", func(ctx context.Context) error {
+			_, err := p.api.DescribeInstanceTypes(ctx, &ec2.DescribeInstanceTypesInput{DryRun: yes})
 			return err
 		}},
 		{"DescribeInstances", func(ctx context.Context) error {

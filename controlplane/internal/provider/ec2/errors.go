@@ -43,6 +43,7 @@ var kinds = map[string]error{
 	"UnknownVolumeType":               provider.ErrInvalid,
 	"Unsupported":                     provider.ErrInvalid,
 	"TagLimitExceeded":                provider.ErrInvalid,
+	"InvalidInstanceType":             provider.ErrInvalid,
 	"InvalidZone.NotFound":            provider.ErrInvalid,
 	"InvalidSubnetID.NotFound":        provider.ErrInvalid,
 	"InvalidGroup.NotFound":           provider.ErrInvalid,

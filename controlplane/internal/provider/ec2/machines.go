@@ -20,6 +20,9 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 	if err := req.Validate(); err != nil {
 		return none, err
 	}
+	if err := p.suitable(ctx); err != nil {
+		return none, err
+	}
 	image, err := p.image(ctx, req.Image)
 	if err != nil {
 		return none, err

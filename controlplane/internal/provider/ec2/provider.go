@@ -22,6 +22,7 @@ type Provider struct {
 	new *recent
 
 	mu     sync.Mutex
+	suits  bool // the type of instance
 	zones  []string
 	images map[string]types.Image
 }

@@ -10,4 +10,4 @@
 // what is known to differ.
 package ec2lab
 
-//go:generate go run ./internal/gen names_gen.go AttachVolume CreateSnapshot CreateTags CreateVolume DeleteSnapshot DeleteVolume DescribeAvailabilityZones DescribeImages DescribeInstances DescribeSnapshots DescribeVolumes DescribeVolumesModifications DetachVolume ModifyInstanceMetadataOptions ModifyVolume RebootInstances RunInstances StartInstances StopInstances TerminateInstances
+//go:generate go run ./internal/gen names_gen.go AttachVolume CreateSnapshot CreateTags CreateVolume DeleteSnapshot DeleteVolume DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeSnapshots DescribeVolumes DescribeVolumesModifications DetachVolume ModifyInstanceMetadataOptions ModifyVolume RebootInstances RunInstances StartInstances StopInstances TerminateInstances

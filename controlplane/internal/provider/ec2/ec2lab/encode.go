@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
 const namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
@@ -55,6 +57,14 @@ func fields(b *strings.Builder, v reflect.Value) error {
 	return nil
 }
 
+// itemName is what the SDK reads the elements of a list by: EC2 has one list that differs.
+func itemName(element reflect.Type) string {
+	if element == reflect.TypeFor[types.InferenceDeviceInfo]() {
+		return "member"
+	}
+	return "item"
+}
+
 func one(b *strings.Builder, name string, v reflect.Value) error {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -69,7 +79,7 @@ func one(b *strings.Builder, name string, v reflect.Value) error {
 	case reflect.Slice:
 		return nested(b, name, func() error {
 			for i := range v.Len() {
-				if err := one(b, "item", v.Index(i)); err != nil {
+				if err := one(b, itemName(v.Type().Elem()), v.Index(i)); err != nil {
 					return err
 				}
 			}
@@ -81,6 +91,8 @@ func one(b *strings.Builder, name string, v reflect.Value) error {
 		text(b, name, strconv.FormatBool(v.Bool()))
 	case reflect.Int32, reflect.Int64:
 		text(b, name, strconv.FormatInt(v.Int(), 10))
+	case reflect.Float64:
+		text(b, name, strconv.FormatFloat(v.Float(), 'f', -1, 64))
 	default:
 		return fmt.Errorf("%s: nobody writes a %s", name, v.Type())
 	}

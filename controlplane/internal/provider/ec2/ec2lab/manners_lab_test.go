@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
@@ -133,6 +134,25 @@ func TestManners(t *testing.T) {
 		newVolume(t, "lost")
 		if list, err := p.ListVolumes(t.Context(), provider.Filter{Tags: map[string]string{"token": "lost"}}); err != nil || len(list) != 1 {
 			t.Errorf("there are %+v, %v", list, err)
+		}
+	})
+	t.Run("no machine whose volumes cannot be told apart", func(t *testing.T) {
+		manners(t, ec2lab.Manners{})
+		for kind, says := range map[string]string{"t2.large": "choose a Nitro type", "m9.huge": "m9.huge"} {
+			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url, InstanceType: kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := xen.Check(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("check says of %s: %v", kind, err)
+			}
+			req := provider.CreateMachineRequest{ClientToken: kind, Name: "xen", Image: "test-masked", Tags: map[string]string{"token": kind}}
+			if _, err := xen.CreateMachine(t.Context(), req); !errors.Is(err, provider.ErrInvalid) || !strings.Contains(err.Error(), says) {
+				t.Errorf("a machine of type %s: %v", kind, err)
+			}
+			if made, err := xen.ListMachines(t.Context(), provider.Filter{Tags: req.Tags}); err != nil || len(made) > 0 {
+				t.Errorf("machines of type %s: %v, %v", kind, made, err)
+			}
 		}
 	})
 	t.Run("throttled for long", func(t *testing.T) {

@@ -114,6 +114,7 @@ func TestAnswersAreReadByTheSDK(t *testing.T) {
 	t.Parallel()
 	check(t, (*ec2.Client).RunInstances)
 	check(t, (*ec2.Client).DescribeInstances)
+	check(t, (*ec2.Client).DescribeInstanceTypes)
 	check(t, (*ec2.Client).StartInstances)
 	check(t, (*ec2.Client).StopInstances)
 	check(t, (*ec2.Client).TerminateInstances)
@@ -182,6 +183,8 @@ func populate(v reflect.Value, depth int) {
 		v.SetBool(true)
 	case reflect.Int32, reflect.Int64:
 		v.SetInt(7)
+	case reflect.Float64:
+		v.SetFloat(7.25)
 	}
 }
 

@@ -115,12 +115,21 @@ var answerNames = map[string]map[string]string{
 		"VolumeInitializationRate": "volumeInitializationRate",
 		"VolumeType":               "volumeType",
 	},
+	"DefaultConnectionTrackingConfiguration": {
+		"DefaultTcpEstablishedTimeout": "defaultTcpEstablishedTimeout",
+		"DefaultUdpStreamTimeout":      "defaultUdpStreamTimeout",
+		"DefaultUdpTimeout":            "defaultUdpTimeout",
+	},
 	"DescribeAvailabilityZonesOutput": {
 		"AvailabilityZones": "availabilityZoneInfo",
 	},
 	"DescribeImagesOutput": {
 		"Images":    "imagesSet",
 		"NextToken": "nextToken",
+	},
+	"DescribeInstanceTypesOutput": {
+		"InstanceTypes": "instanceTypeSet",
+		"NextToken":     "nextToken",
 	},
 	"DescribeInstancesOutput": {
 		"NextToken":    "nextToken",
@@ -149,6 +158,11 @@ var answerNames = map[string]map[string]string{
 		"State":                 "status",
 		"VolumeId":              "volumeId",
 	},
+	"DiskInfo": {
+		"Count":    "count",
+		"SizeInGB": "sizeInGB",
+		"Type":     "type",
+	},
 	"EbsBlockDevice": {
 		"AvailabilityZone":         "availabilityZone",
 		"AvailabilityZoneId":       "AvailabilityZoneId",
@@ -164,6 +178,25 @@ var answerNames = map[string]map[string]string{
 		"VolumeSize":               "volumeSize",
 		"VolumeType":               "volumeType",
 	},
+	"EbsCardInfo": {
+		"BaselineBandwidthInMbps":  "baselineBandwidthInMbps",
+		"BaselineIops":             "baselineIops",
+		"BaselineThroughputInMBps": "baselineThroughputInMBps",
+		"EbsCardIndex":             "ebsCardIndex",
+		"MaximumBandwidthInMbps":   "maximumBandwidthInMbps",
+		"MaximumIops":              "maximumIops",
+		"MaximumThroughputInMBps":  "maximumThroughputInMBps",
+	},
+	"EbsInfo": {
+		"AttachmentLimitType":   "attachmentLimitType",
+		"EbsCards":              "ebsCardSet",
+		"EbsOptimizedInfo":      "ebsOptimizedInfo",
+		"EbsOptimizedSupport":   "ebsOptimizedSupport",
+		"EncryptionSupport":     "encryptionSupport",
+		"MaximumEbsAttachments": "maximumEbsAttachments",
+		"MaximumEbsCards":       "maximumEbsCards",
+		"NvmeSupport":           "nvmeSupport",
+	},
 	"EbsInstanceBlockDevice": {
 		"AssociatedResource":  "associatedResource",
 		"AttachTime":          "attachTime",
@@ -173,6 +206,17 @@ var answerNames = map[string]map[string]string{
 		"Status":              "status",
 		"VolumeId":            "volumeId",
 		"VolumeOwnerId":       "volumeOwnerId",
+	},
+	"EbsOptimizedInfo": {
+		"BaselineBandwidthInMbps":  "baselineBandwidthInMbps",
+		"BaselineIops":             "baselineIops",
+		"BaselineThroughputInMBps": "baselineThroughputInMBps",
+		"MaximumBandwidthInMbps":   "maximumBandwidthInMbps",
+		"MaximumIops":              "maximumIops",
+		"MaximumThroughputInMBps":  "maximumThroughputInMBps",
+	},
+	"EfaInfo": {
+		"MaximumEfaInterfaces": "maximumEfaInterfaces",
 	},
 	"ElasticGpuAssociation": {
 		"ElasticGpuAssociationId":    "elasticGpuAssociationId",
@@ -188,6 +232,35 @@ var answerNames = map[string]map[string]string{
 	},
 	"EnclaveOptions": {
 		"Enabled": "enabled",
+	},
+	"FpgaDeviceInfo": {
+		"Count":        "count",
+		"Manufacturer": "manufacturer",
+		"MemoryInfo":   "memoryInfo",
+		"Name":         "name",
+	},
+	"FpgaDeviceMemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
+	},
+	"FpgaInfo": {
+		"Fpgas":                "fpgas",
+		"TotalFpgaMemoryInMiB": "totalFpgaMemoryInMiB",
+	},
+	"GpuDeviceInfo": {
+		"Count":            "count",
+		"GpuPartitionSize": "gpuPartitionSize",
+		"LogicalGpuCount":  "logicalGpuCount",
+		"Manufacturer":     "manufacturer",
+		"MemoryInfo":       "memoryInfo",
+		"Name":             "name",
+		"Workloads":        "workloadSet",
+	},
+	"GpuDeviceMemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
+	},
+	"GpuInfo": {
+		"Gpus":                "gpus",
+		"TotalGpuMemoryInMiB": "totalGpuMemoryInMiB",
 	},
 	"GroupIdentifier": {
 		"GroupId":   "groupId",
@@ -249,6 +322,19 @@ var answerNames = map[string]map[string]string{
 		"SourceImageRegion":       "sourceImageRegion",
 		"WatermarkCreationTime":   "watermarkCreationTime",
 		"WatermarkKey":            "watermarkKey",
+	},
+	"InferenceAcceleratorInfo": {
+		"Accelerators":              "accelerators",
+		"TotalInferenceMemoryInMiB": "totalInferenceMemoryInMiB",
+	},
+	"InferenceDeviceInfo": {
+		"Count":        "count",
+		"Manufacturer": "manufacturer",
+		"MemoryInfo":   "memoryInfo",
+		"Name":         "name",
+	},
+	"InferenceDeviceMemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
 	},
 	"Instance": {
 		"AmiLaunchIndex":                          "amiLaunchIndex",
@@ -426,6 +512,46 @@ var answerNames = map[string]map[string]string{
 		"InstanceId":    "instanceId",
 		"PreviousState": "previousState",
 	},
+	"InstanceStorageInfo": {
+		"Disks":             "disks",
+		"EncryptionSupport": "encryptionSupport",
+		"NvmeSupport":       "nvmeSupport",
+		"TotalSizeInGB":     "totalSizeInGB",
+	},
+	"InstanceTypeInfo": {
+		"AutoRecoverySupported":         "autoRecoverySupported",
+		"BareMetal":                     "bareMetal",
+		"BurstablePerformanceSupported": "burstablePerformanceSupported",
+		"CurrentGeneration":             "currentGeneration",
+		"DedicatedHostsSupported":       "dedicatedHostsSupported",
+		"EbsInfo":                       "ebsInfo",
+		"FpgaInfo":                      "fpgaInfo",
+		"FreeTierEligible":              "freeTierEligible",
+		"GpuInfo":                       "gpuInfo",
+		"HibernationSupported":          "hibernationSupported",
+		"Hypervisor":                    "hypervisor",
+		"InferenceAcceleratorInfo":      "inferenceAcceleratorInfo",
+		"InstanceStorageInfo":           "instanceStorageInfo",
+		"InstanceStorageSupported":      "instanceStorageSupported",
+		"InstanceType":                  "instanceType",
+		"MediaAcceleratorInfo":          "mediaAcceleratorInfo",
+		"MemoryInfo":                    "memoryInfo",
+		"NetworkInfo":                   "networkInfo",
+		"NeuronInfo":                    "neuronInfo",
+		"NitroEnclavesSupport":          "nitroEnclavesSupport",
+		"NitroTpmInfo":                  "nitroTpmInfo",
+		"NitroTpmSupport":               "nitroTpmSupport",
+		"PhcSupport":                    "phcSupport",
+		"PlacementGroupInfo":            "placementGroupInfo",
+		"ProcessorInfo":                 "processorInfo",
+		"RebootMigrationSupport":        "rebootMigrationSupport",
+		"SupportedBootModes":            "supportedBootModes",
+		"SupportedInRegion":             "supportedInRegion",
+		"SupportedRootDeviceTypes":      "supportedRootDeviceTypes",
+		"SupportedUsageClasses":         "supportedUsageClasses",
+		"SupportedVirtualizationTypes":  "supportedVirtualizationTypes",
+		"VCpuInfo":                      "vCpuInfo",
+	},
 	"InstanceTypeItem": {
 		"InstanceType": "instanceType",
 	},
@@ -436,6 +562,22 @@ var answerNames = map[string]map[string]string{
 	"LicenseConfiguration": {
 		"LicenseConfigurationArn": "licenseConfigurationArn",
 	},
+	"MediaAcceleratorInfo": {
+		"Accelerators":          "accelerators",
+		"TotalMediaMemoryInMiB": "totalMediaMemoryInMiB",
+	},
+	"MediaDeviceInfo": {
+		"Count":        "count",
+		"Manufacturer": "manufacturer",
+		"MemoryInfo":   "memoryInfo",
+		"Name":         "name",
+	},
+	"MediaDeviceMemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
+	},
+	"MemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
+	},
 	"ModifyInstanceMetadataOptionsOutput": {
 		"InstanceId":              "instanceId",
 		"InstanceMetadataOptions": "instanceMetadataOptions",
@@ -445,6 +587,59 @@ var answerNames = map[string]map[string]string{
 	},
 	"Monitoring": {
 		"State": "state",
+	},
+	"NetworkCardInfo": {
+		"AdditionalFlexibleNetworkInterfaces": "additionalFlexibleNetworkInterfaces",
+		"BaselineBandwidthInGbps":             "baselineBandwidthInGbps",
+		"DefaultEnaQueueCountPerInterface":    "defaultEnaQueueCountPerInterface",
+		"InterfaceTypes":                      "interfaceTypeSet",
+		"MaximumEnaQueueCount":                "maximumEnaQueueCount",
+		"MaximumEnaQueueCountPerInterface":    "maximumEnaQueueCountPerInterface",
+		"MaximumNetworkInterfaces":            "maximumNetworkInterfaces",
+		"NetworkCardIndex":                    "networkCardIndex",
+		"NetworkPerformance":                  "networkPerformance",
+		"PeakBandwidthInGbps":                 "peakBandwidthInGbps",
+	},
+	"NetworkInfo": {
+		"BandwidthWeightings":                "bandwidthWeightings",
+		"ConnectionTrackingConfiguration":    "connectionTrackingConfiguration",
+		"DefaultNetworkCardIndex":            "defaultNetworkCardIndex",
+		"EfaInfo":                            "efaInfo",
+		"EfaSupported":                       "efaSupported",
+		"EnaSrdSupported":                    "enaSrdSupported",
+		"EnaSupport":                         "enaSupport",
+		"EncryptionInTransitSupported":       "encryptionInTransitSupported",
+		"FlexibleEnaQueuesSupport":           "flexibleEnaQueuesSupport",
+		"Ipv4AddressesPerInterface":          "ipv4AddressesPerInterface",
+		"Ipv4AddressesPerSecondaryInterface": "ipv4AddressesPerSecondaryInterface",
+		"Ipv6AddressesPerInterface":          "ipv6AddressesPerInterface",
+		"Ipv6Supported":                      "ipv6Supported",
+		"MaximumNetworkCards":                "maximumNetworkCards",
+		"MaximumNetworkInterfaces":           "maximumNetworkInterfaces",
+		"MaximumSecondaryNetworkInterfaces":  "maximumSecondaryNetworkInterfaces",
+		"NetworkCards":                       "networkCards",
+		"NetworkPerformance":                 "networkPerformance",
+		"SecondaryNetworkSupported":          "secondaryNetworkSupported",
+	},
+	"NeuronDeviceCoreInfo": {
+		"Count":   "count",
+		"Version": "version",
+	},
+	"NeuronDeviceInfo": {
+		"CoreInfo":   "coreInfo",
+		"Count":      "count",
+		"MemoryInfo": "memoryInfo",
+		"Name":       "name",
+	},
+	"NeuronDeviceMemoryInfo": {
+		"SizeInMiB": "sizeInMiB",
+	},
+	"NeuronInfo": {
+		"NeuronDevices":                "neuronDevices",
+		"TotalNeuronDeviceMemoryInMiB": "totalNeuronDeviceMemoryInMiB",
+	},
+	"NitroTpmInfo": {
+		"SupportedVersions": "supportedVersions",
 	},
 	"OperatorResponse": {
 		"HiddenByDefault": "hiddenByDefault",
@@ -463,10 +658,19 @@ var answerNames = map[string]map[string]string{
 		"SpreadDomain":         "spreadDomain",
 		"Tenancy":              "tenancy",
 	},
+	"PlacementGroupInfo": {
+		"SupportedStrategies": "supportedStrategies",
+	},
 	"PrivateDnsNameOptionsResponse": {
 		"EnableResourceNameDnsAAAARecord": "enableResourceNameDnsAAAARecord",
 		"EnableResourceNameDnsARecord":    "enableResourceNameDnsARecord",
 		"HostnameType":                    "hostnameType",
+	},
+	"ProcessorInfo": {
+		"Manufacturer":             "manufacturer",
+		"SupportedArchitectures":   "supportedArchitectures",
+		"SupportedFeatures":        "supportedFeatures",
+		"SustainedClockSpeedInGhz": "sustainedClockSpeedInGhz",
 	},
 	"ProductCode": {
 		"ProductCodeId":   "productCode",
@@ -536,6 +740,13 @@ var answerNames = map[string]map[string]string{
 	},
 	"TerminateInstancesOutput": {
 		"TerminatingInstances": "instancesSet",
+	},
+	"VCpuInfo": {
+		"DefaultCores":          "defaultCores",
+		"DefaultThreadsPerCore": "defaultThreadsPerCore",
+		"DefaultVCpus":          "defaultVCpus",
+		"ValidCores":            "validCores",
+		"ValidThreadsPerCore":   "validThreadsPerCore",
 	},
 	"Volume": {
 		"Attachments":              "attachmentSet",

@@ -95,6 +95,7 @@ func (s *Server) currentManners() Manners {
 func (s *Server) learnAll() error {
 	return errors.Join(
 		serve(s, "RunInstances", (*ec2.Client).RunInstances, s.runInstances),
+		serve(s, "DescribeInstanceTypes", (*ec2.Client).DescribeInstanceTypes, s.describeInstanceTypes),
 		serve(s, "DescribeInstances", (*ec2.Client).DescribeInstances, s.describeInstances),
 		serve(s, "StartInstances", (*ec2.Client).StartInstances, s.startInstances),
 		serve(s, "StopInstances", (*ec2.Client).StopInstances, s.stopInstances),
