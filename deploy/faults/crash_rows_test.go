@@ -215,9 +215,11 @@ func (l *lab) killAndStart(env string) {
 // killAgents kills the agent of each host.
 func (l *lab) killAgents(string) {
 	for _, m := range l.machines() {
-		for _, pid := range l.processes(m.ID, "run") {
+		agents := l.processes(m.ID, "run")
+		for _, pid := range agents {
 			l.signal(pid, unix.SIGKILL)
 		}
+		l.gone(m.ID, "run", agents)
 	}
 }
 

@@ -5,8 +5,10 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,6 +112,15 @@ func (l *lab) processes(machine, word string) (found []int) {
 		}
 	}
 	return found
+}
+
+// gone waits until killed processes have ended: until then the kernel takes connections for them.
+func (l *lab) gone(machine, word string, killed []int) {
+	l.t.Helper()
+	l.eventually(time.Minute, fmt.Sprintf("%v have ended", killed), func() bool {
+		left := l.processes(machine, word)
+		return !slices.ContainsFunc(killed, func(pid int) bool { return slices.Contains(left, pid) })
+	})
 }
 
 func (l *lab) signal(pid int, s unix.Signal) {

@@ -89,7 +89,10 @@ func (s *sequence) killPlaneAt() {
 func (s *sequence) killAgent() {
 	host := s.host()
 	s.say("the agent of %s is killed", host)
+	machine := s.machineOf(host).ID
+	killed := s.processes(machine, "run")
 	s.maybe(host, "systemctl", "kill", "--signal=KILL", "understudy-agent.service")
+	s.gone(machine, "run", killed)
 }
 
 // host draws one of the hosts that there are.
