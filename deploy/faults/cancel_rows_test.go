@@ -116,7 +116,7 @@ func (l *lab) cleaned(job string) {
 	if h.holding != "" || len(h.reservations) > 0 || len(h.timers) > 0 {
 		l.t.Errorf("%s left on the primary: holds %q, reservations %v, timers %v", job, h.holding, h.reservations, h.timers)
 	}
-	if longest := l.writer.Longest(); longest > l.longestCommit() {
+	if longest := l.writer.Longest(); longest > longestCommit {
 		l.t.Errorf("%s kept a commit waiting for %s", job, longest)
 	}
 	l.writer.Reset()

@@ -109,7 +109,6 @@ func (l *lab) strikeEach(c crash, point string, args ...string) {
 // Asking again, with the same request id, is for when the control plane serves.
 func (l *lab) asks(args ...string) (job string, again func() string) {
 	l.t.Helper()
-	l.mindHold(args)
 	id, answered := uuid.NewString(), make(chan struct{})
 	args = append(slices.Clone(args), "--request-id", id)
 	go func() {

@@ -86,7 +86,6 @@ type sequence struct {
 
 func (s *sequence) do() {
 	s.writer.Reset()
-	s.longHold = 0
 	begin := time.Now()
 	defer func() {
 		if s.t.Failed() {

@@ -253,7 +253,7 @@ func (w *world) primaryFree(bad func(string, ...any)) {
 	})
 	w.goesOnWriting()
 	for name, writer := range w.writersByHost() {
-		if longest := writer.Longest(); longest > w.longestCommit() {
+		if longest := writer.Longest(); longest > longestCommit {
 			bad("a commit on %s took %s", name, longest)
 		}
 	}

@@ -40,8 +40,7 @@ type shared struct {
 	cuts     int // connections that were cut so far
 	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have found it gone.
 	felledJobs []string
-	longHold   time.Duration // limit of the hold at hand, when it is longer than holdLimit
-	misdated   []string      // jobs whose attempts a moved clock has dated
+	misdated   []string // jobs whose attempts a moved clock has dated
 }
 
 const primary = "db1"
@@ -187,7 +186,6 @@ func (l *lab) awaitDead() {
 // run runs the command line and fails the row when it fails.
 func (l *lab) run(args ...string) string {
 	l.t.Helper()
-	l.mindHold(args)
 	out, err := l.try(args...)
 	if err != nil {
 		l.t.Fatalf("understudy %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -195,24 +193,22 @@ func (l *lab) run(args ...string) string {
 	return out
 }
 
-// defaultHoldLimit is that of a replica's job, which cannot be asked for another.
-const defaultHoldLimit = 10 * time.Second
+// longestCommit is what a commit may take at most: each hold has the same limit.
+const longestCommit = holdLimit + time.Second
 
-// mindHold notes that a command makes a job whose hold may last for the default limit.
-func (l *lab) mindHold(args []string) {
-	if len(args) > 1 && args[0] == "replica" && args[1] == "create" && slices.Contains(args, "--of") {
-		l.longHold = defaultHoldLimit
+// limited gives the limit to a command that holds a server and says none.
+func limited(args []string) []string {
+	if len(args) > 1 && args[0] == "replica" && args[1] == "create" && !slices.Contains(args, "--from") && !slices.Contains(args, "--hold-limit") {
+		return append(slices.Clone(args), "--hold-limit", holdLimit.String())
 	}
+	return args
 }
-
-// longestCommit is what a commit may take at most in this row.
-func (l *lab) longestCommit() time.Duration { return max(holdLimit, l.longHold) + time.Second }
 
 // try runs the command line and returns all that it printed.
 func (l *lab) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	out, err := l.CLI(ctx, args...).CombinedOutput()
+	out, err := l.CLI(ctx, limited(args)...).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -128,7 +128,6 @@ func runRows(t *testing.T, name, provider string, queue <-chan *row, past *resul
 func (l *lab) do(r *row) {
 	begin := time.Now()
 	l.writer.Reset()
-	l.longHold = 0
 	defer func() {
 		r.Took = time.Since(begin)
 		if l.t.Failed() {

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -18,6 +20,7 @@ type replicaCreate struct {
 	port                  port
 	cleanup               bool
 	options               map[string]string
+	hold                  span
 }
 
 const replicaCreateLong = `Make a verified replica: a machine of its own, a data volume made from a snapshot of the primary, and a MariaDB that follows the primary
@@ -39,12 +42,12 @@ A failed job leaves the primary as it was. It says what it left of the replica; 
 "understudy job retry" goes on where it failed, and "understudy job cleanup" removes it.`
 
 func (c *cli) newReplicaCreate() *cobra.Command {
-	f := &replicaCreate{verify: choice{value: "fence", allowed: []string{"fence", "sample", "full"}}}
+	f := &replicaCreate{verify: choice{value: "fence", allowed: []string{"fence", "sample", "full"}}, hold: span{min: time.Second, max: time.Minute}}
 	cmd := &cobra.Command{
 		Use: "create --of PRIMARY | --from SNAPSHOT [NAME]", Short: "Make a verified replica of a primary", Args: words(nil, "NAME"),
 		Long: replicaCreateLong,
 		Example: `  understudy replica create --of db1
-  understudy replica create --of db1 --verify full db2
+  understudy replica create --of db1 --verify full --hold-limit 2s db2
   understudy replica create --from snap-4f7a0c1d2e3f --size 40GiB db3
   understudy replica create --of db1 --dry-run`,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -53,6 +56,7 @@ func (c *cli) newReplicaCreate() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.of, "of", "", "`PRIMARY` to follow")
 	flags.StringVar(&f.from, "from", "", "`SNAPSHOT` to make it from; a new one is taken when not given")
+	flags.Var(&f.hold, "hold-limit", "longest time that writes to the primary may be blocked for a new snapshot; 10s when not given")
 	flags.Var(&f.verify, "verify", "how the data is compared")
 	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider images\"; the provider's default when not given")
 	flags.StringVar(&f.zone, "zone", "", "`ZONE` of the machine; the primary's when not given")
@@ -75,6 +79,12 @@ func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error)
 		Verify: cpv1.CreateReplicaRequest_Verify(cpv1.CreateReplicaRequest_Verify_value["VERIFY_"+strings.ToUpper(f.verify.value)])}
 	if f.of == "" && f.from == "" {
 		return nil, usageError{message: "a replica of what?", wayOut: "say --of PRIMARY, or --from SNAPSHOT"}
+	}
+	if f.from != "" && f.hold.value > 0 {
+		return nil, usageError{message: "--hold-limit is for a new snapshot, and " + f.from + " is taken", wayOut: "leave out --hold-limit, or --from"}
+	}
+	if f.hold.value > 0 {
+		req.HoldLimit = durationpb.New(f.hold.value)
 	}
 	var err error
 	if f.of != "" {

@@ -115,6 +115,7 @@ func (a *Args) fillReplica(wrong *errs.Fields) {
 	wrong.Require("verify", slices.Contains([]Verify{VerifyFence, VerifySample, VerifyFull}, a.Verify), "must be fence, sample or full")
 	wrong.Require("primary", a.Source != "", "a primary or a snapshot is needed")
 	wrong.Require("server_id", a.Server != a.Source, "a server cannot be its own replica")
+	wrong.Require("hold_limit", a.HoldLimit == 0 || a.TakeSnapshot, "is for a new snapshot, and the one to use is taken")
 }
 
 func (a *Args) fillSnapshot(wrong *errs.Fields) {

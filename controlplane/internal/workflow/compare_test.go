@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func sum(table string, checksum uint64) TableChecksum {
@@ -87,6 +88,10 @@ func TestArgsRefuseAllThatIsWrongAtOnce(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not in: %v", part, err)
 		}
+	}
+	_, err = Args{Server: "db2", Source: "db1", Snapshot: "s1", HoldLimit: 2 * time.Second}.withDefaults(KindCreateReplica)
+	if err == nil || !strings.Contains(err.Error(), "hold_limit") {
+		t.Errorf("a hold's limit with a snapshot that is taken: %v", err)
 	}
 	_, err = Args{Source: "db1", Mode: "SLOW", HoldLimit: 1, Reserve: 1}.withDefaults(KindTakeSnapshot)
 	for _, part := range []string{"mode", "hold_limit", "reserve_binlogs"} {

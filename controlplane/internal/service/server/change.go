@@ -54,6 +54,7 @@ func (s *Service) CreateReplica(ctx context.Context, req *cpv1.CreateReplicaRequ
 	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
 	check.Port("port", req.GetPort())
 	check.Options("options", req.GetOptions())
+	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0, "must be positive")
 	requestID := check.RequestID("request_id", req.GetRequestId())
 	if err := check.Err(); err != nil {
 		return nil, err
@@ -61,6 +62,7 @@ func (s *Service) CreateReplica(ctx context.Context, req *cpv1.CreateReplicaRequ
 	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreateReplica, RequestID: requestID, Args: workflow.Args{
 		Server: req.GetServerId(), Source: primary, Snapshot: snapshot, Image: req.GetImage(), Zone: req.GetZone(), Verify: verify,
 		VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()), Cleanup: req.GetCleanup(), Options: req.GetOptions(),
+		HoldLimit: req.GetHoldLimit().AsDuration(),
 	}})
 	if err != nil {
 		return nil, err
