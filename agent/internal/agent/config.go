@@ -7,10 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/knadh/koanf/v2"
+	"github.com/understudy-db/understudy/proto/settings"
 )
 
 // EnvPrefix begins the name of every variable that is read: UNDERSTUDY_AGENT_LISTEN is `listen`; lists are separated by commas.
@@ -52,64 +50,17 @@ func defaults() map[string]any {
 }
 
 // Sources is where a configuration comes from.
-type Sources struct {
-	// File is the path of a YAML file; a file that is not there is an error only if Required.
-	File     string
-	Required bool
-	// Environ is the environment, "NAME=value".
-	Environ []string
-	// Flags are those that were given, by key.
-	Flags map[string]any
-}
+type Sources = settings.Sources
 
-// Load reads the configuration from all its sources. A key that is not known is an error, wherever it comes from.
+// Load reads the configuration from all its sources.
 func Load(sources Sources) (Config, error) {
-	k := koanf.New(".")
-	fromFile, err := readYAML(sources.File, sources.Required)
-	if err != nil {
+	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix,
+		Foreign: func(rest string) bool { return rest == "CONFIG" }} // where the file is, is not in the file
+	var config Config
+	if err := schema.Load(sources, &config); err != nil {
 		return Config{}, err
 	}
-	fromEnv := readEnviron(sources.Environ)
-	for _, layer := range []struct {
-		where  string
-		values map[string]any
-	}{{"defaults", defaults()}, {sources.File, fromFile}, {"the environment", fromEnv}, {"flags", sources.Flags}} {
-		if err := checkKeys(layer.where, layer.values); err != nil {
-			return Config{}, err
-		}
-		if err := k.Load(values(layer.values), nil); err != nil {
-			return Config{}, fmt.Errorf("cannot read %s: %w", layer.where, err)
-		}
-	}
-	var config Config
-	if err := k.Unmarshal("", &config); err != nil {
-		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
-	}
 	return config, config.check()
-}
-
-func checkKeys(where string, values map[string]any) error {
-	known := defaults()
-	var unknown []string
-	for key := range values {
-		if _, ok := known[key]; !ok {
-			unknown = append(unknown, key)
-		}
-	}
-	if unknown == nil {
-		return nil
-	}
-	slices.Sort(unknown)
-	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where, strings.Join(unknown, ", "), strings.Join(knownKeys(), ", "))
-}
-
-func knownKeys() []string {
-	var keys []string
-	for key := range defaults() {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func (c Config) check() error {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/v2"
+	"github.com/understudy-db/understudy/proto/settings"
 )
 
 // EnvPrefix begins the name of every variable that is read: UNDERSTUDY_STATE_DIR is `state_dir`; lists are separated by commas.
@@ -116,39 +116,14 @@ func defaults() map[string]any {
 }
 
 // Sources is where a configuration comes from.
-type Sources struct {
-	// File is the path of a YAML file; a file that is not there is an error only if Required.
-	File     string
-	Required bool
-	// Environ is the environment, "NAME=value".
-	Environ []string
-	// Flags are those that were given, by key.
-	Flags map[string]any
-}
+type Sources = settings.Sources
 
-// Load reads the configuration from all its sources. A key that is not known is an error, wherever it comes from.
+// Load reads the configuration from all its sources.
 func Load(sources Sources) (Config, error) {
-	fromFile, err := readYAML(sources.File, sources.Required)
-	if err != nil {
+	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix, Foreign: foreign}
+	config := Config{Failpoint: failpointIn(sources.Environ)}
+	if err := schema.Load(sources, &config); err != nil {
 		return Config{}, err
-	}
-	fromEnv, failpoint := readEnviron(sources.Environ)
-	k := koanf.New(".")
-	for _, layer := range []struct {
-		where  string
-		values map[string]any
-	}{{"defaults", defaults()}, {sources.File, fromFile}, {"the environment", fromEnv}, {"flags", sources.Flags}} {
-		if err := checkKeys(layer.where, layer.values); err != nil {
-			return Config{}, err
-		}
-		if err := k.Load(values(layer.values), nil); err != nil {
-			return Config{}, fmt.Errorf("cannot read %s: %w", layer.where, err)
-		}
-	}
-	config := Config{Failpoint: failpoint}
-	if err := k.Unmarshal("", &config); err != nil {
-		// The library spreads its complaints over several lines.
-		return Config{}, fmt.Errorf("cannot read the configuration: %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	if err := config.check(); err != nil {
 		return Config{}, fmt.Errorf("cannot use the configuration: %w", err)
@@ -156,23 +131,21 @@ func Load(sources Sources) (Config, error) {
 	return config, nil
 }
 
-func checkKeys(where string, given map[string]any) error {
-	known := defaults()
-	var unknown, all []string
-	for key := range given {
-		if _, ok := known[key]; !ok {
-			unknown = append(unknown, key)
+const failpointVariable = "FAILPOINT"
+
+// foreign are variables of the command line and of agents, where the file is, and the failpoint.
+func foreign(rest string) bool {
+	return slices.Contains([]string{"ADDRESS", "CREDENTIALS", "CONFIG", failpointVariable}, rest) ||
+		strings.HasPrefix(rest, "AGENT_") && rest != "AGENT_BINARY"
+}
+
+func failpointIn(environ []string) (value string) {
+	for _, variable := range environ {
+		if found, ok := strings.CutPrefix(variable, EnvPrefix+failpointVariable+"="); ok {
+			value = found
 		}
 	}
-	if unknown == nil {
-		return nil
-	}
-	for key := range known {
-		all = append(all, key)
-	}
-	slices.Sort(unknown)
-	slices.Sort(all)
-	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where, strings.Join(unknown, ", "), strings.Join(all, ", "))
+	return value
 }
 
 func (c Config) check() error {
