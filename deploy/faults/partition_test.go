@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,17 @@ func (l *lab) onBox(device string, do func(dir string)) {
 	l.t.Helper()
 	dir := l.temporary("")
 	l.box("mount", device, dir)
-	defer func() { l.box("umount", dir) }()
+	defer func() {
+		l.box("umount", dir)
+		// A container that boots right now has a copy of the mount for a moment.
+		l.eventually(10*time.Second, device+" is in nobody's use", func() bool {
+			fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err == nil
+		})
+	}()
 	do(dir)
 }
 
