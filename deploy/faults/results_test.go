@@ -28,6 +28,13 @@ type results struct {
 func openResults(t *testing.T, rows []row) *results {
 	t.Helper()
 	r := &results{path: os.Getenv("FAULTS_RESULTS"), Build: build(t), Rows: map[string]result{}}
+	named := map[string]bool{}
+	for i := range rows {
+		if named[rows[i].name()] {
+			t.Fatalf("two rows are named %s", rows[i].name()) // one would have the other's result
+		}
+		named[rows[i].name()] = true
+	}
 	if r.path == "" {
 		return r
 	}

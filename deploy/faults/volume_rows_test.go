@@ -127,7 +127,7 @@ func creatingRows() []row {
 func storedRows() []row {
 	return []row{
 		{
-			id: "S6", variant: "pending", only: onEC2, run: (*lab).snapshotPending,
+			id: "S6", variant: "pending for 20 s", only: onEC2, run: (*lab).snapshotPending,
 			planted: "the snapshot is pending for 20 s, and a replica is asked from it meanwhile",
 			happens: "the replica is refused; the snapshot's job waits with its progress and converges",
 			why:     "a replica is made from a snapshot that is READY",
