@@ -162,6 +162,11 @@ func (s *sequence) comeToRest() {
 	s.settled()
 	s.agentsBack()
 	s.await(s.m.job, 5*time.Minute, ended)
+	if s.felled && s.replicaRuns() {
+		s.eventually(time.Minute, "MariaDB of "+s.m.name+" is up or down", func() bool {
+			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "is-active", mariadbUnit), "ating")
+		})
+	}
 }
 
 // settled has a control plane serve that will not kill itself.

@@ -66,6 +66,9 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 		case m.Tags[TagStep] == s.EffectKey:
 			ours = &list[i]
 		case m.State != provider.MachineTerminated && m.State != provider.MachineStopping:
+			if err := s.letGo(srv); srv.MachineID == m.ID && err != nil {
+				return m, err
+			}
 			if err := s.w.Cloud.TerminateMachine(ctx, m.ID); err != nil && !missing(err) {
 				return m, err
 			}

@@ -44,9 +44,12 @@ func (s *step) again(format string, args ...any) (outcome, error) {
 }
 
 // waiting is an error by which a helper, deep in a handler, makes the step wait instead of fail.
-type waiting struct{ reason string }
+type waiting struct {
+	reason string
+	commit commit // of the wait's own; may be nil
+}
 
 func (w waiting) Error() string { return w.reason }
 
 // wait makes the step wait from within a helper.
-func wait(format string, args ...any) error { return waiting{fmt.Sprintf(format, args...)} }
+func wait(format string, args ...any) error { return waiting{reason: fmt.Sprintf(format, args...)} }

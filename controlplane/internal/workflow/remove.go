@@ -151,8 +151,34 @@ func (s *step) belongs() provider.Filter {
 	return s.made(tags)
 }
 
+// letGo has the record name no mount any more, in a transaction before the machine or the volume is taken away: whatever ends the job
+// then, no record says that there is a mount of a volume that is not attached.
+func (s *step) letGo(srv inventory.Server) error {
+	if len(srv.Mounts) == 0 {
+		return nil
+	}
+	return waiting{reason: "the mounts of " + srv.Name + " are taken off the record", commit: s.updateServer(srv.Name, func(srv *inventory.Server) error {
+		srv.Mounts = nil
+		return nil
+	}, "no mount is relied on: what is mounted is about to go")}
+}
+
+func (s *step) letGoOfOwn(ctx context.Context) error {
+	srv, err := s.server(ctx, s.args.Server)
+	if missing(err) || err == nil && !s.mine(srv) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.letGo(srv)
+}
+
 // removeMachine ends the machine and waits until it is gone.
 func (s *step) removeMachine(ctx context.Context) (outcome, error) {
+	if err := s.letGoOfOwn(ctx); err != nil {
+		return outcome{}, err
+	}
 	list, err := s.w.Cloud.ListMachines(ctx, s.belongs())
 	if err != nil {
 		return outcome{}, err
@@ -181,6 +207,9 @@ func (s *step) removeMachine(ctx context.Context) (outcome, error) {
 
 // removeVolumes deletes the volumes, which nobody has attached any more.
 func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
+	if err := s.letGoOfOwn(ctx); err != nil {
+		return outcome{}, err
+	}
 	list, err := s.w.Cloud.ListVolumes(ctx, s.belongs())
 	if err != nil {
 		return outcome{}, err

@@ -49,7 +49,12 @@ func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, 
 		if gone := s.whyAway(ctx, err); gone != nil {
 			return outcome{}, explain(gone, run.JobID)
 		}
-		return outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}, nil
+		again := outcome{verdict: verdictAgain, after: max(after, w.Poll), reason: err.Error()}
+		var own waiting
+		if errors.As(err, &own) {
+			again.commit = own.commit
+		}
+		return again, nil
 	}
 	return outcome{}, explain(err, run.JobID)
 }

@@ -120,6 +120,9 @@ func (s *step) replaces(v provider.Volume) bool {
 }
 
 func (s *step) detachDefault(ctx context.Context, srv inventory.Server, v provider.Volume) error {
+	if err := s.letGo(srv); v.Tags[TagRole] == roleData && srv.DataVolume == volumeID(v.Tags[TagStep]) && err != nil {
+		return err
+	}
 	// Once detached it is told from other people's volumes by this tag alone.
 	if v.Tags[TagJob] != s.JobID || v.Tags[TagRole] != roleDefault {
 		if err := s.w.Cloud.SetTags(ctx, v.ID, s.tags(srv.Name, roleDefault)); err != nil {
