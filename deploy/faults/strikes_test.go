@@ -141,7 +141,9 @@ func (s *sequence) fellMariaDB() {
 	s.felled, s.felledJobs = true, append(s.felledJobs, strings.TrimPrefix(s.m.job, "jobs/"))
 	if s.dice.IntN(2) == 0 {
 		s.say("MariaDB of %s is killed", s.m.name)
-		process := func() string { return s.maybe(s.m.name, "systemctl", "show", "--property=MainPID", "--value", mariadbUnit) }
+		process := func() string {
+			return s.maybe(s.m.name, "systemctl", "show", "--property=MainPID", "--value", mariadbUnit)
+		}
 		killed := process()
 		s.maybe(s.m.name, "systemctl", "kill", "--signal=KILL", mariadbUnit)
 		s.eventually(time.Minute, "systemd has seen MariaDB's end", func() bool { return killed == "0" || process() != killed })
