@@ -23,7 +23,9 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 		}
 	}
 	for name, ask := range map[string]func(p *process, made job.Job) job.Job{
-		"delete_server":       func(p *process, _ job.Job) job.Job { return p.ask(workflow.KindDeleteServer, workflow.Args{Server: "db2"}) },
+		"delete_server": func(p *process, _ job.Job) job.Job {
+			return p.ask(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+		},
 		"redo create_machine": redo("create_machine"),
 		"redo swap_volume":    redo("swap_volume"),
 	} {
