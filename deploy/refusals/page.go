@@ -88,11 +88,12 @@ func (r Refusal) line(said []Said) string {
 	return out
 }
 
-// met is the first text of a run that this place can have said.
+// met is the first text of a run that this place can have said. A place whose text is made elsewhere is known by its way out.
 func (r Refusal) met(said []Said) (Said, bool) {
 	pattern := r.pattern()
+	nameless := r.Way != "" && strings.TrimSpace(placeholder.ReplaceAllString(r.Text, "")) == ""
 	for _, s := range said {
-		if s.Reason == r.Reason && pattern.MatchString(s.Text) {
+		if s.Reason == r.Reason && pattern.MatchString(s.Text) && (!nameless || s.Way != "" && slices.Contains(strings.Split(r.Way, " / "), s.Way)) {
 			return s, true
 		}
 	}

@@ -25,7 +25,7 @@ func (m *Manager) CheckPath(field, path string) error {
 func (m *Manager) allowed(path string) bool { return matchesAny(m.mountPoints, path) }
 
 func checkCleanPath(field, path string) error {
-	why := ""
+	var why string
 	switch {
 	case !strings.HasPrefix(path, "/"):
 		why = "must be an absolute path"
