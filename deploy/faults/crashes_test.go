@@ -164,7 +164,7 @@ func (s *sequence) comeToRest() {
 	s.await(s.m.job, 5*time.Minute, ended)
 	if s.felled && s.replicaRuns() {
 		s.eventually(time.Minute, "MariaDB of "+s.m.name+" is up or down", func() bool {
-			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "is-active", mariadbUnit), "ating")
+			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "show", "--property=ActiveState", "--value", mariadbUnit), "ating")
 		})
 	}
 }
