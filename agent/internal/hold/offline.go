@@ -13,8 +13,20 @@ import (
 // restartTime bounds the start of MariaDB after an offline hold.
 const restartTime = 5 * time.Minute
 
-// sockets can wake a MariaDB that is stopped.
-func sockets() []string { return []string{"mariadb.socket", "mariadb-extra.socket"} }
+// listening are the sockets that would wake a MariaDB that is stopped.
+func listening(ctx context.Context, units Looker) ([]string, error) {
+	var all []string
+	for _, socket := range []string{"mariadb.socket", "mariadb-extra.socket"} {
+		unit, err := units.Get(ctx, socket)
+		if err != nil && !errors.Is(err, errs.NotFound) {
+			return nil, err
+		}
+		if err == nil && unit.Running() {
+			all = append(all, socket)
+		}
+	}
+	return all, nil
+}
 
 // offline stops MariaDB cleanly.
 type offline struct {
@@ -67,14 +79,11 @@ func atRest(t *mariadb.Testimony) error {
 }
 
 func (w *offline) stop(ctx context.Context) error {
-	for _, socket := range sockets() {
-		unit, err := w.config.Services.Get(ctx, socket)
-		if errors.Is(err, errs.NotFound) || err == nil && !unit.Running() {
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	sockets, err := listening(ctx, w.config.Services)
+	if err != nil {
+		return err
+	}
+	for _, socket := range sockets {
 		if _, _, err := w.config.Services.Stop(ctx, socket); err != nil {
 			return err
 		}
@@ -82,7 +91,7 @@ func (w *offline) stop(ctx context.Context) error {
 	}
 	w.say("stopping MariaDB")
 	w.began = time.Now()
-	_, _, err := w.config.Services.Stop(ctx, mariadb.Unit)
+	_, _, err = w.config.Services.Stop(ctx, mariadb.Unit)
 	return err
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Services stops and starts units; *systemd.Manager is one. Only offline holds need it.
 type Services interface {
-	Get(ctx context.Context, name string) (systemd.Unit, error)
+	Looker
 	Start(ctx context.Context, name string) (systemd.Unit, bool, error)
 	Stop(ctx context.Context, name string) (systemd.Unit, bool, error)
 }

@@ -31,8 +31,14 @@ const (
 	afterlife = 3 * time.Second
 )
 
-// Units starts and stops transient units; *systemd.Manager is one.
+// Looker tells how units are; *systemd.Manager is one.
+type Looker interface {
+	Get(ctx context.Context, name string) (systemd.Unit, error)
+}
+
+// Units looks at units, and starts and stops transient ones; *systemd.Manager is one.
 type Units interface {
+	Looker
 	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
 	StopTransient(ctx context.Context, name string) error
 }
@@ -56,9 +62,13 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTime+slack)
 	defer cancel()
+	unit, err := l.unit(ctx, spec, socket, mount)
+	if err != nil {
+		return err
+	}
 	until := time.Now().Add(afterlife)
 	for {
-		err := l.Units.StartTransient(ctx, UnitName, l.unit(spec, socket, mount))
+		err := l.Units.StartTransient(ctx, UnitName, unit)
 		if !errors.Is(err, errs.AlreadyExists) {
 			return err
 		}
@@ -73,7 +83,7 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	}
 }
 
-func (l *UnitLauncher) unit(spec Spec, socket, mount string) systemd.TransientSpec {
+func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount string) (systemd.TransientSpec, error) {
 	unit := systemd.TransientSpec{
 		Description: "Understudy's hold of a consistent point",
 		Exec:        []string{l.Program, "hold", socket},
@@ -86,10 +96,15 @@ func (l *UnitLauncher) unit(spec Spec, socket, mount string) systemd.TransientSp
 		unit.ExecStopPost = append(unit.ExecStopPost, []string{l.Program, "resume-appliers", stoppedFile(filepath.Dir(socket))})
 	}
 	if spec.Mode == Offline {
+		sockets, err := listening(ctx, l.Units)
+		if err != nil {
+			return unit, err
+		}
 		unit.TimeoutStop = offlineStop
-		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/bin/systemctl", "--no-block", "start", mariadb.Unit})
+		// In one call: systemd starts the sockets before what they wake, and refuses to afterwards.
+		unit.ExecStopPost = append(unit.ExecStopPost, append(append([]string{"/usr/bin/systemctl", "--no-block", "start"}, sockets...), mariadb.Unit))
 	}
-	return unit
+	return unit, nil
 }
 
 // Clear stops a unit that an earlier agent left behind and thaws the filesystem.
