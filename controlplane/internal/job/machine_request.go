@@ -70,6 +70,15 @@ func (m *machine) resume(from int) {
 // skippedByPerson tells a skip from a handler's own finding that there was nothing to do, which holds for that time only.
 func (s *Step) skippedByPerson() bool { return s.State == StepSkipped && !s.begun() }
 
+func (j *Job) leftOut() (kinds []string) {
+	for i := range j.Steps {
+		if j.Steps[i].skippedByPerson() {
+			kinds = append(kinds, j.Steps[i].Kind)
+		}
+	}
+	return kinds
+}
+
 // restart puts the job back to work.
 func (m *machine) restart(mode Mode) {
 	j := m.job

@@ -33,6 +33,8 @@ type Run struct {
 
 	Deadline  time.Time // end of this call
 	Unwinding bool      // the step runs because the job failed or was cancelled
+	Alone     bool      // the step runs by itself, those after it do not follow
+	LeftOut   []string  // kinds of the job's steps that a person skipped
 	TakenOver time.Time // when this process took the job from another worker, which may have acted until then; zero: nobody had it before
 
 	live  *live

@@ -97,6 +97,6 @@ func (w *worker[T]) newRun(t *turn, budget time.Duration) *Run {
 		Step: s.Kind, Seq: s.Seq, StepArgs: s.Args, Attempt: s.Attempts, Generation: s.Generation,
 		EffectKey: effectKey(j.ID, s.Kind, s.Generation), Epoch: w.epoch, Owner: w.e.cfg.Owner,
 		Deadline: time.Now().Add(budget), Unwinding: j.Mode == Unwind,
-		TakenOver: w.since, live: t.told, shelf: w.shelf, hold: w.hold, prove: w.prove,
+		Alone: j.Mode == Solo, LeftOut: j.leftOut(), TakenOver: w.since, live: t.told, shelf: w.shelf, hold: w.hold, prove: w.prove,
 	}
 }

@@ -51,6 +51,7 @@ type Args struct {
 	Verify      Verify            `json:"verify,omitempty"`
 	Cleanup     bool              `json:"cleanup,omitempty"` // remove what was made when it fails
 	Etag        string            `json:"etag,omitempty"`    // of the record that a deletion relies on
+	MadeBy      string            `json:"made_by,omitempty"` // job that made the server to delete: a later one may have its name
 }
 
 const (

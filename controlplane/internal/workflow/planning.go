@@ -23,6 +23,9 @@ func unlessGiven(h handler) handler {
 
 // planPrimary checks that a primary can be made and allots what is unique about it.
 func (s *step) planPrimary(ctx context.Context) (outcome, error) {
+	if _, err := s.begun(ctx); err != nil {
+		return outcome{}, err
+	}
 	image, err := s.image(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -31,9 +34,32 @@ func (s *step) planPrimary(ctx context.Context) (outcome, error) {
 	return done(s.recordServer(image, "", s.args.Zone))
 }
 
+// begun is the record of the server that this job makes, as far as there is one. It refuses a name that is taken, and to begin anew, in
+// this step alone, what was deleted.
+func (s *step) begun(ctx context.Context) (inventory.Server, error) {
+	srv, err := s.record(ctx, s.args.Server)
+	switch {
+	case missing(err):
+		return inventory.Server{}, nil
+	case err != nil:
+		return srv, err
+	case srv.Job == s.JobID && s.Alone:
+		return srv, s.still(srv)
+	case srv.Job != s.JobID && srv.State != inventory.ServerDeleted:
+		return srv, taken(srv.Name)
+	case srv.Job != s.JobID:
+		return inventory.Server{}, nil
+	}
+	return srv, nil
+}
+
 // planReplica checks that a replica can be made, and allots what is unique about it. From here on the primary has a replica.
 func (s *step) planReplica(ctx context.Context) (outcome, error) {
-	if srv, err := s.server(ctx, s.args.Server); err == nil && srv.Job == s.JobID && everReady(srv) {
+	srv, err := s.begun(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	if everReady(srv) {
 		s.Found("%s is a replica of %s with server_id %d", srv.Name, srv.Primary, srv.ServerID)
 		return done(nil)
 	}
@@ -191,7 +217,7 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 		case err == nil && srv.Job == s.JobID && srv.State != inventory.ServerDeleted:
 			return nil // written by an earlier run of this step
 		case err == nil && srv.State != inventory.ServerDeleted:
-			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name: names are never used again, not even those of deleted servers", "there is a server %s already", srv.Name)
+			return taken(srv.Name)
 		case err != nil && !missing(err):
 			return err
 		}

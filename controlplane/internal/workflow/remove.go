@@ -14,30 +14,38 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
+// What later steps of a removal make sure of.
+const (
+	stepCheck         = "check"
+	stepRelease       = "release_binlogs"
+	stepRemoveMachine = "remove_machine"
+)
+
 func deleteServerPlan() jobPlan {
-	steps := []stepPlan{{kind: "check", title: "nothing depends on the server", handle: (*step).checkDelete}}
+	steps := []stepPlan{{kind: stepCheck, title: "nothing depends on the server", handle: (*step).checkDelete}}
 	return jobPlan{kind: KindDeleteServer, title: "take a server away", steps: append(steps, removeServerSteps()...)}
 }
 
 func deleteSnapshotPlan() jobPlan {
 	return jobPlan{kind: KindDeleteSnapshot, title: "delete a snapshot", steps: []stepPlan{
-		{kind: "check", title: "no job needs the snapshot", handle: (*step).checkDeleteSnapshot},
+		{kind: stepCheck, title: "no job needs the snapshot", handle: (*step).checkDeleteSnapshot},
 		releaseStep(), removeSnapshotStep(),
 	}}
 }
 
-// removeServerSteps take away a server: whole, or as far as a job has made it. What is gone already is left alone.
+// removeServerSteps take away a server: whole, or as far as a job has made it. What is gone already is left alone. Each may be run alone
+// and does then what those before it had to do, but for what a person skipped.
 func removeServerSteps() []stepPlan {
 	return []stepPlan{
 		{kind: "remove_account", title: "the replication account on the primary is gone", handle: (*step).removeAccount, timeout: 2 * time.Minute},
-		{kind: "remove_machine", title: "the machine is gone", handle: (*step).removeMachine, timeout: 15 * time.Minute},
+		{kind: stepRemoveMachine, title: "the machine is gone", handle: (*step).removeMachine, timeout: 15 * time.Minute},
 		{kind: "remove_volumes", title: "the volumes are gone", handle: (*step).removeVolumes, timeout: 15 * time.Minute},
-		{kind: "forget", title: "the record says so", handle: (*step).forget},
+		{kind: "forget", title: "the record says so", handle: (*step).removeServer, timeout: 15 * time.Minute},
 	}
 }
 
 func releaseStep() stepPlan {
-	return stepPlan{kind: "release_binlogs", title: "no binary logs are kept any more", handle: (*step).releaseReservation, timeout: 2 * time.Minute}
+	return stepPlan{kind: stepRelease, title: "no binary logs are kept any more", handle: (*step).releaseReservation, timeout: 2 * time.Minute}
 }
 
 func removeSnapshotStep() stepPlan {
@@ -45,22 +53,33 @@ func removeSnapshotStep() stepPlan {
 }
 
 // mine reports whether this job may take the server away: the one that deletes it, or the one that was making it.
-func (s *step) mine(srv inventory.Server) bool {
-	return s.JobKind == KindDeleteServer || srv.Job == s.JobID
+func (s *step) mine(srv inventory.Server) bool { return s.maker() == "" || srv.Job == s.maker() }
+
+// maker is the job that made the server to take away; empty when an earlier version did not note it.
+func (s *step) maker() string {
+	if s.JobKind == KindDeleteServer {
+		return s.args.MadeBy
+	}
+	return s.JobID
 }
+
+func (s *step) leftOut(kind string) bool { return slices.Contains(s.LeftOut, kind) }
 
 // checkDelete refuses to delete what others depend on, and records that the server is on its way out.
 func (s *step) checkDelete(ctx context.Context) (outcome, error) {
-	srv, err := s.server(ctx, s.args.Server)
+	srv, err := s.record(ctx, s.args.Server)
 	if err != nil {
 		return outcome{}, err
+	}
+	if !s.mine(srv) {
+		return notNeeded("the server that was to go is gone, %s is another one of that name", srv.Name)
 	}
 	if err := s.w.freeToDelete(ctx, srv.Name); err != nil {
 		return outcome{}, err
 	}
 	return done(func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, s.args.Server)
-		if err != nil || srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted {
+		if err != nil || srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted || !s.mine(srv) {
 			return err
 		}
 		if s.args.Etag != "" && srv.Etag() != s.args.Etag {
@@ -77,6 +96,25 @@ func (s *step) checkDelete(ctx context.Context) (outcome, error) {
 		}
 		return s.audit(ctx, rec, "server.delete", srv.Subject(), "%s is being taken away", srv.Name)
 	})
+}
+
+// leave has the record say that the server goes before anything of it does, and refuses where others depend on it.
+func (s *step) leave(ctx context.Context) error {
+	if s.JobKind != KindDeleteServer || s.leftOut(stepCheck) {
+		return nil
+	}
+	srv, err := s.record(ctx, s.args.Server)
+	if missing(err) || err == nil && (srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted || !s.mine(srv)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	out, err := s.checkDelete(ctx)
+	if err != nil {
+		return err
+	}
+	return waiting{reason: srv.Name + " is recorded as one that goes", commit: out.commit}
 }
 
 func noReplicas(ctx context.Context, rec Records, name string) error {
@@ -115,14 +153,17 @@ func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool
 
 // removeAccount drops the server's account on its primary.
 func (s *step) removeAccount(ctx context.Context) (outcome, error) {
-	srv, err := s.server(ctx, s.args.Server)
+	if err := s.leave(ctx); err != nil {
+		return outcome{}, err
+	}
+	srv, err := s.record(ctx, s.args.Server)
 	if missing(err) || err == nil && (srv.Primary == "" || !s.mine(srv)) {
 		return notNeeded("it has no primary")
 	}
 	if err != nil {
 		return outcome{}, err
 	}
-	if p, err := s.server(ctx, srv.Primary); missing(err) || err == nil && (p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted) {
+	if p, err := s.record(ctx, srv.Primary); missing(err) || err == nil && (p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted) {
 		return notNeeded("the primary is gone")
 	}
 	agent, err := s.w.Agents.Agent(ctx, srv.Primary)
@@ -142,11 +183,12 @@ func (s *step) removeAccount(ctx context.Context) (outcome, error) {
 	return done(nil)
 }
 
-// belongs is how the machines and volumes to remove are found: by the server when it is deleted, by the job when that is cleaned up.
+// belongs is how the machines and volumes to remove are found: by the server's name and the job that made it, as a later server may have
+// the name.
 func (s *step) belongs() provider.Filter {
 	tags := map[string]string{TagServer: s.args.Server}
-	if s.JobKind != KindDeleteServer {
-		tags[TagJob] = s.JobID
+	if maker := s.maker(); maker != "" {
+		tags[TagJob] = maker
 	}
 	return s.made(tags)
 }
@@ -164,7 +206,10 @@ func (s *step) letGo(srv inventory.Server) error {
 }
 
 func (s *step) letGoOfOwn(ctx context.Context) error {
-	srv, err := s.server(ctx, s.args.Server)
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	srv, err := s.record(ctx, s.args.Server)
 	if missing(err) || err == nil && !s.mine(srv) {
 		return nil
 	}
@@ -207,6 +252,11 @@ func (s *step) removeMachine(ctx context.Context) (outcome, error) {
 
 // removeVolumes deletes the volumes, which nobody has attached any more.
 func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
+	if !s.leftOut(stepRemoveMachine) {
+		if out, err := s.removeMachine(ctx); err != nil || out.verdict == verdictAgain {
+			return out, err
+		}
+	}
 	if err := s.letGoOfOwn(ctx); err != nil {
 		return outcome{}, err
 	}
@@ -233,11 +283,6 @@ func (s *step) removeVolumes(ctx context.Context) (outcome, error) {
 		return s.again("volume %s is still attached", someOf(going, 3))
 	}
 	return done(nil)
-}
-
-// forget records that the server and its volume are gone.
-func (s *step) forget(ctx context.Context) (outcome, error) {
-	return done(s.recordGone())
 }
 
 func (s *step) recordGone() commit {
@@ -313,11 +358,14 @@ func (s *step) volumeGone(ctx context.Context, rec Records, id string) error {
 	return rec.Volumes().Update(ctx, &vol)
 }
 
-// removeServer takes away what the job made, in one step: it is for a job that was asked to leave nothing behind.
+// removeServer takes away what is left of the server and records that it is gone.
 func (s *step) removeServer(ctx context.Context) (outcome, error) {
-	for _, part := range []handler{(*step).removeAccount, (*step).removeMachine, (*step).removeVolumes} {
-		out, err := part(s, ctx)
-		if err != nil || out.verdict == verdictAgain {
+	steps := removeServerSteps()
+	for _, part := range steps[:len(steps)-1] {
+		if s.leftOut(part.kind) {
+			continue
+		}
+		if out, err := part.handle(s, ctx); err != nil || out.verdict == verdictAgain {
 			return out, err
 		}
 	}
@@ -352,6 +400,23 @@ func (s *step) releaseReservation(ctx context.Context) (outcome, error) {
 	return outcome{verdict: verdictDone}, s.releaseBinlogs(ctx, s.args.Source, id)
 }
 
+// letGoOfSnapshot does for a deletion what came before, as far as no person skipped it: nobody needs the snapshot, nothing is kept for it.
+func (s *step) letGoOfSnapshot(ctx context.Context, snap inventory.Snapshot) error {
+	if s.JobKind != KindDeleteSnapshot || snap.State == inventory.SnapshotDeleted {
+		return nil
+	}
+	if !s.leftOut(stepCheck) {
+		if err := s.w.snapshotUnused(ctx, snap.ID); err != nil {
+			return err
+		}
+	}
+	if s.leftOut(stepRelease) {
+		return nil
+	}
+	_, err := s.releaseReservation(ctx)
+	return err
+}
+
 // removeSnapshot deletes a snapshot at the provider and records it: the one to delete, or the one that this job took.
 func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
 	snap, err := s.snapshot(ctx)
@@ -359,6 +424,9 @@ func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
 		return notNeeded("this job took no snapshot")
 	}
 	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.letGoOfSnapshot(ctx, snap); err != nil {
 		return outcome{}, err
 	}
 	if err := s.deleteSnapshots(ctx, snap.ID); err != nil {

@@ -50,10 +50,22 @@ func (w *Workflow) resolve(ctx context.Context, ask Ask) (Args, error) {
 			return a, nil
 		}
 		return w.resolveSource(ctx, a)
+	case KindDeleteServer:
+		return w.resolveMaker(ctx, a)
 	case KindDeleteSnapshot:
 		return w.resolveSource(ctx, a)
 	}
 	return a, nil
+}
+
+// resolveMaker finds which of the servers that had the name it is.
+func (w *Workflow) resolveMaker(ctx context.Context, a Args) (Args, error) {
+	err := w.Store.Read(ctx, func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, a.Server)
+		a.MadeBy = srv.Job
+		return err
+	})
+	return a, err
 }
 
 // resolveSource finds whose snapshot it is; of a replica's, its primary is followed.
@@ -126,7 +138,7 @@ func (w *Workflow) nameFree(ctx context.Context, a Args) error {
 	return w.Store.Read(ctx, func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, a.Server)
 		if err == nil && srv.State != inventory.ServerDeleted {
-			return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name: names are never used again, not even those of deleted servers", "there is a server %s already", a.Server)
+			return taken(a.Server)
 		}
 		if err != nil && !missing(err) {
 			return err
@@ -137,6 +149,10 @@ func (w *Workflow) nameFree(ctx context.Context, a Args) error {
 		_, err = rec.Servers().Get(ctx, a.Source)
 		return err
 	})
+}
+
+func taken(name string) error {
+	return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name; that of a server is free again once it is deleted", "there is a server %s already", name)
 }
 
 func (w *Workflow) exists(ctx context.Context, server string) error {

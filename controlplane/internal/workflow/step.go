@@ -91,7 +91,30 @@ func (s *step) read(ctx context.Context, fn func(ctx context.Context, rec Record
 	return s.w.Store.Read(ctx, fn)
 }
 
-func (s *step) server(ctx context.Context, name string) (srv inventory.Server, err error) {
+// server is a server's record: of the one that this job makes only while that is there, not when it was deleted or a later one has its name.
+func (s *step) server(ctx context.Context, name string) (inventory.Server, error) {
+	srv, err := s.record(ctx, name)
+	if making := s.JobKind == KindCreatePrimary || s.JobKind == KindCreateReplica; err != nil || !making || name != s.args.Server {
+		return srv, err
+	}
+	if srv.Job != s.JobID {
+		return srv, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "ask anew for what you want of it; `understudy server get "+name+"` shows how it is",
+			"the server of this job is gone, %s is a later one, which job %s made", name, srv.Job)
+	}
+	return srv, s.still(srv)
+}
+
+// still refuses when the server that this job made was deleted, or is about to be.
+func (s *step) still(srv inventory.Server) error {
+	if srv.State != inventory.ServerDeleting && srv.State != inventory.ServerDeleted {
+		return nil
+	}
+	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "ask for another, or, once it is gone, have it made anew: `understudy job redo "+s.JobID+" plan --reason …`",
+		"server %s of this job is %s", srv.Name, srv.State)
+}
+
+// record is a server's record, whatever it says.
+func (s *step) record(ctx context.Context, name string) (srv inventory.Server, err error) {
 	err = s.read(ctx, func(ctx context.Context, rec Records) (err error) {
 		srv, err = rec.Servers().Get(ctx, name)
 		return err

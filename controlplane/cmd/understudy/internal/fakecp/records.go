@@ -48,7 +48,7 @@ func (s *Server) ListServers(_ context.Context, req *cpv1.ListServersRequest) (*
 func (s *Server) CreateServer(_ context.Context, req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
 	if r, err := s.server("servers/" + req.GetServerId()); err == nil {
 		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS, "there is a server "+r.GetName()+" already",
-			errs.WayOut("take another name: names are never used again"))
+			errs.WayOut("use another name; that of a server is free again once it is deleted"))
 	}
 	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(), "primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
 	if req.GetValidateOnly() {
