@@ -62,6 +62,9 @@ func (l lab) checkName(ctx context.Context) error {
 		return nil
 	}
 	out, err := tool(ctx, "", "ip", "-json", "link", "show", "dev", l.bridge())
+	if err != nil && !hasInterface(l.bridge()) {
+		return nil // what a killed process had begun took it away just now
+	}
 	if err != nil {
 		return err
 	}
@@ -144,9 +147,8 @@ func (l lab) makeNetwork(ctx context.Context, m *machineRecord) error {
 // removeNetwork takes away whatever part of a machine's network is there.
 func (l lab) removeNetwork(ctx context.Context, machine string, ordinal int) error {
 	var errs []error
-	if _, err := net.InterfaceByName(l.veth(ordinal)); err == nil {
-		_, err := tool(ctx, "", "ip", "link", "delete", l.veth(ordinal))
-		errs = append(errs, err)
+	if veth := l.veth(ordinal); hasInterface(veth) {
+		errs = append(errs, deleteInterface(ctx, veth))
 	}
 	return errors.Join(append(errs, removeNetns(l.netnsPath(machine)))...)
 }
