@@ -19,7 +19,8 @@ func writePID(cfg Config, pid int) error {
 	return os.WriteFile(pidPath(cfg), []byte(strconv.Itoa(pid)), 0o600)
 }
 
-// stopEarlier ends the control plane of an earlier run, if the process with its id is still that program.
+// stopEarlier ends the control plane of an earlier run, if the process with its id is still that
+// program.
 func stopEarlier(cfg Config) error {
 	data, err := os.ReadFile(pidPath(cfg))
 	if errors.Is(err, os.ErrNotExist) {
@@ -68,7 +69,8 @@ func (d *Demo) explain(ctx context.Context) {
   TLS="-cacert %s/ca.pem -cert %s/cert.pem -key %s/key.pem"
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane %s list
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane -d '{"name":"servers/%s"}' %s understudy.controlplane.v1.ServerService/GetServer
-`, d.stack.Address(), credentials, d.stack.Program("understudy"), d.stack.Program("understudy"), d.stack.Program("understudy"), primary,
+`, d.stack.Address(), credentials, d.stack.Program("understudy"), d.stack.Program("understudy"),
+		d.stack.Program("understudy"), primary,
 		credentials, credentials, credentials, d.stack.Address(), replica, d.stack.Address())
 	for _, name := range []string{primary, replica} {
 		server, err := d.server(ctx, name)

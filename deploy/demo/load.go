@@ -34,7 +34,8 @@ const loadTables, loadRows, loadThreads = 4, 10000, 4
 
 // loadArgs are sysbench's arguments; the password is in the file.
 func loadArgs(config, verb string, more ...string) []string {
-	args := []string{"--config-file=" + config, fmt.Sprintf("--tables=%d", loadTables), fmt.Sprintf("--table-size=%d", loadRows),
+	args := []string{"--config-file=" + config, fmt.Sprintf("--tables=%d", loadTables),
+		fmt.Sprintf("--table-size=%d", loadRows),
 		fmt.Sprintf("--threads=%d", loadThreads), "--rand-type=uniform"}
 	return append(append(args, more...), "oltp_read_write", verb)
 }
@@ -46,7 +47,8 @@ func PrepareLoad(ctx context.Context, dir string, a stack.Account) error {
 		return err
 	}
 	defer os.Remove(config)
-	out, err := exec.CommandContext(ctx, "sysbench", loadArgs(config, "prepare")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "sysbench",
+		loadArgs(config, "prepare")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("sysbench cannot prepare its tables: %w:\n%s", err, out)
 	}
@@ -60,7 +62,8 @@ func StartLoad(dir string, a stack.Account) (*Load, error) {
 		return nil, err
 	}
 	l := &Load{config: config, done: make(chan struct{})}
-	l.cmd = exec.Command("sysbench", loadArgs(config, "run", "--report-interval=1", "--time=0", "--events=0")...)
+	l.cmd = exec.Command("sysbench", loadArgs(config, "run", "--report-interval=1", "--time=0",
+		"--events=0")...)
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := l.cmd.StdoutPipe()
 	if err != nil {
@@ -114,13 +117,15 @@ func (l *Load) Rate() string {
 type Done struct {
 	// Transactions that were committed.
 	Transactions int64
-	// Conflicts with one of its own other threads (1213, 1020, 1205), after which sysbench began the transaction anew.
+	// Conflicts with one of its own other threads (1213, 1020, 1205), after which sysbench began
+	// the transaction anew.
 	Conflicts int64
 	// Errors are connections that were lost. Any other error ends sysbench.
 	Errors int64
 }
 
-// Stop ends the load and returns what it did. An error says that sysbench had ended before, with what it printed.
+// Stop ends the load and returns what it did. An error says that sysbench had ended before, with
+// what it printed.
 func (l *Load) Stop() (done Done, err error) {
 	defer os.Remove(l.config)
 	select {
@@ -132,7 +137,8 @@ func (l *Load) Stop() (done Done, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Done{Transactions: int64(l.transactions + 0.5), Conflicts: int64(l.conflicts + 0.5), Errors: int64(l.reconnects + 0.5)}, err
+	return Done{Transactions: int64(l.transactions + 0.5), Conflicts: int64(l.conflicts + 0.5),
+		Errors: int64(l.reconnects + 0.5)}, err
 }
 
 func writeLoadConfig(dir string, a stack.Account) (string, error) {
@@ -141,7 +147,8 @@ func writeLoadConfig(dir string, a stack.Account) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	_, err = fmt.Fprintf(f, "db-driver=mysql\nmysql-host=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n",
+	_, err = fmt.Fprintf(f,
+		"db-driver=mysql\nmysql-host=%s\nmysql-user=%s\nmysql-password=%s\nmysql-db=%s\n",
 		a.Host, a.User, a.Password, a.Schema)
 	return f.Name(), err
 }

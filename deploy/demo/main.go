@@ -1,4 +1,5 @@
-// Command demo shows Understudy's main job on real hosts: a primary under load gets a verified replica.
+// Command demo shows Understudy's main job on real hosts: a primary under load gets a verified
+// replica.
 package main
 
 import (
@@ -29,13 +30,16 @@ func newCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&cfg.Bin, "bin", programs(), "folder with the built programs")
-	root.PersistentFlags().StringVar(&cfg.Dir, "dir", "/var/lib/understudy-demo", "folder for the control plane's state")
-	root.PersistentFlags().StringVar(&cfg.Name, "lab", "demo", "name of the lab; two demos with different names run side by side")
+	root.PersistentFlags().StringVar(&cfg.Dir, "dir", "/var/lib/understudy-demo",
+		"folder for the control plane's state")
+	root.PersistentFlags().StringVar(&cfg.Name, "lab", "demo",
+		"name of the lab; two demos with different names run side by side")
 	up := &cobra.Command{
 		Use: "up", Short: "Run the demo", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return Run(cmd.Context(), cfg) },
 	}
-	root.PersistentFlags().StringVar(&cfg.Provider, "provider", "nspawn", "nspawn, or ec2 through the lab's EC2 endpoint")
+	root.PersistentFlags().StringVar(&cfg.Provider, "provider", "nspawn",
+		"nspawn, or ec2 through the lab's EC2 endpoint")
 	up.Flags().BoolVar(&cfg.Keep, "keep", false, "leave everything up and print what to play with")
 	up.Flags().StringVar(&cfg.Report, "report", "", "file to write the figures to, as JSON")
 	down := &cobra.Command{

@@ -66,10 +66,13 @@ func (r *Report) Print(w io.Writer) {
 	row("snapshot", "%s, at GTID %s", r.Snapshot.Mode, r.Snapshot.GTID)
 	row("writes blocked for", "%.0f ms", r.Snapshot.WriteBlockMS)
 	row("longest commit meanwhile", "%.0f ms", r.Snapshot.MaxCommitLatencyMS)
-	row("replica", "%s, MariaDB %s, %s, at GTID %s", r.Replica.Name, r.Replica.Version, r.Replica.State, r.Replica.GTID)
-	row("replica's job", "%d steps in %.1f s", len(r.Replica.Steps), float64(r.Replica.TotalMS)/1000)
+	row("replica", "%s, MariaDB %s, %s, at GTID %s", r.Replica.Name, r.Replica.Version,
+		r.Replica.State, r.Replica.GTID)
+	row("replica's job", "%d steps in %.1f s", len(r.Replica.Steps),
+		float64(r.Replica.TotalMS)/1000)
 	row("starts of MariaDB on it", "%d", r.Replica.MariaDBDStarts)
-	row("verified", "%s; then compared by hand: %d tables, %d mismatches", r.Verify.Level, r.Verify.Tables, len(r.Verify.Mismatches))
+	row("verified", "%s; then compared by hand: %d tables, %d mismatches", r.Verify.Level,
+		r.Verify.Tables, len(r.Verify.Mismatches))
 	row("load", "%d transactions, %d errors", r.Load.Transactions, r.Load.Errors)
 }
 
@@ -82,9 +85,12 @@ func (r *Report) Broken() []string {
 		}
 	}
 	check(r.Replica.State == "READY", "the replica is %s, not READY", r.Replica.State)
-	check(r.Replica.MariaDBDStarts == 1, "MariaDB was started %d times on the replica, not once", r.Replica.MariaDBDStarts)
-	check(r.Replica.GTID == r.Primary.GTID, "the replica is at %s, the primary at %s", r.Replica.GTID, r.Primary.GTID)
-	check(r.Snapshot.WriteBlockMS <= 1000, "writes were blocked for %.0f ms", r.Snapshot.WriteBlockMS)
+	check(r.Replica.MariaDBDStarts == 1, "MariaDB was started %d times on the replica, not once",
+		r.Replica.MariaDBDStarts)
+	check(r.Replica.GTID == r.Primary.GTID, "the replica is at %s, the primary at %s",
+		r.Replica.GTID, r.Primary.GTID)
+	check(r.Snapshot.WriteBlockMS <= 1000, "writes were blocked for %.0f ms",
+		r.Snapshot.WriteBlockMS)
 	check(r.Verify.Tables > 0, "no table was compared")
 	check(len(r.Verify.Mismatches) == 0, "tables differ: %v", r.Verify.Mismatches)
 	check(r.Load.Transactions > 0, "the load did nothing")

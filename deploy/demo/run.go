@@ -51,7 +51,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	d := &Demo{cfg: cfg, stack: s}
 	defer func() { err = d.end(ctx, err) }()
-	for _, part := range []func(context.Context) error{d.startControlPlane, d.makePrimary, d.startLoad, d.takeSnapshot, d.makeReplica, d.stopLoad, d.compare, d.collect} {
+	for _, part := range []func(context.Context) error{d.startControlPlane, d.makePrimary,
+		d.startLoad, d.takeSnapshot, d.makeReplica, d.stopLoad, d.compare, d.collect} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -95,7 +96,8 @@ func (d *Demo) cli(ctx context.Context, args ...string) error {
 	cmd := d.stack.CLI(ctx, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("understudy %s: %w; the control plane's log is %s", strings.Join(args, " "), err, d.stack.LogPath())
+		return fmt.Errorf("understudy %s: %w; the control plane's log is %s",
+			strings.Join(args, " "), err, d.stack.LogPath())
 	}
 	return nil
 }
@@ -128,7 +130,8 @@ func (d *Demo) makePrimary(ctx context.Context) error {
 }
 
 func (d *Demo) startLoad(ctx context.Context) error {
-	d.say("Putting sysbench oltp_read_write on it (%d tables, %d threads), and a writer that measures each of its commits", loadTables, loadThreads)
+	d.say("Putting sysbench oltp_read_write on it (%d tables, %d threads), and a writer that "+
+		"measures each of its commits", loadTables, loadThreads)
 	if err := PrepareLoad(ctx, d.cfg.Dir, d.account); err != nil {
 		return err
 	}
@@ -147,7 +150,8 @@ func (d *Demo) takeSnapshot(ctx context.Context) error {
 		return err
 	}
 	d.report.Snapshot.MaxCommitLatencyMS = millis(d.probe.Longest())
-	snapshots, err := cpv1.NewSnapshotServiceClient(d.conn).ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{})
+	snapshots, err := cpv1.NewSnapshotServiceClient(d.conn).ListSnapshots(ctx,
+		&cpv1.ListSnapshotsRequest{})
 	if err != nil {
 		return err
 	}
@@ -158,18 +162,22 @@ func (d *Demo) takeSnapshot(ctx context.Context) error {
 	d.report.Snapshot.Mode = strings.TrimPrefix(s.GetMode().String(), "MODE_")
 	d.report.Snapshot.GTID = s.GetTestimony().GetGtid()
 	d.report.Snapshot.WriteBlockMS = millis(s.GetTestimony().GetWriteBlock().AsDuration())
-	fmt.Printf("  writes were blocked for %.0f ms; the load runs at %s transactions a second\n", d.report.Snapshot.WriteBlockMS, d.load.Rate())
+	fmt.Printf("  writes were blocked for %.0f ms; the load runs at %s transactions a second\n",
+		d.report.Snapshot.WriteBlockMS, d.load.Rate())
 	return nil
 }
 
 func (d *Demo) makeReplica(ctx context.Context) error {
-	d.say("Making a replica from it, on a host whose mariadb.service is masked and whose default data volume has to go")
-	snapshots, err := cpv1.NewSnapshotServiceClient(d.conn).ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{})
+	d.say("Making a replica from it, on a host whose mariadb.service is masked and whose default " +
+		"data volume has to go")
+	snapshots, err := cpv1.NewSnapshotServiceClient(d.conn).ListSnapshots(ctx,
+		&cpv1.ListSnapshotsRequest{})
 	if err != nil {
 		return err
 	}
 	id := strings.TrimPrefix(snapshots.GetSnapshots()[0].GetName(), "snapshots/")
-	return d.cli(ctx, "replica", "create", replica, "--from", id, "--image", replicaImage, "--verify", "full")
+	return d.cli(ctx, "replica", "create", replica, "--from", id, "--image", replicaImage,
+		"--verify", "full")
 }
 
 func (d *Demo) stopLoad(context.Context) error {
@@ -182,19 +190,22 @@ func (d *Demo) stopLoad(context.Context) error {
 	d.report.Load.Transactions, d.report.Load.Errors = done.Transactions, done.Errors
 	commits, err := d.probe.Stop()
 	d.probe = nil
-	fmt.Printf("  sysbench: %d transactions, %d errors (%d conflicts between its own threads were tried again); the writer: %d commits\n",
+	fmt.Printf("  sysbench: %d transactions, %d errors (%d conflicts between its own threads "+
+		"were tried again); the writer: %d commits\n",
 		done.Transactions, done.Errors, done.Conflicts, commits)
 	return err
 }
 
-// compare looks at both servers by hand, past Understudy: it waits until the replica has all, and compares each table.
+// compare looks at both servers by hand, past Understudy: it waits until the replica has all, and
+// compares each table.
 func (d *Demo) compare(ctx context.Context) error {
 	d.say("Comparing both servers table by table, with the mariadb client on each host")
 	position, err := d.stack.SQL(ctx, primary, "SELECT @@gtid_binlog_pos")
 	if err != nil {
 		return err
 	}
-	reached, err := d.stack.SQL(ctx, replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)", position))
+	reached, err := d.stack.SQL(ctx, replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)",
+		position))
 	if err != nil {
 		return err
 	}
@@ -237,7 +248,10 @@ func (d *Demo) checksums(ctx context.Context, host string) (map[string]string, e
 // collect fills the rest of the report from the control plane and the replica's journal.
 func (d *Demo) collect(ctx context.Context) error {
 	for name, fill := range map[string]func(*cpv1.Server){
-		primary: func(s *cpv1.Server) { d.report.Primary.Name, d.report.Primary.Version = primary, s.GetMariadbVersion() },
+		primary: func(s *cpv1.Server) {
+			d.report.Primary.Name, d.report.Primary.Version = primary,
+				s.GetMariadbVersion()
+		},
 		replica: func(s *cpv1.Server) {
 			d.report.Replica.Name, d.report.Replica.Version = replica, s.GetMariadbVersion()
 			d.report.Replica.State = strings.TrimPrefix(s.GetState().String(), "STATE_")
@@ -250,11 +264,13 @@ func (d *Demo) collect(ctx context.Context) error {
 		}
 		fill(server)
 	}
-	starts, err := d.stack.Exec(ctx, replica, "journalctl", "--output=json", "UNIT=mariadb.service", "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
+	starts, err := d.stack.Exec(ctx, replica, "journalctl", "--output=json", "UNIT=mariadb.service",
+		"MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
 	if err != nil {
 		return err
 	}
-	d.report.Replica.MariaDBDStarts = len(strings.FieldsFunc(starts, func(r rune) bool { return r == '\n' }))
+	d.report.Replica.MariaDBDStarts = len(strings.FieldsFunc(starts,
+		func(r rune) bool { return r == '\n' }))
 	return d.collectSteps(ctx)
 }
 
@@ -264,7 +280,8 @@ func (d *Demo) collectSteps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(list.GetJobs(), func(j *cpv1.Job) bool { return j.GetKind() == "create_replica" })
+	i := slices.IndexFunc(list.GetJobs(),
+		func(j *cpv1.Job) bool { return j.GetKind() == "create_replica" })
 	if i < 0 {
 		return fmt.Errorf("the control plane has no job that made %s", replica)
 	}
@@ -274,16 +291,19 @@ func (d *Demo) collectSteps(ctx context.Context) error {
 	}
 	for _, s := range job.GetJob().GetSteps() {
 		d.report.Replica.Steps = append(d.report.Replica.Steps, ReportStep{
-			Name: s.GetName(), State: strings.TrimPrefix(s.GetState().String(), "STATE_"), Attempts: s.GetAttempts(),
+			Name: s.GetName(), State: strings.TrimPrefix(s.GetState().String(), "STATE_"),
+			Attempts:   s.GetAttempts(),
 			DurationMS: s.GetDuration().AsDuration().Milliseconds(),
 		})
 	}
-	d.report.Replica.TotalMS = job.GetJob().GetEndTime().AsTime().Sub(job.GetJob().GetStartTime().AsTime()).Milliseconds()
+	d.report.Replica.TotalMS = job.GetJob().GetEndTime().AsTime().Sub(
+		job.GetJob().GetStartTime().AsTime()).Milliseconds()
 	return nil
 }
 
 func (d *Demo) server(ctx context.Context, name string) (*cpv1.Server, error) {
-	answer, err := cpv1.NewServerServiceClient(d.conn).GetServer(ctx, &cpv1.GetServerRequest{Name: "servers/" + name})
+	answer, err := cpv1.NewServerServiceClient(d.conn).GetServer(ctx,
+		&cpv1.GetServerRequest{Name: "servers/" + name})
 	return answer.GetServer(), err
 }
 

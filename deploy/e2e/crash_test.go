@@ -11,8 +11,8 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestKilled kills the control plane (-9) in the middle of each job, starts it again, and expects that the job goes on by itself and
-// ends well, with everything made once.
+// TestKilled kills the control plane (-9) in the middle of each job, starts it again, and expects
+// that the job goes on by itself and ends well, with everything made once.
 func TestKilled(t *testing.T) {
 	l := newLab(t, "killed")
 	l.run("server", "create", "db1", "--image", "trixie")
@@ -44,21 +44,24 @@ func (l *lab) awaitKilled(limit time.Duration) {
 	}
 }
 
-// killHeld kills the control plane after the hold was taken and before anything was cut: the host itself lets go of the primary.
+// killHeld kills the control plane after the hold was taken and before anything was cut: the host
+// itself lets go of the primary.
 func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
 	l.restartWith("after_commit:hold")
 	writer.Reset()
 	l.run("snapshot", "create", "db1", "--detach")
 	l.awaitKilled(time.Minute)
 	before := writer.Commits()
-	awaitTrue(t, 11*time.Second, "the primary takes writes again, nobody having told it", func() bool { return writer.Commits() > before+20 })
+	awaitTrue(t, 11*time.Second, "the primary takes writes again, nobody having told it",
+		func() bool { return writer.Commits() > before+20 })
 	if longest := writer.Longest(); longest > 11*time.Second {
 		t.Errorf("a commit took %s, more than the hold's limit and 1 s", longest)
 	}
 	t.Logf("the longest commit while nobody was there to release: %s", writer.Longest())
 
 	l.start()
-	job := l.await(l.lastJob("take_snapshot").GetName(), time.Minute, cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED)
+	job := l.await(l.lastJob("take_snapshot").GetName(), time.Minute, cpv1.Job_STATE_SUCCEEDED,
+		cpv1.Job_STATE_FAILED)
 	if job.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		t.Fatalf("the job did not go on: %v", job.GetError())
 	}
@@ -75,7 +78,8 @@ func (l *lab) killReplica(t *testing.T) {
 	l.run("replica", "create", "db2", "--of", "db1", "--image", "trixie-masked", "--detach")
 	l.awaitKilled(2 * time.Minute)
 	l.start()
-	job := l.await(l.lastJob("create_replica").GetName(), 2*time.Minute, cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED)
+	job := l.await(l.lastJob("create_replica").GetName(), 2*time.Minute, cpv1.Job_STATE_SUCCEEDED,
+		cpv1.Job_STATE_FAILED)
 	if job.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		t.Fatalf("the job did not go on: %v", job.GetError())
 	}
@@ -85,20 +89,23 @@ func (l *lab) killReplica(t *testing.T) {
 	if n := l.starts("db2"); n != 1 {
 		t.Errorf("MariaDB was started %d times, not once", n)
 	}
-	if machines, volumes := len(l.objects("machine")), len(l.objects("volume")); machines != 2 || volumes != 2 {
+	if machines, volumes := len(l.objects("machine")), len(l.objects("volume")); machines != 2 ||
+		volumes != 2 {
 		t.Errorf("there are %d machines and %d volumes, not 2 and 2", machines, volumes)
 	}
 	l.same("db1", "db2")
 }
 
-// plantRow writes one row on the copy between its start and its replication: silent divergence, if nobody looks.
+// plantRow writes one row on the copy between its start and its replication: silent divergence, if
+// nobody looks.
 func (l *lab) plantRow(t *testing.T) {
 	l.restartWith("after_commit:start_mariadb")
 	l.run("replica", "create", "db3", "--of", "db1", "--image", "trixie-masked", "--detach")
 	l.awaitKilled(2 * time.Minute)
 	l.sql("db3", "INSERT INTO probe.probe VALUES (-1, NOW(6))")
 	l.start()
-	job := l.await(l.lastJob("create_replica").GetName(), time.Minute, cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_NEEDS_PERSON)
+	job := l.await(l.lastJob("create_replica").GetName(), time.Minute, cpv1.Job_STATE_SUCCEEDED,
+		cpv1.Job_STATE_FAILED, cpv1.Job_STATE_NEEDS_PERSON)
 	if job.GetState() != cpv1.Job_STATE_FAILED {
 		t.Fatalf("the job is %s although the copy wrote a row of its own", job.GetState())
 	}
@@ -115,7 +122,8 @@ func (l *lab) plantRow(t *testing.T) {
 	if machines := len(l.objects("machine")); machines != 2 {
 		t.Errorf("after the cleanup there are %d machines, not 2", machines)
 	}
-	if accounts := l.sql("db1", "SELECT User FROM mysql.user WHERE User LIKE 'us\\_%'"); accounts != "us_db2" {
+	if accounts := l.sql("db1",
+		"SELECT User FROM mysql.user WHERE User LIKE 'us\\_%'"); accounts != "us_db2" {
 		t.Errorf("after the cleanup the primary has the accounts %q", accounts)
 	}
 }

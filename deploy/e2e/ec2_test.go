@@ -21,26 +21,31 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// badDay are EC2's manners on a bad day: it throttles, loses requests and answers, shows late what was made, and plugs devices late.
+// badDay are EC2's manners on a bad day: it throttles, loses requests and answers, shows late what
+// was made, and plugs devices late.
 func badDay(seed int) []string {
-	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4", "--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
+	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4",
+		"--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
 		"--page-size", "5", "--seed", fmt.Sprint(seed)}
 }
 
 func newEC2(t *testing.T, name string, seed int) *lab {
 	t.Helper()
-	return newLabOf(t, stack.Config{Name: "ec2-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", "ec2-"+name), Provider: "ec2", EndpointArgs: badDay(seed)})
+	return newLabOf(t, stack.Config{Name: "ec2-" + name,
+		Dir: filepath.Join("/var/lib/understudy-e2e", "ec2-"+name), Provider: "ec2",
+		EndpointArgs: badDay(seed)})
 }
 
-// TestStoryOnEC2 walks the road that broke on the API that it broke on: an instance boots with the data volume of its AMI, which is
-// swapped for the snapshot's, while EC2 misbehaves.
+// TestStoryOnEC2 walks the road that broke on the API that it broke on: an instance boots with the
+// data volume of its AMI, which is swapped for the snapshot's, while EC2 misbehaves.
 func TestStoryOnEC2(t *testing.T) {
 	l := newEC2(t, "story", 7)
 	strangers := l.strangers(t)
 	l.run("server", "create", "db1", "--image", "trixie")
 	l.writer("db1")
 	l.run("snapshot", "create", "db1")
-	l.run("replica", "create", "db2", "--from", l.snapshot().GetName(), "--image", "trixie-masked", "--verify", "full")
+	l.run("replica", "create", "db2", "--from", l.snapshot().GetName(), "--image", "trixie-masked",
+		"--verify", "full")
 
 	if s := l.server("db2"); s.GetState() != cpv1.Server_STATE_READY {
 		t.Errorf("the replica is %s", s.GetState())
@@ -51,10 +56,13 @@ func TestStoryOnEC2(t *testing.T) {
 	}
 	volume := l.server("db2").GetDataVolume()
 	serial := "nvme-Amazon_Elastic_Block_Store_" + strings.Replace(volume, "-", "", 1)
-	if units := l.exec("db2", "grep", "-rh", "^What=", "/etc/systemd/system/srv-mariadb.mount"); !strings.HasPrefix(units, "What=/dev/disk/by-id/"+serial) {
+	if units := l.exec("db2", "grep", "-rh", "^What=",
+		"/etc/systemd/system/srv-mariadb.mount"); !strings.HasPrefix(units,
+		"What=/dev/disk/by-id/"+serial) {
 		t.Errorf("the mount unit says %s, not %s", units, serial)
 	}
-	if links := strings.Fields(l.exec("db2", "ls", "/dev/disk/by-id")); len(links) != 1 || links[0] != serial {
+	if links := strings.Fields(l.exec("db2", "ls", "/dev/disk/by-id")); len(links) != 1 ||
+		links[0] != serial {
 		t.Errorf("the host has the devices %v", links)
 	}
 	l.checkOwned(t)
@@ -67,7 +75,8 @@ func TestStoryOnEC2(t *testing.T) {
 // unknownJob is one that this control plane has not on record.
 const unknownJob = "a job of nobody"
 
-// jobs is how many jobs run with random faults: a few in each run of the tests, a hundred with `make test-ec2`.
+// jobs is how many jobs run with random faults: a few in each run of the tests, a hundred with
+// `make test-ec2`.
 func jobs(t *testing.T) int {
 	text := os.Getenv("EC2_JOBS")
 	if text == "" {
@@ -80,8 +89,9 @@ func jobs(t *testing.T) int {
 	return n
 }
 
-// TestManyJobs runs jobs one after the other while EC2 misbehaves at random and the control plane is killed now and then. Then
-// nothing is without an owner, nothing was made twice, and no stranger's thing was touched.
+// TestManyJobs runs jobs one after the other while EC2 misbehaves at random and the control plane
+// is killed now and then. Then nothing is without an owner, nothing was made twice, and no
+// stranger's thing was touched.
 func TestManyJobs(t *testing.T) {
 	l := newEC2(t, "hundred", 11)
 	strangers := l.strangers(t)
@@ -90,7 +100,8 @@ func TestManyJobs(t *testing.T) {
 	for i := range jobs(t) {
 		switch n := dice.IntN(20); {
 		case n == 0:
-			_, _ = l.try("replica", "create", fmt.Sprintf("r%d", i), "--of", "db1", "--image", "trixie-masked")
+			_, _ = l.try("replica", "create", fmt.Sprintf("r%d", i), "--of", "db1", "--image",
+				"trixie-masked")
 			_, _ = l.try("server", "delete", fmt.Sprintf("r%d", i), "--yes")
 		case n < 5:
 			l.killedJob(dice)
@@ -112,7 +123,8 @@ func TestManyJobs(t *testing.T) {
 func (l *lab) killedJob(dice *rand.Rand) {
 	l.t.Helper()
 	_, _ = l.try("snapshot", "create", "db1", "--detach")
-	timer := time.NewTimer(time.Duration(dice.IntN(3000)) * time.Millisecond) // the moment is what is random
+	// the moment is what is random
+	timer := time.NewTimer(time.Duration(dice.IntN(3000)) * time.Millisecond)
 	<-timer.C
 	l.Kill()
 	l.start()
@@ -138,7 +150,8 @@ func (l *lab) settleAll(t *testing.T) {
 	})
 }
 
-// checkOwned proves that every object of the fleet has an owner, and that no step made two of a kind.
+// checkOwned proves that every object of the fleet has an owner, and that no step made two of a
+// kind.
 func (l *lab) checkOwned(t *testing.T) {
 	t.Helper()
 	made := map[string]string{}
@@ -150,7 +163,8 @@ func (l *lab) checkOwned(t *testing.T) {
 			if o.GetOwner() == "" && o.GetState() != "deleting" && o.GetState() != "stopping" {
 				t.Errorf("%s %s has no owner: %v", kind, o.GetId(), o.GetTags())
 			}
-			key := kind + " " + o.GetTags()["understudy:step"] + " " + o.GetTags()["understudy:role"]
+			key := kind + " " + o.GetTags()["understudy:step"] + " " +
+				o.GetTags()["understudy:role"]
 			if first := made[key]; first != "" {
 				t.Errorf("%s and %s were made by one step: %s", first, o.GetId(), key)
 			}
@@ -162,18 +176,25 @@ func (l *lab) checkOwned(t *testing.T) {
 // amazon is the SDK's client at the lab's endpoint.
 func (l *lab) amazon() *ec2.Client {
 	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
+		Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
 }
 
-// strangers makes volumes that are not this fleet's: without tags, and with those of another control plane.
+// strangers makes volumes that are not this fleet's: without tags, and with those of another
+// control plane.
 func (l *lab) strangers(t *testing.T) []string {
 	t.Helper()
 	var ids []string
-	for i, tags := range [][]types.Tag{nil, {{Key: aws.String("understudy:fleet"), Value: aws.String("other")}, {Key: aws.String("understudy:job"), Value: aws.String("x")}},
-		{{Key: aws.String("understudy:fleet"), Value: aws.String("default")}, {Key: aws.String("understudy:job"), Value: aws.String(unknownJob)}}} {
-		in := &ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-lab-1a"), Size: aws.Int32(1), VolumeType: types.VolumeTypeGp3, ClientToken: aws.String(fmt.Sprint("stranger", i))}
+	for i, tags := range [][]types.Tag{nil,
+		{{Key: aws.String("understudy:fleet"), Value: aws.String("other")},
+			{Key: aws.String("understudy:job"), Value: aws.String("x")}},
+		{{Key: aws.String("understudy:fleet"), Value: aws.String("default")},
+			{Key: aws.String("understudy:job"), Value: aws.String(unknownJob)}}} {
+		in := &ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-lab-1a"), Size: aws.Int32(1),
+			VolumeType: types.VolumeTypeGp3, ClientToken: aws.String(fmt.Sprint("stranger", i))}
 		if tags != nil {
-			in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: tags}}
+			in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeVolume,
+				Tags: tags}}
 		}
 		out, err := l.amazon().CreateVolume(t.Context(), in)
 		if err != nil {

@@ -1,6 +1,7 @@
 //go:build lab
 
-// Package e2e tests the built programs from outside, on real hosts: real systemd, real MariaDB, real block devices.
+// Package e2e tests the built programs from outside, on real hosts: real systemd, real MariaDB,
+// real block devices.
 package e2e
 
 import (
@@ -38,10 +39,12 @@ func (l *lab) part(name string, run func(*lab, *testing.T)) {
 	l.t.Run(name, func(t *testing.T) { run(l.in(t), t) })
 }
 
-// newLab takes a leftover of that name away, starts a control plane, and takes all of it away when the test ends.
+// newLab takes a leftover of that name away, starts a control plane, and takes all of it away when
+// the test ends.
 func newLab(t *testing.T, name string) *lab {
 	t.Helper()
-	return newLabOf(t, stack.Config{Name: "e2e-" + name, Dir: filepath.Join("/var/lib/understudy-e2e", name)})
+	return newLabOf(t, stack.Config{Name: "e2e-" + name,
+		Dir: filepath.Join("/var/lib/understudy-e2e", name)})
 }
 
 // newLabOf is newLab with a configuration.
@@ -125,11 +128,13 @@ func (l *lab) refuse(words []string, args ...string) {
 	l.t.Helper()
 	out, err := l.try(args...)
 	if err == nil {
-		l.t.Fatalf("understudy %s was to be refused, but it printed:\n%s", strings.Join(args, " "), out)
+		l.t.Fatalf("understudy %s was to be refused, but it printed:\n%s", strings.Join(args, " "),
+			out)
 	}
 	for _, word := range words {
 		if !strings.Contains(out, word) {
-			l.t.Errorf("understudy %s was refused without %q:\n%s", strings.Join(args, " "), word, out)
+			l.t.Errorf("understudy %s was refused without %q:\n%s", strings.Join(args, " "), word,
+				out)
 		}
 	}
 }
@@ -156,7 +161,8 @@ func (l *lab) sql(host, statements string) string {
 
 func (l *lab) server(name string) *cpv1.Server {
 	l.t.Helper()
-	answer, err := cpv1.NewServerServiceClient(l.conn).GetServer(l.t.Context(), &cpv1.GetServerRequest{Name: "servers/" + name})
+	answer, err := cpv1.NewServerServiceClient(l.conn).GetServer(l.t.Context(),
+		&cpv1.GetServerRequest{Name: "servers/" + name})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -211,7 +217,8 @@ func (l *lab) await(name string, limit time.Duration, states ...cpv1.Job_State) 
 // objects are the provider's objects of one kind that are not gone.
 func (l *lab) objects(kind string) []*cpv1.ProviderObject {
 	l.t.Helper()
-	answer, err := cpv1.NewProviderServiceClient(l.conn).ListObjects(l.t.Context(), &cpv1.ListObjectsRequest{PageSize: 1000})
+	answer, err := cpv1.NewProviderServiceClient(l.conn).ListObjects(l.t.Context(),
+		&cpv1.ListObjectsRequest{PageSize: 1000})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -243,16 +250,20 @@ func (l *lab) writer(primary string) *stack.Writer {
 	return w
 }
 
-// same fails the test unless both servers hold the same rows in the writer's table, at a position of the primary's.
+// same fails the test unless both servers hold the same rows in the writer's table, at a position
+// of the primary's.
 func (l *lab) same(primary, replica string) {
 	l.t.Helper()
 	last := l.sql(primary, "SELECT MAX(id) FROM probe.probe")
 	position := l.sql(primary, "SELECT @@gtid_binlog_pos")
-	if got := l.sql(replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)", position)); got != "0" {
+	if got := l.sql(replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)",
+		position)); got != "0" {
 		l.t.Fatalf("%s does not reach %s", replica, position)
 	}
-	const upTo = "SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT(id, at))), 0) FROM probe.probe WHERE id <= %s"
-	if a, b := l.sql(primary, fmt.Sprintf(upTo, last)), l.sql(replica, fmt.Sprintf(upTo, last)); a != b {
+	const upTo = "SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT(id, at))), 0) FROM probe.probe " +
+		"WHERE id <= %s"
+	if a, b := l.sql(primary, fmt.Sprintf(upTo, last)),
+		l.sql(replica, fmt.Sprintf(upTo, last)); a != b {
 		l.t.Errorf("%s has %s rows, %s has %s", primary, a, replica, b)
 	}
 }
@@ -260,7 +271,8 @@ func (l *lab) same(primary, replica string) {
 // starts is how often systemd started MariaDB on a host since it booted.
 func (l *lab) starts(host string) int {
 	l.t.Helper()
-	out := l.exec(host, "journalctl", "--output=json", "UNIT=mariadb.service", "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
+	out := l.exec(host, "journalctl", "--output=json", "UNIT=mariadb.service",
+		"MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
 	n := 0
 	for line := range strings.Lines(out) {
 		if json.Valid([]byte(line)) {

@@ -19,13 +19,15 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// hand is a person with a hypervisor: it reads tasks and answers them through the command line, and does them with the lab's own tool.
+// hand is a person with a hypervisor: it reads tasks and answers them through the command line, and
+// does them with the lab's own tool.
 type hand struct {
 	*lab
-	snapshots map[string]string                // what the lab calls a snapshot
-	instead   map[string]func(task *cpv1.Task) // what is done once in place of the right thing, by kind of task
-	since     time.Time
-	did       []string // kinds of the tasks done, in order
+	snapshots map[string]string // what the lab calls a snapshot
+	// what is done once in place of the right thing, by kind of task
+	instead map[string]func(task *cpv1.Task)
+	since   time.Time
+	did     []string // kinds of the tasks done, in order
 }
 
 // made is what the lab's tool says that it made.
@@ -108,7 +110,8 @@ func (h *hand) do(task *cpv1.Task) {
 		other(task)
 		return
 	}
-	h.did = append(h.did, fmt.Sprintf("%s after %s", task.GetKind(), time.Since(h.since).Round(time.Second)))
+	h.did = append(h.did,
+		fmt.Sprintf("%s after %s", task.GetKind(), time.Since(h.since).Round(time.Second)))
 	var word []string
 	switch task.GetKind() {
 	case "make-machine":
@@ -143,14 +146,17 @@ func (h *hand) do(task *cpv1.Task) {
 // makeMachine does what the sentence says: a machine with the agent, and the join file on it.
 func (h *hand) makeMachine(task *cpv1.Task) []string {
 	h.t.Helper()
-	join, err := h.CLI(h.t.Context(), "token", "create", task.GetMachineName(), "--out", "-").Output()
+	join, err := h.CLI(h.t.Context(), "token", "create", task.GetMachineName(), "--out",
+		"-").Output()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	m := h.toolWith(string(join), "create", task.GetMachineName(), "--image", task.GetImage(), "--join", "-")
+	m := h.toolWith(string(join), "create", task.GetMachineName(), "--image", task.GetImage(),
+		"--join", "-")
 	word := []string{"--address", m.Address}
 	if m.Device != "" {
-		word = append(word, "--default-device", m.Device, "--size", strconv.FormatInt(m.SizeBytes, 10)+"B")
+		word = append(word, "--default-device", m.Device, "--size",
+			strconv.FormatInt(m.SizeBytes, 10)+"B")
 	}
 	return word
 }
@@ -167,18 +173,24 @@ func (h *hand) waits(kind string, words ...string) {
 	h.t.Helper()
 	awaitTrue(h.t, 30*time.Second, "the job says "+strings.Join(words, ", "), func() bool {
 		text := protojson.Format(h.lastJob(kind))
-		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
+		return !slices.ContainsFunc(words,
+			func(word string) bool { return !strings.Contains(text, word) })
 	})
 }
 
-// TestStoryOnStatic walks the road with a person for a provider, who does not always do what was asked.
+// TestStoryOnStatic walks the road with a person for a provider, who does not always do what was
+// asked.
 func TestStoryOnStatic(t *testing.T) {
-	l := newLabOf(t, stack.Config{Name: "static-story", Dir: filepath.Join("/var/lib/understudy-e2e", "static-story"), Provider: "static",
+	l := newLabOf(t, stack.Config{Name: "static-story",
+		Dir: filepath.Join("/var/lib/understudy-e2e", "static-story"), Provider: "static",
 		ExtraArgs: []string{"--static-images", "trixie=11.8,trixie-masked=11.8"}})
-	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){}, since: time.Now()}
+	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){},
+		since: time.Now()}
 
-	h.until(h.ask("create_primary", "server", "create", "db1", "--image", "trixie", "--size", "1GiB"), cpv1.Job_STATE_SUCCEEDED)
-	h.sql("db1", "CREATE DATABASE shop; USE shop; CREATE TABLE shop.sale (id INT PRIMARY KEY AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
+	h.until(h.ask("create_primary", "server", "create", "db1", "--image", "trixie", "--size",
+		"1GiB"), cpv1.Job_STATE_SUCCEEDED)
+	h.sql("db1", "CREATE DATABASE shop; USE shop; CREATE TABLE shop.sale (id INT PRIMARY KEY "+
+		"AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
 	early := h.tool("snapshot", "create", h.device("db1")).Snapshot
 
 	h.refuse([]string{"NEEDS_PERSON", "--mode offline --hold-limit"}, "snapshot", "create", "db1")
@@ -186,12 +198,16 @@ func TestStoryOnStatic(t *testing.T) {
 	h.sql("db1", "USE shop; INSERT INTO sale (what) SELECT UUID() FROM seq_1_to_100")
 
 	h.wrongVolume(early)
-	h.until(h.ask("create_replica", "replica", "create", "db2", "--from", h.ready(), "--image", "trixie-masked", "--verify", "full"), cpv1.Job_STATE_FAILED)
+	h.until(h.ask("create_replica", "replica", "create", "db2", "--from", h.ready(), "--image",
+		"trixie-masked", "--verify", "full"), cpv1.Job_STATE_FAILED)
 	replica := h.lastJob("create_replica")
-	if e := stepOf(replica, "mount_data").GetError(); !strings.Contains(e.GetReason(), "NONCE") || !strings.Contains(e.GetWayOut(), "understudy job redo "+strings.TrimPrefix(replica.GetName(), "jobs/")+" swap_volume") {
+	if e := stepOf(replica, "mount_data").GetError(); !strings.Contains(e.GetReason(), "NONCE") ||
+		!strings.Contains(e.GetWayOut(),
+			"understudy job redo "+strings.TrimPrefix(replica.GetName(), "jobs/")+" swap_volume") {
 		t.Errorf("a volume with another copy is not refused for what it is: %v", replica)
 	}
-	h.run("job", "redo", replica.GetName(), "swap_volume", "--reason", "it was the wrong copy", "--detach")
+	h.run("job", "redo", replica.GetName(), "swap_volume", "--reason", "it was the wrong copy",
+		"--detach")
 	h.until(replica.GetName(), cpv1.Job_STATE_SUCCEEDED)
 
 	if s := h.server("db2"); s.GetState() != cpv1.Server_STATE_READY || s.GetVerified() != "full" {
@@ -215,8 +231,9 @@ func TestStoryOnStatic(t *testing.T) {
 	t.Logf("a person did: %s", strings.Join(h.did, ", "))
 }
 
-// snapshotByHand takes a snapshot while a person copies. The control plane dies in the midst of the first copy, so the host ends the hold
-// and the copy is worthless: nobody is asked again before a person says so.
+// snapshotByHand takes a snapshot while a person copies. The control plane dies in the midst of the
+// first copy, so the host ends the hold and the copy is worthless: nobody is asked again before a
+// person says so.
 func (h *hand) snapshotByHand() {
 	h.t.Helper()
 	var lost string
@@ -225,7 +242,8 @@ func (h *hand) snapshotByHand() {
 		h.Kill()
 		h.start()
 	}
-	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline", "--hold-limit", "4m")
+	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline", "--hold-limit",
+		"4m")
 	h.until(job, cpv1.Job_STATE_FAILED)
 	if tasks := h.tasks(); len(tasks) != 0 {
 		h.t.Errorf("after a lost hold a person is asked: %v", tasks)
@@ -242,12 +260,15 @@ func (h *hand) snapshotByHand() {
 	h.until(job, cpv1.Job_STATE_SUCCEEDED)
 }
 
-// wrongVolume lets the next volume be made of another copy, be said to be attached before it is, and another one be attached in its place.
+// wrongVolume lets the next volume be made of another copy, be said to be attached before it is,
+// and another one be attached in its place.
 func (h *hand) wrongVolume(snapshot string) {
 	h.instead["make-volume"] = func(task *cpv1.Task) {
 		h.refuse([]string{"device", "missing"}, "provider", "done", task.GetId())
-		h.refuse([]string{"two volumes never share one"}, "provider", "done", task.GetId(), "--device", h.device("db1"))
-		h.run("provider", "done", task.GetId(), "--device", h.tool("volume", "create", "--from", snapshot).Device)
+		h.refuse([]string{"two volumes never share one"}, "provider", "done", task.GetId(),
+			"--device", h.device("db1"))
+		h.run("provider", "done", task.GetId(), "--device",
+			h.tool("volume", "create", "--from", snapshot).Device)
 	}
 	h.instead["attach-volume"] = func(task *cpv1.Task) {
 		h.refuse([]string{"does not show", task.GetDevice()}, "provider", "done", task.GetId())
@@ -271,7 +292,8 @@ func (h *hand) device(host string) string {
 // ready is the snapshot that can be used.
 func (h *hand) ready() string {
 	h.t.Helper()
-	answer, err := cpv1.NewSnapshotServiceClient(h.conn).ListSnapshots(h.t.Context(), &cpv1.ListSnapshotsRequest{})
+	answer, err := cpv1.NewSnapshotServiceClient(h.conn).ListSnapshots(h.t.Context(),
+		&cpv1.ListSnapshotsRequest{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -284,17 +306,21 @@ func (h *hand) ready() string {
 	return ""
 }
 
-// refused sees that a person's no ends the job with their reason, and that a no cannot become a yes.
+// refused sees that a person's no ends the job with their reason, and that a no cannot become a
+// yes.
 func (h *hand) refused(t *testing.T) {
 	var id string
 	h.instead["make-machine"] = func(task *cpv1.Task) {
 		id = task.GetId()
 		h.run("provider", "refuse", id, "--why", "no room in rack 4")
 	}
-	job := h.until(h.ask("create_primary", "server", "create", "db3", "--image", "trixie"), cpv1.Job_STATE_FAILED)
-	if e := stepOf(job, "create_machine").GetError(); !strings.Contains(e.GetMessage(), "no room in rack 4") || e.GetWayOut() == "" {
+	job := h.until(h.ask("create_primary", "server", "create", "db3", "--image", "trixie"),
+		cpv1.Job_STATE_FAILED)
+	if e := stepOf(job, "create_machine").GetError(); !strings.Contains(e.GetMessage(),
+		"no room in rack 4") || e.GetWayOut() == "" {
 		t.Errorf("the job does not end with the person's reason: %v", e)
 	}
-	h.refuse([]string{"was refused: no room in rack 4"}, "provider", "done", id, "--address", "192.0.2.7")
+	h.refuse([]string{"was refused: no room in rack 4"}, "provider", "done", id, "--address",
+		"192.0.2.7")
 	h.run("job", "cleanup", job.GetName())
 }

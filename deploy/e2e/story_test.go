@@ -15,8 +15,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestStory walks the road that broke: a replica on a host whose mariadb.service is masked, whose default data volume is mounted and
-// has to go, from a snapshot of a primary that is being written to and purges its binary logs by itself.
+// TestStory walks the road that broke: a replica on a host whose mariadb.service is masked, whose
+// default data volume is mounted and has to go, from a snapshot of a primary that is being written
+// to and purges its binary logs by itself.
 func TestStory(t *testing.T) {
 	l := newLab(t, "story")
 	l.run("server", "create", "db1", "--image", "trixie", "--binlog-auto-purge")
@@ -29,7 +30,8 @@ func TestStory(t *testing.T) {
 	t.Logf("the longest commit while the snapshot was taken: %s", writer.Longest())
 	snapshot := l.snapshot()
 	l.checkPlan(snapshot)
-	l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked", "--verify", "full")
+	l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked",
+		"--verify", "full")
 
 	l.part("the replica is one", func(l *lab, t *testing.T) { l.checkReplica(t, snapshot) })
 	l.part("the default volume is gone and nothing names it", (*lab).checkMounts)
@@ -38,13 +40,15 @@ func TestStory(t *testing.T) {
 	l.part("any step retried alone is a no-op", (*lab).checkRetries)
 	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)
 	l.part("mounts and replication survive a reboot", (*lab).checkReboot)
-	l.part("nothing purges after the last reservation, until somebody says so", (*lab).checkPurgeIsReal)
+	l.part("nothing purges after the last reservation, until somebody says so",
+		(*lab).checkPurgeIsReal)
 }
 
 // snapshot is the one snapshot of the lab.
 func (l *lab) snapshot() *cpv1.Snapshot {
 	l.t.Helper()
-	answer, err := cpv1.NewSnapshotServiceClient(l.conn).ListSnapshots(l.t.Context(), &cpv1.ListSnapshotsRequest{})
+	answer, err := cpv1.NewSnapshotServiceClient(l.conn).ListSnapshots(l.t.Context(),
+		&cpv1.ListSnapshotsRequest{})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -52,10 +56,12 @@ func (l *lab) snapshot() *cpv1.Snapshot {
 		l.t.Fatalf("expected one snapshot, found %d", len(answer.GetSnapshots()))
 	}
 	s := answer.GetSnapshots()[0]
-	if s.GetState() != cpv1.Snapshot_STATE_READY || s.GetTestimony().GetGtid() == "" || s.GetTestimony().GetNonce() == "" {
+	if s.GetState() != cpv1.Snapshot_STATE_READY || s.GetTestimony().GetGtid() == "" ||
+		s.GetTestimony().GetNonce() == "" {
 		l.t.Fatalf("the snapshot is not a proved one: %v", s)
 	}
-	if blocked := s.GetTestimony().GetWriteBlock().AsDuration(); blocked <= 0 || blocked > time.Second {
+	if blocked := s.GetTestimony().GetWriteBlock().AsDuration(); blocked <= 0 ||
+		blocked > time.Second {
 		l.t.Errorf("writes were blocked for %s, not for more than 0 and at most 1 s", blocked)
 	}
 	return s
@@ -65,8 +71,10 @@ func (l *lab) snapshot() *cpv1.Snapshot {
 func (l *lab) checkPlan(snapshot *cpv1.Snapshot) {
 	l.t.Helper()
 	before := len(l.objects("machine"))
-	plan := l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image", "trixie-masked", "--dry-run")
-	for _, step := range []string{"plan", "create_machine", "swap_volume", "mount_data", "start_mariadb", "configure_replica", "verify", "finish"} {
+	plan := l.run("replica", "create", "db2", "--from", snapshot.GetName(), "--image",
+		"trixie-masked", "--dry-run")
+	for _, step := range []string{"plan", "create_machine", "swap_volume", "mount_data",
+		"start_mariadb", "configure_replica", "verify", "finish"} {
 		if !strings.Contains(plan, step) {
 			l.t.Errorf("the plan does not name %s:\n%s", step, plan)
 		}
@@ -78,7 +86,8 @@ func (l *lab) checkPlan(snapshot *cpv1.Snapshot) {
 
 func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
 	s := l.server("db2")
-	if s.GetState() != cpv1.Server_STATE_READY || s.GetRole() != cpv1.Server_ROLE_REPLICA || s.GetVerified() != "full" {
+	if s.GetState() != cpv1.Server_STATE_READY || s.GetRole() != cpv1.Server_ROLE_REPLICA ||
+		s.GetVerified() != "full" {
 		t.Errorf("db2 is %v", s)
 	}
 	if s.GetServerId() == l.server("db1").GetServerId() {
@@ -87,15 +96,18 @@ func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
 	if n := l.starts("db2"); n != 1 {
 		t.Errorf("MariaDB was started %d times, not once", n)
 	}
-	if got := l.sql("db2", "SELECT @@read_only, @@server_id"); got != fmt.Sprintf("1\t%d", s.GetServerId()) {
+	if got := l.sql("db2", "SELECT @@read_only, @@server_id"); got != fmt.Sprintf("1\t%d",
+		s.GetServerId()) {
 		t.Errorf("read_only and server_id are %q", got)
 	}
 	step := stepOf(l.lastJob("create_replica"), "start_mariadb")
 	if !strings.Contains(strings.Join(step.GetFound(), "\n"), snapshot.GetTestimony().GetGtid()) {
-		t.Errorf("start_mariadb does not say that it found the recorded position %s: %v", snapshot.GetTestimony().GetGtid(), step.GetFound())
+		t.Errorf("start_mariadb does not say that it found the recorded position %s: %v",
+			snapshot.GetTestimony().GetGtid(), step.GetFound())
 	}
 	status := l.exec("db2", "mariadb", "--execute=SHOW REPLICA STATUS\\G")
-	for _, want := range []string{"Slave_IO_Running: Yes", "Slave_SQL_Running: Yes", "Master_SSL_Allowed: Yes", "Master_SSL_Verify_Server_Cert: Yes", "Using_Gtid: Slave_Pos"} {
+	for _, want := range []string{"Slave_IO_Running: Yes", "Slave_SQL_Running: Yes",
+		"Master_SSL_Allowed: Yes", "Master_SSL_Verify_Server_Cert: Yes", "Using_Gtid: Slave_Pos"} {
 		if !strings.Contains(status, want) {
 			t.Errorf("replica status lacks %q", want)
 		}
@@ -113,7 +125,8 @@ func (l *lab) checkMounts(t *testing.T) {
 		}
 	}
 	if !slices.Equal(attached, []string{s.GetDataVolume()}) {
-		t.Errorf("the provider has %v attached to db2, its record says %s", attached, s.GetDataVolume())
+		t.Errorf("the provider has %v attached to db2, its record says %s", attached,
+			s.GetDataVolume())
 	}
 	for _, m := range s.GetMounts() {
 		if m.GetVolume() != "" && m.GetVolume() != s.GetDataVolume() {
@@ -125,10 +138,12 @@ func (l *lab) checkMounts(t *testing.T) {
 		t.Errorf("the mount unit does not name the data volume %s:\n%s", s.GetDataVolume(), unit)
 	}
 	device := l.exec("db2", "readlink", "-f", "/dev/disk/by-id/virtio-"+s.GetDataVolume())
-	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", "/srv/mariadb"); got != device {
+	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint",
+		"/srv/mariadb"); got != device {
 		t.Errorf("/srv/mariadb is on %s, the data volume is %s", got, device)
 	}
-	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--target", "/var/lib/mysql/ibdata1"); !strings.HasPrefix(got, device) {
+	if got := l.exec("db2", "findmnt", "--noheadings", "--output", "SOURCE", "--target",
+		"/var/lib/mysql/ibdata1"); !strings.HasPrefix(got, device) {
 		t.Errorf("the datadir is on %s, the data volume is %s", got, device)
 	}
 }
@@ -138,12 +153,14 @@ func (l *lab) checkAutoPurge(t *testing.T) {
 		if l.server(name).GetBinlogAutoPurge() {
 			t.Errorf("%s still purges its binary logs by itself", name)
 		}
-		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name, "--binlog-auto-purge=true")
+		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name,
+			"--binlog-auto-purge=true")
 		l.expires(t, name, 0)
 	}
 }
 
-// expires sees that a host's MariaDB deletes binary logs of that age in seconds, now and after a restart; 0 is never.
+// expires sees that a host's MariaDB deletes binary logs of that age in seconds, now and after a
+// restart; 0 is never.
 func (l *lab) expires(t *testing.T, host string, seconds int) {
 	t.Helper()
 	if got := l.sql(host, "SELECT @@binlog_expire_logs_seconds"); got != strconv.Itoa(seconds) {
@@ -155,10 +172,12 @@ func (l *lab) expires(t *testing.T, host string, seconds int) {
 	}
 }
 
-// checkPurgeIsReal takes the last reservation away, which belongs to the snapshot, and then the replica.
+// checkPurgeIsReal takes the last reservation away, which belongs to the snapshot, and then the
+// replica.
 func (l *lab) checkPurgeIsReal(t *testing.T) {
 	l.run("snapshot", "delete", l.snapshot().GetName(), "--yes")
-	if file := l.exec("db1", "cat", "/etc/mysql/mariadb.conf.d/zz-understudy.cnf"); strings.Contains(file, "reserved") {
+	if file := l.exec("db1", "cat",
+		"/etc/mysql/mariadb.conf.d/zz-understudy.cnf"); strings.Contains(file, "reserved") {
 		t.Errorf("binary logs of db1 are reserved still:\n%s", file)
 	}
 	l.expires(t, "db1", 0)
@@ -171,7 +190,8 @@ func (l *lab) checkPurgeIsReal(t *testing.T) {
 		l.expires(t, "db1", seconds)
 	}
 	l.exec("db1", "systemctl", "stop", "understudy-agent.service")
-	l.refuse([]string{"AGENT_UNREACHABLE", "stays off"}, "server", "update", "db1", "--binlog-auto-purge=true")
+	l.refuse([]string{"AGENT_UNREACHABLE", "stays off"}, "server", "update", "db1",
+		"--binlog-auto-purge=true")
 	if l.server("db1").GetBinlogAutoPurge() {
 		t.Error("the record says what MariaDB was not told")
 	}
@@ -185,10 +205,12 @@ func (l *lab) checkRetries(t *testing.T) {
 		l.run("job", "retry", job.GetName(), "--step", step.GetName())
 		after := l.lastJob("create_replica")
 		if after.GetState() != cpv1.Job_STATE_SUCCEEDED {
-			t.Errorf("after the retry of %s the job is %s: %v", step.GetName(), after.GetState(), stepOf(after, step.GetName()).GetError())
+			t.Errorf("after the retry of %s the job is %s: %v", step.GetName(), after.GetState(),
+				stepOf(after, step.GetName()).GetError())
 		}
 		if got := l.fingerprint(); got != before {
-			t.Errorf("the retry of %s changed the world from\n%s\nto\n%s", step.GetName(), before, got)
+			t.Errorf("the retry of %s changed the world from\n%s\nto\n%s", step.GetName(), before,
+				got)
 			before = got
 		}
 	}
@@ -207,8 +229,10 @@ func (l *lab) fingerprint() string {
 	s.LastSeenTime, s.Etag = nil, ""
 	return strings.Join(append(ids,
 		s.String(),
-		l.exec("db2", "systemctl", "show", "--property=InvocationID,MainPID", "mariadb.service", "srv-mariadb.mount", "var-lib-mysql.mount"),
-		l.exec("db2", "findmnt", "--noheadings", "--output", "TARGET,SOURCE,UUID", "--mountpoint", "/srv/mariadb"),
+		l.exec("db2", "systemctl", "show", "--property=InvocationID,MainPID", "mariadb.service",
+			"srv-mariadb.mount", "var-lib-mysql.mount"),
+		l.exec("db2", "findmnt", "--noheadings", "--output", "TARGET,SOURCE,UUID", "--mountpoint",
+			"/srv/mariadb"),
 		l.exec("db2", "sha256sum", "/etc/mysql/mariadb.conf.d/zz-understudy.cnf"),
 		l.sql("db1", "SELECT User, Host FROM mysql.user ORDER BY 1, 2"),
 	), "\n")

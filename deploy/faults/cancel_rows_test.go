@@ -13,22 +13,35 @@ import (
 func cancelRows() []row {
 	return []row{
 		{
-			id: "C6", variant: "in every step of a snapshot", run: func(l *lab) { l.cancelInEach("snapshot", "create", primary, "--hold-limit", holdLimit.String()) },
-			planted: "a snapshot's job is cancelled while it stands before the effect of a step, one job for each step",
+			id: "C6", variant: "in every step of a snapshot",
+			run: func(l *lab) {
+				l.cancelInEach("snapshot", "create", primary, "--hold-limit",
+					holdLimit.String())
+			},
+			planted: "a snapshot's job is cancelled while it stands before the effect of a step, " +
+				"one job for each step",
 			happens: "CANCELLED; the primary goes on, and `job cleanup` leaves nothing",
-			why:     "what is held is released also when a job is cancelled; what it made is found by its tags",
+			why: "what is held is released also when a job is cancelled; what it made is " +
+				"found by its tags",
 		},
 		{
-			id: "C6", variant: "in every step of a replica", long: true, run: func(l *lab) { l.cancelInEach("replica", "create", "", "--of", primary, "--image", "trixie-masked") },
+			id: "C6", variant: "in every step of a replica", long: true,
+			run: func(l *lab) {
+				l.cancelInEach("replica", "create", "", "--of", primary,
+					"--image", "trixie-masked")
+			},
 			planted: "the same, with a replica's job that takes its own snapshot",
 			happens: "the same",
 			why:     "the same",
 		},
 		{
-			id: "C6", variant: "with the cut's answer lost", only: onEC2, quick: true, run: (*lab).cancelUnanswered,
-			planted: "CreateSnapshot has its effect, its answer is lost; the job is cancelled before EC2 shows what was cut",
+			id: "C6", variant: "with the cut's answer lost", only: onEC2, quick: true,
+			run: (*lab).cancelUnanswered,
+			planted: "CreateSnapshot has its effect, its answer is lost; the job is cancelled " +
+				"before EC2 shows what was cut",
 			happens: "CANCELLED; the cut is found and deleted",
-			why:     "what a call without an answer may have made is looked for until EC2 would show it",
+			why: "what a call without an answer may have made is looked for until EC2 would " +
+				"show it",
 		},
 	}
 }
@@ -44,7 +57,8 @@ func (l *lab) cancelUnanswered() {
 	l.cleaned(job)
 }
 
-// cancelInEach cancels a job of its own in each step, as the store lists them. An empty argument stands for a name that was never used.
+// cancelInEach cancels a job of its own in each step, as the store lists them. An empty argument
+// stands for a name that was never used.
 func (l *lab) cancelInEach(args ...string) {
 	l.dropSnap() // it has a reservation
 	began, steps := time.Now(), []string{"plan"}
@@ -60,11 +74,12 @@ func (l *lab) cancelInEach(args ...string) {
 		ended = append(ended, steps[i]+": "+l.cancelledIn(job, i == len(steps)-1))
 		l.cleaned(job)
 	}
-	l.t.Logf("%d jobs in %s; cancelled in, ended in: %s", len(steps), time.Since(began).Round(time.Second), strings.Join(ended, ", "))
+	l.t.Logf("%d jobs in %s; cancelled in, ended in: %s", len(steps),
+		time.Since(began).Round(time.Second), strings.Join(ended, ", "))
 }
 
-// cancelIn starts a job and cancels it while it stands before the effect of a step: the control plane that runs it is stopped there,
-// and another one on the same store takes the cancel.
+// cancelIn starts a job and cancels it while it stands before the effect of a step: the control
+// plane that runs it is stopped there, and another one on the same store takes the cancel.
 func (l *lab) cancelIn(step string, args []string) string {
 	l.t.Helper()
 	l.Stop()
@@ -83,17 +98,20 @@ func (l *lab) cancelIn(step string, args []string) string {
 		l.t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := cpv1.NewJobServiceClient(conn).CancelJob(l.t.Context(), &cpv1.CancelJobRequest{Name: job}); err != nil {
+	if _, err := cpv1.NewJobServiceClient(conn).CancelJob(l.t.Context(),
+		&cpv1.CancelJobRequest{Name: job}); err != nil {
 		l.t.Fatalf("cannot cancel %s in %s: %v", job, step, err)
 	}
 	return job
 }
 
-// cancelledIn is the step that a job was cancelled in. One that was in its last step may have succeeded.
+// cancelledIn is the step that a job was cancelled in. One that was in its last step may have
+// succeeded.
 func (l *lab) cancelledIn(job string, last bool) string {
 	l.t.Helper()
 	j := l.await(job, 2*time.Minute, ended)
-	if s := j.GetState(); s != cpv1.Job_STATE_CANCELLED && !(last && s == cpv1.Job_STATE_SUCCEEDED) {
+	if s := j.GetState(); s != cpv1.Job_STATE_CANCELLED &&
+		!(last && s == cpv1.Job_STATE_SUCCEEDED) {
 		l.t.Errorf("%s is %s, not cancelled: %v", job, s, j.GetError())
 	}
 	for _, s := range j.GetSteps() {
@@ -114,7 +132,8 @@ func (l *lab) cleaned(job string) {
 	l.tidy()
 	h := l.lookAt(primary)
 	if h.holding != "" || len(h.reservations) > 0 || len(h.timers) > 0 {
-		l.t.Errorf("%s left on the primary: holds %q, reservations %v, timers %v", job, h.holding, h.reservations, h.timers)
+		l.t.Errorf("%s left on the primary: holds %q, reservations %v, timers %v", job, h.holding,
+			h.reservations, h.timers)
 	}
 	if longest := l.writer.Longest(); longest > longestCommit {
 		l.t.Errorf("%s kept a commit waiting for %s", job, longest)

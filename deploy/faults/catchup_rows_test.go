@@ -17,21 +17,28 @@ func catchUpRows() []row {
 			why:     "catch_up looks at the threads all the while that it waits",
 		},
 		{
-			id: "R9", variant: "primary restarted", run: func(l *lab) { l.primaryRestarts("systemctl", "restart", mariadbUnit) },
+			id: "R9", variant: "primary restarted",
+			run:     func(l *lab) { l.primaryRestarts("systemctl", "restart", mariadbUnit) },
 			planted: "the primary's MariaDB is restarted while the replica catches up",
 			happens: "waited for; converges",
 			why:     "a primary that is away is no error of the replica's",
 		},
 		{
-			id: "R9", variant: "primary killed", run: func(l *lab) { l.primaryRestarts("systemctl", "kill", "--signal=KILL", mariadbUnit) },
-			planted: "the primary's MariaDB is killed while the replica catches up; systemd starts it again",
+			id: "R9", variant: "primary killed",
+			run: func(l *lab) {
+				l.primaryRestarts("systemctl", "kill", "--signal=KILL",
+					mariadbUnit)
+			},
+			planted: "the primary's MariaDB is killed while the replica catches up; systemd " +
+				"starts it again",
 			happens: "the same",
 			why:     "the same",
 		},
 	}
 }
 
-// behind brings a replica's job into catch_up and keeps it there, with more to apply than it can, until let go is called.
+// behind brings a replica's job into catch_up and keeps it there, with more to apply than it can,
+// until let go is called.
 func (l *lab) behind(source string) (m making, letGo func()) {
 	l.t.Helper()
 	m = l.makeOf(source, "before_effect:catch_up")
@@ -41,7 +48,8 @@ func (l *lab) behind(source string) (m making, letGo func()) {
 	}
 	l.must(gate, "LOCK TABLES "+l.schemaOf(source)+".probe READ")
 	l.start()
-	l.await(m.job, time.Minute, func(j *job) bool { return stepOf(j, "catch_up").GetProgress().GetTotal() > 0 || ended(j) })
+	l.await(m.job, time.Minute,
+		func(j *job) bool { return stepOf(j, "catch_up").GetProgress().GetTotal() > 0 || ended(j) })
 	if state := l.stepState(m.job, "catch_up"); state != "running" {
 		l.t.Fatalf("catch_up is %s", state)
 	}
@@ -61,7 +69,8 @@ func (l *lab) threadsKilled() {
 	for _, id := range threads {
 		_, _ = root.Exec("KILL " + id) // a worker may have gone with its coordinator
 	}
-	l.eventually(20*time.Second, "the killed threads are gone", func() bool { return len(l.threads(root, threads...)) == 0 })
+	l.eventually(20*time.Second, "the killed threads are gone",
+		func() bool { return len(l.threads(root, threads...)) == 0 })
 	letGo()
 	l.succeeds(m.job)
 	l.same(m.name)
@@ -70,7 +79,8 @@ func (l *lab) threadsKilled() {
 // threads are the ids of a replica's replication threads; those among some when given.
 func (l *lab) threads(root *sql.DB, among ...string) (ids []string) {
 	l.t.Helper()
-	for _, found := range l.query(root, "SELECT id FROM information_schema.processlist WHERE user = 'system user' AND command LIKE 'Slave%'") {
+	for _, found := range l.query(root, "SELECT id FROM information_schema.processlist WHERE "+
+		"user = 'system user' AND command LIKE 'Slave%'") {
 		ids = append(ids, found[0])
 	}
 	if among == nil {
@@ -97,7 +107,8 @@ func (l *lab) primaryRestarts(argv ...string) {
 	before := l.exec(source, "systemctl", "show", "--property=InvocationID", "--value", mariadbUnit)
 	l.exec(source, argv...)
 	l.eventually(time.Minute, source+" answers again", func() bool {
-		return l.maybe(source, "systemctl", "show", "--property=InvocationID", "--value", mariadbUnit) != before && l.ask(source) != nil
+		return l.maybe(source, "systemctl", "show", "--property=InvocationID", "--value",
+			mariadbUnit) != before && l.ask(source) != nil
 	})
 	l.writes(source)
 	letGo()

@@ -10,25 +10,33 @@ import (
 func clockRows() []row {
 	return []row{
 		{
-			id: "C7", variant: "an hour forward while frozen", alone: true, run: func(l *lab) { l.clockStepsFrozen(time.Hour) },
-			planted: "the clock of control plane and host steps an hour forward while commits are blocked and the filesystem is frozen",
+			id: "C7", variant: "an hour forward while frozen", alone: true,
+			run: func(l *lab) { l.clockStepsFrozen(time.Hour) },
+			planted: "the clock of control plane and host steps an hour forward while commits " +
+				"are blocked and the filesystem is frozen",
 			happens: "the hold lasts its limit, no less and no more; the job takes a new hold",
 			why:     "holder, unit and stream count on the monotonic clock",
 		},
 		{
-			id: "C7", variant: "an hour back while frozen", alone: true, run: func(l *lab) { l.clockStepsFrozen(-time.Hour) },
+			id: "C7", variant: "an hour back while frozen", alone: true,
+			run:     func(l *lab) { l.clockStepsFrozen(-time.Hour) },
 			planted: "the same, an hour back",
 			happens: "the same",
 			why:     "the same",
 		},
 		{
-			id: "C7", variant: "an hour forward in a replica's job", alone: true, run: func(l *lab) { l.clockStepsInJob(time.Hour) },
-			planted: "two control planes on one store; the clock steps an hour forward in the middle of a replica's job, and later back",
-			happens: "converges; no control plane takes the job from the other; reservations and certificates stay good",
-			why:     "a heartbeat is a count that is watched on the watcher's monotonic clock; a reservation ends by the time since boot",
+			id: "C7", variant: "an hour forward in a replica's job", alone: true,
+			run: func(l *lab) { l.clockStepsInJob(time.Hour) },
+			planted: "two control planes on one store; the clock steps an hour forward in the " +
+				"middle of a replica's job, and later back",
+			happens: "converges; no control plane takes the job from the other; reservations and " +
+				"certificates stay good",
+			why: "a heartbeat is a count that is watched on the watcher's monotonic clock; a " +
+				"reservation ends by the time since boot",
 		},
 		{
-			id: "C7", variant: "an hour back in a replica's job", alone: true, run: func(l *lab) { l.clockStepsInJob(-time.Hour) },
+			id: "C7", variant: "an hour back in a replica's job", alone: true,
+			run:     func(l *lab) { l.clockStepsInJob(-time.Hour) },
 			planted: "the same, an hour back, and later forward",
 			happens: "the same",
 			why:     "the same; certificates are valid from two hours before they were made",
@@ -43,7 +51,8 @@ func (l *lab) clockStepsFrozen(offset time.Duration) {
 	l.thaws(f)
 	right()
 	if longest := l.writer.Longest(); longest < holdLimit-2*time.Second {
-		l.t.Errorf("the hold lasted %s, its limit is %s: the clock's step ended it early", longest, holdLimit)
+		l.t.Errorf("the hold lasted %s, its limit is %s: the clock's step ended it early", longest,
+			holdLimit)
 	}
 	f.answer()
 	l.oneCut(f.job, 2)
@@ -55,14 +64,15 @@ func (l *lab) epochs(job string) []string {
 	db := l.store()
 	defer db.Close()
 	var all []string
-	for _, row := range l.query(db, "SELECT DISTINCT epoch FROM job_attempts WHERE job_id = ?", strings.TrimPrefix(job, "jobs/")) {
+	for _, row := range l.query(db, "SELECT DISTINCT epoch FROM job_attempts WHERE job_id = ?",
+		strings.TrimPrefix(job, "jobs/")) {
 		all = append(all, row[0])
 	}
 	return all
 }
 
-// clockStepsInJob moves the clock while the new machine's agent enrols and while MariaDB starts, and each time puts it right again some
-// seconds later, with the job under way.
+// clockStepsInJob moves the clock while the new machine's agent enrols and while MariaDB starts,
+// and each time puts it right again some seconds later, with the job under way.
 func (l *lab) clockStepsInJob(offset time.Duration) {
 	snap := l.snap()
 	second := l.second()
@@ -70,11 +80,13 @@ func (l *lab) clockStepsInJob(offset time.Duration) {
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--from", snap, "--image", "trixie-masked")
 	l.misdated = append(l.misdated, strings.TrimPrefix(m.job, "jobs/"))
-	l.await(m.job, time.Minute, func(j *job) bool { return stepOf(j, "await_agent").GetState() == stepRunning })
+	l.await(m.job, time.Minute,
+		func(j *job) bool { return stepOf(j, "await_agent").GetState() == stepRunning })
 	right := l.stepClock(offset)
 	l.within(8*time.Second, func() bool { return l.stepState(m.job, "mount_data") == "running" })
 	right()
-	l.await(m.job, time.Minute, func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
+	l.await(m.job, time.Minute,
+		func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
 	right = l.stepClock(offset)
 	l.within(8*time.Second, func() bool { return l.stepState(m.job, "settle") == "succeeded" })
 	right()

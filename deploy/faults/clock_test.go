@@ -58,7 +58,8 @@ func clockNow(clock int32) int64 {
 	return t.Nano()
 }
 
-// setClock sets the wall clock to what it was at the base, plus the time that the monotonic clock has counted since, plus an offset.
+// setClock sets the wall clock to what it was at the base, plus the time that the monotonic clock
+// has counted since, plus an offset.
 func setClock(base int64, offset time.Duration) error {
 	t := unix.NsecToTimespec(base + clockNow(unix.CLOCK_MONOTONIC) + int64(offset))
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &t); err != nil {
@@ -67,8 +68,8 @@ func setClock(base int64, offset time.Duration) error {
 	return nil
 }
 
-// stepClock moves this box's clock by an offset and returns what puts it right again. A process of its own does so too, when this one dies
-// or forgets.
+// stepClock moves this box's clock by an offset and returns what puts it right again. A process of
+// its own does so too, when this one dies or forgets.
 func (l *lab) stepClock(offset time.Duration) (right func()) {
 	l.t.Helper()
 	base := clockNow(unix.CLOCK_REALTIME) - clockNow(unix.CLOCK_MONOTONIC)
@@ -113,7 +114,8 @@ func (l *lab) stepClock(offset time.Duration) (right func()) {
 			l.t.Errorf("the clock's guard: %v: %s", err, said.String())
 		}
 		if took := time.Since(moved); took > clockAlarm {
-			l.t.Errorf("the clock was put right by its guard before the row was done with it, which took %s", took)
+			l.t.Errorf("the clock was put right by its guard before the row was done with it, "+
+				"which took %s", took)
 		}
 	}
 	l.t.Cleanup(right)

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crash is one way in which something dies while the control plane stands still at a point of a step.
+// crash is one way in which something dies while the control plane stands still at a point of a
+// step.
 type crash struct {
 	id, what, why string
 	strike        func(l *lab, env string)
@@ -22,19 +23,24 @@ type crash struct {
 
 func crashes() []crash {
 	return []crash{
-		{id: "C1", what: "control plane killed", strike: (*lab).killAndStart, why: "the step is run again, and finds its effect by the key that it carries"},
-		{id: "C2", what: "agents killed", strike: (*lab).killAgents, why: "an agent that is away is waited for; its calls can be made twice"},
-		{id: "C3", what: "connections cut", strike: (*lab).cutConnections, why: "a call whose answer is lost is made again, and changes nothing twice"},
+		{id: "C1", what: "control plane killed", strike: (*lab).killAndStart,
+			why: "the step is run again, and finds its effect by the key that it carries"},
+		{id: "C2", what: "agents killed", strike: (*lab).killAgents,
+			why: "an agent that is away is waited for; its calls can be made twice"},
+		{id: "C3", what: "connections cut", strike: (*lab).cutConnections,
+			why: "a call whose answer is lost is made again, and changes nothing twice"},
 	}
 }
 
 // points are where a step can be struck.
 var points = []string{"before_effect", "after_effect", "after_commit"}
 
-// crashRows are made, not written: each way to die at each point of each step that the store has of each job.
+// crashRows are made, not written: each way to die at each point of each step that the store has of
+// each job.
 func crashRows() []row {
 	rows := []row{{
-		id: "C1", variant: "control plane killed by its failpoint", quick: true, run: func(l *lab) { l.diesOnce("after_effect:mount_data") },
+		id: "C1", variant: "control plane killed by its failpoint", quick: true,
+		run:     func(l *lab) { l.diesOnce("after_effect:mount_data") },
 		planted: "the control plane kills itself between the effect of mount_data and its commit",
 		happens: "the job goes on by itself; the volume is found mounted; MariaDB is started once",
 		why:     "the step is run again and looks before it acts",
@@ -42,22 +48,27 @@ func crashRows() []row {
 	for _, c := range crashes() {
 		for _, point := range points {
 			rows = append(rows,
-				c.row(point, "the replica's job", []string{"replica", "create", "--of", primary, "--image", "trixie-masked"}),
-				c.row(point, "the snapshot's job", []string{"snapshot", "create", primary, "--hold-limit", holdLimit.String()}))
+				c.row(point, "the replica's job", []string{"replica", "create", "--of", primary,
+					"--image", "trixie-masked"}),
+				c.row(point, "the snapshot's job",
+					[]string{"snapshot", "create", primary, "--hold-limit", holdLimit.String()}))
 		}
 	}
-	return append(rows, crashes()[0].row("after_effect", "the primary's job", []string{"server", "create", "--image", "trixie-masked"}))
+	return append(rows, crashes()[0].row("after_effect", "the primary's job",
+		[]string{"server", "create", "--image", "trixie-masked"}))
 }
 
 func (c crash) row(point, story string, args []string) row {
 	at := strings.ReplaceAll(point, "_", " ")
 	at = strings.NewReplacer("effect", "the effect", "commit", "the commit").Replace(at)
 	return row{
-		id: c.id, variant: fmt.Sprintf("%s %s of each step of %s", c.what, at, story), quick: point == "after_effect" && args[0] == "snapshot",
+		id: c.id, variant: fmt.Sprintf("%s %s of each step of %s", c.what, at, story),
+		quick:   point == "after_effect" && args[0] == "snapshot",
 		run:     func(l *lab) { l.strikeEach(c, point, args...) },
 		planted: fmt.Sprintf("%s, %s of each step in turn, in one job", c.what, at),
-		happens: "the job goes on after each; one machine, volume, account, mount and start, one snapshot; a hold that was lost is taken anew, its cut deleted",
-		why:     c.why,
+		happens: "the job goes on after each; one machine, volume, account, mount and start, one " +
+			"snapshot; a hold that was lost is taken anew, its cut deleted",
+		why: c.why,
 	}
 }
 
@@ -67,7 +78,8 @@ func (l *lab) diesOnce(failpoint string) {
 	l.madeOnce(m)
 }
 
-// strikeEach asks for a job, and strikes while the control plane stands at the point of each of its steps.
+// strikeEach asks for a job, and strikes while the control plane stands at the point of each of its
+// steps.
 func (l *lab) strikeEach(c crash, point string, args ...string) {
 	env := "UNDERSTUDY_FAILPOINT=stop@" + point + ":*"
 	l.Stop()
@@ -105,8 +117,9 @@ func (l *lab) strikeEach(c crash, point string, args ...string) {
 	l.madeOnce(m)
 }
 
-// asks asks for a job by the command line, whose answer may be a while in coming or be lost, and returns once the store has it.
-// Asking again, with the same request id, is for when the control plane serves.
+// asks asks for a job by the command line, whose answer may be a while in coming or be lost, and
+// returns once the store has it. Asking again, with the same request id, is for when the control
+// plane serves.
 func (l *lab) asks(args ...string) (job string, again func() string) {
 	l.t.Helper()
 	id, answered := uuid.NewString(), make(chan struct{})
@@ -143,17 +156,20 @@ func (l *lab) agentsBack() {
 	}
 }
 
-// awaitStop waits until the control plane has stopped itself; false when the job is done, all its steps having been struck.
+// awaitStop waits until the control plane has stopped itself; false when the job is done, all its
+// steps having been struck.
 func (l *lab) awaitStop(m making, struck map[string]bool) (stopped bool) {
 	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	left := slices.DeleteFunc(l.steps(m.job), func(step string) bool { return struck[step] })
-	l.eventually(3*time.Minute, fmt.Sprintf("%s stops at its next step or ends; not struck yet: %v", m.job, left), func() bool {
+	l.eventually(3*time.Minute, fmt.Sprintf("%s stops at its next step or ends; not struck yet: %v",
+		m.job, left), func() bool {
 		if stopped = l.stopped(); stopped {
 			return true
 		}
-		switch at := l.query(db, "SELECT state, reason FROM jobs WHERE id = ?", strings.TrimPrefix(m.job, "jobs/"))[0]; at[0] {
+		switch at := l.query(db, "SELECT state, reason FROM jobs WHERE id = ?",
+			strings.TrimPrefix(m.job, "jobs/"))[0]; at[0] {
 		case "succeeded":
 			return len(left) == 0
 		case "failed", "cancelled", "needs_person":
@@ -222,12 +238,14 @@ func (l *lab) killAgents(string) {
 	}
 }
 
-// cutConnections resets all connections between the control plane and the hosts. New ones may be there at once.
+// cutConnections resets all connections between the control plane and the hosts. New ones may be
+// there at once.
 func (l *lab) cutConnections(string) {
 	l.t.Helper()
 	for _, m := range l.machines() {
 		before := l.connections(m.Address)
-		if out, err := boxCommand(l.bg(), "ss", "--kill", "--tcp", "--numeric", "dst", m.Address); err != nil || strings.Contains(out, "answers") {
+		if out, err := boxCommand(l.bg(), "ss", "--kill", "--tcp", "--numeric", "dst",
+			m.Address); err != nil || strings.Contains(out, "answers") {
 			l.t.Fatalf("cannot cut connections to %s: %v: %s", m.Address, err, out)
 		}
 		after := l.connections(m.Address)
@@ -243,7 +261,8 @@ func (l *lab) cutConnections(string) {
 // connections are those of this box to an address, as their local and remote ends.
 func (l *lab) connections(address string) (all []string) {
 	l.t.Helper()
-	out, err := boxCommand(l.bg(), "ss", "--no-header", "--tcp", "--numeric", "state", "established", "dst", address)
+	out, err := boxCommand(l.bg(), "ss", "--no-header", "--tcp", "--numeric", "state",
+		"established", "dst", address)
 	if err != nil {
 		l.t.Fatalf("cannot list connections to %s: %v: %s", address, err, out)
 	}
@@ -255,13 +274,15 @@ func (l *lab) connections(address string) (all []string) {
 	return all
 }
 
-// steps are the names of a job's steps, as the store has them: a new step is covered when it is written.
+// steps are the names of a job's steps, as the store has them: a new step is covered when it is
+// written.
 func (l *lab) steps(job string) []string {
 	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	var names []string
-	for _, row := range l.query(db, "SELECT kind FROM job_steps WHERE job_id = ? ORDER BY seq", strings.TrimPrefix(job, "jobs/")) {
+	for _, row := range l.query(db, "SELECT kind FROM job_steps WHERE job_id = ? ORDER BY seq",
+		strings.TrimPrefix(job, "jobs/")) {
 		names = append(names, row[0])
 	}
 	return names

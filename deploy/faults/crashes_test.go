@@ -15,10 +15,12 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestCrashes runs jobs on real hosts while things die at random. CRASHES is how many, CRASH_SEED repeats a run, CRASH_ONLY one of its
-// sequences. A sequence depends on its own dice alone, but for the moments at which things happen on the hosts.
+// TestCrashes runs jobs on real hosts while things die at random. CRASHES is how many, CRASH_SEED
+// repeats a run, CRASH_ONLY one of its sequences. A sequence depends on its own dice alone, but for
+// the moments at which things happen on the hosts.
 func TestCrashes(t *testing.T) {
-	seed, count, only := number(t, "CRASH_SEED", time.Now().UnixNano()%1_000_000), number(t, "CRASHES", 4), number(t, "CRASH_ONLY", -1)
+	seed, count, only := number(t, "CRASH_SEED", time.Now().UnixNano()%1_000_000),
+		number(t, "CRASHES", 4), number(t, "CRASH_ONLY", -1)
 	t.Logf("seed %d: CRASH_SEED=%d CRASHES=%d runs these sequences again", seed, seed, count)
 	queue := make(chan int64, count+1)
 	for i := range count {
@@ -61,7 +63,8 @@ func runSequences(t *testing.T, name string, seed int64, queue <-chan int64) {
 			if l == nil {
 				l = newLab(t, name, "nspawn")
 			}
-			s := &sequence{lab: l.in(t), dice: rand.New(rand.NewPCG(uint64(seed), uint64(i)*0x9e3779b97f4a7c15))}
+			s := &sequence{lab: l.in(t),
+				dice: rand.New(rand.NewPCG(uint64(seed), uint64(i)*0x9e3779b97f4a7c15))}
 			s.do()
 		})
 		if !good && l == nil {
@@ -105,7 +108,8 @@ func (s *sequence) do() {
 	s.judge()
 	s.check()
 	s.tidy()
-	s.t.Logf("%s in %s, the longest commit %s", s.m.job, time.Since(begin).Round(100*time.Millisecond), s.writer.Longest().Round(time.Millisecond))
+	s.t.Logf("%s in %s, the longest commit %s", s.m.job,
+		time.Since(begin).Round(100*time.Millisecond), s.writer.Longest().Round(time.Millisecond))
 }
 
 func (s *sequence) say(format string, args ...any) {
@@ -114,13 +118,16 @@ func (s *sequence) say(format string, args ...any) {
 
 // ask draws the job, and, half of the time, where the control plane kills itself in it.
 func (s *sequence) ask() {
-	kind, args := "take_snapshot", []string{"snapshot", "create", primary, "--hold-limit", holdLimit.String()}
+	kind, args := "take_snapshot", []string{"snapshot", "create", primary, "--hold-limit",
+		holdLimit.String()}
 	switch n := s.dice.IntN(100); {
 	case n < 45:
 	case n < 67:
-		kind, args = "create_replica", []string{"replica", "create", s.named(), "--from", s.snap(), "--image", "trixie-masked"}
+		kind, args = "create_replica", []string{"replica", "create", s.named(), "--from", s.snap(),
+			"--image", "trixie-masked"}
 	case n < 82:
-		kind, args = "create_replica", []string{"replica", "create", s.named(), "--of", primary, "--image", "trixie-masked"}
+		kind, args = "create_replica", []string{"replica", "create", s.named(), "--of", primary,
+			"--image", "trixie-masked"}
 	case n < 92:
 		s.dropSnap()
 		kind, args = "delete_snapshot", []string{"snapshot", "delete", s.snap(), "--yes"}
@@ -149,7 +156,8 @@ func (s *sequence) point(kind string) string {
 	point, at := points[s.dice.IntN(len(points))], s.dice.IntN(1000)
 	db := s.store()
 	defer db.Close()
-	steps := s.query(db, "SELECT kind FROM job_steps WHERE job_id = (SELECT MAX(id) FROM jobs WHERE kind = ?) ORDER BY seq", kind)
+	steps := s.query(db, "SELECT kind FROM job_steps WHERE job_id = (SELECT MAX(id) FROM jobs "+
+		"WHERE kind = ?) ORDER BY seq", kind)
 	if len(steps) == 0 {
 		return point + ":settle"
 	}
@@ -164,7 +172,8 @@ func (s *sequence) comeToRest() {
 	s.await(s.m.job, 5*time.Minute, ended)
 	if s.felled && s.replicaRuns() {
 		s.eventually(time.Minute, "MariaDB of "+s.m.name+" is up or down", func() bool {
-			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "show", "--property=ActiveState", "--value", mariadbUnit), "ating")
+			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "show",
+				"--property=ActiveState", "--value", mariadbUnit), "ating")
 		})
 	}
 }
@@ -200,7 +209,8 @@ func (s *sequence) askAgain() {
 	s.comeToRest()
 }
 
-// judge holds the job to what was drawn: it has succeeded, or was cancelled, or has refused, and then a retry goes on to the good end.
+// judge holds the job to what was drawn: it has succeeded, or was cancelled, or has refused, and
+// then a retry goes on to the good end.
 func (s *sequence) judge() {
 	s.t.Helper()
 	j := s.await(s.m.job, time.Minute, ended)

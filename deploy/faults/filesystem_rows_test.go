@@ -9,12 +9,14 @@ import (
 	"time"
 )
 
-// filesystemRows are about volumes that come late, are held, or have another filesystem than the usual one.
+// filesystemRows are about volumes that come late, are held, or have another filesystem than the
+// usual one.
 func filesystemRows() []row {
 	return []row{
 		{
 			id: "H4", variant: "seen 20 s after the attach", run: (*lab).lateDevice,
-			planted: "the host's device node appears only 20 s after the provider has attached the volume",
+			planted: "the host's device node appears only 20 s after the provider has attached " +
+				"the volume",
 			happens: "waited for, which the step says; converges",
 			why:     "attached at the provider is not yet there on the host",
 		},
@@ -25,31 +27,44 @@ func filesystemRows() []row {
 			why:     "the step that mounts waits for the device itself",
 		},
 		{
-			id: "H7", variant: "XFS with a log to replay", run: func(l *lab) { l.brokenXFS((*lab).dirtyLog, true) },
-			planted: "the snapshot's XFS was cut off in the middle of writing: its log is not replayed",
+			id: "H7", variant: "XFS with a log to replay",
+			run: func(l *lab) { l.brokenXFS((*lab).dirtyLog, true) },
+			planted: "the snapshot's XFS was cut off in the middle of writing: its log is not " +
+				"replayed",
 			happens: "replayed before the first look; converges",
-			why:     "only the kernel replays an XFS log, so the volume is mounted out of sight first",
+			why: "only the kernel replays an XFS log, so the volume is mounted out of sight " +
+				"first",
 		},
 		{
-			id: "H7", variant: "XFS with errors", run: func(l *lab) { l.brokenXFS((*lab).wrongCounter, false) },
+			id: "H7", variant: "XFS with errors",
+			run:     func(l *lab) { l.brokenXFS((*lab).wrongCounter, false) },
 			planted: "a free block counter of the snapshot's XFS is wrong",
 			happens: "refuses with FILESYSTEM_BROKEN; nothing is mounted",
-			why:     "xfs_repair knows no mode that leaves choices to a person; the snapshot is still there",
+			why: "xfs_repair knows no mode that leaves choices to a person; the snapshot is " +
+				"still there",
 		},
 		{
 			id: "H9", variant: "busy", run: (*lab).busyMount,
-			planted: "the volume is mounted at /srv/mariadb by hand, unprepared, and a process has its working directory there",
-			happens: "retried, then refuses naming the process; once it has ended the retry converges",
-			why:     "a filesystem in use is not given a new identity, and nobody's process is killed",
+			planted: "the volume is mounted at /srv/mariadb by hand, unprepared, and a process " +
+				"has its working directory there",
+			happens: "retried, then refuses naming the process; once it has ended the retry " +
+				"converges",
+			why: "a filesystem in use is not given a new identity, and nobody's process is " +
+				"killed",
 		},
 		{
 			id: "H9", variant: "another volume at the mount point", run: (*lab).otherMounted,
 			planted: "another volume is mounted at /srv/mariadb by hand",
-			happens: "refuses naming it, and leaves it alone; once it is unmounted the retry converges",
-			why:     "only the image's default volume may be taken off",
+			happens: "refuses naming it, and leaves it alone; once it is unmounted the retry " +
+				"converges",
+			why: "only the image's default volume may be taken off",
 		},
 		{
-			id: "H10", variant: "ext4, whole disk", run: func(l *lab) { l.mountedAs(l.wholeJob("--image", "trixie-masked", "--verify", "full"), "ext4") },
+			id: "H10", variant: "ext4, whole disk",
+			run: func(l *lab) {
+				l.mountedAs(l.wholeJob("--image", "trixie-masked", "--verify",
+					"full"), "ext4")
+			},
 			planted: "the primary's data volume is an ext4",
 			happens: "converges, under a UUID of its own",
 			why:     "the checksums of an ext4 depend on its UUID, so it is given a seed first",
@@ -78,21 +93,24 @@ func filesystemRows() []row {
 // hidden is for how long a device stays away.
 const hidden = 20 * time.Second
 
-// lateDevice has files lie where the nodes of devices will be made, so that the volume's is not there although it is attached. The image
-// has no default volume, whose node would be made free.
+// lateDevice has files lie where the nodes of devices will be made, so that the volume's is not
+// there although it is attached. The image has no default volume, whose node would be made free.
 func (l *lab) lateDevice() {
 	m := l.makeUntil("before_effect:swap_volume", "--image", "trixie")
-	l.exec(m.name, "bash", "-c", `for n in {0..255}; do [ -e /dev/loop$n ] || : > /dev/loop$n; done`)
+	l.exec(m.name, "bash", "-c",
+		`for n in {0..255}; do [ -e /dev/loop$n ] || : > /dev/loop$n; done`)
 	l.start()
 	link := l.attachedLink(m.name)
 	node := l.exec(m.name, "readlink", "-f", link)
 	l.appearsLater(m, "swap_volume", func() {
 		l.putNode(m.name, node)
-		l.exec(m.name, "bash", "-c", `for n in {0..255}; do [ -f /dev/loop$n ] && rm /dev/loop$n; done; true`)
+		l.exec(m.name, "bash", "-c",
+			`for n in {0..255}; do [ -f /dev/loop$n ] && rm /dev/loop$n; done; true`)
 	})
 }
 
-// attachedLink waits until the provider has attached the job's own volume to a host, and returns the name of its device.
+// attachedLink waits until the provider has attached the job's own volume to a host, and returns
+// the name of its device.
 func (l *lab) attachedLink(host string) (link string) {
 	l.t.Helper()
 	id := l.machineOf(host).ID
@@ -123,12 +141,14 @@ func (l *lab) putNode(host, node string) {
 	l.exec(host, "mv", "--no-target-directory", node+".new", node)
 }
 
-// appearsLater makes the device appear after the time that it stays away, sees that the step says what it waits for, and that the job ends well.
+// appearsLater makes the device appear after the time that it stays away, sees that the step says
+// what it waits for, and that the job ends well.
 func (l *lab) appearsLater(m making, step string, appear func()) {
 	l.t.Helper()
 	away, said := time.After(hidden), ""
 	l.await(m.job, hidden, func(j *job) bool {
-		if s := stepOf(j, step).String(); strings.Contains(s, "does not see volume") || strings.Contains(s, "waiting for the device") {
+		if s := stepOf(j, step).String(); strings.Contains(s, "does not see volume") ||
+			strings.Contains(s, "waiting for the device") {
 			said = s
 		}
 		return said != "" || ended(j)
@@ -155,7 +175,8 @@ func (l *lab) wholeXFS() {
 
 func (l *lab) mountedAs(host, filesystem string) {
 	l.t.Helper()
-	if got := l.exec(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--mountpoint", "/srv/mariadb"); got != filesystem {
+	if got := l.exec(host, "findmnt", "--noheadings", "--output", "FSTYPE", "--mountpoint",
+		"/srv/mariadb"); got != filesystem {
 		l.t.Errorf("the data of %s are on %s, not %s", host, got, filesystem)
 	}
 }
@@ -196,7 +217,8 @@ func (l *lab) dirtyLog(device string) {
 	l.box("mount", "-t", "xfs", "-o", "nouuid", device, dir)
 	defer l.box("umount", dir)
 	for i := range 100 {
-		if err := os.WriteFile(fmt.Sprintf("%s/written-%d", dir, i), []byte("before the cut"), 0o600); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s/written-%d", dir, i), []byte("before the cut"),
+			0o600); err != nil {
 			l.t.Fatal(err)
 		}
 	}
@@ -220,7 +242,8 @@ func (l *lab) busyMount() {
 	_, device := l.deviceOf(m.name)
 	l.exec(m.name, "mkdir", "-p", "/srv/mariadb")
 	l.exec(m.name, "mount", device, "/srv/mariadb")
-	l.exec(m.name, "systemd-run", "--unit=somebody", "--working-directory=/srv/mariadb", "sleep", "infinity")
+	l.exec(m.name, "systemd-run", "--unit=somebody", "--working-directory=/srv/mariadb", "sleep",
+		"infinity")
 	l.start()
 	j := l.fails(m.job, "MOUNT_BUSY", "sleep (pid", "/srv/mariadb")
 	if tries := stepOf(j, "mount_data").GetAttempts(); tries < 2 {
@@ -244,7 +267,8 @@ func (l *lab) otherMounted() {
 	l.exec(m.name, "mkdir", "-p", "/srv/mariadb")
 	l.exec(m.name, "mount", device, "/srv/mariadb")
 	l.refused(m, "MOUNT_WRONG_SOURCE", device, "/srv/mariadb")
-	if at := l.maybe(m.name, "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", "/srv/mariadb"); at != device {
+	if at := l.maybe(m.name, "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint",
+		"/srv/mariadb"); at != device {
 		l.t.Errorf("at /srv/mariadb there is %q now", at)
 	}
 	l.exec(m.name, "umount", "/srv/mariadb")

@@ -18,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// frozen is a snapshot's job at its worst moment: commits are blocked, the filesystem is frozen, and the provider does not answer.
+// frozen is a snapshot's job at its worst moment: commits are blocked, the filesystem is frozen,
+// and the provider does not answer.
 type frozen struct {
 	job           string
 	agent, holder int    // processes on this box
@@ -26,8 +27,8 @@ type frozen struct {
 	since         int64  // commits before
 }
 
-// freeze brings a snapshot's job to that moment. A locked table keeps the hold waiting until the provider's door is shut; then the table
-// is unlocked.
+// freeze brings a snapshot's job to that moment. A locked table keeps the hold waiting until the
+// provider's door is shut; then the table is unlocked.
 func (l *lab) freeze(flags ...string) *frozen {
 	l.t.Helper()
 	root := l.root(primary)
@@ -39,14 +40,17 @@ func (l *lab) freeze(flags ...string) *frozen {
 	l.must(gate, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	f := &frozen{agent: l.process(primary, "run")}
 	l.must(gate, "LOCK TABLES "+l.schema()+".gate WRITE")
-	f.job = l.detach(append([]string{"snapshot", "create", primary, "--hold-limit", holdLimit.String()}, flags...)...)
+	f.job = l.detach(append([]string{"snapshot", "create", primary, "--hold-limit",
+		holdLimit.String()}, flags...)...)
 	l.eventually(20*time.Second, "the hold waits for the locked table", func() bool {
-		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'BACKUP STAGE%' AND command = 'Query'")) > 0
+		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+
+			"'BACKUP STAGE%' AND command = 'Query'")) > 0
 	})
 	f.holder = l.process(primary, "hold")
 	f.answer = l.shutProvider()
 	l.must(gate, "UNLOCK TABLES")
-	l.eventually(5*time.Second, "the cut waits for the provider", func() bool { return l.stepState(f.job, "cut") == "running" })
+	l.eventually(5*time.Second, "the cut waits for the provider",
+		func() bool { return l.stepState(f.job, "cut") == "running" })
 	f.since = l.writer.Commits()
 	return f
 }
@@ -103,11 +107,13 @@ func (l *lab) processes(machine, word string) (found []int) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
-		if err != nil || !strings.HasPrefix(string(line), "/usr/bin/understudy-agent\x00"+word+"\x00") {
+		if err != nil || !strings.HasPrefix(string(line), "/usr/bin/understudy-agent\x00"+word+
+			"\x00") {
 			continue
 		}
 		group, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cgroup"))
-		if pid, atoi := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && atoi == nil && strings.Contains(string(group), machine) {
+		if pid, atoi := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil &&
+			atoi == nil && strings.Contains(string(group), machine) {
 			found = append(found, pid)
 		}
 	}
@@ -119,7 +125,8 @@ func (l *lab) gone(machine, word string, killed []int) {
 	l.t.Helper()
 	l.eventually(time.Minute, fmt.Sprintf("%v have ended", killed), func() bool {
 		left := l.processes(machine, word)
-		return !slices.ContainsFunc(killed, func(pid int) bool { return slices.Contains(left, pid) })
+		return !slices.ContainsFunc(killed,
+			func(pid int) bool { return slices.Contains(left, pid) })
 	})
 }
 
@@ -130,10 +137,12 @@ func (l *lab) signal(pid int, s unix.Signal) {
 	}
 }
 
-// thaws waits until the primary takes writes again, nobody having told it, and holds the writer's longest commit to the limit.
+// thaws waits until the primary takes writes again, nobody having told it, and holds the writer's
+// longest commit to the limit.
 func (l *lab) thaws(f *frozen) {
 	l.t.Helper()
-	l.eventually(holdLimit+3*time.Second, "the primary takes writes again", func() bool { return l.writer.Commits() > f.since+5 })
+	l.eventually(holdLimit+3*time.Second, "the primary takes writes again",
+		func() bool { return l.writer.Commits() > f.since+5 })
 	longest := l.writer.Longest()
 	if longest > longestCommit {
 		l.t.Errorf("a commit took %s, more than the hold's limit %s and 1 s", longest, holdLimit)
@@ -146,7 +155,8 @@ func (l *lab) oneCut(job string, generation int32) {
 	l.t.Helper()
 	j := l.succeeds(job)
 	if hold := stepOf(j, "hold"); hold.GetGeneration() < generation {
-		l.t.Errorf("the hold is of generation %d, not at least %d", hold.GetGeneration(), generation)
+		l.t.Errorf("the hold is of generation %d, not at least %d", hold.GetGeneration(),
+			generation)
 	}
 	db := l.store()
 	defer db.Close()

@@ -10,34 +10,45 @@ const slowWay = time.Second
 func holdRows() []row {
 	return []row{
 		{
-			id: "C3", variant: "silent both ways while frozen", run: func(l *lab) { l.silentFrozen(true, true) },
-			planted: "all frames to and from the primary are swallowed while commits are blocked and the filesystem is frozen; no side is told",
-			happens: "the host lets go at the hold's limit; the job deletes its cut and takes a new hold once the host can be reached",
-			why:     "the limit is counted on the host; keepalive ends the calls of a connection that is silent",
+			id: "C3", variant: "silent both ways while frozen",
+			run: func(l *lab) { l.silentFrozen(true, true) },
+			planted: "all frames to and from the primary are swallowed while commits are blocked " +
+				"and the filesystem is frozen; no side is told",
+			happens: "the host lets go at the hold's limit; the job deletes its cut and takes a " +
+				"new hold once the host can be reached",
+			why: "the limit is counted on the host; keepalive ends the calls of a connection " +
+				"that is silent",
 		},
 		{
-			id: "C3", variant: "silent towards the host while frozen", run: func(l *lab) { l.silentFrozen(true, false) },
+			id: "C3", variant: "silent towards the host while frozen",
+			run:     func(l *lab) { l.silentFrozen(true, false) },
 			planted: "the same, but only what goes to the primary: the release never arrives",
 			happens: "the same",
 			why:     "the hold's limit does not depend on a word from the control plane",
 		},
 		{
 			id: "C3", variant: "silent from the host while frozen", run: (*lab).proofLost,
-			planted: "what comes from the primary is swallowed at the same moment, the provider answers, and the connection ends before the host is heard again",
-			happens: "the primary is released at once; the proof of it is lost, so the cut is deleted and a new hold is taken",
-			why:     "only a hold that is proved unbroken after the cut makes a snapshot, and a lost proof is none",
+			planted: "what comes from the primary is swallowed at the same moment, the provider " +
+				"answers, and the connection ends before the host is heard again",
+			happens: "the primary is released at once; the proof of it is lost, so the cut is " +
+				"deleted and a new hold is taken",
+			why: "only a hold that is proved unbroken after the cut makes a snapshot, and a " +
+				"lost proof is none",
 		},
 		{
-			id: "C3", variant: "connection reset while frozen", quick: true, run: (*lab).resetFrozen,
+			id: "C3", variant: "connection reset while frozen", quick: true,
+			run:     (*lab).resetFrozen,
 			planted: "all connections to the primary's agent are reset at the same moment",
 			happens: "the host lets go at once; the job deletes its cut and takes a new hold",
 			why:     "the hold ends with its stream",
 		},
 		{
 			id: "C3", variant: "slow while a snapshot is taken", run: (*lab).slowSnapshot,
-			planted: "each frame to and from the primary takes 1 s, so that an answer takes 2 s, for the whole of the job",
-			happens: "the snapshot is taken; a commit waits for the round trips of the hold and no longer than its limit",
-			why:     "between the point and the release is one round trip",
+			planted: "each frame to and from the primary takes 1 s, so that an answer takes 2 s, " +
+				"for the whole of the job",
+			happens: "the snapshot is taken; a commit waits for the round trips of the hold and " +
+				"no longer than its limit",
+			why: "between the point and the release is one round trip",
 		},
 	}
 }
@@ -50,7 +61,8 @@ func (l *lab) silentFrozen(toHost, fromHost bool) {
 	f.answer()
 	l.thaws(f)
 	cable.swallowed()
-	l.eventually(time.Minute, "the job has noticed", func() bool { return l.stepState(f.job, "release") != "running" })
+	l.eventually(time.Minute, "the job has noticed",
+		func() bool { return l.stepState(f.job, "release") != "running" })
 	cable.silence(false, false)
 	l.oneCut(f.job, 2)
 }

@@ -29,7 +29,8 @@ type host struct {
 	sql                  map[string]string // nil when MariaDB does not answer
 }
 
-// maybe runs a command on a host and returns what it printed, nothing when it fails: the checker looks at hosts in any state.
+// maybe runs a command on a host and returns what it printed, nothing when it fails: the checker
+// looks at hosts in any state.
 func (l *lab) maybe(host string, argv ...string) string {
 	out, err := l.Exec(l.t.Context(), host, argv...)
 	if err != nil {
@@ -40,26 +41,34 @@ func (l *lab) maybe(host string, argv ...string) string {
 
 func (l *lab) lookAt(name string) *host {
 	h := &host{
-		unit:       properties(l.maybe(name, "systemctl", "show", "--property=LoadState,UnitFileState,ActiveState", "mariadb.service"), "LoadState", "UnitFileState", "ActiveState"),
-		unitSource: properties(l.maybe(name, "systemctl", "show", "--property=What", "srv-mariadb.mount"), "What"),
-		holding:    l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain", "--state=active,activating,deactivating", "understudy-hold*"),
+		unit: properties(l.maybe(name, "systemctl", "show",
+			"--property=LoadState,UnitFileState,ActiveState", "mariadb.service"), "LoadState",
+			"UnitFileState", "ActiveState"),
+		unitSource: properties(l.maybe(name, "systemctl", "show", "--property=What",
+			"srv-mariadb.mount"), "What"),
+		holding: l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain",
+			"--state=active,activating,deactivating", "understudy-hold*"),
 	}
 	if unit := l.maybe(name, "cat", "/etc/systemd/system/srv-mariadb.mount"); unit != "" {
 		h.unitSource = properties(unit, "What")
 	}
-	if at := strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output", "MAJ:MIN,UUID,SOURCE", "--mountpoint", "/srv/mariadb")); len(at) == 3 {
+	if at := strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output",
+		"MAJ:MIN,UUID,SOURCE", "--mountpoint", "/srv/mariadb")); len(at) == 3 {
 		h.device, h.uuid = at[0], at[1]
 		h.nonce = l.maybe(name, "cat", "/srv/mariadb/.understudy/nonce")
 		h.made = l.madeAs(name, at[2])
 	}
-	h.datadir = strings.Join(strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output", "MAJ:MIN,FSROOT", "--mountpoint", "/var/lib/mysql")), " ")
-	for line := range strings.Lines(l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain", "--type=timer", "understudy-unreserve-*")) {
+	h.datadir = strings.Join(strings.Fields(l.maybe(name, "findmnt", "--noheadings", "--output",
+		"MAJ:MIN,FSROOT", "--mountpoint", "/var/lib/mysql")), " ")
+	for line := range strings.Lines(l.maybe(name, "systemctl", "list-units", "--no-legend",
+		"--plain", "--type=timer", "understudy-unreserve-*")) {
 		h.timers = append(h.timers, strings.Fields(line)[0])
 	}
 	var shelf struct {
 		Reservations []struct{ ID string }
 	}
-	if text := l.maybe(name, "cat", "/var/lib/understudy-agent/reservations.json"); text != "" && json.Unmarshal([]byte(text), &shelf) == nil {
+	if text := l.maybe(name, "cat", "/var/lib/understudy-agent/reservations.json"); text != "" &&
+		json.Unmarshal([]byte(text), &shelf) == nil {
 		for _, r := range shelf.Reservations {
 			h.reservations = append(h.reservations, r.ID)
 		}
@@ -68,7 +77,8 @@ func (l *lab) lookAt(name string) *host {
 	return h
 }
 
-// madeAs is what a filesystem keeps under any UUID: an ext4 the time when it was made, an XFS the UUID that it was made with.
+// madeAs is what a filesystem keeps under any UUID: an ext4 the time when it was made, an XFS the
+// UUID that it was made with.
 func (l *lab) madeAs(name, device string) string {
 	for line := range strings.Lines(l.maybe(name, "dumpe2fs", "-h", device)) {
 		if made, ok := strings.CutPrefix(line, "Filesystem created:"); ok {
@@ -76,7 +86,8 @@ func (l *lab) madeAs(name, device string) string {
 		}
 	}
 	uuids := map[string]string{}
-	for line := range strings.Lines(l.maybe(name, "xfs_db", "-r", "-c", "sb 0", "-c", "print uuid meta_uuid", device)) {
+	for line := range strings.Lines(l.maybe(name, "xfs_db", "-r", "-c", "sb 0", "-c",
+		"print uuid meta_uuid", device)) {
 		key, value, _ := strings.Cut(line, " = ")
 		uuids[key] = strings.TrimSpace(value)
 	}
@@ -115,7 +126,8 @@ func (l *lab) ask(name string) map[string]string {
 	}
 	first, _, _ := strings.Cut(l.sql(name, "SHOW BINARY LOGS"), "\t")
 	answer["oldest"] = l.sql(name, fmt.Sprintf("SELECT BINLOG_GTID_POS('%s', 4)", first))
-	keys := map[string]string{"Slave_IO_Running": "io", "Slave_SQL_Running": "sql", "Last_IO_Error": "io_error", "Last_SQL_Error": "sql_error"}
+	keys := map[string]string{"Slave_IO_Running": "io", "Slave_SQL_Running": "sql",
+		"Last_IO_Error": "io_error", "Last_SQL_Error": "sql_error"}
 	for line := range strings.Lines(l.replicaStatus(name)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if short, ok := keys[key]; ok {
@@ -131,9 +143,11 @@ func (l *lab) replicaStatus(name string) string {
 	return l.exec(name, "mariadb", "--batch", "--execute", "SHOW REPLICA STATUS\\G")
 }
 
-// devicesOf are the devices of a provider's volume, as major:minor, found by its file on this box: the whole, and its partitions.
+// devicesOf are the devices of a provider's volume, as major:minor, found by its file on this box:
+// the whole, and its partitions.
 func (l *lab) devicesOf(volume string) []string {
-	out, err := exec.Command("losetup", "--noheadings", "--output", "NAME,MAJ:MIN", "--associated", l.labDir("pool", "volumes", l.keptID(volume)+".img")).Output()
+	out, err := exec.Command("losetup", "--noheadings", "--output", "NAME,MAJ:MIN", "--associated",
+		l.labDir("pool", "volumes", l.keptID(volume)+".img")).Output()
 	fields := strings.Fields(string(out))
 	if err != nil || len(fields) != 2 {
 		l.t.Fatalf("volume %s has no device: %q, %v", volume, out, err)
@@ -155,14 +169,17 @@ func covers(has, wanted string) bool {
 	return errA == nil && errB == nil && a.Contains(b)
 }
 
-// secretsKept looks for the secrets of each host, which it reads where they belong, in all that people and programs get to see.
+// secretsKept looks for the secrets of each host, which it reads where they belong, in all that
+// people and programs get to see.
 func (w *world) secretsKept(bad func(string, ...any)) {
 	var secrets []string
 	for name := range w.hosts {
-		if info := strings.Split(w.maybe(name, "cat", "/var/lib/mysql/master.info"), "\n"); len(info) > 5 && len(info[5]) > 8 {
+		if info := strings.Split(w.maybe(name, "cat", "/var/lib/mysql/master.info"),
+			"\n"); len(info) > 5 && len(info[5]) > 8 {
 			secrets = append(secrets, info[5])
 		}
-		for _, path := range []string{"/etc/mysql/understudy/key.pem", "/var/lib/understudy-agent/identity/current/key.pem"} {
+		for _, path := range []string{"/etc/mysql/understudy/key.pem",
+			"/var/lib/understudy-agent/identity/current/key.pem"} {
 			if mode := w.maybe(name, "stat", "--format=%a", path); mode != "" && mode != "600" {
 				bad("%s of %s has mode %s", path, name, mode)
 			}
@@ -178,7 +195,8 @@ func (w *world) secretsKept(bad func(string, ...any)) {
 	}
 }
 
-// readable is what a secret must not be in: the store, the log, the journals, argument lists and environments.
+// readable is what a secret must not be in: the store, the log, the journals, argument lists and
+// environments.
 func (w *world) readable() map[string]string {
 	texts := map[string]string{}
 	read := func(path string) {
@@ -193,7 +211,8 @@ func (w *world) readable() map[string]string {
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range processes {
-		if comm, err := os.ReadFile(filepath.Join(p, "comm")); err == nil && strings.HasPrefix(string(comm), "understudy") {
+		if comm, err := os.ReadFile(filepath.Join(p, "comm")); err == nil &&
+			strings.HasPrefix(string(comm), "understudy") {
 			read(filepath.Join(p, "cmdline"))
 			read(filepath.Join(p, "environ"))
 		}

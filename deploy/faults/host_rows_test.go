@@ -19,58 +19,78 @@ func hostRows() []row {
 			id: "H1", variant: "image with the unit masked", quick: true, run: (*lab).maskedImage,
 			planted: "the image's mariadb.service is masked (the standing replica is made from it)",
 			happens: "converges: unmasked, enabled, started once",
-			why:     "start_mariadb makes the unit startable itself; nothing relies on an upgrade having done it",
+			why: "start_mariadb makes the unit startable itself; nothing relies on an " +
+				"upgrade having done it",
 		},
 		{
-			id: "H1", variant: "masked later", quick: true, run: func(l *lab) { l.restart("stop", "mask") },
-			planted: "mariadb.service is stopped and masked on a finished replica, and start_mariadb is retried alone",
+			id: "H1", variant: "masked later", quick: true,
+			run: func(l *lab) { l.restart("stop", "mask") },
+			planted: "mariadb.service is stopped and masked on a finished replica, and " +
+				"start_mariadb is retried alone",
 			happens: "converges",
 			why:     "the step looks at the unit's own state",
 		},
 		{
-			id: "H2", variant: "disabled and stopped", quick: true, run: func(l *lab) { l.restart("stop", "disable") },
+			id: "H2", variant: "disabled and stopped", quick: true,
+			run:     func(l *lab) { l.restart("stop", "disable") },
 			planted: "mariadb.service is stopped and disabled",
 			happens: "converges: enabled and started",
 			why:     "a unit that must run is enabled too, or the next reboot is an outage",
 		},
 		{
 			id: "H2", variant: "failed with start-limit hit", quick: true, run: (*lab).startLimit,
-			planted: "mariadb.service has failed to start until systemd refuses further starts; then the cause is gone",
+			planted: "mariadb.service has failed to start until systemd refuses further starts; " +
+				"then the cause is gone",
 			happens: "converges: the failure is reset and the unit started",
 			why:     "the step resets a failed unit before it starts it",
 		},
 		{
-			id: "H2", variant: "runs on the image's own datadir", run: func(l *lab) { l.wholeJob("--image", "trixie") },
-			planted: "the image's MariaDB runs on the datadir of the root disk when the replica is made",
-			happens: "converges: stopped before the volume is mounted over it, started once on the volume",
-			why:     "MariaDB is taken out of use before its datadir changes",
+			id: "H2", variant: "runs on the image's own datadir",
+			run: func(l *lab) { l.wholeJob("--image", "trixie") },
+			planted: "the image's MariaDB runs on the datadir of the root disk when the replica " +
+				"is made",
+			happens: "converges: stopped before the volume is mounted over it, started once on " +
+				"the volume",
+			why: "MariaDB is taken out of use before its datadir changes",
 		},
 		{
-			id: "H3", variant: "default volume mounted then deleted", quick: true, run: (*lab).defaultVolume,
-			planted: "the image comes with a default data volume that is mounted and in use (the standing replica is made from it)",
-			happens: "the default volume is gone at the provider; record, mount unit and mount name the snapshot's volume",
-			why:     "nothing is recorded from the default volume, and the mount is proved by serial, UUID and nonce",
+			id: "H3", variant: "default volume mounted then deleted", quick: true,
+			run: (*lab).defaultVolume,
+			planted: "the image comes with a default data volume that is mounted and in use (the " +
+				"standing replica is made from it)",
+			happens: "the default volume is gone at the provider; record, mount unit and mount " +
+				"name the snapshot's volume",
+			why: "nothing is recorded from the default volume, and the mount is proved by " +
+				"serial, UUID and nonce",
 		},
 		{
 			id: "H5", variant: "two volumes of one UUID", run: (*lab).twinVolumes,
-			planted: "another copy of the same snapshot, with the same filesystem UUID and label, is attached to the host",
+			planted: "another copy of the same snapshot, with the same filesystem UUID and " +
+				"label, is attached to the host",
 			happens: "the right one is mounted, under a UUID of its own",
 			why:     "volumes are found by device id, never by UUID",
 		},
 		{
-			id: "H6", variant: "wrong volume under the right name", quick: true, run: (*lab).wrongVolume,
-			planted: "the device that carries the volume's name has another filesystem than the snapshot's",
+			id: "H6", variant: "wrong volume under the right name", quick: true,
+			run: (*lab).wrongVolume,
+			planted: "the device that carries the volume's name has another filesystem than the " +
+				"snapshot's",
 			happens: "refuses; the other volume is not written to",
 			why:     "UUID and nonce of the testimony are compared before the first mount",
 		},
 		{
-			id: "H7", variant: "errors that fsck corrects", run: func(l *lab) { l.brokenFilesystem("set_inode_field <12> links_count 7", true) },
+			id: "H7", variant: "errors that fsck corrects",
+			run: func(l *lab) {
+				l.brokenFilesystem("set_inode_field <12> links_count 7",
+					true)
+			},
 			planted: "the snapshot's filesystem has a wrong link count",
 			happens: "corrected before the first mount; converges",
 			why:     "e2fsck -p with exit code 1 is a success",
 		},
 		{
-			id: "H7", variant: "errors that fsck leaves", run: func(l *lab) { l.brokenFilesystem("clri /mysql", false) },
+			id: "H7", variant: "errors that fsck leaves",
+			run:     func(l *lab) { l.brokenFilesystem("clri /mysql", false) },
 			planted: "the inode of the datadir is cleared on the volume",
 			happens: "refuses with FILESYSTEM_BROKEN; nothing is mounted",
 			why:     "e2fsck -p with exit code 4 needs a person; the snapshot is still there",
@@ -82,7 +102,8 @@ func hostRows() []row {
 			why:     "only a volume that the record says is blank may be formatted",
 		},
 		{
-			id: "H9", variant: "mount point not empty", run: func(l *lab) { l.mountPoint((*lab).fillMountPoint) },
+			id: "H9", variant: "mount point not empty",
+			run:     func(l *lab) { l.mountPoint((*lab).fillMountPoint) },
 			planted: "/srv/mariadb has files of its own, not mounted",
 			happens: "converges: mounted over them",
 			why:     "what is below a mount point is not the step's to delete",
@@ -94,10 +115,12 @@ func hostRows() []row {
 			why:     "the step looks before it acts",
 		},
 		{
-			id: "H9", variant: "mounted elsewhere", run: func(l *lab) { l.mountPoint((*lab).mountElsewhere) },
+			id: "H9", variant: "mounted elsewhere",
+			run:     func(l *lab) { l.mountPoint((*lab).mountElsewhere) },
 			planted: "the volume is mounted at another path by hand",
 			happens: "refuses, naming the path that has it",
-			why:     "somebody else's mount is not taken away, and a filesystem in use is not given a new identity",
+			why: "somebody else's mount is not taken away, and a filesystem in use is not " +
+				"given a new identity",
 		},
 	}
 }
@@ -114,7 +137,8 @@ func (l *lab) maskedImage() {
 // starts is how often systemd started MariaDB on a host.
 func (l *lab) starts(host string) int {
 	l.t.Helper()
-	return strings.Count(l.exec(host, "journalctl", "--output=json", "UNIT="+mariadbUnit, "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"), "__CURSOR")
+	return strings.Count(l.exec(host, "journalctl", "--output=json", "UNIT="+mariadbUnit,
+		"MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"), "__CURSOR")
 }
 
 // again retries a step of the standing replica's job alone.
@@ -140,7 +164,8 @@ func (l *lab) whole(name string) {
 	db := l.store()
 	defer db.Close()
 	l.eventually(30*time.Second, name+" is READY", func() bool {
-		return len(l.query(db, "SELECT 1 FROM servers WHERE name = ? AND state = 'READY'", name)) == 1
+		return len(l.query(db, "SELECT 1 FROM servers WHERE name = ? AND state = 'READY'",
+			name)) == 1
 	})
 	l.same(name)
 }
@@ -148,12 +173,14 @@ func (l *lab) whole(name string) {
 func (l *lab) startLimit() {
 	name := l.stand()
 	l.exec(name, "systemctl", "stop", mariadbUnit)
-	l.put(name, unitFolder+"zz-fault.conf", "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n[Service]\nExecStartPre=/bin/false\nRestart=no\n")
+	l.put(name, unitFolder+"zz-fault.conf",
+		"[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n[Service]\nExecStartPre=/bin/false\nRestart=no\n")
 	l.exec(name, "systemctl", "daemon-reload")
 	for range 3 {
 		l.maybe(name, "systemctl", "start", mariadbUnit)
 	}
-	if got := l.maybe(name, "systemctl", "show", "--property=Result", "--value", mariadbUnit); got == "success" {
+	if got := l.maybe(name, "systemctl", "show", "--property=Result", "--value",
+		mariadbUnit); got == "success" {
 		l.t.Fatalf("the unit has not failed: %q", got)
 	}
 	l.exec(name, "rm", "-r", unitFolder)
@@ -184,7 +211,8 @@ func (l *lab) defaultVolume() {
 	l.same(name)
 }
 
-// deviceOf is the link by which a host knows the volume that a job has attached to it, and the device that it points at.
+// deviceOf is the link by which a host knows the volume that a job has attached to it, and the
+// device that it points at.
 func (l *lab) deviceOf(host string) (link, device string) {
 	l.t.Helper()
 	id := l.machineOf(host).ID
@@ -198,7 +226,8 @@ func (l *lab) deviceOf(host string) (link, device string) {
 	return "", ""
 }
 
-// plug makes a device of this box's appear on a host under a name, and takes it away when the row ends.
+// plug makes a device of this box's appear on a host under a name, and takes it away when the row
+// ends.
 func (l *lab) plug(host, file, link string) (device string) {
 	l.t.Helper()
 	device, err := boxCommand(l.t.Context(), "losetup", "--find", "--show", file)
@@ -227,7 +256,8 @@ func (l *lab) copyOfSnapshot() string {
 	l.t.Helper()
 	for id := range l.snapshots() {
 		file := l.labDir("pool", "twin.img")
-		if out, err := boxCommand(l.t.Context(), "cp", "--reflink=always", l.labDir("pool", "snapshots", l.keptID(id)+".img"), file); err != nil {
+		if out, err := boxCommand(l.t.Context(), "cp", "--reflink=always",
+			l.labDir("pool", "snapshots", l.keptID(id)+".img"), file); err != nil {
 			l.t.Fatalf("%v: %s", err, out)
 		}
 		l.t.Cleanup(func() { _, _ = boxCommand(l.bg(), "rm", "-f", file) })
@@ -242,7 +272,8 @@ func (l *lab) superblock(host, device string) string {
 	l.t.Helper()
 	var kept []string
 	for line := range strings.Lines(l.exec(host, "dumpe2fs", "-h", device)) {
-		for _, key := range []string{"Filesystem UUID", "Last mount time", "Mount count", "Last write time"} {
+		for _, key := range []string{"Filesystem UUID", "Last mount time", "Mount count",
+			"Last write time"} {
 			if strings.HasPrefix(line, key+":") {
 				kept = append(kept, strings.TrimSpace(line))
 			}
@@ -290,7 +321,8 @@ func (l *lab) blankVolume() {
 	}
 }
 
-// mountPoint plants something before mount_data and expects what plant returns: empty for convergence, or the reason of the refusal.
+// mountPoint plants something before mount_data and expects what plant returns: empty for
+// convergence, or the reason of the refusal.
 func (l *lab) mountPoint(plant func(l *lab, host string) (reason, word string)) {
 	m := l.makeUntil("before_effect:mount_data")
 	if reason, word := plant(l, m.name); reason != "" {
@@ -315,7 +347,8 @@ func (l *lab) mountElsewhere(host string) (reason, word string) {
 func (l *lab) mountedRight() {
 	name := l.stand()
 	state := func() string {
-		return fmt.Sprint(l.exec(name, "systemctl", "show", "--property=InvocationID,MainPID", mariadbUnit, "srv-mariadb.mount", "var-lib-mysql.mount"),
+		return fmt.Sprint(l.exec(name, "systemctl", "show", "--property=InvocationID,MainPID",
+			mariadbUnit, "srv-mariadb.mount", "var-lib-mysql.mount"),
 			l.exec(name, "stat", "--format=%y", "/etc/systemd/system/srv-mariadb.mount"))
 	}
 	before := state()

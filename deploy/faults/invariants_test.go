@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// world is what the checker sees once all has come to rest: the store, the provider's files and the hosts, never the product's answers.
+// world is what the checker sees once all has come to rest: the store, the provider's files and the
+// hosts, never the product's answers.
 type world struct {
 	*lab
 	db       *sql.DB
@@ -59,7 +60,8 @@ func (l *lab) check() {
 
 func (l *lab) look() *world {
 	l.t.Helper()
-	w := &world{lab: l, db: l.store(), records: map[string]volumeDoc{}, taken: map[string]snapshotDoc{}, hosts: map[string]*host{}}
+	w := &world{lab: l, db: l.store(), records: map[string]volumeDoc{},
+		taken: map[string]snapshotDoc{}, hosts: map[string]*host{}}
 	w.servers = docs[serverDoc](l, w.db, "servers")
 	for _, v := range docs[volumeDoc](l, w.db, "volumes") {
 		w.records[v.ID] = v
@@ -91,7 +93,8 @@ func (w *world) mountsAttached(bad func(string, ...any)) {
 			record, ok := w.records[m.Volume]
 			at := w.volumes[record.ProviderID]
 			if !ok || at.MachineID != s.MachineID || s.MachineID == "" {
-				bad("%s has a mount of %s recorded; the provider has that volume at %q", s.Name, m.Volume, at.MachineID)
+				bad("%s has a mount of %s recorded; the provider has that volume at %q", s.Name,
+					m.Volume, at.MachineID)
 			}
 		}
 	}
@@ -104,7 +107,8 @@ func (w *world) mountsAttached(bad func(string, ...any)) {
 		record, ok := w.records[s.DataVolume]
 		disk, _, _ := strings.Cut(h.unitSource, "-part")
 		if ok && s.State == "READY" && disk != w.linkOf(record.ProviderID) {
-			bad("the mount unit of %s has What=%s, its volume is %s", s.Name, h.unitSource, record.ProviderID)
+			bad("the mount unit of %s has What=%s, its volume is %s", s.Name, h.unitSource,
+				record.ProviderID)
 		}
 	})
 }
@@ -112,7 +116,8 @@ func (w *world) mountsAttached(bad func(string, ...any)) {
 func (w *world) unitsRun(bad func(string, ...any)) {
 	w.live(func(s serverDoc, h *host) {
 		if s.State == "READY" && (h.unit != "loaded enabled active" || h.sql == nil) {
-			bad("mariadb.service of %s, which is READY, is %q and answers: %v", s.Name, h.unit, h.sql != nil)
+			bad("mariadb.service of %s, which is READY, is %q and answers: %v", s.Name, h.unit,
+				h.sql != nil)
 		}
 	})
 }
@@ -130,9 +135,11 @@ func (w *world) purgeOrReplicate(bad func(string, ...any)) {
 	})
 }
 
-// statementsAnswered: a statement sent to a MariaDB that is down leaves the socket's error in the attempt.
+// statementsAnswered: a statement sent to a MariaDB that is down leaves the socket's error in the
+// attempt.
 func (w *world) statementsAnswered(bad func(string, ...any)) {
-	for _, row := range w.query(w.db, `SELECT s.kind, a.failure, s.job_id FROM job_attempts a JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
+	for _, row := range w.query(w.db,
+		`SELECT s.kind, a.failure, s.job_id FROM job_attempts a JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
 		WHERE s.kind IN ('prepare_replica', 'configure_replica', 'start_replica', 'finish')
 		AND (a.failure LIKE '%mysqld.sock%' OR a.failure LIKE '%bad connection%' OR a.failure LIKE '%invalid connection%')`) {
 		if !slices.Contains(w.felledJobs, row[2]) {
@@ -148,7 +155,8 @@ func (w *world) neverFormatted(bad func(string, ...any)) {
 			return
 		}
 		if h.made != source.made || h.made == "" {
-			bad("the filesystem of %s was made as %q, the one that it was copied from as %q", s.Name, h.made, source.made)
+			bad("the filesystem of %s was made as %q, the one that it was copied from as %q",
+				s.Name, h.made, source.made)
 		}
 	})
 }
@@ -159,16 +167,20 @@ func (w *world) datadirOnVolume(bad func(string, ...any)) {
 		if s.State != "READY" || !ok {
 			return
 		}
-		if want := w.devicesOf(record.ProviderID); !slices.Contains(want, h.device) || !strings.HasPrefix(h.datadir, h.device+" ") {
-			bad("volume %s is device %s; on %s /srv/mariadb is on %q, the datadir on %q", record.ProviderID, want, s.Name, h.device, h.datadir)
+		if want := w.devicesOf(record.ProviderID); !slices.Contains(want, h.device) ||
+			!strings.HasPrefix(h.datadir, h.device+" ") {
+			bad("volume %s is device %s; on %s /srv/mariadb is on %q, the datadir on %q",
+				record.ProviderID, want, s.Name, h.device, h.datadir)
 		}
 		for _, m := range s.Mounts {
 			if m.FSUUID != h.uuid {
 				bad("%s has filesystem %s recorded and %s mounted", s.Name, m.FSUUID, h.uuid)
 			}
 		}
-		if snap, ok := w.taken[record.Snapshot]; ok && h.nonce != snap.Testimony.Nonce && s.Role == "REPLICA" && w.renonced(s.Name) == 0 {
-			bad("the volume of %s has nonce %q, its snapshot %q", s.Name, h.nonce, snap.Testimony.Nonce)
+		if snap, ok := w.taken[record.Snapshot]; ok && h.nonce != snap.Testimony.Nonce &&
+			s.Role == "REPLICA" && w.renonced(s.Name) == 0 {
+			bad("the volume of %s has nonce %q, its snapshot %q", s.Name, h.nonce,
+				snap.Testimony.Nonce)
 		}
 	})
 	for name, h := range w.hosts {
@@ -207,11 +219,15 @@ func (w *world) replicaSilent(bad func(string, ...any)) {
 			return
 		}
 		threads := h.sql["io"] == "Yes" || h.sql["sql"] == "Yes"
-		if (threads || s.State == "READY") && (h.sql["read_only"] != "1" || h.sql["events"] != "OFF" || h.sql["server_id"] != fmt.Sprint(s.ServerID)) {
-			bad("%s has read_only=%s event_scheduler=%s server_id=%s, recorded %d", s.Name, h.sql["read_only"], h.sql["events"], h.sql["server_id"], s.ServerID)
+		if (threads || s.State == "READY") &&
+			(h.sql["read_only"] != "1" || h.sql["events"] != "OFF" ||
+				h.sql["server_id"] != fmt.Sprint(s.ServerID)) {
+			bad("%s has read_only=%s event_scheduler=%s server_id=%s, recorded %d", s.Name,
+				h.sql["read_only"], h.sql["events"], h.sql["server_id"], s.ServerID)
 		}
 		for _, gtid := range strings.Split(h.sql["binlog_state"], ",") {
-			if part := strings.Split(gtid, "-"); s.State == "READY" && len(part) == 3 && part[1] == fmt.Sprint(s.ServerID) {
+			if part := strings.Split(gtid, "-"); s.State == "READY" && len(part) == 3 &&
+				part[1] == fmt.Sprint(s.ServerID) {
 				bad("%s wrote %s of its own", s.Name, gtid)
 			}
 		}
@@ -224,10 +240,13 @@ func (w *world) readyProved(bad func(string, ...any)) {
 			return
 		}
 		if h.sql["io"] != "Yes" || h.sql["sql"] != "Yes" {
-			bad("%s is READY with its threads at %q and %q: %s %s", s.Name, h.sql["io"], h.sql["sql"], h.sql["io_error"], h.sql["sql_error"])
+			bad("%s is READY with its threads at %q and %q: %s %s", s.Name, h.sql["io"],
+				h.sql["sql"], h.sql["io_error"], h.sql["sql_error"])
 		}
 		for _, step := range []string{"catch_up", "verify"} {
-			if len(w.query(w.db, "SELECT 1 FROM job_steps WHERE job_id = ? AND kind = ? AND state = 'succeeded'", s.Job, step)) != 1 {
+			if len(w.query(w.db,
+				"SELECT 1 FROM job_steps WHERE job_id = ? AND kind = ? AND state = 'succeeded'",
+				s.Job, step)) != 1 {
 				bad("%s is READY without %s", s.Name, step)
 			}
 		}
@@ -246,7 +265,8 @@ func (w *world) primaryFree(bad func(string, ...any)) {
 			bad("a hold is still there on %s: %s", s.Name, h.holding)
 		}
 		for _, id := range h.reservations {
-			if timer := "understudy-unreserve-" + id; !slices.Contains(h.timers, timer+".timer") && !slices.Contains(h.timers, timer+"_next.timer") {
+			if timer := "understudy-unreserve-" + id; !slices.Contains(h.timers, timer+".timer") &&
+				!slices.Contains(h.timers, timer+"_next.timer") {
 				bad("no timer ends the reservation %s on %s", id, s.Name)
 			}
 		}
@@ -276,7 +296,8 @@ func (w *world) binlogsKept(bad func(string, ...any)) {
 			at = s.Testimony.GTIDSlavePos
 		}
 		if !covers(at, h.sql["oldest"]) {
-			bad("the binary logs of %s begin at %s, snapshot %s needs them from %s", source, h.sql["oldest"], s.ID, at)
+			bad("the binary logs of %s begin at %s, snapshot %s needs them from %s", source,
+				h.sql["oldest"], s.ID, at)
 		}
 	}
 }
@@ -289,10 +310,12 @@ func or(a, b string) string {
 }
 
 func (w *world) oneJob(bad func(string, ...any)) {
-	for _, row := range w.query(w.db, "SELECT subject, job_id FROM subject_locks WHERE job_id NOT IN (SELECT id FROM jobs WHERE active = 1)") {
+	for _, row := range w.query(w.db, "SELECT subject, job_id FROM subject_locks WHERE job_id "+
+		"NOT IN (SELECT id FROM jobs WHERE active = 1)") {
 		bad("%s is locked by job %s, which has ended", row[0], row[1])
 	}
-	for _, row := range w.query(w.db, `SELECT a.job_id, b.job_id, x.subject FROM job_attempts a JOIN job_attempts b ON a.job_id < b.job_id
+	for _, row := range w.query(w.db,
+		`SELECT a.job_id, b.job_id, x.subject FROM job_attempts a JOIN job_attempts b ON a.job_id < b.job_id
 		JOIN job_subjects x ON x.job_id = a.job_id JOIN job_subjects y ON y.job_id = b.job_id AND y.subject = x.subject
 		WHERE a.started_at < b.started_at AND b.started_at < a.finished_at`) {
 		if slices.Contains(w.misdated, row[0]) || slices.Contains(w.misdated, row[1]) {

@@ -38,14 +38,16 @@ type shared struct {
 	standing string    // a replica that rows may use and leave well
 	names    int
 	cuts     int // connections that were cut so far
-	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have found it gone.
+	// felledJobs are those in whose middle MariaDB was taken down: a statement of theirs may have
+	// found it gone.
 	felledJobs []string
 	misdated   []string // jobs whose attempts a moved clock has dated
 }
 
 const primary = "db1"
 
-// newLab takes a leftover of that name away and starts a control plane with a primary that is written to all along.
+// newLab takes a leftover of that name away and starts a control plane with a primary that is
+// written to all along.
 func newLab(t *testing.T, name, provider string) *lab {
 	t.Helper()
 	cfg := configOf(t, name, provider)
@@ -107,7 +109,8 @@ func (l *lab) end() {
 // in is the lab as another row sees it.
 func (l *lab) in(t *testing.T) *lab { return &lab{Stack: l.Stack, shared: l.shared, t: t} }
 
-// startWriter starts a writer in a schema of its own, over the primary's socket, so that a cut network does not touch it.
+// startWriter starts a writer in a schema of its own, over the primary's socket, so that a cut
+// network does not touch it.
 func (l *lab) startWriter() {
 	l.t.Helper()
 	l.writers++
@@ -116,7 +119,8 @@ func (l *lab) startWriter() {
 		l.t.Fatal(err)
 	}
 	account.Socket = l.socket(primary)
-	if l.writer, err = stack.StartWriter(context.Background(), account, 20*time.Millisecond); err != nil {
+	if l.writer, err = stack.StartWriter(context.Background(), account,
+		20*time.Millisecond); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -164,11 +168,13 @@ func (l *lab) connect() {
 	l.conn = conn
 }
 
-// dieAt restarts the control plane so that it kills itself at a failpoint. A job that stands there already is the death of it before it serves.
+// dieAt restarts the control plane so that it kills itself at a failpoint. A job that stands there
+// already is the death of it before it serves.
 func (l *lab) dieAt(failpoint string) {
 	l.t.Helper()
 	l.Stop()
-	if err := l.tryStart("UNDERSTUDY_FAILPOINT=" + failpoint); err != nil && !errors.Is(err, stack.ErrEnded) {
+	if err := l.tryStart("UNDERSTUDY_FAILPOINT=" + failpoint); err != nil &&
+		!errors.Is(err, stack.ErrEnded) {
 		l.t.Fatal(err)
 	}
 }
@@ -198,7 +204,8 @@ const longestCommit = holdLimit + time.Second
 
 // limited gives the limit to a command that holds a server and says none.
 func limited(args []string) []string {
-	if len(args) > 1 && args[0] == "replica" && args[1] == "create" && !slices.Contains(args, "--from") && !slices.Contains(args, "--hold-limit") {
+	if len(args) > 1 && args[0] == "replica" && args[1] == "create" &&
+		!slices.Contains(args, "--from") && !slices.Contains(args, "--hold-limit") {
 		return append(slices.Clone(args), "--hold-limit", holdLimit.String())
 	}
 	return args
@@ -217,11 +224,13 @@ func (l *lab) refuse(words []string, args ...string) {
 	l.t.Helper()
 	out, err := l.try(args...)
 	if err == nil {
-		l.t.Fatalf("understudy %s was to be refused, but it printed:\n%s", strings.Join(args, " "), out)
+		l.t.Fatalf("understudy %s was to be refused, but it printed:\n%s", strings.Join(args, " "),
+			out)
 	}
 	for _, word := range words {
 		if !strings.Contains(out, word) {
-			l.t.Errorf("understudy %s was refused without %q:\n%s", strings.Join(args, " "), word, out)
+			l.t.Errorf("understudy %s was refused without %q:\n%s", strings.Join(args, " "), word,
+				out)
 		}
 	}
 }
@@ -274,7 +283,8 @@ func (l *lab) await(name string, limit time.Duration, until func(*job) bool) *jo
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), limit)
 	defer cancel()
-	watch, err := cpv1.NewJobServiceClient(l.conn).WatchJob(ctx, &cpv1.WatchJobRequest{Name: name}, grpc.WaitForReady(true))
+	watch, err := cpv1.NewJobServiceClient(l.conn).WatchJob(ctx, &cpv1.WatchJobRequest{Name: name},
+		grpc.WaitForReady(true))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -301,7 +311,8 @@ func (l *lab) bg() context.Context { return context.WithoutCancel(l.t.Context())
 
 func ended(j *job) bool {
 	switch j.GetState() {
-	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED, cpv1.Job_STATE_NEEDS_PERSON:
+	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED,
+		cpv1.Job_STATE_NEEDS_PERSON:
 		return true
 	}
 	return false
@@ -317,7 +328,8 @@ func (l *lab) succeeds(name string) *job {
 	return j
 }
 
-// fails waits for the end of a job, which has to refuse for this reason, in these words, and say the way out.
+// fails waits for the end of a job, which has to refuse for this reason, in these words, and say
+// the way out.
 func (l *lab) fails(name, reason string, words ...string) *job {
 	l.t.Helper()
 	j := l.await(name, 5*time.Minute, ended)
@@ -326,7 +338,8 @@ func (l *lab) fails(name, reason string, words ...string) *job {
 	}
 	e := j.GetError()
 	if e.GetReason() != reason || e.GetWayOut() == "" {
-		l.t.Errorf("%s failed with reason %q, not %q, way out %q: %s", name, e.GetReason(), reason, e.GetWayOut(), e.GetMessage())
+		l.t.Errorf("%s failed with reason %q, not %q, way out %q: %s", name, e.GetReason(), reason,
+			e.GetWayOut(), e.GetMessage())
 	}
 	for _, word := range words {
 		if !strings.Contains(e.GetMessage(), word) {

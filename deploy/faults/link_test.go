@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link is a host's cable, cut through and joined again by this process, which can hold back or swallow what goes over it.
+// link is a host's cable, cut through and joined again by this process, which can hold back or
+// swallow what goes over it.
 type link struct {
 	l        *lab
 	host     string
@@ -36,10 +37,12 @@ type link struct {
 
 var peerIndex = regexp.MustCompile(`host0@if(\d+)`)
 
-// splice puts a link between a host and the lab's bridge. The row has to remove it before the checker comes.
+// splice puts a link between a host and the lab's bridge. The row has to remove it before the
+// checker comes.
 func (l *lab) splice(host string) *link {
 	l.t.Helper()
-	found := peerIndex.FindStringSubmatch(l.onNetwork(host, "ip", "-oneline", "link", "show", "host0"))
+	found := peerIndex.FindStringSubmatch(l.onNetwork(host, "ip", "-oneline", "link", "show",
+		"host0"))
 	if found == nil {
 		l.t.Fatalf("%s has no network device with an end on this box", host)
 	}
@@ -52,14 +55,16 @@ func (l *lab) splice(host string) *link {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	k := &link{l: l, host: host, veth: device.Name, bridge: regexp.MustCompile(`[^/]+$`).FindString(master), tail: fmt.Sprintf("fl%db", index)}
+	k := &link{l: l, host: host, veth: device.Name,
+		bridge: regexp.MustCompile(`[^/]+$`).FindString(master), tail: fmt.Sprintf("fl%db", index)}
 	k.remove = sync.OnceFunc(k.takeOut)
 	l.t.Cleanup(k.remove)
 	k.putIn()
 	return k
 }
 
-// putIn moves the host's end into a network of its own, in which nothing but this process touches what goes through it.
+// putIn moves the host's end into a network of its own, in which nothing but this process touches
+// what goes through it.
 func (k *link) putIn() {
 	k.l.t.Helper()
 	if err := k.newSpace(); err != nil {
@@ -92,14 +97,19 @@ func (k *link) takeOut() {
 		file.Close()
 	}
 	k.wires.Wait()
-	if _, err := boxCommand(context.Background(), append(k.entering(), "ip", "link", "set", k.veth, "netns", strconv.Itoa(os.Getpid()))...); err == nil {
-		_, _ = boxCommand(context.Background(), "ip", "link", "set", k.veth, "master", k.bridge, "up")
+	if _, err := boxCommand(context.Background(), append(k.entering(), "ip", "link", "set", k.veth,
+		"netns", strconv.Itoa(os.Getpid()))...); err == nil {
+		_, _ = boxCommand(context.Background(), "ip", "link", "set", k.veth, "master", k.bridge,
+			"up")
 	}
 	_, _ = boxCommand(context.Background(), "ip", "link", "delete", k.tail)
 	k.space.Close()
 }
 
-func (k *link) spacePath() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), k.space.Fd()) }
+func (k *link) spacePath() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(),
+		k.space.Fd())
+}
 
 func (k *link) entering() []string { return []string{"nsenter", "--net=" + k.spacePath()} }
 
@@ -143,7 +153,8 @@ func (k *link) enterSpace() (err error) {
 		return err
 	}
 	for range 2 {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+			0)
 		if err != nil {
 			return err
 		}
@@ -152,10 +163,12 @@ func (k *link) enterSpace() (err error) {
 	return nil
 }
 
-// bind listens to all that comes in at a device. Frames come and go with their offloads as the kernel has them.
+// bind listens to all that comes in at a device. Frames come and go with their offloads as the
+// kernel has them.
 func (k *link) bind(file *os.File, name string) error {
 	index := 0
-	out, err := boxCommand(context.Background(), append(k.entering(), "ip", "-oneline", "link", "show", name)...)
+	out, err := boxCommand(context.Background(), append(k.entering(), "ip", "-oneline", "link",
+		"show", name)...)
 	if err != nil {
 		return err
 	}
@@ -210,7 +223,8 @@ func (k *link) wire(to, from *os.File, swallow *atomic.Bool) {
 			continue
 		}
 		select {
-		case frames <- frame{time.Now().Add(time.Duration(k.delay.Load())), append([]byte(nil), buffer[:n]...)}:
+		case frames <- frame{time.Now().Add(time.Duration(k.delay.Load())),
+			append([]byte(nil), buffer[:n]...)}:
 		default:
 		}
 	}
@@ -237,8 +251,10 @@ func (k *link) swallowed() {
 func (l *lab) reset(host string) {
 	l.t.Helper()
 	l.onNetwork(host, "ss", "--kill", "--tcp", "--numeric", "sport", "=", ":7443")
-	address := regexp.MustCompile(`inet ([0-9.]+)/`).FindStringSubmatch(l.onNetwork(host, "ip", "-4", "-oneline", "address", "show", "host0"))
-	if out, err := boxCommand(l.t.Context(), "ss", "--kill", "--tcp", "--numeric", "dst", address[1], "and", "dport", "=", ":7443"); err != nil {
+	address := regexp.MustCompile(`inet ([0-9.]+)/`).FindStringSubmatch(l.onNetwork(host, "ip",
+		"-4", "-oneline", "address", "show", "host0"))
+	if out, err := boxCommand(l.t.Context(), "ss", "--kill", "--tcp", "--numeric", "dst",
+		address[1], "and", "dport", "=", ":7443"); err != nil {
 		l.t.Fatalf("ss: %v: %s", err, out)
 	}
 }

@@ -17,16 +17,21 @@ import (
 func machineRows() []row {
 	return []row{
 		{
-			id: "C9", variant: "machine terminated on EC2", long: true, run: (*lab).terminatedByHand,
-			planted: "on EC2, which throttles one call in three, somebody terminates the replica's instance in the middle of the job",
-			happens: "the job fails with MACHINE_GONE, naming the instance; `job cleanup` leaves nothing; the next replica, made under throttling too, converges (S7)",
-			why:     "a step whose agent does not answer asks the provider about the machine; a throttled call is a reason to wait",
+			id: "C9", variant: "machine terminated on EC2", long: true,
+			run: (*lab).terminatedByHand,
+			planted: "on EC2, which throttles one call in three, somebody terminates the " +
+				"replica's instance in the middle of the job",
+			happens: "the job fails with MACHINE_GONE, naming the instance; `job cleanup` leaves " +
+				"nothing; the next replica, made under throttling too, converges (S7)",
+			why: "a step whose agent does not answer asks the provider about the machine; a " +
+				"throttled call is a reason to wait",
 		},
 		{
 			id: "C9", variant: "power lost", run: (*lab).powerLost,
 			planted: "the replica's machine loses its power in the middle of the job",
 			happens: "it is switched on again; converges",
-			why:     "a machine that this job makes has to run; what was mounted is mounted again after a boot",
+			why: "a machine that this job makes has to run; what was mounted is mounted " +
+				"again after a boot",
 		},
 	}
 }
@@ -46,7 +51,8 @@ func (l *lab) powerLost() {
 }
 
 func (l *lab) terminatedByHand() {
-	s := l.side(stack.Config{Provider: "ec2", EndpointArgs: []string{"--throttle", "33", "--consistency", "300ms", "--seed", "3"}}, nil)
+	s := l.side(stack.Config{Provider: "ec2",
+		EndpointArgs: []string{"--throttle", "33", "--consistency", "300ms", "--seed", "3"}}, nil)
 	m := making{name: s.name()}
 	s.dieAt("before_effect:prepare_replica")
 	m.job = s.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
@@ -82,13 +88,16 @@ func (l *lab) recorded(name string) serverDoc {
 // atEC2 is the SDK's client at the lab's endpoint.
 func (l *lab) atEC2(attempts int) *ec2.Client {
 	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider(key, "person", ""), RetryMaxAttempts: attempts})
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
+		Credentials:      credentials.NewStaticCredentialsProvider(key, "person", ""),
+		RetryMaxAttempts: attempts})
 }
 
 // terminate ends an instance as a person at EC2's console would.
 func (l *lab) terminate(instance string) {
 	l.t.Helper()
-	if _, err := l.atEC2(20).TerminateInstances(l.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{instance}}); err != nil {
+	if _, err := l.atEC2(20).TerminateInstances(l.t.Context(),
+		&ec2.TerminateInstancesInput{InstanceIds: []string{instance}}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -97,7 +106,9 @@ func (l *lab) terminate(instance string) {
 func (l *lab) throttles() {
 	l.t.Helper()
 	for range 100 {
-		if _, err := l.atEC2(1).DescribeVolumes(l.t.Context(), &ec2.DescribeVolumesInput{}); err != nil && strings.Contains(err.Error(), "RequestLimitExceeded") {
+		if _, err := l.atEC2(1).DescribeVolumes(l.t.Context(),
+			&ec2.DescribeVolumesInput{}); err != nil &&
+			strings.Contains(err.Error(), "RequestLimitExceeded") {
 			return
 		}
 	}

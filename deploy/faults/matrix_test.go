@@ -29,7 +29,8 @@ type row struct {
 	alone bool
 	// only is the provider that the fault can be planted at; empty: each.
 	only string
-	// run plants the fault, runs what it strikes, and checks what is to happen. The invariants are checked after it.
+	// run plants the fault, runs what it strikes, and checks what is to happen. The invariants are
+	// checked after it.
 	run func(l *lab)
 
 	result
@@ -46,7 +47,8 @@ func (r *row) name() string { return r.id + "/" + strings.ReplaceAll(r.variant, 
 
 const asExpected = "as expected"
 
-// TestFaults runs the matrix on some labs at a time, the rows that need the box for themselves at the end.
+// TestFaults runs the matrix on some labs at a time, the rows that need the box for themselves at
+// the end.
 func TestFaults(t *testing.T) {
 	runMatrix(t, providerName(), chosen(matrixOf(providerName())))
 }
@@ -95,7 +97,8 @@ func chosen(rows []row) []row {
 	return slices.DeleteFunc(rows, func(r row) bool { return !r.quick })
 }
 
-// runRows runs rows on one lab. A row that fails takes its lab with it: the next one gets a fresh one.
+// runRows runs rows on one lab. A row that fails takes its lab with it: the next one gets a fresh
+// one.
 func runRows(t *testing.T, name, provider string, queue <-chan *row, past *results) {
 	var l *lab
 	down := func() {
@@ -133,7 +136,8 @@ func (l *lab) do(r *row) {
 		if l.t.Failed() {
 			l.t.Logf("the control plane's log:\n%s", lastLines(l.LogPath(), 100))
 			if l.overEC2() {
-				l.t.Logf("the EC2 endpoint's log:\n%s", lastLines(filepath.Join(l.Config().Dir, "ec2.log"), 60))
+				l.t.Logf("the EC2 endpoint's log:\n%s",
+					lastLines(filepath.Join(l.Config().Dir, "ec2.log"), 60))
 			}
 			return
 		}
@@ -151,9 +155,11 @@ func lastLines(path string, n int) string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(data)), "\n"), func(line string) bool {
-		return strings.Contains(line, "/SweepProvider") // a row that looks for what is left asks many times
-	})
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(data)), "\n"),
+		func(line string) bool {
+			// a row that looks for what is left asks many times
+			return strings.Contains(line, "/SweepProvider")
+		})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
@@ -166,11 +172,13 @@ func show(t *testing.T, rows []row, complete bool) {
 	for _, r := range rows {
 		longest = max(longest, r.Longest)
 		if complete = complete && r.Outcome != ""; r.Outcome != "" {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.id, r.variant, r.Outcome, r.Took.Round(100*time.Millisecond))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.id, r.variant, r.Outcome,
+				r.Took.Round(100*time.Millisecond))
 		}
 	}
 	w.Flush()
-	t.Logf("the longest that a commit on the primary took: %s\n%s", longest.Round(time.Millisecond), text.String())
+	t.Logf("the longest that a commit on the primary took: %s\n%s", longest.Round(time.Millisecond),
+		text.String())
 	if page := os.Getenv("FAULTS_PAGE"); page != "" && complete {
 		if err := writePage(page, rows, longest); err != nil {
 			t.Error(err)
@@ -187,10 +195,13 @@ func writePage(page string, rows []row, longest time.Duration) error {
 		return err
 	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "\nThe longest that a commit on the primary took in all of it: **%s**.\n\n", longest.Round(10*time.Millisecond))
-	table.WriteString("| row | variant | planted | what happens | why | outcome | time |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(&table, "\nThe longest that a commit on the primary took in all of it: **%s**.\n\n",
+		longest.Round(10*time.Millisecond))
+	table.WriteString("| row | variant | planted | what happens | why | outcome | time |\n| --- " +
+		"| --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %.0f s |\n", r.id, r.variant, r.planted, r.happens, r.why, r.Outcome, r.Took.Seconds())
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s | %.0f s |\n", r.id, r.variant,
+			r.planted, r.happens, r.why, r.Outcome, r.Took.Seconds())
 	}
 	table.WriteString("\n")
 	if !marked.Match(data) {
@@ -208,7 +219,8 @@ func matrix() []row {
 	for _, part := range [][]row{
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
-		holdRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(), requestRows(), stateRows(), volumeRows(),
+		holdRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
+		requestRows(), stateRows(), volumeRows(),
 	} {
 		all = append(all, part...)
 	}

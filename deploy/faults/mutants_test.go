@@ -25,28 +25,34 @@ var mutants = []mutant{
 		old:  "_, _, err := e.m.Unmask(ctx, e.name)", new: "var err error",
 	},
 	{
-		name: "the filesystem's UUID is not compared", row: "H6/wrong_volume_under_the_right_name", says: "the wrong volume was written to",
+		name: "the filesystem's UUID is not compared", row: "H6/wrong_volume_under_the_right_name",
+		says: "the wrong volume was written to",
 		file: "agent/internal/mount/plan.go",
 		old:  `case r.SourceUUID != "" && device.UUID != r.SourceUUID:`, new: "case false:",
 	},
 	{
-		name: "a step relies on start_mariadb", row: "H18/configure_replica_alone", says: "configure_replica",
+		name: "a step relies on start_mariadb", row: "H18/configure_replica_alone",
+		says: "configure_replica",
 		file: "controlplane/internal/workflow/replicate.go",
 		old:  "st, err := s.ensureServing(ctx, h)", new: "st, err := h.agent.Status(ctx)",
 	},
 	{
-		name: "the holder's unit has no end", row: "S2/holder_stopped", says: "the primary takes writes again",
+		name: "the holder's unit has no end", row: "S2/holder_stopped",
+		says: "the primary takes writes again",
 		file: "agent/internal/systemd/transient.go",
 		old:  `add(spec.RuntimeMax > 0, "RuntimeMaxUSec"`, new: `add(false, "RuntimeMaxUSec"`,
 	},
 	{
-		name: "a lost cut is not looked for", row: "S3/killed_after_the_cut", says: "the provider has 2 snapshots",
+		name: "a lost cut is not looked for", row: "S3/killed_after_the_cut",
+		says: "the provider has 2 snapshots",
 		file: "controlplane/internal/workflow/holding.go",
-		old:  "for _, found := range list {\n\t\tif found.ID == snap.ProviderID", new: "for _, found := range list[:0] {\n\t\tif found.ID == snap.ProviderID",
+		old:  "for _, found := range list {\n\t\tif found.ID == snap.ProviderID",
+		new:  "for _, found := range list[:0] {\n\t\tif found.ID == snap.ProviderID",
 	},
 }
 
-// TestMutants takes out, one after the other, the code that carries a row, and expects that the row fails.
+// TestMutants takes out, one after the other, the code that carries a row, and expects that the row
+// fails.
 func TestMutants(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
@@ -55,7 +61,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// build builds the programs with the mutant's file in place of the tree's own, and returns their folder.
+// build builds the programs with the mutant's file in place of the tree's own, and returns their
+// folder.
 func (m mutant) build(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -76,14 +83,16 @@ func (m mutant) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, content := range map[string][]byte{mutated: []byte(strings.Replace(string(code), m.old, m.new, 1)), overlay: files} {
+	for path, content := range map[string][]byte{mutated: []byte(strings.Replace(string(code),
+		m.old, m.new, 1)), overlay: files} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	bin := filepath.Join(dir, "bin") + "/"
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", bin,
-		"./controlplane/cmd/understudy", "./controlplane/cmd/understudy-lab", "./agent/cmd/understudy-agent")
+		"./controlplane/cmd/understudy", "./controlplane/cmd/understudy-lab",
+		"./agent/cmd/understudy-agent")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -94,7 +103,8 @@ func (m mutant) build(t *testing.T) string {
 // run runs the mutant's row with the mutated programs, in a process of its own.
 func (m mutant) run(t *testing.T, bin string) {
 	t.Helper()
-	row := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run", "^TestFaults$/^"+strings.ReplaceAll(m.row, "/", "$/^")+"$")
+	row := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run",
+		"^TestFaults$/^"+strings.ReplaceAll(m.row, "/", "$/^")+"$")
 	row.Env = append(os.Environ(), "FAULTS_ALL=1", "FAULTS_LAB=mutant", "FAULTS_BIN="+bin)
 	out, err := row.CombinedOutput()
 	switch text := string(out); {

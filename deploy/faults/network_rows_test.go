@@ -11,26 +11,33 @@ import (
 func networkRows() []row {
 	return []row{
 		{
-			id: "C3", variant: "connections reset in every step", run: func(l *lab) { l.duringEach((*lab).resetHosts) },
-			planted: "all connections to the primary's and the replica's agent are reset as each step begins",
+			id: "C3", variant: "connections reset in every step",
+			run: func(l *lab) { l.duringEach((*lab).resetHosts) },
+			planted: "all connections to the primary's and the replica's agent are reset as each " +
+				"step begins",
 			happens: "the job goes on by itself; everything was made once",
 			why:     "an agent that is away is waited for; its calls can be made twice",
 		},
 		{
 			id: "C3", variant: "answers lost in every step", run: (*lab).answersLostInEach,
-			planted: "as each step begins, the agents' calls arrive and their answers are swallowed, until the connection is reset",
+			planted: "as each step begins, the agents' calls arrive and their answers are " +
+				"swallowed, until the connection is reset",
 			happens: "the same",
-			why:     "each changing call looks first, so that one whose answer was lost changes nothing the second time",
+			why: "each changing call looks first, so that one whose answer was lost changes " +
+				"nothing the second time",
 		},
 		{
 			id: "C3", variant: "half-open in a long call", run: (*lab).halfOpenCall,
-			planted: "the replica falls silent in the middle of a call, without a word to the control plane, and stays so",
-			happens: "the call ends by keepalive within 45 s; once the host is heard again the job goes on",
-			why:     "no call waits for ever on a connection that nobody answers on",
+			planted: "the replica falls silent in the middle of a call, without a word to the " +
+				"control plane, and stays so",
+			happens: "the call ends by keepalive within 45 s; once the host is heard again the " +
+				"job goes on",
+			why: "no call waits for ever on a connection that nobody answers on",
 		},
 		{
 			id: "C3", variant: "slow all along", long: true, run: (*lab).slowReplica,
-			planted: "each frame to and from the primary and the replica takes 1 s, so that an answer takes 2 s, for the whole of a replica's job",
+			planted: "each frame to and from the primary and the replica takes 1 s, so that an " +
+				"answer takes 2 s, for the whole of a replica's job",
 			happens: "converges, slowly; everything was made once",
 			why:     "a connection may take as long as a slow network needs",
 		},
@@ -131,7 +138,8 @@ func (l *lab) within(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
-// halfOpenCall lets a replica wait for its primary in catch_up, a call that takes as long as the primary's lock on a table is held.
+// halfOpenCall lets a replica wait for its primary in catch_up, a call that takes as long as the
+// primary's lock on a table is held.
 func (l *lab) halfOpenCall() {
 	table := l.table("halfopen")
 	m := l.makeUntil("before_effect:catch_up")
@@ -145,7 +153,8 @@ func (l *lab) halfOpenCall() {
 	l.sql(primary, "UPDATE "+table+" SET n = n + 1")
 	l.start()
 	l.eventually(time.Minute, "the control plane waits for the replica", func() bool {
-		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE '%MASTER_GTID_WAIT%' AND info NOT LIKE '%processlist%'")) > 0
+		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+
+			"'%MASTER_GTID_WAIT%' AND info NOT LIKE '%processlist%'")) > 0
 	})
 	cable := l.splice(m.name)
 	defer cable.remove()

@@ -4,7 +4,8 @@ package faults
 
 import "strings"
 
-// effect is what a job made at the provider, by the provider's own records, those of deleted things included.
+// effect is what a job made at the provider, by the provider's own records, those of deleted things
+// included.
 type effect struct {
 	kind, id, key string
 	gone          bool
@@ -15,7 +16,9 @@ func (l *lab) effects(job string) []effect {
 	var all []effect
 	add := func(kind, id string, tags map[string]string, gone bool) {
 		if tags["understudy:job"] == strings.TrimPrefix(job, "jobs/") {
-			all = append(all, effect{kind: kind, id: id, key: kind + " of " + tags["understudy:step"] + " as " + tags["understudy:role"], gone: gone})
+			all = append(all, effect{kind: kind, id: id,
+				key:  kind + " of " + tags["understudy:step"] + " as " + tags["understudy:role"],
+				gone: gone})
 		}
 	}
 	for id, m := range objects[machine](l, "machine") {
@@ -30,7 +33,8 @@ func (l *lab) effects(job string) []effect {
 	return all
 }
 
-// madeOnce expects that what a job makes is there, and was made once: at the provider, on the host, on the primary.
+// madeOnce expects that what a job makes is there, and was made once: at the provider, on the host,
+// on the primary.
 func (l *lab) madeOnce(m making) {
 	l.t.Helper()
 	l.effectsOnce(m)
@@ -43,7 +47,8 @@ func (l *lab) madeOnce(m making) {
 	}
 }
 
-// effectsOnce expects that no effect of a job at the provider was made twice, and that what is left is what the job is for.
+// effectsOnce expects that no effect of a job at the provider was made twice, and that what is left
+// is what the job is for.
 func (l *lab) effectsOnce(m making) {
 	l.t.Helper()
 	first, live := map[string]string{}, map[string]int{}
@@ -65,7 +70,8 @@ func (l *lab) effectsOnce(m making) {
 	}
 	for _, kind := range []string{"machine", "volume", "snapshot"} {
 		if live[kind] != wanted[kind] {
-			l.t.Errorf("%s made %d of kind %s that are left, not %d", m.job, live[kind], kind, wanted[kind])
+			l.t.Errorf("%s made %d of kind %s that are left, not %d", m.job, live[kind], kind,
+				wanted[kind])
 		}
 	}
 }
@@ -81,7 +87,8 @@ func (l *lab) hostOnce(name string) {
 	if l.primaryOf(name) == "" {
 		return
 	}
-	if got := l.sql(primary, "SELECT COUNT(*) FROM mysql.user WHERE User = 'us_"+name+"'"); got != "1" {
+	if got := l.sql(primary, "SELECT COUNT(*) FROM mysql.user WHERE User = 'us_"+name+
+		"'"); got != "1" {
 		l.t.Errorf("the primary has %s accounts for %s, not one", got, name)
 	}
 }

@@ -15,7 +15,8 @@ import (
 // otherSchema is where the writer of a row's own primary writes.
 const otherSchema = "probe"
 
-// another makes a primary that is the row's own, written to all along like the first one; it is taken away after the row.
+// another makes a primary that is the row's own, written to all along like the first one; it is
+// taken away after the row.
 func (l *lab) another(flags ...string) string {
 	l.t.Helper()
 	name := l.unwritten(flags...)
@@ -77,7 +78,8 @@ func (w *world) goesOnWriting() {
 	w.t.Helper()
 	for name, writer := range w.writersByHost() {
 		before := writer.Commits()
-		w.eventually(10*time.Second, name+" takes writes", func() bool { return writer.Commits() > before+2 })
+		w.eventually(10*time.Second, name+" takes writes",
+			func() bool { return writer.Commits() > before+2 })
 	}
 }
 

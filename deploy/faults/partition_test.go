@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// partitioned has a primary whose data volume has a partition table, with the filesystem in its one partition.
+// partitioned has a primary whose data volume has a partition table, with the filesystem in its one
+// partition.
 func (l *lab) partitioned(filesystem string) {
 	source := l.unwritten("--image", "trixie", "--filesystem", filesystem)
 	l.moveToPartition(source, filesystem)
@@ -22,21 +23,25 @@ func (l *lab) partitioned(filesystem string) {
 	l.plugPartition(m.name, link, disk)
 	l.goesOn(m)
 	l.mountedAs(m.name, filesystem)
-	if at := l.exec(m.name, "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", "/srv/mariadb"); at != disk+"p1" {
+	if at := l.exec(m.name, "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint",
+		"/srv/mariadb"); at != disk+"p1" {
 		l.t.Errorf("at /srv/mariadb there is %s, not the partition of %s", at, disk)
 	}
-	if unit := l.exec(m.name, "cat", "/etc/systemd/system/srv-mariadb.mount"); !strings.Contains(unit, "What="+link+"-part1\n") {
+	if unit := l.exec(m.name, "cat",
+		"/etc/systemd/system/srv-mariadb.mount"); !strings.Contains(unit, "What="+link+"-part1\n") {
 		l.t.Errorf("the mount unit does not name the partition:\n%s", unit)
 	}
 	l.run("job", "retry", m.job, "--step", "mount_data")
 	l.sameAs(source, m.name)
 }
 
-// moveToPartition makes a partition of all but the first MiB of a primary's volume and moves its filesystem in there.
+// moveToPartition makes a partition of all but the first MiB of a primary's volume and moves its
+// filesystem in there.
 func (l *lab) moveToPartition(host, filesystem string) {
 	l.t.Helper()
 	link, disk := l.deviceOf(host)
-	uuid := l.exec(host, "findmnt", "--noheadings", "--output", "UUID", "--mountpoint", "/srv/mariadb")
+	uuid := l.exec(host, "findmnt", "--noheadings", "--output", "UUID", "--mountpoint",
+		"/srv/mariadb")
 	l.exec(host, "systemctl", "stop", mariadbUnit, "var-lib-mysql.mount", "srv-mariadb.mount")
 	saved := l.temporary(l.labDir("pool"))
 	l.onBox(disk, func(dir string) { l.box("cp", "--archive", dir+"/.", saved) })
@@ -48,7 +53,8 @@ func (l *lab) moveToPartition(host, filesystem string) {
 		l.box("mkfs.ext4", "-q", "-F", "-U", uuid, partition)
 	}
 	l.onBox(partition, func(dir string) { l.box("cp", "--archive", saved+"/.", dir) })
-	l.exec(host, "sed", "--in-place", "s#^What=.*#What="+link+"-part1#", "/etc/systemd/system/srv-mariadb.mount")
+	l.exec(host, "sed", "--in-place", "s#^What=.*#What="+link+"-part1#",
+		"/etc/systemd/system/srv-mariadb.mount")
 	l.exec(host, "systemctl", "daemon-reload")
 	l.exec(host, "systemctl", "start", "srv-mariadb.mount", "var-lib-mysql.mount", mariadbUnit)
 }
@@ -110,11 +116,13 @@ func (l *lab) writeTable(disk string) {
 	}
 }
 
-// plugPartition does what the kernel and udev of a VM do once a disk with a partition table is attached, until the row ends: the partition's
-// device, on this box and on the host, and its name on the host.
+// plugPartition does what the kernel and udev of a VM do once a disk with a partition table is
+// attached, until the row ends: the partition's device, on this box and on the host, and its name
+// on the host.
 func (l *lab) plugPartition(host, link, disk string) (partition string) {
 	l.t.Helper()
-	_, _ = boxCommand(l.bg(), "partx", "--delete", "--nr", "1", disk) // a row that failed may have left its own on the loop device
+	// a row that failed may have left its own on the loop device
+	_, _ = boxCommand(l.bg(), "partx", "--delete", "--nr", "1", disk)
 	l.box("partx", "--add", "--nr", "1", disk)
 	l.t.Cleanup(func() { _, _ = boxCommand(l.bg(), "partx", "--delete", "--nr", "1", disk) })
 	partition = disk + "p1"

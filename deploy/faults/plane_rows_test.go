@@ -17,15 +17,19 @@ func planeRows() []row {
 	return []row{
 		{
 			id: "C4", variant: "owner stopped past its lease", run: (*lab).twoPlanes,
-			planted: "a second control plane on the same store; SIGSTOP of the first in the middle of a job, SIGCONT when the second has finished it",
+			planted: "a second control plane on the same store; SIGSTOP of the first in the " +
+				"middle of a job, SIGCONT when the second has finished it",
 			happens: "the second takes the job over and finishes it; the first commits nothing more",
-			why:     "each transaction of a worker writes the job's row under its epoch; agents refuse older epochs",
+			why: "each transaction of a worker writes the job's row under its epoch; agents " +
+				"refuse older epochs",
 		},
 		{
 			id: "C4", variant: "call of a lost worker", quick: true, run: (*lab).staleCall,
-			planted: "the control plane is stopped with a change about to be sent to an agent; a second one takes the job over and finishes it; then the first is woken",
-			happens: "its call reaches the agent, which refuses it with STALE_EPOCH; nothing on the host or in the store changes",
-			why:     "agents remember the highest epoch of each job",
+			planted: "the control plane is stopped with a change about to be sent to an agent; a " +
+				"second one takes the job over and finishes it; then the first is woken",
+			happens: "its call reaches the agent, which refuses it with STALE_EPOCH; nothing on " +
+				"the host or in the store changes",
+			why: "agents remember the highest epoch of each job",
 		},
 		{
 			id: "C5", variant: "same request id", quick: true, run: (*lab).sameRequest,
@@ -46,11 +50,13 @@ func (l *lab) twoPlanes() {
 	snap := l.snap()
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--from", snap, "--image", "trixie-masked")
-	l.await(m.job, time.Minute, func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
+	l.await(m.job, time.Minute,
+		func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
 	first := l.stopIdle()
 	second := l.second()
 	defer second.Stop()
-	l.eventually(2*time.Minute, "the second control plane finishes the job", func() bool { return l.stepState(m.job, "settle") == "succeeded" })
+	l.eventually(2*time.Minute, "the second control plane finishes the job",
+		func() bool { return l.stepState(m.job, "settle") == "succeeded" })
 	before := l.attempts(m.job)
 	l.signal(first, unix.SIGCONT)
 	l.connect()
@@ -62,8 +68,8 @@ func (l *lab) twoPlanes() {
 	l.same(m.name)
 }
 
-// stopIdle stops the control plane with SIGSTOP at a moment when it holds neither the provider's lock nor the store's: nobody could go on
-// while a process that is stopped has those.
+// stopIdle stops the control plane with SIGSTOP at a moment when it holds neither the provider's
+// lock nor the store's: nobody could go on while a process that is stopped has those.
 func (l *lab) stopIdle() (pid int) {
 	l.t.Helper()
 	pid = l.PID()
@@ -87,7 +93,8 @@ func (l *lab) unlocked() bool {
 	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return false
 	}
-	db, err := sql.Open("sqlite", "file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(100)")
+	db, err := sql.Open("sqlite",
+		"file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(100)")
 	if err != nil {
 		return false
 	}
@@ -102,13 +109,15 @@ func (l *lab) attempts(job string) string {
 	db := l.store()
 	defer db.Close()
 	var all []string
-	for _, row := range l.query(db, "SELECT seq, attempt, epoch, state FROM job_attempts WHERE job_id = ? ORDER BY seq, attempt", strings.TrimPrefix(job, "jobs/")) {
+	for _, row := range l.query(db, "SELECT seq, attempt, epoch, state FROM job_attempts WHERE "+
+		"job_id = ? ORDER BY seq, attempt", strings.TrimPrefix(job, "jobs/")) {
 		all = append(all, strings.Join(row, "/"))
 	}
 	return strings.Join(all, " ")
 }
 
-// staleCall wakes a worker that has lost its job with a call in its hand. The store is locked meanwhile, or it would be told first.
+// staleCall wakes a worker that has lost its job with a call in its hand. The store is locked
+// meanwhile, or it would be told first.
 func (l *lab) staleCall() {
 	for range 5 {
 		l.Stop()
@@ -127,13 +136,16 @@ func (l *lab) staleCall() {
 	l.t.Error("the late call never reached the agent: its worker knew before")
 }
 
-// wakeLate has a second control plane finish the job, wakes the first, and says whether its call came through to the agent.
+// wakeLate has a second control plane finish the job, wakes the first, and says whether its call
+// came through to the agent.
 func (l *lab) wakeLate(job string) (refused bool) {
 	l.t.Helper()
 	second := l.second()
 	defer second.Stop()
-	l.eventually(2*time.Minute, "the second control plane finishes the job", func() bool { return l.stepState(job, "settle") == "succeeded" })
-	attempts, reserved := l.attempts(job), l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json")
+	l.eventually(2*time.Minute, "the second control plane finishes the job",
+		func() bool { return l.stepState(job, "settle") == "succeeded" })
+	attempts, reserved := l.attempts(job),
+		l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json")
 	lost := func() int {
 		log, err := os.ReadFile(l.LogPath())
 		if err != nil {
@@ -144,18 +156,22 @@ func (l *lab) wakeLate(job string) (refused bool) {
 	unlock, before := l.lockStore(), lost()
 	defer unlock()
 	l.wake()
-	l.eventually(20*time.Second, "the first control plane finds out", func() bool { return lost() > before })
+	l.eventually(20*time.Second, "the first control plane finds out",
+		func() bool { return lost() > before })
 	unlock()
 	l.connect()
 	l.succeeds(job)
 	if after := l.attempts(job); after != attempts {
 		l.t.Errorf("the woken control plane wrote: %s, then %s", attempts, after)
 	}
-	if after := l.exec(primary, "cat", "/var/lib/understudy-agent/reservations.json"); after != reserved {
+	if after := l.exec(primary, "cat",
+		"/var/lib/understudy-agent/reservations.json"); after != reserved {
 		l.t.Errorf("the late call changed the host: %s, then %s", reserved, after)
 	}
-	for line := range strings.Lines(l.exec(primary, "journalctl", "--unit=understudy-agent.service", "--output=cat", "--no-pager")) {
-		if strings.Contains(line, "ReserveBinlogs") && strings.Contains(line, job) && strings.Contains(line, "is owned under epoch") {
+	for line := range strings.Lines(l.exec(primary, "journalctl", "--unit=understudy-agent.service",
+		"--output=cat", "--no-pager")) {
+		if strings.Contains(line, "ReserveBinlogs") && strings.Contains(line, job) &&
+			strings.Contains(line, "is owned under epoch") {
 			l.t.Logf("the agent: %s", line)
 			refused = true
 		}
@@ -166,7 +182,8 @@ func (l *lab) wakeLate(job string) (refused bool) {
 // lockStore keeps everybody from writing to the store until the lock is given back.
 func (l *lab) lockStore() (unlock func()) {
 	l.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite",
+		"file:"+l.storePath()+"?mode=rw&_txlock=immediate&_pragma=busy_timeout(10000)")
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// planned is a fault of the lab's EC2 that strikes on demand; `understudy-lab ec2 --help` explains it.
+// planned is a fault of the lab's EC2 that strikes on demand; `understudy-lab ec2 --help` explains
+// it.
 type planned struct {
 	Action     string  `json:"action,omitempty"`
 	Times      int     `json:"times,omitempty"`
@@ -24,8 +25,8 @@ type planned struct {
 	Fails      string  `json:"fails,omitempty"`
 }
 
-// plan puts faults in place of those that are planned, until the row ends. What it returns fails the row when one of them has not
-// struck as often as it should have.
+// plan puts faults in place of those that are planned, until the row ends. What it returns fails
+// the row when one of them has not struck as often as it should have.
 func (l *lab) plan(faults ...planned) (struck func()) {
 	l.t.Helper()
 	l.putPlan(faults)
@@ -60,7 +61,8 @@ func (l *lab) putPlan(faults []planned) {
 		l.t.Fatal(err)
 	}
 	url, _, _ := l.Endpoint()
-	request, err := http.NewRequestWithContext(l.bg(), http.MethodPut, url+"/lab/faults", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(l.bg(), http.MethodPut, url+"/lab/faults",
+		bytes.NewReader(body))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -77,5 +79,6 @@ func (l *lab) putPlan(faults []planned) {
 // amazon is the SDK's client at the lab's endpoint, for what other people do.
 func (l *lab) amazon() *ec2.Client {
 	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
+	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
+		Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
 }

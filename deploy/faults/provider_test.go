@@ -14,7 +14,8 @@ import (
 	"github.com/understudy-db/understudy/deploy/stack"
 )
 
-// onEC2 is the provider that makes hosts through the lab's EC2 endpoint; the other one is nspawn itself.
+// onEC2 is the provider that makes hosts through the lab's EC2 endpoint; the other one is nspawn
+// itself.
 const onEC2 = "ec2"
 
 // providerName is the provider of this run.
@@ -28,7 +29,8 @@ func providerName() string {
 // configOf is where a lab lives, and what it runs on.
 func configOf(t *testing.T, name, provider string) stack.Config {
 	t.Helper()
-	cfg := stack.Config{Bin: binDir(t), Name: "faults-" + name, Dir: filepath.Join("/var/lib/understudy-faults", name)}
+	cfg := stack.Config{Bin: binDir(t), Name: "faults-" + name,
+		Dir: filepath.Join("/var/lib/understudy-faults", name)}
 	if provider == onEC2 {
 		cfg.Name, cfg.Dir, cfg.Provider = cfg.Name+"-ec2", cfg.Dir+"-ec2", provider
 		cfg.EndpointArgs = badManners(t)
@@ -36,7 +38,8 @@ func configOf(t *testing.T, name, provider string) stack.Config {
 	return cfg
 }
 
-// badManners are EC2's on a bad day: it throttles, loses requests and answers, shows late what was made, and plugs devices late.
+// badManners are EC2's on a bad day: it throttles, loses requests and answers, shows late what was
+// made, and plugs devices late.
 func badManners(t *testing.T) []string {
 	t.Helper()
 	seed := rand.Uint64N(1 << 32)
@@ -48,7 +51,8 @@ func badManners(t *testing.T) []string {
 		seed = given
 	}
 	t.Logf("EC2's faults come of FAULTS_SEED=%d", seed)
-	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4", "--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
+	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4",
+		"--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
 		"--page-size", "5", "--seed", fmt.Sprint(seed)}
 }
 
@@ -78,7 +82,8 @@ func (l *lab) keptID(id string) string {
 // linkOf is the name by which a host knows a volume's device.
 func (l *lab) linkOf(volume string) string {
 	if l.overEC2() {
-		return "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.Replace(volume, "-", "", 1)
+		return "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + strings.Replace(volume, "-", "",
+			1)
 	}
 	return "/dev/disk/by-id/virtio-" + volume
 }

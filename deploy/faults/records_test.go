@@ -77,7 +77,8 @@ func (l *lab) machines() map[string]machine {
 func (l *lab) volumes() map[string]volume {
 	all := objects[volume](l, "volume")
 	for id, v := range all {
-		v.ID, v.MachineID, v.SnapshotID = l.shownID(v.ID), l.shownID(v.MachineID), l.shownID(v.SnapshotID)
+		v.ID, v.MachineID, v.SnapshotID = l.shownID(v.ID), l.shownID(v.MachineID),
+			l.shownID(v.SnapshotID)
 		all[id] = v
 		if !v.DeletedAt.IsZero() {
 			delete(all, id)
@@ -210,7 +211,8 @@ func (l *lab) query(db *sql.DB, statement string, args ...any) [][]string {
 func (l *lab) stepState(job, step string) string {
 	db := l.store()
 	defer db.Close()
-	rows := l.query(db, "SELECT state FROM job_steps WHERE job_id = ? AND kind = ?", strings.TrimPrefix(job, "jobs/"), step)
+	rows := l.query(db, "SELECT state FROM job_steps WHERE job_id = ? AND kind = ?",
+		strings.TrimPrefix(job, "jobs/"), step)
 	if len(rows) == 0 {
 		return ""
 	}

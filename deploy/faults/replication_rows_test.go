@@ -7,20 +7,25 @@ import "fmt"
 func replicationRows() []row {
 	return []row{
 		{
-			id: "H18", variant: "configure_replica alone", quick: true, run: (*lab).configureStopped,
-			planted: "MariaDB is stopped on a finished replica, and configure_replica alone is retried",
-			happens: "converges: MariaDB is started first, and answers before a statement goes to it",
-			why:     "the step relies on no earlier step's work that it does not see itself",
+			id: "H18", variant: "configure_replica alone", quick: true,
+			run: (*lab).configureStopped,
+			planted: "MariaDB is stopped on a finished replica, and configure_replica alone is " +
+				"retried",
+			happens: "converges: MariaDB is started first, and answers before a statement goes " +
+				"to it",
+			why: "the step relies on no earlier step's work that it does not see itself",
 		},
 		{
 			id: "H17", variant: "restarted between two steps", run: (*lab).restartedBetween,
-			planted: "something restarts MariaDB between start_mariadb and prepare_replica; the snapshot has an event that is enabled",
+			planted: "something restarts MariaDB between start_mariadb and prepare_replica; the " +
+				"snapshot has an event that is enabled",
 			happens: "converges; no event of the copy's own",
 			why:     "the drop-in keeps the event scheduler and replication off at each start",
 		},
 		{
 			id: "R1", variant: "row written on the copy", quick: true, run: (*lab).copyWrote,
-			planted: "one transaction is written on the copy between its first start and its configuration",
+			planted: "one transaction is written on the copy between its first start and its " +
+				"configuration",
 			happens: "refuses with GTID_ERRANT; replication is never configured",
 			why:     "the recovered position has to equal the snapshot's testimony",
 		},
@@ -61,7 +66,8 @@ func (l *lab) configureStopped() {
 
 func (l *lab) restartedBetween() {
 	event := l.schema() + ".tick"
-	l.sql(primary, fmt.Sprintf("CREATE TABLE %[1]ss (at DATETIME); CREATE EVENT %[1]s ON SCHEDULE EVERY 1 SECOND DO INSERT INTO %[1]ss VALUES (NOW())", event))
+	l.sql(primary, fmt.Sprintf("CREATE TABLE %[1]ss (at DATETIME); CREATE EVENT %[1]s ON "+
+		"SCHEDULE EVERY 1 SECOND DO INSERT INTO %[1]ss VALUES (NOW())", event))
 	l.dropSnap()
 	m := l.makeUntil("before_effect:upgrade_mariadb")
 	l.exec(m.name, "systemctl", "restart", mariadbUnit)
@@ -86,7 +92,8 @@ func (l *lab) copyWrote() {
 func (l *lab) table(name string) string {
 	l.t.Helper()
 	full := l.schema() + "." + name
-	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n INT); INSERT INTO %[1]s VALUES (1, 1)", full))
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n INT); "+
+		"INSERT INTO %[1]s VALUES (1, 1)", full))
 	l.dropSnap()
 	return full
 }
@@ -115,6 +122,7 @@ func (l *lab) threadStopped() {
 
 func (l *lab) autoPurge() {
 	for _, name := range []string{l.stand(), primary} {
-		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name, "--binlog-auto-purge=true")
+		l.refuse([]string{"AUTO_PURGE_CONFLICT"}, "server", "update", name,
+			"--binlog-auto-purge=true")
 	}
 }

@@ -20,23 +20,30 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	_ "github.com/understudy-db/understudy/proto/understudy/agent/v1" // its methods are in the registry
+	// its methods are in the registry
+	_ "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 func requestRows() []row {
 	return []row{{
 		id: "C10", variant: "every field of every call", quick: true, run: (*lab).badRequests,
-		planted: "more than 1,000 bad requests over mTLS to the control plane and to the primary's agent: each field of each call, as the contract has them, spoiled in each way; and bytes that are no message",
-		happens: "each is refused as the caller's fault; nothing was executed, on the host or in the records",
-		why:     "every field is checked before anything is done",
+		planted: "more than 1,000 bad requests over mTLS to the control plane and to the " +
+			"primary's agent: each field of each call, as the contract has them, spoiled in each " +
+			"way; and bytes that are no message",
+		happens: "each is refused as the caller's fault; nothing was executed, on the host or in " +
+			"the records",
+		why: "every field is checked before anything is done",
 	}}
 }
 
 // spoils are values that no field may have.
 var spoils = map[string]string{
-	"oversized": strings.Repeat("a", 70_000), "traversal": "../../etc/passwd", "rooted traversal": "/srv/mariadb/../../etc", "option": "--defaults-file=/etc/shadow",
-	"newline": "mariadb\nExecStart=/bin/sh", "zero byte": "a\x00b", "blank": " ", "quotes": "a'b\"c; DROP TABLE mysql.global_priv; --",
-	"substitution": "$(reboot)", "backtick": "`reboot`", "right to left": "a\u202eb", "line separator": "a\u2028b", "escape": "a\x1b[2Jb",
+	"oversized": strings.Repeat("a", 70_000), "traversal": "../../etc/passwd",
+	"rooted traversal": "/srv/mariadb/../../etc", "option": "--defaults-file=/etc/shadow",
+	"newline": "mariadb\nExecStart=/bin/sh", "zero byte": "a\x00b", "blank": " ",
+	"quotes":       "a'b\"c; DROP TABLE mysql.global_priv; --",
+	"substitution": "$(reboot)", "backtick": "`reboot`", "right to left": "a\u202eb",
+	"line separator": "a\u2028b", "escape": "a\x1b[2Jb",
 }
 
 // anyText are the fields that may hold any printable line, and what is no line.
@@ -49,10 +56,15 @@ var (
 
 // plausible are values that a call would do something with, of things that are not there, by field.
 var plausible = map[string]string{
-	"server": "servers/nobody", "primary": "servers/nobody", "etag": "r1", "step": "cut", "reason": "why", "unit": "mariadb.service", "drop_in": "understudy-none.conf",
-	"path": "/srv/mariadb", "device_ids": "virtio-none", "source": "/srv/mariadb/mysql", "filesystem": "ext4", "filesystem_uuid": "11111111-1111-4111-8111-111111111111",
-	"job": "jobs/01a20494-d160-738a-9eb3-bf50ac338cac", "effect_key": "01a20494-d160-738a-9eb3-bf50ac338cac/none/1", "invocation_id": strings.Repeat("0", 32),
-	"datadir": "/var/lib/mysql", "gtid": "0-1-1", "user": "us_nobody", "host": "%", "password": "none", "primary_host": "192.0.2.1", "to_file": "mariadb-bin.000001",
+	"server": "servers/nobody", "primary": "servers/nobody", "etag": "r1", "step": "cut",
+	"reason": "why", "unit": "mariadb.service", "drop_in": "understudy-none.conf",
+	"path": "/srv/mariadb", "device_ids": "virtio-none", "source": "/srv/mariadb/mysql",
+	"filesystem": "ext4", "filesystem_uuid": "11111111-1111-4111-8111-111111111111",
+	"job":           "jobs/01a20494-d160-738a-9eb3-bf50ac338cac",
+	"effect_key":    "01a20494-d160-738a-9eb3-bf50ac338cac/none/1",
+	"invocation_id": strings.Repeat("0", 32),
+	"datadir":       "/var/lib/mysql", "gtid": "0-1-1", "user": "us_nobody", "host": "%",
+	"password": "none", "primary_host": "192.0.2.1", "to_file": "mariadb-bin.000001",
 	"source_role": "primary", "expected_gtid": "0-1-1", "at_gtid": "0-1-1",
 }
 
@@ -107,7 +119,8 @@ func places(desc protoreflect.MessageDescriptor, at place) []place {
 	for i := range desc.Fields().Len() {
 		f := desc.Fields().Get(i)
 		here := append(slices.Clone(at), f)
-		nested := f.Message() != nil && !f.IsMap() && !f.IsList() && strings.HasPrefix(string(f.Message().FullName()), "understudy.")
+		nested := f.Message() != nil && !f.IsMap() && !f.IsList() &&
+			strings.HasPrefix(string(f.Message().FullName()), "understudy.")
 		switch {
 		case !nested:
 			all = append(all, here)
@@ -140,15 +153,20 @@ func bad(method protoreflect.MethodDescriptor) map[string]proto.Message {
 
 func changes(f protoreflect.FieldDescriptor) map[string]func(protoreflect.Message) {
 	all := map[string]func(protoreflect.Message){}
-	set := func(what string, v protoreflect.Value) { all[what] = func(m protoreflect.Message) { m.Set(f, v) } }
+	set := func(what string,
+		v protoreflect.Value) {
+		all[what] = func(m protoreflect.Message) { m.Set(f, v) }
+	}
 	switch {
 	case slices.Contains(anyValue, string(f.Name())):
 	case f.IsMap() || f.Kind() == protoreflect.StringKind:
 		for what, text := range spoils {
-			if what == "blank" && strings.HasSuffix(string(f.Name()), "gtid") { // the empty position
+			// the empty position
+			if what == "blank" && strings.HasSuffix(string(f.Name()), "gtid") {
 				continue
 			}
-			if slices.Contains(anyText, string(f.Name())) && !f.IsMap() && !slices.Contains(noLine, what) {
+			if slices.Contains(anyText, string(f.Name())) && !f.IsMap() &&
+				!slices.Contains(noLine, what) {
 				continue
 			}
 			all[what] = func(m protoreflect.Message) { put(m, f, text) }
@@ -164,11 +182,14 @@ func changes(f protoreflect.FieldDescriptor) map[string]func(protoreflect.Messag
 	case f.Kind() == protoreflect.Int64Kind:
 		set("negative", protoreflect.ValueOfInt64(-1))
 	case f.Message() != nil && f.Message().FullName() == "google.protobuf.Duration":
-		for what, d := range map[string][2]int64{"negative": {-1, 0}, "endless": {1 << 40, 0}, "invalid": {1, -1}} {
+		for what, d := range map[string][2]int64{"negative": {-1, 0}, "endless": {1 << 40, 0},
+			"invalid": {1, -1}} {
 			all[what] = func(m protoreflect.Message) {
 				span := m.Mutable(f).Message()
-				span.Set(span.Descriptor().Fields().ByName("seconds"), protoreflect.ValueOfInt64(d[0]))
-				span.Set(span.Descriptor().Fields().ByName("nanos"), protoreflect.ValueOfInt32(int32(d[1])))
+				span.Set(span.Descriptor().Fields().ByName("seconds"),
+					protoreflect.ValueOfInt64(d[0]))
+				span.Set(span.Descriptor().Fields().ByName("nanos"),
+					protoreflect.ValueOfInt32(int32(d[1])))
 			}
 		}
 	}
@@ -187,7 +208,8 @@ func put(m protoreflect.Message, f protoreflect.FieldDescriptor, text string) {
 }
 
 // callers are the fault's of who calls, not of the program.
-var callers = []codes.Code{codes.InvalidArgument, codes.PermissionDenied, codes.NotFound, codes.FailedPrecondition}
+var callers = []codes.Code{codes.InvalidArgument, codes.PermissionDenied, codes.NotFound,
+	codes.FailedPrecondition}
 
 func (l *lab) badRequests() {
 	address := l.recorded(primary).Address
@@ -197,16 +219,18 @@ func (l *lab) badRequests() {
 	}
 	defer agent.Close()
 	before, sent := l.traces(), 0
-	for of, conn := range map[protoreflect.FullName]*grpc.ClientConn{"understudy.agent.v1": agent, "understudy.controlplane.v1": l.conn} {
-		protoregistry.GlobalFiles.RangeFilesByPackage(of, func(file protoreflect.FileDescriptor) bool {
-			for i := range file.Services().Len() {
-				service := file.Services().Get(i)
-				for j := range service.Methods().Len() {
-					sent += l.spoil(conn, service, service.Methods().Get(j))
+	for of, conn := range map[protoreflect.FullName]*grpc.ClientConn{"understudy.agent.v1": agent,
+		"understudy.controlplane.v1": l.conn} {
+		protoregistry.GlobalFiles.RangeFilesByPackage(of,
+			func(file protoreflect.FileDescriptor) bool {
+				for i := range file.Services().Len() {
+					service := file.Services().Get(i)
+					for j := range service.Methods().Len() {
+						sent += l.spoil(conn, service, service.Methods().Get(j))
+					}
 				}
-			}
-			return true
-		})
+				return true
+			})
 	}
 	if sent < 1000 {
 		l.t.Errorf("%d bad requests were sent, not 1,000", sent)
@@ -221,16 +245,20 @@ func (l *lab) badRequests() {
 }
 
 // spoil sends all bad requests of a method and returns how many.
-func (l *lab) spoil(conn *grpc.ClientConn, service protoreflect.ServiceDescriptor, method protoreflect.MethodDescriptor) int {
+func (l *lab) spoil(conn *grpc.ClientConn, service protoreflect.ServiceDescriptor,
+	method protoreflect.MethodDescriptor) int {
 	full := fmt.Sprintf("/%s/%s", service.FullName(), method.Name())
 	all := bad(method)
 	for what, request := range all {
-		if err := send(l.t.Context(), conn, full, request); !slices.Contains(callers, status.Code(err)) {
+		if err := send(l.t.Context(), conn, full, request); !slices.Contains(callers,
+			status.Code(err)) {
 			l.t.Errorf("%s with %s: %.300v", full, what, err)
 		}
 	}
 	// gRPC itself answers this one, before any of our code.
-	if err := send(l.t.Context(), conn, full, noMessage{}, grpc.ForceCodec(noMessage{})); status.Code(err) != codes.Internal || !strings.Contains(err.Error(), "unmarshal") {
+	if err := send(l.t.Context(), conn, full, noMessage{},
+		grpc.ForceCodec(noMessage{})); status.Code(err) != codes.Internal ||
+		!strings.Contains(err.Error(), "unmarshal") {
 		l.t.Errorf("%s with what is no message: %.300v", full, err)
 	}
 	return len(all) + 1
@@ -244,10 +272,12 @@ func (noMessage) Unmarshal([]byte, any) error { return nil }
 func (noMessage) Name() string                { return "proto" }
 
 // send makes a call of any kind and reads one answer.
-func send(ctx context.Context, conn *grpc.ClientConn, method string, request any, options ...grpc.CallOption) error {
+func send(ctx context.Context, conn *grpc.ClientConn, method string, request any,
+	options ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, options...)
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
+		method, options...)
 	if err != nil {
 		return err
 	}
@@ -260,19 +290,24 @@ func send(ctx context.Context, conn *grpc.ClientConn, method string, request any
 	return stream.RecvMsg(new(emptypb.Empty)) // its fields are of no interest
 }
 
-// traces are what bad requests could have left: units, mounts, files, MariaDB's accounts and settings, records.
-// That the agent remembers the epoch of who asks is no trace.
+// traces are what bad requests could have left: units, mounts, files, MariaDB's accounts and
+// settings, records. That the agent remembers the epoch of who asks is no trace.
 func (l *lab) traces() []string {
 	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	all := []string{
 		l.exec(primary, "systemctl", "list-unit-files", "--no-legend", "--plain"),
-		l.exec(primary, "systemctl", "list-units", "--no-legend", "--plain", "--all", "--type=mount,timer,socket", "understudy*", "srv*", "var*", "mariadb*"),
-		l.exec(primary, "systemctl", "show", "--property=InvocationID,NRestarts,ActiveState", mariadbUnit, "understudy-agent.service"),
-		l.exec(primary, "findmnt", "--raw", "--noheadings", "--output", "TARGET,SOURCE,FSTYPE,OPTIONS"),
-		l.exec(primary, "find", "/etc", "/root", "/var/lib/understudy-agent", "-xdev", "-type", "f", "-not", "-name", "epochs.json", "-printf", "%p %y %s %m %u %T@\\n"),
-		l.sql(primary, "CHECKSUM TABLE mysql.global_priv, mysql.event, mysql.proc; SELECT @@server_id, @@read_only, @@binlog_expire_logs_seconds, @@port; SHOW REPLICA STATUS"),
+		l.exec(primary, "systemctl", "list-units", "--no-legend", "--plain", "--all",
+			"--type=mount,timer,socket", "understudy*", "srv*", "var*", "mariadb*"),
+		l.exec(primary, "systemctl", "show", "--property=InvocationID,NRestarts,ActiveState",
+			mariadbUnit, "understudy-agent.service"),
+		l.exec(primary, "findmnt", "--raw", "--noheadings", "--output",
+			"TARGET,SOURCE,FSTYPE,OPTIONS"),
+		l.exec(primary, "find", "/etc", "/root", "/var/lib/understudy-agent", "-xdev", "-type", "f",
+			"-not", "-name", "epochs.json", "-printf", "%p %y %s %m %u %T@\\n"),
+		l.sql(primary, "CHECKSUM TABLE mysql.global_priv, mysql.event, mysql.proc; SELECT "+
+			"@@server_id, @@read_only, @@binlog_expire_logs_seconds, @@port; SHOW REPLICA STATUS"),
 		fmt.Sprint(l.machines(), l.volumes(), l.snapshots()),
 	}
 	for _, table := range []string{"jobs", "servers", "snapshots", "volumes"} {

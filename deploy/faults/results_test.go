@@ -15,8 +15,9 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
 )
 
-// results remembers the rows that ended as expected, so that a run which was interrupted, or in which rows failed, goes on where it was.
-// They are of one build: other programs or other tests begin anew.
+// results remembers the rows that ended as expected, so that a run which was interrupted, or in
+// which rows failed, goes on where it was. They are of one build: other programs or other tests
+// begin anew.
 type results struct {
 	mu    sync.Mutex
 	path  string
@@ -24,7 +25,8 @@ type results struct {
 	Rows  map[string]result `json:"rows"`
 }
 
-// openResults gives the rows their results of an interrupted run, when FAULTS_RESULTS names the file that has them.
+// openResults gives the rows their results of an interrupted run, when FAULTS_RESULTS names the
+// file that has them.
 func openResults(t *testing.T, rows []row) *results {
 	t.Helper()
 	r := &results{path: os.Getenv("FAULTS_RESULTS"), Build: build(t), Rows: map[string]result{}}
@@ -39,7 +41,8 @@ func openResults(t *testing.T, rows []row) *results {
 		return r
 	}
 	var past results
-	if data, err := os.ReadFile(r.path); err == nil && json.Unmarshal(data, &past) == nil && past.Build == r.Build {
+	if data, err := os.ReadFile(r.path); err == nil && json.Unmarshal(data, &past) == nil &&
+		past.Build == r.Build {
 		r.Rows = past.Rows
 	}
 	for i := range rows {
@@ -48,7 +51,8 @@ func openResults(t *testing.T, rows []row) *results {
 		}
 	}
 	if len(r.Rows) > 0 {
-		t.Logf("%d rows were run before, by these programs, and are not run again: remove %s to begin anew", len(r.Rows), r.path)
+		t.Logf("%d rows were run before, by these programs, and are not run again: remove %s to "+
+			"begin anew", len(r.Rows), r.path)
 	}
 	return r
 }
@@ -94,7 +98,9 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	sum := sha256.New()
-	for _, path := range []string{filepath.Join(binDir(t), "understudy"), filepath.Join(binDir(t), "understudy-agent"), filepath.Join(binDir(t), "understudy-lab"), tests} {
+	for _, path := range []string{filepath.Join(binDir(t), "understudy"),
+		filepath.Join(binDir(t), "understudy-agent"), filepath.Join(binDir(t), "understudy-lab"),
+		tests} {
 		file, err := os.Open(path)
 		if err != nil {
 			t.Fatalf("the programs are not built: run `make build` (%v)", err)

@@ -12,8 +12,9 @@ import (
 	"github.com/understudy-db/understudy/deploy/stack"
 )
 
-// side starts a lab of its own, with a primary that is written to, for a row that needs another provider or another disk. prepare sees
-// to its state directory before. It is taken away when the row ends.
+// side starts a lab of its own, with a primary that is written to, for a row that needs another
+// provider or another disk. prepare sees to its state directory before. It is taken away when the
+// row ends.
 func (l *lab) side(cfg stack.Config, prepare func(dir string)) *lab {
 	l.t.Helper()
 	cfg.Bin, cfg.Name = binDir(l.t), l.Name()+"-s"

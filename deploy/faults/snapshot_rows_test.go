@@ -13,54 +13,71 @@ func snapshotRows() []row {
 	return []row{
 		{
 			id: "S1", variant: "control plane killed", quick: true, run: (*lab).planeKilledFrozen,
-			planted: "`kill -9` of the control plane while commits are blocked, the filesystem is frozen and the provider does not answer",
-			happens: "the host lets go by itself at once; the next control plane takes a new hold; one snapshot",
-			why:     "the hold ends with its stream, in a process of the host; the cut of a lost hold is never used",
+			planted: "`kill -9` of the control plane while commits are blocked, the filesystem " +
+				"is frozen and the provider does not answer",
+			happens: "the host lets go by itself at once; the next control plane takes a new " +
+				"hold; one snapshot",
+			why: "the hold ends with its stream, in a process of the host; the cut of a lost " +
+				"hold is never used",
 		},
 		{
-			id: "S1", variant: "control plane stopped past the limit", quick: true, run: (*lab).planeStoppedFrozen,
-			planted: "SIGSTOP of the control plane at the same moment; SIGCONT once the primary serves",
-			happens: "the host lets go at the hold's limit; the woken control plane deletes its cut and takes a new hold",
-			why:     "the limit is counted on the host; the release has to prove the hold unbroken after the cut",
+			id: "S1", variant: "control plane stopped past the limit", quick: true,
+			run: (*lab).planeStoppedFrozen,
+			planted: "SIGSTOP of the control plane at the same moment; SIGCONT once the primary " +
+				"serves",
+			happens: "the host lets go at the hold's limit; the woken control plane deletes its " +
+				"cut and takes a new hold",
+			why: "the limit is counted on the host; the release has to prove the hold " +
+				"unbroken after the cut",
 		},
 		{
 			id: "S1", variant: "network cut", run: (*lab).networkCutFrozen,
 			planted: "the primary's network goes down at the same moment",
-			happens: "the host lets go at the hold's limit; once the network is back the job takes a new hold",
-			why:     "a half-open connection is no reason to go on holding",
+			happens: "the host lets go at the hold's limit; once the network is back the job " +
+				"takes a new hold",
+			why: "a half-open connection is no reason to go on holding",
 		},
 		{
-			id: "S2", variant: "agent killed", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGKILL, agentOf, false) },
+			id: "S2", variant: "agent killed", quick: true,
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, agentOf, false) },
 			planted: "`kill -9` of the primary's agent at the same moment",
-			happens: "the holder sees its agent go and lets go at once; the job deletes its cut and takes a new hold",
-			why:     "the holder is a unit of its own that outlives the agent",
+			happens: "the holder sees its agent go and lets go at once; the job deletes its cut " +
+				"and takes a new hold",
+			why: "the holder is a unit of its own that outlives the agent",
 		},
 		{
-			id: "S2", variant: "agent stopped", run: func(l *lab) { l.strikeFrozen(unix.SIGSTOP, agentOf, true) },
+			id: "S2", variant: "agent stopped",
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, agentOf, true) },
 			planted: "SIGSTOP of the primary's agent at the same moment",
 			happens: "the holder lets go at the limit; the job takes a new hold",
 			why:     "the limit is the holder's own",
 		},
 		{
-			id: "S2", variant: "holder killed", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGKILL, holderOf, false) },
+			id: "S2", variant: "holder killed", quick: true,
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, holderOf, false) },
 			planted: "`kill -9` of the process that holds",
-			happens: "MariaDB drops its locks, systemd thaws the filesystem; the job takes a new hold",
-			why:     "ExecStopPost of the holder's unit thaws, however the process ended",
+			happens: "MariaDB drops its locks, systemd thaws the filesystem; the job takes a new " +
+				"hold",
+			why: "ExecStopPost of the holder's unit thaws, however the process ended",
 		},
 		{
-			id: "S2", variant: "holder stopped", quick: true, run: func(l *lab) { l.strikeFrozen(unix.SIGSTOP, holderOf, false) },
+			id: "S2", variant: "holder stopped", quick: true,
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, holderOf, false) },
 			planted: "SIGSTOP of the process that holds",
 			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a new hold",
 			why:     "RuntimeMaxSec stands behind the holder's own limit",
 		},
 		{
-			id: "S3", variant: "killed after the cut", quick: true, run: func(l *lab) { l.cutLost("after_effect:cut") },
+			id: "S3", variant: "killed after the cut", quick: true,
+			run:     func(l *lab) { l.cutLost("after_effect:cut") },
 			planted: "the control plane is killed between the provider's cut and the step's commit",
-			happens: "the cut is found by its tag and deleted, for its hold was lost; a new one is made; never two",
-			why:     "the tag is set with the cut, so it is found without its id",
+			happens: "the cut is found by its tag and deleted, for its hold was lost; a new one " +
+				"is made; never two",
+			why: "the tag is set with the cut, so it is found without its id",
 		},
 		{
-			id: "S3", variant: "killed after the commit", run: func(l *lab) { l.cutLost("after_commit:cut") },
+			id: "S3", variant: "killed after the commit",
+			run:     func(l *lab) { l.cutLost("after_commit:cut") },
 			planted: "the control plane is killed after the cut was committed, before the release",
 			happens: "the cut is deleted, for its hold was not proved; a new one is made; never two",
 			why:     "only a hold that is proved after the cut makes a snapshot",
@@ -68,8 +85,10 @@ func snapshotRows() []row {
 		{
 			id: "S4", variant: "LOCK TABLES", run: (*lab).lockedTables,
 			planted: "`LOCK TABLES … WRITE` for as long as the job lasts",
-			happens: "the job gives up with HOLD_NOT_ACQUIRED, writers never having waited longer than one attempt at the lock; once the table is unlocked, a retry takes the snapshot",
-			why:     "each stage has a lock_wait_timeout of seconds, and what was had is given back",
+			happens: "the job gives up with HOLD_NOT_ACQUIRED, writers never having waited " +
+				"longer than one attempt at the lock; once the table is unlocked, a retry takes " +
+				"the snapshot",
+			why: "each stage has a lock_wait_timeout of seconds, and what was had is given back",
 		},
 		{
 			id: "S4", variant: "long transaction", quick: true, run: (*lab).longTransaction,
@@ -81,7 +100,8 @@ func snapshotRows() []row {
 			id: "S5", variant: "second snapshot", quick: true, run: (*lab).secondSnapshot,
 			planted: "a second snapshot of the same server is asked for while the first one holds",
 			happens: "it is refused, naming the job that is under way; the first one is not touched",
-			why:     "the subject `snapshotting/SERVER` is locked in the transaction that makes the job",
+			why: "the subject `snapshotting/SERVER` is locked in the transaction that makes " +
+				"the job",
 		},
 	}
 }

@@ -18,7 +18,8 @@ import (
 func sourceRows() []row {
 	return []row{
 		{
-			id: "R2", variant: "with log_slave_updates", run: func(l *lab) { l.ofReplica(l.stand()) },
+			id: "R2", variant: "with log_slave_updates",
+			run:     func(l *lab) { l.ofReplica(l.stand()) },
 			planted: "the snapshot's source is itself a replica",
 			happens: "the new replica starts from the source's gtid_slave_pos; converges",
 			why:     "a replica's own binary log position may be stale",
@@ -31,9 +32,12 @@ func sourceRows() []row {
 		},
 		{
 			id: "R2", variant: "in the middle of a transaction", run: (*lab).ofReplicaAmid,
-			planted: "the source is a replica that stands in a transaction for as long as a snapshot is asked for; a row of it is in a MyISAM table already",
-			happens: "refuses with HOLD_NOT_ACQUIRED, and replication goes on; once the transaction is over the new replica has that row once",
-			why:     "replication is brought to rest between two transactions before the locks are taken: gtid_slave_pos moves at the end of one",
+			planted: "the source is a replica that stands in a transaction for as long as a " +
+				"snapshot is asked for; a row of it is in a MyISAM table already",
+			happens: "refuses with HOLD_NOT_ACQUIRED, and replication goes on; once the " +
+				"transaction is over the new replica has that row once",
+			why: "replication is brought to rest between two transactions before the locks " +
+				"are taken: gtid_slave_pos moves at the end of one",
 		},
 		{
 			id: "R3", variant: "purged before the plan", run: (*lab).purged,
@@ -43,7 +47,8 @@ func sourceRows() []row {
 		},
 		{
 			id: "R3", variant: "purge during the job", run: (*lab).purgedMeanwhile,
-			planted: "in the middle of the job somebody purges the primary's binary logs through its agent, and has them expire after a second",
+			planted: "in the middle of the job somebody purges the primary's binary logs through " +
+				"its agent, and has them expire after a second",
 			happens: "the purge is refused, nothing expires; converges",
 			why:     "the job's reservation keeps what the replica still needs",
 		},
@@ -55,25 +60,31 @@ func sourceRows() []row {
 		},
 		{
 			id: "R4", variant: "another replica has the server_id", run: (*lab).takenByReplica,
-			planted: "another replica of the primary is connected with the server_id that this one was allotted",
-			happens: "refuses with SERVER_ID_TAKEN, naming the id, before its own threads are started",
-			why:     "the primary lets one of them in at a time, in turns for ever, and neither sees an error",
+			planted: "another replica of the primary is connected with the server_id that this " +
+				"one was allotted",
+			happens: "refuses with SERVER_ID_TAKEN, naming the id, before its own threads are " +
+				"started",
+			why: "the primary lets one of them in at a time, in turns for ever, and neither " +
+				"sees an error",
 		},
 		{
-			id: "R11", variant: "several domains, strict mode off", run: func(l *lab) { l.domains("0") },
+			id: "R11", variant: "several domains, strict mode off",
+			run:     func(l *lab) { l.domains("0") },
 			planted: "the primary has written in two gtid_domain_ids, with gtid_strict_mode off",
 			happens: "the position of both domains is recorded and continued; converges",
 			why:     "a position has a GTID for each domain",
 		},
 		{
-			id: "R11", variant: "several domains, strict mode on", run: func(l *lab) { l.domains("1") },
+			id: "R11", variant: "several domains, strict mode on",
+			run:     func(l *lab) { l.domains("1") },
 			planted: "the same with gtid_strict_mode on",
 			happens: "the same",
 			why:     "the same",
 		},
 		{
 			id: "R11", variant: "position empty", run: (*lab).emptyPosition,
-			planted: "the primary's binary log is empty when the snapshot is taken: its position is the empty one",
+			planted: "the primary's binary log is empty when the snapshot is taken: its position " +
+				"is the empty one",
 			happens: "the empty position is recorded and proved; converges",
 			why:     "an empty position is a position",
 		},
@@ -95,10 +106,12 @@ func (l *lab) ofReplica(source string) {
 	l.t.Fatal("no snapshot of the replica")
 }
 
-// ofReplicaAmid lets the applier wait for a row, behind the effect of a statement that cannot be taken back.
+// ofReplicaAmid lets the applier wait for a row, behind the effect of a statement that cannot be
+// taken back.
 func (l *lab) ofReplicaAmid() {
 	source, schema := l.stand(), l.schema()
-	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s.taken (id INT PRIMARY KEY) ENGINE=MyISAM; CREATE OR REPLACE TABLE %[1]s.waits (id INT PRIMARY KEY, n INT);"+
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s.taken (id INT PRIMARY KEY) "+
+		"ENGINE=MyISAM; CREATE OR REPLACE TABLE %[1]s.waits (id INT PRIMARY KEY, n INT);"+
 		" INSERT INTO %[1]s.waits VALUES (1, 0), (2, 0)", schema))
 	l.same(source)
 	row, err := l.root(source).BeginTx(l.t.Context(), nil)
@@ -106,14 +119,18 @@ func (l *lab) ofReplicaAmid() {
 		l.t.Fatal(err)
 	}
 	defer func() { _ = row.Rollback() }()
-	if _, err := row.ExecContext(l.t.Context(), "SELECT n FROM "+schema+".waits WHERE id = 1 FOR UPDATE"); err != nil {
+	if _, err := row.ExecContext(l.t.Context(),
+		"SELECT n FROM "+schema+".waits WHERE id = 1 FOR UPDATE"); err != nil {
 		l.t.Fatal(err)
 	}
 	// With rows in the binary log the statement on MyISAM would be a transaction of its own.
-	l.sql(primary, fmt.Sprintf("SET SESSION binlog_format = STATEMENT; BEGIN; UPDATE %[1]s.waits SET n = 1 WHERE id = 2; INSERT INTO %[1]s.taken VALUES (1);"+
+	l.sql(primary, fmt.Sprintf("SET SESSION binlog_format = STATEMENT; BEGIN; UPDATE %[1]s.waits "+
+		"SET n = 1 WHERE id = 2; INSERT INTO %[1]s.taken VALUES (1);"+
 		" UPDATE %[1]s.waits SET n = 1 WHERE id = 1; COMMIT", schema))
-	l.eventually(20*time.Second, "the row is in the MyISAM table", func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
-	l.fails(l.detach("snapshot", "create", source, "--hold-limit", holdLimit.String()), "HOLD_NOT_ACQUIRED", "no end of a transaction")
+	l.eventually(20*time.Second, "the row is in the MyISAM table",
+		func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
+	l.fails(l.detach("snapshot", "create", source, "--hold-limit", holdLimit.String()),
+		"HOLD_NOT_ACQUIRED", "no end of a transaction")
 	if err := row.Rollback(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -126,20 +143,24 @@ func (l *lab) ofSilentReplica() {
 	l.put(source, "/etc/mysql/mariadb.conf.d/zzz-fault.cnf", "[mariadbd]\nlog_slave_updates=OFF\n")
 	l.exec(source, "systemctl", "restart", mariadbUnit)
 	l.whole(source)
-	if own, applied := l.sql(source, "SELECT @@gtid_binlog_pos"), l.sql(source, "SELECT @@gtid_slave_pos"); own == applied {
+	if own, applied := l.sql(source, "SELECT @@gtid_binlog_pos"),
+		l.sql(source, "SELECT @@gtid_slave_pos"); own == applied {
 		l.t.Fatalf("its binary log is at %s as what it applied: it is not stale", own)
 	}
 	l.ofReplica(source)
 }
 
-// purged purges by hand what the snapshot has reserved: MariaDB itself does not know of reservations.
+// purged purges by hand what the snapshot has reserved: MariaDB itself does not know of
+// reservations.
 func (l *lab) purged() {
 	snap := l.snap()
 	last := l.newLogs()
 	if l.standing != "" {
 		l.same(l.standing) // it reads the newest log now, so MariaDB lets the older ones go
 	}
-	l.sql(primary, fmt.Sprintf("SET GLOBAL slave_connections_needed_for_purge = 0; PURGE BINARY LOGS TO '%s'", last))
+	l.sql(
+		primary, fmt.Sprintf(
+			"SET GLOBAL slave_connections_needed_for_purge = 0; PURGE BINARY LOGS TO '%s'", last))
 	before := len(l.machines())
 	l.fails(l.detach("replica", "create", l.name(), "--from", snap), "BINLOGS_PURGED")
 	if after := len(l.machines()); after != before {
@@ -174,14 +195,16 @@ func (l *lab) purgedMeanwhile() {
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "reserv") {
 		l.t.Errorf("the purge was to be refused for the reservation: %v", err)
 	}
-	if _, err := agent.SetBinlogExpiry(l.t.Context(), &agentv1.SetBinlogExpiryRequest{Seconds: 1}); err != nil {
+	if _, err := agent.SetBinlogExpiry(l.t.Context(),
+		&agentv1.SetBinlogExpiryRequest{Seconds: 1}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.sql(primary, "DO SLEEP(2); FLUSH BINARY LOGS")
 	if after := l.logs(); after[0] != before[0] {
 		l.t.Errorf("binary logs began at %s and now begin at %s", before[0], after[0])
 	}
-	if _, err := agent.SetBinlogExpiry(l.t.Context(), &agentv1.SetBinlogExpiryRequest{}); err != nil {
+	if _, err := agent.SetBinlogExpiry(l.t.Context(),
+		&agentv1.SetBinlogExpiryRequest{}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.goesOn(m)
@@ -231,12 +254,16 @@ func (l *lab) domains(strict string) {
 	l.dropSnap()
 	l.sql(primary, "SET GLOBAL gtid_strict_mode = "+strict)
 	defer l.sql(primary, "SET GLOBAL gtid_strict_mode = 1")
-	l.sql(primary, fmt.Sprintf("SET gtid_domain_id = 7; CREATE OR REPLACE TABLE %s.seventh (id INT PRIMARY KEY)", l.schema()))
+	l.sql(
+		primary, fmt.Sprintf(
+			"SET gtid_domain_id = 7; CREATE OR REPLACE TABLE %s.seventh (id INT PRIMARY KEY)",
+			l.schema()))
 	name := l.wholeJob("--verify", "full")
 	if position := l.sql(name, "SELECT @@gtid_slave_pos"); !strings.Contains(position, "7-") {
 		l.t.Errorf("the replica is at %s, without domain 7", position)
 	}
-	l.sql(primary, fmt.Sprintf("SET gtid_domain_id = 7; INSERT INTO %s.seventh VALUES (1)", l.schema()))
+	l.sql(primary, fmt.Sprintf("SET gtid_domain_id = 7; INSERT INTO %s.seventh VALUES (1)",
+		l.schema()))
 	l.same(name)
 	if n := l.sql(name, fmt.Sprintf("SELECT COUNT(*) FROM %s.seventh", l.schema())); n != "1" {
 		l.t.Errorf("the replica has %s rows of domain 7, not 1", n)

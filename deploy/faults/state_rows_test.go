@@ -16,14 +16,19 @@ func stateRows() []row {
 		{
 			id: "S4", variant: "long ALTER TABLE", run: (*lab).longAlter,
 			planted: "an `ALTER TABLE` that copies its table runs, as long as the job lasts",
-			happens: "HOLD_NOT_ACQUIRED, or a snapshot, but no writer waits longer than the hold's limit; once it is over a snapshot is taken",
-			why:     "each stage has a lock_wait_timeout of seconds",
+			happens: "HOLD_NOT_ACQUIRED, or a snapshot, but no writer waits longer than the " +
+				"hold's limit; once it is over a snapshot is taken",
+			why: "each stage has a lock_wait_timeout of seconds",
 		},
 		{
-			id: "S4", variant: "ALTER TABLE that waits for a metadata lock", run: (*lab).waitingAlter,
-			planted: "an `ALTER TABLE` in place has done its work, and waits for an open transaction to let go of the table, while a replica is made",
-			happens: "converges: the copy has the table as it was; the replica gets the change when the primary makes it",
-			why:     "MariaDB's recovery undoes what its DDL log says was not finished; it needs the files of that change, so nothing is taken out of its hands",
+			id: "S4", variant: "ALTER TABLE that waits for a metadata lock",
+			run: (*lab).waitingAlter,
+			planted: "an `ALTER TABLE` in place has done its work, and waits for an open " +
+				"transaction to let go of the table, while a replica is made",
+			happens: "converges: the copy has the table as it was; the replica gets the change " +
+				"when the primary makes it",
+			why: "MariaDB's recovery undoes what its DDL log says was not finished; it needs " +
+				"the files of that change, so nothing is taken out of its hands",
 		},
 		{
 			id: "S6", variant: "pending", quick: true, run: (*lab).fromPending,
@@ -33,7 +38,8 @@ func stateRows() []row {
 		},
 		{
 			id: "S6", variant: "failed", run: (*lab).fromFailed,
-			planted: "a replica is asked for from a snapshot whose job was cancelled at its worst moment",
+			planted: "a replica is asked for from a snapshot whose job was cancelled at its " +
+				"worst moment",
 			happens: "it is refused: the snapshot is FAILED",
 			why:     "the same",
 		},
@@ -45,22 +51,28 @@ func stateRows() []row {
 		},
 		{
 			id: "S8", variant: "MyISAM and Aria under load", run: (*lab).otherEngines,
-			planted: "a MyISAM and an Aria table are written to until the replica catches up; mode crash, then online, then a replica with `--verify full`",
+			planted: "a MyISAM and an Aria table are written to until the replica catches up; " +
+				"mode crash, then online, then a replica with `--verify full`",
 			happens: "crash is refused, naming the tables; the online copy is consistent",
-			why:     "BLOCK_COMMIT and the freeze hold all engines; without a lock they are copied torn",
+			why: "BLOCK_COMMIT and the freeze hold all engines; without a lock they are " +
+				"copied torn",
 		},
 		{
 			id: "S8", variant: "modes offline and crash", run: (*lab).otherModes,
-			planted: "a replica is made from a snapshot of mode offline, and one from a snapshot of mode crash, taken under load",
+			planted: "a replica is made from a snapshot of mode offline, and one from a snapshot " +
+				"of mode crash, taken under load",
 			happens: "both converge",
-			why:     "a clean stop is a point; a crash-safe InnoDB recovers to one that the testimony brackets",
+			why: "a clean stop is a point; a crash-safe InnoDB recovers to one that the " +
+				"testimony brackets",
 		},
 	}
 }
 
 func (l *lab) longAlter() {
 	table := l.schema() + ".wide"
-	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n CHAR(200)); INSERT INTO %[1]s SELECT seq, REPEAT('x', 200) FROM %[2]s.seq_1_to_150000", table, l.schema()))
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n CHAR(200)); "+
+		"INSERT INTO %[1]s SELECT seq, REPEAT('x', 200) FROM %[2]s.seq_1_to_150000", table,
+		l.schema()))
 	conn, err := l.root(primary).Conn(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)
@@ -72,7 +84,8 @@ func (l *lab) longAlter() {
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
-			if _, err := conn.ExecContext(ctx, "ALTER TABLE "+table+" FORCE, ALGORITHM=COPY"); err != nil {
+			if _, err := conn.ExecContext(ctx,
+				"ALTER TABLE "+table+" FORCE, ALGORITHM=COPY"); err != nil {
 				altered <- err
 				return
 			}
@@ -80,13 +93,15 @@ func (l *lab) longAlter() {
 	}()
 	root := l.root(primary)
 	l.eventually(20*time.Second, "the table is altered", func() bool {
-		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
+		return len(l.query(root,
+			"SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
 	})
 	out, err := l.try("snapshot", "create", primary, "--hold-limit", holdLimit.String())
 	if err != nil && !strings.Contains(out, "HOLD_NOT_ACQUIRED") {
 		l.t.Errorf("the snapshot failed, but not for want of the lock:\n%s", out)
 	}
-	l.t.Logf("with the ALTER TABLE under way: %v; the longest commit: %s", err, l.writer.Longest().Round(time.Millisecond))
+	l.t.Logf("with the ALTER TABLE under way: %v; the longest commit: %s", err,
+		l.writer.Longest().Round(time.Millisecond))
 	if longest := l.writer.Longest(); longest > longestCommit {
 		l.t.Errorf("a commit took %s, more than the hold's limit %s and 1 s", longest, holdLimit)
 	}
@@ -96,11 +111,13 @@ func (l *lab) longAlter() {
 	l.sql(primary, "DROP TABLE "+table)
 }
 
-// waitingAlter: with the new definition's file gone, MariaDB would take the change for done, and log it as the copy's own.
+// waitingAlter: with the new definition's file gone, MariaDB would take the change for done, and
+// log it as the copy's own.
 func (l *lab) waitingAlter() {
 	l.dropSnap()
 	table, root := l.schema()+".altered", l.root(primary)
-	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n CHAR(200)); INSERT INTO %[1]s SELECT seq, UUID() FROM %[2]s.seq_1_to_150000", table, l.schema()))
+	l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %[1]s (id INT PRIMARY KEY, n CHAR(200)); "+
+		"INSERT INTO %[1]s SELECT seq, UUID() FROM %[2]s.seq_1_to_150000", table, l.schema()))
 	reader, err := root.Conn(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)
@@ -108,13 +125,16 @@ func (l *lab) waitingAlter() {
 	defer reader.Close()
 	altered := make(chan error, 1)
 	go func() {
-		_, err := root.ExecContext(l.t.Context(), "SET STATEMENT lock_wait_timeout = 600 FOR ALTER TABLE "+table+" ADD INDEX by_n (n), ALGORITHM=INPLACE, LOCK=NONE")
+		_, err := root.ExecContext(l.t.Context(),
+			"SET STATEMENT lock_wait_timeout = 600 FOR ALTER TABLE "+table+
+				" ADD INDEX by_n (n), ALGORITHM=INPLACE, LOCK=NONE")
 		altered <- err
 	}()
 	underWay := func(state string) {
 		l.t.Helper()
 		l.eventually(30*time.Second, "the change is "+state, func() bool {
-			return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE '%ALTER TABLE%' AND state LIKE ?", state)) > 0
+			return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info "+
+				"LIKE '%ALTER TABLE%' AND state LIKE ?", state)) > 0
 		})
 	}
 	underWay("altering table")
@@ -154,7 +174,8 @@ func (l *lab) snapshotIn(state string) string {
 func (l *lab) unusable(id string, words ...string) {
 	l.t.Helper()
 	machines := len(l.machines())
-	l.refuse(append(words, id), "replica", "create", l.name(), "--from", id, "--image", "trixie-masked")
+	l.refuse(append(words, id), "replica", "create", l.name(), "--from", id, "--image",
+		"trixie-masked")
 	if after := len(l.machines()); after != machines {
 		l.t.Errorf("the provider has %d machines, %d before", after, machines)
 	}
@@ -164,7 +185,8 @@ func (l *lab) fromPending() {
 	f := l.freeze()
 	id := l.snapshotIn("PENDING")
 	job := l.detach("replica", "create", l.name(), "--from", id, "--image", "trixie-masked")
-	l.eventually(20*time.Second, "the plan refuses", func() bool { return l.stepState(job, "plan") == "failed" })
+	l.eventually(20*time.Second, "the plan refuses",
+		func() bool { return l.stepState(job, "plan") == "failed" })
 	f.answer() // which the end of both jobs needs
 	l.fails(job, "SNAPSHOT_UNUSABLE", "PENDING", id)
 	l.oneCut(f.job, 1)
@@ -187,7 +209,8 @@ func (l *lab) fromDeleted() {
 
 func (l *lab) otherEngines() {
 	for _, engine := range []string{"MyISAM", "Aria"} {
-		l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %s.of_%s (id INT AUTO_INCREMENT PRIMARY KEY, n CHAR(100)) ENGINE=%s", l.schema(), engine, engine))
+		l.sql(primary, fmt.Sprintf("CREATE OR REPLACE TABLE %s.of_%s (id INT AUTO_INCREMENT "+
+			"PRIMARY KEY, n CHAR(100)) ENGINE=%s", l.schema(), engine, engine))
 		defer l.sql(primary, fmt.Sprintf("DROP TABLE %s.of_%s", l.schema(), engine))
 	}
 	l.dropSnap()
@@ -200,7 +223,9 @@ func (l *lab) otherEngines() {
 			defer pace.Stop()
 			for ctx.Err() == nil {
 				<-pace.C
-				if _, err := db.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s.of_%s (n) VALUES (UUID())", l.schema(), engine)); err != nil && ctx.Err() == nil {
+				if _, err := db.ExecContext(ctx,
+					fmt.Sprintf("INSERT INTO %s.of_%s (n) VALUES (UUID())", l.schema(),
+						engine)); err != nil && ctx.Err() == nil {
 					stopped <- err
 					return
 				}
@@ -208,10 +233,16 @@ func (l *lab) otherEngines() {
 			stopped <- nil
 		}()
 	}
-	l.refuse([]string{l.schema() + ".of_MyISAM", l.schema() + ".of_Aria"}, "snapshot", "create", primary, "--mode", "crash")
+	l.refuse([]string{l.schema() + ".of_MyISAM", l.schema() + ".of_Aria"}, "snapshot", "create",
+		primary, "--mode", "crash")
 	name := l.name()
-	job := l.detach("replica", "create", name, "--of", primary, "--image", "trixie-masked", "--verify", "full")
-	l.await(job, time.Minute, func(j *cpv1.Job) bool { return stepOf(j, "catch_up").GetState() == stepRunning || ended(j) })
+	job := l.detach("replica", "create", name, "--of", primary, "--image", "trixie-masked",
+		"--verify", "full")
+	l.await(job, time.Minute,
+		func(j *cpv1.Job) bool {
+			return stepOf(j, "catch_up").GetState() == stepRunning ||
+				ended(j)
+		})
 	cancel() // a table without versions cannot be compared while it is written to
 	for range 2 {
 		if err := <-stopped; err != nil {
@@ -240,7 +271,8 @@ func (l *lab) otherModes() {
 			l.startWriter()
 		}
 		name := l.name()
-		l.run("replica", "create", name, "--from", l.snapshotIn("READY"), "--image", "trixie-masked", "--verify", "full")
+		l.run("replica", "create", name, "--from", l.snapshotIn("READY"), "--image",
+			"trixie-masked", "--verify", "full")
 		l.same(name)
 		l.run("server", "delete", name, "--yes")
 		l.run("snapshot", "delete", l.snapshotIn("READY"), "--yes")

@@ -18,27 +18,33 @@ func storeRows() []row {
 	return []row{
 		{
 			id: "C8", variant: "disk full", run: (*lab).storeFull,
-			planted: "the filesystem of the control plane's state directory fills up in the middle of a replica's job",
-			happens: "new work is refused, saying that the disk is full; what is known can be read; once there is space the job goes on by itself and none is lost",
-			why:     "what could not be committed did not happen, and the step looks again",
+			planted: "the filesystem of the control plane's state directory fills up in the " +
+				"middle of a replica's job",
+			happens: "new work is refused, saying that the disk is full; what is known can be " +
+				"read; once there is space the job goes on by itself and none is lost",
+			why: "what could not be committed did not happen, and the step looks again",
 		},
 		{
 			id: "C8", variant: "disk full while frozen", run: (*lab).storeFullFrozen,
 			planted: "the same, while commits are blocked and the filesystem of a primary is frozen",
-			happens: "the primary is let go within the hold's limit; once there is space the job takes a new hold, and there is one snapshot",
-			why:     "a worker that cannot prove that it has the job gives up what it holds",
+			happens: "the primary is let go within the hold's limit; once there is space the job " +
+				"takes a new hold, and there is one snapshot",
+			why: "a worker that cannot prove that it has the job gives up what it holds",
 		},
 		{
 			id: "C8", variant: "store locked", run: (*lab).storeLocked,
 			planted: "another process holds the store's write lock in the middle of a replica's job",
-			happens: "new work is refused, saying that the store is busy; once the lock is gone the job goes on by itself",
-			why:     "the same",
+			happens: "new work is refused, saying that the store is busy; once the lock is gone " +
+				"the job goes on by itself",
+			why: "the same",
 		},
 		{
-			id: "C8", variant: "store locked while frozen", quick: true, run: (*lab).storeLockedFrozen,
+			id: "C8", variant: "store locked while frozen", quick: true,
+			run:     (*lab).storeLockedFrozen,
 			planted: "the same, while commits are blocked and the filesystem is frozen",
-			happens: "the primary is let go within the hold's limit; the job takes a new hold once the lock is gone",
-			why:     "the same",
+			happens: "the primary is let go within the hold's limit; the job takes a new hold " +
+				"once the lock is gone",
+			why: "the same",
 		},
 	}
 }
@@ -54,7 +60,8 @@ func (l *lab) jobCount() string {
 func (l *lab) storeLocked() {
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
-	l.await(m.job, 2*time.Minute, func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
+	l.await(m.job, 2*time.Minute,
+		func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
 	unlock := l.lockStore()
 	jobs := l.jobCount()
 	l.refuse([]string{"locked", "store"}, "snapshot", "create", primary)
@@ -108,7 +115,8 @@ func (l *lab) storeFull() {
 	s := l.onSmallDisk()
 	m := making{name: s.name()}
 	m.job = s.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
-	s.await(m.job, 2*time.Minute, func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
+	s.await(m.job, 2*time.Minute,
+		func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
 	jobs := s.jobCount()
 	empty := s.fill(m.job)
 	s.refuse([]string{"full"}, "snapshot", "create", primary)
@@ -126,8 +134,9 @@ func (l *lab) storeFull() {
 	s.tidy()
 }
 
-// fill fills the disk of the state directory until a job's heartbeat stands still, and returns what gives the space back. The store's
-// log is given back to the disk first: it would have room for many writes.
+// fill fills the disk of the state directory until a job's heartbeat stands still, and returns what
+// gives the space back. The store's log is given back to the disk first: it would have room for
+// many writes.
 func (l *lab) fill(job string) (empty func()) {
 	l.t.Helper()
 	path := filepath.Join(filepath.Dir(l.storePath()), "filler")

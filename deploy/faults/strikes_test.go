@@ -15,7 +15,8 @@ func (s *sequence) strike(within int) {
 		weight int
 		do     func()
 	}{
-		{3, s.killPlane}, {3, s.killPlaneAt}, {3, s.killAgent}, {2, s.cutAll}, {3, s.cutNetwork}, {3, s.cancel}, {3, s.fellMariaDB}, {1, s.takeOver}, {1, s.retryNow},
+		{3, s.killPlane}, {3, s.killPlaneAt}, {3, s.killAgent}, {2, s.cutAll}, {3, s.cutNetwork},
+		{3, s.cancel}, {3, s.fellMariaDB}, {1, s.takeOver}, {1, s.retryNow},
 	}
 	sum := 0
 	for _, c := range strikes {
@@ -30,7 +31,8 @@ func (s *sequence) strike(within int) {
 	}
 }
 
-// changes waits until the store has changed so often, the job is at rest, or the control plane has died.
+// changes waits until the store has changed so often, the job is at rest, or the control plane has
+// died.
 func (s *sequence) changes(n int) {
 	s.t.Helper()
 	db := s.store()
@@ -43,7 +45,8 @@ func (s *sequence) changes(n int) {
 	last := int64(-1)
 	s.eventually(2*time.Minute, "the store changes", func() bool {
 		var version int64
-		if err := conn.QueryRowContext(s.t.Context(), "PRAGMA data_version").Scan(&version); err != nil {
+		if err := conn.QueryRowContext(s.t.Context(),
+			"PRAGMA data_version").Scan(&version); err != nil {
 			s.t.Fatal(err)
 		}
 		if version != last {
@@ -58,7 +61,8 @@ func (s *sequence) changes(n int) {
 func (s *sequence) atRest() bool {
 	db := s.store()
 	defer db.Close()
-	return len(s.query(db, "SELECT 1 FROM jobs WHERE id = ? AND active = 1", strings.TrimPrefix(s.m.job, "jobs/"))) == 0
+	return len(s.query(db, "SELECT 1 FROM jobs WHERE id = ? AND active = 1",
+		strings.TrimPrefix(s.m.job, "jobs/"))) == 0
 }
 
 // stand starts a control plane when its failpoint has ended it.
@@ -134,7 +138,8 @@ func (s *sequence) cancel() {
 
 // fellMariaDB kills or restarts the replica's MariaDB, when there is one that runs.
 func (s *sequence) fellMariaDB() {
-	if s.m.name == "" || !s.replicaRuns() || s.maybe(s.m.name, "systemctl", "is-active", mariadbUnit) != "active" {
+	if s.m.name == "" || !s.replicaRuns() || s.maybe(s.m.name, "systemctl", "is-active",
+		mariadbUnit) != "active" {
 		s.killAgent()
 		return
 	}
@@ -142,18 +147,21 @@ func (s *sequence) fellMariaDB() {
 	if s.dice.IntN(2) == 0 {
 		s.say("MariaDB of %s is killed", s.m.name)
 		process := func() string {
-			return s.maybe(s.m.name, "systemctl", "show", "--property=MainPID", "--value", mariadbUnit)
+			return s.maybe(s.m.name, "systemctl", "show", "--property=MainPID", "--value",
+				mariadbUnit)
 		}
 		killed := process()
 		s.maybe(s.m.name, "systemctl", "kill", "--signal=KILL", mariadbUnit)
-		s.eventually(time.Minute, "systemd has seen MariaDB's end", func() bool { return killed == "0" || process() != killed })
+		s.eventually(time.Minute, "systemd has seen MariaDB's end",
+			func() bool { return killed == "0" || process() != killed })
 		return
 	}
 	s.say("MariaDB of %s is restarted", s.m.name)
 	s.maybe(s.m.name, "systemctl", "restart", mariadbUnit)
 }
 
-// takeOver has a second control plane finish the job. A machine enrols with the control plane that made it, so its agent has to be there.
+// takeOver has a second control plane finish the job. A machine enrols with the control plane that
+// made it, so its agent has to be there.
 func (s *sequence) takeOver() {
 	if s.m.name != "" && s.stepState(s.m.job, "await_agent") != "succeeded" {
 		s.killPlane()

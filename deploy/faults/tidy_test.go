@@ -23,8 +23,9 @@ func (l *lab) rest() {
 	})
 }
 
-// tidy takes away all but the primary, the shared snapshot and the standing replica, by the product's own means, and looks at the
-// provider's files and the primary's accounts for what that left.
+// tidy takes away all but the primary, the shared snapshot and the standing replica, by the
+// product's own means, and looks at the provider's files and the primary's accounts for what that
+// left.
 func (l *lab) tidy() {
 	l.t.Helper()
 	l.quietAll()
@@ -34,12 +35,14 @@ func (l *lab) tidy() {
 	db := l.store()
 	defer db.Close()
 	servers := docs[serverDoc](l, db, "servers")
-	slices.SortFunc(servers, func(a, b serverDoc) int { return strings.Compare(b.Role, a.Role) }) // a primary goes after its replicas
+	// a primary goes after its replicas
+	slices.SortFunc(servers, func(a, b serverDoc) int { return strings.Compare(b.Role, a.Role) })
 	for _, s := range servers {
 		if s.Name == primary || s.Name == l.standing {
 			continue
 		}
-		if kept := l.query(db, "SELECT state FROM jobs WHERE id = ?", s.Job); len(kept) == 1 && kept[0][0] != "succeeded" {
+		if kept := l.query(db, "SELECT state FROM jobs WHERE id = ?", s.Job); len(kept) == 1 &&
+			kept[0][0] != "succeeded" {
 			l.run("job", "cleanup", s.Job)
 		} else {
 			l.run("server", "delete", s.Name, "--yes")
@@ -63,9 +66,12 @@ func (l *lab) checkTidy() {
 	if l.shared.snapshot != "" {
 		cuts = 1
 	}
-	if m, v, s := l.machines(), l.volumes(), l.snapshots(); len(m) != hosts || len(v) != hosts || len(s) != cuts {
-		l.t.Errorf("after all was taken away the provider has %d machines, %d volumes, %d snapshots, not %d, %d, %d: %v %v %v", len(m), len(v), len(s),
-			hosts, hosts, cuts, slices.Sorted(maps.Keys(m)), slices.Sorted(maps.Keys(v)), slices.Sorted(maps.Keys(s)))
+	if m, v, s := l.machines(), l.volumes(), l.snapshots(); len(m) != hosts || len(v) != hosts ||
+		len(s) != cuts {
+		l.t.Errorf("after all was taken away the provider has %d machines, %d volumes, %d "+
+			"snapshots, not %d, %d, %d: %v %v %v", len(m), len(v), len(s),
+			hosts, hosts, cuts, slices.Sorted(maps.Keys(m)), slices.Sorted(maps.Keys(v)),
+			slices.Sorted(maps.Keys(s)))
 	}
 	if l.overEC2() {
 		l.eventually(30*time.Second, "a sweep of the provider finds nothing", func() bool {
@@ -73,12 +79,14 @@ func (l *lab) checkTidy() {
 			return err == nil && strings.Contains(out, "nothing was left behind")
 		})
 	}
-	if got := strings.Fields(l.sql(primary, "SELECT User FROM mysql.user WHERE User LIKE 'us\\_%'")); !slices.Equal(got, accounts) {
+	if got := strings.Fields(l.sql(primary,
+		"SELECT User FROM mysql.user WHERE User LIKE 'us\\_%'")); !slices.Equal(got, accounts) {
 		l.t.Errorf("the primary has the replication accounts %v, not %v", got, accounts)
 	}
 }
 
-// snapshotAge is how old a snapshot may be that rows share: what was written since has to be caught up with.
+// snapshotAge is how old a snapshot may be that rows share: what was written since has to be caught
+// up with.
 const snapshotAge = 20 * time.Second
 
 // snap is the shared snapshot of the primary, taken anew when there is none, or when it is old.
@@ -105,7 +113,8 @@ func (l *lab) name() string {
 	return fmt.Sprintf("r%d", l.names)
 }
 
-// stand is the standing replica, made when there is none; its image has MariaDB masked and a default data volume.
+// stand is the standing replica, made when there is none; its image has MariaDB masked and a
+// default data volume.
 func (l *lab) stand() string {
 	l.t.Helper()
 	if l.standing == "" {
@@ -142,13 +151,15 @@ type making struct{ name, job, source string }
 // makeUntil makes a replica from the shared snapshot until the control plane dies at a failpoint.
 func (l *lab) makeUntil(failpoint string, flags ...string) making {
 	l.t.Helper()
-	return l.stopAt(failpoint, primary, append([]string{"--from", l.snap(), "--image", "trixie-masked"}, flags...)...)
+	return l.stopAt(failpoint, primary,
+		append([]string{"--from", l.snap(), "--image", "trixie-masked"}, flags...)...)
 }
 
 // makeOf does the same with a snapshot that the job takes itself, of any primary.
 func (l *lab) makeOf(source, failpoint string, flags ...string) making {
 	l.t.Helper()
-	return l.stopAt(failpoint, source, append([]string{"--of", source, "--image", "trixie-masked"}, flags...)...)
+	return l.stopAt(failpoint, source, append([]string{"--of", source, "--image", "trixie-masked"},
+		flags...)...)
 }
 
 func (l *lab) stopAt(failpoint, source string, flags ...string) making {
@@ -187,11 +198,13 @@ func (l *lab) sameAs(source, replica string) {
 	table := l.schemaOf(source) + ".probe"
 	last := l.sql(source, "SELECT MAX(id) FROM "+table)
 	position := l.sql(source, "SELECT @@gtid_binlog_pos")
-	if got := l.sql(replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)", position)); got != "0" {
+	if got := l.sql(replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)",
+		position)); got != "0" {
 		l.t.Fatalf("%s does not reach %s", replica, position)
 	}
 	const upTo = "SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT(id, at))), 0) FROM %s WHERE id <= %s"
-	if a, b := l.sql(source, fmt.Sprintf(upTo, table, last)), l.sql(replica, fmt.Sprintf(upTo, table, last)); a != b {
+	if a, b := l.sql(source, fmt.Sprintf(upTo, table, last)),
+		l.sql(replica, fmt.Sprintf(upTo, table, last)); a != b {
 		l.t.Errorf("%s has the rows %s, %s has %s", source, a, replica, b)
 	}
 }

@@ -8,14 +8,17 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// versionRows are about replicas whose MariaDB is not of its primary's series, or not on the usual port.
+// versionRows are about replicas whose MariaDB is not of its primary's series, or not on the usual
+// port.
 func versionRows() []row {
 	return []row{
 		{
 			id: "H14", variant: "10.11 datadir, 11.8 binary", run: (*lab).newerReplica,
-			planted: "a replica of a 10.11 primary is made from an image with MariaDB 11.8, over TLS",
-			happens: "the system tables are upgraded without a word in the binary log; then it replicates; started once",
-			why:     "mariadb-upgrade is run by a step that sees the datadir's own version",
+			planted: "a replica of a 10.11 primary is made from an image with MariaDB 11.8, over " +
+				"TLS",
+			happens: "the system tables are upgraded without a word in the binary log; then it " +
+				"replicates; started once",
+			why: "mariadb-upgrade is run by a step that sees the datadir's own version",
 		},
 		{
 			id: "H14", variant: "10.11 under 10.11", run: (*lab).olderPair,
@@ -24,14 +27,16 @@ func versionRows() []row {
 			why:     "datadir and binary are of one series",
 		},
 		{
-			id: "H14", variant: "11.8 under 11.8", quick: true, run: func(l *lab) { l.skipsUpgrade(l.standJob()) },
+			id: "H14", variant: "11.8 under 11.8", quick: true,
+			run:     func(l *lab) { l.skipsUpgrade(l.standJob()) },
 			planted: "the standing replica's image has the primary's MariaDB",
 			happens: "the upgrade is skipped, and the step says so",
 			why:     "datadir and binary are of one series",
 		},
 		{
 			id: "H19", variant: "primary on 3307, replica on 3308", run: (*lab).otherPorts,
-			planted: "MariaDB of the primary listens on 3307, that of the replica shall listen on 3308",
+			planted: "MariaDB of the primary listens on 3307, that of the replica shall listen " +
+				"on 3308",
 			happens: "converges: each on its own port",
 			why:     "the port is the record's, never assumed",
 		},
@@ -47,18 +52,22 @@ func versionRows() []row {
 func (l *lab) newerReplica() {
 	old := l.another("--image", "bookworm")
 	name := l.name()
-	upgrade := stepOf(l.succeeds(l.detach("replica", "create", name, "--of", old, "--image", "trixie-masked", "--verify", "full")), "upgrade_mariadb")
-	l.t.Logf("upgrade_mariadb: %s, changed %v", upgrade.GetState(), upgrade.GetChanged()) // Debian's start script may have been first
+	upgrade := stepOf(l.succeeds(l.detach("replica", "create", name, "--of", old, "--image",
+		"trixie-masked", "--verify", "full")), "upgrade_mariadb")
+	// Debian's start script may have been first
+	l.t.Logf("upgrade_mariadb: %s, changed %v", upgrade.GetState(), upgrade.GetChanged())
 	if version := l.sql(name, "SELECT VERSION()"); !strings.HasPrefix(version, "11.8") {
 		l.t.Errorf("MariaDB of %s is %s", name, version)
 	}
-	if of := l.maybe(name, "cat", "/var/lib/mysql/mariadb_upgrade_info"); !strings.HasPrefix(of, "11.8") {
+	if of := l.maybe(name, "cat", "/var/lib/mysql/mariadb_upgrade_info"); !strings.HasPrefix(of,
+		"11.8") {
 		l.t.Errorf("the datadir of %s is of %q", name, of)
 	}
 	if n := l.starts(name); n != 1 {
 		l.t.Errorf("MariaDB was started %d times, not once", n)
 	}
-	if status := l.replicaStatus(name); !strings.Contains(status, "Master_SSL_Allowed: Yes") || !strings.Contains(status, "Master_SSL_Verify_Server_Cert: Yes") {
+	if status := l.replicaStatus(name); !strings.Contains(status, "Master_SSL_Allowed: Yes") ||
+		!strings.Contains(status, "Master_SSL_Verify_Server_Cert: Yes") {
 		l.t.Errorf("it replicates without TLS: %s", status)
 	}
 	l.sameAs(old, name)
@@ -76,7 +85,8 @@ func (l *lab) olderPair() {
 func (l *lab) skipsUpgrade(job string) {
 	l.t.Helper()
 	step := stepOf(l.succeeds("jobs/"+strings.TrimPrefix(job, "jobs/")), "upgrade_mariadb")
-	if step.GetState() != cpv1.Step_STATE_SKIPPED || !strings.Contains(step.String(), "are both of") {
+	if step.GetState() != cpv1.Step_STATE_SKIPPED ||
+		!strings.Contains(step.String(), "are both of") {
 		l.t.Errorf("upgrade_mariadb is %s: %s", step.GetState(), step)
 	}
 }
@@ -101,7 +111,9 @@ func (l *lab) listens(host, port string) {
 	if got := l.sql(host, "SELECT @@port"); got != port {
 		l.t.Errorf("MariaDB of %s has port %s, not %s", host, got, port)
 	}
-	if socket := l.onNetwork(host, "ss", "--listening", "--tcp", "--numeric", "--no-header"); !strings.Contains(socket, ":"+port+" ") || port != "3306" && strings.Contains(socket, ":3306 ") {
+	if socket := l.onNetwork(host, "ss", "--listening", "--tcp", "--numeric",
+		"--no-header"); !strings.Contains(socket, ":"+port+" ") || port != "3306" &&
+		strings.Contains(socket, ":3306 ") {
 		l.t.Errorf("%s listens on:\n%s", host, socket)
 	}
 }

@@ -17,9 +17,13 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// aboutVolumes says whether a row concerns volumes, snapshots or what is made at the provider: those run through EC2 too.
+// aboutVolumes says whether a row concerns volumes, snapshots or what is made at the provider:
+// those run through EC2 too.
 func (r *row) aboutVolumes() bool {
-	return r.only == onEC2 || slices.Contains(strings.Fields("S1 S2 S3 S6 S7 H1 H3 H4 H5 H6 H7 H8 H9 H10 H15 C1 C2 C3 C4 C6 C9"), r.id)
+	return r.only == onEC2 ||
+		slices.Contains(
+			strings.Fields("S1 S2 S3 S6 S7 H1 H3 H4 H5 H6 H7 H8 H9 H10 H15 C1 C2 C3 C4 C6 C9"),
+			r.id)
 }
 
 // matrixOf are the rows that run on a provider.
@@ -34,7 +38,8 @@ func TestFaultsOnEC2(t *testing.T) {
 	if os.Getenv("FAULTS_ALL") != "" {
 		t.Skip("TestFaults runs them, with FAULTS_PROVIDER=ec2")
 	}
-	runMatrix(t, onEC2, slices.DeleteFunc(matrix(), func(r row) bool { return r.only != onEC2 || !r.quick }))
+	runMatrix(t, onEC2, slices.DeleteFunc(matrix(),
+		func(r row) bool { return r.only != onEC2 || !r.quick }))
 }
 
 func volumeRows() []row {
@@ -42,20 +47,24 @@ func volumeRows() []row {
 		{
 			id: "H3", variant: "nothing names the default volume", run: (*lab).neverNamed,
 			planted: "the machine boots with the image's default data volume, mounted and in use",
-			happens: "it is swapped for the snapshot's; no record, unit, fstab or mount has its name at any time of the job, and it is deleted",
-			why:     "nothing is recorded from a volume that is waiting to be replaced",
+			happens: "it is swapped for the snapshot's; no record, unit, fstab or mount has its " +
+				"name at any time of the job, and it is deleted",
+			why: "nothing is recorded from a volume that is waiting to be replaced",
 		},
 		{
-			id: "H4", variant: "EC2 shows it attached 20 s before the host", only: onEC2, run: func(l *lab) { l.faultyAttach(planned{Times: 1, Slow: 20}) },
+			id: "H4", variant: "EC2 shows it attached 20 s before the host", only: onEC2,
+			run:     func(l *lab) { l.faultyAttach(planned{Times: 1, Slow: 20}) },
 			planted: "the volume is attached for EC2, its device appears on the host 20 s later",
 			happens: "waited for; converges",
 			why:     "what counts is that the host sees the device",
 		},
 		{
 			id: "H5", variant: "a stranger's copy attached", only: onEC2, run: (*lab).strangersCopy,
-			planted: "somebody attaches another volume made from the same snapshot to the machine: one UUID, one label",
-			happens: "the right one is mounted, under a UUID of its own; the stranger's is neither written to nor taken away",
-			why:     "volumes are found by their serial, never by UUID, and by their tags",
+			planted: "somebody attaches another volume made from the same snapshot to the " +
+				"machine: one UUID, one label",
+			happens: "the right one is mounted, under a UUID of its own; the stranger's is " +
+				"neither written to nor taken away",
+			why: "volumes are found by their serial, never by UUID, and by their tags",
 		},
 	}, attachRows(), creatingRows(), storedRows())
 }
@@ -63,30 +72,38 @@ func volumeRows() []row {
 func attachRows() []row {
 	return []row{
 		{
-			id: "E1", variant: "attached and the answer lost", only: onEC2, quick: true, run: func(l *lab) { l.faultyAttach(planned{Times: 1, LoseAnswer: true}) },
+			id: "E1", variant: "attached and the answer lost", only: onEC2, quick: true,
+			run:     func(l *lab) { l.faultyAttach(planned{Times: 1, LoseAnswer: true}) },
 			planted: "AttachVolume has its effect, its answer is lost",
 			happens: "the volume is found attached; converges",
-			why:     "AttachVolume takes no token: its effect is looked for before it is called again",
+			why: "AttachVolume takes no token: its effect is looked for before it is called " +
+				"again",
 		},
 		{
 			id: "E2", variant: "device name taken", only: onEC2, quick: true, run: func(l *lab) {
-				l.faultyAttach(planned{Times: 2, Refuse: "InvalidParameterValue", Message: "Invalid value '/dev/sdf' for unixDevice. Attachment point /dev/sdf is already in use"})
+				l.faultyAttach(planned{Times: 2, Refuse: "InvalidParameterValue",
+					Message: "Invalid value '/dev/sdf' for unixDevice. Attachment point /dev/sdf " +
+						"is already in use"})
 			},
 			planted: "the device names that look free are taken by others a moment before",
 			happens: "the next free one is tried; converges",
 			why:     "the host finds the volume by its serial, so any name will do",
 		},
 		{
-			id: "E3", variant: "attach refused with IncorrectState", only: onEC2, run: func(l *lab) {
-				l.faultyAttach(planned{Times: 3, Refuse: "IncorrectState", Message: "Volume is not 'available'."})
+			id: "E3", variant: "attach refused with IncorrectState", only: onEC2,
+			run: func(l *lab) {
+				l.faultyAttach(planned{Times: 3, Refuse: "IncorrectState",
+					Message: "Volume is not 'available'."})
 			},
-			planted: "AttachVolume is refused three times, for a state that describes no longer show",
+			planted: "AttachVolume is refused three times, for a state that describes no longer " +
+				"show",
 			happens: "tried again; converges",
 			why:     "EC2's states become true at different times",
 		},
 		{
 			id: "E3", variant: "attach refused with VolumeInUse", only: onEC2, run: func(l *lab) {
-				l.faultyAttach(planned{Times: 2, Refuse: "VolumeInUse", Message: "the volume is already attached to an instance"})
+				l.faultyAttach(planned{Times: 2, Refuse: "VolumeInUse",
+					Message: "the volume is already attached to an instance"})
 			},
 			planted: "AttachVolume says twice that the volume is in use",
 			happens: "looked at anew: it is not; converges",
@@ -98,7 +115,11 @@ func attachRows() []row {
 func creatingRows() []row {
 	return []row{
 		{
-			id: "E4", variant: "volume creating for 15 s", only: onEC2, run: func(l *lab) { l.faulty("swap_volume", planned{Action: "CreateVolume", Times: 1, Slow: 15}) },
+			id: "E4", variant: "volume creating for 15 s", only: onEC2,
+			run: func(l *lab) {
+				l.faulty("swap_volume",
+					planned{Action: "CreateVolume", Times: 1, Slow: 15})
+			},
 			planted: "the copy's volume is creating for 15 s",
 			happens: "waited for; converges",
 			why:     "volumes are attached once they are available",
@@ -107,13 +128,15 @@ func creatingRows() []row {
 			id: "E4", variant: "volume creating for ever", only: onEC2, run: (*lab).creatingForEver,
 			planted: "the copy's volume stays creating",
 			happens: "refuses in time, naming the volume; redo makes another one and converges",
-			why:     "a volume that hangs in creation does so for good; nobody waits for it for ever",
+			why: "a volume that hangs in creation does so for good; nobody waits for it for " +
+				"ever",
 		},
 		{
 			id: "E4", variant: "volume ends in error", only: onEC2, run: (*lab).createdInError,
 			planted: "the copy's volume ends in the state error",
 			happens: "refuses with EC2's word; redo makes another one and converges",
-			why:     "EC2 ends so when it cannot use the encryption key, which a person has to see to",
+			why: "EC2 ends so when it cannot use the encryption key, which a person has to " +
+				"see to",
 		},
 		{
 			id: "E5", variant: "no more volumes allowed", only: onEC2, run: (*lab).limitReached,
@@ -129,14 +152,16 @@ func storedRows() []row {
 		{
 			id: "S6", variant: "pending for 20 s", only: onEC2, run: (*lab).snapshotPending,
 			planted: "the snapshot is pending for 20 s, and a replica is asked from it meanwhile",
-			happens: "the replica is refused; the snapshot's job waits with its progress and converges",
-			why:     "a replica is made from a snapshot that is READY",
+			happens: "the replica is refused; the snapshot's job waits with its progress and " +
+				"converges",
+			why: "a replica is made from a snapshot that is READY",
 		},
 		{
 			id: "S6", variant: "ends in error", only: onEC2, run: (*lab).snapshotFails,
 			planted: "the snapshot ends in the state error",
-			happens: "its job refuses with EC2's word; no replica can be asked from it; cleanup takes it away",
-			why:     "a snapshot that is not complete is none",
+			happens: "its job refuses with EC2's word; no replica can be asked from it; cleanup " +
+				"takes it away",
+			why: "a snapshot that is not complete is none",
 		},
 		{
 			id: "S6", variant: "deleted by hand", only: onEC2, run: (*lab).snapshotDeleted,
@@ -148,28 +173,33 @@ func storedRows() []row {
 			id: "S6", variant: "replica in another zone", only: onEC2, run: (*lab).otherZone,
 			planted: "the replica is asked for in another zone than the snapshot's",
 			happens: "converges: the volume is made in the machine's zone",
-			why:     "EC2 keeps snapshots in a region; a provider that keeps them in a zone has its plan refuse this",
+			why: "EC2 keeps snapshots in a region; a provider that keeps them in a zone has " +
+				"its plan refuse this",
 		},
 		{
 			id: "S7", variant: "throttled for 20 s", only: onEC2, run: (*lab).throttled,
-			planted: "EC2 refuses every call with RequestLimitExceeded for 20 s, from the moment that the volume is to be made",
+			planted: "EC2 refuses every call with RequestLimitExceeded for 20 s, from the moment " +
+				"that the volume is to be made",
 			happens: "waited, with that reason shown; converges",
 			why:     "being throttled is no failure",
 		},
 		{
 			id: "S7", variant: "throttled at the cut", only: onEC2, run: (*lab).throttledCut,
 			planted: "EC2 refuses every call with RequestLimitExceeded while commits are blocked",
-			happens: "the primary is let go within the limit; once EC2 answers, the job takes a new hold",
-			why:     "the primary does not wait for EC2's patience",
+			happens: "the primary is let go within the limit; once EC2 answers, the job takes a " +
+				"new hold",
+			why: "the primary does not wait for EC2's patience",
 		},
 		{
-			id: "C9", variant: "terminated before swap_volume", only: onEC2, run: func(l *lab) { l.terminatedAt("swap_volume") },
+			id: "C9", variant: "terminated before swap_volume", only: onEC2,
+			run:     func(l *lab) { l.terminatedAt("swap_volume") },
 			planted: "somebody terminates the instance before its volume is swapped",
 			happens: "refuses with MACHINE_GONE; cleanup works",
 			why:     "no wait for an agent that cannot come",
 		},
 		{
-			id: "C9", variant: "terminated before start_mariadb", only: onEC2, run: func(l *lab) { l.terminatedAt("start_mariadb") },
+			id: "C9", variant: "terminated before start_mariadb", only: onEC2,
+			run:     func(l *lab) { l.terminatedAt("start_mariadb") },
 			planted: "somebody terminates the instance when the copy is mounted",
 			happens: "refuses with MACHINE_GONE; cleanup works",
 			why:     "the same in every step",
@@ -177,7 +207,8 @@ func storedRows() []row {
 	}
 }
 
-// faulty makes a replica, with faults planned from before a step on, and expects that they strike and that it converges.
+// faulty makes a replica, with faults planned from before a step on, and expects that they strike
+// and that it converges.
 func (l *lab) faulty(step string, faults ...planned) making {
 	l.t.Helper()
 	m := l.makeUntil("before_effect:" + step)
@@ -188,7 +219,8 @@ func (l *lab) faulty(step string, faults ...planned) making {
 	return m
 }
 
-// faultyAttach is a fault of AttachVolume; whatever it was, the volume is attached once, and no other is made.
+// faultyAttach is a fault of AttachVolume; whatever it was, the volume is attached once, and no
+// other is made.
 func (l *lab) faultyAttach(fault planned) {
 	fault.Action = "AttachVolume"
 	l.faulty("swap_volume", fault)
@@ -212,7 +244,8 @@ func (l *lab) creatingForEver() {
 
 func (l *lab) createdInError() {
 	m := l.makeUntil("before_effect:swap_volume")
-	struck := l.plan(planned{Action: "CreateVolume", Times: 1, Slow: 1, Fails: "the key is not accessible"})
+	struck := l.plan(planned{Action: "CreateVolume", Times: 1, Slow: 1,
+		Fails: "the key is not accessible"})
 	l.refused(m, "PROVIDER_ERROR", "vol-")
 	struck()
 	l.run("job", "redo", m.job, "swap_volume", "--reason", "the key is accessible again")
@@ -223,7 +256,8 @@ func (l *lab) createdInError() {
 // limitReached leaves the cleaning up to the end of the row, which looks at what is left.
 func (l *lab) limitReached() {
 	m := l.makeUntil("before_effect:swap_volume")
-	struck := l.plan(planned{Action: "CreateVolume", Refuse: "VolumeLimitExceeded", Message: "You have exceeded your maximum gp3 storage limit of 50 TiB in this region."})
+	struck := l.plan(planned{Action: "CreateVolume", Refuse: "VolumeLimitExceeded",
+		Message: "You have exceeded your maximum gp3 storage limit of 50 TiB in this region."})
 	l.refused(m, "QUOTA_EXCEEDED", "VolumeLimitExceeded", "quota")
 	struck()
 }
@@ -231,19 +265,24 @@ func (l *lab) limitReached() {
 func (l *lab) snapshotPending() {
 	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, Slow: 20})
 	job := l.detach("snapshot", "create", primary)
-	l.eventually(time.Minute, "the snapshot is waited for", func() bool { return l.stepState(job, "await_ready") == "waiting" })
-	l.refuse([]string{"SNAPSHOT_UNUSABLE"}, "replica", "create", l.name(), "--from", l.snapshotOf(job))
-	l.await(job, time.Minute, func(j *cpv1.Job) bool { return strings.Contains(stepOf(j, "await_ready").String(), "40") })
+	l.eventually(time.Minute, "the snapshot is waited for",
+		func() bool { return l.stepState(job, "await_ready") == "waiting" })
+	l.refuse([]string{"SNAPSHOT_UNUSABLE"}, "replica", "create", l.name(), "--from",
+		l.snapshotOf(job))
+	l.await(job, time.Minute,
+		func(j *cpv1.Job) bool { return strings.Contains(stepOf(j, "await_ready").String(), "40") })
 	l.oneCut(job, 1)
 	struck()
 }
 
 func (l *lab) snapshotFails() {
-	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, Slow: 2, Fails: "the KMS key is disabled"})
+	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, Slow: 2,
+		Fails: "the KMS key is disabled"})
 	job := l.detach("snapshot", "create", primary)
 	l.fails(job, "PROVIDER_ERROR", "the KMS key is disabled")
 	struck()
-	l.refuse([]string{"SNAPSHOT_UNUSABLE"}, "replica", "create", l.name(), "--from", l.snapshotOf(job))
+	l.refuse([]string{"SNAPSHOT_UNUSABLE"}, "replica", "create", l.name(), "--from",
+		l.snapshotOf(job))
 	l.run("job", "cleanup", job)
 }
 
@@ -266,7 +305,8 @@ func (l *lab) snapshotDeleted() {
 	snap, before := l.snap(), len(l.machines())
 	for id := range l.snapshots() {
 		l.amazonic(func(client *ec2.Client) error {
-			_, err := client.DeleteSnapshot(l.t.Context(), &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
+			_, err := client.DeleteSnapshot(l.t.Context(),
+				&ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
 			return err
 		})
 	}
@@ -305,7 +345,8 @@ func (l *lab) throttled() {
 	l.madeOnce(m)
 }
 
-// throttledCut plans the storm while the provider's door is shut, so that it strikes at the worst moment.
+// throttledCut plans the storm while the provider's door is shut, so that it strikes at the worst
+// moment.
 func (l *lab) throttledCut() {
 	f := l.freeze()
 	struck := l.plan(planned{Refuse: "RequestLimitExceeded", Message: "Request limit exceeded."})
@@ -319,14 +360,16 @@ func (l *lab) throttledCut() {
 func (l *lab) terminatedAt(step string) {
 	m := l.makeUntil("before_effect:" + step)
 	l.amazonic(func(client *ec2.Client) error {
-		_, err := client.TerminateInstances(l.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{l.machineOf(m.name).ID}})
+		_, err := client.TerminateInstances(l.t.Context(),
+			&ec2.TerminateInstancesInput{InstanceIds: []string{l.machineOf(m.name).ID}})
 		return err
 	})
 	l.refused(m, "MACHINE_GONE", "i-")
 	l.run("job", "cleanup", m.job)
 }
 
-// neverNamed watches the store and, in the end, the host for the name of the volume that came with the image.
+// neverNamed watches the store and, in the end, the host for the name of the volume that came with
+// the image.
 func (l *lab) neverNamed() {
 	snap, name := l.snap(), l.name()
 	job := l.detach("replica", "create", name, "--from", snap, "--image", "trixie-masked")
@@ -340,11 +383,13 @@ func (l *lab) neverNamed() {
 			}
 		}
 		for _, table := range []string{"servers", "volumes"} {
-			if old != "" && len(l.query(db, "SELECT 1 FROM "+table+" WHERE doc LIKE ?", "%"+old+"%")) > 0 {
+			if old != "" && len(l.query(db, "SELECT 1 FROM "+table+" WHERE doc LIKE ?",
+				"%"+old+"%")) > 0 {
 				l.t.Fatalf("a record in %s names the default volume %s", table, old)
 			}
 		}
-		return len(l.query(db, "SELECT 1 FROM jobs WHERE id = ? AND active = 1", strings.TrimPrefix(job, "jobs/"))) == 0
+		return len(l.query(db, "SELECT 1 FROM jobs WHERE id = ? AND active = 1",
+			strings.TrimPrefix(job, "jobs/"))) == 0
 	})
 	l.succeeds(job)
 	if old == "" {
@@ -354,7 +399,8 @@ func (l *lab) neverNamed() {
 		l.t.Errorf("the default volume %s is still there", old)
 	}
 	serial := strings.TrimPrefix(l.linkOf(old), "/dev/disk/by-id/")
-	if found := l.maybe(name, "grep", "-rsl", "-e", serial, "/etc/systemd", "/etc/fstab", "/etc/mysql", "/run/systemd", "/proc/self/mountinfo"); found != "" {
+	if found := l.maybe(name, "grep", "-rsl", "-e", serial, "/etc/systemd", "/etc/fstab",
+		"/etc/mysql", "/run/systemd", "/proc/self/mountinfo"); found != "" {
 		l.t.Errorf("the host names the default volume in %s", found)
 	}
 	if link := l.maybe(name, "ls", l.linkOf(old)); link != "" {
@@ -369,15 +415,19 @@ func (l *lab) strangersCopy() {
 	snaps := slices.Collect(maps.Keys(l.snapshots()))
 	var copied string
 	l.amazonic(func(client *ec2.Client) error {
-		made, err := client.CreateVolume(l.t.Context(), &ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-lab-1a"), SnapshotId: aws.String(snaps[0]),
-			VolumeType: types.VolumeTypeGp3, ClientToken: aws.String("stranger of " + m.name)})
+		made, err := client.CreateVolume(l.t.Context(),
+			&ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-lab-1a"),
+				SnapshotId: aws.String(snaps[0]),
+				VolumeType: types.VolumeTypeGp3, ClientToken: aws.String("stranger of " + m.name)})
 		if err == nil {
 			copied = *made.VolumeId
 		}
 		return err
 	})
 	l.eventually(30*time.Second, "the stranger's volume is attached", func() bool {
-		_, _ = l.amazon().AttachVolume(l.t.Context(), &ec2.AttachVolumeInput{VolumeId: aws.String(copied), InstanceId: aws.String(l.machineOf(m.name).ID), Device: aws.String("/dev/sdk")})
+		_, _ = l.amazon().AttachVolume(l.t.Context(),
+			&ec2.AttachVolumeInput{VolumeId: aws.String(copied),
+				InstanceId: aws.String(l.machineOf(m.name).ID), Device: aws.String("/dev/sdk")})
 		return l.maybe(m.name, "ls", l.linkOf(copied)) != ""
 	})
 	device := l.exec(m.name, "readlink", "-f", l.linkOf(copied))
@@ -390,14 +440,17 @@ func (l *lab) strangersCopy() {
 		l.t.Errorf("the stranger's volume is attached to %q", at)
 	}
 	l.eventually(time.Minute, "the stranger's volume is gone", func() bool {
-		_, _ = l.amazon().DetachVolume(l.t.Context(), &ec2.DetachVolumeInput{VolumeId: aws.String(copied)})
-		_, _ = l.amazon().DeleteVolume(l.t.Context(), &ec2.DeleteVolumeInput{VolumeId: aws.String(copied)})
+		_, _ = l.amazon().DetachVolume(l.t.Context(),
+			&ec2.DetachVolumeInput{VolumeId: aws.String(copied)})
+		_, _ = l.amazon().DeleteVolume(l.t.Context(),
+			&ec2.DeleteVolumeInput{VolumeId: aws.String(copied)})
 		_, there := l.volumes()[copied]
 		return !there
 	})
 }
 
-// amazonic repeats a call of EC2's API, as somebody else would make it, until it gets through the faults.
+// amazonic repeats a call of EC2's API, as somebody else would make it, until it gets through the
+// faults.
 func (l *lab) amazonic(call func(client *ec2.Client) error) {
 	l.t.Helper()
 	l.eventually(30*time.Second, "EC2 does as it is told", func() bool {

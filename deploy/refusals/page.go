@@ -23,7 +23,8 @@ type Said struct {
 const head = `# What can be refused
 
 Every refusal says what is wrong and where, and how to get out. These are all of them, by the reason that programs may rely on: as a test met them, or, where it
-says so, with words in braces for what is known only when it happens. ` + "`make errors`" + ` writes this page; a test compares it with the source.
+says so, with words in braces for what is known only when it happens. ` + "`make errors`" +
+	` writes this page; a test compares it with the source.
 
 `
 
@@ -57,10 +58,14 @@ func Page(root string, all []Refusal, said []Said) (string, error) {
 
 // elsewhere are reasons whose errors are made by the machinery below the product, and what it says.
 var elsewhere = map[string]string{
-	"NEEDS_PERSON":          "what the step says of itself, for example: the data differ\n  *Way out:* decide: `understudy job retry`, `skip`, `redo` or `cancel`",
-	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays where it is, and the mount is made",
-	"TIMEOUT":               "context deadline exceeded\n  *Way out:* ask again with a longer `--timeout`; what was begun goes on, `understudy job list` shows it.",
-	"UNIMPLEMENTED":         "unknown method {method} for service {service}\n  *Way out:* bring both sides to the same version; `understudy version` shows them.",
+	"NEEDS_PERSON": "what the step says of itself, for example: the data differ\n  *Way " +
+		"out:* decide: `understudy job retry`, `skip`, `redo` or `cancel`",
+	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays " +
+		"where it is, and the mount is made",
+	"TIMEOUT": "context deadline exceeded\n  *Way out:* ask again with a longer " +
+		"`--timeout`; what was begun goes on, `understudy job list` shows it.",
+	"UNIMPLEMENTED": "unknown method {method} for service {service}\n  *Way out:* bring " +
+		"both sides to the same version; `understudy version` shows them.",
 }
 
 // spokenElsewhere is the text of a reason that no place of the source gives in one piece.
@@ -88,12 +93,14 @@ func (r Refusal) line(said []Said) string {
 	return out
 }
 
-// met is the first text of a run that this place can have said. A place whose text is made elsewhere is known by its way out.
+// met is the first text of a run that this place can have said. A place whose text is made
+// elsewhere is known by its way out.
 func (r Refusal) met(said []Said) (Said, bool) {
 	pattern := r.pattern()
 	nameless := r.Way != "" && strings.TrimSpace(placeholder.ReplaceAllString(r.Text, "")) == ""
 	for _, s := range said {
-		if s.Reason == r.Reason && pattern.MatchString(s.Text) && (!nameless || s.Way != "" && slices.Contains(strings.Split(r.Way, " / "), s.Way)) {
+		if s.Reason == r.Reason && pattern.MatchString(s.Text) &&
+			(!nameless || s.Way != "" && slices.Contains(strings.Split(r.Way, " / "), s.Way)) {
 			return s, true
 		}
 	}
@@ -113,7 +120,8 @@ func (r Refusal) pattern() *regexp.Regexp {
 func clean(text string) string { return strings.TrimPrefix(text, ": ") }
 
 func escape(text string) string {
-	return strings.NewReplacer("\n", "\n  ", "<", "&lt;", "*", "\\*").Replace(strings.TrimSpace(text))
+	return strings.NewReplacer("\n", "\n  ", "<", "&lt;", "*",
+		"\\*").Replace(strings.TrimSpace(text))
 }
 
 // Reasons are all reasons that an error can carry, in the order of their numbers.

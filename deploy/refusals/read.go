@@ -16,7 +16,8 @@ func argument(call *ast.CallExpr, at int) ast.Expr {
 	return call.Args[at]
 }
 
-// option is the argument of the option of that name among a call's options, for example of errs.WayOut.
+// option is the argument of the option of that name among a call's options, for example of
+// errs.WayOut.
 func (u *unit) option(call *ast.CallExpr, option string) ast.Expr {
 	var found ast.Expr
 	for _, arg := range slices.Concat(call.Args, u.given(call)) {
@@ -82,7 +83,8 @@ func (u *unit) kindOf(call *ast.CallExpr, m maker) string {
 	return m.fixedKind
 }
 
-// reasonsOf are the reasons that a place may give: more than one where a variable is given one of several.
+// reasonsOf are the reasons that a place may give: more than one where a variable is given one of
+// several.
 func (u *unit) reasonsOf(call *ast.CallExpr, m maker) []string {
 	e := argument(call, m.reason)
 	if e == nil {
@@ -145,7 +147,8 @@ func (u *unit) text(e ast.Expr, depth int) string {
 			return u.format(e, depth)
 		}
 	case *ast.Ident:
-		if value, ok := u.consts[e.Name]; ok && depth < 3 && u.param(e) < 0 && len(u.locals[e.Name]) == 0 {
+		if value, ok := u.consts[e.Name]; ok && depth < 3 && u.param(e) < 0 &&
+			len(u.locals[e.Name]) == 0 {
 			return u.text(value, depth+1)
 		}
 	}

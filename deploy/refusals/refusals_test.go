@@ -55,7 +55,8 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("docs/errors.md is not what the product says: read the texts that changed, then run `make errors`\n%s", firstDifference(string(got), want))
+		t.Errorf("docs/errors.md is not what the product says: read the texts that changed, then "+
+			"run `make errors`\n%s", firstDifference(string(got), want))
 	}
 	for _, s := range said {
 		if !fits(all, s) {
@@ -64,7 +65,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// fits reports whether a place of the source can have said it, or none gives its reason in one piece.
+// fits reports whether a place of the source can have said it, or none gives its reason in one
+// piece.
 func fits(all []Refusal, s Said) bool {
 	var given bool
 	for _, r := range all {
@@ -92,7 +94,8 @@ func TestEveryReasonIsSaid(t *testing.T) {
 	for _, reason := range Reasons() {
 		_, other := elsewhere[reason]
 		met := slices.ContainsFunc(said, func(s Said) bool { return s.Reason == reason })
-		if !other && !met && !slices.ContainsFunc(all, func(r Refusal) bool { return r.Reason == reason }) {
+		if !other && !met &&
+			!slices.ContainsFunc(all, func(r Refusal) bool { return r.Reason == reason }) {
 			t.Errorf("nothing is refused with %s", reason)
 		}
 	}
@@ -110,7 +113,8 @@ func TestEveryRefusalHasAWayOut(t *testing.T) {
 	}
 }
 
-// unhelpful are ways out that are known to lead nowhere: a name is never used again, also when its holder is deleted.
+// unhelpful are ways out that are known to lead nowhere: a name is never used again, also when its
+// holder is deleted.
 var unhelpful = regexp.MustCompile(`or delete it first`)
 
 func read(t *testing.T, name string) []Said {
@@ -137,7 +141,8 @@ func read(t *testing.T, name string) []Said {
 func kept(t *testing.T, all []Refusal, said []Said) []Said {
 	t.Helper()
 	var keep []Said
-	slices.SortStableFunc(all, func(a, b Refusal) int { return strings.Compare(a.Reason+a.Text, b.Reason+b.Text) })
+	slices.SortStableFunc(all,
+		func(a, b Refusal) int { return strings.Compare(a.Reason+a.Text, b.Reason+b.Text) })
 	said = slices.DeleteFunc(said, func(s Said) bool { return private.MatchString(s.Text + s.Way) })
 	for _, r := range all {
 		if s, ok := r.met(said); ok && !slices.Contains(keep, s) {
@@ -145,8 +150,10 @@ func kept(t *testing.T, all []Refusal, said []Said) []Said {
 		}
 	}
 	for _, s := range said {
-		given := slices.ContainsFunc(slices.Concat(all, asRefusals(keep)), func(r Refusal) bool { return r.Reason == s.Reason })
-		if _, fixed := elsewhere[s.Reason]; !given && !fixed && slices.Contains(Reasons(), s.Reason) {
+		given := slices.ContainsFunc(slices.Concat(all, asRefusals(keep)),
+			func(r Refusal) bool { return r.Reason == s.Reason })
+		if _, fixed := elsewhere[s.Reason]; !given && !fixed &&
+			slices.Contains(Reasons(), s.Reason) {
 			keep = append(keep, s)
 		}
 	}

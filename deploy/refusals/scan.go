@@ -1,4 +1,5 @@
-// Package refusals reads all refusals of the product out of its source, so that their texts are seen together, as prose, in docs/errors.md.
+// Package refusals reads all refusals of the product out of its source, so that their texts are
+// seen together, as prose, in docs/errors.md.
 package refusals
 
 import (
@@ -12,7 +13,8 @@ import (
 	"strings"
 )
 
-// Refusal is one place of the source that turns something down. Words in braces stand for what is known only when it happens.
+// Refusal is one place of the source that turns something down. Words in braces stand for what is
+// known only when it happens.
 type Refusal struct {
 	// Package is the folder, from the root of the tree.
 	Package string
@@ -24,7 +26,8 @@ type Refusal struct {
 	Text, Way string
 }
 
-// maker is a function that makes a refusal of its arguments: where each of them stands; -1 is nowhere.
+// maker is a function that makes a refusal of its arguments: where each of them stands; -1 is
+// nowhere.
 type maker struct {
 	kind, reason, text, way int
 	// What the function itself says, where no argument does.
@@ -81,8 +84,8 @@ func Scan(root string) ([]Refusal, error) {
 	return slices.DeleteFunc(all, func(r Refusal) bool { return !r.own() }), nil
 }
 
-// edge is how the services call the reasons and kinds of the core, read from where they translate them, and the ways out of the
-// provider's kinds.
+// edge is how the services call the reasons and kinds of the core, read from where they translate
+// them, and the ways out of the provider's kinds.
 func edge(root string) (reasons, ways map[string]string, err error) {
 	file, err := parse(root, "controlplane/internal/service/wire/errors.go")
 	if err != nil {
@@ -93,13 +96,15 @@ func edge(root string) (reasons, ways map[string]string, err error) {
 		return nil, nil, err
 	}
 	// What the certificate authority makes of the token's record, in refusedBy.
-	reasons = map[string]string{"TokenSpent": "TOKEN_USED", "TokenExpired": "TOKEN_EXPIRED", "TokenForOther": "TOKEN_INVALID"}
+	reasons = map[string]string{"TokenSpent": "TOKEN_USED", "TokenExpired": "TOKEN_EXPIRED",
+		"TokenForOther": "TOKEN_INVALID"}
 	translated(file, reasons)
 	return reasons, cases(cloud), nil
 }
 
 func parse(root, name string) (*ast.File, error) {
-	return parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, parser.SkipObjectResolution)
+	return parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil,
+		parser.SkipObjectResolution)
 }
 
 // cases are the texts that a switch over kinds of errors returns.
@@ -159,7 +164,8 @@ func (r *Refusal) translate(reasons map[string]string) {
 	}
 }
 
-// own reports whether a place says anything of its own: it does not when it hands on what it is given.
+// own reports whether a place says anything of its own: it does not when it hands on what it is
+// given.
 func (r *Refusal) own() bool {
 	return placeholder.ReplaceAllString(strings.Trim(r.Text, ": "), "") != ""
 }
@@ -168,18 +174,20 @@ var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
 
 func load(root string) ([]*unit, error) {
 	var all []*unit
-	for _, folder := range []string{"agent/internal", "controlplane/internal", "proto/rpc", "proto/gtid"} {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.IsDir() || skipped(d.Name()) {
-				if err == nil && d.IsDir() {
-					return filepath.SkipDir
+	for _, folder := range []string{"agent/internal", "controlplane/internal", "proto/rpc",
+		"proto/gtid"} {
+		err := filepath.WalkDir(filepath.Join(root, folder),
+			func(path string, d fs.DirEntry, err error) error {
+				if err != nil || !d.IsDir() || skipped(d.Name()) {
+					if err == nil && d.IsDir() {
+						return filepath.SkipDir
+					}
+					return err
 				}
+				units, err := loadPackage(root, path)
+				all = append(all, units...)
 				return err
-			}
-			units, err := loadPackage(root, path)
-			all = append(all, units...)
-			return err
-		})
+			})
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +198,8 @@ func load(root string) ([]*unit, error) {
 // skipped are folders that hold tests and doubles.
 func skipped(name string) bool {
 	switch name {
-	case "testdata", "labhost", "mariadbtest", "hosttest", "storetest", "providertest", "identitytest", "ec2lab":
+	case "testdata", "labhost", "mariadbtest", "hosttest", "storetest", "providertest",
+		"identitytest", "ec2lab":
 		return true
 	}
 	return false
@@ -221,7 +230,8 @@ func loadPackage(root, path string) ([]*unit, error) {
 				constants(d, consts)
 			case *ast.FuncDecl:
 				if d.Body != nil {
-					units = append(units, &unit{folder: folder, pkg: file.Name.Name, fn: d, consts: consts, locals: assigned(d)})
+					units = append(units, &unit{folder: folder, pkg: file.Name.Name, fn: d,
+						consts: consts, locals: assigned(d)})
 				}
 			}
 		}
@@ -279,7 +289,8 @@ func (u *unit) learn(makers map[string]maker) {
 			texts++ // it says something of its own
 			return
 		}
-		made = maker{text: text, kind: u.param(argument(call, m.kind)), reason: u.param(argument(call, m.reason)), way: u.param(u.way(call, m))}
+		made = maker{text: text, kind: u.param(argument(call, m.kind)),
+			reason: u.param(argument(call, m.reason)), way: u.param(u.way(call, m))}
 		made.fixedKind, made.fixedReason = u.kindOf(call, m), u.reasonsOf(call, m)[0]
 		if made.way < 0 {
 			made.fixedWay = u.wayOf(call, m)
@@ -290,7 +301,8 @@ func (u *unit) learn(makers map[string]maker) {
 	}
 }
 
-// param is the place of the parameter that an expression passes on, formatted or not; -1 for any other.
+// param is the place of the parameter that an expression passes on, formatted or not; -1 for any
+// other.
 func (u *unit) param(e ast.Expr) int {
 	if call, ok := e.(*ast.CallExpr); ok && isFormat(call) {
 		e = call.Args[0]
@@ -340,7 +352,9 @@ func (u *unit) refusals(makers map[string]maker) []Refusal {
 	u.calls(makers, func(call *ast.CallExpr, m maker) {
 		for _, text := range u.texts(argument(call, m.text)) {
 			for _, reason := range u.reasonsOf(call, m) {
-				all = append(all, Refusal{Package: u.folder, Kind: u.kindOf(call, m), Reason: reason, Text: named(text, call.Args[m.text+1:]) + u.cause(call), Way: u.wayOf(call, m)})
+				all = append(all, Refusal{Package: u.folder, Kind: u.kindOf(call, m),
+					Reason: reason, Text: named(text, call.Args[m.text+1:]) + u.cause(call),
+					Way: u.wayOf(call, m)})
 			}
 		}
 	})

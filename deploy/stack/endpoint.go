@@ -29,10 +29,12 @@ func (e *endpoint) credentials() []string {
 	if e == nil {
 		return nil
 	}
-	return []string{"AWS_ACCESS_KEY_ID=" + e.AccessKey, "AWS_SECRET_ACCESS_KEY=lab", "AWS_EC2_METADATA_DISABLED=true"}
+	return []string{"AWS_ACCESS_KEY_ID=" + e.AccessKey, "AWS_SECRET_ACCESS_KEY=lab",
+		"AWS_EC2_METADATA_DISABLED=true"}
 }
 
-// Endpoint is the lab's EC2 endpoint while it runs: its URL, its region, and the access key that it takes.
+// Endpoint is the lab's EC2 endpoint while it runs: its URL, its region, and the access key that it
+// takes.
 func (s *Stack) Endpoint() (url, region, accessKey string) {
 	if s.endpoint == nil {
 		return "", "", ""
@@ -45,13 +47,15 @@ func (s *Stack) startEndpoint(ctx context.Context) error {
 	if s.endpoint != nil {
 		return nil
 	}
-	log, err := os.OpenFile(filepath.Join(s.cfg.Dir, "ec2.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(s.cfg.Dir, "ec2.log"),
+		os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	e := &endpoint{exited: make(chan struct{})}
-	e.cmd = exec.Command(s.Program("understudy-lab"), append([]string{"--lab", s.cfg.Name, "ec2"}, s.cfg.EndpointArgs...)...)
+	e.cmd = exec.Command(s.Program("understudy-lab"), append([]string{"--lab", s.cfg.Name, "ec2"},
+		s.cfg.EndpointArgs...)...)
 	e.cmd.Stderr = log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := e.cmd.StdoutPipe()
@@ -68,7 +72,8 @@ func (s *Stack) startEndpoint(ctx context.Context) error {
 	if err != nil {
 		_ = e.cmd.Process.Kill()
 		_ = e.cmd.Wait()
-		return fmt.Errorf("the EC2 endpoint does not start: %w:\n%s", err, tail(filepath.Join(s.cfg.Dir, "ec2.log"), 20))
+		return fmt.Errorf("the EC2 endpoint does not start: %w:\n%s", err,
+			tail(filepath.Join(s.cfg.Dir, "ec2.log"), 20))
 	}
 	go func() { _ = e.cmd.Wait(); close(e.exited) }()
 	s.endpoint = e
@@ -104,9 +109,11 @@ func (s *Stack) stopEndpoint() error {
 	return os.Remove(s.endpointPID())
 }
 
-// runsEndpoint says whether a process is the endpoint of that lab: the number may be another's by now.
+// runsEndpoint says whether a process is the endpoint of that lab: the number may be another's by
+// now.
 func runsEndpoint(pid int, lab string) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	args := strings.Split(string(line), "\x00")
-	return err == nil && len(args) > 3 && filepath.Base(args[0]) == "understudy-lab" && args[2] == lab && args[3] == "ec2"
+	return err == nil && len(args) > 3 && filepath.Base(args[0]) == "understudy-lab" &&
+		args[2] == lab && args[3] == "ec2"
 }

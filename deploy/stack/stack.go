@@ -1,5 +1,6 @@
-// Package stack runs the built programs as a user would: a control plane with its own state directory and lab, the command line, and
-// commands on the lab's hosts. The demo and the end-to-end tests stand on it; it knows nothing that a user could not do.
+// Package stack runs the built programs as a user would: a control plane with its own state
+// directory and lab, the command line, and commands on the lab's hosts. The demo and the end-to-end
+// tests stand on it; it knows nothing that a user could not do.
 package stack
 
 import (
@@ -26,8 +27,8 @@ type Config struct {
 	Dir string
 	// Port is the control plane's port on this machine; 0 picks a free one.
 	Port int
-	// Provider is "nspawn", the default; "ec2": then an EC2 endpoint for the lab runs beside the control plane; or "static": then whoever
-	// uses the stack does the tasks.
+	// Provider is "nspawn", the default; "ec2": then an EC2 endpoint for the lab runs beside the
+	// control plane; or "static": then whoever uses the stack does the tasks.
 	Provider string
 	// EndpointArgs are given to the EC2 endpoint.
 	EndpointArgs []string
@@ -73,14 +74,16 @@ func (s *Stack) Credentials() string { return filepath.Join(s.cfg.Dir, "operator
 // LogPath is where the control plane's log goes.
 func (s *Stack) LogPath() string { return filepath.Join(s.cfg.Dir, "understudy.log") }
 
-// Config is how another control plane of the same store and lab would be started, on a port of its own.
+// Config is how another control plane of the same store and lab would be started, on a port of its
+// own.
 func (s *Stack) Config() Config {
 	other := s.cfg
 	other.Port, other.ExtraEnv = 0, nil
 	return other
 }
 
-// Twin prepares another control plane of the same store and lab, at the same EC2 endpoint if there is one.
+// Twin prepares another control plane of the same store and lab, at the same EC2 endpoint if there
+// is one.
 func (s *Stack) Twin() (*Stack, error) {
 	twin, err := New(s.Config())
 	if err == nil {
@@ -103,7 +106,8 @@ func (s *Stack) Start(ctx context.Context) error {
 			return err
 		}
 		listen += "," + net.JoinHostPort(s.endpoint.Host, fmt.Sprint(s.cfg.Port))
-		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region, "--ec2-endpoint", s.endpoint.URL}
+		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region,
+			"--ec2-endpoint", s.endpoint.URL}
 	}
 	if s.cfg.Provider == "static" {
 		host, err := s.Lab(ctx, "address").Output()
@@ -118,7 +122,8 @@ func (s *Stack) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", listen, "--lab", s.cfg.Name, "--metrics", "off"}, slices.Concat(providerArgs, s.cfg.ExtraArgs)...)
+	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", listen, "--lab",
+		s.cfg.Name, "--metrics", "off"}, slices.Concat(providerArgs, s.cfg.ExtraArgs)...)
 	cmd := exec.Command(s.Program("understudy"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = slices.Concat(os.Environ(), s.endpoint.credentials(), s.cfg.ExtraEnv)
@@ -150,7 +155,8 @@ func (s *Stack) awaitServing(ctx context.Context) error {
 		case <-s.exited:
 			return fmt.Errorf("%w:\n%s", ErrEnded, tail(s.LogPath(), 20))
 		case <-ctx.Done():
-			return fmt.Errorf("the control plane does not serve on %s; its log is %s", s.Address(), s.LogPath())
+			return fmt.Errorf("the control plane does not serve on %s; its log is %s", s.Address(),
+				s.LogPath())
 		case <-tick.C:
 		}
 	}
@@ -204,7 +210,8 @@ func (s *Stack) Stop() {
 	}
 }
 
-// Down stops the control plane and takes the lab and the state directory away, whatever state they are in.
+// Down stops the control plane and takes the lab and the state directory away, whatever state they
+// are in.
 func (s *Stack) Down(ctx context.Context) error {
 	s.Stop()
 	if err := s.stopEndpoint(); err != nil {
@@ -222,13 +229,15 @@ func (s *Stack) Program(name string) string { return filepath.Join(s.cfg.Bin, na
 // CLI prepares a call of the command line, as the operator.
 func (s *Stack) CLI(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Program("understudy"), args...)
-	cmd.Env = append(os.Environ(), "UNDERSTUDY_ADDRESS="+s.Address(), "UNDERSTUDY_CREDENTIALS="+s.Credentials())
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_ADDRESS="+s.Address(),
+		"UNDERSTUDY_CREDENTIALS="+s.Credentials())
 	return cmd
 }
 
 // Lab prepares a call of the lab's own tool.
 func (s *Stack) Lab(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, s.Program("understudy-lab"), append([]string{"--lab", s.cfg.Name}, args...)...)
+	cmd := exec.CommandContext(ctx, s.Program("understudy-lab"),
+		append([]string{"--lab", s.cfg.Name}, args...)...)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -240,20 +249,22 @@ func (s *Stack) Exec(ctx context.Context, host string, argv ...string) (string, 
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return string(out), fmt.Errorf("%s on %s: %w: %s", argv[0], host, err, strings.TrimSpace(stderr.String()))
+		return string(out), fmt.Errorf("%s on %s: %w: %s", argv[0], host, err,
+			strings.TrimSpace(stderr.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// SQL runs statements on a host as MariaDB's root over the socket, and returns the rows, tab-separated. They go in by standard
-// input, so that a password in them is in no argument list.
+// SQL runs statements on a host as MariaDB's root over the socket, and returns the rows,
+// tab-separated. They go in by standard input, so that a password in them is in no argument list.
 func (s *Stack) SQL(ctx context.Context, host, statements string) (string, error) {
 	cmd := s.Lab(ctx, "exec", host, "--", "mariadb", "--batch", "--skip-column-names")
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = strings.NewReader(statements), &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("mariadb on %s: %w: %s", host, err, strings.TrimSpace(stderr.String()))
+		return "", fmt.Errorf("mariadb on %s: %w: %s", host, err,
+			strings.TrimSpace(stderr.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -31,7 +31,8 @@ func (s *Stack) NewAccount(ctx context.Context, host, address, schema string) (A
 		return Account{}, err
 	}
 	a := Account{Host: address, User: schema, Password: hex.EncodeToString(secret), Schema: schema}
-	_, err := s.SQL(ctx, host, fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %[1]s; CREATE OR REPLACE USER %[2]s@'%%' IDENTIFIED BY '%[3]s'; GRANT ALL ON %[1]s.* TO %[2]s@'%%';",
+	_, err := s.SQL(ctx, host, fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %[1]s; CREATE OR "+
+		"REPLACE USER %[2]s@'%%' IDENTIFIED BY '%[3]s'; GRANT ALL ON %[1]s.* TO %[2]s@'%%';",
 		a.Schema, a.User, a.Password))
 	return a, err
 }
@@ -51,7 +52,8 @@ type Writer struct {
 // StartWriter starts a writer that begins a commit at each beat of pace and goes on until Stop.
 func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, error) {
 	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password, a.Schema
+	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password,
+		a.Schema
 	cfg.TLSConfig = "preferred"
 	if a.Socket != "" {
 		cfg.Net, cfg.Addr, cfg.TLSConfig = "unix", a.Socket, ""
@@ -61,11 +63,13 @@ func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, e
 		return nil, err
 	}
 	db := sql.OpenDB(connector)
-	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, at DATETIME(6) NOT NULL)"); err != nil {
+	if _, err := db.ExecContext(ctx,
+		"CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, at DATETIME(6) NOT NULL)"); err != nil {
 		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
 	}
 	var next int64
-	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(id) + 1, 0) FROM probe").Scan(&next); err != nil {
+	if err := db.QueryRowContext(ctx,
+		"SELECT COALESCE(MAX(id) + 1, 0) FROM probe").Scan(&next); err != nil {
 		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -127,7 +131,8 @@ func (w *Writer) Stop() (int64, error) {
 	<-w.done
 	w.db.Close()
 	if len(w.errs) > 0 {
-		return w.commits, fmt.Errorf("%d of the writer's commits failed, the first with: %w", len(w.errs), w.errs[0])
+		return w.commits, fmt.Errorf("%d of the writer's commits failed, the first with: %w",
+			len(w.errs), w.errs[0])
 	}
 	return w.commits, nil
 }

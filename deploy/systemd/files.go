@@ -1,4 +1,5 @@
-// Package systemd holds the units and the configuration that the programs are installed with, for whoever makes machines.
+// Package systemd holds the units and the configuration that the programs are installed with, for
+// whoever makes machines.
 package systemd
 
 import _ "embed"

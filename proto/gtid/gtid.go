@@ -1,5 +1,5 @@
-// Package gtid understands MariaDB's global transaction ids and the positions made of them, so that both ends of a call
-// compare positions in the same way. It is pure: no I/O, no dependencies.
+// Package gtid understands MariaDB's global transaction ids and the positions made of them, so that
+// both ends of a call compare positions in the same way. It is pure: no I/O, no dependencies.
 package gtid
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// GTID names one transaction: the domain it was logged in, the server that logged it, and its number in the domain. The
-// sequence number alone orders the transactions of a domain.
+// GTID names one transaction: the domain it was logged in, the server that logged it, and its
+// number in the domain. The sequence number alone orders the transactions of a domain.
 type GTID struct {
 	Domain   uint32
 	ServerID uint32
@@ -39,7 +39,8 @@ func Parse(text string) (GTID, error) {
 
 // String is the GTID as MariaDB writes it.
 func (g GTID) String() string {
-	return strconv.FormatUint(uint64(g.Domain), 10) + "-" + strconv.FormatUint(uint64(g.ServerID), 10) + "-" +
+	return strconv.FormatUint(uint64(g.Domain), 10) + "-" + strconv.FormatUint(uint64(g.ServerID),
+		10) + "-" +
 		strconv.FormatUint(g.Sequence, 10)
 }
 

@@ -41,8 +41,10 @@ func TestParsePosition(t *testing.T) {
 func TestParsePositionRefuses(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		",", "0-1", "0-1-", "-1-1", "0-1-1,", "0-1-1,,1-1-1", "a-1-1", "0-1-1;1-1-1", "0--1-1", "+0-1-1", "0-1-1 1-1-1", "0-1-1,0-2-2",
-		"4294967296-1-1", "0-4294967296-1", "0-1-18446744073709551616", "0-1-1-1", "0x1-1-1", "٣-1-1", "0-1-1\x00", strings.Repeat("9", 1<<16),
+		",", "0-1", "0-1-", "-1-1", "0-1-1,", "0-1-1,,1-1-1", "a-1-1", "0-1-1;1-1-1", "0--1-1",
+		"+0-1-1", "0-1-1 1-1-1", "0-1-1,0-2-2",
+		"4294967296-1-1", "0-4294967296-1", "0-1-18446744073709551616", "0-1-1-1", "0x1-1-1",
+		"٣-1-1", "0-1-1\x00", strings.Repeat("9", 1<<16),
 	} {
 		if p, err := gtid.ParsePosition(text); err == nil {
 			t.Errorf("%.40q was taken for %v", text, p)
@@ -55,7 +57,8 @@ func TestParsePositionRefuses(t *testing.T) {
 func TestParseState(t *testing.T) {
 	t.Parallel()
 	state, err := gtid.ParseState("0-1-10,0-2-12,0-3-4,1-1-1")
-	if err != nil || state.String() != "0-3-4,1-1-1" { // written last, though another server wrote a higher number before
+	// written last, though another server wrote a higher number before
+	if err != nil || state.String() != "0-3-4,1-1-1" {
 		t.Errorf("%v %v", state, err)
 	}
 	if _, err := gtid.ParseState("0-1"); err == nil {
@@ -80,7 +83,8 @@ func TestCompare(t *testing.T) {
 		{"0-1-7,1-1-1", "0-1-8", gtid.Diverged, 1, "1-1-1"},
 		{"0-1-7,1-1-1", "0-1-7", gtid.Ahead, 0, "1-1-1"},
 		{"0-1-6,1-1-9", "0-1-8,1-1-9,2-1-1", gtid.Behind, 3, ""},
-		{"0-1-1,2-1-1", "0-1-18446744073709551615,1-1-18446744073709551615", gtid.Diverged, ^uint64(0), "2-1-1"},
+		{"0-1-1,2-1-1", "0-1-18446744073709551615,1-1-18446744073709551615", gtid.Diverged,
+			^uint64(0), "2-1-1"},
 	} {
 		a, b := position(t, test.a), position(t, test.b)
 		if got := a.Compare(b); got != test.want {
@@ -101,10 +105,12 @@ func TestBetween(t *testing.T) {
 	if err := p.Between(position(t, "0-1-4"), position(t, "0-1-6")); err != nil {
 		t.Error(err)
 	}
-	if err := p.Between(position(t, "0-1-6"), position(t, "0-1-7")); err == nil || !strings.Contains(err.Error(), "0-1-5 is before 0-1-6") {
+	if err := p.Between(position(t, "0-1-6"), position(t, "0-1-7")); err == nil ||
+		!strings.Contains(err.Error(), "0-1-5 is before 0-1-6") {
 		t.Error(err)
 	}
-	if err := p.Between(gtid.Position{}, gtid.Position{}); err == nil || !strings.Contains(err.Error(), "past (empty)") {
+	if err := p.Between(gtid.Position{}, gtid.Position{}); err == nil ||
+		!strings.Contains(err.Error(), "past (empty)") {
 		t.Error(err)
 	}
 }
@@ -147,7 +153,8 @@ func TestLaws(t *testing.T) {
 		if (a.Compare(b) == gtid.Equal) != a.Equal(b) {
 			t.Fatal("Compare and Equal disagree", a, b)
 		}
-		if mirrored := map[gtid.Relation]gtid.Relation{gtid.Equal: gtid.Equal, gtid.Ahead: gtid.Behind, gtid.Behind: gtid.Ahead,
+		if mirrored := map[gtid.Relation]gtid.Relation{gtid.Equal: gtid.Equal,
+			gtid.Ahead: gtid.Behind, gtid.Behind: gtid.Ahead,
 			gtid.Diverged: gtid.Diverged}; b.Compare(a) != mirrored[a.Compare(b)] {
 			t.Fatal("Compare is not antisymmetric", a, b)
 		}

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Position is a replication position: in each domain, the last transaction that is in. The zero value is the empty position,
-// before everything. A Position is a value: its methods change nothing.
+// Position is a replication position: in each domain, the last transaction that is in. The zero
+// value is the empty position, before everything. A Position is a value: its methods change
+// nothing.
 type Position struct {
 	last []GTID // sorted by domain, one each
 }
@@ -26,7 +27,8 @@ const (
 	Behind
 	// Ahead: this one has all of the other's transactions, and more.
 	Ahead
-	// Diverged: each has something that the other lacks, or they name different transactions by the same number.
+	// Diverged: each has something that the other lacks, or they name different transactions by the
+	// same number.
 	Diverged
 )
 
@@ -44,9 +46,10 @@ func (r Relation) String() string {
 	}
 }
 
-// ParsePosition reads a list like "0-1-100,1-2-7", as in @@gtid_slave_pos. Spaces and line breaks around the commas are
-// allowed, the empty text is the empty position, and two GTIDs of one domain are an error. The server itself takes a sign or a blank
-// before a number and no blanks behind one; in all else both read the same.
+// ParsePosition reads a list like "0-1-100,1-2-7", as in @@gtid_slave_pos. Spaces and line breaks
+// around the commas are allowed, the empty text is the empty position, and two GTIDs of one domain
+// are an error. The server itself takes a sign or a blank before a number and no blanks behind one;
+// in all else both read the same.
 func ParsePosition(text string) (Position, error) {
 	all, err := parseList(text)
 	if err != nil {
@@ -55,15 +58,17 @@ func ParsePosition(text string) (Position, error) {
 	slices.SortFunc(all, func(a, b GTID) int { return cmp.Compare(a.Domain, b.Domain) })
 	for i := 1; i < len(all); i++ {
 		if all[i].Domain == all[i-1].Domain {
-			return Position{}, fmt.Errorf("malformed position %q: domain %d comes twice", clip(text), all[i].Domain)
+			return Position{}, fmt.Errorf("malformed position %q: domain %d comes twice",
+				clip(text), all[i].Domain)
 		}
 	}
 	return Position{last: all}, nil
 }
 
-// ParseState reads @@gtid_binlog_state, which names the last transaction of every server in every domain, and answers the
-// position that it amounts to: in each domain the one that is named last, which is the one that was written last. Its number
-// is the highest only where gtid_strict_mode sees to it.
+// ParseState reads @@gtid_binlog_state, which names the last transaction of every server in every
+// domain, and answers the position that it amounts to: in each domain the one that is named last,
+// which is the one that was written last. Its number is the highest only where gtid_strict_mode
+// sees to it.
 func ParseState(text string) (Position, error) {
 	all, err := parseList(text)
 	if err != nil {
@@ -82,7 +87,8 @@ func Of(gtids ...GTID) Position {
 	slices.SortStableFunc(sorted, func(a, b GTID) int {
 		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(b.Sequence, a.Sequence))
 	})
-	return Position{last: slices.CompactFunc(sorted, func(a, b GTID) bool { return a.Domain == b.Domain })}
+	return Position{last: slices.CompactFunc(sorted,
+		func(a, b GTID) bool { return a.Domain == b.Domain })}
 }
 
 func parseList(text string) ([]GTID, error) {
@@ -117,7 +123,8 @@ func (p Position) GTIDs() []GTID { return slices.Clone(p.last) }
 
 // Domain is the last transaction of a domain, and whether there is one.
 func (p Position) Domain(domain uint32) (GTID, bool) {
-	i, found := slices.BinarySearchFunc(p.last, domain, func(g GTID, d uint32) int { return cmp.Compare(g.Domain, d) })
+	i, found := slices.BinarySearchFunc(p.last, domain,
+		func(g GTID, d uint32) int { return cmp.Compare(g.Domain, d) })
 	if !found {
 		return GTID{}, false
 	}
@@ -127,8 +134,9 @@ func (p Position) Domain(domain uint32) (GTID, bool) {
 // Equal tells whether both name the same transactions, server ids included.
 func (p Position) Equal(other Position) bool { return slices.Equal(p.last, other.last) }
 
-// Contains tells whether a server at p has all that one at other has: in each of other's domains it is as far or farther by
-// number. The same number from two servers names two transactions, so neither contains the other.
+// Contains tells whether a server at p has all that one at other has: in each of other's domains it
+// is as far or farther by number. The same number from two servers names two transactions, so
+// neither contains the other.
 func (p Position) Contains(other Position) bool {
 	for _, theirs := range other.last {
 		ours, found := p.Domain(theirs.Domain)
@@ -156,8 +164,8 @@ func (p Position) Compare(other Position) Relation {
 	}
 }
 
-// Missing is how many transactions of target are not in p, summed over its domains; 0 when p contains it by number. Numbers
-// may have gaps, so it is an upper bound.
+// Missing is how many transactions of target are not in p, summed over its domains; 0 when p
+// contains it by number. Numbers may have gaps, so it is an upper bound.
 func (p Position) Missing(target Position) uint64 {
 	var sum uint64
 	for _, theirs := range target.last {
@@ -169,13 +177,14 @@ func (p Position) Missing(target Position) uint64 {
 	return sum
 }
 
-// Beyond is the part of p that other does not have: the transactions in p's domains past other's. A replica's position beyond its
-// primary's is errant.
+// Beyond is the part of p that other does not have: the transactions in p's domains past other's. A
+// replica's position beyond its primary's is errant.
 func (p Position) Beyond(other Position) Position {
 	var rest []GTID
 	for _, ours := range p.last {
 		theirs, found := other.Domain(ours.Domain)
-		if !found || ours.Sequence > theirs.Sequence || ours.Sequence == theirs.Sequence && ours.ServerID != theirs.ServerID {
+		if !found || ours.Sequence > theirs.Sequence || ours.Sequence == theirs.Sequence &&
+			ours.ServerID != theirs.ServerID {
 			rest = append(rest, ours)
 		}
 	}

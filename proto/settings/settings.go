@@ -1,5 +1,6 @@
-// Package settings reads the configuration of a daemon in layers: flags win over the environment, that over a YAML file, that over the
-// defaults. A key that is not known is an error, wherever it comes from.
+// Package settings reads the configuration of a daemon in layers: flags win over the environment,
+// that over a YAML file, that over the defaults. A key that is not known is an error, wherever it
+// comes from.
 package settings
 
 import (
@@ -30,7 +31,8 @@ type Sources struct {
 type Schema struct {
 	// Defaults has a value for each key that is known.
 	Defaults map[string]any
-	// EnvPrefix begins the name of every variable that is read: with "X_", X_LISTEN is `listen`. Lists are separated by commas.
+	// EnvPrefix begins the name of every variable that is read: with "X_", X_LISTEN is `listen`.
+	// Lists are separated by commas.
 	EnvPrefix string
 	// Foreign says of the rest of a name with the prefix that it is not of the configuration.
 	Foreign func(rest string) bool
@@ -46,7 +48,8 @@ func (s Schema) Load(from Sources, into any) error {
 	for _, layer := range []struct {
 		where  string
 		values map[string]any
-	}{{"defaults", s.Defaults}, {from.File, fromFile}, {"the environment", s.environ(from.Environ)}, {"flags", from.Flags}} {
+	}{{"defaults", s.Defaults}, {from.File, fromFile}, {"the environment", s.environ(from.Environ)},
+		{"flags", from.Flags}} {
 		if err := s.checkKeys(layer.where, layer.values); err != nil {
 			return err
 		}
@@ -56,17 +59,20 @@ func (s Schema) Load(from Sources, into any) error {
 	}
 	if err := k.Unmarshal("", into); err != nil {
 		// The library spreads its complaints over several lines.
-		return fmt.Errorf("cannot read the configuration: %s", strings.Join(strings.Fields(err.Error()), " "))
+		return fmt.Errorf("cannot read the configuration: %s",
+			strings.Join(strings.Fields(err.Error()), " "))
 	}
 	return nil
 }
 
 func (s Schema) checkKeys(where string, given map[string]any) error {
-	unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(given)), func(key string) bool { _, known := s.Defaults[key]; return known })
+	unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(given)),
+		func(key string) bool { _, known := s.Defaults[key]; return known })
 	if len(unknown) == 0 {
 		return nil
 	}
-	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where, strings.Join(unknown, ", "),
+	return fmt.Errorf("cannot read %s: unknown key %s; known are %s", where,
+		strings.Join(unknown, ", "),
 		strings.Join(slices.Sorted(maps.Keys(s.Defaults)), ", "))
 }
 

@@ -6,11 +6,13 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/freeze"
 )
 
-// newFreezeGuard is the process that freezes and thaws on behalf of the agent; systemd runs it in a unit of its own.
+// newFreezeGuard is the process that freezes and thaws on behalf of the agent; systemd runs it in a
+// unit of its own.
 func newFreezeGuard() *cobra.Command {
 	var guard freeze.Guard
 	cmd := &cobra.Command{
-		Use: "freeze-guard", Short: "Freeze a filesystem and thaw it in time, for the agent", Hidden: true, Args: cobra.NoArgs,
+		Use: "freeze-guard", Short: "Freeze a filesystem and thaw it in time, for the agent",
+		Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return guard.Run(cmd.Context()) },
 	}
 	cmd.Flags().StringVar(&guard.Path, "path", "", "mount point")
@@ -24,7 +26,8 @@ func newFreezeGuard() *cobra.Command {
 func newThaw() *cobra.Command {
 	var path, marker string
 	cmd := &cobra.Command{
-		Use: "thaw", Short: "Thaw what a killed guard has left frozen", Hidden: true, Args: cobra.NoArgs,
+		Use: "thaw", Short: "Thaw what a killed guard has left frozen", Hidden: true,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return freeze.ThawMarked(path, marker) },
 	}
 	cmd.Flags().StringVar(&path, "path", "", "mount point")

@@ -18,16 +18,19 @@ func newHold() *cobra.Command {
 
 // newResumeAppliers is what systemd runs after each hold.
 func newResumeAppliers() *cobra.Command {
-	return newHelper("resume-appliers MARKER", "Start replication that a killed hold has left stopped", agent.ResumeAppliers)
+	return newHelper("resume-appliers MARKER",
+		"Start replication that a killed hold has left stopped", agent.ResumeAppliers)
 }
 
 // newUnreserve is what the timer of a reservation of binary logs runs.
 func newUnreserve() *cobra.Command {
-	return newHelper("unreserve ID", "End a reservation of binary logs whose time is over", agent.Unreserve)
+	return newHelper("unreserve ID", "End a reservation of binary logs whose time is over",
+		agent.Unreserve)
 }
 
 // newHelper is a command that systemd runs for the agent, in a unit of its own, with one argument.
-func newHelper(use, short string, run func(ctx context.Context, config agent.Config, program, argument string, log *slog.Logger) error) *cobra.Command {
+func newHelper(use, short string, run func(ctx context.Context, config agent.Config, program,
+	argument string, log *slog.Logger) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -1,4 +1,5 @@
-// Command understudy-agent is the daemon on each MariaDB host: the only thing of Understudy that touches the host.
+// Command understudy-agent is the daemon on each MariaDB host: the only thing of Understudy that
+// touches the host.
 package main
 
 import (
@@ -47,7 +48,8 @@ On a host it runs as a unit:
 Its join file is made on the control plane and put in /etc/understudy-agent/join.json before the first start.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newHold(), newResumeAppliers(), newUnreserve())
+	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newHold(),
+		newResumeAppliers(), newUnreserve())
 	return root
 }
 

@@ -33,7 +33,8 @@ The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_
 			if err != nil {
 				return fmt.Errorf("cannot find the agent's own file: %w", err)
 			}
-			err = agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program, Log: log})
+			err = agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program,
+				Log: log})
 			if errors.Is(err, context.Canceled) {
 				return nil // stopped as told
 			}

@@ -37,7 +37,8 @@ const (
 // Check looks whether this host has what the agent needs. It changes nothing.
 func Check(ctx context.Context, config Config) ([]Finding, error) {
 	log := slog.New(slog.DiscardHandler)
-	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile, Logger: log})
+	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
+		Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,8 @@ func checkRoot() Finding {
 	if os.Geteuid() == 0 {
 		return Finding{"user", StateOK, "root"}
 	}
-	return Finding{"user", StateMissing, fmt.Sprintf("user id %d; the agent must run as root", os.Geteuid())}
+	return Finding{"user", StateMissing, fmt.Sprintf("user id %d; the agent must run as root",
+		os.Geteuid())}
 }
 
 func (p *parts) checkSystemd(ctx context.Context) Finding {
@@ -68,7 +70,8 @@ func (p *parts) checkSystemd(ctx context.Context) Finding {
 	defer cancel()
 	version, err := p.units.Version(ctx)
 	if err != nil {
-		return Finding{"systemd", StateMissing, err.Error() + "; install dbus, and run the agent on a host whose PID 1 is systemd"}
+		return Finding{"systemd", StateMissing,
+			err.Error() + "; install dbus, and run the agent on a host whose PID 1 is systemd"}
 	}
 	return Finding{"systemd", StateOK, version}
 }
@@ -84,13 +87,15 @@ func (p *parts) checkTools() []Finding {
 		{"systemd", StateMissing, []string{"journalctl"}},
 		{"e2fsprogs", StateMissing, []string{"e2fsck", "tune2fs", "resize2fs", "mkfs.ext4"}},
 		{"xfsprogs", StateWarning, []string{"xfs_repair", "xfs_admin", "xfs_growfs", "mkfs.xfs"}},
-		{"mariadb-server", StateWarning, []string{"mariadbd", "my_print_defaults", "mariadb-install-db", "mariadb-upgrade"}},
+		{"mariadb-server", StateWarning,
+			[]string{"mariadbd", "my_print_defaults", "mariadb-install-db", "mariadb-upgrade"}},
 	} {
 		for _, tool := range group.tools {
 			path, err := p.exec.Look(tool)
 			finding := Finding{tool, StateOK, path}
 			if errors.Is(err, hostexec.ErrToolMissing) {
-				finding = Finding{tool, group.state, "not installed; install the package " + group.packages}
+				finding = Finding{tool, group.state, "not installed; install the package " +
+					group.packages}
 			}
 			findings = append(findings, finding)
 		}
@@ -103,7 +108,8 @@ func (p *parts) checkUnit(ctx context.Context) Finding {
 	if err != nil {
 		return Finding{mariadb.Unit, StateWarning, err.Error()}
 	}
-	return Finding{mariadb.Unit, StateOK, fmt.Sprintf("%s, %s (%s)", unit.FileState, unit.Active, unit.Sub)}
+	return Finding{mariadb.Unit, StateOK, fmt.Sprintf("%s, %s (%s)", unit.FileState, unit.Active,
+		unit.Sub)}
 }
 
 func checkIdentity(config Config, enroller *enroll.Enroller) Finding {
@@ -113,16 +119,20 @@ func checkIdentity(config Config, enroller *enroll.Enroller) Finding {
 		return describeIdentity(files)
 	}
 	if _, statErr := os.Stat(config.JoinFile); statErr == nil {
-		return Finding{what, StateWarning, "none yet; the agent enrols with " + config.JoinFile + " when it starts"}
+		return Finding{what, StateWarning, "none yet; the agent enrols with " + config.JoinFile +
+			" when it starts"}
 	} else if !errors.Is(statErr, fs.ErrNotExist) {
 		return Finding{what, StateMissing, statErr.Error()}
 	}
-	return Finding{what, StateMissing, "none, and no join file; make one with `understudy token create` and put it in " + config.JoinFile}
+	return Finding{what, StateMissing,
+		"none, and no join file; make one with `understudy token create` and put it in " +
+			config.JoinFile}
 }
 
 func describeIdentity(source identity.Source) Finding {
 	credentials, err := source.Credentials()
-	if err != nil || credentials.Certificate == nil || len(credentials.Certificate.Certificate) == 0 {
+	if err != nil || credentials.Certificate == nil ||
+		len(credentials.Certificate.Certificate) == 0 {
 		return Finding{"identity", StateMissing, fmt.Sprintf("cannot be used: %v", err)}
 	}
 	leaf, err := x509.ParseCertificate(credentials.Certificate.Certificate[0])
@@ -137,5 +147,6 @@ func describeIdentity(source identity.Source) Finding {
 	if time.Now().After(leaf.NotAfter) {
 		state = StateMissing
 	}
-	return Finding{"identity", state, fmt.Sprintf("%s, until %s", name, leaf.NotAfter.UTC().Format(time.RFC3339))}
+	return Finding{"identity", state,
+		fmt.Sprintf("%s, until %s", name, leaf.NotAfter.UTC().Format(time.RFC3339))}
 }

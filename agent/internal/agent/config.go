@@ -1,4 +1,5 @@
-// Package agent is the daemon: its configuration, its wiring, and its life from enrolment to a stop that leaves nothing behind.
+// Package agent is the daemon: its configuration, its wiring, and its life from enrolment to a stop
+// that leaves nothing behind.
 package agent
 
 import (
@@ -11,10 +12,12 @@ import (
 	"github.com/understudy-db/understudy/proto/settings"
 )
 
-// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_AGENT_LISTEN is `listen`; lists are separated by commas.
+// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_AGENT_LISTEN is `listen`;
+// lists are separated by commas.
 const EnvPrefix = "UNDERSTUDY_AGENT_"
 
-// Config is the agent's configuration. Flags win over the environment, that over the file, that over the defaults.
+// Config is the agent's configuration. Flags win over the environment, that over the file, that
+// over the defaults.
 type Config struct {
 	// Listen is the address to serve on, host:port.
 	Listen string `koanf:"listen"`
@@ -26,26 +29,30 @@ type Config struct {
 	JoinFile string `koanf:"join_file"`
 	// LogLevel is "debug", "info", "warn" or "error".
 	LogLevel string `koanf:"log_level"`
-	// Units are shell patterns of the units that may be changed; UnitsReadOnly of those that may only be seen.
+	// Units are shell patterns of the units that may be changed; UnitsReadOnly of those that may
+	// only be seen.
 	Units         []string `koanf:"units"`
 	UnitsReadOnly []string `koanf:"units_read_only"`
 	// MountPoints are shell patterns of the paths that may be mounted on.
 	MountPoints []string `koanf:"mount_points"`
-	// DeviceIDs are shell patterns of the names below /dev/disk/by-id that may be mounted or formatted.
+	// DeviceIDs are shell patterns of the names below /dev/disk/by-id that may be mounted or
+	// formatted.
 	DeviceIDs []string `koanf:"device_ids"`
 }
 
 func defaults() map[string]any {
 	return map[string]any{
-		"listen":          ":7443",
-		"state_dir":       "/var/lib/understudy-agent",
-		"runtime_dir":     "/run/understudy-agent",
-		"join_file":       "/etc/understudy-agent/join.json",
-		"log_level":       "info",
-		"units":           []string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket", "srv-mariadb.mount", "var-lib-mysql.mount"},
-		"units_read_only": []string{"understudy-*.service", "understudy-*.timer", "cloud-init*.service", "dev-*.device"},
-		"mount_points":    []string{"/srv/mariadb", "/var/lib/mysql"},
-		"device_ids":      []string{"*"},
+		"listen":      ":7443",
+		"state_dir":   "/var/lib/understudy-agent",
+		"runtime_dir": "/run/understudy-agent",
+		"join_file":   "/etc/understudy-agent/join.json",
+		"log_level":   "info",
+		"units": []string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket",
+			"srv-mariadb.mount", "var-lib-mysql.mount"},
+		"units_read_only": []string{"understudy-*.service", "understudy-*.timer",
+			"cloud-init*.service", "dev-*.device"},
+		"mount_points": []string{"/srv/mariadb", "/var/lib/mysql"},
+		"device_ids":   []string{"*"},
 	}
 }
 
@@ -55,7 +62,8 @@ type Sources = settings.Sources
 // Load reads the configuration from all its sources.
 func Load(sources Sources) (Config, error) {
 	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix,
-		Foreign: func(rest string) bool { return rest == "CONFIG" }} // where the file is, is not in the file
+		// where the file is, is not in the file
+		Foreign: func(rest string) bool { return rest == "CONFIG" }}
 	var config Config
 	if err := schema.Load(sources, &config); err != nil {
 		return Config{}, err
@@ -68,14 +76,16 @@ func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		faults = append(faults, fmt.Errorf("listen: %w", err))
 	}
-	for key, path := range map[string]string{"state_dir": c.StateDir, "runtime_dir": c.RuntimeDir, "join_file": c.JoinFile} {
+	for key, path := range map[string]string{"state_dir": c.StateDir, "runtime_dir": c.RuntimeDir,
+		"join_file": c.JoinFile} {
 		if !filepath.IsAbs(path) {
 			faults = append(faults, fmt.Errorf("%s: %q is not an absolute path", key, path))
 		}
 	}
 	for _, point := range c.MountPoints {
 		if !filepath.IsAbs(point) || filepath.Clean(point) == "/" {
-			faults = append(faults, fmt.Errorf("mount_points: %q is not an absolute path below /", point))
+			faults = append(faults, fmt.Errorf("mount_points: %q is not an absolute path below /",
+				point))
 		}
 	}
 	if _, err := c.Level(); err != nil {

@@ -20,12 +20,16 @@ const (
 	mintedUUID = "22222222-2222-4222-8222-222222222222"
 )
 
-// mountIt asks for the mount and answers it; after so many messages of progress it calls at. An error is that of the cut call.
-func (a *installed) mountIt(ctx context.Context, v *labhost.Volume, after int, at func()) (*agentv1.EnsureMountResponse, error) {
-	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(ctx, &agentv1.EnsureMountRequest{
-		DeviceIds: []string{v.ID}, Path: "/srv/mariadb", FilesystemUuid: mintedUUID, SourceFilesystemUuid: sourceUUID, Grow: true,
-		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"},
-	})
+// mountIt asks for the mount and answers it; after so many messages of progress it calls at. An
+// error is that of the cut call.
+func (a *installed) mountIt(ctx context.Context, v *labhost.Volume, after int,
+	at func()) (*agentv1.EnsureMountResponse, error) {
+	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(ctx,
+		&agentv1.EnsureMountRequest{
+			DeviceIds: []string{v.ID}, Path: "/srv/mariadb", FilesystemUuid: mintedUUID,
+			SourceFilesystemUuid: sourceUUID, Grow: true,
+			BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"},
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +59,26 @@ func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				first := show(t, "InvocationID")
-				_, err := a.mountIt(ctx, v, after, func() { labhost.Try("systemctl", "kill", "-s", "KILL", unitName) })
+				_, err := a.mountIt(ctx, v, after,
+					func() { labhost.Try("systemctl", "kill", "-s", "KILL", unitName) })
 				if err == nil {
 					t.Fatal("it was done before it was killed")
 				}
-				labhost.Eventually(t, 20*time.Second, "the agent is back", func() bool { return show(t, "InvocationID") != first && show(t, "ActiveState") == "active" })
+				labhost.Eventually(t, 20*time.Second, "the agent is back",
+					func() bool {
+						return show(t, "InvocationID") != first &&
+							show(t, "ActiveState") == "active"
+					})
 				m, err := a.mountIt(ctx, v, -1, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := m.GetMount(); got.GetUuid() != mintedUUID || got.GetDevice() != v.Device || !got.GetEnabled() {
+				if got := m.GetMount(); got.GetUuid() != mintedUUID ||
+					got.GetDevice() != v.Device || !got.GetEnabled() {
 					t.Errorf("mount = %v", got)
 				}
-				if again, err := a.mountIt(ctx, v, -1, nil); err != nil || len(again.GetChanges()) != 0 {
+				if again, err := a.mountIt(ctx, v, -1, nil); err != nil ||
+					len(again.GetChanges()) != 0 {
 					t.Errorf("again: %v, %v", again.GetChanges(), err)
 				}
 			})
@@ -80,7 +91,8 @@ func forgetMounts() {
 	labhost.Try("systemctl", "stop", "mariadb.service", "srv-mariadb.mount")
 	for unix.Unmount("/srv/mariadb", unix.MNT_DETACH) == nil {
 	}
-	for _, file := range []string{"srv-mariadb.mount", "multi-user.target.wants/srv-mariadb.mount", "mariadb.service.d/understudy.conf"} {
+	for _, file := range []string{"srv-mariadb.mount", "multi-user.target.wants/srv-mariadb.mount",
+		"mariadb.service.d/understudy.conf"} {
 		os.Remove("/etc/systemd/system/" + file)
 	}
 	labhost.Try("systemctl", "daemon-reload")

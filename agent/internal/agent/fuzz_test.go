@@ -18,7 +18,8 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := agent.Load(agent.Sources{File: path, Required: true, Environ: []string{variable}})
+		cfg, err := agent.Load(agent.Sources{File: path, Required: true,
+			Environ: []string{variable}})
 		if err == nil && !filepath.IsAbs(cfg.StateDir) {
 			t.Errorf("%q gave %+v", content, cfg)
 		}

@@ -63,7 +63,8 @@ func (a *installed) plantIdentity(t *testing.T, name string) {
 	}
 	a.ca.WriteFiles(slot, a.ca.Issue(identity.Agent(name)))
 	a.ca.WriteFiles(filepath.Join(slot, "mariadb"), a.ca.Issue(identity.Agent(name)))
-	labhost.Write(t, filepath.Join(slot, "meta.json"), `{"purpose":"test","server":"`+name+`","control_plane":["127.0.0.1:1"]}`)
+	labhost.Write(t, filepath.Join(slot, "meta.json"), `{"purpose":"test","server":"`+name+
+		`","control_plane":["127.0.0.1:1"]}`)
 	if err := os.Symlink("a", filepath.Join(state, "identity", "current")); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,8 @@ func (a *installed) plantIdentity(t *testing.T, name string) {
 
 func (a *installed) dial(t *testing.T, source identity.Source) *grpc.ClientConn {
 	t.Helper()
-	conn, err := chassis.Dial(chassis.DialConfig{Address: address, TLS: identity.ClientConfig{Source: source, Expect: identity.Agent("db-1")}})
+	conn, err := chassis.Dial(chassis.DialConfig{Address: address,
+		TLS: identity.ClientConfig{Source: source, Expect: identity.Agent("db-1")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,14 +91,18 @@ func TestTheAgentIsAUnit(t *testing.T) {
 	if got := show(t, "StatusText"); got != "serving as db-1 on [::]:7443" {
 		t.Errorf("status = %q", got)
 	}
-	host, err := agentv1.NewHostServiceClient(a.conn).GetHost(t.Context(), &agentv1.GetHostRequest{})
+	host, err := agentv1.NewHostServiceClient(a.conn).GetHost(t.Context(),
+		&agentv1.GetHostRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if host.GetServer() != "db-1" || host.GetMariadbVersion() == "" || host.GetSystemdVersion() == "" || host.GetMemoryBytes() == 0 || len(host.GetBootId()) != 36 {
+	if host.GetServer() != "db-1" || host.GetMariadbVersion() == "" ||
+		host.GetSystemdVersion() == "" || host.GetMemoryBytes() == 0 ||
+		len(host.GetBootId()) != 36 {
 		t.Errorf("host = %v", host)
 	}
-	if out, err := labhost.Try("understudy-agent", "check"); err != nil || !strings.Contains(out, "spiffe://understudy/agent/db-1") {
+	if out, err := labhost.Try("understudy-agent", "check"); err != nil ||
+		!strings.Contains(out, "spiffe://understudy/agent/db-1") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 }
@@ -105,7 +111,8 @@ func TestMariaDBIsMadeReady(t *testing.T) {
 	a := install(t)
 	labhost.Run(t, "systemctl", "stop", "mariadb.service", "mariadb.socket", "mariadb-extra.socket")
 	labhost.Run(t, "systemctl", "mask", "mariadb.service")
-	stream, err := agentv1.NewSystemdServiceClient(a.conn).EnsureUnit(t.Context(), &agentv1.EnsureUnitRequest{Unit: "mariadb.service"})
+	stream, err := agentv1.NewSystemdServiceClient(a.conn).EnsureUnit(t.Context(),
+		&agentv1.EnsureUnitRequest{Unit: "mariadb.service"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +122,12 @@ func TestMariaDBIsMadeReady(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if last.GetUnit().GetActiveState() != agentv1.Unit_ACTIVE_STATE_ACTIVE || !strings.Contains(strings.Join(last.GetChanges(), ","), "unmasked") {
+	if last.GetUnit().GetActiveState() != agentv1.Unit_ACTIVE_STATE_ACTIVE ||
+		!strings.Contains(strings.Join(last.GetChanges(), ","), "unmasked") {
 		t.Errorf("last = %v", last)
 	}
-	status, err := agentv1.NewMariaDBServiceClient(a.conn).GetStatus(t.Context(), &agentv1.GetStatusRequest{})
+	status, err := agentv1.NewMariaDBServiceClient(a.conn).GetStatus(t.Context(),
+		&agentv1.GetStatusRequest{})
 	if err != nil || !status.GetStatus().GetAnswers() {
 		t.Errorf("status = %v, %v", status, err)
 	}
@@ -130,7 +139,8 @@ func (a *installed) data(t *testing.T) {
 	t.Cleanup(forgetMounts)
 	v := labhost.NewVolume(t, "vol-1", 64)
 	labhost.Run(t, "mkfs.ext4", "-q", v.Device)
-	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(t.Context(), &agentv1.EnsureMountRequest{DeviceIds: []string{v.ID}, Path: "/srv/mariadb"})
+	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(t.Context(),
+		&agentv1.EnsureMountRequest{DeviceIds: []string{v.ID}, Path: "/srv/mariadb"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +155,11 @@ func (a *installed) data(t *testing.T) {
 	}
 }
 
-func (a *installed) freeze(t *testing.T, ctx context.Context) agentv1.MountService_FreezeFilesystemClient {
+func (a *installed) freeze(t *testing.T,
+	ctx context.Context) agentv1.MountService_FreezeFilesystemClient {
 	t.Helper()
-	stream, err := agentv1.NewMountServiceClient(a.conn).FreezeFilesystem(ctx, &agentv1.FreezeFilesystemRequest{Path: "/srv/mariadb"})
+	stream, err := agentv1.NewMountServiceClient(a.conn).FreezeFilesystem(ctx,
+		&agentv1.FreezeFilesystemRequest{Path: "/srv/mariadb"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,11 +181,18 @@ func writes(within time.Duration) bool {
 	}
 }
 
-func TestNothingStaysFrozen(t *testing.T) { // S2, invariant 10: the limit is 10 s, all of these are faster
+// S2, invariant 10: the limit is 10 s, all of these are faster
+func TestNothingStaysFrozen(t *testing.T) {
 	tests := map[string]func(t *testing.T, cancel context.CancelFunc){
-		"the caller goes":     func(_ *testing.T, cancel context.CancelFunc) { cancel() },
-		"the agent is killed": func(t *testing.T, _ context.CancelFunc) { labhost.Run(t, "systemctl", "kill", "-s", "KILL", unitName) },
-		"the agent stops":     func(t *testing.T, _ context.CancelFunc) { labhost.Run(t, "systemctl", "stop", unitName) },
+		"the caller goes": func(_ *testing.T, cancel context.CancelFunc) { cancel() },
+		"the agent is killed": func(t *testing.T,
+			_ context.CancelFunc) {
+			labhost.Run(t, "systemctl", "kill", "-s", "KILL", unitName)
+		},
+		"the agent stops": func(t *testing.T,
+			_ context.CancelFunc) {
+			labhost.Run(t, "systemctl", "stop", unitName)
+		},
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +209,8 @@ func TestNothingStaysFrozen(t *testing.T) { // S2, invariant 10: the limit is 10
 				t.Fatal("it is still frozen")
 			}
 			labhost.Eventually(t, 5*time.Second, "the guard is gone", func() bool {
-				out, _ := labhost.Try("systemctl", "is-active", "understudy-freeze-srv-mariadb.service")
+				out, _ := labhost.Try("systemctl", "is-active",
+					"understudy-freeze-srv-mariadb.service")
 				return out == "inactive"
 			})
 		})
@@ -211,7 +231,8 @@ func TestAnAgentThatHangsIsRestarted(t *testing.T) {
 
 func TestStopIsOrderly(t *testing.T) {
 	a := install(t)
-	stream, err := agentv1.NewSystemdServiceClient(a.conn).WatchUnits(t.Context(), &agentv1.WatchUnitsRequest{})
+	stream, err := agentv1.NewSystemdServiceClient(a.conn).WatchUnits(t.Context(),
+		&agentv1.WatchUnitsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +260,8 @@ func TestAHostWithoutAnIdentitySaysSo(t *testing.T) {
 	labhost.Run(t, "systemctl", "stop", unitName)
 	os.RemoveAll(filepath.Join(state, "identity"))
 	labhost.Run(t, "systemctl", "start", "--no-block", unitName)
-	labhost.Eventually(t, 10*time.Second, "its status says so", func() bool { return strings.Contains(show(t, "StatusText"), "not enrolled") })
+	labhost.Eventually(t, 10*time.Second, "its status says so",
+		func() bool { return strings.Contains(show(t, "StatusText"), "not enrolled") })
 	out, err := labhost.Try("understudy-agent", "check")
 	if err == nil || !strings.Contains(out, "no join file") {
 		t.Errorf("check: %v\n%s", err, out)

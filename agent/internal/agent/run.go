@@ -18,10 +18,12 @@ import (
 )
 
 const (
-	// joinRetry is how long to wait, at most, before a join file is tried again that was refused; a new one is tried at once.
+	// joinRetry is how long to wait, at most, before a join file is tried again that was refused; a
+	// new one is tried at once.
 	joinRetry = 30 * time.Second
 	joinPoll  = time.Second
-	// longCall is the end of unary calls that wait for systemd's jobs or large filesystems; they carry timeouts of their own.
+	// longCall is the end of unary calls that wait for systemd's jobs or large filesystems; they
+	// carry timeouts of their own.
 	longCall  = 6 * time.Hour
 	stopGrace = 10 * time.Second
 )
@@ -30,7 +32,8 @@ const (
 type Options struct {
 	// Version of the agent.
 	Version string
-	// Program is the absolute path of the agent's own file: processes that must outlive the agent are started from it.
+	// Program is the absolute path of the agent's own file: processes that must outlive the agent
+	// are started from it.
 	Program string
 	// Log gets the log; default slog.Default().
 	Log *slog.Logger
@@ -38,8 +41,8 @@ type Options struct {
 	Ready func(address string)
 }
 
-// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. A stop before it has enrolled is ctx's error; any other
-// error is one that a restart may cure.
+// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. A stop before it
+// has enrolled is ctx's error; any other error is one that a restart may cure.
 func Run(ctx context.Context, config Config, options Options) error {
 	if options.Log == nil {
 		options.Log = slog.Default()
@@ -47,7 +50,8 @@ func Run(ctx context.Context, config Config, options Options) error {
 	if err := makeDirs(config); err != nil {
 		return err
 	}
-	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile, Logger: options.Log})
+	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
+		Logger: options.Log})
 	if err != nil {
 		return err
 	}
@@ -56,7 +60,8 @@ func Run(ctx context.Context, config Config, options Options) error {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
 	defer p.close(options.Log)
-	d := &daemonized{config: config, options: options, parts: p, enroller: enroller, say: supervisor{options.Log}}
+	d := &daemonized{config: config, options: options, parts: p, enroller: enroller,
+		say: supervisor{options.Log}}
 	return d.run(ctx)
 }
 
@@ -92,13 +97,19 @@ func (d *daemonized) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return d.enroller.Run(ctx) })
-	group.Go(func() error { d.parts.resume(ctx, d.options.Log); d.parts.mariadb.KeepReservations(ctx); return nil })
+	group.Go(func() error {
+		d.parts.resume(ctx,
+			d.options.Log)
+		d.parts.mariadb.KeepReservations(ctx)
+		return nil
+	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })
 	group.Go(func() error { <-ctx.Done(); d.say.stopping(); return nil })
 	return group.Wait()
 }
 
-// enrol waits until this host has an identity. What keeps it from one is logged once, and shown as the unit's status.
+// enrol waits until this host has an identity. What keeps it from one is logged once, and shown as
+// the unit's status.
 func (d *daemonized) enrol(ctx context.Context) (string, error) {
 	told := ""
 	for {
@@ -121,13 +132,15 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 	}
 }
 
-func (d *daemonized) server(name string, source identity.Source, listener net.Listener) (*chassis.Server, error) {
+func (d *daemonized) server(name string, source identity.Source,
+	listener net.Listener) (*chassis.Server, error) {
 	fences, err := chassis.OpenFences(fencesFile(d.config))
 	if err != nil {
 		return nil, err
 	}
 	server, err := chassis.New(chassis.Config{
-		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(), Fences: fences, Logger: d.options.Log,
+		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(),
+		Fences: fences, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
 		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
 	})
@@ -137,8 +150,10 @@ func (d *daemonized) server(name string, source identity.Source, listener net.Li
 	return server, d.parts.register(server, name, d.options.Version, d.options.Log)
 }
 
-// announce says that the agent is ready once it answers itself, and keeps systemd's watchdog content while it does.
-func (d *daemonized) announce(ctx context.Context, name string, source identity.Source, address net.Addr) error {
+// announce says that the agent is ready once it answers itself, and keeps systemd's watchdog
+// content while it does.
+func (d *daemonized) announce(ctx context.Context, name string, source identity.Source,
+	address net.Addr) error {
 	self, err := newSelfCheck(name, source, address)
 	if err != nil {
 		return err
@@ -149,7 +164,8 @@ func (d *daemonized) announce(ctx context.Context, name string, source identity.
 	}
 	d.say.ready()
 	d.say.status("serving as %s on %s", name, address)
-	d.options.Log.Info("ready", "server", name, "address", address.String(), "version", d.options.Version)
+	d.options.Log.Info("ready", "server", name, "address", address.String(), "version",
+		d.options.Version)
 	if d.options.Ready != nil {
 		d.options.Ready(address.String())
 	}

@@ -23,14 +23,16 @@ type selfCheck struct {
 }
 
 func newSelfCheck(name string, source identity.Source, address net.Addr) (*selfCheck, error) {
-	conn, err := chassis.Dial(chassis.DialConfig{Address: reachable(address), TLS: identity.ClientConfig{Source: source, Expect: identity.Agent(name)}})
+	conn, err := chassis.Dial(chassis.DialConfig{Address: reachable(address),
+		TLS: identity.ClientConfig{Source: source, Expect: identity.Agent(name)}})
 	if err != nil {
 		return nil, fmt.Errorf("cannot check the agent itself: %w", err)
 	}
 	return &selfCheck{conn: conn, health: healthv1.NewHealthClient(conn)}, nil
 }
 
-// reachable is the address to reach a listener at from here: one on all addresses answers on loopback.
+// reachable is the address to reach a listener at from here: one on all addresses answers on
+// loopback.
 func reachable(address net.Addr) string {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
@@ -87,7 +89,8 @@ func awaitChange(ctx context.Context, path string, most time.Duration) error {
 		case <-poll.C:
 		}
 		now, _ := os.Stat(path)
-		if (before == nil) != (now == nil) || now != nil && (!now.ModTime().Equal(before.ModTime()) || !os.SameFile(before, now)) {
+		if (before == nil) != (now == nil) || now != nil &&
+			(!now.ModTime().Equal(before.ModTime()) || !os.SameFile(before, now)) {
 			return nil
 		}
 	}

@@ -32,7 +32,8 @@ type parts struct {
 }
 
 // build makes the parts; nothing of the host is touched yet.
-func build(config Config, program string, tls identity.FilesConfig, log *slog.Logger) (*parts, error) {
+func build(config Config, program string, tls identity.FilesConfig,
+	log *slog.Logger) (*parts, error) {
 	var p parts
 	var err error
 	if p.exec, err = hostexec.New(hostexec.Config{Log: log}); err != nil {
@@ -41,26 +42,32 @@ func build(config Config, program string, tls identity.FilesConfig, log *slog.Lo
 	if p.allow, err = systemd.NewAllowList(config.Units, config.UnitsReadOnly); err != nil {
 		return nil, err
 	}
-	if p.units, err = systemd.New(systemd.Config{Exec: p.exec, Allow: p.allow, Log: log}); err != nil {
+	if p.units, err = systemd.New(systemd.Config{Exec: p.exec, Allow: p.allow,
+		Log: log}); err != nil {
 		return nil, err
 	}
-	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units, MountPoints: config.MountPoints, DeviceIDs: config.DeviceIDs,
-		RuntimeDir: config.RuntimeDir, StateDir: config.StateDir, GuardExec: []string{program}, Log: log})
+	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units,
+		MountPoints: config.MountPoints, DeviceIDs: config.DeviceIDs,
+		RuntimeDir: config.RuntimeDir, StateDir: config.StateDir, GuardExec: []string{program},
+		Log: log})
 	if err != nil {
 		return nil, err
 	}
-	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, StateDir: config.StateDir, Program: program,
+	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units,
+		StateDir: config.StateDir, Program: program,
 		TLS: mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Held: p.held, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
 	p.holds, err = hold.New(hold.Config{Dir: config.RuntimeDir, Appliers: p.mariadb, Log: log,
-		Launcher: &hold.UnitLauncher{Units: p.units, Program: program, Mount: p.mariadb.DatadirMount}})
+		Launcher: &hold.UnitLauncher{Units: p.units, Program: program,
+			Mount: p.mariadb.DatadirMount}})
 	return &p, err
 }
 
-// held says whether a consistent point is held; MariaDB's part asks it before the part that holds is made.
+// held says whether a consistent point is held; MariaDB's part asks it before the part that holds
+// is made.
 func (p *parts) held() bool { return p.holds != nil && p.holds.Held() }
 
 func (p *parts) close(log *slog.Logger) {
@@ -80,7 +87,8 @@ func (p *parts) register(server *chassis.Server, name, version string, log *slog
 	if err != nil {
 		return err
 	}
-	host, err := hostservice.New(hostservice.Config{Server: name, Version: version, Exec: p.exec, Systemd: p.units, Log: log})
+	host, err := hostservice.New(hostservice.Config{Server: name, Version: version, Exec: p.exec,
+		Systemd: p.units, Log: log})
 	if err != nil {
 		return err
 	}
@@ -110,7 +118,8 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 	if err := p.holds.Clear(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("cannot clear a hold of an earlier agent; it ends by its limit", "error", err)
 	}
-	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through its socket unit.
+	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through
+	// its socket unit.
 	if kept, err := p.mariadb.Reservations(); err == nil && len(kept) == 0 {
 		return
 	}

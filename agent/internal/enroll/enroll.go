@@ -1,5 +1,5 @@
-// Package enroll gets the agent its identity, once, with a join token, and keeps it good: it makes the keys, asks the control plane
-// for certificates, renews them in time, and hands MariaDB's on.
+// Package enroll gets the agent its identity, once, with a join token, and keeps it good: it makes
+// the keys, asks the control plane for certificates, renews them in time, and hands MariaDB's on.
 package enroll
 
 import (
@@ -18,7 +18,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const wayOutJoin = "make a join file with `understudy token create SERVER --out join.json` and put it on this host as %s"
+const wayOutJoin = "make a join file with `understudy token create SERVER --out join.json` and " +
+	"put it on this host as %s"
 
 // Config is what an Enroller needs. StateDir and JoinFile have no default.
 type Config struct {
@@ -26,8 +27,8 @@ type Config struct {
 	StateDir string
 	// JoinFile is where a join file may be; it is removed once it was used.
 	JoinFile string
-	// Changed is called whenever other certificates are in place, so that MariaDB's can be installed; Run calls it again until it
-	// answers nil. May be nil.
+	// Changed is called whenever other certificates are in place, so that MariaDB's can be
+	// installed; Run calls it again until it answers nil. May be nil.
 	Changed func(ctx context.Context) error
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
@@ -56,7 +57,8 @@ func New(config Config) (*Enroller, error) {
 	if config.Changed == nil {
 		config.Changed = func(context.Context) error { return nil }
 	}
-	return &Enroller{config: config, slots: slots{dir: filepath.Join(config.StateDir, "identity")}}, nil
+	return &Enroller{config: config, slots: slots{dir: filepath.Join(config.StateDir, "identity")}},
+		nil
 }
 
 // Files are the agent's own identity, for identity.NewFiles; the paths stay the same for ever.
@@ -66,12 +68,14 @@ func (e *Enroller) Files() identity.FilesConfig {
 	return files
 }
 
-// MariaDBFiles are MariaDB's certificate, its key (0600, root) and the CA. They are to be copied to where MariaDB can read them.
+// MariaDBFiles are MariaDB's certificate, its key (0600, root) and the CA. They are to be copied to
+// where MariaDB can read them.
 func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current().mariadbFiles() }
 
-// Ensure returns the name of the server that this host is, once it has an identity that is good now. A new join file is used,
-// one that was used already is removed. It goes on until the control plane answers; its refusal is an error that says the way out,
-// unless there is a good identity to go on with.
+// Ensure returns the name of the server that this host is, once it has an identity that is good
+// now. A new join file is used, one that was used already is removed. It goes on until the control
+// plane answers; its refusal is an error that says the way out, unless there is a good identity to
+// go on with.
 func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	have, haveErr := e.slots.current().load(e.config.Now())
 	join, joinErr := e.readJoinFile()
@@ -109,23 +113,27 @@ func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
 	}
 	file, err := identity.ParseJoinFile(data)
 	if err != nil {
-		return identity.JoinFile{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TOKEN_INVALID,
-			"cannot use "+e.config.JoinFile, errs.Wrap(err), errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
+		return identity.JoinFile{},
+			errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TOKEN_INVALID,
+				"cannot use "+e.config.JoinFile, errs.Wrap(err),
+				errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
 	}
 	return file, nil
 }
 
-// removeJoinFile takes the spent secret away. Where that fails, it is still spent, and tried again at the next start.
+// removeJoinFile takes the spent secret away. Where that fails, it is still spent, and tried again
+// at the next start.
 func (e *Enroller) removeJoinFile() {
 	if err := os.Remove(e.config.JoinFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.config.Logger.Warn("cannot remove the used join file", "error", err)
 	}
 }
 
-// join turns a join file into an identity. Whatever interrupts it, the next call goes on with the same keys, so that the token still
-// counts.
+// join turns a join file into an identity. Whatever interrupts it, the next call goes on with the
+// same keys, so that the token still counts.
 func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
-	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server, ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
+	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server,
+		ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
 	slot, err := e.slots.prepare(meta)
 	if err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)

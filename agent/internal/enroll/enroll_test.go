@@ -25,7 +25,8 @@ func TestJoinOnceAndStay(t *testing.T) {
 	<-h.told
 	serial := h.serial(e)
 	again := h.start()
-	if name, err := again.Ensure(patience(t)); err != nil || name != "db-1" || h.serial(again) != serial {
+	if name, err := again.Ensure(patience(t)); err != nil || name != "db-1" ||
+		h.serial(again) != serial {
 		t.Errorf("%q %v", name, err)
 	}
 	if len(h.plane.keys) != 1 {
@@ -61,8 +62,10 @@ func TestACrashBetweenAnyTwoWrites(t *testing.T) {
 		{"all but the link", []string{"state/identity/current"}},
 		{"agent's certificate", []string{"state/identity/current", slot + "/cert.pem"}},
 		{"CA", []string{"state/identity/current", slot + "/cert.pem", slot + "/ca.pem"}},
-		{"MariaDB's certificate", []string{"state/identity/current", slot + "/cert.pem", slot + "/ca.pem", slot + "/mariadb/cert.pem"}},
-		{"all certificates", []string{"state/identity/current", slot + "/cert.pem", slot + "/ca.pem", slot + "/mariadb/cert.pem", slot + "/mariadb/ca.pem"}},
+		{"MariaDB's certificate", []string{"state/identity/current", slot + "/cert.pem",
+			slot + "/ca.pem", slot + "/mariadb/cert.pem"}},
+		{"all certificates", []string{"state/identity/current", slot + "/cert.pem",
+			slot + "/ca.pem", slot + "/mariadb/cert.pem", slot + "/mariadb/ca.pem"}},
 	}
 	for _, state := range states {
 		t.Run(state.name, func(t *testing.T) {
@@ -120,11 +123,19 @@ func TestRefusalsEndItAndSayTheWayOut(t *testing.T) {
 		kind  error
 		text  string
 	}{
-		{"used token", func(h *host) { h.plane.tokens["t1"] = "another key" }, errs.PermissionDenied, "used with another key"},
-		{"no join file", func(h *host) { os.Remove(h.path("join.json")) }, errs.FailedPrecondition, "never enrolled"},
-		{"broken join file", func(h *host) { os.WriteFile(h.path("join.json"), []byte("{"), 0o600) }, errs.FailedPrecondition, "join file"},
+		{"used token", func(h *host) { h.plane.tokens["t1"] = "another key" },
+			errs.PermissionDenied, "used with another key"},
+		{"no join file", func(h *host) { os.Remove(h.path("join.json")) }, errs.FailedPrecondition,
+			"never enrolled"},
+		{"broken join file",
+			func(h *host) { os.WriteFile(h.path("join.json"), []byte("{"), 0o600) },
+			errs.FailedPrecondition, "join file"},
 		{"join file of another CA", func(h *host) {
-			h.give("t1", func(f *identity.JoinFile) { f.CASPKISHA256 = identity.Pin(stranger.Certificate) })
+			h.give(
+				"t1", func(f *identity.JoinFile) {
+					f.CASPKISHA256 = identity.Pin(
+						stranger.Certificate)
+				})
 		}, errs.FailedPrecondition, "pin"},
 	}
 	for _, test := range tests {
@@ -133,7 +144,8 @@ func TestRefusalsEndItAndSayTheWayOut(t *testing.T) {
 			h.give("t1")
 			test.spoil(h)
 			_, err := h.start().Ensure(patience(t))
-			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) || errs.WayOutOf(err) == "" {
+			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) ||
+				errs.WayOutOf(err) == "" {
 				t.Errorf("%v; way out %q", err, errs.WayOutOf(err))
 			}
 			if strings.Contains(err.Error(), "t1") && test.name != "no join file" {
@@ -147,7 +159,10 @@ func TestAStrangerInTheControlPlanesPlaceGetsNothing(t *testing.T) {
 	t.Parallel()
 	ours, theirs := newPlane(t), newPlane(t)
 	h := newHost(t, ours)
-	h.give("t1", func(f *identity.JoinFile) { f.ControlPlane = []string{theirs.address, ours.address} })
+	h.give("t1", func(f *identity.JoinFile) {
+		f.ControlPlane = []string{theirs.address,
+			ours.address}
+	})
 	e := h.start()
 	if _, err := e.Ensure(patience(t)); err != nil {
 		t.Fatal(err)
@@ -162,15 +177,22 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	spoils := map[string]func(*controlplanev1.Certificates){
 		"no certificate": func(c *controlplanev1.Certificates) { c.AgentPem = nil },
-		"swapped":        func(c *controlplanev1.Certificates) { c.AgentPem, c.MariadbPem = c.MariadbPem, c.AgentPem },
-		"another CA":     func(c *controlplanev1.Certificates) { c.CaPem = encode(identitytest.New(t).Certificate) },
+		"swapped": func(c *controlplanev1.Certificates) {
+			c.AgentPem,
+				c.MariadbPem = c.MariadbPem, c.AgentPem
+		},
+		"another CA": func(c *controlplanev1.Certificates) {
+			c.CaPem = encode(
+				identitytest.New(t).Certificate)
+		},
 	}
 	for name, spoil := range spoils {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, newPlane(t))
 			h.plane.answer = spoil
 			h.give("t1")
-			if _, err := h.start().Ensure(patience(t)); err == nil || !strings.Contains(err.Error(), "cannot be used") {
+			if _, err := h.start().Ensure(patience(t)); err == nil ||
+				!strings.Contains(err.Error(), "cannot be used") {
 				t.Fatal(err)
 			}
 			h.plane.set(func() { h.plane.answer = nil })
@@ -187,7 +209,10 @@ func TestAnExpiredIdentityNeedsANewJoinFile(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, newPlane(t))
 	h.plane.life = 30 * time.Second
-	later := func(c *enroll.Config) { c.Now = func() time.Time { return time.Now().Add(time.Minute) } }
+	later := func(
+		c *enroll.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Minute) }
+	}
 	h.joined("t1")
 	_, err := h.start(later).Ensure(patience(t))
 	if !errors.Is(err, errs.FailedPrecondition) || !strings.Contains(err.Error(), "expired") {
@@ -257,11 +282,15 @@ func TestARenewalThatFailsLeavesWhatIsThere(t *testing.T) {
 	serial := h.serial(e)
 	spoils := []func(){
 		func() { h.plane.after = func() error { return errors.New("boom") } },
-		func() { h.plane.after, h.plane.answer = nil, func(c *controlplanev1.Certificates) { c.AgentPem = nil } },
+		func() {
+			h.plane.after, h.plane.answer = nil,
+				func(c *controlplanev1.Certificates) { c.AgentPem = nil }
+		},
 	}
 	for _, spoil := range spoils {
 		h.plane.set(spoil)
-		if err := e.Renew(patience(t)); err == nil || !strings.Contains(err.Error(), "cannot renew the identity of db-1") {
+		if err := e.Renew(patience(t)); err == nil ||
+			!strings.Contains(err.Error(), "cannot renew the identity of db-1") {
 			t.Error(err)
 		}
 		h.check(e)

@@ -32,7 +32,8 @@ func ensureKey(path string) error {
 	return atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), 0o600)
 }
 
-// signingRequest asks for a certificate for the key. It names nobody: the control plane knows who this is.
+// signingRequest asks for a certificate for the key. It names nobody: the control plane knows who
+// this is.
 func signingRequest(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -42,7 +42,8 @@ type plane struct {
 	tokens map[string]string // token -> key, "" while unused
 	keys   []string          // that got certificates, in order
 	life   time.Duration
-	after  func() error                       // called when the effect is made: an error loses the answer
+	// called when the effect is made: an error loses the answer
+	after  func() error
 	answer func(*controlplanev1.Certificates) // spoils the answer
 }
 
@@ -52,10 +53,12 @@ func newPlane(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, ca: identitytest.New(t), address: listener.Addr().String(), tokens: map[string]string{}, life: time.Hour / 2}
+	p := &plane{t: t, ca: identitytest.New(t), address: listener.Addr().String(),
+		tokens: map[string]string{}, life: time.Hour / 2}
 	server, err := chassis.New(chassis.Config{
 		Listener: listener, Logger: quiet(),
-		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()), AllowAnonymous: true},
+		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()),
+			AllowAnonymous: true},
 		Rules: authz.Table{
 			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator},
 			controlplanev1.EnrollmentService_Enroll_FullMethodName:          {identity.RoleAnonymous},
@@ -81,13 +84,15 @@ func newPlane(t *testing.T) *plane {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func (p *plane) Enroll(_ context.Context, req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
+func (p *plane) Enroll(_ context.Context,
+	req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key, print := p.key(req.GetAgentCsr())
 	bound, known := p.tokens[req.GetToken()]
 	if !known || bound != "" && bound != print {
-		return nil, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED, "the join token was used with another key",
+		return nil, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED,
+			"the join token was used with another key",
 			errs.WayOut("make a new join file"))
 	}
 	p.tokens[req.GetToken()] = print
@@ -95,11 +100,13 @@ func (p *plane) Enroll(_ context.Context, req *controlplanev1.EnrollRequest) (*c
 	return &controlplanev1.EnrollResponse{Certificates: certificates}, err
 }
 
-func (p *plane) Renew(ctx context.Context, req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
+func (p *plane) Renew(ctx context.Context,
+	req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key, print := p.key(req.GetAgentCsr())
-	certificates, err := p.certify(identity.PeerOf(ctx).Identity.Name, key, print, req.GetMariadbCsr())
+	certificates, err := p.certify(identity.PeerOf(ctx).Identity.Name, key, print,
+		req.GetMariadbCsr())
 	return &controlplanev1.RenewResponse{Certificates: certificates}, err
 }
 
@@ -113,7 +120,8 @@ func (p *plane) key(der []byte) (*ecdsa.PublicKey, string) {
 	return key, string(csr.RawSubjectPublicKeyInfo)
 }
 
-func (p *plane) certify(server string, key *ecdsa.PublicKey, print string, mariadbCSR []byte) (*controlplanev1.Certificates, error) {
+func (p *plane) certify(server string, key *ecdsa.PublicKey, print string,
+	mariadbCSR []byte) (*controlplanev1.Certificates, error) {
 	mariadbKey, _ := p.key(mariadbCSR)
 	p.keys = append(p.keys, print)
 	short := func(cert *x509.Certificate) { cert.NotAfter = time.Now().Add(p.life) }
@@ -171,7 +179,8 @@ func (h *host) give(token string, change ...func(*identity.JoinFile)) {
 		}
 	})
 	file := identity.JoinFile{Server: "db-1", ControlPlane: []string{h.plane.address}, Token: token,
-		CASPKISHA256: identity.Pin(h.plane.ca.Certificate), CAPEM: string(encode(h.plane.ca.Certificate))}
+		CASPKISHA256: identity.Pin(h.plane.ca.Certificate),
+		CAPEM:        string(encode(h.plane.ca.Certificate))}
 	for _, c := range change {
 		c(&file)
 	}
@@ -187,7 +196,8 @@ func (h *host) give(token string, change ...func(*identity.JoinFile)) {
 // start makes the Enroller of an agent that starts.
 func (h *host) start(change ...func(*enroll.Config)) *enroll.Enroller {
 	h.t.Helper()
-	config := enroll.Config{StateDir: h.path("state"), JoinFile: h.path("join.json"), Logger: quiet(),
+	config := enroll.Config{StateDir: h.path("state"), JoinFile: h.path("join.json"),
+		Logger:  quiet(),
 		Changed: func(context.Context) error { h.told <- struct{}{}; return nil }}
 	for _, c := range change {
 		c(&config)

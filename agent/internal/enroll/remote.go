@@ -33,8 +33,9 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 		return err
 	}
 	call := func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
-		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Enroll(ctx, &controlplanev1.EnrollRequest{
-			Token: file.Token, Server: file.Server, AgentCsr: agent, MariadbCsr: mariadb})
+		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Enroll(ctx,
+			&controlplanev1.EnrollRequest{
+				Token: file.Token, Server: file.Server, AgentCsr: agent, MariadbCsr: mariadb})
 		return answer.GetCertificates(), err
 	}
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
@@ -59,7 +60,8 @@ func ask(ctx context.Context, addresses []string, source identity.Source,
 	failed := errors.New("no address of a control plane")
 	for _, address := range addresses {
 		var certificates *controlplanev1.Certificates
-		if certificates, failed = askOne(ctx, address, source, call); failed == nil || final(failed) {
+		if certificates, failed = askOne(ctx, address, source, call); failed == nil ||
+			final(failed) {
 			return certificates, failed
 		}
 	}
@@ -82,14 +84,16 @@ func askOne(ctx context.Context, address string, source identity.Source,
 // final says whether asking again would be answered the same.
 func final(err error) bool {
 	switch errs.KindOf(err) {
-	case errs.PermissionDenied, errs.InvalidArgument, errs.Unauthenticated, errs.Unimplemented, errs.FailedPrecondition:
+	case errs.PermissionDenied, errs.InvalidArgument, errs.Unauthenticated, errs.Unimplemented,
+		errs.FailedPrecondition:
 		return true
 	default:
 		return false
 	}
 }
 
-// pause waits for the delay, more or less, or as long as the control plane asks for; false when ctx ended.
+// pause waits for the delay, more or less, or as long as the control plane asks for; false when ctx
+// ended.
 func pause(ctx context.Context, delay time.Duration, err error) bool {
 	if asked, ok := errs.RetryOf(err); ok {
 		delay = max(delay, min(asked, time.Minute))
@@ -104,7 +108,8 @@ func pause(ctx context.Context, delay time.Duration, err error) bool {
 	}
 }
 
-// keep writes the certificates into the slot, the agent's own last, and looks whether they are what was asked for.
+// keep writes the certificates into the slot, the agent's own last, and looks whether they are what
+// was asked for.
 func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Certificates) error {
 	own, mariadb := s.files(), s.mariadbFiles()
 	for _, file := range []struct {

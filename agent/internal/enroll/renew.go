@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// lookAgain bounds each wait, since timers stand still while a machine is suspended and clocks are set.
+	// lookAgain bounds each wait, since timers stand still while a machine is suspended and clocks
+	// are set.
 	lookAgain = time.Hour
 	// renewFirst and renewMax bound the wait after a renewal that failed.
 	renewFirst = time.Second
@@ -27,8 +28,9 @@ const (
 	tellAgain = 10 * time.Second
 )
 
-// Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that fails is tried again; meanwhile the
-// agent goes on with what it has. A join file that turns up is used.
+// Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that
+// fails is tried again; meanwhile the agent goes on with what it has. A join file that turns up is
+// used.
 func (e *Enroller) Run(ctx context.Context) error {
 	k := keeper{Enroller: e, delay: renewFirst}
 	for pause(ctx, k.look(ctx), nil) {
@@ -46,7 +48,8 @@ type keeper struct {
 func (k *keeper) look(ctx context.Context) time.Duration {
 	if _, err := os.Stat(k.config.JoinFile); err == nil {
 		if _, err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
-			k.config.Logger.Error("cannot use the join file", "error", err, "way_out", errs.WayOutOf(err))
+			k.config.Logger.Error("cannot use the join file", "error", err, "way_out",
+				errs.WayOutOf(err))
 		}
 	}
 	wait := k.untilDue()
@@ -66,7 +69,8 @@ func (k *keeper) tryRenew(ctx context.Context) time.Duration {
 		return settle
 	}
 	if ctx.Err() == nil {
-		k.config.Logger.Error("cannot renew the identity yet", "error", err, "way_out", errs.WayOutOf(err))
+		k.config.Logger.Error("cannot renew the identity yet", "error", err, "way_out",
+			errs.WayOutOf(err))
 	}
 	wait := k.delay
 	k.delay = min(2*k.delay, renewMax)
@@ -82,13 +86,15 @@ func (e *Enroller) untilDue() time.Duration {
 	return max(0, min(renewTime(have.cert).Sub(e.config.Now()), lookAgain))
 }
 
-// renewTime is when two thirds of the life are over, a little earlier for some, so that a fleet does not come all at once.
+// renewTime is when two thirds of the life are over, a little earlier for some, so that a fleet
+// does not come all at once.
 func renewTime(cert *x509.Certificate) time.Time {
 	life := cert.NotAfter.Sub(cert.NotBefore)
 	return cert.NotAfter.Add(-life/3 - rand.N(life/50+1))
 }
 
-// Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run tells the hook.
+// Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run
+// tells the hook.
 func (e *Enroller) Renew(ctx context.Context) error {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
@@ -117,11 +123,12 @@ func (e *Enroller) renew(ctx context.Context, have held) error {
 	if err != nil {
 		return err
 	}
-	certificates, err := ask(ctx, have.ControlPlane, source, func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
-		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Renew(ctx,
-			&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb})
-		return answer.GetCertificates(), err
-	})
+	certificates, err := ask(ctx, have.ControlPlane, source,
+		func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
+			answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Renew(ctx,
+				&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb})
+			return answer.GetCertificates(), err
+		})
 	if err != nil {
 		return err
 	}

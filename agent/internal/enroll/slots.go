@@ -18,8 +18,9 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// slots are two folders, of which the link `current` names the one in use. A new identity is made in the other one, keys first, and
-// then put to use by changing the link: at any moment there is a whole identity, or none.
+// slots are two folders, of which the link `current` names the one in use. A new identity is made
+// in the other one, keys first, and then put to use by changing the link: at any moment there is a
+// whole identity, or none.
 type slots struct{ dir string }
 
 const (
@@ -62,7 +63,8 @@ func (s slots) spare() slot {
 	return slot{dir: filepath.Join(s.dir, "a")}
 }
 
-// prepare makes the spare slot hold keys for that purpose: those it has, when they were made for it, else new ones.
+// prepare makes the spare slot hold keys for that purpose: those it has, when they were made for
+// it, else new ones.
 func (s slots) prepare(m meta) (slot, error) {
 	spare := s.spare()
 	if had, err := spare.meta(); err != nil || had.Purpose != m.Purpose {
@@ -109,10 +111,14 @@ func (s slots) use(chosen slot) error {
 
 func (s slot) files() identity.FilesConfig { return filesIn(s.dir) }
 
-func (s slot) mariadbFiles() identity.FilesConfig { return filesIn(filepath.Join(s.dir, "mariadb")) }
+func (s slot) mariadbFiles() identity.FilesConfig {
+	return filesIn(filepath.Join(s.dir,
+		"mariadb"))
+}
 
 func filesIn(dir string) identity.FilesConfig {
-	return identity.FilesConfig{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	return identity.FilesConfig{CA: filepath.Join(dir, "ca.pem"),
+		Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 }
 
 func (s slot) meta() (meta, error) {
@@ -150,8 +156,10 @@ func (s slot) load(now time.Time) (held, error) {
 	return held{meta: m, cert: cert}, nil
 }
 
-// check reads a certificate with its key and CA, and says whether it is good now, and whose it should be.
-func check(files identity.FilesConfig, now time.Time, want identity.Identity) (*x509.Certificate, error) {
+// check reads a certificate with its key and CA, and says whether it is good now, and whose it
+// should be.
+func check(files identity.FilesConfig, now time.Time,
+	want identity.Identity) (*x509.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return nil, err
@@ -168,7 +176,8 @@ func check(files identity.FilesConfig, now time.Time, want identity.Identity) (*
 	if err != nil {
 		return nil, err
 	}
-	options := x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	options := x509.VerifyOptions{Roots: roots, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if _, err := cert.Verify(options); err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
-// Package freeze freezes and thaws filesystems. Whoever freezes must have armed another process that thaws before: nothing
-// here is a lease by itself.
+// Package freeze freezes and thaws filesystems. Whoever freezes must have armed another process
+// that thaws before: nothing here is a lease by itself.
 package freeze
 
 import (
@@ -17,7 +17,8 @@ const (
 )
 
 var (
-	// ErrRoot is answered for the filesystem that the host itself runs on: nothing could thaw it again.
+	// ErrRoot is answered for the filesystem that the host itself runs on: nothing could thaw it
+	// again.
 	ErrRoot = errors.New("the root filesystem is never frozen")
 	// ErrFrozen is answered by Freeze when the filesystem is frozen already, by whomever.
 	ErrFrozen = errors.New("the filesystem is frozen already")
@@ -25,8 +26,8 @@ var (
 	ErrUnsupported = errors.New("the filesystem cannot be frozen")
 )
 
-// Filesystem is the filesystem that a path lies on. It keeps the path's mount in use until it is closed, so that it can be
-// thawed whatever happens to the path.
+// Filesystem is the filesystem that a path lies on. It keeps the path's mount in use until it is
+// closed, so that it can be thawed whatever happens to the path.
 type Filesystem struct {
 	path string
 	dir  *os.File
@@ -63,7 +64,8 @@ func (f *Filesystem) refuseRoot() error {
 // Close lets go of the filesystem. It thaws nothing.
 func (f *Filesystem) Close() error { return f.dir.Close() }
 
-// Freeze writes out what is dirty and stops all writes. It cannot be interrupted, and takes as long as the writing takes.
+// Freeze writes out what is dirty and stops all writes. It cannot be interrupted, and takes as long
+// as the writing takes.
 func (f *Filesystem) Freeze() error {
 	switch err := f.ioctl(fiFreeze); {
 	case err == nil:
@@ -89,8 +91,9 @@ func (f *Filesystem) Thaw() (thawed bool, err error) {
 	}
 }
 
-// Frozen says whether the filesystem is frozen. The kernel tells it only to one who tries to freeze: a filesystem that was not
-// frozen is frozen for a moment, so this may only be called while a process that thaws is armed.
+// Frozen says whether the filesystem is frozen. The kernel tells it only to one who tries to
+// freeze: a filesystem that was not frozen is frozen for a moment, so this may only be called while
+// a process that thaws is armed.
 func (f *Filesystem) Frozen() (bool, error) {
 	switch err := f.Freeze(); {
 	case errors.Is(err, ErrFrozen):

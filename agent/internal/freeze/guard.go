@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Guard is the process that freezes on behalf of a caller, and thaws when the caller says so, goes away, or when the limit is over. It
-// is another process than the caller's, so that the caller's death thaws as well.
+// Guard is the process that freezes on behalf of a caller, and thaws when the caller says so, goes
+// away, or when the limit is over. It is another process than the caller's, so that the caller's
+// death thaws as well.
 type Guard struct {
 	// Path is the mount point.
 	Path string
@@ -68,7 +69,8 @@ func (g Guard) hold(ctx context.Context, conn net.Conn) (Report, error) {
 		return Report{Error: err.Error()}, fmt.Errorf("cannot freeze %s: %w", g.Path, err)
 	}
 	if err := filesystem.Freeze(); err != nil {
-		return Report{Error: err.Error(), Busy: errors.Is(err, ErrFrozen)}, errors.Join(err, os.Remove(g.Marker))
+		return Report{Error: err.Error(), Busy: errors.Is(err, ErrFrozen)},
+			errors.Join(err, os.Remove(g.Marker))
 	}
 	frozen := time.Now()
 	if say(conn, Report{Frozen: true}) != nil {
@@ -76,7 +78,8 @@ func (g Guard) hold(ctx context.Context, conn net.Conn) (Report, error) {
 	}
 	<-ctx.Done()
 	thawed, err := filesystem.Thaw()
-	report := Report{Held: time.Since(frozen), Expired: errors.Is(ctx.Err(), context.DeadlineExceeded)}
+	report := Report{Held: time.Since(frozen),
+		Expired: errors.Is(ctx.Err(), context.DeadlineExceeded)}
 	switch {
 	case err != nil:
 		report.Error = err.Error()
@@ -96,7 +99,8 @@ func say(conn net.Conn, report Report) error {
 	return err
 }
 
-// ThawMarked thaws what a guard that was killed has left frozen. Without the marker it does nothing: the freeze is somebody else's.
+// ThawMarked thaws what a guard that was killed has left frozen. Without the marker it does
+// nothing: the freeze is somebody else's.
 func ThawMarked(path, marker string) error {
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// resumeTime bounds one attempt to start replication again; it is done many times over as the agent lives.
+	// resumeTime bounds one attempt to start replication again; it is done many times over as the
+	// agent lives.
 	resumeTime = 2 * time.Second
 	// settleInterval is the time between two attempts of the agent.
 	settleInterval = time.Second
@@ -21,8 +22,8 @@ type Appliers interface {
 	ResumeAppliers(ctx context.Context, marker string) error
 }
 
-// stoppedFile is the file that names the appliers that a hold has stopped, while they may be. A reboot takes it away together with
-// what it tells of.
+// stoppedFile is the file that names the appliers that a hold has stopped, while they may be. A
+// reboot takes it away together with what it tells of.
 func stoppedFile(dir string) string { return filepath.Join(dir, "hold.stopped") }
 
 // stopAppliers stops replication that runs here between two event groups.
@@ -34,7 +35,8 @@ func (b *base) stopAppliers(ctx context.Context) error {
 	return b.point.StopAppliers(ctx, b.stoppedFile())
 }
 
-// resumeAppliers is for the time after the locks and the freeze. What it does not get done, systemd's ExecStopPost and the agent do.
+// resumeAppliers is for the time after the locks and the freeze. What it does not get done,
+// systemd's ExecStopPost and the agent do.
 func (b *base) resumeAppliers() {
 	ctx, cancel := context.WithTimeout(context.Background(), resumeTime)
 	defer cancel()
@@ -51,8 +53,9 @@ func (m *Manager) left() bool {
 	return err == nil
 }
 
-// settle starts replication again that a hold left stopped, and lets the next hold come after that. It tries for as long as it takes:
-// a STOP SLAVE that the hold gave up may come into force much later, at the end of a long statement.
+// settle starts replication again that a hold left stopped, and lets the next hold come after that.
+// It tries for as long as it takes: a STOP SLAVE that the hold gave up may come into force much
+// later, at the end of a long statement.
 func (m *Manager) settle() {
 	defer m.held.Store(false)
 	for m.left() {
@@ -61,7 +64,8 @@ func (m *Manager) settle() {
 			m.config.Log.Info("replication that a hold has stopped runs again")
 			return
 		}
-		m.config.Log.Warn("replication that a hold has stopped does not run again yet", "error", err)
+		m.config.Log.Warn("replication that a hold has stopped does not run again yet", "error",
+			err)
 		<-time.After(settleInterval)
 	}
 }

@@ -29,7 +29,8 @@ func openIce(mount string) (*ice, error) {
 	fs, err := freeze.Open(mount)
 	if errors.Is(err, freeze.ErrRoot) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
-			"cannot freeze the filesystem of the datadir: it is the host's own root", errs.Wrap(err),
+			"cannot freeze the filesystem of the datadir: it is the host's own root",
+			errs.Wrap(err),
 			errs.WayOut("put the datadir on a volume of its own"))
 	}
 	if err != nil {
@@ -38,7 +39,8 @@ func openIce(mount string) (*ice, error) {
 	return &ice{fs: fs}, nil
 }
 
-// freeze freezes the filesystem. It knows no deadline by itself; when ctx is over it is left behind, and thawed as soon as it is had.
+// freeze freezes the filesystem. It knows no deadline by itself; when ctx is over it is left
+// behind, and thawed as soon as it is had.
 func (i *ice) freeze(ctx context.Context) error {
 	i.mu.Lock()
 	if i.ended {
@@ -75,10 +77,13 @@ func (i *ice) freezeNow() error {
 func wontFreeze(err error) error {
 	switch {
 	case errors.Is(err, freeze.ErrFrozen):
-		return errs.New(errs.Aborted, errorsv1.Reason_REASON_FILESYSTEM_FROZEN, "cannot hold the filesystem of the datadir", errs.Wrap(err),
-			errs.WayOut("somebody else has frozen it: wait for the end of that, or thaw it (fsfreeze -u)"), errs.Retry(time.Second))
+		return errs.New(errs.Aborted, errorsv1.Reason_REASON_FILESYSTEM_FROZEN,
+			"cannot hold the filesystem of the datadir", errs.Wrap(err),
+			errs.WayOut("somebody else has frozen it: wait for the end of that, or thaw it "+
+				"(fsfreeze -u)"), errs.Retry(time.Second))
 	case errors.Is(err, freeze.ErrUnsupported):
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_MISSING, "cannot hold the filesystem of the datadir", errs.Wrap(err),
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_MISSING,
+			"cannot hold the filesystem of the datadir", errs.Wrap(err),
 			errs.WayOut("put the datadir on ext4 or xfs"))
 	}
 	return err

@@ -19,13 +19,17 @@ import (
 
 const password = "a password of a replica"
 
-// The source is a replica in the middle of an event group whose MyISAM row is on the disk already. A copy of that would apply it twice.
+// The source is a replica in the middle of an event group whose MyISAM row is on the disk already.
+// A copy of that would apply it twice.
 func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
-	for name, config := range map[string]string{"one applier": "", "parallel appliers": "slave_parallel_threads=2\nslave_parallel_mode=optimistic"} {
+	for name, config := range map[string]string{"one applier": "",
+		"parallel appliers": "slave_parallel_threads=2\nslave_parallel_mode=optimistic"} {
 		t.Run(name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, root string) {
 				primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-				first := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), Config: config}, password)
+				first := mariadbtest.ReplicaOf(t, primary,
+					mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary),
+						Config: config}, password)
 				m, _ := manager(t, first)
 				row := amidAGroup(t, primary, first)
 				began := time.Now()
@@ -33,11 +37,13 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 				if err == nil {
 					h.Close()
 				}
-				if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED || !strings.Contains(errs.WayOutOf(err), "SHOW PROCESSLIST") {
+				if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED ||
+					!strings.Contains(errs.WayOutOf(err), "SHOW PROCESSLIST") {
 					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.WayOutOf(err))
 				}
 				if m.Held() {
-					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in the middle of a transaction")
+					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in " +
+						"the middle of a transaction")
 				}
 				t.Logf("gave up after %s: %v", time.Since(began), err)
 				if err := row.Rollback(); err != nil {
@@ -50,7 +56,8 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 					t.Fatal(err)
 				}
 				volume := t.TempDir()
-				if out, err := exec.Command("cp", "-a", first.Volume+"/.", volume).CombinedOutput(); err != nil {
+				if out, err := exec.Command("cp", "-a", first.Volume+"/.",
+					volume).CombinedOutput(); err != nil {
 					t.Fatalf("%v %s", err, out)
 				}
 				if result, err := h.Release(t.Context()); err != nil || !result.Unbroken {
@@ -65,8 +72,9 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 	}
 }
 
-// amidAGroup makes the replica's applier wait for a row, behind the effect of a statement of the same transaction that cannot be
-// taken back. The end of the session that it answers lets the applier go on.
+// amidAGroup makes the replica's applier wait for a row, behind the effect of a statement of the
+// same transaction that cannot be taken back. The end of the session that it answers lets the
+// applier go on.
 func amidAGroup(t *testing.T, primary, replica *mariadbtest.Instance) *sql.Tx {
 	t.Helper()
 	row, err := replica.DB.BeginTx(t.Context(), nil)
@@ -74,14 +82,17 @@ func amidAGroup(t *testing.T, primary, replica *mariadbtest.Instance) *sql.Tx {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = row.Rollback() })
-	if _, err := row.ExecContext(t.Context(), "SELECT a FROM shop.t WHERE id = 1 FOR UPDATE"); err != nil {
+	if _, err := row.ExecContext(t.Context(),
+		"SELECT a FROM shop.t WHERE id = 1 FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
 	// With rows in the binary log the statement on MyISAM would be a group of its own.
 	primary.Exec("SET SESSION binlog_format = STATEMENT; BEGIN;" +
-		" UPDATE shop.t SET a = a + 1 WHERE id = 2; INSERT INTO shop.m (id, a) VALUES (5000, 1); UPDATE shop.t SET a = a + 1 WHERE id = 1; COMMIT;" +
+		" UPDATE shop.t SET a = a + 1 WHERE id = 2; INSERT INTO shop.m (id, a) VALUES (5000, 1); " +
+		"UPDATE shop.t SET a = a + 1 WHERE id = 1; COMMIT;" +
 		" SET SESSION binlog_format = DEFAULT")
-	eventually(t, "the row without a transaction is applied", func() bool { return replica.Value("SELECT COUNT(*) FROM shop.m WHERE id = 5000") == "1" })
+	eventually(t, "the row without a transaction is applied",
+		func() bool { return replica.Value("SELECT COUNT(*) FROM shop.m WHERE id = 5000") == "1" })
 	return row
 }
 
@@ -90,7 +101,8 @@ func applies(t *testing.T, m *hold.Manager, replica *mariadbtest.Instance) {
 	t.Helper()
 	eventually(t, "replication runs", func() bool {
 		s, err := replica.Status(t.Context())
-		return err == nil && len(s.Live.Replication) == 1 && s.Live.Replication[0].Runs() && !m.Held()
+		return err == nil && len(s.Live.Replication) == 1 && s.Live.Replication[0].Runs() &&
+			!m.Held()
 	})
 }
 
@@ -105,9 +117,11 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func joined(t *testing.T, root string, primary *mariadbtest.Instance, volume string, at mariadb.Testimony) *mariadbtest.Instance {
+func joined(t *testing.T, root string, primary *mariadbtest.Instance, volume string,
+	at mariadb.Testimony) *mariadbtest.Instance {
 	t.Helper()
-	i := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 3, Volume: volume, CA: mariadbtest.SameCA(primary)})
+	i := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 3, Volume: volume,
+		CA: mariadbtest.SameCA(primary)})
 	if _, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,10 +140,12 @@ func equal(t *testing.T, primary *mariadbtest.Instance, replicas ...*mariadbtest
 	t.Helper()
 	target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 	for _, replica := range replicas {
-		if err := replica.WaitForGtid(t.Context(), target, 30*time.Second, func(mariadb.Progress) error { return nil }); err != nil {
+		if err := replica.WaitForGtid(t.Context(), target, 30*time.Second,
+			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		for _, sum := range []string{"SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t", "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(CONCAT_WS('-', id, a)))) FROM shop.m"} {
+		for _, sum := range []string{"SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t",
+			"SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(CONCAT_WS('-', id, a)))) FROM shop.m"} {
 			if a, b := primary.Value(sum), replica.Value(sum); a != b {
 				t.Errorf("%s: %s and %s", sum, a, b)
 			}
@@ -137,11 +153,13 @@ func equal(t *testing.T, primary *mariadbtest.Instance, replicas ...*mariadbtest
 	}
 }
 
-// The agent starts replication again that a killed process has stopped, and nothing that was stopped before.
+// The agent starts replication again that a killed process has stopped, and nothing that was
+// stopped before.
 func TestKilledHoldOfAReplica(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-	replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
+	replica := mariadbtest.ReplicaOf(t, primary,
+		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 	m, l := manager(t, replica)
 	for _, mode := range []hold.Mode{hold.Online, hold.Crash} {
 		if mode == hold.Crash {
@@ -181,11 +199,13 @@ func applier(t *testing.T, replica *mariadbtest.Instance) string {
 	return s.Live.Replication[0].SQLRunning
 }
 
-// Who starts replication on the way to the point would make it one between two halves of a transaction.
+// Who starts replication on the way to the point would make it one between two halves of a
+// transaction.
 func TestReplicationStartedOnTheWay(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-	replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
+	replica := mariadbtest.ReplicaOf(t, primary,
+		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 	m, _ := manager(t, replica)
 	table, err := replica.DB.Conn(t.Context())
 	if err != nil {

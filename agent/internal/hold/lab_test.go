@@ -97,7 +97,8 @@ func volume(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	image, mount := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
-	for _, c := range [][]string{{"truncate", "-s", "600M", image}, {"mkfs.ext4", "-q", image}, {"mkdir", mount}, {"mount", "-o", "loop", image, mount}} {
+	for _, c := range [][]string{{"truncate", "-s", "600M", image}, {"mkfs.ext4", "-q", image},
+		{"mkdir", mount}, {"mount", "-o", "loop", image, mount}} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v %s", c, err, out)
 		}
@@ -114,7 +115,8 @@ func volume(t *testing.T) string {
 const nonce = "0123456789abcdef0123456789abcdef"
 
 func spec(mode hold.Mode, freeze bool) hold.Spec {
-	return hold.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce, Freeze: freeze}
+	return hold.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce,
+		Freeze: freeze}
 }
 
 func roots(t *testing.T) []string {
@@ -152,12 +154,14 @@ func TestOnlineHoldUnderLoad(t *testing.T) {
 		if !m.Held() {
 			t.Error("not held")
 		}
-		if _, err := m.Open(t.Context(), spec(hold.Online, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+		if _, err := m.Open(t.Context(), spec(hold.Online, true),
+			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
 			t.Errorf("second hold: %v", err)
 		}
 		commits := load.Commits.Load()
 		copied := t.TempDir()
-		if out, err := exec.Command("cp", "-a", primary.Volume+"/.", copied).CombinedOutput(); err != nil {
+		if out, err := exec.Command("cp", "-a", primary.Volume+"/.",
+			copied).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
 		if after := load.Commits.Load(); after > commits {
@@ -169,11 +173,13 @@ func TestOnlineHoldUnderLoad(t *testing.T) {
 		}
 		h.Close()
 		writable(t, primary, 2*time.Second)
-		if text, err := os.ReadFile(filepath.Join(copied, ".understudy/nonce")); err != nil || strings.TrimSpace(string(text)) != nonce {
+		if text, err := os.ReadFile(filepath.Join(copied, ".understudy/nonce")); err != nil ||
+			strings.TrimSpace(string(text)) != nonce {
 			t.Errorf("%q %v", text, err)
 		}
 		load.Stop()
-		t.Logf("%+v; %d commits, %d errors, slowest %s", result, load.Commits.Load(), load.Errors.Load(), time.Duration(load.Slowest.Load()))
+		t.Logf("%+v; %d commits, %d errors, slowest %s", result, load.Commits.Load(),
+			load.Errors.Load(), time.Duration(load.Slowest.Load()))
 		boots(t, root, copied, h.Testimony.Gtid.Binlog)
 	})
 }
@@ -182,7 +188,8 @@ func TestOnlineHoldUnderLoad(t *testing.T) {
 func boots(t *testing.T, root, volume, position string) {
 	t.Helper()
 	replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: volume})
-	if _, err := replica.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true, Nonce: ""}); err != nil {
+	if _, err := replica.PrepareDatadir(t.Context(),
+		mariadb.DatadirPlan{Copy: true, Nonce: ""}); err != nil {
 		t.Fatal(err)
 	}
 	replica.Run()
@@ -251,7 +258,9 @@ func TestBrokenHoldIsNoticed(t *testing.T) {
 			}
 		},
 		"session killed": func(t *testing.T, primary *mariadbtest.Instance) {
-			primary.Exec("KILL " + primary.Value("SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> CONNECTION_ID() AND command = 'Sleep' ORDER BY id DESC LIMIT 1"))
+			primary.Exec("KILL " + primary.Value("SELECT id FROM information_schema.processlist "+
+				"WHERE user = 'root' AND id <> CONNECTION_ID() AND command = 'Sleep' ORDER BY id "+
+				"DESC LIMIT 1"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,13 +291,15 @@ func TestHoldGivesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer blocker.Close()
-		for _, statement := range []string{"LOCK TABLES shop.m WRITE", "UNLOCK TABLES; BACKUP STAGE START"} {
+		for _, statement := range []string{"LOCK TABLES shop.m WRITE",
+			"UNLOCK TABLES; BACKUP STAGE START"} {
 			if _, err := blocker.ExecContext(t.Context(), statement); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
 			_, err := m.Open(t.Context(), spec(hold.Online, false), nil)
-			if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED || !errors.Is(err, errs.FailedPrecondition) {
+			if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED ||
+				!errors.Is(err, errs.FailedPrecondition) {
 				t.Errorf("behind %s: %v", statement, err)
 			}
 			if took := time.Since(began); took > 4*time.Second {
@@ -300,7 +311,8 @@ func TestHoldGivesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A long transaction holds nothing up.
-		if _, err := blocker.ExecContext(t.Context(), "BEGIN; UPDATE shop.t SET a = 1"); err != nil {
+		if _, err := blocker.ExecContext(t.Context(),
+			"BEGIN; UPDATE shop.t SET a = 1"); err != nil {
 			t.Fatal(err)
 		}
 		h, err := m.Open(t.Context(), spec(hold.Online, false), nil)
@@ -317,7 +329,8 @@ func TestCrashMode(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 		m, _ := manager(t, primary)
-		if _, err := m.Open(t.Context(), spec(hold.Crash, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL {
+		if _, err := m.Open(t.Context(), spec(hold.Crash, true),
+			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL {
 			t.Errorf("with MyISAM: %v", err)
 		}
 		primary.Exec("ALTER TABLE shop.m ENGINE=InnoDB")
@@ -327,7 +340,8 @@ func TestCrashMode(t *testing.T) {
 			t.Fatal(err)
 		}
 		copied := t.TempDir()
-		if out, err := exec.Command("cp", "-a", primary.Volume+"/.", copied).CombinedOutput(); err != nil {
+		if out, err := exec.Command("cp", "-a", primary.Volume+"/.",
+			copied).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
 		result, err := h.Release(t.Context())
@@ -339,11 +353,13 @@ func TestCrashMode(t *testing.T) {
 		replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: copied})
 		replica.Run()
 		got := mariadbtest.Position(t, replica.Value("SELECT @@gtid_binlog_pos"))
-		if err := got.Between(mariadbtest.Position(t, h.Testimony.Gtid.Binlog), mariadbtest.Position(t, result.After.Binlog)); err != nil {
+		if err := got.Between(mariadbtest.Position(t, h.Testimony.Gtid.Binlog),
+			mariadbtest.Position(t, result.After.Binlog)); err != nil {
 			t.Error(err)
 		}
 		primary.Exec("SET GLOBAL sync_binlog = 0")
-		if _, err := m.Open(t.Context(), spec(hold.Crash, true), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_MARIADB_SETTING {
+		if _, err := m.Open(t.Context(), spec(hold.Crash, true),
+			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_MARIADB_SETTING {
 			t.Errorf("without sync_binlog: %v", err)
 		}
 	})
@@ -352,7 +368,8 @@ func TestCrashMode(t *testing.T) {
 func TestFilesystemsThatAreNotFrozen(t *testing.T) {
 	for name, volume := range map[string]string{"the host's root": t.TempDir(), "tmpfs": ""} {
 		t.Run(name, func(t *testing.T) {
-			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: roots(t)[0], Volume: volume})
+			primary := mariadbtest.Primary(t,
+				mariadbtest.Options{Root: roots(t)[0], Volume: volume})
 			m, _ := manager(t, primary)
 			_, err := m.Open(t.Context(), spec(hold.Online, true), nil)
 			if !errors.Is(err, errs.FailedPrecondition) || errs.WayOutOf(err) == "" {

@@ -18,7 +18,8 @@ import (
 
 // Launcher starts the process that holds, outside the agent's own life.
 type Launcher interface {
-	// Launch starts it and returns when it is armed, or failed. It connects to the socket meanwhile.
+	// Launch starts it and returns when it is armed, or failed. It connects to the socket
+	// meanwhile.
 	Launch(ctx context.Context, spec Spec, socket string) error
 	// Clear ends one that an earlier agent left behind, and gives back what it held.
 	Clear(ctx context.Context) error
@@ -30,7 +31,8 @@ type Config struct {
 	Launcher Launcher
 	// Appliers starts replication again that a hold has stopped and did not start. Required.
 	Appliers Appliers
-	// Dir is the agent's runtime directory, below which the socket is made; default /run/understudy-agent.
+	// Dir is the agent's runtime directory, below which the socket is made; default
+	// /run/understudy-agent.
 	Dir string
 	// Log gets one line a transition; default slog.Default().
 	Log *slog.Logger
@@ -69,8 +71,8 @@ const (
 // Held says whether a hold is open or on its way.
 func (m *Manager) Held() bool { return m.held.Load() }
 
-// Clear ends a hold that an earlier agent left behind, and sees to it that replication runs that it has stopped. To be called when
-// the agent starts.
+// Clear ends a hold that an earlier agent left behind, and sees to it that replication runs that it
+// has stopped. To be called when the agent starts.
 func (m *Manager) Clear(ctx context.Context) error {
 	err := m.config.Launcher.Clear(ctx)
 	if m.left() && m.held.CompareAndSwap(false, true) {
@@ -91,8 +93,9 @@ type Hold struct {
 	err     error
 }
 
-// Open makes a point and holds it. Progress is told meanwhile. ABORTED (HOLD_BUSY) when one is open, FAILED_PRECONDITION
-// (HOLD_NOT_ACQUIRED) when the locks were not to be had. ctx ends it while it is on its way; after that Release or Close do.
+// Open makes a point and holds it. Progress is told meanwhile. ABORTED (HOLD_BUSY) when one is
+// open, FAILED_PRECONDITION (HOLD_NOT_ACQUIRED) when the locks were not to be had. ctx ends it
+// while it is on its way; after that Release or Close do.
 func (m *Manager) Open(ctx context.Context, spec Spec, progress func(string)) (*Hold, error) {
 	if !m.held.CompareAndSwap(false, true) {
 		return nil, busy(nil)
@@ -115,7 +118,8 @@ func (m *Manager) over() {
 }
 
 func busy(cause error) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, "cannot hold a consistent point: another hold is open", errs.Wrap(cause),
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+		"cannot hold a consistent point: another hold is open", errs.Wrap(cause),
 		errs.WayOut("wait for its end: no hold outlives its limit"), errs.Retry(time.Second))
 }
 
@@ -145,7 +149,8 @@ func (m *Manager) open(ctx context.Context, spec Spec, progress func(string)) (*
 	return h, nil
 }
 
-// launch starts the process and takes its connection. The launcher's own answer may come later than that.
+// launch starts the process and takes its connection. The launcher's own answer may come later than
+// that.
 func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan error, error) {
 	socket := filepath.Join(m.config.Dir, "hold.sock")
 	if err := os.MkdirAll(m.config.Dir, 0o700); err != nil {
@@ -182,7 +187,8 @@ func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan 
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		case <-timeout.C:
-			return nil, nil, fmt.Errorf("cannot hold: the process that holds did not connect within %s", connectTime)
+			return nil, nil, fmt.Errorf(
+				"cannot hold: the process that holds did not connect within %s", connectTime)
 		}
 	}
 }
@@ -197,8 +203,10 @@ func (h *Hold) awaitTestimony(progress func(string)) error {
 		m, err := h.wire.receive()
 		switch {
 		case err != nil:
-			return errs.New(errs.Internal, errorsv1.Reason_REASON_HOLD_BROKEN, "the process that holds ended before the point was reached",
-				errs.Wrap(err), errs.WayOut("see its journal (understudy-hold.service), then call again"))
+			return errs.New(errs.Internal, errorsv1.Reason_REASON_HOLD_BROKEN,
+				"the process that holds ended before the point was reached",
+				errs.Wrap(err), errs.WayOut(
+					"see its journal (understudy-hold.service), then call again"))
 		case m.Fault != nil:
 			return m.Fault.err()
 		case m.Testimony != nil:
@@ -234,15 +242,16 @@ func (h *Hold) listen() {
 // Ended is closed when the hold is over: released, or broken.
 func (h *Hold) Ended() <-chan struct{} { return h.ended }
 
-// Release ends the hold and answers whether it was proved unbroken until then. A hold that broke before is a Result too.
+// Release ends the hold and answers whether it was proved unbroken until then. A hold that broke
+// before is a Result too.
 func (h *Hold) Release(ctx context.Context) (Result, error) {
 	// An error means that the other side is gone, which listen knows as well.
 	_ = h.wire.send(message{Release: true})
 	return h.await(ctx)
 }
 
-// Close ends the hold without a proof, and waits until everything is given back. Closing twice is fine, and after Release it does
-// nothing.
+// Close ends the hold without a proof, and waits until everything is given back. Closing twice is
+// fine, and after Release it does nothing.
 func (h *Hold) Close() {
 	// Half of the connection stays open, for the last word.
 	_ = h.wire.conn.CloseWrite()

@@ -61,11 +61,14 @@ func (w *offline) reach(ctx context.Context) (mariadb.Testimony, error) {
 	return testimony, w.freeze(ctx)
 }
 
-// atRest replaces what was read from the running server by what the stopped one left: writes went on in between.
+// atRest replaces what was read from the running server by what the stopped one left: writes went
+// on in between.
 func atRest(t *mariadb.Testimony) error {
 	t.At, t.BinlogFile, t.BinlogOffset = time.Now().UTC(), "", 0
 	if t.BinlogBasename == "" {
-		return nil // a replica without a binary log: its position is in its tables, and its threads stood still
+		// a replica without a binary log: its position is in its tables, and its threads stood
+		// still
+		return nil
 	}
 	at, state, err := mariadb.PositionAtRest(t.BinlogBasename)
 	if err != nil {
@@ -101,7 +104,8 @@ func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 		return mariadb.Positions{}, fmt.Errorf("cannot tell whether MariaDB stayed down: %w", err)
 	}
 	if !unit.Stopped() {
-		return mariadb.Positions{}, errors.New("MariaDB was started by somebody else during the hold")
+		return mariadb.Positions{},
+			errors.New("MariaDB was started by somebody else during the hold")
 	}
 	return w.testimony.Gtid, w.stillFrozen()
 }

@@ -28,7 +28,8 @@ func (w *online) reach(ctx context.Context) (mariadb.Testimony, error) {
 	}
 	for _, stage := range mariadb.Stages() {
 		if stage == "BLOCK_DDL" {
-			// Once more, with the tables flushed: what is dirty now is little when nobody may write any more.
+			// Once more, with the tables flushed: what is dirty now is little when nobody may write
+			// any more.
 			if err := w.volume.Sync(); err != nil {
 				return mariadb.Testimony{}, err
 			}
@@ -85,14 +86,16 @@ func (w *online) finish(result *Result) {
 	result.Blocked = w.blocked
 }
 
-// crash takes no lock: whatever the moment of the cut, recovery leads to a position between the two that are read around it.
+// crash takes no lock: whatever the moment of the cut, recovery leads to a position between the two
+// that are read around it.
 type crash struct{ base }
 
 func (w *crash) reach(ctx context.Context) (mariadb.Testimony, error) {
 	if err := fitToCrash(w.point.Before()); err != nil {
 		return mariadb.Testimony{}, err
 	}
-	// Recovery knows nothing of half an event group either: DDL is on the disk before gtid_slave_pos is.
+	// Recovery knows nothing of half an event group either: DDL is on the disk before
+	// gtid_slave_pos is.
 	if err := w.stopAppliers(ctx); err != nil {
 		return mariadb.Testimony{}, err
 	}
@@ -107,12 +110,14 @@ func (w *crash) reach(ctx context.Context) (mariadb.Testimony, error) {
 func fitToCrash(t mariadb.Testimony) error {
 	if t.FlushLogAtTrxCommit != 1 || t.SyncBinlog != 1 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
-			"cannot take a point without a lock: innodb_flush_log_at_trx_commit and sync_binlog must be 1",
+			"cannot take a point without a lock: innodb_flush_log_at_trx_commit and sync_binlog "+
+				"must be 1",
 			errs.WayOut("use the mode online, or make the server durable (SetConfiguration)"))
 	}
 	if len(t.NonTransactionalTables) > 0 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL,
-			"cannot take a point without a lock: these tables have no transactions: "+strings.Join(t.NonTransactionalTables, ", "),
+			"cannot take a point without a lock: these tables have no transactions: "+
+				strings.Join(t.NonTransactionalTables, ", "),
 			errs.WayOut("use the mode online, or convert the tables to InnoDB"))
 	}
 	return nil

@@ -30,7 +30,8 @@ type ProcessConfig struct {
 	MariaDB *mariadb.Server
 	// Services is needed for offline holds alone.
 	Services Services
-	// Armed is called once, just before the first lock: the time limit of systemd is to count from here (READY=1). May be nil.
+	// Armed is called once, just before the first lock: the time limit of systemd is to count from
+	// here (READY=1). May be nil.
 	Armed func()
 	// Log must not lie on the filesystem of the datadir; default slog.Default().
 	Log *slog.Logger
@@ -39,8 +40,9 @@ type ProcessConfig struct {
 // proofTime bounds the proof at the release; a statement that hangs then is a broken hold.
 const proofTime = 2 * time.Second
 
-// Run holds one point: it connects to the agent's socket, is told what to hold, and returns when everything is given back. It ends the
-// hold at once when ctx is done (SIGTERM), when the agent's side closes, and when the limit is over.
+// Run holds one point: it connects to the agent's socket, is told what to hold, and returns when
+// everything is given back. It ends the hold at once when ctx is done (SIGTERM), when the agent's
+// side closes, and when the limit is over.
 func Run(ctx context.Context, config ProcessConfig) error {
 	if config.Log == nil {
 		config.Log = slog.Default()
@@ -102,11 +104,13 @@ func (p *process) hold(ctx context.Context) error {
 	if err := p.wire.send(message{Testimony: &testimony}); err != nil {
 		return err
 	}
-	p.config.Log.Info("holding a consistent point", "mode", p.spec.Mode, "gtid", testimony.Gtid.Binlog)
+	p.config.Log.Info("holding a consistent point", "mode", p.spec.Mode, "gtid",
+		testimony.Gtid.Binlog)
 	result := p.awaitRelease(ctx, way)
 	letGo()
 	way.finish(&result)
-	p.config.Log.Info("the hold is over", "unbroken", result.Unbroken, "reason", result.BrokenReason, "blocked", result.Blocked, "frozen", result.Frozen)
+	p.config.Log.Info("the hold is over", "unbroken", result.Unbroken, "reason",
+		result.BrokenReason, "blocked", result.Blocked, "frozen", result.Frozen)
 	// The connection is half closed by an agent that gave up, and gone when it died.
 	_ = p.wire.send(message{Result: &result})
 	return nil
@@ -143,7 +147,8 @@ func (p *process) listen(cancel context.CancelCauseFunc) {
 func (p *process) awaitRelease(ctx context.Context, way way) Result {
 	select {
 	case <-ctx.Done():
-		return Result{BrokenReason: "the hold ended before it was released: " + context.Cause(ctx).Error()}
+		return Result{BrokenReason: "the hold ended before it was released: " +
+			context.Cause(ctx).Error()}
 	case <-p.release:
 	}
 	proof, cancel := context.WithTimeout(ctx, proofTime)
@@ -176,7 +181,8 @@ func (p *process) say(progress string) {
 type way interface {
 	// reach makes the point; what it took is given back by letGo, also when it fails.
 	reach(ctx context.Context) (mariadb.Testimony, error)
-	// prove proves that the point was held without a break until now, and answers the positions of now.
+	// prove proves that the point was held without a break until now, and answers the positions of
+	// now.
 	prove(ctx context.Context) (mariadb.Positions, error)
 	// letGo gives everything back. It must not hang on what reach hangs on.
 	letGo()
@@ -184,7 +190,8 @@ type way interface {
 	finish(result *Result)
 }
 
-// newWay does all that can be done before the first lock: connect, write the nonce, bring the filesystem to the disk.
+// newWay does all that can be done before the first lock: connect, write the nonce, bring the
+// filesystem to the disk.
 func (p *process) newWay(ctx context.Context) (way, error) {
 	p.say("writing the nonce and syncing the filesystem")
 	point, err := p.config.MariaDB.OpenPoint(ctx, p.spec.LockWait)

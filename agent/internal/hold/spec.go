@@ -1,6 +1,7 @@
-// Package hold keeps a consistent point of MariaDB for as long as its caller needs it and not a moment longer. The point is held by
-// a process of its own, which systemd limits, so that neither the death of the agent nor that of the caller leaves the server
-// blocked. The agent's side is Manager; the process's side is Run, which `understudy-agent hold SOCKET` calls.
+// Package hold keeps a consistent point of MariaDB for as long as its caller needs it and not a
+// moment longer. The point is held by a process of its own, which systemd limits, so that neither
+// the death of the agent nor that of the caller leaves the server blocked. The agent's side is
+// Manager; the process's side is Run, which `understudy-agent hold SOCKET` calls.
 package hold
 
 import (
@@ -37,10 +38,12 @@ type Spec struct {
 
 // Result says how a hold ended.
 type Result struct {
-	// Unbroken is true when it was proved unbroken until the release; BrokenReason says why it is not.
+	// Unbroken is true when it was proved unbroken until the release; BrokenReason says why it is
+	// not.
 	Unbroken     bool   `json:"unbroken"`
 	BrokenReason string `json:"broken_reason"`
-	// Blocked, Frozen and Down are how long commits were blocked, the filesystem frozen, MariaDB down.
+	// Blocked, Frozen and Down are how long commits were blocked, the filesystem frozen, MariaDB
+	// down.
 	Blocked time.Duration `json:"blocked"`
 	Frozen  time.Duration `json:"frozen"`
 	Down    time.Duration `json:"down"`

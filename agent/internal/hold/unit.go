@@ -12,14 +12,16 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// UnitName is the transient unit that holds. There is one name, so systemd itself sees to it that there is one hold.
+// UnitName is the transient unit that holds. There is one name, so systemd itself sees to it that
+// there is one hold.
 const UnitName = systemd.TransientPrefix + "hold.service"
 
 const (
-	// slack is how much later than the process itself systemd ends a hold. With what it takes to run ExecStopPost, a writer waits for
-	// less than a second more than the limit.
+	// slack is how much later than the process itself systemd ends a hold. With what it takes to
+	// run ExecStopPost, a writer waits for less than a second more than the limit.
 	slack = 400 * time.Millisecond
-	// syncTime bounds what comes before the first lock: the nonce and bringing the filesystem to the disk.
+	// syncTime bounds what comes before the first lock: the nonce and bringing the filesystem to
+	// the disk.
 	syncTime = 2 * time.Minute
 	// stopTime is how long a process that was told to end may take before it is killed.
 	stopTime = 2 * time.Second
@@ -43,14 +45,15 @@ type Units interface {
 	StopTransient(ctx context.Context, name string) error
 }
 
-// UnitLauncher runs the process as a transient unit of systemd, which holds the hard limit whatever happens to the process: it kills
-// it, thaws the filesystem, and starts MariaDB or its replication.
+// UnitLauncher runs the process as a transient unit of systemd, which holds the hard limit whatever
+// happens to the process: it kills it, thaws the filesystem, and starts MariaDB or its replication.
 type UnitLauncher struct {
 	// Units is systemd.
 	Units Units
 	// Program is the agent's own path; it is run as `Program hold SOCKET`.
 	Program string
-	// Mount answers the mount point of the filesystem that the datadir is on; mariadb.Server.DatadirMount.
+	// Mount answers the mount point of the filesystem that the datadir is on;
+	// mariadb.Server.DatadirMount.
 	Mount func(ctx context.Context) (string, error)
 }
 
@@ -83,17 +86,21 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	}
 }
 
-func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount string) (systemd.TransientSpec, error) {
+func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
+	mount string) (systemd.TransientSpec, error) {
 	unit := systemd.TransientSpec{
 		Description: "Understudy's hold of a consistent point",
 		Exec:        []string{l.Program, "hold", socket},
-		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime, TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
+		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime,
+		TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
 	}
 	if spec.Freeze {
-		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/sbin/fsfreeze", "--unfreeze", mount})
+		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/sbin/fsfreeze", "--unfreeze",
+			mount})
 	}
 	if spec.Mode != Offline {
-		unit.ExecStopPost = append(unit.ExecStopPost, []string{l.Program, "resume-appliers", stoppedFile(filepath.Dir(socket))})
+		unit.ExecStopPost = append(unit.ExecStopPost,
+			[]string{l.Program, "resume-appliers", stoppedFile(filepath.Dir(socket))})
 	}
 	if spec.Mode == Offline {
 		sockets, err := listening(ctx, l.Units)
@@ -102,7 +109,9 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount string
 		}
 		unit.TimeoutStop = offlineStop
 		// In one call: systemd starts the sockets before what they wake, and refuses to afterwards.
-		unit.ExecStopPost = append(unit.ExecStopPost, append(append([]string{"/usr/bin/systemctl", "--no-block", "start"}, sockets...), mariadb.Unit))
+		unit.ExecStopPost = append(unit.ExecStopPost,
+			append(append([]string{"/usr/bin/systemctl", "--no-block", "start"}, sockets...),
+				mariadb.Unit))
 	}
 	return unit, nil
 }

@@ -11,7 +11,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// message is one line between the agent and the process that holds. The end of the connection is a message too: let go.
+// message is one line between the agent and the process that holds. The end of the connection is a
+// message too: let go.
 type message struct {
 	Open      *Spec              `json:"open,omitempty"`
 	Release   bool               `json:"release,omitempty"`
@@ -31,7 +32,8 @@ type fault struct {
 }
 
 func toFault(err error) *fault {
-	return &fault{Kind: uint32(errs.KindOf(err)), Reason: int32(errs.ReasonOf(err)), Message: err.Error(), WayOut: errs.WayOutOf(err),
+	return &fault{Kind: uint32(errs.KindOf(err)), Reason: int32(errs.ReasonOf(err)),
+		Message: err.Error(), WayOut: errs.WayOutOf(err),
 		Meta: errs.MetaOf(err)}
 }
 

@@ -72,8 +72,8 @@ func (c *capped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Operand refuses a value that a tool could take for an option, or that no tool should get: empty, with a leading dash, with a
-// NUL or a newline.
+// Operand refuses a value that a tool could take for an option, or that no tool should get: empty,
+// with a leading dash, with a NUL or a newline.
 func Operand(value string) error {
 	switch {
 	case value == "":

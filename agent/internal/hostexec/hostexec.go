@@ -1,5 +1,6 @@
-// Package hostexec runs the host's tools, and is the only place that does. There is no shell: a tool is looked for in fixed
-// directories, gets an argument list, a clean environment and a deadline, and what it may say is bounded.
+// Package hostexec runs the host's tools, and is the only place that does. There is no shell: a
+// tool is looked for in fixed directories, gets an argument list, a clean environment and a
+// deadline, and what it may say is bounded.
 package hostexec
 
 import (
@@ -24,7 +25,8 @@ const (
 	killGrace = 5 * time.Second
 )
 
-// searchPath is where tools are looked for, in order; PATH of the agent's own environment is not asked.
+// searchPath is where tools are looked for, in order; PATH of the agent's own environment is not
+// asked.
 func searchPath() []string {
 	return []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 }
@@ -63,7 +65,8 @@ func New(config Config) (*Runner, error) {
 type Command struct {
 	// Tool is its name without directory, for example "blkid".
 	Tool string
-	// Args are its arguments. Values that came from outside are checked by the caller with Operand, or follow "--".
+	// Args are its arguments. Values that came from outside are checked by the caller with Operand,
+	// or follow "--".
 	Args []string
 	// Stdin is what it reads; a secret goes here, never into Args.
 	Stdin []byte
@@ -95,15 +98,17 @@ func (r *Runner) Look(tool string) (string, error) {
 	}
 	for _, dir := range r.dirs {
 		path := filepath.Join(dir, tool)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() &&
+			info.Mode()&0o111 != 0 {
 			return path, nil
 		}
 	}
 	return "", fmt.Errorf("cannot run %s: %w", tool, ErrToolMissing)
 }
 
-// Run runs the tool to its end. A run that ended otherwise than with an accepted exit code is an *ExitError, and the Result is
-// filled in as well; a run that ended because its time was over wraps context.DeadlineExceeded.
+// Run runs the tool to its end. A run that ended otherwise than with an accepted exit code is an
+// *ExitError, and the Result is filled in as well; a run that ended because its time was over wraps
+// context.DeadlineExceeded.
 func (r *Runner) Run(ctx context.Context, command Command) (Result, error) {
 	path, err := r.Look(command.Tool)
 	if err != nil {
@@ -116,7 +121,8 @@ func (r *Runner) Run(ctx context.Context, command Command) (Result, error) {
 	cmd.Stdout, cmd.Stderr = out, errOut
 	start := time.Now()
 	runErr := cmd.Run()
-	result := Result{Stdout: out.Bytes(), Stderr: errOut.Bytes(), Code: exitCode(cmd), Took: time.Since(start)}
+	result := Result{Stdout: out.Bytes(), Stderr: errOut.Bytes(), Code: exitCode(cmd),
+		Took: time.Since(start)}
 	r.log.Debug("ran a tool", "tool", command.Tool, "code", result.Code, "took", result.Took)
 	return result, classify(ctx, command, result, runErr)
 }
@@ -133,7 +139,8 @@ func bound(ctx context.Context, timeout time.Duration) (context.Context, context
 
 func build(ctx context.Context, path string, command Command) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, command.Args...)
-	cmd.Env = append([]string{"LC_ALL=C", "PATH=" + strings.Join(searchPath(), ":"), "HOME=/", "TERM=dumb"}, command.Env...)
+	cmd.Env = append([]string{"LC_ALL=C", "PATH=" + strings.Join(searchPath(), ":"), "HOME=/",
+		"TERM=dumb"}, command.Env...)
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(command.Stdin)
 	// A group of its own, so that the children of a tool end with it.
@@ -155,7 +162,8 @@ func classify(ctx context.Context, command Command, result Result, err error) er
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("cannot finish %s, ended after %s: %w", command.Tool, result.Took.Round(time.Millisecond), ctx.Err())
+		return fmt.Errorf("cannot finish %s, ended after %s: %w", command.Tool,
+			result.Took.Round(time.Millisecond), ctx.Err())
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {

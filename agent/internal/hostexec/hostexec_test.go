@@ -28,18 +28,25 @@ func TestRun(t *testing.T) {
 		isExit   bool
 		contains string
 	}{
-		"output":             {command: hostexec.Command{Tool: "echo", Args: []string{"$HOME; `id`"}}, stdout: "$HOME; `id`\n"},
-		"stdin":              {command: hostexec.Command{Tool: "cat", Stdin: []byte("secret")}, stdout: "secret"},
-		"exit code":          {command: hostexec.Command{Tool: "false"}, code: 1, isExit: true, contains: "false failed with exit code 1"},
-		"accepted exit code": {command: hostexec.Command{Tool: "false", OKCodes: []int{1}}, code: 1},
-		"last words":         {command: hostexec.Command{Tool: "ls", Args: []string{"--", "/no/such"}}, code: 2, isExit: true, contains: "No such file"},
-		"clean environment":  {command: hostexec.Command{Tool: "printenv", Args: []string{"LC_ALL"}}, stdout: "C\n"},
+		"output": {command: hostexec.Command{Tool: "echo",
+			Args: []string{"$HOME; `id`"}}, stdout: "$HOME; `id`\n"},
+		"stdin": {command: hostexec.Command{Tool: "cat", Stdin: []byte("secret")},
+			stdout: "secret"},
+		"exit code": {command: hostexec.Command{Tool: "false"}, code: 1, isExit: true,
+			contains: "false failed with exit code 1"},
+		"accepted exit code": {command: hostexec.Command{Tool: "false", OKCodes: []int{1}},
+			code: 1},
+		"last words": {command: hostexec.Command{Tool: "ls",
+			Args: []string{"--", "/no/such"}}, code: 2, isExit: true, contains: "No such file"},
+		"clean environment": {command: hostexec.Command{Tool: "printenv",
+			Args: []string{"LC_ALL"}}, stdout: "C\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			result, err := runner(t).Run(t.Context(), test.command)
-			if code, isExit := hostexec.CodeOf(err); isExit != test.isExit || isExit && code != test.code {
+			if code, isExit := hostexec.CodeOf(err); isExit != test.isExit || isExit &&
+				code != test.code {
 				t.Fatalf("err = %v, want exit error %v with code %d", err, test.isExit, test.code)
 			}
 			if err != nil && !strings.Contains(err.Error(), test.contains) {
@@ -78,7 +85,8 @@ func TestAToolThatIsNotThere(t *testing.T) {
 func TestARunEndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
-	_, err := runner(t).Run(t.Context(), hostexec.Command{Tool: "sleep", Args: []string{"60"}, Timeout: 50 * time.Millisecond})
+	_, err := runner(t).Run(t.Context(), hostexec.Command{Tool: "sleep", Args: []string{"60"},
+		Timeout: 50 * time.Millisecond})
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
 		t.Fatalf("err = %v after %s", err, time.Since(start))
 	}
@@ -87,10 +95,11 @@ func TestARunEndsWithItsTime(t *testing.T) {
 func TestLines(t *testing.T) {
 	t.Parallel()
 	var got []string
-	err := runner(t).Lines(t.Context(), hostexec.Command{Tool: "seq", Args: []string{"3"}}, func(line []byte) error {
-		got = append(got, string(line))
-		return nil
-	})
+	err := runner(t).Lines(t.Context(), hostexec.Command{Tool: "seq", Args: []string{"3"}},
+		func(line []byte) error {
+			got = append(got, string(line))
+			return nil
+		})
 	if err != nil || strings.Join(got, ",") != "1,2,3" {
 		t.Fatalf("lines = %v, %v", got, err)
 	}
@@ -99,7 +108,8 @@ func TestLines(t *testing.T) {
 func TestLinesEndWhenTheReaderHasEnough(t *testing.T) {
 	t.Parallel()
 	enough := errors.New("enough")
-	err := runner(t).Lines(t.Context(), hostexec.Command{Tool: "yes", Timeout: -1}, func([]byte) error { return enough })
+	err := runner(t).Lines(t.Context(), hostexec.Command{Tool: "yes", Timeout: -1},
+		func([]byte) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Fatalf("err = %v, want %v", err, enough)
 	}
@@ -108,7 +118,8 @@ func TestLinesEndWhenTheReaderHasEnough(t *testing.T) {
 func TestLinesEndWithTheContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	err := runner(t).Lines(ctx, hostexec.Command{Tool: "yes", Timeout: -1}, func([]byte) error { cancel(); return nil })
+	err := runner(t).Lines(ctx, hostexec.Command{Tool: "yes", Timeout: -1},
+		func([]byte) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("err = %v, want Canceled", err)
 	}
@@ -116,7 +127,8 @@ func TestLinesEndWithTheContext(t *testing.T) {
 
 func TestOperand(t *testing.T) {
 	t.Parallel()
-	for value, ok := range map[string]bool{"/dev/vdb": true, "mariadb.service": true, "": false, "-rf": false, "--help": false, "a\nb": false, "a\x00b": false} {
+	for value, ok := range map[string]bool{"/dev/vdb": true, "mariadb.service": true, "": false,
+		"-rf": false, "--help": false, "a\nb": false, "a\x00b": false} {
 		if err := hostexec.Operand(value); (err == nil) != ok {
 			t.Errorf("Operand(%q) = %v", value, err)
 		}

@@ -9,8 +9,9 @@ import (
 // maxLine bounds one line of Lines.
 const maxLine = 1 << 20
 
-// Lines runs the tool and hands over each line of its output as it comes, until the tool ends, each returns an error, or ctx is
-// done; the tool is ended then. An end that ctx asked for answers ctx's error.
+// Lines runs the tool and hands over each line of its output as it comes, until the tool ends, each
+// returns an error, or ctx is done; the tool is ended then. An end that ctx asked for answers ctx's
+// error.
 func (r *Runner) Lines(ctx context.Context, command Command, each func(line []byte) error) error {
 	path, err := r.Look(command.Tool)
 	if err != nil {

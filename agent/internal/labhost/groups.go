@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// groups are the machine's own control groups. nspawn makes its payload's group below the one that it is started in: machines that were
-// started from one group would end each other's units.
+// groups are the machine's own control groups. nspawn makes its payload's group below the one that
+// it is started in: machines that were started from one group would end each other's units.
 type groups struct{ name string }
 
 // underSystemd is true on a host whose PID 1 is systemd: the group is made by it there.
@@ -30,7 +30,8 @@ func (g groups) unit() string { return g.name + ".service" }
 // command is argv, run by systemd in a unit of its own where there is a systemd.
 func (g groups) command(argv []string) *exec.Cmd {
 	if underSystemd() {
-		argv = append([]string{"systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=" + g.unit(), "--property=Delegate=yes",
+		argv = append([]string{"systemd-run", "--quiet", "--wait", "--pipe", "--collect",
+			"--unit=" + g.unit(), "--property=Delegate=yes",
 			"--setenv=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "--"}, argv...)
 	}
 	return exec.Command(argv[0], argv[1:]...)
@@ -43,7 +44,8 @@ func (g groups) roots() []string {
 		return found
 	}
 	var found []string
-	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"} {
+	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd",
+		"/sys/fs/cgroup"} {
 		if _, err := os.Stat(filepath.Join(root, "cgroup.procs")); err == nil {
 			found = append(found, filepath.Join(root, g.name))
 		}
@@ -51,7 +53,8 @@ func (g groups) roots() []string {
 	return found
 }
 
-// start starts the command in the group: this process goes there for a moment, since a child begins where its parent is.
+// start starts the command in the group: this process goes there for a moment, since a child begins
+// where its parent is.
 func (g groups) start(cmd *exec.Cmd) error {
 	if underSystemd() {
 		return cmd.Start()
@@ -68,7 +71,8 @@ func (g groups) start(cmd *exec.Cmd) error {
 		if err := enter(filepath.Join(dir, "cgroup.procs")); err != nil {
 			return err
 		}
-		defer func() { _ = enter(home) }() // the group cannot be removed while this process is in it, which remove would show
+		// the group cannot be removed while this process is in it, which remove would show
+		defer func() { _ = enter(home) }()
 	}
 	return cmd.Start()
 }
@@ -80,7 +84,8 @@ func enter(procs string) error {
 	return nil
 }
 
-// membership is the group of this process in the hierarchy that is mounted in the directory of that name.
+// membership is the group of this process in the hierarchy that is mounted in the directory of that
+// name.
 func membership(hierarchy string) (string, error) {
 	data, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

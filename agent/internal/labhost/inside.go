@@ -36,7 +36,8 @@ func Try(argv ...string) (string, error) {
 // Write writes a file inside, with the directories on its way.
 func Write(t testing.TB, path, content string) {
 	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+		os.WriteFile(path, []byte(content), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,7 +65,8 @@ type Volume struct {
 	file   string
 }
 
-// NewVolume makes a blank volume of that many MiB and attaches it as virtio-NAME. It goes with the test.
+// NewVolume makes a blank volume of that many MiB and attaches it as virtio-NAME. It goes with the
+// test.
 func NewVolume(t testing.TB, name string, mib int64) *Volume {
 	t.Helper()
 	v := &Volume{ID: "virtio-" + name, file: filepath.Join(shared, name+".img")}
@@ -80,7 +82,8 @@ func NewVolume(t testing.TB, name string, mib int64) *Volume {
 	return v
 }
 
-// Copy makes a volume with the same content, as a snapshot does, and attaches it. The first one must not be mounted.
+// Copy makes a volume with the same content, as a snapshot does, and attaches it. The first one
+// must not be mounted.
 func (v *Volume) Copy(t testing.TB, name string) *Volume {
 	t.Helper()
 	c := &Volume{ID: "virtio-" + name, file: filepath.Join(shared, name+".img")}
@@ -120,7 +123,8 @@ func (v *Volume) Attach(t testing.TB) {
 func (v *Volume) Link(t testing.TB, id string) {
 	t.Helper()
 	link := filepath.Join("/dev/disk/by-id", id)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), ignoreMissing(os.Remove(link)), os.Symlink("../.."+strings.TrimPrefix(v.Device, "/dev"), link)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), ignoreMissing(os.Remove(link)),
+		os.Symlink("../.."+strings.TrimPrefix(v.Device, "/dev"), link)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -147,8 +151,10 @@ func (v *Volume) Detach(t testing.TB) {
 func (v *Volume) unmount() {
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); v.Device != "" && strings.HasPrefix(fields[0], v.Device) {
-			_ = unix.Unmount(fields[1], unix.MNT_DETACH) // what is mounted twice is in the list twice
+		if fields := strings.Fields(line); v.Device != "" &&
+			strings.HasPrefix(fields[0], v.Device) {
+			// what is mounted twice is in the list twice
+			_ = unix.Unmount(fields[1], unix.MNT_DETACH)
 		}
 	}
 }
@@ -164,7 +170,8 @@ func (v *Volume) Grow(t testing.TB, mib int64) {
 
 func node(t testing.TB, path string, kind uint32, major, minor uint32) {
 	t.Helper()
-	if err := unix.Mknod(path, kind|0o600, int(unix.Mkdev(major, minor))); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := unix.Mknod(path, kind|0o600, int(unix.Mkdev(major, minor))); err != nil &&
+		!errors.Is(err, unix.EEXIST) {
 		t.Fatalf("mknod %s: %v", path, err)
 	}
 }
@@ -192,7 +199,8 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// Partition makes one partition that fills the attached volume, and plugs it in with its node and its name (…-part1).
+// Partition makes one partition that fills the attached volume, and plugs it in with its node and
+// its name (…-part1).
 func (v *Volume) Partition(t testing.TB) string {
 	t.Helper()
 	writeTable(t, v.Device)

@@ -45,7 +45,8 @@ func newMachine(rootfs string) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"), name: filepath.Base(scratch), console: filepath.Join(scratch, "console")}
+	m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"),
+		name: filepath.Base(scratch), console: filepath.Join(scratch, "console")}
 	m.groups = groups{name: m.name}
 	if m.lock, err = flock(scratch); err != nil {
 		return nil, err
@@ -55,9 +56,11 @@ func newMachine(rootfs string) (*machine, error) {
 			return nil, err
 		}
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", rootfs, filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"))
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", rootfs,
+		filepath.Join(scratch, "upper"), filepath.Join(scratch, "work"))
 	if err := unix.Mount("overlay", m.root, "overlay", 0, options); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot lay a machine over %s: %w", rootfs, err), m.remove())
+		return nil, errors.Join(fmt.Errorf("cannot lay a machine over %s: %w", rootfs, err),
+			m.remove())
 	}
 	return m, nil
 }
@@ -87,7 +90,8 @@ func sweep() error {
 		if err != nil {
 			continue // in use
 		}
-		m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"), name: filepath.Base(scratch), lock: lock}
+		m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"),
+			name: filepath.Base(scratch), lock: lock}
 		m.groups = groups{name: m.name}
 		faults = append(faults, m.remove())
 	}
@@ -103,9 +107,12 @@ func (m *machine) boot(ctx context.Context) error {
 		return err
 	}
 	defer console.Close()
-	argv := []string{"systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit", "--settings=no", "--directory=" + m.root, "--machine=" + m.name,
-		"--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", "--bind=" + filepath.Join(m.scratch, "share") + ":" + shared}
-	if err := os.Rename(filepath.Join(m.scratch, "test"), filepath.Join(m.scratch, "share", "test")); err != nil {
+	argv := []string{"systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit",
+		"--settings=no", "--directory=" + m.root, "--machine=" + m.name,
+		"--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+		"--console=pipe", "--bind=" + filepath.Join(m.scratch, "share") + ":" + shared}
+	if err := os.Rename(filepath.Join(m.scratch, "test"),
+		filepath.Join(m.scratch, "share", "test")); err != nil {
 		return err
 	}
 	m.nspawn = m.groups.command(argv)
@@ -126,7 +133,8 @@ func (m *machine) awaitLeader(ctx context.Context) (int, error) {
 	defer ticker.Stop()
 	for {
 		for _, pid := range m.groups.processes() {
-			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == "systemd" && innerPID(pid) == 1 {
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil &&
+				filepath.Base(exe) == "systemd" && innerPID(pid) == 1 {
 				return pid, nil
 			}
 		}
@@ -184,7 +192,8 @@ func (m *machine) remove() error {
 		_ = m.nspawn.Wait()
 	}
 	faults = append(faults, detachLoops(m.scratch))
-	if err := unix.Unmount(m.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+	if err := unix.Unmount(m.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) &&
+		!errors.Is(err, unix.ENOENT) {
 		faults = append(faults, fmt.Errorf("cannot unmount %s: %w", m.root, err))
 	}
 	m.groups.remove()
@@ -195,8 +204,8 @@ func (m *machine) remove() error {
 	return errors.Join(faults...)
 }
 
-// detachLoops detaches the loop devices whose files are in the directory. They are known by inode: a path that was opened inside the
-// machine reads differently from here.
+// detachLoops detaches the loop devices whose files are in the directory. They are known by inode:
+// a path that was opened inside the machine reads differently from here.
 func detachLoops(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "share", "*.img"))
 	if err != nil || len(files) == 0 {
@@ -206,10 +215,12 @@ func detachLoops(dir string) error {
 	for _, file := range files {
 		var stat unix.Stat_t
 		if unix.Stat(file, &stat) == nil {
-			ours[fmt.Sprintf("%d %d:%d", stat.Ino, unix.Major(stat.Dev), unix.Minor(stat.Dev))] = true
+			ours[fmt.Sprintf("%d %d:%d", stat.Ino, unix.Major(stat.Dev),
+				unix.Minor(stat.Dev))] = true
 		}
 	}
-	list, err := exec.Command("losetup", "--list", "--noheadings", "--output", "NAME,BACK-INO,BACK-MAJ:MIN").Output()
+	list, err := exec.Command("losetup", "--list", "--noheadings", "--output",
+		"NAME,BACK-INO,BACK-MAJ:MIN").Output()
 	if err != nil {
 		return fmt.Errorf("cannot list loop devices: %w", err)
 	}
@@ -220,7 +231,8 @@ func detachLoops(dir string) error {
 			continue
 		}
 		if out, err := exec.Command("losetup", "--detach", fields[0]).CombinedOutput(); err != nil {
-			faults = append(faults, fmt.Errorf("cannot detach %s: %s", fields[0], bytes.TrimSpace(out)))
+			faults = append(faults, fmt.Errorf("cannot detach %s: %s", fields[0],
+				bytes.TrimSpace(out)))
 		}
 	}
 	return errors.Join(faults...)

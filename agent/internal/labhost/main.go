@@ -1,7 +1,8 @@
 //go:build lab
 
-// Package labhost runs a package's tests inside a machine with a systemd of its own: the test binary boots one (systemd-nspawn over
-// an overlay of the lab's image), runs itself again inside, and takes the machine away. For tests alone.
+// Package labhost runs a package's tests inside a machine with a systemd of its own: the test
+// binary boots one (systemd-nspawn over an overlay of the lab's image), runs itself again inside,
+// and takes the machine away. For tests alone.
 package labhost
 
 import (
@@ -47,8 +48,8 @@ func (o Options) env(name string) string {
 	return ""
 }
 
-// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{Environ: os.Environ()})). On the outside it answers the exit code of the
-// tests inside.
+// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{Environ:
+// os.Environ()})). On the outside it answers the exit code of the tests inside.
 func Main(m *testing.M, options Options) int {
 	if options.env(insideEnv) != "" {
 		return m.Run()
@@ -109,7 +110,8 @@ func findRootfs(options Options) (string, error) {
 	}
 	found, err := filepath.Glob(imageGlob)
 	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("no image of a host: run `make setup`, or set %s to the root of one", rootfsEnv)
+		return "", fmt.Errorf("no image of a host: run `make setup`, or set %s to the root of one",
+			rootfsEnv)
 	}
 	newest := func(a, b string) int { return modTime(a).Compare(modTime(b)) }
 	return slices.MaxFunc(found, newest), nil
@@ -127,7 +129,8 @@ func modTime(path string) time.Time {
 func (m *machine) test(ctx context.Context) (int, error) {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
 		// The go command's own files are not to be seen from inside.
-		return strings.HasPrefix(arg, "-test.testlogfile") || strings.HasPrefix(arg, "-test.gocoverdir")
+		return strings.HasPrefix(arg, "-test.testlogfile") ||
+			strings.HasPrefix(arg, "-test.gocoverdir")
 	})
 	cmd := m.command(ctx, append([]string{shared + "/test"}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -141,9 +144,11 @@ func (m *machine) test(ctx context.Context) (int, error) {
 
 // command runs a program inside the machine.
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
-	enter := []string{"--target", fmt.Sprint(m.leader), "--mount", "--uts", "--ipc", "--pid", "--net", "--"}
+	enter := []string{"--target", fmt.Sprint(m.leader), "--mount", "--uts", "--ipc", "--pid",
+		"--net", "--"}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
-	cmd.Env = []string{insideEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
+	cmd.Env = []string{insideEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
+		"HOME=/root"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd

@@ -17,8 +17,8 @@ type Account struct {
 // name is the account as SQL takes it.
 func (a Account) name() string { return literal(a.User) + "@" + literal(a.Host) }
 
-// nativeHash is what mysql_native_password keeps of a password. The agent hashes it itself, so that neither a log nor the binary log
-// of MariaDB ever sees it.
+// nativeHash is what mysql_native_password keeps of a password. The agent hashes it itself, so that
+// neither a log nor the binary log of MariaDB ever sees it.
 func nativeHash(password string) string {
 	once := sha1.Sum([]byte(password))
 	twice := sha1.Sum(once[:])
@@ -30,7 +30,8 @@ type accountFacts struct {
 	exists, tls, usable, privileges, password bool
 }
 
-// EnsureAccount makes the account, with REPLICATION SLAVE alone and that password, and says what it changed.
+// EnsureAccount makes the account, with REPLICATION SLAVE alone and that password, and says what it
+// changed.
 func (s *Server) EnsureAccount(ctx context.Context, account Account) ([]string, error) {
 	what := fmt.Sprintf("cannot make the replication account %s@%s", account.User, account.Host)
 	s.changes.Lock()
@@ -47,17 +48,22 @@ func (s *Server) EnsureAccount(ctx context.Context, account Account) ([]string, 
 }
 
 func (s *Server) accountFacts(ctx context.Context, account Account) (accountFacts, error) {
-	r, err := one(ctx, s.db, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, '$.authentication_string') AS hash,"+
-		" COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) AS tls, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 'false') AS locked,"+
-		" JSON_VALUE(Priv, '$.password_last_changed') AS changed, JSON_EXISTS(Priv, '$.auth_or') AS alternatives"+
+	r, err := one(ctx, s.db, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, "+
+		"'$.authentication_string') AS hash,"+
+		" COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) AS tls, COALESCE(JSON_VALUE(Priv, "+
+		"'$.account_locked'), 'false') AS locked,"+
+		" JSON_VALUE(Priv, '$.password_last_changed') AS changed, JSON_EXISTS(Priv, '$.auth_or') "+
+		"AS alternatives"+
 		" FROM mysql.global_priv WHERE User = ? AND Host = ?", account.User, account.Host)
 	if err != nil || len(r) == 0 {
 		return accountFacts{}, err
 	}
 	facts := accountFacts{
 		exists: true, tls: r.number("tls") >= 1 == account.RequireTLS,
-		usable:   r["locked"] != "true" && r["locked"] != "1" && r["changed"] != "0" && r.number("alternatives") == 0,
-		password: r["plugin"] == "mysql_native_password" && r["hash"] == nativeHash(account.Password),
+		usable: r["locked"] != "true" && r["locked"] != "1" && r["changed"] != "0" &&
+			r.number("alternatives") == 0,
+		password: r["plugin"] == "mysql_native_password" &&
+			r["hash"] == nativeHash(account.Password),
 	}
 	facts.privileges, err = s.onlyReplicates(ctx, account)
 	return facts, err
@@ -69,7 +75,8 @@ func (s *Server) onlyReplicates(ctx context.Context, account Account) (bool, err
 	if err != nil {
 		return false, err
 	}
-	return len(rows) == 1 && strings.HasPrefix(first(rows[0]), "GRANT REPLICATION SLAVE ON *.* TO ") &&
+	return len(rows) == 1 && strings.HasPrefix(first(rows[0]),
+		"GRANT REPLICATION SLAVE ON *.* TO ") &&
 		!strings.Contains(first(rows[0]), "WITH GRANT OPTION"), nil
 }
 
@@ -81,7 +88,8 @@ func first(r row) string {
 	return ""
 }
 
-func (s *Server) changeAccount(ctx context.Context, account Account, facts accountFacts) ([]string, error) {
+func (s *Server) changeAccount(ctx context.Context, account Account,
+	facts accountFacts) ([]string, error) {
 	var changes []string
 	do := func(said, statement string) error {
 		if err := s.unlogged(ctx, statement); err != nil {
@@ -99,7 +107,8 @@ func (s *Server) changeAccount(ctx context.Context, account Account, facts accou
 		return changes, nil
 	}
 	if facts.exists {
-		if err := execute(ctx, s.db, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM "+account.name()); err != nil {
+		if err := execute(ctx, s.db, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM "+
+			account.name()); err != nil {
 			return changes, err
 		}
 	}
@@ -117,7 +126,8 @@ func spoken(facts accountFacts) string {
 	}
 }
 
-// definition makes or mends the account in one statement, so that it is never without its demand for TLS.
+// definition makes or mends the account in one statement, so that it is never without its demand
+// for TLS.
 func definition(account Account, facts accountFacts) string {
 	verb, require := "CREATE USER ", "NONE"
 	if facts.exists {
@@ -126,7 +136,8 @@ func definition(account Account, facts accountFacts) string {
 	if account.RequireTLS {
 		require = "SSL"
 	}
-	return verb + account.name() + " IDENTIFIED VIA mysql_native_password USING " + literal(nativeHash(account.Password)) +
+	return verb + account.name() + " IDENTIFIED VIA mysql_native_password USING " +
+		literal(nativeHash(account.Password)) +
 		" REQUIRE " + require + " PASSWORD EXPIRE NEVER ACCOUNT UNLOCK"
 }
 
@@ -138,9 +149,11 @@ func (s *Server) DeleteAccount(ctx context.Context, user, host string) (bool, er
 	if err := s.require(ctx, what); err != nil {
 		return false, err
 	}
-	rows, err := query(ctx, s.db, "SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?", user, host)
+	rows, err := query(ctx, s.db, "SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?",
+		user, host)
 	if err != nil || len(rows) == 0 {
 		return false, failure(what, err)
 	}
-	return true, failure(what, execute(ctx, s.db, "DROP USER IF EXISTS "+Account{User: user, Host: host}.name()))
+	return true, failure(what,
+		execute(ctx, s.db, "DROP USER IF EXISTS "+Account{User: user, Host: host}.name()))
 }

@@ -11,21 +11,27 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// stopLock is a user lock of the session that stops appliers. STOP SLAVE goes on without its client; the lock is free again only
-// when no such statement is on its way any more.
+// stopLock is a user lock of the session that stops appliers. STOP SLAVE goes on without its
+// client; the lock is free again only when no such statement is on its way any more.
 const stopLock = "understudy_stops_appliers"
 
-// StopAppliers stops the SQL threads that run, so that each stands between two event groups. Without it a point on a replica may fall
-// between the effect of a statement (a row of a table without transactions, DDL) and gtid_slave_pos, which is written at the group's
-// end: no stage of BACKUP STAGE prevents that, and a copy would apply the group twice. STOP SLAVE would hang under the lock, so this
-// comes before it. An applier that comes to no end of a group in time is HOLD_NOT_ACQUIRED. The marker, a file that need not outlive
-// the host, names what was stopped until ResumeAppliers has started it again; it is to be called also after an error.
+// StopAppliers stops the SQL threads that run, so that each stands between two event groups.
+// Without it a point on a replica may fall between the effect of a statement (a row of a table
+// without transactions, DDL) and gtid_slave_pos, which is written at the group's end: no stage of
+// BACKUP STAGE prevents that, and a copy would apply the group twice. STOP SLAVE would hang under
+// the lock, so this comes before it. An applier that comes to no end of a group in time is
+// HOLD_NOT_ACQUIRED. The marker, a file that need not outlive the host, names what was stopped
+// until ResumeAppliers has started it again; it is to be called also after an error.
 func (p *Point) StopAppliers(ctx context.Context, marker string) error {
 	if p.before.Role != RoleReplica {
 		return nil
 	}
 	const what = "cannot stop replication for a consistent point"
-	if err := p.within(ctx, func(ctx context.Context) error { return p.server.ResumeAppliers(ctx, marker) }); err != nil {
+	if err := p.within(ctx,
+		func(ctx context.Context) error {
+			return p.server.ResumeAppliers(ctx,
+				marker)
+		}); err != nil {
 		return p.notAtBoundary(ctx, err)
 	}
 	conn, done, err := p.server.pinned(ctx)
@@ -46,7 +52,8 @@ func (p *Point) StopAppliers(ctx context.Context, marker string) error {
 		return nil
 	}
 	stop := func(ctx context.Context) error { return stopAt(ctx, conn, marker, before) }
-	if err := p.within(ctx, func(ctx context.Context) error { return before.awaitBoundary(ctx, conn) }); err != nil {
+	if err := p.within(ctx,
+		func(ctx context.Context) error { return before.awaitBoundary(ctx, conn) }); err != nil {
 		return p.notAtBoundary(ctx, err)
 	}
 	return p.notAtBoundary(ctx, p.within(ctx, stop))
@@ -66,8 +73,10 @@ func (p *Point) notAtBoundary(ctx context.Context, err error) error {
 		return failure("cannot stop replication for a consistent point", err)
 	}
 	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
-		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a transaction within %s", p.lockWait),
-		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as system user), or allow a longer lock_wait")
+		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a "+
+			"transaction within %s", p.lockWait),
+		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as "+
+			"system user), or allow a longer lock_wait")
 }
 
 // stopAt stops what runs; the marker is there before the first statement.
@@ -95,13 +104,15 @@ func (p *Point) appliersStopped(ctx context.Context) error {
 	if len(now.running()) == 0 {
 		return nil
 	}
-	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "cannot reach a consistent point: somebody started replication meanwhile",
+	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+		"cannot reach a consistent point: somebody started replication meanwhile",
 		"call again, and start no replication on this server until the hold is over")
 }
 
-// ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away; without a marker it asks MariaDB
-// nothing. What stopped by an error of its own, or is configured no more, is left alone. ctx ends the wait for a stop that is still on
-// its way; the marker is left then.
+// ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away;
+// without a marker it asks MariaDB nothing. What stopped by an error of its own, or is configured
+// no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
+// then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
 	const what = "cannot start replication again after a hold"
 	names, err := readMarker(marker)
@@ -166,22 +177,26 @@ func (all applierStates) running() []string {
 	return sorted(names)
 }
 
-// awaitBoundary waits until each applier that runs is seen idle or at the end of a group. A STOP SLAVE cannot be taken back: it is
-// not given to one that stands in the middle of a group, or is at a long one.
+// awaitBoundary waits until each applier that runs is seen idle or at the end of a group. A STOP
+// SLAVE cannot be taken back: it is not given to one that stands in the middle of a group, or is at
+// a long one.
 func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 	return poll(ctx, func() (bool, error) {
 		now, err := appliers(ctx, q)
 		if err != nil {
 			return false, err
 		}
-		// Of parallel appliers the SQL thread waits for more while a worker is in the middle of a group.
+		// Of parallel appliers the SQL thread waits for more while a worker is in the middle of a
+		// group.
 		busy, err := one(ctx, q, "SELECT COUNT(*) AS workers FROM information_schema.processlist"+
-			" WHERE command = 'Slave_worker' AND COALESCE(state, '') NOT LIKE 'Waiting for work from SQL thread%'")
+			" WHERE command = 'Slave_worker' AND COALESCE(state, '') NOT LIKE 'Waiting for work "+
+			"from SQL thread%'")
 		if err != nil {
 			return false, err
 		}
 		for _, name := range all.running() {
-			if a := now[name]; a.runs() && (!a.idle() || busy["workers"] != "0") && a.at() == all[name].at() {
+			if a := now[name]; a.runs() && (!a.idle() || busy["workers"] != "0") &&
+				a.at() == all[name].at() {
 				return false, nil
 			}
 		}
@@ -198,7 +213,8 @@ func (a applier) stopped() bool {
 
 func (a applier) idle() bool {
 	state := a["slave_sql_running_state"]
-	return strings.HasPrefix(state, "Slave has read all relay log") || strings.HasPrefix(state, "Waiting until MASTER_DELAY")
+	return strings.HasPrefix(state, "Slave has read all relay log") ||
+		strings.HasPrefix(state, "Waiting until MASTER_DELAY")
 }
 
 // at moves with the end of each group.

@@ -39,8 +39,10 @@ func startOf(ctx context.Context, q querier, file string) (string, error) {
 	return r["pos"], err
 }
 
-// ListBinlogs is a page of the binary logs after that file, oldest first; next is the token of the page after it.
-func (s *Server) ListBinlogs(ctx context.Context, after string, size int) (page []Binlog, next string, err error) {
+// ListBinlogs is a page of the binary logs after that file, oldest first; next is the token of the
+// page after it.
+func (s *Server) ListBinlogs(ctx context.Context, after string,
+	size int) (page []Binlog, next string, err error) {
 	const what = "cannot list binary logs"
 	if err := s.require(ctx, what); err != nil {
 		return nil, "", err
@@ -50,7 +52,8 @@ func (s *Server) ListBinlogs(ctx context.Context, after string, size int) (page 
 		return nil, "", failure(what, err)
 	}
 	// Names sort as they grow: MariaDB widens the number, so longer is later.
-	logs = slices.DeleteFunc(logs, func(b Binlog) bool { return after != "" && !laterLog(b.File, after) })
+	logs = slices.DeleteFunc(logs,
+		func(b Binlog) bool { return after != "" && !laterLog(b.File, after) })
 	if len(logs) > size {
 		logs = logs[:size]
 		next = logs[size-1].File
@@ -70,8 +73,8 @@ func laterLog(a, b string) bool {
 	return a > b
 }
 
-// binlogs are the binary logs with who needs them. Replicas that are connected read near the end; what exactly, MariaDB keeps to
-// itself, so the newest log alone is marked.
+// binlogs are the binary logs with who needs them. Replicas that are connected read near the end;
+// what exactly, MariaDB keeps to itself, so the newest log alone is marked.
 func (s *Server) binlogs(ctx context.Context) ([]Binlog, error) {
 	v, err := variables(ctx, s.db, "log_bin")
 	if err != nil || !v.yes("log_bin") {
@@ -115,7 +118,8 @@ func (s *Server) PurgeBinlogs(ctx context.Context, to string) ([]string, error) 
 	}
 	at := slices.IndexFunc(logs, func(b Binlog) bool { return b.File == to })
 	if at < 0 {
-		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, fmt.Sprintf("%s: there is no %.80q", what, to),
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+			fmt.Sprintf("%s: there is no %.80q", what, to),
 			errs.WayOut("choose one of ListBinlogs"))
 	}
 	for _, b := range logs[:at] {

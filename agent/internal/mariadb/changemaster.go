@@ -28,7 +28,8 @@ type Primary struct {
 }
 
 // ConfigureReplica points this server to its primary, by GTID.
-func (s *Server) ConfigureReplica(ctx context.Context, primary Primary) (changes []string, now Replication, err error) {
+func (s *Server) ConfigureReplica(ctx context.Context,
+	primary Primary) (changes []string, now Replication, err error) {
 	const what = "cannot configure replication"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -66,11 +67,14 @@ func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 	}
 	live := fromVariables(v)
 	if !live.ReadOnly {
-		return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, what+": this server is not read-only", "call SetReadOnly first")
+		return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, what+": this server is not read-only",
+			"call SetReadOnly first")
 	}
 	if own := errantTransactions(live); own != "" {
-		return unsafe(errorsv1.Reason_REASON_GTID_ERRANT, what+": this server wrote "+own+" itself, past the position "+live.Gtid.Slave+
-			" that it replicates from", "make the replica again from the snapshot, on a fresh volume", errs.Meta("gtid", own))
+		return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
+			what+": this server wrote "+own+" itself, past the position "+live.Gtid.Slave+
+				" that it replicates from",
+			"make the replica again from the snapshot, on a fresh volume", errs.Meta("gtid", own))
 	}
 	all, err := replications(ctx, s.db)
 	if err != nil {
@@ -78,14 +82,18 @@ func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 	}
 	for _, r := range all {
 		if r.Connection != "" {
-			return unsafe(errorsv1.Reason_REASON_WRONG_ROLE, fmt.Sprintf("%s: connection %q to %s is configured as well", what, r.Connection, r.Host),
-				"take it away with RESET SLAVE ALL, or with PrepareReplica", errs.Meta("connection", r.Connection))
+			return unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
+				fmt.Sprintf("%s: connection %q to %s is configured as well", what, r.Connection,
+					r.Host),
+				"take it away with RESET SLAVE ALL, or with PrepareReplica",
+				errs.Meta("connection", r.Connection))
 		}
 	}
 	return nil
 }
 
-// errantTransactions are those that this server logged under its own id past the position that it replicates from.
+// errantTransactions are those that this server logged under its own id past the position that it
+// replicates from.
 func errantTransactions(live Live) string {
 	own, err := gtid.ParsePosition(ownTransactions(live))
 	if err != nil {
@@ -106,10 +114,12 @@ func (s *Server) differences(is Replication, primary Primary) []string {
 			wrong = append(wrong, fmt.Sprintf(format, args...))
 		}
 	}
-	note(is.Host != primary.Host || is.Port != primary.Port, "primary changed from %s:%d to %s:%d", is.Host, is.Port, primary.Host, primary.Port)
+	note(is.Host != primary.Host || is.Port != primary.Port, "primary changed from %s:%d to %s:%d",
+		is.Host, is.Port, primary.Host, primary.Port)
 	note(is.User != primary.User, "user changed from %s to %s", is.User, primary.User)
 	note(is.UsingGtid != "Slave_Pos", "position by GTID instead of %q", is.UsingGtid)
-	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s", onOff(primary.TLS))
+	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s",
+		onOff(primary.TLS))
 	note(primary.TLS && is.CAFile != s.caFile(), "authority changed from %q", is.CAFile)
 	return wrong
 }
@@ -130,7 +140,8 @@ func refused(number int) bool {
 	return false
 }
 
-func (s *Server) changeMaster(ctx context.Context, current Replication, configured bool, primary Primary) error {
+func (s *Server) changeMaster(ctx context.Context, current Replication, configured bool,
+	primary Primary) error {
 	if configured {
 		if err := s.stopThreads(ctx, current, false); err != nil {
 			return err
@@ -143,14 +154,17 @@ func (s *Server) statement(primary Primary) string {
 	settings := []string{
 		"MASTER_HOST = " + literal(primary.Host), fmt.Sprintf("MASTER_PORT = %d", primary.Port),
 		"MASTER_USER = " + literal(primary.User), "MASTER_PASSWORD = " + literal(primary.Password),
-		"MASTER_USE_GTID = slave_pos", fmt.Sprintf("MASTER_CONNECT_RETRY = %d", int(connectRetry.Seconds())),
+		"MASTER_USE_GTID = slave_pos",
+		fmt.Sprintf("MASTER_CONNECT_RETRY = %d", int(connectRetry.Seconds())),
 		fmt.Sprintf("MASTER_HEARTBEAT_PERIOD = %d", int(heartbeatPeriod.Seconds())),
 	}
 	// Always written: from 11.4 on verification is the default.
 	if primary.TLS {
-		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(s.caFile()), "MASTER_SSL_VERIFY_SERVER_CERT = 1")
+		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(s.caFile()),
+			"MASTER_SSL_VERIFY_SERVER_CERT = 1")
 	} else {
-		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''", "MASTER_SSL_VERIFY_SERVER_CERT = 0")
+		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''",
+			"MASTER_SSL_VERIFY_SERVER_CERT = 0")
 	}
 	return "CHANGE MASTER TO " + strings.Join(settings, ", ")
 }

@@ -18,7 +18,8 @@ import (
 
 // ChecksumPlan says of which tables, and where.
 type ChecksumPlan struct {
-	// At is the position at which a replica was stopped; on a primary Stopped is false and At is not read.
+	// At is the position at which a replica was stopped; on a primary Stopped is false and At is
+	// not read.
 	At      gtid.Position
 	Stopped bool
 	// Tables are "schema.table"; all of the user's schemas when empty.
@@ -52,9 +53,10 @@ type candidate struct {
 	missing bool
 }
 
-// Checksums tells the position, then each table's checksum at it. It runs in a consistent-snapshot transaction of its own, which
-// blocks nobody: metadata locks are given back after each table.
-func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(ChecksumHead) error, each func(TableChecksum) error) error {
+// Checksums tells the position, then each table's checksum at it. It runs in a consistent-snapshot
+// transaction of its own, which blocks nobody: metadata locks are given back after each table.
+func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(ChecksumHead) error,
+	each func(TableChecksum) error) error {
 	const what = "cannot read checksums"
 	if err := s.require(ctx, what); err != nil {
 		return err
@@ -94,8 +96,10 @@ func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(Che
 // openView begins the transaction and answers the position that it sees.
 func (s *Server) openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) (string, error) {
 	for _, statement := range []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SET SESSION lock_wait_timeout = 5", "SET SESSION innodb_lock_wait_timeout = 5",
-		"SET SESSION max_statement_time = 0", "SET SESSION net_write_timeout = 600", "SET SESSION wait_timeout = 86400",
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"SET SESSION lock_wait_timeout = 5", "SET SESSION innodb_lock_wait_timeout = 5",
+		"SET SESSION max_statement_time = 0", "SET SESSION net_write_timeout = 600",
+		"SET SESSION wait_timeout = 86400",
 		"START TRANSACTION WITH CONSISTENT SNAPSHOT",
 	} {
 		if err := execute(ctx, conn, statement); err != nil {
@@ -116,7 +120,8 @@ func (s *Server) stoppedAt(ctx context.Context, expected gtid.Position) (string,
 	}
 	for _, r := range all {
 		if r.SQLRunning != "No" {
-			return "", unsafe(errorsv1.Reason_REASON_REPLICATION_RUNNING, "the replica is not stopped: its SQL thread runs",
+			return "", unsafe(errorsv1.Reason_REASON_REPLICATION_RUNNING,
+				"the replica is not stopped: its SQL thread runs",
 				"stop it at the position with StartReplication until_gtid")
 		}
 	}
@@ -144,12 +149,14 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read the position of the view from %q", offset)
 	}
-	r, err := one(ctx, conn, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d) AS pos", literal(file), at))
+	r, err := one(ctx, conn, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d) AS pos", literal(file),
+		at))
 	if err != nil {
 		return "", err
 	}
 	if _, known := r["pos"]; !known {
-		return "", errs.New(errs.Aborted, errorsv1.Reason_REASON_BINLOGS_PURGED, "the binary log of the view was purged meanwhile",
+		return "", errs.New(errs.Aborted, errorsv1.Reason_REASON_BINLOGS_PURGED,
+			"the binary log of the view was purged meanwhile",
 			errs.WayOut("reserve binary logs, then call again"))
 	}
 	return r["pos"], nil
@@ -157,9 +164,10 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 
 // candidates are the tables asked for, largest last where nothing else is asked for.
 func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candidate, error) {
-	rows, err := query(ctx, conn, "SELECT table_schema AS s, table_name AS n, engine AS e, COALESCE(data_length, 0) AS b"+
-		" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"+
-		" AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2")
+	rows, err := query(ctx, conn,
+		"SELECT table_schema AS s, table_name AS n, engine AS e, COALESCE(data_length, 0) AS b"+
+			" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"+
+			" AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2")
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +219,8 @@ func sampled(all []candidate, enough, seed int64) []candidate {
 }
 
 // checksum reads one table and gives its metadata lock back.
-func checksum(ctx context.Context, conn *sql.Conn, t candidate, standsStill bool) (TableChecksum, error) {
+func checksum(ctx context.Context, conn *sql.Conn, t candidate,
+	standsStill bool) (TableChecksum, error) {
 	sum := TableChecksum{Table: t.String(), Engine: t.engine, Bytes: t.bytes, Missing: t.missing,
 		Consistent: t.engine == "InnoDB" || standsStill}
 	if t.missing {
@@ -239,7 +248,8 @@ func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableCh
 	if err != nil {
 		return err
 	}
-	// NULL says that it could not be read; the reason is a warning. DDL after the view was opened is one.
+	// NULL says that it could not be read; the reason is a warning. DDL after the view was opened
+	// is one.
 	value, read := r["checksum"]
 	if !read {
 		sum.Missing = true
@@ -249,10 +259,12 @@ func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableCh
 	return err
 }
 
-// unreadable are errors of one table that say nothing about the others: it is gone, was altered since, or waits for DDL.
+// unreadable are errors of one table that say nothing about the others: it is gone, was altered
+// since, or waits for DDL.
 func unreadable(number int) bool {
 	switch number {
-	case errTableGone, errTableDefChanged, errLockWaitTimeout, errUnknownStorage, 1030, 1932, 1033, 1049:
+	case errTableGone, errTableDefChanged, errLockWaitTimeout, errUnknownStorage, 1030, 1932, 1033,
+		1049:
 		return true
 	}
 	return false
@@ -262,7 +274,8 @@ var autoIncrement = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
 
 // definitionHash is of the definition without what differs between equal tables.
 func definitionHash(create string) string {
-	// The counter is behind the last parenthesis; a default value or a comment of a column is before it.
+	// The counter is behind the last parenthesis; a default value or a comment of a column is
+	// before it.
 	end := strings.LastIndex(create, "\n)")
 	if end < 0 {
 		end = 0

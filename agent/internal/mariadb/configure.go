@@ -18,15 +18,18 @@ import (
 type Configured struct {
 	// Changed is false when the file had that content already.
 	Changed bool
-	// RestartRequired is true when the running server differs in an option that it reads at its start alone.
+	// RestartRequired is true when the running server differs in an option that it reads at its
+	// start alone.
 	RestartRequired bool
-	// Overridden are options of other files that ours take the place of: "server_id=1 (/etc/mysql/my.cnf)".
+	// Overridden are options of other files that ours take the place of: "server_id=1
+	// (/etc/mysql/my.cnf)".
 	Overridden []string
 	// Effective are the options that MariaDB would read; secrets left out.
 	Effective []string
 }
 
-// SetConfiguration writes the agent's one option file and reads back what MariaDB makes of it. Nothing is restarted.
+// SetConfiguration writes the agent's one option file and reads back what MariaDB makes of it.
+// Nothing is restarted.
 func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Configured, error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -66,7 +69,8 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 // writeDropIn writes the option file; reserved binary logs stay so.
 func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
 	err = s.shelf.change(func(shelved *shelved) error {
-		changed, err = ensureFile(s.config.DropIn, withReserved(content, len(shelved.Reservations) > 0), 0o644, nil)
+		changed, err = ensureFile(s.config.DropIn,
+			withReserved(content, len(shelved.Reservations) > 0), 0o644, nil)
 		return err
 	})
 	if err != nil {
@@ -75,13 +79,15 @@ func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
 	return changed, nil
 }
 
-// RefreshCertificate hands MariaDB the certificate that the agent has now, where MariaDB is configured to use it: for when the agent
-// got another one. A running MariaDB takes it over without a restart.
+// RefreshCertificate hands MariaDB the certificate that the agent has now, where MariaDB is
+// configured to use it: for when the agent got another one. A running MariaDB takes it over without
+// a restart.
 func (s *Server) RefreshCertificate(ctx context.Context) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	ours, err := os.ReadFile(s.config.DropIn)
-	if errors.Is(err, os.ErrNotExist) || err == nil && !bytes.Contains(ours, []byte("\nssl_cert=")) {
+	if errors.Is(err, os.ErrNotExist) || err == nil &&
+		!bytes.Contains(ours, []byte("\nssl_cert=")) {
 		return nil
 	}
 	if err != nil {
@@ -95,11 +101,13 @@ func (s *Server) RefreshCertificate(ctx context.Context) error {
 	return failure("cannot make MariaDB read its new certificate", execute(ctx, s.db, flushTLS))
 }
 
-// flushTLS makes a running MariaDB read its certificate again, on a replica too: it is not written to the binary log.
+// flushTLS makes a running MariaDB read its certificate again, on a replica too: it is not written
+// to the binary log.
 const flushTLS = "FLUSH NO_WRITE_TO_BINLOG SSL"
 
-// sameBinlog refuses another base name than that of the binary logs that the datadir has: MariaDB would begin new ones, lose its
-// position, and not know what became of the transactions that a copy holds half done.
+// sameBinlog refuses another base name than that of the binary logs that the datadir has: MariaDB
+// would begin new ones, lose its position, and not know what became of the transactions that a copy
+// holds half done.
 func sameBinlog(datadir, wanted string) error {
 	if wanted == "" || regularFile(filepath.Join(datadir, wanted+".index")) {
 		return nil
@@ -109,7 +117,8 @@ func sameBinlog(datadir, wanted string) error {
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-		fmt.Sprintf("the datadir has binary logs named %s, and log_bin would be %s", base, wanted), "set log_bin to "+base, errs.Meta("log_bin", base))
+		fmt.Sprintf("the datadir has binary logs named %s, and log_bin would be %s", base, wanted),
+		"set log_bin to "+base, errs.Meta("log_bin", base))
 }
 
 // binlogBase is the base name of the binary logs in a datadir; empty when it has none.
@@ -127,7 +136,8 @@ func binlogBase(datadir string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("cannot read the index of the binary logs: %w", err)
 		}
-		if strings.Contains(filepath.Base(index), "relay") || len(logs) == 0 || slices.ContainsFunc(logs, func(l string) bool { return slices.Contains(relay, l) }) {
+		if strings.Contains(filepath.Base(index), "relay") || len(logs) == 0 ||
+			slices.ContainsFunc(logs, func(l string) bool { return slices.Contains(relay, l) }) {
 			continue
 		}
 		if newest := logs[len(logs)-1]; regularFile(filepath.Join(datadir, newest)) {
@@ -139,8 +149,9 @@ func binlogBase(datadir string) (string, error) {
 
 // installTLS puts the certificate where MariaDB reads it, with the ownership that MariaDB wants.
 func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
-	to := TLSFiles{CA: filepath.Join(s.config.TLSDir, "ca.pem"), Cert: filepath.Join(s.config.TLSDir, "cert.pem"),
-		Key: filepath.Join(s.config.TLSDir, "key.pem")}
+	to := TLSFiles{CA: filepath.Join(s.config.TLSDir, "ca.pem"),
+		Cert: filepath.Join(s.config.TLSDir, "cert.pem"),
+		Key:  filepath.Join(s.config.TLSDir, "key.pem")}
 	if !wanted {
 		return to, false, nil
 	}
@@ -149,17 +160,20 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 		return to, false, err
 	}
 	// MariaDB's own user has to get through, whatever the agent's umask is.
-	if err := errors.Join(os.MkdirAll(s.config.TLSDir, 0o755), os.Chmod(s.config.TLSDir, 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(s.config.TLSDir, 0o755),
+		os.Chmod(s.config.TLSDir, 0o755)); err != nil {
 		return to, false, diskError("cannot install MariaDB's certificate", err)
 	}
 	changed := false
 	for _, f := range []struct {
 		from, to string
 		mode     os.FileMode
-	}{{s.config.TLS.CA, to.CA, 0o644}, {s.config.TLS.Cert, to.Cert, 0o644}, {s.config.TLS.Key, to.Key, 0o600}} {
+	}{{s.config.TLS.CA, to.CA, 0o644}, {s.config.TLS.Cert, to.Cert, 0o644},
+		{s.config.TLS.Key, to.Key, 0o600}} {
 		content, err := os.ReadFile(f.from)
 		if errors.Is(err, os.ErrNotExist) || f.from == "" {
-			return to, false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, "cannot turn TLS on: the agent has no certificate for MariaDB",
+			return to, false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				"cannot turn TLS on: the agent has no certificate for MariaDB",
 				"enrol the agent, or let it renew its certificate, then call again")
 		}
 		if err != nil {
@@ -227,8 +241,11 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 	for name, value := range wanted {
 		if counts[name].value != value && !suspended(name, counts[name].value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-				fmt.Sprintf("option %s would be %q instead of %q: another option file is read after %s and says %s", name, counts[name].value, value, s.config.DropIn, counts[name].written),
-				"take the option out of that file (my_print_defaults --mysqld shows all), then call again")
+				fmt.Sprintf("option %s would be %q instead of %q: another option file is read "+
+					"after %s and says %s", name, counts[name].value, value, s.config.DropIn,
+					counts[name].written),
+				"take the option out of that file (my_print_defaults --mysqld shows all), then "+
+					"call again")
 		}
 	}
 	return nil
@@ -254,9 +271,12 @@ func overridden(files map[string][]Option, ours []Option) []string {
 
 // startOnly are options that a running server does not take over.
 func startOnly() []string {
-	return []string{"server_id", "gtid_domain_id", "bind_address", "port", "log_bin", "log_slave_updates", "relay_log", "relay_log_recovery",
-		"report_host", "report_port", "ssl_ca", "ssl_cert", "ssl_key", "tmpdir", "performance_schema", "open_files_limit", "back_log",
-		"innodb_flush_method", "innodb_log_buffer_size", "innodb_read_io_threads", "innodb_write_io_threads", "thread_handling",
+	return []string{"server_id", "gtid_domain_id", "bind_address", "port", "log_bin",
+		"log_slave_updates", "relay_log", "relay_log_recovery",
+		"report_host", "report_port", "ssl_ca", "ssl_cert", "ssl_key", "tmpdir",
+		"performance_schema", "open_files_limit", "back_log",
+		"innodb_flush_method", "innodb_log_buffer_size", "innodb_read_io_threads",
+		"innodb_write_io_threads", "thread_handling",
 		"table_open_cache_instances", "skip_name_resolve"}
 }
 

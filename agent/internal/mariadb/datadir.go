@@ -79,11 +79,13 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 	if !slices.Contains(s.config.Datadirs, dir) {
 		return "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			fmt.Sprintf("datadir %.200q is not on this agent's allow-list", dir),
-			errs.WayOut("use one of "+strings.Join(s.config.Datadirs, ", ")+", or extend the allow-list in the agent's configuration"))
+			errs.WayOut("use one of "+strings.Join(s.config.Datadirs, ", ")+
+				", or extend the allow-list in the agent's configuration"))
 	}
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
-		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("datadir %s is no directory", dir),
+		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("datadir %s is no directory", dir),
 			"mount the data volume first (MountService.EnsureMount)", errs.Wrap(errors.Join(err)))
 	}
 	return dir, nil
@@ -101,8 +103,10 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 	}
 	if found != nonce {
 		return Volume{}, unsafe(errorsv1.Reason_REASON_NONCE_MISMATCH,
-			fmt.Sprintf("the volume of %s carries nonce %.64q, not %q: it is not the snapshot's", dir, found, nonce),
-			"attach the volume that was made from the snapshot, then call again", errs.Meta("found", found))
+			fmt.Sprintf("the volume of %s carries nonce %.64q, not %q: it is not the snapshot's",
+				dir, found, nonce),
+			"attach the volume that was made from the snapshot, then call again",
+			errs.Meta("found", found))
 	}
 	return volume, nil
 }
@@ -110,25 +114,31 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 // guardVersion refuses a datadir that the binary would ruin.
 func (s *Server) guardVersion(dir string, done *DatadirDone) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
-		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("%s holds no datadir of MariaDB", dir),
+		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("%s holds no datadir of MariaDB", dir),
 			"mount the volume that has it, or ask for a new one with initialize")
 	}
 	var err error
 	if done.Datadir, err = datadirVersion(dir); err != nil {
-		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("cannot trust the datadir %s", dir),
+		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("cannot trust the datadir %s", dir),
 			"look at mariadb_upgrade_info in it", errs.Wrap(err))
 	}
 	if done.Datadir.newerSeries(done.Binary) {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
-			fmt.Sprintf("the datadir was last used by MariaDB %s, and %s is installed here", done.Datadir, done.Binary),
-			"use a machine image with MariaDB "+done.Datadir.String()+" or newer: a datadir never goes back",
-			errs.Meta("datadir_version", done.Datadir.String()), errs.Meta("binary_version", done.Binary.String()))
+			fmt.Sprintf("the datadir was last used by MariaDB %s, and %s is installed here",
+				done.Datadir, done.Binary),
+			"use a machine image with MariaDB "+done.Datadir.String()+
+				" or newer: a datadir never goes back",
+			errs.Meta("datadir_version", done.Datadir.String()),
+			errs.Meta("binary_version", done.Binary.String()))
 	}
 	done.UpgradeNeeded = !done.Datadir.sameSeries(done.Binary)
 	return nil
 }
 
-// running is the pid of the server that has the datadir open, or 0: it holds locks on these files as long as it lives.
+// running is the pid of the server that has the datadir open, or 0: it holds locks on these files
+// as long as it lives.
 func running(dir string) (int, error) {
 	for _, name := range []string{"aria_log_control", "ibdata1"} {
 		file, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
@@ -158,7 +168,8 @@ func mustStand(dir, todo string) error {
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_UNIT_WRONG_STATE,
-		fmt.Sprintf("cannot %s: MariaDB (pid %d) runs on %s", todo, pid, dir), "stop "+Unit+" first, then call again",
+		fmt.Sprintf("cannot %s: MariaDB (pid %d) runs on %s", todo, pid, dir),
+		"stop "+Unit+" first, then call again",
 		errs.Precondition("units/"+Unit, "is running"))
 }
 
@@ -183,7 +194,8 @@ func (s *Server) ownAll(dir string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.uid || foreign(info) {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.uid ||
+			foreign(info) {
 			return nil
 		}
 		count++
@@ -195,10 +207,12 @@ func (s *Server) ownAll(dir string) ([]string, error) {
 	return []string{fmt.Sprintf("gave %d files to user %s", count, s.config.User)}, nil
 }
 
-// foreign is true for files that MariaDB's own tools leave to root: readable by all, they do no harm.
+// foreign is true for files that MariaDB's own tools leave to root: readable by all, they do no
+// harm.
 func foreign(info fs.FileInfo) bool {
 	switch name := info.Name(); {
-	case strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag"), strings.HasSuffix(name, "_upgrade_info"):
+	case strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag"),
+		strings.HasSuffix(name, "_upgrade_info"):
 		return true
 	}
 	return false

@@ -52,10 +52,16 @@ func left(t *testing.T, dir string) []string {
 
 func copied() map[string]string {
 	return map[string]string{
-		"ibdata1": "", "mysql/db.MAD": "", "mariadb-bin.000001": "", "mariadb-bin.index": "./mariadb-bin.000001\n", "mariadb-bin.state": "",
-		"master.info": "", "master-other.info": "", "relay-log.info": "5\n./mysqld-relay-bin.000002\n4\n", "relay-log-other.info": "", "multi-master.info": "",
-		"mysqld-relay-bin.000001": "", "mysqld-relay-bin.000002": "", "mysqld-relay-bin.index": "./mysqld-relay-bin.000001\n./mysqld-relay-bin.000002\n",
-		"shop/t.ibd": "", "shop/#sql-alter-12-3.ibd": "", "shop/#sql-backup-12-3.ibd": "", "#sql-temp.MAI": "", "#rocksdb/x": "",
+		"ibdata1": "", "mysql/db.MAD": "", "mariadb-bin.000001": "",
+		"mariadb-bin.index": "./mariadb-bin.000001\n", "mariadb-bin.state": "",
+		"master.info": "", "master-other.info": "",
+		"relay-log.info": "5\n./mysqld-relay-bin.000002\n4\n", "relay-log-other.info": "",
+		"multi-master.info":       "",
+		"mysqld-relay-bin.000001": "", "mysqld-relay-bin.000002": "",
+		"mysqld-relay-bin.index": "./mysqld-relay-bin.000001\n./mysqld-relay-bin.000002\n",
+		"shop/t.ibd":             "", "shop/#sql-alter-12-3.ibd": "",
+		"shop/#sql-backup-12-3.ibd": "",
+		"#sql-temp.MAI":             "", "#rocksdb/x": "",
 	}
 }
 
@@ -68,7 +74,8 @@ func TestCleaningACopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"#rocksdb/x", "#sql-temp.MAI", "ibdata1", "mariadb-bin.000001", "mariadb-bin.index", "mariadb-bin.state", "mysql/db.MAD", "shop/#sql-alter-12-3.ibd",
+	want := []string{"#rocksdb/x", "#sql-temp.MAI", "ibdata1", "mariadb-bin.000001",
+		"mariadb-bin.index", "mariadb-bin.state", "mysql/db.MAD", "shop/#sql-alter-12-3.ibd",
 		"shop/#sql-backup-12-3.ibd", "shop/t.ibd"}
 	if got := left(t, dir); !slices.Equal(got, want) {
 		t.Errorf("left %v\nnot %v", got, want)
@@ -84,8 +91,10 @@ func TestCleaningACopy(t *testing.T) {
 func TestRelayLogsOfAnotherNameAreFoundByTheirInfo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	plant(t, dir, map[string]string{"relay-log.info": "./odd.000003\n4\n", "odd.000002": "", "odd.000003": "", "odd.index": "./odd.000003\n",
-		"bin.000003": "", "bin.index": "./bin.000003\n", "evil.index": "../../../etc/passwd\n/etc/hosts\n"})
+	plant(t, dir, map[string]string{"relay-log.info": "./odd.000003\n4\n", "odd.000002": "",
+		"odd.000003": "", "odd.index": "./odd.000003\n",
+		"bin.000003": "", "bin.index": "./bin.000003\n",
+		"evil.index": "../../../etc/passwd\n/etc/hosts\n"})
 	found, err := relayLogs(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +107,8 @@ func TestRelayLogsOfAnotherNameAreFoundByTheirInfo(t *testing.T) {
 	}
 }
 
-// What lies there after the first cleaning is the server's own, and a snapshot of it is a copy again.
+// What lies there after the first cleaning is the server's own, and a snapshot of it is a copy
+// again.
 func TestACopyIsCleanedOnce(t *testing.T) {
 	t.Parallel()
 	dir, s := t.TempDir(), &Server{}
@@ -113,7 +123,8 @@ func TestACopyIsCleanedOnce(t *testing.T) {
 		t.Errorf("its own settings went: %v %v", changes, err)
 	}
 	plant(t, dir, map[string]string{noncePath: "bb\n"})
-	if changes, err := s.cleanCopy(dir, v); err != nil || !slices.Equal(changes, []string{"removed master.info"}) {
+	if changes, err := s.cleanCopy(dir, v); err != nil ||
+		!slices.Equal(changes, []string{"removed master.info"}) {
 		t.Errorf("a copy of the replica: %v %v", changes, err)
 	}
 }
@@ -121,7 +132,8 @@ func TestACopyIsCleanedOnce(t *testing.T) {
 func TestGuardOfVersions(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]errorsv1.Reason{
-		"11.8.6-MariaDB": errorsv1.Reason_REASON_DATADIR_NEWER, "10.11.2-MariaDB": 0, "10.6.1-MariaDB": 0, "": 0, "rubbish": errorsv1.Reason_REASON_DATADIR_INVALID,
+		"11.8.6-MariaDB": errorsv1.Reason_REASON_DATADIR_NEWER, "10.11.2-MariaDB": 0,
+		"10.6.1-MariaDB": 0, "": 0, "rubbish": errorsv1.Reason_REASON_DATADIR_INVALID,
 	} {
 		dir := t.TempDir()
 		plant(t, dir, map[string]string{"mysql/": ""})
@@ -137,7 +149,8 @@ func TestGuardOfVersions(t *testing.T) {
 			t.Errorf("%q: upgrade needed %v", version, done.UpgradeNeeded)
 		}
 	}
-	if err := (&Server{}).guardVersion(t.TempDir(), &DatadirDone{}); errs.ReasonOf(err) != errorsv1.Reason_REASON_DATADIR_INVALID {
+	if err := (&Server{}).guardVersion(t.TempDir(),
+		&DatadirDone{}); errs.ReasonOf(err) != errorsv1.Reason_REASON_DATADIR_INVALID {
 		t.Errorf("empty: %v", err)
 	}
 }
@@ -146,7 +159,8 @@ func TestGuardOfVersions(t *testing.T) {
 func TestMovingANewDatadirIn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	plant(t, dir, map[string]string{"ibdata1": "", nursery + "/aria_log_control": "", nursery + "/mysql/db.MAD": "", nursery + "/" + grown: "", "lost+found/": ""})
+	plant(t, dir, map[string]string{"ibdata1": "", nursery + "/aria_log_control": "",
+		nursery + "/mysql/db.MAD": "", nursery + "/" + grown: "", "lost+found/": ""})
 	state, err := lookInto(dir)
 	if err != nil || !state.grown || state.complete {
 		t.Fatalf("%+v %v", state, err)
@@ -157,7 +171,8 @@ func TestMovingANewDatadirIn(t *testing.T) {
 	if state, err = lookInto(dir); err != nil || !state.complete {
 		t.Errorf("%+v %v", state, err)
 	}
-	if got := left(t, dir); !slices.Equal(got, []string{"aria_log_control", "ibdata1", "mysql/db.MAD"}) {
+	if got := left(t, dir); !slices.Equal(got,
+		[]string{"aria_log_control", "ibdata1", "mysql/db.MAD"}) {
 		t.Errorf("%v", got)
 	}
 }
@@ -167,21 +182,29 @@ func TestLocatingADatadir(t *testing.T) {
 	mounts := []*mountinfo.Info{
 		{Mountpoint: "/", Root: "/", Source: "/dev/vda", FSType: "ext4", Major: 1, Minor: 1},
 		{Mountpoint: "/var", Root: "/", Source: "/dev/vdc", FSType: "ext4", Major: 1, Minor: 3},
-		{Mountpoint: "/srv/mariadb", Root: "/", Source: "/dev/vdb", FSType: "xfs", Major: 1, Minor: 2},
-		{Mountpoint: "/var/lib/mysql", Root: "/mysql", Source: "/dev/vdb", FSType: "xfs", Major: 1, Minor: 2},
-		{Mountpoint: "/var/lib/mysql-other", Root: "/", Source: "/dev/vde", FSType: "xfs", Major: 1, Minor: 5},
+		{Mountpoint: "/srv/mariadb", Root: "/", Source: "/dev/vdb", FSType: "xfs", Major: 1,
+			Minor: 2},
+		{Mountpoint: "/var/lib/mysql", Root: "/mysql", Source: "/dev/vdb", FSType: "xfs", Major: 1,
+			Minor: 2},
+		{Mountpoint: "/var/lib/mysql-other", Root: "/", Source: "/dev/vde", FSType: "xfs", Major: 1,
+			Minor: 5},
 	}
 	for path, want := range map[string]Volume{
-		"/var/lib/mysql":      {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs", Path: "/mysql"},
-		"/var/lib/mysql/shop": {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs", Path: "/mysql/shop"},
-		"/var/lib/mysql2":     {Mount: "/var", Whole: true, Device: "/dev/vdc", Type: "ext4", Path: "/lib/mysql2"},
-		"/opt":                {Mount: "/", Whole: true, Device: "/dev/vda", Type: "ext4", Path: "/opt"},
+		"/var/lib/mysql": {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs",
+			Path: "/mysql"},
+		"/var/lib/mysql/shop": {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs",
+			Path: "/mysql/shop"},
+		"/var/lib/mysql2": {Mount: "/var", Whole: true, Device: "/dev/vdc", Type: "ext4",
+			Path: "/lib/mysql2"},
+		"/opt": {Mount: "/", Whole: true, Device: "/dev/vda", Type: "ext4",
+			Path: "/opt"},
 	} {
 		if got, err := locate(mounts, path); err != nil || got != want {
 			t.Errorf("%s: %+v %v", path, got, err)
 		}
 	}
-	if v, err := locate(mounts[3:4], "/var/lib/mysql"); err != nil || v.Whole || v.Mount != "/var/lib/mysql" {
+	if v, err := locate(mounts[3:4], "/var/lib/mysql"); err != nil || v.Whole ||
+		v.Mount != "/var/lib/mysql" {
 		t.Errorf("a bind mount alone: %+v %v", v, err)
 	}
 	if _, err := locate(nil, "/x"); err == nil {

@@ -9,19 +9,21 @@ import (
 	"strings"
 )
 
-// cleanedPath marks a volume whose copy of a datadir was cleaned: it holds the nonce that the volume carried then. A snapshot of
-// this volume carries another nonce, so the mark does not count there.
+// cleanedPath marks a volume whose copy of a datadir was cleaned: it holds the nonce that the
+// volume carried then. A snapshot of this volume carries another nonce, so the mark does not count
+// there.
 const cleanedPath = ".understudy/cleaned"
 
-// cleanCopy takes the source's replication state out of a copied datadir, once in a volume's life: what lies there later is this
-// server's own.
+// cleanCopy takes the source's replication state out of a copied datadir, once in a volume's life:
+// what lies there later is this server's own.
 func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
 	nonce, err := readNonce(volume)
 	if err != nil {
 		return nil, err
 	}
 	mark := filepath.Join(volume.Mount, cleanedPath)
-	if old, err := os.ReadFile(mark); err == nil && nonce != "" && strings.TrimSpace(string(old)) == nonce {
+	if old, err := os.ReadFile(mark); err == nil && nonce != "" &&
+		strings.TrimSpace(string(old)) == nonce {
 		return nil, nil
 	}
 	doomed, err := leftovers(dir)
@@ -69,9 +71,10 @@ func remove(doomed []leftover) ([]string, error) {
 	return changes, nil
 }
 
-// leftovers are what a copy must not start with. The files of a change of a table (#sql-…) are not among them: MariaDB's recovery ends or
-// undoes the change by them, and takes one whose files are gone for done, and writes it to the binary log. Relay logs come first and their index after them: a run that is cut off finds
-// the rest by the index.
+// leftovers are what a copy must not start with. The files of a change of a table (#sql-…) are not
+// among them: MariaDB's recovery ends or undoes the change by them, and takes one whose files are
+// gone for done, and writes it to the binary log. Relay logs come first and their index after them:
+// a run that is cut off finds the rest by the index.
 func leftovers(dir string) ([]leftover, error) {
 	relay, err := relayLogs(dir)
 	if err != nil {
@@ -82,7 +85,8 @@ func leftovers(dir string) ([]leftover, error) {
 		return nil, err
 	}
 	var all []leftover
-	for _, l := range []leftover{{"relay logs and indexes", relay}, {"files of replication settings", infos}} {
+	for _, l := range []leftover{{"relay logs and indexes", relay},
+		{"files of replication settings", infos}} {
 		if len(l.paths) > 0 {
 			all = append(all, l)
 		}
@@ -104,8 +108,8 @@ func matching(dir string, pattern *regexp.Regexp) ([]string, error) {
 	return found, nil
 }
 
-// relayLogs finds relay logs by their indexes. The base name is the host's or the pid file's, so an index is a relay log's when it
-// is named so, or when relay-log.info points into it.
+// relayLogs finds relay logs by their indexes. The base name is the host's or the pid file's, so an
+// index is a relay log's when it is named so, or when relay-log.info points into it.
 func relayLogs(dir string) ([]string, error) {
 	indexes, err := matching(dir, regexp.MustCompile(`\.index$`))
 	if err != nil {
@@ -122,7 +126,9 @@ func relayLogs(dir string) ([]string, error) {
 			return nil, err
 		}
 		base := strings.TrimSuffix(filepath.Base(index), ".index")
-		if !strings.Contains(base, "relay") && !slices.ContainsFunc(listed, func(f string) bool { return slices.Contains(current, f) }) {
+		if !strings.Contains(base, "relay") &&
+			!slices.ContainsFunc(listed,
+				func(f string) bool { return slices.Contains(current, f) }) {
 			continue
 		}
 		same, err := matching(dir, regexp.MustCompile(`^`+regexp.QuoteMeta(base)+`\.\d{6,}$`))

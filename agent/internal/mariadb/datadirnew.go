@@ -15,13 +15,15 @@ import (
 )
 
 const (
-	// nursery is where a new datadir grows, inside the empty one, so that half of one is never taken for a whole.
+	// nursery is where a new datadir grows, inside the empty one, so that half of one is never
+	// taken for a whole.
 	nursery = ".understudy-new"
 	// grown marks a nursery that is complete and only waits to be moved.
 	grown = ".complete"
 )
 
-// initialize makes a new datadir in an empty directory. One that is there already is left alone; a run that was cut off is gone on with.
+// initialize makes a new datadir in an empty directory. One that is there already is left alone; a
+// run that was cut off is gone on with.
 func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 	state, err := lookInto(dir)
 	if err != nil || state.complete {
@@ -29,7 +31,8 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 	}
 	if len(state.strangers) > 0 && !state.grown {
 		return nil, unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("cannot make a new datadir in %s: it is not empty (%s)", dir, state.strangers[0]), "give it an empty volume")
+			fmt.Sprintf("cannot make a new datadir in %s: it is not empty (%s)", dir,
+				state.strangers[0]), "give it an empty volume")
 	}
 	if err := mustStand(dir, "make a new datadir"); err != nil {
 		return nil, err
@@ -86,7 +89,8 @@ func (s *Server) grow(ctx context.Context, dir string) error {
 	if err := os.Mkdir(place, 0o700); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
-	if err := errors.Join(os.Chown(dir, belongs.uid, belongs.gid), os.Chown(place, belongs.uid, belongs.gid)); err != nil {
+	if err := errors.Join(os.Chown(dir, belongs.uid, belongs.gid),
+		os.Chown(place, belongs.uid, belongs.gid)); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
 	if err := s.installDB(ctx, place); err != nil {
@@ -96,20 +100,24 @@ func (s *Server) grow(ctx context.Context, dir string) error {
 }
 
 func (s *Server) installDB(ctx context.Context, place string) error {
-	// --force: a host that cannot look up its own name gets a datadir as well; nothing in it depends on the name.
+	// --force: a host that cannot look up its own name gets a datadir as well; nothing in it
+	// depends on the name.
 	args := []string{"--no-defaults", "--force", "--user=" + s.config.User, "--datadir=" + place,
 		"--auth-root-authentication-method=socket", "--skip-test-db"}
-	_, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args, Timeout: 5 * time.Minute})
+	_, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args,
+		Timeout: 5 * time.Minute})
 	if err == nil {
 		return nil
 	}
 	code, _ := hostexec.CodeOf(err)
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir", errs.Wrap(err),
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir",
+		errs.Wrap(err),
 		errs.Meta("tool", "mariadb-install-db"), errs.Meta("exit_code", fmt.Sprint(code)),
 		errs.WayOut("see what it says: most often the volume is full or not writable"))
 }
 
-// moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for a datadir.
+// moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for
+// a datadir.
 func moveIn(dir string) error {
 	place := filepath.Join(dir, nursery)
 	entries, err := os.ReadDir(place)
@@ -120,11 +128,13 @@ func moveIn(dir string) error {
 		if e.Name() == grown || e.Name() == "mysql" {
 			continue
 		}
-		if err := os.Rename(filepath.Join(place, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+		if err := os.Rename(filepath.Join(place, e.Name()),
+			filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
-	if err := os.Rename(filepath.Join(place, "mysql"), filepath.Join(dir, "mysql")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Rename(filepath.Join(place, "mysql"), filepath.Join(dir, "mysql")); err != nil &&
+		!errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := os.RemoveAll(place); err != nil {

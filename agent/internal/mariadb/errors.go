@@ -29,8 +29,8 @@ const (
 	errGtidStrictDomain = 1948
 )
 
-// failure says what could not be done. MariaDB's own error is kept word for word; a connection that broke or was never made is
-// Unavailable.
+// failure says what could not be done. MariaDB's own error is kept word for word; a connection that
+// broke or was never made is Unavailable.
 func failure(what string, err error) error {
 	var known *errs.Error
 	var said *mysql.MySQLError
@@ -41,14 +41,16 @@ func failure(what string, err error) error {
 		return err
 	case errors.As(err, &said):
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_MARIADB_ERROR, what, errs.Wrap(err),
-			errs.Meta("errno", strconv.Itoa(int(said.Number))), errs.Meta("sqlstate", string(said.SQLState[:])),
+			errs.Meta("errno", strconv.Itoa(int(said.Number))),
+			errs.Meta("sqlstate", string(said.SQLState[:])),
 			errs.Meta("text", said.Message),
 			errs.WayOut("put right what MariaDB says is wrong, then call again"))
 	case errors.Is(err, context.DeadlineExceeded):
 		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err),
 			errs.WayOut("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
 	case errors.Is(err, context.Canceled):
-		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err), errs.WayOut("call again: it goes on where it stopped"))
+		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err),
+			errs.WayOut("call again: it goes on where it stopped"))
 	case broken(err):
 		return down(what, err)
 	default:
@@ -58,13 +60,16 @@ func failure(what string, err error) error {
 
 func broken(err error) bool {
 	var netErr net.Error
-	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
 }
 
 func down(what string, cause error) error {
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN, what+": MariaDB does not answer", errs.Wrap(cause),
-		errs.WayOut("make sure that "+Unit+" is up and ready (SystemdService.EnsureUnit), then call again"),
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
+		what+": MariaDB does not answer", errs.Wrap(cause),
+		errs.WayOut("make sure that "+Unit+
+			" is up and ready (SystemdService.EnsureUnit), then call again"),
 		errs.Retry(2*time.Second))
 }
 
@@ -79,7 +84,8 @@ func errno(err error) int {
 
 // unsafe says that going on would be unsafe as things stand.
 func unsafe(reason errorsv1.Reason, message, wayOut string, options ...errs.Option) error {
-	return errs.New(errs.FailedPrecondition, reason, message, append(options, errs.WayOut(wayOut))...)
+	return errs.New(errs.FailedPrecondition, reason, message,
+		append(options, errs.WayOut(wayOut))...)
 }
 
 // withoutSecret takes a secret out of MariaDB's text: a syntax error quotes the statement.
@@ -89,7 +95,8 @@ func withoutSecret(err error, secret string) error {
 		return err
 	}
 	clean := *said
-	if said.Number == errSyntax || strings.Contains(said.Message, secret) || strings.Contains(said.Message, literalBody(secret)) {
+	if said.Number == errSyntax || strings.Contains(said.Message, secret) ||
+		strings.Contains(said.Message, literalBody(secret)) {
 		clean.Message = "(text left out: it quotes the password)"
 	}
 	return &clean

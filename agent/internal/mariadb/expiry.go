@@ -14,9 +14,11 @@ const expireOption = "binlog_expire_logs_seconds"
 // MaxBinlogExpireSeconds is the highest age limit that MariaDB takes: 99 days.
 const MaxBinlogExpireSeconds = 8553600
 
-// SetBinlogExpiry makes MariaDB delete binary logs of that age, in the agent's option file and in the running server; 0 keeps them for
-// ever. While binary logs are reserved the running server keeps them all, and this is what the end of the last reservation puts in place.
-// It says whether anything changed, and needs a MariaDB that answers: one that starts just now may have read the file already.
+// SetBinlogExpiry makes MariaDB delete binary logs of that age, in the agent's option file and in
+// the running server; 0 keeps them for ever. While binary logs are reserved the running server
+// keeps them all, and this is what the end of the last reservation puts in place. It says whether
+// anything changed, and needs a MariaDB that answers: one that starts just now may have read the
+// file already.
 func (s *Server) SetBinlogExpiry(ctx context.Context, seconds int64) (changed bool, err error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -76,7 +78,8 @@ func (s *Server) expiryInFile(seconds int64, reserved bool) (bool, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, fmt.Errorf("cannot read MariaDB's option file: %w", err)
 	}
-	content := withReserved(withOption(withReserved(old, false), set(expireOption, seconds)), reserved)
+	content := withReserved(withOption(withReserved(old, false), set(expireOption, seconds)),
+		reserved)
 	changed, err := ensureFile(s.config.DropIn, content, 0o644, nil)
 	if err != nil {
 		return false, diskError("cannot write MariaDB's option file", err)

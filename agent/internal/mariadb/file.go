@@ -30,8 +30,8 @@ func lookup(name string) (*owner, error) {
 	return &owner{uid, gid}, nil
 }
 
-// ensureFile makes the file hold that content with that mode and owner: all of it or, after a crash, nothing. It says whether the
-// content changed.
+// ensureFile makes the file hold that content with that mode and owner: all of it or, after a
+// crash, nothing. It says whether the content changed.
 func ensureFile(path string, content []byte, mode os.FileMode, belongs *owner) (bool, error) {
 	old, err := os.ReadFile(path)
 	if err == nil && bytes.Equal(old, content) {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzOption reads lines of option files, and writes one option into a file: it is there then, once, and the rest is as it was.
+// FuzzOption reads lines of option files, and writes one option into a file: it is there then,
+// once, and the rest is as it was.
 func FuzzOption(f *testing.F) {
 	f.Add("[mariadbd]\nserver-id=7\n", "--server-id=7")
 	f.Add("", "skip-slave-start")
@@ -44,7 +45,8 @@ func FuzzReserved(f *testing.F) {
 			t.Errorf("%q became %q", content, on)
 		}
 		off := withReserved(on, false)
-		if len(content) > 0 && !bytes.Equal(off, withReserved(content, false)) && !bytes.Equal(off, []byte(header)) {
+		if len(content) > 0 && !bytes.Equal(off, withReserved(content, false)) &&
+			!bytes.Equal(off, []byte(header)) {
 			t.Errorf("%q became %q", content, off)
 		}
 	})
@@ -52,7 +54,8 @@ func FuzzReserved(f *testing.F) {
 
 // FuzzVersion reads what servers and files say of their version.
 func FuzzVersion(f *testing.F) {
-	for _, seed := range []string{"11.8.6-MariaDB-0+deb13u1", "mariadbd  Ver 10.11.14-MariaDB for debian", "999.999.999", "1.2", ""} {
+	for _, seed := range []string{"11.8.6-MariaDB-0+deb13u1",
+		"mariadbd  Ver 10.11.14-MariaDB for debian", "999.999.999", "1.2", ""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

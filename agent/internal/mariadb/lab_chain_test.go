@@ -20,53 +20,62 @@ import (
 func TestReplicaOfACopiedReplica(t *testing.T) {
 	root := roots(t)[0]
 	for _, logs := range []bool{true, false} {
-		t.Run(map[bool]string{true: "logs its updates", false: "does not log them"}[logs], func(t *testing.T) {
-			ctx := t.Context()
-			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-			ca := mariadbtest.SameCA(primary)
-			first, testimony := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root, CA: ca})
-			s := first.Settings(2)
-			s.LogSlaveUpdates = logs
-			if _, err := first.SetConfiguration(ctx, s); err != nil {
-				t.Fatal(err)
-			}
-			first.Run()
-			first.Join(primary, testimony, password)
-			if _, _, err := first.StartReplication(ctx, 20*time.Second); err != nil {
-				t.Fatal(err)
-			}
-			load := mariadbtest.Load(t, primary)
-			target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-			if err := first.WaitForGtid(ctx, target, 20*time.Second, func(mariadb.Progress) error { return nil }); err != nil {
-				t.Fatal(err)
-			}
-			second, testimony := mariadbtest.CopyOf(t, first, mariadbtest.Options{Root: root, CA: ca, ServerID: 3})
-			if testimony.Role != mariadb.RoleReplica || !mariadbtest.Position(t, testimony.Gtid.Slave).Contains(target) {
-				t.Fatalf("%+v", testimony)
-			}
-			second.Run()
-			if all, err := second.Status(ctx); err != nil || len(all.Live.Replication) > 0 {
-				t.Errorf("settings of the source are left: %+v %v", all.Live.Replication, err)
-			}
-			second.Join(primary, testimony, "other'")
-			if _, _, err := second.StartReplication(ctx, 20*time.Second); err != nil {
-				t.Fatal(err)
-			}
-			load.Stop()
-			target = mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-			for _, replica := range []*mariadbtest.Instance{first, second} {
-				if err := replica.WaitForGtid(ctx, target, 30*time.Second, func(mariadb.Progress) error { return nil }); err != nil {
+		t.Run(map[bool]string{true: "logs its updates", false: "does not log them"}[logs],
+			func(t *testing.T) {
+				ctx := t.Context()
+				primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+				ca := mariadbtest.SameCA(primary)
+				first, testimony := mariadbtest.CopyOf(t, primary,
+					mariadbtest.Options{Root: root, CA: ca})
+				s := first.Settings(2)
+				s.LogSlaveUpdates = logs
+				if _, err := first.SetConfiguration(ctx, s); err != nil {
 					t.Fatal(err)
 				}
-				if a, b := primary.Value("SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t"), replica.Value("SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t"); a != b {
-					t.Errorf("%s and %s", a, b)
+				first.Run()
+				first.Join(primary, testimony, password)
+				if _, _, err := first.StartReplication(ctx, 20*time.Second); err != nil {
+					t.Fatal(err)
 				}
-			}
-			status, err := primary.Status(ctx)
-			if err != nil || len(status.Live.Replicas) != 2 {
-				t.Errorf("%+v %v", status.Live.Replicas, err)
-			}
-		})
+				load := mariadbtest.Load(t, primary)
+				target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
+				if err := first.WaitForGtid(ctx, target, 20*time.Second,
+					func(mariadb.Progress) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				second, testimony := mariadbtest.CopyOf(t, first,
+					mariadbtest.Options{Root: root, CA: ca, ServerID: 3})
+				if testimony.Role != mariadb.RoleReplica ||
+					!mariadbtest.Position(t, testimony.Gtid.Slave).Contains(target) {
+					t.Fatalf("%+v", testimony)
+				}
+				second.Run()
+				if all, err := second.Status(ctx); err != nil || len(all.Live.Replication) > 0 {
+					t.Errorf("settings of the source are left: %+v %v", all.Live.Replication, err)
+				}
+				second.Join(primary, testimony, "other'")
+				if _, _, err := second.StartReplication(ctx, 20*time.Second); err != nil {
+					t.Fatal(err)
+				}
+				load.Stop()
+				target = mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
+				for _, replica := range []*mariadbtest.Instance{first, second} {
+					if err := replica.WaitForGtid(ctx, target, 30*time.Second,
+						func(mariadb.Progress) error { return nil }); err != nil {
+						t.Fatal(err)
+					}
+					if a, b := primary.Value(
+						"SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t"),
+						replica.Value(
+							"SELECT SUM(CRC32(CONCAT_WS('-', id, a, b))) FROM shop.t"); a != b {
+						t.Errorf("%s and %s", a, b)
+					}
+				}
+				status, err := primary.Status(ctx)
+				if err != nil || len(status.Live.Replicas) != 2 {
+					t.Errorf("%+v %v", status.Live.Replicas, err)
+				}
+			})
 	}
 }
 
@@ -74,19 +83,23 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-	first := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
-	second, testimony := mariadbtest.CopyOf(t, first, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), ServerID: 3})
+	first := mariadbtest.ReplicaOf(t, primary,
+		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
+	second, testimony := mariadbtest.CopyOf(t, first,
+		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), ServerID: 3})
 	second.Run()
 	second.Exec("INSERT INTO shop.t (a) VALUES (-1)")
 	_, _, err := second.PrepareReplica(t.Context(), mariadbtest.Plan(t, testimony, 3))
 	wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
 }
 
-// A copy whose binary log is not read recovers no position, or does not even start: its prepared transactions are decided there.
+// A copy whose binary log is not read recovers no position, or does not even start: its prepared
+// transactions are decided there.
 func TestBinaryLogOfAnotherName(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-	replica, testimony := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
+	replica, testimony := mariadbtest.CopyOf(t, primary,
+		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 	s := replica.Settings(2)
 	s.LogBin = "other-bin"
 	_, err := replica.SetConfiguration(t.Context(), s)
@@ -120,7 +133,8 @@ func TestPreparingDatadirs(t *testing.T) {
 			t.Fatal(err)
 		}
 		initialize := mariadb.DatadirPlan{Initialize: true}
-		if done, err := i.PrepareDatadir(ctx, initialize); err != nil || len(done.Changes) == 0 || done.UpgradeNeeded {
+		if done, err := i.PrepareDatadir(ctx, initialize); err != nil || len(done.Changes) == 0 ||
+			done.UpgradeNeeded {
 			t.Fatalf("%+v %v", done, err)
 		}
 		i.Run()
@@ -128,16 +142,19 @@ func TestPreparingDatadirs(t *testing.T) {
 		if done, err := i.PrepareDatadir(ctx, initialize); err != nil || len(done.Changes) > 0 {
 			t.Errorf("again, running: %+v %v", done, err)
 		}
-		if err := os.WriteFile(filepath.Join(i.Datadir, "master.info"), []byte("x"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(i.Datadir, "master.info"), []byte("x"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := i.PrepareDatadir(ctx, mariadb.DatadirPlan{Copy: true})
 		wants(t, err, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
 		i.Stop()
-		if out, err := exec.Command("chown", "-R", "12345", i.Datadir).CombinedOutput(); err != nil {
+		if out, err := exec.Command("chown", "-R", "12345",
+			i.Datadir).CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)
 		}
-		if done, err := i.PrepareDatadir(ctx, mariadb.DatadirPlan{Copy: true}); err != nil || len(done.Changes) != 2 {
+		if done, err := i.PrepareDatadir(ctx, mariadb.DatadirPlan{Copy: true}); err != nil ||
+			len(done.Changes) != 2 {
 			t.Errorf("%+v %v", done, err)
 		}
 		i.Run()

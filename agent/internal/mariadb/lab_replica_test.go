@@ -20,7 +20,8 @@ func eachPair(t *testing.T, test func(t *testing.T, primary, replica string)) {
 	all := roots(t)
 	for i, primary := range all {
 		for _, replica := range all[i:] {
-			t.Run(mariadbtest.Name(primary)+"-"+mariadbtest.Name(replica), func(t *testing.T) { test(t, primary, replica) })
+			t.Run(mariadbtest.Name(primary)+"-"+mariadbtest.Name(replica),
+				func(t *testing.T) { test(t, primary, replica) })
 		}
 	}
 }
@@ -32,9 +33,11 @@ func TestReplicaUnderLoad(t *testing.T) {
 		ctx := t.Context()
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: primaryRoot})
 		load := mariadbtest.Load(t, primary)
-		replica, testimony := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
+		replica, testimony := mariadbtest.CopyOf(t, primary,
+			mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
-		version, changed, err := replica.Upgrade(ctx, time.Minute, func(string) error { return nil })
+		version, changed, err := replica.Upgrade(ctx, time.Minute,
+			func(string) error { return nil })
 		if err != nil || changed != (primaryRoot != replicaRoot) || version.String() == "" {
 			t.Fatalf("upgrade: %v %v %v", version, changed, err)
 		}
@@ -46,7 +49,8 @@ func TestReplicaUnderLoad(t *testing.T) {
 		retryAll(t, primary, replica, testimony)
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		var last mariadb.Progress
-		if err := replica.WaitForGtid(ctx, target, 30*time.Second, func(p mariadb.Progress) error { last = p; return nil }); err != nil || !last.Reached {
+		if err := replica.WaitForGtid(ctx, target, 30*time.Second,
+			func(p mariadb.Progress) error { last = p; return nil }); err != nil || !last.Reached {
 			t.Fatalf("%+v %v", last, err)
 		}
 		compare(t, primary, replica)
@@ -62,19 +66,23 @@ func TestReplicaUnderLoad(t *testing.T) {
 func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, testimony mariadb.Testimony) {
 	t.Helper()
 	ctx := t.Context()
-	if _, changes, err := replica.PrepareReplica(ctx, mariadbtest.Plan(t, testimony, 2)); err != nil || len(changes) > 0 {
+	if _, changes, err := replica.PrepareReplica(ctx,
+		mariadbtest.Plan(t, testimony, 2)); err != nil || len(changes) > 0 {
 		t.Errorf("PrepareReplica again: %v %v", changes, err)
 	}
-	if changes, _, err := replica.ConfigureReplica(ctx, replica.PrimaryIs(primary, password)); err != nil || len(changes) > 0 {
+	if changes, _, err := replica.ConfigureReplica(ctx,
+		replica.PrimaryIs(primary, password)); err != nil || len(changes) > 0 {
 		t.Errorf("ConfigureReplica again: %v %v", changes, err)
 	}
 	if _, changed, err := replica.StartReplication(ctx, 10*time.Second); err != nil || changed {
 		t.Errorf("StartReplication again: %v %v", changed, err)
 	}
-	if done, err := replica.SetConfiguration(ctx, replica.Settings(2)); err != nil || done.Changed || done.RestartRequired {
+	if done, err := replica.SetConfiguration(ctx, replica.Settings(2)); err != nil ||
+		done.Changed || done.RestartRequired {
 		t.Errorf("SetConfiguration again: %+v %v", done, err)
 	}
-	if changes, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1", Password: password, RequireTLS: true}); err != nil || len(changes) > 0 {
+	if changes, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1",
+		Password: password, RequireTLS: true}); err != nil || len(changes) > 0 {
 		t.Errorf("EnsureAccount again: %v %v", changes, err)
 	}
 }
@@ -88,10 +96,12 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 	}
 	var head mariadb.ChecksumHead
 	theirs := map[string]mariadb.TableChecksum{}
-	err := primary.Checksums(ctx, mariadb.ChecksumPlan{}, func(h mariadb.ChecksumHead) error { head = h; return nil }, func(c mariadb.TableChecksum) error {
-		theirs[c.Table] = c
-		return nil
-	})
+	err := primary.Checksums(ctx, mariadb.ChecksumPlan{},
+		func(h mariadb.ChecksumHead) error { head = h; return nil },
+		func(c mariadb.TableChecksum) error {
+			theirs[c.Table] = c
+			return nil
+		})
 	if err != nil || head.Gtid == "" || head.Tables < 2 {
 		t.Fatalf("%+v %v", head, err)
 	}
@@ -101,15 +111,18 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 		t.Fatalf("%+v %v", status, err)
 	}
 	equal := 0
-	err = replica.Checksums(ctx, mariadb.ChecksumPlan{At: at, Stopped: true}, func(mariadb.ChecksumHead) error { return nil }, func(c mariadb.TableChecksum) error {
-		other := theirs[c.Table]
-		if other.Consistent && !other.Missing && (other.Checksum != c.Checksum || other.DefinitionHash != c.DefinitionHash || c.Missing) {
-			t.Errorf("%s differs: %+v %+v", c.Table, other, c)
-		} else if other.Consistent && !other.Missing {
-			equal++
-		}
-		return nil
-	})
+	err = replica.Checksums(ctx, mariadb.ChecksumPlan{At: at, Stopped: true},
+		func(mariadb.ChecksumHead) error { return nil }, func(c mariadb.TableChecksum) error {
+			other := theirs[c.Table]
+			if other.Consistent && !other.Missing &&
+				(other.Checksum != c.Checksum || other.DefinitionHash != c.DefinitionHash ||
+					c.Missing) {
+				t.Errorf("%s differs: %+v %+v", c.Table, other, c)
+			} else if other.Consistent && !other.Missing {
+				equal++
+			}
+			return nil
+		})
 	if err != nil || equal == 0 {
 		t.Errorf("%d equal tables: %v", equal, err)
 	}
@@ -132,7 +145,8 @@ func TestPlantedWriteOnTheCopyIsRefused(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		replica, testimony := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
+		replica, testimony := mariadbtest.CopyOf(t, primary,
+			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
 		plan := mariadbtest.Plan(t, testimony, 2)
 		if _, _, err := replica.PrepareReplica(ctx, plan); err != nil {
@@ -153,7 +167,8 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
+		replica := mariadbtest.ReplicaOf(t, primary,
+			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 		stop := func() {
 			if _, _, err := replica.StopReplication(ctx, false, 10*time.Second); err != nil {
 				t.Fatal(err)
@@ -161,7 +176,8 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		}
 		stop()
 		// R5: somebody changed the account's password; made again under the old one, it works.
-		if _, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1", Password: "other", RequireTLS: true}); err != nil {
+		if _, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1",
+			Password: "other", RequireTLS: true}); err != nil {
 			t.Fatal(err)
 		}
 		_, _, err := replica.StartReplication(ctx, 10*time.Second)
@@ -169,31 +185,37 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		if errs.MetaOf(err)["errno"] != "1045" {
 			t.Errorf("%v %v", err, errs.MetaOf(err))
 		}
-		if changes, _, err := replica.ConfigureReplica(ctx, replica.PrimaryIs(primary, "other")); err != nil || len(changes) == 0 {
+		if changes, _, err := replica.ConfigureReplica(ctx,
+			replica.PrimaryIs(primary, "other")); err != nil || len(changes) == 0 {
 			t.Errorf("%v %v", changes, err)
 		}
 		if _, _, err := replica.StartReplication(ctx, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		// R6: a row that is there already.
-		replica.Exec("SET sql_log_bin = 0; INSERT INTO shop.t (id, a) VALUES (999999, 1); SET sql_log_bin = 1")
+		replica.Exec("SET sql_log_bin = 0; INSERT INTO shop.t (id, a) VALUES (999999, 1); SET " +
+			"sql_log_bin = 1")
 		primary.Exec("INSERT INTO shop.t (id, a) VALUES (999999, 2)")
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-		err = replica.WaitForGtid(ctx, target, 20*time.Second, func(mariadb.Progress) error { return nil })
+		err = replica.WaitForGtid(ctx, target, 20*time.Second,
+			func(mariadb.Progress) error { return nil })
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1062" {
 			t.Errorf("%v", err)
 		}
-		replica.Exec("SET sql_log_bin = 0; DELETE FROM shop.t WHERE id = 999999; SET sql_log_bin = 1")
+		replica.Exec(
+			"SET sql_log_bin = 0; DELETE FROM shop.t WHERE id = 999999; SET sql_log_bin = 1")
 		if _, _, err := replica.StartReplication(ctx, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := replica.WaitForGtid(ctx, target, 20*time.Second, func(mariadb.Progress) error { return nil }); err != nil {
+		if err := replica.WaitForGtid(ctx, target, 20*time.Second,
+			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		// 1236: what it needs is purged.
 		stop()
-		primary.Exec("INSERT INTO shop.t (a) VALUES (5)", "FLUSH BINARY LOGS", "INSERT INTO shop.t (a) VALUES (6)", "FLUSH BINARY LOGS")
+		primary.Exec("INSERT INTO shop.t (a) VALUES (5)", "FLUSH BINARY LOGS",
+			"INSERT INTO shop.t (a) VALUES (6)", "FLUSH BINARY LOGS")
 		purge(t, primary, "mariadb-bin.000003")
 		_, _, err = replica.StartReplication(ctx, 10*time.Second)
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
@@ -222,23 +244,28 @@ func purge(t *testing.T, primary *mariadbtest.Instance, to string) {
 func TestWaitEndsWhenThePrimaryIsAway(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
+		replica := mariadbtest.ReplicaOf(t, primary,
+			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 		at := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		next := mariadbtest.Position(t, fmt.Sprintf("0-1-%d", at.GTIDs()[0].Sequence+1))
 		primary.Stop()
-		err := replica.WaitForGtid(t.Context(), next, time.Second, func(mariadb.Progress) error { return nil })
+		err := replica.WaitForGtid(t.Context(), next, time.Second,
+			func(mariadb.Progress) error { return nil })
 		wants(t, err, errorsv1.Reason_REASON_GTID_NOT_REACHED)
 		primary.Run()
 		primary.Exec("INSERT INTO shop.t (a) VALUES (1)")
-		if err := replica.WaitForGtid(t.Context(), next, 30*time.Second, func(mariadb.Progress) error { return nil }); err != nil {
+		if err := replica.WaitForGtid(t.Context(), next, 30*time.Second,
+			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := replica.WaitForGtid(ctx, next, time.Second, func(mariadb.Progress) error { return nil }); err == nil {
+		if err := replica.WaitForGtid(ctx, next, time.Second,
+			func(mariadb.Progress) error { return nil }); err == nil {
 			t.Error("a call that was cancelled succeeded")
 		}
-		if _, err := replica.SetReadOnly(t.Context(), false); !errors.Is(err, errs.FailedPrecondition) {
+		if _, err := replica.SetReadOnly(t.Context(), false); !errors.Is(err,
+			errs.FailedPrecondition) {
 			t.Errorf("%v", err)
 		}
 	})

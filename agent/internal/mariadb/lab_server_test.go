@@ -29,7 +29,8 @@ type timers struct {
 	armed map[string]time.Duration
 }
 
-func (t *timers) StartTransientTimer(_ context.Context, name string, after time.Duration, spec systemd.TransientSpec) error {
+func (t *timers) StartTransientTimer(_ context.Context, name string, after time.Duration,
+	spec systemd.TransientSpec) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.armed == nil {
@@ -40,7 +41,8 @@ func (t *timers) StartTransientTimer(_ context.Context, name string, after time.
 	}
 	name = strings.TrimSuffix(name, ".service")
 	if t.armed[name+".timer"] > 0 && t.armed[name+"_next.timer"] == 0 {
-		return errors.New("for a moment nothing ends the reservation: a timer is stopped before its successor starts")
+		return errors.New("for a moment nothing ends the reservation: a timer is stopped before " +
+			"its successor starts")
 	}
 	t.armed[name+".timer"] = after
 	return nil
@@ -67,8 +69,11 @@ func (t *timers) names() []string {
 func TestReservations(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx, armed := t.Context(), &timers{}
-		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: armed, Config: "expire_logs_days=10"})
-		i.Exec("CREATE DATABASE shop", "FLUSH BINARY LOGS", "CREATE TABLE shop.t (id INT PRIMARY KEY)", "FLUSH BINARY LOGS", "INSERT INTO shop.t VALUES (1)")
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: armed,
+			Config: "expire_logs_days=10"})
+		i.Exec("CREATE DATABASE shop", "FLUSH BINARY LOGS",
+			"CREATE TABLE shop.t (id INT PRIMARY KEY)", "FLUSH BINARY LOGS",
+			"INSERT INTO shop.t VALUES (1)")
 		kept := func(want string) {
 			t.Helper()
 			if got := i.Value("SELECT @@binlog_expire_logs_seconds"); got != want {
@@ -77,14 +82,16 @@ func TestReservations(t *testing.T) {
 		}
 		kept("864000")
 		one, err := i.Reserve(ctx, "one", time.Hour, "0-1-2")
-		if err != nil || one.FirstFile != "mariadb-bin.000001" || time.Until(one.Until) < 59*time.Minute {
+		if err != nil || one.FirstFile != "mariadb-bin.000001" ||
+			time.Until(one.Until) < 59*time.Minute {
 			t.Fatalf("%+v %v", one, err)
 		}
 		if _, err := i.Reserve(ctx, "two", time.Hour, ""); err != nil {
 			t.Fatal(err)
 		}
 		kept("0")
-		if got := armed.names(); !slices.Equal(got, []string{"understudy-unreserve-one.timer", "understudy-unreserve-two.timer"}) {
+		if got := armed.names(); !slices.Equal(got, []string{"understudy-unreserve-one.timer",
+			"understudy-unreserve-two.timer"}) {
 			t.Errorf("%v", got)
 		}
 		_, err = i.PurgeBinlogs(ctx, "mariadb-bin.000003")
@@ -92,7 +99,8 @@ func TestReservations(t *testing.T) {
 		if _, err := i.PurgeBinlogs(ctx, "mariadb-bin.000077"); !errors.Is(err, errs.NotFound) {
 			t.Errorf("%v", err)
 		}
-		// A restart forgets the setting; whoever looks makes it anew, and no log was deleted by the start.
+		// A restart forgets the setting; whoever looks makes it anew, and no log was deleted by the
+		// start.
 		i.Stop()
 		i.Run()
 		i.Reopen()
@@ -111,10 +119,12 @@ func TestReservations(t *testing.T) {
 		}
 		kept("0")
 		logs, next, err := i.ListBinlogs(ctx, "", 2)
-		if err != nil || len(logs) != 2 || next != "mariadb-bin.000002" || logs[1].StartGtid != "0-1-1" || !slices.Contains(logs[0].NeededBy, "reservation two") {
+		if err != nil || len(logs) != 2 || next != "mariadb-bin.000002" ||
+			logs[1].StartGtid != "0-1-1" || !slices.Contains(logs[0].NeededBy, "reservation two") {
 			t.Errorf("%+v %s %v", logs, next, err)
 		}
-		if logs, next, err = i.ListBinlogs(ctx, next, 50); err != nil || len(logs) != 2 || next != "" {
+		if logs, next, err = i.ListBinlogs(ctx, next, 50); err != nil || len(logs) != 2 ||
+			next != "" {
 			t.Errorf("%+v %s %v", logs, next, err)
 		}
 		// What the timer runs leaves one alone whose time is not over.
@@ -135,7 +145,8 @@ func TestReservations(t *testing.T) {
 		if got := armed.names(); len(got) > 0 {
 			t.Errorf("%v", got)
 		}
-		if purged, err := i.PurgeBinlogs(ctx, "mariadb-bin.000003"); err != nil || len(purged) != 2 {
+		if purged, err := i.PurgeBinlogs(ctx, "mariadb-bin.000003"); err != nil ||
+			len(purged) != 2 {
 			t.Errorf("%v %v", purged, err)
 		}
 		_, err = i.Reserve(ctx, "late", time.Hour, "0-1-1")
@@ -154,8 +165,9 @@ func TestConfiguration(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
 		ca := mariadbtest.NewCA(t)
-		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true, CA: ca, Config: "skip-slave-start\nread_only=1\ntmpdir=/nowhere\nexpire_logs_days=10\n" +
-			"event_scheduler=ON\nlog_slave_updates\nloose-ssl-passphrase=geheim"})
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true, CA: ca,
+			Config: "skip-slave-start\nread_only=1\ntmpdir=/nowhere\nexpire_logs_days=10\n" +
+				"event_scheduler=ON\nlog_slave_updates\nloose-ssl-passphrase=geheim"})
 		s := i.Settings(7)
 		s.SkipReplicaStart, s.ReadOnly = false, false
 		s.Extra = map[string]string{"innodb-buffer-pool-size": "32M"}
@@ -172,21 +184,26 @@ func TestConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := status.Live
-		if l.ServerID != 7 || l.ReadOnly || l.EventScheduler != "OFF" || !l.LogSlaveUpdates || !l.TLS || l.SyncBinlog != 1 || l.BinlogExpireSeconds != 0 {
+		if l.ServerID != 7 || l.ReadOnly || l.EventScheduler != "OFF" || !l.LogSlaveUpdates ||
+			!l.TLS || l.SyncBinlog != 1 || l.BinlogExpireSeconds != 0 {
 			t.Errorf("%+v", l)
 		}
-		for query, want := range map[string]string{"SELECT @@tmpdir": "/tmp", "SELECT @@innodb_buffer_pool_size": "33554432", "SELECT @@relay_log": "understudy-relay-bin",
-			"SELECT @@relay_log_recovery": "1"} {
+		for query, want := range map[string]string{"SELECT @@tmpdir": "/tmp",
+			"SELECT @@innodb_buffer_pool_size": "33554432",
+			"SELECT @@relay_log":               "understudy-relay-bin",
+			"SELECT @@relay_log_recovery":      "1"} {
 			if got := i.Value(query); got != want {
 				t.Errorf("%s: %s", query, got)
 			}
 		}
 		// The same again is no change; another certificate is taken over without a restart.
-		if done, err = i.SetConfiguration(ctx, s); err != nil || done.Changed || done.RestartRequired {
+		if done, err = i.SetConfiguration(ctx, s); err != nil || done.Changed ||
+			done.RestartRequired {
 			t.Errorf("again: %+v %v", done, err)
 		}
 		ca.Issue(t, filepath.Join(i.Dir, "cert"))
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || done.RestartRequired {
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+			done.RestartRequired {
 			t.Errorf("new certificate: %+v %v", done, err)
 		}
 		for _, renewed := range []bool{false, true} {
@@ -194,23 +211,28 @@ func TestConfiguration(t *testing.T) {
 				ca.Issue(t, filepath.Join(i.Dir, "cert"))
 			}
 			before := i.Certificate()
-			if err := i.RefreshCertificate(ctx); err != nil || renewed == (before == i.Certificate()) {
+			if err := i.RefreshCertificate(ctx); err != nil ||
+				renewed == (before == i.Certificate()) {
 				t.Errorf("renewed %v: %v, serial %s and %s", renewed, err, before, i.Certificate())
 			}
 		}
-		if key, err := os.Stat(filepath.Join(i.Config.TLSDir, "key.pem")); err != nil || key.Mode().Perm() != 0o600 {
+		if key, err := os.Stat(filepath.Join(i.Config.TLSDir, "key.pem")); err != nil ||
+			key.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", key, err)
 		}
 		s.ServerID = 8
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || !done.RestartRequired {
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+			!done.RestartRequired {
 			t.Errorf("another server_id: %+v %v", done, err)
 		}
 		s.ServerID, s.ReadOnly = 7, true
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed || done.RestartRequired {
+		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+			done.RestartRequired {
 			t.Errorf("read_only: %+v %v", done, err)
 		}
 		// A file that is read later wins, and that is told.
-		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"), []byte("[mariadbd]\nserver-id=1\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"),
+			[]byte("[mariadbd]\nserver-id=1\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		_, err = i.SetConfiguration(ctx, s)
@@ -221,7 +243,8 @@ func TestConfiguration(t *testing.T) {
 // The option file keeps what is reserved, whatever else is written into it, and lets go of it.
 func TestReservationsAndTheOptionFile(t *testing.T) {
 	ctx := t.Context()
-	i := mariadbtest.Start(t, mariadbtest.Options{Root: roots(t)[0], Install: true, Timers: &timers{}, CA: mariadbtest.NewCA(t)})
+	i := mariadbtest.Start(t, mariadbtest.Options{Root: roots(t)[0], Install: true,
+		Timers: &timers{}, CA: mariadbtest.NewCA(t)})
 	s := i.Settings(1)
 	s.BinlogExpireSeconds = 7777
 	for _, step := range []struct {
@@ -237,24 +260,29 @@ func TestReservationsAndTheOptionFile(t *testing.T) {
 			}
 			return err
 		}, true},
-		{func() error { s.ReadOnly = true; _, err := i.SetConfiguration(ctx, s); return err }, true},
+		{func() error { s.ReadOnly = true; _, err := i.SetConfiguration(ctx, s); return err },
+			true},
 		{func() error { _, err := i.Release(ctx, "x"); return err }, false},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(i.Config.DropIn)
-		if err != nil || strings.Contains(string(text), "While binary logs are reserved") != step.kept || !strings.Contains(string(text), "binlog_expire_logs_seconds=7777") {
+		if err != nil || strings.Contains(string(text),
+			"While binary logs are reserved") != step.kept ||
+			!strings.Contains(string(text), "binlog_expire_logs_seconds=7777") {
 			t.Errorf("%s %v", text, err)
 		}
 	}
 }
 
-// The expiry is one of the file and of the running server; a reservation keeps the running one at 0 and gives back the newest rule.
+// The expiry is one of the file and of the running server; a reservation keeps the running one at 0
+// and gives back the newest rule.
 func TestBinlogExpiry(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
-		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: &timers{}, Config: "expire_logs_days=10"})
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Timers: &timers{},
+			Config: "expire_logs_days=10"})
 		settings := i.Settings(1)
 		settings.BinlogExpireSeconds = 7777
 		if _, err := i.SetConfiguration(ctx, settings); err != nil {
@@ -266,7 +294,8 @@ func TestBinlogExpiry(t *testing.T) {
 				t.Errorf("the running server has %s, not %s", got, running)
 			}
 			text, err := os.ReadFile(i.Config.DropIn)
-			if err != nil || !strings.Contains(string(text), "\nbinlog_expire_logs_seconds="+file+"\n") || !strings.Contains(string(text), "server_id=1\n") ||
+			if err != nil || !strings.Contains(string(text), "\nbinlog_expire_logs_seconds="+file+
+				"\n") || !strings.Contains(string(text), "server_id=1\n") ||
 				strings.Contains(string(text), "While binary logs are reserved") != reserved {
 				t.Errorf("%s %v", text, err)
 			}
@@ -308,7 +337,8 @@ func TestBinlogExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("0", "0", false)
-		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"), []byte("[mariadbd]\nexpire-logs-days=1\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(i.Dir, "conf.d/zzz.cnf"),
+			[]byte("[mariadbd]\nexpire-logs-days=1\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		_, err := i.SetBinlogExpiry(ctx, 0)
@@ -322,7 +352,8 @@ func TestOverriddenOptionsAreNamed(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(i.Dir, "mariadb.conf.d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(i.Dir, "mariadb.conf.d/50-x.cnf"), []byte("[server]\nserver-id = 99\n[client]\nport=1\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(i.Dir, "mariadb.conf.d/50-x.cnf"),
+		[]byte("[server]\nserver-id = 99\n[client]\nport=1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	done, err := i.SetConfiguration(t.Context(), i.Settings(7))
@@ -339,7 +370,9 @@ func TestPositionsAsTheServerSeesThem(t *testing.T) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
 		i.Exec("SET GLOBAL gtid_strict_mode = 0")
 		draw := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) gtid.GTID {
-			return gtid.GTID{Domain: rapid.Uint32Range(0, 3).Draw(t, "d"), ServerID: rapid.Uint32Range(1, 1<<32-1).Draw(t, "s"), Sequence: rapid.Uint64Range(1, 5).Draw(t, "n")}
+			return gtid.GTID{Domain: rapid.Uint32Range(0, 3).Draw(t, "d"),
+				ServerID: rapid.Uint32Range(1, 1<<32-1).Draw(t, "s"),
+				Sequence: rapid.Uint64Range(1, 5).Draw(t, "n")}
 		}), 0, 4, func(g gtid.GTID) uint32 { return g.Domain })
 		n := 0
 		rapid.Check(t, func(rt *rapid.T) {
@@ -358,7 +391,8 @@ func TestPositionsAsTheServerSeesThem(t *testing.T) {
 			}
 		})
 		for _, text := range []string{"0-1", "0-1-1,0-2-2", "x", "0-1-1,,1-1-1", "4294967296-1-1"} {
-			if _, err := i.DB.ExecContext(t.Context(), "SET GLOBAL gtid_slave_pos = '"+text+"'"); err == nil {
+			if _, err := i.DB.ExecContext(t.Context(), "SET GLOBAL gtid_slave_pos = '"+text+
+				"'"); err == nil {
 				t.Errorf("the server takes %q", text)
 			}
 		}
@@ -378,9 +412,11 @@ func reachable(a, b gtid.Position) bool {
 // Whatever sql_mode the server has, a literal arrives as it was.
 func TestLiteralsArriveAsTheyWere(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
-		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true, Config: "sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES\ngeneral_log=ON\ngeneral_log_file=general.log"})
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES\ngeneral_log=ON\ngeneral_log_file=general.log"})
 		ctx := t.Context()
-		for n, secret := range []string{`a'b`, `a\`, `\'`, `"x"`, "`", `%_`, "ümläut€", `a\\'b--`, strings.Repeat("x", 64)} {
+		for n, secret := range []string{`a'b`, `a\`, `\'`, `"x"`, "`", `%_`, "ümläut€", `a\\'b--`,
+			strings.Repeat("x", 64)} {
 			account := mariadb.Account{User: "us_x", Host: "%", Password: secret}
 			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) == 0 {
 				t.Fatalf("%q: %v %v", secret, changes, err)
@@ -388,25 +424,31 @@ func TestLiteralsArriveAsTheyWere(t *testing.T) {
 			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
 				t.Errorf("%q again: %v %v", secret, changes, err)
 			}
-			if got, want := i.Value("SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv WHERE User = 'us_x'"), i.Value("SELECT PASSWORD("+hex(secret)+")"); got != want {
+			if got, want := i.Value("SELECT JSON_VALUE(Priv, '$.authentication_string') FROM "+
+				"mysql.global_priv WHERE User = 'us_x'"),
+				i.Value("SELECT PASSWORD("+hex(secret)+")"); got != want {
 				t.Errorf("%q: the hash is %s, not %s", secret, got, want)
 			}
 			_, _ = i.SetReadOnly(ctx, true)
-			i.Exec("SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos") // its own transactions are no errant ones then
-			if _, _, err := i.ConfigureReplica(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1, User: "us_x", Password: secret, Force: true}); err != nil {
+			i.Exec(
+				"SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos") // its own transactions are no errant ones then
+			if _, _, err := i.ConfigureReplica(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1,
+				User: "us_x", Password: secret, Force: true}); err != nil {
 				t.Fatalf("%q: %v", secret, err)
 			}
 			info, err := os.ReadFile(filepath.Join(i.Datadir, "master.info"))
 			if err != nil || !slices.Contains(strings.Split(string(info), "\n"), secret) {
 				t.Errorf("%d: %q did not arrive: %v", n, secret, err)
 			}
-			if _, err := i.ResetReplication(ctx, mariadbtest.Position(t, i.Value("SELECT @@gtid_slave_pos"))); err != nil {
+			if _, err := i.ResetReplication(ctx,
+				mariadbtest.Position(t, i.Value("SELECT @@gtid_slave_pos"))); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = i.SetReadOnly(ctx, false)
 		}
 		log, err := os.ReadFile(filepath.Join(i.Datadir, "general.log"))
-		if err != nil || strings.Contains(string(log), "ümläut") || strings.Contains(string(log), strings.Repeat("x", 64)) {
+		if err != nil || strings.Contains(string(log), "ümläut") ||
+			strings.Contains(string(log), strings.Repeat("x", 64)) {
 			t.Errorf("a password is in the general log: %v", err)
 		}
 		if changed, err := i.DeleteAccount(ctx, "us_x", "%"); err != nil || !changed {
@@ -433,8 +475,12 @@ func TestAccountIsMended(t *testing.T) {
 		ctx := t.Context()
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
 		account := mariadb.Account{User: "us_x", Host: "%", Password: "p", RequireTLS: true}
-		for _, spoil := range []string{"DO 1", "ALTER USER us_x REQUIRE NONE", "ALTER USER us_x ACCOUNT LOCK", "ALTER USER us_x PASSWORD EXPIRE", "GRANT ALL ON *.* TO us_x WITH GRANT OPTION",
-			"GRANT SELECT ON mysql.* TO us_x", "REVOKE REPLICATION SLAVE ON *.* FROM us_x", "ALTER USER us_x IDENTIFIED BY 'other'", "ALTER USER us_x IDENTIFIED VIA unix_socket OR ed25519 USING 'x'", "DROP USER us_x"} {
+		for _, spoil := range []string{"DO 1", "ALTER USER us_x REQUIRE NONE",
+			"ALTER USER us_x ACCOUNT LOCK", "ALTER USER us_x PASSWORD EXPIRE",
+			"GRANT ALL ON *.* TO us_x WITH GRANT OPTION",
+			"GRANT SELECT ON mysql.* TO us_x", "REVOKE REPLICATION SLAVE ON *.* FROM us_x",
+			"ALTER USER us_x IDENTIFIED BY 'other'",
+			"ALTER USER us_x IDENTIFIED VIA unix_socket OR ed25519 USING 'x'", "DROP USER us_x"} {
 			if spoil == "DO 1" || !strings.Contains(spoil, "ed25519") {
 				i.Exec(spoil)
 			}
@@ -443,7 +489,9 @@ func TestAccountIsMended(t *testing.T) {
 				t.Errorf("after %s: %v %v", spoil, changes, err)
 			}
 			grants := i.Value("SHOW GRANTS FOR us_x")
-			if !strings.HasPrefix(grants, "GRANT REPLICATION SLAVE ON *.* TO `us_x`@`%` IDENTIFIED BY PASSWORD '*") || !strings.HasSuffix(grants, "REQUIRE SSL") {
+			if !strings.HasPrefix(grants,
+				"GRANT REPLICATION SLAVE ON *.* TO `us_x`@`%` IDENTIFIED BY PASSWORD '*") ||
+				!strings.HasSuffix(grants, "REQUIRE SSL") {
 				t.Errorf("after %s: %s", spoil, grants)
 			}
 			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
@@ -457,7 +505,8 @@ func TestProveWritable(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
 		for range 2 {
-			if latency, at, err := i.ProveWritable(t.Context()); err != nil || at == "" || latency <= 0 {
+			if latency, at, err := i.ProveWritable(t.Context()); err != nil || at == "" ||
+				latency <= 0 {
 				t.Errorf("%v %q %v", latency, at, err)
 			}
 		}
@@ -467,7 +516,8 @@ func TestProveWritable(t *testing.T) {
 		if changed, err := i.SetReadOnly(t.Context(), true); err != nil || !changed {
 			t.Errorf("%v %v", changed, err)
 		}
-		if _, at, err := i.ProveWritable(t.Context()); err != nil || at != "" || i.Value("SELECT @@gtid_binlog_pos") != "0-1-4" {
+		if _, at, err := i.ProveWritable(t.Context()); err != nil || at != "" ||
+			i.Value("SELECT @@gtid_binlog_pos") != "0-1-4" {
 			t.Errorf("a replica wrote: %q %v", at, err)
 		}
 		i.Stop()

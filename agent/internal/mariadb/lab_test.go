@@ -27,15 +27,18 @@ func TestStatusOfAFreshServer(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
 		status, err := i.Status(t.Context())
-		if err != nil || status.Answers || status.DownReason == "" || status.Binary == (mariadb.Version{}) || status.DatadirVersion != status.Binary {
+		if err != nil || status.Answers || status.DownReason == "" ||
+			status.Binary == (mariadb.Version{}) || status.DatadirVersion != status.Binary {
 			t.Fatalf("down: %+v %v", status, err)
 		}
 		i.Run()
 		status, err = i.Status(t.Context())
-		if err != nil || !status.Answers || status.Live.ServerID != 1 || !strings.HasPrefix(status.Live.Version, status.Binary.String()) {
+		if err != nil || !status.Answers || status.Live.ServerID != 1 ||
+			!strings.HasPrefix(status.Live.Version, status.Binary.String()) {
 			t.Fatalf("up: %+v %v", status, err)
 		}
-		if !status.Live.PositionTableTransactional || status.Live.BinlogFile == "" || status.Live.Started.IsZero() {
+		if !status.Live.PositionTableTransactional || status.Live.BinlogFile == "" ||
+			status.Live.Started.IsZero() {
 			t.Errorf("%+v", status.Live)
 		}
 		t.Logf("%+v", status)

@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
-// Option is one option as an option file has it: Name with underscores, without dashes in front. Set is false for one that
-// stands there without a value.
+// Option is one option as an option file has it: Name with underscores, without dashes in front.
+// Set is false for one that stands there without a value.
 type Option struct {
 	Name, Value string
 	Set         bool
@@ -44,12 +44,15 @@ func parseOption(line string) (Option, bool) {
 	return Option{Name: name, Value: value, Set: set}, name != ""
 }
 
-// normal is an option's name in the one spelling that is compared: MariaDB takes dashes for underscores.
+// normal is an option's name in the one spelling that is compared: MariaDB takes dashes for
+// underscores.
 func normal(name string) string {
-	return strings.TrimPrefix(strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "_"), "loose_")
+	return strings.TrimPrefix(strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-",
+		"_"), "loose_")
 }
 
-// readOptions asks MariaDB's own tool which options the server would read, of all its files, or of one alone.
+// readOptions asks MariaDB's own tool which options the server would read, of all its files, or of
+// one alone.
 func (s *Server) readOptions(ctx context.Context, file string) ([]Option, error) {
 	var args []string
 	if file == "" {
@@ -58,7 +61,8 @@ func (s *Server) readOptions(ctx context.Context, file string) ([]Option, error)
 	if file != "" {
 		args = append(args, "--defaults-file="+file)
 	}
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults", Args: append(args, "--mysqld"), OKCodes: []int{1}})
+	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults",
+		Args: append(args, "--mysqld"), OKCodes: []int{1}})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read MariaDB's options: %w", err)
 	}
@@ -82,7 +86,8 @@ func shown(all []Option) []string {
 	return lines
 }
 
-// effective is what counts of options that come several times: the last one. `skip_x` and `x=OFF` are one option.
+// effective is what counts of options that come several times: the last one. `skip_x` and `x=OFF`
+// are one option.
 func effective(all []Option) map[string]string {
 	last := map[string]string{}
 	for name, o := range lastOf(all) {
@@ -91,7 +96,8 @@ func effective(all []Option) map[string]string {
 	return last
 }
 
-// counted is an option that counts: its value in the unit of the name that it counts under, and as it is written.
+// counted is an option that counts: its value in the unit of the name that it counts under, and as
+// it is written.
 type counted struct {
 	value   string
 	written Option
@@ -118,7 +124,8 @@ func lastOf(all []Option) map[string]counted {
 	return last
 }
 
-// inSeconds is a number of days, which may be a fraction, in seconds; what is no number stays as it is.
+// inSeconds is a number of days, which may be a fraction, in seconds; what is no number stays as it
+// is.
 func inSeconds(days string) string {
 	n, err := strconv.ParseFloat(days, 64)
 	if err != nil || n < 0 || n > 99 {
@@ -130,8 +137,10 @@ func inSeconds(days string) string {
 // aliases are second names of options.
 func aliases() map[string]string {
 	return map[string]string{
-		"log_replica_updates": "log_slave_updates", "skip_replica_start": "skip_slave_start", "expire_logs_days": "binlog_expire_logs_seconds",
-		"ssl": "ssl", "slave_load_tmpdir": "slave_load_tmpdir", "tx_isolation": "transaction_isolation",
+		"log_replica_updates": "log_slave_updates", "skip_replica_start": "skip_slave_start",
+		"expire_logs_days": "binlog_expire_logs_seconds",
+		"ssl":              "ssl", "slave_load_tmpdir": "slave_load_tmpdir",
+		"tx_isolation": "transaction_isolation",
 	}
 }
 

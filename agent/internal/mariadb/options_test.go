@@ -29,7 +29,8 @@ func TestParseOption(t *testing.T) {
 
 func TestSecretsAreNotShown(t *testing.T) {
 	t.Parallel()
-	lines := []string{"--ssl-passphrase=x", "--wsrep_sst_auth=root:x", "--master-password=x", "--some_secret", "--port=1"}
+	lines := []string{"--ssl-passphrase=x", "--wsrep_sst_auth=root:x", "--master-password=x",
+		"--some_secret", "--port=1"}
 	var all []Option
 	for _, line := range lines {
 		o, _ := parseOption(line)
@@ -43,13 +44,15 @@ func TestSecretsAreNotShown(t *testing.T) {
 func TestEffectiveOptions(t *testing.T) {
 	t.Parallel()
 	var all []Option
-	for _, line := range []string{"--server-id=1", "--expire_logs_days=10", "--log-bin=x", "--server_id=2", "--binlog_expire_logs_seconds=0", "--skip-log-bin",
+	for _, line := range []string{"--server-id=1", "--expire_logs_days=10", "--log-bin=x",
+		"--server_id=2", "--binlog_expire_logs_seconds=0", "--skip-log-bin",
 		"--skip_slave_start"} {
 		o, _ := parseOption(line)
 		all = append(all, o)
 	}
 	got := effective(all)
-	for name, want := range map[string]string{"server_id": "2", "binlog_expire_logs_seconds": "0", "log_bin": "OFF", "skip_slave_start": "ON"} {
+	for name, want := range map[string]string{"server_id": "2", "binlog_expire_logs_seconds": "0",
+		"log_bin": "OFF", "skip_slave_start": "ON"} {
 		if got[name] != want {
 			t.Errorf("%s is %q, not %q", name, got[name], want)
 		}
@@ -59,13 +62,15 @@ func TestEffectiveOptions(t *testing.T) {
 // Days are compared as seconds, and shown as they are written.
 func TestExpiryInDays(t *testing.T) {
 	t.Parallel()
-	for days, want := range map[string]string{"10": "864000", "0.5": "43200", "0": "0", "99": "8553600", "100": "100", "x": "x", "": ""} {
+	for days, want := range map[string]string{"10": "864000", "0.5": "43200", "0": "0",
+		"99": "8553600", "100": "100", "x": "x", "": ""} {
 		if got := effective([]Option{{"expire_logs_days", days, true}})[expireOption]; got != want {
 			t.Errorf("%s days are %q s, not %q", days, got, want)
 		}
 	}
 	debian := map[string][]Option{"50-server.cnf": {{"expire_logs_days", "10", true}}}
-	if got := overridden(debian, []Option{set(expireOption, 10)}); !slices.Equal(got, []string{"expire_logs_days=10 (50-server.cnf)"}) {
+	if got := overridden(debian, []Option{set(expireOption, 10)}); !slices.Equal(got,
+		[]string{"expire_logs_days=10 (50-server.cnf)"}) {
 		t.Errorf("%q", got)
 	}
 	if got := overridden(debian, []Option{set(expireOption, 864000)}); len(got) > 0 {
@@ -78,8 +83,10 @@ func TestOneOptionIsRewritten(t *testing.T) {
 	rest := string(validSettings().render(TLSFiles{}, ""))
 	for _, one := range []struct{ before, after string }{
 		{"", header + "binlog_expire_logs_seconds=7\n"},
-		{rest, strings.Replace(rest, "binlog_expire_logs_seconds=0", "binlog_expire_logs_seconds=7", 1)},
-		{"[mariadbd]\nbinlog-expire-logs-seconds = 5\nport=1", "[mariadbd]\nbinlog_expire_logs_seconds=7\nport=1\n"},
+		{rest, strings.Replace(rest, "binlog_expire_logs_seconds=0", "binlog_expire_logs_seconds=7",
+			1)},
+		{"[mariadbd]\nbinlog-expire-logs-seconds = 5\nport=1",
+			"[mariadbd]\nbinlog_expire_logs_seconds=7\nport=1\n"},
 	} {
 		got := withOption([]byte(one.before), set(expireOption, 7))
 		if string(got) != one.after {
@@ -92,25 +99,41 @@ func TestOneOptionIsRewritten(t *testing.T) {
 }
 
 func validSettings() Settings {
-	return Settings{ServerID: 7, Bind: "0.0.0.0", LogBin: "mariadb-bin", LogSlaveUpdates: true, ReportHost: "replica-7.example"}
+	return Settings{ServerID: 7, Bind: "0.0.0.0", LogBin: "mariadb-bin", LogSlaveUpdates: true,
+		ReportHost: "replica-7.example"}
 }
 
 func TestSettingsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for field, spoil := range map[string]func(*Settings){
-		"server_id":                    func(s *Settings) { s.ServerID = 0 },
-		"gtid_domain_id":               func(s *Settings) { s.DomainID = 1 << 32 },
-		"port":                         func(s *Settings) { s.Port = -1 },
-		"binlog_expire_seconds":        func(s *Settings) { s.BinlogExpireSeconds = -1 },
-		"bind_address":                 func(s *Settings) { s.Bind = "0.0.0.0\nskip_grant_tables" },
-		"report_host":                  func(s *Settings) { s.ReportHost = "a b" },
-		"log_bin":                      func(s *Settings) { s.LogBin = "../x" },
-		"log_slave_updates":            func(s *Settings) { s.LogBin = "" },
-		`options["init_file"]`:         func(s *Settings) { s.Extra = map[string]string{"init_file": "/tmp/x"} },
-		`options["skip_grant_tables"]`: func(s *Settings) { s.Extra = map[string]string{"skip_grant_tables": "1"} },
-		`options["max_connections"]`:   func(s *Settings) { s.Extra = map[string]string{"max_connections": "1\nskip_grant_tables"} },
-		`options["max_connections\n"]`: func(s *Settings) { s.Extra = map[string]string{"max_connections\n": "#"} },
-		"options":                      func(s *Settings) { s.Extra = map[string]string{strings.Repeat("x", 1000): "1"} },
+		"server_id":             func(s *Settings) { s.ServerID = 0 },
+		"gtid_domain_id":        func(s *Settings) { s.DomainID = 1 << 32 },
+		"port":                  func(s *Settings) { s.Port = -1 },
+		"binlog_expire_seconds": func(s *Settings) { s.BinlogExpireSeconds = -1 },
+		"bind_address":          func(s *Settings) { s.Bind = "0.0.0.0\nskip_grant_tables" },
+		"report_host":           func(s *Settings) { s.ReportHost = "a b" },
+		"log_bin":               func(s *Settings) { s.LogBin = "../x" },
+		"log_slave_updates":     func(s *Settings) { s.LogBin = "" },
+		`options["init_file"]`: func(
+			s *Settings) {
+			s.Extra = map[string]string{"init_file": "/tmp/x"}
+		},
+		`options["skip_grant_tables"]`: func(
+			s *Settings) {
+			s.Extra = map[string]string{"skip_grant_tables": "1"}
+		},
+		`options["max_connections"]`: func(
+			s *Settings) {
+			s.Extra = map[string]string{"max_connections": "1\nskip_grant_tables"}
+		},
+		`options["max_connections\n"]`: func(
+			s *Settings) {
+			s.Extra = map[string]string{"max_connections\n": "#"}
+		},
+		"options": func(
+			s *Settings) {
+			s.Extra = map[string]string{strings.Repeat("x", 1000): "1"}
+		},
 	} {
 		s := validSettings()
 		spoil(&s)
@@ -128,14 +151,18 @@ func TestRenderedSettingsAreReadBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := Settings{
-			ServerID: rapid.Int64Range(1, 1<<32-1).Draw(t, "id"), Bind: rapid.String().Draw(t, "bind"), LogBin: rapid.StringN(0, 70, -1).Draw(t, "log_bin"),
+			ServerID:   rapid.Int64Range(1, 1<<32-1).Draw(t, "id"),
+			Bind:       rapid.String().Draw(t, "bind"),
+			LogBin:     rapid.StringN(0, 70, -1).Draw(t, "log_bin"),
 			ReportHost: rapid.String().Draw(t, "host"),
-			Extra:      map[string]string{rapid.SampledFrom(append(AllowedOptions(), "x")).Draw(t, "name"): rapid.String().Draw(t, "value")},
+			Extra: map[string]string{rapid.SampledFrom(append(AllowedOptions(), "x")).Draw(t,
+				"name"): rapid.String().Draw(t, "value")},
 		}
 		bad := false
 		s.Check(func(string, string) { bad = true })
 		if bad {
-			s = Settings{ServerID: s.ServerID, Bind: "::", LogBin: "b", Extra: map[string]string{"max_connections": "7"}}
+			s = Settings{ServerID: s.ServerID, Bind: "::", LogBin: "b",
+				Extra: map[string]string{"max_connections": "7"}}
 		}
 		options := s.options(TLSFiles{}, "")
 		lines := strings.Split(strings.TrimSpace(string(s.render(TLSFiles{}, ""))), "\n")[2:]
@@ -165,7 +192,8 @@ func TestSameValue(t *testing.T) {
 func TestTmpdirThatIsMissingIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for value, want := range map[string]string{dir: "", dir + "/none": "/tmp", dir + ":" + dir + "/none": "/tmp"} {
+	for value, want := range map[string]string{dir: "", dir + "/none": "/tmp",
+		dir + ":" + dir + "/none": "/tmp"} {
 		if got := sanitizedTmpdir([]Option{set("tmpdir", value)}); got != want {
 			t.Errorf("%s: %q, not %q", value, got, want)
 		}

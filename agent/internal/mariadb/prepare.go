@@ -22,7 +22,8 @@ const (
 
 // ReplicaPlan is what a copy must have recovered before it may become a replica.
 type ReplicaPlan struct {
-	// Gtid is the snapshot's position. Upper is not empty for a snapshot without a lock: the recovered position lies between them.
+	// Gtid is the snapshot's position. Upper is not empty for a snapshot without a lock: the
+	// recovered position lies between them.
 	Gtid, Upper gtid.Position
 	// Ranged is true when Upper counts.
 	Ranged bool
@@ -32,7 +33,8 @@ type ReplicaPlan struct {
 	ServerID int64
 }
 
-// prepared is the mark of a copy that was prepared: from then on its position moves, and the same call is a no-op.
+// prepared is the mark of a copy that was prepared: from then on its position moves, and the same
+// call is a no-op.
 type prepared struct {
 	Gtid       string `json:"gtid"`
 	ServerID   int64  `json:"server_id"`
@@ -40,7 +42,8 @@ type prepared struct {
 }
 
 // PrepareReplica proves the recovered position and sets gtid_slave_pos to it.
-func (s *Server) PrepareReplica(ctx context.Context, plan ReplicaPlan) (recovered string, changes []string, err error) {
+func (s *Server) PrepareReplica(ctx context.Context,
+	plan ReplicaPlan) (recovered string, changes []string, err error) {
 	const what = "cannot prepare the replica"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -55,7 +58,8 @@ func (s *Server) PrepareReplica(ctx context.Context, plan ReplicaPlan) (recovere
 	if live.ServerID != plan.ServerID {
 		return "", nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 			fmt.Sprintf("%s: server_id is %d instead of %d", what, live.ServerID, plan.ServerID),
-			"write the configuration (SetConfiguration) and restart "+Unit+" before anything is written here")
+			"write the configuration (SetConfiguration) and restart "+Unit+
+				" before anything is written here")
 	}
 	connections, err := replications(ctx, s.db)
 	if err != nil {
@@ -79,7 +83,8 @@ func (s *Server) PrepareReplica(ctx context.Context, plan ReplicaPlan) (recovere
 	return position.String(), changes, s.leaveMark(mark)
 }
 
-func (s *Server) preparedMark(ctx context.Context, plan ReplicaPlan, datadir string) (prepared, error) {
+func (s *Server) preparedMark(ctx context.Context, plan ReplicaPlan,
+	datadir string) (prepared, error) {
 	volume, err := s.volumeOf(ctx, datadir)
 	return prepared{Gtid: plan.Gtid.String(), ServerID: plan.ServerID, Filesystem: volume.UUID}, err
 }
@@ -100,9 +105,10 @@ func (s *Server) leaveMark(mark prepared) error {
 	return nil
 }
 
-// isPrepared is true once the very same call has succeeded: the mark says so, or replication is at work with settings of ours. The
-// position has moved on since and contains the expected one.
-func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPlan, mark prepared) bool {
+// isPrepared is true once the very same call has succeeded: the mark says so, or replication is at
+// work with settings of ours. The position has moved on since and contains the expected one.
+func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPlan,
+	mark prepared) bool {
 	at, err := gtid.ParsePosition(live.Gtid.Slave)
 	if err != nil || !at.Contains(plan.Gtid) || len(connections) == 0 {
 		return false // before it follows anybody its position stands still, and is proved again
@@ -122,8 +128,9 @@ func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPl
 
 func (s *Server) caFile() string { return filepath.Join(s.config.TLSDir, "ca.pem") }
 
-// recoveredPosition is the position that the copy recovered, proved to be the expected one. A transaction that the copy logged under
-// its own server_id, or beyond what its source had applied, is one too many.
+// recoveredPosition is the position that the copy recovered, proved to be the expected one. A
+// transaction that the copy logged under its own server_id, or beyond what its source had applied,
+// is one too many.
 func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 	binlog, err := gtid.ParsePosition(live.Gtid.Binlog)
 	if err != nil {
@@ -149,7 +156,8 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 		err = fmt.Errorf("position %s is not %s", said(at), said(plan.Gtid))
 	}
 	if err != nil && at.IsEmpty() && plan.SourceRole == RolePrimary {
-		err = fmt.Errorf("%w: this server read no binary log of the copy; log_bin has to have the base name that it has on the source", err)
+		err = fmt.Errorf("%w: this server read no binary log of the copy; log_bin has to have "+
+			"the base name that it has on the source", err)
 	}
 	if err != nil {
 		return at, mismatch("the recovered "+err.Error(), at, plan.Gtid)
@@ -157,7 +165,8 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 	return at, nil
 }
 
-// ownTransactions are those that this very server logged; its id is its own alone, so a copy has none.
+// ownTransactions are those that this very server logged; its id is its own alone, so a copy has
+// none.
 func ownTransactions(live Live) string {
 	for item := range strings.SplitSeq(live.Gtid.BinlogState, ",") {
 		g, err := gtid.Parse(strings.TrimSpace(item))
@@ -169,12 +178,14 @@ func ownTransactions(live Live) string {
 }
 
 func errant(what string, at gtid.Position, plan ReplicaPlan) error {
-	return mismatch(fmt.Sprintf("this copy has transactions that its source did not have at %s: %s", said(plan.Gtid), what), at, plan.Gtid)
+	return mismatch(fmt.Sprintf("this copy has transactions that its source did not have at %s: %s",
+		said(plan.Gtid), what), at, plan.Gtid)
 }
 
 func mismatch(message string, at, expected gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, message,
-		"something wrote to the copy, or it is not the snapshot's: make the replica again from the snapshot, on a fresh volume",
+		"something wrote to the copy, or it is not the snapshot's: make the replica again from "+
+			"the snapshot, on a fresh volume",
 		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
 }
 
@@ -186,7 +197,8 @@ func said(p gtid.Position) string {
 	return p.String()
 }
 
-func (s *Server) becomeReplica(ctx context.Context, live Live, connections []Replication, at gtid.Position) ([]string, error) {
+func (s *Server) becomeReplica(ctx context.Context, live Live, connections []Replication,
+	at gtid.Position) ([]string, error) {
 	var changes []string
 	for _, r := range connections {
 		name := literal(r.Connection)

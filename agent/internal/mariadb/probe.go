@@ -16,18 +16,20 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Ready says whether MariaDB serves yet: nil when it answered a query. It is the readiness probe of mariadb.service for
-// systemd.Manager.SetReady.
+// Ready says whether MariaDB serves yet: nil when it answered a query. It is the readiness probe of
+// mariadb.service for systemd.Manager.SetReady.
 func (s *Server) Ready(ctx context.Context, _ string) (progress string, err error) {
 	if err := s.answers(ctx); err != nil {
-		return "MariaDB runs and does not answer queries yet", fmt.Errorf("MariaDB does not answer: %w", err)
+		return "MariaDB runs and does not answer queries yet",
+			fmt.Errorf("MariaDB does not answer: %w", err)
 	}
 	return "MariaDB answers", nil
 }
 
-// ProveWritable proves that this server takes writes: a primary commits one row of the agent's own; on a replica nothing is written
-// but a file beside the datadir.
-func (s *Server) ProveWritable(ctx context.Context) (latency time.Duration, position string, err error) {
+// ProveWritable proves that this server takes writes: a primary commits one row of the agent's own;
+// on a replica nothing is written but a file beside the datadir.
+func (s *Server) ProveWritable(ctx context.Context) (latency time.Duration, position string,
+	err error) {
 	const what = "cannot prove that the server takes writes"
 	if err := s.require(ctx, what); err != nil {
 		return 0, "", err
@@ -58,7 +60,8 @@ func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error)
 		return 0, "", err
 	}
 	began := time.Now()
-	if err := execute(ctx, conn, "REPLACE INTO understudy.probe (id, written_at) VALUES (1, UTC_TIMESTAMP(6))"); err != nil {
+	if err := execute(ctx, conn,
+		"REPLACE INTO understudy.probe (id, written_at) VALUES (1, UTC_TIMESTAMP(6))"); err != nil {
 		return 0, "", err
 	}
 	latency := time.Since(began)
@@ -66,9 +69,11 @@ func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error)
 	return latency, r["gtid"], err
 }
 
-// ensureProbeTable makes the agent's own table once: CREATE ... IF NOT EXISTS alone would be logged each time.
+// ensureProbeTable makes the agent's own table once: CREATE ... IF NOT EXISTS alone would be logged
+// each time.
 func (s *Server) ensureProbeTable(ctx context.Context, q querier) error {
-	rows, err := query(ctx, q, "SELECT 1 FROM information_schema.tables WHERE table_schema = 'understudy' AND table_name = 'probe'")
+	rows, err := query(ctx, q, "SELECT 1 FROM information_schema.tables WHERE table_schema = "+
+		"'understudy' AND table_name = 'probe'")
 	if err != nil || len(rows) > 0 {
 		return err
 	}
@@ -76,7 +81,8 @@ func (s *Server) ensureProbeTable(ctx context.Context, q querier) error {
 		return err
 	}
 	return execute(ctx, q, "CREATE TABLE IF NOT EXISTS understudy.probe"+
-		" (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, written_at DATETIME(6) NOT NULL) ENGINE = InnoDB")
+		" (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, written_at DATETIME(6) NOT NULL) ENGINE = "+
+		"InnoDB")
 }
 
 func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Duration, error) {
@@ -106,7 +112,8 @@ func touch(path string) error {
 
 func diskError(what string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what, "make room on it, or grow it", errs.Wrap(err))
+		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what, "make room on it, or grow it",
+			errs.Wrap(err))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -114,8 +121,10 @@ func diskError(what string, err error) error {
 	return nil
 }
 
-// Upgrade brings the system tables to the binary's version, without writing to the binary log. It says whether it did something.
-func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(progress string) error) (Version, bool, error) {
+// Upgrade brings the system tables to the binary's version, without writing to the binary log. It
+// says whether it did something.
+func (s *Server) Upgrade(ctx context.Context, timeout time.Duration,
+	say func(progress string) error) (Version, bool, error) {
 	const what = "cannot upgrade the datadir"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -132,7 +141,8 @@ func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(pr
 		return Version{}, false, err
 	}
 	if before.newerSeries(server) {
-		return before, false, unsafe(errorsv1.Reason_REASON_DATADIR_NEWER, fmt.Sprintf("%s: it is of %s, and %s runs", what, before, server),
+		return before, false, unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
+			fmt.Sprintf("%s: it is of %s, and %s runs", what, before, server),
 			"install a MariaDB that is not older than the datadir")
 	}
 	if before.sameSeries(server) {
@@ -140,7 +150,8 @@ func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(pr
 	}
 	runErr := s.runUpgrade(ctx, timeout, say)
 	after, err := datadirVersion(v["datadir"])
-	// Debian's start script upgrades as well; whoever came second finds it done, and may have been told so as an error.
+	// Debian's start script upgrades as well; whoever came second finds it done, and may have been
+	// told so as an error.
 	if runErr != nil && (err != nil || !after.sameSeries(server)) {
 		return before, false, runErr
 	}
@@ -150,9 +161,12 @@ func (s *Server) Upgrade(ctx context.Context, timeout time.Duration, say func(pr
 	return after, true, err
 }
 
-func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration, say func(string) error) error {
-	args := []string{"--no-defaults", "--user=root", "--protocol=socket", "--socket=" + s.config.Socket}
-	err := s.config.Exec.Lines(ctx, hostexec.Command{Tool: "mariadb-upgrade", Args: args, Timeout: timeout}, func(line []byte) error {
+func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration,
+	say func(string) error) error {
+	args := []string{"--no-defaults", "--user=root", "--protocol=socket",
+		"--socket=" + s.config.Socket}
+	err := s.config.Exec.Lines(ctx, hostexec.Command{Tool: "mariadb-upgrade", Args: args,
+		Timeout: timeout}, func(line []byte) error {
 		if text := strings.TrimSpace(string(line)); strings.HasPrefix(text, "Phase ") {
 			return say(text)
 		}
@@ -162,6 +176,8 @@ func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration, say func
 		return err
 	}
 	code, _ := hostexec.CodeOf(err)
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir", errs.Wrap(err),
-		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)), errs.WayOut("read what it says, repair that, and call again"))
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir",
+		errs.Wrap(err),
+		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)),
+		errs.WayOut("read what it says, repair that, and call again"))
 }

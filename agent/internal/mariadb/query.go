@@ -108,8 +108,8 @@ func execute(ctx context.Context, q querier, statement string, args ...any) erro
 	return err
 }
 
-// pinned is a connection of one's own, for what lives in a session. It is closed, not pooled, by done: settings of the session
-// end with it.
+// pinned is a connection of one's own, for what lives in a session. It is closed, not pooled, by
+// done: settings of the session end with it.
 func (s *Server) pinned(ctx context.Context) (conn *sql.Conn, done func(), err error) {
 	conn, err = s.db.Conn(ctx)
 	if err != nil {
@@ -122,7 +122,8 @@ func (s *Server) pinned(ctx context.Context) (conn *sql.Conn, done func(), err e
 	return conn, done, nil
 }
 
-// quietly are settings of a session whose statements are to be in no log: they hold secrets, or the log may not be writable.
+// quietly are settings of a session whose statements are to be in no log: they hold secrets, or the
+// log may not be writable.
 func quietly() []string {
 	return []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0"}
 }

@@ -5,12 +5,14 @@ import (
 	"strings"
 )
 
-// literal is text as a string literal of SQL, for statements that cannot be prepared (CHANGE MASTER). It holds under the empty
-// sql_mode that every connection of the agent sets, where a backslash escapes.
+// literal is text as a string literal of SQL, for statements that cannot be prepared (CHANGE
+// MASTER). It holds under the empty sql_mode that every connection of the agent sets, where a
+// backslash escapes.
 func literal(text string) string { return "'" + literalBody(text) + "'" }
 
 func literalBody(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `'`, `''`, "\x00", `\0`, "\n", `\n`, "\r", `\r`, "\x1a", `\Z`).Replace(text)
+	return strings.NewReplacer(`\`, `\\`, `'`, `''`, "\x00", `\0`, "\n", `\n`, "\r", `\r`, "\x1a",
+		`\Z`).Replace(text)
 }
 
 // identifier is a name as SQL takes it.

@@ -15,7 +15,8 @@ import (
 func TestLiteral(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"": "''", "a'b": "'a''b'", `a\b`: `'a\\b'`, `\'`: `'\\'''`, "a\nb\x00": `'a\nb\0'`, `"`: `'"'`,
+		"": "''", "a'b": "'a''b'", `a\b`: `'a\\b'`, `\'`: `'\\'''`, "a\nb\x00": `'a\nb\0'`,
+		`"`: `'"'`,
 	} {
 		if got := literal(text); got != want {
 			t.Errorf("%q is %s, not %s", text, got, want)
@@ -51,8 +52,10 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 	t.Parallel()
 	const secret = `p'w\d`
 	for _, text := range []string{"near 'MASTER_PASSWORD = 'p''w\\\\d''", "user p'w\\d"} {
-		err := failure("cannot configure replication", withoutSecret(&mysql.MySQLError{Number: 1210, Message: text}, secret))
-		if strings.Contains(err.Error(), "w\\d") || strings.Contains(errs.MetaOf(err)["text"], "w\\d") || errs.MetaOf(err)["errno"] != "1210" {
+		err := failure("cannot configure replication",
+			withoutSecret(&mysql.MySQLError{Number: 1210, Message: text}, secret))
+		if strings.Contains(err.Error(), "w\\d") || strings.Contains(errs.MetaOf(err)["text"],
+			"w\\d") || errs.MetaOf(err)["errno"] != "1210" {
 			t.Errorf("%v %v", err, errs.MetaOf(err))
 		}
 	}
@@ -76,7 +79,8 @@ func TestFailures(t *testing.T) {
 
 func TestDefinitionHash(t *testing.T) {
 	t.Parallel()
-	const a = "CREATE TABLE `t` (\n  `id` int COMMENT 'x AUTO_INCREMENT=3'\n) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4"
+	const a = "CREATE TABLE `t` (\n  `id` int COMMENT 'x AUTO_INCREMENT=3'\n) ENGINE=InnoDB " +
+		"AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4"
 	if definitionHash(a) != definitionHash(strings.Replace(a, " AUTO_INCREMENT=7", "", 1)) {
 		t.Error("the counter counts")
 	}

@@ -30,7 +30,8 @@ type Replication struct {
 	UsingGtid, GtidIOPos string
 	// Behind is Seconds_Behind_Master, nil for NULL.
 	Behind *time.Duration
-	// TLS and TLSVerify are about the connection to the primary; CAFile is the authority that is verified against.
+	// TLS and TLSVerify are about the connection to the primary; CAFile is the authority that is
+	// verified against.
 	TLS, TLSVerify bool
 	CAFile         string
 	// PrimaryServerID is the primary's server_id.
@@ -60,14 +61,17 @@ func replications(ctx context.Context, q querier) ([]Replication, error) {
 
 func replication(r row) Replication {
 	made := Replication{
-		Connection: r["connection_name"], Host: r["master_host"], Port: int(r.number("master_port")), User: r["master_user"],
+		Connection: r["connection_name"], Host: r["master_host"],
+		Port: int(r.number("master_port")), User: r["master_user"],
 		IORunning: r["slave_io_running"], SQLRunning: r["slave_sql_running"],
 		IOState: r["slave_io_state"], SQLState: r["slave_sql_running_state"],
 		IOErrno: int(r.number("last_io_errno")), IOError: r["last_io_error"],
 		SQLErrno: int(r.number("last_sql_errno")), SQLError: r["last_sql_error"],
 		UsingGtid: r["using_gtid"], GtidIOPos: strings.ReplaceAll(r["gtid_io_pos"], "\n", ""),
-		TLS: r.yes("master_ssl_allowed"), TLSVerify: r.yes("master_ssl_verify_server_cert"), CAFile: r["master_ssl_ca_file"],
-		PrimaryServerID: r.number("master_server_id"), ConnectRetry: time.Duration(r.number("connect_retry")) * time.Second,
+		TLS: r.yes("master_ssl_allowed"), TLSVerify: r.yes("master_ssl_verify_server_cert"),
+		CAFile:          r["master_ssl_ca_file"],
+		PrimaryServerID: r.number("master_server_id"),
+		ConnectRetry:    time.Duration(r.number("connect_retry")) * time.Second,
 	}
 	if text, told := r["seconds_behind_master"]; told {
 		if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -101,8 +105,8 @@ func retried(number int) bool {
 	return false
 }
 
-// trouble is the error that keeps replication from going on by itself, or nil. A thread that only stands still without an error
-// is none.
+// trouble is the error that keeps replication from going on by itself, or nil. A thread that only
+// stands still without an error is none.
 func (r Replication) trouble() error {
 	if r.SQLErrno != 0 {
 		return replicationError("SQL", r.SQLErrno, r.SQLError)
@@ -115,23 +119,29 @@ func (r Replication) trouble() error {
 
 func replicationError(thread string, number int, text string) error {
 	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR,
-		fmt.Sprintf("replication: the %s thread stopped with error %d: %s", thread, number, text), wayOut(number, text),
-		errs.Meta("errno", strconv.Itoa(number)), errs.Meta("text", text), errs.Meta("thread", strings.ToLower(thread)))
+		fmt.Sprintf("replication: the %s thread stopped with error %d: %s", thread, number, text),
+		wayOut(number, text),
+		errs.Meta("errno", strconv.Itoa(number)), errs.Meta("text", text),
+		errs.Meta("thread", strings.ToLower(thread)))
 }
 
 // wayOut says what helps against an error of replication.
 func wayOut(number int, text string) string {
 	switch number {
 	case 1045, 1698, 1130, 1820, 1862, 4151:
-		return "make the replication account on the primary again (EnsureReplicationAccount), then ConfigureReplica with force"
+		return "make the replication account on the primary again (EnsureReplicationAccount), " +
+			"then ConfigureReplica with force"
 	case 2026:
-		return "see that the primary's certificate is of this fleet's authority and names the address that replication connects to"
+		return "see that the primary's certificate is of this fleet's authority and names the " +
+			"address that replication connects to"
 	case 1236:
 		return wayOut1236(text)
 	case 1593, 4052:
-		return "another server has the same server_id: give one of them an id of its own (SetConfiguration), restart it, and start again"
+		return "another server has the same server_id: give one of them an id of its own " +
+			"(SetConfiguration), restart it, and start again"
 	case 1062, 1032, 1950:
-		return "the data of this replica differ from the primary's: make the replica again from a new snapshot"
+		return "the data of this replica differ from the primary's: make the replica again from " +
+			"a new snapshot"
 	}
 	return "look MariaDB's error up, repair its cause, and start replication again"
 }
@@ -139,9 +149,11 @@ func wayOut(number int, text string) string {
 func wayOut1236(text string) string {
 	switch {
 	case strings.Contains(text, "not in the master's binlog"), strings.Contains(text, "diverged"):
-		return "this replica has transactions that its primary does not have: make it again from a new snapshot"
+		return "this replica has transactions that its primary does not have: make it again from " +
+			"a new snapshot"
 	case strings.Contains(text, "same server_uuid/server_id"), strings.Contains(text, "server_id"):
 		return "another replica has the same server_id: give one of them an id of its own"
 	}
-	return "the primary no longer has the binary logs that are needed: make the replica again from a newer snapshot"
+	return "the primary no longer has the binary logs that are needed: make the replica again " +
+		"from a newer snapshot"
 }

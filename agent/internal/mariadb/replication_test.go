@@ -11,19 +11,27 @@ import (
 // status is a row of SHOW ALL SLAVES STATUS as MariaDB 11.8 gives it, shortened.
 func status() row {
 	return row{
-		"connection_name": "", "slave_sql_state": "Slave has read all relay log; waiting for more updates", "slave_io_state": "Waiting for master to send event",
-		"master_host": "10.0.0.1", "master_user": "us_7", "master_port": "3306", "connect_retry": "2", "slave_io_running": "Yes", "slave_sql_running": "Yes",
-		"last_errno": "0", "seconds_behind_master": "0", "master_ssl_allowed": "Yes", "master_ssl_verify_server_cert": "Yes",
-		"master_ssl_ca_file": "/etc/mysql/understudy/ca.pem", "last_io_errno": "0", "last_io_error": "", "last_sql_errno": "0", "last_sql_error": "",
-		"master_server_id": "1", "using_gtid": "Slave_Pos", "gtid_io_pos": "0-1-7,1-1-1", "slave_sql_running_state": "Slave has read all relay log",
+		"connection_name": "",
+		"slave_sql_state": "Slave has read all relay log; waiting for more updates",
+		"slave_io_state":  "Waiting for master to send event",
+		"master_host":     "10.0.0.1", "master_user": "us_7", "master_port": "3306",
+		"connect_retry": "2", "slave_io_running": "Yes", "slave_sql_running": "Yes",
+		"last_errno": "0", "seconds_behind_master": "0", "master_ssl_allowed": "Yes",
+		"master_ssl_verify_server_cert": "Yes",
+		"master_ssl_ca_file":            "/etc/mysql/understudy/ca.pem", "last_io_errno": "0",
+		"last_io_error": "", "last_sql_errno": "0", "last_sql_error": "",
+		"master_server_id": "1", "using_gtid": "Slave_Pos", "gtid_io_pos": "0-1-7,1-1-1",
+		"slave_sql_running_state": "Slave has read all relay log",
 	}
 }
 
 func TestReadingReplicationStatus(t *testing.T) {
 	t.Parallel()
 	r := replication(status())
-	if !r.Runs() || r.Stopped() || r.Host != "10.0.0.1" || r.Port != 3306 || !r.TLS || !r.TLSVerify || r.Behind == nil || *r.Behind != 0 ||
-		r.ConnectRetry != 2*time.Second || r.PrimaryServerID != 1 || r.trouble() != nil || !served(r) {
+	if !r.Runs() || r.Stopped() || r.Host != "10.0.0.1" || r.Port != 3306 || !r.TLS ||
+		!r.TLSVerify || r.Behind == nil || *r.Behind != 0 ||
+		r.ConnectRetry != 2*time.Second || r.PrimaryServerID != 1 || r.trouble() != nil ||
+		!served(r) {
 		t.Errorf("%+v", r)
 	}
 	odd := status()
@@ -59,7 +67,8 @@ func TestTrouble(t *testing.T) {
 		if (err != nil) != test.trouble {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err != nil && (errs.ReasonOf(err) != errorsv1.Reason_REASON_REPLICATION_ERROR || errs.WayOutOf(err) == "" || errs.MetaOf(err)["errno"] != test.number) {
+		if err != nil && (errs.ReasonOf(err) != errorsv1.Reason_REASON_REPLICATION_ERROR ||
+			errs.WayOutOf(err) == "" || errs.MetaOf(err)["errno"] != test.number) {
 			t.Errorf("%s: %v %v", name, err, errs.MetaOf(err))
 		}
 	}
@@ -74,7 +83,8 @@ func FuzzReplication(f *testing.F) {
 		r[column] = value
 		made := replication(r)
 		_ = made.trouble()
-		_ = made.Runs() && made.Stopped() && func() bool { t.Error("runs and is stopped"); return true }()
+		_ = made.Runs() && made.Stopped() &&
+			func() bool { t.Error("runs and is stopped"); return true }()
 	})
 }
 
@@ -82,7 +92,8 @@ func TestVersions(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Version{
 		"11.8.6-MariaDB": {11, 8, 6}, "10.11.19-MariaDB-0+deb12u1-log": {10, 11, 19},
-		"mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 from Debian for debian-linux-gnu on x86_64": {11, 8, 6},
+		"mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 from Debian for debian-linux-gnu on x86_64": {11, 8,
+			6},
 	} {
 		if got, ok := parseVersion(text); !ok || got != want {
 			t.Errorf("%q is %v", text, got)
@@ -94,7 +105,8 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	old, recent := Version{10, 11, 19}, Version{11, 8, 6}
-	if !recent.newerSeries(old) || old.newerSeries(recent) || old.newerSeries(old) || !old.sameSeries(Version{10, 11, 1}) || old.sameSeries(recent) ||
+	if !recent.newerSeries(old) || old.newerSeries(recent) || old.newerSeries(old) ||
+		!old.sameSeries(Version{10, 11, 1}) || old.sameSeries(recent) ||
 		(Version{11, 4, 0}).newerSeries(recent) || !(Version{12, 0, 0}).newerSeries(recent) {
 		t.Error("versions compare wrong")
 	}
@@ -105,7 +117,8 @@ func TestVersions(t *testing.T) {
 
 func TestLaterLog(t *testing.T) {
 	t.Parallel()
-	if !laterLog("b.000010", "b.000009") || laterLog("b.000009", "b.000009") || !laterLog("b.1000000", "b.999999") {
+	if !laterLog("b.000010", "b.000009") || laterLog("b.000009", "b.000009") ||
+		!laterLog("b.1000000", "b.999999") {
 		t.Error("logs sort wrong")
 	}
 }

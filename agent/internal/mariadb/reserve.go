@@ -20,7 +20,8 @@ const keepInterval = time.Second
 // ReservationID is what ids of reservations look like: they become names of units.
 var reservationID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
-// ValidReservationID says whether a reservation can have that id: at most 64 letters, digits and dashes.
+// ValidReservationID says whether a reservation can have that id: at most 64 letters, digits and
+// dashes.
 func ValidReservationID(id string) bool { return reservationID.MatchString(id) }
 
 // Reservations are those in force.
@@ -37,13 +38,17 @@ func inForce(all []Reservation) ([]Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(r Reservation) bool { return r.left(boot, now) <= 0 }), nil
+	return slices.DeleteFunc(slices.Clone(all),
+		func(r Reservation) bool { return r.left(boot, now) <= 0 }), nil
 }
 
-// Reserve keeps all binary logs that exist now for that long. From, when it is not empty, is a position that they must still serve.
-func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration, from string) (Reservation, error) {
+// Reserve keeps all binary logs that exist now for that long. From, when it is not empty, is a
+// position that they must still serve.
+func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
+	from string) (Reservation, error) {
 	if s.config.Timers == nil {
-		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "cannot reserve binary logs: no timers to end it",
+		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
+			"cannot reserve binary logs: no timers to end it",
 			errs.WayOut("this agent was put together wrongly: install another build of it"))
 	}
 	if err := s.require(ctx, "cannot reserve binary logs"); err != nil {
@@ -62,7 +67,8 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 	return made, failure("cannot reserve binary logs", err)
 }
 
-func (s *Server) reserve(ctx context.Context, content *shelved, id string, duration time.Duration, from string) (Reservation, error) {
+func (s *Server) reserve(ctx context.Context, content *shelved, id string, duration time.Duration,
+	from string) (Reservation, error) {
 	// Nothing is deleted from here on, so that what is looked at next stays.
 	if err := errors.Join(s.keepInFile(true), s.suspendExpiry(ctx, content)); err != nil {
 		return Reservation{}, s.undoUnlessReserved(ctx, content, err)
@@ -75,7 +81,8 @@ func (s *Server) reserve(ctx context.Context, content *shelved, id string, durat
 	if err != nil {
 		return Reservation{}, err
 	}
-	made := Reservation{ID: id, FirstFile: logs[0].File, Until: time.Now().Add(duration).UTC(), Boot: boot, BootUntil: now + duration}
+	made := Reservation{ID: id, FirstFile: logs[0].File, Until: time.Now().Add(duration).UTC(),
+		Boot: boot, BootUntil: now + duration}
 	for i, r := range content.Reservations {
 		if r.ID == id {
 			if r.left(boot, now) > 0 {
@@ -107,7 +114,8 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	}
 	wanted, err := gtid.ParsePosition(from)
 	if err != nil {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "from_gtid is no position", errs.Field("from_gtid", err.Error()),
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			"from_gtid is no position", errs.Field("from_gtid", err.Error()),
 			errs.WayOut("give it as MariaDB writes it, for example 0-1001-42"))
 	}
 	start, err := startOf(ctx, s.db, logs[0].File)
@@ -121,7 +129,8 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	if !wanted.Contains(oldest) {
 		return nil, unsafe(errorsv1.Reason_REASON_BINLOGS_PURGED,
 			fmt.Sprintf("the binary logs begin at %s and do not reach back to %s", oldest, wanted),
-			"take a new snapshot: this position cannot be served any more", errs.Meta("oldest_gtid", oldest.String()))
+			"take a new snapshot: this position cannot be served any more",
+			errs.Meta("oldest_gtid", oldest.String()))
 	}
 	return logs, nil
 }
@@ -131,11 +140,12 @@ func binlogOff(what string) error {
 		"turn log_bin on (SetConfiguration) and restart "+Unit)
 }
 
-// undoUnlessReserved gives MariaDB its expiry back when a reservation was refused and there is no other one. The shelf is not
-// written then, so it is done here.
+// undoUnlessReserved gives MariaDB its expiry back when a reservation was refused and there is no
+// other one. The shelf is not written then, so it is done here.
 func (s *Server) undoUnlessReserved(ctx context.Context, content *shelved, cause error) error {
 	if len(content.Reservations) == 0 {
-		if err := errors.Join(s.keepInFile(false), s.restoreExpiry(ctx, content), s.shelf.write(*content)); err != nil {
+		if err := errors.Join(s.keepInFile(false), s.restoreExpiry(ctx, content),
+			s.shelf.write(*content)); err != nil {
 			s.log.Warn("binary logs are kept for longer than asked for", "error", err)
 		}
 	}
@@ -146,7 +156,8 @@ func (s *Server) undoUnlessReserved(ctx context.Context, content *shelved, cause
 func (s *Server) Release(ctx context.Context, id string) (bool, error) {
 	found := false
 	err := s.shelf.change(func(content *shelved) error {
-		rest := slices.DeleteFunc(slices.Clone(content.Reservations), func(r Reservation) bool { return r.ID == id })
+		rest := slices.DeleteFunc(slices.Clone(content.Reservations),
+			func(r Reservation) bool { return r.ID == id })
 		found = len(rest) < len(content.Reservations)
 		content.Reservations = rest
 		return s.settleExpiry(ctx, content)
@@ -155,13 +166,14 @@ func (s *Server) Release(ctx context.Context, id string) (bool, error) {
 		return false, failure("cannot release binary logs", err)
 	}
 	if s.config.Timers != nil {
-		err = errors.Join(s.config.Timers.StopTransient(ctx, timerName(id)+".timer"), s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer"))
+		err = errors.Join(s.config.Timers.StopTransient(ctx, timerName(id)+".timer"),
+			s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer"))
 	}
 	return found, err
 }
 
-// Unreserve ends a reservation whose time is over; it is what the host's timer runs (`understudy-agent unreserve ID`). One that was
-// prolonged meanwhile stays.
+// Unreserve ends a reservation whose time is over; it is what the host's timer runs
+// (`understudy-agent unreserve ID`). One that was prolonged meanwhile stays.
 func (s *Server) Unreserve(ctx context.Context, id string) error {
 	return s.shelf.change(func(content *shelved) error {
 		boot, now, err := clock()
@@ -175,8 +187,8 @@ func (s *Server) Unreserve(ctx context.Context, id string) error {
 	})
 }
 
-// ResumeReservations is to be called when the agent starts: it arms the ends again that a reboot took away, drops what is over, and
-// makes MariaDB keep what is reserved.
+// ResumeReservations is to be called when the agent starts: it arms the ends again that a reboot
+// took away, drops what is over, and makes MariaDB keep what is reserved.
 func (s *Server) ResumeReservations(ctx context.Context) error {
 	err := s.shelf.change(func(content *shelved) error {
 		alive, err := inForce(content.Reservations)
@@ -202,8 +214,8 @@ func (s *Server) ResumeReservations(ctx context.Context) error {
 	return err
 }
 
-// KeepReservations makes a MariaDB that was restarted keep what is reserved, until ctx is done: its settings are forgotten at a
-// restart.
+// KeepReservations makes a MariaDB that was restarted keep what is reserved, until ctx is done: its
+// settings are forgotten at a restart.
 func (s *Server) KeepReservations(ctx context.Context) {
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
@@ -232,7 +244,8 @@ func (s *Server) keepReserved(ctx context.Context) {
 		return
 	}
 	current, err := s.readExpiry(ctx)
-	if err != nil || current == (expiry{}) && len(alive) > 0 && len(alive) == len(content.Reservations) {
+	if err != nil || current == (expiry{}) && len(alive) > 0 &&
+		len(alive) == len(content.Reservations) {
 		return
 	}
 	err = s.shelf.change(func(content *shelved) error {
@@ -248,7 +261,8 @@ func (s *Server) keepReserved(ctx context.Context) {
 	}
 }
 
-// settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the rule anyway.
+// settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the
+// rule anyway.
 func (s *Server) settleExpiry(ctx context.Context, content *shelved) error {
 	if err := s.keepInFile(len(content.Reservations) > 0); err != nil {
 		return err
@@ -284,7 +298,8 @@ func (s *Server) suspendExpiry(ctx context.Context, content *shelved) error {
 	if err := s.writeExpiry(ctx, current, expiry{}); err != nil {
 		return err
 	}
-	s.log.Info("binary logs are kept", "expire_seconds_before", current.Seconds, "total_size_before", current.TotalSize)
+	s.log.Info("binary logs are kept", "expire_seconds_before", current.Seconds,
+		"total_size_before", current.TotalSize)
 	return nil
 }
 
@@ -301,7 +316,8 @@ func (s *Server) restoreExpiry(ctx context.Context, content *shelved) error {
 		if err := s.writeExpiry(ctx, current, *content.Original); err != nil {
 			return err
 		}
-		s.log.Info("binary logs expire again", "expire_seconds", content.Original.Seconds, "total_size", content.Original.TotalSize)
+		s.log.Info("binary logs expire again", "expire_seconds", content.Original.Seconds,
+			"total_size", content.Original.TotalSize)
 	}
 	content.Original = nil
 	return nil
@@ -309,12 +325,14 @@ func (s *Server) restoreExpiry(ctx context.Context, content *shelved) error {
 
 func (s *Server) writeExpiry(ctx context.Context, from, to expiry) error {
 	if from.Seconds != to.Seconds {
-		if err := execute(ctx, s.db, fmt.Sprintf("SET GLOBAL binlog_expire_logs_seconds = %d", to.Seconds)); err != nil {
+		if err := execute(ctx, s.db, fmt.Sprintf("SET GLOBAL binlog_expire_logs_seconds = %d",
+			to.Seconds)); err != nil {
 			return err
 		}
 	}
 	if from.TotalSize != to.TotalSize {
-		return execute(ctx, s.db, fmt.Sprintf("SET GLOBAL max_binlog_total_size = %d", to.TotalSize))
+		return execute(ctx, s.db, fmt.Sprintf("SET GLOBAL max_binlog_total_size = %d",
+			to.TotalSize))
 	}
 	return nil
 }
@@ -324,14 +342,16 @@ func timerName(id string) string { return systemd.TransientPrefix + "unreserve-"
 // nextTimer stands in while the timer itself is replaced; no id has an underscore.
 func nextTimer(id string) string { return timerName(id) + "_next" }
 
-// arm makes the host end the reservation. A little later than its end, so that it is surely over then. At no moment is there no timer.
+// arm makes the host end the reservation. A little later than its end, so that it is surely over
+// then. At no moment is there no timer.
 func (s *Server) arm(ctx context.Context, id string, after time.Duration) error {
 	for _, name := range []string{nextTimer(id), timerName(id)} {
-		err := s.config.Timers.StartTransientTimer(ctx, name+".service", after+time.Second, systemd.TransientSpec{
-			Description: "End of Understudy's binlog reservation " + id,
-			Exec:        []string{s.config.Program, "unreserve", id},
-			Type:        "oneshot", TimeoutStart: time.Minute,
-		})
+		err := s.config.Timers.StartTransientTimer(ctx, name+".service", after+time.Second,
+			systemd.TransientSpec{
+				Description: "End of Understudy's binlog reservation " + id,
+				Exec:        []string{s.config.Program, "unreserve", id},
+				Type:        "oneshot", TimeoutStart: time.Minute,
+			})
 		if err != nil {
 			return err
 		}

@@ -7,9 +7,10 @@ import (
 	"os"
 )
 
-// reservedBlock ends the option file while binary logs are reserved: a MariaDB that starts deletes what is too old before anybody can
-// tell it not to. The second option is one of 11.4 and later.
-const reservedBlock = "# While binary logs are reserved:\nbinlog_expire_logs_seconds=0\nloose_max_binlog_total_size=0\n"
+// reservedBlock ends the option file while binary logs are reserved: a MariaDB that starts deletes
+// what is too old before anybody can tell it not to. The second option is one of 11.4 and later.
+const reservedBlock = "# While binary logs are " +
+	"reserved:\nbinlog_expire_logs_seconds=0\nloose_max_binlog_total_size=0\n"
 
 // header begins an option file that has nothing else.
 const header = "# Written by understudy-agent. Changes made by hand are overwritten.\n[mariadbd]\n"

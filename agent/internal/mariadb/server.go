@@ -1,6 +1,7 @@
-// Package mariadb knows the MariaDB server of this host: every SQL statement and every option file that the agent writes is here.
-// It speaks over the unix socket as the socket-authenticated root and stores no password. Changing calls look first, act on
-// the difference alone, and tell what they changed.
+// Package mariadb knows the MariaDB server of this host: every SQL statement and every option file
+// that the agent writes is here. It speaks over the unix socket as the socket-authenticated root
+// and stores no password. Changing calls look first, act on the difference alone, and tell what
+// they changed.
 package mariadb
 
 import (
@@ -29,9 +30,11 @@ type Exec interface {
 	Lines(ctx context.Context, command hostexec.Command, each func(line []byte) error) error
 }
 
-// Timers arms deadlines that outlive the agent: the host runs a program of ours when the time is over. *systemd.Manager is one.
+// Timers arms deadlines that outlive the agent: the host runs a program of ours when the time is
+// over. *systemd.Manager is one.
 type Timers interface {
-	StartTransientTimer(ctx context.Context, name string, after time.Duration, spec systemd.TransientSpec) error
+	StartTransientTimer(ctx context.Context, name string, after time.Duration,
+		spec systemd.TransientSpec) error
 	StopTransient(ctx context.Context, name string) error
 }
 
@@ -50,9 +53,11 @@ type Config struct {
 	Datadir string
 	// Datadirs are the datadirs that PrepareDatadir may touch; default Datadir alone.
 	Datadirs []string
-	// DropIn is the one option file that is ours; default /etc/mysql/mariadb.conf.d/zz-understudy.cnf.
+	// DropIn is the one option file that is ours; default
+	// /etc/mysql/mariadb.conf.d/zz-understudy.cnf.
 	DropIn string
-	// OptionsDir is where MariaDB's option files are, to tell which one says what; default /etc/mysql.
+	// OptionsDir is where MariaDB's option files are, to tell which one says what; default
+	// /etc/mysql.
 	OptionsDir string
 	// DefaultsFile replaces the option files that MariaDB reads by itself; empty on a real host.
 	DefaultsFile string
@@ -92,7 +97,8 @@ func New(config Config) (*Server, error) {
 		return nil, errors.New("cannot make a MariaDB server: no runner for its tools")
 	}
 	config.fill()
-	for _, path := range []string{config.Socket, config.Datadir, config.DropIn, config.OptionsDir, config.TLSDir, config.StateDir} {
+	for _, path := range []string{config.Socket, config.Datadir, config.DropIn, config.OptionsDir,
+		config.TLSDir, config.StateDir} {
 		if !filepath.IsAbs(path) {
 			return nil, fmt.Errorf("cannot make a MariaDB server: %q is no absolute path", path)
 		}
@@ -138,7 +144,8 @@ func (c *Config) fill() {
 // Close closes the connections.
 func (s *Server) Close() error { return s.db.Close() }
 
-// connector makes connections whose quoting rules are known: sql_mode is empty, whatever the server's own is.
+// connector makes connections whose quoting rules are known: sql_mode is empty, whatever the
+// server's own is.
 func connector(socket string) (driver.Connector, error) {
 	config := mysql.NewConfig()
 	config.User, config.Net, config.Addr = "root", "unix", socket

@@ -20,7 +20,8 @@ type Reservation struct {
 	FirstFile string `json:"first_file"`
 	// Until is when it ends by itself, by the wall clock.
 	Until time.Time `json:"until"`
-	// Boot and BootUntil are the same on the monotonic clock of one boot: a clock that is set does not move it.
+	// Boot and BootUntil are the same on the monotonic clock of one boot: a clock that is set does
+	// not move it.
 	Boot      string        `json:"boot"`
 	BootUntil time.Duration `json:"boot_until"`
 }
@@ -46,7 +47,8 @@ type shelved struct {
 	Original *expiry `json:"original,omitempty"`
 }
 
-// shelf is the file of the reservations. The agent and the program that a timer starts both change it.
+// shelf is the file of the reservations. The agent and the program that a timer starts both change
+// it.
 type shelf struct{ path string }
 
 // read is the content; the lock is not needed to see one of the states.
@@ -65,7 +67,8 @@ func (f *shelf) read() (shelved, error) {
 	return content, nil
 }
 
-// change gives the content to a function and keeps what it made of it, alone against other processes.
+// change gives the content to a function and keeps what it made of it, alone against other
+// processes.
 func (f *shelf) change(how func(*shelved) error) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return diskError("cannot keep the binlog reservations", err)

@@ -87,7 +87,8 @@ func (s *Server) stored(ctx context.Context, status *Status) error {
 	}
 	status.Options = shown(options)
 	status.Datadir = s.datadir(options)
-	// Neither is known on a host that has no MariaDB or no datadir yet, and that is a state to tell, no error.
+	// Neither is known on a host that has no MariaDB or no datadir yet, and that is a state to
+	// tell, no error.
 	status.Binary, _ = s.recentBinaryVersion(ctx)
 	status.DatadirVersion, _ = datadirVersion(status.Datadir)
 	if volume, err := s.volumeOf(ctx, status.Datadir); err == nil {
@@ -107,9 +108,12 @@ func (s *Server) datadir(options []Option) string {
 
 // liveVariables are the global variables that a status tells.
 func liveVariables() []string {
-	return []string{"version", "server_id", "gtid_domain_id", "port", "read_only", "log_bin", "log_slave_updates", "gtid_strict_mode",
-		"sync_binlog", "innodb_flush_log_at_trx_commit", "event_scheduler", "have_ssl", "binlog_expire_logs_seconds",
-		"max_binlog_total_size", "gtid_binlog_pos", "gtid_slave_pos", "gtid_current_pos", "gtid_binlog_state", "datadir"}
+	return []string{"version", "server_id", "gtid_domain_id", "port", "read_only", "log_bin",
+		"log_slave_updates", "gtid_strict_mode",
+		"sync_binlog", "innodb_flush_log_at_trx_commit", "event_scheduler", "have_ssl",
+		"binlog_expire_logs_seconds",
+		"max_binlog_total_size", "gtid_binlog_pos", "gtid_slave_pos", "gtid_current_pos",
+		"gtid_binlog_state", "datadir"}
 }
 
 func (s *Server) live(ctx context.Context, held bool) (Live, error) {
@@ -139,17 +143,23 @@ func (s *Server) live(ctx context.Context, held bool) (Live, error) {
 
 func fromVariables(v row) Live {
 	return Live{
-		vars: v, Version: v["version"], ServerID: v.number("server_id"), DomainID: v.number("gtid_domain_id"),
-		Port: int(v.number("port")), ReadOnly: v.yes("read_only") || v["read_only"] != "" && v["read_only"] != "OFF" && v["read_only"] != "0",
-		LogBin: v.yes("log_bin"), LogSlaveUpdates: v.yes("log_slave_updates"), Strict: v.yes("gtid_strict_mode"), TLS: v.yes("have_ssl"),
-		SyncBinlog: v.number("sync_binlog"), FlushLogAtTrxCommit: v.number("innodb_flush_log_at_trx_commit"),
-		EventScheduler: v["event_scheduler"], BinlogExpireSeconds: v.number("binlog_expire_logs_seconds"),
-		BinlogTotalSize: v.number("max_binlog_total_size"), Gtid: positions(v),
+		vars: v, Version: v["version"], ServerID: v.number("server_id"),
+		DomainID: v.number("gtid_domain_id"),
+		Port:     int(v.number("port")), ReadOnly: v.yes("read_only") || v["read_only"] != "" &&
+			v["read_only"] != "OFF" && v["read_only"] != "0",
+		LogBin: v.yes("log_bin"), LogSlaveUpdates: v.yes("log_slave_updates"),
+		Strict: v.yes("gtid_strict_mode"), TLS: v.yes("have_ssl"),
+		SyncBinlog:          v.number("sync_binlog"),
+		FlushLogAtTrxCommit: v.number("innodb_flush_log_at_trx_commit"),
+		EventScheduler:      v["event_scheduler"],
+		BinlogExpireSeconds: v.number("binlog_expire_logs_seconds"),
+		BinlogTotalSize:     v.number("max_binlog_total_size"), Gtid: positions(v),
 	}
 }
 
 func positions(v row) Positions {
-	return Positions{Binlog: v["gtid_binlog_pos"], Slave: v["gtid_slave_pos"], Current: v["gtid_current_pos"],
+	return Positions{Binlog: v["gtid_binlog_pos"], Slave: v["gtid_slave_pos"],
+		Current:     v["gtid_current_pos"],
 		BinlogState: v["gtid_binlog_state"]}
 }
 
@@ -158,7 +168,8 @@ func (s *Server) uptime(ctx context.Context, live *Live) error {
 	if err != nil {
 		return err
 	}
-	live.Started = time.Now().Add(-time.Duration(r.number("value")) * time.Second).Truncate(time.Second)
+	live.Started = time.Now().Add(-time.Duration(r.number("value")) * time.Second).Truncate(
+		time.Second)
 	return nil
 }
 
@@ -188,7 +199,8 @@ func connectedReplicas(ctx context.Context, q querier) ([]ConnectedReplica, erro
 	if err != nil {
 		return nil, err
 	}
-	dumps, err := query(ctx, q, "SELECT user, SUBSTRING_INDEX(host, ':', 1) AS host FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+	dumps, err := query(ctx, q, "SELECT user, SUBSTRING_INDEX(host, ':', 1) AS host FROM "+
+		"information_schema.processlist WHERE command = 'Binlog Dump'")
 	if err != nil {
 		return nil, err
 	}
@@ -231,12 +243,14 @@ func (f *slowFacts) get(ctx context.Context, q querier, started time.Time) (bool
 	if err != nil {
 		return f.transactional, f.nonTransactional // known again when there is time
 	}
-	r, err := one(ctx, q, "SELECT transactions FROM information_schema.engines e JOIN information_schema.tables t USING (engine)"+
+	r, err := one(ctx, q, "SELECT transactions FROM information_schema.engines e JOIN "+
+		"information_schema.tables t USING (engine)"+
 		" WHERE t.table_schema = 'mysql' AND t.table_name = 'gtid_slave_pos'")
 	if err != nil {
 		return f.transactional, f.nonTransactional
 	}
-	f.transactional, f.nonTransactional, f.read, f.started = r.yes("transactions"), names, time.Now(), started
+	f.transactional, f.nonTransactional, f.read, f.started = r.yes("transactions"), names,
+		time.Now(), started
 	return f.transactional, f.nonTransactional
 }
 
@@ -244,8 +258,10 @@ func (f *slowFacts) get(ctx context.Context, q querier, started time.Time) (bool
 const systemSchemas = "'mysql','information_schema','performance_schema','sys','understudy'"
 
 func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {
-	rows, err := query(ctx, q, "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"+
-		" AND engine <> 'InnoDB' AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2 LIMIT 100")
+	rows, err := query(ctx, q, "SELECT table_schema, table_name FROM information_schema.tables "+
+		"WHERE table_type = 'BASE TABLE'"+
+		" AND engine <> 'InnoDB' AND table_schema NOT IN ("+systemSchemas+
+		") ORDER BY 1, 2 LIMIT 100")
 	if err != nil {
 		return nil, err
 	}

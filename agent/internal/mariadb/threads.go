@@ -14,8 +14,10 @@ import (
 // pollInterval is how often the state of the threads is read: MariaDB tells of no change by itself.
 const pollInterval = 100 * time.Millisecond
 
-// StartReplication makes both threads run and waits until they do. It says whether it changed something.
-func (s *Server) StartReplication(ctx context.Context, timeout time.Duration) (Replication, bool, error) {
+// StartReplication makes both threads run and waits until they do. It says whether it changed
+// something.
+func (s *Server) StartReplication(ctx context.Context,
+	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot start replication"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -44,12 +46,14 @@ func (s *Server) configuredReplication(ctx context.Context, what string) (Replic
 		return Replication{}, failure(what, err)
 	}
 	if !configured {
-		return Replication{}, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, what+": no primary is configured", "call ConfigureReplica first")
+		return Replication{}, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
+			what+": no primary is configured", "call ConfigureReplica first")
 	}
 	return current, nil
 }
 
-// awaitRunning wants to see both threads at work twice: a primary that refuses the position does so after the IO thread runs.
+// awaitRunning wants to see both threads at work twice: a primary that refuses the position does so
+// after the IO thread runs.
 func (s *Server) awaitRunning(ctx context.Context, timeout time.Duration) (Replication, error) {
 	var last Replication
 	seen := 0
@@ -63,7 +67,8 @@ func (s *Server) awaitRunning(ctx context.Context, timeout time.Duration) (Repli
 			return false, trouble
 		}
 		if now.Stopped() {
-			return false, replicationStopped("both threads stopped right after the start, without an error in the status")
+			return false, replicationStopped(
+				"both threads stopped right after the start, without an error in the status")
 		}
 		if seen++; !now.Runs() || !served(now) {
 			seen = 0
@@ -78,7 +83,8 @@ func (s *Server) awaitRunning(ctx context.Context, timeout time.Duration) (Repli
 
 // served is true once the primary sends its binary log.
 func served(r Replication) bool {
-	return strings.HasPrefix(r.IOState, "Waiting for master to send event") || strings.HasPrefix(r.IOState, "Queueing master event")
+	return strings.HasPrefix(r.IOState, "Waiting for master to send event") ||
+		strings.HasPrefix(r.IOState, "Queueing master event")
 }
 
 func replicationStopped(message string) error {
@@ -91,8 +97,10 @@ func notRunning(last Replication, timeout time.Duration) error {
 		return replicationError("IO", last.IOErrno, last.IOError)
 	}
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
-		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)", timeout, last.IORunning, last.IOState,
-			last.SQLRunning, last.SQLState), errs.WayOut("see that the primary is up and can be reached from here, then call again"))
+		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)",
+			timeout, last.IORunning, last.IOState,
+			last.SQLRunning, last.SQLState),
+		errs.WayOut("see that the primary is up and can be reached from here, then call again"))
 }
 
 // poll asks until it is done, an error comes, or ctx is over.
@@ -113,7 +121,8 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 }
 
 // StartUntil applies exactly up to that position and stops there.
-func (s *Server) StartUntil(ctx context.Context, until gtid.Position, timeout time.Duration) (Replication, bool, error) {
+func (s *Server) StartUntil(ctx context.Context, until gtid.Position,
+	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot replicate up to a position"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -137,7 +146,8 @@ func (s *Server) StartUntil(ctx context.Context, until gtid.Position, timeout ti
 	if !until.Contains(at) {
 		return Replication{}, false, pastIt(at, until)
 	}
-	if err := execute(ctx, s.db, "START SLAVE UNTIL master_gtid_pos = "+literal(until.String())); err != nil {
+	if err := execute(ctx, s.db, "START SLAVE UNTIL master_gtid_pos = "+
+		literal(until.String())); err != nil {
 		return Replication{}, false, failure(what, err)
 	}
 	now, err := s.awaitPosition(ctx, until)
@@ -145,8 +155,10 @@ func (s *Server) StartUntil(ctx context.Context, until gtid.Position, timeout ti
 }
 
 func pastIt(at, until gtid.Position) error {
-	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, fmt.Sprintf("the replica is at %s and cannot stop at %s any more", said(at), said(until)),
-		"take a later position of the primary, while the replica stands still", errs.Meta("gtid", at.String()))
+	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
+		fmt.Sprintf("the replica is at %s and cannot stop at %s any more", said(at), said(until)),
+		"take a later position of the primary, while the replica stands still",
+		errs.Meta("gtid", at.String()))
 }
 
 func (s *Server) slavePosition(ctx context.Context) (gtid.Position, error) {
@@ -175,7 +187,8 @@ func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replic
 		if err != nil || at.Equal(until) {
 			return err == nil, err
 		}
-		return false, replicationStopped(fmt.Sprintf("the SQL thread stopped at %s before %s", said(at), said(until)))
+		return false, replicationStopped(fmt.Sprintf("the SQL thread stopped at %s before %s",
+			said(at), said(until)))
 	})
 	if err != nil || last.IORunning == "No" {
 		return last, err
@@ -187,8 +200,10 @@ func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replic
 	return last, err
 }
 
-// StopReplication stops both threads, or the SQL thread alone, and says whether that changed something.
-func (s *Server) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration) (Replication, bool, error) {
+// StopReplication stops both threads, or the SQL thread alone, and says whether that changed
+// something.
+func (s *Server) StopReplication(ctx context.Context, sqlOnly bool,
+	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot stop replication"
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -196,9 +211,11 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool, timeout time
 	if err != nil {
 		return Replication{}, false, err
 	}
-	// A hold has stopped the SQL thread of a replica for a while: it would seem to be stopped already.
+	// A hold has stopped the SQL thread of a replica for a while: it would seem to be stopped
+	// already.
 	if s.config.Held() {
-		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, what+": a hold is open, and it would hang",
+		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+			what+": a hold is open, and it would hang",
 			errs.WayOut("call again after the hold"), errs.Retry(time.Second))
 	}
 	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
@@ -213,7 +230,8 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool, timeout time
 	return now, true, failure(what, err)
 }
 
-// stopThreads stops what runs of a connection. ctx ends the wait: STOP SLAVE waits for an event in flight.
+// stopThreads stops what runs of a connection. ctx ends the wait: STOP SLAVE waits for an event in
+// flight.
 func (s *Server) stopThreads(ctx context.Context, r Replication, sqlOnly bool) error {
 	if r.Stopped() || sqlOnly && r.SQLRunning == "No" {
 		return nil
@@ -224,7 +242,8 @@ func (s *Server) stopThreads(ctx context.Context, r Replication, sqlOnly bool) e
 	return execute(ctx, s.db, "STOP SLAVE "+literal(r.Connection))
 }
 
-// ResetReplication stops replication and forgets its settings, at that very position. It says whether there was something to forget.
+// ResetReplication stops replication and forgets its settings, at that very position. It says
+// whether there was something to forget.
 func (s *Server) ResetReplication(ctx context.Context, expected gtid.Position) (bool, error) {
 	const what = "cannot reset replication"
 	s.changes.Lock()
@@ -253,8 +272,10 @@ func (s *Server) expectPosition(ctx context.Context, expected gtid.Position) err
 	if err != nil || at.Equal(expected) {
 		return err
 	}
-	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, fmt.Sprintf("the replica is at %s, not at %s", said(at), said(expected)),
-		"stop replication, read the position again, and decide anew", errs.Meta("gtid", at.String()))
+	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
+		fmt.Sprintf("the replica is at %s, not at %s", said(at), said(expected)),
+		"stop replication, read the position again, and decide anew",
+		errs.Meta("gtid", at.String()))
 }
 
 // SetReadOnly turns read_only on or off and says whether that changed something.
@@ -277,7 +298,9 @@ func (s *Server) SetReadOnly(ctx context.Context, on bool) (bool, error) {
 		return false, failure(what, err)
 	}
 	if !on && len(all) > 0 {
-		return false, unsafe(errorsv1.Reason_REASON_WRONG_ROLE, what+": replication is configured here", "a replica stays read-only until it is promoted (ResetReplication)")
+		return false, unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
+			what+": replication is configured here",
+			"a replica stays read-only until it is promoted (ResetReplication)")
 	}
 	conn, done, err := s.pinned(ctx)
 	if err != nil {
@@ -288,5 +311,6 @@ func (s *Server) SetReadOnly(ctx context.Context, on bool) (bool, error) {
 	if err := execute(ctx, conn, "SET SESSION lock_wait_timeout = 10"); err != nil {
 		return false, failure(what, err)
 	}
-	return true, failure(what, execute(ctx, conn, fmt.Sprintf("SET GLOBAL read_only = %d", map[bool]int{true: 1}[on])))
+	return true, failure(what,
+		execute(ctx, conn, fmt.Sprintf("SET GLOBAL read_only = %d", map[bool]int{true: 1}[on])))
 }

@@ -57,13 +57,15 @@ func (v Version) newerSeries(other Version) bool {
 
 // binaryVersion is that of the installed server.
 func (s *Server) binaryVersion(ctx context.Context) (Version, error) {
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadbd", Args: []string{"--no-defaults", "--version"}})
+	result, err := s.config.Exec.Run(ctx,
+		hostexec.Command{Tool: "mariadbd", Args: []string{"--no-defaults", "--version"}})
 	if err != nil {
 		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB: %w", err)
 	}
 	v, ok := parseVersion(string(result.Stdout))
 	if !ok {
-		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB from %.80q", result.Stdout)
+		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB from %.80q",
+			result.Stdout)
 	}
 	return v, nil
 }
@@ -105,7 +107,8 @@ func datadirVersion(datadir string) (Version, error) {
 		if v, ok := parseVersion(strings.TrimSpace(string(text))); ok {
 			return v, nil
 		}
-		return Version{}, fmt.Errorf("cannot read the version of the datadir from %.80q in %s", text, name)
+		return Version{}, fmt.Errorf("cannot read the version of the datadir from %.80q in %s",
+			text, name)
 	}
 	return Version{}, nil
 }

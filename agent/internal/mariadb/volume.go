@@ -19,7 +19,8 @@ const noncePath = ".understudy/nonce"
 
 // Volume is the filesystem that a datadir lies on.
 type Volume struct {
-	// Mount is where the filesystem's own root is mounted; where only a part of it is (a bind mount), that part.
+	// Mount is where the filesystem's own root is mounted; where only a part of it is (a bind
+	// mount), that part.
 	Mount string
 	// Whole is true when Mount is the filesystem's own root.
 	Whole bool
@@ -60,7 +61,8 @@ func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
 	return v, nil
 }
 
-// locate is the mount that a path lies in, and the mount of the whole filesystem where there is one.
+// locate is the mount that a path lies in, and the mount of the whole filesystem where there is
+// one.
 func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 	var in *mountinfo.Info
 	for _, m := range mounts { // later mounts hide earlier ones
@@ -93,7 +95,9 @@ func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
 	if !strings.HasPrefix(v.Device, "/dev/") {
 		return ""
 	}
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--", v.Device}})
+	result, err := s.config.Exec.Run(ctx,
+		hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--",
+			v.Device}})
 	uuid := strings.TrimSpace(string(result.Stdout))
 	if err != nil || uuid == "" {
 		return ""

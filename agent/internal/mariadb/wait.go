@@ -23,8 +23,10 @@ type Progress struct {
 	Behind *time.Duration
 }
 
-// WaitForGtid waits until the position is applied and tells each of its steps. The last one has Reached.
-func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout time.Duration, say func(Progress) error) error {
+// WaitForGtid waits until the position is applied and tells each of its steps. The last one has
+// Reached.
+func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout time.Duration,
+	say func(Progress) error) error {
 	const what = "cannot wait for a position"
 	if err := s.require(ctx, what); err != nil {
 		return err
@@ -40,8 +42,11 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 		}
 		if time.Since(began) >= timeout {
 			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
-				fmt.Sprintf("position %s is not reached after %s: the replica is at %s, %d transactions are missing", said(target), timeout, said(p.Current), p.Remaining),
-				errs.WayOut("wait longer; see what the SQL thread does in GetStatus"), errs.Meta("gtid", p.Current.String()))
+				fmt.Sprintf("position %s is not reached after %s: the replica is at %s, %d "+
+					"transactions are missing", said(target), timeout, said(p.Current),
+					p.Remaining),
+				errs.WayOut("wait longer; see what the SQL thread does in GetStatus"),
+				errs.Meta("gtid", p.Current.String()))
 		}
 		if err := s.waitASlice(ctx, target); err != nil {
 			return failure(what, err)
@@ -49,9 +54,11 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 	}
 }
 
-// waitASlice lets MariaDB wait. It compares by number alone: what it takes for reached may be another server's transaction.
+// waitASlice lets MariaDB wait. It compares by number alone: what it takes for reached may be
+// another server's transaction.
 func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
-	r, err := one(ctx, s.db, "SELECT MASTER_GTID_WAIT("+literal(target.String())+", "+waitSlice+") AS result")
+	r, err := one(ctx, s.db, "SELECT MASTER_GTID_WAIT("+literal(target.String())+", "+waitSlice+
+		") AS result")
 	if err != nil || r["result"] != "0" {
 		return err
 	}
@@ -60,11 +67,14 @@ func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
-		fmt.Sprintf("the replica is at %s, which is another transaction than %s under the same number", said(at), said(target)),
+		fmt.Sprintf(
+			"the replica is at %s, which is another transaction than %s under the same number",
+			said(at), said(target)),
 		"make the replica again from a new snapshot", errs.Meta("gtid", at.String()))
 }
 
-// progress looks once. A replica that cannot go on is an error; one whose primary is away for a while is none.
+// progress looks once. A replica that cannot go on is an error; one whose primary is away for a
+// while is none.
 func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, error) {
 	at, err := s.slavePosition(ctx)
 	if err != nil {
@@ -79,7 +89,8 @@ func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, 
 	case err != nil:
 		return p, err
 	case !configured:
-		return p, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, "no primary is configured", "call ConfigureReplica first")
+		return p, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
+			"no primary is configured", "call ConfigureReplica first")
 	case r.trouble() != nil:
 		return p, r.trouble()
 	case r.SQLRunning == "No":

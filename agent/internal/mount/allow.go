@@ -10,7 +10,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// CheckPath refuses what is no clean absolute path (InvalidArgument) and a path that is not on the allow-list (PermissionDenied).
+// CheckPath refuses what is no clean absolute path (InvalidArgument) and a path that is not on the
+// allow-list (PermissionDenied).
 func (m *Manager) CheckPath(field, path string) error {
 	if err := checkCleanPath(field, path); err != nil {
 		return err
@@ -18,8 +19,10 @@ func (m *Manager) CheckPath(field, path string) error {
 	if m.allowed(path) {
 		return nil
 	}
-	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED, fmt.Sprintf("mount point %s is not on the allow-list of this host", path),
-		errs.WayOut("an administrator of the host can add it to `mount_points` in /etc/understudy-agent/agent.yaml"), errs.Meta("path", path))
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf("mount point %s is not on the allow-list of this host", path),
+		errs.WayOut("an administrator of the host can add it to `mount_points` in "+
+			"/etc/understudy-agent/agent.yaml"), errs.Meta("path", path))
 }
 
 func (m *Manager) allowed(path string) bool { return matchesAny(m.mountPoints, path) }
@@ -42,20 +45,25 @@ func checkCleanPath(field, path string) error {
 	return invalid(field, fmt.Sprintf("%.200q %s", path, why), why)
 }
 
-// CheckDeviceIDs refuses an empty list, what is no name below /dev/disk/by-id (InvalidArgument), and names that are not on the
-// allow-list (PermissionDenied).
+// CheckDeviceIDs refuses an empty list, what is no name below /dev/disk/by-id (InvalidArgument),
+// and names that are not on the allow-list (PermissionDenied).
 func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
 	if len(ids) == 0 {
-		return invalid(field, "no device id is given", "must have at least one name below /dev/disk/by-id")
+		return invalid(field, "no device id is given",
+			"must have at least one name below /dev/disk/by-id")
 	}
 	for _, id := range ids {
-		if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=@-]{0,254}$`).MatchString(id) || strings.Contains(id, "..") {
-			return invalid(field, fmt.Sprintf("%.200q is no name below /dev/disk/by-id", id), "must hold names without a directory")
+		if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=@-]{0,254}$`).MatchString(id) ||
+			strings.Contains(id, "..") {
+			return invalid(field, fmt.Sprintf("%.200q is no name below /dev/disk/by-id", id),
+				"must hold names without a directory")
 		}
 		if !matchesAny(m.deviceIDs, id) {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-				fmt.Sprintf("device %s is not on the allow-list of this host", id), errs.Meta("device", id),
-				errs.WayOut("an administrator of the host can add it to `device_ids` in /etc/understudy-agent/agent.yaml"))
+				fmt.Sprintf("device %s is not on the allow-list of this host", id),
+				errs.Meta("device", id),
+				errs.WayOut("an administrator of the host can add it to `device_ids` in "+
+					"/etc/understudy-agent/agent.yaml"))
 		}
 	}
 	return nil
@@ -71,9 +79,11 @@ func matchesAny(patterns []string, name string) bool {
 }
 
 func invalid(field, message, why string) error {
-	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, message, errs.Field(field, why))
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, message,
+		errs.Field(field, why))
 }
 
 func refuse(reason errorsv1.Reason, message, wayOut string, options ...errs.Option) error {
-	return errs.New(errs.FailedPrecondition, reason, message, append(options, errs.WayOut(wayOut))...)
+	return errs.New(errs.FailedPrecondition, reason, message,
+		append(options, errs.WayOut(wayOut))...)
 }

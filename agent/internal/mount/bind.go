@@ -18,19 +18,22 @@ import (
 
 // BindRequest says what is bound where.
 type BindRequest struct {
-	// Source is the directory, below an allowed mount point that has a mount. Path is where it is bound to.
+	// Source is the directory, below an allowed mount point that has a mount. Path is where it is
+	// bound to.
 	Source, Path string
 	// Owner of the source and all that is in it; empty leaves it.
 	Owner string
 	// Create the source when it is missing.
 	Create bool
-	// BoundUnits may run only while the mount is there; StopUnits are stopped before something is unmounted or bound over.
+	// BoundUnits may run only while the mount is there; StopUnits are stopped before something is
+	// unmounted or bound over.
 	BoundUnits, StopUnits []string
 }
 
 const newDirMode = 0o755
 
-// EnsureBind makes sure that the directory is bound to the path, now and after a reboot. It answers the mount and what it changed.
+// EnsureBind makes sure that the directory is bound to the path, now and after a reboot. It answers
+// the mount and what it changed.
 func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []string, error) {
 	if err := m.checkBind(r); err != nil {
 		return Mount{}, nil, err
@@ -41,7 +44,8 @@ func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []strin
 	}
 	defer unlock()
 	b := &binding{m: m, r: r, unit: systemd.MountUnit(r.Path)}
-	for _, step := range []func(context.Context) error{b.volume, b.source, b.free, b.owner, b.mount} {
+	for _, step := range []func(context.Context) error{b.volume, b.source, b.free, b.owner,
+		b.mount} {
 		if err := step(ctx); err != nil {
 			return Mount{}, b.changes, fmt.Errorf("cannot bind %s to %s: %w", r.Source, r.Path, err)
 		}
@@ -86,7 +90,8 @@ func (b *binding) volume(context.Context) error {
 		}
 	}
 	if b.below.Path == "" || !b.m.allowed(b.below.Path) {
-		return refuse(errorsv1.Reason_REASON_NOT_MOUNTED, fmt.Sprintf("%s is not on a volume", b.r.Source),
+		return refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
+			fmt.Sprintf("%s is not on a volume", b.r.Source),
 			"mount the volume first (EnsureMount)", errs.Meta("source", b.r.Source))
 	}
 	return nil
@@ -103,15 +108,19 @@ func (b *binding) source(context.Context) error {
 		b.changed("made %s", b.r.Source)
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("there is no directory %s on the volume", b.r.Source),
+		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("there is no directory %s on the volume", b.r.Source),
 			"check which volume is mounted, or set create for a new one")
 	case err != nil:
 		return err
 	case real != b.r.Source:
-		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("%s leads through a link to %s", b.r.Source, real), "name the directory itself")
+		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("%s leads through a link to %s", b.r.Source, real),
+			"name the directory itself")
 	}
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
-		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID, fmt.Sprintf("%s is no directory", b.r.Source), "name a directory")
+		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("%s is no directory", b.r.Source), "name a directory")
 	}
 	return nil
 }
@@ -119,10 +128,12 @@ func (b *binding) source(context.Context) error {
 // right says whether the mount is the wanted one.
 func (b *binding) right(e entry) bool {
 	sub := strings.TrimPrefix(b.r.Source, b.below.Path)
-	return e.Major == b.below.Major && e.Minor == b.below.Minor && e.Root == filepath.Join(b.below.Root, sub)
+	return e.Major == b.below.Major && e.Minor == b.below.Minor &&
+		e.Root == filepath.Join(b.below.Root, sub)
 }
 
-// free makes the path free: of a stale or another mount of the same volume, of the units that use it, of fstab.
+// free makes the path free: of a stale or another mount of the same volume, of the units that use
+// it, of fstab.
 func (b *binding) free(ctx context.Context) error {
 	now, err := b.m.look(ctx, b.r.Path)
 	if err != nil {
@@ -142,7 +153,8 @@ func (b *binding) free(ctx context.Context) error {
 	case !mounted:
 		changes, err = b.m.stopAll(ctx, b.r.StopUnits)
 		if hidden := countFiles(b.r.Path); hidden > 0 {
-			changes = append(changes, fmt.Sprintf("%d files in %s are hidden by the mount now", hidden, b.r.Path))
+			changes = append(changes, fmt.Sprintf("%d files in %s are hidden by the mount now",
+				hidden, b.r.Path))
 		}
 	}
 	for _, change := range changes {
@@ -151,7 +163,8 @@ func (b *binding) free(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := b.m.dropFromFstab(b.r.Path, "understudy-agent: "+b.unit+" binds "+b.r.Source+" here instead of")
+	dropped, err := b.m.dropFromFstab(b.r.Path, "understudy-agent: "+b.unit+" binds "+b.r.Source+
+		" here instead of")
 	if err != nil || !dropped {
 		return err
 	}
@@ -168,7 +181,8 @@ func (b *binding) decide(now Mount) error {
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 		fmt.Sprintf("%s is mounted there", name(now.Device, now.DeviceIDs, now.Filesystem)),
-		"unmount it first (EnsureUnmounted)", errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
+		"unmount it first (EnsureUnmounted)",
+		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
 
 func (b *binding) owner(ctx context.Context) error {
@@ -180,7 +194,8 @@ func (b *binding) owner(ctx context.Context) error {
 }
 
 func (b *binding) mount(ctx context.Context) error {
-	changes, err := b.m.units.InstallUnitFile(ctx, b.unit, bindUnit(b.r.Source, b.r.Path, b.below.Path))
+	changes, err := b.m.units.InstallUnitFile(ctx, b.unit,
+		bindUnit(b.r.Source, b.r.Path, b.below.Path))
 	for _, change := range changes {
 		b.changed("%s", change)
 	}
@@ -214,7 +229,8 @@ func (b *binding) prove(ctx context.Context) (Mount, []string, error) {
 		return Mount{}, b.changes, err
 	}
 	if !mounted || !b.right(e) || source.Dev != path.Dev || source.Ino != path.Ino {
-		return Mount{}, b.changes, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, fmt.Sprintf("%s is not %s", b.r.Path, b.r.Source),
+		return Mount{}, b.changes, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
+			fmt.Sprintf("%s is not %s", b.r.Path, b.r.Source),
 			"look for drop-ins of "+b.unit+" and for other programs that mount there")
 	}
 	mount, err := b.m.look(ctx, b.r.Path)

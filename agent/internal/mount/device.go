@@ -40,8 +40,8 @@ type Device struct {
 
 const sectorSize = 512
 
-// Devices are the attached block devices, sorted by path: those that the kernel knows and that have a node in /dev of the same
-// number. A container's kernel knows those of others as well.
+// Devices are the attached block devices, sorted by path: those that the kernel knows and that have
+// a node in /dev of the same number. A container's kernel knows those of others as well.
 func (m *Manager) Devices(ctx context.Context) ([]Device, error) {
 	devices, err := m.attached()
 	if err != nil {
@@ -131,7 +131,8 @@ func (m *Manager) device(name string) (Device, bool) {
 
 func (d Device) number() uint64 { return unix.Mkdev(d.Major, d.Minor) }
 
-// ids maps the number of a device to its names below /dev/disk/by-id. A link that points to nothing is none.
+// ids maps the number of a device to its names below /dev/disk/by-id. A link that points to nothing
+// is none.
 func (m *Manager) ids() map[uint64][]string {
 	names := map[uint64][]string{}
 	entries, err := os.ReadDir(m.path("/dev/disk/by-id"))

@@ -50,8 +50,8 @@ type Result struct {
 	Changes, Found []string
 }
 
-// Ensure makes sure that the volume is mounted at the path, now and after a reboot. It formats nothing. Called again after it was
-// cut off anywhere, it goes on from what it finds.
+// Ensure makes sure that the volume is mounted at the path, now and after a reboot. It formats
+// nothing. Called again after it was cut off anywhere, it goes on from what it finds.
 func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error) {
 	if err := m.checkRequest(r); err != nil {
 		return Result{}, err
@@ -62,9 +62,11 @@ func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error
 	}
 	defer unlock()
 	e := &ensuring{m: m, r: r, say: say, unit: systemd.MountUnit(r.Path)}
-	for _, step := range []func(context.Context) error{e.clear, e.device, e.identify, e.look, e.takeOff, e.prepare, e.configure, e.mount, e.finish} {
+	for _, step := range []func(context.Context) error{e.clear, e.device, e.identify, e.look,
+		e.takeOff, e.prepare, e.configure, e.mount, e.finish} {
 		if err := step(ctx); err != nil {
-			return Result{Changes: e.changes, Found: e.found}, fmt.Errorf("cannot mount %s at %s: %w", r.DeviceIDs[0], r.Path, err)
+			return Result{Changes: e.changes, Found: e.found},
+				fmt.Errorf("cannot mount %s at %s: %w", r.DeviceIDs[0], r.Path, err)
 		}
 	}
 	proved, err := e.prove(ctx)
@@ -113,7 +115,8 @@ func (e *ensuring) device(ctx context.Context) (err error) {
 	return err
 }
 
-// identify probes what is on the device, goes down to its partition, and refuses what must not be mounted.
+// identify probes what is on the device, goes down to its partition, and refuses what must not be
+// mounted.
 func (e *ensuring) identify(ctx context.Context) error {
 	devices, err := e.m.Devices(ctx)
 	if err != nil {
@@ -133,7 +136,8 @@ func (e *ensuring) identify(ctx context.Context) error {
 			return err
 		}
 	}
-	e.saw("%s is %s with %s, UUID %s", e.id, e.volume.Path, orElse(e.volume.Filesystem, "no filesystem"), orElse(e.volume.UUID, "none"))
+	e.saw("%s is %s with %s, UUID %s", e.id, e.volume.Path,
+		orElse(e.volume.Filesystem, "no filesystem"), orElse(e.volume.UUID, "none"))
 	for _, twin := range twins(devices, e.volume) {
 		e.saw("%s has the same UUID", name(twin.Path, twin.IDs, ""))
 	}
@@ -148,7 +152,8 @@ func partitionID(d Device, diskID string) (string, error) {
 			return id, nil
 		}
 	}
-	return "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG, fmt.Sprintf("partition %s has no name below /dev/disk/by-id", d.Path),
+	return "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
+		fmt.Sprintf("partition %s has no name below /dev/disk/by-id", d.Path),
 		"see that udev runs on the host; it makes these names")
 }
 
@@ -158,13 +163,16 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 		return err
 	}
 	if e.now.Mounted {
-		e.saw("%s is mounted at %s", name(e.now.Device, e.now.DeviceIDs, e.now.Filesystem), e.r.Path)
+		e.saw("%s is mounted at %s", name(e.now.Device, e.now.DeviceIDs, e.now.Filesystem),
+			e.r.Path)
 	}
 	if e.place, err = decidePlace(e.now, e.volume, e.r); err != nil {
 		return err
 	}
-	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allowed); len(elsewhere) > 0 && e.place != placeRight {
-		return refuse(errorsv1.Reason_REASON_DEVICE_BUSY, fmt.Sprintf("%s is mounted at %s", e.volume.Path, strings.Join(elsewhere, ", ")),
+	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allowed); len(elsewhere) > 0 &&
+		e.place != placeRight {
+		return refuse(errorsv1.Reason_REASON_DEVICE_BUSY,
+			fmt.Sprintf("%s is mounted at %s", e.volume.Path, strings.Join(elsewhere, ", ")),
 			"unmount it there first", errs.Meta("mount_points", strings.Join(elsewhere, ",")))
 	}
 	return nil
@@ -220,7 +228,8 @@ func (e *ensuring) unmountAll(ctx context.Context) error {
 	return nil
 }
 
-// prepare checks the filesystem, looks for the nonce and changes the UUID, in this order, on the unmounted device.
+// prepare checks the filesystem, looks for the nonce and changes the UUID, in this order, on the
+// unmounted device.
 func (e *ensuring) prepare(ctx context.Context) error {
 	if e.place == placeRight {
 		return nil
@@ -260,20 +269,24 @@ func (e *ensuring) checkNonceBefore() error {
 	if e.r.Nonce == "" {
 		return nil
 	}
-	return e.m.peek(e.volume, func(dir string) error { return checkNonce(readNonce(dir), e.r.Nonce) })
+	return e.m.peek(e.volume,
+		func(dir string) error { return checkNonce(readNonce(dir), e.r.Nonce) })
 }
 
 func checkNonce(got, want string) error {
 	if want == "" || got == want {
 		return nil
 	}
-	return refuse(errorsv1.Reason_REASON_NONCE_MISMATCH, fmt.Sprintf("the volume carries the nonce %q, not the snapshot's %q", got, want),
-		"the volume is not made from that snapshot: attach the right one", errs.Meta("found", got), errs.Meta("expected", want))
+	return refuse(errorsv1.Reason_REASON_NONCE_MISMATCH,
+		fmt.Sprintf("the volume carries the nonce %q, not the snapshot's %q", got, want),
+		"the volume is not made from that snapshot: attach the right one", errs.Meta("found", got),
+		errs.Meta("expected", want))
 }
 
 // configure writes the unit file; from here on a reboot mounts the right volume.
 func (e *ensuring) configure(ctx context.Context) error {
-	changes, err := e.m.units.InstallUnitFile(ctx, e.unit, volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
+	changes, err := e.m.units.InstallUnitFile(ctx, e.unit,
+		volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
 	for _, change := range changes {
 		e.changed("%s", change)
 	}
@@ -289,7 +302,8 @@ func (e *ensuring) mount(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
 	defer cancel()
 	e.say.tell("mounting")
-	_, changes, err := e.m.units.Ensure(ctx, e.unit, func(text string) { e.say.tell("mounting: %s", text) })
+	_, changes, err := e.m.units.Ensure(ctx, e.unit,
+		func(text string) { e.say.tell("mounting: %s", text) })
 	for _, change := range changes {
 		e.changed("%s %s", e.unit, strings.Replace(change, "started", "mounted", 1))
 	}
@@ -342,11 +356,13 @@ func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 	switch {
 	case stat.Dev != number || mounted != number || mount.Root != "/":
 		return Mount{}, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-			fmt.Sprintf("%s is on %s, not on %s", e.r.Path, name(mount.Device, mount.DeviceIDs, mount.Filesystem), e.id),
+			fmt.Sprintf("%s is on %s, not on %s", e.r.Path,
+				name(mount.Device, mount.DeviceIDs, mount.Filesystem), e.id),
 			"look for drop-ins of "+e.unit+" and for other programs that mount there")
 	case e.r.UUID != "" && mount.UUID != e.r.UUID:
 		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
-			fmt.Sprintf("the filesystem at %s has the UUID %s, not %s", e.r.Path, mount.UUID, e.r.UUID), "call again; it is prepared anew then")
+			fmt.Sprintf("the filesystem at %s has the UUID %s, not %s", e.r.Path, mount.UUID,
+				e.r.UUID), "call again; it is prepared anew then")
 	}
 	return mount, checkNonce(mount.Nonce, e.r.Nonce)
 }

@@ -28,8 +28,8 @@ const (
 	fsckCorrectedReboot = 2
 )
 
-// check makes sure that the filesystem on an unmounted device is sound, and corrects what can be corrected without a choice. It says
-// what it corrected.
+// check makes sure that the filesystem on an unmounted device is sound, and corrects what can be
+// corrected without a choice. It says what it corrected.
 func (m *Manager) check(ctx context.Context, device Device) ([]string, error) {
 	if device.Filesystem == ext4 {
 		return m.checkExt4(ctx, device)
@@ -38,8 +38,11 @@ func (m *Manager) check(ctx context.Context, device Device) ([]string, error) {
 }
 
 func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error) {
-	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "e2fsck", Args: []string{"-f", "-p", "--", device.Path}, Timeout: checkTimeout,
-		OKCodes: []int{fsckCorrected, fsckCorrectedReboot, fsckCorrected | fsckCorrectedReboot}})
+	result, err := m.exec.Run(ctx,
+		hostexec.Command{Tool: "e2fsck", Args: []string{"-f", "-p", "--", device.Path},
+			Timeout: checkTimeout,
+			OKCodes: []int{fsckCorrected, fsckCorrectedReboot,
+				fsckCorrected | fsckCorrectedReboot}})
 	switch {
 	case err == nil && result.Code == 0:
 		return nil, nil
@@ -49,7 +52,8 @@ func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error
 	return nil, m.broken(device, "e2fsck", err)
 }
 
-// checkXFS replays the log, which only the kernel can do, and looks for damage without correcting any.
+// checkXFS replays the log, which only the kernel can do, and looks for damage without correcting
+// any.
 func (m *Manager) checkXFS(ctx context.Context, device Device) error {
 	if err := m.mendUUID(ctx, device); err != nil {
 		return err
@@ -58,7 +62,8 @@ func (m *Manager) checkXFS(ctx context.Context, device Device) error {
 	if err != nil {
 		return m.broken(device, "mount", err)
 	}
-	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-n", device.Path}, Timeout: checkTimeout})
+	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-n", device.Path},
+		Timeout: checkTimeout})
 	if err != nil {
 		return m.broken(device, "xfs_repair -n", err)
 	}
@@ -67,38 +72,49 @@ func (m *Manager) checkXFS(ctx context.Context, device Device) error {
 
 // broken keeps apart a filesystem that is damaged and a tool that did not get to look.
 func (m *Manager) broken(device Device, tool string, err error) error {
-	damage := slices.ContainsFunc([]error{unix.EUCLEAN, unix.EBADMSG, unix.EINVAL, unix.EIO}, func(e error) bool { return errors.Is(err, e) })
+	damage := slices.ContainsFunc([]error{unix.EUCLEAN, unix.EBADMSG, unix.EINVAL, unix.EIO},
+		func(e error) bool { return errors.Is(err, e) })
 	if _, isExit := hostexec.CodeOf(err); !isExit && !damage {
 		return fmt.Errorf("cannot check the filesystem on %s: %w", device.Path, err)
 	}
 	return refuse(errorsv1.Reason_REASON_FILESYSTEM_BROKEN,
-		fmt.Sprintf("the filesystem on %s (%s) has errors that %s does not correct by itself", device.Path, strings.Join(device.IDs, ", "), tool),
-		"take another snapshot; or repair this volume by hand and call again", errs.Wrap(err), errs.Meta("device", device.Path), errs.Meta("tool", tool))
+		fmt.Sprintf("the filesystem on %s (%s) has errors that %s does not correct by itself",
+			device.Path, strings.Join(device.IDs, ", "), tool),
+		"take another snapshot; or repair this volume by hand and call again", errs.Wrap(err),
+		errs.Meta("device", device.Path), errs.Meta("tool", tool))
 }
 
-// setUUID gives the filesystem on an unmounted, checked device this UUID. Done again after a crash in the middle, it ends well.
+// setUUID gives the filesystem on an unmounted, checked device this UUID. Done again after a crash
+// in the middle, it ends well.
 func (m *Manager) setUUID(ctx context.Context, device Device, uuid string) error {
 	if device.Filesystem == xfs {
 		return m.setXFSUUID(ctx, device, uuid)
 	}
-	// With a seed of their own the checksums do not depend on the UUID: the change is one block, not all metadata.
+	// With a seed of their own the checksums do not depend on the UUID: the change is one block,
+	// not all metadata.
 	if m.wantsSeed(ctx, device) {
-		_, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-O", "metadata_csum_seed", device.Path}, Timeout: checkTimeout})
+		_, err := m.exec.Run(ctx,
+			hostexec.Command{Tool: "tune2fs",
+				Args: []string{"-O", "metadata_csum_seed", device.Path}, Timeout: checkTimeout})
 		if err != nil {
 			return toolError("prepare "+device.Path+" for a new UUID", err)
 		}
 	}
-	_, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
+	_, err := m.exec.Run(ctx,
+		hostexec.Command{Tool: "tune2fs", Args: []string{"-U", uuid, device.Path},
+			Timeout: checkTimeout})
 	return toolError("give "+device.Path+" a new UUID", err)
 }
 
 func (m *Manager) wantsSeed(ctx context.Context, device Device) bool {
-	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device.Path}})
+	result, err := m.exec.Run(ctx,
+		hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device.Path}})
 	if err != nil {
 		return false
 	}
 	features := strings.Fields(tune2fsField(string(result.Stdout), "Filesystem features"))
-	return slices.Contains(features, "metadata_csum") && !slices.Contains(features, "metadata_csum_seed")
+	return slices.Contains(features, "metadata_csum") &&
+		!slices.Contains(features, "metadata_csum_seed")
 }
 
 func tune2fsField(output, name string) string {
@@ -110,7 +126,8 @@ func tune2fsField(output, name string) string {
 	return ""
 }
 
-// peek mounts the device out of everybody's sight for as long as look takes. Log or journal are replayed by it.
+// peek mounts the device out of everybody's sight for as long as look takes. Log or journal are
+// replayed by it.
 func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 	if err := os.MkdirAll(m.runtimeDir, 0o700); err != nil {
 		return err
@@ -130,7 +147,8 @@ func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 	}
 	defer func() {
 		if umountErr := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); umountErr != nil {
-			err = errors.Join(err, fmt.Errorf("cannot unmount %s again: %w", device.Path, umountErr))
+			err = errors.Join(err, fmt.Errorf("cannot unmount %s again: %w", device.Path,
+				umountErr))
 		}
 	}()
 	return look(dir)
@@ -154,10 +172,13 @@ func (m *Manager) clearPeeks() error {
 }
 
 // makeFilesystem makes a filesystem on a device that was proved blank. No option forces it.
-func (m *Manager) makeFilesystem(ctx context.Context, device Device, filesystem, uuid string) error {
-	command := hostexec.Command{Tool: "mkfs.ext4", Args: []string{"-q", "-U", uuid, device.Path}, Timeout: checkTimeout}
+func (m *Manager) makeFilesystem(ctx context.Context, device Device, filesystem,
+	uuid string) error {
+	command := hostexec.Command{Tool: "mkfs.ext4", Args: []string{"-q", "-U", uuid, device.Path},
+		Timeout: checkTimeout}
 	if filesystem == xfs {
-		command = hostexec.Command{Tool: "mkfs.xfs", Args: []string{"-q", "-m", "uuid=" + uuid, device.Path}, Timeout: checkTimeout}
+		command = hostexec.Command{Tool: "mkfs.xfs", Args: []string{"-q", "-m", "uuid=" + uuid,
+			device.Path}, Timeout: checkTimeout}
 	}
 	_, err := m.exec.Run(ctx, command)
 	return toolError("make a filesystem on "+device.Path, err)
@@ -171,10 +192,13 @@ func toolError(what string, err error) error {
 	var exit *hostexec.ExitError
 	switch {
 	case errors.Is(err, hostexec.ErrToolMissing):
-		return refuse(errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what, "install e2fsprogs and xfsprogs on the host", errs.Wrap(err))
+		return refuse(errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what,
+			"install e2fsprogs and xfsprogs on the host", errs.Wrap(err))
 	case errors.As(err, &exit):
-		return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what, errs.Wrap(err),
-			errs.Meta("tool", exit.Tool), errs.Meta("exit_code", fmt.Sprint(exit.Code)), errs.Retry(5*time.Second),
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what,
+			errs.Wrap(err),
+			errs.Meta("tool", exit.Tool), errs.Meta("exit_code", fmt.Sprint(exit.Code)),
+			errs.Retry(5*time.Second),
 			errs.WayOut("read the agent's log on the host; the call can be made again"))
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)

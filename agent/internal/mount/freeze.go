@@ -49,30 +49,38 @@ func (f *freezes) give(path string) {
 	delete(f.open, path)
 }
 
-// Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the limit, whatever happens to the agent:
-// another process freezes, holds and thaws. Frozen is called when it is frozen. HOLD_BUSY when somebody else has it frozen.
-func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration, frozen func(time.Time) error) (freeze.Report, error) {
+// Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the
+// limit, whatever happens to the agent: another process freezes, holds and thaws. Frozen is called
+// when it is frozen. HOLD_BUSY when somebody else has it frozen.
+func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
+	frozen func(time.Time) error) (freeze.Report, error) {
 	if err := m.CheckPath("path", path); err != nil {
 		return freeze.Report{}, err
 	}
 	if _, mounted, err := m.mountedAt(path); err != nil || !mounted {
-		return freeze.Report{}, errors.Join(err, refuse(errorsv1.Reason_REASON_NOT_MOUNTED, "nothing is mounted at "+path, "mount a volume there first"))
+		return freeze.Report{},
+			errors.Join(err, refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
+				"nothing is mounted at "+path, "mount a volume there first"))
 	}
 	if !m.freezes.take(path) {
 		return freeze.Report{}, holdBusy(path, nil)
 	}
 	defer m.freezes.give(path)
 	unit := guardUnit(path)
-	l := &lease{m: m, path: path, limit: limit, unit: unit, timer: strings.Replace(unit, "-freeze-", "-thaw-", 1), marker: filepath.Join(m.runtimeDir, unit+".frozen")}
+	l := &lease{m: m, path: path, limit: limit, unit: unit,
+		timer:  strings.Replace(unit, "-freeze-", "-thaw-", 1),
+		marker: filepath.Join(m.runtimeDir, unit+".frozen")}
 	return l.run(ctx, frozen)
 }
 
 func guardUnit(path string) string {
-	return systemd.TransientPrefix + "freeze-" + strings.TrimSuffix(systemd.MountUnit(path), ".mount") + ".service"
+	return systemd.TransientPrefix + "freeze-" + strings.TrimSuffix(systemd.MountUnit(path),
+		".mount") + ".service"
 }
 
 func holdBusy(path string, cause error) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+		fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
 		errs.Wrap(cause), errs.Retry(time.Second), errs.WayOut("wait for the other hold's end"))
 }
 
@@ -81,7 +89,8 @@ type lease struct {
 	m     *Manager
 	path  string
 	limit time.Duration
-	// unit is the guard's; timer is the service that a timer starts; marker is the file that exists while it may be frozen.
+	// unit is the guard's; timer is the service that a timer starts; marker is the file that exists
+	// while it may be frozen.
 	unit, timer, marker string
 }
 
@@ -135,17 +144,20 @@ func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
 
 func (l *lease) start(ctx context.Context, socket string) error {
 	flags := []string{"--path", l.path, "--marker", l.marker}
-	guard := append(append([]string{}, l.m.guardExec...), "freeze-guard", "--limit", l.limit.String(), "--socket", socket)
+	guard := append(append([]string{}, l.m.guardExec...), "freeze-guard", "--limit",
+		l.limit.String(), "--socket", socket)
 	thaw := append(append(append([]string{}, l.m.guardExec...), "thaw"), flags...)
-	// Whoever kills the guard's whole unit kills what runs after its end as well: a timer of its own thaws then.
+	// Whoever kills the guard's whole unit kills what runs after its end as well: a timer of its
+	// own thaws then.
 	err := l.m.units.StartTransientTimer(ctx, l.timer, l.limit+timerSlack, systemd.TransientSpec{
 		Description: "Thaw of " + l.path, Exec: thaw, Type: "oneshot", OOMScoreAdjust: -900})
 	if err != nil {
 		return fmt.Errorf("cannot arm the end of the freeze: %w", err)
 	}
 	err = l.m.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
-		Description: "Freeze of " + l.path, Exec: append(guard, flags...), ExecStopPost: [][]string{thaw},
-		RuntimeMax: l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
+		Description: "Freeze of " + l.path, Exec: append(guard, flags...),
+		ExecStopPost: [][]string{thaw},
+		RuntimeMax:   l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
 	})
 	if err != nil && errs.KindOf(err) == errs.AlreadyExists {
 		return holdBusy(l.path, err)
@@ -161,7 +173,8 @@ func (l *lease) accept(ctx context.Context, listener *net.UnixListener) (net.Con
 	defer stop()
 	conn, err := listener.Accept()
 	if err != nil {
-		return nil, fmt.Errorf("cannot freeze %s: the process that thaws did not get ready: %w", l.path, errors.Join(ctx.Err(), err))
+		return nil, fmt.Errorf("cannot freeze %s: the process that thaws did not get ready: %w",
+			l.path, errors.Join(ctx.Err(), err))
 	}
 	return conn, nil
 }
@@ -179,7 +192,8 @@ func (l *lease) first(conn net.Conn, reports *json.Decoder) error {
 	case report.Busy:
 		return holdBusy(l.path, errors.New(report.Error))
 	case report.Error != "":
-		return refuse(errorsv1.Reason_REASON_FILESYSTEM_FROZEN, report.Error, "freeze a mounted ext4 or xfs filesystem")
+		return refuse(errorsv1.Reason_REASON_FILESYSTEM_FROZEN, report.Error,
+			"freeze a mounted ext4 or xfs filesystem")
 	}
 	return nil
 }
@@ -190,10 +204,12 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 	err := reports.Decode(&report)
 	if err != nil {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
-			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path), errs.Wrap(err), errs.WayOut("what was cut meanwhile is not consistent: discard it"))
+			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path),
+			errs.Wrap(err), errs.WayOut("what was cut meanwhile is not consistent: discard it"))
 	}
 	if report.Error != "" {
-		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN, fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
+		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
+			fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
 			errs.WayOut("what was cut meanwhile is not consistent: discard it"))
 	}
 	return report, nil
@@ -203,14 +219,17 @@ func (l *lease) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, guardStart)
 	defer cancel()
 	if err := l.m.units.StopTransient(ctx, l.unit); err != nil {
-		l.m.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit", l.unit, "error", err)
+		l.m.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit",
+			l.unit, "error", err)
 		return
 	}
 	if err := freeze.ThawMarked(l.path, l.marker); err != nil {
 		l.m.log.Error("cannot thaw; the timer tries again", "path", l.path, "error", err)
 		return
 	}
-	if err := l.m.units.StopTransient(ctx, strings.TrimSuffix(l.timer, ".service")+".timer"); err != nil {
-		l.m.log.Warn("cannot disarm a timer that has nothing to do any more", "unit", l.timer, "error", err)
+	if err := l.m.units.StopTransient(ctx, strings.TrimSuffix(l.timer, ".service")+
+		".timer"); err != nil {
+		l.m.log.Warn("cannot disarm a timer that has nothing to do any more", "unit", l.timer,
+			"error", err)
 	}
 }

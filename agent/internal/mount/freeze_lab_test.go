@@ -53,7 +53,8 @@ func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 		if writable(300 * time.Millisecond) {
 			t.Error("a write went through while it was frozen")
 		}
-		_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second, func(time.Time) error { return nil })
+		_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+			func(time.Time) error { return nil })
 		want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY)
 		cancel()
 		return nil
@@ -68,7 +69,8 @@ func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 
 func TestAFreezeEndsByItsLimit(t *testing.T) {
 	h := frozenHost(t)
-	report, err := h.mounts.Freeze(t.Context(), dataPath, time.Second, func(time.Time) error { return nil })
+	report, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+		func(time.Time) error { return nil })
 	if err != nil || !report.Expired || report.Held > 2*time.Second {
 		t.Fatalf("%+v, %v", report, err)
 	}
@@ -99,7 +101,8 @@ func TestAFreezeOfSomebodyElseIsLeftAlone(t *testing.T) {
 	if err := other.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.mounts.Freeze(t.Context(), dataPath, 5*time.Second, func(time.Time) error { return nil })
+	_, err = h.mounts.Freeze(t.Context(), dataPath, 5*time.Second,
+		func(time.Time) error { return nil })
 	want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY)
 	if frozen, err := other.Frozen(); !frozen || err != nil {
 		t.Errorf("somebody else's freeze was thawed: %v", err)
@@ -114,7 +117,8 @@ func TestAFreezeOfSomebodyElseIsLeftAlone(t *testing.T) {
 
 func TestWhatCannotBeFrozen(t *testing.T) {
 	h := newHost(t)
-	_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second, func(time.Time) error { return nil })
+	_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+		func(time.Time) error { return nil })
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_NOT_MOUNTED)
 	_, err = h.mounts.Freeze(t.Context(), "/", time.Second, func(time.Time) error { return nil })
 	if !errors.Is(err, errs.InvalidArgument) {

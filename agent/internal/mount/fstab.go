@@ -12,14 +12,16 @@ import (
 // fstabEntry is one line of /etc/fstab.
 type fstabEntry struct{ source, path string }
 
-// parseFstabLine reads a line; false for comments and what is no entry. Fields are escaped in octal.
+// parseFstabLine reads a line; false for comments and what is no entry. Fields are escaped in
+// octal.
 func parseFstabLine(line string) (fstabEntry, bool) {
 	fields := strings.Fields(line)
 	if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
 		return fstabEntry{}, false
 	}
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	return fstabEntry{source: unescape.Replace(fields[0]), path: filepath.Clean(unescape.Replace(fields[1]))}, true
+	return fstabEntry{source: unescape.Replace(fields[0]),
+		path: filepath.Clean(unescape.Replace(fields[1]))}, true
 }
 
 // fstabLine is the entry for that mount point.
@@ -36,7 +38,8 @@ func (m *Manager) fstabLine(path string) (fstabEntry, bool) {
 	return fstabEntry{}, false
 }
 
-// commentOut is the text with the entries for that mount point commented out, with a note; false when there is none.
+// commentOut is the text with the entries for that mount point commented out, with a note; false
+// when there is none.
 func commentOut(content, path, note string) (string, bool) {
 	var b strings.Builder
 	changed := false
@@ -51,7 +54,8 @@ func commentOut(content, path, note string) (string, bool) {
 	return b.String(), changed
 }
 
-// dropFromFstab comments the entries for that mount point out, in one step. It says whether there was one.
+// dropFromFstab comments the entries for that mount point out, in one step. It says whether there
+// was one.
 func (m *Manager) dropFromFstab(path, note string) (bool, error) {
 	file := m.path("/etc/fstab")
 	content, err := os.ReadFile(file)
@@ -72,7 +76,8 @@ func (m *Manager) dropFromFstab(path, note string) (bool, error) {
 	return true, nil
 }
 
-// replaceFile replaces a file that exists in one step, with the same mode and owner, on disk before it returns.
+// replaceFile replaces a file that exists in one step, with the same mode and owner, on disk before
+// it returns.
 func replaceFile(path string, content []byte) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -50,23 +50,30 @@ func FuzzUnitSetting(f *testing.F) {
 	f.Add([]byte("[Mount]\nWhat=/dev/disk/by-id/virtio-a\nWhere=/srv/mariadb\n"))
 	f.Add([]byte("What\nWhat=\n = x\nWhat = b"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if value := unitSetting(content, "What"); strings.TrimSpace(value) != value || strings.Contains(value, "\n") {
+		if value := unitSetting(content, "What"); strings.TrimSpace(value) != value ||
+			strings.Contains(value, "\n") {
 			t.Errorf("%q of %q", value, content)
 		}
 	})
 }
 
-// FuzzChecks refuses or takes paths, device names and UUIDs: what passes is no option, no path that leads elsewhere, no second line.
+// FuzzChecks refuses or takes paths, device names and UUIDs: what passes is no option, no path that
+// leads elsewhere, no second line.
 func FuzzChecks(f *testing.F) {
-	for _, seed := range []string{"/srv/mariadb", "/srv/../etc", "virtio-vol-1", "--help", "a/b", "6f1c9bd4-5d4e-4b0e-9a51-8f6d2b1f7c11", "/srv/a\n", ".."} {
+	for _, seed := range []string{"/srv/mariadb", "/srv/../etc", "virtio-vol-1", "--help", "a/b",
+		"6f1c9bd4-5d4e-4b0e-9a51-8f6d2b1f7c11", "/srv/a\n", ".."} {
 		f.Add(seed)
 	}
 	m := &Manager{mountPoints: []string{"/srv/*"}, deviceIDs: []string{"*"}}
 	f.Fuzz(func(t *testing.T, text string) {
-		if m.CheckPath("path", text) == nil && (!strings.HasPrefix(text, "/srv/") || strings.Contains(text, "..") && strings.Contains(text, "/../") || strings.ContainsAny(text, "\n\x00")) {
+		if m.CheckPath("path", text) == nil &&
+			(!strings.HasPrefix(text, "/srv/") || strings.Contains(text, "..") &&
+				strings.Contains(text, "/../") || strings.ContainsAny(text, "\n\x00")) {
 			t.Errorf("path %q passed", text)
 		}
-		if m.CheckDeviceIDs("ids", []string{text}) == nil && (strings.ContainsAny(text, "/\n\x00 ") || strings.HasPrefix(text, "-") || strings.HasPrefix(text, ".")) {
+		if m.CheckDeviceIDs("ids", []string{text}) == nil &&
+			(strings.ContainsAny(text, "/\n\x00 ") || strings.HasPrefix(text, "-") ||
+				strings.HasPrefix(text, ".")) {
 			t.Errorf("device %q passed", text)
 		}
 		if CheckUUID("uuid", text) == nil && len(text) != 36 {

@@ -20,15 +20,19 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 	before, _ := usage(path)
 	command := hostexec.Command{Tool: "resize2fs", Args: []string{device}, Timeout: checkTimeout}
 	if filesystem == xfs {
-		command = hostexec.Command{Tool: "xfs_growfs", Args: []string{"-d", path}, Timeout: checkTimeout}
+		command = hostexec.Command{Tool: "xfs_growfs", Args: []string{"-d", path},
+			Timeout: checkTimeout}
 	}
 	if filesystem == ext4 {
 		if room, err := m.room(ctx, device); err != nil || !room {
 			return false, err
 		}
 		if !mayGrowMounted() {
-			return false, refuse(errorsv1.Reason_REASON_TOOL_FAILED, fmt.Sprintf("cannot grow the filesystem at %s while it is mounted: this host's kernel does not let the agent (no CAP_SYS_RESOURCE)", path),
-				"mount the volume anew with EnsureMount and grow set: it is grown before it is mounted then", errs.Meta("path", path))
+			return false, refuse(errorsv1.Reason_REASON_TOOL_FAILED,
+				fmt.Sprintf("cannot grow the filesystem at %s while it is mounted: this host's "+
+					"kernel does not let the agent (no CAP_SYS_RESOURCE)", path),
+				"mount the volume anew with EnsureMount and grow set: it is grown before it is "+
+					"mounted then", errs.Meta("path", path))
 		}
 	}
 	if _, err := m.exec.Run(ctx, command); err != nil {
@@ -38,8 +42,8 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 	return after > before, nil
 }
 
-// growUnmounted grows a checked ext4 to its device where the kernel would not grow it once it is mounted, as in a container. It says
-// whether it did.
+// growUnmounted grows a checked ext4 to its device where the kernel would not grow it once it is
+// mounted, as in a container. It says whether it did.
 func (m *Manager) growUnmounted(ctx context.Context, device Device) (bool, error) {
 	if device.Filesystem != ext4 || mayGrowMounted() {
 		return false, nil
@@ -48,12 +52,13 @@ func (m *Manager) growUnmounted(ctx context.Context, device Device) (bool, error
 	if err != nil || !room {
 		return false, err
 	}
-	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path}, Timeout: checkTimeout})
+	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path},
+		Timeout: checkTimeout})
 	return err == nil, toolError("grow the filesystem on "+device.Path, err)
 }
 
-// room says whether the device is larger than the ext4 on it by more than what cannot be used: a last group of blocks that would be too
-// small for its own tables.
+// room says whether the device is larger than the ext4 on it by more than what cannot be used: a
+// last group of blocks that would be too small for its own tables.
 func (m *Manager) room(ctx context.Context, device string) (bool, error) {
 	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device}})
 	if err != nil {
@@ -84,7 +89,8 @@ func deviceSize(path string) (int64, error) {
 	return file.Seek(0, io.SeekEnd)
 }
 
-// mayGrowMounted says whether this process has CAP_SYS_RESOURCE, which the kernel wants for growing a mounted ext4.
+// mayGrowMounted says whether this process has CAP_SYS_RESOURCE, which the kernel wants for growing
+// a mounted ext4.
 func mayGrowMounted() bool {
 	for line := range strings.Lines(readText("/proc/self/status")) {
 		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {

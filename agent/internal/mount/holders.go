@@ -27,7 +27,9 @@ func (m *Manager) holders(major, minor uint32) []string {
 			continue
 		}
 		if how := m.holds(pid, number, own); how != "" {
-			found = append(found, fmt.Sprintf("%s (pid %d: %s)", readText(m.path("/proc", entry.Name(), "comm")), pid, how))
+			found = append(found,
+				fmt.Sprintf("%s (pid %d: %s)", readText(m.path("/proc", entry.Name(), "comm")), pid,
+					how))
 		}
 	}
 	slices.Sort(found)
@@ -57,7 +59,8 @@ func (m *Manager) holds(pid int, number uint64, hostNamespace string) string {
 			return "mapped file"
 		}
 	}
-	if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err == nil && ns != hostNamespace && m.mountedIn(dir, number) {
+	if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err == nil && ns != hostNamespace &&
+		m.mountedIn(dir, number) {
 		return "mount namespace of its own"
 	}
 	return ""
@@ -73,5 +76,6 @@ func (m *Manager) mountedIn(processDir string, number uint64) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(entries, func(e entry) bool { return unix.Mkdev(e.Major, e.Minor) == number })
+	return slices.ContainsFunc(entries,
+		func(e entry) bool { return unix.Mkdev(e.Major, e.Minor) == number })
 }

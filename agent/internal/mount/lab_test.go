@@ -57,8 +57,10 @@ func newHost(t *testing.T) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mounts, err := mount.New(mount.Config{Exec: exec, Units: units, MountPoints: []string{dataPath, bindPath}, Log: log,
-		RuntimeDir: "/run/understudy-agent", GuardExec: []string{guard}, BusyPatience: 2 * time.Second})
+	mounts, err := mount.New(mount.Config{Exec: exec, Units: units,
+		MountPoints: []string{dataPath, bindPath}, Log: log,
+		RuntimeDir: "/run/understudy-agent", GuardExec: []string{guard},
+		BusyPatience: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +70,8 @@ func newHost(t *testing.T) host {
 			for unix.Unmount(path, unix.MNT_DETACH) == nil {
 			}
 		}
-		for _, pattern := range []string{"srv-mariadb.mount", "var-lib-mysql.mount", "*.wants/srv-mariadb.mount", "*.wants/var-lib-mysql.mount", "*.d/understudy.conf"} {
+		for _, pattern := range []string{"srv-mariadb.mount", "var-lib-mysql.mount",
+			"*.wants/srv-mariadb.mount", "*.wants/var-lib-mysql.mount", "*.d/understudy.conf"} {
 			found, _ := filepath.Glob("/etc/systemd/system/" + pattern)
 			for _, file := range found {
 				os.Remove(file)
@@ -82,7 +85,8 @@ func newHost(t *testing.T) host {
 	return host{units, mounts}
 }
 
-// formatted is a volume with a filesystem that holds a nonce and a datadir, as a snapshot's volume does.
+// formatted is a volume with a filesystem that holds a nonce and a datadir, as a snapshot's volume
+// does.
 func formatted(t *testing.T, name, filesystem string) *labhost.Volume {
 	t.Helper()
 	size := int64(64)
@@ -109,11 +113,14 @@ func fill(t *testing.T, device string) {
 }
 
 func request(v *labhost.Volume) mount.Request {
-	return mount.Request{DeviceIDs: []string{v.ID}, Path: dataPath, UUID: uuidB, SourceUUID: uuidA, Nonce: nonceA, Grow: true, Owner: "root",
-		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"}, DeviceTimeout: 5 * time.Second}
+	return mount.Request{DeviceIDs: []string{v.ID}, Path: dataPath, UUID: uuidB, SourceUUID: uuidA,
+		Nonce: nonceA, Grow: true, Owner: "root",
+		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"},
+		DeviceTimeout: 5 * time.Second}
 }
 
-// ensure mounts, looks at the host with the host's own tools, and sees that doing it again changes nothing.
+// ensure mounts, looks at the host with the host's own tools, and sees that doing it again changes
+// nothing.
 func (h host) ensure(t *testing.T, v *labhost.Volume, r mount.Request) mount.Result {
 	t.Helper()
 	result, err := h.mounts.Ensure(t.Context(), r, nil)
@@ -130,20 +137,24 @@ func (h host) ensure(t *testing.T, v *labhost.Volume, r mount.Request) mount.Res
 
 func (h host) proved(t *testing.T, v *labhost.Volume, r mount.Request) {
 	t.Helper()
-	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint", dataPath); !strings.HasPrefix(got, v.Device) || strings.Contains(got, "\n") {
+	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
+		dataPath); !strings.HasPrefix(got, v.Device) || strings.Contains(got, "\n") {
 		t.Errorf("%s is on %s, want %s", dataPath, got, v.Device)
 	}
 	if got := labhost.Run(t, "systemctl", "is-enabled", dataUnit); got != "enabled" {
 		t.Errorf("%s is %s", dataUnit, got)
 	}
-	if got := labhost.Run(t, "systemctl", "show", "-P", "What", dataUnit); r.UUID != "" && !strings.HasPrefix(got, v.Device) && !strings.Contains(got, v.ID) {
+	if got := labhost.Run(t, "systemctl", "show", "-P", "What", dataUnit); r.UUID != "" &&
+		!strings.HasPrefix(got, v.Device) && !strings.Contains(got, v.ID) {
 		t.Errorf("What = %s", got)
 	}
 	if data, err := os.ReadFile(dataPath + "/mysql/ibdata1"); err != nil || len(data) != 4000 {
 		t.Errorf("the data is not there: %v", err)
 	}
-	if labhost.Run(t, "systemctl", "show", "-P", "BindsTo", "mariadb.service"); len(r.BoundUnits) > 0 {
-		if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo", "mariadb.service"); !strings.Contains(got, dataUnit) {
+	if labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+		"mariadb.service"); len(r.BoundUnits) > 0 {
+		if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+			"mariadb.service"); !strings.Contains(got, dataUnit) {
 			t.Errorf("mariadb.service is bound to %q", got)
 		}
 	}
@@ -174,12 +185,15 @@ func TestAVolumeOfASnapshot(t *testing.T) {
 			}
 			v.Grow(t, size)
 			result := h.ensure(t, v, request(v))
-			for _, what := range []string{"new UUID " + uuidB, "wrote srv-mariadb.mount", "mounted", "grown to", "bound mariadb.service"} {
+			for _, what := range []string{"new UUID " + uuidB, "wrote srv-mariadb.mount", "mounted",
+				"grown to", "bound mariadb.service"} {
 				if !changed(result, what) {
 					t.Errorf("no %q in %q", what, result.Changes)
 				}
 			}
-			if m := result.Mount; m.UUID != uuidB || m.Nonce != nonceA || m.Filesystem != filesystem || !m.Enabled || !m.UnitSourceExists || m.DeviceIDs[0] != v.ID {
+			if m := result.Mount; m.UUID != uuidB || m.Nonce != nonceA ||
+				m.Filesystem != filesystem || !m.Enabled || !m.UnitSourceExists ||
+				m.DeviceIDs[0] != v.ID {
 				t.Errorf("mount = %+v", m)
 			}
 		})
@@ -207,11 +221,14 @@ func TestTheDefaultVolumeIsGone(t *testing.T) { // H3
 			v := formatted(t, "vol-new", "ext4")
 			switch seeded {
 			case "unit":
-				labhost.Write(t, "/etc/systemd/system/"+dataUnit, "[Mount]\nWhat=/dev/disk/by-id/virtio-vol-default\nWhere="+dataPath+"\nType=ext4\n[Install]\nWantedBy=multi-user.target\n")
+				labhost.Write(t, "/etc/systemd/system/"+dataUnit,
+					"[Mount]\nWhat=/dev/disk/by-id/virtio-vol-default\nWhere="+dataPath+
+						"\nType=ext4\n[Install]\nWantedBy=multi-user.target\n")
 				labhost.Run(t, "systemctl", "daemon-reload")
 				labhost.Run(t, "systemctl", "enable", dataUnit)
 			case "fstab":
-				labhost.Write(t, "/etc/fstab", "# mine\n/dev/disk/by-id/virtio-vol-default "+dataPath+" ext4 defaults 0 2\nproc /proc proc defaults 0 0\n")
+				labhost.Write(t, "/etc/fstab", "# mine\n/dev/disk/by-id/virtio-vol-default "+
+					dataPath+" ext4 defaults 0 2\nproc /proc proc defaults 0 0\n")
 			case "fstab by UUID":
 				labhost.Write(t, "/etc/fstab", "UUID="+uuidB+" "+dataPath+" ext4 defaults 0 2\n")
 			case "masked":
@@ -236,14 +253,16 @@ func TestTheDefaultVolumeIsGone(t *testing.T) { // H3
 func TestTheDefaultVolumeIsStillMounted(t *testing.T) {
 	h := newHost(t)
 	old := formatted(t, "vol-old", "ext4")
-	labhost.Write(t, "/etc/systemd/system/"+dataUnit, "[Mount]\nWhat=/dev/disk/by-id/virtio-vol-old\nWhere="+dataPath+"\nType=ext4\n")
+	labhost.Write(t, "/etc/systemd/system/"+dataUnit,
+		"[Mount]\nWhat=/dev/disk/by-id/virtio-vol-old\nWhere="+dataPath+"\nType=ext4\n")
 	labhost.Run(t, "systemctl", "daemon-reload")
 	labhost.Run(t, "systemctl", "start", dataUnit)
 	v := formatted(t, "vol-next", "ext4")
 	r := request(v)
 	_, err := h.mounts.Ensure(t.Context(), r, nil)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE)
-	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint", dataPath); got != old.Device {
+	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
+		dataPath); got != old.Device {
 		t.Fatalf("a refusal changed the mount: %s", got)
 	}
 	t.Run("detached while mounted", func(t *testing.T) {
@@ -260,7 +279,8 @@ func TestAVolumeThatMayBeReplaced(t *testing.T) {
 	r := request(v)
 	r.ReplaceIDs = []string{old.ID}
 	result := h.ensure(t, v, r)
-	if !changed(result, "replaced source /dev/disk/by-id/virtio-vol-old") || !changed(result, "unmounted") {
+	if !changed(result, "replaced source /dev/disk/by-id/virtio-vol-old") ||
+		!changed(result, "unmounted") {
 		t.Errorf("changes = %q", result.Changes)
 	}
 }
@@ -295,7 +315,8 @@ func TestADeviceThatComesLate(t *testing.T) { // H4
 func TestNoDevice(t *testing.T) {
 	h := newHost(t)
 	other := formatted(t, "vol-other", "ext4")
-	_, err := h.mounts.Ensure(t.Context(), mount.Request{DeviceIDs: []string{"virtio-vol-none"}, Path: dataPath, DeviceTimeout: time.Second}, nil)
+	_, err := h.mounts.Ensure(t.Context(), mount.Request{DeviceIDs: []string{"virtio-vol-none"},
+		Path: dataPath, DeviceTimeout: time.Second}, nil)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_DEVICE_MISSING)
 	if !strings.Contains(err.Error(), other.ID) {
 		t.Errorf("error does not say what is attached: %v", err)
@@ -313,7 +334,8 @@ func TestTwins(t *testing.T) { // H5
 			defer labhost.Run(t, "umount", dir)
 			r := request(v)
 			result := h.ensure(t, v, r)
-			if !strings.Contains(strings.Join(result.Found, "\n"), original.Device+" (virtio-vol-orig) has the same UUID") {
+			if !strings.Contains(strings.Join(result.Found, "\n"),
+				original.Device+" (virtio-vol-orig) has the same UUID") {
 				t.Errorf("found = %q", result.Found)
 			}
 		})
@@ -323,17 +345,26 @@ func TestTwins(t *testing.T) { // H5
 func TestWrongVolumes(t *testing.T) {
 	blank := func(t *testing.T) *labhost.Volume { return labhost.NewVolume(t, "vol-w", 64) }
 	data := func(t *testing.T) *labhost.Volume { return formatted(t, "vol-w", "ext4") }
-	swap := func(t *testing.T) *labhost.Volume { v := blank(t); labhost.Run(t, "mkswap", v.Device); return v }
+	swap := func(t *testing.T) *labhost.Volume {
+		v := blank(t)
+		labhost.Run(t, "mkswap",
+			v.Device)
+		return v
+	}
 	tests := map[string]struct {
 		volume func(*testing.T) *labhost.Volume
 		change func(*mount.Request)
 		reason errorsv1.Reason
 	}{
-		"H8 blank":           {blank, nil, errorsv1.Reason_REASON_FILESYSTEM_MISSING},
-		"swap":               {swap, nil, errorsv1.Reason_REASON_DEVICE_WRONG},
-		"H6 another UUID":    {data, func(r *mount.Request) { r.SourceUUID = "33333333-3333-4333-8333-333333333333" }, errorsv1.Reason_REASON_DEVICE_WRONG},
-		"H6 another nonce":   {data, func(r *mount.Request) { r.Nonce = strings.Repeat("f", 32) }, errorsv1.Reason_REASON_NONCE_MISMATCH},
-		"another filesystem": {data, func(r *mount.Request) { r.Filesystem = "xfs" }, errorsv1.Reason_REASON_DEVICE_WRONG},
+		"H8 blank": {blank, nil, errorsv1.Reason_REASON_FILESYSTEM_MISSING},
+		"swap":     {swap, nil, errorsv1.Reason_REASON_DEVICE_WRONG},
+		"H6 another UUID": {data,
+			func(r *mount.Request) { r.SourceUUID = "33333333-3333-4333-8333-333333333333" },
+			errorsv1.Reason_REASON_DEVICE_WRONG},
+		"H6 another nonce": {data, func(r *mount.Request) { r.Nonce = strings.Repeat("f", 32) },
+			errorsv1.Reason_REASON_NONCE_MISMATCH},
+		"another filesystem": {data, func(r *mount.Request) { r.Filesystem = "xfs" },
+			errorsv1.Reason_REASON_DEVICE_WRONG},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -388,7 +419,8 @@ func TestFilesUnderTheMountPoint(t *testing.T) { // H9
 	labhost.Write(t, dataPath+"/leftover", "x")
 	t.Cleanup(func() { os.Remove(dataPath + "/leftover") })
 	v := formatted(t, "vol-1", "ext4")
-	if result := h.ensure(t, v, request(v)); !strings.Contains(strings.Join(result.Found, "\n"), "1 files in /srv/mariadb are hidden") {
+	if result := h.ensure(t, v, request(v)); !strings.Contains(strings.Join(result.Found, "\n"),
+		"1 files in /srv/mariadb are hidden") {
 		t.Errorf("found = %q", result.Found)
 	}
 }
@@ -410,7 +442,8 @@ func TestMountedByHandBeforeItWasPrepared(t *testing.T) {
 		t.Fatal(err)
 	}
 	labhost.Run(t, "mount", v.Device, dataPath)
-	if result := h.ensure(t, v, request(v)); !changed(result, "unmounted") || !changed(result, "new UUID") {
+	if result := h.ensure(t, v, request(v)); !changed(result, "unmounted") ||
+		!changed(result, "new UUID") {
 		t.Errorf("changes = %q", result.Changes)
 	}
 }
@@ -432,10 +465,12 @@ func TestBusy(t *testing.T) { // H9
 		<-time.After(time.Second)
 		holder.Close()
 	}()
-	if _, err := h.mounts.EnsureUnmounted(t.Context(), dataPath, []string{old.ID}, nil); err != nil {
+	if _, err := h.mounts.EnsureUnmounted(t.Context(), dataPath, []string{old.ID},
+		nil); err != nil {
 		t.Fatal(err)
 	}
-	if changes, err := h.mounts.EnsureUnmounted(t.Context(), dataPath, nil, nil); err != nil || len(changes) != 0 {
+	if changes, err := h.mounts.EnsureUnmounted(t.Context(), dataPath, nil, nil); err != nil ||
+		len(changes) != 0 {
 		t.Errorf("again: %q, %v", changes, err)
 	}
 	if _, err := os.Stat("/etc/systemd/system/" + dataUnit); err == nil {
@@ -449,18 +484,22 @@ func TestBind(t *testing.T) { // H13
 	h.ensure(t, v, request(v))
 	labhost.Write(t, bindPath+"/of-the-image", "x")
 	labhost.Run(t, "chown", "-R", "4242:4242", dataPath+"/mysql")
-	r := mount.BindRequest{Source: dataPath + "/mysql", Path: bindPath, Owner: "mysql", BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"}}
+	r := mount.BindRequest{Source: dataPath + "/mysql", Path: bindPath, Owner: "mysql",
+		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"}}
 	m, changes, err := h.mounts.EnsureBind(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Root != "/mysql" || m.Device != v.Device || !strings.Contains(strings.Join(changes, "\n"), "owner of 2 files set to mysql") {
+	if m.Root != "/mysql" || m.Device != v.Device || !strings.Contains(strings.Join(changes, "\n"),
+		"owner of 2 files set to mysql") {
 		t.Errorf("mount = %+v, changes = %q", m, changes)
 	}
 	if owner := labhost.Run(t, "stat", "-c", "%U:%G", bindPath+"/ibdata1"); owner != "mysql:mysql" {
 		t.Errorf("owner = %s", owner)
 	}
-	if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo", "mariadb.service"); !strings.Contains(got, dataUnit) || !strings.Contains(got, "var-lib-mysql.mount") {
+	if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+		"mariadb.service"); !strings.Contains(got, dataUnit) ||
+		!strings.Contains(got, "var-lib-mysql.mount") {
 		t.Errorf("bound to %q", got)
 	}
 	if _, changes, err := h.mounts.EnsureBind(t.Context(), r); err != nil || len(changes) != 0 {
@@ -470,7 +509,8 @@ func TestBind(t *testing.T) { // H13
 	if out, err := labhost.Try("findmnt", "--mountpoint", bindPath); err == nil {
 		t.Errorf("the bind mount outlives its volume: %s", out)
 	}
-	if _, _, err := h.mounts.EnsureBind(t.Context(), r); !errors.Is(err, errs.FailedPrecondition) || errs.ReasonOf(err) != errorsv1.Reason_REASON_NOT_MOUNTED {
+	if _, _, err := h.mounts.EnsureBind(t.Context(), r); !errors.Is(err, errs.FailedPrecondition) ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_NOT_MOUNTED {
 		t.Errorf("a directory that is on no volume is bound: %v", err)
 	}
 	h.ensure(t, v, request(v))
@@ -502,7 +542,8 @@ func TestFormat(t *testing.T) {
 		t.Run(filesystem, func(t *testing.T) {
 			h := newHost(t)
 			v := labhost.NewVolume(t, "vol-f", 320)
-			r := mount.FormatRequest{DeviceIDs: []string{v.ID}, Filesystem: filesystem, UUID: uuidA, RecordedBlank: true}
+			r := mount.FormatRequest{DeviceIDs: []string{v.ID}, Filesystem: filesystem, UUID: uuidA,
+				RecordedBlank: true}
 			device, formatted, err := h.mounts.Format(t.Context(), r)
 			if err != nil || !formatted || device.UUID != uuidA || device.Filesystem != filesystem {
 				t.Fatalf("%+v, %v, %v", device, formatted, err)
@@ -519,9 +560,12 @@ func TestFormat(t *testing.T) {
 
 func TestWhatIsNotBlankIsNotFormatted(t *testing.T) { // invariant 5
 	tests := map[string]func(t *testing.T, v *labhost.Volume){
-		"first MiB":       func(t *testing.T, v *labhost.Volume) { poke(t, v, 700_000) },
-		"last MiB":        func(t *testing.T, v *labhost.Volume) { poke(t, v, 64<<20-10) },
-		"swap":            func(t *testing.T, v *labhost.Volume) { labhost.Run(t, "mkswap", v.Device) },
+		"first MiB": func(t *testing.T, v *labhost.Volume) { poke(t, v, 700_000) },
+		"last MiB":  func(t *testing.T, v *labhost.Volume) { poke(t, v, 64<<20-10) },
+		"swap": func(t *testing.T, v *labhost.Volume) {
+			labhost.Run(t, "mkswap",
+				v.Device)
+		},
 		"partition table": func(t *testing.T, v *labhost.Volume) { v.Partition(t) },
 		"not recorded":    func(*testing.T, *labhost.Volume) {},
 	}
@@ -531,7 +575,8 @@ func TestWhatIsNotBlankIsNotFormatted(t *testing.T) { // invariant 5
 			v := labhost.NewVolume(t, "vol-n", 64)
 			plant(t, v)
 			before := labhost.Run(t, "sha256sum", v.Device)
-			_, _, err := h.mounts.Format(t.Context(), mount.FormatRequest{DeviceIDs: []string{v.ID}, Filesystem: "ext4", UUID: uuidA, RecordedBlank: name != "not recorded"})
+			_, _, err := h.mounts.Format(t.Context(), mount.FormatRequest{DeviceIDs: []string{v.ID},
+				Filesystem: "ext4", UUID: uuidA, RecordedBlank: name != "not recorded"})
 			want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_DEVICE_NOT_BLANK)
 			if after := labhost.Run(t, "sha256sum", v.Device); after != before {
 				t.Error("the device was changed")
@@ -562,15 +607,17 @@ func TestDevices(t *testing.T) {
 	if len(devices) != 1 { // the kernel knows the loop devices of everybody on this box
 		t.Errorf("devices = %+v", devices)
 	}
-	if d := devices[0]; d.Path != v.Device || d.IDs[0] != v.ID || d.UUID != uuidA || d.SizeBytes != 64<<20 || d.Blank {
+	if d := devices[0]; d.Path != v.Device || d.IDs[0] != v.ID || d.UUID != uuidA ||
+		d.SizeBytes != 64<<20 || d.Blank {
 		t.Errorf("device = %+v", d)
 	}
 }
 
-// TestAChangeOfUUIDThatWasCutOff plants what a power cut leaves in the middle of xfs_admin: it writes the log first, then the superblock of
-// each allocation group.
+// TestAChangeOfUUIDThatWasCutOff plants what a power cut leaves in the middle of xfs_admin: it
+// writes the log first, then the superblock of each allocation group.
 func TestAChangeOfUUIDThatWasCutOff(t *testing.T) {
-	for name, restored := range map[string]int{"within the log": 4, "after the log": 4, "after the first superblock": 3, "before its end": 1} {
+	for name, restored := range map[string]int{"within the log": 4, "after the log": 4,
+		"after the first superblock": 3, "before its end": 1} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			v := formatted(t, "vol-x", "xfs")
@@ -580,7 +627,8 @@ func TestAChangeOfUUIDThatWasCutOff(t *testing.T) {
 			if name == "within the log" {
 				log.restore(t, v)
 			}
-			labhost.Write(t, "/var/lib/understudy-agent/xfs-uuid/"+v.ID+".json", `{"old":"`+uuidA+`","new":"`+uuidB+`"}`)
+			labhost.Write(t, "/var/lib/understudy-agent/xfs-uuid/"+v.ID+".json",
+				`{"old":"`+uuidA+`","new":"`+uuidB+`"}`)
 			h.ensure(t, v, request(v))
 			if left, _ := filepath.Glob("/var/lib/understudy-agent/xfs-uuid/*"); len(left) > 0 {
 				t.Errorf("records are left: %v", left)
@@ -602,7 +650,8 @@ func superblocks(t *testing.T, v *labhost.Volume) [][]byte {
 	var all [][]byte
 	for i := range int64(groups) {
 		sector := make([]byte, 512)
-		if _, err := file.ReadAt(sector, i*groupBytes(t, v)); err != nil || string(sector[:4]) != "XFSB" {
+		if _, err := file.ReadAt(sector, i*groupBytes(t, v)); err != nil ||
+			string(sector[:4]) != "XFSB" {
 			t.Fatalf("no superblock in group %d: %v", i, err)
 		}
 		all = append(all, sector)
@@ -613,9 +662,11 @@ func superblocks(t *testing.T, v *labhost.Volume) [][]byte {
 func groupBytes(t *testing.T, v *labhost.Volume) int64 {
 	t.Helper()
 	var blocks, size int64
-	out := labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print agblocks blocksize agcount", v.Device)
+	out := labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print agblocks blocksize agcount",
+		v.Device)
 	var count int
-	if _, err := fmt.Sscanf(out, "agblocks = %d\nblocksize = %d\nagcount = %d", &blocks, &size, &count); err != nil || count != groups {
+	if _, err := fmt.Sscanf(out, "agblocks = %d\nblocksize = %d\nagcount = %d", &blocks, &size,
+		&count); err != nil || count != groups {
 		t.Fatalf("%q: %v", out, err)
 	}
 	return blocks * size
@@ -653,7 +704,8 @@ func endOfLog(t *testing.T, v *labhost.Volume) span {
 	if _, err := fmt.Sscanf(out, "logblocks = %d\nblocksize = %d", &blocks, &size); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
-	out = labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "addr logstart", "-c", "daddr", v.Device)
+	out = labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "addr logstart", "-c", "daddr",
+		v.Device)
 	words := strings.Fields(out) // "datadev daddr is 327736", or "current daddr is …"
 	sector, err := strconv.ParseInt(words[len(words)-1], 10, 64)
 	if err != nil {

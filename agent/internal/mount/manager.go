@@ -1,5 +1,6 @@
-// Package mount sees block devices, and makes sure that the right volume is mounted in the right place, now and after a reboot. A
-// volume is looked for under the names that its provider gives it in /dev/disk/by-id; what is mounted is proved, never assumed.
+// Package mount sees block devices, and makes sure that the right volume is mounted in the right
+// place, now and after a reboot. A volume is looked for under the names that its provider gives it
+// in /dev/disk/by-id; what is mounted is proved, never assumed.
 package mount
 
 import (
@@ -37,7 +38,8 @@ type Units interface {
 	DropIns(name string) (map[string]string, error)
 	ReloadDaemon(ctx context.Context) error
 	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
-	StartTransientTimer(ctx context.Context, name string, after time.Duration, spec systemd.TransientSpec) error
+	StartTransientTimer(ctx context.Context, name string, after time.Duration,
+		spec systemd.TransientSpec) error
 	StopTransient(ctx context.Context, name string) error
 }
 
@@ -49,13 +51,16 @@ type Config struct {
 	Units Units
 	// MountPoints are shell patterns of the paths that may be mounted on and unmounted. Required.
 	MountPoints []string
-	// DeviceIDs are shell patterns of names below /dev/disk/by-id that may be mounted or formatted; all when empty.
+	// DeviceIDs are shell patterns of names below /dev/disk/by-id that may be mounted or formatted;
+	// all when empty.
 	DeviceIDs []string
-	// RuntimeDir is a directory of the agent's own that vanishes at a reboot; default /run/understudy-agent.
+	// RuntimeDir is a directory of the agent's own that vanishes at a reboot; default
+	// /run/understudy-agent.
 	RuntimeDir string
 	// StateDir is a directory of the agent's own that lasts; default /var/lib/understudy-agent.
 	StateDir string
-	// GuardExec is the argument list, without its flags, of the program that thaws whatever happens to the agent.
+	// GuardExec is the argument list, without its flags, of the program that thaws whatever happens
+	// to the agent.
 	GuardExec []string
 	// BusyPatience is how long a mount that is in use is tried again; 10 s when 0.
 	BusyPatience time.Duration
@@ -65,7 +70,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Manager sees and changes mounts. It is safe for concurrent use; changes are made one after the other.
+// Manager sees and changes mounts. It is safe for concurrent use; changes are made one after the
+// other.
 type Manager struct {
 	exec        *hostexec.Runner
 	units       Units
@@ -108,8 +114,10 @@ func New(config Config) (*Manager, error) {
 		config.Log = slog.Default()
 	}
 	return &Manager{
-		exec: config.Exec, units: config.Units, mountPoints: config.MountPoints, deviceIDs: config.DeviceIDs,
-		runtimeDir: config.RuntimeDir, stateDir: config.StateDir, guardExec: config.GuardExec, patience: config.BusyPatience, root: config.Root, log: config.Log,
+		exec: config.Exec, units: config.Units, mountPoints: config.MountPoints,
+		deviceIDs:  config.DeviceIDs,
+		runtimeDir: config.RuntimeDir, stateDir: config.StateDir, guardExec: config.GuardExec,
+		patience: config.BusyPatience, root: config.Root, log: config.Log,
 		changing: make(chan struct{}, 1), freezes: freezes{open: map[string]struct{}{}},
 	}, nil
 }

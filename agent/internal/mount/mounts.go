@@ -29,7 +29,8 @@ type entry struct {
 	Options      []string
 }
 
-// mounts are those of the host's own namespace, which need not be the agent's, in the order in which they were made.
+// mounts are those of the host's own namespace, which need not be the agent's, in the order in
+// which they were made.
 func (m *Manager) mounts() ([]entry, error) { return mountsIn(m.path("/proc/1/mountinfo")) }
 
 func mountsIn(path string) ([]entry, error) {
@@ -44,8 +45,10 @@ func mountsIn(path string) ([]entry, error) {
 	}
 	var entries []entry
 	for _, info := range infos {
-		entries = append(entries, entry{Path: info.Mountpoint, Major: uint32(info.Major), Minor: uint32(info.Minor), Root: info.Root,
-			Source: info.Source, Filesystem: info.FSType, Options: strings.Split(info.Options, ",")})
+		entries = append(entries, entry{Path: info.Mountpoint, Major: uint32(info.Major),
+			Minor: uint32(info.Minor), Root: info.Root,
+			Source: info.Source, Filesystem: info.FSType,
+			Options: strings.Split(info.Options, ",")})
 	}
 	return entries, nil
 }
@@ -69,10 +72,12 @@ type Mount struct {
 	// Path is the mount point; Mounted says whether something is mounted there.
 	Path    string
 	Mounted bool
-	// Device is the node of what is mounted; empty when that device is not attached any more. DeviceIDs are its names, and its disk's.
+	// Device is the node of what is mounted; empty when that device is not attached any more.
+	// DeviceIDs are its names, and its disk's.
 	Device    string
 	DeviceIDs []string
-	// Filesystem and UUID are those of what is mounted; Options are in force; Root is the path below the filesystem's root.
+	// Filesystem and UUID are those of what is mounted; Options are in force; Root is the path
+	// below the filesystem's root.
 	Filesystem, UUID string
 	Options          []string
 	Root             string
@@ -80,7 +85,8 @@ type Mount struct {
 	SizeBytes, FreeBytes int64
 	// Unit is the mount unit's name; UnitSource is What= of its file, empty without a file.
 	Unit, UnitSource string
-	// UnitSourceExists is false for a stale unit file; Enabled says whether it is mounted after a reboot.
+	// UnitSourceExists is false for a stale unit file; Enabled says whether it is mounted after a
+	// reboot.
 	UnitSourceExists, Enabled bool
 	// Nonce lies on the filesystem; empty without one.
 	Nonce string
@@ -88,7 +94,8 @@ type Mount struct {
 	minor uint32
 }
 
-// Get is the mount at an allowed path. NotFound when nothing is mounted there and no unit file says so.
+// Get is the mount at an allowed path. NotFound when nothing is mounted there and no unit file says
+// so.
 func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
 	mount, err := m.look(ctx, path)
 	if err != nil {
@@ -96,7 +103,8 @@ func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
 	}
 	if !mount.Mounted && mount.UnitSource == "" {
 		return Mount{}, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
-			fmt.Sprintf("nothing is mounted at %s, and no unit file says so", path), errs.Meta("path", path), errs.WayOut("mount a volume there with EnsureMount"))
+			fmt.Sprintf("nothing is mounted at %s, and no unit file says so", path),
+			errs.Meta("path", path), errs.WayOut("mount a volume there with EnsureMount"))
 	}
 	return mount, nil
 }
@@ -150,7 +158,8 @@ func (m *Manager) look(ctx context.Context, path string) (Mount, error) {
 	if err != nil || !mounted {
 		return mount, err
 	}
-	mount.Mounted, mount.Filesystem, mount.Options, mount.Root = true, e.Filesystem, e.Options, e.Root
+	mount.Mounted, mount.Filesystem, mount.Options, mount.Root = true, e.Filesystem, e.Options,
+		e.Root
 	mount.major, mount.minor = e.Major, e.Minor
 	devices, err := m.attached()
 	if err != nil {
@@ -202,7 +211,8 @@ func unitSetting(content []byte, key string) string {
 	return value
 }
 
-// usage is the size of the filesystem at the path, and what is free of it for unprivileged users, in bytes.
+// usage is the size of the filesystem at the path, and what is free of it for unprivileged users,
+// in bytes.
 func usage(path string) (size, free int64) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
@@ -239,8 +249,8 @@ func (m *Manager) sourceExists(ctx context.Context, source string) bool {
 	return len(m.resolve(ctx, source)) > 0
 }
 
-// resolve are the attached devices that a source ("/dev/…", "UUID=…", "LABEL=…") means: none when it is gone, several when copies of
-// one filesystem are attached.
+// resolve are the attached devices that a source ("/dev/…", "UUID=…", "LABEL=…") means: none when
+// it is gone, several when copies of one filesystem are attached.
 func (m *Manager) resolve(ctx context.Context, source string) []Device {
 	if strings.HasPrefix(source, "/dev/") && !strings.HasPrefix(source, "/dev/disk/by-uuid/") {
 		return m.resolveNode(source)
@@ -252,7 +262,8 @@ func (m *Manager) resolve(ctx context.Context, source string) []Device {
 	kind, value, _ := strings.Cut(strings.Replace(source, "/dev/disk/by-uuid/", "UUID=", 1), "=")
 	value = strings.Trim(value, `"`)
 	return slices.DeleteFunc(devices, func(d Device) bool {
-		return !(kind == "UUID" && d.UUID == value || kind == "LABEL" && d.Label == value) || value == ""
+		return !(kind == "UUID" && d.UUID == value || kind == "LABEL" && d.Label == value) ||
+			value == ""
 	})
 }
 

@@ -27,7 +27,8 @@ func checkOwner(owner string) error {
 func lookUp(owner string) (uid, gid int, err error) {
 	account, err := user.Lookup(owner)
 	if err != nil {
-		return 0, 0, refuse(errorsv1.Reason_REASON_NOT_FOUND, fmt.Sprintf("this host has no user %s", owner),
+		return 0, 0, refuse(errorsv1.Reason_REASON_NOT_FOUND,
+			fmt.Sprintf("this host has no user %s", owner),
 			"install the package that makes the user", errs.Wrap(err))
 	}
 	uid, err = strconv.Atoi(account.Uid)
@@ -50,7 +51,8 @@ func own(path, owner string) (bool, error) {
 	return chownIfOther(path, uid, gid)
 }
 
-// ownAll makes the path and all that is in it belong to the owner, on that filesystem alone. It answers how many files did not.
+// ownAll makes the path and all that is in it belong to the owner, on that filesystem alone. It
+// answers how many files did not.
 func ownAll(ctx context.Context, path, owner string) (int, error) {
 	if owner == "" {
 		return 0, nil

@@ -17,13 +17,17 @@ func TestParseSignature(t *testing.T) {
 		output string
 		want   Signature
 	}{
-		"ext4": {0, "DEVNAME=/dev/loop0\nLABEL=my\\ data\nUUID=" + oldUUID + "\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n",
+		"ext4": {0, "DEVNAME=/dev/loop0\nLABEL=my\\ data\nUUID=" + oldUUID +
+			"\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n",
 			Signature{Filesystem: "ext4", UUID: oldUUID, Label: "my data"}},
-		"partition table":   {0, "DEVNAME=/dev/vda\nPTUUID=x\nPTTYPE=gpt\n", Signature{PartitionTable: "gpt"}},
-		"blank partition":   {0, "DEVNAME=/dev/vda1\nPART_ENTRY_SCHEME=gpt\nPART_ENTRY_UUID=x\n", Signature{Blank: true}},
-		"nothing":           {2, "", Signature{Blank: true}},
-		"several":           {8, "TYPE=ext4\n", Signature{Ambiguous: true}},
-		"value with equals": {0, "TYPE=xfs\nUUID=" + newUUID + "\nLABEL=a=b\n", Signature{Filesystem: "xfs", UUID: newUUID, Label: "a=b"}},
+		"partition table": {0, "DEVNAME=/dev/vda\nPTUUID=x\nPTTYPE=gpt\n",
+			Signature{PartitionTable: "gpt"}},
+		"blank partition": {0, "DEVNAME=/dev/vda1\nPART_ENTRY_SCHEME=gpt\nPART_ENTRY_UUID=x\n",
+			Signature{Blank: true}},
+		"nothing": {2, "", Signature{Blank: true}},
+		"several": {8, "TYPE=ext4\n", Signature{Ambiguous: true}},
+		"value with equals": {0, "TYPE=xfs\nUUID=" + newUUID + "\nLABEL=a=b\n",
+			Signature{Filesystem: "xfs", UUID: newUUID, Label: "a=b"}},
 	}
 	for name, test := range tests {
 		if got := parseSignature(test.code, test.output); got != test.want {
@@ -39,12 +43,17 @@ func TestCommentOut(t *testing.T) {
 		before, after string
 		changed       bool
 	}{
-		"nothing":          {"", "", false},
-		"others":           {"UUID=x / ext4 defaults 0 1\n# /dev/vdb /srv/mariadb ext4\n", "UUID=x / ext4 defaults 0 1\n# /dev/vdb /srv/mariadb ext4\n", false},
-		"one of several":   {"a / ext4\n/dev/vdb\t/srv/mariadb  ext4 defaults 0 2\nb /b xfs\n", "a / ext4\n# note\n# /dev/vdb\t/srv/mariadb  ext4 defaults 0 2\nb /b xfs\n", true},
-		"without newline":  {"LABEL=d /srv/mariadb/ xfs", "# note\n# LABEL=d /srv/mariadb/ xfs", true},
-		"twice":            {"a /srv/mariadb x\nb /srv/mariadb y\n", "# note\n# a /srv/mariadb x\n# note\n# b /srv/mariadb y\n", true},
-		"a directory more": {"a /srv/mariadb2 x\nb /srv/mariadb/sub y\n", "a /srv/mariadb2 x\nb /srv/mariadb/sub y\n", false},
+		"nothing": {"", "", false},
+		"others": {"UUID=x / ext4 defaults 0 1\n# /dev/vdb /srv/mariadb ext4\n",
+			"UUID=x / ext4 defaults 0 1\n# /dev/vdb /srv/mariadb ext4\n", false},
+		"one of several": {"a / ext4\n/dev/vdb\t/srv/mariadb  ext4 defaults 0 2\nb /b xfs\n",
+			"a / ext4\n# note\n# /dev/vdb\t/srv/mariadb  ext4 defaults 0 2\nb /b xfs\n", true},
+		"without newline": {"LABEL=d /srv/mariadb/ xfs", "# note\n# LABEL=d /srv/mariadb/ xfs",
+			true},
+		"twice": {"a /srv/mariadb x\nb /srv/mariadb y\n",
+			"# note\n# a /srv/mariadb x\n# note\n# b /srv/mariadb y\n", true},
+		"a directory more": {"a /srv/mariadb2 x\nb /srv/mariadb/sub y\n",
+			"a /srv/mariadb2 x\nb /srv/mariadb/sub y\n", false},
 	}
 	for name, test := range tests {
 		got, changed := commentOut(test.before, "/srv/mariadb", note)
@@ -55,7 +64,8 @@ func TestCommentOut(t *testing.T) {
 			t.Errorf("%s: again %q", name, again)
 		}
 	}
-	if entry, ok := parseFstabLine(`LABEL=my\040data /srv/with\040space ext4`); !ok || entry.source != "LABEL=my data" || entry.path != "/srv/with space" {
+	if entry, ok := parseFstabLine(`LABEL=my\040data /srv/with\040space ext4`); !ok ||
+		entry.source != "LABEL=my data" || entry.path != "/srv/with space" {
 		t.Errorf("entry = %+v", entry)
 	}
 }
@@ -63,17 +73,21 @@ func TestCommentOut(t *testing.T) {
 func TestUnitFiles(t *testing.T) {
 	t.Parallel()
 	volume := volumeUnit("virtio-vol-1", "/srv/mariadb", xfs)
-	if unitSetting(volume, "What") != "/dev/disk/by-id/virtio-vol-1" || unitSetting(volume, "Where") != "/srv/mariadb" || !strings.Contains(unitSetting(volume, "Options"), "nouuid") {
+	if unitSetting(volume, "What") != "/dev/disk/by-id/virtio-vol-1" ||
+		unitSetting(volume, "Where") != "/srv/mariadb" ||
+		!strings.Contains(unitSetting(volume, "Options"), "nouuid") {
 		t.Errorf("volume unit:\n%s", volume)
 	}
 	if strings.Contains(string(volumeUnit("a", "/srv/mariadb", ext4)), "nouuid") {
 		t.Error("ext4 knows no nouuid")
 	}
 	bind := bindUnit("/srv/mariadb/mysql", "/var/lib/mysql", "/srv/mariadb")
-	if unitSetting(bind, "BindsTo") != "srv-mariadb.mount" || unitSetting(bind, "What") != "/srv/mariadb/mysql" || unitSetting(bind, "Type") != "none" {
+	if unitSetting(bind, "BindsTo") != "srv-mariadb.mount" ||
+		unitSetting(bind, "What") != "/srv/mariadb/mysql" || unitSetting(bind, "Type") != "none" {
 		t.Errorf("bind unit:\n%s", bind)
 	}
-	if got := bound(boundDropIn([]string{"a.mount", "b.mount"})); !slices.Equal(got, []string{"a.mount", "b.mount"}) {
+	if got := bound(boundDropIn([]string{"a.mount", "b.mount"})); !slices.Equal(got,
+		[]string{"a.mount", "b.mount"}) {
 		t.Errorf("bound = %v", got)
 	}
 	if got := bound(""); len(got) != 0 {
@@ -83,7 +97,8 @@ func TestUnitFiles(t *testing.T) {
 
 func TestTune2fsField(t *testing.T) {
 	t.Parallel()
-	const output = "tune2fs 1.47.2 (1-Jan-2025)\nFilesystem features:      has_journal metadata_csum\nBlock count:              65536\n"
+	const output = "tune2fs 1.47.2 (1-Jan-2025)\nFilesystem features:      has_journal " +
+		"metadata_csum\nBlock count:              65536\n"
 	if got := tune2fsField(output, "Block count"); got != "65536" {
 		t.Errorf("Block count = %q", got)
 	}
@@ -98,7 +113,8 @@ func testMounts(t *testing.T) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := New(Config{Exec: exec, Units: (*systemd.Manager)(nil), MountPoints: []string{"/srv/mariadb", "/data/*"}, DeviceIDs: []string{"virtio-*"}})
+	m, err := New(Config{Exec: exec, Units: (*systemd.Manager)(nil),
+		MountPoints: []string{"/srv/mariadb", "/data/*"}, DeviceIDs: []string{"virtio-*"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,9 +125,12 @@ func TestCheckPath(t *testing.T) {
 	t.Parallel()
 	m := testMounts(t)
 	for path, want := range map[string]errs.Kind{
-		"/srv/mariadb": 0, "/data/a": 0, "/data/a/b": errs.PermissionDenied, "/etc": errs.PermissionDenied, "": errs.InvalidArgument, "/": errs.InvalidArgument,
-		"srv/mariadb": errs.InvalidArgument, "/srv/mariadb/": errs.InvalidArgument, "/srv/../etc": errs.InvalidArgument, "/data/a b": errs.InvalidArgument,
-		"/data/a\nWhat=x": errs.InvalidArgument, "/data/%i": errs.InvalidArgument, "/data/" + strings.Repeat("a", 600): errs.InvalidArgument,
+		"/srv/mariadb": 0, "/data/a": 0, "/data/a/b": errs.PermissionDenied,
+		"/etc": errs.PermissionDenied, "": errs.InvalidArgument, "/": errs.InvalidArgument,
+		"srv/mariadb": errs.InvalidArgument, "/srv/mariadb/": errs.InvalidArgument,
+		"/srv/../etc": errs.InvalidArgument, "/data/a b": errs.InvalidArgument,
+		"/data/a\nWhat=x": errs.InvalidArgument, "/data/%i": errs.InvalidArgument,
+		"/data/" + strings.Repeat("a", 600): errs.InvalidArgument,
 	} {
 		kindIs(t, path, m.CheckPath("path", path), want)
 	}
@@ -121,8 +140,10 @@ func TestCheckDeviceIDs(t *testing.T) {
 	t.Parallel()
 	m := testMounts(t)
 	for id, want := range map[string]errs.Kind{
-		"virtio-vol-1": 0, "virtio-a-part1": 0, "nvme-x": errs.PermissionDenied, "": errs.InvalidArgument, "../vda": errs.InvalidArgument, "-x": errs.InvalidArgument,
-		"virtio-a/b": errs.InvalidArgument, "virtio-a b": errs.InvalidArgument, "virtio-a%i": errs.InvalidArgument, "virtio-..": errs.InvalidArgument,
+		"virtio-vol-1": 0, "virtio-a-part1": 0, "nvme-x": errs.PermissionDenied,
+		"": errs.InvalidArgument, "../vda": errs.InvalidArgument, "-x": errs.InvalidArgument,
+		"virtio-a/b": errs.InvalidArgument, "virtio-a b": errs.InvalidArgument,
+		"virtio-a%i": errs.InvalidArgument, "virtio-..": errs.InvalidArgument,
 	} {
 		kindIs(t, id, m.CheckDeviceIDs("device_ids", []string{id}), want)
 	}
@@ -131,10 +152,14 @@ func TestCheckDeviceIDs(t *testing.T) {
 
 func TestCheckOwnerAndUUID(t *testing.T) {
 	t.Parallel()
-	for owner, want := range map[string]errs.Kind{"": 0, "mysql": 0, "_apt": 0, "root;": errs.InvalidArgument, "-R": errs.InvalidArgument, "0": errs.InvalidArgument, "a:b": errs.InvalidArgument} {
+	for owner, want := range map[string]errs.Kind{"": 0, "mysql": 0, "_apt": 0,
+		"root;": errs.InvalidArgument, "-R": errs.InvalidArgument, "0": errs.InvalidArgument,
+		"a:b": errs.InvalidArgument} {
 		kindIs(t, owner, checkOwner(owner), want)
 	}
-	for uuid, want := range map[string]errs.Kind{oldUUID: 0, "": errs.InvalidArgument, "random": errs.InvalidArgument, strings.ToUpper("aaaaaaaa-1111-4111-8111-111111111111"): errs.InvalidArgument} {
+	for uuid, want := range map[string]errs.Kind{oldUUID: 0, "": errs.InvalidArgument,
+		"random": errs.InvalidArgument,
+		strings.ToUpper("aaaaaaaa-1111-4111-8111-111111111111"): errs.InvalidArgument} {
 		kindIs(t, uuid, CheckUUID("filesystem_uuid", uuid), want)
 	}
 }

@@ -15,10 +15,11 @@ import (
 type place int
 
 const (
-	placeFree    place = iota // nothing is mounted there
-	placeRight                // the wanted volume is mounted there
-	placeAgain                // the wanted volume is mounted there, but must be taken off to be prepared
-	placeReplace              // something else is, that may be taken off
+	placeFree  place = iota // nothing is mounted there
+	placeRight              // the wanted volume is mounted there
+	// the wanted volume is mounted there, but must be taken off to be prepared
+	placeAgain
+	placeReplace // something else is, that may be taken off
 )
 
 // decidePlace decides on what is mounted at the path now.
@@ -32,18 +33,21 @@ func decidePlace(now Mount, device Device, r Request) (place, error) {
 		}
 		return placeAgain, nil
 	case now.Device == "" && now.major != 0:
-		// The volume is detached, but the kernel still has the mount. Major 0 is a filesystem without a device.
+		// The volume is detached, but the kernel still has the mount. Major 0 is a filesystem
+		// without a device.
 		return placeReplace, nil
 	case intersects(now.DeviceIDs, r.ReplaceIDs):
 		return placeReplace, nil
 	}
 	return placeFree, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 		name(now.Device, now.DeviceIDs, now.Filesystem)+" is mounted there",
-		"unmount it (EnsureUnmounted), or name it in replace_device_ids if it may be replaced", errs.Meta("device", now.Device),
+		"unmount it (EnsureUnmounted), or name it in replace_device_ids if it may be replaced",
+		errs.Meta("device", now.Device),
 		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
 
-// decideSource decides on the source that a unit file or fstab names for the path: it says what is replaced, "" when nothing is.
+// decideSource decides on the source that a unit file or fstab names for the path: it says what is
+// replaced, "" when nothing is.
 func decideSource(source string, means []Device, device Device, r Request) (string, error) {
 	switch {
 	case source == "":
@@ -60,49 +64,64 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 	for _, d := range means {
 		if !intersects(d.names(), r.ReplaceIDs) {
 			return "", refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-				fmt.Sprintf("its unit file or fstab names %s, which is attached", name(d.Path, d.IDs, d.Filesystem)),
-				"detach that volume, or name it in replace_device_ids if it may be replaced", errs.Meta("source", source))
+				fmt.Sprintf("its unit file or fstab names %s, which is attached",
+					name(d.Path, d.IDs, d.Filesystem)),
+				"detach that volume, or name it in replace_device_ids if it may be replaced",
+				errs.Meta("source", source))
 		}
 	}
 	return "replaced source " + source, nil
 }
 
-// decideDevice refuses a device that must not be mounted; it says whether the filesystem gets a new UUID.
+// decideDevice refuses a device that must not be mounted; it says whether the filesystem gets a new
+// UUID.
 func decideDevice(device Device, r Request) (newUUID bool, err error) {
 	wrong := func(reason errorsv1.Reason, wayOut, format string, args ...any) error {
 		return refuse(reason, fmt.Sprintf(format, args...), wayOut,
-			errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID), errs.Meta("filesystem", device.Filesystem))
+			errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID),
+			errs.Meta("filesystem", device.Filesystem))
 	}
 	switch {
 	case device.Ambiguous:
-		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG, "look at it with wipefs on the host; nothing was changed",
+		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
+			"look at it with wipefs on the host; nothing was changed",
 			"signatures on %s contradict each other", device.Path)
 	case device.Filesystem == "":
 		return false, wrong(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
-			"nothing is formatted here: make the volume from a snapshot that has data, or format a blank one with FormatVolume", "%s holds no filesystem", device.Path)
-	case device.Filesystem != ext4 && device.Filesystem != xfs || r.Filesystem != "" && device.Filesystem != r.Filesystem:
-		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG, "check which volume is attached under that name",
-			"%s holds %s, wanted is %s", device.Path, device.Filesystem, orElse(r.Filesystem, "ext4 or xfs"))
+			"nothing is formatted here: make the volume from a snapshot that has data, or format "+
+				"a blank one with FormatVolume", "%s holds no filesystem", device.Path)
+	case device.Filesystem != ext4 && device.Filesystem != xfs || r.Filesystem != "" &&
+		device.Filesystem != r.Filesystem:
+		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
+			"check which volume is attached under that name",
+			"%s holds %s, wanted is %s", device.Path, device.Filesystem,
+			orElse(r.Filesystem, "ext4 or xfs"))
 	case device.ReadOnly:
-		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG, "attach it so that it can be written", "%s is read-only", device.Path)
+		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
+			"attach it so that it can be written", "%s is read-only", device.Path)
 	case r.UUID != "" && device.UUID == r.UUID:
 		return false, nil
 	case r.SourceUUID != "" && device.UUID != r.SourceUUID:
-		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG, "another volume is attached under that name: attach the right one",
-			"the filesystem on %s has the UUID %s, neither the source's %s nor the new %s", device.Path, device.UUID, r.SourceUUID, orElse(r.UUID, "one"))
+		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
+			"another volume is attached under that name: attach the right one",
+			"the filesystem on %s has the UUID %s, neither the source's %s nor the new %s",
+			device.Path, device.UUID, r.SourceUUID, orElse(r.UUID, "one"))
 	}
 	return r.UUID != "", nil
 }
 
-// mountedElsewhere are the places besides the path itself where the device is mounted and which are not ours to take off.
+// mountedElsewhere are the places besides the path itself where the device is mounted and which are
+// not ours to take off.
 func mountedElsewhere(device Device, path string, ours func(string) bool) []string {
-	return slices.DeleteFunc(slices.Clone(device.MountPoints), func(p string) bool { return p == path || ours(p) })
+	return slices.DeleteFunc(slices.Clone(device.MountPoints),
+		func(p string) bool { return p == path || ours(p) })
 }
 
 // twins are other devices with the UUID that the device has.
 func twins(devices []Device, device Device) []Device {
 	return slices.DeleteFunc(slices.Clone(devices), func(d Device) bool {
-		return d.Path == device.Path || d.UUID == "" || d.UUID != device.UUID || d.Parent == device.Path || d.Path == device.Parent
+		return d.Path == device.Path || d.UUID == "" || d.UUID != device.UUID ||
+			d.Parent == device.Path || d.Path == device.Parent
 	})
 }
 
@@ -118,7 +137,8 @@ func partition(devices []Device, disk Device) (Device, error) {
 		return found[0], nil
 	}
 	return Device{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
-		fmt.Sprintf("cannot tell what to mount of %s: it has a partition table, and %d partitions with ext4 or xfs", disk.Path, len(found)),
+		fmt.Sprintf("cannot tell what to mount of %s: it has a partition table, and %d "+
+			"partitions with ext4 or xfs", disk.Path, len(found)),
 		"name the partition itself: its id ends in -part1, -part2, …")
 }
 

@@ -34,7 +34,8 @@ const (
 // probe reads the device itself; no cache is asked.
 func (m *Manager) probe(ctx context.Context, device string) (Signature, error) {
 	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "blkid", Timeout: 30 * time.Second,
-		Args: []string{"-p", "-o", "export", "--", device}, OKCodes: []int{blkidNothing, blkidAmbiguous}})
+		Args:    []string{"-p", "-o", "export", "--", device},
+		OKCodes: []int{blkidNothing, blkidAmbiguous}})
 	if err != nil {
 		return Signature{}, fmt.Errorf("cannot probe %s: %w", device, err)
 	}
@@ -62,7 +63,8 @@ func parseSignature(code int, output string) Signature {
 			s.PartitionTable = value
 		}
 	}
-	// blkid tells of the partition's entry in the table of its disk also when the partition itself holds nothing.
+	// blkid tells of the partition's entry in the table of its disk also when the partition itself
+	// holds nothing.
 	s.Blank = s.Filesystem == "" && s.PartitionTable == ""
 	return s
 }

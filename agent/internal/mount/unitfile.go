@@ -15,11 +15,13 @@ const (
 	header     = "# Written by understudy-agent; changes are lost.\n"
 )
 
-// volumeUnit is the unit file that mounts a volume by its id. A volume that is missing at boot holds up nothing but what is bound to it.
+// volumeUnit is the unit file that mounts a volume by its id. A volume that is missing at boot
+// holds up nothing but what is bound to it.
 func volumeUnit(id, path, filesystem string) []byte {
 	options := "noatime,nofail"
 	if filesystem == xfs {
-		options += ",nouuid" // the id says which volume is meant; a copy beside it is no reason to refuse
+		// the id says which volume is meant; a copy beside it is no reason to refuse
+		options += ",nouuid"
 	}
 	return fmt.Appendf(nil, `%s[Unit]
 Description=Volume %s at %s
@@ -66,7 +68,8 @@ func bound(content string) []string {
 	return strings.Fields(unitSetting([]byte(content), "BindsTo"))
 }
 
-// bind makes the units depend on the mount; what they are bound to besides stays. It says what it changed.
+// bind makes the units depend on the mount; what they are bound to besides stays. It says what it
+// changed.
 func (m *Manager) bind(ctx context.Context, units []string, mountUnit string) ([]string, error) {
 	var changes []string
 	for _, unit := range units {

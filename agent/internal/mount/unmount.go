@@ -15,9 +15,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// EnsureUnmounted makes sure that nothing is mounted at the path, and that nothing will be after a reboot. When something is mounted
-// whose device has none of the expected names, MOUNT_WRONG_SOURCE; empty accepts any. It says what it changed.
-func (m *Manager) EnsureUnmounted(ctx context.Context, path string, expected, stopUnits []string) ([]string, error) {
+// EnsureUnmounted makes sure that nothing is mounted at the path, and that nothing will be after a
+// reboot. When something is mounted whose device has none of the expected names,
+// MOUNT_WRONG_SOURCE; empty accepts any. It says what it changed.
+func (m *Manager) EnsureUnmounted(ctx context.Context, path string, expected,
+	stopUnits []string) ([]string, error) {
 	if err := m.CheckPath("path", path); err != nil {
 		return nil, err
 	}
@@ -49,8 +51,10 @@ func decideUnmount(now Mount, expected []string) error {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-		fmt.Sprintf("cannot unmount %s: %s is mounted there, not %s", now.Path, name(now.Device, now.DeviceIDs, now.Filesystem), strings.Join(expected, " or ")),
-		"look at the mount again (GetMount) and name the volume that is to be unmounted", errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
+		fmt.Sprintf("cannot unmount %s: %s is mounted there, not %s", now.Path,
+			name(now.Device, now.DeviceIDs, now.Filesystem), strings.Join(expected, " or ")),
+		"look at the mount again (GetMount) and name the volume that is to be unmounted",
+		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
 
 // forget removes all that would mount something at the path again.
@@ -60,7 +64,8 @@ func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 	if err != nil {
 		return changes, err
 	}
-	if _, disabled, err := m.units.Disable(ctx, unit); err != nil && errs.KindOf(err) != errs.NotFound {
+	if _, disabled, err := m.units.Disable(ctx, unit); err != nil &&
+		errs.KindOf(err) != errs.NotFound {
 		return changes, err
 	} else if disabled {
 		changes = append(changes, "disabled "+unit)
@@ -79,8 +84,8 @@ func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 	return append(changes, "commented out the entry of fstab"), m.units.ReloadDaemon(ctx)
 }
 
-// unmount takes everything off the path: units that use it are stopped first, then systemd unmounts. A mount in use is tried again for
-// a while, then refused with those who hold it.
+// unmount takes everything off the path: units that use it are stopped first, then systemd
+// unmounts. A mount in use is tried again for a while, then refused with those who hold it.
 func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) ([]string, error) {
 	changes, err := m.stopAll(ctx, stopUnits)
 	if err != nil {
@@ -100,7 +105,8 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 		}
 		tried := m.takeOff(ctx, path)
 		if tried == nil {
-			changes = append(changes, "unmounted "+orElse(mount.Source, mount.Filesystem)+" from "+path)
+			changes = append(changes, "unmounted "+orElse(mount.Source, mount.Filesystem)+" from "+
+				path)
 			continue // there may be another one below
 		}
 		select {
@@ -127,7 +133,8 @@ func (m *Manager) stopAll(ctx context.Context, units []string) (changes []string
 	return changes, nil
 }
 
-// takeOff unmounts once: through systemd, which stops what depends on the mount; and directly what systemd believes to be unmounted.
+// takeOff unmounts once: through systemd, which stops what depends on the mount; and directly what
+// systemd believes to be unmounted.
 func (m *Manager) takeOff(ctx context.Context, path string) error {
 	before, mounted, err := m.mountedAt(path)
 	if err != nil || !mounted {
@@ -135,10 +142,12 @@ func (m *Manager) takeOff(ctx context.Context, path string) error {
 	}
 	_, _, stopErr := m.units.Stop(ctx, systemd.MountUnit(path))
 	after, mounted, err := m.mountedAt(path)
-	if err != nil || !mounted || after.Major != before.Major || after.Minor != before.Minor || after.Root != before.Root {
+	if err != nil || !mounted || after.Major != before.Major || after.Minor != before.Minor ||
+		after.Root != before.Root {
 		return err
 	}
-	if err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("cannot unmount %s: %w", path, err), stopErr)
 	}
 	return nil
@@ -150,6 +159,8 @@ func (m *Manager) busy(path string, mount entry, cause error) error {
 	if len(holders) > 0 {
 		said = strings.Join(holders, ", ")
 	}
-	return refuse(errorsv1.Reason_REASON_MOUNT_BUSY, fmt.Sprintf("cannot unmount %s: it is in use by %s", path, said),
-		"end these processes, or name their units in stop_units", errs.Wrap(cause), errs.Meta("holders", said), errs.Meta("path", path))
+	return refuse(errorsv1.Reason_REASON_MOUNT_BUSY,
+		fmt.Sprintf("cannot unmount %s: it is in use by %s", path, said),
+		"end these processes, or name their units in stop_units", errs.Wrap(cause),
+		errs.Meta("holders", said), errs.Meta("path", path))
 }

@@ -25,15 +25,16 @@ type FormatRequest struct {
 	DeviceTimeout time.Duration
 }
 
-// Format makes a filesystem on a volume that is recorded blank and that probes blank: no signature, no partition table, first and
-// last MiB zero. DEVICE_NOT_BLANK otherwise. One that has the filesystem with this UUID was formatted by this very call before. It says
-// whether it formatted.
+// Format makes a filesystem on a volume that is recorded blank and that probes blank: no signature,
+// no partition table, first and last MiB zero. DEVICE_NOT_BLANK otherwise. One that has the
+// filesystem with this UUID was formatted by this very call before. It says whether it formatted.
 func (m *Manager) Format(ctx context.Context, r FormatRequest) (Device, bool, error) {
 	if err := m.CheckDeviceIDs("device_ids", r.DeviceIDs); err != nil {
 		return Device{}, false, err
 	}
 	if !r.RecordedBlank {
-		return Device{}, false, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, fmt.Sprintf("cannot format %s: it is not recorded as blank", r.DeviceIDs[0]),
+		return Device{}, false, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK,
+			fmt.Sprintf("cannot format %s: it is not recorded as blank", r.DeviceIDs[0]),
 			"only a volume that was made blank is formatted")
 	}
 	unlock, err := m.lock(ctx)
@@ -55,7 +56,8 @@ func (m *Manager) Format(ctx context.Context, r FormatRequest) (Device, bool, er
 	if err := m.provablyBlank(device, devices); err != nil {
 		return device, false, fmt.Errorf("cannot format %s: %w", r.DeviceIDs[0], err)
 	}
-	m.log.Info("making a filesystem", "device", device.Path, "ids", strings.Join(device.IDs, ","), "filesystem", r.Filesystem)
+	m.log.Info("making a filesystem", "device", device.Path, "ids", strings.Join(device.IDs, ","),
+		"filesystem", r.Filesystem)
 	if err := m.makeFilesystem(ctx, device, r.Filesystem, r.UUID); err != nil {
 		return device, false, err
 	}
@@ -81,7 +83,8 @@ func (m *Manager) provablyBlank(device Device, devices []Device) error {
 	why := ""
 	switch {
 	case !device.Blank || device.Ambiguous:
-		why = "it holds " + strings.TrimSpace(orElse(device.Filesystem, device.PartitionTable)+" "+device.UUID)
+		why = "it holds " + strings.TrimSpace(orElse(device.Filesystem, device.PartitionTable)+" "+
+			device.UUID)
 	case len(device.MountPoints) > 0:
 		why = "it is mounted at " + strings.Join(device.MountPoints, ", ")
 	case device.ReadOnly:
@@ -102,8 +105,10 @@ func (m *Manager) provablyBlank(device Device, devices []Device) error {
 		}
 		why = "its first and last MiB are not all zero"
 	}
-	return refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, why, "nothing was changed; check which volume is attached under that name, or make a new one",
-		errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID), errs.Meta("filesystem", device.Filesystem))
+	return refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, why,
+		"nothing was changed; check which volume is attached under that name, or make a new one",
+		errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID),
+		errs.Meta("filesystem", device.Filesystem))
 }
 
 // Grow grows the filesystem mounted at the path to its device. It says whether it was smaller.
@@ -121,10 +126,14 @@ func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
 		return Mount{}, false, err
 	}
 	if !mount.Mounted || mount.Device == "" {
-		return Mount{}, false, refuse(errorsv1.Reason_REASON_NOT_MOUNTED, "no volume is mounted at "+path, "mount one first (EnsureMount)")
+		return Mount{}, false,
+			refuse(errorsv1.Reason_REASON_NOT_MOUNTED, "no volume is mounted at "+path,
+				"mount one first (EnsureMount)")
 	}
 	if mount.Filesystem != ext4 && mount.Filesystem != xfs {
-		return mount, false, refuse(errorsv1.Reason_REASON_FILESYSTEM_MISSING, fmt.Sprintf("cannot grow %s: it is %s", path, mount.Filesystem), "only ext4 and xfs can be grown")
+		return mount, false, refuse(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
+			fmt.Sprintf("cannot grow %s: it is %s", path, mount.Filesystem),
+			"only ext4 and xfs can be grown")
 	}
 	grown, err := m.growMounted(ctx, path, mount.Device, mount.Filesystem)
 	if err != nil {

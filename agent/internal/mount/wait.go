@@ -13,9 +13,10 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// await waits until a device with one of the names is attached. DEVICE_MISSING after the timeout, with what is attached instead;
-// DEVICE_WRONG when the names lead to different devices.
-func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration, say Say) (Device, string, error) {
+// await waits until a device with one of the names is attached. DEVICE_MISSING after the timeout,
+// with what is attached instead; DEVICE_WRONG when the names lead to different devices.
+func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration,
+	say Say) (Device, string, error) {
 	if timeout <= 0 {
 		timeout = defaultDeviceTimeout
 	}
@@ -46,7 +47,8 @@ func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration
 	}
 }
 
-// find is the attached device that has one of the names, and the first of these names in the caller's order; "" when none is attached.
+// find is the attached device that has one of the names, and the first of these names in the
+// caller's order; "" when none is attached.
 func (m *Manager) find(ids []string) (Device, string, error) {
 	devices, err := m.attached()
 	if err != nil {
@@ -61,7 +63,8 @@ func (m *Manager) find(ids []string) (Device, string, error) {
 			found, name = devices[at], id
 		case devices[at].Path != found.Path:
 			return Device{}, "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
-				fmt.Sprintf("cannot tell which device is meant: %s is %s, but %s is %s", name, found.Path, id, devices[at].Path),
+				fmt.Sprintf("cannot tell which device is meant: %s is %s, but %s is %s", name,
+					found.Path, id, devices[at].Path),
 				"name one volume alone, or detach the other one")
 		}
 	}
@@ -80,8 +83,10 @@ func (m *Manager) missing(ids []string, waited time.Duration) error {
 		}
 	}
 	return refuse(errorsv1.Reason_REASON_DEVICE_MISSING,
-		fmt.Sprintf("no device with the name %s after %s; %s", strings.Join(ids, " or "), waited.Round(time.Second), attached),
-		"attach the volume to this machine and call again", errs.Meta("device_ids", strings.Join(ids, ",")),
+		fmt.Sprintf("no device with the name %s after %s; %s", strings.Join(ids, " or "),
+			waited.Round(time.Second), attached),
+		"attach the volume to this machine and call again",
+		errs.Meta("device_ids", strings.Join(ids, ",")),
 		errs.Meta("waited", waited.Round(time.Second).String()))
 }
 
@@ -91,7 +96,8 @@ type dirWatch struct {
 	stop    func()
 }
 
-// watchDirs watches the directories that exist. Where the kernel gives no watch, changed never fires: the caller polls as well.
+// watchDirs watches the directories that exist. Where the kernel gives no watch, changed never
+// fires: the caller polls as well.
 func watchDirs(ctx context.Context, dirs ...string) *dirWatch {
 	w := &dirWatch{changed: make(chan struct{}, 1), stop: func() {}}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -100,7 +106,8 @@ func watchDirs(ctx context.Context, dirs ...string) *dirWatch {
 	}
 	for _, dir := range dirs {
 		// Best effort: the poll sees what a watch does not.
-		_, _ = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_ATTRIB)
+		_, _ = unix.InotifyAddWatch(fd, dir,
+			unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_ATTRIB)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -13,9 +13,11 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
 )
 
-// uuidChange is on record while the UUID of an XFS is changed. The change clears the log, which was clean, and then writes each superblock:
-// cut off in between it leaves a filesystem that does not mount. Where the new log is whole, the same change made again makes all of it
-// whole, while xfs_repair would take the log's UUID for the filesystem's own. Where the log is half cleared, only xfs_repair -L helps.
+// uuidChange is on record while the UUID of an XFS is changed. The change clears the log, which was
+// clean, and then writes each superblock: cut off in between it leaves a filesystem that does not
+// mount. Where the new log is whole, the same change made again makes all of it whole, while
+// xfs_repair would take the log's UUID for the filesystem's own. Where the log is half cleared,
+// only xfs_repair -L helps.
 type uuidChange struct {
 	// Old and New are the UUIDs.
 	Old string `json:"old"`
@@ -36,14 +38,17 @@ func (m *Manager) setXFSUUID(ctx context.Context, device Device, uuid string) er
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
 	if changed, err := m.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
-		return errors.Join(err, fmt.Errorf("cannot give %s a new UUID: xfs_admin did not", device.Path))
+		return errors.Join(err, fmt.Errorf("cannot give %s a new UUID: xfs_admin did not",
+			device.Path))
 	}
 	return forgetRecord(path)
 }
 
 // changeXFSUUID says whether the UUID is the new one: xfs_admin ends well also when it refused.
 func (m *Manager) changeXFSUUID(ctx context.Context, device Device, uuid string) (bool, error) {
-	_, err := m.exec.Run(ctx, hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path}, Timeout: checkTimeout})
+	_, err := m.exec.Run(ctx,
+		hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path},
+			Timeout: checkTimeout})
 	if err != nil {
 		return false, toolError("give "+device.Path+" a new UUID", err)
 	}
@@ -71,9 +76,12 @@ func (m *Manager) mendUUID(ctx context.Context, device Device) error {
 	if device.UUID != change.Old && device.UUID != change.New {
 		return forgetRecord(path) // another volume under that name
 	}
-	m.log.Info("mending a change of UUID that was cut off", "device", device.Path, "old", change.Old, "new", change.New)
+	m.log.Info("mending a change of UUID that was cut off", "device", device.Path, "old",
+		change.Old, "new", change.New)
 	if changed, err := m.changeXFSUUID(ctx, device, change.New); err == nil && !changed {
-		_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-L", device.Path}, Timeout: checkTimeout})
+		_, err = m.exec.Run(ctx,
+			hostexec.Command{Tool: "xfs_repair", Args: []string{"-L", device.Path},
+				Timeout: checkTimeout})
 		if err != nil {
 			return toolError("mend the filesystem on "+device.Path, err)
 		}

@@ -11,17 +11,20 @@ import (
 // AllowList says which units may be seen, and which of them may be changed.
 type AllowList struct{ change, see []string }
 
-// NewAllowList makes an allow-list of shell patterns ("mariadb*.service"): units that may be changed, and units that may only be seen.
+// NewAllowList makes an allow-list of shell patterns ("mariadb*.service"): units that may be
+// changed, and units that may only be seen.
 func NewAllowList(change, see []string) (*AllowList, error) {
 	for _, pattern := range append(append([]string{}, change...), see...) {
 		if _, err := path.Match(pattern, "x"); err != nil || pattern == "" {
-			return nil, fmt.Errorf("cannot use %q as a pattern of units: %w", pattern, path.ErrBadPattern)
+			return nil, fmt.Errorf("cannot use %q as a pattern of units: %w", pattern,
+				path.ErrBadPattern)
 		}
 	}
 	return &AllowList{change: change, see: see}, nil
 }
 
-// CheckSee refuses a malformed name (InvalidArgument), and a unit that may not be seen (PermissionDenied).
+// CheckSee refuses a malformed name (InvalidArgument), and a unit that may not be seen
+// (PermissionDenied).
 func (a *AllowList) CheckSee(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -32,7 +35,8 @@ func (a *AllowList) CheckSee(name string) error {
 	return notAllowed(name, "units", "unit %s is not on the allow-list of this host")
 }
 
-// CheckChange refuses a malformed name (InvalidArgument), and a unit that may not be changed (PermissionDenied).
+// CheckChange refuses a malformed name (InvalidArgument), and a unit that may not be changed
+// (PermissionDenied).
 func (a *AllowList) CheckChange(name string) error {
 	if err := a.CheckSee(name); err != nil {
 		return err
@@ -62,6 +66,8 @@ func matches(patterns []string, name string) bool {
 }
 
 func notAllowed(name, setting, format string) error {
-	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED, fmt.Sprintf(format, name), errs.Meta("unit", name),
-		errs.WayOut(fmt.Sprintf("an administrator of the host can add it to `%s` in /etc/understudy-agent/agent.yaml", setting)))
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf(format, name), errs.Meta("unit", name),
+		errs.WayOut(fmt.Sprintf("an administrator of the host can add it to `%s` in "+
+			"/etc/understudy-agent/agent.yaml", setting)))
 }

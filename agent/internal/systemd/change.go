@@ -9,7 +9,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Start makes the unit active and waits for the job's end; ctx bounds the wait. It says whether the unit was not active before.
+// Start makes the unit active and waits for the job's end; ctx bounds the wait. It says whether the
+// unit was not active before.
 func (m *Manager) Start(ctx context.Context, name string) (Unit, bool, error) {
 	unit, err := m.Get(ctx, name)
 	switch {
@@ -24,8 +25,8 @@ func (m *Manager) Start(ctx context.Context, name string) (Unit, bool, error) {
 	return unit, true, err
 }
 
-// Stop makes the unit inactive and waits for the job's end; ctx bounds the wait. Sockets and timers that would start it again are
-// stopped before it. It says whether something ran before.
+// Stop makes the unit inactive and waits for the job's end; ctx bounds the wait. Sockets and timers
+// that would start it again are stopped before it. It says whether something ran before.
 func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 	unit, err := m.Get(ctx, name)
 	if err != nil {
@@ -49,8 +50,9 @@ func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 	return unit, true, err
 }
 
-// Restart restarts the unit once: it runs under another invocation than the one that the caller saw afterwards. A unit that does
-// already is left alone, and waited for while it is on its way up. It says whether this call restarted it.
+// Restart restarts the unit once: it runs under another invocation than the one that the caller saw
+// afterwards. A unit that does already is left alone, and waited for while it is on its way up. It
+// says whether this call restarted it.
 func (m *Manager) Restart(ctx context.Context, name, seen string) (Unit, bool, error) {
 	unit, err := m.Get(ctx, name)
 	switch {
@@ -68,16 +70,19 @@ func (m *Manager) Restart(ctx context.Context, name, seen string) (Unit, bool, e
 	return unit, true, err
 }
 
-// Reload asks an active unit to reload. FailedPrecondition when it is not active or takes no reload.
+// Reload asks an active unit to reload. FailedPrecondition when it is not active or takes no
+// reload.
 func (m *Manager) Reload(ctx context.Context, name string) (Unit, error) {
 	unit, err := m.Get(ctx, name)
 	switch {
 	case err != nil:
 		return Unit{}, err
 	case !unit.Running():
-		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it is %s", name, unit.Active), "start it first")
+		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it is %s", name, unit.Active),
+			"start it first")
 	case !unit.CanReload:
-		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it knows no reload", name), "restart it instead")
+		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it knows no reload", name),
+			"restart it instead")
 	}
 	return m.run(ctx, reloads(), name, nil)
 }
@@ -123,6 +128,9 @@ func (m *Manager) ReloadDaemon(ctx context.Context) error {
 
 func maskedError(verb, name string) error {
 	message := fmt.Sprintf("cannot %s %s: it is masked", verb, name)
-	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, message, errs.Meta("unit", name),
-		errs.Precondition("units/"+name, "masked"), errs.WayOut("unmask it first (UnmaskUnit), or use EnsureUnit, which does all that is needed"))
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, message,
+		errs.Meta("unit", name),
+		errs.Precondition("units/"+name, "masked"),
+		errs.WayOut(
+			"unmask it first (UnmaskUnit), or use EnsureUnit, which does all that is needed"))
 }

@@ -18,7 +18,8 @@ const maxDropIn = 16 << 10
 // dropInName: our own files alone, so that nobody else's is overwritten.
 const dropInName = `^understudy(-[a-z0-9-]{1,40})?\.conf$`
 
-// What a drop-in may set. Nothing here can run a command or start a unit that is not on the allow-list.
+// What a drop-in may set. Nothing here can run a command or start a unit that is not on the
+// allow-list.
 func dependencyKeys() []string {
 	return []string{"After", "Before", "BindsTo", "PartOf", "Requires", "Requisite", "Wants"}
 }
@@ -28,14 +29,17 @@ func plainKeys(section string) []string {
 	case "Unit":
 		return []string{"RequiresMountsFor", "StartLimitBurst", "StartLimitIntervalSec"}
 	case "Service":
-		return []string{"CPUWeight", "IOWeight", "LimitCORE", "LimitMEMLOCK", "LimitNOFILE", "LimitNPROC", "MemoryHigh", "MemoryLow", "MemoryMax",
-			"MemoryMin", "MemorySwapMax", "Nice", "OOMScoreAdjust", "Restart", "RestartSec", "TasksMax", "TimeoutStartSec", "TimeoutStopSec"}
+		return []string{"CPUWeight", "IOWeight", "LimitCORE", "LimitMEMLOCK", "LimitNOFILE",
+			"LimitNPROC", "MemoryHigh", "MemoryLow", "MemoryMax",
+			"MemoryMin", "MemorySwapMax", "Nice", "OOMScoreAdjust", "Restart", "RestartSec",
+			"TasksMax", "TimeoutStartSec", "TimeoutStopSec"}
 	}
 	return nil
 }
 
-// SetDropIn makes sure that the unit has the drop-in with that content, and that systemd has read it. Names and keys are on
-// allow-lists: InvalidArgument, PermissionDenied. It says whether the file had another content.
+// SetDropIn makes sure that the unit has the drop-in with that content, and that systemd has read
+// it. Names and keys are on allow-lists: InvalidArgument, PermissionDenied. It says whether the
+// file had another content.
 func (m *Manager) SetDropIn(ctx context.Context, unit, name, content string) (bool, error) {
 	if err := m.checkDropIn(unit, name); err != nil {
 		return false, err
@@ -69,11 +73,13 @@ func (m *Manager) checkDropIn(unit, name string) error {
 		return nil
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("%.100q is no drop-in that may be written", name), errs.Field("drop_in", "must be understudy.conf or understudy-….conf"),
+		fmt.Sprintf("%.100q is no drop-in that may be written", name),
+		errs.Field("drop_in", "must be understudy.conf or understudy-….conf"),
 		errs.WayOut("name it understudy.conf or understudy-….conf"))
 }
 
-// checkContent reads the drop-in line by line: sections, keys and values have to be known, one line each.
+// checkContent reads the drop-in line by line: sections, keys and values have to be known, one line
+// each.
 func (m *Manager) checkContent(content string) error {
 	if len(content) > maxDropIn {
 		return badContent(fmt.Sprintf("it is longer than %d bytes", maxDropIn))
@@ -89,7 +95,8 @@ func (m *Manager) checkContent(content string) error {
 		case strings.HasPrefix(line, "["):
 			section = strings.Trim(line, "[]")
 			if line != "["+section+"]" || plainKeys(section) == nil {
-				return badContent(fmt.Sprintf("line %d: section %.40q is not allowed", number+1, section))
+				return badContent(fmt.Sprintf("line %d: section %.40q is not allowed", number+1,
+					section))
 			}
 		default:
 			if err := m.checkSetting(section, line); err != nil {
@@ -116,10 +123,12 @@ func (m *Manager) checkSetting(section, line string) error {
 	return nil
 }
 
-// checkDependencies: a dependency can start units, so it may name those on the allow-list, mounts, and what every service waits for.
+// checkDependencies: a dependency can start units, so it may name those on the allow-list, mounts,
+// and what every service waits for.
 func (m *Manager) checkDependencies(value string) error {
 	for _, name := range strings.Fields(value) {
-		harmless := strings.HasSuffix(name, ".mount") || name == "network.target" || name == "network-online.target" || name == "local-fs.target"
+		harmless := strings.HasSuffix(name, ".mount") || name == "network.target" ||
+			name == "network-online.target" || name == "local-fs.target"
 		if CheckName(name) != nil || !harmless && !m.allow.Sees(name) {
 			return fmt.Errorf("a dependency on %.100q is not allowed", name)
 		}
@@ -128,8 +137,10 @@ func (m *Manager) checkDependencies(value string) error {
 }
 
 func badContent(why string) error {
-	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "cannot write the drop-in: "+why, errs.Field("content", why),
-		errs.WayOut("[Unit] takes dependencies and start limits, [Service] takes limits and timeouts; nothing that runs a command"))
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+		"cannot write the drop-in: "+why, errs.Field("content", why),
+		errs.WayOut("[Unit] takes dependencies and start limits, [Service] takes limits and "+
+			"timeouts; nothing that runs a command"))
 }
 
 // DropIns are the contents of all drop-ins of that name that SetDropIn wrote, by unit.

@@ -46,18 +46,21 @@ func needs(unit Unit) []need {
 	return list
 }
 
-// Ensure makes sure that the unit is up and ready, from any state: read anew, unmasked, its failed state cleared, enabled, started,
-// the job over, and its readiness probe passed; ctx bounds the whole. It answers the unit and what was changed.
+// Ensure makes sure that the unit is up and ready, from any state: read anew, unmasked, its failed
+// state cleared, enabled, started, the job over, and its readiness probe passed; ctx bounds the
+// whole. It answers the unit and what was changed.
 func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []string, error) {
 	e := &ensuring{m: m, name: name, say: say, start: time.Now()}
 	unit, err := m.getWithFileState(ctx, name)
 	if err != nil {
 		return Unit{}, nil, err
 	}
-	for len(e.done) < 8 { // each round removes a need; more rounds than needs means that somebody works against us
+	// each round removes a need; more rounds than needs means that somebody works against us
+	for len(e.done) < 8 {
 		todo := needs(unit)
 		if slices.Contains(e.done, needReload) {
-			// Read once is read: systemd 252 says for ever that a masked unit with drop-ins has to be read again.
+			// Read once is read: systemd 252 says for ever that a masked unit with drop-ins has to
+			// be read again.
 			todo = slices.DeleteFunc(todo, func(n need) bool { return n == needReload })
 		}
 		if len(todo) == 0 {
@@ -104,7 +107,8 @@ func (e *ensuring) satisfy(ctx context.Context, n need, unit Unit) error {
 		return e.changed("unmasked", err)
 	case needReset:
 		e.tell("clearing the failed state (%s)", unit.Result)
-		return e.changed(fmt.Sprintf("cleared the failed state (%s)", unit.Result), e.m.resetFailed(ctx, e.name))
+		return e.changed(fmt.Sprintf("cleared the failed state (%s)", unit.Result),
+			e.m.resetFailed(ctx, e.name))
 	case needEnable:
 		e.tell("enabling")
 		_, _, err := e.m.Enable(ctx, e.name)
@@ -126,10 +130,13 @@ func (e *ensuring) changed(what string, err error) error {
 func (e *ensuring) up(ctx context.Context, unit Unit) error {
 	if unit.Load != "loaded" && unit.Load != masked {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_FAILED,
-			fmt.Sprintf("cannot start %s: systemd cannot load it (%s): %s", e.name, unit.Load, unit.LoadError),
-			errs.Meta("unit", e.name), errs.WayOut("correct its file: systemd-analyze verify "+e.name))
+			fmt.Sprintf("cannot start %s: systemd cannot load it (%s): %s", e.name, unit.Load,
+				unit.LoadError),
+			errs.Meta("unit", e.name),
+			errs.WayOut("correct its file: systemd-analyze verify "+e.name))
 	}
-	// The start limit may be near without being hit: a start of ours is a person's wish and counts from zero.
+	// The start limit may be near without being hit: a start of ours is a person's wish and counts
+	// from zero.
 	if err := e.m.resetFailed(ctx, e.name); err != nil {
 		return err
 	}
@@ -150,8 +157,8 @@ func (m *Manager) describe(ctx context.Context, unit Unit) string {
 	return text
 }
 
-// awaitReady waits until the unit's probe is content. A unit that fails meanwhile is an error at once; one that systemd restarts by
-// itself is waited for.
+// awaitReady waits until the unit's probe is content. A unit that fails meanwhile is an error at
+// once; one that systemd restarts by itself is waited for.
 func (e *ensuring) awaitReady(ctx context.Context) (Unit, error) {
 	probe := e.m.ready[e.name]
 	changes := e.m.watch(e.name)
@@ -200,7 +207,8 @@ func (e *ensuring) notReady(ctx context.Context, unit Unit, cause error) error {
 	defer cancel()
 	words := e.m.lastWords(bounded, unit)
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_MARIADB_NOT_READY,
-		fmt.Sprintf("cannot wait longer for %s: not ready after %s, it is %s (%s); last lines of its journal:\n%s", e.name,
+		fmt.Sprintf("cannot wait longer for %s: not ready after %s, it is %s (%s); last lines of "+
+			"its journal:\n%s", e.name,
 			time.Since(e.start).Round(time.Millisecond), unit.Active, unit.Sub, words),
 		errs.Wrap(cause), errs.Meta("unit", e.name), errs.Meta("journal", words),
 		errs.WayOut("it goes on by itself; call again with a longer timeout"))

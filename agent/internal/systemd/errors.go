@@ -14,8 +14,10 @@ import (
 )
 
 func down(cause error) error {
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN, "systemd does not answer", errs.Wrap(cause),
-		errs.Retry(time.Second), errs.WayOut("look at `systemctl status dbus` on the host; without systemd the agent can do nothing"))
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN,
+		"systemd does not answer", errs.Wrap(cause),
+		errs.Retry(time.Second), errs.WayOut("look at `systemctl status dbus` on the host; "+
+			"without systemd the agent can do nothing"))
 }
 
 // wrap gives an error of D-Bus its kind.
@@ -29,36 +31,48 @@ func wrap(what, unit string, err error) error {
 		return down(fmt.Errorf("%s: %w", message, err))
 	}
 	kind, reason, wayOut := meaning(dbusErr.Name, unit)
-	return errs.New(kind, reason, message, errs.Wrap(err), errs.WayOut(wayOut), errs.Meta("unit", unit))
+	return errs.New(kind, reason, message, errs.Wrap(err), errs.WayOut(wayOut),
+		errs.Meta("unit", unit))
 }
 
 func meaning(name, unit string) (errs.Kind, errorsv1.Reason, string) {
 	switch name {
 	case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound":
-		return errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "check the unit's name; install the package that brings it"
+		return errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+			"check the unit's name; install the package that brings it"
 	case "System.Error.ENOSPC", "System.Error.EDQUOT":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, makeRoom
 	case "org.freedesktop.systemd1.UnitMasked":
-		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, "unmask it first (UnmaskUnit), or use EnsureUnit"
+		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
+			"unmask it first (UnmaskUnit), or use EnsureUnit"
 	case "org.freedesktop.systemd1.LoadFailed", "org.freedesktop.systemd1.BadUnitSetting":
-		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_FAILED, "correct its file: systemd-analyze verify " + unit
-	case "org.freedesktop.systemd1.OnlyByDependency", "org.freedesktop.systemd1.JobTypeNotApplicable":
-		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE, "this kind of unit does not take that request"
+		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_FAILED,
+			"correct its file: systemd-analyze verify " + unit
+	case "org.freedesktop.systemd1.OnlyByDependency",
+		"org.freedesktop.systemd1.JobTypeNotApplicable":
+		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
+			"this kind of unit does not take that request"
 	case "org.freedesktop.systemd1.TransactionIsDestructive":
-		return errs.Aborted, errorsv1.Reason_REASON_UNIT_JOB_REPLACED, "another request for the unit is under way; try again when it is over"
+		return errs.Aborted, errorsv1.Reason_REASON_UNIT_JOB_REPLACED,
+			"another request for the unit is under way; try again when it is over"
 	case "org.freedesktop.DBus.Error.InvalidArgs":
 		return errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "check the unit's name"
-	case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
-		return errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED, "the agent must run as root"
-	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout", "org.freedesktop.DBus.Error.Disconnected":
+	case "org.freedesktop.DBus.Error.AccessDenied",
+		"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
+		return errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			"the agent must run as root"
+	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout",
+		"org.freedesktop.DBus.Error.Disconnected":
 		return errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN, "try again"
 	}
 	return errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, "look at its journal (TailJournal)"
 }
 
 func notFound(unit string) error {
-	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, fmt.Sprintf("systemd knows no unit %s", unit),
-		errs.WayOut("check the unit's name; install the package that brings it"), errs.Meta("unit", unit))
+	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+		fmt.Sprintf("systemd knows no unit %s", unit),
+		errs.WayOut("check the unit's name; install the package that brings it"),
+		errs.Meta("unit", unit))
 }
 
 func wrongState(unit, message, wayOut string) error {

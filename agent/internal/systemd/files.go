@@ -16,7 +16,8 @@ const (
 	disabled       = "disabled"
 )
 
-// withFileState is the unit with the state of its file read from disk: what systemd remembers is as old as its last reload.
+// withFileState is the unit with the state of its file read from disk: what systemd remembers is as
+// old as its last reload.
 func (m *Manager) withFileState(ctx context.Context, unit Unit) (Unit, error) {
 	conn, err := m.connect(ctx)
 	if err != nil {
@@ -59,8 +60,9 @@ func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
 	case unit.FileState == enabled:
 		return unit, false, nil
 	case !canEnable(unit):
-		return unit, false, wrongState(name, fmt.Sprintf("cannot enable %s: its file is %q and names no target to be started with",
-			name, unit.FileState), "start it instead, or enable the unit that pulls it in")
+		return unit, false, wrongState(name,
+			fmt.Sprintf("cannot enable %s: its file is %q and names no target to be started with",
+				name, unit.FileState), "start it instead, or enable the unit that pulls it in")
 	}
 	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
 		_, _, err := conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
@@ -71,7 +73,8 @@ func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
 
 // canEnable is true for a file that has a section [Install] of its own.
 func canEnable(unit Unit) bool {
-	return unit.FileState == disabled || unit.FileState == enabledRuntime || unit.FileState == "linked" || unit.FileState == "indirect"
+	return unit.FileState == disabled || unit.FileState == enabledRuntime ||
+		unit.FileState == "linked" || unit.FileState == "indirect"
 }
 
 // Disable makes the unit not start at boot. It says whether it did.
@@ -94,7 +97,8 @@ func (m *Manager) Disable(ctx context.Context, name string) (Unit, bool, error) 
 	return m.after(ctx, name, err)
 }
 
-// Mask makes the unit unstartable. FailedPrecondition while it is active. It says whether it was not masked.
+// Mask makes the unit unstartable. FailedPrecondition while it is active. It says whether it was
+// not masked.
 func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
 	unit, err := m.getWithFileState(ctx, name)
 	switch {
@@ -103,7 +107,8 @@ func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
 	case unit.FileState == masked:
 		return unit, false, nil
 	case !unit.Stopped():
-		return unit, false, wrongState(name, fmt.Sprintf("cannot mask %s: it is %s", name, unit.Active), "stop it first")
+		return unit, false, wrongState(name, fmt.Sprintf("cannot mask %s: it is %s", name,
+			unit.Active), "stop it first")
 	}
 	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
 		_, err := conn.MaskUnitFilesContext(ctx, []string{name}, false, false)
@@ -131,8 +136,10 @@ func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
 	})
 	unit, changed, err := m.after(ctx, name, err)
 	if err == nil && unit.Masked() {
-		return unit, false, wrongState(name, fmt.Sprintf("cannot unmask %s: its package masks it (%s)", name, unit.Fragment),
-			"put a unit file of its own under /etc/systemd/system, or install another version of the package")
+		return unit, false, wrongState(name,
+			fmt.Sprintf("cannot unmask %s: its package masks it (%s)", name, unit.Fragment),
+			"put a unit file of its own under /etc/systemd/system, or install another version of "+
+				"the package")
 	}
 	return unit, changed, err
 }
@@ -168,7 +175,9 @@ func wrapFiles(what, name string, err error) error {
 	case err == nil:
 		return nil
 	case dbusName(err) == "org.freedesktop.DBus.Error.FileExists":
-		return errors.Join(wrongState(name, fmt.Sprintf("%s %s: a file of its own is in the way in /etc/systemd/system", what, name),
+		return errors.Join(wrongState(name,
+			fmt.Sprintf("%s %s: a file of its own is in the way in /etc/systemd/system", what,
+				name),
 			"move that file away on the host"), err)
 	}
 	return wrap(what, name, err)

@@ -10,25 +10,33 @@ import (
 
 // FuzzEntry reads lines of the journal, into which every program writes what it likes.
 func FuzzEntry(f *testing.F) {
-	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1700000000000000","PRIORITY":"3","MESSAGE":"x","_COMM":"mariadbd"}`))
+	f.Add(
+		[]byte(
+			`{"__REALTIME_TIMESTAMP":"1700000000000000","PRIORITY":"3","MESSAGE":"x","_COMM":"mariadbd"}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[104,105,255],"SYSLOG_IDENTIFIER":null}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":{},"MESSAGE":["a"]}`))
 	f.Fuzz(func(_ *testing.T, line []byte) { parseEntry(line) })
 }
 
-// FuzzName holds that what passes as a unit's name is neither an option nor a path, and that the unit of a path leads back to it.
+// FuzzName holds that what passes as a unit's name is neither an option nor a path, and that the
+// unit of a path leads back to it.
 func FuzzName(f *testing.F) {
-	for _, seed := range []string{"mariadb.service", "srv-mariadb.mount", "../x.service", "-x.service", "a\n.service", "/srv/my data", "/", "/a//b/"} {
+	for _, seed := range []string{"mariadb.service", "srv-mariadb.mount", "../x.service",
+		"-x.service", "a\n.service", "/srv/my data", "/", "/a//b/"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if CheckName(name) == nil && (strings.ContainsAny(name, "/\n\x00 *") || strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".")) {
+		if CheckName(name) == nil && (strings.ContainsAny(name, "/\n\x00 *") ||
+			strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".")) {
 			t.Errorf("%q passed", name)
 		}
-		if !utf8.ValidString(name) || !strings.HasPrefix(name, "/") || strings.Contains(name, "//") || strings.HasSuffix(name, "/") || strings.ContainsRune(name, 0) {
+		if !utf8.ValidString(name) || !strings.HasPrefix(name, "/") ||
+			strings.Contains(name, "//") || strings.HasSuffix(name, "/") ||
+			strings.ContainsRune(name, 0) {
 			return
 		}
-		if back := unit.UnitNamePathUnescape(strings.TrimSuffix(MountUnit(name), ".mount")); back != name {
+		if back := unit.UnitNamePathUnescape(strings.TrimSuffix(MountUnit(name),
+			".mount")); back != name {
 			t.Errorf("%q became %q, which is %q", name, MountUnit(name), back)
 		}
 	})
@@ -52,7 +60,9 @@ func FuzzDropIn(f *testing.F) {
 		for line := range strings.Lines(content) {
 			key, _, set := strings.Cut(strings.TrimSpace(line), "=")
 			key = strings.TrimSpace(key)
-			if set && !strings.HasPrefix(key, "#") && !strings.HasPrefix(key, ";") && (strings.HasPrefix(key, "Exec") || strings.HasPrefix(key, "OnFailure") || strings.HasPrefix(key, "Environment")) {
+			if set && !strings.HasPrefix(key, "#") && !strings.HasPrefix(key, ";") &&
+				(strings.HasPrefix(key, "Exec") || strings.HasPrefix(key, "OnFailure") ||
+					strings.HasPrefix(key, "Environment")) {
 				t.Errorf("%q passed", content)
 			}
 		}

@@ -16,7 +16,8 @@ import (
 // verb is one kind of job.
 type verb struct {
 	name string
-	call func(conn *dbus.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error)
+	call func(conn *dbus.Conn, ctx context.Context, unit, mode string, result chan<- string) (int,
+		error)
 }
 
 func starting() verb   { return verb{"start", (*dbus.Conn).StartUnitContext} }
@@ -24,7 +25,8 @@ func stopping() verb   { return verb{"stop", (*dbus.Conn).StopUnitContext} }
 func restarting() verb { return verb{"restart", (*dbus.Conn).RestartUnitContext} }
 func reloads() verb    { return verb{"reload", (*dbus.Conn).ReloadUnitContext} }
 
-// run asks systemd for the job and waits for its end, telling of the unit meanwhile. It answers the unit after the job.
+// run asks systemd for the job and waits for its end, telling of the unit meanwhile. It answers the
+// unit after the job.
 func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit)) (Unit, error) {
 	conn, err := m.connect(ctx)
 	if err != nil {
@@ -40,7 +42,8 @@ func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit))
 	if err != nil {
 		return Unit{}, m.overdue(ctx, v, name, time.Since(start), err)
 	}
-	m.log.Info("systemd job ended", "unit", name, "verb", v.name, "result", result, "took", time.Since(start))
+	m.log.Info("systemd job ended", "unit", name, "verb", v.name, "result", result, "took",
+		time.Since(start))
 	unit, err := m.look(ctx, name)
 	if err != nil {
 		return Unit{}, err
@@ -49,7 +52,8 @@ func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit))
 }
 
 // await is the job's result; "" when it ended unseen, because the connection was lost.
-func (m *Manager) await(ctx context.Context, name string, results <-chan string, each func(Unit)) (string, error) {
+func (m *Manager) await(ctx context.Context, name string, results <-chan string,
+	each func(Unit)) (string, error) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for idle := 0; idle < 2; {
@@ -75,7 +79,8 @@ func (m *Manager) await(ctx context.Context, name string, results <-chan string,
 	return "", nil
 }
 
-func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.Duration, err error) error {
+func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.Duration,
+	err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("cannot wait for the %s of %s: %w", v.name, name, err)
 	}
@@ -87,25 +92,30 @@ func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.
 		state = "not told"
 	}
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
-		fmt.Sprintf("cannot %s %s: not over after %s, its state is %s", v.name, name, waited.Round(time.Millisecond), state),
+		fmt.Sprintf("cannot %s %s: not over after %s, its state is %s", v.name, name,
+			waited.Round(time.Millisecond), state),
 		errs.Wrap(err), errs.Meta("unit", name), errs.Meta("journal", m.lastWords(bounded, unit)),
 		errs.WayOut("systemd goes on with it; call again with a longer timeout to wait for it"))
 }
 
-// judge decides from the job's result and the state after it whether the job did what it was asked for.
+// judge decides from the job's result and the state after it whether the job did what it was asked
+// for.
 func (m *Manager) judge(ctx context.Context, v verb, unit Unit, result string) error {
 	if fulfilled(v, unit, result) {
 		return nil
 	}
 	if result == "canceled" {
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_UNIT_JOB_REPLACED,
-			fmt.Sprintf("cannot %s %s: another request took its place, its state is %s (%s)", v.name, unit.Name, unit.Active, unit.Sub),
-			errs.Meta("unit", unit.Name), errs.Retry(time.Second), errs.WayOut("look at the unit and call again"))
+			fmt.Sprintf("cannot %s %s: another request took its place, its state is %s (%s)",
+				v.name, unit.Name, unit.Active, unit.Sub),
+			errs.Meta("unit", unit.Name), errs.Retry(time.Second),
+			errs.WayOut("look at the unit and call again"))
 	}
 	return m.failure(ctx, v.name, unit, result)
 }
 
-// fulfilled is true when the job did what it was asked for. A job that ended unseen is judged by the unit's state alone.
+// fulfilled is true when the job did what it was asked for. A job that ended unseen is judged by
+// the unit's state alone.
 func fulfilled(v verb, unit Unit, result string) bool {
 	switch {
 	case result == "done":
@@ -118,7 +128,8 @@ func fulfilled(v verb, unit Unit, result string) bool {
 	return false
 }
 
-// failure is the error of a unit that failed, with the last lines of its journal and what made it fail.
+// failure is the error of a unit that failed, with the last lines of its journal and what made it
+// fail.
 func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result string) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
@@ -131,19 +142,24 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 	case result == "timeout":
 		why = "it did not get ready within systemd's own timeout"
 	case unit.Result == "start-limit-hit":
-		wayOut = "it was started too often in too short a time; correct the cause, then use EnsureUnit or ResetFailedUnit"
-	case unit.Result == "exit-code" && unit.ExitStatus == 0: // of the main process, which may never have been started
+		wayOut = "it was started too often in too short a time; correct the cause, then use " +
+			"EnsureUnit or ResetFailedUnit"
+	// of the main process, which may never have been started
+	case unit.Result == "exit-code" && unit.ExitStatus == 0:
 		why = "a command that its file has run before or after its main process failed"
 	case unit.Result == "exit-code" || unit.Result == "signal" || unit.Result == "core-dump":
-		why = fmt.Sprintf("its process ended with %s %d", strings.ReplaceAll(unit.Result, "-", " "), unit.ExitStatus)
+		why = fmt.Sprintf("its process ended with %s %d", strings.ReplaceAll(unit.Result, "-", " "),
+			unit.ExitStatus)
 	}
 	message := fmt.Sprintf("cannot %s %s: %s", verb, unit.Name, why)
 	words := m.lastWords(bounded, unit)
 	if words != "" {
 		message += "; last lines of its journal:\n" + words
 	}
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, message, errs.WayOut(wayOut), errs.Meta("unit", unit.Name),
-		errs.Meta("result", unit.Result), errs.Meta("exit_status", fmt.Sprint(unit.ExitStatus)), errs.Meta("journal", words))
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, message, errs.WayOut(wayOut),
+		errs.Meta("unit", unit.Name),
+		errs.Meta("result", unit.Result), errs.Meta("exit_status", fmt.Sprint(unit.ExitStatus)),
+		errs.Meta("journal", words))
 }
 
 func (m *Manager) brokenDependencies(ctx context.Context, unit Unit) string {

@@ -34,13 +34,15 @@ type Entry struct {
 	InvocationID string
 }
 
-// Tail hands over the last lines of the unit's journal, oldest first, and with follow the new ones as they come, until ctx is done or
-// each returns an error.
-func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool, each func(Entry) error) error {
+// Tail hands over the last lines of the unit's journal, oldest first, and with follow the new ones
+// as they come, until ctx is done or each returns an error.
+func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool,
+	each func(Entry) error) error {
 	if err := CheckName(unit); err != nil {
 		return err
 	}
-	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--lines=" + strconv.Itoa(lines)}
+	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit,
+		"--lines=" + strconv.Itoa(lines)}
 	command := hostexec.Command{Tool: "journalctl", Args: args}
 	if follow {
 		command.Args = append(command.Args, "--follow")
@@ -55,7 +57,8 @@ func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool,
 	})
 }
 
-// parseEntry reads one line of `journalctl -o json`. Values that are not UTF-8 come as a list of bytes, those too long as null.
+// parseEntry reads one line of `journalctl -o json`. Values that are not UTF-8 come as a list of
+// bytes, those too long as null.
 func parseEntry(line []byte) (Entry, bool) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(line, &fields); err != nil {
@@ -70,7 +73,8 @@ func parseEntry(line []byte) (Entry, bool) {
 	if err != nil {
 		priority = 6
 	}
-	entry := Entry{Time: time.UnixMicro(usec), Identifier: text("SYSLOG_IDENTIFIER"), Priority: priority, Message: text("MESSAGE"),
+	entry := Entry{Time: time.UnixMicro(usec), Identifier: text("SYSLOG_IDENTIFIER"),
+		Priority: priority, Message: text("MESSAGE"),
 		Cursor: text("__CURSOR"), InvocationID: text("_SYSTEMD_INVOCATION_ID")}
 	if own := text("INVOCATION_ID"); own != "" { // systemd's own words about the unit
 		entry.InvocationID = own
@@ -105,13 +109,16 @@ func journalText(raw json.RawMessage) string {
 	return ""
 }
 
-// lastWords is the end of the journal of the unit's last run, for an error's text; empty when it cannot be had.
+// lastWords is the end of the journal of the unit's last run, for an error's text; empty when it
+// cannot be had.
 func (m *Manager) lastWords(ctx context.Context, unit Unit) string {
 	// What the unit wrote last may not have reached the journal yet.
-	_, _ = m.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"}, Timeout: journalTimeout})
+	_, _ = m.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"},
+		Timeout: journalTimeout})
 	var lines []string
 	err := m.Tail(ctx, unit.Name, 4*lastWordsLines, false, func(entry Entry) error {
-		if unit.InvocationID == "" || entry.InvocationID == "" || entry.InvocationID == unit.InvocationID {
+		if unit.InvocationID == "" || entry.InvocationID == "" ||
+			entry.InvocationID == unit.InvocationID {
 			lines = append(lines, entry.Message)
 		}
 		return nil

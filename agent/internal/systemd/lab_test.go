@@ -27,11 +27,13 @@ func manager(t *testing.T) *systemd.Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allow, err := systemd.NewAllowList([]string{"t-*.service", "t-*.socket", "mariadb.service"}, []string{"understudy-*"})
+	allow, err := systemd.NewAllowList([]string{"t-*.service", "t-*.socket", "mariadb.service"},
+		[]string{"understudy-*"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := systemd.New(systemd.Config{Exec: exec, Allow: allow, Log: slog.New(slog.DiscardHandler)})
+	m, err := systemd.New(systemd.Config{Exec: exec, Allow: allow,
+		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,8 @@ func unit(t *testing.T, name, service string) string {
 	t.Helper()
 	name = "t-" + name + ".service"
 	path := filepath.Join("/usr/lib/systemd/system", name)
-	labhost.Write(t, path, "[Unit]\nDescription=test\n[Service]\n"+service+"\n[Install]\nWantedBy=multi-user.target\n")
+	labhost.Write(t, path, "[Unit]\nDescription=test\n[Service]\n"+service+
+		"\n[Install]\nWantedBy=multi-user.target\n")
 	labhost.Run(t, "systemctl", "daemon-reload")
 	t.Cleanup(func() {
 		labhost.Try("systemctl", "stop", name)
@@ -77,16 +80,20 @@ func TestEnsureFromAnyState(t *testing.T) {
 		plant   []string
 		changes []string
 	}{
-		"stopped and disabled":     {nil, []string{"enabled", "started"}},
-		"masked":                   {[]string{"mask"}, []string{"unmasked", "enabled", "started"}},
-		"masked until reboot":      {[]string{"mask --runtime"}, []string{"unmasked", "enabled", "started"}},
-		"masked twice":             {[]string{"mask", "mask --runtime"}, []string{"unmasked", "enabled", "started"}},
-		"enabled":                  {[]string{"enable"}, []string{"started"}},
-		"running, disabled":        {[]string{"start"}, []string{"enabled"}},
-		"all well":                 {[]string{"enable", "start"}, nil},
-		"running under a mask":     {[]string{"enable", "start", "mask"}, []string{"unmasked"}},
-		"failed":                   {[]string{"enable", "start", "kill -s KILL"}, []string{"cleared the failed state (signal)", "started"}},
-		"stopping and starting it": {[]string{"enable", "--no-block start", "--no-block stop"}, []string{"started"}},
+		"stopped and disabled": {nil, []string{"enabled", "started"}},
+		"masked":               {[]string{"mask"}, []string{"unmasked", "enabled", "started"}},
+		"masked until reboot": {[]string{"mask --runtime"},
+			[]string{"unmasked", "enabled", "started"}},
+		"masked twice": {[]string{"mask", "mask --runtime"},
+			[]string{"unmasked", "enabled", "started"}},
+		"enabled":              {[]string{"enable"}, []string{"started"}},
+		"running, disabled":    {[]string{"start"}, []string{"enabled"}},
+		"all well":             {[]string{"enable", "start"}, nil},
+		"running under a mask": {[]string{"enable", "start", "mask"}, []string{"unmasked"}},
+		"failed": {[]string{"enable", "start", "kill -s KILL"},
+			[]string{"cleared the failed state (signal)", "started"}},
+		"stopping and starting it": {[]string{"enable", "--no-block start", "--no-block stop"},
+			[]string{"started"}},
 	}
 	i := 0
 	for name, test := range tests {
@@ -94,16 +101,23 @@ func TestEnsureFromAnyState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			name := unit(t, "any"+string(rune('a'+i)), sleeps)
 			for _, verb := range test.plant {
-				labhost.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...), name)...)
+				labhost.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...),
+					name)...)
 				if strings.HasPrefix(verb, "kill") {
-					labhost.Eventually(t, 5*time.Second, "it fails", func() bool { u, err := m.Get(t.Context(), name); return err == nil && u.Active == "failed" })
+					labhost.Eventually(t, 5*time.Second, "it fails",
+						func() bool {
+							u, err := m.Get(t.Context(), name)
+							return err == nil &&
+								u.Active == "failed"
+						})
 				}
 			}
 			u, changes, err := m.Ensure(t.Context(), name, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !u.Running() || u.FileState != "enabled" || u.MainPID == 0 || len(u.InvocationID) != 32 {
+			if !u.Running() || u.FileState != "enabled" || u.MainPID == 0 ||
+				len(u.InvocationID) != 32 {
 				t.Errorf("unit = %+v", u)
 			}
 			if got := strings.Join(changes, ", "); got != strings.Join(test.changes, ", ") {
@@ -119,7 +133,9 @@ func TestEnsureFromAnyState(t *testing.T) {
 
 func TestEnsureBeyondTheStartLimit(t *testing.T) {
 	m := manager(t)
-	name := unit(t, "limit", "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'test -e /run/t-good && systemd-notify --ready && exec sleep infinity'\nRestart=on-failure\nRestartSec=10ms")
+	name := unit(t, "limit", "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'test -e "+
+		"/run/t-good && systemd-notify --ready && exec sleep "+
+		"infinity'\nRestart=on-failure\nRestartSec=10ms")
 	labhost.Try("systemctl", "start", name)
 	labhost.Eventually(t, 10*time.Second, "it hits its start limit", func() bool {
 		u, err := m.Get(t.Context(), name)
@@ -140,10 +156,12 @@ func TestEnsureBeyondTheStartLimit(t *testing.T) {
 
 func TestAFailureShowsTheJournal(t *testing.T) {
 	m := manager(t)
-	name := unit(t, "broken", "Type=oneshot\nExecStart=/bin/sh -c 'echo the disk is on fire; exit 7'")
+	name := unit(t, "broken",
+		"Type=oneshot\nExecStart=/bin/sh -c 'echo the disk is on fire; exit 7'")
 	_, _, err := m.Ensure(t.Context(), name, nil)
 	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
-	if !strings.Contains(err.Error(), "the disk is on fire") || errs.MetaOf(err)["exit_status"] != "7" {
+	if !strings.Contains(err.Error(), "the disk is on fire") ||
+		errs.MetaOf(err)["exit_status"] != "7" {
 		t.Errorf("error = %v, %v", err, errs.MetaOf(err))
 	}
 }
@@ -152,8 +170,10 @@ func TestADependencyThatFails(t *testing.T) {
 	m := manager(t)
 	broken := unit(t, "dependency", "Type=oneshot\nExecStart=/bin/false")
 	name := unit(t, "dependent", sleeps)
-	labhost.Write(t, "/etc/systemd/system/"+name+".d/x.conf", "[Unit]\nRequires="+broken+"\nAfter="+broken+"\n")
-	_, _, err := m.Ensure(t.Context(), name, nil) // the drop-in was not read by systemd yet: that is seen as well
+	labhost.Write(t, "/etc/systemd/system/"+name+".d/x.conf", "[Unit]\nRequires="+broken+"\nAfter="+
+		broken+"\n")
+	// the drop-in was not read by systemd yet: that is seen as well
+	_, _, err := m.Ensure(t.Context(), name, nil)
 	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
 	if !strings.Contains(err.Error(), broken+" is failed") {
 		t.Errorf("error = %v", err)
@@ -171,7 +191,8 @@ func TestReadiness(t *testing.T) {
 		return "", nil
 	})
 	var said []string
-	if _, _, err := m.Ensure(t.Context(), name, func(text string) { said = append(said, text) }); err != nil || asked != 3 {
+	if _, _, err := m.Ensure(t.Context(), name,
+		func(text string) { said = append(said, text) }); err != nil || asked != 3 {
 		t.Fatalf("asked %d times, %v", asked, err)
 	}
 	if !strings.Contains(strings.Join(said, "\n"), "crash recovery, 10 %") {
@@ -182,7 +203,10 @@ func TestReadiness(t *testing.T) {
 func TestNeverReady(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "never", "ExecStart=/bin/sh -c 'echo recovering; exec sleep infinity'")
-	m.SetReady(name, func(context.Context, string) (string, error) { return "", errors.New("no answer") })
+	m.SetReady(name, func(context.Context, string) (string, error) {
+		return "",
+			errors.New("no answer")
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, _, err := m.Ensure(ctx, name, nil)
@@ -195,7 +219,10 @@ func TestNeverReady(t *testing.T) {
 func TestReadyUnitThatDies(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "dies", "ExecStart=/bin/sh -c 'sleep 0.3; echo out of memory; exit 3'")
-	m.SetReady(name, func(context.Context, string) (string, error) { return "", errors.New("no answer") })
+	m.SetReady(name, func(context.Context, string) (string, error) {
+		return "",
+			errors.New("no answer")
+	})
 	_, _, err := m.Ensure(t.Context(), name, nil)
 	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
 	if !strings.Contains(err.Error(), "out of memory") {
@@ -212,7 +239,8 @@ func TestStartAndStopAreConvergent(t *testing.T) {
 		}
 	}
 	for i, expected := range []bool{true, false} {
-		if u, changed, err := m.Stop(t.Context(), name); err != nil || changed != expected || !u.Stopped() {
+		if u, changed, err := m.Stop(t.Context(), name); err != nil || changed != expected ||
+			!u.Stopped() {
 			t.Fatalf("stop %d: %v, %v", i, changed, err)
 		}
 	}
@@ -271,7 +299,8 @@ func TestRefusals(t *testing.T) {
 func TestFiles(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "files", sleeps)
-	for step, do := range []func(context.Context, string) (systemd.Unit, bool, error){m.Enable, m.Disable, m.Mask, m.Unmask} {
+	for step, do := range []func(context.Context, string) (systemd.Unit, bool, error){m.Enable,
+		m.Disable, m.Mask, m.Unmask} {
 		u, changed, err := do(t.Context(), name)
 		if err != nil || !changed {
 			t.Fatalf("step %d: %+v, %v, %v", step, u, changed, err)
@@ -294,7 +323,8 @@ func TestDropIns(t *testing.T) {
 	name := unit(t, "dropin", sleeps)
 	content := "[Unit]\nAfter=srv-mariadb.mount\n[Service]\nLimitNOFILE=4242\n"
 	for i, expected := range []bool{true, false} {
-		if changed, err := m.SetDropIn(t.Context(), name, "understudy.conf", content); err != nil || changed != expected {
+		if changed, err := m.SetDropIn(t.Context(), name, "understudy.conf", content); err != nil ||
+			changed != expected {
 			t.Fatalf("set %d: %v, %v", i, changed, err)
 		}
 	}
@@ -302,7 +332,8 @@ func TestDropIns(t *testing.T) {
 		t.Errorf("LimitNOFILE = %s", got)
 	}
 	for i, expected := range []bool{true, false} {
-		if changed, err := m.DeleteDropIn(t.Context(), name, "understudy.conf"); err != nil || changed != expected {
+		if changed, err := m.DeleteDropIn(t.Context(), name, "understudy.conf"); err != nil ||
+			changed != expected {
 			t.Fatalf("delete %d: %v, %v", i, changed, err)
 		}
 	}
@@ -316,7 +347,8 @@ func TestWatchTellsOfEveryState(t *testing.T) {
 	states := make(chan string, 100)
 	done := make(chan error, 1)
 	go func() {
-		done <- m.Watch(ctx, []string{name}, func(u systemd.Unit) error { states <- u.Active; return nil })
+		done <- m.Watch(ctx, []string{name},
+			func(u systemd.Unit) error { states <- u.Active; return nil })
 	}()
 	next := func(expected string) {
 		t.Helper()
@@ -344,7 +376,8 @@ func TestWatchTellsOfEveryState(t *testing.T) {
 
 func TestTailFollows(t *testing.T) {
 	m := manager(t)
-	name := unit(t, "tail", "ExecStart=/bin/sh -c 'echo first; while ! test -e /run/t-tail; do sleep 0.05; done; echo second; sleep infinity'")
+	name := unit(t, "tail", "ExecStart=/bin/sh -c 'echo first; while ! test -e /run/t-tail; do "+
+		"sleep 0.05; done; echo second; sleep infinity'")
 	t.Cleanup(func() { os.Remove("/run/t-tail") })
 	labhost.Run(t, "systemctl", "start", name)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -370,7 +403,8 @@ func TestTailFollows(t *testing.T) {
 func TestTransientUnits(t *testing.T) {
 	m := manager(t)
 	const name = "understudy-test.service"
-	spec := systemd.TransientSpec{Description: "test", Exec: []string{"/bin/sleep", "infinity"}, RuntimeMax: time.Second,
+	spec := systemd.TransientSpec{Description: "test", Exec: []string{"/bin/sleep", "infinity"},
+		RuntimeMax:   time.Second,
 		ExecStopPost: [][]string{{"/bin/touch", "/run/t-post"}}}
 	os.Remove("/run/t-post")
 	if err := m.StartTransient(t.Context(), name, spec); err != nil {
@@ -378,21 +412,27 @@ func TestTransientUnits(t *testing.T) {
 	}
 	err := m.StartTransient(t.Context(), name, spec)
 	want(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
-	labhost.Eventually(t, 10*time.Second, "its limit ends it and what follows runs", func() bool { _, err := os.Stat("/run/t-post"); return err == nil })
-	labhost.Eventually(t, 5*time.Second, "the unit is gone", func() bool { _, err := m.Get(t.Context(), name); return errors.Is(err, errs.NotFound) })
+	labhost.Eventually(t, 10*time.Second, "its limit ends it and what follows runs",
+		func() bool { _, err := os.Stat("/run/t-post"); return err == nil })
+	labhost.Eventually(t, 5*time.Second, "the unit is gone",
+		func() bool { _, err := m.Get(t.Context(), name); return errors.Is(err, errs.NotFound) })
 	if err := m.StopTransient(t.Context(), name); err != nil {
 		t.Errorf("stop of what is gone: %v", err)
 	}
-	if err := m.StartTransient(t.Context(), "sshd.service", spec); !errors.Is(err, errs.PermissionDenied) {
+	if err := m.StartTransient(t.Context(), "sshd.service", spec); !errors.Is(err,
+		errs.PermissionDenied) {
 		t.Errorf("a transient unit in a host's unit's place: %v", err)
 	}
 }
 
 func TestTransientNotify(t *testing.T) {
 	m := manager(t)
-	spec := systemd.TransientSpec{Exec: []string{"/bin/sh", "-c", "sleep 0.3; systemd-notify --ready; sleep infinity"}, Type: "notify", TimeoutStart: 5 * time.Second}
+	spec := systemd.TransientSpec{Exec: []string{"/bin/sh", "-c",
+		"sleep 0.3; systemd-notify --ready; sleep infinity"}, Type: "notify",
+		TimeoutStart: 5 * time.Second}
 	start := time.Now()
-	if err := m.StartTransient(t.Context(), "understudy-notify.service", spec); err != nil || time.Since(start) < 300*time.Millisecond {
+	if err := m.StartTransient(t.Context(), "understudy-notify.service", spec); err != nil ||
+		time.Since(start) < 300*time.Millisecond {
 		t.Fatalf("after %s: %v", time.Since(start), err)
 	}
 	if err := m.StopTransient(t.Context(), "understudy-notify.service"); err != nil {
@@ -407,13 +447,16 @@ func TestTransientTimer(t *testing.T) {
 	m := manager(t)
 	os.Remove("/run/t-timer")
 	spec := systemd.TransientSpec{Exec: []string{"/bin/touch", "/run/t-timer"}, Type: "oneshot"}
-	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", time.Hour, spec); err != nil {
+	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", time.Hour,
+		spec); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", 300*time.Millisecond, spec); err != nil {
+	if err := m.StartTransientTimer(t.Context(), "understudy-timer.service", 300*time.Millisecond,
+		spec); err != nil {
 		t.Fatal(err)
 	}
-	labhost.Eventually(t, 10*time.Second, "the timer fires", func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
+	labhost.Eventually(t, 10*time.Second, "the timer fires",
+		func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
 	if err := m.StopTransient(t.Context(), "understudy-timer.timer"); err != nil {
 		t.Error(err)
 	}
@@ -426,7 +469,8 @@ func TestTheConnectionComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	labhost.Run(t, "systemctl", "kill", "-s", "KILL", "dbus.service")
-	labhost.Eventually(t, 10*time.Second, "systemd answers again", func() bool { _, err := m.Get(t.Context(), name); return err == nil })
+	labhost.Eventually(t, 10*time.Second, "systemd answers again",
+		func() bool { _, err := m.Get(t.Context(), name); return err == nil })
 	if _, changed, err := m.Stop(t.Context(), name); err != nil || !changed {
 		t.Fatal(err)
 	}
@@ -443,7 +487,8 @@ func TestList(t *testing.T) {
 	for _, u := range units {
 		names = append(names, u.Name)
 	}
-	if all := strings.Join(names, " "); !strings.Contains(all, name) || !strings.Contains(all, "mariadb.service") {
+	if all := strings.Join(names, " "); !strings.Contains(all, name) ||
+		!strings.Contains(all, "mariadb.service") {
 		t.Errorf("units = %s", all)
 	}
 }

@@ -1,5 +1,5 @@
-// Package systemd sees and changes units over D-Bus. Every changing call looks first, acts on the difference alone, waits for the
-// end of systemd's job, and says whether it changed something.
+// Package systemd sees and changes units over D-Bus. Every changing call looks first, acts on the
+// difference alone, waits for the end of systemd's job, and says whether it changed something.
 package systemd
 
 import (
@@ -15,11 +15,12 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
-// pollInterval is how often a state is read again behind the signals that should have told of its change.
+// pollInterval is how often a state is read again behind the signals that should have told of its
+// change.
 const pollInterval = 500 * time.Millisecond
 
-// Ready says whether a unit that is active serves yet: nil when it does, else why not. The progress is for people and may be
-// empty.
+// Ready says whether a unit that is active serves yet: nil when it does, else why not. The progress
+// is for people and may be empty.
 type Ready func(ctx context.Context, unit string) (progress string, err error)
 
 // Config has what a Manager needs.
@@ -52,7 +53,8 @@ type Manager struct {
 	files sync.Mutex
 }
 
-// New makes a Manager. It connects when first asked for something, and again whenever the connection was lost.
+// New makes a Manager. It connects when first asked for something, and again whenever the
+// connection was lost.
 func New(config Config) (*Manager, error) {
 	if config.Exec == nil {
 		return nil, errors.New("cannot make a systemd manager: no runner for journalctl")
@@ -67,7 +69,8 @@ func New(config Config) (*Manager, error) {
 		config.Log = slog.Default()
 	}
 	return &Manager{
-		exec: config.Exec, unitDir: config.UnitDir, ready: config.Ready, allow: config.Allow, log: config.Log,
+		exec: config.Exec, unitDir: config.UnitDir, ready: config.Ready, allow: config.Allow,
+		log: config.Log,
 		hub: hub{watchers: map[*watcher]struct{}{}},
 	}, nil
 }
@@ -127,7 +130,8 @@ func (m *Manager) connect(ctx context.Context) (*dbus.Conn, error) {
 	return conn, nil
 }
 
-// dial gives up with ctx, but the connection outlives it: go-systemd binds a connection's life to the context it is made with.
+// dial gives up with ctx, but the connection outlives it: go-systemd binds a connection's life to
+// the context it is made with.
 func dial(ctx context.Context) (*dbus.Conn, error) {
 	type answer struct {
 		conn *dbus.Conn

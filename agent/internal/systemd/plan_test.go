@@ -18,15 +18,26 @@ func TestNeeds(t *testing.T) {
 		unit Unit
 		want []need
 	}{
-		"all well":              {up, nil},
-		"static":                {change(func(u *Unit) { u.FileState = "static" }), nil},
-		"masked and inactive":   {change(func(u *Unit) { u.Load, u.FileState, u.Active = "masked", "masked", "inactive" }), []need{needUnmask, needStart}},
-		"masked at run time":    {change(func(u *Unit) { u.FileState = "masked-runtime" }), []need{needUnmask}},
-		"failed and disabled":   {change(func(u *Unit) { u.Active, u.FileState = "failed", "disabled" }), []need{needReset, needEnable, needStart}},
-		"file changed":          {change(func(u *Unit) { u.NeedsReload = true }), []need{needReload}},
-		"waiting for a restart": {change(func(u *Unit) { u.Active, u.Sub = "activating", "auto-restart" }), []need{needStart}},
-		"being stopped":         {change(func(u *Unit) { u.job = 7 }), []need{needStart}},
-		"reloading":             {change(func(u *Unit) { u.Active = "reloading" }), nil},
+		"all well": {up, nil},
+		"static":   {change(func(u *Unit) { u.FileState = "static" }), nil},
+		"masked and inactive": {change(func(u *Unit) {
+			u.Load, u.FileState, u.Active = "masked",
+				"masked", "inactive"
+		}), []need{needUnmask, needStart}},
+		"masked at run time": {change(func(u *Unit) { u.FileState = "masked-runtime" }),
+			[]need{needUnmask}},
+		"failed and disabled": {change(func(u *Unit) {
+			u.Active, u.FileState = "failed",
+				"disabled"
+		}), []need{needReset, needEnable, needStart}},
+		"file changed": {change(func(u *Unit) { u.NeedsReload = true }),
+			[]need{needReload}},
+		"waiting for a restart": {change(func(u *Unit) {
+			u.Active, u.Sub = "activating",
+				"auto-restart"
+		}), []need{needStart}},
+		"being stopped": {change(func(u *Unit) { u.job = 7 }), []need{needStart}},
+		"reloading":     {change(func(u *Unit) { u.Active = "reloading" }), nil},
 	}
 	for name, test := range tests {
 		if got := needs(test.unit); !slices.Equal(got, test.want) {
@@ -44,10 +55,14 @@ func TestFulfilled(t *testing.T) {
 		result string
 		want   bool
 	}{
-		{starting(), running, "done", true}, {starting(), stopped, "failed", false}, {starting(), stopped, "dependency", false},
-		{starting(), running, "", true}, {starting(), stopped, "", false}, {starting(), running, "canceled", true}, {starting(), stopped, "canceled", false},
-		{restarting(), running, "", false}, {restarting(), running, "canceled", false}, {restarting(), running, "done", true},
-		{stopping(), stopped, "", true}, {stopping(), running, "canceled", false}, {stopping(), stopped, "failed", true}, {starting(), stopped, "timeout", false},
+		{starting(), running, "done", true}, {starting(), stopped, "failed", false},
+		{starting(), stopped, "dependency", false},
+		{starting(), running, "", true}, {starting(), stopped, "", false},
+		{starting(), running, "canceled", true}, {starting(), stopped, "canceled", false},
+		{restarting(), running, "", false}, {restarting(), running, "canceled", false},
+		{restarting(), running, "done", true},
+		{stopping(), stopped, "", true}, {stopping(), running, "canceled", false},
+		{stopping(), stopped, "failed", true}, {starting(), stopped, "timeout", false},
 	}
 	for _, test := range tests {
 		if got := fulfilled(test.verb, test.unit, test.result); got != test.want {
@@ -59,9 +74,12 @@ func TestFulfilled(t *testing.T) {
 func TestCheckName(t *testing.T) {
 	t.Parallel()
 	for name, ok := range map[string]bool{
-		"mariadb.service": true, "srv-mariadb.mount": true, `dev-disk-by\x2did-virtio\x2dvol.device`: true, "getty@tty1.service": true,
-		"": false, "mariadb": false, "-.mount": false, "../x.service": false, "a/b.service": false, "a b.service": false, "a.service\n": false,
-		"--now.service": false, ".service": false, "a..b.service": false, "a.conf": false, "*.service": false,
+		"mariadb.service": true, "srv-mariadb.mount": true,
+		`dev-disk-by\x2did-virtio\x2dvol.device`: true, "getty@tty1.service": true,
+		"": false, "mariadb": false, "-.mount": false, "../x.service": false, "a/b.service": false,
+		"a b.service": false, "a.service\n": false,
+		"--now.service": false, ".service": false, "a..b.service": false, "a.conf": false,
+		"*.service": false,
 	} {
 		err := CheckName(name)
 		if (err == nil) != ok {
@@ -75,7 +93,8 @@ func TestCheckName(t *testing.T) {
 
 func TestMountUnit(t *testing.T) {
 	t.Parallel()
-	for path, want := range map[string]string{"/srv/mariadb": "srv-mariadb.mount", "/var/lib/mysql": "var-lib-mysql.mount", "/srv/my-data": `srv-my\x2ddata.mount`} {
+	for path, want := range map[string]string{"/srv/mariadb": "srv-mariadb.mount",
+		"/var/lib/mysql": "var-lib-mysql.mount", "/srv/my-data": `srv-my\x2ddata.mount`} {
 		if got := MountUnit(path); got != want || CheckName(got) != nil {
 			t.Errorf("MountUnit(%s) = %s, want %s", path, got, want)
 		}
@@ -88,12 +107,16 @@ func TestAllowList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string][2]bool{"mariadb.service": {true, true}, "mariadb@a.service": {true, true}, "understudy-agent.service": {true, false}, "ssh.service": {false, false}} {
-		if see, change := list.CheckSee(name) == nil, list.CheckChange(name) == nil; see != want[0] || change != want[1] {
+	for name, want := range map[string][2]bool{"mariadb.service": {true, true},
+		"mariadb@a.service": {true, true}, "understudy-agent.service": {true, false},
+		"ssh.service": {false, false}} {
+		if see, change := list.CheckSee(name) == nil,
+			list.CheckChange(name) == nil; see != want[0] || change != want[1] {
 			t.Errorf("%s: see %v, change %v", name, see, change)
 		}
 	}
-	if err := list.CheckChange("ssh.service"); errs.KindOf(err) != errs.PermissionDenied || errs.WayOutOf(err) == "" {
+	if err := list.CheckChange("ssh.service"); errs.KindOf(err) != errs.PermissionDenied ||
+		errs.WayOutOf(err) == "" {
 		t.Errorf("refusal: %v", err)
 	}
 	for _, bad := range []string{"", "[", "a["} {
@@ -126,7 +149,8 @@ func TestContentOfDropIns(t *testing.T) {
 	for content, ok := range map[string]bool{
 		"":           true,
 		"# note\n\n": true,
-		"[Unit]\nBindsTo=srv-mariadb.mount\nAfter=srv-mariadb.mount network-online.target\n[Service]\nLimitNOFILE=65536\n": true,
+		"[Unit]\nBindsTo=srv-mariadb.mount\nAfter=srv-mariadb.mount " +
+			"network-online.target\n[Service]\nLimitNOFILE=65536\n": true,
 		"[Unit]\nAfter=":                   true,
 		"[Service]\nExecStart=/bin/sh":     false,
 		"[Service]\n ExecStart = /bin/sh":  false,
@@ -147,7 +171,9 @@ func TestContentOfDropIns(t *testing.T) {
 			t.Errorf("%.60q: %v", content, err)
 		}
 	}
-	for name, ok := range map[string]bool{"understudy.conf": true, "understudy-limits.conf": true, "override.conf": false, "understudy": false, "../understudy.conf": false, "understudy-../x.conf": false} {
+	for name, ok := range map[string]bool{"understudy.conf": true, "understudy-limits.conf": true,
+		"override.conf": false, "understudy": false, "../understudy.conf": false,
+		"understudy-../x.conf": false} {
 		if err := m.checkDropIn("mariadb.service", name); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
@@ -162,12 +188,17 @@ func TestParseEntry(t *testing.T) {
 		ok   bool
 	}{
 		"plain": {`{"__REALTIME_TIMESTAMP":"1700000000000000","MESSAGE":"ready","PRIORITY":"5","SYSLOG_IDENTIFIER":"mariadbd","_SYSTEMD_INVOCATION_ID":"ab","__CURSOR":"s=1"}`,
-			Entry{Time: time.UnixMicro(1700000000000000), Message: "ready", Priority: 5, Identifier: "mariadbd", InvocationID: "ab", Cursor: "s=1"}, true},
+			Entry{Time: time.UnixMicro(1700000000000000), Message: "ready", Priority: 5,
+				Identifier: "mariadbd", InvocationID: "ab", Cursor: "s=1"}, true},
 		"systemd's own words": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Started","INVOCATION_ID":"cd","_SYSTEMD_INVOCATION_ID":"ab","_COMM":"systemd"}`,
-			Entry{Time: time.UnixMicro(1), Message: "Started", Priority: 6, Identifier: "systemd", InvocationID: "cd"}, true},
-		"bytes":      {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[255,104,105]}`, Entry{Time: time.UnixMicro(1), Message: "?hi", Priority: 6}, true},
-		"too long":   {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":null}`, Entry{Time: time.UnixMicro(1), Priority: 6}, true},
-		"twice":      {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":["a","b"]}`, Entry{Time: time.UnixMicro(1), Message: "b", Priority: 6}, true},
+			Entry{Time: time.UnixMicro(1), Message: "Started", Priority: 6, Identifier: "systemd",
+				InvocationID: "cd"}, true},
+		"bytes": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[255,104,105]}`,
+			Entry{Time: time.UnixMicro(1), Message: "?hi", Priority: 6}, true},
+		"too long": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":null}`,
+			Entry{Time: time.UnixMicro(1), Priority: 6}, true},
+		"twice": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":["a","b"]}`,
+			Entry{Time: time.UnixMicro(1), Message: "b", Priority: 6}, true},
 		"no time":    {`{"MESSAGE":"x"}`, Entry{}, false},
 		"not a line": {`-- No entries --`, Entry{}, false},
 	}
@@ -181,15 +212,20 @@ func TestParseEntry(t *testing.T) {
 func TestPropertiesOfAnyType(t *testing.T) {
 	t.Parallel()
 	u := fromProperties("x.service", properties{
-		"ActiveState": "active", "InvocationID": []byte{0xab, 1}, "MainPID": uint32(7), "ExecMainStatus": int32(-1), "NRestarts": uint32(3),
-		"MemoryCurrent": uint64(1<<64 - 1), "ActiveEnterTimestamp": uint64(1_000_000), "Job": []any{uint32(9), "/x"}, "Requires": []string{"b", "a"}, "BindsTo": []string{"a"},
+		"ActiveState": "active", "InvocationID": []byte{0xab, 1}, "MainPID": uint32(7),
+		"ExecMainStatus": int32(-1), "NRestarts": uint32(3),
+		"MemoryCurrent": uint64(1<<64 - 1), "ActiveEnterTimestamp": uint64(1_000_000),
+		"Job": []any{uint32(9), "/x"}, "Requires": []string{"b", "a"}, "BindsTo": []string{"a"},
 		"LoadError": []any{"org.x", "bad"}, "StatusText": 5,
 	})
-	if u.InvocationID != "ab01" || u.MainPID != 7 || u.ExitStatus != -1 || u.Restarts != 3 || u.MemoryBytes != 0 || u.ActiveSince.Unix() != 1 ||
-		u.job != 9 || !slices.Equal(u.Dependencies, []string{"a", "b"}) || u.LoadError != "bad" || u.StatusText != "" {
+	if u.InvocationID != "ab01" || u.MainPID != 7 || u.ExitStatus != -1 || u.Restarts != 3 ||
+		u.MemoryBytes != 0 || u.ActiveSince.Unix() != 1 ||
+		u.job != 9 || !slices.Equal(u.Dependencies, []string{"a", "b"}) || u.LoadError != "bad" ||
+		u.StatusText != "" {
 		t.Errorf("unit = %+v", u)
 	}
-	if empty := fromProperties("x.service", nil); empty.Running() || empty.Masked() || empty.MemoryBytes != 0 {
+	if empty := fromProperties("x.service", nil); empty.Running() || empty.Masked() ||
+		empty.MemoryBytes != 0 {
 		t.Errorf("empty = %+v", empty)
 	}
 }
@@ -197,12 +233,14 @@ func TestPropertiesOfAnyType(t *testing.T) {
 func TestTransientNamesAreOurOwn(t *testing.T) {
 	t.Parallel()
 	good := TransientSpec{Exec: []string{"/bin/true"}}
-	for name, ok := range map[string]bool{"understudy-hold.service": true, "mariadb.service": false, "understudy-x.timer": false, "understudy-../x.service": false} {
+	for name, ok := range map[string]bool{"understudy-hold.service": true, "mariadb.service": false,
+		"understudy-x.timer": false, "understudy-../x.service": false} {
 		if err := checkTransient(name, ".service", good); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	for _, spec := range []TransientSpec{{}, {Exec: []string{"true"}}, {Exec: []string{"/bin/true"}, ExecStopPost: [][]string{{}}}} {
+	for _, spec := range []TransientSpec{{}, {Exec: []string{"true"}},
+		{Exec: []string{"/bin/true"}, ExecStopPost: [][]string{{}}}} {
 		if checkTransient("understudy-x.service", ".service", spec) == nil {
 			t.Errorf("%+v is accepted", spec)
 		}

@@ -14,7 +14,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// TransientPrefix begins the name of every transient unit, so that none takes the place of a unit of the host.
+// TransientPrefix begins the name of every transient unit, so that none takes the place of a unit
+// of the host.
 const TransientPrefix = "understudy-"
 
 // TransientSpec says what a transient unit runs. It vanishes at a reboot, and with its end.
@@ -23,13 +24,16 @@ type TransientSpec struct {
 	Description string
 	// Exec is the argument list, an absolute path first. No secret: everybody can read it.
 	Exec []string
-	// ExecStopPost are argument lists that run after the unit's end, however it ended; its hard limit included.
+	// ExecStopPost are argument lists that run after the unit's end, however it ended; its hard
+	// limit included.
 	ExecStopPost [][]string
-	// Type is "exec" (the default), "notify", "oneshot", "simple". With "notify" the start is over with READY=1.
+	// Type is "exec" (the default), "notify", "oneshot", "simple". With "notify" the start is over
+	// with READY=1.
 	Type string
 	// RuntimeMax is the hard limit that systemd itself holds; 0 is none.
 	RuntimeMax time.Duration
-	// TimeoutStart and TimeoutStop bound start and stop, ExecStopPost included; 0 is systemd's default.
+	// TimeoutStart and TimeoutStop bound start and stop, ExecStopPost included; 0 is systemd's
+	// default.
 	TimeoutStart, TimeoutStop time.Duration
 	// BindsTo, After and Requires name units.
 	BindsTo, After, Requires []string
@@ -43,8 +47,9 @@ type TransientSpec struct {
 	OOMScoreAdjust int
 }
 
-// StartTransient starts a transient service and waits for the end of the start; ctx bounds the wait. The name must begin with
-// TransientPrefix. One of that name that still runs is AlreadyExists; what is left of one that failed is cleared away.
+// StartTransient starts a transient service and waits for the end of the start; ctx bounds the
+// wait. The name must begin with TransientPrefix. One of that name that still runs is
+// AlreadyExists; what is left of one that failed is cleared away.
 func (m *Manager) StartTransient(ctx context.Context, name string, spec TransientSpec) error {
 	if err := checkTransient(name, ".service", spec); err != nil {
 		return err
@@ -52,9 +57,11 @@ func (m *Manager) StartTransient(ctx context.Context, name string, spec Transien
 	return m.transient(ctx, name, serviceProperties(spec), nil)
 }
 
-// StartTransientTimer starts a timer that starts a service once, after so long by the monotonic clock. The name is that of the
-// service ("understudy-release-x.service"); the timer's is the same with ".timer". One that waits already is replaced.
-func (m *Manager) StartTransientTimer(ctx context.Context, name string, after time.Duration, spec TransientSpec) error {
+// StartTransientTimer starts a timer that starts a service once, after so long by the monotonic
+// clock. The name is that of the service ("understudy-release-x.service"); the timer's is the same
+// with ".timer". One that waits already is replaced.
+func (m *Manager) StartTransientTimer(ctx context.Context, name string, after time.Duration,
+	spec TransientSpec) error {
 	if err := checkTransient(name, ".service", spec); err != nil {
 		return err
 	}
@@ -64,11 +71,13 @@ func (m *Manager) StartTransientTimer(ctx context.Context, name string, after ti
 	}
 	properties := []dbus.Property{
 		dbus.PropDescription(spec.Description),
-		{Name: "TimersMonotonic", Value: godbus.MakeVariant([]timerSpec{{"OnActiveSec", usec(after)}})},
+		{Name: "TimersMonotonic",
+			Value: godbus.MakeVariant([]timerSpec{{"OnActiveSec", usec(after)}})},
 		{Name: "AccuracyUSec", Value: godbus.MakeVariant(usec(100 * time.Millisecond))},
 		{Name: "RemainAfterElapse", Value: godbus.MakeVariant(false)},
 	}
-	return m.transient(ctx, timer, properties, []dbus.PropertyCollection{{Name: name, Properties: serviceProperties(spec)}})
+	return m.transient(ctx, timer, properties,
+		[]dbus.PropertyCollection{{Name: name, Properties: serviceProperties(spec)}})
 }
 
 // StopTransient stops a transient service or timer; one that is not there is stopped already.
@@ -92,7 +101,8 @@ func (m *Manager) StopTransient(ctx context.Context, name string) error {
 	return err
 }
 
-func (m *Manager) transient(ctx context.Context, name string, properties []dbus.Property, aux []dbus.PropertyCollection) error {
+func (m *Manager) transient(ctx context.Context, name string, properties []dbus.Property,
+	aux []dbus.PropertyCollection) error {
 	unit, err := m.look(ctx, name)
 	if err != nil {
 		return err
@@ -102,13 +112,16 @@ func (m *Manager) transient(ctx context.Context, name string, properties []dbus.
 			return err
 		}
 	}
-	start := verb{"start", func(conn *dbus.Conn, ctx context.Context, name, mode string, result chan<- string) (int, error) {
+	start := verb{"start", func(conn *dbus.Conn, ctx context.Context, name, mode string,
+		result chan<- string) (int, error) {
 		return conn.StartTransientUnitAux(ctx, name, mode, properties, aux, result)
 	}}
 	_, err = m.run(ctx, start, name, nil)
 	if dbusName(err) == "org.freedesktop.systemd1.UnitExists" {
-		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS, fmt.Sprintf("cannot start %s: it runs already", name),
-			errs.Wrap(err), errs.Meta("unit", name), errs.WayOut("wait for its end, or stop it on the host"))
+		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
+			fmt.Sprintf("cannot start %s: it runs already", name),
+			errs.Wrap(err), errs.Meta("unit", name),
+			errs.WayOut("wait for its end, or stop it on the host"))
 	}
 	return err
 }
@@ -130,13 +143,15 @@ func serviceProperties(spec TransientSpec) []dbus.Property {
 	properties := []dbus.Property{
 		dbus.PropDescription(spec.Description),
 		dbus.PropType(orElse(spec.Type, "exec")),
-		{Name: "ExecStart", Value: godbus.MakeVariant([]execSpec{{spec.Exec[0], spec.Exec, false}})},
+		{Name: "ExecStart", Value: godbus.MakeVariant([]execSpec{{spec.Exec[0], spec.Exec,
+			false}})},
 		{Name: "CollectMode", Value: godbus.MakeVariant("inactive-or-failed")},
 		{Name: "KillMode", Value: godbus.MakeVariant(orElse(spec.KillMode, "control-group"))},
 	}
 	add := func(wanted bool, name string, value any) {
 		if wanted {
-			properties = append(properties, dbus.Property{Name: name, Value: godbus.MakeVariant(value)})
+			properties = append(properties,
+				dbus.Property{Name: name, Value: godbus.MakeVariant(value)})
 		}
 	}
 	var after []execSpec
@@ -185,6 +200,7 @@ func checkTransient(name, suffix string, spec TransientSpec) error {
 
 func notTransient(name string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("%s is no name of a transient unit: it does not begin with %s", name, TransientPrefix),
+		fmt.Sprintf("%s is no name of a transient unit: it does not begin with %s", name,
+			TransientPrefix),
 		errs.WayOut("name it "+TransientPrefix+"…"))
 }

@@ -106,21 +106,26 @@ func read(ctx context.Context, conn *dbus.Conn, name string) (Unit, error) {
 func fromProperties(name string, p properties) Unit {
 	unit := Unit{
 		Name: name, Description: p.text("Description"),
-		Active: p.text("ActiveState"), Sub: p.text("SubState"), Load: p.text("LoadState"), FileState: p.text("UnitFileState"),
+		Active: p.text("ActiveState"), Sub: p.text("SubState"), Load: p.text("LoadState"),
+		FileState: p.text("UnitFileState"),
 		LoadError: p.loadError(), Fragment: p.text("FragmentPath"), DropIns: p.texts("DropInPaths"),
 		InvocationID: p.hexBytes("InvocationID"), Result: p.text("Result"),
 		MainPID: int(p.number("MainPID")), ExitStatus: int(p.number("ExecMainStatus")),
-		MemoryBytes: p.memory(), Restarts: int(p.number("NRestarts")), ActiveSince: p.time("ActiveEnterTimestamp"),
-		StatusText: p.text("StatusText"), NeedsReload: p.flag("NeedDaemonReload"), CanReload: p.flag("CanReload"),
+		MemoryBytes: p.memory(), Restarts: int(p.number("NRestarts")),
+		ActiveSince: p.time("ActiveEnterTimestamp"),
+		StatusText:  p.text("StatusText"), NeedsReload: p.flag("NeedDaemonReload"),
+		CanReload:   p.flag("CanReload"),
 		TriggeredBy: p.texts("TriggeredBy"), job: p.jobID(),
 	}
-	unit.Dependencies = append(append(p.texts("Requires"), p.texts("BindsTo")...), p.texts("Requisite")...)
+	unit.Dependencies = append(append(p.texts("Requires"), p.texts("BindsTo")...),
+		p.texts("Requisite")...)
 	slices.Sort(unit.Dependencies)
 	unit.Dependencies = slices.Compact(unit.Dependencies)
 	return unit
 }
 
-// properties are those of D-Bus, read without trust in their types: they differ between versions of systemd.
+// properties are those of D-Bus, read without trust in their types: they differ between versions of
+// systemd.
 type properties map[string]any
 
 func (p properties) text(key string) string { s, _ := p[key].(string); return s }

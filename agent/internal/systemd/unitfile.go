@@ -13,7 +13,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// UnitFile is the content of the unit's file of the administrator's (below /etc/systemd/system); fs.ErrNotExist when there is none.
+// UnitFile is the content of the unit's file of the administrator's (below /etc/systemd/system);
+// fs.ErrNotExist when there is none.
 func (m *Manager) UnitFile(name string) ([]byte, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -21,9 +22,11 @@ func (m *Manager) UnitFile(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(m.unitDir, name))
 }
 
-// InstallUnitFile makes sure that the unit's file has this content, that it is enabled (the content has a section [Install]), and
-// that systemd has read it. A mask, which is a link in the same place, is replaced. It says what was done.
-func (m *Manager) InstallUnitFile(ctx context.Context, name string, content []byte) ([]string, error) {
+// InstallUnitFile makes sure that the unit's file has this content, that it is enabled (the content
+// has a section [Install]), and that systemd has read it. A mask, which is a link in the same
+// place, is replaced. It says what was done.
+func (m *Manager) InstallUnitFile(ctx context.Context, name string,
+	content []byte) ([]string, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -59,7 +62,8 @@ func (m *Manager) enableOnDisk(ctx context.Context, name string) (bool, error) {
 	return len(made) > 0, wrapFiles("cannot enable", name, err)
 }
 
-// DeleteUnitFile removes the unit's file of the administrator's, a mask included, and has systemd forget it. It says whether there was one.
+// DeleteUnitFile removes the unit's file of the administrator's, a mask included, and has systemd
+// forget it. It says whether there was one.
 func (m *Manager) DeleteUnitFile(ctx context.Context, name string) (bool, error) {
 	if err := CheckName(name); err != nil {
 		return false, err
@@ -67,7 +71,8 @@ func (m *Manager) DeleteUnitFile(ctx context.Context, name string) (bool, error)
 	return m.removeAndReload(ctx, filepath.Join(m.unitDir, name))
 }
 
-func (m *Manager) writeAndReload(ctx context.Context, unit, path string, content []byte) (bool, error) {
+func (m *Manager) writeAndReload(ctx context.Context, unit, path string,
+	content []byte) (bool, error) {
 	m.files.Lock()
 	defer m.files.Unlock()
 	changed, err := replaceFile(path, content, 0o644)
@@ -107,7 +112,8 @@ func (m *Manager) removeAndReload(ctx context.Context, path string) (bool, error
 	return true, m.ReloadDaemon(ctx)
 }
 
-// replaceFile gives the file this content in one step, on disk before it returns; it says whether the content was another one.
+// replaceFile gives the file this content in one step, on disk before it returns; it says whether
+// the content was another one.
 func replaceFile(path string, content []byte, mode fs.FileMode) (bool, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
@@ -147,8 +153,10 @@ const makeRoom = "make room on the host's root filesystem, then call again"
 
 func writeError(path string, err error) error {
 	if errs.NoRoom(err) {
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, fmt.Sprintf("cannot write %s", path), errs.Wrap(err), errs.WayOut(makeRoom))
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL,
+			fmt.Sprintf("cannot write %s", path), errs.Wrap(err), errs.WayOut(makeRoom))
 	}
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, fmt.Sprintf("cannot write %s", path), errs.Wrap(err),
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
+		fmt.Sprintf("cannot write %s", path), errs.Wrap(err),
 		errs.WayOut("see that the host's root filesystem has room and is writable"))
 }

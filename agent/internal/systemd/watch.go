@@ -22,7 +22,8 @@ type watcher struct {
 	signal chan struct{}
 }
 
-// feedFrom takes the signals of a new connection. They are a hint: what reads after one, reads now and then without one as well.
+// feedFrom takes the signals of a new connection. They are a hint: what reads after one, reads now
+// and then without one as well.
 func (h *hub) feedFrom(conn *dbus.Conn) {
 	updates := make(chan *dbus.PropertiesUpdate, 256)
 	dropped := make(chan error, 1)
@@ -79,8 +80,9 @@ func (w *watcher) stop() {
 	delete(w.hub.watchers, w)
 }
 
-// Watch hands over each unit at once, and again whenever its state changed, until ctx is done or each returns an error. A unit that
-// systemd does not know yet is handed over as one whose Load is "not-found".
+// Watch hands over each unit at once, and again whenever its state changed, until ctx is done or
+// each returns an error. A unit that systemd does not know yet is handed over as one whose Load is
+// "not-found".
 func (m *Manager) Watch(ctx context.Context, units []string, each func(Unit) error) error {
 	changes := m.watch(units...)
 	defer changes.stop()

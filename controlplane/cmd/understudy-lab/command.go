@@ -20,13 +20,17 @@ func newCommand() *cobra.Command {
 	lab := new(string)
 	root := &cobra.Command{
 		Use: "understudy-lab", Short: "Work on a lab of the nspawn provider by hand",
-		Long: "The nspawn provider makes real hosts on one box, each with a systemd of its own. This program builds their images, runs commands\n" +
-			"on them, and takes a lab away whatever state it is in. With create, volume and snapshot you are the hypervisor yourself, for a\n" +
+		Long: "The nspawn provider makes real hosts on one box, each with a systemd of its own. " +
+			"This program builds their images, runs commands\n" +
+			"on them, and takes a lab away whatever state it is in. With create, volume and " +
+			"snapshot you are the hypervisor yourself, for a\n" +
 			"control plane whose provider is \"static\". It needs root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(lab, "lab", "default", "name of the lab, as given to understudy serve --lab")
-	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab), newEC2(lab), newDown(lab),
+	root.PersistentFlags().StringVar(lab, "lab", "default",
+		"name of the lab, as given to understudy serve --lab")
+	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab),
+		newEC2(lab), newDown(lab),
 		newAddress(lab), newCreate(lab), newDestroy(lab), newVolume(lab), newSnapshot(lab))
 	return root
 }
@@ -34,10 +38,13 @@ func newCommand() *cobra.Command {
 func open(lab string) (*nspawn.Provider, error) { return nspawn.New(nspawn.Config{Name: lab}) }
 
 func newImages(lab *string) *cobra.Command {
-	images := &cobra.Command{Use: "images", Short: "Build and list the images that hosts are made from"}
+	images := &cobra.Command{Use: "images",
+		Short: "Build and list the images that hosts are made from"}
 	images.AddCommand(&cobra.Command{
-		Use: "build [SUITE...]", Short: "Build the images of these Debian suites, unless they are in the cache",
-		Args: cobra.OnlyValidArgs, ValidArgs: []string{"trixie", "bookworm"}, Example: "  understudy-lab images build trixie",
+		Use:   "build [SUITE...]",
+		Short: "Build the images of these Debian suites, unless they are in the cache",
+		Args:  cobra.OnlyValidArgs, ValidArgs: []string{"trixie", "bookworm"},
+		Example: "  understudy-lab images build trixie",
 		RunE: func(cmd *cobra.Command, suites []string) error {
 			if len(suites) == 0 {
 				suites = []string{"trixie", "bookworm"}
@@ -47,7 +54,8 @@ func newImages(lab *string) *cobra.Command {
 				return err
 			}
 			for _, suite := range suites {
-				if err := p.BuildImage(cmd.Context(), suite, sparsely(cmd.ErrOrStderr(), "image "+suite+": ")); err != nil {
+				if err := p.BuildImage(cmd.Context(), suite,
+					sparsely(cmd.ErrOrStderr(), "image "+suite+": ")); err != nil {
 					return fmt.Errorf("cannot build image %s: %w", suite, err)
 				}
 			}
@@ -55,7 +63,10 @@ func newImages(lab *string) *cobra.Command {
 		},
 	}, &cobra.Command{
 		Use: "list", Short: "List the images", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return listImages(cmd.Context(), *lab, cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return listImages(cmd.Context(), *lab,
+				cmd.OutOrStdout())
+		},
 	})
 	return images
 }
@@ -112,14 +123,16 @@ func newList(lab *string) *cobra.Command {
 
 func newExec(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "exec HOST -- COMMAND [ARG...]", Short: "Run a command on a host, as root", Args: cobra.MinimumNArgs(2),
+		Use: "exec HOST -- COMMAND [ARG...]", Short: "Run a command on a host, as root",
+		Args:    cobra.MinimumNArgs(2),
 		Example: "  understudy-lab exec db1 -- mariadb -e 'SHOW REPLICA STATUS\\G'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, id, err := find(cmd.Context(), *lab, args[0])
 			if err != nil {
 				return err
 			}
-			out, err := p.Exec(cmd.Context(), id, nspawn.Command{Argv: args[1:], Stdin: cmd.InOrStdin()})
+			out, err := p.Exec(cmd.Context(), id,
+				nspawn.Command{Argv: args[1:], Stdin: cmd.InOrStdin()})
 			fmt.Fprint(cmd.OutOrStdout(), out)
 			return err
 		},
@@ -128,7 +141,8 @@ func newExec(lab *string) *cobra.Command {
 
 func newShell(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "shell HOST", Short: "Print the command that opens a shell on a host", Args: cobra.ExactArgs(1),
+		Use: "shell HOST", Short: "Print the command that opens a shell on a host",
+		Args:    cobra.ExactArgs(1),
 		Example: "  eval \"$(understudy-lab shell db1)\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, id, err := find(cmd.Context(), *lab, args[0])
@@ -157,7 +171,8 @@ func newReboot(lab *string) *cobra.Command {
 
 func newDown(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Take the lab away: machines, volumes, snapshots, network, whatever a killed one left", Args: cobra.NoArgs,
+		Use: "down", Short: "Take the lab away: machines, volumes, snapshots, network, whatever " +
+			"a killed one left", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := open(*lab)
 			if err != nil {
@@ -174,8 +189,11 @@ func existing(lab string) (*nspawn.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(nspawn.DefaultLabsDir, lab)); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no lab %s: `understudy serve --lab %s` makes it with its first machine", lab, lab)
+	if _, err := os.Stat(filepath.Join(nspawn.DefaultLabsDir, lab)); errors.Is(err,
+		os.ErrNotExist) {
+		return nil, fmt.Errorf(
+			"there is no lab %s: `understudy serve --lab %s` makes it with its first machine", lab,
+			lab)
 	}
 	return p, nil
 }
@@ -195,5 +213,6 @@ func find(ctx context.Context, lab, host string) (*nspawn.Provider, string, erro
 			return p, m.ID, nil
 		}
 	}
-	return nil, "", fmt.Errorf("no host %s in lab %s: `understudy-lab --lab %s list` shows what there is", host, lab, lab)
+	return nil, "", fmt.Errorf(
+		"no host %s in lab %s: `understudy-lab --lab %s list` shows what there is", host, lab, lab)
 }

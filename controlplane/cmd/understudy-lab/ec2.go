@@ -42,30 +42,42 @@ func newEC2(lab *string) *cobra.Command {
 	o := ec2Options{}
 	cmd := &cobra.Command{
 		Use: "ec2", Short: "Serve EC2's API in front of the lab", Long: ec2Long, Args: cobra.NoArgs,
-		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 --throttle 5 --lose-answer 5 --consistency 1s\n" +
-			"  curl -X PUT http://127.0.0.1:7450/lab/faults -d '[{\"action\": \"AttachVolume\", \"times\": 1, \"lose_answer\": true}]'",
+		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 " +
+			"--throttle 5 --lose-answer 5 --consistency 1s\n" +
+			"  curl -X PUT http://127.0.0.1:7450/lab/faults -d '[{\"action\": \"AttachVolume\", " +
+			"\"times\": 1, \"lose_answer\": true}]'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serveEC2(cmd.Context(), *lab, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to serve on; keep it on this box")
-	flags.StringVar(&o.agent, "agent-binary", besideThis("understudy-agent"), "`FILE` that is put into hosts as the agent")
-	flags.DurationVar(&o.manners.Consistency, "consistency", 300*time.Millisecond, "how long what was made does not show")
-	flags.DurationVar(&o.manners.DeviceDelay, "device-delay", 500*time.Millisecond, "how long after a volume is attached its device appears")
-	flags.DurationVar(&o.manners.ModifyTime, "modify-time", time.Second, "how long a volume that grows is modifying")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0",
+		"`HOST:PORT` to serve on; keep it on this box")
+	flags.StringVar(&o.agent, "agent-binary", besideThis("understudy-agent"),
+		"`FILE` that is put into hosts as the agent")
+	flags.DurationVar(&o.manners.Consistency, "consistency", 300*time.Millisecond,
+		"how long what was made does not show")
+	flags.DurationVar(&o.manners.DeviceDelay, "device-delay", 500*time.Millisecond,
+		"how long after a volume is attached its device appears")
+	flags.DurationVar(&o.manners.ModifyTime, "modify-time", time.Second,
+		"how long a volume that grows is modifying")
 	flags.IntVar(&o.manners.PageSize, "page-size", 5, "most entries of a page")
-	flags.StringSliceVar(&o.manners.Denied, "deny", nil, "`ACTION` that the credentials do not allow, several with commas")
+	flags.StringSliceVar(&o.manners.Denied, "deny", nil,
+		"`ACTION` that the credentials do not allow, several with commas")
 	flags.IntVar(&o.odds.Throttle, "throttle", 0, "how many of 100 calls are refused as too many")
-	flags.IntVar(&o.odds.LoseRequest, "lose-request", 0, "how many of 100 calls get lost before they have an effect")
-	flags.IntVar(&o.odds.LoseAnswer, "lose-answer", 0, "how many of 100 answers get lost after the effect")
-	flags.IntVar(&o.odds.InternalError, "internal-error", 0, "how many of 100 calls end with an internal error")
+	flags.IntVar(&o.odds.LoseRequest, "lose-request", 0,
+		"how many of 100 calls get lost before they have an effect")
+	flags.IntVar(&o.odds.LoseAnswer, "lose-answer", 0,
+		"how many of 100 answers get lost after the effect")
+	flags.IntVar(&o.odds.InternalError, "internal-error", 0,
+		"how many of 100 calls end with an internal error")
 	flags.Uint64Var(&o.seed, "seed", 1, "faults come in the same order with the same seed")
 	return cmd
 }
 
 func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer) error {
-	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: agentFiles(),
+	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(),
+		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: agentFiles(),
 		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
 	if err != nil {
 		return err
@@ -77,7 +89,8 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 	if o.odds != (ec2lab.Odds{}) {
 		o.manners.Fault = ec2lab.Random(o.seed, o.odds)
 	}
-	server, err := ec2lab.New(ec2lab.Config{Lab: p, StateFile: filepath.Join(nspawn.DefaultLabsDir, name, "ec2.json"), Manners: o.manners,
+	server, err := ec2lab.New(ec2lab.Config{Lab: p, StateFile: filepath.Join(nspawn.DefaultLabsDir,
+		name, "ec2.json"), Manners: o.manners,
 		Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		return err
@@ -85,7 +98,8 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 	return listenEC2(ctx, o.listen, server, host, out)
 }
 
-func listenEC2(ctx context.Context, address string, handler http.Handler, host string, out io.Writer) error {
+func listenEC2(ctx context.Context, address string, handler http.Handler, host string,
+	out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
@@ -95,7 +109,8 @@ func listenEC2(ctx context.Context, address string, handler http.Handler, host s
 		_ = server.Close() // callers try again elsewhere
 	})
 	defer stop()
-	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(), "region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host})
+	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(),
+		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host})
 	if err != nil {
 		return err
 	}

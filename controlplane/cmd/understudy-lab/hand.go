@@ -17,8 +17,9 @@ import (
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
-// What a hypervisor's console can do, for people and tests who are the provider themselves (docs/static.md). Each command waits for its
-// effect, and those that make something print it as a line of JSON.
+// What a hypervisor's console can do, for people and tests who are the provider themselves
+// (docs/static.md). Each command waits for its effect, and those that make something print it as a
+// line of JSON.
 
 const devicePrefix = "virtio-"
 
@@ -32,11 +33,15 @@ type made struct {
 	SizeBytes int64  `json:"size_bytes,omitempty"`
 }
 
-func (m made) print(cmd *cobra.Command) error { return json.NewEncoder(cmd.OutOrStdout()).Encode(m) }
+func (m made) print(cmd *cobra.Command) error {
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(
+		m)
+}
 
 // withAgent opens a lab whose hosts get the agent.
 func withAgent(lab, agent string) (*nspawn.Provider, error) {
-	return nspawn.New(nspawn.Config{Name: lab, AgentBinary: agent, EnableUnits: []string{systemd.AgentUnit}, Files: agentFiles()})
+	return nspawn.New(nspawn.Config{Name: lab, AgentBinary: agent,
+		EnableUnits: []string{systemd.AgentUnit}, Files: agentFiles()})
 }
 
 // agentFiles are what a host needs beside the agent.
@@ -49,7 +54,8 @@ func agentFiles() map[string]nspawn.File {
 
 func newAddress(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "address", Short: "Make the lab's network, and print this box's address in it", Args: cobra.NoArgs,
+		Use: "address", Short: "Make the lab's network, and print this box's address in it",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := open(*lab)
 			if err != nil {
@@ -65,9 +71,12 @@ func newAddress(lab *string) *cobra.Command {
 func newCreate(lab *string) *cobra.Command {
 	var image, join, agent string
 	cmd := &cobra.Command{
-		Use: "create HOST --image IMAGE --join FILE", Short: "Make a host by hand, with an agent and its join file", Args: cobra.ExactArgs(1),
-		Long:    "Make a host, switch it on, and print its address, and the device and size of the data volume that its image came with.",
-		Example: "  understudy token create db1 --out - | understudy-lab create db1 --image trixie --join -",
+		Use:   "create HOST --image IMAGE --join FILE",
+		Short: "Make a host by hand, with an agent and its join file", Args: cobra.ExactArgs(1),
+		Long: "Make a host, switch it on, and print its address, and the device and size of " +
+			"the data volume that its image came with.",
+		Example: "  understudy token create db1 --out - | understudy-lab create db1 --image " +
+			"trixie --join -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readJoin(cmd.InOrStdin(), join)
 			if err != nil {
@@ -77,7 +86,9 @@ func newCreate(lab *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := p.CreateMachine(cmd.Context(), provider.CreateMachineRequest{ClientToken: uuid.NewString(), Name: args[0], Image: image, UserData: file})
+			m, err := p.CreateMachine(cmd.Context(),
+				provider.CreateMachineRequest{ClientToken: uuid.NewString(), Name: args[0],
+					Image: image, UserData: file})
 			if err != nil {
 				return err
 			}
@@ -97,7 +108,8 @@ func newCreate(lab *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&image, "image", "trixie", "`IMAGE` to make it from")
 	cmd.Flags().StringVar(&join, "join", "", "join `FILE` for its agent, - for standard input")
-	cmd.Flags().StringVar(&agent, "agent-binary", besideThis("understudy-agent"), "`FILE` that is put into it as the agent")
+	cmd.Flags().StringVar(&agent, "agent-binary", besideThis("understudy-agent"),
+		"`FILE` that is put into it as the agent")
 	return cmd
 }
 
@@ -113,7 +125,8 @@ func readJoin(in io.Reader, path string) ([]byte, error) {
 
 func newDestroy(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "destroy HOST", Short: "Destroy a host, and the data volume that its image came with", Args: cobra.ExactArgs(1),
+		Use: "destroy HOST", Short: "Destroy a host, and the data volume that its image came with",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, id, err := find(cmd.Context(), *lab, args[0])
 			if err != nil {
@@ -129,10 +142,13 @@ func newDestroy(lab *string) *cobra.Command {
 }
 
 func newVolume(lab *string) *cobra.Command {
-	volume := &cobra.Command{Use: "volume", Short: "Make, attach, detach and delete volumes by hand"}
-	volume.AddCommand(newVolumeCreate(lab), newPlug(lab, "attach", "Attach a volume to a host", attach), newPlug(lab, "detach", "Detach a volume from a host", detach),
+	volume := &cobra.Command{Use: "volume",
+		Short: "Make, attach, detach and delete volumes by hand"}
+	volume.AddCommand(newVolumeCreate(lab), newPlug(lab, "attach", "Attach a volume to a host",
+		attach), newPlug(lab, "detach", "Detach a volume from a host", detach),
 		&cobra.Command{
-			Use: "delete VOLUME", Short: "Delete a volume that is attached nowhere", Args: cobra.ExactArgs(1),
+			Use: "delete VOLUME", Short: "Delete a volume that is attached nowhere",
+			Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				p, err := existing(*lab)
 				if err != nil {
@@ -151,7 +167,8 @@ func newVolumeCreate(lab *string) *cobra.Command {
 	var req provider.CreateVolumeRequest
 	cmd := &cobra.Command{
 		Use: "create", Short: "Make a volume, blank or from a snapshot", Args: cobra.NoArgs,
-		Example: "  understudy-lab volume create --bytes 2147483648\n  understudy-lab volume create --from snap-0123456789ab",
+		Example: "  understudy-lab volume create --bytes 2147483648\n  understudy-lab volume " +
+			"create --from snap-0123456789ab",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := open(*lab)
 			if err != nil {
@@ -162,10 +179,15 @@ func newVolumeCreate(lab *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if v, err = untilVolume(cmd.Context(), p, v.ID, func(v provider.Volume) bool { return v.State == provider.VolumeAvailable }); err != nil {
+			if v, err = untilVolume(cmd.Context(), p, v.ID,
+				func(
+					v provider.Volume) bool {
+					return v.State == provider.VolumeAvailable
+				}); err != nil {
 				return err
 			}
-			return made{Volume: v.ID, Device: devicePrefix + v.ID, SizeBytes: v.SizeBytes}.print(cmd)
+			return made{Volume: v.ID, Device: devicePrefix + v.ID,
+				SizeBytes: v.SizeBytes}.print(cmd)
 		},
 	}
 	cmd.Flags().Int64Var(&req.SizeBytes, "bytes", 0, "size; that of the snapshot when not given")
@@ -173,7 +195,8 @@ func newVolumeCreate(lab *string) *cobra.Command {
 	return cmd
 }
 
-func newPlug(lab *string, verb, short string, act func(context.Context, *nspawn.Provider, string, string) error) *cobra.Command {
+func newPlug(lab *string, verb, short string, act func(context.Context, *nspawn.Provider, string,
+	string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " VOLUME HOST", Short: short, Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -189,7 +212,8 @@ func newPlug(lab *string, verb, short string, act func(context.Context, *nspawn.
 func attach(ctx context.Context, p *nspawn.Provider, volume, host string) error {
 	_, err := p.AttachVolume(ctx, volume, host)
 	if err == nil {
-		_, err = untilVolume(ctx, p, volume, func(v provider.Volume) bool { return v.Attachment == provider.AttachmentAttached })
+		_, err = untilVolume(ctx, p, volume,
+			func(v provider.Volume) bool { return v.Attachment == provider.AttachmentAttached })
 	}
 	return err
 }
@@ -197,7 +221,8 @@ func attach(ctx context.Context, p *nspawn.Provider, volume, host string) error 
 func detach(ctx context.Context, p *nspawn.Provider, volume, host string) error {
 	_, err := p.DetachVolume(ctx, volume, host)
 	if err == nil {
-		_, err = untilVolume(ctx, p, volume, func(v provider.Volume) bool { return v.MachineID == "" })
+		_, err = untilVolume(ctx, p, volume,
+			func(v provider.Volume) bool { return v.MachineID == "" })
 	}
 	return err
 }
@@ -211,7 +236,8 @@ func newSnapshot(lab *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := p.CreateSnapshot(cmd.Context(), provider.CreateSnapshotRequest{VolumeID: volumeID(args[0])})
+			s, err := p.CreateSnapshot(cmd.Context(),
+				provider.CreateSnapshotRequest{VolumeID: volumeID(args[0])})
 			if err == nil {
 				err = poll(cmd.Context(), func() (bool, error) {
 					s, err = p.GetSnapshot(cmd.Context(), s.ID)
@@ -236,7 +262,8 @@ func newSnapshot(lab *string) *cobra.Command {
 	return snapshot
 }
 
-func untilMachine(ctx context.Context, p *nspawn.Provider, id string, want provider.MachineState) (m provider.Machine, err error) {
+func untilMachine(ctx context.Context, p *nspawn.Provider, id string,
+	want provider.MachineState) (m provider.Machine, err error) {
 	err = poll(ctx, func() (bool, error) {
 		m, err = p.GetMachine(ctx, id)
 		return m.State == want, err
@@ -244,7 +271,8 @@ func untilMachine(ctx context.Context, p *nspawn.Provider, id string, want provi
 	return m, err
 }
 
-func untilVolume(ctx context.Context, p *nspawn.Provider, id string, is func(provider.Volume) bool) (v provider.Volume, err error) {
+func untilVolume(ctx context.Context, p *nspawn.Provider, id string,
+	is func(provider.Volume) bool) (v provider.Volume, err error) {
 	err = poll(ctx, func() (bool, error) {
 		v, err = p.GetVolume(ctx, id)
 		return is(v), err

@@ -12,7 +12,8 @@ import (
 )
 
 func (c *cli) newAgent() *cobra.Command {
-	return c.group("agent", "Take identities away from agents", "An agent is the daemon on a server's machine. Its identity is a certificate that the control plane gave it.",
+	return c.group("agent", "Take identities away from agents", "An agent is the daemon on a "+
+		"server's machine. Its identity is a certificate that the control plane gave it.",
 		c.newAgentRevoke())
 }
 
@@ -20,7 +21,8 @@ func (c *cli) newAgentRevoke() *cobra.Command {
 	var reason string
 	var operator, dryRun bool
 	cmd := &cobra.Command{
-		Use: "revoke SERVER --reason WHY", Short: "Revoke all certificates of a server's agent", Args: words([]string{"SERVER"}),
+		Use: "revoke SERVER --reason WHY", Short: "Revoke all certificates of a server's agent",
+		Args: words([]string{"SERVER"}),
 		Long: `Take from a server's agent and its MariaDB all certificates that they have, and all join tokens. Open connections are refused from their next
 call on. To let the machine in again, make it a new token with "understudy token create".
 
@@ -35,7 +37,8 @@ With --operator the name is that of an operator instead. Doing it twice is fine.
 				return err
 			}
 			if strings.TrimSpace(reason) == "" || len(reason) > 200 {
-				return usageError{message: "missing --reason", wayOut: "say why, in at most 200 bytes: the audit keeps it"}
+				return usageError{message: "missing --reason",
+					wayOut: "say why, in at most 200 bytes: the audit keeps it"}
 			}
 			return c.revoke(ctx, req)
 		}),
@@ -73,7 +76,8 @@ func (c *cli) revoke(ctx context.Context, req *cpv1.RevokeRequest) error {
 			}
 			var b strings.Builder
 			for _, serial := range answer.GetSerials() {
-				b.WriteString(verb + ": certificate " + show.Clean(serial) + " of " + req.GetName() + "\n")
+				b.WriteString(verb + ": certificate " + show.Clean(serial) + " of " +
+					req.GetName() + "\n")
 			}
 			return b.String()
 		})

@@ -13,25 +13,30 @@ import (
 // completeWithin is how long a shell waits for suggestions.
 const completeWithin = 2 * time.Second
 
-// suggest asks the control plane for words that fit; each may have a description behind a tab. The words so far are args.
+// suggest asks the control plane for words that fit; each may have a description behind a tab. The
+// words so far are args.
 type suggest func(ctx context.Context, a *api, args []string) ([]cobra.Completion, error)
 
-// complete offers words for the arguments, the first function for the first one, and so on. A control plane that does not answer
-// offers nothing: a shell is no place for errors.
+// complete offers words for the arguments, the first function for the first one, and so on. A
+// control plane that does not answer offers nothing: a shell is no place for errors.
 func (c *cli) complete(each ...suggest) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion,
+		cobra.ShellCompDirective) {
 		if len(args) >= len(each) || each[len(args)] == nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return c.suggestions(cmd.Context(), each[len(args)], args), cobra.ShellCompDirectiveNoFileComp
+		return c.suggestions(cmd.Context(), each[len(args)], args),
+			cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
 // completeFlag offers values of a flag.
 func (c *cli) completeFlag(cmd *cobra.Command, flag string, words suggest) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return c.suggestions(cmd.Context(), words, args), cobra.ShellCompDirectiveNoFileComp
-	})
+	err := cmd.RegisterFlagCompletionFunc(flag,
+		func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion,
+			cobra.ShellCompDirective) {
+			return c.suggestions(cmd.Context(), words, args), cobra.ShellCompDirectiveNoFileComp
+		})
 	if err != nil {
 		panic(err) // the flag was not defined: a mistake in this program, which every run shows
 	}
@@ -54,14 +59,16 @@ func (c *cli) suggestions(ctx context.Context, words suggest, args []string) []c
 func (c *cli) serverIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
 	answer, err := allServers(ctx, a, &cpv1.ListServersRequest{})
 	return rowsOf(answer.GetServers(), func(s *cpv1.Server) cobra.Completion {
-		return cobra.CompletionWithDesc(show.ID(s.GetName()), roleWord(s.GetRole())+", "+trimEnum(s.GetState()))
+		return cobra.CompletionWithDesc(show.ID(s.GetName()),
+			roleWord(s.GetRole())+", "+trimEnum(s.GetState()))
 	}), err
 }
 
 func (c *cli) snapshotIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
 	answer, err := a.snapshots.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: pageSize})
 	return rowsOf(answer.GetSnapshots(), func(s *cpv1.Snapshot) cobra.Completion {
-		return cobra.CompletionWithDesc(show.ID(s.GetName()), "of "+show.ID(s.GetServer())+", "+trimEnum(s.GetState()))
+		return cobra.CompletionWithDesc(show.ID(s.GetName()), "of "+show.ID(s.GetServer())+", "+
+			trimEnum(s.GetState()))
 	}), err
 }
 
@@ -76,7 +83,8 @@ func (c *cli) activeJobIDs(ctx context.Context, a *api, _ []string) ([]cobra.Com
 }
 
 func jobCompletion(j *cpv1.Job) cobra.Completion {
-	return cobra.CompletionWithDesc(show.ID(j.GetName()), show.JobState(j.GetState())+", "+show.Clean(j.GetTitle()))
+	return cobra.CompletionWithDesc(show.ID(j.GetName()),
+		show.JobState(j.GetState())+", "+show.Clean(j.GetTitle()))
 }
 
 // stepNames are the steps of the job that is the first argument.

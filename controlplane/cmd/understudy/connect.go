@@ -32,9 +32,12 @@ func (c *cli) connect() (*api, error) {
 	source, err := identity.NewFiles(c.credentialFiles())
 	if err != nil {
 		return nil, usageError{
-			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v", c.flags.credentials, err),
-			wayOut: "the control plane makes them in operator/ of its state directory when it starts (understudy serve); " +
-				"copy ca.pem, cert.pem and key.pem from there, say where they are with --credentials DIR or UNDERSTUDY_CREDENTIALS, and see that you may read them",
+			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
+				c.flags.credentials, err),
+			wayOut: "the control plane makes them in operator/ of its state directory when it " +
+				"starts (understudy serve); " +
+				"copy ca.pem, cert.pem and key.pem from there, say where they are with " +
+				"--credentials DIR or UNDERSTUDY_CREDENTIALS, and see that you may read them",
 		}
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{
@@ -44,8 +47,11 @@ func (c *cli) connect() (*api, error) {
 	if err != nil {
 		return nil, usageError{message: err.Error()}
 	}
-	return &api{conn: conn, servers: cpv1.NewServerServiceClient(conn), snapshots: cpv1.NewSnapshotServiceClient(conn),
-		jobs: prefixJobs{cpv1.NewJobServiceClient(conn)}, providers: cpv1.NewProviderServiceClient(conn), enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
+	return &api{conn: conn, servers: cpv1.NewServerServiceClient(conn),
+		snapshots:  cpv1.NewSnapshotServiceClient(conn),
+		jobs:       prefixJobs{cpv1.NewJobServiceClient(conn)},
+		providers:  cpv1.NewProviderServiceClient(conn),
+		enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
 }
 
 func (c *cli) checkAddress() error {
@@ -61,7 +67,8 @@ func (c *cli) checkAddress() error {
 
 func (c *cli) credentialFiles() identity.FilesConfig {
 	in := func(name string) string { return filepath.Join(c.flags.credentials, name) }
-	return identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"), Key: in("key.pem"), Logger: slog.New(slog.DiscardHandler)}
+	return identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"), Key: in("key.pem"),
+		Logger: slog.New(slog.DiscardHandler)}
 }
 
 // call connects, lets use talk to the control plane, and hangs up.

@@ -18,8 +18,10 @@ type startFlags struct {
 
 func (s *startFlags) add(cmd *cobra.Command) {
 	s.waitFlags.add(cmd)
-	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "check, and print the plan step by step; start nothing")
-	cmd.Flags().StringVar(&s.requestID, "request-id", "", "`UUID` that makes the request safe to repeat: a repeat finds the job of the first one")
+	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false,
+		"check, and print the plan step by step; start nothing")
+	cmd.Flags().StringVar(&s.requestID, "request-id", "",
+		"`UUID` that makes the request safe to repeat: a repeat finds the job of the first one")
 }
 
 // request is the id to send: the one that was given, or a new one.
@@ -29,7 +31,8 @@ func (s *startFlags) request() (string, error) {
 	}
 	id, err := uuid.Parse(s.requestID)
 	if err != nil {
-		return "", usageError{message: "--request-id " + quote(s.requestID) + " is no UUID", wayOut: "leave it out, or take one that uuidgen makes"}
+		return "", usageError{message: "--request-id " + quote(s.requestID) + " is no UUID",
+			wayOut: "leave it out, or take one that uuidgen makes"}
 	}
 	return id.String(), nil
 }
@@ -38,7 +41,9 @@ func (s *startFlags) request() (string, error) {
 func lost(err error, requestID string) error {
 	switch errs.KindOf(err) {
 	case errs.Unavailable, errs.DeadlineExceeded:
-		return noted{err: err, note: "should the request have arrived all the same, a repeat with --request-id " + requestID + " finds its job and starts no second one"}
+		return noted{err: err,
+			note: "should the request have arrived all the same, a repeat with --request-id " +
+				requestID + " finds its job and starts no second one"}
 	default:
 		return err
 	}
@@ -46,7 +51,8 @@ func lost(err error, requestID string) error {
 
 // plan prints what a job would do. A plan with an error in it is a refusal.
 func (c *cli) plan(job *cpv1.Job) error {
-	if err := c.print(job, func(show.Style) string { return show.Plan(job, c.screen()) }); err != nil {
+	if err := c.print(job,
+		func(show.Style) string { return show.Plan(job, c.screen()) }); err != nil {
 		return err
 	}
 	if show.Refused(job) {
@@ -60,5 +66,6 @@ func checkImage(flag, value string) error {
 	if value == "" || imagePattern.MatchString(value) {
 		return nil
 	}
-	return usageError{message: "--" + flag + " " + quote(value) + " cannot be a name", wayOut: "`understudy provider images` lists the images"}
+	return usageError{message: "--" + flag + " " + quote(value) + " cannot be a name",
+		wayOut: "`understudy provider images` lists the images"}
 }

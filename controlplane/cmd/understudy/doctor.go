@@ -29,7 +29,8 @@ type finding struct {
 
 func (c *cli) newDoctor() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Check the way to the control plane, and what it needs", Args: words(nil),
+		Use: "doctor", Short: "Check the way to the control plane, and what it needs",
+		Args: words(nil),
 		Long: `Check what the other commands rely on, one after the other: the operator's credentials and how long they are good for, the control
 plane, its provider, and servers and jobs that need attention. It changes nothing. The exit code is that of the first thing that is wrong.`,
 		Example: "  understudy doctor",
@@ -82,14 +83,16 @@ func (c *cli) examineCredentials() finding {
 	}
 	left := cert.NotAfter.Sub(c.Now())
 	if left <= 0 {
-		return broken(what, usageError{message: fmt.Sprintf("the certificate in %s ended on %s", c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
+		return broken(what, usageError{message: fmt.Sprintf("the certificate in %s ended on %s",
+			c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
 			wayOut: "copy new credentials from operator/ of the control plane's state directory"})
 	}
 	who, err := identity.FromCertificate(cert)
 	if err != nil {
 		return broken(what, usageError{message: err.Error()})
 	}
-	return finding{What: what, OK: true, Found: fmt.Sprintf("%s, good for %s", show.Who(who.String()), show.Duration(left))}
+	return finding{What: what, OK: true,
+		Found: fmt.Sprintf("%s, good for %s", show.Who(who.String()), show.Duration(left))}
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
@@ -110,8 +113,10 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 	if err != nil {
 		return []finding{broken("control plane", err)}
 	}
-	answered := finding{What: "control plane", OK: true, Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
-	return []finding{answered, examineProvider(ctx, a), examineServers(servers.GetServers()), examineJobs(ctx, a)}
+	answered := finding{What: "control plane", OK: true,
+		Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
+	return []finding{answered, examineProvider(ctx, a), examineServers(servers.GetServers()),
+		examineJobs(ctx, a)}
 }
 
 func examineProvider(ctx context.Context, a *api) finding {
@@ -121,20 +126,26 @@ func examineProvider(ctx context.Context, a *api) finding {
 	}
 	if problems := answer.GetProblems(); len(problems) > 0 {
 		return broken("provider", errs.New(errs.FailedPrecondition, 0,
-			fmt.Sprintf("%s: %s", answer.GetProvider(), problems[0]), errs.WayOut("see understudy provider check")))
+			fmt.Sprintf("%s: %s", answer.GetProvider(), problems[0]),
+			errs.WayOut("see understudy provider check")))
 	}
-	return finding{What: "provider", OK: true, Found: answer.GetProvider() + " has all that the jobs need"}
+	return finding{What: "provider", OK: true,
+		Found: answer.GetProvider() + " has all that the jobs need"}
 }
 
 func examineServers(servers []*cpv1.Server) finding {
 	for _, s := range servers {
 		switch s.GetState() {
 		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE, cpv1.Server_STATE_DEGRADED:
-			return broken("servers", errs.New(errs.FailedPrecondition, 0, fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()), s.GetStateReason()),
-				errs.WayOut("see understudy server get "+show.ID(s.GetName()))))
+			return broken("servers",
+				errs.New(errs.FailedPrecondition, 0,
+					fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()),
+						s.GetStateReason()),
+					errs.WayOut("see understudy server get "+show.ID(s.GetName()))))
 		}
 	}
-	return finding{What: "servers", OK: true, Found: fmt.Sprintf("%d, none of which needs attention", len(servers))}
+	return finding{What: "servers", OK: true,
+		Found: fmt.Sprintf("%d, none of which needs attention", len(servers))}
 }
 
 func examineJobs(ctx context.Context, a *api) finding {
@@ -144,10 +155,14 @@ func examineJobs(ctx context.Context, a *api) finding {
 	}
 	for _, j := range answer.GetJobs() {
 		if j.GetState() == cpv1.Job_STATE_NEEDS_PERSON {
-			return broken("jobs", errs.New(errs.FailedPrecondition, 0, show.ID(j.GetName())+" waits for your decision", errs.WayOut("see understudy job get "+show.ID(j.GetName()))))
+			return broken("jobs",
+				errs.New(errs.FailedPrecondition, 0,
+					show.ID(j.GetName())+" waits for your decision",
+					errs.WayOut("see understudy job get "+show.ID(j.GetName()))))
 		}
 	}
-	return finding{What: "jobs", OK: true, Found: fmt.Sprintf("%d under way, none of which waits for you", len(answer.GetJobs()))}
+	return finding{What: "jobs", OK: true,
+		Found: fmt.Sprintf("%d under way, none of which waits for you", len(answer.GetJobs()))}
 }
 
 func (c *cli) printFindings(findings []finding) error {

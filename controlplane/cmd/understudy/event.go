@@ -11,7 +11,8 @@ import (
 
 func (c *cli) newEvent() *cobra.Command {
 	return c.group("event", "See who asked for what, and what changed",
-		"The audit: who asked what, what changed, and when. It is only ever added to.", c.newEventList())
+		"The audit: who asked what, what changed, and when. It is only ever added to.",
+		c.newEventList())
 }
 
 func (c *cli) newEventList() *cobra.Command {
@@ -34,7 +35,8 @@ func (c *cli) newEventList() *cobra.Command {
 			return c.printEvents(ctx, req, limit.n)
 		}),
 	}
-	cmd.Flags().StringVar(&on, "on", "", "only those on `SUBJECT`: servers/NAME, snapshots/NAME or jobs/NAME")
+	cmd.Flags().StringVar(&on, "on", "",
+		"only those on `SUBJECT`: servers/NAME, snapshots/NAME or jobs/NAME")
 	cmd.Flags().Var(&limit, "limit", "at most so many")
 	c.completeFlag(cmd, "on", c.subjectNames)
 	return cmd
@@ -46,17 +48,21 @@ func (c *cli) printEvents(ctx context.Context, req *cpv1.ListEventsRequest, limi
 		if err != nil {
 			return err
 		}
-		err = c.list(answer, []string{"TIME", "WHO", "WHAT", "ON", "CHANGE"}, func(show.Style) [][]string {
-			return rows(answer.GetEvents(), func(e *cpv1.Event) []string {
-				return []string{stamp(e.GetTime()), show.Who(e.GetActor()), show.Clean(e.GetAction()), show.Clean(e.GetSubject()), show.Clean(e.GetText())}
-			})
-		}, "no events")
+		err = c.list(answer, []string{"TIME", "WHO", "WHAT", "ON", "CHANGE"},
+			func(show.Style) [][]string {
+				return rows(answer.GetEvents(), func(e *cpv1.Event) []string {
+					return []string{stamp(e.GetTime()), show.Who(e.GetActor()),
+						show.Clean(e.GetAction()), show.Clean(e.GetSubject()),
+						show.Clean(e.GetText())}
+				})
+			}, "no events")
 		c.sayMore(answer.GetNextPageToken() != "", limit)
 		return err
 	})
 }
 
-func listEvents(ctx context.Context, a *api, req *cpv1.ListEventsRequest, limit int) (*cpv1.ListEventsResponse, error) {
+func listEvents(ctx context.Context, a *api, req *cpv1.ListEventsRequest,
+	limit int) (*cpv1.ListEventsResponse, error) {
 	all := &cpv1.ListEventsResponse{}
 	for {
 		req.PageSize = nextPage(limit, len(all.GetEvents()))
@@ -66,7 +72,8 @@ func listEvents(ctx context.Context, a *api, req *cpv1.ListEventsRequest, limit 
 		}
 		all.Events = append(all.Events, page.GetEvents()...)
 		all.NextPageToken = page.GetNextPageToken()
-		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" || len(all.GetEvents()) >= limit {
+		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" ||
+			len(all.GetEvents()) >= limit {
 			return all, nil
 		}
 	}
@@ -79,6 +86,8 @@ func (c *cli) subjectNames(ctx context.Context, a *api, _ []string) ([]cobra.Com
 		return nil, err
 	}
 	snapshots, err := allSnapshots(ctx, a, &cpv1.ListSnapshotsRequest{})
-	return append(rowsOf(servers.GetServers(), func(s *cpv1.Server) cobra.Completion { return show.Clean(s.GetName()) }),
-		rowsOf(snapshots.GetSnapshots(), func(s *cpv1.Snapshot) cobra.Completion { return show.Clean(s.GetName()) })...), err
+	return append(rowsOf(servers.GetServers(),
+		func(s *cpv1.Server) cobra.Completion { return show.Clean(s.GetName()) }),
+		rowsOf(snapshots.GetSnapshots(),
+			func(s *cpv1.Snapshot) cobra.Completion { return show.Clean(s.GetName()) })...), err
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// usageError is a mistake in the command line or in what it needs on this machine: nothing was sent.
+// usageError is a mistake in the command line or in what it needs on this machine: nothing was
+// sent.
 type usageError struct{ message, wayOut string }
 
 // Error is the message.
@@ -103,7 +104,8 @@ func (c *cli) usageHint(err error) {
 	if !errors.As(err, &usage) || c.current == nil || c.running {
 		return
 	}
-	fmt.Fprintf(c.Stderr, "  usage:   %s\n  more:    %s --help\n", strings.TrimSpace(c.current.UseLine()), c.current.CommandPath())
+	fmt.Fprintf(c.Stderr, "  usage:   %s\n  more:    %s --help\n",
+		strings.TrimSpace(c.current.UseLine()), c.current.CommandPath())
 }
 
 // problem is an error as it is shown.
@@ -131,7 +133,8 @@ func problemOf(err error) problem {
 	if errors.As(err, &usage) {
 		return problem{Code: "USAGE", Message: usage.message, WayOut: usage.wayOut}
 	}
-	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), WayOut: errs.WayOutOf(err), Metadata: errs.MetaOf(err)}
+	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), WayOut: errs.WayOutOf(err),
+		Metadata: errs.MetaOf(err)}
 	if reason := errs.ReasonOf(err); reason != 0 {
 		p.Reason = strings.TrimPrefix(reason.String(), "REASON_")
 	}

@@ -32,10 +32,12 @@ func (c *cli) addGlobalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&f.address, "address", envOr(c.getenv("UNDERSTUDY_ADDRESS"), defaultAddress),
 		"control plane's `HOST:PORT` (UNDERSTUDY_ADDRESS)")
-	flags.StringVar(&f.credentials, "credentials", envOr(c.getenv("UNDERSTUDY_CREDENTIALS"), defaultCredentials),
+	flags.StringVar(&f.credentials, "credentials",
+		envOr(c.getenv("UNDERSTUDY_CREDENTIALS"), defaultCredentials),
 		"`DIR` with ca.pem, cert.pem and key.pem (UNDERSTUDY_CREDENTIALS)")
 	flags.VarP(&f.output, "output", "o", "`FORMAT` of results: table or json")
-	flags.BoolVar(&f.noColor, "no-color", false, "no colours, also when the terminal has them (NO_COLOR)")
+	flags.BoolVar(&f.noColor, "no-color", false,
+		"no colours, also when the terminal has them (NO_COLOR)")
 	flags.Var(&f.timeout, "timeout", "longest `TIME` to wait for one answer of the control plane")
 	mustComplete(root, "output", f.output.allowed)
 }
@@ -49,7 +51,8 @@ func envOr(value, fallback string) string {
 
 // mustComplete makes the shell offer the values of a flag.
 func mustComplete(cmd *cobra.Command, flag string, values []string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(flag,
+		cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag was not defined: a mistake in this program, which every run shows
 	}
 }

@@ -24,17 +24,21 @@ func commands(root *cobra.Command) []*cobra.Command {
 
 func world(args ...string) (World, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
-	return World{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &err, Now: fakecp.Now, Version: "v1.2.3"}, &out, &err
+	return World{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &err,
+		Now: fakecp.Now, Version: "v1.2.3"}, &out, &err
 }
 
-// ours are the commands whose texts are written here: not cobra's own, and not those of the control plane itself.
+// ours are the commands whose texts are written here: not cobra's own, and not those of the control
+// plane itself.
 func ours(t *testing.T) []*cobra.Command {
 	t.Helper()
 	w, _, _ := world()
 	var some []*cobra.Command
 	for _, cmd := range commands(newRoot(&cli{World: w})) {
 		path := cmd.CommandPath() + " "
-		if cmd.Hidden || strings.HasPrefix(path, "understudy serve ") || strings.HasPrefix(path, "understudy completion ") || strings.HasPrefix(path, "understudy help ") {
+		if cmd.Hidden || strings.HasPrefix(path, "understudy serve ") ||
+			strings.HasPrefix(path, "understudy completion ") ||
+			strings.HasPrefix(path, "understudy help ") {
 			continue
 		}
 		some = append(some, cmd)
@@ -108,7 +112,8 @@ func understood(t *testing.T, args []string) {
 	w.Stdin = strings.NewReader("")
 	Run(t.Context(), w)
 	said := stderr.String()
-	if said != "" && !strings.Contains(said, "cannot use the operator's credentials") && !strings.Contains(said, "deleting has to be confirmed") {
+	if said != "" && !strings.Contains(said, "cannot use the operator's credentials") &&
+		!strings.Contains(said, "deleting has to be confirmed") {
 		t.Errorf("understudy %s: %s", strings.Join(args, " "), said)
 	}
 }
@@ -142,7 +147,8 @@ func TestHelp(t *testing.T) {
 func TestFirstRunNeedsNothing(t *testing.T) {
 	t.Parallel()
 	w, stdout, _ := world()
-	if code := Run(t.Context(), w); code != exitOK || !strings.Contains(stdout.String(), "understudy replica create --of db1") {
+	if code := Run(t.Context(), w); code != exitOK || !strings.Contains(stdout.String(),
+		"understudy replica create --of db1") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
 }

@@ -26,14 +26,16 @@ Every such request is audited: see "understudy event list".`
 
 func (c *cli) newJob() *cobra.Command {
 	return c.group("job", "Watch jobs, and decide about those that stopped", jobLong,
-		c.newJobList(), c.newJobGet(), c.newJobWatch(), c.newJobRetry(), c.newJobRedo(), c.newJobSkip(), c.newJobCancel(), c.newJobCleanup())
+		c.newJobList(), c.newJobGet(), c.newJobWatch(), c.newJobRetry(), c.newJobRedo(),
+		c.newJobSkip(), c.newJobCancel(), c.newJobCleanup())
 }
 
 // lists of jobs and events grow for ever: so many are shown when nothing else is said.
 const defaultLimit = 50
 
 // listJobs is the newest jobs, at most so many; 0 means all.
-func listJobs(ctx context.Context, a *api, req *cpv1.ListJobsRequest, limit int) (*cpv1.ListJobsResponse, error) {
+func listJobs(ctx context.Context, a *api, req *cpv1.ListJobsRequest,
+	limit int) (*cpv1.ListJobsResponse, error) {
 	all := &cpv1.ListJobsResponse{}
 	for {
 		req.PageSize = nextPage(limit, len(all.GetJobs()))
@@ -43,13 +45,15 @@ func listJobs(ctx context.Context, a *api, req *cpv1.ListJobsRequest, limit int)
 		}
 		all.Jobs = append(all.Jobs, page.GetJobs()...)
 		all.NextPageToken = page.GetNextPageToken()
-		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" || limit > 0 && len(all.GetJobs()) >= limit {
+		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" || limit > 0 &&
+			len(all.GetJobs()) >= limit {
 			return all, nil
 		}
 	}
 }
 
-// nextPage is how many records to ask for when so many are there and at most limit are wanted, 0 for all.
+// nextPage is how many records to ask for when so many are there and at most limit are wanted, 0
+// for all.
 func nextPage(limit, have int) int32 {
 	if limit == 0 {
 		return pageSize
@@ -72,7 +76,8 @@ func (c *cli) jobRow(st show.Style, j *cpv1.Job, short map[string]string) []stri
 		took = show.Duration(c.Now().Sub(j.GetStartTime().AsTime()))
 	}
 	return []string{
-		short[show.ID(j.GetName())], show.Clean(j.GetKind()), st.State(show.JobState(j.GetState())), show.Clean(j.GetSubject()),
+		short[show.ID(j.GetName())], show.Clean(j.GetKind()), st.State(show.JobState(j.GetState())),
+		show.Clean(j.GetSubject()),
 		show.Age(c.Now(), j.GetCreateTime().AsTime()), took, show.Clean(j.GetTitle()),
 	}
 }

@@ -23,7 +23,8 @@ What it made stays, so that "job retry" can go on with it; "job cleanup" removes
 			if err != nil {
 				return err
 			}
-			return c.onJob(ctx, w, always(cancelled), func(ctx context.Context, a *api) (*cpv1.Job, error) {
+			return c.onJob(ctx, w, always(cancelled), func(ctx context.Context, a *api) (*cpv1.Job,
+				error) {
 				answer, err := a.jobs.CancelJob(ctx, &cpv1.CancelJobRequest{Name: name})
 				return answer.GetJob(), err
 			})

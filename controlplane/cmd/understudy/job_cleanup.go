@@ -14,7 +14,8 @@ func (c *cli) newJobCleanup() *cobra.Command {
 	w := waitFlags{}
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use: "cleanup JOB", Short: "Remove exactly what a failed or cancelled job made", Args: words([]string{"JOB"}),
+		Use: "cleanup JOB", Short: "Remove exactly what a failed or cancelled job made",
+		Args: words([]string{"JOB"}),
 		Long: `Remove exactly what a failed or cancelled job made, found by its tags: machines, volumes, snapshots, accounts. Nothing else is touched.
 
 Afterwards the job can no longer be retried. The exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
@@ -55,7 +56,8 @@ func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, w wai
 	})
 }
 
-// cleanupPlan is the part of a job that is about removing: the steps that the job does not have yet, or that would still change something.
+// cleanupPlan is the part of a job that is about removing: the steps that the job does not have
+// yet, or that would still change something.
 func cleanupPlan(was, plan *cpv1.Job) *cpv1.Job {
 	had := map[string]bool{}
 	for _, step := range was.GetSteps() {
@@ -64,7 +66,8 @@ func cleanupPlan(was, plan *cpv1.Job) *cpv1.Job {
 	only := proto.CloneOf(plan)
 	only.Title, only.Error = "remove what "+show.ID(was.GetName())+" made", nil
 	only.Steps = filter(only.GetSteps(), func(step *cpv1.Step) bool {
-		ahead := step.GetState() == cpv1.Step_STATE_PENDING || step.GetState() == cpv1.Step_STATE_UNSPECIFIED
+		ahead := step.GetState() == cpv1.Step_STATE_PENDING ||
+			step.GetState() == cpv1.Step_STATE_UNSPECIFIED
 		return !had[step.GetName()] || ahead && len(step.GetChanged()) > 0
 	})
 	return only

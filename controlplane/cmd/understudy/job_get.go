@@ -11,8 +11,10 @@ import (
 
 func (c *cli) newJobGet() *cobra.Command {
 	return &cobra.Command{
-		Use: "get JOB", Aliases: []string{"show"}, Short: "Show one job with all its steps", Args: words([]string{"JOB"}),
-		Long: "Show one job with all its steps: what each found, what it changed, how long it took, and its error with the cause and the way out.",
+		Use: "get JOB", Aliases: []string{"show"}, Short: "Show one job with all its steps",
+		Args: words([]string{"JOB"}),
+		Long: "Show one job with all its steps: what each found, what it changed, how long it " +
+			"took, and its error with the cause and the way out.",
 		Example: `  understudy job get JOB
   understudy job get JOB -o json | jq -r '.job.steps[] | [.name, .state, .duration] | @tsv'`,
 		ValidArgsFunction: c.complete(c.jobIDs),
@@ -26,7 +28,8 @@ func (c *cli) newJobGet() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(answer, func(st show.Style) string { return c.jobRecord(st, answer.GetJob()) })
+				return c.print(answer,
+					func(st show.Style) string { return c.jobRecord(st, answer.GetJob()) })
 			})
 		}),
 	}

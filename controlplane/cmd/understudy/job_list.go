@@ -16,7 +16,8 @@ func (c *cli) newJobList() *cobra.Command {
 	limit := count{n: defaultLimit}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List jobs, newest first", Args: words(nil),
-		Long: "List jobs without their steps, newest first: what was asked for, how far it is, when it was asked for and how long it took.",
+		Long: "List jobs without their steps, newest first: what was asked for, how far it is, " +
+			"when it was asked for and how long it took.",
 		Example: `  understudy job list --active
   understudy job list --on servers/db2 --limit 5
   understudy job list -o json | jq -r '.jobs[] | select(.state == "STATE_FAILED") | .name'`,
@@ -31,7 +32,8 @@ func (c *cli) newJobList() *cobra.Command {
 			return c.printJobs(ctx, req, limit.n)
 		}),
 	}
-	cmd.Flags().StringVar(&on, "on", "", "only those about `SUBJECT`: servers/NAME or snapshots/NAME")
+	cmd.Flags().StringVar(&on, "on", "",
+		"only those about `SUBJECT`: servers/NAME or snapshots/NAME")
 	cmd.Flags().BoolVar(&active, "active", false, "only those that have not ended")
 	cmd.Flags().Var(&limit, "limit", "at most so many")
 	c.completeFlag(cmd, "on", c.subjectNames)
@@ -47,7 +49,8 @@ func (c *cli) printJobs(ctx context.Context, req *cpv1.ListJobsRequest, limit in
 		head := []string{"NAME", "KIND", "STATE", "ABOUT", "ASKED", "TOOK", "TITLE"}
 		err = c.list(answer, head, func(st show.Style) [][]string {
 			short := shortIDs(answer.GetJobs())
-			return rows(answer.GetJobs(), func(j *cpv1.Job) []string { return c.jobRow(st, j, short) })
+			return rows(answer.GetJobs(),
+				func(j *cpv1.Job) []string { return c.jobRow(st, j, short) })
 		}, "no jobs")
 		c.sayMore(answer.GetNextPageToken() != "", limit)
 		return err
@@ -57,6 +60,7 @@ func (c *cli) printJobs(ctx context.Context, req *cpv1.ListJobsRequest, limit in
 // sayMore tells that a list was cut off.
 func (c *cli) sayMore(more bool, limit int) {
 	if more && !c.flags.output.json() {
-		fmt.Fprintf(c.Stderr, "there are more: the newest %d are shown, --limit shows others\n", limit)
+		fmt.Fprintf(c.Stderr, "there are more: the newest %d are shown, --limit shows others\n",
+			limit)
 	}
 }

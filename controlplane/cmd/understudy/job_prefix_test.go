@@ -20,7 +20,8 @@ type someJobs struct {
 	asked string
 }
 
-func (s *someJobs) ListJobs(_ context.Context, in *cpv1.ListJobsRequest, _ ...grpc.CallOption) (*cpv1.ListJobsResponse, error) {
+func (s *someJobs) ListJobs(_ context.Context, in *cpv1.ListJobsRequest,
+	_ ...grpc.CallOption) (*cpv1.ListJobsResponse, error) {
 	from := len(in.GetPageToken())
 	answer := &cpv1.ListJobsResponse{}
 	for _, n := range s.names[from:min(from+2, len(s.names))] {
@@ -32,7 +33,8 @@ func (s *someJobs) ListJobs(_ context.Context, in *cpv1.ListJobsRequest, _ ...gr
 	return answer, nil
 }
 
-func (s *someJobs) CancelJob(_ context.Context, in *cpv1.CancelJobRequest, _ ...grpc.CallOption) (*cpv1.CancelJobResponse, error) {
+func (s *someJobs) CancelJob(_ context.Context, in *cpv1.CancelJobRequest,
+	_ ...grpc.CallOption) (*cpv1.CancelJobResponse, error) {
 	if !slices.Contains(s.names, strings.TrimPrefix(in.GetName(), "jobs/")) {
 		return nil, errs.New(errs.NotFound, 0, "there is no "+in.GetName())
 	}
@@ -42,11 +44,13 @@ func (s *someJobs) CancelJob(_ context.Context, in *cpv1.CancelJobRequest, _ ...
 
 func TestABeginningNamesAJob(t *testing.T) {
 	t.Parallel()
-	const one, two, three = "01a20494-d160-738a-9eb3-bf50ac338cac", "01a20494-d160-7fff-9eb3-bf50ac338cac", "01a20494-e000-7fff-9eb3-bf50ac338cac"
+	const one, two, three = "01a20494-d160-738a-9eb3-bf50ac338cac",
+		"01a20494-d160-7fff-9eb3-bf50ac338cac", "01a20494-e000-7fff-9eb3-bf50ac338cac"
 	tests := map[string]struct{ asked, ambiguous string }{
-		"01a20494-e":                           {asked: three}, // on the second page
-		"01a20494-d160-73":                     {asked: one},
-		"01a20494-d160":                        {ambiguous: one + " (job " + one + "), " + two + " (job " + two + ")"},
+		"01a20494-e":       {asked: three}, // on the second page
+		"01a20494-d160-73": {asked: one},
+		"01a20494-d160": {ambiguous: one + " (job " + one + "), " + two +
+			" (job " + two + ")"},
 		"01a2":                                 {ambiguous: "of 4 jobs"},
 		"nosuch":                               {}, // the control plane says that there is none
 		"00000000-0000-7000-8000-000000000000": {},
@@ -54,7 +58,8 @@ func TestABeginningNamesAJob(t *testing.T) {
 	}
 	for typed, test := range tests {
 		plane := &someJobs{names: []string{one, two, three, "01a2-exactly"}}
-		_, err := prefixJobs{plane}.CancelJob(t.Context(), &cpv1.CancelJobRequest{Name: "jobs/" + typed})
+		_, err := prefixJobs{plane}.CancelJob(t.Context(),
+			&cpv1.CancelJobRequest{Name: "jobs/" + typed})
 		var usage usageError
 		switch {
 		case test == struct{ asked, ambiguous string }{}:
@@ -63,7 +68,9 @@ func TestABeginningNamesAJob(t *testing.T) {
 			}
 		case test.ambiguous == "" && (err != nil || plane.asked != "jobs/"+test.asked):
 			t.Errorf("%s: asked %s, %v", typed, plane.asked, err)
-		case test.ambiguous != "" && (!errors.As(err, &usage) || !strings.Contains(usage.message+" "+usage.wayOut, test.ambiguous) || plane.asked != ""):
+		case test.ambiguous != "" &&
+			(!errors.As(err, &usage) || !strings.Contains(usage.message+" "+usage.wayOut,
+				test.ambiguous) || plane.asked != ""):
 			t.Errorf("%s: asked %q, %v %v", typed, plane.asked, usage.message, usage.wayOut)
 		}
 	}
@@ -71,12 +78,14 @@ func TestABeginningNamesAJob(t *testing.T) {
 
 func TestTablesShowShortIDs(t *testing.T) {
 	t.Parallel()
-	const one, two, three = "01a20494-d160-738a-9eb3-bf50ac338cac", "01a20494-d160-7fff-9eb3-bf50ac338cac", "01a20494-e000-7fff-9eb3-bf50ac338cac"
+	const one, two, three = "01a20494-d160-738a-9eb3-bf50ac338cac",
+		"01a20494-d160-7fff-9eb3-bf50ac338cac", "01a20494-e000-7fff-9eb3-bf50ac338cac"
 	var jobs []*cpv1.Job
 	for _, id := range []string{one, two, three, "j-0001"} {
 		jobs = append(jobs, &cpv1.Job{Name: "jobs/" + id})
 	}
-	want := map[string]string{one: "01a20494-d160-738a", two: "01a20494-d160-7fff", three: "01a20494-e000", "j-0001": "j-0001"}
+	want := map[string]string{one: "01a20494-d160-738a", two: "01a20494-d160-7fff",
+		three: "01a20494-e000", "j-0001": "j-0001"}
 	for id, short := range shortIDs(jobs) {
 		if want[id] != short {
 			t.Errorf("%s is shown as %s, not %s", id, short, want[id])

@@ -12,7 +12,8 @@ func (c *cli) newJobRedo() *cobra.Command {
 	w := waitFlags{}
 	var reason string
 	cmd := &cobra.Command{
-		Use: "redo JOB STEP --reason WHY", Short: "Make a step's effect anew, and go on from there", Args: words([]string{"JOB", "STEP"}),
+		Use: "redo JOB STEP --reason WHY", Short: "Make a step's effect anew, and go on from there",
+		Args: words([]string{"JOB", "STEP"}),
 		Long: `Make a step's effect anew, and go on from there with the steps behind it.
 
 A retry finds what an earlier attempt has made, a machine or a volume, and goes on with it. Redo does not: the effect gets a new key, so that
@@ -27,8 +28,10 @@ the earlier one is not found again. It is for an effect that is there and is no 
 			if err := checkReason(reason); err != nil {
 				return err
 			}
-			return c.onJob(ctx, w, always(succeeded), func(ctx context.Context, a *api) (*cpv1.Job, error) {
-				answer, err := a.jobs.RedoStep(ctx, &cpv1.RedoStepRequest{Name: job, Step: step, Reason: reason})
+			return c.onJob(ctx, w, always(succeeded), func(ctx context.Context, a *api) (*cpv1.Job,
+				error) {
+				answer, err := a.jobs.RedoStep(ctx, &cpv1.RedoStepRequest{Name: job, Step: step,
+					Reason: reason})
 				return answer.GetJob(), err
 			})
 		}),

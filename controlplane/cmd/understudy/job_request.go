@@ -15,7 +15,8 @@ import (
 const maxReason = 500
 
 // onJob sends a request about a job and shows the job until it rests.
-func (c *cli) onJob(ctx context.Context, w waitFlags, good func(asked *cpv1.Job) ending, send func(context.Context, *api) (*cpv1.Job, error)) error {
+func (c *cli) onJob(ctx context.Context, w waitFlags, good func(asked *cpv1.Job) ending,
+	send func(context.Context, *api) (*cpv1.Job, error)) error {
 	return c.call(ctx, func(ctx context.Context, a *api) error {
 		job, err := send(ctx, a)
 		if err != nil {
@@ -34,7 +35,8 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 
 func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return usageError{message: "missing --reason", wayOut: "say why, in a sentence: the audit keeps it"}
+		return usageError{message: "missing --reason",
+			wayOut: "say why, in a sentence: the audit keeps it"}
 	}
 	if len(reason) > maxReason {
 		return usageError{message: "--reason is too long", wayOut: "say it in at most 500 bytes"}
@@ -56,7 +58,8 @@ func stepEnded(name string) ending {
 	return func(job *cpv1.Job) outcome {
 		for _, s := range job.GetSteps() {
 			if s.GetName() == name {
-				return outcome{good: stepDone(s), line: fmt.Sprintf("step %s of %s is %s", name, show.ID(job.GetName()), stepWord(s))}
+				return outcome{good: stepDone(s), line: fmt.Sprintf("step %s of %s is %s", name,
+					show.ID(job.GetName()), stepWord(s))}
 			}
 		}
 		return outcome{line: fmt.Sprintf("%s has no step %s", show.ID(job.GetName()), name)}
@@ -74,7 +77,8 @@ func stepWord(s *cpv1.Step) string {
 	return show.StepState(s.GetState())
 }
 
-// cleanedUp is the ending of a clean-up: the steps that were to be done are, whatever became of the others before.
+// cleanedUp is the ending of a clean-up: the steps that were to be done are, whatever became of the
+// others before.
 func cleanedUp(asked *cpv1.Job) ending {
 	due := map[string]bool{}
 	for _, s := range asked.GetSteps() {
@@ -85,8 +89,10 @@ func cleanedUp(asked *cpv1.Job) ending {
 	}
 	return func(job *cpv1.Job) outcome {
 		for _, s := range job.GetSteps() {
-			if failed := s.GetState() == cpv1.Step_STATE_FAILED || s.GetState() == cpv1.Step_STATE_NEEDS_PERSON; failed && due[s.GetName()] {
-				return outcome{line: fmt.Sprintf("not all that %s made was removed: step %s is %s", show.ID(job.GetName()), s.GetName(), stepWord(s))}
+			if failed := s.GetState() == cpv1.Step_STATE_FAILED ||
+				s.GetState() == cpv1.Step_STATE_NEEDS_PERSON; failed && due[s.GetName()] {
+				return outcome{line: fmt.Sprintf("not all that %s made was removed: step %s is %s",
+					show.ID(job.GetName()), s.GetName(), stepWord(s))}
 			}
 		}
 		return outcome{good: true, line: "what " + show.ID(job.GetName()) + " made was removed"}

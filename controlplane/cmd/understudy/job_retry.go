@@ -12,7 +12,8 @@ func (c *cli) newJobRetry() *cobra.Command {
 	w := waitFlags{}
 	var step string
 	cmd := &cobra.Command{
-		Use: "retry JOB", Short: "Go on at the step that failed, or run one step alone", Args: words([]string{"JOB"}),
+		Use: "retry JOB", Short: "Go on at the step that failed, or run one step alone",
+		Args: words([]string{"JOB"}),
 		Long: `Go on with a job that failed or waits for a decision, at the step that stopped it.
 
 With --step, run that one step alone, whatever became of the job, and leave the job as it was. Steps look before they act: one whose
@@ -32,7 +33,8 @@ work is done already finds it done and changes nothing. The exit code tells how 
 				}
 				good = stepEnded(step)
 			}
-			return c.onJob(ctx, w, always(good), func(ctx context.Context, a *api) (*cpv1.Job, error) {
+			return c.onJob(ctx, w, always(good), func(ctx context.Context, a *api) (*cpv1.Job,
+				error) {
 				answer, err := a.jobs.RetryJob(ctx, &cpv1.RetryJobRequest{Name: name, Step: step})
 				return answer.GetJob(), err
 			})

@@ -12,7 +12,8 @@ func (c *cli) newJobSkip() *cobra.Command {
 	w := waitFlags{}
 	var reason string
 	cmd := &cobra.Command{
-		Use: "skip JOB STEP --reason WHY", Short: "Go on without a step that failed", Args: words([]string{"JOB", "STEP"}),
+		Use: "skip JOB STEP --reason WHY", Short: "Go on without a step that failed",
+		Args: words([]string{"JOB", "STEP"}),
 		Long: `Mark a step that failed as skipped, with the reason, and go on with the next one.
 
 What the step was to make sure is then yours to make sure. Steps behind it still prove what they rely on, and refuse when it is not so.`,
@@ -26,8 +27,10 @@ What the step was to make sure is then yours to make sure. Steps behind it still
 			if err := checkReason(reason); err != nil {
 				return err
 			}
-			return c.onJob(ctx, w, always(succeeded), func(ctx context.Context, a *api) (*cpv1.Job, error) {
-				answer, err := a.jobs.SkipStep(ctx, &cpv1.SkipStepRequest{Name: job, Step: step, Reason: reason})
+			return c.onJob(ctx, w, always(succeeded), func(ctx context.Context, a *api) (*cpv1.Job,
+				error) {
+				answer, err := a.jobs.SkipStep(ctx, &cpv1.SkipStepRequest{Name: job, Step: step,
+					Reason: reason})
 				return answer.GetJob(), err
 			})
 		}),

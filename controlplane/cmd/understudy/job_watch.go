@@ -65,10 +65,12 @@ func theActiveJob(ctx context.Context, a *api) (string, error) {
 	ids := rowsOf(answer.GetJobs(), func(j *cpv1.Job) string { return show.ID(j.GetName()) })
 	switch len(ids) {
 	case 0:
-		return "", usageError{message: "no job is under way", wayOut: "name one that `understudy job list` shows"}
+		return "", usageError{message: "no job is under way",
+			wayOut: "name one that `understudy job list` shows"}
 	case 1:
 		return answer.GetJobs()[0].GetName(), nil
 	default:
-		return "", usageError{message: fmt.Sprintf("%d jobs are under way", len(ids)), wayOut: "name one of them: " + strings.Join(ids, ", ")}
+		return "", usageError{message: fmt.Sprintf("%d jobs are under way", len(ids)),
+			wayOut: "name one of them: " + strings.Join(ids, ", ")}
 	}
 }

@@ -1,5 +1,5 @@
-// Command understudy is the control plane (`understudy serve`) and its command line. The command line talks gRPC alone, as any other
-// client: it has no way of its own to the records.
+// Command understudy is the control plane (`understudy serve`) and its command line. The command
+// line talks gRPC alone, as any other client: it has no way of its own to the records.
 package main
 
 import (
@@ -27,7 +27,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := Run(ctx, World{
-		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: time.Now, Version: version,
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environ: os.Environ(), Now: time.Now, Version: version,
 	})
 	stop()
 	os.Exit(code)

@@ -20,7 +20,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/fakecp"
 )
 
-var update = flag.Bool("update", false, "write what the program says into the scripts and golden files")
+var update = flag.Bool("update", false,
+	"write what the program says into the scripts and golden files")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
@@ -33,17 +34,20 @@ func TestMain(m *testing.M) {
 func runAt(now func() time.Time) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return Run(ctx, World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: now, Version: "v1.2.3"})
+	return Run(ctx, World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environ: os.Environ(), Now: now, Version: "v1.2.3"})
 }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "nothing-sent": nothingSent, "interrupts": interrupts, "on-terminal": onTerminal},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits,
+			"nothing-sent": nothingSent, "interrupts": interrupts, "on-terminal": onTerminal},
 		Setup: func(env *testscript.Env) error {
 			dir := filepath.Join(env.WorkDir, "operator")
-			fake := fakecp.Start(env.T().(testing.TB), fakecp.Config{Dir: dir, Log: filepath.Join(env.WorkDir, "sent")})
+			fake := fakecp.Start(env.T().(testing.TB),
+				fakecp.Config{Dir: dir, Log: filepath.Join(env.WorkDir, "sent")})
 			env.Setenv("UNDERSTUDY_ADDRESS", fake.Address())
 			env.Setenv("UNDERSTUDY_CREDENTIALS", dir)
 			env.Setenv("TZ", "UTC")
@@ -81,8 +85,8 @@ func nothingSent(ts *testscript.TestScript, neg bool, _ []string) {
 	}
 }
 
-// interrupts starts a command, sends it an interrupt once it has printed a text, and wants exit code 130. Its outputs become the files
-// out and err.
+// interrupts starts a command, sends it an interrupt once it has printed a text, and wants exit
+// code 130. Its outputs become the files out and err.
 func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: interrupts TEXT PROGRAM ARGS...")
@@ -120,13 +124,15 @@ func readUntil(out io.Reader, text string) string {
 	return said.String()
 }
 
-// fakeByHand is a fake control plane to look at the views with: link the test program under this name and start it, the folder for the
-// credentials as its argument.
+// fakeByHand is a fake control plane to look at the views with: link the test program under this
+// name and start it, the folder for the credentials as its argument.
 func fakeByHand() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	fake := fakecp.Start(handTB{}, fakecp.Config{Dir: os.Args[1], Pace: 700 * time.Millisecond, Away: 4 * time.Second})
-	fmt.Printf("export UNDERSTUDY_ADDRESS=%s UNDERSTUDY_CREDENTIALS=%s\n", fake.Address(), os.Args[1])
+	fake := fakecp.Start(handTB{}, fakecp.Config{Dir: os.Args[1], Pace: 700 * time.Millisecond,
+		Away: 4 * time.Second})
+	fmt.Printf("export UNDERSTUDY_ADDRESS=%s UNDERSTUDY_CREDENTIALS=%s\n", fake.Address(),
+		os.Args[1])
 	<-ctx.Done()
 	fake.Stop()
 }

@@ -29,7 +29,8 @@ func serverID(text string) (string, error) {
 	if !serverPattern.MatchString(id) {
 		return "", usageError{
 			message: quote(text) + " cannot be the name of a server",
-			wayOut:  "use 2 to 40 lower-case letters, digits and dashes, a letter first and no dash at the end, for example db1",
+			wayOut: "use 2 to 40 lower-case letters, digits and dashes, a letter first and no " +
+				"dash at the end, for example db1",
 		}
 	}
 	return id, nil
@@ -57,7 +58,8 @@ func resourceName(kind, text string) (string, error) {
 // stepName is a step's name, when it can be one.
 func stepName(text string) (string, error) {
 	if !stepPattern.MatchString(text) {
-		return "", usageError{message: quote(text) + " cannot be the name of a step", wayOut: "take one that `understudy job get JOB` shows, for example mount_data"}
+		return "", usageError{message: quote(text) + " cannot be the name of a step",
+			wayOut: "take one that `understudy job get JOB` shows, for example mount_data"}
 	}
 	return text, nil
 }
@@ -67,12 +69,14 @@ func subjectName(text string) (string, error) {
 	kind, id, _ := strings.Cut(text, "/")
 	known := kind == serverKind || kind == snapshotKind || kind == jobKind
 	if !known || !idPattern.MatchString(id) {
-		return "", usageError{message: quote(text) + " names nothing", wayOut: "write servers/NAME, snapshots/NAME or jobs/NAME"}
+		return "", usageError{message: quote(text) + " names nothing",
+			wayOut: "write servers/NAME, snapshots/NAME or jobs/NAME"}
 	}
 	return text, nil
 }
 
-// words are the arguments that a command takes, each with what it is: the names in capitals as in its usage line.
+// words are the arguments that a command takes, each with what it is: the names in capitals as in
+// its usage line.
 func words(required []string, optional ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < len(required) {

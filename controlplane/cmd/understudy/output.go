@@ -14,7 +14,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
 
-// styleFor is how texts look on an output: coloured on a terminal that has colours, unless they are not wanted.
+// styleFor is how texts look on an output: coloured on a terminal that has colours, unless they are
+// not wanted.
 func (c *cli) styleFor(out io.Writer) show.Style {
 	glyphs := c.glyphs()
 	if !c.colour(out) {
@@ -24,7 +25,8 @@ func (c *cli) styleFor(out io.Writer) show.Style {
 }
 
 func (c *cli) colour(out io.Writer) bool {
-	return !c.flags.noColor && c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb" && terminal(out) != nil
+	return !c.flags.noColor && c.getenv("NO_COLOR") == "" && c.getenv("TERM") != "dumb" &&
+		terminal(out) != nil
 }
 
 // glyphs are plain where the locale or the console has nothing better.
@@ -104,7 +106,8 @@ func (c *cli) say(format string, args ...any) {
 }
 
 // list shows rows as a table; when there are none it says so beside, and what to do about it.
-func (c *cli) list(msg proto.Message, head []string, rows func(show.Style) [][]string, empty string) error {
+func (c *cli) list(msg proto.Message, head []string, rows func(show.Style) [][]string,
+	empty string) error {
 	return c.print(msg, func(st show.Style) string {
 		lines := rows(st)
 		if len(lines) == 0 {

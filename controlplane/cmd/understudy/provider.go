@@ -25,7 +25,8 @@ func (c *cli) newProvider() *cobra.Command {
 func (c *cli) newProviderCheck() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Try what the jobs need of the provider", Args: words(nil),
-		Long:    "Try what the jobs need of the provider, and say what is missing and what to do about it. The exit code is 1 when something is.",
+		Long: "Try what the jobs need of the provider, and say what is missing and what to do " +
+			"about it. The exit code is 1 when something is.",
 		Example: "  understudy provider check",
 		RunE: c.do(func(ctx context.Context, _ []string) error {
 			return c.call(ctx, func(ctx context.Context, a *api) error {
@@ -33,7 +34,8 @@ func (c *cli) newProviderCheck() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := c.print(answer, func(st show.Style) string { return checkLines(st, answer) }); err != nil {
+				if err := c.print(answer,
+					func(st show.Style) string { return checkLines(st, answer) }); err != nil {
 					return err
 				}
 				if n := len(answer.GetProblems()); n > 0 {
@@ -52,7 +54,8 @@ func checkLines(st show.Style, answer *cpv1.CheckProviderResponse) string {
 	}
 	var b strings.Builder
 	for _, problem := range answer.GetProblems() {
-		b.WriteString(st.Bad(st.Glyphs.Failed) + " provider " + name + ": " + show.Clean(problem) + "\n")
+		b.WriteString(st.Bad(st.Glyphs.Failed) + " provider " + name + ": " + show.Clean(problem) +
+			"\n")
 	}
 	return b.String()
 }
@@ -60,7 +63,8 @@ func checkLines(st show.Style, answer *cpv1.CheckProviderResponse) string {
 func (c *cli) newProviderImages() *cobra.Command {
 	return &cobra.Command{
 		Use: "images", Short: "List the images that machines can be made from", Args: words(nil),
-		Long:    "List the images that machines can be made from, for --image of \"server create\" and \"replica create\".",
+		Long: "List the images that machines can be made from, for --image of \"server " +
+			"create\" and \"replica create\".",
 		Example: "  understudy provider images",
 		RunE: c.do(func(ctx context.Context, _ []string) error {
 			return c.call(ctx, func(ctx context.Context, a *api) error {
@@ -68,11 +72,13 @@ func (c *cli) newProviderImages() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.list(answer, []string{"NAME", "DEFAULT", "DESCRIPTION"}, func(show.Style) [][]string {
-					return rows(answer.GetImages(), func(i *cpv1.Image) []string {
-						return []string{show.Clean(i.GetName()), yesNo(i.GetIsDefault()), show.Clean(i.GetDescription())}
-					})
-				}, "no images: see understudy provider check")
+				return c.list(answer, []string{"NAME", "DEFAULT", "DESCRIPTION"},
+					func(show.Style) [][]string {
+						return rows(answer.GetImages(), func(i *cpv1.Image) []string {
+							return []string{show.Clean(i.GetName()), yesNo(i.GetIsDefault()),
+								show.Clean(i.GetDescription())}
+						})
+					}, "no images: see understudy provider check")
 			})
 		}),
 	}
@@ -81,7 +87,8 @@ func (c *cli) newProviderImages() *cobra.Command {
 func allImages(ctx context.Context, a *api) (*cpv1.ListImagesResponse, error) {
 	all, token := &cpv1.ListImagesResponse{}, ""
 	for {
-		page, err := a.providers.ListImages(ctx, &cpv1.ListImagesRequest{PageSize: pageSize, PageToken: token})
+		page, err := a.providers.ListImages(ctx, &cpv1.ListImagesRequest{PageSize: pageSize,
+			PageToken: token})
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +102,8 @@ func allImages(ctx context.Context, a *api) (*cpv1.ListImagesResponse, error) {
 func (c *cli) newProviderObjects() *cobra.Command {
 	var orphans bool
 	cmd := &cobra.Command{
-		Use: "objects", Short: "List machines, volumes and snapshots of the provider", Args: words(nil),
+		Use: "objects", Short: "List machines, volumes and snapshots of the provider",
+		Args: words(nil),
 		Long: `List the machines, volumes and snapshots that the provider has, with the server or snapshot each belongs to.
 
 Those that no record names are orphans: what a failed job left, or what somebody made by hand with the same tags.`,
@@ -107,9 +115,12 @@ Those that no record names are orphans: what a failed job left, or what somebody
 				if err != nil {
 					return err
 				}
-				answer.Objects = filter(answer.GetObjects(), func(o *cpv1.ProviderObject) bool { return !orphans || o.GetOwner() == "" })
-				return c.list(answer, []string{"KIND", "ID", "STATE", "OWNER", "SIZE", "ATTACHED", "MADE", "TAGS"}, func(st show.Style) [][]string {
-					return rows(answer.GetObjects(), func(o *cpv1.ProviderObject) []string { return c.objectRow(st, o) })
+				answer.Objects = filter(answer.GetObjects(),
+					func(o *cpv1.ProviderObject) bool { return !orphans || o.GetOwner() == "" })
+				return c.list(answer, []string{"KIND", "ID", "STATE", "OWNER", "SIZE", "ATTACHED",
+					"MADE", "TAGS"}, func(st show.Style) [][]string {
+					return rows(answer.GetObjects(),
+						func(o *cpv1.ProviderObject) []string { return c.objectRow(st, o) })
 				}, "nothing")
 			})
 		}),
@@ -121,7 +132,8 @@ Those that no record names are orphans: what a failed job left, or what somebody
 func allObjects(ctx context.Context, a *api) (*cpv1.ListObjectsResponse, error) {
 	all, token := &cpv1.ListObjectsResponse{}, ""
 	for {
-		page, err := a.providers.ListObjects(ctx, &cpv1.ListObjectsRequest{PageSize: pageSize, PageToken: token})
+		page, err := a.providers.ListObjects(ctx, &cpv1.ListObjectsRequest{PageSize: pageSize,
+			PageToken: token})
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +150,9 @@ func (c *cli) objectRow(st show.Style, o *cpv1.ProviderObject) []string {
 		tags = append(tags, show.Clean(key+"="+o.GetTags()[key]))
 	}
 	return []string{
-		show.Clean(o.GetKind()), show.Clean(o.GetId()), st.State(show.Clean(o.GetState())), show.Clean(o.GetOwner()), sizeWord(o.GetSizeBytes()),
-		show.Clean(o.GetAttachment()), show.Age(c.Now(), o.GetCreateTime().AsTime()), strings.Join(tags, " "),
+		show.Clean(o.GetKind()), show.Clean(o.GetId()), st.State(show.Clean(o.GetState())),
+		show.Clean(o.GetOwner()), sizeWord(o.GetSizeBytes()),
+		show.Clean(o.GetAttachment()), show.Age(c.Now(), o.GetCreateTime().AsTime()),
+		strings.Join(tags, " "),
 	}
 }

@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs a command on a terminal of 100 columns and 40 lines, types keys once it has shown a text, and wants an exit code:
+// onTerminal runs a command on a terminal of 100 columns and 40 lines, types keys once it has shown
+// a text, and wants an exit code:
 //
 //	on-terminal CODE TEXT KEYS PROGRAM ARGS...
 //
-// What it showed becomes the file screen, without the control sequences. Nothing is typed when TEXT is empty.
+// What it showed becomes the file screen, without the control sequences. Nothing is typed when TEXT
+// is empty.
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: on-terminal CODE TEXT KEYS PROGRAM ARGS...")
@@ -42,7 +44,8 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	rest, err := io.ReadAll(keyboard)
-	if err != nil && !errors.Is(err, syscall.EIO) { // EIO is how a terminal says that nobody is left
+	// EIO is how a terminal says that nobody is left
+	if err != nil && !errors.Is(err, syscall.EIO) {
 		ts.Fatalf("%v", err)
 	}
 	_ = cmd.Wait()
@@ -71,7 +74,8 @@ func openTerminal() (keyboard, screen *os.File, err error) {
 
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG", "TERM"} {
+	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG",
+		"TERM"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

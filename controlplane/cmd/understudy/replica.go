@@ -15,7 +15,8 @@ replication threads run, it has passed a position taken on the primary after the
 A replica is a server: "server get", "server update" and "server delete" work on it.`
 
 func (c *cli) newReplica() *cobra.Command {
-	return c.group("replica", "Make and list verified replicas", replicaLong, c.newReplicaCreate(), c.newReplicaList())
+	return c.group("replica", "Make and list verified replicas", replicaLong, c.newReplicaCreate(),
+		c.newReplicaList())
 }
 
 func (c *cli) newReplicaList() *cobra.Command {
@@ -27,8 +28,12 @@ func (c *cli) newReplicaList() *cobra.Command {
 		Example: `  understudy replica list
   understudy replica list --of db1`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {
-			isReplica := func(s *cpv1.Server) bool { return s.GetRole() == cpv1.Server_ROLE_REPLICA }
-			return c.listServers(ctx, of, all, isReplica, "no replicas: make one with understudy replica create --of PRIMARY")
+			isReplica := func(
+				s *cpv1.Server) bool {
+				return s.GetRole() == cpv1.Server_ROLE_REPLICA
+			}
+			return c.listServers(ctx, of, all, isReplica,
+				"no replicas: make one with understudy replica create --of PRIMARY")
 		}),
 	}
 	cmd.Flags().StringVar(&of, "of", "", "only those of `PRIMARY`")
@@ -37,7 +42,8 @@ func (c *cli) newReplicaList() *cobra.Command {
 	return cmd
 }
 
-// freeReplicaID is a name for a replica of that primary that no server has or ever had: "db1-r1", "db1-r2", …
+// freeReplicaID is a name for a replica of that primary that no server has or ever had: "db1-r1",
+// "db1-r2", …
 func freeReplicaID(ctx context.Context, a *api, primary string) (string, error) {
 	answer, err := allServers(ctx, a, &cpv1.ListServersRequest{ShowDeleted: true})
 	if err != nil {

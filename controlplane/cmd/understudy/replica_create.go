@@ -42,25 +42,35 @@ A failed job leaves the primary as it was. It says what it left of the replica; 
 "understudy job retry" goes on where it failed, and "understudy job cleanup" removes it.`
 
 func (c *cli) newReplicaCreate() *cobra.Command {
-	f := &replicaCreate{verify: choice{value: "fence", allowed: []string{"fence", "sample", "full"}}, hold: span{min: time.Second, max: time.Minute}}
+	f := &replicaCreate{verify: choice{value: "fence",
+		allowed: []string{"fence", "sample", "full"}},
+		hold: span{min: time.Second, max: time.Minute}}
 	cmd := &cobra.Command{
-		Use: "create --of PRIMARY | --from SNAPSHOT [NAME]", Short: "Make a verified replica of a primary", Args: words(nil, "NAME"),
+		Use:   "create --of PRIMARY | --from SNAPSHOT [NAME]",
+		Short: "Make a verified replica of a primary", Args: words(nil, "NAME"),
 		Long: replicaCreateLong,
 		Example: `  understudy replica create --of db1
   understudy replica create --of db1 --verify full --hold-limit 2s db2
   understudy replica create --from snap-4f7a0c1d2e3f --size 40GiB db3
   understudy replica create --of db1 --dry-run`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createReplica(ctx, f, args) }),
+		RunE: c.do(func(ctx context.Context,
+			args []string) error {
+			return c.createReplica(ctx, f, args)
+		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.of, "of", "", "`PRIMARY` to follow")
-	flags.StringVar(&f.from, "from", "", "`SNAPSHOT` to make it from; a new one is taken when not given")
-	flags.Var(&f.hold, "hold-limit", "longest time that writes to the primary may be blocked for a new snapshot; 10s when not given")
+	flags.StringVar(&f.from, "from", "",
+		"`SNAPSHOT` to make it from; a new one is taken when not given")
+	flags.Var(&f.hold, "hold-limit", "longest time that writes to the primary may be blocked for "+
+		"a new snapshot; 10s when not given")
 	flags.Var(&f.verify, "verify", "how the data is compared")
-	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider images\"; the provider's default when not given")
+	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider "+
+		"images\"; the provider's default when not given")
 	flags.StringVar(&f.zone, "zone", "", "`ZONE` of the machine; the primary's when not given")
-	flags.Var(&f.size, "size", "size of the data volume, for example 10GiB; the snapshot's when not given, and never smaller")
+	flags.Var(&f.size, "size", "size of the data volume, for example 10GiB; the snapshot's when "+
+		"not given, and never smaller")
 	flags.Var(&f.port, "port", "port of MariaDB; 3306 when not given")
 	flags.BoolVar(&f.cleanup, "cleanup", false, "when the job fails, remove what it made")
 	optionFlag(cmd, &f.options)
@@ -74,14 +84,18 @@ func (c *cli) newReplicaCreate() *cobra.Command {
 
 // build makes the request of what was said, all but a name that has to be found.
 func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error) {
-	req := &cpv1.CreateReplicaRequest{Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes, Port: f.port.number, Cleanup: f.cleanup,
+	req := &cpv1.CreateReplicaRequest{Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes,
+		Port: f.port.number, Cleanup: f.cleanup,
 		Options: f.options, ValidateOnly: f.dryRun,
-		Verify: cpv1.CreateReplicaRequest_Verify(cpv1.CreateReplicaRequest_Verify_value["VERIFY_"+strings.ToUpper(f.verify.value)])}
+		Verify: cpv1.CreateReplicaRequest_Verify(cpv1.CreateReplicaRequest_Verify_value["VERIFY_"+
+			strings.ToUpper(f.verify.value)])}
 	if f.of == "" && f.from == "" {
-		return nil, usageError{message: "a replica of what?", wayOut: "say --of PRIMARY, or --from SNAPSHOT"}
+		return nil, usageError{message: "a replica of what?",
+			wayOut: "say --of PRIMARY, or --from SNAPSHOT"}
 	}
 	if f.from != "" && f.hold.value > 0 {
-		return nil, usageError{message: "--hold-limit is for a new snapshot, and " + f.from + " is taken", wayOut: "leave out --hold-limit, or --from"}
+		return nil, usageError{message: "--hold-limit is for a new snapshot, and " + f.from +
+			" is taken", wayOut: "leave out --hold-limit, or --from"}
 	}
 	if f.hold.value > 0 {
 		req.HoldLimit = durationpb.New(f.hold.value)
@@ -102,7 +116,8 @@ func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error)
 			return nil, err
 		}
 	}
-	for _, check := range []error{checkImage("image", f.image), checkImage("zone", f.zone), checkOptions(f.options)} {
+	for _, check := range []error{checkImage("image", f.image), checkImage("zone", f.zone),
+		checkOptions(f.options)} {
 		if check != nil {
 			return nil, check
 		}
@@ -127,9 +142,10 @@ func (c *cli) createReplica(ctx context.Context, f *replicaCreate, args []string
 		if f.dryRun {
 			return c.plan(answer.GetJob())
 		}
-		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded, func(ctx context.Context, _ *cpv1.Job) {
-			c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
-		})
+		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded,
+			func(ctx context.Context, _ *cpv1.Job) {
+				c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
+			})
 	})
 }
 

@@ -49,8 +49,10 @@ const rootExample = `  # a primary, a snapshot of it while it serves, and a veri
 
 // newRoot is the whole command line.
 func newRoot(c *cli) *cobra.Command {
-	root := c.group("understudy", "MariaDB replicas from volume snapshots, each proved before it counts", rootLong,
-		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(), c.newToken(), c.newAgent(),
+	root := c.group("understudy",
+		"MariaDB replicas from volume snapshots, each proved before it counts", rootLong,
+		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(),
+		c.newToken(), c.newAgent(),
 		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand()))
 	root.Example = rootExample
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -67,10 +69,12 @@ func flagError(err error) error {
 	if !errors.As(err, &invalid) {
 		return usageError{message: err.Error()}
 	}
-	return usageError{message: fmt.Sprintf("--%s %s: %v", invalid.GetFlag().Name, quote(invalid.GetValue()), invalid.Unwrap())}
+	return usageError{message: fmt.Sprintf("--%s %s: %v", invalid.GetFlag().Name,
+		quote(invalid.GetValue()), invalid.Unwrap())}
 }
 
-// foreign is a command whose code is not of this command line: its errors are not mistakes in its words.
+// foreign is a command whose code is not of this command line: its errors are not mistakes in its
+// words.
 func (c *cli) foreign(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -50,7 +50,8 @@ const (
 type cli struct {
 	World
 	flags globalFlags
-	// running is true once a command's own code runs: errors before are mistakes in the command line.
+	// running is true once a command's own code runs: errors before are mistakes in the command
+	// line.
 	running bool
 	// current is the command that runs, for its usage line.
 	current *cobra.Command
@@ -82,7 +83,8 @@ func (c *cli) do(run func(context.Context, []string) error) func(*cobra.Command,
 	}
 }
 
-// group is a command that has only subcommands: alone it shows its help, with a word it does not know it refuses.
+// group is a command that has only subcommands: alone it shows its help, with a word it does not
+// know it refuses.
 func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short, Long: long,
@@ -102,7 +104,8 @@ func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	message := "there is no command " + quote(cmd.CommandPath()+" "+word)
 	if near := cmd.SuggestionsFor(word); len(near) > 0 {
-		return usageError{message: message, wayOut: "did you mean " + strings.Join(near, " or ") + "?"}
+		return usageError{message: message, wayOut: "did you mean " + strings.Join(near, " or ") +
+			"?"}
 	}
 	var names []string
 	for _, sub := range cmd.Commands() {

@@ -37,50 +37,74 @@ const serveExample = `  understudy serve
   understudy serve --lab test --log-level debug
   understudy serve --config ./understudy.yaml`
 
-// serveFlags are the settings that can be given as flags, with their help; the key in the file has underscores.
+// serveFlags are the settings that can be given as flags, with their help; the key in the file has
+// underscores.
 func serveFlags(flags *pflag.FlagSet) {
-	flags.String("config", "", "`FILE` with settings (YAML; UNDERSTUDY_CONFIG); "+app.DefaultFile+" is read when it is there")
+	flags.String("config", "", "`FILE` with settings (YAML; UNDERSTUDY_CONFIG); "+app.DefaultFile+
+		" is read when it is there")
 	flags.String("state-dir", "", "`DIR` of all that it keeps (default /var/lib/understudy)")
-	flags.StringSlice("listen", nil, "`HOST:PORT` to serve on, several with commas (default 127.0.0.1:7440)")
-	flags.StringSlice("advertise", nil, "`HOST:PORT` under which new machines reach it; found out when not given")
-	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the records, user:password@tcp(host:port)/database")
-	flags.String("provider", "", "what makes machines, volumes and snapshots: nspawn, ec2 or static, which is people (default nspawn)")
-	flags.String("lab", "", "`NAME` of the nspawn provider's lab; labs with different names never meet (default \"default\")")
-	flags.String("image-cache-dir", "", "`DIR` of the nspawn provider's images (default /var/cache/understudy/images)")
-	flags.String("ec2-region", "", "`REGION` of the provider ec2; what the AWS SDK finds when not given")
-	flags.String("ec2-endpoint", "", "`URL` in place of EC2's own, such as that of understudy-lab ec2")
-	flags.StringSlice("ec2-zones", nil, "`ZONE` that the provider ec2 may use, several with commas; all of the region when not given")
-	flags.StringSlice("ec2-subnets", nil, "`ZONE=SUBNET` of machines in a zone, several with commas; that of the default VPC when not given")
-	flags.StringSlice("ec2-security-groups", nil, "`ID` of the machines' security groups, several with commas")
+	flags.StringSlice("listen", nil,
+		"`HOST:PORT` to serve on, several with commas (default 127.0.0.1:7440)")
+	flags.StringSlice("advertise", nil,
+		"`HOST:PORT` under which new machines reach it; found out when not given")
+	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the "+
+		"records, user:password@tcp(host:port)/database")
+	flags.String("provider", "", "what makes machines, volumes and snapshots: nspawn, ec2 or "+
+		"static, which is people (default nspawn)")
+	flags.String("lab", "", "`NAME` of the nspawn provider's lab; labs with different names "+
+		"never meet (default \"default\")")
+	flags.String("image-cache-dir", "",
+		"`DIR` of the nspawn provider's images (default /var/cache/understudy/images)")
+	flags.String("ec2-region", "",
+		"`REGION` of the provider ec2; what the AWS SDK finds when not given")
+	flags.String("ec2-endpoint", "",
+		"`URL` in place of EC2's own, such as that of understudy-lab ec2")
+	flags.StringSlice("ec2-zones", nil, "`ZONE` that the provider ec2 may use, several with "+
+		"commas; all of the region when not given")
+	flags.StringSlice("ec2-subnets", nil, "`ZONE=SUBNET` of machines in a zone, several with "+
+		"commas; that of the default VPC when not given")
+	flags.StringSlice("ec2-security-groups", nil,
+		"`ID` of the machines' security groups, several with commas")
 	flags.String("ec2-instance-type", "", "`TYPE` of machines (default t3.large)")
-	flags.String("ec2-instance-profile", "", "`NAME` of the machines' IAM instance profile; with one their metadata service stays on")
+	flags.String("ec2-instance-profile", "",
+		"`NAME` of the machines' IAM instance profile; with one their metadata service stays on")
 	flags.String("ec2-volume-type", "", "`TYPE` of volumes (default gp3)")
 	flags.Int32("ec2-volume-iops", 0, "IOPS of volumes, where the type takes them")
 	flags.Int32("ec2-volume-throughput", 0, "MiB/s of volumes, where the type takes them")
 	flags.Bool("ec2-encrypt", false, "encrypt volumes")
-	flags.String("ec2-kms-key", "", "`KEY` that volumes are encrypted with; the account's default one when not given")
-	flags.Int32("ec2-initialization-rate", 0, "MiB/s that volumes are filled from their snapshot with, 100 to 300, at a price; as they are read when not given")
-	flags.StringSlice("static-images", nil, "`NAME=MARIADB` that people make machines from, several with commas (default trixie=11.8,bookworm=10.11)")
+	flags.String("ec2-kms-key", "",
+		"`KEY` that volumes are encrypted with; the account's default one when not given")
+	flags.Int32("ec2-initialization-rate", 0, "MiB/s that volumes are filled from their snapshot "+
+		"with, 100 to 300, at a price; as they are read when not given")
+	flags.StringSlice("static-images", nil, "`NAME=MARIADB` that people make machines from, "+
+		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when nobody names one (default trixie)")
-	flags.String("agent-binary", "", "`FILE` that is put into machines as the agent; the one beside this program when not given")
-	flags.String("fleet", "", "`NAME` that marks what it makes at the provider (default \"default\")")
+	flags.String("agent-binary", "", "`FILE` that is put into machines as the agent; the one "+
+		"beside this program when not given")
+	flags.String("fleet", "",
+		"`NAME` that marks what it makes at the provider (default \"default\")")
 	flags.String("metrics", "", "`HOST:PORT` to serve metrics on, or off (default 127.0.0.1:7441)")
 	flags.String("log-level", "", "debug, info, warn or error (default info)")
 	flags.String("log-format", "", "text or json (default text)")
 	flags.Duration("monitor-interval", 0, "how often every agent is looked at (default 3s)")
-	flags.Duration("unreachable-after", 0, "how long an agent may be silent until its server is UNREACHABLE (default 15s)")
-	flags.Duration("volume-limit", 0, "how long the provider may take to make a volume until its job gives up on it (default 10m)")
-	flags.Duration("degraded-after", 0, "how long a server may not do what its role says until it is DEGRADED (default 10s)")
+	flags.Duration("unreachable-after", 0,
+		"how long an agent may be silent until its server is UNREACHABLE (default 15s)")
+	flags.Duration("volume-limit", 0, "how long the provider may take to make a volume until its "+
+		"job gives up on it (default 10m)")
+	flags.Duration("degraded-after", 0,
+		"how long a server may not do what its role says until it is DEGRADED (default 10s)")
 }
 
 // newServeCommand runs the control plane.
 func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Run the control plane", Long: serveLong, Example: serveExample, Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the control plane", Long: serveLong, Example: serveExample,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := app.Load(serveSources(cmd.Flags(), os.Environ()))
 			if err != nil {
-				return usageError{message: err.Error(), wayOut: "see `understudy serve --help` for what can be set and how"}
+				return usageError{message: err.Error(),
+					wayOut: "see `understudy serve --help` for what can be set and how"}
 			}
 			log := app.Logger(config, cmd.ErrOrStderr())
 			control, err := app.New(cmd.Context(), config, log)

@@ -17,14 +17,16 @@ A primary is made with "server create", a replica with "replica create". What ha
 
 func (c *cli) newServer() *cobra.Command {
 	return c.group("server", "Make, show, change and take away MariaDB servers", serverLong,
-		c.newServerCreate(), c.newServerList(), c.newServerGet(), c.newServerUpdate(), c.newServerDelete())
+		c.newServerCreate(), c.newServerList(), c.newServerGet(), c.newServerUpdate(),
+		c.newServerDelete())
 }
 
 // pageSize is how many records are asked for at once.
 const pageSize = 500
 
 // allServers is every server that the request means, page by page.
-func allServers(ctx context.Context, a *api, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+func allServers(ctx context.Context, a *api,
+	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
 	all := &cpv1.ListServersResponse{}
 	req.PageSize = pageSize
 	for {
@@ -50,8 +52,10 @@ func serverHead() []string {
 
 func (c *cli) serverRow(st show.Style, s *cpv1.Server) []string {
 	return []string{
-		show.ID(s.GetName()), roleWord(s.GetRole()), st.State(trimEnum(s.GetState())), show.ID(s.GetPrimary()), endpoint(s),
-		show.Clean(s.GetMariadbVersion()), show.Clean(s.GetVerified()), show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
+		show.ID(s.GetName()), roleWord(s.GetRole()), st.State(trimEnum(s.GetState())),
+		show.ID(s.GetPrimary()), endpoint(s),
+		show.Clean(s.GetMariadbVersion()), show.Clean(s.GetVerified()),
+		show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
 	}
 }
 
@@ -90,7 +94,8 @@ func yesNo(b bool) string {
 
 // optionFlag adds the flag for more MariaDB options.
 func optionFlag(cmd *cobra.Command, options *map[string]string) {
-	cmd.Flags().StringToStringVar(options, "option", nil, "more of MariaDB's options, `NAME=VALUE`, from the agent's allow-list; may be given again")
+	cmd.Flags().StringToStringVar(options, "option", nil, "more of MariaDB's options, "+
+		"`NAME=VALUE`, from the agent's allow-list; may be given again")
 	cmd.Flags().Lookup("option").DefValue = ""
 }
 
@@ -98,7 +103,9 @@ func optionFlag(cmd *cobra.Command, options *map[string]string) {
 func checkOptions(options map[string]string) error {
 	for name, value := range options {
 		if !optionPattern.MatchString(name) || strings.ContainsAny(value, "\n\r\x00") {
-			return usageError{message: "--option " + quote(name+"="+value) + " is no option of MariaDB", wayOut: "write for example --option max_connections=500"}
+			return usageError{message: "--option " + quote(name+"="+value) +
+				" is no option of MariaDB",
+				wayOut: "write for example --option max_connections=500"}
 		}
 	}
 	return nil

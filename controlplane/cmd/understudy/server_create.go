@@ -32,15 +32,21 @@ The name is 2 to 40 lower-case letters, digits and dashes, a letter first. It is
   understudy server create db1 --image bookworm --option max_connections=500
   understudy server create db1 --detach     # print the job's name and go`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createServer(ctx, f, args[0]) }),
+		RunE: c.do(func(ctx context.Context,
+			args []string) error {
+			return c.createServer(ctx, f, args[0])
+		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider images\"; the provider's default when not given")
-	flags.StringVar(&f.zone, "zone", "", "`ZONE` of the machine; the provider's default when not given")
+	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider "+
+		"images\"; the provider's default when not given")
+	flags.StringVar(&f.zone, "zone", "",
+		"`ZONE` of the machine; the provider's default when not given")
 	flags.Var(&f.size, "size", "size of the data volume, for example 10GiB; 2GiB when not given")
 	flags.Var(&f.filesystem, "filesystem", "filesystem of the data volume")
 	flags.Var(&f.port, "port", "port of MariaDB; 3306 when not given")
-	flags.BoolVar(&f.autoPurge, "binlog-auto-purge", false, "let MariaDB purge binary logs by itself while it has no replica")
+	flags.BoolVar(&f.autoPurge, "binlog-auto-purge", false,
+		"let MariaDB purge binary logs by itself while it has no replica")
 	optionFlag(cmd, &f.options)
 	f.add(cmd)
 	mustComplete(cmd, "filesystem", f.filesystem.allowed)
@@ -53,7 +59,8 @@ func (f *serverCreate) build(name string) (*cpv1.CreateServerRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, check := range []error{checkImage("image", f.image), checkImage("zone", f.zone), checkOptions(f.options)} {
+	for _, check := range []error{checkImage("image", f.image), checkImage("zone", f.zone),
+		checkOptions(f.options)} {
 		if check != nil {
 			return nil, check
 		}
@@ -63,8 +70,10 @@ func (f *serverCreate) build(name string) (*cpv1.CreateServerRequest, error) {
 		return nil, err
 	}
 	return &cpv1.CreateServerRequest{
-		ServerId: id, Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes, Filesystem: f.filesystem.value, Port: f.port.number,
-		BinlogAutoPurge: f.autoPurge, Options: f.options, RequestId: requestID, ValidateOnly: f.dryRun,
+		ServerId: id, Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes,
+		Filesystem: f.filesystem.value, Port: f.port.number,
+		BinlogAutoPurge: f.autoPurge, Options: f.options, RequestId: requestID,
+		ValidateOnly: f.dryRun,
 	}, nil
 }
 
@@ -81,13 +90,15 @@ func (c *cli) createServer(ctx context.Context, f *serverCreate, name string) er
 		if f.dryRun {
 			return c.plan(answer.GetJob())
 		}
-		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded, func(ctx context.Context, _ *cpv1.Job) {
-			c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
-		})
+		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded,
+			func(ctx context.Context, _ *cpv1.Job) {
+				c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
+			})
 	})
 }
 
-// sayServer tells in a line what became of a server; when that cannot be had, the job's end has said enough.
+// sayServer tells in a line what became of a server; when that cannot be had, the job's end has
+// said enough.
 func (c *cli) sayServer(ctx context.Context, a *api, name string) {
 	s, err := getServer(ctx, a, name)
 	if err != nil {

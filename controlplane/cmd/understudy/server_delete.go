@@ -22,13 +22,15 @@ type deleteFlags struct {
 func (d *deleteFlags) add(cmd *cobra.Command) {
 	d.startFlags.add(cmd)
 	cmd.Flags().BoolVarP(&d.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().StringVar(&d.etag, "etag", "", "`ETAG`: delete it only if the record is still the one with this etag; the one that is shown when not given")
+	cmd.Flags().StringVar(&d.etag, "etag", "", "`ETAG`: delete it only if the record is still "+
+		"the one with this etag; the one that is shown when not given")
 }
 
 func (c *cli) newServerDelete() *cobra.Command {
 	f := &deleteFlags{}
 	cmd := &cobra.Command{
-		Use: "delete NAME", Aliases: []string{"rm"}, Short: "Take a server away, with its machine and its data", Args: words([]string{"NAME"}),
+		Use: "delete NAME", Aliases: []string{"rm"},
+		Short: "Take a server away, with its machine and its data", Args: words([]string{"NAME"}),
 		Long: `Take a server away: its machine, its volumes with the data on them, and a replica's account on its primary. Its snapshots stay.
 
 It asks first, and wants the name typed; --yes does without, for scripts. What it deletes is the record that it showed: should it
@@ -62,13 +64,16 @@ func (c *cli) deleteServer(ctx context.Context, f *deleteFlags, name string) err
 		if err != nil {
 			return err
 		}
-		warning := fmt.Sprintf("This takes away the %s %s (%s), its machine %s, and all data on its volume %s.",
-			roleWord(s.GetRole()), show.ID(name), trimEnum(s.GetState()), dash(s.GetMachine()), dash(s.GetDataVolume()))
+		warning := fmt.Sprintf(
+			"This takes away the %s %s (%s), its machine %s, and all data on its volume %s.",
+			roleWord(s.GetRole()), show.ID(name), trimEnum(s.GetState()), dash(s.GetMachine()),
+			dash(s.GetDataVolume()))
 		if err := c.ask(ctx, f, warning, show.ID(name)); err != nil {
 			return err
 		}
 		answer, err := a.servers.DeleteServer(ctx, &cpv1.DeleteServerRequest{
-			Name: name, Etag: envOr(f.etag, s.GetEtag()), RequestId: requestID, ValidateOnly: f.dryRun})
+			Name: name, Etag: envOr(f.etag, s.GetEtag()), RequestId: requestID,
+			ValidateOnly: f.dryRun})
 		if err != nil {
 			return lost(err, requestID)
 		}
@@ -88,7 +93,8 @@ func (c *cli) mayAsk(f *deleteFlags) error {
 	if f.yes || f.dryRun || terminal(c.Stdin) != nil && terminal(c.Stderr) != nil {
 		return nil
 	}
-	return usageError{message: "deleting has to be confirmed, and there is no terminal to ask on", wayOut: "say --yes"}
+	return usageError{message: "deleting has to be confirmed, and there is no terminal to ask on",
+		wayOut: "say --yes"}
 }
 
 // ask wants the id typed, unless nothing is done or --yes was said.

@@ -12,8 +12,10 @@ import (
 
 func (c *cli) newServerGet() *cobra.Command {
 	return &cobra.Command{
-		Use: "get NAME", Aliases: []string{"show"}, Short: "Show one server", Args: words([]string{"NAME"}),
-		Long: "Show all that is recorded about one server: what it is for, why it is not READY, its machine, its volumes and its replication.",
+		Use: "get NAME", Aliases: []string{"show"}, Short: "Show one server",
+		Args: words([]string{"NAME"}),
+		Long: "Show all that is recorded about one server: what it is for, why it is not READY, " +
+			"its machine, its volumes and its replication.",
 		Example: `  understudy server get db1
   understudy server get db1 -o json | jq .server.state`,
 		ValidArgsFunction: c.complete(c.serverIDs),
@@ -27,7 +29,8 @@ func (c *cli) newServerGet() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(answer, func(st show.Style) string { return c.serverRecord(st, answer.GetServer()) })
+				return c.print(answer,
+					func(st show.Style) string { return c.serverRecord(st, answer.GetServer()) })
 			})
 		}),
 	}
@@ -38,7 +41,8 @@ func (c *cli) serverRecord(st show.Style, s *cpv1.Server) string {
 	fields := []show.Field{
 		{Name: "name", Values: one(show.ID(s.GetName()))},
 		{Name: "role", Values: one(roleWord(s.GetRole()))},
-		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())), show.Clean(s.GetStateReason())}},
+		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
+			show.Clean(s.GetStateReason())}},
 		{Name: "primary", Values: one(show.ID(s.GetPrimary()))},
 		{Name: "verified", Values: one(s.GetVerified())},
 		{Name: "made from", Values: one(s.GetSnapshot())},

@@ -22,7 +22,8 @@ what is not known is not called healthy.`,
   understudy server list --of db1
   understudy server list -o json | jq -r '.servers[].name'`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.listServers(ctx, of, all, func(*cpv1.Server) bool { return true }, "no servers: make one with understudy server create NAME")
+			return c.listServers(ctx, of, all, func(*cpv1.Server) bool { return true },
+				"no servers: make one with understudy server create NAME")
 		}),
 	}
 	cmd.Flags().StringVar(&of, "of", "", "only the replicas of `PRIMARY`")
@@ -31,7 +32,8 @@ what is not known is not called healthy.`,
 	return cmd
 }
 
-func (c *cli) listServers(ctx context.Context, of string, all bool, keep func(*cpv1.Server) bool, empty string) error {
+func (c *cli) listServers(ctx context.Context, of string, all bool, keep func(*cpv1.Server) bool,
+	empty string) error {
 	req := &cpv1.ListServersRequest{ShowDeleted: all}
 	if of != "" {
 		name, err := serverName(of)
@@ -47,7 +49,8 @@ func (c *cli) listServers(ctx context.Context, of string, all bool, keep func(*c
 		}
 		answer.Servers = filter(answer.GetServers(), keep)
 		return c.list(answer, serverHead(), func(st show.Style) [][]string {
-			return rows(answer.GetServers(), func(s *cpv1.Server) []string { return c.serverRow(st, s) })
+			return rows(answer.GetServers(),
+				func(s *cpv1.Server) []string { return c.serverRow(st, s) })
 		}, empty)
 	})
 }

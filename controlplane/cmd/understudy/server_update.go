@@ -24,8 +24,10 @@ refused on a replica, and on a primary that has replicas.`,
   understudy server update db1 --binlog-auto-purge=false`,
 		ValidArgsFunction: c.complete(c.serverIDs),
 	}
-	cmd.Flags().BoolVar(&autoPurge, "binlog-auto-purge", false, "let MariaDB purge binary logs by itself")
-	cmd.Flags().StringVar(&etag, "etag", "", "`ETAG`: change it only if the record is still the one with this etag")
+	cmd.Flags().BoolVar(&autoPurge, "binlog-auto-purge", false,
+		"let MariaDB purge binary logs by itself")
+	cmd.Flags().StringVar(&etag, "etag", "",
+		"`ETAG`: change it only if the record is still the one with this etag")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check; change nothing")
 	cmd.RunE = c.do(func(ctx context.Context, args []string) error {
 		name, err := serverName(args[0])
@@ -33,11 +35,13 @@ refused on a replica, and on a primary that has replicas.`,
 			return err
 		}
 		if !cmd.Flags().Changed("binlog-auto-purge") {
-			return usageError{message: "nothing to change", wayOut: "say what: --binlog-auto-purge=true or --binlog-auto-purge=false"}
+			return usageError{message: "nothing to change",
+				wayOut: "say what: --binlog-auto-purge=true or --binlog-auto-purge=false"}
 		}
 		return c.updateServer(ctx, &cpv1.UpdateServerRequest{
 			Server:     &cpv1.Server{Name: name, BinlogAutoPurge: autoPurge, Etag: etag},
-			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"binlog_auto_purge"}}, RequestId: uuid.NewString(), ValidateOnly: dryRun,
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"binlog_auto_purge"}},
+			RequestId:  uuid.NewString(), ValidateOnly: dryRun,
 		})
 	})
 	return cmd
@@ -49,6 +53,7 @@ func (c *cli) updateServer(ctx context.Context, req *cpv1.UpdateServerRequest) e
 		if err != nil {
 			return err
 		}
-		return c.print(answer, func(st show.Style) string { return c.serverRecord(st, answer.GetServer()) })
+		return c.print(answer,
+			func(st show.Style) string { return c.serverRecord(st, answer.GetServer()) })
 	})
 }

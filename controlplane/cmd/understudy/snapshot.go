@@ -26,7 +26,8 @@ func getSnapshot(ctx context.Context, a *api, name string) (*cpv1.Snapshot, erro
 	return answer.GetSnapshot(), err
 }
 
-func allSnapshots(ctx context.Context, a *api, req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
+func allSnapshots(ctx context.Context, a *api,
+	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
 	all := &cpv1.ListSnapshotsResponse{}
 	req.PageSize = pageSize
 	for {

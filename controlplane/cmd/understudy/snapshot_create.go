@@ -21,11 +21,13 @@ type snapshotCreate struct {
 
 func (c *cli) newSnapshotCreate() *cobra.Command {
 	f := &snapshotCreate{
-		mode: choice{value: "online", allowed: []string{"online", "offline", "crash"}},
-		hold: span{min: 100 * time.Millisecond, max: 4 * time.Hour}, reserve: span{min: time.Minute, max: 90 * 24 * time.Hour},
+		mode:    choice{value: "online", allowed: []string{"online", "offline", "crash"}},
+		hold:    span{min: 100 * time.Millisecond, max: 4 * time.Hour},
+		reserve: span{min: time.Minute, max: 90 * 24 * time.Hour},
 	}
 	cmd := &cobra.Command{
-		Use: "create SERVER", Short: "Take a consistent snapshot of a server", Args: words([]string{"SERVER"}),
+		Use: "create SERVER", Short: "Take a consistent snapshot of a server",
+		Args: words([]string{"SERVER"}),
 		Long: `Take a consistent snapshot of a server's data volume, and record what was true at its point.
 
   online   the server goes on serving; its commits are blocked for a moment, for --hold-limit at the very most, whatever happens to
@@ -40,12 +42,17 @@ When the lock does not come within the limit, because of a long transaction or D
   understudy snapshot create db1 --mode offline --hold-limit 30m --reserve-binlogs 7d
   understudy snapshot create db1 -o json | tail -1 | jq -r .subject`,
 		ValidArgsFunction: c.complete(c.serverIDs),
-		RunE:              c.do(func(ctx context.Context, args []string) error { return c.createSnapshot(ctx, f, args[0]) }),
+		RunE: c.do(func(ctx context.Context,
+			args []string) error {
+			return c.createSnapshot(ctx, f, args[0])
+		}),
 	}
 	flags := cmd.Flags()
 	flags.Var(&f.mode, "mode", "how the point is made consistent")
-	flags.Var(&f.hold, "hold-limit", "longest time that writes may be blocked, at most 1m, offline 4h; 10s when not given")
-	flags.Var(&f.reserve, "reserve-binlogs", "how long binary logs are kept for replicas made from it; 24h when not given")
+	flags.Var(&f.hold, "hold-limit",
+		"longest time that writes may be blocked, at most 1m, offline 4h; 10s when not given")
+	flags.Var(&f.reserve, "reserve-binlogs",
+		"how long binary logs are kept for replicas made from it; 24h when not given")
 	f.add(cmd)
 	mustComplete(cmd, "mode", f.mode.allowed)
 	return cmd
@@ -57,7 +64,9 @@ func (f *snapshotCreate) build(server string) (*cpv1.CreateSnapshotRequest, erro
 		return nil, err
 	}
 	if f.hold.value > time.Minute && f.mode.value != "offline" {
-		return nil, usageError{message: "--hold-limit is more than 1m, which is for --mode offline alone", wayOut: "say at most 1m, or --mode offline"}
+		return nil,
+			usageError{message: "--hold-limit is more than 1m, which is for --mode offline alone",
+				wayOut: "say at most 1m, or --mode offline"}
 	}
 	requestID, err := f.request()
 	if err != nil {
@@ -87,7 +96,8 @@ func (c *cli) createSnapshot(ctx context.Context, f *snapshotCreate, server stri
 		if f.dryRun {
 			return c.plan(answer.GetJob())
 		}
-		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded, func(ctx context.Context, job *cpv1.Job) { c.saySnapshot(ctx, a, job) })
+		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded,
+			func(ctx context.Context, job *cpv1.Job) { c.saySnapshot(ctx, a, job) })
 	})
 }
 

@@ -13,7 +13,8 @@ import (
 func (c *cli) newSnapshotDelete() *cobra.Command {
 	f := &deleteFlags{}
 	cmd := &cobra.Command{
-		Use: "delete SNAPSHOT", Aliases: []string{"rm"}, Short: "Delete a snapshot at the provider", Args: words([]string{"SNAPSHOT"}),
+		Use: "delete SNAPSHOT", Aliases: []string{"rm"}, Short: "Delete a snapshot at the provider",
+		Args: words([]string{"SNAPSHOT"}),
 		Long: `Delete a snapshot at the provider. Replicas that were made from it stay; while one is being made from it, deleting is refused.
 
 It asks first, and wants the name typed; --yes does without, for scripts.`,
@@ -45,12 +46,14 @@ func (c *cli) deleteSnapshot(ctx context.Context, f *deleteFlags, name string) e
 		if err != nil {
 			return err
 		}
-		warning := fmt.Sprintf("This deletes the snapshot %s of %s (%s).", show.ID(name), show.ID(s.GetServer()), trimEnum(s.GetState()))
+		warning := fmt.Sprintf("This deletes the snapshot %s of %s (%s).", show.ID(name),
+			show.ID(s.GetServer()), trimEnum(s.GetState()))
 		if err := c.ask(ctx, f, warning, show.ID(name)); err != nil {
 			return err
 		}
 		answer, err := a.snapshots.DeleteSnapshot(ctx, &cpv1.DeleteSnapshotRequest{
-			Name: name, Etag: envOr(f.etag, s.GetEtag()), RequestId: requestID, ValidateOnly: f.dryRun})
+			Name: name, Etag: envOr(f.etag, s.GetEtag()), RequestId: requestID,
+			ValidateOnly: f.dryRun})
 		if err != nil {
 			return lost(err, requestID)
 		}

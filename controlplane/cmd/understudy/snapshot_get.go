@@ -13,8 +13,11 @@ import (
 
 func (c *cli) newSnapshotGet() *cobra.Command {
 	return &cobra.Command{
-		Use: "get SNAPSHOT", Aliases: []string{"show"}, Short: "Show one snapshot and what was true at its point", Args: words([]string{"SNAPSHOT"}),
-		Long: "Show one snapshot with its testimony: what was read from the server while its writes were blocked.",
+		Use: "get SNAPSHOT", Aliases: []string{"show"},
+		Short: "Show one snapshot and what was true at its point",
+		Args:  words([]string{"SNAPSHOT"}),
+		Long: "Show one snapshot with its testimony: what was read from the server while its " +
+			"writes were blocked.",
 		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
   understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.testimony.gtid`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
@@ -28,7 +31,8 @@ func (c *cli) newSnapshotGet() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(answer, func(st show.Style) string { return snapshotRecord(st, answer.GetSnapshot()) })
+				return c.print(answer,
+					func(st show.Style) string { return snapshotRecord(st, answer.GetSnapshot()) })
 			})
 		}),
 	}
@@ -39,7 +43,8 @@ func snapshotRecord(st show.Style, s *cpv1.Snapshot) string {
 	fields := []show.Field{
 		{Name: "name", Values: one(show.ID(s.GetName()))},
 		{Name: "server", Values: one(show.ID(s.GetServer()))},
-		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())), show.Clean(s.GetStateReason())}},
+		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
+			show.Clean(s.GetStateReason())}},
 		{Name: "mode", Values: one(modeWord(s.GetMode()))},
 		{Name: "size", Values: one(sizeWord(s.GetSizeBytes()))},
 		{Name: "volume", Values: one(s.GetVolume())},
@@ -48,7 +53,8 @@ func snapshotRecord(st show.Style, s *cpv1.Snapshot) string {
 	}
 	fields = append(fields, testimony(s.GetTestimony())...)
 	return show.Fields(st, append(fields,
-		show.Field{Name: "made", Values: one(stamp(s.GetCreateTime()))}, show.Field{Name: "etag", Values: one(s.GetEtag())}))
+		show.Field{Name: "made", Values: one(stamp(s.GetCreateTime()))},
+		show.Field{Name: "etag", Values: one(s.GetEtag())}))
 }
 
 func testimony(t *cpv1.SnapshotTestimony) []show.Field {
@@ -71,7 +77,8 @@ func testimony(t *cpv1.SnapshotTestimony) []show.Field {
 		{Name: "gtid_slave_pos", Values: one(t.GetGtidSlavePos())},
 		{Name: "gtid_current_pos", Values: one(t.GetGtidCurrentPos())},
 		{Name: "binary log", Values: one(binlog)},
-		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s", t.GetSourceRole(), t.GetSourceServerId(), t.GetVersion()))},
+		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s", t.GetSourceRole(),
+			t.GetSourceServerId(), t.GetVersion()))},
 		{Name: "filesystem", Values: one(t.GetFilesystem() + " " + t.GetFilesystemUuid())},
 		{Name: "datadir", Values: one(t.GetDatadir())},
 		{Name: "nonce", Values: one(t.GetNonce())},

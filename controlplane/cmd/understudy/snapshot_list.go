@@ -13,7 +13,8 @@ func (c *cli) newSnapshotList() *cobra.Command {
 	var of string
 	var all bool
 	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List snapshots, newest first", Args: words(nil),
+		Use: "list", Aliases: []string{"ls"}, Short: "List snapshots, newest first",
+		Args: words(nil),
 		Long: `List snapshots, newest first. BLOCKED is how long the server's writes were blocked for it, GTID where a replica made from it starts.`,
 		Example: `  understudy snapshot list
   understudy snapshot list --of db1 --all
@@ -44,14 +45,17 @@ func (c *cli) listSnapshots(ctx context.Context, req *cpv1.ListSnapshotsRequest)
 		}
 		head := []string{"NAME", "SERVER", "STATE", "MODE", "SIZE", "BLOCKED", "TAKEN", "GTID"}
 		return c.list(answer, head, func(st show.Style) [][]string {
-			return rows(answer.GetSnapshots(), func(s *cpv1.Snapshot) []string { return c.snapshotRow(st, s) })
+			return rows(answer.GetSnapshots(),
+				func(s *cpv1.Snapshot) []string { return c.snapshotRow(st, s) })
 		}, "no snapshots: take one with understudy snapshot create SERVER")
 	})
 }
 
 func (c *cli) snapshotRow(st show.Style, s *cpv1.Snapshot) []string {
 	return []string{
-		show.ID(s.GetName()), show.ID(s.GetServer()), st.State(trimEnum(s.GetState())), modeWord(s.GetMode()), sizeWord(s.GetSizeBytes()),
-		blocked(s), show.Age(c.Now(), s.GetCreateTime().AsTime()), show.Clean(s.GetTestimony().GetGtid()),
+		show.ID(s.GetName()), show.ID(s.GetServer()), st.State(trimEnum(s.GetState())),
+		modeWord(s.GetMode()), sizeWord(s.GetSizeBytes()),
+		blocked(s), show.Age(c.Now(), s.GetCreateTime().AsTime()),
+		show.Clean(s.GetTestimony().GetGtid()),
 	}
 }

@@ -19,14 +19,16 @@ const tokenLong = `A join token lets the agent of one new machine get its identi
 made by hand is for a machine that was set up in another way.`
 
 func (c *cli) newToken() *cobra.Command {
-	return c.group("token", "Make join tokens for machines that were set up by hand", tokenLong, c.newTokenCreate())
+	return c.group("token", "Make join tokens for machines that were set up by hand", tokenLong,
+		c.newTokenCreate())
 }
 
 func (c *cli) newTokenCreate() *cobra.Command {
 	ttl := span{value: 15 * time.Minute, min: time.Minute, max: 24 * time.Hour}
 	var out string
 	cmd := &cobra.Command{
-		Use: "create SERVER --out FILE", Short: "Make a join file with a one-time token", Args: words([]string{"SERVER"}),
+		Use: "create SERVER --out FILE", Short: "Make a join file with a one-time token",
+		Args: words([]string{"SERVER"}),
 		Long: `Make a one-time join token for the machine of a server, and write the join file with it: readable by its owner alone, and never over a
 file that is there. Put it on the machine as /etc/understudy-agent/join.json before the agent's first start.
 
@@ -41,9 +43,11 @@ secret, so keep it out of logs and argument lists.`,
 				return err
 			}
 			if out == "" {
-				return usageError{message: "missing --out FILE", wayOut: "say where to write the join file, for example --out join.json; --out - is standard output"}
+				return usageError{message: "missing --out FILE", wayOut: "say where to write the " +
+					"join file, for example --out join.json; --out - is standard output"}
 			}
-			return c.createToken(ctx, &cpv1.CreateJoinTokenRequest{Server: name, Ttl: durationpb.New(ttl.value)}, out)
+			return c.createToken(ctx, &cpv1.CreateJoinTokenRequest{Server: name,
+				Ttl: durationpb.New(ttl.value)}, out)
 		}),
 	}
 	cmd.Flags().Var(&ttl, "ttl", "how long the token is good for, 1m to 24h")
@@ -51,7 +55,8 @@ secret, so keep it out of logs and argument lists.`,
 	return cmd
 }
 
-// createToken opens the file first: a token that cannot be written is not made. A file without a token does not stay.
+// createToken opens the file first: a token that cannot be written is not made. A file without a
+// token does not stay.
 func (c *cli) createToken(ctx context.Context, req *cpv1.CreateJoinTokenRequest, out string) error {
 	write, discard, err := c.openSecret(out)
 	if err != nil {
@@ -72,19 +77,24 @@ func (c *cli) createToken(ctx context.Context, req *cpv1.CreateJoinTokenRequest,
 	if out == "-" {
 		return nil
 	}
-	return c.print(&cpv1.CreateJoinTokenResponse{ExpireTime: answer.GetExpireTime()}, func(show.Style) string {
-		return fmt.Sprintf("%s is a join file for %s, good until %s\n", out, show.ID(req.GetServer()), stamp(answer.GetExpireTime()))
-	})
+	return c.print(&cpv1.CreateJoinTokenResponse{ExpireTime: answer.GetExpireTime()},
+		func(show.Style) string {
+			return fmt.Sprintf("%s is a join file for %s, good until %s\n", out,
+				show.ID(req.GetServer()), stamp(answer.GetExpireTime()))
+		})
 }
 
-// openSecret makes a file that its owner alone can read, and says how to write it and how to take it away again.
+// openSecret makes a file that its owner alone can read, and says how to write it and how to take
+// it away again.
 func (c *cli) openSecret(path string) (write func([]byte) error, discard func(), err error) {
 	if path == "-" {
-		return func(data []byte) error { _, err := c.Stdout.Write(data); return err }, func() {}, nil
+		return func(data []byte) error { _, err := c.Stdout.Write(data); return err }, func() {},
+			nil
 	}
 	file, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, nil, usageError{message: path + " is there already", wayOut: "remove it, or name another file"}
+		return nil, nil, usageError{message: path + " is there already",
+			wayOut: "remove it, or name another file"}
 	}
 	if err != nil {
 		return nil, nil, usageError{message: "cannot make the join file: " + err.Error()}

@@ -22,10 +22,12 @@ type waitFlags struct {
 
 func (w *waitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", true, "show the job until it ends")
-	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false, "print the job's name and end; the job goes on (same as --wait=false)")
+	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false,
+		"print the job's name and end; the job goes on (same as --wait=false)")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if w.detach && cmd.Flags().Changed("wait") {
-			return usageError{message: "--wait and --detach exclude each other", wayOut: "say one of them"}
+			return usageError{message: "--wait and --detach exclude each other",
+				wayOut: "say one of them"}
 		}
 		return nil
 	}
@@ -35,7 +37,8 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 func (w *waitFlags) addReconnect(cmd *cobra.Command) {
 	w.wait = true
 	w.reconnect = span{value: 2 * time.Minute, max: 7 * 24 * time.Hour}
-	cmd.Flags().Var(&w.reconnect, "reconnect-limit", "how long to go on when the control plane is away in the middle, for example while it restarts")
+	cmd.Flags().Var(&w.reconnect, "reconnect-limit", "how long to go on when the control plane "+
+		"is away in the middle, for example while it restarts")
 }
 
 // outcome is what came of what a command asked for, in a sentence.
@@ -52,8 +55,10 @@ func succeeded(job *cpv1.Job) outcome {
 	return outcome{good: job.GetState() == cpv1.Job_STATE_SUCCEEDED, line: show.Ended(job)}
 }
 
-// finish waits for a job as the flags say: it shows it until it rests, or prints its name. After a good end it tells news, if any.
-func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, end ending, news func(context.Context, *cpv1.Job)) error {
+// finish waits for a job as the flags say: it shows it until it rests, or prints its name. After a
+// good end it tells news, if any.
+func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, end ending,
+	news func(context.Context, *cpv1.Job)) error {
 	if w.detach || !w.wait {
 		return c.print(job, func(show.Style) string { return show.ID(job.GetName()) + "\n" })
 	}
@@ -94,9 +99,10 @@ func (c *cli) livelike() bool {
 	return terminal(c.Stdout) != nil && c.getenv("TERM") != "dumb" && !c.flags.output.json()
 }
 
-// watch shows a job until it rests: live on a terminal, in lines elsewhere, as JSON when asked for. What it was before is known: lines
-// tell what changes from then on.
-func (c *cli) watch(ctx context.Context, a *api, before *cpv1.Job, limit time.Duration) (last *cpv1.Job, err error) {
+// watch shows a job until it rests: live on a terminal, in lines elsewhere, as JSON when asked for.
+// What it was before is known: lines tell what changes from then on.
+func (c *cli) watch(ctx context.Context, a *api, before *cpv1.Job,
+	limit time.Duration) (last *cpv1.Job, err error) {
 	name := before.GetName()
 	config := follow.Config{Client: a.jobs, Name: name, Limit: limit}
 	switch {
@@ -122,14 +128,17 @@ func watchFailed(name string, err error) error {
 		return nil
 	}
 	return noted{err: fmt.Errorf("cannot watch %s any longer: %w", name, err),
-		note: "the job goes on without this view: watch it again with understudy job watch " + show.ID(name)}
+		note: "the job goes on without this view: watch it again with understudy job watch " +
+			show.ID(name)}
 }
 
 func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.Job, err error) {
 	style := c.styleFor(c.Stdout)
-	view := live.New(live.Config{In: keyboard(c.Stdin), Out: c.Stdout, Environ: c.Environ, Style: style, Now: c.Now, Colour: c.colour(c.Stdout)})
+	view := live.New(live.Config{In: keyboard(c.Stdin), Out: c.Stdout, Environ: c.Environ,
+		Style: style, Now: c.Now, Colour: c.colour(c.Stdout)})
 	config.Watcher = view
-	left, viewErr := view.Run(ctx, func(ctx context.Context) { last, err = follow.Job(ctx, config) })
+	left, viewErr := view.Run(ctx,
+		func(ctx context.Context) { last, err = follow.Job(ctx, config) })
 	if last != nil {
 		c.say("%s", show.Job(last, c.screen()))
 	}
@@ -148,7 +157,8 @@ func (c *cli) sayLeft(name string) {
 		return
 	}
 	id := show.ID(name)
-	fmt.Fprintf(c.Stderr, "%s goes on without this view.\n  watch it again:  understudy job watch %s\n  cancel it:       understudy job cancel %s\n", id, id, id)
+	fmt.Fprintf(c.Stderr, "%s goes on without this view.\n  watch it again:  understudy job "+
+		"watch %s\n  cancel it:       understudy job cancel %s\n", id, id, id)
 }
 
 // sayWhatNow tells what can be done about a job that did not end well.
@@ -161,14 +171,18 @@ func (c *cli) sayWhatNow(job *cpv1.Job) {
 	lines := [][2]string{{"all about it:", "job get " + id}}
 	switch job.GetState() {
 	case cpv1.Job_STATE_FAILED:
-		lines = append(lines, [2]string{"go on from there:", "job retry " + id}, [2]string{"remove what it made:", "job cleanup " + id})
+		lines = append(lines, [2]string{"go on from there:", "job retry " + id},
+			[2]string{"remove what it made:", "job cleanup " + id})
 	case cpv1.Job_STATE_NEEDS_PERSON:
 		lines = append(lines, [2]string{"try it again:", "job retry " + id},
-			[2]string{"go on without it:", "job skip " + id + " " + step + " --reason WHY"}, [2]string{"give up:", "job cancel " + id})
+			[2]string{"go on without it:", "job skip " + id + " " + step + " --reason WHY"},
+			[2]string{"give up:", "job cancel " + id})
 	case cpv1.Job_STATE_CANCELLED:
-		lines = append(lines, [2]string{"go on from there:", "job retry " + id}, [2]string{"remove what it made:", "job cleanup " + id})
+		lines = append(lines, [2]string{"go on from there:", "job retry " + id},
+			[2]string{"remove what it made:", "job cleanup " + id})
 	case cpv1.Job_STATE_SUCCEEDED:
-		lines = append(lines, [2]string{"try the step again:", "job retry " + id + " --step " + step})
+		lines = append(lines,
+			[2]string{"try the step again:", "job retry " + id + " --step " + step})
 	}
 	for _, line := range lines {
 		fmt.Fprintf(c.Stderr, "  %-20s  understudy %s\n", line[0], line[1])

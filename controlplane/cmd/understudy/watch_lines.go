@@ -42,7 +42,8 @@ func (p *plainLines) Job(job *cpv1.Job) {
 
 // Lost tells that the control plane is away.
 func (p *plainLines) Lost(err error, limit time.Duration) {
-	p.line("the control plane cannot be reached (" + show.Clean(err.Error()) + "): trying again for " + show.Duration(limit))
+	p.line("the control plane cannot be reached (" + show.Clean(err.Error()) +
+		"): trying again for " + show.Duration(limit))
 }
 
 // Back tells that it is back.
@@ -63,7 +64,8 @@ func (j *jsonLines) Job(job *cpv1.Job) {
 
 // Lost tells on standard error that the control plane is away.
 func (j *jsonLines) Lost(err error, limit time.Duration) {
-	fmt.Fprintf(j.cli.Stderr, "understudy: the control plane cannot be reached (%s): trying again for %s\n",
+	fmt.Fprintf(j.cli.Stderr,
+		"understudy: the control plane cannot be reached (%s): trying again for %s\n",
 		show.Clean(err.Error()), show.Duration(limit))
 }
 

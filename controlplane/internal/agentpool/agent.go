@@ -10,12 +10,13 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// How long a call may take when its request does not say. Each is more than the agent itself allows, so that the agent's own error,
-// which knows more, comes first.
+// How long a call may take when its request does not say. Each is more than the agent itself
+// allows, so that the agent's own error, which knows more, comes first.
 const (
 	lookLimit   = 30 * time.Second
 	changeLimit = 2 * time.Minute
-	fileLimit   = time.Hour // what goes over all files or blocks of a volume: a check, a change of owner
+	// what goes over all files or blocks of a volume: a check, a change of owner
+	fileLimit   = time.Hour
 	dataLimit   = 24 * time.Hour
 	answerGrace = 15 * time.Second
 	// The agent's own defaults.
@@ -38,13 +39,16 @@ var _ workflow.Agent = (*agent)(nil)
 
 func newAgent(server string, conn grpc.ClientConnInterface) *agent {
 	return &agent{
-		server: server, host: agentv1.NewHostServiceClient(conn), systemd: agentv1.NewSystemdServiceClient(conn),
-		mounts: agentv1.NewMountServiceClient(conn), mariadb: agentv1.NewMariaDBServiceClient(conn),
+		server: server, host: agentv1.NewHostServiceClient(conn),
+		systemd: agentv1.NewSystemdServiceClient(conn),
+		mounts:  agentv1.NewMountServiceClient(conn),
+		mariadb: agentv1.NewMariaDBServiceClient(conn),
 	}
 }
 
 // call makes one call with an end of its own.
-func call[Req, Resp any](ctx context.Context, a *agent, limit time.Duration, do func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req) (Resp, error) {
+func call[Req, Resp any](ctx context.Context, a *agent, limit time.Duration,
+	do func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req) (Resp, error) {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	resp, err := do(bounded, req)

@@ -27,8 +27,10 @@ func fence(f workflow.Fence) *agentv1.Fence {
 
 func hostInfo(h *agentv1.GetHostResponse) workflow.HostInfo {
 	return workflow.HostInfo{
-		Server: h.GetServer(), MachineID: h.GetMachineId(), BootID: h.GetBootId(), OS: h.GetOs(), SystemdVersion: h.GetSystemdVersion(),
-		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(), MemoryBytes: h.GetMemoryBytes(),
+		Server: h.GetServer(), MachineID: h.GetMachineId(), BootID: h.GetBootId(), OS: h.GetOs(),
+		SystemdVersion: h.GetSystemdVersion(),
+		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(),
+		MemoryBytes:   h.GetMemoryBytes(),
 		RootFreeBytes: h.GetRootFreeBytes(), Addresses: h.GetAddresses(),
 	}
 }
@@ -37,36 +39,47 @@ func hostInfo(h *agentv1.GetHostResponse) workflow.HostInfo {
 var activeStates = map[agentv1.Unit_ActiveState]string{
 	agentv1.Unit_ACTIVE_STATE_ACTIVE: "active", agentv1.Unit_ACTIVE_STATE_RELOADING: "reloading",
 	agentv1.Unit_ACTIVE_STATE_INACTIVE: "inactive", agentv1.Unit_ACTIVE_STATE_FAILED: "failed",
-	agentv1.Unit_ACTIVE_STATE_ACTIVATING: "activating", agentv1.Unit_ACTIVE_STATE_DEACTIVATING: "deactivating",
+	agentv1.Unit_ACTIVE_STATE_ACTIVATING:   "activating",
+	agentv1.Unit_ACTIVE_STATE_DEACTIVATING: "deactivating",
 }
 
 func unit(u *agentv1.Unit) workflow.Unit {
 	return workflow.Unit{
-		Name: u.GetName(), ActiveState: activeStates[u.GetActiveState()], SubState: u.GetSubState(), LoadState: u.GetLoadState(),
-		UnitFileState: u.GetUnitFileState(), InvocationID: u.GetInvocationId(), Restarts: int(u.GetRestarts()),
+		Name: u.GetName(), ActiveState: activeStates[u.GetActiveState()], SubState: u.GetSubState(),
+		LoadState:     u.GetLoadState(),
+		UnitFileState: u.GetUnitFileState(), InvocationID: u.GetInvocationId(),
+		Restarts: int(u.GetRestarts()),
 	}
 }
 
 func blockDevice(d *agentv1.BlockDevice) workflow.BlockDevice {
 	return workflow.BlockDevice{
-		Path: d.GetPath(), IDs: d.GetIds(), Serial: d.GetSerial(), SizeBytes: d.GetSizeBytes(), Filesystem: d.GetFilesystem(),
-		UUID: d.GetUuid(), MountPoints: d.GetMountPoints(), Parent: d.GetParent(), Blank: d.GetBlank(),
+		Path: d.GetPath(), IDs: d.GetIds(), Serial: d.GetSerial(), SizeBytes: d.GetSizeBytes(),
+		Filesystem: d.GetFilesystem(),
+		UUID:       d.GetUuid(), MountPoints: d.GetMountPoints(), Parent: d.GetParent(),
+		Blank: d.GetBlank(),
 	}
 }
 
 func mount(m *agentv1.Mount) workflow.Mount {
 	return workflow.Mount{
-		Path: m.GetPath(), Mounted: m.GetMounted(), Device: m.GetDevice(), DeviceIDs: m.GetDeviceIds(), Filesystem: m.GetFilesystem(),
-		UUID: m.GetUuid(), SizeBytes: m.GetSizeBytes(), FreeBytes: m.GetFreeBytes(), Unit: m.GetUnit(), UnitSource: m.GetUnitSource(),
-		UnitSourceExists: m.GetUnitSourceExists(), Enabled: m.GetEnabled(), Root: m.GetRoot(), Nonce: m.GetNonce(),
+		Path: m.GetPath(), Mounted: m.GetMounted(), Device: m.GetDevice(),
+		DeviceIDs: m.GetDeviceIds(), Filesystem: m.GetFilesystem(),
+		UUID: m.GetUuid(), SizeBytes: m.GetSizeBytes(), FreeBytes: m.GetFreeBytes(),
+		Unit: m.GetUnit(), UnitSource: m.GetUnitSource(),
+		UnitSourceExists: m.GetUnitSourceExists(), Enabled: m.GetEnabled(), Root: m.GetRoot(),
+		Nonce: m.GetNonce(),
 	}
 }
 
 func ensureMount(r workflow.EnsureMount) *agentv1.EnsureMountRequest {
 	return &agentv1.EnsureMountRequest{
-		DeviceIds: r.DeviceIDs, Path: r.Path, Filesystem: r.Filesystem, FilesystemUuid: r.FilesystemUUID,
-		SourceFilesystemUuid: r.SourceFilesystemUUID, ExpectedNonce: r.ExpectedNonce, ReplaceDeviceIds: r.ReplaceDeviceIDs,
-		StopUnits: r.StopUnits, DeviceTimeout: duration(r.DeviceTimeout), Grow: r.Grow, Owner: r.Owner, BoundUnits: r.BoundUnits,
+		DeviceIds: r.DeviceIDs, Path: r.Path, Filesystem: r.Filesystem,
+		FilesystemUuid:       r.FilesystemUUID,
+		SourceFilesystemUuid: r.SourceFilesystemUUID, ExpectedNonce: r.ExpectedNonce,
+		ReplaceDeviceIds: r.ReplaceDeviceIDs,
+		StopUnits:        r.StopUnits, DeviceTimeout: duration(r.DeviceTimeout), Grow: r.Grow,
+		Owner: r.Owner, BoundUnits: r.BoundUnits,
 		Fence: fence(r.Fence),
 	}
 }
@@ -79,24 +92,31 @@ var holdModes = map[inventory.SnapshotMode]agentv1.HoldConsistentPointRequest_Mo
 
 func openHold(r workflow.OpenHold) *agentv1.HoldConsistentPointRequest_Open {
 	return &agentv1.HoldConsistentPointRequest_Open{
-		Mode: holdModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait), Nonce: r.Nonce, Freeze: r.Freeze,
+		Mode: holdModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
+		Nonce: r.Nonce, Freeze: r.Freeze,
 	}
 }
 
 func testimony(t *agentv1.Testimony) workflow.Testimony {
 	return workflow.Testimony{
-		Replica: t.GetRole() == "replica", ServerID: uint32(t.GetServerId()), Version: t.GetServerVersion(),
-		BinlogPos: t.GetGtid().GetBinlogPos(), SlavePos: t.GetGtid().GetSlavePos(), CurrentPos: t.GetGtid().GetCurrentPos(),
-		DomainID: uint32(t.GetGtidDomainId()), BinlogFile: t.GetBinlogFile(), BinlogOffset: t.GetBinlogOffset(),
-		FilesystemUUID: t.GetFilesystemUuid(), Filesystem: t.GetFilesystem(), Datadir: t.GetDatadir(), DatadirOnVolume: t.GetDatadirOnVolume(),
-		DatadirVersion: t.GetDatadirVersion(), Nonce: t.GetNonce(), HeldAt: t.GetHoldTime().AsTime(),
+		Replica: t.GetRole() == "replica", ServerID: uint32(t.GetServerId()),
+		Version:   t.GetServerVersion(),
+		BinlogPos: t.GetGtid().GetBinlogPos(), SlavePos: t.GetGtid().GetSlavePos(),
+		CurrentPos: t.GetGtid().GetCurrentPos(),
+		DomainID:   uint32(t.GetGtidDomainId()), BinlogFile: t.GetBinlogFile(),
+		BinlogOffset:   t.GetBinlogOffset(),
+		FilesystemUUID: t.GetFilesystemUuid(), Filesystem: t.GetFilesystem(),
+		Datadir: t.GetDatadir(), DatadirOnVolume: t.GetDatadirOnVolume(),
+		DatadirVersion: t.GetDatadirVersion(), Nonce: t.GetNonce(),
+		HeldAt: t.GetHoldTime().AsTime(),
 	}
 }
 
 func holdResult(r *agentv1.HoldResult) workflow.HoldResult {
 	return workflow.HoldResult{
-		Unbroken: r.GetUnbroken(), BrokenReason: r.GetBrokenReason(), Blocked: r.GetBlocked().AsDuration(),
-		Frozen: r.GetFrozen().AsDuration(), Down: r.GetDown().AsDuration(),
+		Unbroken: r.GetUnbroken(), BrokenReason: r.GetBrokenReason(),
+		Blocked: r.GetBlocked().AsDuration(),
+		Frozen:  r.GetFrozen().AsDuration(), Down: r.GetDown().AsDuration(),
 	}
 }
 

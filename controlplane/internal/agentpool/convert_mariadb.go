@@ -12,24 +12,36 @@ import (
 
 func status(s *agentv1.MariaDBStatus) replication.Status {
 	out := replication.Status{
-		Answers: s.GetAnswers(), DownReason: s.GetDownReason(), BinaryVersion: s.GetBinaryVersion(), DatadirVersion: s.GetDatadirVersion(),
-		Datadir: s.GetDatadir(), ServerVersion: s.GetServerVersion(), Started: moment(s.GetStartTime()),
-		ServerID: uint32(s.GetServerId()), DomainID: uint32(s.GetGtidDomainId()), Port: int(s.GetPort()), ReadOnly: s.GetReadOnly(),
-		LogBin: s.GetLogBin(), LogUpdates: s.GetLogSlaveUpdates(), StrictMode: s.GetGtidStrictMode(), SyncBinlog: s.GetSyncBinlog(),
-		FlushAtCommit: s.GetFlushLogAtTrxCommit(), EventScheduler: s.GetEventScheduler(), TLS: s.GetTls(),
-		BinlogExpire: time.Duration(s.GetBinlogExpireSeconds()) * time.Second, BinlogMaxBytes: s.GetBinlogTotalSizeBytes(),
-		BinlogPos: s.GetGtid().GetBinlogPos(), SlavePos: s.GetGtid().GetSlavePos(), CurrentPos: s.GetGtid().GetCurrentPos(),
-		BinlogState: s.GetGtid().GetBinlogState(), BinlogFile: s.GetBinlogFile(), BinlogOffset: s.GetBinlogOffset(),
-		OldestBinlog: s.GetOldestBinlog(), OldestGTID: s.GetOldestGtid(), Held: s.GetHeld(), Options: s.GetOptions(),
-		FilesystemUsed: s.GetFilesystemUsedBytes(), FilesystemFree: s.GetFilesystemFreeBytes(), FilesystemUUID: s.GetFilesystemUuid(),
-		Filesystem: s.GetFilesystem(), FilesystemMount: s.GetFilesystemMount(), PositionTableIsSafe: s.GetPositionTableTransactional(),
-		NonTransactional: s.GetNonTransactionalTables(),
+		Answers: s.GetAnswers(), DownReason: s.GetDownReason(), BinaryVersion: s.GetBinaryVersion(),
+		DatadirVersion: s.GetDatadirVersion(),
+		Datadir:        s.GetDatadir(), ServerVersion: s.GetServerVersion(),
+		Started:  moment(s.GetStartTime()),
+		ServerID: uint32(s.GetServerId()), DomainID: uint32(s.GetGtidDomainId()),
+		Port: int(s.GetPort()), ReadOnly: s.GetReadOnly(),
+		LogBin: s.GetLogBin(), LogUpdates: s.GetLogSlaveUpdates(),
+		StrictMode: s.GetGtidStrictMode(), SyncBinlog: s.GetSyncBinlog(),
+		FlushAtCommit: s.GetFlushLogAtTrxCommit(), EventScheduler: s.GetEventScheduler(),
+		TLS:            s.GetTls(),
+		BinlogExpire:   time.Duration(s.GetBinlogExpireSeconds()) * time.Second,
+		BinlogMaxBytes: s.GetBinlogTotalSizeBytes(),
+		BinlogPos:      s.GetGtid().GetBinlogPos(), SlavePos: s.GetGtid().GetSlavePos(),
+		CurrentPos:  s.GetGtid().GetCurrentPos(),
+		BinlogState: s.GetGtid().GetBinlogState(), BinlogFile: s.GetBinlogFile(),
+		BinlogOffset: s.GetBinlogOffset(),
+		OldestBinlog: s.GetOldestBinlog(), OldestGTID: s.GetOldestGtid(), Held: s.GetHeld(),
+		Options:        s.GetOptions(),
+		FilesystemUsed: s.GetFilesystemUsedBytes(), FilesystemFree: s.GetFilesystemFreeBytes(),
+		FilesystemUUID: s.GetFilesystemUuid(),
+		Filesystem:     s.GetFilesystem(), FilesystemMount: s.GetFilesystemMount(),
+		PositionTableIsSafe: s.GetPositionTableTransactional(),
+		NonTransactional:    s.GetNonTransactionalTables(),
 	}
 	for _, c := range s.GetReplication() {
 		out.Connections = append(out.Connections, connection(c))
 	}
 	for _, r := range s.GetReplicas() {
-		out.Replicas = append(out.Replicas, replication.Connected{ServerID: uint32(r.GetServerId()), Host: r.GetHost(), User: r.GetUser()})
+		out.Replicas = append(out.Replicas, replication.Connected{ServerID: uint32(r.GetServerId()),
+			Host: r.GetHost(), User: r.GetUser()})
 	}
 	for _, r := range s.GetReservations() {
 		out.Reservations = append(out.Reservations, reservation(r))
@@ -39,16 +51,22 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 
 func connection(c *agentv1.ReplicationStatus) replication.Connection {
 	return replication.Connection{
-		Name: c.GetConnection(), PrimaryHost: c.GetPrimaryHost(), PrimaryPort: int(c.GetPrimaryPort()), User: c.GetUser(),
-		IORunning: c.GetIoRunning(), SQLRunning: c.GetSqlRunning(), IOState: c.GetIoState(), SQLState: c.GetSqlState(),
-		IOErrno: int(c.GetIoErrno()), IOError: c.GetIoError(), SQLErrno: int(c.GetSqlErrno()), SQLError: c.GetSqlError(),
-		UsingGTID: c.GetUsingGtid(), ReceivedPos: c.GetGtidIoPos(), SecondsBehind: c.GetSecondsBehind().AsDuration(),
-		SecondsKnown: c.GetSecondsBehind() != nil, TLS: c.GetTls(), TLSVerify: c.GetTlsVerify(), PrimaryServerID: uint32(c.GetPrimaryServerId()),
+		Name: c.GetConnection(), PrimaryHost: c.GetPrimaryHost(),
+		PrimaryPort: int(c.GetPrimaryPort()), User: c.GetUser(),
+		IORunning: c.GetIoRunning(), SQLRunning: c.GetSqlRunning(), IOState: c.GetIoState(),
+		SQLState: c.GetSqlState(),
+		IOErrno:  int(c.GetIoErrno()), IOError: c.GetIoError(), SQLErrno: int(c.GetSqlErrno()),
+		SQLError:  c.GetSqlError(),
+		UsingGTID: c.GetUsingGtid(), ReceivedPos: c.GetGtidIoPos(),
+		SecondsBehind: c.GetSecondsBehind().AsDuration(),
+		SecondsKnown:  c.GetSecondsBehind() != nil, TLS: c.GetTls(), TLSVerify: c.GetTlsVerify(),
+		PrimaryServerID: uint32(c.GetPrimaryServerId()),
 	}
 }
 
 func reservation(r *agentv1.BinlogReservation) replication.Reservation {
-	return replication.Reservation{ID: r.GetId(), FirstFile: r.GetFirstFile(), Expires: moment(r.GetExpireTime())}
+	return replication.Reservation{ID: r.GetId(), FirstFile: r.GetFirstFile(),
+		Expires: moment(r.GetExpireTime())}
 }
 
 // moment keeps a time that was not told zero.
@@ -61,23 +79,28 @@ func moment(t *timestamppb.Timestamp) time.Time {
 
 func configuration(c workflow.Configuration) *agentv1.SetConfigurationRequest {
 	return &agentv1.SetConfigurationRequest{
-		ServerId: int64(c.ServerID), ReadOnly: c.ReadOnly, SkipReplicaStart: c.SkipReplicaStart, EventScheduler: c.EventScheduler,
-		BindAddress: c.BindAddress, Port: int32(c.Port), LogBin: c.LogBin, LogSlaveUpdates: c.LogUpdates, GtidStrictMode: c.StrictMode,
-		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable, BinlogExpireSeconds: int64(c.BinlogExpire / time.Second),
-		Options: c.Options, GtidDomainId: int64(c.DomainID), Fence: fence(c.Fence),
+		ServerId: int64(c.ServerID), ReadOnly: c.ReadOnly, SkipReplicaStart: c.SkipReplicaStart,
+		EventScheduler: c.EventScheduler,
+		BindAddress:    c.BindAddress, Port: int32(c.Port), LogBin: c.LogBin,
+		LogSlaveUpdates: c.LogUpdates, GtidStrictMode: c.StrictMode,
+		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
+		BinlogExpireSeconds: int64(c.BinlogExpire / time.Second),
+		Options:             c.Options, GtidDomainId: int64(c.DomainID), Fence: fence(c.Fence),
 	}
 }
 
 func tableChecksum(m *agentv1.ChecksumTablesResponse) workflow.TableChecksum {
 	return workflow.TableChecksum{
-		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(), Engine: m.GetEngine(), Consistent: m.GetConsistent(),
+		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(),
+		Engine: m.GetEngine(), Consistent: m.GetConsistent(),
 		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(),
 	}
 }
 
 func waited(m *agentv1.WaitForGtidResponse) workflow.Waited {
 	return workflow.Waited{
-		Current: m.GetCurrentGtid(), Remaining: m.GetRemaining(), SecondsBehind: m.GetSecondsBehind().AsDuration(),
-		SecondsKnown: m.GetSecondsBehind() != nil,
+		Current: m.GetCurrentGtid(), Remaining: m.GetRemaining(),
+		SecondsBehind: m.GetSecondsBehind().AsDuration(),
+		SecondsKnown:  m.GetSecondsBehind() != nil,
 	}
 }

@@ -73,7 +73,8 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 // unset are the fields of a value, deeply, that are zero.
 func unset(v reflect.Value, path string) []string {
 	switch {
-	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]() && v.Type() != reflect.TypeFor[workflow.Secret]():
+	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]() &&
+		v.Type() != reflect.TypeFor[workflow.Secret]():
 		var all []string
 		for i := range v.NumField() {
 			all = append(all, unset(v.Field(i), path+"."+v.Type().Field(i).Name)...)
@@ -87,7 +88,8 @@ func unset(v reflect.Value, path string) []string {
 	return nil
 }
 
-// TestNothingIsLostFromTheWire converts messages that have all fields set: each field of the domain's types gets something.
+// TestNothingIsLostFromTheWire converts messages that have all fields set: each field of the
+// domain's types gets something.
 func TestNothingIsLostFromTheWire(t *testing.T) {
 	t.Parallel()
 	converted := map[string]any{
@@ -141,13 +143,15 @@ func give(v reflect.Value) {
 	}
 }
 
-// TestNothingIsLostOnTheWire converts requests that have all fields set: each field of the message gets something.
+// TestNothingIsLostOnTheWire converts requests that have all fields set: each field of the message
+// gets something.
 func TestNothingIsLostOnTheWire(t *testing.T) {
 	t.Parallel()
 	hold := given[workflow.OpenHold]()
 	hold.Mode = inventory.ModeOnline
 	for _, m := range []proto.Message{
-		fence(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()), configuration(given[workflow.Configuration]()), openHold(hold),
+		fence(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()),
+		configuration(given[workflow.Configuration]()), openHold(hold),
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
@@ -160,8 +164,10 @@ func TestNothingIsLostOnTheWire(t *testing.T) {
 
 func TestModesAndRoles(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline, inventory.ModeCrash} {
-		if got := openHold(workflow.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+string(mode) {
+	for _, mode := range []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
+		inventory.ModeCrash} {
+		if got := openHold(workflow.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
+			string(mode) {
 			t.Errorf("%s became %s", mode, got)
 		}
 	}

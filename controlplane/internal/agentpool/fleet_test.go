@@ -57,10 +57,12 @@ func (f *fleet) move(server, address string) {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, ca: identitytest.New(t), addresses: map[string]string{}, revoked: map[string]bool{}, port: freePort(t)}
+	f := &fleet{t: t, ca: identitytest.New(t), addresses: map[string]string{},
+		revoked: map[string]bool{}, port: freePort(t)}
 	var err error
 	f.pool, err = agentpool.New(agentpool.Config{
-		Addresses: f, Source: f.ca.Source(identity.ControlPlane()), Revoked: f.denied, Port: f.port, Probe: 2 * time.Second, Logger: quiet(),
+		Addresses: f, Source: f.ca.Source(identity.ControlPlane()), Revoked: f.denied, Port: f.port,
+		Probe: 2 * time.Second, Logger: quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +104,8 @@ func (f *fleet) run(a *agent, id identity.Identity, address string) *agent {
 	cert := f.ca.Issue(id)
 	a.serial = identity.Serial(cert.Leaf)
 	server, err := chassis.New(chassis.Config{
-		Listener: listener, TLS: identity.ServerConfig{Source: &identity.Static{Certificate: cert, Roots: f.ca.Pool()}}, Rules: rules(), Logger: quiet(), Grace: time.Millisecond,
+		Listener: listener, TLS: identity.ServerConfig{Source: &identity.Static{Certificate: cert,
+			Roots: f.ca.Pool()}}, Rules: rules(), Logger: quiet(), Grace: time.Millisecond,
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -135,8 +138,10 @@ func (f *fleet) db1(a *agent) *agent {
 
 func rules() authz.Table {
 	table := authz.Table{}
-	methods := authz.MethodsOf(agentv1.File_understudy_agent_v1_host_service_proto, agentv1.File_understudy_agent_v1_systemd_service_proto,
-		agentv1.File_understudy_agent_v1_mount_service_proto, agentv1.File_understudy_agent_v1_mariadb_service_proto)
+	methods := authz.MethodsOf(agentv1.File_understudy_agent_v1_host_service_proto,
+		agentv1.File_understudy_agent_v1_systemd_service_proto,
+		agentv1.File_understudy_agent_v1_mount_service_proto,
+		agentv1.File_understudy_agent_v1_mariadb_service_proto)
 	for _, method := range methods {
 		table[method] = []identity.Role{identity.RoleControlPlane}
 	}

@@ -22,7 +22,8 @@ func TestCallOnAConnectionThatFallsSilentEnds(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	entered := make(chan struct{})
-	f.run(&agent{mariadb: mariadbService{wait: func(_ *agentv1.WaitForGtidRequest, out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
+	f.run(&agent{mariadb: mariadbService{wait: func(_ *agentv1.WaitForGtidRequest,
+		out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
 		close(entered)
 		<-out.Context().Done()
 		return out.Context().Err()
@@ -47,7 +48,8 @@ func TestCallOnAConnectionThatFallsSilentEnds(t *testing.T) {
 	}
 }
 
-// silencer forwards connections until it falls silent: bytes are swallowed then, and nothing is closed.
+// silencer forwards connections until it falls silent: bytes are swallowed then, and nothing is
+// closed.
 func silencer(t *testing.T, from, to string) *atomic.Bool {
 	t.Helper()
 	silent := &atomic.Bool{}

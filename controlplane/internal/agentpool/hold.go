@@ -25,7 +25,8 @@ const (
 	offlineSlack = 15 * time.Minute
 )
 
-type holdStream = grpc.BidiStreamingClient[agentv1.HoldConsistentPointRequest, agentv1.HoldConsistentPointResponse]
+type holdStream = grpc.BidiStreamingClient[agentv1.HoldConsistentPointRequest,
+	agentv1.HoldConsistentPointResponse]
 
 // hold is an open hold: a stream, and a reader that waits for its end.
 type hold struct {
@@ -42,13 +43,16 @@ type hold struct {
 	released bool
 }
 
-// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The hold lives as long as ctx does.
-func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, progress workflow.Progress) (workflow.Hold, error) {
+// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The hold
+// lives as long as ctx does.
+func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
+	progress workflow.Progress) (workflow.Hold, error) {
 	held, cancel := context.WithTimeout(ctx, holdBound(req))
 	stream, err := a.mariadb.HoldConsistentPoint(held)
 	if err == nil {
 		err = stream.Send(&agentv1.HoldConsistentPointRequest{
-			Action: &agentv1.HoldConsistentPointRequest_Open_{Open: openHold(req)}, Fence: fence(req.Fence),
+			Action: &agentv1.HoldConsistentPointRequest_Open_{Open: openHold(req)},
+			Fence:  fence(req.Fence),
 		})
 		if errors.Is(err, io.EOF) { // the stream ended already; Recv says why
 			err = nil
@@ -69,7 +73,8 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, progress wo
 
 // holdBound is when a hold is over for certain: the host ends it long before.
 func holdBound(req workflow.OpenHold) time.Duration {
-	bound := orDefault(req.Limit, defaultHold) + lockStages*orDefault(req.LockWait, defaultLockWait) + changeLimit
+	bound := orDefault(req.Limit, defaultHold) + lockStages*orDefault(req.LockWait,
+		defaultLockWait) + changeLimit
 	if req.Mode == inventory.ModeOffline {
 		bound += offlineSlack
 	}
@@ -145,7 +150,8 @@ func (h *hold) askRelease() error {
 	h.send.Lock()
 	defer h.send.Unlock()
 	if h.released {
-		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "the hold on "+h.server+" was released before",
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
+			"the hold on "+h.server+" was released before",
 			errs.WayOut("retry the job: it holds the server anew"))
 	}
 	h.released = true
@@ -169,6 +175,7 @@ func (h *hold) Close() error {
 }
 
 func broken(server, why string) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN, "the hold on "+server+" is broken: "+why,
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
+		"the hold on "+server+" is broken: "+why,
 		errs.WayOut("try again; a shorter transaction load or a higher limit helps when it stays"))
 }

@@ -19,32 +19,38 @@ func (a *agent) Status(ctx context.Context) (replication.Status, error) {
 }
 
 // SetConfiguration writes the agent's option file.
-func (a *agent) SetConfiguration(ctx context.Context, req workflow.Configuration) (workflow.Configured, error) {
+func (a *agent) SetConfiguration(ctx context.Context,
+	req workflow.Configuration) (workflow.Configured, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetConfiguration, configuration(req))
 	if err != nil {
 		return workflow.Configured{}, err
 	}
 	return workflow.Configured{
-		Changed: resp.GetChanged(), RestartRequired: resp.GetRestartRequired(), Overridden: resp.GetOverridden(), Effective: resp.GetEffective(),
+		Changed: resp.GetChanged(), RestartRequired: resp.GetRestartRequired(),
+		Overridden: resp.GetOverridden(), Effective: resp.GetEffective(),
 	}, nil
 }
 
 // PrepareDatadir makes a datadir fit for its first start here.
-func (a *agent) PrepareDatadir(ctx context.Context, req workflow.PrepareDatadir) (workflow.PreparedDatadir, error) {
+func (a *agent) PrepareDatadir(ctx context.Context,
+	req workflow.PrepareDatadir) (workflow.PreparedDatadir, error) {
 	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
-		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy, ExpectedNonce: req.ExpectedNonce, Fence: fence(req.Fence),
+		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
+		ExpectedNonce: req.ExpectedNonce, Fence: fence(req.Fence),
 	})
 	if err != nil {
 		return workflow.PreparedDatadir{}, err
 	}
 	return workflow.PreparedDatadir{
-		Changes: resp.GetChanges(), DatadirVersion: resp.GetDatadirVersion(), BinaryVersion: resp.GetBinaryVersion(),
+		Changes: resp.GetChanges(), DatadirVersion: resp.GetDatadirVersion(),
+		BinaryVersion: resp.GetBinaryVersion(),
 		UpgradeNeeded: resp.GetUpgradeNeeded(),
 	}, nil
 }
 
 // UpgradeDatadir brings the system tables to the binary's version.
-func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f workflow.Fence, progress workflow.Progress) (string, bool, error) {
+func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f workflow.Fence,
+	progress workflow.Progress) (string, bool, error) {
 	var last *agentv1.UpgradeDatadirResponse
 	err := follow(ctx, a, orDefault(timeout, upgradeLimit)+answerGrace, a.mariadb.UpgradeDatadir,
 		&agentv1.UpgradeDatadirRequest{Timeout: duration(timeout), Fence: fence(f)},
@@ -60,7 +66,8 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f wor
 
 // ProveWritable commits one row on a primary, and proves the filesystem on a replica.
 func (a *agent) ProveWritable(ctx context.Context, f workflow.Fence) (workflow.WriteProof, error) {
-	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable, &agentv1.ProveWritableRequest{Fence: fence(f)})
+	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable,
+		&agentv1.ProveWritableRequest{Fence: fence(f)})
 	if err != nil {
 		return workflow.WriteProof{}, err
 	}
@@ -68,14 +75,17 @@ func (a *agent) ProveWritable(ctx context.Context, f workflow.Fence) (workflow.W
 }
 
 // ChecksumTables sends a checksum of each table at one position.
-func (a *agent) ChecksumTables(ctx context.Context, req workflow.ChecksumTables, begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
+func (a *agent) ChecksumTables(ctx context.Context, req workflow.ChecksumTables,
+	begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
 	began := false
 	err := follow(ctx, a, dataLimit, a.mariadb.ChecksumTables,
-		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables, SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed},
+		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables,
+			SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed},
 		func(m *agentv1.ChecksumTablesResponse) {
 			if !began {
 				began = true
-				begin(workflow.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()), Bytes: m.GetBytesTotal()})
+				begin(workflow.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()),
+					Bytes: m.GetBytesTotal()})
 			}
 			if m.GetTable() != "" {
 				each(tableChecksum(m))

@@ -13,7 +13,8 @@ const pageSize = 1000
 func (a *agent) BlockDevices(ctx context.Context) ([]workflow.BlockDevice, error) {
 	var all []workflow.BlockDevice
 	for token := ""; ; {
-		resp, err := call(ctx, a, lookLimit, a.mounts.ListBlockDevices, &agentv1.ListBlockDevicesRequest{PageSize: pageSize, PageToken: token})
+		resp, err := call(ctx, a, lookLimit, a.mounts.ListBlockDevices,
+			&agentv1.ListBlockDevicesRequest{PageSize: pageSize, PageToken: token})
 		if err != nil {
 			return nil, err
 		}
@@ -36,26 +37,31 @@ func (a *agent) Mount(ctx context.Context, path string) (workflow.Mount, error) 
 }
 
 // EnsureMount makes sure that the volume is mounted at the path, now and after a reboot.
-func (a *agent) EnsureMount(ctx context.Context, req workflow.EnsureMount, progress workflow.Progress) (workflow.Mounted, error) {
+func (a *agent) EnsureMount(ctx context.Context, req workflow.EnsureMount,
+	progress workflow.Progress) (workflow.Mounted, error) {
 	var last *agentv1.EnsureMountResponse
 	limit := orDefault(req.DeviceTimeout, deviceDefault) + fileLimit
-	err := follow(ctx, a, limit, a.mounts.EnsureMount, ensureMount(req), func(m *agentv1.EnsureMountResponse) {
-		tell(progress, m.GetProgress())
-		last = m
-	})
+	err := follow(ctx, a, limit, a.mounts.EnsureMount, ensureMount(req),
+		func(m *agentv1.EnsureMountResponse) {
+			tell(progress, m.GetProgress())
+			last = m
+		})
 	if err == nil && last.GetMount() == nil {
 		err = cutShort(a.server, "EnsureMount")
 	}
 	if err != nil {
 		return workflow.Mounted{}, err
 	}
-	return workflow.Mounted{Mount: mount(last.GetMount()), Found: last.GetFound(), Changes: last.GetChanges()}, nil
+	return workflow.Mounted{Mount: mount(last.GetMount()), Found: last.GetFound(),
+		Changes: last.GetChanges()}, nil
 }
 
 // EnsureBindMount makes sure that a directory is bound to another path.
-func (a *agent) EnsureBindMount(ctx context.Context, req workflow.EnsureBindMount) (workflow.Mounted, error) {
+func (a *agent) EnsureBindMount(ctx context.Context,
+	req workflow.EnsureBindMount) (workflow.Mounted, error) {
 	resp, err := call(ctx, a, fileLimit, a.mounts.EnsureBindMount, &agentv1.EnsureBindMountRequest{
-		Source: req.Source, Path: req.Path, Owner: req.Owner, Create: req.Create, BoundUnits: req.BoundUnits, StopUnits: req.StopUnits,
+		Source: req.Source, Path: req.Path, Owner: req.Owner, Create: req.Create,
+		BoundUnits: req.BoundUnits, StopUnits: req.StopUnits,
 		Fence: fence(req.Fence),
 	})
 	if err != nil {
@@ -65,18 +71,23 @@ func (a *agent) EnsureBindMount(ctx context.Context, req workflow.EnsureBindMoun
 }
 
 // EnsureUnmounted makes sure that nothing is mounted at the path, now and after a reboot.
-func (a *agent) EnsureUnmounted(ctx context.Context, req workflow.EnsureUnmounted) ([]string, error) {
-	resp, err := call(ctx, a, changeLimit, a.mounts.EnsureUnmounted, &agentv1.EnsureUnmountedRequest{
-		Path: req.Path, ExpectedDeviceIds: req.ExpectedDeviceIDs, StopUnits: req.StopUnits, Fence: fence(req.Fence),
-	})
+func (a *agent) EnsureUnmounted(ctx context.Context,
+	req workflow.EnsureUnmounted) ([]string, error) {
+	resp, err := call(ctx, a, changeLimit, a.mounts.EnsureUnmounted,
+		&agentv1.EnsureUnmountedRequest{
+			Path: req.Path, ExpectedDeviceIds: req.ExpectedDeviceIDs, StopUnits: req.StopUnits,
+			Fence: fence(req.Fence),
+		})
 	return resp.GetChanges(), err
 }
 
 // FormatVolume makes a filesystem on a volume that is recorded blank and probes blank.
-func (a *agent) FormatVolume(ctx context.Context, req workflow.FormatVolume) (workflow.BlockDevice, bool, error) {
+func (a *agent) FormatVolume(ctx context.Context,
+	req workflow.FormatVolume) (workflow.BlockDevice, bool, error) {
 	limit := orDefault(req.DeviceTimeout, deviceDefault) + fileLimit
 	resp, err := call(ctx, a, limit, a.mounts.FormatVolume, &agentv1.FormatVolumeRequest{
-		DeviceIds: req.DeviceIDs, Filesystem: req.Filesystem, FilesystemUuid: req.FilesystemUUID, RecordedBlank: req.RecordedBlank,
+		DeviceIds: req.DeviceIDs, Filesystem: req.Filesystem, FilesystemUuid: req.FilesystemUUID,
+		RecordedBlank: req.RecordedBlank,
 		DeviceTimeout: duration(req.DeviceTimeout), Fence: fence(req.Fence),
 	})
 	if err != nil {

@@ -31,19 +31,23 @@ const (
 
 // Addresses knows where the servers' agents are.
 type Addresses interface {
-	// Address is the address of the server's machine, without a port; empty while it has none. inventory.ErrNotFound.
+	// Address is the address of the server's machine, without a port; empty while it has none.
+	// inventory.ErrNotFound.
 	Address(ctx context.Context, server string) (string, error)
 }
 
 // Config is what a pool needs. Addresses and Source are required.
 type Config struct {
 	Addresses Addresses
-	Source    identity.Source          // the control plane's identity
-	Revoked   func(serial string) bool // certificates that are not believed any more; nil denies none
-	Port      int                      // of the agents; default 7443
-	Probe     time.Duration            // how long an agent may take to answer that it is there; default 5 s
-	Logger    *slog.Logger
-	// BeforeCall, if set, is called with the name of each call just before it is sent. It may block or end the process: for tests.
+	Source    identity.Source // the control plane's identity
+	// certificates that are not believed any more; nil denies none
+	Revoked func(serial string) bool
+	Port    int // of the agents; default 7443
+	// how long an agent may take to answer that it is there; default 5 s
+	Probe  time.Duration
+	Logger *slog.Logger
+	// BeforeCall, if set, is called with the name of each call just before it is sent. It may block
+	// or end the process: for tests.
 	BeforeCall func(method string)
 }
 
@@ -67,7 +71,8 @@ var _ workflow.Agents = (*Pool)(nil)
 // New makes a pool; it connects to nobody yet.
 func New(cfg Config) (*Pool, error) {
 	if cfg.Addresses == nil || cfg.Source == nil {
-		return nil, errors.New("cannot make the pool of agents: addresses and an identity are needed")
+		return nil, errors.New(
+			"cannot make the pool of agents: addresses and an identity are needed")
 	}
 	if cfg.Port == 0 {
 		cfg.Port = defaultPort
@@ -81,8 +86,9 @@ func New(cfg Config) (*Pool, error) {
 	return &Pool{cfg: cfg, lines: map[string]*line{}}, nil
 }
 
-// Agent returns the server's agent, which proved to be that server's and answered just now. errs.Unavailable (AGENT_UNREACHABLE) when it
-// does not, inventory.ErrNotFound for a server without a record.
+// Agent returns the server's agent, which proved to be that server's and answered just now.
+// errs.Unavailable (AGENT_UNREACHABLE) when it does not, inventory.ErrNotFound for a server without
+// a record.
 func (p *Pool) Agent(ctx context.Context, server string) (workflow.Agent, error) {
 	address, err := p.cfg.Addresses.Address(ctx, server)
 	if err != nil {
@@ -101,24 +107,28 @@ func (p *Pool) Agent(ctx context.Context, server string) (workflow.Agent, error)
 	return newAgent(server, p.watched(conn)), nil
 }
 
-// line is the open connection to the server's agent at the address; one to another address is hung up.
+// line is the open connection to the server's agent at the address; one to another address is hung
+// up.
 func (p *Pool) line(server, address string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, "the control plane is being stopped",
+		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED,
+			"the control plane is being stopped",
 			errs.WayOut("ask again: it goes on when a control plane runs"))
 	}
 	if l := p.lines[server]; l != nil {
 		if l.address == address {
 			return l.conn, nil
 		}
-		p.cfg.Logger.Info("the agent's address changed", "server", server, "from", l.address, "to", address)
+		p.cfg.Logger.Info("the agent's address changed", "server", server, "from", l.address, "to",
+			address)
 		p.hangUp(server)
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{
 		Address: net.JoinHostPort(address, strconv.Itoa(p.cfg.Port)), MaxMessageBytes: maxAnswer,
-		TLS: identity.ClientConfig{Source: p.cfg.Source, Expect: identity.Agent(server), Revoked: p.cfg.Revoked},
+		TLS: identity.ClientConfig{Source: p.cfg.Source, Expect: identity.Agent(server),
+			Revoked: p.cfg.Revoked},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the agent of %s: %w", server, err)
@@ -155,7 +165,8 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// probe asks the agent whether it is there. A connection that failed before is tried again at once, not after its back-off.
+// probe asks the agent whether it is there. A connection that failed before is tried again at once,
+// not after its back-off.
 func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) error {
 	if conn.GetState() == connectivity.TransientFailure {
 		conn.ResetConnectBackoff()
@@ -163,11 +174,13 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	probing, cancel := context.WithTimeout(ctx, p.cfg.Probe)
 	defer cancel()
 	var shown peer.Peer
-	answer, err := healthv1.NewHealthClient(conn).Check(probing, &healthv1.HealthCheckRequest{}, grpc.Peer(&shown))
+	answer, err := healthv1.NewHealthClient(conn).Check(probing, &healthv1.HealthCheckRequest{},
+		grpc.Peer(&shown))
 	switch {
 	case err == nil && p.revoked(shown):
 		p.Forget(server)
-		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED, "the certificate of the agent of "+server+" is revoked",
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
+			"the certificate of the agent of "+server+" is revoked",
 			errs.WayOut("let it enrol again with a new join file (`understudy token create`)"))
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
@@ -182,17 +195,20 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	}
 }
 
-// revoked says whether the certificate that the agent showed is not believed any more: a connection outlives its handshake.
+// revoked says whether the certificate that the agent showed is not believed any more: a connection
+// outlives its handshake.
 func (p *Pool) revoked(shown peer.Peer) bool {
 	info, ok := shown.AuthInfo.(credentials.TLSInfo)
-	return ok && p.cfg.Revoked != nil && len(info.State.PeerCertificates) > 0 && p.cfg.Revoked(identity.Serial(info.State.PeerCertificates[0]))
+	return ok && p.cfg.Revoked != nil && len(info.State.PeerCertificates) > 0 &&
+		p.cfg.Revoked(identity.Serial(info.State.PeerCertificates[0]))
 }
 
 // unreachable is the error of an agent that does not answer.
 func unreachable(server, why string, cause error) error {
 	options := []errs.Option{
 		errs.Retry(time.Second), errs.Meta("server", server),
-		errs.WayOut("see on its host with `systemctl status understudy-agent`, and that port 7443 can be reached from the control plane"),
+		errs.WayOut("see on its host with `systemctl status understudy-agent`, and that port " +
+			"7443 can be reached from the control plane"),
 	}
 	if cause != nil {
 		options = append(options, errs.Wrap(cause))
@@ -204,14 +220,16 @@ func unreachable(server, why string, cause error) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, message, options...)
 }
 
-// lost makes the error of a call one of package errs, and one whose connection went away under it that of an agent out of reach.
+// lost makes the error of a call one of package errs, and one whose connection went away under it
+// that of an agent out of reach.
 func lost(ctx context.Context, server string, err error) error {
 	if err == nil {
 		return nil
 	}
 	err = errs.FromStatus(err)
 	hungUp := errs.KindOf(err) == errs.Canceled && ctx.Err() == nil
-	if hungUp || errs.KindOf(err) == errs.Unavailable && errs.ReasonOf(err) == errorsv1.Reason_REASON_UNREACHABLE {
+	if hungUp || errs.KindOf(err) == errs.Unavailable &&
+		errs.ReasonOf(err) == errorsv1.Reason_REASON_UNREACHABLE {
 		return unreachable(server, "", err)
 	}
 	return err

@@ -23,11 +23,15 @@ func named(name string) *agent {
 	}}}
 }
 
-// outOfReach fails the test unless the error is that of an agent that does not answer, and says whose.
+// outOfReach fails the test unless the error is that of an agent that does not answer, and says
+// whose.
 func outOfReach(t *testing.T, err error) {
 	t.Helper()
-	if errs.KindOf(err) != errs.Unavailable || errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE || errs.WayOutOf(err) == "" || errs.MetaOf(err)["server"] == "" {
-		t.Errorf("%v (%v), way out %q: %v", errs.KindOf(err), errs.ReasonOf(err), errs.WayOutOf(err), err)
+	if errs.KindOf(err) != errs.Unavailable ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
+		errs.WayOutOf(err) == "" || errs.MetaOf(err)["server"] == "" {
+		t.Errorf("%v (%v), way out %q: %v", errs.KindOf(err), errs.ReasonOf(err),
+			errs.WayOutOf(err), err)
 	}
 }
 
@@ -66,13 +70,15 @@ func TestAgentOutOfReach(t *testing.T) {
 func TestOnlyTheServersOwnAgentIsBelieved(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	for i, id := range []identity.Identity{identity.Agent("db2"), identity.ControlPlane(), identity.Operator("db1")} {
+	for i, id := range []identity.Identity{identity.Agent("db2"), identity.ControlPlane(),
+		identity.Operator("db1")} {
 		address := net.IPv4(127, 0, 0, byte(20+i)).String()
 		f.run(named("db1"), id, address)
 		f.move("db1", address)
 		_, err := f.pool.Agent(t.Context(), "db1")
 		outOfReach(t, err)
-		if err != nil && !strings.Contains(err.Error(), "expected spiffe://understudy/agent/db1") && !strings.Contains(err.Error(), "certificate") {
+		if err != nil && !strings.Contains(err.Error(), "expected spiffe://understudy/agent/db1") &&
+			!strings.Contains(err.Error(), "certificate") {
 			t.Errorf("the error does not say who was there instead: %v", err)
 		}
 	}
@@ -86,7 +92,8 @@ func TestRevokedAgentIsNotBelievedOnAnOpenConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.revoke(running.serial)
-	if _, err := f.pool.Agent(t.Context(), "db1"); errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+	if _, err := f.pool.Agent(t.Context(),
+		"db1"); errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
 		t.Errorf("%v", err)
 	}
 	_, err := f.pool.Agent(t.Context(), "db1")
@@ -119,11 +126,13 @@ func TestCallThatIsCutOffIsAnAgentOutOfReach(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	entered := make(chan struct{})
-	f.db1(&agent{mariadb: mariadbService{status: func(ctx context.Context) (*agentv1.GetStatusResponse, error) {
-		close(entered)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}})
+	f.db1(
+		&agent{mariadb: mariadbService{status: func(ctx context.Context) (
+			*agentv1.GetStatusResponse, error) {
+			close(entered)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}})
 	a, err := f.pool.Agent(t.Context(), "db1")
 	if err != nil {
 		t.Fatal(err)
@@ -139,10 +148,12 @@ func TestCallThatIsCutOffIsAnAgentOutOfReach(t *testing.T) {
 func TestCallerWhoGoesAwayIsNotAnAgentOutOfReach(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	f.db1(&agent{mariadb: mariadbService{status: func(ctx context.Context) (*agentv1.GetStatusResponse, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}})
+	f.db1(
+		&agent{mariadb: mariadbService{status: func(ctx context.Context) (
+			*agentv1.GetStatusResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}})
 	a, err := f.pool.Agent(t.Context(), "db1")
 	if err != nil {
 		t.Fatal(err)
@@ -176,15 +187,19 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.db1(&agent{
-		mariadb: mariadbService{prepare: func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error) {
-			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_GTID_MISMATCH, "it is at 0-1-6, not at 0-1-5",
+		mariadb: mariadbService{prepare: func(*agentv1.PrepareReplicaRequest) (
+			*agentv1.PrepareReplicaResponse, error) {
+			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_GTID_MISMATCH,
+				"it is at 0-1-6, not at 0-1-5",
 				errs.WayOut("make the replica again"), errs.Meta("recovered", "0-1-6"))
 		}},
-		systemd: systemdService{ensure: func(_ *agentv1.EnsureUnitRequest, out grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
+		systemd: systemdService{ensure: func(_ *agentv1.EnsureUnitRequest,
+			out grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
 			if err := out.Send(&agentv1.EnsureUnitResponse{Progress: "starting"}); err != nil {
 				return err
 			}
-			return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, "mariadb.service failed", errs.WayOut("see its journal"))
+			return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED,
+				"mariadb.service failed", errs.WayOut("see its journal"))
 		}},
 	})
 	a, err := f.pool.Agent(t.Context(), "db1")
@@ -192,13 +207,16 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = a.PrepareReplica(t.Context(), workflow.PrepareReplica{GTID: "0-1-5"})
-	if !errors.Is(err, errs.FailedPrecondition) || errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
+	if !errors.Is(err, errs.FailedPrecondition) ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
 		errs.WayOutOf(err) != "make the replica again" || errs.MetaOf(err)["recovered"] != "0-1-6" {
 		t.Errorf("%v", err)
 	}
 	var said []string
-	_, err = a.EnsureUnit(t.Context(), workflow.EnsureUnit{Unit: "mariadb.service"}, func(line string) { said = append(said, line) })
-	if !errors.Is(err, errs.Internal) || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_FAILED || len(said) != 1 {
+	_, err = a.EnsureUnit(t.Context(), workflow.EnsureUnit{Unit: "mariadb.service"},
+		func(line string) { said = append(said, line) })
+	if !errors.Is(err, errs.Internal) || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_FAILED ||
+		len(said) != 1 {
 		t.Errorf("%v after %v", err, said)
 	}
 }

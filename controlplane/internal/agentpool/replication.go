@@ -9,30 +9,40 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// PrepareReplica proves the recovered position, takes the source's settings away and sets gtid_slave_pos.
-func (a *agent) PrepareReplica(ctx context.Context, req workflow.PrepareReplica) (workflow.PreparedReplica, error) {
+// PrepareReplica proves the recovered position, takes the source's settings away and sets
+// gtid_slave_pos.
+func (a *agent) PrepareReplica(ctx context.Context,
+	req workflow.PrepareReplica) (workflow.PreparedReplica, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.PrepareReplica, &agentv1.PrepareReplicaRequest{
-		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: sourceRole(req.SourceReplica), ServerId: int64(req.ServerID), Fence: fence(req.Fence),
+		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: sourceRole(req.SourceReplica),
+		ServerId: int64(req.ServerID), Fence: fence(req.Fence),
 	})
 	if err != nil {
 		return workflow.PreparedReplica{}, err
 	}
-	return workflow.PreparedReplica{RecoveredGTID: resp.GetRecoveredGtid(), Changes: resp.GetChanges()}, nil
+	return workflow.PreparedReplica{RecoveredGTID: resp.GetRecoveredGtid(),
+		Changes: resp.GetChanges()}, nil
 }
 
 // ConfigureReplica points MariaDB to its primary.
-func (a *agent) ConfigureReplica(ctx context.Context, req workflow.ConfigureReplica) ([]string, error) {
-	resp, err := call(ctx, a, changeLimit, a.mariadb.ConfigureReplica, &agentv1.ConfigureReplicaRequest{
-		PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User, Password: req.Password.Reveal(),
-		Tls: req.TLS, Force: req.Force, Fence: fence(req.Fence),
-	})
+func (a *agent) ConfigureReplica(ctx context.Context,
+	req workflow.ConfigureReplica) ([]string, error) {
+	resp, err := call(ctx, a, changeLimit, a.mariadb.ConfigureReplica,
+		&agentv1.ConfigureReplicaRequest{
+			PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User,
+			Password: req.Password.Reveal(),
+			Tls:      req.TLS, Force: req.Force, Fence: fence(req.Fence),
+		})
 	return resp.GetChanges(), err
 }
 
 // StartReplication makes both threads run, or applies exactly up to a position and stops there.
-func (a *agent) StartReplication(ctx context.Context, until string, timeout time.Duration, f workflow.Fence) (replication.Connection, bool, error) {
-	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace, a.mariadb.StartReplication,
-		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout), Fence: fence(f)})
+func (a *agent) StartReplication(ctx context.Context, until string, timeout time.Duration,
+	f workflow.Fence) (replication.Connection, bool, error) {
+	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
+		a.mariadb.StartReplication,
+		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout),
+			Fence: fence(f)})
 	if err != nil {
 		return replication.Connection{}, false, err
 	}
@@ -40,14 +50,18 @@ func (a *agent) StartReplication(ctx context.Context, until string, timeout time
 }
 
 // StopReplication stops both threads, or the SQL thread alone.
-func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration, f workflow.Fence) (bool, error) {
-	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace, a.mariadb.StopReplication,
-		&agentv1.StopReplicationRequest{SqlThreadOnly: sqlOnly, Timeout: duration(timeout), Fence: fence(f)})
+func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration,
+	f workflow.Fence) (bool, error) {
+	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
+		a.mariadb.StopReplication,
+		&agentv1.StopReplicationRequest{SqlThreadOnly: sqlOnly, Timeout: duration(timeout),
+			Fence: fence(f)})
 	return resp.GetChanged(), err
 }
 
 // WaitForGTID waits until the position is applied and tells how far it is meanwhile.
-func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Duration, report func(workflow.Waited)) (bool, error) {
+func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Duration,
+	report func(workflow.Waited)) (bool, error) {
 	reached := false
 	err := follow(ctx, a, orDefault(timeout, replDefault)+answerGrace, a.mariadb.WaitForGtid,
 		&agentv1.WaitForGtidRequest{Gtid: gtid, Timeout: duration(timeout)},
@@ -62,14 +76,17 @@ func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Durat
 
 // SetReadOnly turns read_only on or off.
 func (a *agent) SetReadOnly(ctx context.Context, on bool, f workflow.Fence) (bool, error) {
-	resp, err := call(ctx, a, changeLimit, a.mariadb.SetReadOnly, &agentv1.SetReadOnlyRequest{ReadOnly: on, Fence: fence(f)})
+	resp, err := call(ctx, a, changeLimit, a.mariadb.SetReadOnly,
+		&agentv1.SetReadOnlyRequest{ReadOnly: on, Fence: fence(f)})
 	return resp.GetChanged(), err
 }
 
 // ReserveBinlogs keeps the binary logs.
-func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string, f workflow.Fence) (replication.Reservation, error) {
+func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
+	f workflow.Fence) (replication.Reservation, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReserveBinlogs,
-		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from, Fence: fence(f)})
+		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from,
+			Fence: fence(f)})
 	if err != nil {
 		return replication.Reservation{}, err
 	}
@@ -78,27 +95,34 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 
 // ReleaseBinlogs ends a reservation.
 func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence) (bool, error) {
-	resp, err := call(ctx, a, changeLimit, a.mariadb.ReleaseBinlogs, &agentv1.ReleaseBinlogsRequest{Id: id, Fence: fence(f)})
+	resp, err := call(ctx, a, changeLimit, a.mariadb.ReleaseBinlogs,
+		&agentv1.ReleaseBinlogsRequest{Id: id, Fence: fence(f)})
 	return resp.GetChanged(), err
 }
 
 // SetBinlogExpiry makes MariaDB delete binary logs of that age, in whole seconds; 0 keeps them.
-func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration, f workflow.Fence) (bool, error) {
+func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
+	f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
 		&agentv1.SetBinlogExpiryRequest{Seconds: int64(after / time.Second), Fence: fence(f)})
 	return resp.GetChanged(), err
 }
 
 // EnsureReplicationAccount makes a replica's account on its primary.
-func (a *agent) EnsureReplicationAccount(ctx context.Context, req workflow.ReplicationAccount) ([]string, error) {
-	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount, &agentv1.EnsureReplicationAccountRequest{
-		User: req.User, Host: req.Host, Password: req.Password.Reveal(), RequireTls: req.RequireTLS, Fence: fence(req.Fence),
-	})
+func (a *agent) EnsureReplicationAccount(ctx context.Context,
+	req workflow.ReplicationAccount) ([]string, error) {
+	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
+		&agentv1.EnsureReplicationAccountRequest{
+			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
+			RequireTls: req.RequireTLS,
+			Fence:      fence(req.Fence),
+		})
 	return resp.GetChanges(), err
 }
 
 // DeleteReplicationAccount drops the account.
-func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string, f workflow.Fence) (bool, error) {
+func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string,
+	f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.DeleteReplicationAccount,
 		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host, Fence: fence(f)})
 	return resp.GetChanged(), err

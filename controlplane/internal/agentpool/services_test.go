@@ -17,21 +17,25 @@ type hostService struct {
 	get func(context.Context) (*agentv1.GetHostResponse, error)
 }
 
-func (s hostService) GetHost(ctx context.Context, _ *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
+func (s hostService) GetHost(ctx context.Context,
+	_ *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
 	if s.get == nil {
 		return nil, unset
 	}
 	return s.get(ctx)
 }
 
-var unset = errs.New(errs.Unimplemented, errorsv1.Reason_REASON_UNIMPLEMENTED, "the test does not answer this")
+var unset = errs.New(errs.Unimplemented, errorsv1.Reason_REASON_UNIMPLEMENTED,
+	"the test does not answer this")
 
 type systemdService struct {
 	agentv1.UnimplementedSystemdServiceServer
-	ensure func(*agentv1.EnsureUnitRequest, grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error
+	ensure func(*agentv1.EnsureUnitRequest,
+		grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error
 }
 
-func (s systemdService) EnsureUnit(req *agentv1.EnsureUnitRequest, out grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
+func (s systemdService) EnsureUnit(req *agentv1.EnsureUnitRequest,
+	out grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
 	if s.ensure == nil {
 		return unset
 	}
@@ -41,17 +45,20 @@ func (s systemdService) EnsureUnit(req *agentv1.EnsureUnitRequest, out grpc.Serv
 type mountService struct {
 	agentv1.UnimplementedMountServiceServer
 	devices func(*agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error)
-	ensure  func(*agentv1.EnsureMountRequest, grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error
+	ensure  func(*agentv1.EnsureMountRequest,
+		grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error
 }
 
-func (s mountService) ListBlockDevices(_ context.Context, req *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
+func (s mountService) ListBlockDevices(_ context.Context,
+	req *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
 	if s.devices == nil {
 		return nil, unset
 	}
 	return s.devices(req)
 }
 
-func (s mountService) EnsureMount(req *agentv1.EnsureMountRequest, out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
+func (s mountService) EnsureMount(req *agentv1.EnsureMountRequest,
+	out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
 	if s.ensure == nil {
 		return unset
 	}
@@ -60,42 +67,51 @@ func (s mountService) EnsureMount(req *agentv1.EnsureMountRequest, out grpc.Serv
 
 type mariadbService struct {
 	agentv1.UnimplementedMariaDBServiceServer
-	status   func(context.Context) (*agentv1.GetStatusResponse, error)
-	hold     func(grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest, agentv1.HoldConsistentPointResponse]) error
-	wait     func(*agentv1.WaitForGtidRequest, grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error
-	checksum func(*agentv1.ChecksumTablesRequest, grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error
-	prepare  func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
+	status func(context.Context) (*agentv1.GetStatusResponse, error)
+	hold   func(grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
+		agentv1.HoldConsistentPointResponse]) error
+	wait func(*agentv1.WaitForGtidRequest,
+		grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error
+	checksum func(*agentv1.ChecksumTablesRequest,
+		grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error
+	prepare func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
 }
 
-func (s mariadbService) GetStatus(ctx context.Context, _ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
+func (s mariadbService) GetStatus(ctx context.Context,
+	_ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
 	if s.status == nil {
 		return nil, unset
 	}
 	return s.status(ctx)
 }
 
-func (s mariadbService) HoldConsistentPoint(stream grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest, agentv1.HoldConsistentPointResponse]) error {
+func (s mariadbService) HoldConsistentPoint(
+	stream grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
+		agentv1.HoldConsistentPointResponse]) error {
 	if s.hold == nil {
 		return unset
 	}
 	return s.hold(stream)
 }
 
-func (s mariadbService) WaitForGtid(req *agentv1.WaitForGtidRequest, out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
+func (s mariadbService) WaitForGtid(req *agentv1.WaitForGtidRequest,
+	out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
 	if s.wait == nil {
 		return unset
 	}
 	return s.wait(req, out)
 }
 
-func (s mariadbService) ChecksumTables(req *agentv1.ChecksumTablesRequest, out grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error {
+func (s mariadbService) ChecksumTables(req *agentv1.ChecksumTablesRequest,
+	out grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error {
 	if s.checksum == nil {
 		return unset
 	}
 	return s.checksum(req, out)
 }
 
-func (s mariadbService) PrepareReplica(_ context.Context, req *agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error) {
+func (s mariadbService) PrepareReplica(_ context.Context,
+	req *agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error) {
 	if s.prepare == nil {
 		return nil, unset
 	}

@@ -13,9 +13,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// follow opens a stream with an end of its own and gives each of its messages to take, until the stream ends.
+// follow opens a stream with an end of its own and gives each of its messages to take, until the
+// stream ends.
 func follow[Req, Resp any](ctx context.Context, a *agent, limit time.Duration,
-	open func(context.Context, Req, ...grpc.CallOption) (grpc.ServerStreamingClient[Resp], error), req Req, take func(*Resp),
+	open func(context.Context, Req, ...grpc.CallOption) (grpc.ServerStreamingClient[Resp], error),
+	req Req, take func(*Resp),
 ) error {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -39,7 +41,8 @@ func follow[Req, Resp any](ctx context.Context, a *agent, limit time.Duration,
 func cutShort(server, what string) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
 		"the agent of "+server+" ended "+what+" without its result", errs.Retry(time.Second),
-		errs.Meta("server", server), errs.WayOut("try again; if it stays, see `journalctl -u understudy-agent` on the host"))
+		errs.Meta("server", server),
+		errs.WayOut("try again; if it stays, see `journalctl -u understudy-agent` on the host"))
 }
 
 // tell passes a line of progress on, if anybody listens and there is one.

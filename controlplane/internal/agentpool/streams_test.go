@@ -18,12 +18,14 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-type holdServer = grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest, agentv1.HoldConsistentPointResponse]
+type holdServer = grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
+	agentv1.HoldConsistentPointResponse]
 
 var onBehalf = workflow.Fence{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
 
 // holding runs an agent with that hold and asks it for one.
-func holding(t *testing.T, ctx context.Context, serve func(holdServer) error, progress workflow.Progress) (workflow.Hold, *agent, error) {
+func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
+	progress workflow.Progress) (workflow.Hold, *agent, error) {
 	t.Helper()
 	f := newFleet(t)
 	running := f.db1(&agent{mariadb: mariadbService{hold: serve}})
@@ -31,7 +33,8 @@ func holding(t *testing.T, ctx context.Context, serve func(holdServer) error, pr
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := a.OpenHold(ctx, workflow.OpenHold{Mode: inventory.ModeOnline, Limit: 5 * time.Second, LockWait: time.Second, Nonce: "n", Freeze: true, Fence: onBehalf}, progress)
+	h, err := a.OpenHold(ctx, workflow.OpenHold{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
+		LockWait: time.Second, Nonce: "n", Freeze: true, Fence: onBehalf}, progress)
 	return h, running, err
 }
 
@@ -42,7 +45,9 @@ func reach(stream holdServer) (*agentv1.HoldConsistentPointRequest, error) {
 		return nil, err
 	}
 	for _, m := range []*agentv1.HoldConsistentPointResponse{
-		{Progress: "taking locks"}, {Testimony: &agentv1.Testimony{Role: "primary", ServerId: 7, Nonce: first.GetOpen().GetNonce(), Gtid: &agentv1.GtidPositions{BinlogPos: "0-7-1"}}},
+		{Progress: "taking locks"},
+		{Testimony: &agentv1.Testimony{Role: "primary", ServerId: 7,
+			Nonce: first.GetOpen().GetNonce(), Gtid: &agentv1.GtidPositions{BinlogPos: "0-7-1"}}},
 	} {
 		if err := stream.Send(m); err != nil {
 			return nil, err
@@ -73,17 +78,21 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 		if second, err := stream.Recv(); err != nil || second.GetRelease() == nil {
 			return fmt.Errorf("no release: %v, %w", second, err)
 		}
-		return stream.Send(&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{Unbroken: true, Blocked: durationpb.New(time.Second)}})
+		return stream.Send(
+			&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{Unbroken: true,
+				Blocked: durationpb.New(time.Second)}})
 	}, func(line string) { said = append(said, line) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := <-opened
-	if first.GetFence().GetEpoch() != 3 || first.GetFence().GetEffectKey() != "1/hold/1" || first.GetOpen().GetMode() != agentv1.HoldConsistentPointRequest_MODE_ONLINE ||
+	if first.GetFence().GetEpoch() != 3 || first.GetFence().GetEffectKey() != "1/hold/1" ||
+		first.GetOpen().GetMode() != agentv1.HoldConsistentPointRequest_MODE_ONLINE ||
 		!first.GetOpen().GetFreeze() || first.GetOpen().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
 	}
-	if got := h.Testimony(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" || len(said) != 1 {
+	if got := h.Testimony(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" ||
+		len(said) != 1 {
 		t.Errorf("testimony %+v after %v", got, said)
 	}
 	result, err := h.Release(t.Context())
@@ -159,14 +168,17 @@ func TestHoldThatCannotBeHad(t *testing.T) {
 		reason errorsv1.Reason
 	}{
 		"refused": {func(holdServer) error {
-			return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "a table lock stands in the way")
+			return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+				"a table lock stands in the way")
 		}, errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED},
 		"busy": {func(holdServer) error {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, "another one is open")
 		}, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY},
-		"ended early": {func(holdServer) error { return nil }, errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE},
+		"ended early": {func(holdServer) error { return nil }, errs.Unavailable,
+			errorsv1.Reason_REASON_AGENT_UNREACHABLE},
 		"broken at once": {func(s holdServer) error {
-			return s.Send(&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "the limit was over"}})
+			return s.Send(
+				&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "the limit was over"}})
 		}, errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN},
 	}
 	for name, test := range tests {
@@ -189,12 +201,14 @@ func TestBrokenHoldSaysWhy(t *testing.T) {
 		if _, err := stream.Recv(); err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		return stream.Send(&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "another session"}})
+		return stream.Send(
+			&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "another session"}})
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result, err := h.Release(t.Context()); err != nil || result.Unbroken || result.BrokenReason != "another session" {
+	if result, err := h.Release(t.Context()); err != nil || result.Unbroken ||
+		result.BrokenReason != "another session" {
 		t.Errorf("%+v, %v", result, err)
 	}
 }
@@ -204,14 +218,19 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	f := newFleet(t)
 	f.db1(&agent{
 		mounts: mountService{
-			ensure: func(req *agentv1.EnsureMountRequest, out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
+			ensure: func(req *agentv1.EnsureMountRequest,
+				out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
 				if req.GetFence().GetJob() != "jobs/1" {
 					return errors.New("no fence")
 				}
-				return errors.Join(out.Send(&agentv1.EnsureMountResponse{Progress: "waiting for the device"}),
-					out.Send(&agentv1.EnsureMountResponse{Mount: &agentv1.Mount{Path: req.GetPath()}, Changes: []string{"mounted"}, Found: []string{"ext4"}}))
+				return errors.Join(
+					out.Send(&agentv1.EnsureMountResponse{Progress: "waiting for the device"}),
+					out.Send(
+						&agentv1.EnsureMountResponse{Mount: &agentv1.Mount{Path: req.GetPath()},
+							Changes: []string{"mounted"}, Found: []string{"ext4"}}))
 			},
-			devices: func(req *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
+			devices: func(req *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse,
+				error) {
 				if req.GetPageToken() == "" {
 					return &agentv1.ListBlockDevicesResponse{Devices: []*agentv1.BlockDevice{{Path: "/dev/vda"}}, NextPageToken: "more"}, nil
 				}
@@ -219,13 +238,19 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 			},
 		},
 		mariadb: mariadbService{
-			wait: func(_ *agentv1.WaitForGtidRequest, out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
-				return errors.Join(out.Send(&agentv1.WaitForGtidResponse{Remaining: 5, SecondsBehind: durationpb.New(0)}),
+			wait: func(_ *agentv1.WaitForGtidRequest,
+				out grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error {
+				return errors.Join(out.Send(&agentv1.WaitForGtidResponse{Remaining: 5,
+					SecondsBehind: durationpb.New(0)}),
 					out.Send(&agentv1.WaitForGtidResponse{CurrentGtid: "0-1-9", Reached: true}))
 			},
-			checksum: func(_ *agentv1.ChecksumTablesRequest, out grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error {
-				return errors.Join(out.Send(&agentv1.ChecksumTablesResponse{Gtid: "0-1-9", TablesTotal: 2}),
-					out.Send(&agentv1.ChecksumTablesResponse{Table: "a.b", Checksum: 1 << 63, Consistent: true}), out.Send(&agentv1.ChecksumTablesResponse{Table: "a.c", Missing: true}))
+			checksum: func(_ *agentv1.ChecksumTablesRequest,
+				out grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error {
+				return errors.Join(out.Send(&agentv1.ChecksumTablesResponse{Gtid: "0-1-9",
+					TablesTotal: 2}),
+					out.Send(&agentv1.ChecksumTablesResponse{Table: "a.b", Checksum: 1 << 63,
+						Consistent: true}), out.Send(&agentv1.ChecksumTablesResponse{Table: "a.c",
+						Missing: true}))
 			},
 		},
 	})
@@ -234,22 +259,29 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	mounted, err := a.EnsureMount(t.Context(), workflow.EnsureMount{Path: "/srv/mariadb", Fence: onBehalf}, func(line string) { said = append(said, line) })
-	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 || len(mounted.Found) != 1 || len(said) != 1 {
+	mounted, err := a.EnsureMount(t.Context(), workflow.EnsureMount{Path: "/srv/mariadb",
+		Fence: onBehalf}, func(line string) { said = append(said, line) })
+	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 ||
+		len(mounted.Found) != 1 || len(said) != 1 {
 		t.Errorf("%+v, %v, said %v", mounted, err, said)
 	}
 	if devices, err := a.BlockDevices(t.Context()); err != nil || len(devices) != 2 {
 		t.Errorf("%v, %v", devices, err)
 	}
 	var waits []workflow.Waited
-	reached, err := a.WaitForGTID(t.Context(), "0-1-9", time.Second, func(w workflow.Waited) { waits = append(waits, w) })
-	if err != nil || !reached || len(waits) != 2 || !waits[0].SecondsKnown || waits[1].SecondsKnown || waits[1].Current != "0-1-9" {
+	reached, err := a.WaitForGTID(t.Context(), "0-1-9", time.Second,
+		func(w workflow.Waited) { waits = append(waits, w) })
+	if err != nil || !reached || len(waits) != 2 || !waits[0].SecondsKnown ||
+		waits[1].SecondsKnown || waits[1].Current != "0-1-9" {
 		t.Errorf("%v, %v, %+v", reached, err, waits)
 	}
 	var begin workflow.ChecksumBegin
 	var tables []workflow.TableChecksum
-	err = a.ChecksumTables(t.Context(), workflow.ChecksumTables{}, func(b workflow.ChecksumBegin) { begin = b }, func(c workflow.TableChecksum) { tables = append(tables, c) })
-	if err != nil || begin.GTID != "0-1-9" || begin.Tables != 2 || len(tables) != 2 || tables[0].Checksum != 1<<63 || !tables[1].Missing {
+	err = a.ChecksumTables(t.Context(), workflow.ChecksumTables{},
+		func(b workflow.ChecksumBegin) { begin = b },
+		func(c workflow.TableChecksum) { tables = append(tables, c) })
+	if err != nil || begin.GTID != "0-1-9" || begin.Tables != 2 || len(tables) != 2 ||
+		tables[0].Checksum != 1<<63 || !tables[1].Missing {
 		t.Errorf("%v, %+v, %+v", err, begin, tables)
 	}
 }
@@ -257,9 +289,11 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 func TestStreamWithoutItsLastMessageIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	f.db1(&agent{mounts: mountService{ensure: func(_ *agentv1.EnsureMountRequest, out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
+	f.db1(&agent{mounts: mountService{ensure: func(_ *agentv1.EnsureMountRequest,
+		out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
 		return out.Send(&agentv1.EnsureMountResponse{Progress: "waiting"})
-	}}, systemd: systemdService{ensure: func(*agentv1.EnsureUnitRequest, grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
+	}}, systemd: systemdService{ensure: func(*agentv1.EnsureUnitRequest,
+		grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
 		return nil
 	}}})
 	a, err := f.pool.Agent(t.Context(), "db1")

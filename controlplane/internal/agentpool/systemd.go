@@ -17,11 +17,13 @@ func (a *agent) Unit(ctx context.Context, name string) (workflow.Unit, error) {
 }
 
 // EnsureUnit makes the unit unmasked, enabled, active and ready, from any state.
-func (a *agent) EnsureUnit(ctx context.Context, req workflow.EnsureUnit, progress workflow.Progress) (workflow.EnsuredUnit, error) {
+func (a *agent) EnsureUnit(ctx context.Context, req workflow.EnsureUnit,
+	progress workflow.Progress) (workflow.EnsuredUnit, error) {
 	var last *agentv1.EnsureUnitResponse
 	limit := orDefault(req.Timeout, unitDefault) + answerGrace
 	err := follow(ctx, a, limit, a.systemd.EnsureUnit,
-		&agentv1.EnsureUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout), Fence: fence(req.Fence)},
+		&agentv1.EnsureUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout),
+			Fence: fence(req.Fence)},
 		func(m *agentv1.EnsureUnitResponse) {
 			tell(progress, m.GetProgress())
 			last = m
@@ -38,7 +40,8 @@ func (a *agent) EnsureUnit(ctx context.Context, req workflow.EnsureUnit, progres
 // StopUnit makes the unit inactive.
 func (a *agent) StopUnit(ctx context.Context, req workflow.UnitRequest) (bool, error) {
 	resp, err := call(ctx, a, orDefault(req.Timeout, unitDefault)+answerGrace, a.systemd.StopUnit,
-		&agentv1.StopUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout), Fence: fence(req.Fence)})
+		&agentv1.StopUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout),
+			Fence: fence(req.Fence)})
 	return resp.GetChanged(), err
 }
 

@@ -21,13 +21,15 @@ func (p *Pool) watched(conn grpc.ClientConnInterface) grpc.ClientConnInterface {
 }
 
 // Invoke makes a unary call.
-func (w watched) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (w watched) Invoke(ctx context.Context, method string, args, reply any,
+	opts ...grpc.CallOption) error {
 	w.before(path.Base(method))
 	return w.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream begins a streaming call.
-func (w watched) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (w watched) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string,
+	opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	w.before(path.Base(method))
 	return w.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 }

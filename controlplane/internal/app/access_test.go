@@ -34,7 +34,8 @@ func TestEveryMethodHasARule(t *testing.T) {
 	for method, roles := range rules {
 		open := strings.HasSuffix(method, "/Enroll")
 		for _, role := range roles {
-			if role == identity.RoleAnonymous && !open || role == identity.RoleAgent && !strings.HasSuffix(method, "/Renew") {
+			if role == identity.RoleAnonymous && !open || role == identity.RoleAgent &&
+				!strings.HasSuffix(method, "/Renew") {
 				t.Errorf("%s may call %s", role, method)
 			}
 		}
@@ -53,10 +54,12 @@ func TestStrangersAndAgentsAreShutOut(t *testing.T) {
 	for method, desc := range methods() {
 		name := string(desc.Name())
 		if p.conn = stranger; name != "Enroll" {
-			refused(t, p.send(method, desc, requests[name]), errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED)
+			refused(t, p.send(method, desc, requests[name]), errs.Unauthenticated,
+				errorsv1.Reason_REASON_UNAUTHENTICATED)
 		}
 		if p.conn = agent; name != "Renew" {
-			refused(t, p.send(method, desc, requests[name]), errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED)
+			refused(t, p.send(method, desc, requests[name]), errs.PermissionDenied,
+				errorsv1.Reason_REASON_NOT_ALLOWED)
 		}
 	}
 }
@@ -69,10 +72,12 @@ func (p *plane) credentials() *identity.Credentials {
 	return c
 }
 
-// enrol gets an agent's identity as a new machine does: by the join file, over a connection without a certificate.
+// enrol gets an agent's identity as a new machine does: by the join file, over a connection without
+// a certificate.
 func (p *plane) enrol(stranger *grpc.ClientConn, server string) identity.Source {
 	p.t.Helper()
-	answer, err := cpv1.NewEnrollmentServiceClient(p.conn).CreateJoinToken(p.t.Context(), &cpv1.CreateJoinTokenRequest{Server: "servers/" + server})
+	answer, err := cpv1.NewEnrollmentServiceClient(p.conn).CreateJoinToken(p.t.Context(),
+		&cpv1.CreateJoinTokenRequest{Server: "servers/" + server})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -86,7 +91,8 @@ func (p *plane) enrol(stranger *grpc.ClientConn, server string) identity.Source 
 	key, request := p.newKey()
 	_, other := p.newKey()
 	enrolled, err := cpv1.NewEnrollmentServiceClient(stranger).Enroll(p.t.Context(),
-		&cpv1.EnrollRequest{Token: file.Token, Server: server, AgentCsr: request, MariadbCsr: other})
+		&cpv1.EnrollRequest{Token: file.Token, Server: server, AgentCsr: request,
+			MariadbCsr: other})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -94,7 +100,8 @@ func (p *plane) enrol(stranger *grpc.ClientConn, server string) identity.Source 
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	pair, err := tls.X509KeyPair(enrolled.GetCertificates().GetAgentPem(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	pair, err := tls.X509KeyPair(enrolled.GetCertificates().GetAgentPem(),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -107,7 +114,8 @@ func (p *plane) newKey() (*ecdsa.PrivateKey, []byte) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "any"}}, key)
+	request, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "any"}}, key)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -50,8 +50,9 @@ type App struct {
 	closed          sync.Once
 }
 
-// New puts a control plane together: it makes the state directory with its store, its CA and the operator's credentials where they are
-// not there yet, and opens its addresses. Two first starts at one time end up with the same. Nothing runs until Run.
+// New puts a control plane together: it makes the state directory with its store, its CA and the
+// operator's credentials where they are not there yet, and opens its addresses. Two first starts at
+// one time end up with the same. Nothing runs until Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	c, err := openCloud(ctx, cfg, log)
 	if err != nil {
@@ -62,7 +63,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 
 func newApp(ctx context.Context, cfg Config, log *slog.Logger, c theCloud) (*App, error) {
 	a := &App{cfg: cfg, log: log, cloud: c}
-	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity, a.openJobs, a.openServer} {
+	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity,
+		a.openJobs, a.openServer} {
 		if err := build(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
@@ -112,8 +114,10 @@ func (a *App) openState(ctx context.Context) error {
 	var err error
 	a.st, err = store.Open(ctx, config)
 	if errors.Is(err, job.ErrUnavailable) {
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start", errs.Wrap(err),
-			errs.WayOut("see that the store's disk has room, and that no other control plane on this store hangs or is stopped: it may hold the store's lock; then start again"))
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start",
+			errs.Wrap(err),
+			errs.WayOut("see that the store's disk has room, and that no other control plane on "+
+				"this store hangs or is stopped: it may hold the store's lock; then start again"))
 	}
 	if err != nil {
 		return err
@@ -128,7 +132,8 @@ func (a *App) openNetwork(ctx context.Context) error {
 	defer cancel()
 	host, err := a.cloud.HostAddress(bounded)
 	if err != nil {
-		a.log.Error("the provider's network is not there, so machines cannot reach this control plane; see `understudy provider check`, then start it again",
+		a.log.Error("the provider's network is not there, so machines cannot reach this control "+
+			"plane; see `understudy provider check`, then start it again",
 			"error", err)
 		host = ""
 	}
@@ -143,7 +148,8 @@ func (a *App) openNetwork(ctx context.Context) error {
 	}
 	a.metricsListener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Metrics)
 	if err != nil {
-		// A second control plane on this box has to be able to run; what it does is more than what it counts.
+		// A second control plane on this box has to be able to run; what it does is more than what
+		// it counts.
 		a.log.Warn("metrics are not served", "error", err)
 		a.metricsListener = nil
 		return nil
@@ -188,7 +194,8 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
-		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log, BeforeCall: fail.callHook(a.st, a.log),
+		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log,
+		BeforeCall: fail.callHook(a.st, a.log),
 	})
 	if err != nil {
 		return err
@@ -197,11 +204,13 @@ func (a *App) openJobs(context.Context) error {
 	if byHand, ok := a.cloud.(*byHand); ok {
 		byHand.hosts.open(servers{a.st}, a.agents)
 	}
-	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log, Hook: fail.hook(a.st, a.log)}); err != nil {
+	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log,
+		Hook: fail.hook(a.st, a.log)}); err != nil {
 		return err
 	}
 	a.work, err = workflow.New(workflow.Config{
-		Agents: a.agents, Cloud: a.cloud, Store: workflow.Over(a.st, bind), Tokens: a.registry, Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
+		Agents: a.agents, Cloud: a.cloud, Store: workflow.Over(a.st, bind), Tokens: a.registry,
+		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
 		VolumeLimit: a.cfg.VolumeLimit,
 	})
 	if err != nil {
@@ -222,7 +231,8 @@ func (a *App) filesOf(kept int) identity.FilesConfig {
 	return files
 }
 
-// Run serves, runs jobs and looks after servers until ctx ends, then ends calls and jobs in good order: a job goes on with the next start.
+// Run serves, runs jobs and looks after servers until ctx ends, then ends calls and jobs in good
+// order: a job goes on with the next start.
 func (a *App) Run(ctx context.Context) error {
 	defer a.Close()
 	group, ctx := errgroup.WithContext(ctx)
@@ -230,7 +240,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error {
-		m := monitor{st: a.st, agents: a.agents, forgetAgent: a.agents.Forget, jobs: a.engine, cfg: a.cfg, log: a.log}
+		m := monitor{st: a.st, agents: a.agents, forgetAgent: a.agents.Forget, jobs: a.engine,
+			cfg: a.cfg, log: a.log}
 		m.run(ctx)
 		return nil
 	})
@@ -238,7 +249,8 @@ func (a *App) Run(ctx context.Context) error {
 		group.Go(func() error { return serveMetrics(ctx, a.metricsListener, a.metrics, a.log) })
 	}
 	a.notify(daemon.SdNotifyReady)
-	a.log.Info("the control plane is up", "addresses", a.addresses(), "state_dir", a.cfg.StateDir, "operator", a.cfg.path("operator"))
+	a.log.Info("the control plane is up", "addresses", a.addresses(), "state_dir", a.cfg.StateDir,
+		"operator", a.cfg.path("operator"))
 	group.Go(func() error {
 		<-ctx.Done()
 		a.notify(daemon.SdNotifyStopping)

@@ -14,7 +14,8 @@ type sweepAudit struct{ st *store.Store }
 func (a sweepAudit) Swept(ctx context.Context, who, kind, id, job string) error {
 	return a.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		return tx.Events().Add(ctx, inventory.Event{
-			Actor: who, Action: "provider.sweep", Subject: kind + "s/" + id, Job: job, Message: "removed " + kind + " " + id + ", which job " + job + " left behind",
+			Actor: who, Action: "provider.sweep", Subject: kind + "s/" + id, Job: job,
+			Message: "removed " + kind + " " + id + ", which job " + job + " left behind",
 		})
 	})
 }

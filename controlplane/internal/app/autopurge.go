@@ -12,11 +12,13 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// undoLimit is how long a change that failed half way may take to be undone, whoever asked for it and went away.
+// undoLimit is how long a change that failed half way may take to be undone, whoever asked for it
+// and went away.
 const undoLimit = 15 * time.Second
 
-// purging shows the store to ServerService, and changes binlog auto purge on the server's MariaDB together with its record. The record says
-// "off" only while MariaDB keeps its binary logs: turned off MariaDB comes first, turned on it comes last.
+// purging shows the store to ServerService, and changes binlog auto purge on the server's MariaDB
+// together with its record. The record says "off" only while MariaDB keeps its binary logs: turned
+// off MariaDB comes first, turned on it comes last.
 type purging struct {
 	servers
 	agents workflow.Agents
@@ -27,8 +29,10 @@ func newPurging(s servers, agents workflow.Agents) *purging {
 	return &purging{servers: s, agents: agents}
 }
 
-// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules, in MariaDB and on record, or changes nothing and says why.
-func (p *purging) SetBinlogAutoPurge(ctx context.Context, change serverservice.AutoPurge) (serverservice.Record, error) {
+// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules, in MariaDB and on
+// record, or changes nothing and says why.
+func (p *purging) SetBinlogAutoPurge(ctx context.Context,
+	change serverservice.AutoPurge) (serverservice.Record, error) {
 	check := change
 	check.CheckOnly = true
 	if r, err := p.servers.SetBinlogAutoPurge(ctx, check); err != nil || change.CheckOnly {
@@ -56,7 +60,8 @@ func (p *purging) answering(ctx context.Context, server string) (workflow.Agent,
 	status, err := agent.Status(ctx)
 	if err == nil && !status.Answers {
 		err = errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
-			fmt.Sprintf("MariaDB on %s does not answer: %s", server, status.DownReason), errs.WayOut("start mariadb.service on "+server))
+			fmt.Sprintf("MariaDB on %s does not answer: %s", server, status.DownReason),
+			errs.WayOut("start mariadb.service on "+server))
 	}
 	return agent, err
 }
@@ -70,9 +75,12 @@ func unchanged(change serverservice.AutoPurge, err error) error {
 	return fmt.Errorf("binlog auto purge of %s stays %s: %w", change.Server, stays, err)
 }
 
-// turnOff goes on from a MariaDB that keeps its binary logs, if the record cannot be written, to one that the record describes.
-func (p *purging) turnOff(ctx context.Context, agent workflow.Agent, change serverservice.AutoPurge) (serverservice.Record, error) {
-	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false), workflow.Fence{}); err != nil {
+// turnOff goes on from a MariaDB that keeps its binary logs, if the record cannot be written, to
+// one that the record describes.
+func (p *purging) turnOff(ctx context.Context, agent workflow.Agent,
+	change serverservice.AutoPurge) (serverservice.Record, error) {
+	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false),
+		workflow.Fence{}); err != nil {
 		p.follow(ctx, agent, change.Server) // the answer alone may be lost
 		return serverservice.Record{}, unchanged(change, err)
 	}
@@ -83,7 +91,8 @@ func (p *purging) turnOff(ctx context.Context, agent workflow.Agent, change serv
 	return r, err
 }
 
-func (p *purging) turnOn(ctx context.Context, agent workflow.Agent, change serverservice.AutoPurge) (serverservice.Record, error) {
+func (p *purging) turnOn(ctx context.Context, agent workflow.Agent,
+	change serverservice.AutoPurge) (serverservice.Record, error) {
 	was, err := p.Get(ctx, change.Server)
 	if err != nil {
 		return was, err
@@ -92,7 +101,8 @@ func (p *purging) turnOn(ctx context.Context, agent workflow.Agent, change serve
 	if err != nil {
 		return r, err
 	}
-	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(true), workflow.Fence{}); err != nil {
+	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(true),
+		workflow.Fence{}); err != nil {
 		if was.BinlogAutoPurge {
 			return r, unconfirmed(change, err)
 		}
@@ -102,13 +112,16 @@ func (p *purging) turnOn(ctx context.Context, agent workflow.Agent, change serve
 	now := p.follow(ctx, agent, change.Server)
 	if now != nil && !now.BinlogAutoPurge {
 		return *now, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
-			"binlog auto purge of "+change.Server+" was turned off again meanwhile", errs.WayOut("see what its record says now"))
+			"binlog auto purge of "+change.Server+" was turned off again meanwhile",
+			errs.WayOut("see what its record says now"))
 	}
 	return r, nil
 }
 
-// giveUp takes the record's change back, once MariaDB is known to keep its binary logs: a call that failed may have had its effect.
-func (p *purging) giveUp(ctx context.Context, agent workflow.Agent, change serverservice.AutoPurge, cause error) error {
+// giveUp takes the record's change back, once MariaDB is known to keep its binary logs: a call that
+// failed may have had its effect.
+func (p *purging) giveUp(ctx context.Context, agent workflow.Agent, change serverservice.AutoPurge,
+	cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	_, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false), workflow.Fence{})
@@ -123,13 +136,16 @@ func (p *purging) giveUp(ctx context.Context, agent workflow.Agent, change serve
 	return unchanged(change, cause)
 }
 
-// unconfirmed tells of a record that says "on" and a MariaDB that may keep its binary logs all the same, which harms nothing.
+// unconfirmed tells of a record that says "on" and a MariaDB that may keep its binary logs all the
+// same, which harms nothing.
 func unconfirmed(change serverservice.AutoPurge, err error) error {
-	return fmt.Errorf("binlog auto purge of %s is on by its record, and its MariaDB did not confirm it, so ask again: %w", change.Server, err)
+	return fmt.Errorf("binlog auto purge of %s is on by its record, and its MariaDB did not "+
+		"confirm it, so ask again: %w", change.Server, err)
 }
 
 // follow makes MariaDB what the record says, as far as both are there, and returns the record.
-func (p *purging) follow(ctx context.Context, agent workflow.Agent, server string) *serverservice.Record {
+func (p *purging) follow(ctx context.Context, agent workflow.Agent,
+	server string) *serverservice.Record {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	r, err := p.Get(ctx, server)

@@ -42,7 +42,8 @@ func (a *purgeAgent) Status(context.Context) (replication.Status, error) {
 	return replication.Status{Answers: !a.down, DownReason: "stopped"}, nil
 }
 
-func (a *purgeAgent) SetBinlogExpiry(ctx context.Context, after time.Duration, _ workflow.Fence) (bool, error) {
+func (a *purgeAgent) SetBinlogExpiry(ctx context.Context, after time.Duration,
+	_ workflow.Fence) (bool, error) {
 	if fn := a.before; fn != nil {
 		a.before = nil
 		fn()
@@ -77,7 +78,8 @@ func newPurgeLab(t *testing.T, on bool) *purgeLab {
 	l := &purgeLab{t: t, st: st, agent: &purgeAgent{expiry: workflow.BinlogExpiry(on)}}
 	l.p = newPurging(servers{st}, purgeAgents{l.agent})
 	l.write(func(ctx context.Context, tx *store.Tx) error {
-		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", State: inventory.ServerReady, Role: inventory.RolePrimary, ServerID: 7, BinlogAutoPurge: on})
+		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", State: inventory.ServerReady,
+			Role: inventory.RolePrimary, ServerID: 7, BinlogAutoPurge: on})
 	})
 	return l
 }
@@ -104,7 +106,8 @@ func (l *purgeLab) gain() {
 }
 
 func (l *purgeLab) set(on bool) error {
-	_, err := l.p.SetBinlogAutoPurge(l.t.Context(), serverservice.AutoPurge{Server: "db1", On: on, Who: "tester"})
+	_, err := l.p.SetBinlogAutoPurge(l.t.Context(), serverservice.AutoPurge{Server: "db1", On: on,
+		Who: "tester"})
 	return err
 }
 
@@ -117,7 +120,8 @@ func (l *purgeLab) record() bool {
 	return r.BinlogAutoPurge
 }
 
-// The record and MariaDB are both changed, or neither is, and a record that says "off" is always true.
+// The record and MariaDB are both changed, or neither is, and a record that says "off" is always
+// true.
 func TestAutoPurgeIsChangedInMariaDBToo(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -127,23 +131,48 @@ func TestAutoPurgeIsChangedInMariaDBToo(t *testing.T) {
 		record  bool
 		mariadb bool
 	}{
-		"on":                                  {on: true, record: true, mariadb: true},
-		"off":                                 {was: true},
-		"on again":                            {was: true, on: true, plant: func(l *purgeLab) { l.agent.expiry = 0 }, record: true, mariadb: true},
-		"off again":                           {plant: func(l *purgeLab) { l.agent.expiry = time.Hour }},
-		"on without an agent":                 {on: true, plant: func(l *purgeLab) { l.agent.away = true }, says: "stays off: no route"},
-		"off without an agent":                {was: true, plant: func(l *purgeLab) { l.agent.away = true }, says: "stays on: no route", record: true, mariadb: true},
-		"on while MariaDB is down":            {on: true, plant: func(l *purgeLab) { l.agent.down = true }, says: "stays off: MariaDB on db1 does not answer: stopped"},
-		"off while MariaDB is down":           {was: true, plant: func(l *purgeLab) { l.agent.down = true }, says: "stays on", record: true, mariadb: true},
-		"on, and the call fails":              {on: true, plant: func(l *purgeLab) { l.agent.failures = 1 }, says: "stays off: no route"},
-		"on, and the answer is lost":          {on: true, plant: func(l *purgeLab) { l.agent.lost = 1 }, says: "stays off: no route"},
-		"on, and the agent goes away":         {on: true, plant: func(l *purgeLab) { l.agent.failures = 2 }, says: "did not confirm it, so ask again", record: true},
-		"on again, and the call fails":        {was: true, on: true, plant: func(l *purgeLab) { l.agent.failures = 1 }, says: "ask again", record: true, mariadb: true},
-		"off, and the call fails":             {was: true, plant: func(l *purgeLab) { l.agent.failures = 2 }, says: "stays on: no route", record: true, mariadb: true},
-		"off, and the answer is lost":         {was: true, plant: func(l *purgeLab) { l.agent.lost = 1 }, says: "stays on: no route", record: true, mariadb: true},
-		"on, and a replica is planned":        {on: true, plant: func(l *purgeLab) { l.agent.before = l.gain }, says: "turned off again meanwhile"},
-		"on with a replica":                   {on: true, plant: (*purgeLab).gain, says: "cannot be turned on"},
-		"off, and a replica is planned first": {was: true, plant: func(l *purgeLab) { l.agent.before = l.gain }},
+		"on":  {on: true, record: true, mariadb: true},
+		"off": {was: true},
+		"on again": {was: true, on: true,
+			plant: func(l *purgeLab) { l.agent.expiry = 0 }, record: true, mariadb: true},
+		"off again": {plant: func(
+			l *purgeLab) {
+			l.agent.expiry = time.Hour
+		}},
+		"on without an agent": {on: true,
+			plant: func(l *purgeLab) { l.agent.away = true }, says: "stays off: no route"},
+		"off without an agent": {was: true,
+			plant: func(l *purgeLab) { l.agent.away = true }, says: "stays on: no route",
+			record: true, mariadb: true},
+		"on while MariaDB is down": {on: true,
+			plant: func(l *purgeLab) { l.agent.down = true },
+			says:  "stays off: MariaDB on db1 does not answer: stopped"},
+		"off while MariaDB is down": {was: true,
+			plant: func(l *purgeLab) { l.agent.down = true }, says: "stays on", record: true,
+			mariadb: true},
+		"on, and the call fails": {on: true,
+			plant: func(l *purgeLab) { l.agent.failures = 1 }, says: "stays off: no route"},
+		"on, and the answer is lost": {on: true,
+			plant: func(l *purgeLab) { l.agent.lost = 1 }, says: "stays off: no route"},
+		"on, and the agent goes away": {on: true,
+			plant: func(l *purgeLab) { l.agent.failures = 2 },
+			says:  "did not confirm it, so ask again", record: true},
+		"on again, and the call fails": {was: true, on: true,
+			plant: func(l *purgeLab) { l.agent.failures = 1 }, says: "ask again", record: true,
+			mariadb: true},
+		"off, and the call fails": {was: true,
+			plant: func(l *purgeLab) { l.agent.failures = 2 }, says: "stays on: no route",
+			record: true, mariadb: true},
+		"off, and the answer is lost": {was: true,
+			plant: func(l *purgeLab) { l.agent.lost = 1 }, says: "stays on: no route", record: true,
+			mariadb: true},
+		"on, and a replica is planned": {on: true,
+			plant: func(l *purgeLab) { l.agent.before = l.gain },
+			says:  "turned off again meanwhile"},
+		"on with a replica": {on: true, plant: (*purgeLab).gain,
+			says: "cannot be turned on"},
+		"off, and a replica is planned first": {was: true,
+			plant: func(l *purgeLab) { l.agent.before = l.gain }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -153,11 +182,14 @@ func TestAutoPurgeIsChangedInMariaDBToo(t *testing.T) {
 				c.plant(l)
 			}
 			err := l.set(c.on)
-			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			if c.says == "" && err != nil || c.says != "" &&
+				(err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("%v, want %q", err, c.says)
 			}
-			if got, purges := l.record(), l.agent.expiry > 0; got != c.record || purges != c.mariadb {
-				t.Errorf("by the record %v, in MariaDB %v; want %v and %v", got, purges, c.record, c.mariadb)
+			if got, purges := l.record(), l.agent.expiry > 0; got != c.record ||
+				purges != c.mariadb {
+				t.Errorf("by the record %v, in MariaDB %v; want %v and %v", got, purges, c.record,
+					c.mariadb)
 			}
 			if !l.record() && l.agent.expiry > 0 {
 				t.Error("MariaDB purges what the record says is kept")

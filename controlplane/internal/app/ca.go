@@ -14,7 +14,8 @@ import (
 // operatorName is whose credentials lie ready in the state directory.
 const operatorName = "admin"
 
-// kept are the identities whose files are kept good: the control plane's own first, then the operator's.
+// kept are the identities whose files are kept good: the control plane's own first, then the
+// operator's.
 func (c Config) kept() []ca.Kept {
 	return []ca.Kept{
 		{Dir: c.path("controlplane"), Identity: identity.ControlPlane()},
@@ -22,14 +23,17 @@ func (c Config) kept() []ca.Kept {
 	}
 }
 
-// newRegistry opens the CA, makes what is missing of it, and sees that the kept identities are good.
-func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string, enrolled func(server string), log *slog.Logger) (*ca.Registry, error) {
+// newRegistry opens the CA, makes what is missing of it, and sees that the kept identities are
+// good.
+func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
+	enrolled func(server string), log *slog.Logger) (*ca.Registry, error) {
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"), Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	registry, err := ca.New(ctx, ca.Config{
-		Authority: authority, Store: ca.StoreOf(st, identityRecords), ControlPlane: advertise, Enrolled: enrolled, Logger: log,
+		Authority: authority, Store: ca.StoreOf(st, identityRecords), ControlPlane: advertise,
+		Enrolled: enrolled, Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -29,7 +29,8 @@ func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 	rests := j.State.Ended() || j.State == job.NeedsPerson
 	if !rests || j.State == job.Succeeded || len(plan.Cleanup) == 0 {
 		return job.Job{}, &job.Refusal{
-			Kind: job.ErrNotAllowed, Text: fmt.Sprintf("job %s is %s: there is nothing to clean up", id, j.State),
+			Kind: job.ErrNotAllowed, Text: fmt.Sprintf("job %s is %s: there is nothing to clean up",
+				id, j.State),
 			Way: "cancel it first, or delete what it made",
 		}
 	}
@@ -40,16 +41,19 @@ func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 	for _, step := range plan.Cleanup {
 		if _, there := j.Step(step.Kind); !there {
 			j.Steps = append(j.Steps, job.Step{
-				Kind: step.Kind, Title: step.Title, Phase: job.CleanupPhase, State: job.StepPending, Changed: left[step.Kind],
+				Kind: step.Kind, Title: step.Title, Phase: job.CleanupPhase, State: job.StepPending,
+				Changed: left[step.Kind],
 			})
 		}
 	}
 	return j, nil
 }
 
-// leftovers are the things at the provider that the job made, by the cleanup's step that removes them.
+// leftovers are the things at the provider that the job made, by the cleanup's step that removes
+// them.
 func (c cleanups) leftovers(ctx context.Context, id string) (map[string][]string, error) {
-	filter := provider.Filter{Tags: map[string]string{workflow.TagJob: id, workflow.TagFleet: c.fleet}}
+	filter := provider.Filter{Tags: map[string]string{workflow.TagJob: id,
+		workflow.TagFleet: c.fleet}}
 	left := map[string][]string{}
 	add := func(step, kind, id string) { left[step] = append(left[step], "remove "+kind+" "+id) }
 	machines, err := c.cloud.ListMachines(ctx, filter)

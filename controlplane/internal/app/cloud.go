@@ -15,8 +15,8 @@ import (
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
-// Supervise must be the first thing that main does: the nspawn provider starts this very program anew to look after a machine. It
-// says whether it did so; nothing else is to be done then.
+// Supervise must be the first thing that main does: the nspawn provider starts this very program
+// anew to look after a machine. It says whether it did so; nothing else is to be done then.
 func Supervise(args []string) (handled bool, err error) { return nspawn.Supervise(args) }
 
 const agentProgram = "understudy-agent"
@@ -41,7 +41,8 @@ type cloud struct {
 func newCloud(cfg Config, log *slog.Logger) (*cloud, error) {
 	c := &cloud{image: cfg.Image, agent: findAgent(cfg.AgentBinary)}
 	if c.agent == "" {
-		log.Warn("there is no agent to put into machines, so none will enrol", "looked_for", agentProgram+" beside this program")
+		log.Warn("there is no agent to put into machines, so none will enrol", "looked_for",
+			agentProgram+" beside this program")
 	}
 	var err error
 	c.Provider, err = nspawn.New(nspawn.Config{
@@ -58,13 +59,15 @@ func newCloud(cfg Config, log *slog.Logger) (*cloud, error) {
 	return c, nil
 }
 
-// findAgent is the agent that was asked for, else the one beside this program, else the installed one.
+// findAgent is the agent that was asked for, else the one beside this program, else the installed
+// one.
 func findAgent(asked string) string {
 	candidates := []string{asked}
 	if asked == "" {
 		candidates = []string{"/usr/bin/" + agentProgram}
 		if self, err := os.Executable(); err == nil {
-			candidates = slices.Insert(candidates, 0, filepath.Join(filepath.Dir(self), agentProgram))
+			candidates = slices.Insert(candidates, 0,
+				filepath.Join(filepath.Dir(self), agentProgram))
 		}
 	}
 	for _, path := range candidates {
@@ -109,14 +112,17 @@ func preferred(images []provider.Image, image string) {
 func (c *cloud) Problems(ctx context.Context) ([]string, error) {
 	problems := problemsOf(c.Check(ctx))
 	if c.agent == "" {
-		problems = append(problems, "there is no "+agentProgram+" beside this program: build or install it, or name it with --agent-binary")
+		problems = append(problems,
+			"there is no "+agentProgram+
+				" beside this program: build or install it, or name it with --agent-binary")
 	}
 	images, err := c.Images(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(images, func(i provider.Image) bool { return i.Ready }) {
-		problems = append(problems, "no image is built: run `understudy-lab images build "+c.image+"`")
+		problems = append(problems, "no image is built: run `understudy-lab images build "+c.image+
+			"`")
 	}
 	return problems, nil
 }

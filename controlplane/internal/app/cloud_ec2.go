@@ -22,9 +22,13 @@ func newEC2(ctx context.Context, cfg Config, log *slog.Logger) (*amazon, error) 
 		return nil, err
 	}
 	p, err := ec2.New(ctx, ec2.Config{
-		Region: cfg.EC2Region, Endpoint: cfg.EC2Endpoint, Fleet: cfg.Fleet, Zones: cfg.EC2Zones, Subnets: subnets, SecurityGroups: cfg.EC2SecurityGroups,
-		InstanceType: cfg.EC2InstanceType, InstanceProfile: cfg.EC2InstanceProfile, KeepMetadata: cfg.EC2InstanceProfile != "",
-		VolumeType: cfg.EC2VolumeType, IOPS: cfg.EC2VolumeIOPS, Throughput: cfg.EC2VolumeThroughput, Encrypt: cfg.EC2Encrypt, KMSKey: cfg.EC2KMSKey,
+		Region: cfg.EC2Region, Endpoint: cfg.EC2Endpoint, Fleet: cfg.Fleet, Zones: cfg.EC2Zones,
+		Subnets: subnets, SecurityGroups: cfg.EC2SecurityGroups,
+		InstanceType: cfg.EC2InstanceType, InstanceProfile: cfg.EC2InstanceProfile,
+		KeepMetadata: cfg.EC2InstanceProfile != "",
+		VolumeType:   cfg.EC2VolumeType, IOPS: cfg.EC2VolumeIOPS,
+		Throughput: cfg.EC2VolumeThroughput,
+		Encrypt:    cfg.EC2Encrypt, KMSKey: cfg.EC2KMSKey,
 		InitializationRate: cfg.EC2InitializationRate, Log: log,
 	})
 	if err != nil {

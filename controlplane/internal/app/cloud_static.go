@@ -26,14 +26,16 @@ func newStatic(cfg Config, log *slog.Logger) (*byHand, error) {
 		return nil, err
 	}
 	hosts := &witnesses{}
-	p, err := static.New(static.Config{Dir: cfg.path("static"), Images: images, Hosts: hosts, Log: log})
+	p, err := static.New(static.Config{Dir: cfg.path("static"), Images: images, Hosts: hosts,
+		Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the provider: %w", err)
 	}
 	return &byHand{p, cfg.Image, hosts}, nil
 }
 
-var imageOfVersion = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._:-]{0,127})=([0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?)$`)
+var imageOfVersion = regexp.MustCompile(
+	`^([A-Za-z0-9][A-Za-z0-9._:-]{0,127})=([0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?)$`)
 
 // staticImages are the images that people make machines from.
 func (c Config) staticImages() (images []provider.Image, err error) {
@@ -42,7 +44,8 @@ func (c Config) staticImages() (images []provider.Image, err error) {
 		if parts == nil || strings.Contains(pair, "..") {
 			return nil, fmt.Errorf("%q is not name=version of MariaDB, such as trixie=11.8", pair)
 		}
-		images = append(images, provider.Image{Name: parts[1], MariaDBVersion: parts[2], Description: "made by hand, with MariaDB " + parts[2], Ready: true})
+		images = append(images, provider.Image{Name: parts[1], MariaDBVersion: parts[2],
+			Description: "made by hand, with MariaDB " + parts[2], Ready: true})
 	}
 	return images, nil
 }
@@ -62,7 +65,8 @@ func (b *byHand) Problems(ctx context.Context) ([]string, error) {
 	return problemsOf(b.Check(ctx)), nil
 }
 
-// witnesses are the agents of the machines that people made. They are asked once the control plane knows its agents.
+// witnesses are the agents of the machines that people made. They are asked once the control plane
+// knows its agents.
 type witnesses struct {
 	mu     sync.Mutex
 	rows   servers
@@ -75,7 +79,8 @@ func (w *witnesses) open(rows servers, agents workflow.Agents) {
 	w.rows, w.agents = rows, agents
 }
 
-// Devices are what the machine's agent shows. The agent that is asked must be of that very machine: a server may have got another one since.
+// Devices are what the machine's agent shows. The agent that is asked must be of that very machine:
+// a server may have got another one since.
 func (w *witnesses) Devices(ctx context.Context, m provider.Machine) ([]string, error) {
 	w.mu.Lock()
 	rows, agents := w.rows, w.agents

@@ -8,7 +8,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// stillCloud is a provider whose machines never come up, so that jobs wait where a test wants them to. It counts what changes it.
+// stillCloud is a provider whose machines never come up, so that jobs wait where a test wants them
+// to. It counts what changes it.
 type stillCloud struct {
 	mu       sync.Mutex
 	changes  int
@@ -30,30 +31,40 @@ func (c *stillCloud) changed() int {
 	return c.changes
 }
 
-func (c *stillCloud) Name() string                                             { return "still" }
-func (c *stillCloud) Check(context.Context) error                              { return nil }
-func (c *stillCloud) Problems(context.Context) ([]string, error)               { return c.problems, nil }
+func (c *stillCloud) Name() string                { return "still" }
+func (c *stillCloud) Check(context.Context) error { return nil }
+func (c *stillCloud) Problems(context.Context) ([]string, error) {
+	return c.problems,
+		nil
+}
 func (c *stillCloud) HostAddress(context.Context) (string, error)              { return "", nil }
 func (c *stillCloud) SetTags(context.Context, string, map[string]string) error { return c.change() }
-func (c *stillCloud) DeviceNames(volume string) []string                       { return []string{"virtio-" + volume} }
+func (c *stillCloud) DeviceNames(
+	volume string) []string {
+	return []string{"virtio-" + volume}
+}
 
 func (c *stillCloud) Images(context.Context) ([]provider.Image, error) {
 	if c.noImages {
 		return nil, nil
 	}
-	return []provider.Image{{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6", Ready: true}, {Name: "bookworm"}}, nil
+	return []provider.Image{{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6",
+		Ready: true}, {Name: "bookworm"}}, nil
 }
 
-func (c *stillCloud) CreateMachine(_ context.Context, req provider.CreateMachineRequest) (provider.Machine, error) {
+func (c *stillCloud) CreateMachine(_ context.Context,
+	req provider.CreateMachineRequest) (provider.Machine, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
-	m := provider.Machine{ID: fmt.Sprintf("i-%d", len(c.machines)+1), Name: req.Name, State: provider.MachinePending, Image: req.Image, Tags: req.Tags}
+	m := provider.Machine{ID: fmt.Sprintf("i-%d", len(c.machines)+1), Name: req.Name,
+		State: provider.MachinePending, Image: req.Image, Tags: req.Tags}
 	c.machines = append(c.machines, m)
 	return m, nil
 }
 
-func (c *stillCloud) ListMachines(_ context.Context, f provider.Filter) (all []provider.Machine, err error) {
+func (c *stillCloud) ListMachines(_ context.Context,
+	f provider.Filter) (all []provider.Machine, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.machines {
@@ -91,7 +102,8 @@ func (c *stillCloud) StartMachine(context.Context, string) error  { return c.cha
 func (c *stillCloud) StopMachine(context.Context, string) error   { return c.change() }
 func (c *stillCloud) RebootMachine(context.Context, string) error { return c.change() }
 
-func (c *stillCloud) CreateVolume(context.Context, provider.CreateVolumeRequest) (provider.Volume, error) {
+func (c *stillCloud) CreateVolume(context.Context,
+	provider.CreateVolumeRequest) (provider.Volume, error) {
 	return provider.Volume{}, c.change()
 }
 
@@ -117,12 +129,14 @@ func (c *stillCloud) GrowVolume(context.Context, string, int64) (provider.Volume
 	return provider.Volume{}, c.change()
 }
 
-func (c *stillCloud) CreateSnapshot(context.Context, provider.CreateSnapshotRequest) (provider.Snapshot, error) {
+func (c *stillCloud) CreateSnapshot(context.Context,
+	provider.CreateSnapshotRequest) (provider.Snapshot, error) {
 	return provider.Snapshot{}, c.change()
 }
 
 func (c *stillCloud) GetSnapshot(_ context.Context, id string) (provider.Snapshot, error) {
-	return provider.Snapshot{}, provider.Errorf(provider.ErrNotFound, id, "snapshot %s not found", id)
+	return provider.Snapshot{}, provider.Errorf(provider.ErrNotFound, id, "snapshot %s not found",
+		id)
 }
 
 func (c *stillCloud) ListSnapshots(context.Context, provider.Filter) ([]provider.Snapshot, error) {

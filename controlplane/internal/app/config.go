@@ -13,22 +13,27 @@ import (
 	"github.com/understudy-db/understudy/proto/settings"
 )
 
-// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_STATE_DIR is `state_dir`; lists are separated by commas.
+// EnvPrefix begins the name of every variable that is read: UNDERSTUDY_STATE_DIR is `state_dir`;
+// lists are separated by commas.
 const EnvPrefix = "UNDERSTUDY_"
 
 // DefaultFile is the configuration file that is read when none is named; it need not be there.
 const DefaultFile = "/etc/understudy/understudy.yaml"
 
-// Config is the control plane's configuration. Flags win over the environment, that over the file, that over the defaults.
+// Config is the control plane's configuration. Flags win over the environment, that over the file,
+// that over the defaults.
 type Config struct {
-	// StateDir holds the store, the CA, the control plane's identity and the operator's credentials.
+	// StateDir holds the store, the CA, the control plane's identity and the operator's
+	// credentials.
 	StateDir string `koanf:"state_dir"`
-	// Listen are the addresses to serve on, host:port. The provider's own network is added to them, with the port of the first.
+	// Listen are the addresses to serve on, host:port. The provider's own network is added to them,
+	// with the port of the first.
 	Listen []string `koanf:"listen"`
-	// Advertise are the addresses, host:port, under which new machines reach the control plane; found out when empty.
+	// Advertise are the addresses, host:port, under which new machines reach the control plane;
+	// found out when empty.
 	Advertise []string `koanf:"advertise"`
-	// StoreDSNFile names a file with the address of a MariaDB that keeps the records, as user:password@tcp(host:port)/database.
-	// Empty keeps them in StateDir.
+	// StoreDSNFile names a file with the address of a MariaDB that keeps the records, as
+	// user:password@tcp(host:port)/database. Empty keeps them in StateDir.
 	StoreDSNFile string `koanf:"store_dsn_file"`
 	// Provider makes machines, volumes and snapshots.
 	Provider string `koanf:"provider"`
@@ -48,23 +53,28 @@ type Config struct {
 	EC2SecurityGroups []string `koanf:"ec2_security_groups"`
 	// EC2InstanceType is what machines are.
 	EC2InstanceType string `koanf:"ec2_instance_type"`
-	// EC2InstanceProfile is the machines' IAM instance profile; with one the metadata service stays on.
+	// EC2InstanceProfile is the machines' IAM instance profile; with one the metadata service stays
+	// on.
 	EC2InstanceProfile string `koanf:"ec2_instance_profile"`
 	// EC2VolumeType is what volumes are.
 	EC2VolumeType string `koanf:"ec2_volume_type"`
-	// EC2VolumeIOPS and EC2VolumeThroughput (MiB/s) are provisioned where the type takes them; 0: its default.
+	// EC2VolumeIOPS and EC2VolumeThroughput (MiB/s) are provisioned where the type takes them; 0:
+	// its default.
 	EC2VolumeIOPS       int32 `koanf:"ec2_volume_iops"`
 	EC2VolumeThroughput int32 `koanf:"ec2_volume_throughput"`
 	// EC2Encrypt encrypts volumes, with EC2KMSKey or the account's default key.
 	EC2Encrypt bool   `koanf:"ec2_encrypt"`
 	EC2KMSKey  string `koanf:"ec2_kms_key"`
-	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as they are read.
+	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as
+	// they are read.
 	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
-	// StaticImages are what people make the static provider's machines from, name=version of MariaDB.
+	// StaticImages are what people make the static provider's machines from, name=version of
+	// MariaDB.
 	StaticImages []string `koanf:"static_images"`
 	// Image is what machines are made from when nobody says.
 	Image string `koanf:"image"`
-	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this program.
+	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this
+	// program.
 	AgentBinary string `koanf:"agent_binary"`
 	// Fleet marks what this control plane makes at the provider.
 	Fleet string `koanf:"fleet"`
@@ -78,14 +88,16 @@ type Config struct {
 	MonitorInterval time.Duration `koanf:"monitor_interval"`
 	// UnreachableAfter is how long an agent may be silent before its server counts as UNREACHABLE.
 	UnreachableAfter time.Duration `koanf:"unreachable_after"`
-	// DegradedAfter is how long a server may not do what its role says before it counts as DEGRADED.
+	// DegradedAfter is how long a server may not do what its role says before it counts as
+	// DEGRADED.
 	DegradedAfter time.Duration `koanf:"degraded_after"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
 
-	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut", or stops it there by SIGSTOP, "stop@before_effect:cut",
-	// so that something else can be broken before it is woken. "*" is each step; several are separated by commas; each strikes once in a
-	// step. It is for tests, and read from the environment (UNDERSTUDY_FAILPOINT) alone.
+	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut", or stops it
+	// there by SIGSTOP, "stop@before_effect:cut", so that something else can be broken before it is
+	// woken. "*" is each step; several are separated by commas; each strikes once in a step. It is
+	// for tests, and read from the environment (UNDERSTUDY_FAILPOINT) alone.
 	Failpoint string `koanf:"-"`
 }
 
@@ -98,8 +110,10 @@ func defaults() map[string]any {
 		"provider":        "nspawn",
 		"lab":             "default",
 		"image_cache_dir": "/var/cache/understudy/images",
-		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{}, "ec2_subnets": []string{}, "ec2_security_groups": []string{},
-		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "", "ec2_volume_iops": 0, "ec2_volume_throughput": 0,
+		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{},
+		"ec2_subnets": []string{}, "ec2_security_groups": []string{},
+		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
+		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
 		"static_images":     []string{"trixie=11.8", "bookworm=10.11"},
 		"image":             "trixie",
@@ -156,16 +170,19 @@ func (c Config) check() error {
 		}
 	}
 	fault(!filepath.IsAbs(c.StateDir), "state_dir: %q is not an absolute path", c.StateDir)
-	fault(c.AgentBinary != "" && !filepath.IsAbs(c.AgentBinary), "agent_binary: %q is not an absolute path", c.AgentBinary)
+	fault(c.AgentBinary != "" && !filepath.IsAbs(c.AgentBinary),
+		"agent_binary: %q is not an absolute path", c.AgentBinary)
 	fault(len(c.Listen) == 0, "listen: an address is needed, for example 127.0.0.1:7440")
 	for key, list := range map[string][]string{"listen": c.Listen, "advertise": c.Advertise} {
 		for _, address := range list {
 			host, port, err := net.SplitHostPort(address)
 			fault(err != nil || port == "", "%s: %q is not host:port", key, address)
-			fault(key == "advertise" && err == nil && host == "", "advertise: %q names no host", address)
+			fault(key == "advertise" && err == nil && host == "", "advertise: %q names no host",
+				address)
 		}
 	}
-	fault(!slices.Contains([]string{"nspawn", "ec2", "static"}, c.Provider), "provider: there is no %q; known are nspawn, ec2 and static", c.Provider)
+	fault(!slices.Contains([]string{"nspawn", "ec2", "static"}, c.Provider),
+		"provider: there is no %q; known are nspawn, ec2 and static", c.Provider)
 	_, err := c.subnets()
 	fault(err != nil, "ec2_subnets: %v", err)
 	_, err = c.staticImages()
@@ -174,11 +191,14 @@ func (c Config) check() error {
 		_, _, err := net.SplitHostPort(c.Metrics)
 		fault(err != nil, "metrics: %q is neither host:port nor off", c.Metrics)
 	}
-	fault(c.LogFormat != "text" && c.LogFormat != "json", "log_format: %q is neither text nor json", c.LogFormat)
+	fault(c.LogFormat != "text" && c.LogFormat != "json", "log_format: %q is neither text nor json",
+		c.LogFormat)
 	_, err = c.level()
 	fault(err != nil, "log_level: %q is none of debug, info, warn, error", c.LogLevel)
-	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms", c.MonitorInterval)
-	fault(c.UnreachableAfter < c.MonitorInterval, "unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
+	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms",
+		c.MonitorInterval)
+	fault(c.UnreachableAfter < c.MonitorInterval,
+		"unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	_, err = parseFailpoints(c.Failpoint)

@@ -26,7 +26,9 @@ func TestNoConfigurationIsNeeded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.StateDir != "/var/lib/understudy" || cfg.Lab != "default" || !slices.Equal(cfg.Listen, []string{"127.0.0.1:7440"}) || cfg.MonitorInterval != 3*time.Second {
+	if cfg.StateDir != "/var/lib/understudy" || cfg.Lab != "default" ||
+		!slices.Equal(cfg.Listen, []string{"127.0.0.1:7440"}) ||
+		cfg.MonitorInterval != 3*time.Second {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -34,18 +36,24 @@ func TestNoConfigurationIsNeeded(t *testing.T) {
 func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	t.Parallel()
 	cfg, err := app.Load(app.Sources{
-		File: write(t, "lab: file\nfleet: file\nimage: file\nlisten: ['127.0.0.1:1']\nmonitor_interval: 1s\n"),
-		Environ: []string{"HOME=/root", "UNDERSTUDY_FLEET=env", "UNDERSTUDY_IMAGE=env", "UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
-			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x", "UNDERSTUDY_AGENT_BINARY=/a", "UNDERSTUDY_FAILPOINT=after_effect:cut,stop@before_effect:*"},
+		File: write(t, "lab: file\nfleet: file\nimage: file\nlisten: "+
+			"['127.0.0.1:1']\nmonitor_interval: 1s\n"),
+		Environ: []string{"HOME=/root", "UNDERSTUDY_FLEET=env", "UNDERSTUDY_IMAGE=env",
+			"UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
+			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x",
+			"UNDERSTUDY_AGENT_BINARY=/a",
+			"UNDERSTUDY_FAILPOINT=after_effect:cut,stop@before_effect:*"},
 		Flags: map[string]any{"image": "flag", "unreachable_after": "1m"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" || cfg.Failpoint != "after_effect:cut,stop@before_effect:*" {
+	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" ||
+		cfg.Failpoint != "after_effect:cut,stop@before_effect:*" {
 		t.Errorf("%+v", cfg)
 	}
-	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) || cfg.MonitorInterval != time.Second || cfg.UnreachableAfter != time.Minute {
+	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) ||
+		cfg.MonitorInterval != time.Second || cfg.UnreachableAfter != time.Minute {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -56,30 +64,42 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		sources app.Sources
 		said    string
 	}{
-		"unknown key":       {app.Sources{File: write(t, "lissten: x\n")}, "unknown key lissten"},
-		"unknown variable":  {app.Sources{Environ: []string{"UNDERSTUDY_NOPE=1"}}, "unknown key nope"},
-		"failpoint in file": {app.Sources{File: write(t, "failpoint: after_effect:cut\n")}, "unknown key failpoint"},
-		"no such file":      {app.Sources{File: "/no/such", Required: true}, "no such file"},
-		"no YAML":           {app.Sources{File: write(t, "a: [")}, "cannot read"},
-		"wrong type":        {app.Sources{File: write(t, "listen: {a: b}\n")}, "listen"},
-		"no port":           {app.Sources{Flags: map[string]any{"listen": []string{"localhost"}}}, "listen"},
-		"no address":        {app.Sources{Flags: map[string]any{"listen": []string{}}}, "listen"},
-		"advertise all":     {app.Sources{Flags: map[string]any{"advertise": []string{":7440"}}}, "names no host"},
-		"relative path":     {app.Sources{Flags: map[string]any{"state_dir": "state"}}, "state_dir"},
-		"provider":          {app.Sources{Flags: map[string]any{"provider": "ec3"}}, "known are nspawn, ec2 and static"},
-		"level":             {app.Sources{Flags: map[string]any{"log_level": "loud"}}, "log_level"},
-		"format":            {app.Sources{Flags: map[string]any{"log_format": "xml"}}, "log_format"},
-		"metrics":           {app.Sources{Flags: map[string]any{"metrics": "on"}}, "metrics"},
-		"duration":          {app.Sources{Flags: map[string]any{"monitor_interval": "soon"}}, "monitor_interval"},
-		"too often":         {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}}, "monitor_interval"},
-		"impatient":         {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}}, "unreachable_after"},
-		"failpoint":         {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=cut"}}, "failpoint"},
-		"failpoint's verb":  {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=after_effect:cut,halt@after_effect:cut"}}, "halt@"},
+		"unknown key": {app.Sources{File: write(t, "lissten: x\n")}, "unknown key lissten"},
+		"unknown variable": {app.Sources{Environ: []string{"UNDERSTUDY_NOPE=1"}},
+			"unknown key nope"},
+		"failpoint in file": {app.Sources{File: write(t, "failpoint: after_effect:cut\n")},
+			"unknown key failpoint"},
+		"no such file": {app.Sources{File: "/no/such", Required: true}, "no such file"},
+		"no YAML":      {app.Sources{File: write(t, "a: [")}, "cannot read"},
+		"wrong type":   {app.Sources{File: write(t, "listen: {a: b}\n")}, "listen"},
+		"no port": {app.Sources{Flags: map[string]any{"listen": []string{"localhost"}}},
+			"listen"},
+		"no address": {app.Sources{Flags: map[string]any{"listen": []string{}}}, "listen"},
+		"advertise all": {app.Sources{Flags: map[string]any{"advertise": []string{":7440"}}},
+			"names no host"},
+		"relative path": {app.Sources{Flags: map[string]any{"state_dir": "state"}},
+			"state_dir"},
+		"provider": {app.Sources{Flags: map[string]any{"provider": "ec3"}},
+			"known are nspawn, ec2 and static"},
+		"level": {app.Sources{Flags: map[string]any{"log_level": "loud"}}, "log_level"},
+		"format": {app.Sources{Flags: map[string]any{"log_format": "xml"}},
+			"log_format"},
+		"metrics": {app.Sources{Flags: map[string]any{"metrics": "on"}}, "metrics"},
+		"duration": {app.Sources{Flags: map[string]any{"monitor_interval": "soon"}},
+			"monitor_interval"},
+		"too often": {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}},
+			"monitor_interval"},
+		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
+			"unreachable_after"},
+		"failpoint": {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=cut"}},
+			"failpoint"},
+		"failpoint's verb": {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=after_effect:cut,halt@after_effect:cut"}}, "halt@"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := app.Load(test.sources); err == nil || !strings.Contains(err.Error(), test.said) {
+			if _, err := app.Load(test.sources); err == nil ||
+				!strings.Contains(err.Error(), test.said) {
 				t.Errorf("%v, want %q in it", err, test.said)
 			}
 		})

@@ -16,8 +16,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
-// failpoint is a place in the work of one step, or of each, at which the process ends as if by a power cut, or stops until it is woken.
-// Of the point beforeCall the step is the name of a call to an agent, "ReserveBinlogs".
+// failpoint is a place in the work of one step, or of each, at which the process ends as if by a
+// power cut, or stops until it is woken. Of the point beforeCall the step is the name of a call to
+// an agent, "ReserveBinlogs".
 type failpoint struct {
 	point job.Point
 	step  string
@@ -42,7 +43,8 @@ func parseFailpoints(text string) (failpoints, error) {
 		point, step, _ := strings.Cut(place, ":")
 		points := []job.Point{job.BeforeEffect, job.AfterEffect, job.AfterCommit, beforeCall}
 		if step == "" || !slices.Contains(points, job.Point(point)) {
-			return nil, fmt.Errorf("failpoint: %q is not POINT:STEP or %sPOINT:STEP with one of %v", item, stopPrefix, points)
+			return nil, fmt.Errorf("failpoint: %q is not POINT:STEP or %sPOINT:STEP with one of %v",
+				item, stopPrefix, points)
 		}
 		all = append(all, failpoint{point: job.Point(point), step: step, stop: stop})
 	}
@@ -63,7 +65,8 @@ func (all failpoints) hook(st quieter, log *slog.Logger) func(job.Point, string,
 		return nil
 	}
 	for _, f := range all {
-		log.Warn("this control plane will kill or stop itself: a failpoint is set", "point", string(f.point), "step", f.step)
+		log.Warn("this control plane will kill or stop itself: a failpoint is set", "point",
+			string(f.point), "step", f.step)
 	}
 	var mu sync.Mutex
 	struck := map[failpoint]bool{}
@@ -93,7 +96,8 @@ func (all failpoints) callHook(st quieter, log *slog.Logger) func(method string)
 	return func(method string) { hook(beforeCall, "", method) }
 }
 
-// stoppedLine is what the log says before the process stops, so that whoever wakes it knows where it is.
+// stoppedLine is what the log says before the process stops, so that whoever wakes it knows where
+// it is.
 const stoppedLine = "stopped at a failpoint"
 
 func (f failpoint) strike(st quieter, log *slog.Logger) {

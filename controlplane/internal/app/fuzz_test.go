@@ -17,8 +17,8 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/rpcfuzz"
 )
 
-// FuzzRequests sends requests of all kinds to all methods of a whole control plane: each passes, or is refused with a cause; none makes it
-// fail.
+// FuzzRequests sends requests of all kinds to all methods of a whole control plane: each passes, or
+// is refused with a cause; none makes it fail.
 func FuzzRequests(f *testing.F) {
 	p := newPlane(f)
 	p.addServer("db1", "")
@@ -39,11 +39,14 @@ func FuzzRequests(f *testing.F) {
 		}
 		request := dynamicpb.NewMessage(all[method].Input())
 		rpcfuzz.Fill(request, data)
-		set(request, "validate_only") // thousands of jobs would be work for a provider that stands still
+		// thousands of jobs would be work for a provider that stands still
+		set(request, "validate_only")
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		err := p.conn.Invoke(ctx, method, request, dynamicpb.NewMessage(all[method].Output()))
-		if kind := errs.KindOf(orNone(err)); err != nil && (kind == errs.Internal && !isMarshalling(err) || kind == errs.Unknown || kind == errs.DataLoss || kind == errs.DeadlineExceeded) {
+		if kind := errs.KindOf(orNone(err)); err != nil &&
+			(kind == errs.Internal && !isMarshalling(err) || kind == errs.Unknown ||
+				kind == errs.DataLoss || kind == errs.DeadlineExceeded) {
 			t.Errorf("%s of %v: %v", method, request, err)
 		}
 	})
@@ -77,7 +80,8 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal(err)
 		}
 		cfg, err := app.Load(app.Sources{File: path, Required: true, Environ: []string{variable}})
-		if err == nil && (!filepath.IsAbs(cfg.StateDir) || len(cfg.Listen) == 0 || cfg.MonitorInterval <= 0) {
+		if err == nil && (!filepath.IsAbs(cfg.StateDir) || len(cfg.Listen) == 0 ||
+			cfg.MonitorInterval <= 0) {
 			t.Errorf("%q gave %+v", content, cfg)
 		}
 	})

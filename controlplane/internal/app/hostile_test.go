@@ -50,17 +50,21 @@ var hostileTexts = map[string]string{
 
 // freeText are fields that may hold any line of text; they are refused only what no line may hold.
 var freeText = map[string][]string{
-	"reason": {"oversized", "newline", "newline name", "zero byte", "right to left", "line separator", "not UTF-8 like", "blank"},
-	"label":  {"oversized", "newline", "newline name", "zero byte", "right to left", "line separator", "not UTF-8 like"},
+	"reason": {"oversized", "newline", "newline name", "zero byte", "right to left",
+		"line separator", "not UTF-8 like", "blank"},
+	"label": {"oversized", "newline", "newline name", "zero byte", "right to left",
+		"line separator", "not UTF-8 like"},
 	// Output only: what a caller sends in them does not count.
 	"state_reason": nil,
 }
 
 // required are the string fields that may not, by method.
 var required = map[string][]string{
-	"GetServer": {"name"}, "CreateServer": {"server_id"}, "CreateReplica": {"server_id"}, "DeleteServer": {"name", "etag"}, "UpdateServer": {"server.name"},
+	"GetServer": {"name"}, "CreateServer": {"server_id"}, "CreateReplica": {"server_id"},
+	"DeleteServer": {"name", "etag"}, "UpdateServer": {"server.name"},
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
-	"GetJob": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"}, "RedoStep": {"name", "step", "reason"},
+	"GetJob": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"},
+	"RedoStep": {"name", "step", "reason"},
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
 	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
 	"CreateJoinToken": {"server"}, "Revoke": {"name"},
@@ -70,23 +74,32 @@ var required = map[string][]string{
 func sane() map[string]proto.Message {
 	const job = "jobs/01a20494-d160-738a-9eb3-bf50ac338cac"
 	return map[string]proto.Message{
-		"GetServer": &cpv1.GetServerRequest{Name: "servers/db1"}, "ListServers": &cpv1.ListServersRequest{},
-		"CreateServer":  &cpv1.CreateServerRequest{ServerId: "db9"},
-		"CreateReplica": &cpv1.CreateReplicaRequest{ServerId: "db9", Primary: "servers/db1"},
-		"UpdateServer":  &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
-		"DeleteServer":  &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},
-		"GetSnapshot":   &cpv1.GetSnapshotRequest{Name: "snapshots/s1"}, "ListSnapshots": &cpv1.ListSnapshotsRequest{},
+		"GetServer":      &cpv1.GetServerRequest{Name: "servers/db1"},
+		"ListServers":    &cpv1.ListServersRequest{},
+		"CreateServer":   &cpv1.CreateServerRequest{ServerId: "db9"},
+		"CreateReplica":  &cpv1.CreateReplicaRequest{ServerId: "db9", Primary: "servers/db1"},
+		"UpdateServer":   &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
+		"DeleteServer":   &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},
+		"GetSnapshot":    &cpv1.GetSnapshotRequest{Name: "snapshots/s1"},
+		"ListSnapshots":  &cpv1.ListSnapshotsRequest{},
 		"CreateSnapshot": &cpv1.CreateSnapshotRequest{Server: "servers/db1"},
 		"DeleteSnapshot": &cpv1.DeleteSnapshotRequest{Name: "snapshots/s1", Etag: "r1"},
-		"GetJob":         &cpv1.GetJobRequest{Name: job}, "ListJobs": &cpv1.ListJobsRequest{}, "WatchJob": &cpv1.WatchJobRequest{Name: job},
-		"RetryJob": &cpv1.RetryJobRequest{Name: job}, "RedoStep": &cpv1.RedoStepRequest{Name: job, Step: "cut", Reason: "why"},
-		"SkipStep": &cpv1.SkipStepRequest{Name: job, Step: "cut", Reason: "why"}, "CancelJob": &cpv1.CancelJobRequest{Name: job},
+		"GetJob":         &cpv1.GetJobRequest{Name: job}, "ListJobs": &cpv1.ListJobsRequest{},
+		"WatchJob": &cpv1.WatchJobRequest{Name: job},
+		"RetryJob": &cpv1.RetryJobRequest{Name: job}, "RedoStep": &cpv1.RedoStepRequest{Name: job,
+			Step: "cut", Reason: "why"},
+		"SkipStep":   &cpv1.SkipStepRequest{Name: job, Step: "cut", Reason: "why"},
+		"CancelJob":  &cpv1.CancelJobRequest{Name: job},
 		"CleanupJob": &cpv1.CleanupJobRequest{Name: job}, "ListEvents": &cpv1.ListEventsRequest{},
-		"CheckProvider": &cpv1.CheckProviderRequest{}, "ListImages": &cpv1.ListImagesRequest{}, "ListObjects": &cpv1.ListObjectsRequest{}, "SweepProvider": &cpv1.SweepProviderRequest{Ids: []string{"i-0123456789ab"}},
-		"ListTasks": &cpv1.ListTasksRequest{}, "CompleteTask": &cpv1.CompleteTaskRequest{Id: "task-0123456789ab"},
+		"CheckProvider": &cpv1.CheckProviderRequest{}, "ListImages": &cpv1.ListImagesRequest{},
+		"ListObjects":     &cpv1.ListObjectsRequest{},
+		"SweepProvider":   &cpv1.SweepProviderRequest{Ids: []string{"i-0123456789ab"}},
+		"ListTasks":       &cpv1.ListTasksRequest{},
+		"CompleteTask":    &cpv1.CompleteTaskRequest{Id: "task-0123456789ab"},
 		"RefuseTask":      &cpv1.RefuseTaskRequest{Id: "task-0123456789ab", Reason: "why"},
-		"CreateJoinToken": &cpv1.CreateJoinTokenRequest{Server: "servers/db1"}, "Enroll": &cpv1.EnrollRequest{},
-		"Renew": &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
+		"CreateJoinToken": &cpv1.CreateJoinTokenRequest{Server: "servers/db1"},
+		"Enroll":          &cpv1.EnrollRequest{},
+		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}
 }
 
@@ -120,13 +133,15 @@ type field struct {
 }
 
 // inputs are the messages within requests whose fields callers set.
-var inputs = map[protoreflect.FullName][]string{"understudy.controlplane.v1.Server": {"name", "etag"}, "google.protobuf.FieldMask": {"paths"}}
+var inputs = map[protoreflect.FullName][]string{"understudy.controlplane.v1.Server": {"name",
+	"etag"}, "google.protobuf.FieldMask": {"paths"}}
 
 func paths(desc protoreflect.MessageDescriptor, _ string) []field {
 	var all []field
 	for i := range desc.Fields().Len() {
 		f := desc.Fields().Get(i)
-		if f.Kind() != protoreflect.MessageKind || f.IsMap() || f.Message().FullName() == "google.protobuf.Duration" {
+		if f.Kind() != protoreflect.MessageKind || f.IsMap() ||
+			f.Message().FullName() == "google.protobuf.Duration" {
 			all = append(all, field{name: string(f.Name()), desc: f})
 			continue
 		}
@@ -158,17 +173,23 @@ func (f field) spoilers(method string) map[string]func(protoreflect.Message) {
 	case f.desc.IsMap():
 		for what, text := range hostileTexts {
 			all["key "+what] = f.set(func(m protoreflect.Message) {
-				m.Mutable(f.desc).Map().Set(protoreflect.ValueOfString(text).MapKey(), protoreflect.ValueOfString("1"))
+				m.Mutable(f.desc).Map().Set(protoreflect.ValueOfString(text).MapKey(),
+					protoreflect.ValueOfString("1"))
 			})
 		}
 		for _, what := range []string{"oversized", "newline", "zero byte", "right to left"} {
 			all["value "+what] = f.set(func(m protoreflect.Message) {
-				m.Mutable(f.desc).Map().Set(protoreflect.ValueOfString("max_connections").MapKey(), protoreflect.ValueOfString(hostileTexts[what]))
+				m.Mutable(f.desc).Map().Set(protoreflect.ValueOfString("max_connections").MapKey(),
+					protoreflect.ValueOfString(hostileTexts[what]))
 			})
 		}
 	case f.desc.IsList():
 		for what, text := range hostileTexts {
-			all[what] = f.set(func(m protoreflect.Message) { m.Mutable(f.desc).List().Append(protoreflect.ValueOfString(text)) })
+			all[what] = f.set(
+				func(m protoreflect.Message) {
+					m.Mutable(f.desc).List().Append(
+						protoreflect.ValueOfString(text))
+				})
 		}
 	case f.desc.Kind() == protoreflect.StringKind:
 		f.spoilText(method, all)
@@ -187,7 +208,8 @@ func (f field) spoilers(method string) map[string]func(protoreflect.Message) {
 		all["too large"] = f.to(protoreflect.ValueOfInt64(1 << 62))
 	case f.desc.Kind() == protoreflect.MessageKind: // a duration
 		for what, d := range map[string]*durationpb.Duration{
-			"negative": durationpb.New(-time.Second), "endless": durationpb.New(1000 * time.Hour), "invalid": {Seconds: 1, Nanos: -1}, "too short": durationpb.New(time.Microsecond),
+			"negative": durationpb.New(-time.Second), "endless": durationpb.New(1000 * time.Hour),
+			"invalid": {Seconds: 1, Nanos: -1}, "too short": durationpb.New(time.Microsecond),
 		} {
 			all[what] = f.to(protoreflect.ValueOfMessage(d.ProtoReflect()))
 		}
@@ -258,7 +280,9 @@ func refusedAsBad(method string, err error) bool {
 	if method == "Enroll" || method == "Renew" { // an operator may not call them at all
 		return kind == errs.PermissionDenied
 	}
-	return kind == errs.InvalidArgument && (len(errs.FieldsOf(err)) > 0 || strings.Contains(err.Error(), "marshal")) || kind == errs.PermissionDenied
+	return kind == errs.InvalidArgument &&
+		(len(errs.FieldsOf(err)) > 0 || strings.Contains(err.Error(), "marshal")) ||
+		kind == errs.PermissionDenied
 }
 
 // send calls a method by its name and returns its error.
@@ -299,8 +323,10 @@ func methods() map[string]protoreflect.MethodDescriptor {
 
 func files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
-		cpv1.File_understudy_controlplane_v1_server_service_proto, cpv1.File_understudy_controlplane_v1_snapshot_service_proto,
-		cpv1.File_understudy_controlplane_v1_job_service_proto, cpv1.File_understudy_controlplane_v1_provider_service_proto,
+		cpv1.File_understudy_controlplane_v1_server_service_proto,
+		cpv1.File_understudy_controlplane_v1_snapshot_service_proto,
+		cpv1.File_understudy_controlplane_v1_job_service_proto,
+		cpv1.File_understudy_controlplane_v1_provider_service_proto,
 		cpv1.File_understudy_controlplane_v1_enrollment_service_proto,
 	}
 }
@@ -308,7 +334,8 @@ func files() []protoreflect.FileDescriptor {
 // fingerprint is all that a request could have changed.
 func (p *plane) fingerprint() string {
 	var all []string
-	servers, err := p.servers().ListServers(p.t.Context(), &cpv1.ListServersRequest{ShowDeleted: true})
+	servers, err := p.servers().ListServers(p.t.Context(),
+		&cpv1.ListServersRequest{ShowDeleted: true})
 	if err != nil {
 		p.t.Fatal(err)
 	}

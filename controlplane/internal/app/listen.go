@@ -20,7 +20,8 @@ type listeners struct {
 
 // listen opens all addresses, or none.
 func listen(ctx context.Context, addresses []string) (*listeners, error) {
-	l := &listeners{accepted: make(chan net.Conn), failed: make(chan error, len(addresses)), closed: make(chan struct{})}
+	l := &listeners{accepted: make(chan net.Conn), failed: make(chan error, len(addresses)),
+		closed: make(chan struct{})}
 	for _, address := range addresses {
 		one, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
@@ -76,8 +77,9 @@ func (l *listeners) Close() error {
 // Addr is the first address.
 func (l *listeners) Addr() net.Addr { return l.all[0].Addr() }
 
-// withProvider adds the provider's own network to the addresses to listen on, with the port of the first, unless one of them is for
-// all networks already. Ports that the system is to choose cannot be shared, so they are not.
+// withProvider adds the provider's own network to the addresses to listen on, with the port of the
+// first, unless one of them is for all networks already. Ports that the system is to choose cannot
+// be shared, so they are not.
 func withProvider(addresses []string, host string) []string {
 	_, port, err := net.SplitHostPort(addresses[0])
 	if err != nil || host == "" || port == "0" {
@@ -101,7 +103,8 @@ func wildcard(host string) bool {
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
-// reachable are the addresses under which machines can reach what listens there: the provider's network first, no loopback.
+// reachable are the addresses under which machines can reach what listens there: the provider's
+// network first, no loopback.
 func reachable(addresses []string, host string) []string {
 	var all []string
 	_, port, err := net.SplitHostPort(addresses[0])
@@ -111,7 +114,8 @@ func reachable(addresses []string, host string) []string {
 	for _, address := range addresses {
 		own, _, err := net.SplitHostPort(address)
 		ip := net.ParseIP(own)
-		if err == nil && !wildcard(own) && (ip == nil || !ip.IsLoopback()) && own != "localhost" && !slices.Contains(all, address) {
+		if err == nil && !wildcard(own) && (ip == nil || !ip.IsLoopback()) && own != "localhost" &&
+			!slices.Contains(all, address) {
 			all = append(all, address)
 		}
 	}

@@ -23,12 +23,16 @@ const scrapeLimit = 5 * time.Second
 func newMetrics(st *store.Store, jobs *engine) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&recordMetrics{
 			st: st, jobs: jobs,
-			servers: prometheus.NewDesc("understudy_servers", "Servers by role and state.", []string{"role", "state"}, nil),
-			active:  prometheus.NewDesc("understudy_jobs_unfinished", "Jobs that have not ended, by kind and state.", []string{"kind", "state"}, nil),
-			silent:  prometheus.NewDesc("understudy_server_last_seen_seconds", "Time of the last answer of each server's agent.", []string{"server"}, nil),
+			servers: prometheus.NewDesc("understudy_servers", "Servers by role and state.",
+				[]string{"role", "state"}, nil),
+			active: prometheus.NewDesc("understudy_jobs_unfinished",
+				"Jobs that have not ended, by kind and state.", []string{"kind", "state"}, nil),
+			silent: prometheus.NewDesc("understudy_server_last_seen_seconds",
+				"Time of the last answer of each server's agent.", []string{"server"}, nil),
 		})
 	return registry
 }
@@ -63,7 +67,8 @@ func (r *recordMetrics) collectServers(ctx context.Context, out chan<- prometheu
 		for _, s := range all {
 			counts[[2]string{string(s.Role), string(s.State)}]++
 			if !s.LastSeen.IsZero() {
-				out <- prometheus.MustNewConstMetric(r.silent, prometheus.GaugeValue, float64(s.LastSeen.UnixMilli())/1000, s.Name)
+				out <- prometheus.MustNewConstMetric(r.silent, prometheus.GaugeValue,
+					float64(s.LastSeen.UnixMilli())/1000, s.Name)
 			}
 		}
 		return err
@@ -73,13 +78,15 @@ func (r *recordMetrics) collectServers(ctx context.Context, out chan<- prometheu
 		return
 	}
 	for labels, n := range counts {
-		out <- prometheus.MustNewConstMetric(r.servers, prometheus.GaugeValue, float64(n), labels[0], labels[1])
+		out <- prometheus.MustNewConstMetric(r.servers, prometheus.GaugeValue, float64(n),
+			labels[0], labels[1])
 	}
 }
 
 func (r *recordMetrics) collectJobs(ctx context.Context, out chan<- prometheus.Metric) {
 	counts := map[[2]string]int{}
-	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Cancelling}, PageSize: readAtOnce}
+	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson,
+		job.Cancelling}, PageSize: readAtOnce}
 	for {
 		list, next, err := r.jobs.List(ctx, filter)
 		if err != nil {
@@ -94,16 +101,22 @@ func (r *recordMetrics) collectJobs(ctx context.Context, out chan<- prometheus.M
 		}
 	}
 	for labels, n := range counts {
-		out <- prometheus.MustNewConstMetric(r.active, prometheus.GaugeValue, float64(n), labels[0], labels[1])
+		out <- prometheus.MustNewConstMetric(r.active, prometheus.GaugeValue, float64(n), labels[0],
+			labels[1])
 	}
 }
 
 // serveMetrics answers Prometheus until ctx ends.
-func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry, log *slog.Logger) error {
+func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry,
+	log *slog.Logger) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: scrapeLimit, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing of a scrape is worth waiting for
+	mux.Handle("GET /metrics",
+		promhttp.HandlerFor(registry,
+			promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: scrapeLimit,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	// nothing of a scrape is worth waiting for
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("cannot serve metrics: %w", err)

@@ -22,8 +22,8 @@ const (
 	looksAtOne = 8                // agents at a time
 )
 
-// monitor looks at every server's agent again and again and records how the server is. What a job is making or taking away it leaves to
-// the job.
+// monitor looks at every server's agent again and again and records how the server is. What a job
+// is making or taking away it leaves to the job.
 type monitor struct {
 	st          *store.Store
 	agents      workflow.Agents
@@ -36,7 +36,8 @@ type monitor struct {
 	sights map[string]*sight
 }
 
-// sight is what this process has seen of a server. Its times carry the monotonic clock, so that a clock that steps changes nothing.
+// sight is what this process has seen of a server. Its times carry the monotonic clock, so that a
+// clock that steps changes nothing.
 type sight struct {
 	answered time.Time // last answer; the first look when there was none
 	healthy  time.Time // last look that found nothing wrong; the first look when there was none
@@ -101,7 +102,8 @@ func (m *monitor) round(ctx context.Context) error {
 
 // jobsOwn reports whether a job looks after a server in that state, or nobody has to any more.
 func jobsOwn(state inventory.ServerState) bool {
-	return state == inventory.ServerProvisioning || state == inventory.ServerDeleting || state == inventory.ServerDeleted
+	return state == inventory.ServerProvisioning || state == inventory.ServerDeleting ||
+		state == inventory.ServerDeleted
 }
 
 // forget drops what was seen of servers that are not looked at any more.
@@ -175,7 +177,8 @@ func judge(l look, known map[string]inventory.Server) (replication.Health, strin
 }
 
 // decide is the state that follows from a look; false leaves the state to whoever set it.
-func (m *monitor) decide(state inventory.ServerState, health replication.Health, silent, ill time.Duration) (inventory.ServerState, bool) {
+func (m *monitor) decide(state inventory.ServerState, health replication.Health, silent,
+	ill time.Duration) (inventory.ServerState, bool) {
 	switch state {
 	case inventory.ServerReady, inventory.ServerDegraded, inventory.ServerUnreachable:
 	default:
@@ -212,7 +215,8 @@ func (m *monitor) touch(ctx context.Context, due []look, at time.Time) error {
 func (m *monitor) busy(ctx context.Context, srv inventory.Server) (bool, error) {
 	for _, subject := range []string{srv.Subject(), "snapshotting/" + srv.Name} {
 		jobs, _, err := m.jobs.List(ctx, job.Filter{
-			Subject: subject, States: []job.State{job.Queued, job.Running, job.Waiting, job.Cancelling}, PageSize: 1,
+			Subject: subject, States: []job.State{job.Queued, job.Running, job.Waiting,
+				job.Cancelling}, PageSize: 1,
 		})
 		if err != nil || len(jobs) > 0 {
 			return len(jobs) > 0, err
@@ -222,12 +226,14 @@ func (m *monitor) busy(ctx context.Context, srv inventory.Server) (bool, error) 
 }
 
 // move changes the server's state, unless somebody else did meanwhile.
-func (m *monitor) move(ctx context.Context, was inventory.Server, to inventory.ServerState, why string) error {
+func (m *monitor) move(ctx context.Context, was inventory.Server, to inventory.ServerState,
+	why string) error {
 	moved := false
 	err := m.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		moved = false
 		srv, err := tx.Servers().Get(ctx, was.Name)
-		if errors.Is(err, inventory.ErrNotFound) || err == nil && (srv.State != was.State || srv.MachineID != was.MachineID) {
+		if errors.Is(err, inventory.ErrNotFound) || err == nil &&
+			(srv.State != was.State || srv.MachineID != was.MachineID) {
 			return nil
 		}
 		if err != nil {
@@ -244,11 +250,13 @@ func (m *monitor) move(ctx context.Context, was inventory.Server, to inventory.S
 			return nil // the reason alone is nothing for the audit
 		}
 		return tx.Events().Add(ctx, inventory.Event{
-			Actor: identity.ControlPlane().String(), Action: "server.state", Subject: srv.Subject(), Message: stateText(to, why),
+			Actor: identity.ControlPlane().String(), Action: "server.state", Subject: srv.Subject(),
+			Message: stateText(to, why),
 		})
 	})
 	if err == nil && moved && to != was.State {
-		m.log.Info("server changed", "server", was.Name, "from", string(was.State), "to", string(to), "why", why)
+		m.log.Info("server changed", "server", was.Name, "from", string(was.State), "to",
+			string(to), "why", why)
 	}
 	return err
 }

@@ -19,7 +19,8 @@ import (
 func TestWhatFollowsFromALook(t *testing.T) {
 	t.Parallel()
 	m := monitor{cfg: Config{UnreachableAfter: 15 * time.Second, DegradedAfter: 10 * time.Second}}
-	const ready, away, ill = inventory.ServerReady, inventory.ServerUnreachable, inventory.ServerDegraded
+	const ready, away, ill = inventory.ServerReady, inventory.ServerUnreachable,
+		inventory.ServerDegraded
 	tests := []struct {
 		state       inventory.ServerState
 		health      replication.Health
@@ -37,15 +38,19 @@ func TestWhatFollowsFromALook(t *testing.T) {
 		{away, replication.Unreachable, time.Minute, time.Minute, away, true},
 		{ill, replication.Healthy, 0, 0, ready, true},
 		{ill, replication.Unreachable, time.Minute, time.Minute, away, true},
-		{inventory.ServerProvisioning, replication.Healthy, 0, 0, inventory.ServerProvisioning, false},
-		{inventory.ServerProvisioning, replication.Unreachable, time.Hour, time.Hour, inventory.ServerProvisioning, false},
+		{inventory.ServerProvisioning, replication.Healthy, 0, 0, inventory.ServerProvisioning,
+			false},
+		{inventory.ServerProvisioning, replication.Unreachable, time.Hour, time.Hour,
+			inventory.ServerProvisioning, false},
 		{inventory.ServerFailed, replication.Healthy, 0, 0, inventory.ServerFailed, false},
-		{inventory.ServerDeleting, replication.Unreachable, time.Hour, time.Hour, inventory.ServerDeleting, false},
+		{inventory.ServerDeleting, replication.Unreachable, time.Hour, time.Hour,
+			inventory.ServerDeleting, false},
 	}
 	for _, test := range tests {
 		to, decided := m.decide(test.state, test.health, test.silent, test.bad)
 		if decided != test.decided || decided && to != test.want {
-			t.Errorf("%s, health %d, silent %s, ill %s: %s, %v", test.state, test.health, test.silent, test.bad, to, decided)
+			t.Errorf("%s, health %d, silent %s, ill %s: %s, %v", test.state, test.health,
+				test.silent, test.bad, to, decided)
 		}
 	}
 }
@@ -87,8 +92,13 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 	}
 	defer st.Close()
 	add := func(name string, state inventory.ServerState) {
-		s := inventory.Server{Name: name, State: state, Role: inventory.RolePrimary, ServerID: 7, Address: "192.0.2.1", AgentIdentity: "x", MachineID: name}
-		if err := st.Write(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Insert(ctx, &s) }); err != nil {
+		s := inventory.Server{Name: name, State: state, Role: inventory.RolePrimary, ServerID: 7,
+			Address: "192.0.2.1", AgentIdentity: "x", MachineID: name}
+		if err := st.Write(ctx,
+			func(ctx context.Context, tx *store.Tx) error {
+				return tx.Servers().Insert(ctx,
+					&s)
+			}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +107,8 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 	add("broken", inventory.ServerFailed)
 	healthy := replication.Status{Answers: true, ServerID: 7, LogBin: true}
 	agent, jobs := &oneAgent{status: healthy}, busyJobs{}
-	m := &monitor{st: st, agents: agent, forgetAgent: func(string) {}, jobs: jobs, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	m := &monitor{st: st, agents: agent, forgetAgent: func(string) {}, jobs: jobs,
+		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	see := func(want inventory.ServerState, why string) inventory.Server {
 		t.Helper()
 		if err := m.round(ctx); err != nil {
@@ -116,8 +127,10 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 		if s := got["db1"]; s.State != want || s.StateReason != why {
 			t.Errorf("db1 is %s (%s), want %s (%s)", s.State, s.StateReason, want, why)
 		}
-		if got["made"].State != inventory.ServerProvisioning || got["broken"].State != inventory.ServerFailed {
-			t.Errorf("states of jobs were overwritten: %s, %s", got["made"].State, got["broken"].State)
+		if got["made"].State != inventory.ServerProvisioning ||
+			got["broken"].State != inventory.ServerFailed {
+			t.Errorf("states of jobs were overwritten: %s, %s", got["made"].State,
+				got["broken"].State)
 		}
 		return got["db1"]
 	}

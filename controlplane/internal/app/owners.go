@@ -37,7 +37,8 @@ func (o owners) Owners(ctx context.Context) (map[string]string, error) {
 
 func nameVolumes(ctx context.Context, tx *store.Tx, named map[string]string) error {
 	for token := ""; ; {
-		list, next, err := tx.Volumes().List(ctx, store.VolumeFilter{}, store.Page{Size: readAtOnce, Token: token})
+		list, next, err := tx.Volumes().List(ctx, store.VolumeFilter{},
+			store.Page{Size: readAtOnce, Token: token})
 		if err != nil {
 			return err
 		}
@@ -54,7 +55,8 @@ func nameVolumes(ctx context.Context, tx *store.Tx, named map[string]string) err
 
 func nameSnapshots(ctx context.Context, tx *store.Tx, named map[string]string) error {
 	for token := ""; ; {
-		list, next, err := tx.Snapshots().List(ctx, store.SnapshotFilter{}, store.Page{Size: readAtOnce, Token: token})
+		list, next, err := tx.Snapshots().List(ctx, store.SnapshotFilter{},
+			store.Page{Size: readAtOnce, Token: token})
 		if err != nil {
 			return err
 		}
@@ -72,7 +74,8 @@ func nameSnapshots(ctx context.Context, tx *store.Tx, named map[string]string) e
 // allServers reads all server records, page by page.
 func allServers(ctx context.Context, tx *store.Tx) (all []inventory.Server, err error) {
 	for token := ""; ; {
-		list, next, err := tx.Servers().List(ctx, store.ServerFilter{}, store.Page{Size: readAtOnce, Token: token})
+		list, next, err := tx.Servers().List(ctx, store.ServerFilter{},
+			store.Page{Size: readAtOnce, Token: token})
 		if err != nil {
 			return nil, err
 		}

@@ -20,7 +20,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// plane is a whole control plane over a provider that stands still, and an operator's connection to it.
+// plane is a whole control plane over a provider that stands still, and an operator's connection to
+// it.
 type plane struct {
 	t     testing.TB
 	app   *app.App
@@ -36,7 +37,8 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 func testConfig(t testing.TB, dir string) app.Config {
 	t.Helper()
 	cfg, err := app.Load(app.Sources{Flags: map[string]any{
-		"state_dir": dir, "listen": []string{"127.0.0.1:0"}, "advertise": []string{"192.0.2.1:7440"}, "metrics": "off",
+		"state_dir": dir, "listen": []string{"127.0.0.1:0"},
+		"advertise": []string{"192.0.2.1:7440"}, "metrics": "off",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +83,8 @@ func (p *plane) end() {
 func (p *plane) files(folder string) identity.Source {
 	p.t.Helper()
 	in := func(name string) string { return filepath.Join(p.dir, folder, name) }
-	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"), Key: in("key.pem"), Logger: quiet()})
+	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"),
+		Key: in("key.pem"), Logger: quiet()})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -91,7 +94,8 @@ func (p *plane) files(folder string) identity.Source {
 func (p *plane) dial(source identity.Source) *grpc.ClientConn {
 	p.t.Helper()
 	conn, err := chassis.Dial(chassis.DialConfig{
-		Address: p.app.Address(), TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()},
+		Address: p.app.Address(), TLS: identity.ClientConfig{Source: source,
+			Expect: identity.ControlPlane()},
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -99,9 +103,15 @@ func (p *plane) dial(source identity.Source) *grpc.ClientConn {
 	return conn
 }
 
-func (p *plane) servers() cpv1.ServerServiceClient     { return cpv1.NewServerServiceClient(p.conn) }
-func (p *plane) snapshots() cpv1.SnapshotServiceClient { return cpv1.NewSnapshotServiceClient(p.conn) }
-func (p *plane) jobs() cpv1.JobServiceClient           { return cpv1.NewJobServiceClient(p.conn) }
+func (p *plane) servers() cpv1.ServerServiceClient {
+	return cpv1.NewServerServiceClient(
+		p.conn)
+}
+func (p *plane) snapshots() cpv1.SnapshotServiceClient {
+	return cpv1.NewSnapshotServiceClient(
+		p.conn)
+}
+func (p *plane) jobs() cpv1.JobServiceClient { return cpv1.NewJobServiceClient(p.conn) }
 
 // write changes records directly, as a job would.
 func (p *plane) write(fn func(ctx context.Context, tx *store.Tx) error) {
@@ -119,7 +129,8 @@ func (p *plane) addServer(name, primary string) {
 		if err != nil {
 			return err
 		}
-		s := inventory.Server{Name: name, State: inventory.ServerReady, Role: inventory.RolePrimary, ServerID: id, Port: 3306, Provider: "still"}
+		s := inventory.Server{Name: name, State: inventory.ServerReady, Role: inventory.RolePrimary,
+			ServerID: id, Port: 3306, Provider: "still"}
 		if primary != "" {
 			s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, primary, true
 		}
@@ -159,7 +170,8 @@ func refused(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
 		t.Fatalf("no error, want %v (%v)", kind, reason)
 	}
 	if errs.KindOf(err) != kind || reason != 0 && errs.ReasonOf(err) != reason {
-		t.Errorf("%v (%v): %v; want %v (%v)", errs.KindOf(err), errs.ReasonOf(err), err, kind, reason)
+		t.Errorf("%v (%v): %v; want %v (%v)", errs.KindOf(err), errs.ReasonOf(err), err, kind,
+			reason)
 	}
 	if kind != errs.InvalidArgument && errs.WayOutOf(err) == "" {
 		t.Errorf("no way out: %v", err)

@@ -34,10 +34,12 @@ func (s servers) Get(ctx context.Context, name string) (r serverservice.Record, 
 }
 
 // List reads a part of the servers.
-func (s servers) List(ctx context.Context, primary string, size int, token string) (all []serverservice.Record, next string, err error) {
+func (s servers) List(ctx context.Context, primary string, size int,
+	token string) (all []serverservice.Record, next string, err error) {
 	err = s.st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		all = nil
-		list, after, err := tx.Servers().List(ctx, store.ServerFilter{Primary: primary}, store.Page{Size: size, Token: token})
+		list, after, err := tx.Servers().List(ctx, store.ServerFilter{Primary: primary},
+			store.Page{Size: size, Token: token})
 		if err != nil {
 			return err
 		}
@@ -55,7 +57,8 @@ func (s servers) List(ctx context.Context, primary string, size int, token strin
 }
 
 // complete adds what the server's record only names.
-func (s servers) complete(ctx context.Context, tx *store.Tx, srv inventory.Server) (serverservice.Record, error) {
+func (s servers) complete(ctx context.Context, tx *store.Tx,
+	srv inventory.Server) (serverservice.Record, error) {
 	r := serverservice.Record{Server: srv, Volumes: map[string]inventory.Volume{}}
 	named := []string{srv.DataVolume}
 	for _, m := range srv.Mounts {
@@ -100,7 +103,8 @@ func (s servers) verified(ctx context.Context, tx *store.Tx, srv inventory.Serve
 }
 
 // SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.
-func (s servers) SetBinlogAutoPurge(ctx context.Context, change serverservice.AutoPurge) (r serverservice.Record, err error) {
+func (s servers) SetBinlogAutoPurge(ctx context.Context,
+	change serverservice.AutoPurge) (r serverservice.Record, err error) {
 	run := s.st.Write
 	if change.CheckOnly {
 		run = s.st.Read
@@ -116,17 +120,20 @@ func (s servers) SetBinlogAutoPurge(ctx context.Context, change serverservice.Au
 	return r, err
 }
 
-func (s servers) autoPurge(ctx context.Context, tx *store.Tx, change serverservice.AutoPurge) (inventory.Server, error) {
+func (s servers) autoPurge(ctx context.Context, tx *store.Tx,
+	change serverservice.AutoPurge) (inventory.Server, error) {
 	srv, err := tx.Servers().Get(ctx, change.Server)
 	if err != nil {
 		return srv, err
 	}
 	if change.Etag != "" && change.Etag != srv.Etag() {
-		return srv, errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, srv.Name+" changed since it was read",
+		return srv, errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+			srv.Name+" changed since it was read",
 			errs.WayOut("read it again and decide anew"))
 	}
 	if srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted {
-		return srv, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_WRONG_ROLE, "server "+srv.Name+" is "+string(srv.State),
+		return srv, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_WRONG_ROLE,
+			"server "+srv.Name+" is "+string(srv.State),
 			errs.WayOut("name another server"))
 	}
 	replicas, err := tx.Servers().ReplicasOf(ctx, srv.Name)
@@ -148,7 +155,8 @@ func (s servers) autoPurge(ctx context.Context, tx *store.Tx, change serverservi
 		message = "binlog auto purge is on"
 	}
 	return srv, tx.Events().Add(ctx, inventory.Event{
-		Actor: change.Who, Action: "server.update", Subject: srv.Subject(), RequestID: change.RequestID, Message: message,
+		Actor: change.Who, Action: "server.update", Subject: srv.Subject(),
+		RequestID: change.RequestID, Message: message,
 	})
 }
 
@@ -179,10 +187,12 @@ func (s snapshots) Get(ctx context.Context, id string) (r snapshotservice.Record
 }
 
 // List reads a part of the snapshots.
-func (s snapshots) List(ctx context.Context, server string, size int, token string) (all []snapshotservice.Record, next string, err error) {
+func (s snapshots) List(ctx context.Context, server string, size int,
+	token string) (all []snapshotservice.Record, next string, err error) {
 	err = s.st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		all = nil
-		list, after, err := tx.Snapshots().List(ctx, store.SnapshotFilter{Server: server}, store.Page{Size: size, Token: token})
+		list, after, err := tx.Snapshots().List(ctx, store.SnapshotFilter{Server: server},
+			store.Page{Size: size, Token: token})
 		if err != nil {
 			return err
 		}
@@ -199,7 +209,8 @@ func (s snapshots) List(ctx context.Context, server string, size int, token stri
 	return all, next, err
 }
 
-func withVolume(ctx context.Context, tx *store.Tx, snap inventory.Snapshot) (snapshotservice.Record, error) {
+func withVolume(ctx context.Context, tx *store.Tx,
+	snap inventory.Snapshot) (snapshotservice.Record, error) {
 	v, err := tx.Volumes().Get(ctx, snap.Volume)
 	if errors.Is(err, inventory.ErrNotFound) {
 		err = nil
@@ -211,9 +222,11 @@ func withVolume(ctx context.Context, tx *store.Tx, snap inventory.Snapshot) (sna
 type audit struct{ st *store.Store }
 
 // Events reads a part of the audit.
-func (a audit) Events(ctx context.Context, subject string, size int, token string) (all []inventory.Event, next string, err error) {
+func (a audit) Events(ctx context.Context, subject string, size int,
+	token string) (all []inventory.Event, next string, err error) {
 	err = a.st.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		all, next, err = tx.Events().List(ctx, store.EventFilter{Subject: subject}, store.Page{Size: size, Token: token})
+		all, next, err = tx.Events().List(ctx, store.EventFilter{Subject: subject},
+			store.Page{Size: size, Token: token})
 		return err
 	})
 	return all, next, err
@@ -221,5 +234,6 @@ func (a audit) Events(ctx context.Context, subject string, size int, token strin
 
 // Add appends an event.
 func (a audit) Add(ctx context.Context, ev inventory.Event) error {
-	return a.st.Write(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.Events().Add(ctx, ev) })
+	return a.st.Write(ctx,
+		func(ctx context.Context, tx *store.Tx) error { return tx.Events().Add(ctx, ev) })
 }

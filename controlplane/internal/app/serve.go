@@ -19,7 +19,8 @@ import (
 
 // Rules says who may call which method of the control plane.
 func Rules() (authz.Table, error) {
-	return authz.Merge(serverservice.Rules(), snapshotservice.Rules(), jobservice.Rules(), providerservice.Rules(), enrollment.Rules())
+	return authz.Merge(serverservice.Rules(), snapshotservice.Rules(), jobservice.Rules(),
+		providerservice.Rules(), enrollment.Rules())
 }
 
 func (a *App) openServer(context.Context) error {
@@ -34,7 +35,8 @@ func (a *App) openServer(context.Context) error {
 	a.metrics = newMetrics(a.st, a.engine)
 	a.server, err = chassis.New(chassis.Config{
 		Listener: a.listener, Rules: rules, Logger: a.log, Metrics: a.metrics,
-		TLS: identity.ServerConfig{Source: source, AllowAnonymous: true, Revoked: a.registry.Denied},
+		TLS: identity.ServerConfig{Source: source, AllowAnonymous: true,
+			Revoked: a.registry.Denied},
 	})
 	if err != nil {
 		return err
@@ -45,25 +47,30 @@ func (a *App) openServer(context.Context) error {
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Workflow: a.work, engine: a.engine, st: a.st}
-	onServers, err := serverservice.New(serverservice.Config{Records: newPurging(servers{a.st}, a.agents), Jobs: start})
+	onServers, err := serverservice.New(serverservice.Config{Records: newPurging(servers{a.st},
+		a.agents), Jobs: start})
 	if err != nil {
 		return err
 	}
-	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: snapshots{a.st}, Jobs: start})
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: snapshots{a.st},
+		Jobs: start})
 	if err != nil {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
-		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud, fleet: a.cfg.Fleet},
+		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud,
+			fleet: a.cfg.Fleet},
 	})
 	if err != nil {
 		return err
 	}
-	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st}, Audit: sweepAudit{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st},
+		Audit: sweepAudit{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {
 		return err
 	}
-	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud, Owners: owners{a.st}, Sweeper: sweeper, Audit: audit{a.st}})
+	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud,
+		Owners: owners{a.st}, Sweeper: sweeper, Audit: audit{a.st}})
 	if err != nil {
 		return err
 	}

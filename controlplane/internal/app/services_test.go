@@ -45,7 +45,8 @@ func TestOneRequestMakesOneJob(t *testing.T) {
 	if err != nil || again.GetJob().GetName() != names[0] {
 		t.Errorf("a late repeat: %v, %v", again.GetJob().GetName(), err)
 	}
-	_, err = p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db2", RequestId: req.GetRequestId()})
+	_, err = p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{ServerId: "db2", RequestId: req.GetRequestId()})
 	refused(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED)
 	_, err = p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
 	refused(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
@@ -54,17 +55,20 @@ func TestOneRequestMakesOneJob(t *testing.T) {
 func TestPlanStartsNothing(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1", ValidateOnly: true})
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1",
+		ValidateOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	j := answer.GetJob()
-	if j.GetName() != "" || j.GetState() != cpv1.Job_STATE_UNSPECIFIED || len(j.GetSteps()) == 0 || len(j.GetSteps()[0].GetChanged()) == 0 {
+	if j.GetName() != "" || j.GetState() != cpv1.Job_STATE_UNSPECIFIED || len(j.GetSteps()) == 0 ||
+		len(j.GetSteps()[0].GetChanged()) == 0 {
 		t.Errorf("plan %v", j)
 	}
 	jobs, err := p.jobs().ListJobs(t.Context(), &cpv1.ListJobsRequest{})
 	if err != nil || len(jobs.GetJobs()) != 0 || p.cloud.changed() != 0 {
-		t.Errorf("the plan made %v, changed the provider %d times, %v", jobs.GetJobs(), p.cloud.changed(), err)
+		t.Errorf("the plan made %v, changed the provider %d times, %v", jobs.GetJobs(),
+			p.cloud.changed(), err)
 	}
 }
 
@@ -87,12 +91,14 @@ func TestJobIsWatchedCancelledAndCleanedUp(t *testing.T) {
 	waiting := p.until(name, func(j *cpv1.Job) bool {
 		return j.GetState() == cpv1.Job_STATE_WAITING && len(j.GetSteps()[1].GetChanged()) > 0
 	})
-	if s := waiting.GetSteps()[1]; s.GetName() != "create_machine" || s.GetWaitReason() == "" || s.GetDuration() == nil {
+	if s := waiting.GetSteps()[1]; s.GetName() != "create_machine" || s.GetWaitReason() == "" ||
+		s.GetDuration() == nil {
 		t.Errorf("step %v", s)
 	}
 	_, err = p.jobs().RetryJob(t.Context(), &cpv1.RetryJobRequest{Name: name})
 	refused(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE)
-	_, err = p.jobs().CleanupJob(t.Context(), &cpv1.CleanupJobRequest{Name: name, ValidateOnly: true})
+	_, err = p.jobs().CleanupJob(t.Context(),
+		&cpv1.CleanupJobRequest{Name: name, ValidateOnly: true})
 	refused(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE)
 	if _, err := p.jobs().CancelJob(t.Context(), &cpv1.CancelJobRequest{Name: name}); err != nil {
 		t.Fatal(err)
@@ -115,7 +121,8 @@ func TestJobIsWatchedCancelledAndCleanedUp(t *testing.T) {
 }
 
 func (p *plane) checkCleanup(name string) {
-	plan, err := p.jobs().CleanupJob(p.t.Context(), &cpv1.CleanupJobRequest{Name: name, ValidateOnly: true})
+	plan, err := p.jobs().CleanupJob(p.t.Context(),
+		&cpv1.CleanupJobRequest{Name: name, ValidateOnly: true})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -124,9 +131,12 @@ func (p *plane) checkCleanup(name string) {
 		told = told || s.GetName() == "remove_machine" && len(s.GetChanged()) == 1
 	}
 	if before := p.cloud.changed(); !told || before != 1 {
-		p.t.Errorf("the plan of the cleanup does not name the machine, or changed something (%d): %v", before, plan.GetJob())
+		p.t.Errorf(
+			"the plan of the cleanup does not name the machine, or changed something (%d): %v",
+			before, plan.GetJob())
 	}
-	if _, err := p.jobs().CleanupJob(p.t.Context(), &cpv1.CleanupJobRequest{Name: name}); err != nil {
+	if _, err := p.jobs().CleanupJob(p.t.Context(),
+		&cpv1.CleanupJobRequest{Name: name}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.until(name, inState(cpv1.Job_STATE_CANCELLED))
@@ -163,12 +173,15 @@ func TestFailedJobSaysWhyAndIsRetried(t *testing.T) {
 	}
 	name := answer.GetJob().GetName()
 	failed := p.until(name, inState(cpv1.Job_STATE_FAILED))
-	if e := failed.GetError(); e.GetReason() != "NOT_FOUND" || e.GetWayOut() == "" || e.GetMessage() == "" {
+	if e := failed.GetError(); e.GetReason() != "NOT_FOUND" || e.GetWayOut() == "" ||
+		e.GetMessage() == "" {
 		t.Errorf("error %v", e)
 	}
-	_, err = p.jobs().SkipStep(t.Context(), &cpv1.SkipStepRequest{Name: name, Step: "nosuch", Reason: "test"})
+	_, err = p.jobs().SkipStep(t.Context(), &cpv1.SkipStepRequest{Name: name, Step: "nosuch",
+		Reason: "test"})
 	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
-	if _, err := p.jobs().RetryJob(t.Context(), &cpv1.RetryJobRequest{Name: name, Step: "plan"}); err != nil {
+	if _, err := p.jobs().RetryJob(t.Context(),
+		&cpv1.RetryJobRequest{Name: name, Step: "plan"}); err != nil {
 		t.Error(err)
 	}
 	again := p.until(name, func(j *cpv1.Job) bool {
@@ -190,7 +203,8 @@ func TestListsComeInPages(t *testing.T) {
 	var got []string
 	token, foreign := "", ""
 	for {
-		page, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{PageSize: 3, PageToken: token})
+		page, err := p.servers().ListServers(t.Context(),
+			&cpv1.ListServersRequest{PageSize: 3, PageToken: token})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,20 +219,25 @@ func TestListsComeInPages(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	_, err := p.snapshots().ListSnapshots(t.Context(), &cpv1.ListSnapshotsRequest{PageToken: foreign})
+	_, err := p.snapshots().ListSnapshots(t.Context(),
+		&cpv1.ListSnapshotsRequest{PageToken: foreign})
 	refused(t, err, errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID)
-	_, err = p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{PageToken: foreign, Primary: "servers/db1"})
+	_, err = p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{PageToken: foreign,
+		Primary: "servers/db1"})
 	refused(t, err, errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID)
 	provider := cpv1.NewProviderServiceClient(p.conn)
 	images, err := provider.ListImages(t.Context(), &cpv1.ListImagesRequest{PageSize: 1})
-	if err != nil || len(images.GetImages()) != 1 || images.GetImages()[0].GetName() != "bookworm" || images.GetNextPageToken() == "" {
+	if err != nil || len(images.GetImages()) != 1 ||
+		images.GetImages()[0].GetName() != "bookworm" || images.GetNextPageToken() == "" {
 		t.Fatalf("images %v, %v", images, err)
 	}
-	rest, err := provider.ListImages(t.Context(), &cpv1.ListImagesRequest{PageToken: images.GetNextPageToken()})
+	rest, err := provider.ListImages(t.Context(),
+		&cpv1.ListImagesRequest{PageToken: images.GetNextPageToken()})
 	if err != nil || len(rest.GetImages()) != 1 || !rest.GetImages()[0].GetIsDefault() {
 		t.Errorf("rest %v, %v", rest, err)
 	}
-	_, err = provider.ListObjects(t.Context(), &cpv1.ListObjectsRequest{PageToken: images.GetNextPageToken()})
+	_, err = provider.ListObjects(t.Context(),
+		&cpv1.ListObjectsRequest{PageToken: images.GetNextPageToken()})
 	refused(t, err, errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID)
 }
 
@@ -242,11 +261,14 @@ func TestDeletedServersAreHiddenAcrossPages(t *testing.T) {
 		return nil
 	})
 	first, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{PageSize: 2})
-	if err != nil || len(first.GetServers()) != 2 || first.GetServers()[1].GetName() != "servers/db4" || first.GetNextPageToken() == "" {
+	if err != nil || len(first.GetServers()) != 2 ||
+		first.GetServers()[1].GetName() != "servers/db4" || first.GetNextPageToken() == "" {
 		t.Fatalf("first page %v, %v", first, err)
 	}
-	all, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{PageSize: 1000, ShowDeleted: true})
-	if err != nil || len(all.GetServers()) != 6 || all.GetServers()[1].GetState() != cpv1.Server_STATE_DELETED {
+	all, err := p.servers().ListServers(t.Context(),
+		&cpv1.ListServersRequest{PageSize: 1000, ShowDeleted: true})
+	if err != nil || len(all.GetServers()) != 6 ||
+		all.GetServers()[1].GetState() != cpv1.Server_STATE_DELETED {
 		t.Errorf("all %v, %v", all, err)
 	}
 }
@@ -259,8 +281,9 @@ func TestAutoPurgeAgainstReplication(t *testing.T) {
 	p.addServer("db3", "")
 	on := func(name string, only bool) (*cpv1.UpdateServerResponse, error) {
 		return p.servers().UpdateServer(t.Context(), &cpv1.UpdateServerRequest{
-			Server: &cpv1.Server{Name: "servers/" + name, BinlogAutoPurge: true}, ValidateOnly: only,
-			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"binlog_auto_purge"}},
+			Server:       &cpv1.Server{Name: "servers/" + name, BinlogAutoPurge: true},
+			ValidateOnly: only,
+			UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"binlog_auto_purge"}},
 		})
 	}
 	for _, name := range []string{"db1", "db2"} {
@@ -278,11 +301,14 @@ func TestAutoPurgeAgainstReplication(t *testing.T) {
 	_, err = on("db3", false)
 	refused(t, err, errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE)
 	_, err = p.servers().UpdateServer(t.Context(), &cpv1.UpdateServerRequest{
-		Server: &cpv1.Server{Name: "servers/db3", Etag: "r77"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"*"}},
+		Server:     &cpv1.Server{Name: "servers/db3", Etag: "r77"},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"*"}},
 	})
 	refused(t, err, errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH)
-	kept, err := p.servers().UpdateServer(t.Context(), &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db3"}})
-	if err != nil || kept.GetServer().GetBinlogAutoPurge() || kept.GetServer().GetEtag() != got.GetServer().GetEtag() {
+	kept, err := p.servers().UpdateServer(t.Context(),
+		&cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db3"}})
+	if err != nil || kept.GetServer().GetBinlogAutoPurge() ||
+		kept.GetServer().GetEtag() != got.GetServer().GetEtag() {
 		t.Errorf("an empty change, or one that failed, changed %v, %v", kept, err)
 	}
 }
@@ -299,15 +325,20 @@ func TestDeletionReliesOnWhatWasRead(t *testing.T) {
 		}
 		return answer.GetServer()
 	}
-	_, err := p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: get("servers/db1").GetEtag()})
+	_, err := p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db1",
+		Etag: get("servers/db1").GetEtag()})
 	refused(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_IN_USE)
-	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db2", Etag: "r999"})
+	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db2",
+		Etag: "r999"})
 	refused(t, err, errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH)
-	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/none", Etag: "r1"})
+	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/none",
+		Etag: "r1"})
 	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
-	_, err = p.snapshots().DeleteSnapshot(t.Context(), &cpv1.DeleteSnapshotRequest{Name: "snapshots/none", Etag: "r1"})
+	_, err = p.snapshots().DeleteSnapshot(t.Context(),
+		&cpv1.DeleteSnapshotRequest{Name: "snapshots/none", Etag: "r1"})
 	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
-	_, err = p.snapshots().CreateSnapshot(t.Context(), &cpv1.CreateSnapshotRequest{Server: "servers/none"})
+	_, err = p.snapshots().CreateSnapshot(t.Context(),
+		&cpv1.CreateSnapshotRequest{Server: "servers/none"})
 	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
 	_, err = p.jobs().GetJob(t.Context(), &cpv1.GetJobRequest{Name: "jobs/none"})
 	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
@@ -327,7 +358,8 @@ func TestASecondJobOnAServerIsShutOut(t *testing.T) {
 	if err != nil || server.GetServer().GetState() != cpv1.Server_STATE_PROVISIONING {
 		t.Fatalf("server %v, %v", server, err)
 	}
-	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: server.GetServer().GetEtag()})
+	_, err = p.servers().DeleteServer(t.Context(), &cpv1.DeleteServerRequest{Name: "servers/db1",
+		Etag: server.GetServer().GetEtag()})
 	refused(t, err, errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY)
 	if job := errs.MetaOf(err)["job"]; job != answer.GetJob().GetName() {
 		t.Errorf("the error names %q", job)

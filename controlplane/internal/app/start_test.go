@@ -23,7 +23,8 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 	for i := range planes {
 		group.Go(func() {
 			var err error
-			if planes[i], err = app.NewWith(t.Context(), testConfig(t, dir), quiet(), &stillCloud{}); err != nil {
+			if planes[i], err = app.NewWith(t.Context(), testConfig(t, dir), quiet(),
+				&stillCloud{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -52,7 +53,8 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 	}
 }
 
-// TestStartOnALockedStoreSaysSo is a control plane that hung in a write, and a second one that is to take over.
+// TestStartOnALockedStoreSaysSo is a control plane that hung in a write, and a second one that is
+// to take over.
 func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -66,7 +68,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	if err := start(); err != nil {
 		t.Fatal(err)
 	}
-	hung, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "understudy.db")+"?_txlock=immediate")
+	hung, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "understudy.db")+
+		"?_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := start(); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || !strings.Contains(errs.WayOutOf(err), "hangs") {
+	if err := start(); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE ||
+		!strings.Contains(errs.WayOutOf(err), "hangs") {
 		t.Errorf("a start on a locked store: %v; way out: %s", err, errs.WayOutOf(err))
 	}
 	if err := tx.Rollback(); err != nil {
@@ -89,7 +93,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 func TestSecretsAreTheOwnersAlone(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	for _, path := range []string{"ca/key.pem", "controlplane/key.pem", "operator/key.pem", "understudy.db"} {
+	for _, path := range []string{"ca/key.pem", "controlplane/key.pem", "operator/key.pem",
+		"understudy.db"} {
 		info, err := os.Stat(filepath.Join(p.dir, path))
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +105,8 @@ func TestSecretsAreTheOwnersAlone(t *testing.T) {
 	}
 }
 
-// TestJobsGoOnAfterARestart takes the control plane away in the middle of a job and starts another one on the same state.
+// TestJobsGoOnAfterARestart takes the control plane away in the middle of a job and starts another
+// one on the same state.
 func TestJobsGoOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	dir, cloud := t.TempDir(), &stillCloud{}
@@ -110,7 +116,10 @@ func TestJobsGoOnAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := answer.GetJob().GetName()
-	made := func(j *cpv1.Job) bool { return j.GetState() == cpv1.Job_STATE_WAITING && cloud.changed() > 0 }
+	made := func(j *cpv1.Job) bool {
+		return j.GetState() == cpv1.Job_STATE_WAITING &&
+			cloud.changed() > 0
+	}
 	before := p.until(name, made)
 	p.stop()
 	if err := <-p.ended; err != nil {
@@ -118,7 +127,8 @@ func TestJobsGoOnAfterARestart(t *testing.T) {
 	}
 	p.ended <- nil
 	next := startPlane(t, dir, cloud)
-	after := next.until(name, func(j *cpv1.Job) bool { return made(j) && j.GetEpoch() > before.GetEpoch() })
+	after := next.until(name,
+		func(j *cpv1.Job) bool { return made(j) && j.GetEpoch() > before.GetEpoch() })
 	if after.GetSteps()[1].GetGeneration() != 1 || cloud.changed() != 1 {
 		t.Errorf("the machine was made %d times, step %v", cloud.changed(), after.GetSteps()[1])
 	}

@@ -34,7 +34,8 @@ func (s starter) Start(ctx context.Context, ask workflow.Ask) (job.Job, error) {
 	return s.engine.Create(ctx, req)
 }
 
-// repeated reports whether a job was made under the request id: the engine answers with it, or refuses another body.
+// repeated reports whether a job was made under the request id: the engine answers with it, or
+// refuses another body.
 func (s starter) repeated(ctx context.Context, requestID string) (found bool, err error) {
 	if requestID == "" {
 		return false, nil

@@ -1,5 +1,6 @@
-// Package ca is the fleet's own certificate authority: it makes and keeps the root, issues certificates that carry an identity of
-// package identity, turns one-time join tokens into them, renews and revokes them.
+// Package ca is the fleet's own certificate authority: it makes and keeps the root, issues
+// certificates that carry an identity of package identity, turns one-time join tokens into them,
+// renews and revokes them.
 package ca
 
 import (
@@ -41,7 +42,8 @@ type Authority struct {
 
 // AuthorityConfig says where the root is.
 type AuthorityConfig struct {
-	// Dir is the folder of root certificate and key. It is made, and the root with it, when it is not there.
+	// Dir is the folder of root certificate and key. It is made, and the root with it, when it is
+	// not there.
 	Dir string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
@@ -49,7 +51,8 @@ type AuthorityConfig struct {
 	Logger *slog.Logger
 }
 
-// OpenAuthority reads the root, or makes one. The key comes first: whatever is interrupted is gone on with the next time.
+// OpenAuthority reads the root, or makes one. The key comes first: whatever is interrupted is gone
+// on with the next time.
 func OpenAuthority(config AuthorityConfig) (*Authority, error) {
 	if config.Now == nil {
 		config.Now = time.Now
@@ -90,8 +93,9 @@ func (a *Authority) makeRoot(path string) error {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "Understudy CA " + serial.Text(16)[:8]},
-		NotBefore: a.now().Add(-backdate), NotAfter: a.now().Add(rootLife),
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "Understudy CA " + serial.Text(16)[:8]},
+		NotBefore:    a.now().Add(-backdate), NotAfter: a.now().Add(rootLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
@@ -102,7 +106,8 @@ func (a *Authority) makeRoot(path string) error {
 	if a.root, err = x509.ParseCertificate(der); err != nil {
 		return err
 	}
-	if err := atomicfile.Create(path, encode(blockCertificate, der), 0o644); !errors.Is(err, fs.ErrExist) {
+	if err := atomicfile.Create(path, encode(blockCertificate, der), 0o644); !errors.Is(err,
+		fs.ErrExist) {
 		return err
 	}
 	// Another process was faster, with the same key: its root is as good.

@@ -43,10 +43,22 @@ func TestARootHalfMadeIsFinishedWithTheSameKey(t *testing.T) {
 func TestABrokenCAIsNeverReplaced(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(dir string) error{
-		"key.pem holds no private key": func(dir string) error { return os.WriteFile(filepath.Join(dir, "key.pem"), []byte("x"), 0o600) },
-		"ca.pem: holds no certificate": func(dir string) error { return os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600) },
-		"do not belong together":       func(dir string) error { return os.Remove(filepath.Join(dir, "key.pem")) },
-		"is a directory":               func(dir string) error { return swapForFolder(filepath.Join(dir, "ca.pem")) },
+		"key.pem holds no private key": func(
+			dir string) error {
+			return os.WriteFile(filepath.Join(dir, "key.pem"), []byte("x"), 0o600)
+		},
+		"ca.pem: holds no certificate": func(
+			dir string) error {
+			return os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600)
+		},
+		"do not belong together": func(dir string) error {
+			return os.Remove(filepath.Join(dir,
+				"key.pem"))
+		},
+		"is a directory": func(
+			dir string) error {
+			return swapForFolder(filepath.Join(dir, "ca.pem"))
+		},
 	}
 	for want, spoil := range tests {
 		t.Run(want, func(t *testing.T) {
@@ -55,7 +67,8 @@ func TestABrokenCAIsNeverReplaced(t *testing.T) {
 			if err := spoil(dir); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: dir, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: dir,
+				Logger: quiet()}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -73,7 +86,8 @@ func TestAnExpiredRootIsRefused(t *testing.T) {
 	t.Parallel()
 	h := build(t)
 	h.clock.forward(11 * 365 * 24 * time.Hour)
-	_, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Now: h.clock.Now, Logger: quiet()})
+	_, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Now: h.clock.Now,
+		Logger: quiet()})
 	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Error(err)
 	}
@@ -106,7 +120,8 @@ func TestFilesAreKeptGood(t *testing.T) {
 	if second[0] == first[0] || second[1] != first[1] {
 		t.Errorf("after 21 days: %v, before %v", second, first)
 	}
-	if _, err := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.Operator("ann"), Reason: "test"}); err != nil {
+	if _, err := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.Operator("ann"),
+		Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	if third := keep(); third[1] == second[1] || third[0] != second[0] {
@@ -130,16 +145,19 @@ func TestFilesAreKeptGood(t *testing.T) {
 func TestTheControlPlanesNames(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	if err := h.registry.Keep(t.Context(), ca.Kept{Dir: filepath.Join(h.dir, "cp"), Identity: identity.ControlPlane()}); err != nil {
+	if err := h.registry.Keep(t.Context(),
+		ca.Kept{Dir: filepath.Join(h.dir, "cp"), Identity: identity.ControlPlane()}); err != nil {
 		t.Fatal(err)
 	}
 	cert := parse(t, h.read("cp", "cert.pem"))
-	for _, name := range []string{"localhost", "127.0.0.1", "::1", "10.0.0.1", "understudy.example", "controlplane"} {
+	for _, name := range []string{"localhost", "127.0.0.1", "::1", "10.0.0.1", "understudy.example",
+		"controlplane"} {
 		if err := cert.VerifyHostname(name); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := tls.LoadX509KeyPair(filepath.Join(h.dir, "cp", "cert.pem"), filepath.Join(h.dir, "cp", "key.pem")); err != nil {
+	if _, err := tls.LoadX509KeyPair(filepath.Join(h.dir, "cp", "cert.pem"),
+		filepath.Join(h.dir, "cp", "key.pem")); err != nil {
 		t.Error(err)
 	}
 }

@@ -61,7 +61,8 @@ func build(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: time.Now().Truncate(time.Second)}}
 	var err error
-	h.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(h.dir, "understudy.db"), Now: h.clock.Now, Logger: quiet()})
+	h.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(h.dir, "understudy.db"),
+		Now: h.clock.Now, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +80,16 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // open opens the registry, as a control plane that starts does.
 func (h *house) open() *ca.Registry {
 	h.t.Helper()
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Now: h.clock.Now, Logger: quiet()})
+	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
+		Now: h.clock.Now, Logger: quiet()})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	registry, err := ca.New(h.t.Context(), ca.Config{
-		Authority: authority, Store: ca.StoreOf(h.store, records), ControlPlane: []string{"10.0.0.1:7440", "understudy.example:7440"},
-		OperatorLife: 365 * 24 * time.Hour, Now: h.clock.Now, Logger: quiet(), Enrolled: func(server string) { h.enrolled = append(h.enrolled, server) },
+		Authority: authority, Store: ca.StoreOf(h.store, records),
+		ControlPlane: []string{"10.0.0.1:7440", "understudy.example:7440"},
+		OperatorLife: 365 * 24 * time.Hour, Now: h.clock.Now, Logger: quiet(),
+		Enrolled: func(server string) { h.enrolled = append(h.enrolled, server) },
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -120,7 +124,8 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 // csr asks for the world; nothing of it may be granted.
 func csr(t *testing.T, key crypto.Signer) []byte {
 	t.Helper()
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "controlplane", Organization: []string{"evil"}},
+	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "controlplane",
+		Organization: []string{"evil"}},
 		DNSNames: []string{"controlplane", "db-9"}}
 	template.URIs = append(template.URIs, identity.ControlPlane().URI())
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
@@ -180,5 +185,6 @@ func (h *house) joinFile(server string) identity.JoinFile {
 }
 
 func (h *house) enroll(token, server string, k ca.Keys) (ca.Bundle, error) {
-	return h.registry.Enroll(h.t.Context(), ca.EnrollRequest{Token: token, Server: server, Keys: k, Address: "10.0.0.7", RequestID: "r"})
+	return h.registry.Enroll(h.t.Context(), ca.EnrollRequest{Token: token, Server: server, Keys: k,
+		Address: "10.0.0.7", RequestID: "r"})
 }

@@ -42,15 +42,17 @@ type EnrollRequest struct {
 	Server string
 	// Keys are to be certified.
 	Keys Keys
-	// Address is where the request came from: an IP address, that goes into the certificates beside the server's name. May be empty.
+	// Address is where the request came from: an IP address, that goes into the certificates beside
+	// the server's name. May be empty.
 	Address string
 	// RequestID is the id of the call.
 	RequestID string
 }
 
-// Enroll gives a new machine its certificates for a join token. The same token and agent key get certificates again until the token
-// ends: an answer that was lost costs nothing. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED,
-// INVALID_ARGUMENT with CSR_INVALID or INVALID_FIELD.
+// Enroll gives a new machine its certificates for a join token. The same token and agent key get
+// certificates again until the token ends: an answer that was lost costs nothing. PERMISSION_DENIED
+// with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED, INVALID_ARGUMENT with CSR_INVALID or
+// INVALID_FIELD.
 func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error) {
 	faults := errs.Fields{}
 	if err := inventory.ValidateName(req.Server); err != nil {
@@ -65,7 +67,8 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		agent: agent, keys: req.Keys, names: namesOf(req.Server, req.Address),
 		action: "server.enrol", caller: Caller{Actor: agent.String(), RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, print string) error {
-			if err := redeem(ctx, records, req.Token, req.Server, print, r.config.Now()); err != nil {
+			if err := redeem(ctx, records, req.Token, req.Server, print,
+				r.config.Now()); err != nil {
 				return err
 			}
 			if records.NoteAgent == nil {
@@ -90,13 +93,15 @@ type RenewRequest struct {
 	RequestID string
 }
 
-// Renew gives an agent new certificates for itself. PERMISSION_DENIED for any other role, UNAUTHENTICATED with CERTIFICATE_REVOKED
-// for a certificate that is revoked or on no record.
+// Renew gives an agent new certificates for itself. PERMISSION_DENIED for any other role,
+// UNAUTHENTICATED with CERTIFICATE_REVOKED for a certificate that is revoked or on no record.
 func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) {
 	agent := req.Peer.Identity
 	if agent.Role != identity.RoleAgent || req.Peer.Certificate == nil {
-		return Bundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED, "only an agent renews its certificates",
-			errs.WayOut("an operator's certificate is renewed by the control plane itself, in operator/ of its state directory"))
+		return Bundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			"only an agent renews its certificates",
+			errs.WayOut("an operator's certificate is renewed by the control plane itself, in "+
+				"operator/ of its state directory"))
 	}
 	host, _, err := net.SplitHostPort(req.Peer.Address)
 	if err != nil {
@@ -132,7 +137,8 @@ type certification struct {
 	names  []string
 	action string
 	caller Caller
-	// admit says, in the transaction that records the certificates, whether they may be issued to the key of that print.
+	// admit says, in the transaction that records the certificates, whether they may be issued to
+	// the key of that print.
 	admit func(ctx context.Context, records Records, print string) error
 }
 
@@ -146,11 +152,13 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
-	agent, err := r.config.Authority.issue(peerRequest(c.agent, c.names, r.config.AgentLife, agentKey))
+	agent, err := r.config.Authority.issue(peerRequest(c.agent, c.names, r.config.AgentLife,
+		agentKey))
 	if err != nil {
 		return Bundle{}, err
 	}
-	mariadb, err := r.config.Authority.issue(mariadbRequest(c.agent.Name, c.names, r.config.AgentLife, mariadbKey))
+	mariadb, err := r.config.Authority.issue(mariadbRequest(c.agent.Name, c.names,
+		r.config.AgentLife, mariadbKey))
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -167,14 +175,16 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 		Expires: earliest(agent.Record.NotAfter, mariadb.Record.NotAfter)}, nil
 }
 
-func (c certification) record(ctx context.Context, records Records, now time.Time, agent, mariadb inventory.Certificate) error {
+func (c certification) record(ctx context.Context, records Records, now time.Time, agent,
+	mariadb inventory.Certificate) error {
 	for _, cert := range []inventory.Certificate{agent, mariadb} {
 		if err := records.Certificates.Insert(ctx, cert); err != nil {
 			return err
 		}
 	}
 	return records.Events.Add(ctx, c.caller.event(now, c.action, "servers/"+c.agent.Name,
-		"certificates issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", agent's serial "+agent.Serial))
+		"certificates issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", agent's serial "+
+			agent.Serial))
 }
 
 func (k Keys) read() (agent, mariadb *ecdsa.PublicKey, err error) {
@@ -185,13 +195,16 @@ func (k Keys) read() (agent, mariadb *ecdsa.PublicKey, err error) {
 		return nil, nil, err
 	}
 	if agent.Equal(mariadb) {
-		return nil, nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID, "agent and MariaDB share a key",
-			errs.Field("mariadb_csr", "is for the agent's key"), errs.WayOut("make a key of its own for MariaDB"))
+		return nil, nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
+			"agent and MariaDB share a key",
+			errs.Field("mariadb_csr", "is for the agent's key"),
+			errs.WayOut("make a key of its own for MariaDB"))
 	}
 	return agent, mariadb, nil
 }
 
-// namesOf is what a client of another make checks: the server's name, and the address that it called from.
+// namesOf is what a client of another make checks: the server's name, and the address that it
+// called from.
 func namesOf(server, address string) []string {
 	names := []string{server}
 	if ip := net.ParseIP(address); ip != nil && !slices.Contains(names, ip.String()) {

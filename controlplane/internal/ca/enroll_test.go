@@ -31,19 +31,23 @@ func TestEnrolIssuesWhatTheTokenSaysAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent, mariadb := parse(t, bundle.Agent), parse(t, bundle.MariaDB)
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} {
-		if _, err := agent.Verify(x509.VerifyOptions{Roots: roots, DNSName: "db-1", KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth,
+		x509.ExtKeyUsageServerAuth} {
+		if _, err := agent.Verify(x509.VerifyOptions{Roots: roots, DNSName: "db-1",
+			KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
 			t.Errorf("agent, usage %v: %v", usage, err)
 		}
 	}
 	if id, err := identity.FromCertificate(agent); err != nil || id != identity.Agent("db-1") {
 		t.Errorf("agent: %v %v", id, err)
 	}
-	server := x509.VerifyOptions{Roots: roots, DNSName: "10.0.0.7", KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	server := x509.VerifyOptions{Roots: roots, DNSName: "10.0.0.7",
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if _, err := mariadb.Verify(server); err != nil {
 		t.Error(err)
 	}
-	client := x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	client := x509.VerifyOptions{Roots: roots,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if _, err := mariadb.Verify(client); err == nil {
 		t.Error("MariaDB's certificate is good for a client")
 	}
@@ -51,8 +55,10 @@ func TestEnrolIssuesWhatTheTokenSaysAndNothingElse(t *testing.T) {
 		t.Errorf("MariaDB's certificate says that it is %v", id)
 	}
 	for _, cert := range []*x509.Certificate{agent, mariadb} {
-		if cert.IsCA || len(cert.DNSNames) != 1 || len(cert.IPAddresses) != 1 || len(cert.Subject.Organization) != 0 || cert.Subject.CommonName != "db-1" {
-			t.Errorf("took something from the request: %v %v %v", cert.Subject, cert.DNSNames, cert.IPAddresses)
+		if cert.IsCA || len(cert.DNSNames) != 1 || len(cert.IPAddresses) != 1 ||
+			len(cert.Subject.Organization) != 0 || cert.Subject.CommonName != "db-1" {
+			t.Errorf("took something from the request: %v %v %v", cert.Subject, cert.DNSNames,
+				cert.IPAddresses)
 		}
 	}
 	if len(h.enrolled) != 1 || h.enrolled[0] != "db-1" {
@@ -78,7 +84,8 @@ func TestALostAnswerCostsNothing(t *testing.T) {
 		t.Errorf("%d serials", len(seen))
 	}
 	h.clock.forward(15 * time.Minute)
-	if _, err := h.enroll(file.Token, "db-1", mine); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_EXPIRED {
+	if _, err := h.enroll(file.Token, "db-1",
+		mine); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_EXPIRED {
 		t.Error(err)
 	}
 }
@@ -100,17 +107,28 @@ func TestRefusals(t *testing.T) {
 		kind                error
 		reason              errorsv1.Reason
 	}{
-		{"another key", used, "db-1", keys(t), errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED},
-		{"another server", unused, "db-1", good, errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID},
-		{"malformed token", "x", "db-2", good, errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID},
-		{"unknown token", strings.Repeat("A", 43), "db-2", good, errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID},
+		{"another key", used, "db-1", keys(t), errs.PermissionDenied,
+			errorsv1.Reason_REASON_TOKEN_USED},
+		{"another server", unused, "db-1", good, errs.PermissionDenied,
+			errorsv1.Reason_REASON_TOKEN_INVALID},
+		{"malformed token", "x", "db-2", good, errs.PermissionDenied,
+			errorsv1.Reason_REASON_TOKEN_INVALID},
+		{"unknown token", strings.Repeat("A", 43), "db-2", good, errs.PermissionDenied,
+			errorsv1.Reason_REASON_TOKEN_INVALID},
 		{"no token", "", "db-2", good, errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
-		{"bad server", unused, "../db", good, errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
-		{"no request", unused, "db-2", ca.Keys{MariaDB: good.MariaDB}, errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
-		{"one key for both", unused, "db-2", ca.Keys{Agent: good.Agent, MariaDB: good.Agent}, errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
-		{"request not signed by its key", unused, "db-2", ca.Keys{Agent: broken, MariaDB: good.MariaDB}, errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
-		{"another kind of key", unused, "db-2", ca.Keys{Agent: good.Agent, MariaDB: rsaCSR(t)}, errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
-		{"huge", unused, "db-2", ca.Keys{Agent: make([]byte, 1<<20), MariaDB: good.MariaDB}, errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
+		{"bad server", unused, "../db", good, errs.InvalidArgument,
+			errorsv1.Reason_REASON_INVALID_FIELD},
+		{"no request", unused, "db-2", ca.Keys{MariaDB: good.MariaDB}, errs.InvalidArgument,
+			errorsv1.Reason_REASON_CSR_INVALID},
+		{"one key for both", unused, "db-2", ca.Keys{Agent: good.Agent, MariaDB: good.Agent},
+			errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
+		{"request not signed by its key", unused, "db-2",
+			ca.Keys{Agent: broken, MariaDB: good.MariaDB}, errs.InvalidArgument,
+			errorsv1.Reason_REASON_CSR_INVALID},
+		{"another kind of key", unused, "db-2", ca.Keys{Agent: good.Agent, MariaDB: rsaCSR(t)},
+			errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
+		{"huge", unused, "db-2", ca.Keys{Agent: make([]byte, 1<<20), MariaDB: good.MariaDB},
+			errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -121,7 +139,8 @@ func TestRefusals(t *testing.T) {
 			if errs.WayOutOf(err) == "" && len(errs.FieldsOf(err)) == 0 {
 				t.Errorf("%v: no way out", err)
 			}
-			if test.token != "" && len(test.token) > 1 && strings.Contains(fmt.Sprint(err, errs.MetaOf(err)), test.token) {
+			if test.token != "" && len(test.token) > 1 &&
+				strings.Contains(fmt.Sprint(err, errs.MetaOf(err)), test.token) {
 				t.Errorf("the error tells the token: %v", err)
 			}
 		})
@@ -140,7 +159,8 @@ func TestManyKeysOneToken(t *testing.T) {
 	for range 8 {
 		k := keys(t)
 		wait.Go(func() {
-			_, err := h.registry.Enroll(t.Context(), ca.EnrollRequest{Token: token, Server: "db-1", Keys: k})
+			_, err := h.registry.Enroll(t.Context(), ca.EnrollRequest{Token: token, Server: "db-1",
+				Keys: k})
 			if err == nil {
 				won <- struct{}{}
 				return
@@ -186,7 +206,8 @@ func TestTokenRequests(t *testing.T) {
 			}
 		})
 	}
-	if file, _, err := h.registry.CreateToken(t.Context(), ca.TokenRequest{Server: "db-1", ValidateOnly: true}); err != nil || file != nil {
+	if file, _, err := h.registry.CreateToken(t.Context(),
+		ca.TokenRequest{Server: "db-1", ValidateOnly: true}); err != nil || file != nil {
 		t.Errorf("validate only: %v %v", file, err)
 	}
 }
@@ -195,7 +216,8 @@ func TestOnlyTheHashIsKept(t *testing.T) {
 	t.Parallel()
 	h := build(t)
 	token := h.joinFile("db-1").Token
-	if strings.Contains(string(h.read("understudy.db"))+string(h.read("understudy.db-wal")), token) {
+	if strings.Contains(string(h.read("understudy.db"))+string(h.read("understudy.db-wal")),
+		token) {
 		t.Error("the token is in the store's files")
 	}
 }
@@ -219,18 +241,22 @@ func TestRenewAndRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.clock.forward(10 * time.Minute)
-	renewed, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, bundle), Keys: mine})
+	renewed, err := h.registry.Renew(t.Context(),
+		ca.RenewRequest{Peer: peer(t, bundle), Keys: mine})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !renewed.Expires.After(bundle.Expires) || parse(t, renewed.MariaDB).VerifyHostname("10.0.0.8") != nil {
+	if !renewed.Expires.After(bundle.Expires) ||
+		parse(t, renewed.MariaDB).VerifyHostname("10.0.0.8") != nil {
 		t.Errorf("renewed until %v, before %v", renewed.Expires, bundle.Expires)
 	}
 	unusedBefore := h.joinFile("db-1").Token
 	h.clock.forward(time.Second)
-	revoke := ca.RevokeRequest{Who: identity.Agent("db-1"), Reason: "stolen", Caller: ca.Caller{Actor: "ann"}}
+	revoke := ca.RevokeRequest{Who: identity.Agent("db-1"), Reason: "stolen",
+		Caller: ca.Caller{Actor: "ann"}}
 	for _, want := range []int{4, 4, 0} {
-		revoke.ValidateOnly = want == 4 && !h.registry.Denied(peer(t, bundle).Serial()) && !revoke.ValidateOnly
+		revoke.ValidateOnly = want == 4 && !h.registry.Denied(peer(t, bundle).Serial()) &&
+			!revoke.ValidateOnly
 		serials, err := h.registry.Revoke(t.Context(), revoke)
 		if err != nil || len(serials) != want {
 			t.Errorf("revoked %v, want %d: %v", serials, want, err)
@@ -240,12 +266,15 @@ func TestRenewAndRevoke(t *testing.T) {
 		if !h.registry.Denied(peer(t, b).Serial()) {
 			t.Error("not on the deny list")
 		}
-		if _, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, b), Keys: mine}); errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		if _, err := h.registry.Renew(t.Context(),
+			ca.RenewRequest{Peer: peer(t, b),
+				Keys: mine}); errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
 			t.Errorf("renewed after revocation: %v", err)
 		}
 	}
 	for _, old := range []string{token, unusedBefore} {
-		if _, err := h.enroll(old, "db-1", mine); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_INVALID {
+		if _, err := h.enroll(old, "db-1",
+			mine); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_INVALID {
 			t.Errorf("an old token after revocation: %v", err)
 		}
 	}
@@ -258,10 +287,12 @@ func TestRenewAndRevoke(t *testing.T) {
 func TestRevokeNobody(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	if _, err := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.Agent("db-1")}); !errors.Is(err, errs.NotFound) {
+	if _, err := h.registry.Revoke(t.Context(),
+		ca.RevokeRequest{Who: identity.Agent("db-1")}); !errors.Is(err, errs.NotFound) {
 		t.Error(err)
 	}
-	if _, err := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.ControlPlane()}); !errors.Is(err, errs.InvalidArgument) {
+	if _, err := h.registry.Revoke(t.Context(),
+		ca.RevokeRequest{Who: identity.ControlPlane()}); !errors.Is(err, errs.InvalidArgument) {
 		t.Error(err)
 	}
 }
@@ -275,10 +306,12 @@ func TestOnlyAgentsRenewAndOnlyWithRecordedCertificates(t *testing.T) {
 	}
 	stranger, operator := peer(t, bundle), peer(t, bundle)
 	operator.Identity = identity.Operator("ann")
-	if _, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: stranger, Keys: keys(t)}); !errors.Is(err, errs.Unauthenticated) {
+	if _, err := h.registry.Renew(t.Context(),
+		ca.RenewRequest{Peer: stranger, Keys: keys(t)}); !errors.Is(err, errs.Unauthenticated) {
 		t.Error(err)
 	}
-	if _, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: operator, Keys: keys(t)}); !errors.Is(err, errs.PermissionDenied) {
+	if _, err := h.registry.Renew(t.Context(),
+		ca.RenewRequest{Peer: operator, Keys: keys(t)}); !errors.Is(err, errs.PermissionDenied) {
 		t.Error(err)
 	}
 }
@@ -291,7 +324,8 @@ func TestAStoreThatFailsIsSaidSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := h.enroll(file.Token, "db-1", keys(t))
-	if !errors.Is(err, errs.Unavailable) || errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || errs.WayOutOf(err) == "" {
+	if !errors.Is(err, errs.Unavailable) ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || errs.WayOutOf(err) == "" {
 		t.Error(err)
 	}
 	if len(h.enrolled) != 0 {
@@ -310,7 +344,8 @@ func TestTheServerRecordNamesItsAgentAndTheAuditSaysWho(t *testing.T) {
 		}
 	}
 	must(h.store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db-1", State: inventory.ServerProvisioning})
+		return tx.Servers().Insert(ctx,
+			&inventory.Server{Name: "db-1", State: inventory.ServerProvisioning})
 	}))
 	_, err := h.enroll(h.joinFile("db-1").Token, "db-1", keys(t))
 	must(err)
@@ -319,8 +354,10 @@ func TestTheServerRecordNamesItsAgentAndTheAuditSaysWho(t *testing.T) {
 		if err != nil || server.AgentIdentity != "spiffe://understudy/agent/db-1" {
 			t.Errorf("%q %v", server.AgentIdentity, err)
 		}
-		events, _, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db-1"}, store.Page{})
-		if err != nil || len(events) != 2 || events[0].Action != "server.enrol" || events[1].Action != "server.join-token" {
+		events, _, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db-1"},
+			store.Page{})
+		if err != nil || len(events) != 2 || events[0].Action != "server.enrol" ||
+			events[1].Action != "server.join-token" {
 			t.Errorf("%v %v", events, err)
 		}
 		return nil

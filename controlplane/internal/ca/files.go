@@ -17,10 +17,12 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// renewEvery is how often the control plane looks at its own certificates, unless they are short-lived.
+// renewEvery is how often the control plane looks at its own certificates, unless they are
+// short-lived.
 const renewEvery = time.Hour
 
-// Kept is an identity whose files the registry keeps good: ca.pem, cert.pem and key.pem (0600) in one folder.
+// Kept is an identity whose files the registry keeps good: ca.pem, cert.pem and key.pem (0600) in
+// one folder.
 type Kept struct {
 	// Dir is the folder; it is made with mode 0700.
 	Dir string
@@ -30,11 +32,12 @@ type Kept struct {
 
 // Files says where the files are, for identity.NewFiles.
 func (k Kept) Files() identity.FilesConfig {
-	return identity.FilesConfig{CA: filepath.Join(k.Dir, "ca.pem"), Cert: filepath.Join(k.Dir, "cert.pem"), Key: filepath.Join(k.Dir, "key.pem")}
+	return identity.FilesConfig{CA: filepath.Join(k.Dir, "ca.pem"),
+		Cert: filepath.Join(k.Dir, "cert.pem"), Key: filepath.Join(k.Dir, "key.pem")}
 }
 
-// Keep makes sure that the files are there and good: of this CA, for this key and these names, not revoked and with more than a
-// third of their life left. It changes only what is not.
+// Keep makes sure that the files are there and good: of this CA, for this key and these names, not
+// revoked and with more than a third of their life left. It changes only what is not.
 func (r *Registry) Keep(ctx context.Context, kept Kept) error {
 	if err := r.keep(ctx, kept); err != nil {
 		return fmt.Errorf("cannot keep the identity %s in %s: %w", kept.Identity, kept.Dir, err)
@@ -65,13 +68,15 @@ func (r *Registry) keep(ctx context.Context, kept Kept) error {
 	if err != nil {
 		return err
 	}
-	err = r.write(ctx, "cannot record the certificate", func(ctx context.Context, records Records) error {
-		return records.Certificates.Insert(ctx, issued.Record)
-	})
+	err = r.write(ctx, "cannot record the certificate",
+		func(ctx context.Context, records Records) error {
+			return records.Certificates.Insert(ctx, issued.Record)
+		})
 	if err != nil {
 		return err
 	}
-	r.config.Logger.Info("issued a certificate", "identity", kept.Identity.String(), "expires", issued.Record.NotAfter)
+	r.config.Logger.Info("issued a certificate", "identity", kept.Identity.String(), "expires",
+		issued.Record.NotAfter)
 	return atomicfile.Write(files.Cert, issued.PEM, 0o644)
 }
 
@@ -93,7 +98,8 @@ func (r *Registry) fits(path string, want request) bool {
 		return false
 	}
 	cert, err := parseCertificate(data)
-	if err != nil || r.Denied(identity.Serial(cert)) || cert.CheckSignatureFrom(r.config.Authority.root) != nil {
+	if err != nil || r.Denied(identity.Serial(cert)) ||
+		cert.CheckSignatureFrom(r.config.Authority.root) != nil {
 		return false
 	}
 	id, err := identity.FromCertificate(cert)
@@ -127,8 +133,8 @@ func ensureContent(path string, data []byte) error {
 	return atomicfile.Write(path, data, 0o644)
 }
 
-// Run keeps the files good and the deny list fresh until ctx ends. Call Keep for each first: a control plane needs its files
-// before it can serve.
+// Run keeps the files good and the deny list fresh until ctx ends. Call Keep for each first: a
+// control plane needs its files before it can serve.
 func (r *Registry) Run(ctx context.Context, kept ...Kept) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

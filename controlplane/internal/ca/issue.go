@@ -21,7 +21,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// mariadbPrefix starts the name that a MariaDB certificate is recorded under; the certificate itself carries no identity.
+// mariadbPrefix starts the name that a MariaDB certificate is recorded under; the certificate
+// itself carries no identity.
 const mariadbPrefix = "mariadb/"
 
 // request is a certificate to be issued.
@@ -48,8 +49,10 @@ func both() []x509.ExtKeyUsage {
 	return []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 }
 
-func peerRequest(id identity.Identity, names []string, life time.Duration, key crypto.PublicKey) request {
-	r := request{recordedAs: id.String(), identity: id, commonName: id.Name, names: names, usage: both(), life: life, key: key}
+func peerRequest(id identity.Identity, names []string, life time.Duration,
+	key crypto.PublicKey) request {
+	r := request{recordedAs: id.String(), identity: id, commonName: id.Name, names: names,
+		usage: both(), life: life, key: key}
 	switch id.Role {
 	case identity.RoleOperator:
 		r.usage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -59,8 +62,10 @@ func peerRequest(id identity.Identity, names []string, life time.Duration, key c
 	return r
 }
 
-func mariadbRequest(server string, names []string, life time.Duration, key crypto.PublicKey) request {
-	return request{recordedAs: mariadbPrefix + server, commonName: server, names: names, life: life, key: key,
+func mariadbRequest(server string, names []string, life time.Duration,
+	key crypto.PublicKey) request {
+	return request{recordedAs: mariadbPrefix + server, commonName: server, names: names, life: life,
+		key:   key,
 		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 }
 
@@ -72,8 +77,9 @@ func (a *Authority) issue(r request) (Issued, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: r.commonName},
-		NotBefore: a.now().Add(-min(backdate, r.life)), NotAfter: earliest(a.now().Add(r.life), a.root.NotAfter),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
+		NotBefore: a.now().Add(-min(backdate, r.life)),
+		NotAfter:  earliest(a.now().Add(r.life), a.root.NotAfter),
+		KeyUsage:  x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
 	}
 	if r.identity != (identity.Identity{}) {
 		template.URIs = []*url.URL{r.identity.URI()}
@@ -110,12 +116,15 @@ func addNames(template *x509.Certificate, names []string) {
 	}
 }
 
-// signingRequest reads the key out of a CSR and checks that its sender has it. Nothing else in it counts.
+// signingRequest reads the key out of a CSR and checks that its sender has it. Nothing else in it
+// counts.
 func signingRequest(field string, der []byte) (*ecdsa.PublicKey, error) {
 	key, err := csrKey(der)
 	if err != nil {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID, "signing request refused",
-			errs.Wrap(err), errs.Field(field, err.Error()), errs.WayOut("send a PKCS #10 request in DER for an ECDSA P-256 key, signed with it"))
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
+			"signing request refused",
+			errs.Wrap(err), errs.Field(field, err.Error()),
+			errs.WayOut("send a PKCS #10 request in DER for an ECDSA P-256 key, signed with it"))
 	}
 	return key, nil
 }

@@ -12,7 +12,8 @@ type Tokens interface {
 	Insert(ctx context.Context, token inventory.JoinToken) error
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, hash string) (inventory.JoinToken, error)
-	// Spend writes that the token is used, if it still is unused or was used by the same key; else inventory.ErrDenied.
+	// Spend writes that the token is used, if it still is unused or was used by the same key; else
+	// inventory.ErrDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
 }
 
@@ -44,7 +45,8 @@ type Records struct {
 	Certificates Certificates
 	// Events is the audit.
 	Events Events
-	// NoteAgent writes the agent's identity into the server's record; a server without a record is fine. May be nil.
+	// NoteAgent writes the agent's identity into the server's record; a server without a record is
+	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error
 }
 
@@ -62,7 +64,8 @@ type Transactor[Tx any] interface {
 	Read(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 }
 
-// StoreOf makes a Store of one with transactions of its own kind; records says what of a transaction is meant.
+// StoreOf makes a Store of one with transactions of its own kind; records says what of a
+// transaction is meant.
 func StoreOf[Tx any](transactor Transactor[Tx], records func(Tx) Records) Store {
 	return adapted[Tx]{transactor: transactor, records: records}
 }
@@ -73,11 +76,15 @@ type adapted[Tx any] struct {
 }
 
 // Write runs fn in one transaction.
-func (a adapted[Tx]) Write(ctx context.Context, fn func(ctx context.Context, records Records) error) error {
-	return a.transactor.Write(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
+func (a adapted[Tx]) Write(ctx context.Context,
+	fn func(ctx context.Context, records Records) error) error {
+	return a.transactor.Write(ctx,
+		func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
 }
 
 // Read runs fn in a transaction that changes nothing.
-func (a adapted[Tx]) Read(ctx context.Context, fn func(ctx context.Context, records Records) error) error {
-	return a.transactor.Read(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
+func (a adapted[Tx]) Read(ctx context.Context,
+	fn func(ctx context.Context, records Records) error) error {
+	return a.transactor.Read(ctx,
+		func(ctx context.Context, tx Tx) error { return fn(ctx, a.records(tx)) })
 }

@@ -28,8 +28,8 @@ type Config struct {
 	Authority *Authority
 	// Store keeps the records.
 	Store Store
-	// ControlPlane are the addresses, host:port, under which new machines reach the control plane. They go into join files; the
-	// hosts go into the control plane's certificate.
+	// ControlPlane are the addresses, host:port, under which new machines reach the control plane.
+	// They go into join files; the hosts go into the control plane's certificate.
 	ControlPlane []string
 	// AgentLife is how long the certificates of agent and MariaDB are good; 30 days when 0.
 	AgentLife time.Duration
@@ -39,7 +39,8 @@ type Config struct {
 	OperatorLife time.Duration
 	// TokenLife is how long a join token is good when nobody says; 15 minutes when 0.
 	TokenLife time.Duration
-	// Enrolled is told of each server whose agent got its certificates by a token, after that was recorded; may be nil.
+	// Enrolled is told of each server whose agent got its certificates by a token, after that was
+	// recorded; may be nil.
 	Enrolled func(server string)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
@@ -47,7 +48,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Registry issues, renews and revokes certificates, and keeps a record of each before anybody gets it.
+// Registry issues, renews and revokes certificates, and keeps a record of each before anybody gets
+// it.
 type Registry struct {
 	config Config
 	denied denyList
@@ -56,7 +58,8 @@ type Registry struct {
 // New makes a registry and reads the deny list.
 func New(ctx context.Context, config Config) (*Registry, error) {
 	if config.Authority == nil || config.Store == nil {
-		return nil, errors.New("cannot make the certificate registry: authority and store are needed")
+		return nil, errors.New(
+			"cannot make the certificate registry: authority and store are needed")
 	}
 	config.fillDefaults()
 	if err := config.check(); err != nil {
@@ -70,7 +73,8 @@ func New(ctx context.Context, config Config) (*Registry, error) {
 }
 
 func (c *Config) check() error {
-	for _, life := range []time.Duration{c.AgentLife, c.ControlPlaneLife, c.OperatorLife, c.TokenLife} {
+	for _, life := range []time.Duration{c.AgentLife, c.ControlPlaneLife, c.OperatorLife,
+		c.TokenLife} {
 		if life < minLife {
 			return fmt.Errorf("a life of %s: must be at least %s", life, minLife)
 		}
@@ -114,11 +118,13 @@ type Caller struct {
 }
 
 func (c Caller) event(at time.Time, action, subject, message string) inventory.Event {
-	return inventory.Event{At: at, Actor: c.Actor, RequestID: c.RequestID, Action: action, Subject: subject, Message: message}
+	return inventory.Event{At: at, Actor: c.Actor, RequestID: c.RequestID, Action: action,
+		Subject: subject, Message: message}
 }
 
 // write runs a transaction; what the store itself fails with is worth another try.
-func (r *Registry) write(ctx context.Context, what string, fn func(ctx context.Context, records Records) error) error {
+func (r *Registry) write(ctx context.Context, what string,
+	fn func(ctx context.Context, records Records) error) error {
 	return storeError(what, r.config.Store.Write(ctx, fn))
 }
 
@@ -130,7 +136,10 @@ func storeError(what string, err error) error {
 	case errors.As(err, &known):
 		return fmt.Errorf("%s: %w", what, err)
 	default:
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what, errs.Wrap(err),
-			errs.Retry(time.Second), errs.WayOut("try again; if it stays, see the control plane's log and the disk of its store"))
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what,
+			errs.Wrap(err),
+			errs.Retry(time.Second),
+			errs.WayOut(
+				"try again; if it stays, see the control plane's log and the disk of its store"))
 	}
 }

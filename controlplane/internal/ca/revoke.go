@@ -20,7 +20,8 @@ type denyList struct {
 	serials atomic.Pointer[map[string]struct{}]
 }
 
-// Denied says whether the certificate with that serial is revoked. It asks no store and can be asked on every call.
+// Denied says whether the certificate with that serial is revoked. It asks no store and can be
+// asked on every call.
 func (r *Registry) Denied(serial string) bool {
 	_, denied := (*r.denied.serials.Load())[serial]
 	return denied
@@ -44,7 +45,8 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// refreshing reads the deny list every second until ctx ends. While it cannot be read, the last one counts.
+// refreshing reads the deny list every second until ctx ends. While it cannot be read, the last one
+// counts.
 func (r *Registry) refreshing(ctx context.Context) {
 	ticker := time.NewTicker(refreshEvery)
 	defer ticker.Stop()
@@ -75,31 +77,36 @@ type RevokeRequest struct {
 	Caller Caller
 }
 
-// Revoke takes all certificates away, and makes the server's join tokens of until now worthless, and answers with the serials of those that were good until
-// now. Doing it twice is fine. NOT_FOUND for somebody who never had any.
+// Revoke takes all certificates away, and makes the server's join tokens of until now worthless,
+// and answers with the serials of those that were good until now. Doing it twice is fine. NOT_FOUND
+// for somebody who never had any.
 func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) ([]string, error) {
 	if req.Who.Role != identity.RoleAgent && req.Who.Role != identity.RoleOperator {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			fmt.Sprintf("certificates of %s cannot be revoked", req.Who), errs.Field("name", "must be a server or an operator"))
+			fmt.Sprintf("certificates of %s cannot be revoked", req.Who),
+			errs.Field("name", "must be a server or an operator"))
 	}
 	var revoked []string
-	err := r.write(ctx, fmt.Sprintf("cannot revoke certificates of %s", req.Who), func(ctx context.Context, records Records) (err error) {
-		revoked, err = r.revoke(ctx, records, req)
-		return err
-	})
+	err := r.write(ctx, fmt.Sprintf("cannot revoke certificates of %s", req.Who),
+		func(ctx context.Context, records Records) (err error) {
+			revoked, err = r.revoke(ctx, records, req)
+			return err
+		})
 	if err != nil || req.ValidateOnly {
 		return revoked, err
 	}
 	return revoked, r.Refresh(ctx)
 }
 
-func (r *Registry) revoke(ctx context.Context, records Records, req RevokeRequest) ([]string, error) {
+func (r *Registry) revoke(ctx context.Context, records Records,
+	req RevokeRequest) ([]string, error) {
 	known, good, err := r.goodOnes(ctx, records, req.names())
 	if err != nil || req.ValidateOnly && known {
 		return good, err
 	}
 	if !known {
-		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "it never had a certificate",
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+			"it never had a certificate",
 			errs.WayOut("see the names with `understudy server list`"))
 	}
 	var serials []string
@@ -110,12 +117,15 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 		}
 		serials = append(serials, revoked...)
 	}
-	return serials, records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), "identity.revoke", req.subject(),
-		fmt.Sprintf("revoked %s: %s", strings.Join(serials, ", "), req.Reason)))
+	return serials, records.Events.Add(ctx,
+		req.Caller.event(r.config.Now().UTC(), "identity.revoke", req.subject(),
+			fmt.Sprintf("revoked %s: %s", strings.Join(serials, ", "), req.Reason)))
 }
 
-// goodOnes is whether there ever was a certificate under the names, and the serials of those that are good.
-func (r *Registry) goodOnes(ctx context.Context, records Records, names []string) (known bool, serials []string, err error) {
+// goodOnes is whether there ever was a certificate under the names, and the serials of those that
+// are good.
+func (r *Registry) goodOnes(ctx context.Context, records Records,
+	names []string) (known bool, serials []string, err error) {
 	for _, name := range names {
 		certs, err := records.Certificates.Of(ctx, name)
 		if err != nil {

@@ -23,9 +23,11 @@ func TestRunHearsOfRevocationsByOthers(t *testing.T) {
 	defer cancel()
 	ran := make(chan error, 1)
 	go func() {
-		ran <- other.Run(ctx, ca.Kept{Dir: filepath.Join(h.dir, "operator"), Identity: identity.Operator("ann")})
+		ran <- other.Run(ctx, ca.Kept{Dir: filepath.Join(h.dir, "operator"),
+			Identity: identity.Operator("ann")})
 	}()
-	if _, err := h.registry.Revoke(ctx, ca.RevokeRequest{Who: identity.Agent("db-1"), Reason: "gone"}); err != nil {
+	if _, err := h.registry.Revoke(ctx, ca.RevokeRequest{Who: identity.Agent("db-1"),
+		Reason: "gone"}); err != nil {
 		t.Fatal(err)
 	}
 	look := time.NewTicker(10 * time.Millisecond)
@@ -45,7 +47,8 @@ func TestRunHearsOfRevocationsByOthers(t *testing.T) {
 func TestConfigMistakesShowAtTheStart(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Logger: quiet()})
+	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
+		Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

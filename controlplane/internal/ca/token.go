@@ -20,12 +20,15 @@ import (
 
 const (
 	tokenBytes  = 32
-	newTokenWay = "make a new join file with `understudy token create SERVER --out join.json` and put it on the machine"
+	newTokenWay = "make a new join file with `understudy token create SERVER --out join.json` " +
+		"and put it on the machine"
 )
 
-// JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of the usual life.
+// JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of
+// the usual life.
 func (r *Registry) JoinFile(ctx context.Context, server string) ([]byte, error) {
-	file, _, err := r.CreateToken(ctx, TokenRequest{Server: server, Caller: Caller{Actor: identity.ControlPlane().String()}})
+	file, _, err := r.CreateToken(ctx,
+		TokenRequest{Server: server, Caller: Caller{Actor: identity.ControlPlane().String()}})
 	return file, err
 }
 
@@ -41,8 +44,9 @@ type TokenRequest struct {
 	Caller Caller
 }
 
-// CreateToken makes a join token and answers with the join file and the token's end. Only the token's hash is kept, so this is
-// the one time that it is told. INVALID_ARGUMENT for a wrong name or life.
+// CreateToken makes a join token and answers with the join file and the token's end. Only the
+// token's hash is kept, so this is the one time that it is told. INVALID_ARGUMENT for a wrong name
+// or life.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
@@ -60,14 +64,17 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 		return nil, time.Time{}, err
 	}
 	token := base64.RawURLEncoding.EncodeToString(secret)
-	err := r.write(ctx, "cannot make a join token for "+req.Server, func(ctx context.Context, records Records) error {
-		record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server, Created: now, Expires: expires}
-		if err := records.Tokens.Insert(ctx, record); err != nil {
-			return err
-		}
-		return records.Events.Add(ctx, req.Caller.event(now, "server.join-token", "servers/"+req.Server,
-			"join token made, good until "+expires.Format(time.RFC3339)))
-	})
+	err := r.write(ctx, "cannot make a join token for "+req.Server,
+		func(ctx context.Context, records Records) error {
+			record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server, Created: now,
+				Expires: expires}
+			if err := records.Tokens.Insert(ctx, record); err != nil {
+				return err
+			}
+			return records.Events.Add(ctx, req.Caller.event(now, "server.join-token",
+				"servers/"+req.Server,
+				"join token made, good until "+expires.Format(time.RFC3339)))
+		})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -78,7 +85,8 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 func (r *Registry) checkToken(req TokenRequest) error {
 	if len(r.config.ControlPlane) == 0 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
-			"cannot make a join token: the control plane does not know under which address machines reach it",
+			"cannot make a join token: the control plane does not know under which address "+
+				"machines reach it",
 			errs.WayOut("give the control plane its address in its configuration"))
 	}
 	faults := errs.Fields{}
@@ -105,11 +113,14 @@ func tokenHash(token string) string {
 // wellFormed spares the store what cannot be a token.
 func wellFormed(token string) bool {
 	secret, err := base64.RawURLEncoding.DecodeString(token)
-	return err == nil && len(secret) == tokenBytes && len(token) == base64.RawURLEncoding.EncodedLen(tokenBytes) // line breaks are passed over
+	// line breaks are passed over
+	return err == nil && len(secret) == tokenBytes &&
+		len(token) == base64.RawURLEncoding.EncodedLen(tokenBytes)
 }
 
 // redeem marks the token as used by the key, or says why it cannot be.
-func redeem(ctx context.Context, records Records, token, server, keyPrint string, now time.Time) error {
+func redeem(ctx context.Context, records Records, token, server, keyPrint string,
+	now time.Time) error {
 	if !wellFormed(token) {
 		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is malformed")
 	}
@@ -133,8 +144,8 @@ func redeem(ctx context.Context, records Records, token, server, keyPrint string
 	return refusedBy(records.Tokens.Spend(ctx, record))
 }
 
-// outlivesRevocation refuses a token that was made before its server's certificates were revoked: who had it then could use it to
-// get new ones.
+// outlivesRevocation refuses a token that was made before its server's certificates were revoked:
+// who had it then could use it to get new ones.
 func outlivesRevocation(ctx context.Context, records Records, token inventory.JoinToken) error {
 	certs, err := records.Certificates.Of(ctx, identity.Agent(token.Server).String())
 	if err != nil {
@@ -143,7 +154,8 @@ func outlivesRevocation(ctx context.Context, records Records, token inventory.Jo
 	for _, cert := range certs {
 		if !cert.RevokedAt.IsZero() && !cert.RevokedAt.Before(token.Created) {
 			return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID,
-				"the join token was made before the certificates of server "+token.Server+" were revoked")
+				"the join token was made before the certificates of server "+token.Server+
+					" were revoked")
 		}
 	}
 	return nil

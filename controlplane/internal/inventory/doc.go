@@ -1,5 +1,7 @@
-// Package inventory holds the records of the control plane and the rules they obey: plain types and pure functions, no I/O.
+// Package inventory holds the records of the control plane and the rules they obey: plain types and
+// pure functions, no I/O.
 //
-// Change a record through its rules (Server.BecomeReplica, Server.SetBinlogAutoPurge, …), not by setting fields: the rules keep the
-// invariants and answer with a *Refusal that names the cause and the way out.
+// Change a record through its rules (Server.BecomeReplica, Server.SetBinlogAutoPurge, …), not by
+// setting fields: the rules keep the invariants and answer with a *Refusal that names the cause and
+// the way out.
 package inventory

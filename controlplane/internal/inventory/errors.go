@@ -17,7 +17,8 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrStale means that the record changed since it was read.
 	ErrStale = errors.New("changed since it was read")
-	// ErrDenied means that the caller has no right to it: a token that is spent, expired or another server's.
+	// ErrDenied means that the caller has no right to it: a token that is spent, expired or another
+	// server's.
 	ErrDenied = errors.New("not allowed")
 )
 

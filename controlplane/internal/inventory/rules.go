@@ -10,12 +10,14 @@ const (
 	maxName = 40
 )
 
-// ValidateName refuses a server name that is not 2 to 40 lower-case letters, digits and hyphens, a letter first and no hyphen last.
+// ValidateName refuses a server name that is not 2 to 40 lower-case letters, digits and hyphens, a
+// letter first and no hyphen last.
 func ValidateName(name string) error {
 	if validName(name) {
 		return nil
 	}
-	return Refuse(ErrInvalid, BadName, "use 2 to 40 lower-case letters, digits and hyphens, a letter first and no hyphen last",
+	return Refuse(ErrInvalid, BadName,
+		"use 2 to 40 lower-case letters, digits and hyphens, a letter first and no hyphen last",
 		"the name %q cannot be used", shorten(name))
 }
 

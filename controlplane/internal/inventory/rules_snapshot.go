@@ -9,11 +9,14 @@ import (
 func (s Snapshot) Usable(primary string) error {
 	switch {
 	case s.State == SnapshotPending:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "wait until `understudy snapshot get` says READY", "snapshot %s is not complete", s.ID)
+		return Refuse(ErrPrecondition, SnapshotNotUsable,
+			"wait until `understudy snapshot get` says READY", "snapshot %s is not complete", s.ID)
 	case s.State != SnapshotReady:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s is %s", s.ID, describeState(s))
+		return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s is %s",
+			s.ID, describeState(s))
 	case s.Server != primary:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "use a snapshot of "+primary, "snapshot %s is of server %s, not of %s", s.ID, s.Server, primary)
+		return Refuse(ErrPrecondition, SnapshotNotUsable, "use a snapshot of "+primary,
+			"snapshot %s is of server %s, not of %s", s.ID, s.Server, primary)
 	}
 	return s.Testimony.check(s.ID)
 }
@@ -43,7 +46,8 @@ func (t Testimony) check(snapshot string) error {
 	if missing == "" {
 		return nil
 	}
-	return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s has no record of %s", snapshot, missing)
+	return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one",
+		"snapshot %s has no record of %s", snapshot, missing)
 }
 
 // next says which states may follow.
@@ -61,15 +65,18 @@ func (s SnapshotState) next() []SnapshotState {
 	return nil
 }
 
-// SetState moves the snapshot to a state, with the reason for it, or refuses: READY needs a provider id and a complete testimony, and
-// nothing follows DELETED.
+// SetState moves the snapshot to a state, with the reason for it, or refuses: READY needs a
+// provider id and a complete testimony, and nothing follows DELETED.
 func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	if to != s.State && !slices.Contains(s.State.next(), to) {
-		return Refuse(ErrPrecondition, StateForbids, "see what it is now, and why, with `understudy snapshot get`; take a new one when it is of no use", "snapshot %s is %s and cannot become %s", s.ID, s.State, to)
+		return Refuse(ErrPrecondition, StateForbids, "see what it is now, and why, with "+
+			"`understudy snapshot get`; take a new one when it is of no use",
+			"snapshot %s is %s and cannot become %s", s.ID, s.State, to)
 	}
 	if to == SnapshotReady {
 		if s.ProviderID == "" {
-			return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s was never cut", s.ID)
+			return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one",
+				"snapshot %s was never cut", s.ID)
 		}
 		if err := s.Testimony.check(s.ID); err != nil {
 			return err
@@ -79,19 +86,23 @@ func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	return nil
 }
 
-// Redeem marks the token as used by the key, or refuses with ErrDenied. The key that used it may use it again until it expires, so that
-// a lost answer costs nothing.
+// Redeem marks the token as used by the key, or refuses with ErrDenied. The key that used it may
+// use it again until it expires, so that a lost answer costs nothing.
 func (t *JoinToken) Redeem(server, keyPrint string, now time.Time) error {
 	const way = "make a new join token for the server"
 	switch {
 	case t.Server != server:
-		return Refuse(ErrDenied, TokenForOther, way, "the join token was not made for server %s", server)
+		return Refuse(ErrDenied, TokenForOther, way, "the join token was not made for server %s",
+			server)
 	case !now.Before(t.Expires):
-		return Refuse(ErrDenied, TokenExpired, way, "the join token of server %s has expired", server)
+		return Refuse(ErrDenied, TokenExpired, way, "the join token of server %s has expired",
+			server)
 	case keyPrint == "":
-		return Refuse(ErrInvalid, TokenSpent, "send a certificate request", "no key was given for server %s", server)
+		return Refuse(ErrInvalid, TokenSpent, "send a certificate request",
+			"no key was given for server %s", server)
 	case t.UsedBy != "" && t.UsedBy != keyPrint:
-		return Refuse(ErrDenied, TokenSpent, way, "the join token of server %s was used by another key", server)
+		return Refuse(ErrDenied, TokenSpent, way,
+			"the join token of server %s was used by another key", server)
 	}
 	if t.UsedBy == "" {
 		t.UsedBy, t.UsedAt = keyPrint, now

@@ -19,7 +19,8 @@ func TestValidateName(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "a", "1a", "-a", "a-", "A", "aB", "a_b", "a.b", "a b", "a\n", "a\nb", "ä1", "../x", "a/b", "a'b", "$(id)", "--help", "a\x00b",
+		"", "a", "1a", "-a", "a-", "A", "aB", "a_b", "a.b", "a b", "a\n", "a\nb", "ä1", "../x",
+		"a/b", "a'b", "$(id)", "--help", "a\x00b",
 		strings.Repeat("a", 41), strings.Repeat("é", 4000),
 	} {
 		err := inventory.ValidateName(name)
@@ -36,7 +37,8 @@ func FuzzValidateName(f *testing.F) {
 	f.Add("db1")
 	f.Add("a\n")
 	f.Fuzz(func(t *testing.T, name string) {
-		if inventory.ValidateName(name) == nil && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		if inventory.ValidateName(name) == nil &&
+			strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			t.Errorf("%q passes", name)
 		}
 	})
@@ -51,15 +53,26 @@ func TestBinlogAutoPurge(t *testing.T) {
 		on       bool
 		want     string
 	}{
-		{"on a lone server", inventory.Server{Name: "db1", Role: inventory.RoleNone}, nil, true, ""},
-		{"on a primary without replicas", inventory.Server{Name: "db1", Role: inventory.RolePrimary}, nil, true, ""},
-		{"on a replica", inventory.Server{Name: "db2", Role: inventory.RoleReplica, Primary: "db1", ReplicationConfigured: true}, nil, true,
-			"binlog auto purge cannot be turned on: server db2 is a replica of db1: leave binlog auto purge off: purging goes by what replicas still need"},
-		{"on a primary with replicas", inventory.Server{Name: "db1", Role: inventory.RolePrimary}, []string{"db2", "db3"}, true,
-			"binlog auto purge cannot be turned on: db2, db3 replicate from server db1 and may need the binlogs it would remove: purge up to what all of them have applied instead"},
-		{"on a primary whose replica is being made", inventory.Server{Name: "db1", Role: inventory.RolePrimary, ReplicationConfigured: true}, nil, true,
-			"binlog auto purge cannot be turned on: replication is configured on server db1: wait until the replica that is being made is there or given up"},
-		{"off on a replica", inventory.Server{Name: "db2", Role: inventory.RoleReplica, Primary: "db1", BinlogAutoPurge: true}, nil, false, ""},
+		{"on a lone server", inventory.Server{Name: "db1", Role: inventory.RoleNone}, nil, true,
+			""},
+		{"on a primary without replicas",
+			inventory.Server{Name: "db1", Role: inventory.RolePrimary}, nil, true, ""},
+		{"on a replica", inventory.Server{Name: "db2", Role: inventory.RoleReplica, Primary: "db1",
+			ReplicationConfigured: true}, nil, true,
+			"binlog auto purge cannot be turned on: server db2 is a replica of db1: leave binlog " +
+				"auto purge off: purging goes by what replicas still need"},
+		{"on a primary with replicas", inventory.Server{Name: "db1", Role: inventory.RolePrimary},
+			[]string{"db2", "db3"}, true,
+			"binlog auto purge cannot be turned on: db2, db3 replicate from server db1 and may " +
+				"need the binlogs it would remove: purge up to what all of them have applied " +
+				"instead"},
+		{"on a primary whose replica is being made",
+			inventory.Server{Name: "db1", Role: inventory.RolePrimary, ReplicationConfigured: true},
+			nil, true,
+			"binlog auto purge cannot be turned on: replication is configured on server db1: " +
+				"wait until the replica that is being made is there or given up"},
+		{"off on a replica", inventory.Server{Name: "db2", Role: inventory.RoleReplica,
+			Primary: "db1", BinlogAutoPurge: true}, nil, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +81,8 @@ func TestBinlogAutoPurge(t *testing.T) {
 			if tt.want == "" && (err != nil || s.BinlogAutoPurge != tt.on) {
 				t.Errorf("error = %v, auto purge = %v", err, s.BinlogAutoPurge)
 			}
-			if tt.want != "" && (err == nil || err.Error() != tt.want || !errors.Is(err, inventory.ErrPrecondition) || s.BinlogAutoPurge) {
+			if tt.want != "" && (err == nil || err.Error() != tt.want ||
+				!errors.Is(err, inventory.ErrPrecondition) || s.BinlogAutoPurge) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
@@ -81,7 +95,8 @@ func TestBecomingAReplicaClearsAutoPurge(t *testing.T) {
 	if err := s.BecomeReplica("db1", nil); err != nil {
 		t.Fatal(err)
 	}
-	if s.BinlogAutoPurge || !s.ReplicationConfigured || s.Role != inventory.RoleReplica || s.Primary != "db1" {
+	if s.BinlogAutoPurge || !s.ReplicationConfigured || s.Role != inventory.RoleReplica ||
+		s.Primary != "db1" {
 		t.Errorf("became %+v", s)
 	}
 	if err := s.BecomeReplica("db1", nil); err != nil {
@@ -91,14 +106,30 @@ func TestBecomingAReplicaClearsAutoPurge(t *testing.T) {
 
 func TestRoleRefusals(t *testing.T) {
 	t.Parallel()
-	replica := inventory.Server{Name: "db2", Role: inventory.RoleReplica, Primary: "db1", ReplicationConfigured: true}
+	replica := inventory.Server{Name: "db2", Role: inventory.RoleReplica, Primary: "db1",
+		ReplicationConfigured: true}
 	for name, change := range map[string]func(s *inventory.Server) error{
-		"of nobody":             func(s *inventory.Server) error { return s.BecomeReplica("", nil) },
-		"of itself":             func(s *inventory.Server) error { return s.BecomeReplica("db2", nil) },
-		"of another primary":    func(s *inventory.Server) error { return s.BecomeReplica("db9", nil) },
-		"with its own replicas": func(s *inventory.Server) error { return s.BecomeReplica("db1", []string{"db3"}) },
-		"a primary":             func(s *inventory.Server) error { return s.BecomePrimary() },
-		"leaving its replicas":  func(s *inventory.Server) error { return s.LeaveReplication([]string{"db3"}) },
+		"of nobody": func(s *inventory.Server) error {
+			return s.BecomeReplica("",
+				nil)
+		},
+		"of itself": func(s *inventory.Server) error {
+			return s.BecomeReplica("db2",
+				nil)
+		},
+		"of another primary": func(s *inventory.Server) error {
+			return s.BecomeReplica("db9",
+				nil)
+		},
+		"with its own replicas": func(s *inventory.Server) error {
+			return s.BecomeReplica("db1",
+				[]string{"db3"})
+		},
+		"a primary": func(s *inventory.Server) error { return s.BecomePrimary() },
+		"leaving its replicas": func(s *inventory.Server) error {
+			return s.LeaveReplication(
+				[]string{"db3"})
+		},
 	} {
 		s := replica
 		err := change(&s)
@@ -112,11 +143,13 @@ func TestRoleRefusals(t *testing.T) {
 	}
 }
 
-// TestInvariantsHold does whatever the rules allow, in any order, to a small fleet, and checks it after every change.
+// TestInvariantsHold does whatever the rules allow, in any order, to a small fleet, and checks it
+// after every change.
 func TestInvariantsHold(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		fleet := []*inventory.Server{{Name: "a", ServerID: 1}, {Name: "b", ServerID: 2}, {Name: "c", ServerID: 3}}
+		fleet := []*inventory.Server{{Name: "a", ServerID: 1}, {Name: "b", ServerID: 2},
+			{Name: "c", ServerID: 3}}
 		replicas := func(of string) (names []string) {
 			for _, s := range fleet {
 				if s.Role == inventory.RoleReplica && s.Primary == of {
@@ -125,12 +158,16 @@ func TestInvariantsHold(t *testing.T) {
 			}
 			return names
 		}
-		pick := func(t *rapid.T) *inventory.Server { return rapid.SampledFrom(fleet).Draw(t, "server") }
+		pick := func(t *rapid.T) *inventory.Server {
+			return rapid.SampledFrom(fleet).Draw(t,
+				"server")
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"become replica": func(t *rapid.T) {
 				s, primary := pick(t), pick(t)
 				gained := *primary
-				if gained.GainReplica() != nil || s.BecomeReplica(primary.Name, replicas(s.Name)) != nil {
+				if gained.GainReplica() != nil ||
+					s.BecomeReplica(primary.Name, replicas(s.Name)) != nil {
 					return
 				}
 				*primary = gained
@@ -146,11 +183,16 @@ func TestInvariantsHold(t *testing.T) {
 					}
 				}
 			},
-			"primary":    func(t *rapid.T) { _ = pick(t).BecomePrimary() },
-			"auto purge": func(t *rapid.T) { s := pick(t); _ = s.SetBinlogAutoPurge(rapid.Bool().Draw(t, "on"), replicas(s.Name)) },
+			"primary": func(t *rapid.T) { _ = pick(t).BecomePrimary() },
+			"auto purge": func(t *rapid.T) {
+				s := pick(t)
+				_ = s.SetBinlogAutoPurge(
+					rapid.Bool().Draw(t, "on"), replicas(s.Name))
+			},
 			"state": func(t *rapid.T) {
 				_ = pick(t).SetState(rapid.SampledFrom([]inventory.ServerState{
-					inventory.ServerProvisioning, inventory.ServerReady, inventory.ServerFailed, inventory.ServerUnreachable, inventory.ServerDeleting,
+					inventory.ServerProvisioning, inventory.ServerReady, inventory.ServerFailed,
+					inventory.ServerUnreachable, inventory.ServerDeleting,
 				}).Draw(t, "to"), "")
 			},
 			"": func(t *rapid.T) {
@@ -167,12 +209,17 @@ func TestInvariantsHold(t *testing.T) {
 func TestCheckFindsWhatIsBroken(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]inventory.Server{
-		"replication is configured and binlog auto purge is on":   {Role: inventory.RolePrimary, ReplicationConfigured: true, BinlogAutoPurge: true},
-		"binlog auto purge is on where replicas need the binlogs": {Role: inventory.RoleReplica, Primary: "p", BinlogAutoPurge: true},
-		`role PRIMARY does not go with primary "p"`:               {Role: inventory.RolePrimary, Primary: "p"},
-		"it is a replica without replication configured":          {Role: inventory.RoleReplica, Primary: "p"},
-		"it is its own primary":                                   {Name: "p", Role: inventory.RoleReplica, Primary: "p"},
-		"it is ready without a server_id":                         {State: inventory.ServerReady},
+		"replication is configured and binlog auto purge is on": {Role: inventory.RolePrimary,
+			ReplicationConfigured: true, BinlogAutoPurge: true},
+		"binlog auto purge is on where replicas need the binlogs": {Role: inventory.RoleReplica,
+			Primary: "p", BinlogAutoPurge: true},
+		`role PRIMARY does not go with primary "p"`: {Role: inventory.RolePrimary,
+			Primary: "p"},
+		"it is a replica without replication configured": {Role: inventory.RoleReplica,
+			Primary: "p"},
+		"it is its own primary": {Name: "p",
+			Role: inventory.RoleReplica, Primary: "p"},
+		"it is ready without a server_id": {State: inventory.ServerReady},
 	} {
 		if err := s.Check(nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
@@ -182,14 +229,16 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 
 func TestMountsNameAttachedVolumes(t *testing.T) {
 	t.Parallel()
-	s := inventory.Server{Name: "db1", MachineID: "m1", Mounts: []inventory.Mount{{Volume: "v1", Path: "/srv/mariadb"}}}
+	s := inventory.Server{Name: "db1", MachineID: "m1",
+		Mounts: []inventory.Mount{{Volume: "v1", Path: "/srv/mariadb"}}}
 	good := inventory.Volume{ID: "v1", MachineID: "m1", State: inventory.VolumeAttached}
 	if err := s.CheckMounts([]inventory.Volume{good}); err != nil {
 		t.Error(err)
 	}
 	away, other, image := good, good, good
 	away.State, other.MachineID, image.ImageDefault = inventory.VolumeDeleted, "m2", true
-	for name, volumes := range map[string][]inventory.Volume{"gone": nil, "deleted": {away}, "elsewhere": {other}, "the image's": {image}} {
+	for name, volumes := range map[string][]inventory.Volume{"gone": nil, "deleted": {away},
+		"elsewhere": {other}, "the image's": {image}} {
 		if err := s.CheckMounts(volumes); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -208,7 +257,8 @@ func TestServerStates(t *testing.T) {
 		inventory.ServerDeleted:      "DELETED",
 	}
 	all := []inventory.ServerState{
-		inventory.ServerProvisioning, inventory.ServerReady, inventory.ServerFailed, inventory.ServerUnreachable, inventory.ServerDeleting, inventory.ServerDeleted,
+		inventory.ServerProvisioning, inventory.ServerReady, inventory.ServerFailed,
+		inventory.ServerUnreachable, inventory.ServerDeleting, inventory.ServerDeleted,
 	}
 	for from, want := range allowed {
 		var got []string
@@ -229,7 +279,8 @@ func TestServerStates(t *testing.T) {
 func readySnapshot() inventory.Snapshot {
 	return inventory.Snapshot{
 		ID: "s1", Server: "db1", ProviderID: "p", State: inventory.SnapshotReady,
-		Testimony: inventory.Testimony{Role: inventory.RolePrimary, ServerID: 1, Version: "11.8.6", FSUUID: "u", FSType: "xfs", Nonce: "n", GTIDBinlogPos: "0-1-1", GTIDSlavePos: "0-2-2"},
+		Testimony: inventory.Testimony{Role: inventory.RolePrimary, ServerID: 1, Version: "11.8.6",
+			FSUUID: "u", FSType: "xfs", Nonce: "n", GTIDBinlogPos: "0-1-1", GTIDSlavePos: "0-2-2"},
 	}
 }
 
@@ -237,15 +288,42 @@ func TestUsableSnapshots(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*inventory.Snapshot){
 		"": func(*inventory.Snapshot) {},
-		"snapshot s1 is not complete: wait until `understudy snapshot get` says READY": func(s *inventory.Snapshot) { s.State = inventory.SnapshotPending },
-		"snapshot s1 is FAILED (the hold broke): take a new one":                       func(s *inventory.Snapshot) { s.State, s.StateReason = inventory.SnapshotFailed, "the hold broke" },
-		"snapshot s1 is DELETED: take a new one":                                       func(s *inventory.Snapshot) { s.State = inventory.SnapshotDeleted },
-		"snapshot s1 is of server db7, not of db1: use a snapshot of db1":              func(s *inventory.Snapshot) { s.Server = "db7" },
-		"snapshot s1 has no record of the nonce: take a new one":                       func(s *inventory.Snapshot) { s.Testimony.Nonce = "" },
-		"snapshot s1 has no record of the filesystem's identity: take a new one":       func(s *inventory.Snapshot) { s.Testimony.FSUUID = "" },
-		"snapshot s1 has no record of the source's server_id: take a new one":          func(s *inventory.Snapshot) { s.Testimony.ServerID = 0 },
-		"snapshot s1 has no record of the source's version: take a new one":            func(s *inventory.Snapshot) { s.Testimony.Version = "" },
-		"snapshot s1 has no record of the source's role: take a new one":               func(s *inventory.Snapshot) { s.Testimony.Role = "" },
+		"snapshot s1 is not complete: wait until `understudy snapshot get` says READY": func(
+			s *inventory.Snapshot) {
+			s.State = inventory.SnapshotPending
+		},
+		"snapshot s1 is FAILED (the hold broke): take a new one": func(
+			s *inventory.Snapshot) {
+			s.State, s.StateReason = inventory.SnapshotFailed, "the hold broke"
+		},
+		"snapshot s1 is DELETED: take a new one": func(
+			s *inventory.Snapshot) {
+			s.State = inventory.SnapshotDeleted
+		},
+		"snapshot s1 is of server db7, not of db1: use a snapshot of db1": func(
+			s *inventory.Snapshot) {
+			s.Server = "db7"
+		},
+		"snapshot s1 has no record of the nonce: take a new one": func(
+			s *inventory.Snapshot) {
+			s.Testimony.Nonce = ""
+		},
+		"snapshot s1 has no record of the filesystem's identity: take a new one": func(
+			s *inventory.Snapshot) {
+			s.Testimony.FSUUID = ""
+		},
+		"snapshot s1 has no record of the source's server_id: take a new one": func(
+			s *inventory.Snapshot) {
+			s.Testimony.ServerID = 0
+		},
+		"snapshot s1 has no record of the source's version: take a new one": func(
+			s *inventory.Snapshot) {
+			s.Testimony.Version = ""
+		},
+		"snapshot s1 has no record of the source's role: take a new one": func(
+			s *inventory.Snapshot) {
+			s.Testimony.Role = ""
+		},
 	} {
 		s := readySnapshot()
 		change(&s)
@@ -269,7 +347,8 @@ func TestSnapshotStates(t *testing.T) {
 	blind.State, blind.Testimony = inventory.SnapshotPending, inventory.Testimony{}
 	gone := inventory.Snapshot{ID: "s1", State: inventory.SnapshotDeleted}
 	for _, s := range []inventory.Snapshot{never, blind, gone} {
-		if err := s.SetState(inventory.SnapshotReady, ""); !errors.Is(err, inventory.ErrPrecondition) {
+		if err := s.SetState(inventory.SnapshotReady, ""); !errors.Is(err,
+			inventory.ErrPrecondition) {
 			t.Errorf("%+v became ready: %v", s, err)
 		}
 	}
@@ -291,10 +370,12 @@ func TestRedeem(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	token := inventory.JoinToken{Hash: "h", Server: "db1", Expires: now.Add(time.Minute)}
-	if err := token.Redeem("db1", "k1", now); err != nil || token.UsedBy != "k1" || !token.UsedAt.Equal(now) {
+	if err := token.Redeem("db1", "k1", now); err != nil || token.UsedBy != "k1" ||
+		!token.UsedAt.Equal(now) {
 		t.Fatalf("%v, %+v", err, token)
 	}
-	if err := token.Redeem("db1", "k1", now.Add(time.Second)); err != nil || !token.UsedAt.Equal(now) {
+	if err := token.Redeem("db1", "k1", now.Add(time.Second)); err != nil ||
+		!token.UsedAt.Equal(now) {
 		t.Errorf("the same key again: %v, %+v", err, token)
 	}
 	for name, err := range map[string]error{

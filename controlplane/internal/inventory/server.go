@@ -31,7 +31,8 @@ const (
 	ServerFailed ServerState = "FAILED"
 	// ServerUnreachable is a server whose agent does not answer: nothing is known about it.
 	ServerUnreachable ServerState = "UNREACHABLE"
-	// ServerDegraded is a server that was READY and does not do what its role says any more, such as a replica whose threads stopped.
+	// ServerDegraded is a server that was READY and does not do what its role says any more, such
+	// as a replica whose threads stopped.
 	ServerDegraded ServerState = "DEGRADED"
 	// ServerDeleting is a server that a job is taking away.
 	ServerDeleting ServerState = "DELETING"
@@ -55,13 +56,16 @@ type Server struct {
 
 	AgentIdentity string // URI of the agent's certificate; empty until it has enrolled
 	AgentVersion  string
-	Port          int    // of MariaDB
-	ServerID      uint32 // MariaDB's server_id: unique in the fleet, never used again; zero until allotted
+	Port          int // of MariaDB
+	// MariaDB's server_id: unique in the fleet, never used again; zero until allotted
+	ServerID uint32
 
 	BinaryVersion  string // of the MariaDB programs
 	DatadirVersion string // that last upgraded the datadir
-	DataVolume     string // id of the Volume record that the datadir is on; never the image's default one while that awaits replacement
-	Mounts         []Mount
+	// id of the Volume record that the datadir is on; never the image's default one while that
+	// awaits replacement
+	DataVolume string
+	Mounts     []Mount
 
 	ReplicationConfigured bool
 	BinlogAutoPurge       bool

@@ -8,23 +8,29 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
 
-// TestShape pins the names under which the store keeps the fields of records: a field that is renamed is lost from records that are
-// there already. Adding one is fine: add it here too.
+// TestShape pins the names under which the store keeps the fields of records: a field that is
+// renamed is lost from records that are there already. Adding one is fine: add it here too.
 func TestShape(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		record any
 		want   string
 	}{
-		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image Address AgentIdentity AgentVersion Port ServerID " +
-			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured BinlogAutoPurge Job Created Updated LastSeen Rev"},
+		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image " +
+			"Address AgentIdentity AgentVersion Port ServerID " +
+			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
+			"BinlogAutoPurge Job Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
-		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot ImageDefault State StateReason Job EffectKey " +
+		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
+			"ImageDefault State StateReason Job EffectKey " +
 			"Created Updated Rev"},
-		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State StateReason Progress Testimony Reservation " +
+		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
+			"StateReason Progress Testimony Reservation " +
 			"ReservedTo Job EffectKey Created Updated Rev"},
-		{inventory.Testimony{}, "server role server_id version datadir gtid_binlog_pos gtid_slave_pos gtid_current_pos gtid_domain_id " +
-			"binlog_file binlog_position fs_uuid fs_type nonce held_at block freeze restarts boot_id unit_id max_block"},
+		{inventory.Testimony{}, "server role server_id version datadir gtid_binlog_pos " +
+			"gtid_slave_pos gtid_current_pos gtid_domain_id " +
+			"binlog_file binlog_position fs_uuid fs_type nonce held_at block freeze restarts " +
+			"boot_id unit_id max_block"},
 	} {
 		record := reflect.TypeOf(tt.record)
 		var names []string

@@ -22,7 +22,8 @@ type SnapshotMode string
 
 // The modes.
 const (
-	// ModeOnline holds commits and freezes the filesystem for a moment; the primary goes on serving.
+	// ModeOnline holds commits and freezes the filesystem for a moment; the primary goes on
+	// serving.
 	ModeOnline SnapshotMode = "ONLINE"
 	// ModeOffline stops MariaDB cleanly and starts it again.
 	ModeOffline SnapshotMode = "OFFLINE"
@@ -30,7 +31,8 @@ const (
 	ModeCrash SnapshotMode = "CRASH"
 )
 
-// Snapshot is the record of a point-in-time copy of a data volume, with what was true at that point.
+// Snapshot is the record of a point-in-time copy of a data volume, with what was true at that
+// point.
 type Snapshot struct {
 	ID          string
 	Server      string // source
@@ -44,7 +46,8 @@ type Snapshot struct {
 	StateReason string
 	Progress    int // of the provider's copy, in percent
 	Testimony   Testimony
-	Reservation string    // id of the lease that keeps the primary's binlogs; empty when there is none
+	// id of the lease that keeps the primary's binlogs; empty when there is none
+	Reservation string
 	ReservedTo  time.Time // when that lease ends unless renewed
 	Job         string    // job that took it
 	EffectKey   string    // under which it was made; its tag at the provider
@@ -90,8 +93,8 @@ func (s Snapshot) Subject() string { return SnapshotSubject(s.ID) }
 // SnapshotSubject is "snapshots/id".
 func SnapshotSubject(id string) string { return "snapshots/" + id }
 
-// Position is the GTID position that a copy starts replication from: what the source had in its binlog, or had applied when it was
-// a replica itself.
+// Position is the GTID position that a copy starts replication from: what the source had in its
+// binlog, or had applied when it was a replica itself.
 func (t Testimony) Position() string {
 	if t.Role == RoleReplica {
 		return t.GTIDSlavePos

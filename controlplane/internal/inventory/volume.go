@@ -30,10 +30,11 @@ type Volume struct {
 	Zone       string
 	MachineID  string // machine it is attached to; empty for none
 	Server     string // server it belongs to; empty for none
-	// Snapshot is the id of the snapshot it was made from; empty says that it was made blank. Only a volume that was made blank, and
-	// probes blank, may ever be formatted.
+	// Snapshot is the id of the snapshot it was made from; empty says that it was made blank. Only
+	// a volume that was made blank, and probes blank, may ever be formatted.
 	Snapshot string
-	// ImageDefault says that it came with the image and awaits replacement: nothing is recorded from it.
+	// ImageDefault says that it came with the image and awaits replacement: nothing is recorded
+	// from it.
 	ImageDefault bool
 	State        VolumeState
 	StateReason  string

@@ -17,8 +17,10 @@ import (
 
 func TestCreateIsIdempotent(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	req := job.Request{Kind: "k", Args: map[string]int{"n": 1}, Subjects: []string{"servers/b", "servers/a"}, RequestID: "r1", Who: "ann"}
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	req := job.Request{Kind: "k", Args: map[string]int{"n": 1},
+		Subjects: []string{"servers/b", "servers/a"}, RequestID: "r1", Who: "ann"}
 	first := create(t, e, req)
 	req.Subjects = []string{"servers/a", "servers/b"}
 	if again := create(t, e, req); again.ID != first.ID {
@@ -32,12 +34,14 @@ func TestCreateIsIdempotent(t *testing.T) {
 
 func TestCreateAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
 	var wg sync.WaitGroup
 	ids := make([]string, 8)
 	for i := range ids {
 		wg.Go(func() {
-			j, err := e.Create(context.Background(), job.Request{Kind: "k", RequestID: "r", Subjects: []string{"servers/x"}})
+			j, err := e.Create(context.Background(),
+				job.Request{Kind: "k", RequestID: "r", Subjects: []string{"servers/x"}})
 			if err != nil {
 				t.Error(err)
 			}
@@ -52,7 +56,8 @@ func TestCreateAtTheSameTime(t *testing.T) {
 
 func TestInvalidRequests(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
 	for name, req := range map[string]job.Request{
 		"unknown kind":     {Kind: "nope"},
 		"args too large":   {Kind: "k", Args: strings.Repeat("x", 40<<10)},
@@ -72,7 +77,8 @@ func TestInvalidRequests(t *testing.T) {
 func TestOneChangingJobForEachSubject(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
+			error) {
 			return job.NeedPerson[*store.Tx]("look at it")
 		}}}},
 		plan{Kind: "repair", Repairs: true, Steps: []step{{Kind: "a", Handler: done}}})
@@ -80,7 +86,9 @@ func TestOneChangingJobForEachSubject(t *testing.T) {
 	first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})
 	await(t, e, first.ID, inState(job.NeedsPerson))
 	var busy *job.Busy
-	if _, err := e.Create(t.Context(), job.Request{Kind: "k", Subjects: []string{"servers/y"}}); !errors.As(err, &busy) || busy.JobID != first.ID || busy.Subject != "servers/y" {
+	if _, err := e.Create(t.Context(),
+		job.Request{Kind: "k", Subjects: []string{"servers/y"}}); !errors.As(err, &busy) ||
+		busy.JobID != first.ID || busy.Subject != "servers/y" {
 		t.Errorf("second job: %v, want Busy", err)
 	}
 	repair := create(t, e, job.Request{Kind: "repair", Subjects: []string{"servers/y"}})
@@ -90,7 +98,8 @@ func TestOneChangingJobForEachSubject(t *testing.T) {
 	}
 	await(t, e, first.ID, inState(job.Cancelled))
 	second := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/y"}})
-	if _, err := e.Retry(t.Context(), first.ID, job.Ask{Who: "ann"}); !errors.As(err, &busy) || busy.JobID != second.ID {
+	if _, err := e.Retry(t.Context(), first.ID, job.Ask{Who: "ann"}); !errors.As(err, &busy) ||
+		busy.JobID != second.ID {
 		t.Errorf("retry beside another job: %v, want Busy", err)
 	}
 	if j, err := e.Get(t.Context(), first.ID); err != nil || j.State != job.Cancelled {
@@ -104,7 +113,8 @@ func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
 	var released atomic.Bool
 	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
 		{Kind: "hold", Section: "s", Handler: done},
-		{Kind: "cut", Section: "s", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+		{Kind: "cut", Section: "s", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+			error) {
 			close(entered)
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), job.ErrCancelled) {
@@ -112,23 +122,26 @@ func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
 			}
 			return job.Fail[*store.Tx](ctx.Err())
 		}},
-		{Kind: "release", Section: "s", Always: true, Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-			if !run.Unwinding {
-				t.Error("the release does not know that the job is unwinding")
-			}
-			released.Store(true)
-			return job.Done[*store.Tx](nil)
-		}},
+		{Kind: "release", Section: "s", Always: true,
+			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+				if !run.Unwinding {
+					t.Error("the release does not know that the job is unwinding")
+				}
+				released.Store(true)
+				return job.Done[*store.Tx](nil)
+			}},
 		{Kind: "rest", Handler: done},
 	}})
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x"}})
 	<-entered
-	if _, err := e.Cancel(t.Context(), j.ID, job.Ask{Who: "ann", Reason: "changed my mind"}); err != nil {
+	if _, err := e.Cancel(t.Context(), j.ID,
+		job.Ask{Who: "ann", Reason: "changed my mind"}); err != nil {
 		t.Fatal(err)
 	}
 	j = await(t, e, j.ID, inState(job.Cancelled))
-	if want := "hold=succeeded cut=cancelled release=succeeded rest=cancelled "; states(j) != want || !released.Load() {
+	if want := "hold=succeeded cut=cancelled release=succeeded rest=cancelled "; states(
+		j) != want || !released.Load() {
 		t.Errorf("steps: %s, want %s", states(j), want)
 	}
 }
@@ -137,11 +150,12 @@ func TestCancelByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
 	entered := make(chan struct{})
-	p := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-		close(entered)
-		<-ctx.Done()
-		return job.Fail[*store.Tx](ctx.Err())
-	}}}}
+	p := plan{Kind: "k",
+		Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+			close(entered)
+			<-ctx.Done()
+			return job.Fail[*store.Tx](ctx.Err())
+		}}}}
 	worker := newEngine(t, config{Store: st}, p)
 	other := newEngine(t, config{Store: st}, p)
 	start(t, worker)
@@ -159,19 +173,22 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 	var fail atomic.Bool
 	fail.Store(true)
 	var runs atomic.Int32
-	e := newEngine(t, config{Store: st}, plan{Kind: "k", Title: "a title", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
-		runs.Add(1)
-		if fail.Load() {
-			return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
-		}
-		return job.Done[*store.Tx](nil)
-	}}}})
+	e := newEngine(t, config{Store: st},
+		plan{Kind: "k", Title: "a title",
+			Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
+				runs.Add(1)
+				if fail.Load() {
+					return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
+				}
+				return job.Done[*store.Tx](nil)
+			}}}})
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k", Who: "ann", RequestID: "r0"})
 	await(t, e, j.ID, inState(job.Failed))
 	fail.Store(false)
 	for range 2 {
-		if _, err := e.Retry(t.Context(), j.ID, job.Ask{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
+		if _, err := e.Retry(t.Context(), j.ID,
+			job.Ask{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
 			t.Fatal(err)
 		}
 		await(t, e, j.ID, inState(job.Succeeded))
@@ -189,9 +206,11 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 	}
 	var lines []string
 	for _, ev := range slices.Backward(audit) {
-		lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message, ev.RequestID}, "|"))
+		lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message, ev.RequestID},
+			"|"))
 	}
-	want := []string{"ann|job.create|a title|r0", "controlplane|job.failed|a: no|", "bob|job.retry|mended|r1", "controlplane|job.succeeded||"}
+	want := []string{"ann|job.create|a title|r0", "controlplane|job.failed|a: no|",
+		"bob|job.retry|mended|r1", "controlplane|job.succeeded||"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("audit = %q\nwant %q", lines, want)
 	}
@@ -199,17 +218,25 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k"})
 	await(t, e, j.ID, inState(job.Succeeded))
 	ask := job.Ask{Who: "ann"}
 	for name, err := range map[string]error{
-		"cannot cancel job " + j.ID + ": job " + j.ID + " has succeeded already: nothing is left to stop; delete what it made if it is not wanted (`understudy server delete`, `understudy snapshot delete`)": second(e.Cancel(t.Context(), j.ID, ask)),
-		"cannot retry job " + j.ID + ": job " + j.ID + " has succeeded: nothing is left to do: to prove a step again name it (`understudy job retry " + j.ID + " --step STEP`)":                               second(e.Retry(t.Context(), j.ID, ask)),
-		"cannot retry step x of job " + j.ID + ": job " + j.ID + " has no step \"x\": its steps are a":                                                                                                        second(e.RetryStep(t.Context(), j.ID, "x", ask)),
-		"cannot skip step a of job " + j.ID + ": a reason is needed: say why (--reason)":                                                                                                                      second(e.Skip(t.Context(), j.ID, "a", ask)),
-		"cannot retry job nope: there is no job nope: see which there are with `understudy job list`":                                                                                                         second(e.Retry(t.Context(), "nope", ask)),
+		"cannot cancel job " + j.ID + ": job " + j.ID + " has succeeded already: nothing is left " +
+			"to stop; delete what it made if it is not wanted (`understudy server delete`, " +
+			"`understudy snapshot delete`)": second(e.Cancel(t.Context(), j.ID, ask)),
+		"cannot retry job " + j.ID + ": job " + j.ID + " has succeeded: nothing is left to do: " +
+			"to prove a step again name it (`understudy job retry " + j.ID +
+			" --step STEP`)": second(e.Retry(t.Context(), j.ID, ask)),
+		"cannot retry step x of job " + j.ID + ": job " + j.ID +
+			" has no step \"x\": its steps are a": second(e.RetryStep(t.Context(), j.ID, "x", ask)),
+		"cannot skip step a of job " + j.ID +
+			": a reason is needed: say why (--reason)": second(e.Skip(t.Context(), j.ID, "a", ask)),
+		"cannot retry job nope: there is no job nope: see which there are with `understudy job " +
+			"list`": second(e.Retry(t.Context(), "nope", ask)),
 	} {
 		if err == nil || err.Error() != name {
 			t.Errorf("got  %v\nwant %s", err, name)
@@ -229,7 +256,9 @@ func TestRetryStepAloneAfterSuccess(t *testing.T) {
 		keys = append(keys, run.EffectKey[len(run.JobID):])
 		return job.Done[*store.Tx](nil)
 	}
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: note}, {Kind: "b", Handler: note}, {Kind: "c", Handler: note}}})
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: note}, {Kind: "b", Handler: note},
+			{Kind: "c", Handler: note}}})
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k"})
 	await(t, e, j.ID, inState(job.Succeeded))
@@ -259,25 +288,37 @@ func TestStepLimits(t *testing.T) {
 		attempts int
 		message  string
 	}{
-		{"attempts", step{Attempts: 3, Handler: func(context.Context, *job.Run) (outcome, error) { return job.Fail[*store.Tx](errors.New("no")) }}, 3, "no"},
+		{"attempts", step{Attempts: 3, Handler: func(context.Context, *job.Run) (outcome,
+			error) {
+			return job.Fail[*store.Tx](errors.New("no"))
+		}}, 3, "no"},
 		{"permanent", step{Handler: func(context.Context, *job.Run) (outcome, error) {
 			return job.Fail[*store.Tx](job.Permanent(errors.New("never")))
 		}}, 1, "never"},
-		{"attempt timeout", step{Attempts: 2, AttemptTimeout: 20 * time.Millisecond, Handler: hang}, 2, "not done within 20ms: interrupted"},
-		{"step timeout of a wait", step{Timeout: 50 * time.Millisecond, Handler: func(context.Context, *job.Run) (outcome, error) {
-			return job.Again[*store.Tx](time.Millisecond, "still 40 %%")
-		}}, 1, "not done within 50ms: still 40 %"},
-		{"panic", step{Handler: func(context.Context, *job.Run) (outcome, error) { panic("oops") }}, 1, "the handler of step a panicked; the log of me has the details"},
-		{"no outcome", step{Handler: func(context.Context, *job.Run) (outcome, error) { return outcome{}, nil }}, 1, "the step's handler answered with neither an outcome nor an error"},
+		{"attempt timeout", step{Attempts: 2, AttemptTimeout: 20 * time.Millisecond, Handler: hang},
+			2, "not done within 20ms: interrupted"},
+		{"step timeout of a wait",
+			step{Timeout: 50 * time.Millisecond, Handler: func(context.Context, *job.Run) (outcome,
+				error) {
+				return job.Again[*store.Tx](time.Millisecond, "still 40 %%")
+			}}, 1, "not done within 50ms: still 40 %"},
+		{"panic", step{Handler: func(context.Context, *job.Run) (outcome, error) { panic("oops") }},
+			1, "the handler of step a panicked; the log of me has the details"},
+		{"no outcome", step{Handler: func(context.Context, *job.Run) (outcome,
+			error) {
+			return outcome{}, nil
+		}}, 1, "the step's handler answered with neither an outcome nor an error"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.step.Kind, tt.step.Backoff = "a", fast
-			e := newEngine(t, config{Store: openStore(t), Owner: "me"}, plan{Kind: "k", Steps: []step{tt.step}})
+			e := newEngine(t, config{Store: openStore(t), Owner: "me"},
+				plan{Kind: "k", Steps: []step{tt.step}})
 			start(t, e)
 			j := create(t, e, job.Request{Kind: "k"})
 			j = await(t, e, j.ID, inState(job.Failed))
-			if s := j.Steps[0]; s.Attempts != tt.attempts || s.Failure == nil || s.Failure.Message != tt.message {
+			if s := j.Steps[0]; s.Attempts != tt.attempts || s.Failure == nil ||
+				s.Failure.Message != tt.message {
 				t.Errorf("attempts = %d, failure = %+v", s.Attempts, s.Failure)
 			}
 		})

@@ -7,29 +7,36 @@ import (
 	"strings"
 )
 
-// Retry goes on from the step that failed, was cancelled or needs a person. In a section it starts the section over.
+// Retry goes on from the step that failed, was cancelled or needs a person. In a section it starts
+// the section over.
 func (e *Engine[T]) Retry(ctx context.Context, id string, ask Ask) (Job, error) {
 	return e.ask(ctx, id, "", "retry", ask, true, (*machine).retry)
 }
 
-// RetryStep runs one step alone, also after the job succeeded, with the effect key it had, and leaves the others untouched. A step of a
-// section brings the whole section, which gets new effect keys unless all of it is done.
+// RetryStep runs one step alone, also after the job succeeded, with the effect key it had, and
+// leaves the others untouched. A step of a section brings the whole section, which gets new effect
+// keys unless all of it is done.
 func (e *Engine[T]) RetryStep(ctx context.Context, id, step string, ask Ask) (Job, error) {
-	return e.ask(ctx, id, step, "retry_step", ask, true, func(m *machine) error { return m.retryStep(step) })
+	return e.ask(ctx, id, step, "retry_step", ask, true,
+		func(m *machine) error { return m.retryStep(step) })
 }
 
-// Redo does the step (its whole section) and all after it anew: under new effect keys, as if nothing had been made.
+// Redo does the step (its whole section) and all after it anew: under new effect keys, as if
+// nothing had been made.
 func (e *Engine[T]) Redo(ctx context.Context, id, step string, ask Ask) (Job, error) {
 	return e.ask(ctx, id, step, "redo", ask, true, func(m *machine) error { return m.redo(step) })
 }
 
-// Skip goes past a step without it being done; a job that the step kept from going on goes on. ask.Reason is required.
+// Skip goes past a step without it being done; a job that the step kept from going on goes on.
+// ask.Reason is required.
 func (e *Engine[T]) Skip(ctx context.Context, id, step string, ask Ask) (Job, error) {
-	return e.ask(ctx, id, step, "skip", ask, true, func(m *machine) error { return m.skip(step, ask.Reason) })
+	return e.ask(ctx, id, step, "skip", ask, true,
+		func(m *machine) error { return m.skip(step, ask.Reason) })
 }
 
-// Cancel stops the job at a safe point: the running handler's context ends, then the always-steps that are due are run. The job is
-// cancelling when Cancel returns, or cancelled already when there was nothing to stop or to release.
+// Cancel stops the job at a safe point: the running handler's context ends, then the always-steps
+// that are due are run. The job is cancelling when Cancel returns, or cancelled already when there
+// was nothing to stop or to release.
 func (e *Engine[T]) Cancel(ctx context.Context, id string, ask Ask) (Job, error) {
 	return e.ask(ctx, id, "", "cancel", ask, false, func(m *machine) error {
 		plan, _ := e.Plan(m.job.Kind)
@@ -37,8 +44,8 @@ func (e *Engine[T]) Cancel(ctx context.Context, id string, ask Ask) (Job, error)
 	})
 }
 
-// Cleanup appends the plan's cleanup to a job that failed, was cancelled or needs a person, and runs it. It is not shut out by another
-// job on the same subjects.
+// Cleanup appends the plan's cleanup to a job that failed, was cancelled or needs a person, and
+// runs it. It is not shut out by another job on the same subjects.
 func (e *Engine[T]) Cleanup(ctx context.Context, id string, ask Ask) (Job, error) {
 	return e.ask(ctx, id, "", "cleanup", ask, false, func(m *machine) error {
 		plan, _ := e.Plan(m.job.Kind)
@@ -47,7 +54,8 @@ func (e *Engine[T]) Cleanup(ctx context.Context, id string, ask Ask) (Job, error
 }
 
 // ask applies a person's request to the job's rows, once for each request id.
-func (e *Engine[T]) ask(ctx context.Context, id, step, verb string, ask Ask, lock bool, change func(*machine) error) (Job, error) {
+func (e *Engine[T]) ask(ctx context.Context, id, step, verb string, ask Ask, lock bool,
+	change func(*machine) error) (Job, error) {
 	if err := ask.check(); err != nil {
 		return Job{}, fmt.Errorf("cannot %s: %w", describeAsk(verb, id, step), err)
 	}
@@ -71,12 +79,14 @@ func (e *Engine[T]) ask(ctx context.Context, id, step, verb string, ask Ask, loc
 	if err != nil {
 		return Job{}, fmt.Errorf("cannot %s: %w", describeAsk(verb, id, step), aboutJob(err, id))
 	}
-	e.log.Info("job asked", "job", id, "kind", after.Kind, "request", verb, "step", step, "who", ask.Who, "state", string(after.State))
+	e.log.Info("job asked", "job", id, "kind", after.Kind, "request", verb, "step", step, "who",
+		ask.Who, "state", string(after.State))
 	e.asked(&after)
 	return after, nil
 }
 
-func (e *Engine[T]) answer(ctx context.Context, records Records, j *Job, step, verb string, ask Ask, lock bool, change func(*machine) error) (Job, error) {
+func (e *Engine[T]) answer(ctx context.Context, records Records, j *Job, step, verb string, ask Ask,
+	lock bool, change func(*machine) error) (Job, error) {
 	m := newMachine(j, e.now())
 	if err := change(m); err != nil {
 		return Job{}, err
@@ -90,7 +100,8 @@ func (e *Engine[T]) answer(ctx context.Context, records Records, j *Job, step, v
 		j.LastRequest = ask.RequestID
 	}
 	m.events = append([]Event{{
-		JobID: j.ID, Step: step, At: m.now, Who: ask.Who, Kind: "job." + verb, Message: ask.Reason, RequestID: ask.RequestID,
+		JobID: j.ID, Step: step, At: m.now, Who: ask.Who, Kind: "job." + verb, Message: ask.Reason,
+		RequestID: ask.RequestID,
 	}}, m.events...)
 	return *j, m.save(ctx, records)
 }
@@ -126,7 +137,8 @@ func aboutJob(err error, id string) error {
 	if errors.As(err, &refusal) {
 		refusal.Way = strings.ReplaceAll(refusal.Way, "JOB", id) // ready to be copied
 	} else if errors.Is(err, ErrNotFound) {
-		return refuse(ErrNotFound, "see which there are with `understudy job list`", "there is no job %s", id)
+		return refuse(ErrNotFound, "see which there are with `understudy job list`",
+			"there is no job %s", id)
 	}
 	return err
 }

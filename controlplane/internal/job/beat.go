@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// beat moves the heartbeat until the hold ends, and stores what the running step tells. A worker that could not prove its hold for the
-// limit gives itself up: somebody else may have the job by now.
+// beat moves the heartbeat until the hold ends, and stores what the running step tells. A worker
+// that could not prove its hold for the limit gives itself up: somebody else may have the job by
+// now.
 func (w *worker[T]) beat() {
 	limit := w.e.cfg.Limit
 	ticker := time.NewTicker(min(limit/3, maxPoll))

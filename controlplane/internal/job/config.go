@@ -26,19 +26,22 @@ const (
 
 // Config is what an engine needs. Only Store is required.
 type Config[T any] struct {
-	Store  Store[T]
-	Plans  []Plan[T]     // more can be added by Register before Run
-	Owner  string        // unique for each start of each process; default: host, pid and a random part
+	Store Store[T]
+	Plans []Plan[T] // more can be added by Register before Run
+	// unique for each start of each process; default: host, pid and a random part
+	Owner  string
 	Limit  time.Duration // without a heartbeat, after which a job is taken over; default 3 s
 	Poll   time.Duration // longest time between two looks at anything; default and maximum 1 s
 	Hold   int           // jobs held at the same time; default 64
 	Logger *slog.Logger  // default slog.Default()
-	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end the process.
+	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end
+	// the process.
 	Hook func(point Point, jobID, step string)
-	// IsPermanent, if set, tells domain errors that no further attempt can mend, besides those marked by Permanent.
+	// IsPermanent, if set, tells domain errors that no further attempt can mend, besides those
+	// marked by Permanent.
 	IsPermanent func(error) bool
-	// Now and Random are the sources of wall-clock time for records, and of jitter; defaults are the real ones. Waits, heartbeats
-	// and deadlines go by the monotonic clock.
+	// Now and Random are the sources of wall-clock time for records, and of jitter; defaults are
+	// the real ones. Waits, heartbeats and deadlines go by the monotonic clock.
 	Now    func() time.Time
 	Random func() float64
 }

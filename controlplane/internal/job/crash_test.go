@@ -17,7 +17,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// mortal is a process's way to the store. Once the process is dead nothing of it gets there any more.
+// mortal is a process's way to the store. Once the process is dead nothing of it gets there any
+// more.
 type mortal struct {
 	*store.Store
 	dead atomic.Bool
@@ -39,7 +40,8 @@ const (
 
 var errDead = errors.New("this process is dead")
 
-func (m *mortal) Write(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+func (m *mortal) Write(ctx context.Context,
+	fn func(ctx context.Context, tx *store.Tx) error) error {
 	if m.dead.Load() {
 		return errDead
 	}
@@ -77,7 +79,8 @@ func (m *mortal) Read(ctx context.Context, fn func(ctx context.Context, tx *stor
 	return m.Store.Read(ctx, fn)
 }
 
-// world is what handlers change outside of the store: each effect is made once for its key, and found again by it.
+// world is what handlers change outside of the store: each effect is made once for its key, and
+// found again by it.
 type world struct {
 	mu    sync.Mutex
 	made  map[string]int
@@ -86,7 +89,8 @@ type world struct {
 
 func newWorld() *world { return &world{made: map[string]int{}, epoch: map[string]int64{}} }
 
-// ensure is a cloud's or an agent's call: it looks for the key before it makes something, and refuses lower epochs.
+// ensure is a cloud's or an agent's call: it looks for the key before it makes something, and
+// refuses lower epochs.
 func (w *world) ensure(run *job.Run) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -114,8 +118,9 @@ func (d *dice) roll(n int) int {
 	return d.r.IntN(n)
 }
 
-// TestRandomCrashes kills the process again and again, at every failpoint and in the middle of transactions, in jobs whose steps wait,
-// fail and go back, until the job has succeeded. Every effect must have been made, none twice, and every completion recorded once.
+// TestRandomCrashes kills the process again and again, at every failpoint and in the middle of
+// transactions, in jobs whose steps wait, fail and go back, until the job has succeeded. Every
+// effect must have been made, none twice, and every completion recorded once.
 func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
 	sequences := 1000
@@ -133,7 +138,8 @@ func TestRandomCrashes(t *testing.T) {
 
 func crashSequence(t *testing.T, seed uint64) {
 	d := &dice{r: rand.New(rand.NewPCG(seed, 1))}
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"), Logger: quiet()})
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"),
+		Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +150,8 @@ func crashSequence(t *testing.T, seed uint64) {
 	}()
 	w := newWorld()
 	p := randomPlan(w, d)
-	j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: p.Kind, Subjects: []string{"servers/x"}})
+	j := create(t, newEngine(t, config{Store: st}, p),
+		job.Request{Kind: p.Kind, Subjects: []string{"servers/x"}})
 	for lives := 0; ; lives++ {
 		if lives > 200 {
 			t.Fatalf("job is still %s after %d lives: %s", j.State, lives, states(j))
@@ -172,13 +179,14 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 		return goesWell
 	}}
 	ctx, die := context.WithCancel(context.Background())
-	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)), Hook: func(job.Point, string, string) {
-		if m.dead.Load() || deadly && d.oneIn(12) {
-			m.dead.Store(true)
-			die()
-			runtime.Goexit()
-		}
-	}}, p)
+	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)),
+		Hook: func(job.Point, string, string) {
+			if m.dead.Load() || deadly && d.oneIn(12) {
+				m.dead.Store(true)
+				die()
+				runtime.Goexit()
+			}
+		}}, p)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer die()
@@ -187,7 +195,8 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 			if m.dead.Load() {
 				die()
 			}
-			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil && !j.State.Active() {
+			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
+				!j.State.Active() {
 				die()
 			}
 			time.Sleep(100 * time.Millisecond) // of the bubble's own time
@@ -201,29 +210,33 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 func randomPlan(w *world, d *dice) plan {
 	back := job.Backoff{First: 10 * time.Millisecond, Max: 100 * time.Millisecond}
 	mk := func(kind, section string, always bool) step {
-		return step{Kind: kind, Section: section, Always: always, Attempts: 1000, Backoff: back, Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-			switch n := d.roll(10); {
-			case n == 0:
-				return job.Fail[*store.Tx](errors.New("bad luck"))
-			case n == 1:
-				return job.Again[*store.Tx](time.Duration(d.roll(500))*time.Millisecond, "luck %d", d.roll(3))
-			case n == 2 && section != "" && !always && d.oneIn(3):
-				return job.Back[*store.Tx]("", "broken")
-			}
-			if err := w.ensure(run); err != nil {
-				return job.Fail[*store.Tx](err)
-			}
-			run.Changed("made %s", run.EffectKey)
-			return job.Done(func(ctx context.Context, tx *store.Tx) error {
-				_, err := tx.Next(ctx, "done."+run.EffectKey[len(run.JobID):], 1)
-				return err
-			})
-		}}
+		return step{Kind: kind, Section: section, Always: always, Attempts: 1000, Backoff: back,
+			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+				switch n := d.roll(10); {
+				case n == 0:
+					return job.Fail[*store.Tx](errors.New("bad luck"))
+				case n == 1:
+					return job.Again[*store.Tx](time.Duration(d.roll(500))*time.Millisecond,
+						"luck %d",
+						d.roll(3))
+				case n == 2 && section != "" && !always && d.oneIn(3):
+					return job.Back[*store.Tx]("", "broken")
+				}
+				if err := w.ensure(run); err != nil {
+					return job.Fail[*store.Tx](err)
+				}
+				run.Changed("made %s", run.EffectKey)
+				return job.Done(func(ctx context.Context, tx *store.Tx) error {
+					_, err := tx.Next(ctx, "done."+run.EffectKey[len(run.JobID):], 1)
+					return err
+				})
+			}}
 	}
 	return plan{
 		Kind:     "crash",
 		Sections: map[string]job.Section{"s": {Attempts: 1000}},
-		Steps:    []step{mk("a", "", false), mk("b", "s", false), mk("c", "s", false), mk("d", "s", true), mk("e", "", false)},
+		Steps: []step{mk("a", "", false), mk("b", "s", false), mk("c", "s", false),
+			mk("d", "s", true), mk("e", "", false)},
 	}
 }
 

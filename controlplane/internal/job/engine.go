@@ -71,7 +71,8 @@ func (e *Engine[T]) Plan(kind string) (Plan[T], bool) {
 // Owner is the name under which this process holds jobs.
 func (e *Engine[T]) Owner() string { return e.cfg.Owner }
 
-// Get reads a job with its steps and, when this process runs it, what the running step has told so far.
+// Get reads a job with its steps and, when this process runs it, what the running step has told so
+// far.
 func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {
 	var j Job
 	err := e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
@@ -112,8 +113,9 @@ func (e *Engine[T]) Attempts(ctx context.Context, id string) (attempts []Attempt
 	return attempts, nil
 }
 
-// Wake tells the engine that what a job waits for may have come true: a waiting step is called again at once. It is cheap, never
-// blocks, and does nothing when this process does not hold the job.
+// Wake tells the engine that what a job waits for may have come true: a waiting step is called
+// again at once. It is cheap, never blocks, and does nothing when this process does not hold the
+// job.
 func (e *Engine[T]) Wake(jobID string) {
 	e.mu.Lock()
 	w := e.held[jobID]

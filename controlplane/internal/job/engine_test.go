@@ -40,12 +40,14 @@ func TestStepsRunInOrderAndCommitWithTheirRecords(t *testing.T) {
 		{Kind: "c", Handler: note(nil)},
 	}})
 	start(t, e)
-	j := create(t, e, job.Request{Kind: "k", Args: map[string]string{"x": "y"}, Subjects: []string{"servers/db1"}})
+	j := create(t, e, job.Request{Kind: "k", Args: map[string]string{"x": "y"},
+		Subjects: []string{"servers/db1"}})
 	j = await(t, e, j.ID, inState(job.Succeeded))
 	if want := []string{"a /a/1", "b /b/1", "c /c/1"}; !slices.Equal(order, want) {
 		t.Errorf("order = %v, want %v", order, want)
 	}
-	if s, _ := j.Step("b"); s.Attempts != 1 || !slices.Equal(s.Changed, []string{"did b"}) || s.Finished.IsZero() {
+	if s, _ := j.Step("b"); s.Attempts != 1 || !slices.Equal(s.Changed, []string{"did b"}) ||
+		s.Finished.IsZero() {
 		t.Errorf("step b = %+v", s)
 	}
 	err := st.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {

@@ -23,7 +23,8 @@ var (
 	ErrCancelled = errors.New("the job was cancelled")
 	// ErrStopping is the cause of a handler's context when this process is being stopped.
 	ErrStopping = errors.New("the control plane is being stopped")
-	// ErrUnavailable is wrapped by a store's errors that will pass: disk full, locked, connection lost.
+	// ErrUnavailable is wrapped by a store's errors that will pass: disk full, locked, connection
+	// lost.
 	ErrUnavailable = errors.New("store is unavailable")
 	// ErrExists is answered by Records.Insert when the job's request id is taken.
 	ErrExists = errors.New("already exists")
@@ -67,7 +68,8 @@ func (b *Busy) Error() string {
 
 // WayOut says what a person can do.
 func (b *Busy) WayOut() string {
-	return fmt.Sprintf("wait for it (`understudy job watch %[1]s`), or cancel it (`understudy job cancel %[1]s`)", b.JobID)
+	return fmt.Sprintf("wait for it (`understudy job watch %[1]s`), or cancel it (`understudy "+
+		"job cancel %[1]s`)", b.JobID)
 }
 
 // Unwrap returns ErrSubjectBusy.
@@ -78,7 +80,8 @@ type permanent struct{ err error }
 func (p permanent) Error() string { return p.err.Error() }
 func (p permanent) Unwrap() error { return p.err }
 
-// Permanent marks an error that no further attempt can mend: the step fails at once. Permanent(nil) is nil.
+// Permanent marks an error that no further attempt can mend: the step fails at once. Permanent(nil)
+// is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -23,7 +23,8 @@ func (c cloud) ensureMachine(key string) string {
 	return c[key]
 }
 
-// A job of two steps: the first makes a machine and records it in the same transaction that records the step; the second waits.
+// A job of two steps: the first makes a machine and records it in the same transaction that records
+// the step; the second waits.
 func Example() {
 	dir, err := os.MkdirTemp("", "job")
 	if err != nil {
@@ -32,7 +33,8 @@ func Example() {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	st, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "u.db"), Logger: slog.New(slog.DiscardHandler)})
+	st, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "u.db"),
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		panic(err)
 	}
@@ -68,7 +70,8 @@ func Example() {
 			Kind: "create_server", Title: "Create a server",
 			Steps: []job.PlanStep[*store.Tx]{
 				{Kind: "create_machine", Title: "Create the machine", Handler: createMachine},
-				{Kind: "await_agent", Title: "Wait for its agent", Handler: awaitAgent, Timeout: time.Minute},
+				{Kind: "await_agent", Title: "Wait for its agent", Handler: awaitAgent,
+					Timeout: time.Minute},
 			},
 		}},
 	})
@@ -79,11 +82,13 @@ func Example() {
 	go func() { ended <- engine.Run(ctx) }()
 
 	err = st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		if err := tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", State: inventory.ServerProvisioning}); err != nil {
+		if err := tx.Servers().Insert(ctx,
+			&inventory.Server{Name: "db1", State: inventory.ServerProvisioning}); err != nil {
 			return err
 		}
 		_, err := engine.CreateTx(ctx, tx, job.Request{
-			Kind: "create_server", Args: map[string]string{"server": "db1"}, Subjects: []string{"servers/db1"}, RequestID: "r1", Who: "ann",
+			Kind: "create_server", Args: map[string]string{"server": "db1"},
+			Subjects: []string{"servers/db1"}, RequestID: "r1", Who: "ann",
 		})
 		return err
 	})

@@ -14,7 +14,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// sleeper is a process's way to the store that can be stopped like a process by SIGSTOP: what it was about to do it does afterwards.
+// sleeper is a process's way to the store that can be stopped like a process by SIGSTOP: what it
+// was about to do it does afterwards.
 type sleeper struct {
 	*store.Store
 	mu   sync.Mutex
@@ -45,10 +46,12 @@ func (s *sleeper) wait() {
 
 func (s *sleeper) Write(_ context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
 	s.wait()
-	return s.Store.Write(context.Background(), fn) // not even an ended context holds the stale write back: the fence alone does
+	// not even an ended context holds the stale write back: the fence alone does
+	return s.Store.Write(context.Background(), fn)
 }
 
-func (s *sleeper) Read(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+func (s *sleeper) Read(ctx context.Context,
+	fn func(ctx context.Context, tx *store.Tx) error) error {
 	s.wait()
 	return s.Store.Read(ctx, fn)
 }
@@ -56,7 +59,8 @@ func (s *sleeper) Read(ctx context.Context, fn func(ctx context.Context, tx *sto
 func TestPausedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
 	t.Run("paused in its handler", func(t *testing.T) { t.Parallel(); pausedWorker(t, true) })
-	t.Run("paused with the outcome on its way", func(t *testing.T) { t.Parallel(); pausedWorker(t, false) })
+	t.Run("paused with the outcome on its way",
+		func(t *testing.T) { t.Parallel(); pausedWorker(t, false) })
 }
 
 func pausedWorker(t *testing.T, inHandler bool) {
@@ -79,7 +83,8 @@ func pausedWorker(t *testing.T, inHandler bool) {
 				<-ctx.Done()
 				close(fenced)
 				if !errors.Is(context.Cause(ctx), job.ErrFenced) {
-					t.Errorf("the first worker's context ended because %v, want ErrFenced", context.Cause(ctx))
+					t.Errorf("the first worker's context ended because %v, want ErrFenced",
+						context.Cause(ctx))
 				}
 			}
 			return job.Done(func(ctx context.Context, tx *store.Tx) error {
@@ -110,18 +115,21 @@ func pausedWorker(t *testing.T, inHandler bool) {
 	if !run1.TakenOver.IsZero() || run2.TakenOver.IsZero() {
 		t.Errorf("taken over at %s, then at %s", run1.TakenOver, run2.TakenOver)
 	}
-	if run2.Epoch <= run1.Epoch || run1.EffectKey != run2.EffectKey || run2.Attempt != run1.Attempt+1 {
+	if run2.Epoch <= run1.Epoch || run1.EffectKey != run2.EffectKey || run2.Attempt != run1.Attempt+
+		1 {
 		t.Errorf("taken over as %+v after %+v", run2, run1)
 	}
 	if names := serverNames(t, st); !slices.Equal(names, []string{"second"}) {
 		t.Errorf("records = %v: want the second worker's alone", names)
 	}
 	after, err := second.Get(t.Context(), j.ID)
-	if err != nil || after.Rev != j.Rev || after.Epoch != run2.Epoch || after.State != job.Succeeded {
+	if err != nil || after.Rev != j.Rev || after.Epoch != run2.Epoch ||
+		after.State != job.Succeeded {
 		t.Errorf("job = %+v, %v", after, err)
 	}
 	attempts, err := second.Attempts(t.Context(), j.ID)
-	if err != nil || len(attempts) != 2 || attempts[0].State != job.AttemptLost || attempts[1].State != job.AttemptDone {
+	if err != nil || len(attempts) != 2 || attempts[0].State != job.AttemptLost ||
+		attempts[1].State != job.AttemptDone {
 		t.Errorf("attempts = %+v, %v", attempts, err)
 	}
 }
@@ -160,7 +168,9 @@ func TestLivingWorkerIsNotTakenOver(t *testing.T) {
 		},
 	}}}
 	engines := []*job.Engine[*store.Tx]{
-		newEngine(t, config{Store: st, Limit: limit}, p), newEngine(t, config{Store: st, Limit: limit}, p), newEngine(t, config{Store: st, Limit: limit}, p),
+		newEngine(t, config{Store: st, Limit: limit}, p),
+		newEngine(t, config{Store: st, Limit: limit}, p),
+		newEngine(t, config{Store: st, Limit: limit}, p),
 	}
 	for _, e := range engines {
 		start(t, e)
@@ -198,7 +208,8 @@ func TestStopLetsGoAtOnce(t *testing.T) {
 	if err != nil || j.State != job.Queued || j.Owner != "" {
 		t.Fatalf("after the stop: %+v, %v", j, err)
 	}
-	second := newEngine(t, config{Store: st, Limit: time.Minute}, p) // it would wait a minute for a dead one
+	// it would wait a minute for a dead one
+	second := newEngine(t, config{Store: st, Limit: time.Minute}, p)
 	start(t, second)
 	j = await(t, second, j.ID, inState(job.Succeeded))
 	if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 {
@@ -218,7 +229,8 @@ func TestUnknownStepsAreLeftToOthers(t *testing.T) {
 	start(t, newer)
 	await(t, newer, j.ID, inState(job.Succeeded))
 	attempts, err := newer.Attempts(t.Context(), j.ID)
-	if err != nil || len(attempts) != 2 || attempts[0].Owner != "newer" || attempts[1].Owner != "newer" {
+	if err != nil || len(attempts) != 2 || attempts[0].Owner != "newer" ||
+		attempts[1].Owner != "newer" {
 		t.Errorf("attempts = %+v, %v", attempts, err)
 	}
 }
@@ -230,15 +242,16 @@ func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
 	gone := &mortal{Store: st, fate: func() fate { return goesWell }, away: &away}
 	causes := make(chan error, 1)
 	var calls atomic.Int32
-	p := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-		if calls.Add(1) > 1 {
-			return job.Done[*store.Tx](nil)
-		}
-		away.Store(true)
-		<-ctx.Done()
-		causes <- context.Cause(ctx)
-		return job.Fail[*store.Tx](ctx.Err())
-	}}}}
+	p := plan{Kind: "k",
+		Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+			if calls.Add(1) > 1 {
+				return job.Done[*store.Tx](nil)
+			}
+			away.Store(true)
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return job.Fail[*store.Tx](ctx.Err())
+		}}}}
 	e := newEngine(t, config{Store: gone, Limit: 300 * time.Millisecond}, p)
 	start(t, e)
 	j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: "k"})
@@ -248,6 +261,7 @@ func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
 	away.Store(false)
 	j = await(t, e, j.ID, inState(job.Succeeded))
 	if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 || j.Epoch != 2 {
-		t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, and no failure", s.Attempts, s.Failures, j.Epoch)
+		t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, and no failure",
+			s.Attempts, s.Failures, j.Epoch)
 	}
 }

@@ -21,7 +21,8 @@ type (
 
 func openStore(t testing.TB) *store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"), Logger: quiet()})
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"),
+		Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,12 +61,13 @@ type Step struct {
 	Always  bool            // also runs when the job fails or is cancelled
 	Phase   Phase
 
-	State      StepState
-	Reason     string // why it waits, was skipped, needs a person
-	Generation int    // grows only when the step is to be done anew: redo, or a section started over
-	Attempts   int    // tries in all
-	Failures   int    // failed tries since the last start or retry; compared with the plan's limit
-	Restarts   int    // of the first step of a section: how often the section went back
+	State  StepState
+	Reason string // why it waits, was skipped, needs a person
+	// grows only when the step is to be done anew: redo, or a section started over
+	Generation int
+	Attempts   int // tries in all
+	Failures   int // failed tries since the last start or retry; compared with the plan's limit
+	Restarts   int // of the first step of a section: how often the section went back
 	Spent      time.Duration
 
 	Progress Progress
@@ -88,9 +89,11 @@ type Progress struct {
 
 // Failure is an error as it is kept and shown.
 type Failure struct {
-	Message   string `json:"message"`
-	Reason    string `json:"reason,omitempty"`  // machine-readable, from the error's Reason() string
-	WayOut    string `json:"way_out,omitempty"` // what a person can do, from the error's WayOut() string
+	Message string `json:"message"`
+	// machine-readable, from the error's Reason() string
+	Reason string `json:"reason,omitempty"`
+	// what a person can do, from the error's WayOut() string
+	WayOut    string `json:"way_out,omitempty"`
 	Permanent bool   `json:"permanent,omitempty"`
 }
 

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// live is what a running attempt has told so far; watchers of this process see it before the store does.
+// live is what a running attempt has told so far; watchers of this process see it before the store
+// does.
 type live struct {
 	mu      sync.Mutex
 	seq     int
@@ -84,7 +85,8 @@ func (l *live) at() int {
 func (l *live) now() said {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return said{progress: l.said.progress, found: slices.Clone(l.said.found), changed: slices.Clone(l.said.changed)}
+	return said{progress: l.said.progress, found: slices.Clone(l.said.found),
+		changed: slices.Clone(l.said.changed)}
 }
 
 // over lays what was said over the step's row, if it is still about that attempt.

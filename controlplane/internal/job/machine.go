@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// machine changes a job's rows by the rules, in memory, and remembers what it touched. All transitions of jobs and steps are here and
-// in its other files; it does no I/O, so that a table can pin every one of them.
+// machine changes a job's rows by the rules, in memory, and remembers what it touched. All
+// transitions of jobs and steps are here and in its other files; it does no I/O, so that a table
+// can pin every one of them.
 type machine struct {
 	job     *Job
 	now     time.Time
@@ -37,7 +38,8 @@ func (m *machine) touch(seq int) *Step {
 }
 
 func (m *machine) event(step, who, kind, message string) {
-	m.events = append(m.events, Event{JobID: m.job.ID, Step: step, At: m.now, Who: who, Kind: kind, Message: message})
+	m.events = append(m.events, Event{JobID: m.job.ID, Step: step, At: m.now, Who: who, Kind: kind,
+		Message: message})
 }
 
 // proceed begins the step that is next, or ends the job and returns nil.
@@ -92,14 +94,15 @@ func (m *machine) wanted(s *Step) bool {
 	}
 }
 
-// due reports whether an always-step is still to be run by an unwinding job: one whose section has begun, or one that has begun itself
-// and so owes its release from before.
+// due reports whether an always-step is still to be run by an unwinding job: one whose section has
+// begun, or one that has begun itself and so owes its release from before.
 func (m *machine) due(s *Step) bool {
 	if !s.Always || s.State != StepPending && !s.State.open() {
 		return false
 	}
 	return s.begun() || m.within(s) && slices.ContainsFunc(m.job.Steps, func(other Step) bool {
-		return other.Phase == MainPhase && other.begun() && (s.Section == "" || s.Section == other.Section)
+		return other.Phase == MainPhase && other.begun() &&
+			(s.Section == "" || s.Section == other.Section)
 	})
 }
 
@@ -109,10 +112,11 @@ func (m *machine) within(s *Step) bool {
 
 func (s *Step) begun() bool { return !s.Started.IsZero() }
 
-// owed reports whether a release was tried and did not get done. Such a step stays begun when it is reset, so that it is run whatever
-// comes in between.
+// owed reports whether a release was tried and did not get done. Such a step stays begun when it is
+// reset, so that it is run whatever comes in between.
 func (s *Step) owed() bool {
-	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepNeedsPerson || s.State == StepPending)
+	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepNeedsPerson ||
+		s.State == StepPending)
 }
 
 // begin opens a new attempt. An attempt that is still open was lost with its process.
@@ -133,13 +137,15 @@ func (m *machine) begin(seq int) *Step {
 	}
 	m.setState(Running, "")
 	m.opened = append(m.opened, Attempt{
-		JobID: m.job.ID, Seq: seq, Number: s.Attempts, Generation: s.Generation, Epoch: m.job.Epoch, Owner: m.job.Owner,
+		JobID: m.job.ID, Seq: seq, Number: s.Attempts, Generation: s.Generation, Epoch: m.job.Epoch,
+		Owner: m.job.Owner,
 		State: AttemptOpen, Started: m.now,
 	})
 	return s
 }
 
-// setState moves the job while it is active; a job that is being cancelled, or failing, keeps saying so.
+// setState moves the job while it is active; a job that is being cancelled, or failing, keeps
+// saying so.
 func (m *machine) setState(to State, reason string) {
 	if m.job.State == Cancelling {
 		return
@@ -152,7 +158,8 @@ func (m *machine) setState(to State, reason string) {
 
 func (m *machine) closeAttempt(s *Step, state AttemptState, failure *Failure) {
 	m.closed = append(m.closed, Attempt{
-		JobID: m.job.ID, Seq: s.Seq, Number: s.Attempts, State: state, Found: s.Found, Changed: s.Changed, Failure: failure,
+		JobID: m.job.ID, Seq: s.Seq, Number: s.Attempts, State: state, Found: s.Found,
+		Changed: s.Changed, Failure: failure,
 		Finished: m.now,
 	})
 }
@@ -190,7 +197,8 @@ func (m *machine) endUnwind() {
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
 		case unreleased && s.State == StepNeedsPerson:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs a person: "+s.Reason
-		case s.Phase == MainPhase && s.State == StepPending, m.within(s) && s.State == StepNeedsPerson:
+		case s.Phase == MainPhase && s.State == StepPending, m.within(s) &&
+			s.State == StepNeedsPerson:
 			m.touch(i).State = StepCancelled
 		}
 	}
@@ -232,7 +240,8 @@ func (m *machine) span(seq int) (from, to int) {
 		return from, to
 	}
 	same := func(i int) bool {
-		return i >= 0 && i < len(m.job.Steps) && m.job.Steps[i].Phase == MainPhase && m.job.Steps[i].Section == section
+		return i >= 0 && i < len(m.job.Steps) && m.job.Steps[i].Phase == MainPhase &&
+			m.job.Steps[i].Section == section
 	}
 	for same(from - 1) {
 		from--

@@ -19,7 +19,8 @@ const (
 	backsOff                // and then opens a new attempt
 )
 
-// take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it got done all the same.
+// take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it
+// got done all the same.
 func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
 	m.touch(s.Seq)
 	caught := m.job.Mode == Unwind && !s.Always
@@ -46,7 +47,8 @@ func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
 }
 
 // finish closes the step for good.
-func (m *machine) finish(s *Step, state StepState, attempt AttemptState, reason string, failure *Failure) {
+func (m *machine) finish(s *Step, state StepState, attempt AttemptState, reason string,
+	failure *Failure) {
 	m.touch(s.Seq)
 	s.State, s.Reason, s.Failure, s.Finished = state, reason, failure, m.now
 	m.closeAttempt(s, attempt, failure)
@@ -114,12 +116,16 @@ func (m *machine) back(s *Step, to, reason string, limit int) {
 		target = m.find(to)
 	}
 	if s.Section == "" || target < first || target > s.Seq {
-		m.fail(s, &Failure{Message: fmt.Sprintf("cannot go back from %s to %q: not in its section (%s)", s.Kind, to, reason), Permanent: true}, 1)
+		m.fail(
+			s, &Failure{Message: fmt.Sprintf(
+				"cannot go back from %s to %q: not in its section (%s)", s.Kind, to, reason),
+				Permanent: true}, 1)
 		return
 	}
 	restarts := m.job.Steps[first].Restarts + 1
 	if restarts >= limit {
-		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section, restarts, reason), Permanent: true}, 1)
+		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section,
+			restarts, reason), Permanent: true}, 1)
 		return
 	}
 	m.closeAttempt(s, AttemptBack, &Failure{Message: clip(reason, maxText)})
@@ -131,7 +137,8 @@ func (m *machine) back(s *Step, to, reason string, limit int) {
 	m.touch(first).Restarts = restarts
 }
 
-// stopStep records that the process was stopped in good order: no attempt is counted, and any process may go on at once.
+// stopStep records that the process was stopped in good order: no attempt is counted, and any
+// process may go on at once.
 func (m *machine) stopStep(s *Step) {
 	m.touch(s.Seq)
 	m.closeAttempt(s, AttemptStopped, nil)

@@ -10,10 +10,12 @@ func (m *machine) retry() error {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it (`understudy job retry JOB --step STEP`)", "job %s has succeeded", j.ID)
+		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it "+
+			"(`understudy job retry JOB --step STEP`)", "job %s has succeeded", j.ID)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job",
+			"what job %s made is being removed or was", j.ID)
 	}
 	blocker := m.blocker()
 	if blocker < 0 { // the always-steps that ended the job may have undone what its last step did
@@ -22,7 +24,8 @@ func (m *machine) retry() error {
 		}
 	}
 	if blocker < 0 {
-		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it (`understudy job retry JOB --step STEP`)", "job %s has no step left to do", j.ID)
+		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it "+
+			"(`understudy job retry JOB --step STEP`)", "job %s has no step left to do", j.ID)
 	}
 	m.resume(blocker)
 	return nil
@@ -38,7 +41,8 @@ func (m *machine) blocker() int {
 	return -1
 }
 
-// lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person; or -1.
+// lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person;
+// or -1.
 func (m *machine) lastOwn() int {
 	last := -1
 	for i := range m.job.Steps {
@@ -49,7 +53,8 @@ func (m *machine) lastOwn() int {
 	return last
 }
 
-// resume makes the job go on from a step. A section is started over; the always-steps that an unwinding ran are to be run again.
+// resume makes the job go on from a step. A section is started over; the always-steps that an
+// unwinding ran are to be run again.
 func (m *machine) resume(from int) {
 	first, last := m.span(from)
 	inSection := m.job.Steps[from].Section != ""
@@ -67,7 +72,8 @@ func (m *machine) resume(from int) {
 	m.restart(Forward)
 }
 
-// skippedByPerson tells a skip from a handler's own finding that there was nothing to do, which holds for that time only.
+// skippedByPerson tells a skip from a handler's own finding that there was nothing to do, which
+// holds for that time only.
 func (s *Step) skippedByPerson() bool { return s.State == StepSkipped && !s.begun() }
 
 func (j *Job) leftOut() (kinds []string) {
@@ -96,7 +102,8 @@ func (m *machine) retryStep(kind string) error {
 		return m.noStep(kind)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job",
+			"what job %s made is being removed or was", j.ID)
 	}
 	from, to := m.span(seq)
 	whole := true
@@ -123,7 +130,9 @@ func (m *machine) redo(kind string) error {
 	}
 	first, _ := m.span(seq)
 	if m.cleaningUp() && first > 0 {
-		return refuse(ErrNotAllowed, "redo from its first step, or ask for the same anew, which makes a new job", "what job %s made is being removed or was", j.ID)
+		return refuse(ErrNotAllowed,
+			"redo from its first step, or ask for the same anew, which makes a new job",
+			"what job %s made is being removed or was", j.ID)
 	}
 	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
 		m.resume(b)
@@ -152,12 +161,15 @@ func (m *machine) skip(kind, reason string) error {
 	s := &j.Steps[seq]
 	switch {
 	case s.State.Done():
-		return refuse(ErrNotAllowed, "there is nothing to skip: the job goes on without it; to have it done anew, `understudy job redo JOB STEP --reason …` once the job has ended",
+		return refuse(ErrNotAllowed, "there is nothing to skip: the job goes on without it; to "+
+			"have it done anew, `understudy job redo JOB STEP --reason …` once the job has ended",
 			"step %s of job %s is %s", kind, j.ID, s.State)
 	case s.Always && s.State != StepFailed && s.State != StepNeedsPerson:
-		return refuse(ErrNotAllowed, "let it run; it can be skipped once it has failed", "step %s of job %s releases what others hold", kind, j.ID)
+		return refuse(ErrNotAllowed, "let it run; it can be skipped once it has failed",
+			"step %s of job %s releases what others hold", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
-		return refuse(ErrNotAllowed, "wait until it has failed or is done, or cancel the job (`understudy job cancel JOB`)", "step %s of job %s is being worked on", kind, j.ID)
+		return refuse(ErrNotAllowed, "wait until it has failed or is done, or cancel the job "+
+			"(`understudy job cancel JOB`)", "step %s of job %s is being worked on", kind, j.ID)
 	}
 	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
 	m.touch(seq)
@@ -185,11 +197,15 @@ func (m *machine) cancel(leaves bool) error {
 	case j.State == Cancelled || j.State == Cancelling:
 		return nil
 	case j.State == Succeeded || j.State == Failed:
-		return refuse(ErrNotAllowed, afterEnd(j.State, leaves), "job %s has %s already", j.ID, j.State)
+		return refuse(ErrNotAllowed, afterEnd(j.State, leaves), "job %s has %s already", j.ID,
+			j.State)
 	case j.Mode == Cleanup:
-		return refuse(ErrNotAllowed, "let the cleanup end: it stops nobody else, and it can be asked for again if it fails", "job %s is being cleaned up", j.ID)
+		return refuse(ErrNotAllowed, "let the cleanup end: it stops nobody else, and it can be "+
+			"asked for again if it fails", "job %s is being cleaned up", j.ID)
 	case j.Mode == Unwind && j.Target == Failed:
-		return refuse(ErrNotAllowed, "wait for its end, which is soon: then retry it or clean it up", "job %s is failing: it releases what it holds", j.ID)
+		return refuse(ErrNotAllowed,
+			"wait for its end, which is soon: then retry it or clean it up",
+			"job %s is failing: it releases what it holds", j.ID)
 	}
 	from, to := 0, m.lastMain()
 	if j.Mode == Solo {
@@ -211,11 +227,14 @@ func (m *machine) cancel(leaves bool) error {
 func afterEnd(state State, leaves bool) string {
 	switch {
 	case state == Succeeded:
-		return "nothing is left to stop; delete what it made if it is not wanted (`understudy server delete`, `understudy snapshot delete`)"
+		return "nothing is left to stop; delete what it made if it is not wanted (`understudy " +
+			"server delete`, `understudy snapshot delete`)"
 	case leaves:
-		return "nothing is left to stop: retry it (`understudy job retry JOB`), or remove what it made (`understudy job cleanup JOB`)"
+		return "nothing is left to stop: retry it (`understudy job retry JOB`), or remove what " +
+			"it made (`understudy job cleanup JOB`)"
 	default:
-		return "nothing is left to stop, and it left nothing behind; `understudy job retry JOB` goes on where it failed"
+		return "nothing is left to stop, and it left nothing behind; `understudy job retry JOB` " +
+			"goes on where it failed"
 	}
 }
 
@@ -225,13 +244,16 @@ func (m *machine) cleanup(rows func(from int) []Step) error {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "delete what it made instead (`understudy server delete`, `understudy snapshot delete`)", "job %s has succeeded", j.ID)
+		return refuse(ErrNotAllowed, "delete what it made instead (`understudy server delete`, "+
+			"`understudy snapshot delete`)", "job %s has succeeded", j.ID)
 	}
 	again := m.cleaningUp()
 	if !m.hasCleanup() {
 		added := rows(len(j.Steps))
 		if len(added) == 0 {
-			return refuse(ErrNotAllowed, "retry it (`understudy job retry JOB`): it goes on at the step that failed", "jobs of kind %s leave nothing to clean up", j.Kind)
+			return refuse(ErrNotAllowed,
+				"retry it (`understudy job retry JOB`): it goes on at the step that failed",
+				"jobs of kind %s leave nothing to clean up", j.Kind)
 		}
 		j.Steps = append(j.Steps, added...)
 	}
@@ -268,7 +290,9 @@ func (m *machine) cleaningUp() bool {
 func (m *machine) mustRest() error {
 	j := m.job
 	if j.State.Active() {
-		return refuse(ErrNotAllowed, "wait for its end, or cancel it first (`understudy job cancel JOB`)", "it is %s", j.State)
+		return refuse(ErrNotAllowed,
+			"wait for its end, or cancel it first (`understudy job cancel JOB`)", "it is %s",
+			j.State)
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 
 // The table below pins every transition in a small language.
 //
-// A plan is "a b [c d!] e! / x y": letters are steps, brackets a section, ! an always-step, what stands behind / the cleanup.
+// A plan is "a b [c d!] e! / x y": letters are steps, brackets a section, ! an always-step, what
+// stands behind / the cleanup.
 //
 // A script is words:
 //
@@ -26,8 +27,9 @@ import (
 //	retry, retry:b, redo:b, skip:b, cancel, cleanup
 //	!word      the request is refused and changes nothing
 //
-// The outcome is the job's state, then its steps: their sign (+ done, ~ skipped, * running, . waiting, - failed, ? needs a person,
-// x cancelled, nothing for pending) and, when it is not 1, their generation.
+// The outcome is the job's state, then its steps: their sign (+ done, ~ skipped, * running, .
+// waiting, - failed, ? needs a person, x cancelled, nothing for pending) and, when it is not 1,
+// their generation.
 func TestTransitions(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, plan, script, want string }{
@@ -47,7 +49,8 @@ func TestTransitions(t *testing.T) {
 		{"crash before the effect", "a b", "take crash take", "running a* b"},
 		{"crash while waiting", "a b", "take . crash take", "running a* b"},
 		{"crash in the second step", "a b", "take + crash take", "running a+ b*"},
-		{"crash costs no attempt", "a b", "take - ++ crash take crash take crash take", "running a* b"},
+		{"crash costs no attempt", "a b", "take - ++ crash take crash take crash take",
+			"running a* b"},
 		{"crash in back-off, then the last attempt", "a b", "take - crash take -", "failed a- b"},
 		{"crash after the last step", "a", "take + crash", "succeeded a+"},
 		{"stopped in good order", "a b", "take stop", "queued a. b"},
@@ -58,7 +61,8 @@ func TestTransitions(t *testing.T) {
 		{"always-step runs on failure", "a b r!", "take + =", "running a+ b- r*"},
 		{"failure ends after the always-step", "a b r!", "take + = +", "failed a+ b- r+"},
 		{"a later plain step does not", "a b r! c", "take + = +", "failed a+ b- r+ c"},
-		{"an always-step that fails stops nobody", "a b r! s!", "take + = = +", "failed a+ b- r- s+"},
+		{"an always-step that fails stops nobody", "a b r! s!", "take + = = +",
+			"failed a+ b- r- s+"},
 		{"always-step that fails in order", "a r! s!", "take + = +", "failed a+ r- s+"},
 		{"crash while unwinding", "a b r!", "take + = crash take +", "failed a+ b- r+"},
 		{"always-step retries while unwinding", "a r!", "take = - ++ +", "failed a- r+"},
@@ -67,11 +71,13 @@ func TestTransitions(t *testing.T) {
 		{"section forward", "a [h c r!] z", "take + + + + +", "succeeded a+ h+ c+ r+ z+"},
 		{"section not begun, nothing to release", "a [h c r!] z", "take =", "failed a- h c r z"},
 		{"section fails, released", "a [h c r!] z", "take + + = +", "failed a+ h+ c- r+ z"},
-		{"first of the section fails, released", "a [h c r!] z", "take + = +", "failed a+ h- c r+ z"},
+		{"first of the section fails, released", "a [h c r!] z", "take + = +",
+			"failed a+ h- c r+ z"},
 		{"section is over, nothing to release", "[h c r!] z", "take + + + =", "failed h+ c+ r+ z-"},
 		{"section goes back", "a [h c r!] z", "take + + <", "running a+ h*2 c2 r z"},
 		{"section goes back to a step of it", "[h c d r!]", "take + + <c", "running h+ c*2 d2 r"},
-		{"section goes back and is done", "[h c r!] z", "take + < + + + +", "succeeded h+2 c+2 r+ z+"},
+		{"section goes back and is done", "[h c r!] z", "take + < + + + +",
+			"succeeded h+2 c+2 r+ z+"},
 		{"section goes back too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
 		{"back outside a section", "a b", "take + <", "failed a+ b-"},
 		{"back out of the section", "a [h c]", "take + + <a", "failed a+ h+ c-"},
@@ -79,7 +85,8 @@ func TestTransitions(t *testing.T) {
 		{"crash in a section", "[h c r!]", "take + crash take <", "running h*2 c2 r"},
 		{"person in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},
 		{"person in a section", "[h c r!] s!", "take + ? +", "needs_person h+ c? r+ s"},
-		{"person in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +", "cancelled h+ cx r+ s+"},
+		{"person in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +",
+			"cancelled h+ cx r+ s+"},
 
 		{"cancel before the start", "a b", "cancel", "cancelled ax bx"},
 		{"cancel before the start, always-steps not due", "a r!", "cancel", "cancelled ax rx"},
@@ -88,17 +95,22 @@ func TestTransitions(t *testing.T) {
 		{"cancelled though it got done", "a b c", "take + cancel +", "cancelled a+ b+ cx"},
 		{"cancelled while it would wait", "a b c", "take + cancel .", "cancelled a+ bx cx"},
 		{"cancelled while it needs a person", "a b c", "take + cancel ?", "cancelled a+ bx cx"},
-		{"cancelled while it would go back", "a [h c r!]", "take + + cancel < +", "cancelled a+ h+ cx r+"},
+		{"cancelled while it would go back", "a [h c r!]", "take + + cancel < +",
+			"cancelled a+ h+ cx r+"},
 		{"cancel releases", "a [h c r!] z", "take + + cancel - +", "cancelled a+ h+ cx r+ zx"},
 		{"cancel during the release", "[h r!] z", "take + cancel +", "cancelled h+ r+ zx"},
 		{"cancelled, but not released", "[h c r!]", "take + cancel - =", "failed h+ cx r-"},
-		{"cancelled, but the release needs a person", "[h c r!]", "take + cancel - ?", "failed h+ cx r?"},
-		{"a release that failed is run by a later cancel", "[h c r!]", "take + = = retry cancel take +", "cancelled hx2 cx2 r+2"},
+		{"cancelled, but the release needs a person", "[h c r!]", "take + cancel - ?",
+			"failed h+ cx r?"},
+		{"a release that failed is run by a later cancel", "[h c r!]",
+			"take + = = retry cancel take +", "cancelled hx2 cx2 r+2"},
 		{"cancel twice", "a b", "take cancel cancel", "cancelling a* b"},
 		{"cancel, crash, take over", "a b r!", "take cancel crash take +", "cancelled ax bx r+"},
-		{"cancel after a crash, before the takeover", "a b r!", "take + crash cancel take +", "cancelled a+ bx r+"},
+		{"cancel after a crash, before the takeover", "a b r!", "take + crash cancel take +",
+			"cancelled a+ bx r+"},
 		{"cancel of who needs a person", "a r!", "take ? cancel take +", "cancelled ax r+"},
-		{"cancel of who needs a person, nothing to release", "a b", "take ? cancel", "cancelled ax bx"},
+		{"cancel of who needs a person, nothing to release", "a b", "take ? cancel",
+			"cancelled ax bx"},
 		{"cancel after stop", "a b", "take stop cancel", "cancelled ax bx"},
 		{"cancel of the failed", "a", "take = !cancel", "failed a-"},
 		{"cancel of the succeeded", "a", "take + !cancel", "succeeded a+"},
@@ -109,45 +121,64 @@ func TestTransitions(t *testing.T) {
 		{"retry and done", "a b c", "take + = retry take + +", "succeeded a+ b+ c+"},
 		{"retry counts failures anew", "a", "take - ++ - retry take -", "waiting a."},
 		{"retry after a person was asked", "a b", "take ? retry take + +", "succeeded a+ b+"},
-		{"retry of the cancelled", "a b r!", "take + cancel - + retry take + +", "succeeded a+ b+ r+"},
-		{"retry of the cancelled that had done all", "a b r!", "take + cancel + + retry take + +", "succeeded a+ b+ r+"},
-		{"retry does what its end has undone", "a b r!", "take + cancel + + retry", "queued a+ b r"},
+		{"retry of the cancelled", "a b r!", "take + cancel - + retry take + +",
+			"succeeded a+ b+ r+"},
+		{"retry of the cancelled that had done all", "a b r!", "take + cancel + + retry take + +",
+			"succeeded a+ b+ r+"},
+		{"retry does what its end has undone", "a b r!", "take + cancel + + retry",
+			"queued a+ b r"},
 		{"retry runs always-steps again", "a b r!", "take + = + retry", "queued a+ b r"},
-		{"retry of a section starts it over", "a [h c r!] z", "take + + = + retry", "queued a+ h2 c2 r2 z"},
+		{"retry of a section starts it over", "a [h c r!] z", "take + + = + retry",
+			"queued a+ h2 c2 r2 z"},
 		{"retry of its first step too", "[h c r!] z", "take = + retry", "queued h2 c r2 z"},
-		{"retry behind a section leaves it", "[h c r!] z", "take + + + = retry", "queued h+ c+ r+ z"},
-		{"retry runs a release that was not needed the first time", "[h c r!]", "take + = ~ retry take + =", "running h+2 c-2 r*2"},
-		{"retry keeps what was skipped", "a b c", "take = skip:b retry take + +", "succeeded a+ b~ c+"},
+		{"retry behind a section leaves it", "[h c r!] z", "take + + + = retry",
+			"queued h+ c+ r+ z"},
+		{"retry runs a release that was not needed the first time", "[h c r!]",
+			"take + = ~ retry take + =", "running h+2 c-2 r*2"},
+		{"retry keeps what was skipped", "a b c", "take = skip:b retry take + +",
+			"succeeded a+ b~ c+"},
 		{"retry of the succeeded", "a", "take + !retry", "succeeded a+"},
 		{"retry of the running", "a", "take !retry", "running a*"},
 		{"retry of the failing", "a r!", "take = !retry", "running a- r*"},
-		{"retry allows a section its restarts again", "[h c]", "take + < + < + < retry take + <", "running h*5 c5"},
+		{"retry allows a section its restarts again", "[h c]", "take + < + < + < retry take + <",
+			"running h*5 c5"},
 
 		{"retry one step after success", "a b c", "take + + + retry:b take", "running a+ b* c+"},
 		{"one step alone", "a b c", "take + + + retry:b take +", "succeeded a+ b+ c+"},
 		{"one step alone fails", "a b c r!", "take + + + + retry:b take =", "failed a+ b- c+ r+"},
-		{"one step alone fails, retry", "a b c", "take + + + retry:b take = retry take +", "succeeded a+ b+ c+"},
-		{"one step alone crashes", "a b c", "take + + + retry:b take crash take +", "succeeded a+ b+ c+"},
-		{"one step alone stops", "a b c", "take + + + retry:b take stop take +", "succeeded a+ b+ c+"},
+		{"one step alone fails, retry", "a b c", "take + + + retry:b take = retry take +",
+			"succeeded a+ b+ c+"},
+		{"one step alone crashes", "a b c", "take + + + retry:b take crash take +",
+			"succeeded a+ b+ c+"},
+		{"one step alone stops", "a b c", "take + + + retry:b take stop take +",
+			"succeeded a+ b+ c+"},
 		{"one step alone needs a person", "a b", "take + + retry:a take ?", "needs_person a? b+"},
 		{"one step alone is cancelled", "a b", "take + + retry:a take cancel -", "cancelled ax b+"},
 		{"one always-step alone", "a r!", "take + + retry:r take +", "succeeded a+ r+"},
-		{"the failed step alone, others left", "a b c", "take + = retry:b take +", "failed a+ b+ c"},
-		{"the failed step alone, then the rest", "a b c", "take + = retry:b take + retry take +", "succeeded a+ b+ c+"},
+		{"the failed step alone, others left", "a b c", "take + = retry:b take +",
+			"failed a+ b+ c"},
+		{"the failed step alone, then the rest", "a b c", "take + = retry:b take + retry take +",
+			"succeeded a+ b+ c+"},
 		{"a later step alone", "a b c", "take + = retry:c take +", "failed a+ b- c+"},
 		{"an earlier step alone", "a b c", "take + = retry:a take +", "failed a+ b- c"},
-		{"a section alone after success keeps its keys", "a [h c r!] z", "take + + + + + retry:c take + + +", "succeeded a+ h+ c+ r+ z+"},
-		{"a section alone after failure", "a [h c r!] z", "take + + = + retry:h take + + +", "failed a+ h+2 c+2 r+2 z"},
-		{"a section alone fails: released", "[h c r!] s!", "take + + + + retry:h take + = +", "failed h+ c- r+ s+"},
-		{"a section alone goes back", "[h c r!] z", "take + + + + retry:c take + <", "running h*2 c2 r z+"},
-		{"a section alone is cancelled", "[h c r!] s!", "take + + + + retry:h take + cancel - +", "cancelled h+ cx r+ s+"},
+		{"a section alone after success keeps its keys", "a [h c r!] z",
+			"take + + + + + retry:c take + + +", "succeeded a+ h+ c+ r+ z+"},
+		{"a section alone after failure", "a [h c r!] z", "take + + = + retry:h take + + +",
+			"failed a+ h+2 c+2 r+2 z"},
+		{"a section alone fails: released", "[h c r!] s!", "take + + + + retry:h take + = +",
+			"failed h+ c- r+ s+"},
+		{"a section alone goes back", "[h c r!] z", "take + + + + retry:c take + <",
+			"running h*2 c2 r z+"},
+		{"a section alone is cancelled", "[h c r!] s!", "take + + + + retry:h take + cancel - +",
+			"cancelled h+ cx r+ s+"},
 		{"retry of no step", "a", "take + !retry:nope", "succeeded a+"},
 		{"retry of a step of the running", "a b", "take + !retry:a", "running a+ b*"},
 
 		{"redo", "a b c", "take + + + redo:b", "queued a+ b2 c2"},
 		{"redo runs all after it", "a b c", "take + + + redo:b take + +", "succeeded a+ b+2 c+2"},
 		{"redo twice", "a b", "take + + redo:a take + + redo:a", "queued a3 b3"},
-		{"redo of a failed job mends what is before", "a b c", "take + = redo:c take + +", "succeeded a+ b+ c+"},
+		{"redo of a failed job mends what is before", "a b c", "take + = redo:c take + +",
+			"succeeded a+ b+ c+"},
 		{"redo of a section's step", "a [h c] z", "take + + + + redo:c", "queued a+ h2 c2 z2"},
 		{"redo behind a section that failed", "[h c r!] z", "take = + redo:z", "queued h2 c r2 z"},
 		{"redo undoes a skip", "a b", "take = skip:a take + redo:a", "queued a2 b2"},
@@ -161,7 +192,8 @@ func TestTransitions(t *testing.T) {
 		{"skip in a section that failed", "[h c r!] z", "take + = + skip:c", "queued h+ c~ r+ z"},
 		{"skip the running step", "a b", "take !skip:a", "running a* b"},
 		{"skip the done step", "a b", "take + !skip:a", "running a+ b*"},
-		{"skip in a cancelled job does not start it", "a b", "take cancel - skip:a", "cancelled a~ bx"},
+		{"skip in a cancelled job does not start it", "a b", "take cancel - skip:a",
+			"cancelled a~ bx"},
 
 		{"skip an always-step ahead", "a r!", "take !skip:r", "running a* r"},
 		{"skip an always-step that failed", "a b r!", "take + = = skip:r", "failed a+ b- r~"},
@@ -172,13 +204,19 @@ func TestTransitions(t *testing.T) {
 		{"cleanup of who needs a person", "a / x", "take ? cleanup take +", "cancelled a? | x+"},
 		{"cleanup crashes", "a / x y", "take = cleanup take crash take + +", "failed a- | x+ y+"},
 		{"cleanup fails", "a r! / x y", "take = + cleanup take =", "failed a- r+ | x- y"},
-		{"cleanup again", "a / x y", "take cancel - cleanup take = cleanup take + +", "cancelled ax | x+ y+"},
-		{"cleanup after a cleanup", "a / x", "take = cleanup take + cleanup take +", "failed a- | x+"},
-		{"cleanup goes past what was skipped", "a / x y", "take = cleanup take = skip:x cleanup take +", "failed a- | x~ y+"},
+		{"cleanup again", "a / x y", "take cancel - cleanup take = cleanup take + +",
+			"cancelled ax | x+ y+"},
+		{"cleanup after a cleanup", "a / x", "take = cleanup take + cleanup take +",
+			"failed a- | x+"},
+		{"cleanup goes past what was skipped", "a / x y",
+			"take = cleanup take = skip:x cleanup take +", "failed a- | x~ y+"},
 		{"no retry after a cleanup", "a / x", "take = cleanup take + !retry", "failed a- | x+"},
-		{"no retry of a step after a cleanup", "a / x", "take = cleanup take + !retry:a", "failed a- | x+"},
-		{"no redo from the middle after a cleanup", "a b / x", "take + = cleanup take + !redo:b", "failed a+ b- | x+"},
-		{"redo from the start after a cleanup", "a b / x", "take + = cleanup take + redo:a take + +", "succeeded a+2 b+2 | x2"},
+		{"no retry of a step after a cleanup", "a / x", "take = cleanup take + !retry:a",
+			"failed a- | x+"},
+		{"no redo from the middle after a cleanup", "a b / x", "take + = cleanup take + !redo:b",
+			"failed a+ b- | x+"},
+		{"redo from the start after a cleanup", "a b / x",
+			"take + = cleanup take + redo:a take + +", "succeeded a+2 b+2 | x2"},
 		{"cleanup of the succeeded", "a / x", "take + !cleanup", "succeeded a+"},
 		{"cleanup of the running", "a / x", "take !cleanup", "running a*"},
 		{"cleanup where there is none", "a", "take = !cleanup", "failed a-"},
@@ -208,7 +246,8 @@ type script struct {
 }
 
 func newScript(t *testing.T, plan string) *script {
-	s := &script{t: t, job: Job{ID: "j", Kind: "k", State: Queued, Mode: Forward}, clock: time.Unix(1, 0)}
+	s := &script{t: t, job: Job{ID: "j", Kind: "k", State: Queued, Mode: Forward},
+		clock: time.Unix(1, 0)}
 	phase, section := MainPhase, ""
 	for _, word := range strings.Fields(plan) {
 		if word == "/" {
@@ -218,7 +257,8 @@ func newScript(t *testing.T, plan string) *script {
 		if strings.HasPrefix(word, "[") {
 			section = "s"
 		}
-		step := Step{Kind: strings.Trim(word, "[]!"), Section: section, Always: strings.Contains(word, "!"), Phase: phase, State: StepPending, Generation: 1}
+		step := Step{Kind: strings.Trim(word, "[]!"), Section: section,
+			Always: strings.Contains(word, "!"), Phase: phase, State: StepPending, Generation: 1}
 		if strings.HasSuffix(word, "]") {
 			section = ""
 		}
@@ -293,7 +333,8 @@ func answerOf(word string) (answer, bool) {
 	case "-":
 		return answer{verdict: verdictFailed, failure: &Failure{Message: "no"}}, true
 	case "=":
-		return answer{verdict: verdictFailed, failure: &Failure{Message: "no", Permanent: true}}, true
+		return answer{verdict: verdictFailed, failure: &Failure{Message: "no", Permanent: true}},
+			true
 	case "stop":
 		return answer{verdict: verdictStopped}, true
 	}
@@ -363,6 +404,7 @@ func (s *script) show() string {
 
 func sign(s StepState) string {
 	return map[StepState]string{
-		StepSucceeded: "+", StepSkipped: "~", StepRunning: "*", StepWaiting: ".", StepFailed: "-", StepNeedsPerson: "?", StepCancelled: "x",
+		StepSucceeded: "+", StepSkipped: "~", StepRunning: "*", StepWaiting: ".", StepFailed: "-",
+		StepNeedsPerson: "?", StepCancelled: "x",
 	}[s]
 }

@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model drives a job's rows through random requests, outcomes, crashes and takeovers, and keeps its own book of what is true outside: which
-// effects were made, and which sections are held. After every action the rules that hold in every reachable state are checked.
+// model drives a job's rows through random requests, outcomes, crashes and takeovers, and keeps its
+// own book of what is true outside: which effects were made, and which sections are held. After
+// every action the rules that hold in every reachable state are checked.
 type model struct {
 	job      Job
 	clock    time.Time
@@ -33,7 +34,8 @@ var modelPlan = []Step{
 func newModel() *model {
 	m := &model{
 		job:   Job{ID: "j", Kind: "k", State: Queued, Mode: Forward},
-		clock: time.Unix(1, 0), held: map[string]int{}, open: map[string]bool{}, attempts: map[int]int{}, done: map[string]bool{},
+		clock: time.Unix(1, 0), held: map[string]int{}, open: map[string]bool{},
+		attempts: map[int]int{}, done: map[string]bool{},
 	}
 	for i, s := range modelPlan {
 		s.Seq, s.Phase, s.State, s.Generation = i, MainPhase, StepPending, 1
@@ -50,7 +52,8 @@ func (m *model) machine() *machine {
 // absorb books what the machine would write.
 func (m *model) absorb(t *rapid.T, mc *machine) {
 	for _, a := range mc.closed {
-		delete(m.open, fmt.Sprint(a.Seq, "/", a.Number)) // a second end of one attempt counts for nothing
+		// a second end of one attempt counts for nothing
+		delete(m.open, fmt.Sprint(a.Seq, "/", a.Number))
 	}
 	for _, a := range mc.opened {
 		m.attempts[a.Seq]++
@@ -93,9 +96,12 @@ func (m *model) call(t *rapid.T) {
 		return // not possible now
 	}
 	a := rapid.SampledFrom([]answer{
-		{verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictNotNeeded}, {verdict: verdictAgain},
-		{verdict: verdictPerson, reason: "look"}, {verdict: verdictBack, reason: "broken"}, {verdict: verdictStopped},
-		{verdict: verdictFailed, failure: &Failure{Message: "no"}}, {verdict: verdictFailed, failure: &Failure{Message: "never", Permanent: true}},
+		{verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictDone},
+		{verdict: verdictNotNeeded}, {verdict: verdictAgain},
+		{verdict: verdictPerson, reason: "look"}, {verdict: verdictBack, reason: "broken"},
+		{verdict: verdictStopped},
+		{verdict: verdictFailed, failure: &Failure{Message: "no"}},
+		{verdict: verdictFailed, failure: &Failure{Message: "never", Permanent: true}},
 	}).Draw(t, "answer")
 	s := m.step
 	if m.job.Steps[s.Seq].State != StepRunning && m.job.Steps[s.Seq].State != StepWaiting {
@@ -125,7 +131,8 @@ func (m *model) call(t *rapid.T) {
 
 func (m *model) request(t *rapid.T) {
 	kind := rapid.SampledFrom([]string{"a", "h", "c", "r", "m", "t", "v", "z", "x"}).Draw(t, "step")
-	verb := rapid.SampledFrom([]string{"retry", "retry", "retry_step", "redo", "skip", "cancel", "cleanup"}).Draw(t, "verb")
+	verb := rapid.SampledFrom([]string{"retry", "retry", "retry_step", "redo", "skip", "cancel",
+		"cleanup"}).Draw(t, "verb")
 	before := m.job.clone()
 	mc := m.machine()
 	var err error
@@ -142,11 +149,13 @@ func (m *model) request(t *rapid.T) {
 		err = mc.cancel(false)
 	case "cleanup":
 		err = mc.cleanup(func(from int) []Step {
-			return []Step{{Seq: from, Kind: "x", Phase: CleanupPhase, State: StepPending, Generation: 1}}
+			return []Step{{Seq: from, Kind: "x", Phase: CleanupPhase, State: StepPending,
+				Generation: 1}}
 		})
 	}
 	if err != nil {
-		if !slices.EqualFunc(before.Steps, m.job.Steps, sameStep) || before.State != m.job.State || before.Mode != m.job.Mode {
+		if !slices.EqualFunc(before.Steps, m.job.Steps, sameStep) || before.State != m.job.State ||
+			before.Mode != m.job.Mode {
 			t.Fatalf("refused (%v), and still something changed", err)
 		}
 		return
@@ -160,7 +169,8 @@ func (m *model) request(t *rapid.T) {
 }
 
 func sameStep(a, b Step) bool {
-	return a.State == b.State && a.Generation == b.Generation && a.Attempts == b.Attempts && a.Started.Equal(b.Started)
+	return a.State == b.State && a.Generation == b.Generation && a.Attempts == b.Attempts &&
+		a.Started.Equal(b.Started)
 }
 
 // check holds in every reachable state.
@@ -180,7 +190,8 @@ func (m *model) check(t *rapid.T) {
 		}
 		m.gens[i] = s.Generation
 		if s.Attempts != m.attempts[i] {
-			t.Fatalf("step %s counts %d attempts, %d were opened", s.Kind, s.Attempts, m.attempts[i])
+			t.Fatalf("step %s counts %d attempts, %d were opened", s.Kind, s.Attempts,
+				m.attempts[i])
 		}
 	}
 	if open > 1 {
@@ -201,15 +212,23 @@ func (m *model) check(t *rapid.T) {
 func (m *model) checkRest(t *rapid.T, open int) {
 	j := &m.job
 	if open > 0 || len(m.open) > 0 || j.Owner != "" || j.Mode != Forward {
-		t.Fatalf("at rest (%s) with %d open steps, attempts %v, owner %q, mode %s", j.State, open, m.open, j.Owner, j.Mode)
+		t.Fatalf("at rest (%s) with %d open steps, attempts %v, owner %q, mode %s", j.State, open,
+			m.open, j.Owner, j.Mode)
 	}
-	undone := slices.IndexFunc(j.Steps, func(s Step) bool { return s.Phase == MainPhase && !s.State.Done() })
+	undone := slices.IndexFunc(j.Steps, func(s Step) bool {
+		return s.Phase == MainPhase &&
+			!s.State.Done()
+	})
 	if j.State == Succeeded && undone >= 0 {
 		t.Fatalf("succeeded, but %s is %s", j.Steps[undone].Kind, j.Steps[undone].State)
 	}
 	for section, n := range m.held {
-		i := slices.IndexFunc(j.Steps, func(s Step) bool { return s.Section == section && s.Always })
-		if r := j.Steps[i].State; n > 0 && r != StepFailed && r != StepNeedsPerson { // it was tried, and said why it could not
+		i := slices.IndexFunc(j.Steps, func(s Step) bool {
+			return s.Section == section &&
+				s.Always
+		})
+		// it was tried, and said why it could not
+		if r := j.Steps[i].State; n > 0 && r != StepFailed && r != StepNeedsPerson {
 			t.Fatalf("at rest (%s) with section %s begun and its release %s", j.State, section, r)
 		}
 	}
@@ -222,7 +241,8 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 	for i := range m.job.Steps[:m.step.Seq] {
 		s := &m.job.Steps[i]
-		if s.Phase == MainPhase && s.Section != "" && s.Section == m.step.Section && !s.State.Done() {
+		if s.Phase == MainPhase && s.Section != "" && s.Section == m.step.Section &&
+			!s.State.Done() {
 			t.Fatalf("%s is run while %s is %s", m.step.Kind, s.Kind, s.State)
 		}
 		if m.job.Mode == Forward && s.Phase == MainPhase && !s.State.Done() {
@@ -231,13 +251,15 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 }
 
-// TestModel also proves that from wherever the actions led, the job comes to rest when processes live and handlers answer.
+// TestModel also proves that from wherever the actions led, the job comes to rest when processes
+// live and handlers answer.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel()
 		t.Repeat(map[string]func(*rapid.T){
-			"take": m.take, "call": m.call, "call again": m.call, "and again": m.call, "crash": m.crash, "request": m.request, "": m.check,
+			"take": m.take, "call": m.call, "call again": m.call, "and again": m.call,
+			"crash": m.crash, "request": m.request, "": m.check,
 		})
 		m.finish(t)
 	})

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// Handler makes one step true. It may be called any number of times for one effect key: it looks first, acts on the difference, and
-// answers with an outcome. It must return soon after ctx ends; context.Cause tells why (ErrCancelled, ErrFenced, ErrStopping, or a
-// deadline). An error is a failed attempt: retried with back-off until the plan's limits are reached, at once final when marked by
-// Permanent.
+// Handler makes one step true. It may be called any number of times for one effect key: it looks
+// first, acts on the difference, and answers with an outcome. It must return soon after ctx ends;
+// context.Cause tells why (ErrCancelled, ErrFenced, ErrStopping, or a deadline). An error is a
+// failed attempt: retried with back-off until the plan's limits are reached, at once final when
+// marked by Permanent.
 type Handler[T any] func(ctx context.Context, run *Run) (Outcome[T], error)
 
-// Commit changes the domain's records in the transaction that records the outcome. The whole transaction may be tried several
-// times, so a commit function must compute what it writes from what it reads in tx. An error is a failed attempt and rolls
-// everything back.
+// Commit changes the domain's records in the transaction that records the outcome. The whole
+// transaction may be tried several times, so a commit function must compute what it writes from
+// what it reads in tx. An error is a failed attempt and rolls everything back.
 type Commit[T any] func(ctx context.Context, tx T) error
 
 type verdict int
@@ -48,19 +49,22 @@ func NotNeeded[T any](format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictNotNeeded, reason: fmt.Sprintf(format, args...)}, nil
 }
 
-// Again says what the step waits for. The handler is called again, as the same attempt, after that long, after Config.Poll (at most
-// 1 s), or on Engine.Wake, whichever comes first. Waiting costs no attempt; the step's Timeout ends it.
+// Again says what the step waits for. The handler is called again, as the same attempt, after that
+// long, after Config.Poll (at most 1 s), or on Engine.Wake, whichever comes first. Waiting costs no
+// attempt; the step's Timeout ends it.
 func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], error) {
-	return Outcome[T]{verdict: verdictAgain, after: after, reason: fmt.Sprintf(format, args...)}, nil
+	return Outcome[T]{verdict: verdictAgain, after: after, reason: fmt.Sprintf(format, args...)},
+		nil
 }
 
-// NeedPerson says that a person must decide, and why. Inside a section its always-steps are run first.
+// NeedPerson says that a person must decide, and why. Inside a section its always-steps are run
+// first.
 func NeedPerson[T any](format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictPerson, reason: fmt.Sprintf(format, args...)}, nil
 }
 
-// Back starts the step's section over from the named step of it (empty: from its first), with a new generation, and says why. A
-// section that went back more often than its plan allows fails.
+// Back starts the step's section over from the named step of it (empty: from its first), with a new
+// generation, and says why. A section that went back more often than its plan allows fails.
 func Back[T any](to, format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictBack, to: to, reason: fmt.Sprintf(format, args...)}, nil
 }
@@ -70,8 +74,8 @@ func Fail[T any](err error) (Outcome[T], error) {
 	return Outcome[T]{}, err
 }
 
-// With adds a commit function to an outcome: what it changes is recorded also when the step waits, goes back or needs a person. A
-// wait that carries a commit is written on every poll.
+// With adds a commit function to an outcome: what it changes is recorded also when the step waits,
+// goes back or needs a person. A wait that carries a commit is written on every poll.
 func (o Outcome[T]) With(commit Commit[T]) Outcome[T] {
 	o.commit = commit
 	return o

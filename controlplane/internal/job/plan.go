@@ -13,7 +13,8 @@ type Plan[T any] struct {
 	Steps    []PlanStep[T]
 	Sections map[string]Section // limits of the sections that Steps name; optional
 	Cleanup  []PlanStep[T]      // removes exactly what the job made; optional
-	Repairs  bool               // repairs or releases: neither locks its subjects nor is shut out by who did
+	// repairs or releases: neither locks its subjects nor is shut out by who did
+	Repairs bool
 }
 
 // PlanStep is one step of a plan. Kinds are unique in a plan. Zero limits take the defaults.
@@ -25,7 +26,8 @@ type PlanStep[T any] struct {
 	Section string          // critical section; its steps stand next to each other
 	Always  bool            // also runs when the job fails or is cancelled
 
-	Timeout        time.Duration // for the step as a whole, waits included, of time spent working on it; default 10 min
+	// for the step as a whole, waits included, of time spent working on it; default 10 min
+	Timeout        time.Duration
 	AttemptTimeout time.Duration // for one call of the handler; default 1 min
 	Attempts       int           // failed attempts after which the step fails; default 5
 	Backoff        Backoff
@@ -36,7 +38,8 @@ type Section struct {
 	Attempts int // times it may be started in a row; default 3
 }
 
-// Backoff is how long a step waits after a failed attempt: First, doubled each time, at most Max, minus a random part of up to half.
+// Backoff is how long a step waits after a failed attempt: First, doubled each time, at most Max,
+// minus a random part of up to half.
 type Backoff struct {
 	First time.Duration // default 200 ms
 	Max   time.Duration // default 10 s
@@ -98,7 +101,8 @@ func (p Plan[T]) validateSteps() error {
 		case seen[s.Kind]:
 			return fmt.Errorf("step %s: there are two of that kind", s.Kind)
 		case s.Section != last && closed[s.Section]:
-			return fmt.Errorf("step %s: the steps of section %s are not next to each other", s.Kind, s.Section)
+			return fmt.Errorf("step %s: the steps of section %s are not next to each other", s.Kind,
+				s.Section)
 		case i >= len(p.Steps) && (s.Section != "" || s.Always):
 			return fmt.Errorf("step %s: a cleanup has no sections and no always-steps", s.Kind)
 		}
@@ -135,8 +139,9 @@ func (p Plan[T]) rows(jobID string, phase Phase, from int) []Step {
 	var rows []Step
 	for i, s := range list {
 		rows = append(rows, Step{
-			JobID: jobID, Seq: from + i, Kind: s.Kind, Title: or(s.Title, s.Kind), Args: s.Args, Section: s.Section,
-			Always: s.Always, Phase: phase, State: StepPending, Generation: 1,
+			JobID: jobID, Seq: from + i, Kind: s.Kind, Title: or(s.Title, s.Kind), Args: s.Args,
+			Section: s.Section,
+			Always:  s.Always, Phase: phase, State: StepPending, Generation: 1,
 		})
 	}
 	return rows

@@ -52,10 +52,12 @@ func (a Ask) check() error {
 func (r Request) encode() (json.RawMessage, error) {
 	args, err := json.Marshal(r.Args)
 	if err != nil {
-		return nil, refuse(ErrInvalid, "correct the request", "cannot encode the arguments of a %s job: %v", r.Kind, err)
+		return nil, refuse(ErrInvalid, "correct the request",
+			"cannot encode the arguments of a %s job: %v", r.Kind, err)
 	}
 	if len(args) > maxArgs {
-		return nil, refuse(ErrInvalid, "ask for less at a time", "the arguments of a %s job take %d bytes, more than %d", r.Kind, len(args), maxArgs)
+		return nil, refuse(ErrInvalid, "ask for less at a time",
+			"the arguments of a %s job take %d bytes, more than %d", r.Kind, len(args), maxArgs)
 	}
 	return args, nil
 }
@@ -64,18 +66,23 @@ func (r Request) encode() (json.RawMessage, error) {
 func (r Request) check() error {
 	for _, text := range append([]string{r.Title, r.RequestID, r.Who, r.Parent}, r.Subjects...) {
 		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-			return refuse(ErrInvalid, "leave out what is not text", "%q of a %s job has characters that cannot be shown", clip(text, maxID), r.Kind)
+			return refuse(ErrInvalid, "leave out what is not text",
+				"%q of a %s job has characters that cannot be shown", clip(text, maxID), r.Kind)
 		}
 	}
 	switch {
 	case len(r.RequestID) > maxID:
-		return refuse(ErrInvalid, "use a UUID", "the request id of a %s job has %d bytes, more than %d", r.Kind, len(r.RequestID), maxID)
+		return refuse(ErrInvalid, "use a UUID",
+			"the request id of a %s job has %d bytes, more than %d", r.Kind, len(r.RequestID),
+			maxID)
 	case len(r.Title) > maxTitle || len(r.Who) > maxTitle:
-		return refuse(ErrInvalid, "use shorter ones", "title and asker of a %s job may have %d bytes each", r.Kind, maxTitle)
+		return refuse(ErrInvalid, "use shorter ones",
+			"title and asker of a %s job may have %d bytes each", r.Kind, maxTitle)
 	}
 	for _, s := range r.Subjects {
 		if s == "" || len(s) > maxID {
-			return refuse(ErrInvalid, "use a shorter name", "a subject of a %s job has %d bytes, want 1 to %d", r.Kind, len(s), maxID)
+			return refuse(ErrInvalid, "use a shorter name",
+				"a subject of a %s job has %d bytes, want 1 to %d", r.Kind, len(s), maxID)
 		}
 	}
 	return nil

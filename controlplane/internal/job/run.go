@@ -13,8 +13,8 @@ const (
 	maxLines = 40   // lines of found or changed that are kept
 )
 
-// Run is one call of a handler: what it is for, and its way to tell people what it does. Its methods may be called from several
-// goroutines until the handler returns.
+// Run is one call of a handler: what it is for, and its way to tell people what it does. Its
+// methods may be called from several goroutines until the handler returns.
 type Run struct {
 	JobID    string
 	JobKind  string
@@ -25,17 +25,20 @@ type Run struct {
 	Step       string // kind of the step
 	Seq        int
 	StepArgs   json.RawMessage
-	Attempt    int    // from 1, in the step's whole life
-	Generation int    // from 1; grows only when the step is to be done anew
-	EffectKey  string // "job/step/generation": the same for every attempt; send it with every effect
-	Epoch      int64  // send it with every change to an agent, which refuses lower ones
-	Owner      string // this process
+	Attempt    int // from 1, in the step's whole life
+	Generation int // from 1; grows only when the step is to be done anew
+	// "job/step/generation": the same for every attempt; send it with every effect
+	EffectKey string
+	Epoch     int64  // send it with every change to an agent, which refuses lower ones
+	Owner     string // this process
 
 	Deadline  time.Time // end of this call
 	Unwinding bool      // the step runs because the job failed or was cancelled
 	Alone     bool      // the step runs by itself, those after it do not follow
 	LeftOut   []string  // kinds of the job's steps that a person skipped
-	TakenOver time.Time // when this process took the job from another worker, which may have acted until then; zero: nobody had it before
+	// when this process took the job from another worker, which may have acted until then; zero:
+	// nobody had it before
+	TakenOver time.Time
 
 	live  *live
 	shelf *shelf
@@ -43,7 +46,8 @@ type Run struct {
 	prove func(context.Context) error
 }
 
-// Progress publishes how far the step has come: at once to watchers of this process, within a second to the store.
+// Progress publishes how far the step has come: at once to watchers of this process, within a
+// second to the store.
 func (r *Run) Progress(p Progress) {
 	p.Text = clip(p.Text, maxText)
 	r.live.setProgress(p)
@@ -59,11 +63,13 @@ func (r *Run) Changed(format string, args ...any) {
 	r.live.addChanged(clip(fmt.Sprintf(format, args...), maxText))
 }
 
-// HoldContext lives as long as this process holds the job: longer than the handler's own context, for what Keep keeps.
+// HoldContext lives as long as this process holds the job: longer than the handler's own context,
+// for what Keep keeps.
 func (r *Run) HoldContext() context.Context { return r.hold }
 
-// Prove proves by the store that this process holds the job, just before an effect that whoever makes it cannot refuse to a worker that
-// lost its job: a process that was stopped for a while does not know yet that it did. ErrFenced.
+// Prove proves by the store that this process holds the job, just before an effect that whoever
+// makes it cannot refuse to a worker that lost its job: a process that was stopped for a while does
+// not know yet that it did. ErrFenced.
 func (r *Run) Prove(ctx context.Context) error {
 	if r.prove == nil {
 		return nil
@@ -74,8 +80,9 @@ func (r *Run) Prove(ctx context.Context) error {
 	return nil
 }
 
-// Keep ties a value to this process's hold on the job, to be found by a later step. It is closed when the step's section ends or goes
-// back, when the job is let go or lost, when another value is kept under the name, or by Drop. After a crash it is simply not there.
+// Keep ties a value to this process's hold on the job, to be found by a later step. It is closed
+// when the step's section ends or goes back, when the job is let go or lost, when another value is
+// kept under the name, or by Drop. After a crash it is simply not there.
 func (r *Run) Keep(name string, value io.Closer) { r.shelf.put(name, value) }
 
 // Kept returns what an earlier step of this job kept under the name in this process.

@@ -26,11 +26,13 @@ func TestKeptValuesLiveAsLongAsTheirSection(t *testing.T) {
 			run.Keep("reservation", &outside)
 			return job.Done[*store.Tx](nil)
 		}},
-		{Kind: "hold", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+		{Kind: "hold", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome,
+			error) {
 			run.Keep("hold", &inside)
 			return job.Done[*store.Tx](nil)
 		}},
-		{Kind: "cut", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+		{Kind: "cut", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome,
+			error) {
 			if v, ok := run.Kept("hold"); !ok || v != &inside || inside.closed.Load() != 0 {
 				t.Error("the hold is not there in its section")
 			}
@@ -40,7 +42,8 @@ func TestKeptValuesLiveAsLongAsTheirSection(t *testing.T) {
 			if _, ok := run.Kept("hold"); ok || inside.closed.Load() != 1 {
 				t.Error("the hold outlived its section")
 			}
-			if _, ok := run.Kept("reservation"); !ok || outside.closed.Load() != 0 || run.HoldContext().Err() != nil {
+			if _, ok := run.Kept("reservation"); !ok || outside.closed.Load() != 0 ||
+				run.HoldContext().Err() != nil {
 				t.Error("what was kept outside the section did not outlive it")
 			}
 			return job.Done[*store.Tx](nil)
@@ -51,7 +54,8 @@ func TestKeptValuesLiveAsLongAsTheirSection(t *testing.T) {
 	await(t, e, j.ID, inState(job.Succeeded))
 	stop()
 	if inside.closed.Load() != 1 || outside.closed.Load() != 1 {
-		t.Errorf("closed %d and %d times, want once each", inside.closed.Load(), outside.closed.Load())
+		t.Errorf("closed %d and %d times, want once each", inside.closed.Load(),
+			outside.closed.Load())
 	}
 }
 
@@ -60,7 +64,8 @@ func TestKeptValuesAreClosedWhenTheSectionGoesBack(t *testing.T) {
 	var mu sync.Mutex
 	var holds []*lease
 	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
-		{Kind: "hold", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+		{Kind: "hold", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome,
+			error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if len(holds) > 0 && holds[len(holds)-1].closed.Load() != 1 {
@@ -70,7 +75,8 @@ func TestKeptValuesAreClosedWhenTheSectionGoesBack(t *testing.T) {
 			run.Keep("hold", holds[len(holds)-1])
 			return job.Done[*store.Tx](nil)
 		}},
-		{Kind: "cut", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+		{Kind: "cut", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome,
+			error) {
 			if run.Generation == 1 {
 				return job.Back[*store.Tx]("", "the hold broke")
 			}
@@ -93,20 +99,22 @@ func TestKeptValuesAreClosedOnCancelAndStop(t *testing.T) {
 			var hold lease
 			entered := make(chan struct{}, 1)
 			e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
-				{Kind: "hold", Section: "s", Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
-					run.Keep("hold", &hold)
-					entered <- struct{}{}
-					if how != "failure" {
-						<-ctx.Done()
-					}
-					return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
-				}},
-				{Kind: "release", Section: "s", Always: true, Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-					if _, ok := run.Kept("hold"); !ok {
-						t.Error("the release does not find the hold")
-					}
-					return job.Done[*store.Tx](run0(run.Drop("hold")))
-				}},
+				{Kind: "hold", Section: "s",
+					Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
+						run.Keep("hold", &hold)
+						entered <- struct{}{}
+						if how != "failure" {
+							<-ctx.Done()
+						}
+						return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
+					}},
+				{Kind: "release", Section: "s", Always: true,
+					Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+						if _, ok := run.Kept("hold"); !ok {
+							t.Error("the release does not find the hold")
+						}
+						return job.Done[*store.Tx](run0(run.Drop("hold")))
+					}},
 			}})
 			stop := start(t, e)
 			j := create(t, e, job.Request{Kind: "k"})
@@ -136,15 +144,16 @@ func TestWatchersSeeProgressAtOnceAndOthersSoon(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
 	told, finish := make(chan struct{}), make(chan struct{})
-	p := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-		run.Found("unit %s is masked", "mariadb.service")
-		run.Found("unit %s is masked", "mariadb.service")
-		run.Changed("unmasked it")
-		run.Progress(job.Progress{Done: 3, Total: 10, Unit: "tables", ETA: time.Minute})
-		close(told)
-		<-finish
-		return job.Done[*store.Tx](nil)
-	}}}}
+	p := plan{Kind: "k",
+		Steps: []step{{Kind: "a", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+			run.Found("unit %s is masked", "mariadb.service")
+			run.Found("unit %s is masked", "mariadb.service")
+			run.Changed("unmasked it")
+			run.Progress(job.Progress{Done: 3, Total: 10, Unit: "tables", ETA: time.Minute})
+			close(told)
+			<-finish
+			return job.Done[*store.Tx](nil)
+		}}}}
 	e := newEngine(t, config{Store: st, Limit: 300 * time.Millisecond}, p)
 	other := newEngine(t, config{Store: st}, p)
 	start(t, e)
@@ -152,7 +161,9 @@ func TestWatchersSeeProgressAtOnceAndOthersSoon(t *testing.T) {
 	<-told
 	heard := func(j job.Job) bool {
 		s := j.Steps[0]
-		return s.Progress.Done == 3 && s.Progress.ETA == time.Minute && slices.Equal(s.Found, []string{"unit mariadb.service is masked"}) && slices.Equal(s.Changed, []string{"unmasked it"})
+		return s.Progress.Done == 3 && s.Progress.ETA == time.Minute &&
+			slices.Equal(s.Found, []string{"unit mariadb.service is masked"}) &&
+			slices.Equal(s.Changed, []string{"unmasked it"})
 	}
 	if now, err := e.Get(t.Context(), j.ID); err != nil || !heard(now) {
 		t.Errorf("this process sees %+v, %v", now.Steps[0], err)
@@ -166,7 +177,8 @@ func TestWatchersSeeProgressAtOnceAndOthersSoon(t *testing.T) {
 
 func TestWatchEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
 	j := create(t, e, job.Request{Kind: "k"})
 	ctx, cancel := context.WithCancel(t.Context())
 	updates, err := e.Watch(ctx, j.ID)
@@ -189,7 +201,8 @@ func TestParentIsWoken(t *testing.T) {
 	parent := plan{Kind: "parent", Steps: []step{
 		{Kind: "start", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
 			return job.Done(func(ctx context.Context, tx *store.Tx) error {
-				j, err := e.CreateTx(ctx, tx, job.Request{Kind: "child", Parent: run.JobID, RequestID: run.EffectKey})
+				j, err := e.CreateTx(ctx, tx, job.Request{Kind: "child", Parent: run.JobID,
+					RequestID: run.EffectKey})
 				child.Store(j.ID)
 				return err
 			})
@@ -206,10 +219,12 @@ func TestParentIsWoken(t *testing.T) {
 		}},
 	}}
 	release := make(chan struct{})
-	e = newEngine(t, config{Store: openStore(t)}, parent, plan{Kind: "child", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
-		<-release
-		return job.Done[*store.Tx](nil)
-	}}}})
+	e = newEngine(t, config{Store: openStore(t)}, parent,
+		plan{Kind: "child", Steps: []step{{Kind: "a",
+			Handler: func(context.Context, *job.Run) (outcome, error) {
+				<-release
+				return job.Done[*store.Tx](nil)
+			}}}})
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "parent"})
 	await(t, e, j.ID, func(j job.Job) bool { return j.State == job.Waiting })
@@ -234,7 +249,8 @@ func TestHookSeesEveryPoint(t *testing.T) {
 	j := create(t, e, job.Request{Kind: "k"})
 	await(t, e, j.ID, inState(job.Succeeded))
 	stop()
-	want := []string{"a before_effect", "a after_effect", "a after_commit", "b before_effect", "b after_effect", "b after_commit"}
+	want := []string{"a before_effect", "a after_effect", "a after_commit", "b before_effect",
+		"b after_effect", "b after_commit"}
 	if !slices.Equal(points, want) {
 		t.Errorf("points = %v\nwant %v", points, want)
 	}
@@ -247,22 +263,27 @@ func TestStoreOutOfReachLosesNothing(t *testing.T) {
 	var calls atomic.Int32
 	gone := &mortal{Store: st, fate: func() fate { return goesWell }}
 	gone.away = &out
-	e := newEngine(t, config{Store: gone, Limit: 10 * time.Second}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
-		calls.Add(1)
-		out.Store(true)
-		return job.Done[*store.Tx](nil)
-	}}}})
+	e := newEngine(t, config{Store: gone, Limit: 10 * time.Second},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
+			error) {
+			calls.Add(1)
+			out.Store(true)
+			return job.Done[*store.Tx](nil)
+		}}}})
 	start(t, e)
-	j := create(t, newEngine(t, config{Store: st}, plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}}), job.Request{Kind: "k"})
+	j := create(t, newEngine(t, config{Store: st},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}}), job.Request{Kind: "k"})
 	for calls.Load() == 0 || gone.refused.Load() < 3 {
 		time.Sleep(time.Millisecond) // until the outcome was tried to be written a few times
 	}
-	if _, err := e.Create(t.Context(), job.Request{Kind: "k"}); !errors.Is(err, job.ErrUnavailable) {
+	if _, err := e.Create(t.Context(), job.Request{Kind: "k"}); !errors.Is(err,
+		job.ErrUnavailable) {
 		t.Errorf("a new job while the store is away: %v, want ErrUnavailable", err)
 	}
 	out.Store(false)
 	j = await(t, e, j.ID, inState(job.Succeeded))
 	if calls.Load() != 1 || j.Steps[0].Attempts != 1 {
-		t.Errorf("the handler was called %d times in %d attempts: its outcome was lost", calls.Load(), j.Steps[0].Attempts)
+		t.Errorf("the handler was called %d times in %d attempts: its outcome was lost",
+			calls.Load(), j.Steps[0].Attempts)
 	}
 }

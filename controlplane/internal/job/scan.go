@@ -13,8 +13,8 @@ type sighting struct {
 	since            time.Time // by the monotonic clock
 }
 
-// Run takes and runs jobs until ctx ends, then stops the handlers, lets the jobs go so that another process can take them at once, and
-// returns nil.
+// Run takes and runs jobs until ctx ends, then stops the handlers, lets the jobs go so that another
+// process can take them at once, and returns nil.
 func (e *Engine[T]) Run(ctx context.Context) error {
 	if err := e.startOnce(); err != nil {
 		return err
@@ -86,7 +86,8 @@ func (e *Engine[T]) scan(ctx context.Context) error {
 func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now.Sub(e.looked) >= e.cfg.Limit { // this process was itself away: it must not take that for the others' silence
+	// this process was itself away: it must not take that for the others' silence
+	if now.Sub(e.looked) >= e.cfg.Limit {
 		e.seen = nil
 	}
 	e.looked = now

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// shelf holds the values that handlers keep while this process holds the job, each with the section it was kept in.
+// shelf holds the values that handlers keep while this process holds the job, each with the section
+// it was kept in.
 type shelf struct {
 	mu      sync.Mutex
 	section string
@@ -20,7 +21,8 @@ type kept struct {
 
 func newShelf() *shelf { return &shelf{items: map[string]kept{}} }
 
-// enter says which section the next values are kept in, and closes those of a section that was left.
+// enter says which section the next values are kept in, and closes those of a section that was
+// left.
 func (s *shelf) enter(section string) error {
 	s.mu.Lock()
 	left := s.section

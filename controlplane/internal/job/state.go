@@ -9,9 +9,11 @@ const (
 	Queued State = "queued"
 	// Running means that a step is being worked on.
 	Running State = "running"
-	// Waiting means that the current step waits for something to become true or for its next attempt.
+	// Waiting means that the current step waits for something to become true or for its next
+	// attempt.
 	Waiting State = "waiting"
-	// NeedsPerson means that the job goes on only when a person has decided: retry, skip, redo or cancel.
+	// NeedsPerson means that the job goes on only when a person has decided: retry, skip, redo or
+	// cancel.
 	NeedsPerson State = "needs_person"
 	// Failed means that a step gave up; what had to be released was released.
 	Failed State = "failed"

@@ -4,8 +4,9 @@ import "context"
 
 // Store gives the engine transactions that also carry the domain's records.
 type Store[T any] interface {
-	// Write runs fn in one transaction that can change records, and commits it when fn returns nil. The whole of fn is run again
-	// when the database asks for it (busy, deadlock, certification failure).
+	// Write runs fn in one transaction that can change records, and commits it when fn returns nil.
+	// The whole of fn is run again when the database asks for it (busy, deadlock, certification
+	// failure).
 	Write(ctx context.Context, fn func(ctx context.Context, tx T) error) error
 	// Read runs fn in a transaction that sees one state of the records and changes none.
 	Read(ctx context.Context, fn func(ctx context.Context, tx T) error) error
@@ -21,32 +22,37 @@ type Records interface {
 	Get(ctx context.Context, id string) (Job, error)
 	// ByRequest reads the job that was created with that request id, or answers ErrNotFound.
 	ByRequest(ctx context.Context, requestID string) (Job, error)
-	// List reads a page of jobs with their steps, newest first, and the token of the next page (empty at the end).
+	// List reads a page of jobs with their steps, newest first, and the token of the next page
+	// (empty at the end).
 	List(ctx context.Context, filter Filter) ([]Job, string, error)
 	// Attempts reads all attempts of a job, oldest first.
 	Attempts(ctx context.Context, id string) ([]Attempt, error)
 
 	// Holdings reads who holds each active job.
 	Holdings(ctx context.Context) ([]Holding, error)
-	// Claim makes owner the holder and raises the epoch, if nobody has claimed, beaten or released since seen was read. It reports
-	// whether it did.
+	// Claim makes owner the holder and raises the epoch, if nobody has claimed, beaten or released
+	// since seen was read. It reports whether it did.
 	Claim(ctx context.Context, seen Holding, owner string) (bool, error)
-	// Fence updates the job's row under (owner, epoch) and so locks it for the rest of the transaction. It answers ErrFenced when
-	// that finds no row.
+	// Fence updates the job's row under (owner, epoch) and so locks it for the rest of the
+	// transaction. It answers ErrFenced when that finds no row.
 	Fence(ctx context.Context, id, owner string, epoch int64) error
-	// Lock updates the job's row and so locks it, whoever holds the job. It answers ErrNotFound when there is none.
+	// Lock updates the job's row and so locks it, whoever holds the job. It answers ErrNotFound
+	// when there is none.
 	Lock(ctx context.Context, id string) error
-	// Beat moves the heartbeat under (owner, epoch) and reads the job's state, or answers ErrFenced.
+	// Beat moves the heartbeat under (owner, epoch) and reads the job's state, or answers
+	// ErrFenced.
 	Beat(ctx context.Context, id, owner string, epoch int64) (State, error)
 
-	// Update writes the job's row (but for heartbeat, rev and epoch) and the given steps; steps that are not there yet are added.
+	// Update writes the job's row (but for heartbeat, rev and epoch) and the given steps; steps
+	// that are not there yet are added.
 	Update(ctx context.Context, j *Job, steps []Step) error
 	// OpenAttempt adds an attempt.
 	OpenAttempt(ctx context.Context, a Attempt) error
 	// CloseAttempt ends the attempt (job, seq, number) unless it has ended.
 	CloseAttempt(ctx context.Context, a Attempt) error
 
-	// LockSubjects makes the job the one that changes its subjects. It answers a *Busy when another job is.
+	// LockSubjects makes the job the one that changes its subjects. It answers a *Busy when another
+	// job is.
 	LockSubjects(ctx context.Context, id string, subjects []string) error
 	// UnlockSubjects gives up what LockSubjects took.
 	UnlockSubjects(ctx context.Context, id string) error

@@ -31,7 +31,8 @@ func (w *worker[T]) newTurn(j *Job, seq int) *turn {
 // elapsed is the time spent on the step, waits included.
 func (t *turn) elapsed() time.Duration { return t.spent + time.Since(t.began) }
 
-// landed reports whether the turn's outcome is recorded already: its transaction was committed and only the answer was lost.
+// landed reports whether the turn's outcome is recorded already: its transaction was committed and
+// only the answer was lost.
 func (t *turn) landed(j *Job) bool {
 	s := &j.Steps[t.step.Seq]
 	return !s.State.open() || s.Attempts != t.step.Attempts
@@ -45,8 +46,8 @@ func (w *worker[T]) poll(after time.Duration) time.Duration {
 	return after
 }
 
-// sleep makes the turn's pause, but no longer than the step has time. A wait is ended by Wake, a back-off is not. The error is the
-// reason why it was broken off.
+// sleep makes the turn's pause, but no longer than the step has time. A wait is ended by Wake, a
+// back-off is not. The error is the reason why it was broken off.
 func (w *worker[T]) sleep(t *turn, limits PlanStep[T]) error {
 	if t.pause <= 0 {
 		return nil

@@ -44,9 +44,9 @@ func (h *hub) notify(id string) {
 	}
 }
 
-// Watch sends the job as it is now and then after every change, also by other processes (within Config.Poll). A slow reader misses
-// snapshots, but never the latest. The channel is closed when ctx ends; a job that has ended can be asked for again, so its end does
-// not close it.
+// Watch sends the job as it is now and then after every change, also by other processes (within
+// Config.Poll). A slow reader misses snapshots, but never the latest. The channel is closed when
+// ctx ends; a job that has ended can be asked for again, so its end does not close it.
 func (e *Engine[T]) Watch(ctx context.Context, id string) (<-chan Job, error) {
 	changed, leave := e.hub.subscribe(id)
 	first, err := e.Get(ctx, id)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// worker is this process's hold on one job: it runs the job's steps one after the other for as long as it may.
+// worker is this process's hold on one job: it runs the job's steps one after the other for as long
+// as it may.
 type worker[T any] struct {
 	e     *Engine[T]
 	id    string
@@ -33,8 +34,9 @@ type worker[T any] struct {
 
 func newWorker[T any](e *Engine[T], id string, epoch int64, plan Plan[T]) *worker[T] {
 	w := &worker[T]{
-		e: e, id: id, epoch: epoch, plan: plan, shelf: newShelf(), told: &live{}, wake: make(chan struct{}, 1),
-		log: e.log.With("job", id, "kind", plan.Kind, "epoch", epoch),
+		e: e, id: id, epoch: epoch, plan: plan, shelf: newShelf(), told: &live{},
+		wake: make(chan struct{}, 1),
+		log:  e.log.With("job", id, "kind", plan.Kind, "epoch", epoch),
 	}
 	if epoch > 1 {
 		w.since = time.Now()
@@ -78,7 +80,8 @@ func (w *worker[T]) work(t *turn) *turn {
 	return next
 }
 
-// news waits and calls the handler until there is something to record. A wait that goes on for the same reason is not.
+// news waits and calls the handler until there is something to record. A wait that goes on for the
+// same reason is not.
 func (w *worker[T]) news(t *turn, limits PlanStep[T]) result[T] {
 	for {
 		if err := w.sleep(t, limits); err != nil || t.renew {
@@ -122,7 +125,8 @@ func (w *worker[T]) cancel() {
 	}
 }
 
-// enter makes the context of one step's work; it has ended already when the process stops or the job is cancelled.
+// enter makes the context of one step's work; it has ended already when the process stops or the
+// job is cancelled.
 func (w *worker[T]) enter(t *turn) (context.Context, context.CancelFunc) {
 	ctx, interrupt := context.WithCancelCause(w.hold)
 	w.mu.Lock()

@@ -2,8 +2,10 @@ package job
 
 import "errors"
 
-// apply changes the rows by what came of a turn. When the step goes on waiting it returns the turn to go on with.
-func (w *worker[T]) apply(m *machine, t *turn, res result[T], limits PlanStep[T]) (next *turn, waits bool) {
+// apply changes the rows by what came of a turn. When the step goes on waiting it returns the turn
+// to go on with.
+func (w *worker[T]) apply(m *machine, t *turn, res result[T],
+	limits PlanStep[T]) (next *turn, waits bool) {
 	s := m.touch(t.step.Seq)
 	s.Spent = t.elapsed()
 	if t.renew && res.err == nil { // the back-off is over

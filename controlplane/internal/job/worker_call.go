@@ -42,16 +42,20 @@ func (w *worker[T]) call(t *turn, limits PlanStep[T]) result[T] {
 }
 
 // judge tells a handler's own error from one that the engine caused by ending its context.
-func (w *worker[T]) judge(ctx context.Context, outcome Outcome[T], err error, budget time.Duration) result[T] {
+func (w *worker[T]) judge(ctx context.Context, outcome Outcome[T], err error,
+	budget time.Duration) result[T] {
 	switch cause := context.Cause(ctx); {
 	case err == nil && outcome.verdict == 0:
-		return result[T]{err: errors.New("the step's handler answered with neither an outcome nor an error"), final: true}
+		return result[T]{err: errors.New(
+			"the step's handler answered with neither an outcome nor an error"), final: true}
 	case err == nil:
 		return result[T]{Outcome: outcome}
-	case errors.Is(cause, ErrStopping) || errors.Is(cause, ErrCancelled) || errors.Is(cause, ErrFenced):
+	case errors.Is(cause, ErrStopping) || errors.Is(cause, ErrCancelled) ||
+		errors.Is(cause, ErrFenced):
 		return result[T]{err: cause}
 	case errors.Is(cause, errTimeout):
-		return result[T]{err: fmt.Errorf("not done within %s: %w", budget.Round(time.Millisecond), err)}
+		return result[T]{err: fmt.Errorf("not done within %s: %w", budget.Round(time.Millisecond),
+			err)}
 	}
 	return w.failure(err)
 }
@@ -66,7 +70,8 @@ func (w *worker[T]) overdue(t *turn, limits PlanStep[T]) result[T] {
 	if f := t.step.Failure; why == "" && f != nil {
 		why = f.Message
 	}
-	return result[T]{err: overdue{fmt.Sprintf("not done within %s: %s", limits.Timeout, or(why, "no attempt came to an end"))}, final: true}
+	return result[T]{err: overdue{fmt.Sprintf("not done within %s: %s", limits.Timeout,
+		or(why, "no attempt came to an end"))}, final: true}
 }
 
 // overdue is the error of a step whose time is up.
@@ -80,11 +85,15 @@ func (overdue) WayOut() string {
 }
 
 // guarded turns a panic of the handler into a permanent error; its stack goes to the log.
-func (w *worker[T]) guarded(ctx context.Context, h Handler[T], run *Run) (out Outcome[T], err error) {
+func (w *worker[T]) guarded(ctx context.Context, h Handler[T],
+	run *Run) (out Outcome[T], err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("a step's handler panicked", "step", run.Step, "panic", p, "stack", string(debug.Stack()))
-			err = Permanent(fmt.Errorf("the handler of step %s panicked; the log of %s has the details", run.Step, run.Owner))
+			w.log.Error("a step's handler panicked", "step", run.Step, "panic", p, "stack",
+				string(debug.Stack()))
+			err = Permanent(
+				fmt.Errorf("the handler of step %s panicked; the log of %s has the details",
+					run.Step, run.Owner))
 		}
 	}()
 	return h(ctx, run)
@@ -97,6 +106,7 @@ func (w *worker[T]) newRun(t *turn, budget time.Duration) *Run {
 		Step: s.Kind, Seq: s.Seq, StepArgs: s.Args, Attempt: s.Attempts, Generation: s.Generation,
 		EffectKey: effectKey(j.ID, s.Kind, s.Generation), Epoch: w.epoch, Owner: w.e.cfg.Owner,
 		Deadline: time.Now().Add(budget), Unwinding: j.Mode == Unwind,
-		Alone: j.Mode == Solo, LeftOut: j.leftOut(), TakenOver: w.since, live: t.told, shelf: w.shelf, hold: w.hold, prove: w.prove,
+		Alone: j.Mode == Solo, LeftOut: j.leftOut(), TakenOver: w.since, live: t.told,
+		shelf: w.shelf, hold: w.hold, prove: w.prove,
 	}
 }

@@ -12,8 +12,8 @@ type commitError struct{ err error }
 func (c commitError) Error() string { return c.err.Error() }
 func (c commitError) Unwrap() error { return c.err }
 
-// record writes the outcome and, in the same transaction, begins the next step. It returns the next turn, or nil when the job was let
-// go or lost.
+// record writes the outcome and, in the same transaction, begins the next step. It returns the next
+// turn, or nil when the job was let go or lost.
 func (w *worker[T]) record(t *turn, res result[T], limits PlanStep[T]) (*turn, error) {
 	next, err := w.persist(t, res, limits)
 	if broken := (commitError{}); errors.As(err, &broken) {
@@ -26,8 +26,8 @@ func (w *worker[T]) record(t *turn, res result[T], limits PlanStep[T]) (*turn, e
 	return next, nil
 }
 
-// persist tries the transaction until it is through, the job is lost, or the process has no time left: an outcome that cannot be
-// written now is not forgotten.
+// persist tries the transaction until it is through, the job is lost, or the process has no time
+// left: an outcome that cannot be written now is not forgotten.
 func (w *worker[T]) persist(t *turn, res result[T], limits PlanStep[T]) (*turn, error) {
 	var stopSince time.Time
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, w.e.cfg.Poll) {
@@ -59,7 +59,8 @@ func (w *worker[T]) rest(d time.Duration) bool {
 	}
 }
 
-// transact applies an outcome to the rows as they are now, under the fence, and begins what is next.
+// transact applies an outcome to the rows as they are now, under the fence, and begins what is
+// next.
 func (w *worker[T]) transact(t *turn, res result[T], limits PlanStep[T]) (*turn, error) {
 	var next *turn
 	var after Job
@@ -94,7 +95,8 @@ func (w *worker[T]) fenced(ctx context.Context, records Records) (*machine, erro
 	return newMachine(&j, w.e.now()), nil
 }
 
-func (w *worker[T]) advance(ctx context.Context, tx T, m *machine, t *turn, res result[T], limits PlanStep[T]) (*turn, error) {
+func (w *worker[T]) advance(ctx context.Context, tx T, m *machine, t *turn, res result[T],
+	limits PlanStep[T]) (*turn, error) {
 	if !t.landed(m.job) {
 		if res.commit != nil {
 			if err := res.commit(ctx, tx); err != nil {
@@ -115,7 +117,8 @@ func (w *worker[T]) advance(ctx context.Context, tx T, m *machine, t *turn, res 
 	return nil, nil
 }
 
-// asCommitError marks what is the handler's to answer for. A store that is out of reach is nobody's failed attempt.
+// asCommitError marks what is the handler's to answer for. A store that is out of reach is nobody's
+// failed attempt.
 func asCommitError(err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return err
@@ -127,7 +130,8 @@ func asCommitError(err error) error {
 func (w *worker[T]) settle(t *turn, after *Job, next *turn) {
 	was := &after.Steps[t.step.Seq]
 	w.logStep(t, was)
-	if was.Generation != t.step.Generation { // the section goes back: what it kept is of no use any more
+	// the section goes back: what it kept is of no use any more
+	if was.Generation != t.step.Generation {
 		w.warn(w.shelf.closeSection(t.step.Section))
 	}
 	if next != nil {
@@ -145,7 +149,8 @@ func (w *worker[T]) settle(t *turn, after *Job, next *turn) {
 }
 
 func (w *worker[T]) logStep(t *turn, s *Step) {
-	args := []any{"step", s.Kind, "state", string(s.State), "attempt", t.step.Attempts, "generation", t.step.Generation, "took", t.elapsed()}
+	args := []any{"step", s.Kind, "state", string(s.State), "attempt", t.step.Attempts,
+		"generation", t.step.Generation, "took", t.elapsed()}
 	if s.Reason != "" {
 		args = append(args, "reason", s.Reason)
 	}

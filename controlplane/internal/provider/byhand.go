@@ -5,19 +5,23 @@ import (
 	"time"
 )
 
-// ByHand is a provider whose work is done by people. What is asked of it becomes a task; the object's Reason says it until it is done.
+// ByHand is a provider whose work is done by people. What is asked of it becomes a task; the
+// object's Reason says it until it is done.
 //
-// Its snapshots are a point in time between the call of CreateSnapshot and the state completed, which can be minutes later: whoever needs
-// a consistent one holds the volume still until then.
+// Its snapshots are a point in time between the call of CreateSnapshot and the state completed,
+// which can be minutes later: whoever needs a consistent one holds the volume still until then.
 type ByHand interface {
 	// CutTime is the least time that a person needs to copy a volume.
 	CutTime() time.Duration
-	// Tasks lists the tasks that are open, oldest first; with closed also those that ended in the last days.
+	// Tasks lists the tasks that are open, oldest first; with closed also those that ended in the
+	// last days.
 	Tasks(ctx context.Context, closed bool) ([]Task, error)
-	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is fine. ErrNotFound, ErrInvalid (something is
-	// missing or taken), ErrIncorrectState (refused or withdrawn meanwhile; or the host shows that it was not done).
+	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is
+	// fine. ErrNotFound, ErrInvalid (something is missing or taken), ErrIncorrectState (refused or
+	// withdrawn meanwhile; or the host shows that it was not done).
 	CompleteTask(ctx context.Context, id string, word Word) (Task, error)
-	// RefuseTask says that a task will not be done, and why. The job that asked fails with that. ErrNotFound, ErrInvalid, ErrIncorrectState.
+	// RefuseTask says that a task will not be done, and why. The job that asked fails with that.
+	// ErrNotFound, ErrInvalid, ErrIncorrectState.
 	RefuseTask(ctx context.Context, id, why string) (Task, error)
 }
 
@@ -68,11 +72,13 @@ const (
 type Word struct {
 	// Address is the IP address of a machine that was made.
 	Address string
-	// DefaultDevice is the device of the data volume that a machine came with; empty when it has none.
+	// DefaultDevice is the device of the data volume that a machine came with; empty when it has
+	// none.
 	DefaultDevice string
 	// Device is the name below /dev/disk/by-id that a volume's own serial gives it.
 	Device string
-	// SizeBytes is the size of a volume that is larger than was asked for, or that of the default volume.
+	// SizeBytes is the size of a volume that is larger than was asked for, or that of the default
+	// volume.
 	SizeBytes int64
 	// Label is what people call it; later tasks repeat it.
 	Label string

@@ -35,13 +35,15 @@ type ImageBuilder interface {
 	BuildImage(ctx context.Context, name string, progress func(line string)) error
 }
 
-// Sealer is a provider whose machines can still read their join file from somewhere after their agent has enrolled.
+// Sealer is a provider whose machines can still read their join file from somewhere after their
+// agent has enrolled.
 type Sealer interface {
 	// SealMachine takes that away; no-op when it is done. ErrNotFound.
 	SealMachine(ctx context.Context, id string) error
 }
 
-// Regional is a provider whose snapshots can be copied into any of its zones, not into the zone of their volume alone.
+// Regional is a provider whose snapshots can be copied into any of its zones, not into the zone of
+// their volume alone.
 type Regional interface {
 	// SnapshotsInEveryZone says that they can.
 	SnapshotsInEveryZone() bool

@@ -57,23 +57,28 @@ func (e *Error) Error() string { return e.Message }
 func (e *Error) WayOut() string {
 	switch e.Kind {
 	case ErrNotFound: //nolint:errorlint // a Kind is one of these itself, never wrapped
-		return "see what there is with `understudy provider objects` and `understudy provider images`"
+		return "see what there is with `understudy provider objects` and `understudy provider " +
+			"images`"
 	case ErrInUse:
 		return "let it go there first: `understudy provider objects` shows who has it"
 	case ErrThrottled:
 		return "wait: it is tried again by itself"
 	case ErrLimitExceeded:
-		return "remove what is not needed (`understudy provider sweep` shows what jobs left behind), or have the limit raised"
+		return "remove what is not needed (`understudy provider sweep` shows what jobs left " +
+			"behind), or have the limit raised"
 	case ErrInvalid:
 		return "correct it, and ask again"
 	case ErrDenied:
-		return "give the control plane's credentials this right; `understudy provider check` tries all that it needs"
+		return "give the control plane's credentials this right; `understudy provider check` " +
+			"tries all that it needs"
 	case ErrRefused:
-		return "clear up with whoever refused, then `understudy job retry JOB`: a person is asked again"
+		return "clear up with whoever refused, then `understudy job retry JOB`: a person is " +
+			"asked again"
 	case ErrTokenReused:
 		return "have the step done anew, under another token: `understudy job redo`"
 	default:
-		return "see `understudy provider check` and `understudy provider objects`; put right what they show, then retry"
+		return "see `understudy provider check` and `understudy provider objects`; put right " +
+			"what they show, then retry"
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 
 func TestErrorShowsKindAndCause(t *testing.T) {
 	t.Parallel()
-	err := fmt.Errorf("swap failed: %w", Errorf(ErrInUse, "vol-1", "volume vol-1 is held: %w", fs.ErrPermission))
-	if !errors.Is(err, ErrInUse) || !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrNotFound) {
+	err := fmt.Errorf("swap failed: %w", Errorf(ErrInUse, "vol-1", "volume vol-1 is held: %w",
+		fs.ErrPermission))
+	if !errors.Is(err, ErrInUse) || !errors.Is(err, fs.ErrPermission) ||
+		errors.Is(err, ErrNotFound) {
 		t.Errorf("kinds of %v are wrong", err)
 	}
 	if err.Error() != "swap failed: volume vol-1 is held: permission denied" {
@@ -40,7 +42,8 @@ func TestFilterWantsEveryTag(t *testing.T) {
 	for _, c := range []struct {
 		filter map[string]string
 		want   bool
-	}{{nil, true}, {map[string]string{"a": "1"}, true}, {map[string]string{"a": "1", "b": ""}, true},
+	}{{nil, true}, {map[string]string{"a": "1"}, true},
+		{map[string]string{"a": "1", "b": ""}, true},
 		{map[string]string{"a": "2"}, false}, {map[string]string{"a": "1", "c": ""}, false}} {
 		if got := (Filter{Tags: c.filter}).Matches(tags); got != c.want {
 			t.Errorf("%v matches: %v", c.filter, got)

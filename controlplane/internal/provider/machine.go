@@ -67,8 +67,8 @@ type Filter struct {
 	Tags map[string]string
 	// MachineID keeps the volumes attached to that machine; other lists ignore it.
 	MachineID string
-	// MadeUntil is when somebody else may have made such things last; zero: nobody did. A provider that shows late what was made answers
-	// only once it would show what was made until then.
+	// MadeUntil is when somebody else may have made such things last; zero: nobody did. A provider
+	// that shows late what was made answers only once it would show what was made until then.
 	MadeUntil time.Time
 }
 

@@ -30,13 +30,15 @@ func (r CreateMachineRequest) Validate() error {
 		return err
 	}
 	if !hostName.MatchString(r.Name) {
-		return Errorf(ErrInvalid, "", "machine name %.70q is not a host name: use up to 63 letters, digits and inner hyphens", r.Name)
+		return Errorf(ErrInvalid, "", "machine name %.70q is not a host name: use up to 63 "+
+			"letters, digits and inner hyphens", r.Name)
 	}
 	if r.Image == "" {
 		return Errorf(ErrInvalid, "", "image is missing: name one of the provider's images")
 	}
 	if len(r.UserData) > MaxUserData {
-		return Errorf(ErrInvalid, "", "user data has %d bytes: at most %d", len(r.UserData), MaxUserData)
+		return Errorf(ErrInvalid, "", "user data has %d bytes: at most %d", len(r.UserData),
+			MaxUserData)
 	}
 	return ValidateTags(r.Tags)
 }
@@ -57,7 +59,8 @@ func (r CreateVolumeRequest) Validate() error {
 // ValidateSize checks the size of a volume. ErrInvalid.
 func ValidateSize(bytes int64) error {
 	if bytes < MinVolumeBytes || bytes > MaxVolumeBytes || bytes%512 != 0 {
-		return Errorf(ErrInvalid, "", "volume size %d is not between %d and %d bytes in steps of 512",
+		return Errorf(ErrInvalid, "",
+			"volume size %d is not between %d and %d bytes in steps of 512",
 			bytes, int64(MinVolumeBytes), int64(MaxVolumeBytes))
 	}
 	return nil
@@ -70,10 +73,12 @@ func ValidateTags(tags map[string]string) error {
 	}
 	for key, value := range tags {
 		if key == "" || len(key) > MaxTagKey || !printable(key) {
-			return Errorf(ErrInvalid, "", "tag key %.140q is not 1 to %d printable characters", key, MaxTagKey)
+			return Errorf(ErrInvalid, "", "tag key %.140q is not 1 to %d printable characters", key,
+				MaxTagKey)
 		}
 		if len(value) > MaxTagValue || !printable(value) {
-			return Errorf(ErrInvalid, "", "value of tag %q is not at most %d printable characters", key, MaxTagValue)
+			return Errorf(ErrInvalid, "", "value of tag %q is not at most %d printable characters",
+				key, MaxTagValue)
 		}
 	}
 	return nil
@@ -91,11 +96,13 @@ func (f Filter) Matches(tags map[string]string) bool {
 
 func validateToken(token string) error {
 	if token == "" || len(token) > MaxTokenLength {
-		return Errorf(ErrInvalid, "", "client token has %d characters: 1 to %d are needed", len(token), MaxTokenLength)
+		return Errorf(ErrInvalid, "", "client token has %d characters: 1 to %d are needed",
+			len(token), MaxTokenLength)
 	}
 	for _, r := range token {
 		if r < '!' || r > '~' {
-			return Errorf(ErrInvalid, "", "client token %q holds a character that is not printable ASCII", token)
+			return Errorf(ErrInvalid, "",
+				"client token %q holds a character that is not printable ASCII", token)
 		}
 	}
 	return nil

@@ -11,7 +11,8 @@ type Want struct {
 	AutoStart   bool // replication starts with MariaDB
 }
 
-// Problems are all the reasons why this is not a replica as wanted; none when it is. It says nothing about how far behind it is.
+// Problems are all the reasons why this is not a replica as wanted; none when it is. It says
+// nothing about how far behind it is.
 func (w Want) Problems(s Status) []string {
 	if !s.Answers {
 		return []string{"MariaDB does not answer: " + s.DownReason}
@@ -31,7 +32,8 @@ func (w Want) Problems(s Status) []string {
 	if !ok {
 		return append(all, "replication is not configured")
 	}
-	add(!w.Points(conn), "it follows %s:%d, not %s:%d", conn.PrimaryHost, conn.PrimaryPort, w.PrimaryHost, w.PrimaryPort)
+	add(!w.Points(conn), "it follows %s:%d, not %s:%d", conn.PrimaryHost, conn.PrimaryPort,
+		w.PrimaryHost, w.PrimaryPort)
 	add(!conn.byGTID(), "it replicates without GTID")
 	add(!conn.TLS || !conn.TLSVerify, "it replicates without verified TLS")
 	v := Diagnose(conn)

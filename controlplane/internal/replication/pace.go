@@ -2,7 +2,8 @@ package replication
 
 import "time"
 
-// Pace estimates how long a replica still needs. The zero value is ready; feed it with what is missing, as it shrinks.
+// Pace estimates how long a replica still needs. The zero value is ready; feed it with what is
+// missing, as it shrinks.
 type Pace struct {
 	began time.Time
 	first int64
@@ -26,5 +27,6 @@ func (p *Pace) Remaining(now time.Time) (time.Duration, bool) {
 	if done <= 0 || spent <= 0 || p.last < 0 {
 		return 0, false
 	}
-	return time.Duration(float64(spent) / float64(done) * float64(p.last)).Round(100 * time.Millisecond), true
+	return time.Duration(float64(spent) / float64(done) * float64(p.last)).Round(
+		100 * time.Millisecond), true
 }

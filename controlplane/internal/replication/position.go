@@ -15,7 +15,8 @@ type Point struct {
 	OfReplica bool   // the source was itself a replica: the copy has it in its gtid_slave_pos
 }
 
-// Recovered is the position that a copy came up with: its binary log's, or what it had applied when the source was a replica itself.
+// Recovered is the position that a copy came up with: its binary log's, or what it had applied when
+// the source was a replica itself.
 func (p Point) Recovered(s Status) string {
 	if p.OfReplica {
 		return s.SlavePos
@@ -23,7 +24,8 @@ func (p Point) Recovered(s Status) string {
 	return s.BinlogPos
 }
 
-// Check refuses a copy that did not come up at the recorded position. Both positions are in the error.
+// Check refuses a copy that did not come up at the recorded position. Both positions are in the
+// error.
 func (p Point) Check(s Status) error {
 	got, err := gtid.ParsePosition(p.Recovered(s))
 	if err != nil {
@@ -35,7 +37,8 @@ func (p Point) Check(s Status) error {
 	}
 	if p.High == "" {
 		if !got.Equal(low) {
-			return fmt.Errorf("the copy came up at %s, the snapshot recorded %s", said(got), said(low))
+			return fmt.Errorf("the copy came up at %s, the snapshot recorded %s", said(got),
+				said(low))
 		}
 		return nil
 	}
@@ -44,13 +47,15 @@ func (p Point) Check(s Status) error {
 		return fmt.Errorf("cannot read the recorded position: %w", err)
 	}
 	if err := got.Between(low, high); err != nil {
-		return fmt.Errorf("the copy came up at %s, the snapshot recorded %s to %s: %w", said(got), said(low), said(high), err)
+		return fmt.Errorf("the copy came up at %s, the snapshot recorded %s to %s: %w", said(got),
+			said(low), said(high), err)
 	}
 	return nil
 }
 
-// Errant is the transactions that a replica wrote itself, seen in its gtid_binlog_state under its own server_id; empty when there are
-// none. A replica that once was a primary under the same server_id has them rightly.
+// Errant is the transactions that a replica wrote itself, seen in its gtid_binlog_state under its
+// own server_id; empty when there are none. A replica that once was a primary under the same
+// server_id has them rightly.
 func Errant(s Status) string {
 	if s.ServerID == 0 {
 		return ""
@@ -58,15 +63,16 @@ func Errant(s Status) string {
 	var own []string
 	for item := range strings.SplitSeq(s.BinlogState, ",") {
 		item = strings.TrimSpace(item)
-		if parts := strings.Split(item, "-"); len(parts) == 3 && parts[1] == strconv.FormatUint(uint64(s.ServerID), 10) {
+		if parts := strings.Split(item, "-"); len(parts) == 3 &&
+			parts[1] == strconv.FormatUint(uint64(s.ServerID), 10) {
 			own = append(own, item)
 		}
 	}
 	return strings.Join(own, ",")
 }
 
-// Missing is how many transactions a replica at one position lacks of another; numbers may have gaps, so it is an upper bound. An
-// unreadable position counts as known to nobody.
+// Missing is how many transactions a replica at one position lacks of another; numbers may have
+// gaps, so it is an upper bound. An unreadable position counts as known to nobody.
 func Missing(at, target string) (uint64, error) {
 	have, err := gtid.ParsePosition(at)
 	if err != nil {

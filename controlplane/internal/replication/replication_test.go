@@ -15,7 +15,8 @@ import (
 
 func running() replication.Connection {
 	return replication.Connection{
-		PrimaryHost: "10.0.0.1", PrimaryPort: 3306, User: "us_db2", IORunning: "Yes", SQLRunning: "Yes", UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
+		PrimaryHost: "10.0.0.1", PrimaryPort: 3306, User: "us_db2", IORunning: "Yes",
+		SQLRunning: "Yes", UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
 	}
 }
 
@@ -27,36 +28,60 @@ func TestDiagnose(t *testing.T) {
 		return c
 	}
 	io := func(state string, errno int, text string) replication.Connection {
-		return with(func(c *replication.Connection) { c.IORunning, c.IOErrno, c.IOError = state, errno, text })
+		return with(func(c *replication.Connection) {
+			c.IORunning, c.IOErrno, c.IOError = state,
+				errno, text
+		})
 	}
 	sql := func(errno int, text string) replication.Connection {
-		return with(func(c *replication.Connection) { c.SQLRunning, c.SQLErrno, c.SQLError = "No", errno, text })
+		return with(func(c *replication.Connection) {
+			c.SQLRunning, c.SQLErrno, c.SQLError = "No",
+				errno, text
+		})
 	}
 	cases := map[string]struct {
 		conn replication.Connection
 		want replication.Threads
 	}{
-		"both run":                            {running(), replication.Running},
-		"both are off without an error":       {with(func(c *replication.Connection) { c.IORunning, c.SQLRunning = "No", "No" }), replication.Stopped},
-		"the SQL thread alone is off":         {sql(0, ""), replication.Stopped},
-		"it connects":                         {io("Connecting", 0, ""), replication.Connecting},
-		"it prepares":                         {io("Preparing", 0, ""), replication.Connecting},
-		"the primary is down":                 {io("Connecting", 2003, "Can't connect"), replication.Connecting},
-		"the primary went away and it is off": {io("No", 2013, "Lost connection"), replication.Connecting},
-		"wrong password":                      {io("Connecting", 1045, "Access denied"), replication.AccountRefused},
-		"no privilege":                        {io("No", 1227, "Access denied; you need REPLICATION SLAVE"), replication.AccountRefused},
-		"password expired":                    {io("No", 1820, "You must SET PASSWORD before executing this statement"), replication.AccountRefused},
-		"may not register":                    {io("No", 1597, "Master command COM_REGISTER_SLAVE failed: Access denied for user 'us_r1'@'%' (using password: YES) (Errno: 1045)"), replication.AccountRefused},
-		"lost while it registers":             {io("No", 1597, "Master command COM_REGISTER_SLAVE failed: Lost connection (Errno: 2013)"), replication.Connecting},
-		"a command of unknown meaning":        {io("No", 1597, "Master command COM_REGISTER_SLAVE failed"), replication.Broken},
-		"the primary's certificate":           {io("Connecting", 2026, "TLS/SSL error"), replication.Broken},
-		"binary log purged":                   {io("No", 1236, "Could not find GTID state requested by slave in any binlog files"), replication.BinlogsGone},
+		"both run": {running(), replication.Running},
+		"both are off without an error": {with(func(c *replication.Connection) {
+			c.IORunning,
+				c.SQLRunning = "No", "No"
+		}), replication.Stopped},
+		"the SQL thread alone is off": {sql(0, ""), replication.Stopped},
+		"it connects":                 {io("Connecting", 0, ""), replication.Connecting},
+		"it prepares":                 {io("Preparing", 0, ""), replication.Connecting},
+		"the primary is down": {io("Connecting", 2003, "Can't connect"),
+			replication.Connecting},
+		"the primary went away and it is off": {io("No", 2013, "Lost connection"),
+			replication.Connecting},
+		"wrong password": {io("Connecting", 1045, "Access denied"),
+			replication.AccountRefused},
+		"no privilege": {io("No", 1227,
+			"Access denied; you need REPLICATION SLAVE"), replication.AccountRefused},
+		"password expired": {io("No", 1820,
+			"You must SET PASSWORD before executing this statement"), replication.AccountRefused},
+		"may not register": {io("No", 1597, "Master command "+
+			"COM_REGISTER_SLAVE failed: Access denied for user 'us_r1'@'%' (using password: YES) "+
+			"(Errno: 1045)"), replication.AccountRefused},
+		"lost while it registers": {io("No", 1597,
+			"Master command COM_REGISTER_SLAVE failed: Lost connection (Errno: 2013)"),
+			replication.Connecting},
+		"a command of unknown meaning": {io("No", 1597,
+			"Master command COM_REGISTER_SLAVE failed"), replication.Broken},
+		"the primary's certificate": {io("Connecting", 2026, "TLS/SSL error"),
+			replication.Broken},
+		"binary log purged": {io("No", 1236,
+			"Could not find GTID state requested by slave in any binlog files"),
+			replication.BinlogsGone},
 		"another replica with this id": {
-			io("No", 1236, "A slave with the same server_uuid/server_id as this slave has connected to the master"), replication.ServerIDTaken},
-		"the primary has this id": {io("No", 1593, "equal MySQL server ids"), replication.ServerIDTaken},
-		"killed":                  {sql(1927, "Connection was killed"), replication.Interrupted},
-		"deadlock":                {sql(1213, "Deadlock"), replication.Interrupted},
-		"duplicate key":           {sql(1062, "Duplicate entry"), replication.Broken},
+			io("No", 1236, "A slave with the same server_uuid/server_id as this slave has "+
+				"connected to the master"), replication.ServerIDTaken},
+		"the primary has this id": {io("No", 1593, "equal MySQL server ids"),
+			replication.ServerIDTaken},
+		"killed":        {sql(1927, "Connection was killed"), replication.Interrupted},
+		"deadlock":      {sql(1213, "Deadlock"), replication.Interrupted},
+		"duplicate key": {sql(1062, "Duplicate entry"), replication.Broken},
 		"duplicate key and primary down": {
 			with(func(c *replication.Connection) {
 				c.SQLRunning, c.SQLErrno, c.IORunning, c.IOErrno = "No", 1062, "Connecting", 2003
@@ -87,21 +112,33 @@ func TestPointIsExactUnlessTakenWithoutALock(t *testing.T) {
 	}{
 		{"equal", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-100"}, ""},
 		{"both empty", replication.Point{}, replication.Status{}, ""},
-		{"one more", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-101"}, "0-1-101"},
-		{"one less", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-99"}, "0-1-100"},
-		{"same number of another server", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-2-100"}, "0-2-100"},
-		{"domains in another order", replication.Point{Low: "0-1-100,1-1-5"}, replication.Status{BinlogPos: "1-1-5,0-1-100"}, ""},
-		{"a domain more", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-100,1-1-5"}, "1-1-5"},
-		{"of a replica", replication.Point{Low: "0-1-100", OfReplica: true}, replication.Status{SlavePos: "0-1-100", BinlogPos: "0-1-7"}, ""},
-		{"of a replica, moved", replication.Point{Low: "0-1-100", OfReplica: true}, replication.Status{SlavePos: "0-1-101"}, "0-1-101"},
-		{"within", replication.Point{Low: "0-1-100", High: "0-1-110"}, replication.Status{BinlogPos: "0-1-105"}, ""},
-		{"past", replication.Point{Low: "0-1-100", High: "0-1-110"}, replication.Status{BinlogPos: "0-1-111"}, "past"},
-		{"before", replication.Point{Low: "0-1-100", High: "0-1-110"}, replication.Status{BinlogPos: "0-1-99"}, "before"},
-		{"nonsense", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "x"}, "malformed"},
+		{"one more", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-101"},
+			"0-1-101"},
+		{"one less", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "0-1-99"},
+			"0-1-100"},
+		{"same number of another server", replication.Point{Low: "0-1-100"},
+			replication.Status{BinlogPos: "0-2-100"}, "0-2-100"},
+		{"domains in another order", replication.Point{Low: "0-1-100,1-1-5"},
+			replication.Status{BinlogPos: "1-1-5,0-1-100"}, ""},
+		{"a domain more", replication.Point{Low: "0-1-100"},
+			replication.Status{BinlogPos: "0-1-100,1-1-5"}, "1-1-5"},
+		{"of a replica", replication.Point{Low: "0-1-100", OfReplica: true},
+			replication.Status{SlavePos: "0-1-100", BinlogPos: "0-1-7"}, ""},
+		{"of a replica, moved", replication.Point{Low: "0-1-100", OfReplica: true},
+			replication.Status{SlavePos: "0-1-101"}, "0-1-101"},
+		{"within", replication.Point{Low: "0-1-100", High: "0-1-110"},
+			replication.Status{BinlogPos: "0-1-105"}, ""},
+		{"past", replication.Point{Low: "0-1-100", High: "0-1-110"},
+			replication.Status{BinlogPos: "0-1-111"}, "past"},
+		{"before", replication.Point{Low: "0-1-100", High: "0-1-110"},
+			replication.Status{BinlogPos: "0-1-99"}, "before"},
+		{"nonsense", replication.Point{Low: "0-1-100"}, replication.Status{BinlogPos: "x"},
+			"malformed"},
 	}
 	for _, c := range cases {
 		err := c.point.Check(c.st)
-		if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+		if (err == nil) != (c.fails == "") || err != nil &&
+			!strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -111,10 +148,12 @@ func TestPointIsExactUnlessTakenWithoutALock(t *testing.T) {
 func TestAnyWriteOnTheCopyIsSeen(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		low := rapid.SliceOfNDistinct(rapid.Uint32Range(0, 4), 1, 4, func(d uint32) uint32 { return d }).Draw(t, "domains")
+		low := rapid.SliceOfNDistinct(rapid.Uint32Range(0, 4), 1, 4,
+			func(d uint32) uint32 { return d }).Draw(t, "domains")
 		var at []gtid.GTID
 		for _, domain := range low {
-			at = append(at, gtid.GTID{Domain: domain, ServerID: rapid.Uint32Range(1, 5).Draw(t, "server"), Sequence: rapid.Uint64Range(1, 1000).Draw(t, "seq")})
+			at = append(at, gtid.GTID{Domain: domain, ServerID: rapid.Uint32Range(1, 5).Draw(t,
+				"server"), Sequence: rapid.Uint64Range(1, 1000).Draw(t, "seq")})
 		}
 		recorded := gtid.Of(at...)
 		i := rapid.IntRange(0, len(at)-1).Draw(t, "which")
@@ -132,49 +171,62 @@ func TestAnyWriteOnTheCopyIsSeen(t *testing.T) {
 
 func TestErrantIsWhatTheReplicaWroteItself(t *testing.T) {
 	t.Parallel()
-	if got := replication.Errant(replication.Status{ServerID: 2, BinlogState: "0-1-100, 0-2-101"}); got != "0-2-101" {
+	if got := replication.Errant(replication.Status{ServerID: 2,
+		BinlogState: "0-1-100, 0-2-101"}); got != "0-2-101" {
 		t.Errorf("%q", got)
 	}
-	if got := replication.Errant(replication.Status{ServerID: 2, BinlogState: "0-1-100,0-22-101,2-1-2"}); got != "" {
+	if got := replication.Errant(replication.Status{ServerID: 2,
+		BinlogState: "0-1-100,0-22-101,2-1-2"}); got != "" {
 		t.Errorf("%q", got)
 	}
 }
 
 func TestProblemsNamesEachOfThem(t *testing.T) {
 	t.Parallel()
-	want := replication.Want{ServerID: 2, Account: "us_db2", PrimaryHost: "10.0.0.1", PrimaryPort: 3306}
+	want := replication.Want{ServerID: 2, Account: "us_db2", PrimaryHost: "10.0.0.1",
+		PrimaryPort: 3306}
 	good := func() replication.Status {
-		return replication.Status{Answers: true, ServerID: 2, ReadOnly: true, EventScheduler: "OFF", BinlogState: "0-1-9",
+		return replication.Status{Answers: true, ServerID: 2, ReadOnly: true, EventScheduler: "OFF",
+			BinlogState: "0-1-9",
 			Connections: []replication.Connection{running()}}
 	}
 	if problems := want.Problems(good()); len(problems) > 0 {
 		t.Errorf("a good replica: %v", problems)
 	}
 	for says, spoil := range map[string]func(s *replication.Status){
-		"does not answer":      func(s *replication.Status) { s.Answers = false },
-		"server_id":            func(s *replication.Status) { s.ServerID = 3 },
-		"read-only":            func(s *replication.Status) { s.ReadOnly = false },
-		"event scheduler":      func(s *replication.Status) { s.EventScheduler = "ON" },
-		"of its own":           func(s *replication.Status) { s.BinlogState = "0-1-9,0-2-10" },
-		"not configured":       func(s *replication.Status) { s.Connections = nil },
-		"follows":              func(s *replication.Status) { s.Connections[0].PrimaryHost = "10.0.0.9" },
+		"does not answer": func(s *replication.Status) { s.Answers = false },
+		"server_id":       func(s *replication.Status) { s.ServerID = 3 },
+		"read-only":       func(s *replication.Status) { s.ReadOnly = false },
+		"event scheduler": func(s *replication.Status) { s.EventScheduler = "ON" },
+		"of its own":      func(s *replication.Status) { s.BinlogState = "0-1-9,0-2-10" },
+		"not configured":  func(s *replication.Status) { s.Connections = nil },
+		"follows": func(
+			s *replication.Status) {
+			s.Connections[0].PrimaryHost = "10.0.0.9"
+		},
 		"without GTID":         func(s *replication.Status) { s.Connections[0].UsingGTID = "No" },
 		"without verified TLS": func(s *replication.Status) { s.Connections[0].TLSVerify = false },
-		"1062":                 func(s *replication.Status) { s.Connections[0].SQLRunning, s.Connections[0].SQLErrno = "No", 1062 },
+		"1062": func(s *replication.Status) {
+			s.Connections[0].SQLRunning,
+				s.Connections[0].SQLErrno = "No", 1062
+		},
 	} {
 		s := good()
 		spoil(&s)
-		if problems := want.Problems(s); !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, says) }) {
+		if problems := want.Problems(s); !slices.ContainsFunc(problems,
+			func(p string) bool { return strings.Contains(p, says) }) {
 			t.Errorf("%s is not among %v", says, problems)
 		}
-		if health, why := replication.JudgeReplica(s, nil, want); health != replication.Degraded || why == "" {
+		if health, why := replication.JudgeReplica(s, nil, want); health != replication.Degraded ||
+			why == "" {
 			t.Errorf("%s: %d %s", says, health, why)
 		}
 	}
 	if health, _ := replication.JudgeReplica(good(), nil, want); health != replication.Healthy {
 		t.Error("a good replica is not healthy")
 	}
-	if health, why := replication.JudgeReplica(good(), errors.New("no answer"), want); health != replication.Unreachable || why == "" {
+	if health, why := replication.JudgeReplica(good(), errors.New("no answer"),
+		want); health != replication.Unreachable || why == "" {
 		t.Error("unknown is not healthy")
 	}
 }
@@ -186,12 +238,15 @@ func TestJudgePrimary(t *testing.T) {
 		t.Error(why)
 	}
 	for _, spoil := range []func(s *replication.Status){
-		func(s *replication.Status) { s.Answers = false }, func(s *replication.Status) { s.ServerID = 9 },
-		func(s *replication.Status) { s.ReadOnly = true }, func(s *replication.Status) { s.LogBin = false },
+		func(s *replication.Status) { s.Answers = false },
+		func(s *replication.Status) { s.ServerID = 9 },
+		func(s *replication.Status) { s.ReadOnly = true },
+		func(s *replication.Status) { s.LogBin = false },
 	} {
 		s := good
 		spoil(&s)
-		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Degraded || why == "" {
+		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Degraded ||
+			why == "" {
 			t.Errorf("%+v: %d %s", s, health, why)
 		}
 	}
@@ -207,7 +262,8 @@ func TestPaceEstimates(t *testing.T) {
 	}
 	p.Observe(begin.Add(10*time.Second), 500)
 	left, known := p.Remaining(begin.Add(10 * time.Second))
-	if done, total := p.Progress(); !known || left != 10*time.Second || done != 500 || total != 1000 {
+	if done, total := p.Progress(); !known || left != 10*time.Second || done != 500 ||
+		total != 1000 {
 		t.Errorf("%s %v, %d of %d", left, known, done, total)
 	}
 	p.Observe(begin.Add(20*time.Second), 5000) // it fell behind: begin anew
@@ -218,7 +274,8 @@ func TestPaceEstimates(t *testing.T) {
 
 func TestSeries(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"11.8.6-MariaDB-0+deb13u1": "11.8", "10.11.14": "10.11", "12.3": "12.3", "": "", "x.y": "", "11": ""} {
+	for text, want := range map[string]string{"11.8.6-MariaDB-0+deb13u1": "11.8",
+		"10.11.14": "10.11", "12.3": "12.3", "": "", "x.y": "", "11": ""} {
 		if got := replication.Series(text); got != want {
 			t.Errorf("%q: %q", text, got)
 		}
@@ -233,7 +290,8 @@ func TestSeries(t *testing.T) {
 
 func TestNamesake(t *testing.T) {
 	t.Parallel()
-	st := replication.Status{Replicas: []replication.Connected{{ServerID: 7, Host: "db2"}, {ServerID: 8, Host: "stranger"}, {ServerID: 9}}}
+	st := replication.Status{Replicas: []replication.Connected{{ServerID: 7, Host: "db2"},
+		{ServerID: 8, Host: "stranger"}, {ServerID: 9}}}
 	for id, want := range map[uint32]bool{7: false, 8: true, 9: false, 10: false} {
 		if c, found := st.Namesake(id, "db2", "192.0.2.2"); found != want {
 			t.Errorf("server_id %d: %v, %t", id, c, found)

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Threads says what the state of a replica's two threads means for whoever makes or keeps the replica.
+// Threads says what the state of a replica's two threads means for whoever makes or keeps the
+// replica.
 type Threads int
 
 // What the threads' state means.
@@ -68,7 +69,8 @@ func Find(conns []Connection, account string) (Connection, bool) {
 	return conns[i], true
 }
 
-// Diagnose says what the state of a connection's threads means. The SQL thread comes first: its errors need a person.
+// Diagnose says what the state of a connection's threads means. The SQL thread comes first: its
+// errors need a person.
 func Diagnose(c Connection) Verdict {
 	sql, io := c.sqlVerdict(), c.ioVerdict()
 	switch {
@@ -96,8 +98,8 @@ func (c Connection) sqlVerdict() Verdict {
 	return v
 }
 
-// passing are errors after which the SQL thread may simply be started again: interrupted, shutdown, lock wait, deadlock, connection
-// killed, relay log unreadable (with GTID it is fetched anew).
+// passing are errors after which the SQL thread may simply be started again: interrupted, shutdown,
+// lock wait, deadlock, connection killed, relay log unreadable (with GTID it is fetched anew).
 var passing = []int{1053, 1205, 1213, 1317, 1594, 1927}
 
 func (c Connection) ioVerdict() Verdict {
@@ -115,7 +117,8 @@ func (c Connection) ioVerdict() Verdict {
 	return v
 }
 
-// inner finds the error that the primary answered a command of the IO thread with, as "Master command … failed: … (Errno: 1045)".
+// inner finds the error that the primary answered a command of the IO thread with, as "Master
+// command … failed: … (Errno: 1045)".
 var inner = regexp.MustCompile(`\(Errno: (\d+)\)$`)
 
 func ioError(errno int, text string) Threads {
@@ -126,20 +129,23 @@ func ioError(errno int, text string) Threads {
 	}
 	low := strings.ToLower(text)
 	switch {
-	case errno == 1236 && strings.Contains(low, "same server_uuid/server_id"), errno == 1593, errno == 4052:
+	case errno == 1236 && strings.Contains(low, "same server_uuid/server_id"), errno == 1593,
+		errno == 4052:
 		return ServerIDTaken
 	case errno == 1236:
 		return BinlogsGone
 	case slices.Contains([]int{1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151}, errno):
 		return AccountRefused
-	case slices.Contains([]int{1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1429, 1927, 2002, 2003, 2005, 2006, 2013}, errno):
+	case slices.Contains([]int{1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1429,
+		1927, 2002, 2003, 2005, 2006, 2013}, errno):
 		return Connecting
 	default:
 		return Broken
 	}
 }
 
-// Namesake is a replica that is connected to the server of the status under this server_id, and is not the one with these names.
+// Namesake is a replica that is connected to the server of the status under this server_id, and is
+// not the one with these names.
 func (s Status) Namesake(serverID uint32, names ...string) (Connected, bool) {
 	for _, c := range s.Replicas {
 		if c.ServerID == serverID && c.Host != "" && !slices.Contains(names, c.Host) {

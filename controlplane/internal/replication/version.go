@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Series is the release series of a MariaDB version, "11.8" of "11.8.6-MariaDB"; empty when it cannot be read.
+// Series is the release series of a MariaDB version, "11.8" of "11.8.6-MariaDB"; empty when it
+// cannot be read.
 func Series(version string) string {
 	major, minor, ok := series(version)
 	if !ok {

@@ -33,13 +33,15 @@ func (e Events) Add(ctx context.Context, ev inventory.Event) error {
 	if ev.At.IsZero() {
 		ev.At = e.tx.now
 	}
-	_, err = e.tx.exec(ctx, insertSQL("events", eventColumns), id.String(), millis(ev.At), ev.Actor, ev.Action, ev.Subject, ev.Job,
+	_, err = e.tx.exec(ctx, insertSQL("events", eventColumns), id.String(), millis(ev.At), ev.Actor,
+		ev.Action, ev.Subject, ev.Job,
 		ev.Step, ev.RequestID, ev.Message)
 	return err
 }
 
 // List reads a page of events, newest first, and the token of the next page (empty at the end).
-func (e Events) List(ctx context.Context, f EventFilter, p Page) ([]inventory.Event, string, error) {
+func (e Events) List(ctx context.Context, f EventFilter,
+	p Page) ([]inventory.Event, string, error) {
 	c, err := p.open(f)
 	if err != nil {
 		return nil, "", err
@@ -51,19 +53,22 @@ func (e Events) List(ctx context.Context, f EventFilter, p Page) ([]inventory.Ev
 	if c.after != nil {
 		where.add("id < ?", c.after.Key)
 	}
-	query := "SELECT " + eventColumns + " FROM events" + where.where() + " ORDER BY id DESC" + c.limit()
+	query := "SELECT " + eventColumns + " FROM events" + where.where() + " ORDER BY id DESC" +
+		c.limit()
 	list, err := rowsOf(ctx, e.tx, scanEvent, query, where.args...)
 	list, next := cut(c, list, func(ev inventory.Event) (string, int64) { return ev.ID, 0 })
 	return list, next, err
 }
 
 func scanEvent(row scanner) (ev inventory.Event, err error) {
-	err = row.Scan(&ev.ID, moment{&ev.At}, &ev.Actor, &ev.Action, &ev.Subject, &ev.Job, &ev.Step, &ev.RequestID, &ev.Message)
+	err = row.Scan(&ev.ID, moment{&ev.At}, &ev.Actor, &ev.Action, &ev.Subject, &ev.Job, &ev.Step,
+		&ev.RequestID, &ev.Message)
 	return ev, err
 }
 
 func eventOfJob(e job.Event) inventory.Event {
 	return inventory.Event{
-		At: e.At, Actor: e.Who, Action: e.Kind, Subject: "jobs/" + e.JobID, Job: e.JobID, Step: e.Step, RequestID: e.RequestID, Message: e.Message,
+		At: e.At, Actor: e.Who, Action: e.Kind, Subject: "jobs/" + e.JobID, Job: e.JobID,
+		Step: e.Step, RequestID: e.RequestID, Message: e.Message,
 	}
 }

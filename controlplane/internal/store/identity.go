@@ -18,29 +18,36 @@ const tokenColumns = "hash, server, created_at, expires_at, used_by, used_at"
 
 // Insert adds a token.
 func (j JoinTokens) Insert(ctx context.Context, t inventory.JoinToken) error {
-	_, err := j.tx.exec(ctx, insertSQL("join_tokens", tokenColumns), t.Hash, t.Server, millis(t.Created), millis(t.Expires), t.UsedBy,
+	_, err := j.tx.exec(ctx, insertSQL("join_tokens", tokenColumns), t.Hash, t.Server,
+		millis(t.Created), millis(t.Expires), t.UsedBy,
 		millis(t.UsedAt))
 	return err
 }
 
-// Get reads a token by its hash, or answers inventory.ErrNotFound. The refusal does not show the hash.
+// Get reads a token by its hash, or answers inventory.ErrNotFound. The refusal does not show the
+// hash.
 func (j JoinTokens) Get(ctx context.Context, hash string) (t inventory.JoinToken, err error) {
-	row := j.tx.sql.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM join_tokens WHERE hash = ?", hash)
-	err = row.Scan(&t.Hash, &t.Server, moment{&t.Created}, moment{&t.Expires}, &t.UsedBy, moment{&t.UsedAt})
+	row := j.tx.sql.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM join_tokens WHERE hash = ?",
+		hash)
+	err = row.Scan(&t.Hash, &t.Server, moment{&t.Created}, moment{&t.Expires}, &t.UsedBy,
+		moment{&t.UsedAt})
 	if errors.Is(err, sql.ErrNoRows) {
-		return t, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "make a new join token for the server",
+		return t, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+			"make a new join token for the server",
 			"the join token is unknown")
 	}
 	return t, err
 }
 
-// Spend writes that JoinToken.Redeem marked the token as used, if it still is unused or was used by the same key. Otherwise it answers a
-// refusal with inventory.ErrDenied.
+// Spend writes that JoinToken.Redeem marked the token as used, if it still is unused or was used by
+// the same key. Otherwise it answers a refusal with inventory.ErrDenied.
 func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
-	n, err := j.tx.exec(ctx, "UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ? AND (used_by = '' OR used_by = ?)",
+	n, err := j.tx.exec(ctx, "UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ? AND "+
+		"(used_by = '' OR used_by = ?)",
 		t.UsedBy, millis(t.UsedAt), t.Hash, t.UsedBy)
 	if err == nil && n == 0 {
-		return inventory.Refuse(inventory.ErrDenied, inventory.TokenSpent, "make a new join token for the server",
+		return inventory.Refuse(inventory.ErrDenied, inventory.TokenSpent,
+			"make a new join token for the server",
 			"the join token of server %s was used by another key", t.Server)
 	}
 	return err
@@ -61,32 +68,40 @@ const certificateColumns = "serial, identity, key_print, not_before, not_after, 
 
 // Insert adds a certificate, or answers inventory.ErrExists.
 func (c Certificates) Insert(ctx context.Context, cert inventory.Certificate) error {
-	_, err := c.tx.exec(ctx, insertSQL("certificates", certificateColumns), cert.Serial, cert.Identity, cert.KeyPrint,
+	_, err := c.tx.exec(ctx, insertSQL("certificates", certificateColumns), cert.Serial,
+		cert.Identity, cert.KeyPrint,
 		millis(cert.NotBefore), millis(cert.NotAfter), millis(cert.RevokedAt), cert.Reason)
 	if c.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "ask again: the next serial number is another one", "there is a certificate %s already", cert.Serial)
+		return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
+			"ask again: the next serial number is another one", "there is a certificate %s already",
+			cert.Serial)
 	}
 	return err
 }
 
 // Get reads a certificate by its serial, or answers inventory.ErrNotFound.
 func (c Certificates) Get(ctx context.Context, serial string) (inventory.Certificate, error) {
-	row := c.tx.sql.QueryRowContext(ctx, "SELECT "+certificateColumns+" FROM certificates WHERE serial = ?", serial)
+	row := c.tx.sql.QueryRowContext(ctx,
+		"SELECT "+certificateColumns+" FROM certificates WHERE serial = ?", serial)
 	cert, err := scanCertificate(row)
 	if errors.Is(err, sql.ErrNoRows) {
-		return cert, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "see the names of servers with `understudy server list`: one that is not there has no certificate", "there is no certificate %s", serial)
+		return cert, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+			"see the names of servers with `understudy server list`: one that is not there has "+
+				"no certificate", "there is no certificate %s", serial)
 	}
 	return cert, err
 }
 
 // Of reads the certificates of an identity, the newest first.
 func (c Certificates) Of(ctx context.Context, identity string) ([]inventory.Certificate, error) {
-	query := "SELECT " + certificateColumns + " FROM certificates WHERE identity = ? ORDER BY not_before DESC, serial"
+	query := "SELECT " + certificateColumns +
+		" FROM certificates WHERE identity = ? ORDER BY not_before DESC, serial"
 	return rowsOf(ctx, c.tx, scanCertificate, query, identity)
 }
 
 func scanCertificate(row scanner) (c inventory.Certificate, err error) {
-	err = row.Scan(&c.Serial, &c.Identity, &c.KeyPrint, moment{&c.NotBefore}, moment{&c.NotAfter}, moment{&c.RevokedAt}, &c.Reason)
+	err = row.Scan(&c.Serial, &c.Identity, &c.KeyPrint, moment{&c.NotBefore}, moment{&c.NotAfter},
+		moment{&c.RevokedAt}, &c.Reason)
 	return c, err
 }
 
@@ -94,17 +109,20 @@ func scanCertificate(row scanner) (c inventory.Certificate, err error) {
 func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]string, error) {
 	now := millis(c.tx.now)
 	serials, err := rowsOf(ctx, c.tx, scanText,
-		"SELECT serial FROM certificates WHERE identity = ? AND revoked_at = 0 AND not_after > ? ORDER BY serial", identity, now)
+		"SELECT serial FROM certificates WHERE identity = ? AND revoked_at = 0 AND not_after > ? "+
+			"ORDER BY serial", identity, now)
 	if err != nil || len(serials) == 0 {
 		return nil, err
 	}
-	_, err = c.tx.exec(ctx, "UPDATE certificates SET revoked_at = ?, reason = ? WHERE identity = ? AND revoked_at = 0 AND not_after > ?",
+	_, err = c.tx.exec(ctx, "UPDATE certificates SET revoked_at = ?, reason = ? WHERE identity = "+
+		"? AND revoked_at = 0 AND not_after > ?",
 		now, reason, identity, now)
 	return serials, err
 }
 
 // Revoked reads the serials of revoked certificates that have not expired.
 func (c Certificates) Revoked(ctx context.Context) ([]string, error) {
-	return rowsOf(ctx, c.tx, scanText, "SELECT serial FROM certificates WHERE revoked_at <> 0 AND not_after > ? ORDER BY serial",
+	return rowsOf(ctx, c.tx, scanText, "SELECT serial FROM certificates WHERE revoked_at <> 0 "+
+		"AND not_after > ? ORDER BY serial",
 		millis(c.tx.now))
 }

@@ -18,15 +18,18 @@ func (r jobs) Holdings(ctx context.Context) ([]job.Holding, error) {
 
 // Claim implements job.Records.
 func (r jobs) Claim(ctx context.Context, seen job.Holding, owner string) (bool, error) {
-	n, err := r.tx.exec(ctx, "UPDATE jobs SET owner = ?, epoch = epoch + 1, heartbeat = heartbeat + 1, rev = rev + 1 "+
+	n, err := r.tx.exec(ctx, "UPDATE jobs SET owner = ?, epoch = epoch + 1, heartbeat = "+
+		"heartbeat + 1, rev = rev + 1 "+
 		"WHERE id = ? AND owner = ? AND epoch = ? AND heartbeat = ? AND active = 1",
 		owner, seen.ID, seen.Owner, seen.Epoch, seen.Heartbeat)
 	return n == 1, err
 }
 
-// Fence implements job.Records. It writes: a fence that only reads lets the write of a worker that lost the job commit.
+// Fence implements job.Records. It writes: a fence that only reads lets the write of a worker that
+// lost the job commit.
 func (r jobs) Fence(ctx context.Context, id, owner string, epoch int64) error {
-	n, err := r.tx.exec(ctx, "UPDATE jobs SET rev = rev + 1 WHERE id = ? AND owner = ? AND epoch = ?", id, owner, epoch)
+	n, err := r.tx.exec(ctx,
+		"UPDATE jobs SET rev = rev + 1 WHERE id = ? AND owner = ? AND epoch = ?", id, owner, epoch)
 	if err == nil && n == 0 {
 		return job.ErrFenced
 	}
@@ -44,7 +47,9 @@ func (r jobs) Lock(ctx context.Context, id string) error {
 
 // Beat implements job.Records.
 func (r jobs) Beat(ctx context.Context, id, owner string, epoch int64) (job.State, error) {
-	n, err := r.tx.exec(ctx, "UPDATE jobs SET heartbeat = heartbeat + 1 WHERE id = ? AND owner = ? AND epoch = ?", id, owner, epoch)
+	n, err := r.tx.exec(ctx,
+		"UPDATE jobs SET heartbeat = heartbeat + 1 WHERE id = ? AND owner = ? AND epoch = ?", id,
+		owner, epoch)
 	if err != nil {
 		return "", err
 	}
@@ -77,7 +82,8 @@ func (r jobs) LockSubjects(ctx context.Context, id string, subjects []string) er
 }
 
 func (r jobs) holder(ctx context.Context, subject string) (id string, err error) {
-	err = r.tx.sql.QueryRowContext(ctx, "SELECT job_id FROM subject_locks WHERE subject = ?", subject).Scan(&id)
+	err = r.tx.sql.QueryRowContext(ctx, "SELECT job_id FROM subject_locks WHERE subject = ?",
+		subject).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

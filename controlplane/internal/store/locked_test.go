@@ -15,7 +15,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// TestLockedStoreSaysSo takes as long as a write waits for others: every caller hears of the lock, not that its own time is up.
+// TestLockedStoreSaysSo takes as long as a write waits for others: every caller hears of the lock,
+// not that its own time is up.
 func TestLockedStoreSaysSo(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "u.db")
@@ -31,11 +32,15 @@ func TestLockedStoreSaysSo(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second) // a call has 30 s
 	defer cancel()
-	write := func() error { return st.Write(ctx, func(context.Context, *store.Tx) error { return nil }) }
+	write := func() error {
+		return st.Write(ctx,
+			func(context.Context, *store.Tx) error { return nil })
+	}
 	var writers errgroup.Group
 	for range 3 {
 		writers.Go(func() error {
-			if err := write(); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "locked") {
+			if err := write(); !errors.Is(err, job.ErrUnavailable) ||
+				!strings.Contains(err.Error(), "locked") {
 				t.Errorf("a write into a locked store: %v", err)
 			}
 			return nil

@@ -16,13 +16,15 @@ import (
 
 const mariadbConns = 16
 
-// openMariaDB connects to a MariaDB, or to a node of a Galera cluster, where every connection then waits for what other nodes
-// committed before it reads.
+// openMariaDB connects to a MariaDB, or to a node of a Galera cluster, where every connection then
+// waits for what other nodes committed before it reads.
 func (s *Store) openMariaDB(ctx context.Context, dsn string) error {
 	s.engine = mariadbEngine{}
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return errors.New("the MariaDB address cannot be read: want user:password@tcp(host:port)/database") // err may show the password
+		// err may show the password
+		return errors.New(
+			"the MariaDB address cannot be read: want user:password@tcp(host:port)/database")
 	}
 	if cfg.DBName == "" {
 		return errors.New("the MariaDB address names no database")
@@ -46,7 +48,8 @@ func (s *Store) openMariaDB(ctx context.Context, dsn string) error {
 	return nil
 }
 
-// prepareDatabase makes the database compare text byte for byte, as SQLite does, while it is still empty; and finds out about Galera.
+// prepareDatabase makes the database compare text byte for byte, as SQLite does, while it is still
+// empty; and finds out about Galera.
 func prepareDatabase(ctx context.Context, cfg *mysql.Config) error {
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
@@ -64,11 +67,14 @@ func prepareDatabase(ctx context.Context, cfg *mysql.Config) error {
 		return fmt.Errorf("look for tables: %w", err)
 	}
 	if collation != wantCollation && tables == 0 {
-		if _, err := db.ExecContext(ctx, "ALTER DATABASE CHARACTER SET utf8mb4 COLLATE "+wantCollation); err != nil {
+		if _, err := db.ExecContext(ctx, "ALTER DATABASE CHARACTER SET utf8mb4 COLLATE "+
+			wantCollation); err != nil {
 			return fmt.Errorf("set the database's collation: %w", err)
 		}
 	} else if collation != wantCollation {
-		return fmt.Errorf("database %s has tables and collation %s: it must be empty, or have collation %s", cfg.DBName, collation, wantCollation)
+		return fmt.Errorf(
+			"database %s has tables and collation %s: it must be empty, or have collation %s",
+			cfg.DBName, collation, wantCollation)
 	}
 	err = db.QueryRowContext(ctx, "SHOW VARIABLES LIKE 'wsrep_on'").Scan(new(string), &wsrep)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -125,7 +131,8 @@ func (m mariadbEngine) passing(err error) bool {
 		return true
 	}
 	var network net.Error
-	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.EOF) ||
 		errors.As(err, &network)
 }
 

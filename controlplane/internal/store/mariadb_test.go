@@ -21,8 +21,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
-// TestMariaDB runs the suite on a real MariaDB: the one that UNDERSTUDY_STORE_DSN names (its user may make databases), or one that it
-// starts for itself from the machine's mariadbd.
+// TestMariaDB runs the suite on a real MariaDB: the one that UNDERSTUDY_STORE_DSN names (its user
+// may make databases), or one that it starts for itself from the machine's mariadbd.
 func TestMariaDB(t *testing.T) {
 	cfg := server(t)
 	connector, err := mysql.NewConnector(cfg)
@@ -38,7 +38,10 @@ func TestMariaDB(t *testing.T) {
 			if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _, _ = admin.ExecContext(context.Background(), "DROP DATABASE "+name) })
+			t.Cleanup(func() {
+				_, _ = admin.ExecContext(context.Background(),
+					"DROP DATABASE "+name)
+			})
 			own := cfg.Clone()
 			own.DBName = name
 			return opener(store.Config{DSN: own.FormatDSN()})
@@ -66,13 +69,15 @@ func startMariaDB(t *testing.T) (dsn string) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "s")
-	out, err := exec.CommandContext(t.Context(), "mariadb-install-db", "--no-defaults", "--user=root", "--datadir="+data,
+	out, err := exec.CommandContext(t.Context(), "mariadb-install-db", "--no-defaults",
+		"--user=root", "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db").CombinedOutput()
 	if err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
 	var log strings.Builder
-	cmd := exec.Command("/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir="+data, "--socket="+socket, "--skip-networking",
+	cmd := exec.Command("/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--datadir="+data,
+		"--socket="+socket, "--skip-networking",
 		"--pid-file="+filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=2")
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {

@@ -28,7 +28,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := lock.acquire(ctx); err != nil {
 		return fmt.Errorf("lock the schema: %w", err)
 	}
-	provider, err := goose.NewProvider(dialect, s.writers, files, goose.WithSlog(s.log), goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(dialect, s.writers, files, goose.WithSlog(s.log),
+		goose.WithDisableGlobalRegistry(true))
 	if err == nil {
 		_, err = provider.Up(lock.held)
 	}

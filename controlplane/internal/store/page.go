@@ -60,7 +60,8 @@ func (p Page) open(filter any) (cursor, error) {
 }
 
 func badPage(format string, args ...any) error {
-	return inventory.Refuse(inventory.ErrInvalid, inventory.BadPage, "start again without a page token", format, args...)
+	return inventory.Refuse(inventory.ErrInvalid, inventory.BadPage,
+		"start again without a page token", format, args...)
 }
 
 func fingerprint(filter any) uint64 {

@@ -9,7 +9,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
 
-// table says how one kind of record is kept: as a document, beside the columns that lists are narrowed by.
+// table says how one kind of record is kept: as a document, beside the columns that lists are
+// narrowed by.
 type table[R any] struct {
 	name    string
 	noun    string
@@ -56,7 +57,9 @@ func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	query := insertSQL(r.t.name, r.t.key+", rev, doc"+prefixed(", ", r.t.columns))
 	_, err = r.tx.exec(ctx, query, append([]any{m.key, *m.rev, doc}, r.t.values(&fresh)...)...)
 	if r.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "choose another name: names are never used again, not even those of deleted records", "there is a %s %s already", r.t.noun, m.key)
+		return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
+			"choose another name: names are never used again, not even those of deleted records",
+			"there is a %s %s already", r.t.noun, m.key)
 	}
 	if err == nil {
 		*rec = fresh
@@ -64,8 +67,8 @@ func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	return err
 }
 
-// Update writes a record that was read in this transaction, and moves its Rev. When the record has changed since, it answers
-// inventory.ErrStale, and Store.Write runs the transaction again.
+// Update writes a record that was read in this transaction, and moves its Rev. When the record has
+// changed since, it answers inventory.ErrStale, and Store.Write runs the transaction again.
 func (r Repo[R]) Update(ctx context.Context, rec *R) error {
 	fresh := *rec
 	m := r.t.meta(&fresh)
@@ -75,7 +78,8 @@ func (r Repo[R]) Update(ctx context.Context, rec *R) error {
 	if err != nil {
 		return err
 	}
-	query := "UPDATE " + r.t.name + " SET rev = ?, doc = ?" + assigned(r.t.columns) + " WHERE " + r.t.key + " = ? AND rev = ?"
+	query := "UPDATE " + r.t.name + " SET rev = ?, doc = ?" + assigned(r.t.columns) + " WHERE " +
+		r.t.key + " = ? AND rev = ?"
 	args := append([]any{*m.rev, doc}, r.t.values(&fresh)...)
 	n, err := r.tx.exec(ctx, query, append(args, m.key, was)...)
 	if err != nil {
@@ -92,7 +96,8 @@ func (r Repo[R]) notUpdated(ctx context.Context, key string) error {
 	if _, err := r.Get(ctx, key); err != nil {
 		return err
 	}
-	return inventory.Refuse(inventory.ErrStale, inventory.StaleRecord, "read it again and decide anew",
+	return inventory.Refuse(inventory.ErrStale, inventory.StaleRecord,
+		"read it again and decide anew",
 		"the %s %s changed since it was read", r.t.noun, key)
 }
 
@@ -106,7 +111,8 @@ func (r Repo[R]) Delete(ctx context.Context, key string) error {
 }
 
 func (r Repo[R]) missing(key string) error {
-	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "see which there are with `understudy "+r.t.lister+"`",
+	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+		"see which there are with `understudy "+r.t.lister+"`",
 		"there is no %s %s", r.t.noun, key)
 }
 
@@ -134,7 +140,8 @@ func (r Repo[R]) scan(row scanner) (R, error) {
 }
 
 // list reads a page in the order of the keys.
-func (r Repo[R]) list(ctx context.Context, filter any, where conditions, p Page) ([]R, string, error) {
+func (r Repo[R]) list(ctx context.Context, filter any, where conditions,
+	p Page) ([]R, string, error) {
 	c, err := p.open(filter)
 	if err != nil {
 		return nil, "", err
@@ -142,7 +149,8 @@ func (r Repo[R]) list(ctx context.Context, filter any, where conditions, p Page)
 	if c.after != nil {
 		where.add(r.t.key+" > ?", c.after.Key)
 	}
-	all, err := rowsOf(ctx, r.tx, r.scan, r.selectSQL()+where.where()+" ORDER BY "+r.t.key+c.limit(), where.args...)
+	all, err := rowsOf(ctx, r.tx, r.scan, r.selectSQL()+where.where()+" ORDER BY "+r.t.key+
+		c.limit(), where.args...)
 	if err != nil {
 		return nil, "", err
 	}

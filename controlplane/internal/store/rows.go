@@ -6,7 +6,8 @@ import (
 )
 
 // rowsOf reads all rows of a query.
-func rowsOf[R any](ctx context.Context, tx *Tx, scan func(scanner) (R, error), query string, args ...any) ([]R, error) {
+func rowsOf[R any](ctx context.Context, tx *Tx, scan func(scanner) (R, error), query string,
+	args ...any) ([]R, error) {
 	rows, err := tx.sql.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

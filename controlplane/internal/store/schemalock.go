@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	schemaLockLimit = 15 * time.Second // without a beat, after which the lock's holder counts as dead
+	// without a beat, after which the lock's holder counts as dead
+	schemaLockLimit = 15 * time.Second
 	schemaLockPoll  = 250 * time.Millisecond
 )
 
-// schemaLock is a row that one process at a time owns by compare-and-swap. The databases' own locks do not do: Galera's are local to a
-// node.
+// schemaLock is a row that one process at a time owns by compare-and-swap. The databases' own locks
+// do not do: Galera's are local to a node.
 type schemaLock struct {
 	store *Store
 	owner string
@@ -30,7 +31,8 @@ func newSchemaLock(s *Store) *schemaLock {
 
 var errSchemaLockLost = errors.New("another process took the schema's lock")
 
-// acquire waits until the lock is free, or its holder has been silent for the limit on this process's own clock.
+// acquire waits until the lock is free, or its holder has been silent for the limit on this
+// process's own clock.
 func (l *schemaLock) acquire(ctx context.Context) error {
 	if err := l.prepare(ctx); err != nil {
 		return err
@@ -63,7 +65,8 @@ func (l *schemaLock) acquire(ctx context.Context) error {
 
 // prepare makes the row. Both statements may lose against another process that does the same.
 func (l *schemaLock) prepare(ctx context.Context) error {
-	const table = "CREATE TABLE IF NOT EXISTS schema_lock (id INT NOT NULL PRIMARY KEY, owner VARCHAR(64) NOT NULL, beat BIGINT NOT NULL)"
+	const table = "CREATE TABLE IF NOT EXISTS schema_lock (id INT NOT NULL PRIMARY KEY, owner " +
+		"VARCHAR(64) NOT NULL, beat BIGINT NOT NULL)"
 	for {
 		_, err := l.store.writers.ExecContext(ctx, table)
 		if err == nil {
@@ -75,7 +78,8 @@ func (l *schemaLock) prepare(ctx context.Context) error {
 	}
 	return l.store.Write(ctx, func(ctx context.Context, tx *Tx) error {
 		var rows int
-		if err := tx.sql.QueryRowContext(ctx, "SELECT COUNT(*) FROM schema_lock").Scan(&rows); err != nil || rows > 0 {
+		if err := tx.sql.QueryRowContext(ctx,
+			"SELECT COUNT(*) FROM schema_lock").Scan(&rows); err != nil || rows > 0 {
 			return err
 		}
 		_, err := tx.exec(ctx, "INSERT INTO schema_lock (id, owner, beat) VALUES (1, '', 0)")
@@ -88,14 +92,17 @@ func (l *schemaLock) prepare(ctx context.Context) error {
 
 func (l *schemaLock) look(ctx context.Context) (owner string, beat int64, err error) {
 	err = l.store.Read(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.sql.QueryRowContext(ctx, "SELECT owner, beat FROM schema_lock WHERE id = 1").Scan(&owner, &beat)
+		return tx.sql.QueryRowContext(ctx,
+			"SELECT owner, beat FROM schema_lock WHERE id = 1").Scan(&owner, &beat)
 	})
 	return owner, beat, err
 }
 
-func (l *schemaLock) swap(ctx context.Context, owner string, beat int64, to string) (done bool, err error) {
+func (l *schemaLock) swap(ctx context.Context, owner string, beat int64,
+	to string) (done bool, err error) {
 	err = l.store.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, "UPDATE schema_lock SET owner = ?, beat = beat + 1 WHERE id = 1 AND owner = ? AND beat = ?", to, owner, beat)
+		n, err := tx.exec(ctx, "UPDATE schema_lock SET owner = ?, beat = beat + 1 WHERE id = 1 "+
+			"AND owner = ? AND beat = ?", to, owner, beat)
 		done = n == 1
 		return err
 	})
@@ -123,7 +130,8 @@ func (l *schemaLock) keep(ctx context.Context) {
 
 func (l *schemaLock) beat(ctx context.Context) (ok bool, err error) {
 	err = l.store.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.exec(ctx, "UPDATE schema_lock SET beat = beat + 1 WHERE id = 1 AND owner = ?", l.owner)
+		n, err := tx.exec(ctx, "UPDATE schema_lock SET beat = beat + 1 WHERE id = 1 AND owner = ?",
+			l.owner)
 		ok = n == 1
 		return err
 	})
@@ -134,7 +142,8 @@ func (l *schemaLock) release(ctx context.Context) error {
 	l.stop(nil)
 	l.done.Wait()
 	return l.store.Write(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.exec(ctx, "UPDATE schema_lock SET owner = '' WHERE id = 1 AND owner = ?", l.owner)
+		_, err := tx.exec(ctx, "UPDATE schema_lock SET owner = '' WHERE id = 1 AND owner = ?",
+			l.owner)
 		return err
 	})
 }

@@ -9,13 +9,15 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
 
-// ServerIDs allots MariaDB server ids: unique in the fleet, never used again. Rows are never removed.
+// ServerIDs allots MariaDB server ids: unique in the fleet, never used again. Rows are never
+// removed.
 type ServerIDs struct{ tx *Tx }
 
 // ServerIDs gives the allotment of MariaDB server ids.
 func (tx *Tx) ServerIDs() ServerIDs { return ServerIDs{tx: tx} }
 
-// Allot gives the server a server_id that no server ever had. A name that was allotted one gets the same again, until Release.
+// Allot gives the server a server_id that no server ever had. A name that was allotted one gets the
+// same again, until Release.
 func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 	id, err := s.of(ctx, server)
 	if err != nil || id != 0 {
@@ -27,7 +29,8 @@ func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 			return 0, err
 		}
 		if next > math.MaxUint32 {
-			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "no server_id is ever used again: begin a new fleet with a control plane of its own", "all server ids have been used")
+			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken,
+				"no server_id is ever used again: begin a new fleet with a control plane of its own", "all server ids have been used")
 		}
 		_, err = s.holder(ctx, next)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -40,7 +43,8 @@ func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 	}
 }
 
-// Next moves the counter of that name and returns its new value; the first is first. Two transactions never get the same.
+// Next moves the counter of that name and returns its new value; the first is first. Two
+// transactions never get the same.
 func (tx *Tx) Next(ctx context.Context, name string, first int64) (value int64, err error) {
 	n, err := tx.exec(ctx, "UPDATE counters SET value = value + 1 WHERE name = ?", name)
 	if err != nil {
@@ -49,15 +53,18 @@ func (tx *Tx) Next(ctx context.Context, name string, first int64) (value int64, 
 	if n == 0 {
 		_, err = tx.exec(ctx, insertSQL("counters", "name, value"), name, first)
 		if tx.engine.duplicate(err) { // another transaction made it: run this one again
-			return 0, inventory.Refuse(inventory.ErrStale, inventory.StaleRecord, "try again", "counter %s was just made", name)
+			return 0, inventory.Refuse(inventory.ErrStale, inventory.StaleRecord, "try again",
+				"counter %s was just made", name)
 		}
 		return first, err
 	}
-	err = tx.sql.QueryRowContext(ctx, "SELECT value FROM counters WHERE name = ?", name).Scan(&value)
+	err = tx.sql.QueryRowContext(ctx, "SELECT value FROM counters WHERE name = ?",
+		name).Scan(&value)
 	return value, err
 }
 
-// Claim records a server_id that a server was found with, or refuses when another server has or had it.
+// Claim records a server_id that a server was found with, or refuses when another server has or had
+// it.
 func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {
 	holder, err := s.holder(ctx, int64(id))
 	switch {
@@ -72,7 +79,8 @@ func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {
 	if holder == "" {
 		holder = "a server that is gone"
 	}
-	return inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken, "give the server another server_id",
+	return inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken,
+		"give the server another server_id",
 		"server %s has server_id %d, which belongs to %s", server, id, holder)
 }
 
@@ -83,11 +91,13 @@ func (s ServerIDs) Release(ctx context.Context, server string) error {
 }
 
 func (s ServerIDs) holder(ctx context.Context, id int64) (server string, err error) {
-	err = s.tx.sql.QueryRowContext(ctx, "SELECT server FROM server_ids WHERE id = ?", id).Scan(&server)
+	err = s.tx.sql.QueryRowContext(ctx, "SELECT server FROM server_ids WHERE id = ?",
+		id).Scan(&server)
 	return server, err
 }
 
 func (s ServerIDs) of(ctx context.Context, server string) (id int64, err error) {
-	err = s.tx.sql.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM server_ids WHERE server = ?", server).Scan(&id)
+	err = s.tx.sql.QueryRowContext(ctx,
+		"SELECT COALESCE(MAX(id), 0) FROM server_ids WHERE server = ?", server).Scan(&id)
 	return id, err
 }

@@ -26,13 +26,15 @@ func (tx *Tx) Servers() Servers {
 			return []any{s.State, s.Role, s.Primary, millis(s.LastSeen)}
 		},
 		meta: func(s *inventory.Server) meta {
-			return meta{key: s.Name, rev: &s.Rev, created: &s.Created, updated: &s.Updated, seen: &s.LastSeen}
+			return meta{key: s.Name, rev: &s.Rev, created: &s.Created, updated: &s.Updated,
+				seen: &s.LastSeen}
 		},
 	}}}
 }
 
 // List reads a page of servers by name, and the token of the next page (empty at the end).
-func (s Servers) List(ctx context.Context, f ServerFilter, p Page) ([]inventory.Server, string, error) {
+func (s Servers) List(ctx context.Context, f ServerFilter,
+	p Page) ([]inventory.Server, string, error) {
 	var where conditions
 	where.equal("state", string(f.State))
 	where.equal("role", string(f.Role))
@@ -42,12 +44,15 @@ func (s Servers) List(ctx context.Context, f ServerFilter, p Page) ([]inventory.
 
 // ReplicasOf reads the names of the replicas of a primary, those that are gone left out.
 func (s Servers) ReplicasOf(ctx context.Context, primary string) ([]string, error) {
-	return rowsOf(ctx, s.tx, scanText, "SELECT name FROM servers WHERE primary_name = ? AND role = ? AND state <> ? ORDER BY name",
+	return rowsOf(ctx, s.tx, scanText, "SELECT name FROM servers WHERE primary_name = ? AND role "+
+		"= ? AND state <> ? ORDER BY name",
 		primary, inventory.RoleReplica, inventory.ServerDeleted)
 }
 
-// Touch records that the server's agent answered. It moves neither Rev nor Updated, and a server that is not there is no error.
+// Touch records that the server's agent answered. It moves neither Rev nor Updated, and a server
+// that is not there is no error.
 func (s Servers) Touch(ctx context.Context, name string, at time.Time) error {
-	_, err := s.tx.exec(ctx, "UPDATE servers SET last_seen = ? WHERE name = ? AND last_seen < ?", millis(at), name, millis(at))
+	_, err := s.tx.exec(ctx, "UPDATE servers SET last_seen = ? WHERE name = ? AND last_seen < ?",
+		millis(at), name, millis(at))
 	return err
 }

@@ -31,7 +31,8 @@ func (tx *Tx) Snapshots() Snapshots {
 }
 
 // List reads a page of snapshots, newest first, and the token of the next page (empty at the end).
-func (s Snapshots) List(ctx context.Context, f SnapshotFilter, p Page) ([]inventory.Snapshot, string, error) {
+func (s Snapshots) List(ctx context.Context, f SnapshotFilter,
+	p Page) ([]inventory.Snapshot, string, error) {
 	c, err := p.open(f)
 	if err != nil {
 		return nil, "", err
@@ -48,6 +49,9 @@ func (s Snapshots) List(ctx context.Context, f SnapshotFilter, p Page) ([]invent
 	if err != nil {
 		return nil, "", err
 	}
-	list, next := cut(c, list, func(s inventory.Snapshot) (string, int64) { return s.ID, millis(s.Created) })
+	list, next := cut(c, list, func(s inventory.Snapshot) (string, int64) {
+		return s.ID,
+			millis(s.Created)
+	})
 	return list, next, nil
 }

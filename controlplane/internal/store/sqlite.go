@@ -13,11 +13,12 @@ import (
 
 const readConns = 4
 
-// openSQLite opens one connection that writes, so that writers of this process queue up without polling the file's lock, and a few
-// that read beside it.
+// openSQLite opens one connection that writes, so that writers of this process queue up without
+// polling the file's lock, and a few that read beside it.
 func (s *Store) openSQLite(path string) error {
 	s.engine = sqliteEngine{}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // before SQLite makes it readable to others
+	// before SQLite makes it readable to others
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,8 @@ func (s sqliteEngine) again(err error) bool {
 
 func (s sqliteEngine) passing(err error) bool {
 	switch s.code(err) & 0xff {
-	case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_NOMEM, lib.SQLITE_READONLY:
+	case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_NOMEM,
+		lib.SQLITE_READONLY:
 		return true
 	}
 	return false
@@ -71,6 +73,7 @@ func (s sqliteEngine) duplicate(err error) bool {
 	return code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_UNIQUE
 }
 
-func (sqliteEngine) writeOptions() *sql.TxOptions { return nil } // immediate, from the connection's settings
+// immediate, from the connection's settings
+func (sqliteEngine) writeOptions() *sql.TxOptions { return nil }
 
 func (sqliteEngine) readOptions() *sql.TxOptions { return nil }

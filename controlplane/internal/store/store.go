@@ -13,8 +13,9 @@ import (
 
 // Config says where the records are. Exactly one of Path and DSN is set.
 type Config struct {
-	Path   string       // SQLite file; made, with mode 0600, when it is not there
-	DSN    string       // MariaDB, as go-sql-driver writes it: user:password@tcp(host:3306)/database
+	Path string // SQLite file; made, with mode 0600, when it is not there
+	// MariaDB, as go-sql-driver writes it: user:password@tcp(host:3306)/database
+	DSN    string
 	Logger *slog.Logger // default slog.Default()
 	// Now is the source of the records' times; default time.Now.
 	Now func() time.Time
@@ -31,7 +32,8 @@ type Store struct {
 
 var _ job.Store[*Tx] = (*Store)(nil)
 
-// Open opens the store and brings its schema up to date. Any number of processes may open one store at the same time.
+// Open opens the store and brings its schema up to date. Any number of processes may open one store
+// at the same time.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{log: cfg.Logger, now: cfg.Now}
 	if s.log == nil {
@@ -72,8 +74,8 @@ func (s *Store) Close() error {
 // Jobs gives the job records as seen in tx.
 func (s *Store) Jobs(tx *Tx) job.Records { return jobs{tx: tx} }
 
-// Tx is one transaction; it carries the domain's records and the jobs'. It is good until the function it was given to returns, and for
-// one goroutine.
+// Tx is one transaction; it carries the domain's records and the jobs'. It is good until the
+// function it was given to returns, and for one goroutine.
 type Tx struct {
 	sql    *sql.Tx
 	engine engine

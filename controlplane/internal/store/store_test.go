@@ -61,9 +61,10 @@ func TestSQLiteFileIsPrivate(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]store.Config{
-		"give either a file or a MariaDB address":     {},
-		"give either a file or a MariaDB address ":    {Path: "x", DSN: "y"},
-		"no such file or directory":                   {Path: filepath.Join(t.TempDir(), "no", "such", "dir.db")},
+		"give either a file or a MariaDB address":  {},
+		"give either a file or a MariaDB address ": {Path: "x", DSN: "y"},
+		"no such file or directory": {Path: filepath.Join(t.TempDir(), "no",
+			"such", "dir.db")},
 		"the MariaDB address cannot be read":          {DSN: "user:hunter2@nonsense"},
 		"the MariaDB address names no database":       {DSN: "user:hunter2@tcp(127.0.0.1:1)/"},
 		"connect to MariaDB: dial tcp 127.0.0.1:1: c": {DSN: "user:hunter2@tcp(127.0.0.1:1)/understudy"},

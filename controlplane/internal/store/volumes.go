@@ -32,7 +32,8 @@ func (tx *Tx) Volumes() Volumes {
 }
 
 // List reads a page of volumes by id, and the token of the next page (empty at the end).
-func (v Volumes) List(ctx context.Context, f VolumeFilter, p Page) ([]inventory.Volume, string, error) {
+func (v Volumes) List(ctx context.Context, f VolumeFilter,
+	p Page) ([]inventory.Volume, string, error) {
 	var where conditions
 	where.equal("server", f.Server)
 	where.equal("state", string(f.State))

@@ -16,13 +16,15 @@ const (
 	maxTries      = 12
 	maxStaleTries = 3
 	maxDelay      = 500 * time.Millisecond
-	// patience is how long a write waits for others that write, so that its caller hears of the lock before its own time is up.
+	// patience is how long a write waits for others that write, so that its caller hears of the
+	// lock before its own time is up.
 	patience = 10 * time.Second
 )
 
 var errLocked = fmt.Errorf("the store has been locked by other writers for %s", patience)
 
-// Write runs fn in one transaction that can change records; see job.Store. Errors that will pass match job.ErrUnavailable.
+// Write runs fn in one transaction that can change records; see job.Store. Errors that will pass
+// match job.ErrUnavailable.
 func (s *Store) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	delay, began := 2*time.Millisecond, time.Now()
 	for try, stale := 1, 1; ; try++ {
@@ -68,7 +70,8 @@ func (s *Store) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	}
 }
 
-func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(ctx context.Context, tx *Tx) error) (err error) {
+func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions,
+	fn func(ctx context.Context, tx *Tx) error) (err error) {
 	conn, err := line(ctx, db)
 	if err != nil {
 		return err
@@ -79,7 +82,8 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn fu
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after a commit
-	if err := fn(ctx, &Tx{sql: tx, engine: s.engine, now: s.now().UTC().Truncate(time.Millisecond)}); err != nil {
+	if err := fn(ctx, &Tx{sql: tx, engine: s.engine,
+		now: s.now().UTC().Truncate(time.Millisecond)}); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -88,7 +92,8 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn fu
 	return nil
 }
 
-// Quietly runs fn while no transaction of this process writes, and keeps new ones waiting until fn returns.
+// Quietly runs fn while no transaction of this process writes, and keeps new ones waiting until fn
+// returns.
 func (s *Store) Quietly(ctx context.Context, fn func()) error {
 	for range s.writers.Stats().MaxOpenConnections {
 		conn, err := line(ctx, s.writers)

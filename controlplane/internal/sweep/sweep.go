@@ -1,7 +1,8 @@
 // Package sweep finds what jobs left behind at the provider, and removes it when it is asked to.
 //
-// What counts as left behind carries the tags of this fleet and of a job that this control plane has on record as ended, and is named
-// by no record. A job that is not on record may be another control plane's: its things are never touched.
+// What counts as left behind carries the tags of this fleet and of a job that this control plane
+// has on record as ended, and is named by no record. A job that is not on record may be another
+// control plane's: its things are never touched.
 package sweep
 
 import (
@@ -46,7 +47,8 @@ type Owners interface {
 
 // Audit keeps who removed what.
 type Audit interface {
-	// Swept notes that somebody had a thing removed that a job left behind. The kind is "machine", "volume" or "snapshot".
+	// Swept notes that somebody had a thing removed that a job left behind. The kind is "machine",
+	// "volume" or "snapshot".
 	Swept(ctx context.Context, who, kind, id, job string) error
 }
 
@@ -66,8 +68,10 @@ type Sweeper struct{ cfg Config }
 
 // New makes a sweeper.
 func New(cfg Config) (*Sweeper, error) {
-	if cfg.Cloud == nil || cfg.Jobs == nil || cfg.Owners == nil || cfg.Audit == nil || cfg.Fleet == "" {
-		return nil, errors.New("cannot make a sweeper: cloud, jobs, owners, audit and fleet are needed")
+	if cfg.Cloud == nil || cfg.Jobs == nil || cfg.Owners == nil || cfg.Audit == nil ||
+		cfg.Fleet == "" {
+		return nil, errors.New(
+			"cannot make a sweeper: cloud, jobs, owners, audit and fleet are needed")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -97,8 +101,8 @@ func (l Leftovers) IDs() []string {
 	return ids
 }
 
-// Find lists what was left behind. The provider is read first and the records last: a job that ends in between has then written what
-// it owns.
+// Find lists what was left behind. The provider is read first and the records last: a job that ends
+// in between has then written what it owns.
 func (s *Sweeper) Find(ctx context.Context) (Leftovers, error) {
 	fleet := provider.Filter{Tags: map[string]string{workflow.TagFleet: s.cfg.Fleet}}
 	machines, err := s.cfg.Cloud.ListMachines(ctx, fleet)
@@ -126,7 +130,8 @@ func (s *Sweeper) Find(ctx context.Context) (Leftovers, error) {
 	return sift(machines, volumes, snapshots, ended, owners), nil
 }
 
-func tagsOf(machines []provider.Machine, volumes []provider.Volume, snapshots []provider.Snapshot) []map[string]string {
+func tagsOf(machines []provider.Machine, volumes []provider.Volume,
+	snapshots []provider.Snapshot) []map[string]string {
 	var all []map[string]string
 	for _, m := range machines {
 		all = append(all, m.Tags)
@@ -153,9 +158,13 @@ func (s *Sweeper) look(ctx context.Context, id string, ended map[string]bool) er
 	return nil
 }
 
-func sift(machines []provider.Machine, volumes []provider.Volume, snapshots []provider.Snapshot, ended map[string]bool, owners map[string]string) Leftovers {
+func sift(machines []provider.Machine, volumes []provider.Volume, snapshots []provider.Snapshot,
+	ended map[string]bool, owners map[string]string) Leftovers {
 	var left Leftovers
-	loose := func(id string, tags map[string]string) bool { return owners[id] == "" && ended[tags[workflow.TagJob]] }
+	loose := func(id string, tags map[string]string) bool {
+		return owners[id] == "" &&
+			ended[tags[workflow.TagJob]]
+	}
 	going := map[string]bool{}
 	for _, m := range machines {
 		switch {
@@ -168,7 +177,8 @@ func sift(machines []provider.Machine, volumes []provider.Volume, snapshots []pr
 	}
 	for _, v := range volumes {
 		withMachine := v.MachineID != "" && (v.DeleteOnTermination || !going[v.MachineID])
-		if loose(v.ID, v.Tags) && !withMachine && v.State != provider.VolumeDeleting && v.State != provider.VolumeDeleted {
+		if loose(v.ID, v.Tags) && !withMachine && v.State != provider.VolumeDeleting &&
+			v.State != provider.VolumeDeleted {
 			left.Volumes = append(left.Volumes, v)
 		}
 	}
@@ -181,11 +191,14 @@ func sift(machines []provider.Machine, volumes []provider.Volume, snapshots []pr
 }
 
 // ErrNotLeft says that something is there, and is not left behind.
-var ErrNotLeft = errors.New("is not left behind: it is in use by a record or a job, or is not this fleet's")
+var ErrNotLeft = errors.New(
+	"is not left behind: it is in use by a record or a job, or is not this fleet's")
 
-// Sweep removes those of the ids that are left behind, and gives what it removed and what is still in use by a machine that goes.
-// Nothing is removed when one of the ids is there and not left behind (ErrNotLeft); what is gone already is passed over.
-func (s *Sweeper) Sweep(ctx context.Context, who string, ids []string) (removed Leftovers, busy []string, err error) {
+// Sweep removes those of the ids that are left behind, and gives what it removed and what is still
+// in use by a machine that goes. Nothing is removed when one of the ids is there and not left
+// behind (ErrNotLeft); what is gone already is passed over.
+func (s *Sweeper) Sweep(ctx context.Context, who string,
+	ids []string) (removed Leftovers, busy []string, err error) {
 	left, err := s.Find(ctx)
 	if err != nil {
 		return removed, nil, err
@@ -201,7 +214,8 @@ func (s *Sweeper) Sweep(ctx context.Context, who string, ids []string) (removed 
 	}
 	for _, m := range left.Machines {
 		if slices.Contains(ids, m.ID) {
-			if err := s.remove(ctx, who, "machine", m.ID, m.Tags, s.cfg.Cloud.TerminateMachine(ctx, m.ID)); err != nil {
+			if err := s.remove(ctx, who, "machine", m.ID, m.Tags,
+				s.cfg.Cloud.TerminateMachine(ctx, m.ID)); err != nil {
 				return removed, busy, err
 			}
 			removed.Machines = append(removed.Machines, m)
@@ -223,7 +237,8 @@ func (s *Sweeper) Sweep(ctx context.Context, who string, ids []string) (removed 
 	}
 	for _, shot := range left.Snapshots {
 		if slices.Contains(ids, shot.ID) {
-			if err := s.remove(ctx, who, "snapshot", shot.ID, shot.Tags, s.cfg.Cloud.DeleteSnapshot(ctx, shot.ID)); err != nil {
+			if err := s.remove(ctx, who, "snapshot", shot.ID, shot.Tags,
+				s.cfg.Cloud.DeleteSnapshot(ctx, shot.ID)); err != nil {
 				return removed, busy, err
 			}
 			removed.Snapshots = append(removed.Snapshots, shot)
@@ -233,7 +248,8 @@ func (s *Sweeper) Sweep(ctx context.Context, who string, ids []string) (removed 
 }
 
 // remove tells of a removal; what is gone already is as good.
-func (s *Sweeper) remove(ctx context.Context, who, kind, id string, tags map[string]string, err error) error {
+func (s *Sweeper) remove(ctx context.Context, who, kind, id string, tags map[string]string,
+	err error) error {
 	if err != nil && !errors.Is(err, provider.ErrNotFound) {
 		return fmt.Errorf("cannot remove %s %s: %w", kind, id, err)
 	}
@@ -258,7 +274,9 @@ func (s *Sweeper) isThere(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	machines = slices.DeleteFunc(machines, func(m provider.Machine) bool { return m.State == provider.MachineTerminated })
-	volumes = slices.DeleteFunc(volumes, func(v provider.Volume) bool { return v.State == provider.VolumeDeleting })
+	machines = slices.DeleteFunc(machines,
+		func(m provider.Machine) bool { return m.State == provider.MachineTerminated })
+	volumes = slices.DeleteFunc(volumes,
+		func(v provider.Volume) bool { return v.State == provider.VolumeDeleting })
 	return slices.Contains(Leftovers{machines, volumes, snapshots}.IDs(), id), nil
 }

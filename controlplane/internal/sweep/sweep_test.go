@@ -79,26 +79,39 @@ func tags(fleet, job string) map[string]string {
 func newCloud() *cloud {
 	return &cloud{
 		machines: []provider.Machine{
-			{ID: "i-left", Tags: tags("f", "failed"), State: provider.MachineRunning}, {ID: "i-owned", Tags: tags("f", "done"), State: provider.MachineRunning},
-			{ID: "i-live", Tags: tags("f", "live"), State: provider.MachineRunning}, {ID: "i-gone", Tags: tags("f", "failed"), State: provider.MachineTerminated},
-			{ID: "i-fleet", Tags: tags("other", "failed"), State: provider.MachineRunning}, {ID: "i-stranger", State: provider.MachineRunning},
-			{ID: "i-unknown", Tags: tags("f", "of another control plane"), State: provider.MachineRunning}, {ID: "i-nojob", Tags: map[string]string{workflow.TagFleet: "f"}},
+			{ID: "i-left", Tags: tags("f", "failed"), State: provider.MachineRunning},
+			{ID: "i-owned", Tags: tags("f", "done"), State: provider.MachineRunning},
+			{ID: "i-live", Tags: tags("f", "live"), State: provider.MachineRunning},
+			{ID: "i-gone", Tags: tags("f", "failed"), State: provider.MachineTerminated},
+			{ID: "i-fleet", Tags: tags("other", "failed"), State: provider.MachineRunning},
+			{ID: "i-stranger", State: provider.MachineRunning},
+			{ID: "i-unknown", Tags: tags("f", "of another control plane"),
+				State: provider.MachineRunning},
+			{ID: "i-nojob", Tags: map[string]string{workflow.TagFleet: "f"}},
 			{ID: "i-person", Tags: tags("f", "person"), State: provider.MachineRunning},
 		},
 		volumes: []provider.Volume{
-			{ID: "vol-left", Tags: tags("f", "failed")}, {ID: "vol-attached", Tags: tags("f", "failed"), MachineID: "i-left"},
-			{ID: "vol-goes-with", Tags: tags("f", "failed"), MachineID: "i-left", DeleteOnTermination: true},
-			{ID: "vol-on-strangers", Tags: tags("f", "failed"), MachineID: "i-stranger"}, {ID: "vol-owned", Tags: tags("f", "done")},
+			{ID: "vol-left", Tags: tags("f", "failed")},
+			{ID: "vol-attached", Tags: tags("f", "failed"), MachineID: "i-left"},
+			{ID: "vol-goes-with", Tags: tags("f", "failed"), MachineID: "i-left",
+				DeleteOnTermination: true},
+			{ID: "vol-on-strangers", Tags: tags("f", "failed"), MachineID: "i-stranger"},
+			{ID: "vol-owned", Tags: tags("f", "done")},
 			{ID: "vol-default", Tags: tags("f", "done"), MachineID: "i-owned", Default: true},
 		},
-		snapshots: []provider.Snapshot{{ID: "snap-left", Tags: tags("f", "done")}, {ID: "snap-owned", Tags: tags("f", "done")}, {ID: "snap-live", Tags: tags("f", "live")}},
+		snapshots: []provider.Snapshot{{ID: "snap-left", Tags: tags("f", "done")},
+			{ID: "snap-owned", Tags: tags("f", "done")},
+			{ID: "snap-live", Tags: tags("f", "live")}},
 	}
 }
 
 func newSweeper(t *testing.T, c *cloud) *sweep.Sweeper {
 	t.Helper()
-	s, err := sweep.New(sweep.Config{Cloud: c, Audit: c, Fleet: "f", Jobs: jobs{"failed": job.Failed, "done": job.Succeeded, "live": job.Running, "person": job.NeedsPerson},
-		Owners: owners{"i-owned": "servers/a", "vol-owned": "servers/a", "snap-owned": "snapshots/s"}})
+	s, err := sweep.New(sweep.Config{Cloud: c, Audit: c, Fleet: "f",
+		Jobs: jobs{"failed": job.Failed, "done": job.Succeeded, "live": job.Running,
+			"person": job.NeedsPerson},
+		Owners: owners{"i-owned": "servers/a", "vol-owned": "servers/a",
+			"snap-owned": "snapshots/s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,21 +131,28 @@ func TestFindsWhatNobodyOwnsAndNothingElse(t *testing.T) {
 func TestSweepRemovesWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	c := newCloud()
-	removed, busy, err := newSweeper(t, c).Sweep(t.Context(), "ann", append(leftBehind, "vol-of-yesterday"))
+	removed, busy, err := newSweeper(t, c).Sweep(t.Context(), "ann",
+		append(leftBehind, "vol-of-yesterday"))
 	want := []string{"i-left", "vol-left", "snap-left"}
-	if err != nil || !slices.Equal(removed.IDs(), want) || !slices.Equal(c.removed, want) || !slices.Equal(busy, []string{"vol-attached"}) {
+	if err != nil || !slices.Equal(removed.IDs(), want) || !slices.Equal(c.removed, want) ||
+		!slices.Equal(busy, []string{"vol-attached"}) {
 		t.Errorf("removed %v (%v), busy %v, %v", removed.IDs(), c.removed, busy, err)
 	}
-	if want := []string{"ann machine i-left of failed", "ann volume vol-left of failed", "ann snapshot snap-left of done"}; !slices.Equal(c.audited, want) {
+	if want := []string{"ann machine i-left of failed", "ann volume vol-left of failed",
+		"ann snapshot snap-left of done"}; !slices.Equal(c.audited, want) {
 		t.Errorf("the audit has %q, not %q", c.audited, want)
 	}
 }
 
 func TestSweepRefusesWhatIsNotLeft(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"i-owned", "i-live", "i-fleet", "i-stranger", "i-unknown", "i-nojob", "i-person", "vol-owned", "vol-default", "vol-on-strangers", "snap-owned", "snap-live"} {
+	for _, id := range []string{"i-owned", "i-live", "i-fleet", "i-stranger", "i-unknown",
+		"i-nojob", "i-person", "vol-owned", "vol-default", "vol-on-strangers", "snap-owned",
+		"snap-live"} {
 		c := newCloud()
-		if _, _, err := newSweeper(t, c).Sweep(t.Context(), "ann", []string{"vol-left", id}); !errors.Is(err, sweep.ErrNotLeft) || len(c.removed)+len(c.audited) > 0 {
+		if _, _, err := newSweeper(t, c).Sweep(t.Context(), "ann",
+			[]string{"vol-left", id}); !errors.Is(err, sweep.ErrNotLeft) ||
+			len(c.removed)+len(c.audited) > 0 {
 			t.Errorf("%s: %v, removed %v", id, err, c.removed)
 		}
 	}

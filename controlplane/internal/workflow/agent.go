@@ -9,19 +9,22 @@ import (
 
 // Agents finds the agent of a server.
 type Agents interface {
-	// Agent returns a connection to the server's agent that has proved to be that server's, having answered just now. The address is
-	// the one of the server's record. errs.Unavailable (AGENT_UNREACHABLE) when it does not answer: not enrolled yet, down, cut off.
+	// Agent returns a connection to the server's agent that has proved to be that server's, having
+	// answered just now. The address is the one of the server's record. errs.Unavailable
+	// (AGENT_UNREACHABLE) when it does not answer: not enrolled yet, down, cut off.
 	Agent(ctx context.Context, server string) (Agent, error)
 }
 
-// Fence says on whose behalf a changing call is made. Agents refuse an epoch lower than the highest that they saw of a job.
+// Fence says on whose behalf a changing call is made. Agents refuse an epoch lower than the highest
+// that they saw of a job.
 type Fence struct {
 	Job       string // "jobs/<id>"
 	Epoch     int64
 	EffectKey string // "job/step/generation": the same on each attempt
 }
 
-// Agent is what a step needs of a host. Errors are proto/rpc/errs kinds with their reasons. Every call is bounded by its context.
+// Agent is what a step needs of a host. Errors are proto/rpc/errs kinds with their reasons. Every
+// call is bounded by its context.
 type Agent interface {
 	Host
 	Systemd
@@ -92,7 +95,8 @@ type EnsureUnit struct {
 	Fence   Fence
 }
 
-// EnsuredUnit is the unit, up and ready, and what was changed for it: "unmasked", "enabled", "started"; empty when all was well.
+// EnsuredUnit is the unit, up and ready, and what was changed for it: "unmasked", "enabled",
+// "started"; empty when all was well.
 type EnsuredUnit struct {
 	Unit    Unit
 	Changes []string
@@ -102,16 +106,21 @@ type EnsuredUnit struct {
 type Mounts interface {
 	// BlockDevices lists the devices that are attached to the host, all pages.
 	BlockDevices(ctx context.Context) ([]BlockDevice, error)
-	// Mount reads what is mounted at a path and what its unit file says. errs.NotFound when there is neither.
+	// Mount reads what is mounted at a path and what its unit file says. errs.NotFound when there
+	// is neither.
 	Mount(ctx context.Context, path string) (Mount, error)
-	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot; it never formats.
+	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot; it
+	// never formats.
 	EnsureMount(ctx context.Context, req EnsureMount, progress Progress) (Mounted, error)
 	// EnsureBindMount makes sure that a directory is bound to another path.
 	EnsureBindMount(ctx context.Context, req EnsureBindMount) (Mounted, error)
-	// EnsureUnmounted makes sure that nothing is mounted at the path, now and after a reboot, and says what it changed.
+	// EnsureUnmounted makes sure that nothing is mounted at the path, now and after a reboot, and
+	// says what it changed.
 	EnsureUnmounted(ctx context.Context, req EnsureUnmounted) (changes []string, err error)
-	// FormatVolume makes a filesystem on a volume that is recorded blank and probes blank; changed is false when this call did before.
-	FormatVolume(ctx context.Context, req FormatVolume) (device BlockDevice, changed bool, err error)
+	// FormatVolume makes a filesystem on a volume that is recorded blank and probes blank; changed
+	// is false when this call did before.
+	FormatVolume(ctx context.Context, req FormatVolume) (device BlockDevice, changed bool,
+		err error)
 }
 
 // BlockDevice is a device of a host.
@@ -147,10 +156,11 @@ type Mount struct {
 
 // EnsureMount says which volume belongs where.
 type EnsureMount struct {
-	DeviceIDs            []string // names below /dev/disk/by-id, any of them
-	Path                 string
-	Filesystem           string   // empty accepts ext4 and xfs
-	FilesystemUUID       string   // that it must have; given to it before the first mount. Empty leaves it alone
+	DeviceIDs  []string // names below /dev/disk/by-id, any of them
+	Path       string
+	Filesystem string // empty accepts ext4 and xfs
+	// that it must have; given to it before the first mount. Empty leaves it alone
+	FilesystemUUID       string
 	SourceFilesystemUUID string   // that it may have had at the source; empty accepts any
 	ExpectedNonce        string   // empty does not look
 	ReplaceDeviceIDs     []string // of a volume that may be replaced there
@@ -206,12 +216,17 @@ type MariaDB interface {
 	SetConfiguration(ctx context.Context, req Configuration) (Configured, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped.
 	PrepareDatadir(ctx context.Context, req PrepareDatadir) (PreparedDatadir, error)
-	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary log.
-	UpgradeDatadir(ctx context.Context, timeout time.Duration, fence Fence, progress Progress) (version string, changed bool, err error)
-	// ProveWritable commits one row on a primary; on a replica it proves the filesystem alone, and GTID is empty.
+	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
+	// log.
+	UpgradeDatadir(ctx context.Context, timeout time.Duration, fence Fence,
+		progress Progress) (version string, changed bool, err error)
+	// ProveWritable commits one row on a primary; on a replica it proves the filesystem alone, and
+	// GTID is empty.
 	ProveWritable(ctx context.Context, fence Fence) (WriteProof, error)
-	// ChecksumTables sends a checksum of each table at one position; begin comes first, with that position.
-	ChecksumTables(ctx context.Context, req ChecksumTables, begin func(ChecksumBegin), each func(TableChecksum)) error
+	// ChecksumTables sends a checksum of each table at one position; begin comes first, with that
+	// position.
+	ChecksumTables(ctx context.Context, req ChecksumTables, begin func(ChecksumBegin),
+		each func(TableChecksum)) error
 }
 
 // Configuration is the whole of the agent's option file; zero values are not set.
@@ -293,16 +308,21 @@ type TableChecksum struct {
 
 // Replication controls a replica.
 type Replication interface {
-	// PrepareReplica proves the recovered position, takes the source's settings away and sets gtid_slave_pos.
+	// PrepareReplica proves the recovered position, takes the source's settings away and sets
+	// gtid_slave_pos.
 	PrepareReplica(ctx context.Context, req PrepareReplica) (PreparedReplica, error)
 	// ConfigureReplica points MariaDB to its primary and says what it changed.
 	ConfigureReplica(ctx context.Context, req ConfigureReplica) (changes []string, err error)
-	// StartReplication makes both threads run; with until it returns when exactly that position is applied and replication stopped there.
-	StartReplication(ctx context.Context, until string, timeout time.Duration, fence Fence) (conn replication.Connection, changed bool, err error)
+	// StartReplication makes both threads run; with until it returns when exactly that position is
+	// applied and replication stopped there.
+	StartReplication(ctx context.Context, until string, timeout time.Duration,
+		fence Fence) (conn replication.Connection, changed bool, err error)
 	// StopReplication stops both threads, or the SQL thread alone.
-	StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration, fence Fence) (changed bool, err error)
+	StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration,
+		fence Fence) (changed bool, err error)
 	// WaitForGTID waits until the position is applied and tells how far it is meanwhile.
-	WaitForGTID(ctx context.Context, gtid string, timeout time.Duration, report func(Waited)) (reached bool, err error)
+	WaitForGTID(ctx context.Context, gtid string, timeout time.Duration,
+		report func(Waited)) (reached bool, err error)
 	// SetReadOnly turns read_only on or off.
 	SetReadOnly(ctx context.Context, on bool, fence Fence) (changed bool, err error)
 }
@@ -343,17 +363,21 @@ type Waited struct {
 
 // Binlogs guards what a primary keeps for its replicas.
 type Binlogs interface {
-	// ReserveBinlogs keeps the binary logs; the same id again moves its end. With from it refuses (BINLOGS_PURGED) when they do not reach
-	// back to that position.
-	ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string, fence Fence) (replication.Reservation, error)
+	// ReserveBinlogs keeps the binary logs; the same id again moves its end. With from it refuses
+	// (BINLOGS_PURGED) when they do not reach back to that position.
+	ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
+		fence Fence) (replication.Reservation, error)
 	// ReleaseBinlogs ends a reservation; changed is false when there was none.
 	ReleaseBinlogs(ctx context.Context, id string, fence Fence) (changed bool, err error)
-	// SetBinlogExpiry makes MariaDB delete binary logs of that age, now and after a restart; 0 keeps them. What is reserved is kept anyway.
+	// SetBinlogExpiry makes MariaDB delete binary logs of that age, now and after a restart; 0
+	// keeps them. What is reserved is kept anyway.
 	SetBinlogExpiry(ctx context.Context, after time.Duration, fence Fence) (changed bool, err error)
 	// EnsureReplicationAccount makes a replica's account on its primary and says what it changed.
-	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string, err error)
+	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string,
+		err error)
 	// DeleteReplicationAccount drops it; changed is false when there was none.
-	DeleteReplicationAccount(ctx context.Context, user, host string, fence Fence) (changed bool, err error)
+	DeleteReplicationAccount(ctx context.Context, user, host string, fence Fence) (changed bool,
+		err error)
 }
 
 // ReplicationAccount is the account that one replica uses on its primary.

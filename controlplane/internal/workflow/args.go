@@ -33,10 +33,12 @@ const (
 
 // Args is what a job was asked for, as kept in its row. What a kind has no use for is empty.
 type Args struct {
-	Server       string                 `json:"server,omitempty"`        // that is made or deleted
-	Source       string                 `json:"source,omitempty"`        // snapshot's server; the replica's primary
-	Snapshot     string                 `json:"snapshot,omitempty"`      // record's id
-	TakeSnapshot bool                   `json:"take_snapshot,omitempty"` // the replica's job takes the snapshot itself
+	Server string `json:"server,omitempty"` // that is made or deleted
+	// snapshot's server; the replica's primary
+	Source   string `json:"source,omitempty"`
+	Snapshot string `json:"snapshot,omitempty"` // record's id
+	// the replica's job takes the snapshot itself
+	TakeSnapshot bool                   `json:"take_snapshot,omitempty"`
 	Mode         inventory.SnapshotMode `json:"mode,omitempty"`
 	HoldLimit    time.Duration          `json:"hold_limit,omitempty"`
 	Reserve      time.Duration          `json:"reserve,omitempty"` // how long binary logs are kept
@@ -50,8 +52,10 @@ type Args struct {
 	Options     map[string]string `json:"options,omitempty"`
 	Verify      Verify            `json:"verify,omitempty"`
 	Cleanup     bool              `json:"cleanup,omitempty"` // remove what was made when it fails
-	Etag        string            `json:"etag,omitempty"`    // of the record that a deletion relies on
-	MadeBy      string            `json:"made_by,omitempty"` // job that made the server to delete: a later one may have its name
+	// of the record that a deletion relies on
+	Etag string `json:"etag,omitempty"`
+	// job that made the server to delete: a later one may have its name
+	MadeBy string `json:"made_by,omitempty"`
 }
 
 const (
@@ -106,17 +110,20 @@ func (a *Args) fillPrimary(wrong *errs.Fields) {
 	if a.Filesystem == "" {
 		a.Filesystem = "ext4"
 	}
-	wrong.Require("filesystem", a.Filesystem == "ext4" || a.Filesystem == "xfs", `must be "ext4" or "xfs"`)
+	wrong.Require("filesystem", a.Filesystem == "ext4" || a.Filesystem == "xfs",
+		`must be "ext4" or "xfs"`)
 }
 
 func (a *Args) fillReplica(wrong *errs.Fields) {
 	if a.Verify == "" {
 		a.Verify = VerifyFence
 	}
-	wrong.Require("verify", slices.Contains([]Verify{VerifyFence, VerifySample, VerifyFull}, a.Verify), "must be fence, sample or full")
+	wrong.Require("verify", slices.Contains([]Verify{VerifyFence, VerifySample, VerifyFull},
+		a.Verify), "must be fence, sample or full")
 	wrong.Require("primary", a.Source != "", "a primary or a snapshot is needed")
 	wrong.Require("server_id", a.Server != a.Source, "a server cannot be its own replica")
-	wrong.Require("hold_limit", a.HoldLimit == 0 || a.TakeSnapshot, "is for a new snapshot, and the one to use is taken")
+	wrong.Require("hold_limit", a.HoldLimit == 0 || a.TakeSnapshot,
+		"is for a new snapshot, and the one to use is taken")
 }
 
 func (a *Args) fillSnapshot(wrong *errs.Fields) {
@@ -133,10 +140,14 @@ func (a *Args) fillSnapshot(wrong *errs.Fields) {
 	if a.Mode == inventory.ModeOffline {
 		most = maxOfflineLimit
 	}
-	wrong.Require("mode", slices.Contains([]inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline, inventory.ModeCrash}, a.Mode),
+	wrong.Require("mode",
+		slices.Contains([]inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
+			inventory.ModeCrash}, a.Mode),
 		"must be ONLINE, OFFLINE or CRASH")
-	wrong.Require("hold_limit", a.HoldLimit >= time.Second && a.HoldLimit <= most, "must be 1s to "+most.String())
-	wrong.Require("reserve_binlogs", a.Reserve >= time.Minute && a.Reserve <= maxReserve, "must be 1m to "+maxReserve.String())
+	wrong.Require("hold_limit", a.HoldLimit >= time.Second && a.HoldLimit <= most,
+		"must be 1s to "+most.String())
+	wrong.Require("reserve_binlogs", a.Reserve >= time.Minute && a.Reserve <= maxReserve,
+		"must be 1m to "+maxReserve.String())
 }
 
 // snapshotID is the id of the snapshot that a request makes: the same for a repeat of the request.

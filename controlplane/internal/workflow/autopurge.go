@@ -9,7 +9,8 @@ import (
 // autoPurgeAfter is the age at which binary logs go where they are purged automatically.
 const autoPurgeAfter = 3 * 24 * time.Hour
 
-// BinlogExpiry is the age at which MariaDB deletes binary logs by itself, with binlog auto purge or without it: 0 keeps them.
+// BinlogExpiry is the age at which MariaDB deletes binary logs by itself, with binlog auto purge or
+// without it: 0 keeps them.
 func BinlogExpiry(autoPurge bool) time.Duration {
 	if autoPurge {
 		return autoPurgeAfter
@@ -17,7 +18,8 @@ func BinlogExpiry(autoPurge bool) time.Duration {
 	return 0
 }
 
-// stopAutoPurge makes the primary's MariaDB keep its binary logs, before the record says so and again before the replica counts on it.
+// stopAutoPurge makes the primary's MariaDB keep its binary logs, before the record says so and
+// again before the replica counts on it.
 func (s *step) stopAutoPurge(ctx context.Context, p *node) error {
 	changed, err := p.agent.SetBinlogExpiry(ctx, BinlogExpiry(false), s.fence())
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 )
 
 // transaction is the shape of a store's transaction: *store.Tx has it.
-type transaction[S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRecords, I ServerIDRecords] interface {
+type transaction[S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRecords,
+	I ServerIDRecords] interface {
 	Servers() S
 	Volumes() V
 	Snapshots() N
@@ -15,7 +16,8 @@ type transaction[S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRec
 	ServerIDs() I
 }
 
-type bound[T transaction[S, V, N, E, I], S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRecords, I ServerIDRecords] struct{ tx T }
+type bound[T transaction[S, V, N, E, I], S ServerRecords, V VolumeRecords, N SnapshotRecords,
+	E EventRecords, I ServerIDRecords] struct{ tx T }
 
 // Servers keeps server records.
 func (b bound[T, S, V, N, E, I]) Servers() ServerRecords { return b.tx.Servers() }
@@ -33,7 +35,8 @@ func (b bound[T, S, V, N, E, I]) Events() EventRecords { return b.tx.Events() }
 func (b bound[T, S, V, N, E, I]) ServerIDs() ServerIDRecords { return b.tx.ServerIDs() }
 
 // Bind sees a store's transaction as Records: Bind(tx) for a *store.Tx.
-func Bind[T transaction[S, V, N, E, I], S ServerRecords, V VolumeRecords, N SnapshotRecords, E EventRecords, I ServerIDRecords](tx T) Records {
+func Bind[T transaction[S, V, N, E, I], S ServerRecords, V VolumeRecords, N SnapshotRecords,
+	E EventRecords, I ServerIDRecords](tx T) Records {
 	return bound[T, S, V, N, E, I]{tx: tx}
 }
 
@@ -106,7 +109,10 @@ func convert[T any](out outcome, bind func(T) Records) (job.Outcome[T], error) {
 		made, err = job.Back[T](out.to, "%s", out.reason)
 	}
 	if commit := out.commit; commit != nil {
-		made = made.With(func(ctx context.Context, tx T) error { return explain(commit(ctx, bind(tx)), "") })
+		made = made.With(func(ctx context.Context,
+			tx T) error {
+			return explain(commit(ctx, bind(tx)), "")
+		})
 	}
 	return made, err
 }

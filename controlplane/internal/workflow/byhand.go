@@ -9,12 +9,14 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// When people do the provider's work, its steps wait as long as a person may take, and a cut lasts until they said that it is complete.
+// When people do the provider's work, its steps wait as long as a person may take, and a cut lasts
+// until they said that it is complete.
 
 // personTime is how long a step waits for a person.
 const personTime = 7 * 24 * time.Hour
 
-// cutTime is the least time that a person needs to copy a volume; false for a provider that cuts by itself.
+// cutTime is the least time that a person needs to copy a volume; false for a provider that cuts by
+// itself.
 func (w *Workflow) cutTime() (time.Duration, bool) {
 	p, byHand := w.Cloud.(provider.ByHand)
 	if !byHand {
@@ -24,10 +26,11 @@ func (w *Workflow) cutTime() (time.Duration, bool) {
 }
 
 // waitedFor are the steps that wait for what the provider does.
-var waitedFor = map[string]bool{"create_machine": true, "await_agent": true, "swap_volume": true, "remove_machine": true, "remove_volumes": true}
+var waitedFor = map[string]bool{"create_machine": true, "await_agent": true, "swap_volume": true,
+	"remove_machine": true, "remove_volumes": true}
 
-// patiently gives the steps of a plan the time that people need. A hold that a person did not make it in is not taken again by itself:
-// whether to hold the source up once more is theirs to say.
+// patiently gives the steps of a plan the time that people need. A hold that a person did not make
+// it in is not taken again by itself: whether to hold the source up once more is theirs to say.
 func (w *Workflow) patiently(p jobPlan) jobPlan {
 	if _, byHand := w.cutTime(); !byHand {
 		return p
@@ -55,9 +58,12 @@ func (s *step) checkCutTime() error {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_NEEDS_PERSON,
-		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --hold-limit 30m` (MariaDB is down until you are done, 30 minutes at most), "+
-			"or online with --hold-limit 60s (commits are blocked so long); a replica is then made with --from",
-		"a person copies the volumes of provider %s, which takes %s at least, and the hold would end after %s", s.w.Cloud.Name(), least, s.args.HoldLimit)
+		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --hold-limit 30m` "+
+			"(MariaDB is down until you are done, 30 minutes at most), "+
+			"or online with --hold-limit 60s (commits are blocked so long); a replica is then "+
+			"made with --from",
+		"a person copies the volumes of provider %s, which takes %s at least, and the hold would "+
+			"end after %s", s.w.Cloud.Name(), least, s.args.HoldLimit)
 }
 
 // awaitCut waits, under the hold, until a person has said that the copy is complete.
@@ -69,7 +75,8 @@ func (s *step) awaitCut(ctx context.Context, h *held) (outcome, error) {
 	case err != nil:
 		return outcome{}, err
 	case at.State == provider.SnapshotError:
-		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "retry the job to be asked again", "snapshot %s was not made: %s", at.ID, at.Reason)
+		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+			"retry the job to be asked again", "snapshot %s was not made: %s", at.ID, at.Reason)
 	case at.State == provider.SnapshotCompleted:
 		return done(nil)
 	}
@@ -78,7 +85,8 @@ func (s *step) awaitCut(ctx context.Context, h *held) (outcome, error) {
 	return s.again("%s: %s", left, or(at.Reason, "snapshot "+at.ID+" is being made"))
 }
 
-// timeLeft says how long a person has, no more often than they care to read: each change of it is a line for whoever watches.
+// timeLeft says how long a person has, no more often than they care to read: each change of it is a
+// line for whoever watches.
 func timeLeft(left time.Duration) string {
 	step := time.Second
 	switch {

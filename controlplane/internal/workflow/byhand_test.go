@@ -13,7 +13,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
-// byHand is the cloud with people behind it: what takes it some looks to settle is what takes them some time to do.
+// byHand is the cloud with people behind it: what takes it some looks to settle is what takes them
+// some time to do.
 type byHand struct{ cloudView }
 
 func (byHand) CutTime() time.Duration { return time.Minute }
@@ -51,7 +52,8 @@ func TestCutByHandWantsTimeForAPerson(t *testing.T) {
 	p.run()
 	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
 	f := j.Steps[0].Failure
-	if j.State != job.Failed || f == nil || f.Reason != "NEEDS_PERSON" || !strings.Contains(f.WayOut, "--mode offline --hold-limit") {
+	if j.State != job.Failed || f == nil || f.Reason != "NEEDS_PERSON" ||
+		!strings.Contains(f.WayOut, "--mode offline --hold-limit") {
 		t.Fatalf("%s: %+v", states(j), f)
 	}
 	w.checkPrimaryUntouched(t)
@@ -65,13 +67,15 @@ func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for id, snap := range w.cloud.snapshots {
-			if at == job.BeforeEffect && in == "release" && (snap.State != provider.SnapshotCompleted && w.cloud.settling[id] >= 0) {
+			if at == job.BeforeEffect && in == "release" &&
+				(snap.State != provider.SnapshotCompleted && w.cloud.settling[id] >= 0) {
 				early.Store(true)
 			}
 		}
 	}
 	p.run()
-	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: 30 * time.Minute})
+	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline,
+		HoldLimit: 30 * time.Minute})
 	if early.Load() {
 		t.Error("the hold was released before the copy was complete")
 	}
@@ -88,7 +92,8 @@ func TestCutByHandHasATimeLimitThatIsTold(t *testing.T) {
 	w.cloud.slowCut = 1000
 	w.mu.Unlock()
 	p.run()
-	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: 30 * time.Minute})
+	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline,
+		HoldLimit: 30 * time.Minute})
 	updates, err := p.engine.Watch(t.Context(), j.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +126,8 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	}
 	p.run()
 	mark := w.mark()
-	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: time.Minute}).ID)
+	j := p.end(p.ask(workflow.KindTakeSnapshot,
+		workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: time.Minute}).ID)
 	if j.State != job.Failed || !strings.Contains(j.Reason, "the hold ended") {
 		t.Fatalf("%s: %s", states(j), j.Reason)
 	}

@@ -49,23 +49,27 @@ func (s *step) takeFence(ctx context.Context, n *node) (string, error) {
 		return "", err
 	}
 	if covered, err := replication.Covers(st.BinlogPos, proof.GTID); err != nil || !covered {
-		return "", fmt.Errorf("the position %s of %s does not have its own commit %s: %w", st.BinlogPos, n.srv.Name, proof.GTID, err)
+		return "", fmt.Errorf("the position %s of %s does not have its own commit %s: %w",
+			st.BinlogPos, n.srv.Name, proof.GTID, err)
 	}
 	return st.BinlogPos, nil
 }
 
-// reach waits until the replica has applied the position. Threads that stop are mended or end the wait, with MariaDB's own error.
+// reach waits until the replica has applied the position. Threads that stop are mended or end the
+// wait, with MariaDB's own error.
 func (s *step) reach(ctx context.Context, p *pair, gtid string) error {
 	var pace replication.Pace
 	for {
-		reached, err := p.agent.WaitForGTID(ctx, gtid, oneWait, func(w Waited) { s.tellLag(&pace, w) })
+		reached, err := p.agent.WaitForGTID(ctx, gtid, oneWait,
+			func(w Waited) { s.tellLag(&pace, w) })
 		if reached && err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s has not reached %s: %w", p.srv.Name, gtid, ctx.Err())
 		}
-		if err != nil && permanent(err) && !isReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
+		if err != nil && permanent(err) &&
+			!isReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
 			return fmt.Errorf("%s cannot reach %s: %w", p.srv.Name, gtid, err)
 		}
 		if err := s.untilRunning(ctx, p); err != nil {

@@ -18,8 +18,9 @@ type comparison struct {
 	unsettled []string // could not be compared at this position: look again at another one
 }
 
-// compare compares every table of the primary, and the replica's that the primary lacks. A checksum counts only where the engine honours
-// the read view; a table that came, went or changed its definition meanwhile is unsettled, as the two sides were asked at different times.
+// compare compares every table of the primary, and the replica's that the primary lacks. A checksum
+// counts only where the engine honours the read view; a table that came, went or changed its
+// definition meanwhile is unsettled, as the two sides were asked at different times.
 func compare(primary, replica sums) comparison {
 	var c comparison
 	for _, name := range slices.Sorted(maps.Keys(union(primary, replica))) {
@@ -29,10 +30,13 @@ func compare(primary, replica sums) comparison {
 		case inPrimary && inReplica && alike(a, b):
 			c.equal++
 			c.bytes += a.Bytes
-		case !inPrimary || !inReplica || a.Missing || b.Missing || a.DefinitionHash != b.DefinitionHash, !a.Consistent || !b.Consistent:
+		case !inPrimary || !inReplica || a.Missing || b.Missing ||
+			a.DefinitionHash != b.DefinitionHash, !a.Consistent || !b.Consistent:
 			c.unsettled = append(c.unsettled, name)
 		default:
-			c.different = append(c.different, fmt.Sprintf("%s (%d on the primary, %d on the replica)", name, a.Checksum, b.Checksum))
+			c.different = append(c.different,
+				fmt.Sprintf("%s (%d on the primary, %d on the replica)", name, a.Checksum,
+					b.Checksum))
 		}
 	}
 	return c
@@ -59,9 +63,11 @@ type history struct {
 	primary, replica TableChecksum
 }
 
-// judge says what to think of tables that stayed unsettled to the end: where the primary's side held still between two rounds and the
-// replica's is another, the data differ; where the primary's changed all the time nothing can be told.
-func judge(unsettled []string, before map[string]history, primary, replica sums) (different, open []string) {
+// judge says what to think of tables that stayed unsettled to the end: where the primary's side
+// held still between two rounds and the replica's is another, the data differ; where the primary's
+// changed all the time nothing can be told.
+func judge(unsettled []string, before map[string]history, primary,
+	replica sums) (different, open []string) {
 	for _, name := range unsettled {
 		a, inPrimary := primary[name]
 		b, inReplica := replica[name]
@@ -71,8 +77,10 @@ func judge(unsettled []string, before map[string]history, primary, replica sums)
 			different = append(different, name+" (only on one side)")
 		case a.DefinitionHash != b.DefinitionHash:
 			different = append(different, name+" (defined in another way)")
-		case seen && was.primary.Checksum == a.Checksum && was.replica.Checksum == b.Checksum && a.Checksum != b.Checksum:
-			different = append(different, fmt.Sprintf("%s (%d on the primary, %d on the replica)", name, a.Checksum, b.Checksum))
+		case seen && was.primary.Checksum == a.Checksum && was.replica.Checksum == b.Checksum &&
+			a.Checksum != b.Checksum:
+			different = append(different, fmt.Sprintf("%s (%d on the primary, %d on the replica)",
+				name, a.Checksum, b.Checksum))
 		default:
 			open = append(open, fmt.Sprintf("%s (%s)", name, cmp.Or(a.Engine, "engine unknown")))
 		}

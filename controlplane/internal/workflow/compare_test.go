@@ -10,7 +10,8 @@ import (
 )
 
 func sum(table string, checksum uint64) TableChecksum {
-	return TableChecksum{Table: table, Checksum: checksum, Consistent: true, DefinitionHash: "h", Bytes: 10}
+	return TableChecksum{Table: table, Checksum: checksum, Consistent: true, DefinitionHash: "h",
+		Bytes: 10}
 }
 
 func sumsOf(list ...TableChecksum) sums {
@@ -23,25 +24,39 @@ func sumsOf(list ...TableChecksum) sums {
 
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	with := func(t TableChecksum, change func(*TableChecksum)) TableChecksum { change(&t); return t }
+	with := func(t TableChecksum,
+		change func(*TableChecksum)) TableChecksum {
+		change(&t)
+		return t
+	}
 	cases := map[string]struct {
 		primary, replica     sums
 		equal                int
 		different, unsettled []string
 	}{
-		"equal":              {sumsOf(sum("a.t", 1), sum("a.u", 2)), sumsOf(sum("a.t", 1), sum("a.u", 2)), 2, nil, nil},
-		"nothing":            {nil, nil, 0, nil, nil},
-		"a row differs":      {sumsOf(sum("a.t", 1)), sumsOf(sum("a.t", 2)), 0, []string{"a.t"}, nil},
-		"made meanwhile":     {sumsOf(sum("a.t", 1)), nil, 0, nil, []string{"a.t"}},
-		"dropped meanwhile":  {nil, sumsOf(sum("a.t", 1)), 0, nil, []string{"a.t"}},
-		"altered meanwhile":  {sumsOf(with(sum("a.t", 1), func(t *TableChecksum) { t.DefinitionHash = "i" })), sumsOf(sum("a.t", 2)), 0, nil, []string{"a.t"}},
-		"missing on one":     {sumsOf(with(sum("a.t", 0), func(t *TableChecksum) { t.Missing = true })), sumsOf(sum("a.t", 2)), 0, nil, []string{"a.t"}},
-		"no read view":       {sumsOf(with(sum("a.t", 1), func(t *TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 2)), 0, nil, []string{"a.t"}},
-		"no view, but equal": {sumsOf(with(sum("a.t", 1), func(t *TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 1)), 1, nil, nil},
+		"equal": {sumsOf(sum("a.t", 1), sum("a.u", 2)),
+			sumsOf(sum("a.t", 1), sum("a.u", 2)), 2, nil, nil},
+		"nothing": {nil, nil, 0, nil, nil},
+		"a row differs": {sumsOf(sum("a.t", 1)), sumsOf(sum("a.t", 2)), 0, []string{"a.t"},
+			nil},
+		"made meanwhile":    {sumsOf(sum("a.t", 1)), nil, 0, nil, []string{"a.t"}},
+		"dropped meanwhile": {nil, sumsOf(sum("a.t", 1)), 0, nil, []string{"a.t"}},
+		"altered meanwhile": {sumsOf(with(sum("a.t", 1),
+			func(t *TableChecksum) { t.DefinitionHash = "i" })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"missing on one": {sumsOf(with(sum("a.t", 0),
+			func(t *TableChecksum) { t.Missing = true })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"no read view": {sumsOf(with(sum("a.t", 1),
+			func(t *TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"no view, but equal": {sumsOf(with(sum("a.t", 1),
+			func(t *TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 1)), 1, nil, nil},
 	}
 	for name, c := range cases {
 		got := compare(c.primary, c.replica)
-		if got.equal != c.equal || len(got.different) != len(c.different) || !slices.Equal(got.unsettled, c.unsettled) {
+		if got.equal != c.equal || len(got.different) != len(c.different) ||
+			!slices.Equal(got.unsettled, c.unsettled) {
 			t.Errorf("%s: %+v", name, got)
 		}
 		for i, table := range c.different {
@@ -56,11 +71,13 @@ func TestJudgeTellsWhatHeldStill(t *testing.T) {
 	t.Parallel()
 	still := sumsOf(sum("a.m", 1))
 	before := map[string]history{"a.m": {primary: sum("a.m", 1), replica: sum("a.m", 2)}}
-	if different, open := judge([]string{"a.m"}, before, still, sumsOf(sum("a.m", 2))); len(different) != 1 || len(open) != 0 {
+	if different, open := judge([]string{"a.m"}, before, still,
+		sumsOf(sum("a.m", 2))); len(different) != 1 || len(open) != 0 {
 		t.Errorf("the primary held still and the replica is another: %v %v", different, open)
 	}
 	moved := map[string]history{"a.m": {primary: sum("a.m", 7), replica: sum("a.m", 2)}}
-	if different, open := judge([]string{"a.m"}, moved, still, sumsOf(sum("a.m", 2))); len(different) != 0 || len(open) != 1 {
+	if different, open := judge([]string{"a.m"}, moved, still,
+		sumsOf(sum("a.m", 2))); len(different) != 0 || len(open) != 1 {
 		t.Errorf("it moves all the time: %v %v", different, open)
 	}
 	if different, _ := judge([]string{"a.m"}, before, still, nil); len(different) != 1 {
@@ -75,25 +92,30 @@ func TestSecretIsNeverShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := fmt.Sprintf("%v %+v %#v %s %q", s, ReplicationAccount{Password: s}, ConfigureReplica{Password: s}, s, s) + string(encoded)
-	if strings.Contains(shown, s.Reveal()) || len(s.Reveal()) < 20 || s.Reveal() == NewSecret().Reveal() {
+	shown := fmt.Sprintf("%v %+v %#v %s %q", s, ReplicationAccount{Password: s},
+		ConfigureReplica{Password: s}, s, s) + string(encoded)
+	if strings.Contains(shown, s.Reveal()) || len(s.Reveal()) < 20 ||
+		s.Reveal() == NewSecret().Reveal() {
 		t.Error(shown)
 	}
 }
 
 func TestArgsRefuseAllThatIsWrongAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := Args{Server: "No", Port: 70000, Verify: "maybe", VolumeBytes: 5}.withDefaults(KindCreateReplica)
+	_, err := Args{Server: "No", Port: 70000, Verify: "maybe",
+		VolumeBytes: 5}.withDefaults(KindCreateReplica)
 	for _, part := range []string{"server_id", "port", "verify", "primary", "volume_size_bytes"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not in: %v", part, err)
 		}
 	}
-	_, err = Args{Server: "db2", Source: "db1", Snapshot: "s1", HoldLimit: 2 * time.Second}.withDefaults(KindCreateReplica)
+	_, err = Args{Server: "db2", Source: "db1", Snapshot: "s1",
+		HoldLimit: 2 * time.Second}.withDefaults(KindCreateReplica)
 	if err == nil || !strings.Contains(err.Error(), "hold_limit") {
 		t.Errorf("a hold's limit with a snapshot that is taken: %v", err)
 	}
-	_, err = Args{Source: "db1", Mode: "SLOW", HoldLimit: 1, Reserve: 1}.withDefaults(KindTakeSnapshot)
+	_, err = Args{Source: "db1", Mode: "SLOW", HoldLimit: 1,
+		Reserve: 1}.withDefaults(KindTakeSnapshot)
 	for _, part := range []string{"mode", "hold_limit", "reserve_binlogs"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not in: %v", part, err)

@@ -23,7 +23,8 @@ type Cloud interface {
 
 // Tokens mints what a new machine's agent joins with.
 type Tokens interface {
-	// JoinFile returns the content of the join file for a server's new machine, with a fresh one-time token.
+	// JoinFile returns the content of the join file for a server's new machine, with a fresh
+	// one-time token.
 	JoinFile(ctx context.Context, server string) ([]byte, error)
 }
 

@@ -11,8 +11,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
-// Plan says what the job that is asked for would find and do, as a job without an id whose steps have what was found and what would be
-// changed. It looks at the provider, the records and the source's agent, refuses what the job would refuse, and changes nothing.
+// Plan says what the job that is asked for would find and do, as a job without an id whose steps
+// have what was found and what would be changed. It looks at the provider, the records and the
+// source's agent, refuses what the job would refuse, and changes nothing.
 func (w *Workflow) Plan(ctx context.Context, ask Ask) (job.Job, error) {
 	req, err := w.Request(ctx, ask)
 	if err != nil {
@@ -22,7 +23,8 @@ func (w *Workflow) Plan(ctx context.Context, ask Ask) (job.Job, error) {
 		return job.Job{}, err
 	}
 	args, _ := req.Args.(Args)
-	d := &dryRun{step: &step{Run: &job.Run{JobKind: req.Kind}, w: w, args: args, dry: &lines{}}, kind: req.Kind}
+	d := &dryRun{step: &step{Run: &job.Run{JobKind: req.Kind}, w: w, args: args, dry: &lines{}},
+		kind: req.Kind}
 	if err := d.look(ctx); err != nil {
 		return job.Job{}, err
 	}
@@ -30,7 +32,8 @@ func (w *Workflow) Plan(ctx context.Context, ask Ask) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, fmt.Errorf("cannot encode the arguments: %w", err)
 	}
-	made := job.Job{Kind: req.Kind, Title: req.Title, Args: raw, Subjects: req.Subjects, Who: req.Who, RequestID: req.RequestID}
+	made := job.Job{Kind: req.Kind, Title: req.Title, Args: raw, Subjects: req.Subjects,
+		Who: req.Who, RequestID: req.RequestID}
 	for _, p := range w.plans() {
 		if p.kind == req.Kind {
 			made.Steps = d.steps(p)
@@ -109,7 +112,8 @@ func (d *dryRun) lookVersions() error {
 		return err
 	}
 	order, ok := replication.CompareSeries(datadir, d.image.MariaDBVersion)
-	text := sprintf("the datadir is of MariaDB %s, the image has %s", datadir, or(d.image.MariaDBVersion, "a version not known yet"))
+	text := sprintf("the datadir is of MariaDB %s, the image has %s", datadir,
+		or(d.image.MariaDBVersion, "a version not known yet"))
 	if ok && order == 0 {
 		text += ": nothing to upgrade"
 	}
@@ -121,7 +125,8 @@ func (d *dryRun) lookVersions() error {
 func (d *dryRun) steps(p jobPlan) []job.Step {
 	var all []job.Step
 	for i, s := range p.steps {
-		made := job.Step{Seq: i, Kind: s.kind, Title: s.title, Section: s.section, Always: s.always, State: job.StepPending, Found: d.found[s.kind]}
+		made := job.Step{Seq: i, Kind: s.kind, Title: s.title, Section: s.section, Always: s.always,
+			State: job.StepPending, Found: d.found[s.kind]}
 		if d.kind == KindCreateReplica && !d.args.TakeSnapshot && takesSnapshot(s.kind) {
 			made.State, made.Reason = job.StepSkipped, "snapshot "+d.args.Snapshot+" was given"
 		} else {
@@ -159,13 +164,16 @@ func (d *dryRun) would(kind string) []string {
 	case "format_volume":
 		return []string{"make " + d.args.Filesystem + " on the blank volume"}
 	case "mount_data":
-		return []string{sprintf("mount the volume at %s and bind its datadir to %s, by unit files", dataMount, datadirPath)}
+		return []string{sprintf("mount the volume at %s and bind its datadir to %s, by unit files",
+			dataMount, datadirPath)}
 	case "configure_mariadb":
-		return []string{"write one option file: server_id, durability, TLS" + d.onReplica(", read-only, no start of replication, no event scheduler")}
+		return []string{"write one option file: server_id, durability, TLS" +
+			d.onReplica(", read-only, no start of replication, no event scheduler")}
 	case "initialize_datadir":
 		return []string{"make a new datadir"}
 	case "start_mariadb":
-		return []string{"start MariaDB" + d.onReplica(", once, and compare its position with the recorded one")}
+		return []string{"start MariaDB" +
+			d.onReplica(", once, and compare its position with the recorded one")}
 	}
 	return d.wouldReplicate(kind)
 }
@@ -188,15 +196,20 @@ func (d *dryRun) wouldRecord() []string {
 func (d *dryRun) wouldSwap() []string {
 	var all []string
 	if v := d.image.DefaultVolume; v != nil {
-		all = append(all, sprintf("take the image's default data volume (%s, %s) away and delete it", sizeOf(v.SizeBytes), v.Filesystem))
+		all = append(
+			all, sprintf("take the image's default data volume (%s, %s) away and delete it",
+				sizeOf(v.SizeBytes), v.Filesystem))
 	}
 	switch {
 	case d.kind == KindCreatePrimary:
-		all = append(all, sprintf("make a blank volume of %s and attach it", sizeOf(d.args.VolumeBytes)))
+		all = append(all, sprintf("make a blank volume of %s and attach it",
+			sizeOf(d.args.VolumeBytes)))
 	case d.args.TakeSnapshot:
-		all = append(all, sprintf("make a volume of %s from the snapshot and attach it", sizeOf(max(d.args.VolumeBytes, d.vol.SizeBytes))))
+		all = append(all, sprintf("make a volume of %s from the snapshot and attach it",
+			sizeOf(max(d.args.VolumeBytes, d.vol.SizeBytes))))
 	default:
-		all = append(all, sprintf("make a volume of %s from snapshot %s and attach it", sizeOf(max(d.args.VolumeBytes, d.snap.SizeBytes)), d.snap.ID))
+		all = append(all, sprintf("make a volume of %s from snapshot %s and attach it",
+			sizeOf(max(d.args.VolumeBytes, d.snap.SizeBytes)), d.snap.ID))
 	}
 	return all
 }
@@ -206,9 +219,11 @@ func (d *dryRun) wouldSnapshot(kind string) []string {
 	case "reserve_binlogs":
 		return []string{sprintf("keep the binary logs of %s for %s", d.args.Source, d.args.Reserve)}
 	case "hold":
-		return []string{sprintf("%s: hold a consistent point on %s for at most %s", d.args.Mode, d.args.Source, d.args.HoldLimit)}
+		return []string{sprintf("%s: hold a consistent point on %s for at most %s", d.args.Mode,
+			d.args.Source, d.args.HoldLimit)}
 	case "cut":
-		return []string{sprintf("snapshot volume %s, %s", d.vol.ProviderID, sizeOf(d.vol.SizeBytes))}
+		return []string{sprintf("snapshot volume %s, %s", d.vol.ProviderID,
+			sizeOf(d.vol.SizeBytes))}
 	case "release":
 		return []string{"let go of " + d.args.Source + " and prove that it takes writes"}
 	}
@@ -221,18 +236,22 @@ func (d *dryRun) wouldReplicate(kind string) []string {
 	case "upgrade_mariadb":
 		return d.wouldUpgrade()
 	case "prepare_replica":
-		return []string{sprintf("make the account %s on %s and set the position", accountOf(name), primary)}
+		return []string{sprintf("make the account %s on %s and set the position", accountOf(name),
+			primary)}
 	case "configure_replica":
-		return []string{sprintf("point %s to %s:%d, by GTID over TLS", name, d.source.srv.Address, d.source.srv.Port)}
+		return []string{sprintf("point %s to %s:%d, by GTID over TLS", name, d.source.srv.Address,
+			d.source.srv.Port)}
 	case "start_replica":
 		return []string{"start both threads"}
 	case "catch_up":
-		return []string{"commit one row on " + primary + " as a fence, and wait until " + name + " has it"}
+		return []string{"commit one row on " + primary + " as a fence, and wait until " + name +
+			" has it"}
 	case "verify":
 		return []string{wouldVerify(d.args.Verify)}
 	case "finish":
 		if d.kind == KindCreateReplica {
-			return []string{"let replication start with MariaDB, give up the reservation, record " + name + " as READY"}
+			return []string{"let replication start with MariaDB, give up the reservation, record " +
+				name + " as READY"}
 		}
 		return []string{"commit one row and record " + name + " as READY"}
 	}
@@ -241,10 +260,12 @@ func (d *dryRun) wouldReplicate(kind string) []string {
 
 // wouldUpgrade is nothing where both versions are known and of one series.
 func (d *dryRun) wouldUpgrade() []string {
-	if order, ok := replication.CompareSeries(copiedVersion(d.snap, d.source), d.image.MariaDBVersion); ok && order == 0 {
+	if order, ok := replication.CompareSeries(copiedVersion(d.snap, d.source),
+		d.image.MariaDBVersion); ok && order == 0 {
 		return nil
 	}
-	return []string{"run mariadb-upgrade if the datadir turns out older than the MariaDB on the machine, without writing to the binary log"}
+	return []string{"run mariadb-upgrade if the datadir turns out older than the MariaDB on the " +
+		"machine, without writing to the binary log"}
 }
 
 func (d *dryRun) wouldRemove(kind string) []string {
@@ -266,10 +287,13 @@ func (d *dryRun) wouldRemove(kind string) []string {
 func wouldVerify(level Verify) string {
 	switch level {
 	case VerifyFull:
-		return "compare the checksums and definitions of all tables at one position, without blocking the primary"
+		return "compare the checksums and definitions of all tables at one position, without " +
+			"blocking the primary"
 	case VerifySample:
-		return "compare the checksums and definitions of some tables at one position, without blocking the primary"
+		return "compare the checksums and definitions of some tables at one position, without " +
+			"blocking the primary"
 	default:
-		return "take one more position of the primary and wait until the replica has applied it; no data is compared (--verify sample or full does that)"
+		return "take one more position of the primary and wait until the replica has applied it; " +
+			"no data is compared (--verify sample or full does that)"
 	}
 }

@@ -36,10 +36,12 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 func TestPlanSaysWhatWillBe(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)
-	for level, want := range map[workflow.Verify]string{workflow.VerifyFence: "no data is compared", workflow.VerifySample: "some tables", workflow.VerifyFull: "all tables"} {
+	for level, want := range map[workflow.Verify]string{workflow.VerifyFence: "no data is compared",
+		workflow.VerifySample: "some tables", workflow.VerifyFull: "all tables"} {
 		args := replicaArgs
 		args.Verify = level
-		j, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica, Args: args})
+		j, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica,
+			Args: args})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,8 +50,10 @@ func TestPlanSaysWhatWillBe(t *testing.T) {
 			t.Errorf("verify=%s would %q", level, said)
 		}
 		upgrade, _ := j.Step("upgrade_mariadb")
-		if len(upgrade.Changed) > 0 || !strings.Contains(strings.Join(upgrade.Found, " "), "nothing to upgrade") {
-			t.Errorf("both are of one series, and the upgrade found %q and would %q", upgrade.Found, upgrade.Changed)
+		if len(upgrade.Changed) > 0 || !strings.Contains(strings.Join(upgrade.Found, " "),
+			"nothing to upgrade") {
+			t.Errorf("both are of one series, and the upgrade found %q and would %q", upgrade.Found,
+				upgrade.Changed)
 		}
 	}
 }
@@ -73,19 +77,25 @@ func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
 		says  string
 		plant func()
 	}{
-		"a name that is taken":      {ask: from(workflow.Args{Server: "db1", Source: "db1"}), says: "own replica"},
-		"a smaller volume":          {ask: from(workflow.Args{VolumeBytes: 1 << 30}), says: "smaller"},
-		"no such image":             {ask: from(workflow.Args{Image: "woody"}), says: "woody"},
-		"an older image":            {ask: from(workflow.Args{Image: "bookworm"}), says: "never goes back"},
-		"another zone":              {ask: from(workflow.Args{Zone: "moon"}), says: "moon"},
-		"no such snapshot":          {ask: from(workflow.Args{Snapshot: "snap-0"}), says: "snap-0"},
-		"a level that is not there": {ask: from(workflow.Args{Verify: "maybe"}), says: "fence, sample or full"},
+		"a name that is taken": {ask: from(workflow.Args{Server: "db1", Source: "db1"}),
+			says: "own replica"},
+		"a smaller volume": {ask: from(workflow.Args{VolumeBytes: 1 << 30}),
+			says: "smaller"},
+		"no such image": {ask: from(workflow.Args{Image: "woody"}), says: "woody"},
+		"an older image": {ask: from(workflow.Args{Image: "bookworm"}),
+			says: "never goes back"},
+		"another zone":     {ask: from(workflow.Args{Zone: "moon"}), says: "moon"},
+		"no such snapshot": {ask: from(workflow.Args{Snapshot: "snap-0"}), says: "snap-0"},
+		"a level that is not there": {ask: from(workflow.Args{Verify: "maybe"}),
+			says: "fence, sample or full"},
 		"purged binary logs": {ask: from(workflow.Args{}), says: "purged", plant: func() {
 			w.hosts["db1"].running.disk.data.oldest = 1000
 		}},
-		"a primary that is down": {ask: from(workflow.Args{}), says: "does not answer", plant: func() { w.hosts["db1"].down = true }},
+		"a primary that is down": {ask: from(workflow.Args{}), says: "does not answer",
+			plant: func() { w.hosts["db1"].down = true }},
 	}
-	for _, name := range []string{"a name that is taken", "a smaller volume", "no such image", "an older image", "another zone", "no such snapshot",
+	for _, name := range []string{"a name that is taken", "a smaller volume", "no such image",
+		"an older image", "another zone", "no such snapshot",
 		"a level that is not there", "purged binary logs", "a primary that is down"} {
 		c := cases[name]
 		if c.plant != nil {
@@ -108,7 +118,8 @@ func TestRegionalSnapshotServesEveryZone(t *testing.T) {
 	w.mu.Unlock()
 	taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}))
 	ask := workflow.Args{Server: "db2", Snapshot: taken.Snapshot, Zone: "moon"}
-	if _, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica, Args: ask}); err != nil {
+	if _, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica,
+		Args: ask}); err != nil {
 		t.Error(err)
 	}
 }
@@ -116,7 +127,8 @@ func TestRegionalSnapshotServesEveryZone(t *testing.T) {
 func TestRepeatedRequestIsTheSame(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)
-	ask := workflow.Ask{Kind: workflow.KindCreateReplica, Args: replicaArgs, RequestID: "11111111-2222-3333-4444-555555555555", Who: "tester"}
+	ask := workflow.Ask{Kind: workflow.KindCreateReplica, Args: replicaArgs,
+		RequestID: "11111111-2222-3333-4444-555555555555", Who: "tester"}
 	create := func() (string, error) {
 		req, err := p.flow.Request(t.Context(), ask)
 		if err != nil {

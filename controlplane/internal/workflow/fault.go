@@ -32,8 +32,8 @@ func refuse(reason errorsv1.Reason, way, format string, args ...any) error {
 	return errs.New(errs.FailedPrecondition, reason, sprintf(format, args...), errs.WayOut(way))
 }
 
-// explain prepares an error for the engine: reason and way out where it looks for them, with the job's own id in the commands of the
-// way out, and whether another attempt can mend it.
+// explain prepares an error for the engine: reason and way out where it looks for them, with the
+// job's own id in the commands of the way out, and whether another attempt can mend it.
 func explain(err error, jobID string) error {
 	if err == nil {
 		return nil
@@ -86,7 +86,8 @@ func permanent(err error) bool {
 	if errors.As(err, &refusal) {
 		return !errors.Is(err, inventory.ErrStale)
 	}
-	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused, provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused} {
+	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused,
+		provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -106,8 +107,10 @@ func permanent(err error) bool {
 // mends reports whether a precondition may come true by itself within a few attempts.
 func mends(reason errorsv1.Reason) bool {
 	switch reason {
-	case errorsv1.Reason_REASON_DEVICE_MISSING, errorsv1.Reason_REASON_MOUNT_BUSY, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
-		errorsv1.Reason_REASON_UNIT_WRONG_STATE, errorsv1.Reason_REASON_DEVICE_BUSY, errorsv1.Reason_REASON_MARIADB_DOWN,
+	case errorsv1.Reason_REASON_DEVICE_MISSING, errorsv1.Reason_REASON_MOUNT_BUSY,
+		errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+		errorsv1.Reason_REASON_UNIT_WRONG_STATE, errorsv1.Reason_REASON_DEVICE_BUSY,
+		errorsv1.Reason_REASON_MARIADB_DOWN,
 		errorsv1.Reason_REASON_FILESYSTEM_FROZEN, errorsv1.Reason_REASON_REPLICATION_RUNNING:
 		return true
 	default:
@@ -115,7 +118,8 @@ func mends(reason errorsv1.Reason) bool {
 	}
 }
 
-// pause reports whether an error is a reason to wait instead: somebody is away, busy, or asks to slow down.
+// pause reports whether an error is a reason to wait instead: somebody is away, busy, or asks to
+// slow down.
 func pause(err error) (time.Duration, bool) {
 	var w waiting
 	if errors.As(err, &w) {

@@ -38,13 +38,15 @@ func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
 	before := w.server("db2")
 	for _, s := range j.Steps {
 		mark := w.mark()
-		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester"}); err != nil {
+		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
+			job.Ask{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		after := succeeded(t, p.end(j.ID))
 		changes := w.changes(mark)
 		if s.Kind == "verify" { // it stops the replica at a position and lets it go on
-			changes = slices.DeleteFunc(changes, func(c string) bool { return strings.HasPrefix(c, "db2:St") })
+			changes = slices.DeleteFunc(changes,
+				func(c string) bool { return strings.HasPrefix(c, "db2:St") })
 		}
 		if len(changes) > 0 {
 			t.Errorf("%s made changes: %v\n%s", s.Kind, changes, states(after))
@@ -52,7 +54,8 @@ func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
 	}
 	after := w.server("db2")
 	after.Rev, after.Updated, after.LastSeen = before.Rev, before.Updated, before.LastSeen
-	if after.State != before.State || after.DataVolume != before.DataVolume || len(after.Mounts) != 1 {
+	if after.State != before.State || after.DataVolume != before.DataVolume ||
+		len(after.Mounts) != 1 {
 		t.Errorf("the record changed: %+v, was %+v", after, before)
 	}
 	if h := w.host("db2"); h.starts != 1 || h.file.SkipReplicaStart {
@@ -128,7 +131,8 @@ func (w *world) checkCloud(t *testing.T) {
 func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, step := range replicaSteps(t) {
-		points := []job.Point{job.BeforeEffect, job.AfterEffect} // after a commit is before the next step
+		// after a commit is before the next step
+		points := []job.Point{job.BeforeEffect, job.AfterEffect}
 		if step == "settle" {
 			points = append(points, job.AfterCommit)
 		}
@@ -159,8 +163,8 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 	}
 }
 
-// TestCutThatShowsLateIsDeletedByWhoTakesOver: a worker dies behind the cut, and another one that serves for long already cannot see yet
-// what it made.
+// TestCutThatShowsLateIsDeletedByWhoTakesOver: a worker dies behind the cut, and another one that
+// serves for long already cannot see yet what it made.
 func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, cancelled := range []bool{false, true} {
@@ -182,7 +186,8 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 			<-killed
 			next := w.start()
 			if cancelled {
-				if _, err := next.engine.Cancel(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+				if _, err := next.engine.Cancel(t.Context(), j.ID,
+					job.Ask{Who: "tester"}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -197,16 +202,19 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if len(w.cloud.snapshots) != left {
-				t.Errorf("%s, and at the cloud there is %v", j.State, slices.Collect(maps.Keys(w.cloud.snapshots)))
+				t.Errorf("%s, and at the cloud there is %v", j.State,
+					slices.Collect(maps.Keys(w.cloud.snapshots)))
 			}
 		})
 	}
 }
 
-// TestLostWorkerMakesNothing: a worker that does not know yet that its job was taken over makes nothing at the cloud.
+// TestLostWorkerMakesNothing: a worker that does not know yet that its job was taken over makes
+// nothing at the cloud.
 func TestLostWorkerMakesNothing(t *testing.T) {
 	t.Parallel()
-	for step, call := range map[string]string{"cut": "CreateSnapshot", "create_machine": "CreateMachine", "swap_volume": "CreateVolume"} {
+	for step, call := range map[string]string{"cut": "CreateSnapshot",
+		"create_machine": "CreateMachine", "swap_volume": "CreateVolume"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			w, first := lab(t)
@@ -261,9 +269,12 @@ func (w *world) steal() {
 
 func TestLostAnswersCostNothing(t *testing.T) {
 	t.Parallel()
-	calls := []string{"CreateSnapshot", "CreateMachine", "CreateVolume", "AttachVolume", "DetachVolume", "DeleteVolume", "SetTags", "EnsureMount",
-		"EnsureBindMount", "EnsureUnmounted", "MaskUnit", "EnsureUnit", "SetConfiguration", "PrepareDatadir", "PrepareReplica", "ConfigureReplica",
-		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication", "ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "OpenHold"}
+	calls := []string{"CreateSnapshot", "CreateMachine", "CreateVolume", "AttachVolume",
+		"DetachVolume", "DeleteVolume", "SetTags", "EnsureMount",
+		"EnsureBindMount", "EnsureUnmounted", "MaskUnit", "EnsureUnit", "SetConfiguration",
+		"PrepareDatadir", "PrepareReplica", "ConfigureReplica",
+		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication",
+		"ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "OpenHold"}
 	for _, call := range calls {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()

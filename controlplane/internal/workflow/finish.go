@@ -12,8 +12,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// finishReplica lets replication start by itself from now on, sees that all invariants hold at once, gives up the reservation and records
-// the replica as READY.
+// finishReplica lets replication start by itself from now on, sees that all invariants hold at
+// once, gives up the reservation and records the replica as READY.
 func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 	p, err := s.pair(ctx)
 	if err != nil {
@@ -29,7 +29,8 @@ func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 	ready.State = inventory.ServerReady
 	c, err := p.agent.SetConfiguration(ctx, s.configuration(ready, s.args.Options))
 	if err != nil {
-		return outcome{}, fmt.Errorf("cannot let replication start by itself on %s: %w", p.srv.Name, err)
+		return outcome{}, fmt.Errorf("cannot let replication start by itself on %s: %w", p.srv.Name,
+			err)
 	}
 	if c.Changed {
 		s.Changed("replication starts with MariaDB on %s", p.srv.Name)
@@ -40,7 +41,8 @@ func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 	if err := s.releaseBinlogs(ctx, p.primary.srv.Name, s.reservation()); err != nil {
 		return outcome{}, err
 	}
-	return done(both(s.recordReady(p.srv.Name, p.st, "verified by "+string(s.args.Verify)), s.forgetReservation()))
+	return done(both(s.recordReady(p.srv.Name, p.st, "verified by "+string(s.args.Verify)),
+		s.forgetReservation()))
 }
 
 // checkReplica looks at everything that must be true of a READY replica, at once.
@@ -65,12 +67,14 @@ func (s *step) checkReplica(ctx context.Context, p *pair) error {
 		// The primary was looked at first, so that a replica may have passed it meanwhile.
 		if now, err := p.primary.agent.Status(ctx); err == nil {
 			if ok, err := replication.Covers(now.BinlogPos, st.SlavePos); err == nil && !ok {
-				problems = append(problems, sprintf("it is at %s, which %s at %s does not have", st.SlavePos, p.primary.srv.Name, now.BinlogPos))
+				problems = append(problems, sprintf("it is at %s, which %s at %s does not have",
+					st.SlavePos, p.primary.srv.Name, now.BinlogPos))
 			}
 		}
 	}
 	if len(problems) > 0 {
-		return errs.New(errs.Internal, errorsv1.Reason_REASON_REPLICATION_ERROR, p.srv.Name+" is not a replica yet: "+strings.Join(problems, "; "),
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_REPLICATION_ERROR,
+			p.srv.Name+" is not a replica yet: "+strings.Join(problems, "; "),
 			errs.WayOut("`understudy job retry JOB`: its steps make these true again"))
 	}
 	p.st = st
@@ -85,7 +89,9 @@ func (s *step) recordReady(name string, st replication.Status, reason string) co
 		if err != nil || srv.State == inventory.ServerReady && srv.StateReason == reason {
 			return err
 		}
-		srv.BinaryVersion, srv.DatadirVersion, srv.LastSeen = or(st.BinaryVersion, srv.BinaryVersion), or(st.DatadirVersion, srv.DatadirVersion), s.w.Now()
+		srv.BinaryVersion, srv.DatadirVersion,
+			srv.LastSeen = or(st.BinaryVersion, srv.BinaryVersion),
+			or(st.DatadirVersion, srv.DatadirVersion), s.w.Now()
 		if err := srv.SetState(inventory.ServerReady, reason); err != nil {
 			return err
 		}
@@ -128,10 +134,13 @@ func (s *step) formatVolume(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if !h.vol.Blank() || h.at.SnapshotID != "" {
-		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, "nothing was written to it; have a blank one made: `understudy job redo JOB swap_volume`", "volume %s is not recorded blank: it is not formatted", h.at.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, "nothing was written "+
+			"to it; have a blank one made: `understudy job redo JOB swap_volume`",
+			"volume %s is not recorded blank: it is not formatted", h.at.ID)
 	}
 	device, changed, err := h.agent.FormatVolume(ctx, FormatVolume{
-		DeviceIDs: s.w.Cloud.DeviceNames(h.at.ID), Filesystem: s.args.Filesystem, FilesystemUUID: filesystemUUID(h.vol), RecordedBlank: true,
+		DeviceIDs: s.w.Cloud.DeviceNames(h.at.ID), Filesystem: s.args.Filesystem,
+		FilesystemUUID: filesystemUUID(h.vol), RecordedBlank: true,
 		DeviceTimeout: time.Minute, Fence: s.fence(),
 	})
 	if err != nil {
@@ -144,7 +153,8 @@ func (s *step) formatVolume(ctx context.Context) (outcome, error) {
 	return done(nil)
 }
 
-// initializeDatadir makes a new datadir where there is none. A server that has served before gets none: what is missing there is lost.
+// initializeDatadir makes a new datadir where there is none. A server that has served before gets
+// none: what is missing there is lost.
 func (s *step) initializeDatadir(ctx context.Context) (outcome, error) {
 	h, err := s.host(ctx)
 	if err != nil {
@@ -161,7 +171,8 @@ func (s *step) initializeDatadir(ctx context.Context) (outcome, error) {
 	if _, err := s.ensureMounts(ctx, h); err != nil {
 		return outcome{}, err
 	}
-	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Initialize: true, Fence: s.fence()})
+	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Initialize: true,
+		Fence: s.fence()})
 	if err != nil {
 		return outcome{}, fmt.Errorf("cannot make the datadir of %s: %w", h.srv.Name, err)
 	}
@@ -179,8 +190,11 @@ func (s *step) finishPrimary(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if health, why := replication.JudgePrimary(st, nil, h.srv.ServerID); health != replication.Healthy {
-		return outcome{}, refuse(errorsv1.Reason_REASON_WRONG_ROLE, "take away what makes it one on the host, then `understudy job retry JOB`", "%s is not a primary: %s", h.srv.Name, why)
+	if health, why := replication.JudgePrimary(st, nil,
+		h.srv.ServerID); health != replication.Healthy {
+		return outcome{}, refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"take away what makes it one on the host, then `understudy job retry JOB`",
+			"%s is not a primary: %s", h.srv.Name, why)
 	}
 	proof, err := h.agent.ProveWritable(ctx, s.fence())
 	if err != nil {

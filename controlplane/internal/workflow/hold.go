@@ -9,9 +9,10 @@ import (
 
 // Holder opens holds on a consistent point.
 type Holder interface {
-	// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The hold lives as long as ctx does and never
-	// longer than its limit, which the host enforces. errs.FailedPrecondition (HOLD_NOT_ACQUIRED) when the locks were not to be had,
-	// errs.Aborted (HOLD_BUSY) when another one is open.
+	// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The
+	// hold lives as long as ctx does and never longer than its limit, which the host enforces.
+	// errs.FailedPrecondition (HOLD_NOT_ACQUIRED) when the locks were not to be had, errs.Aborted
+	// (HOLD_BUSY) when another one is open.
 	OpenHold(ctx context.Context, req OpenHold, progress Progress) (Hold, error)
 }
 
@@ -29,7 +30,8 @@ type OpenHold struct {
 type Hold interface {
 	// Testimony is what was true when the point was reached.
 	Testimony() Testimony
-	// Release ends the hold and tells whether it was proved unbroken until now. It can be called once.
+	// Release ends the hold and tells whether it was proved unbroken until now. It can be called
+	// once.
 	Release(ctx context.Context) (HoldResult, error)
 	// Done is closed when the hold has ended, whoever ended it.
 	Done() <-chan struct{}

@@ -15,8 +15,8 @@ const (
 	proving  = 20 * time.Second
 )
 
-// held is an open hold, kept in this process while its section lasts, with what was cut under it. When the process dies, or the stream
-// breaks, it is gone, and the section starts over.
+// held is an open hold, kept in this process while its section lasts, with what was cut under it.
+// When the process dies, or the stream breaks, it is gone, and the section starts over.
 type held struct {
 	Hold
 	until  time.Time   // it ends by its limit, at the latest
@@ -33,7 +33,8 @@ func (h *held) alive() bool {
 	}
 }
 
-// theHold is the hold that an earlier step of the section opened; nil when it is not there any more.
+// theHold is the hold that an earlier step of the section opened; nil when it is not there any
+// more.
 func (s *step) theHold() *held {
 	kept, ok := s.Kept(keptHold)
 	if !ok {
@@ -50,7 +51,8 @@ func (s *step) hold(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if proved(snap) {
-		s.Found("the point at %s was held, and the cut proved", or(snap.Testimony.Position(), "(empty)"))
+		s.Found("the point at %s was held, and the cut proved",
+			or(snap.Testimony.Position(), "(empty)"))
 		return done(nil)
 	}
 	if err := s.dropUnproved(ctx, snap); err != nil {
@@ -82,7 +84,8 @@ func (s *step) hold(ctx context.Context) (outcome, error) {
 	})
 }
 
-// reserveAgain keeps the binary logs once more when this job failed before, and gave its reservation up.
+// reserveAgain keeps the binary logs once more when this job failed before, and gave its
+// reservation up.
 func (s *step) reserveAgain(ctx context.Context, snap inventory.Snapshot) (commit, error) {
 	if snap.State != inventory.SnapshotFailed {
 		return nil, nil
@@ -99,8 +102,9 @@ func (s *step) open(ctx context.Context) (*held, error) {
 	until := s.w.Now().Add(s.args.HoldLimit)
 	// The hold outlives this call: it lasts while this process holds the job.
 	hold, err := n.agent.OpenHold(s.HoldContext(), OpenHold{
-		Mode: s.args.Mode, Limit: s.args.HoldLimit, LockWait: lockWait, Nonce: nonceOf(s.EffectKey), Freeze: s.args.Mode != inventory.ModeCrash,
-		Fence: s.fence(),
+		Mode: s.args.Mode, Limit: s.args.HoldLimit, LockWait: lockWait, Nonce: nonceOf(s.EffectKey),
+		Freeze: s.args.Mode != inventory.ModeCrash,
+		Fence:  s.fence(),
 	}, s.say)
 	if err != nil {
 		return nil, fmt.Errorf("cannot hold a consistent point on %s: %w", n.srv.Name, err)
@@ -134,10 +138,13 @@ func (s *step) recordTestimony(t Testimony) commit {
 			role = inventory.RoleReplica
 		}
 		snap.Testimony = inventory.Testimony{
-			Server: snap.Server, Role: role, ServerID: t.ServerID, Version: t.Version, Datadir: t.Datadir,
-			GTIDBinlogPos: t.BinlogPos, GTIDSlavePos: t.SlavePos, GTIDCurrentPos: t.CurrentPos, GTIDDomainID: t.DomainID,
-			BinlogFile: t.BinlogFile, BinlogPosition: uint64(max(t.BinlogOffset, 0)),
-			FSUUID: t.FilesystemUUID, FSType: t.Filesystem, Nonce: t.Nonce, HeldAt: t.HeldAt, MaxBlock: s.args.HoldLimit,
+			Server: snap.Server, Role: role, ServerID: t.ServerID, Version: t.Version,
+			Datadir:       t.Datadir,
+			GTIDBinlogPos: t.BinlogPos, GTIDSlavePos: t.SlavePos, GTIDCurrentPos: t.CurrentPos,
+			GTIDDomainID: t.DomainID,
+			BinlogFile:   t.BinlogFile, BinlogPosition: uint64(max(t.BinlogOffset, 0)),
+			FSUUID: t.FilesystemUUID, FSType: t.Filesystem, Nonce: t.Nonce, HeldAt: t.HeldAt,
+			MaxBlock: s.args.HoldLimit,
 		}
 		return nil
 	}, "a consistent point is held at %s", or(position(t), "(empty)"))
@@ -205,7 +212,8 @@ func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Sn
 	if err := s.Prove(ctx); err != nil {
 		return nil, err
 	}
-	made, err := s.w.Cloud.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: vol.ProviderID, Tags: tags})
+	made, err := s.w.Cloud.CreateSnapshot(ctx,
+		provider.CreateSnapshotRequest{VolumeID: vol.ProviderID, Tags: tags})
 	if err != nil {
 		return nil, fmt.Errorf("cannot begin a snapshot of volume %s: %w", vol.ProviderID, err)
 	}
@@ -224,7 +232,8 @@ func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error 
 			continue
 		}
 		if err := s.w.Cloud.DeleteSnapshot(ctx, found.ID); err != nil && !missing(err) {
-			return fmt.Errorf("cannot delete snapshot %s, which was not proved consistent: %w", found.ID, err)
+			return fmt.Errorf("cannot delete snapshot %s, which was not proved consistent: %w",
+				found.ID, err)
 		}
 		s.Changed("deleted snapshot %s: its hold was not proved unbroken", found.ID)
 	}

@@ -27,7 +27,8 @@ func TestPrimaryIsMadeOnAVolumeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	w, _ := lab(t)
 	srv, h := w.server("db1"), w.host("db1")
-	if srv.State != inventory.ServerReady || srv.Role != inventory.RolePrimary || srv.ServerID == 0 {
+	if srv.State != inventory.ServerReady || srv.Role != inventory.RolePrimary ||
+		srv.ServerID == 0 {
 		t.Errorf("record: %+v", srv)
 	}
 	if h.starts != 1 || len(w.cloud.volumes) != 1 {
@@ -38,9 +39,11 @@ func TestPrimaryIsMadeOnAVolumeOfItsOwn(t *testing.T) {
 func TestReplicaIsMadeFromANewSnapshot(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1", Verify: workflow.VerifyFull})
+	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1",
+		Verify: workflow.VerifyFull})
 	srv, h := w.server("db2"), w.host("db2")
-	if srv.State != inventory.ServerReady || srv.Primary != "db1" || !srv.ReplicationConfigured || srv.BinlogAutoPurge {
+	if srv.State != inventory.ServerReady || srv.Primary != "db1" || !srv.ReplicationConfigured ||
+		srv.BinlogAutoPurge {
 		t.Errorf("record: %+v", srv)
 	}
 	if h.starts != 1 {

@@ -10,7 +10,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// createMachine makes sure that the server's machine exists and is switched on. One that an earlier attempt made is found by its tag.
+// createMachine makes sure that the server's machine exists and is switched on. One that an earlier
+// attempt made is found by its tag.
 func (s *step) createMachine(ctx context.Context) (outcome, error) {
 	srv, err := s.server(ctx, s.args.Server)
 	if err != nil {
@@ -27,7 +28,8 @@ func (s *step) createMachine(ctx context.Context) (outcome, error) {
 	case provider.MachineRunning:
 		s.Found("machine %s runs at %s", m.ID, m.Address)
 		return done(s.updateServer(srv.Name, func(srv *inventory.Server) error {
-			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address, or(m.Zone, srv.Zone), m.Image
+			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address, or(m.Zone, srv.Zone),
+				m.Image
 			return nil
 		}, "machine %s runs at %s", m.ID, m.Address))
 	case provider.MachineStopped:
@@ -54,9 +56,11 @@ func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {
 	return s.keepBinlogs(ctx, nil)
 }
 
-// ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an earlier generation are ended.
+// ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an
+// earlier generation are ended.
 func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
-	list, err := s.w.Cloud.ListMachines(ctx, s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
+	list, err := s.w.Cloud.ListMachines(ctx,
+		s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
 	if err != nil {
 		return provider.Machine{}, err
 	}
@@ -85,8 +89,10 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 }
 
 func machineGone(m provider.Machine, server string) error {
-	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
-		"machine %s of %s was terminated by somebody else: %s", m.ID, server, or(m.Reason, "no reason given"))
+	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo "+
+		"JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
+		"machine %s of %s was terminated by somebody else: %s", m.ID, server,
+		or(m.Reason, "no reason given"))
 }
 
 func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
@@ -113,10 +119,13 @@ func needsMachine(srv inventory.Server) error {
 	if srv.MachineID != "" {
 		return nil
 	}
-	return refuse(errorsv1.Reason_REASON_MACHINE_GONE, "run create_machine first: `understudy job retry JOB` goes on there", "%s has no machine on record", srv.Name)
+	return refuse(errorsv1.Reason_REASON_MACHINE_GONE,
+		"run create_machine first: `understudy job retry JOB` goes on there",
+		"%s has no machine on record", srv.Name)
 }
 
-// awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit binary before anything is done with it.
+// awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit
+// binary before anything is done with it.
 func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
 	srv, err := s.server(ctx, s.args.Server)
 	if err != nil {
@@ -134,19 +143,24 @@ func (s *step) awaitAgent(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if host.Server != srv.Name {
-		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "another machine answers at this address: have one made anew (`understudy job redo JOB create_machine`)", "the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
+		return outcome{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "another machine answers "+
+			"at this address: have one made anew (`understudy job redo JOB create_machine`)",
+			"the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
 	}
-	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion, or(host.MariaDBVersion, "not installed"), host.AgentVersion)
+	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion,
+		or(host.MariaDBVersion, "not installed"), host.AgentVersion)
 	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
 		return outcome{}, err
 	}
 	if sealer, ok := s.w.Cloud.(provider.Sealer); ok {
 		if err := sealer.SealMachine(ctx, srv.MachineID); err != nil {
-			return outcome{}, fmt.Errorf("cannot take the join file out of the reach of machine %s: %w", srv.MachineID, err)
+			return outcome{}, fmt.Errorf(
+				"cannot take the join file out of the reach of machine %s: %w", srv.MachineID, err)
 		}
 	}
 	return done(s.updateServer(srv.Name, func(srv *inventory.Server) error {
-		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion, s.w.Now()
+		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion,
+			s.w.Now()
 		return nil
 	}, "the agent answers"))
 }
@@ -162,8 +176,8 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 	return s.again("the agent of %s does not answer yet", srv.Name)
 }
 
-// machineFit is the error of a server whose machine is gone for good. One that somebody switched off while this job makes the server is
-// switched on again.
+// machineFit is the error of a server whose machine is gone for good. One that somebody switched
+// off while this job makes the server is switched on again.
 func (s *step) machineFit(ctx context.Context, srv inventory.Server) error {
 	m, err := s.w.Cloud.GetMachine(ctx, srv.MachineID)
 	switch {
@@ -182,7 +196,8 @@ func (s *step) machineFit(ctx context.Context, srv inventory.Server) error {
 	return nil
 }
 
-// whyAway is the error of an agent that will never answer, as its machine is gone; nil when waiting for it makes sense.
+// whyAway is the error of an agent that will never answer, as its machine is gone; nil when waiting
+// for it makes sense.
 func (s *step) whyAway(ctx context.Context, why error) error {
 	if !isReason(why, errorsv1.Reason_REASON_AGENT_UNREACHABLE) {
 		return nil
@@ -206,11 +221,14 @@ func (s *step) leaves(ctx context.Context, why error) bool {
 	return gone != nil
 }
 
-// checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never goes back.
+// checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never
+// goes back.
 func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version string) error {
 	if version == "" {
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN, "no MariaDB is installed on "+srv.Name,
-			errs.WayOut("clean the job up and name an image that has one (`understudy provider images`)"))
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN,
+			"no MariaDB is installed on "+srv.Name,
+			errs.WayOut(
+				"clean the job up and name an image that has one (`understudy provider images`)"))
 	}
 	if srv.Role != inventory.RoleReplica {
 		return nil

@@ -45,8 +45,8 @@ func (s *step) host(ctx context.Context) (*host, error) {
 	return h, nil
 }
 
-// mountData makes sure that the server's volume, proved to be the right one, is mounted where MariaDB expects its datadir, and that the
-// datadir is fit for a first start here.
+// mountData makes sure that the server's volume, proved to be the right one, is mounted where
+// MariaDB expects its datadir, and that the datadir is fit for a first start here.
 func (s *step) mountData(ctx context.Context) (outcome, error) {
 	h, err := s.host(ctx)
 	if err != nil {
@@ -62,7 +62,8 @@ func (s *step) mountData(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if !settled {
-		// Whatever runs there now runs on something else than the server's data, and must not wake up on it.
+		// Whatever runs there now runs on something else than the server's data, and must not wake
+		// up on it.
 		if err := s.quiesce(ctx, h.agent); err != nil {
 			return outcome{}, err
 		}
@@ -75,7 +76,8 @@ func (s *step) mountData(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	return done(s.updateServer(h.srv.Name, func(srv *inventory.Server) error {
-		srv.Mounts = []inventory.Mount{{Volume: h.vol.ID, Path: dataMount, FSType: mount.Filesystem, FSUUID: mount.UUID}}
+		srv.Mounts = []inventory.Mount{{Volume: h.vol.ID, Path: dataMount, FSType: mount.Filesystem,
+			FSUUID: mount.UUID}}
 		return nil
 	}, "volume %s is mounted at %s", h.at.ID, dataMount))
 }
@@ -95,11 +97,13 @@ func (s *step) settled(ctx context.Context, h *host) (bool, error) {
 	return true, nil
 }
 
-// quiesce stops MariaDB and sees to it that nothing starts it before this job does: the unit is masked until then, so that no boot script
-// can start it on the copy before the copy has its own settings.
+// quiesce stops MariaDB and sees to it that nothing starts it before this job does: the unit is
+// masked until then, so that no boot script can start it on the copy before the copy has its own
+// settings.
 func (s *step) quiesce(ctx context.Context, agent Agent) error {
 	// The sockets come between: they can wake a service that was just stopped.
-	for _, unit := range slices.Concat([]string{mariadbUnit}, mariadbSockets[:], []string{mariadbUnit}) {
+	for _, unit := range slices.Concat([]string{mariadbUnit}, mariadbSockets[:],
+		[]string{mariadbUnit}) {
 		if err := s.stopUnit(ctx, agent, unit); err != nil {
 			return err
 		}
@@ -114,8 +118,8 @@ func (s *step) quiesce(ctx context.Context, agent Agent) error {
 	return nil
 }
 
-// stopUnit stops a unit. One that is just starting is left to come up first: MariaDB loses a SIGTERM that arrives while it starts, and then
-// hangs until systemd kills it.
+// stopUnit stops a unit. One that is just starting is left to come up first: MariaDB loses a
+// SIGTERM that arrives while it starts, and then hangs until systemd kills it.
 func (s *step) stopUnit(ctx context.Context, agent Agent, unit string) error {
 	u, err := agent.Unit(ctx, unit)
 	switch {
@@ -126,7 +130,8 @@ func (s *step) stopUnit(ctx context.Context, agent Agent, unit string) error {
 	case u.ActiveState == "activating" && u.SubState != "auto-restart":
 		return wait("%s is starting; it is stopped once it is up", unit)
 	}
-	changed, err := agent.StopUnit(ctx, UnitRequest{Unit: unit, Timeout: 2 * time.Minute, Fence: s.fence()})
+	changed, err := agent.StopUnit(ctx, UnitRequest{Unit: unit, Timeout: 2 * time.Minute,
+		Fence: s.fence()})
 	if err != nil {
 		return err
 	}
@@ -144,7 +149,8 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 	}
 	data, err := h.agent.EnsureMount(ctx, req, s.say)
 	if err != nil {
-		return Mount{}, wrongCopy(fmt.Errorf("cannot mount volume %s on %s: %w", h.at.ID, h.srv.Name, err))
+		return Mount{}, wrongCopy(fmt.Errorf("cannot mount volume %s on %s: %w", h.at.ID,
+			h.srv.Name, err))
 	}
 	if s.Step == "mount_data" || len(data.Changes) > 0 {
 		for _, line := range data.Found {
@@ -153,12 +159,15 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 	}
 	s.changed(dataMount, data.Changes)
 	if !overlap(data.Mount.DeviceIDs, req.DeviceIDs) || data.Mount.UUID != req.FilesystemUUID {
-		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there (`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
-			"what is mounted at %s on %s is not volume %s: %s with filesystem %s", dataMount, h.srv.Name, h.at.ID, someOf(data.Mount.DeviceIDs, 3), data.Mount.UUID)
+		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there "+
+			"(`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
+			"what is mounted at %s on %s is not volume %s: %s with filesystem %s", dataMount,
+			h.srv.Name, h.at.ID, someOf(data.Mount.DeviceIDs, 3), data.Mount.UUID)
 	}
 	bind, err := h.agent.EnsureBindMount(ctx, EnsureBindMount{
-		Source: dataDir, Path: datadirPath, Owner: "mysql", Create: !h.replica(), BoundUnits: []string{mariadbUnit},
-		StopUnits: []string{mariadbUnit}, Fence: s.fence(),
+		Source: dataDir, Path: datadirPath, Owner: "mysql", Create: !h.replica(),
+		BoundUnits: []string{mariadbUnit},
+		StopUnits:  []string{mariadbUnit}, Fence: s.fence(),
 	})
 	if err != nil {
 		return Mount{}, fmt.Errorf("cannot bind the datadir of %s: %w", h.srv.Name, err)
@@ -170,8 +179,10 @@ func (s *step) ensureMounts(ctx context.Context, h *host) (Mount, error) {
 // dataMount is what the server's volume must be, so that no other one is taken for it.
 func (s *step) dataMount(ctx context.Context, h *host) (EnsureMount, error) {
 	req := EnsureMount{
-		DeviceIDs: s.w.Cloud.DeviceNames(h.at.ID), Path: dataMount, FilesystemUUID: filesystemUUID(h.vol),
-		StopUnits: []string{mariadbUnit}, DeviceTimeout: time.Minute, Grow: true, BoundUnits: []string{mariadbUnit}, Fence: s.fence(),
+		DeviceIDs: s.w.Cloud.DeviceNames(h.at.ID), Path: dataMount,
+		FilesystemUUID: filesystemUUID(h.vol),
+		StopUnits:      []string{mariadbUnit}, DeviceTimeout: time.Minute, Grow: true,
+		BoundUnits: []string{mariadbUnit}, Fence: s.fence(),
 	}
 	if h.vol.Snapshot != "" {
 		t := h.snap.Testimony
@@ -189,10 +200,12 @@ func (s *step) dataMount(ctx context.Context, h *host) (EnsureMount, error) {
 	return req, nil
 }
 
-// started reports whether MariaDB was ever up on the server's volume: start_mariadb records the datadir's version, swap_volume forgets it.
+// started reports whether MariaDB was ever up on the server's volume: start_mariadb records the
+// datadir's version, swap_volume forgets it.
 func (h *host) started() bool { return h.srv.DatadirVersion != "" }
 
-// ensureCleanCopy rids a copy of its source's replication state before its first start. What is there later is its own.
+// ensureCleanCopy rids a copy of its source's replication state before its first start. What is
+// there later is its own.
 func (s *step) ensureCleanCopy(ctx context.Context, h *host) error {
 	if !h.replica() || h.started() {
 		return nil
@@ -204,7 +217,8 @@ func (s *step) ensureCleanCopy(ctx context.Context, h *host) error {
 	if s.servesRightly(h, st) {
 		return nil // this job started it: it was clean then
 	}
-	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Copy: true, ExpectedNonce: h.snap.Testimony.Nonce, Fence: s.fence()})
+	p, err := h.agent.PrepareDatadir(ctx, PrepareDatadir{Datadir: datadirPath, Copy: true,
+		ExpectedNonce: h.snap.Testimony.Nonce, Fence: s.fence()})
 	if err != nil {
 		return wrongCopy(fmt.Errorf("cannot prepare the datadir of %s: %w", h.srv.Name, err))
 	}
@@ -215,11 +229,14 @@ func (s *step) ensureCleanCopy(ctx context.Context, h *host) error {
 	return nil
 }
 
-// wrongCopy says how a job gets rid of a volume that is not the snapshot's; what the agent says is for whoever has the host alone.
+// wrongCopy says how a job gets rid of a volume that is not the snapshot's; what the agent says is
+// for whoever has the host alone.
 func wrongCopy(err error) error {
 	if !isReason(err, errorsv1.Reason_REASON_NONCE_MISMATCH) {
 		return err
 	}
-	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "", errs.Wrap(err),
-		errs.WayOut("have another volume made from the snapshot: `understudy job redo JOB swap_volume`"))
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "",
+		errs.Wrap(err),
+		errs.WayOut(
+			"have another volume made from the snapshot: `understudy job redo JOB swap_volume`"))
 }

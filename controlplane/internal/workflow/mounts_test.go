@@ -9,13 +9,14 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
-// TestNoRecordNamesAMountOfWhatIsTakenAway looks before and after each effect of the jobs that take a volume from its machine: there a
-// crash or a cancel may end them.
+// TestNoRecordNamesAMountOfWhatIsTakenAway looks before and after each effect of the jobs that take
+// a volume from its machine: there a crash or a cancel may end them.
 func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 	t.Parallel()
 	redo := func(step string) func(p *process, made job.Job) job.Job {
 		return func(p *process, made job.Job) job.Job {
-			j, err := p.engine.Redo(p.w.t.Context(), made.ID, step, job.Ask{Who: "tester", Reason: "to see"})
+			j, err := p.engine.Redo(p.w.t.Context(), made.ID, step,
+				job.Ask{Who: "tester", Reason: "to see"})
 			if err != nil {
 				p.w.t.Fatal(err)
 			}
@@ -32,7 +33,8 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, first := lab(t)
-			made := first.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+			made := first.must(workflow.KindCreateReplica,
+				workflow.Args{Server: "db2", Source: "db1"})
 			first.stop()
 			if len(w.server("db2").Mounts) == 0 {
 				t.Fatal("the replica has no mount on record")
@@ -48,24 +50,26 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 // checkMounts holds each mount on record to what the provider has.
 func (w *world) checkMounts(t *testing.T, when string) {
 	t.Helper()
-	err := w.store.Read(context.WithoutCancel(t.Context()), func(ctx context.Context, tx *store.Tx) error {
-		servers, _, err := tx.Servers().List(ctx, store.ServerFilter{}, store.Page{})
-		if err != nil {
-			return err
-		}
-		for _, srv := range servers {
-			for _, m := range srv.Mounts {
-				record, err := tx.Volumes().Get(ctx, m.Volume)
-				if err != nil {
-					return err
-				}
-				if at := w.machineWith(record.ProviderID); at != srv.MachineID || at == "" {
-					t.Errorf("%s: %s has a mount of %s recorded, which is attached to %q", when, srv.Name, m.Volume, at)
+	err := w.store.Read(context.WithoutCancel(t.Context()),
+		func(ctx context.Context, tx *store.Tx) error {
+			servers, _, err := tx.Servers().List(ctx, store.ServerFilter{}, store.Page{})
+			if err != nil {
+				return err
+			}
+			for _, srv := range servers {
+				for _, m := range srv.Mounts {
+					record, err := tx.Volumes().Get(ctx, m.Volume)
+					if err != nil {
+						return err
+					}
+					if at := w.machineWith(record.ProviderID); at != srv.MachineID || at == "" {
+						t.Errorf("%s: %s has a mount of %s recorded, which is attached to %q", when,
+							srv.Name, m.Volume, at)
+					}
 				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 	if err != nil {
 		t.Error(err)
 	}

@@ -62,7 +62,8 @@ func filesystemUUID(v inventory.Volume) string {
 // accountOf is the replication account of one replica.
 func accountOf(server string) string { return "us_" + strings.ReplaceAll(server, "-", "_") }
 
-// accountHost is where the account may connect from: TLS and its password guard it, and addresses change.
+// accountHost is where the account may connect from: TLS and its password guard it, and addresses
+// change.
 const accountHost = "%"
 
 func sprintf(format string, args ...any) string {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// commit changes records in the transaction that records a step's outcome; it may be run several times.
+// commit changes records in the transaction that records a step's outcome; it may be run several
+// times.
 type commit func(ctx context.Context, rec Records) error
 
 type verdict int
@@ -40,7 +41,8 @@ func back(format string, args ...any) (outcome, error) {
 
 // again waits; the step is called again after a poll, or when it is woken.
 func (s *step) again(format string, args ...any) (outcome, error) {
-	return outcome{verdict: verdictAgain, after: s.w.Poll, reason: fmt.Sprintf(format, args...)}, nil
+	return outcome{verdict: verdictAgain, after: s.w.Poll, reason: fmt.Sprintf(format, args...)},
+		nil
 }
 
 // waiting is an error by which a helper, deep in a handler, makes the step wait instead of fail.

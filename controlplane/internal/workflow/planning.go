@@ -30,12 +30,13 @@ func (s *step) planPrimary(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	s.Found("image %s, MariaDB %s", image.Name, or(image.MariaDBVersion, "of a version not known yet"))
+	s.Found("image %s, MariaDB %s", image.Name,
+		or(image.MariaDBVersion, "of a version not known yet"))
 	return done(s.recordServer(image, "", s.args.Zone))
 }
 
-// begun is the record of the server that this job makes, as far as there is one. It refuses a name that is taken, and to begin anew, in
-// this step alone, what was deleted.
+// begun is the record of the server that this job makes, as far as there is one. It refuses a name
+// that is taken, and to begin anew, in this step alone, what was deleted.
 func (s *step) begun(ctx context.Context) (inventory.Server, error) {
 	srv, err := s.record(ctx, s.args.Server)
 	switch {
@@ -53,7 +54,8 @@ func (s *step) begun(ctx context.Context) (inventory.Server, error) {
 	return srv, nil
 }
 
-// planReplica checks that a replica can be made, and allots what is unique about it. From here on the primary has a replica.
+// planReplica checks that a replica can be made, and allots what is unique about it. From here on
+// the primary has a replica.
 func (s *step) planReplica(ctx context.Context) (outcome, error) {
 	srv, err := s.begun(ctx)
 	if err != nil {
@@ -74,7 +76,8 @@ func (s *step) planReplica(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	s.Found("image %s, MariaDB %s", image.Name, or(image.MariaDBVersion, "of a version not known yet"))
+	s.Found("image %s, MariaDB %s", image.Name,
+		or(image.MariaDBVersion, "of a version not known yet"))
 	if err := s.checkImage(ctx, p, image); err != nil {
 		return outcome{}, err
 	}
@@ -90,18 +93,26 @@ func (s *step) planReplica(ctx context.Context) (outcome, error) {
 // checkPlan refuses a replica that cannot come to be as things stand.
 func (s *step) checkPlan(ctx context.Context, p *node) error {
 	if p.srv.Role != inventory.RolePrimary {
-		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name its primary instead: `understudy server get` says which", "%s is not a primary", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"name its primary instead: `understudy server get` says which", "%s is not a primary",
+			p.srv.Name)
 	}
 	if p.srv.State == inventory.ServerDeleting || p.srv.State == inventory.ServerDeleted {
-		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "it is going or gone: name another primary", "%s is %s", p.srv.Name, p.srv.State)
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"it is going or gone: name another primary", "%s is %s", p.srv.Name, p.srv.State)
 	}
 	if !p.status.LogBin {
-		return refuse(errorsv1.Reason_REASON_BINLOG_OFF, "set log_bin in its option files, restart mariadb.service, then ask again", "the binary log of %s is off: no replica can follow it", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_BINLOG_OFF,
+			"set log_bin in its option files, restart mariadb.service, then ask again",
+			"the binary log of %s is off: no replica can follow it", p.srv.Name)
 	}
 	if !p.status.TLS {
-		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set ssl_cert, ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again", "TLS is off on %s: a replica would not connect", p.srv.Name)
+		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set ssl_cert, ssl_key and ssl_ca "+
+			"in its option files, restart mariadb.service, then ask again",
+			"TLS is off on %s: a replica would not connect", p.srv.Name)
 	}
-	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name, shortVersion(p.status.ServerVersion), or(p.status.BinlogPos, "(empty)"))
+	s.Found("primary %s answers: MariaDB %s, position %s", p.srv.Name,
+		shortVersion(p.status.ServerVersion), or(p.status.BinlogPos, "(empty)"))
 	if s.args.TakeSnapshot {
 		return nil
 	}
@@ -120,21 +131,30 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *no
 	at, err := s.w.Cloud.GetSnapshot(ctx, snap.ProviderID)
 	switch {
 	case missing(err):
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "somebody deleted it there: take another one (`understudy snapshot create`)", "snapshot %s is gone at the provider", snap.ProviderID)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"somebody deleted it there: take another one (`understudy snapshot create`)",
+			"snapshot %s is gone at the provider", snap.ProviderID)
 	case err != nil:
 		return err
 	case at.State != provider.SnapshotCompleted:
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait until `understudy snapshot get` says READY, or take another one", "snapshot %s is %s at the provider", at.ID, at.State)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"wait until `understudy snapshot get` says READY, or take another one",
+			"snapshot %s is %s at the provider", at.ID, at.State)
 	}
 	if s.args.VolumeBytes != 0 && s.args.VolumeBytes < at.SizeBytes {
 		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			sprintf("a volume of %s is smaller than the snapshot's %s", sizeOf(s.args.VolumeBytes), sizeOf(at.SizeBytes)),
+			sprintf("a volume of %s is smaller than the snapshot's %s", sizeOf(s.args.VolumeBytes),
+				sizeOf(at.SizeBytes)),
 			errs.Field("volume_size_bytes", "must not be smaller than the snapshot"))
 	}
-	if zone := or(s.args.Zone, p.srv.Zone); !s.snapshotsInEveryZone() && snap.Zone != "" && zone != "" && snap.Zone != zone {
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "make the replica with --zone "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID, snap.Zone, zone)
+	if zone := or(s.args.Zone, p.srv.Zone); !s.snapshotsInEveryZone() && snap.Zone != "" &&
+		zone != "" && snap.Zone != zone {
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"make the replica with --zone "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID,
+			snap.Zone, zone)
 	}
-	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID, or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
+	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID,
+		or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
 	return checkBinlogs(snap, p)
 }
 
@@ -146,7 +166,9 @@ func (s *step) snapshotsInEveryZone() bool {
 // usable asks the record's rule; a snapshot may also be of a replica of the primary.
 func (s *step) usable(ctx context.Context, snap inventory.Snapshot, primary string) error {
 	if snap.State != inventory.SnapshotReady || !proved(snap) {
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "wait until `understudy snapshot get` says READY, or take another one", "snapshot %s is %s", snap.ID, snap.State)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"wait until `understudy snapshot get` says READY, or take another one",
+			"snapshot %s is %s", snap.ID, snap.State)
 	}
 	if err := snap.Usable(snap.Server); err != nil || snap.Server == primary {
 		return err
@@ -156,7 +178,8 @@ func (s *step) usable(ctx context.Context, snap inventory.Snapshot, primary stri
 		return err
 	}
 	if snap.Testimony.Role != inventory.RoleReplica || source.Primary != primary {
-		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a snapshot of "+primary, "snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a snapshot of "+primary,
+			"snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
 	}
 	return nil
 }
@@ -168,8 +191,10 @@ func checkBinlogs(snap inventory.Snapshot, p *node) error {
 		return err
 	}
 	if !covered {
-		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "they are gone for good: take a new snapshot, which `understudy replica create --of` does by itself",
-			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s", p.srv.Name, p.status.OldestGTID, or(snap.Testimony.Position(), "(empty)"))
+		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "they are gone for good: take a new "+
+			"snapshot, which `understudy replica create --of` does by itself",
+			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s",
+			p.srv.Name, p.status.OldestGTID, or(snap.Testimony.Position(), "(empty)"))
 	}
 	return nil
 }
@@ -188,13 +213,17 @@ func (s *step) image(ctx context.Context) (provider.Image, error) {
 		names = append(names, image.Name)
 	}
 	if s.args.Image == "" {
-		return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "have one made first: docs/providers.md says how; `understudy provider images` lists them",
+		return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "have one made first: "+
+			"docs/providers.md says how; `understudy provider images` lists them",
 			"the provider has no image that is ready")
 	}
-	return provider.Image{}, refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20), "there is no image %q", s.args.Image)
+	return provider.Image{},
+		refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+someOf(names, 20),
+			"there is no image %q", s.args.Image)
 }
 
-// checkImage refuses an image with a MariaDB of an older series than the copy's datadir, as far as both are known.
+// checkImage refuses an image with a MariaDB of an older series than the copy's datadir, as far as
+// both are known.
 func (s *step) checkImage(ctx context.Context, p *node, image provider.Image) error {
 	snap, err := s.snapshot(ctx)
 	if err != nil && !missing(err) {
@@ -203,13 +232,14 @@ func (s *step) checkImage(ctx context.Context, p *node, image provider.Image) er
 	return checkVersions(copiedVersion(snap, p), image.MariaDBVersion)
 }
 
-// copiedVersion is of the MariaDB that wrote the datadir which the replica gets: the snapshot's, or that of the source of one to be taken.
+// copiedVersion is of the MariaDB that wrote the datadir which the replica gets: the snapshot's, or
+// that of the source of one to be taken.
 func copiedVersion(snap inventory.Snapshot, source *node) string {
 	return or(snap.Testimony.Version, or(source.status.ServerVersion, source.status.BinaryVersion))
 }
 
-// recordServer adds the record of the server that the job makes, with its server_id. A replica's primary loses binlog auto purge in the
-// same transaction.
+// recordServer adds the record of the server that the job makes, with its server_id. A replica's
+// primary loses binlog auto purge in the same transaction.
 func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, s.args.Server)
@@ -239,14 +269,17 @@ func (s *step) recordServer(image provider.Image, primary, zone string) commit {
 		if err := s.gainReplica(ctx, rec, primary); err != nil {
 			return err
 		}
-		return s.audit(ctx, rec, "server.create", srv.Subject(), "%s is being made with server_id %d", srv.Name, srv.ServerID)
+		return s.audit(ctx, rec, "server.create", srv.Subject(),
+			"%s is being made with server_id %d", srv.Name, srv.ServerID)
 	}
 }
 
 // newServer is the record as it begins; old is the one of a deleted server of that name.
-func (s *step) newServer(old inventory.Server, image provider.Image, primary, zone string) (inventory.Server, error) {
+func (s *step) newServer(old inventory.Server, image provider.Image, primary,
+	zone string) (inventory.Server, error) {
 	srv := inventory.Server{
-		Name: s.args.Server, Provider: s.w.Cloud.Name(), Zone: zone, Image: image.Name, Port: s.args.Port, Job: s.JobID,
+		Name: s.args.Server, Provider: s.w.Cloud.Name(), Zone: zone, Image: image.Name,
+		Port: s.args.Port, Job: s.JobID,
 		Created: old.Created, Updated: old.Updated, Rev: old.Rev,
 	}
 	if err := srv.SetState(inventory.ServerProvisioning, ""); err != nil {
@@ -261,7 +294,8 @@ func (s *step) newServer(old inventory.Server, image provider.Image, primary, zo
 	return srv, srv.SetBinlogAutoPurge(s.args.AutoPurge, nil)
 }
 
-// gainReplica readies a primary for a replica: replication counts as configured, and binlog auto purge is off.
+// gainReplica readies a primary for a replica: replication counts as configured, and binlog auto
+// purge is off.
 func (s *step) gainReplica(ctx context.Context, rec Records, primary string) error {
 	if primary == "" {
 		return nil
@@ -280,10 +314,12 @@ func (s *step) gainReplica(ctx context.Context, rec Records, primary string) err
 	if !purged {
 		return nil
 	}
-	return s.audit(ctx, rec, "server.update", p.Subject(), "binlog auto purge is off: %s gets the replica %s", primary, s.args.Server)
+	return s.audit(ctx, rec, "server.update", p.Subject(),
+		"binlog auto purge is off: %s gets the replica %s", primary, s.args.Server)
 }
 
-// reservation is the id under which this replica's job keeps the primary's binary logs: its snapshot's when it took one itself.
+// reservation is the id under which this replica's job keeps the primary's binary logs: its
+// snapshot's when it took one itself.
 func (s *step) reservation() string {
 	if s.args.TakeSnapshot {
 		return s.args.Snapshot
@@ -291,7 +327,8 @@ func (s *step) reservation() string {
 	return "job-" + s.JobID
 }
 
-// keepBinlogs keeps what the replica needs until it is connected, renewing the lease long before it ends.
+// keepBinlogs keeps what the replica needs until it is connected, renewing the lease long before it
+// ends.
 func (s *step) keepBinlogs(ctx context.Context, p *node) error {
 	snap, err := s.snapshot(ctx)
 	if missing(err) || err == nil && snap.State != inventory.SnapshotReady {
@@ -312,12 +349,14 @@ func (s *step) keepBinlogs(ctx context.Context, p *node) error {
 			return err
 		}
 	}
-	r, err := p.agent.ReserveBinlogs(ctx, s.reservation(), defaultReserve, snap.Testimony.Position(), s.fence())
+	r, err := p.agent.ReserveBinlogs(ctx, s.reservation(), defaultReserve,
+		snap.Testimony.Position(), s.fence())
 	if err != nil {
 		return err
 	}
 	s.renewedNow()
-	s.Found("binary logs of %s from %s on are kept until %s", p.srv.Name, r.FirstFile, r.Expires.UTC().Format("2006-01-02 15:04 MST"))
+	s.Found("binary logs of %s from %s on are kept until %s", p.srv.Name, r.FirstFile,
+		r.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	return nil
 }
 

@@ -15,7 +15,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// at calls fn once, when the step's handler is about to be called (or has returned, or was recorded).
+// at calls fn once, when the step's handler is about to be called (or has returned, or was
+// recorded).
 func (p *process) at(point job.Point, step string, fn func()) {
 	next, fired := p.hook, false
 	p.hook = func(at job.Point, in string) {
@@ -56,11 +57,17 @@ func TestPlantedStatesConverge(t *testing.T) {
 				h.mounts[dataMount].mounted, h.mounts[datadirPath].mounted = false, false
 			})
 		},
-		"H4 the device appears late": func(w *world, _ *process) { w.plant = func(h *host) { h.hidden = 30 } },
+		"H4 the device appears late": func(w *world,
+			_ *process) {
+			w.plant = func(h *host) { h.hidden = 30 }
+		},
 		"H11 the source's replication settings": func(w *world, _ *process) {
 			w.hosts["db1"].running.disk.data.foreign = true
 		},
-		"H16 MariaDB dies in crash recovery": func(w *world, _ *process) { w.plant = func(h *host) { h.unstarts = 3 } },
+		"H16 MariaDB dies in crash recovery": func(w *world,
+			_ *process) {
+			w.plant = func(h *host) { h.unstarts = 3 }
+		},
 		"H17 something starts MariaDB before it is configured": func(w *world, p *process) {
 			p.at(job.BeforeEffect, "configure_mariadb", func() {
 				if h := w.hosts["db2"]; !h.masked {
@@ -69,7 +76,8 @@ func TestPlantedStatesConverge(t *testing.T) {
 			})
 		},
 		"H17 something restarts MariaDB before replication": func(w *world, p *process) {
-			p.at(job.BeforeEffect, "prepare_replica", func() { h := w.hosts["db2"]; h.stop(); h.start() })
+			p.at(job.BeforeEffect, "prepare_replica",
+				func() { h := w.hosts["db2"]; h.stop(); h.start() })
 		},
 		"H18 MariaDB is stopped before configure_replica": func(w *world, p *process) {
 			p.at(job.BeforeEffect, "configure_replica", func() { w.hosts["db2"].stop() })
@@ -78,7 +86,8 @@ func TestPlantedStatesConverge(t *testing.T) {
 			p.at(job.BeforeEffect, "catch_up", func() { w.hosts["db2"].stop() })
 		},
 		"R5 the account's password was changed": func(w *world, p *process) {
-			p.at(job.BeforeEffect, "start_replica", func() { w.hosts["db1"].running.disk.data.accounts["us_db2"] = "other" })
+			p.at(job.BeforeEffect, "start_replica",
+				func() { w.hosts["db1"].running.disk.data.accounts["us_db2"] = "other" })
 		},
 		"R7 the SQL thread was killed": func(w *world, p *process) {
 			p.at(job.BeforeEffect, "catch_up", func() {
@@ -104,15 +113,19 @@ func TestPlantedStatesConverge(t *testing.T) {
 			p.at(job.AfterEffect, "verify", func() { w.hosts["db2"].down = false })
 		},
 		"the provider fails now and then": func(_ *world, p *process) {
-			for _, call := range []string{"CreateMachine", "CreateVolume", "AttachVolume", "CreateSnapshot", "ListVolumes"} {
-				p.fail[call] = []error{fmt.Errorf("%s: internal error", call), fmt.Errorf("%s: internal error", call)}
+			for _, call := range []string{"CreateMachine", "CreateVolume", "AttachVolume",
+				"CreateSnapshot", "ListVolumes"} {
+				p.fail[call] = []error{fmt.Errorf("%s: internal error", call),
+					fmt.Errorf("%s: internal error", call)}
 			}
 		},
 		"the hold's limit ends it before the cut was confirmed": func(w *world, p *process) {
-			p.at(job.AfterEffect, "cut", func() { w.hosts["db1"].hold.end("the limit was reached") })
+			p.at(job.AfterEffect, "cut",
+				func() { w.hosts["db1"].hold.end("the limit was reached") })
 		},
 		"the locks are not to be had at first": func(_ *world, p *process) {
-			p.fail["OpenHold"] = []error{errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "BACKUP STAGE was not had")}
+			p.fail["OpenHold"] = []error{errs.New(errs.FailedPrecondition,
+				errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "BACKUP STAGE was not had")}
 		},
 	}
 	for name, plant := range cases {
@@ -122,7 +135,9 @@ func TestPlantedStatesConverge(t *testing.T) {
 			succeeded(t, j)
 			w.checkReplica(t, "db2")
 			h := w.host("db2")
-			if starts := h.startsOn[h.running.disk.uuid]; starts != 1 && !strings.HasPrefix(name, "H17 something restarts") && !strings.HasPrefix(name, "H18") {
+			if starts := h.startsOn[h.running.disk.uuid]; starts != 1 &&
+				!strings.HasPrefix(name, "H17 something restarts") &&
+				!strings.HasPrefix(name, "H18") {
 				t.Errorf("MariaDB was started %v", h.startsOn)
 			}
 		})
@@ -137,65 +152,87 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 		says         []string
 		plant        func(w *world, p *process)
 	}{
-		"H6 another volume under the right name": {"mount_data", "NONCE_MISMATCH", nil, func(w *world, p *process) {
-			p.at(job.AfterCommit, "swap_volume", func() {
-				for id, v := range w.cloud.volumes {
-					if v.SnapshotID != "" {
-						w.cloud.disks[id].nonce = "another"
+		"H6 another volume under the right name": {"mount_data", "NONCE_MISMATCH", nil,
+			func(w *world, p *process) {
+				p.at(job.AfterCommit, "swap_volume", func() {
+					for id, v := range w.cloud.volumes {
+						if v.SnapshotID != "" {
+							w.cloud.disks[id].nonce = "another"
+						}
 					}
-				}
-			})
-		}},
-		"H7 a filesystem that fsck cannot correct": {"mount_data", "FILESYSTEM_BROKEN", nil, func(w *world, p *process) {
-			p.at(job.AfterCommit, "await_ready", func() {
-				for id := range w.cloud.snapshots {
-					w.cloud.disks[id].broken = true
-				}
-			})
-		}},
-		"H8 no filesystem where the snapshot's should be": {"mount_data", "FILESYSTEM_MISSING", nil, func(w *world, p *process) {
-			p.at(job.AfterCommit, "await_ready", func() {
-				for id := range w.cloud.snapshots {
-					w.cloud.disks[id] = &disk{}
-				}
-			})
-		}},
-		"H14 an older binary": {"await_agent", "DATADIR_NEWER", []string{"11.8", "10.11"}, func(w *world, _ *process) {
-			w.plant = func(h *host) { h.binary = "10.11.14" }
-		}},
-		"R1 the copy wrote a row of its own": {"prepare_replica", "GTID_ERRANT", []string{"0-1001-", "0-1002-"}, func(w *world, p *process) {
-			p.at(job.BeforeEffect, "prepare_replica", func() { diskOf(w).data.write(1002, "shop.orders", 1) })
-		}},
-		"R1 the copy wrote a row under its source's id": {"start_mariadb", "GTID_MISMATCH", []string{"0-1001-41", "0-1001-42"}, func(w *world, p *process) {
-			p.at(job.BeforeEffect, "start_mariadb", func() { diskOf(w).data.write(1001, "shop.orders", 1) })
-		}},
-		"R3 the primary purged what is needed": {"create_machine", "BINLOGS_PURGED", nil, func(w *world, p *process) {
-			p.at(job.AfterCommit, "await_ready", func() { w.hosts["db1"].running.disk.data.oldest = 1000 })
-		}},
-		"R4 another replica has the server_id": {"start_replica", "SERVER_ID_TAKEN", []string{"1002", "stranger"}, func(w *world, p *process) {
-			p.at(job.BeforeEffect, "start_replica", func() {
-				w.hosts["db1"].readers = []replication.Connected{{ServerID: 1002, Host: "stranger"}}
-			})
-		}},
-		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR", []string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
-			p.at(job.BeforeEffect, "catch_up", func() {
-				c := diskOf(w).data.conn
-				c.sql, c.sqlErrno, c.sqlError = false, 1062, "Duplicate entry '7' for key 'PRIMARY'"
-			})
-		}},
-		"the data differ": {"verify", "DATA_MISMATCH", []string{"shop.items"}, func(w *world, p *process) {
-			p.at(job.BeforeEffect, "verify", func() { diskOf(w).data.tables["shop.items"]++ })
-		}},
-		"C9 the machine was ended by hand":                              {"create_machine", "MACHINE_GONE", nil, endedByHand("create_machine")},
-		"C9 the machine was ended by hand in a later step":              {"start_mariadb", "MACHINE_GONE", []string{"db2"}, endedByHand("configure_mariadb")},
-		"C9 the machine was ended by hand at the end":                   {"finish", "MACHINE_GONE", []string{"db2"}, endedByHand("verify")},
-		"C9 the machine was ended by hand before its volume is swapped": {"swap_volume", "MACHINE_GONE", []string{"db2"}, endedByHand("await_agent")},
-		"E4 the volume stays in its creation": {"swap_volume", "PROVIDER_ERROR", []string{"still being made"}, func(w *world, p *process) {
-			p.at(job.AfterEffect, "swap_volume", w.hangVolume)
-		}},
-		"E5 no more volumes are allowed": {"swap_volume", "QUOTA_EXCEEDED", []string{"no more"}, func(_ *world, p *process) {
-			p.fail["CreateVolume"] = []error{provider.Errorf(provider.ErrLimitExceeded, "", "no more volumes")}
-		}},
+				})
+			}},
+		"H7 a filesystem that fsck cannot correct": {"mount_data", "FILESYSTEM_BROKEN", nil,
+			func(w *world, p *process) {
+				p.at(job.AfterCommit, "await_ready", func() {
+					for id := range w.cloud.snapshots {
+						w.cloud.disks[id].broken = true
+					}
+				})
+			}},
+		"H8 no filesystem where the snapshot's should be": {"mount_data", "FILESYSTEM_MISSING", nil,
+			func(w *world, p *process) {
+				p.at(job.AfterCommit, "await_ready", func() {
+					for id := range w.cloud.snapshots {
+						w.cloud.disks[id] = &disk{}
+					}
+				})
+			}},
+		"H14 an older binary": {"await_agent", "DATADIR_NEWER", []string{"11.8", "10.11"},
+			func(w *world, _ *process) {
+				w.plant = func(h *host) { h.binary = "10.11.14" }
+			}},
+		"R1 the copy wrote a row of its own": {"prepare_replica", "GTID_ERRANT",
+			[]string{"0-1001-", "0-1002-"}, func(w *world, p *process) {
+				p.at(job.BeforeEffect, "prepare_replica",
+					func() { diskOf(w).data.write(1002, "shop.orders", 1) })
+			}},
+		"R1 the copy wrote a row under its source's id": {"start_mariadb", "GTID_MISMATCH",
+			[]string{"0-1001-41", "0-1001-42"}, func(w *world, p *process) {
+				p.at(job.BeforeEffect, "start_mariadb",
+					func() { diskOf(w).data.write(1001, "shop.orders", 1) })
+			}},
+		"R3 the primary purged what is needed": {"create_machine", "BINLOGS_PURGED", nil,
+			func(w *world, p *process) {
+				p.at(job.AfterCommit, "await_ready",
+					func() { w.hosts["db1"].running.disk.data.oldest = 1000 })
+			}},
+		"R4 another replica has the server_id": {"start_replica", "SERVER_ID_TAKEN",
+			[]string{"1002", "stranger"}, func(w *world, p *process) {
+				p.at(job.BeforeEffect, "start_replica", func() {
+					w.hosts["db1"].readers = []replication.Connected{{ServerID: 1002,
+						Host: "stranger"}}
+				})
+			}},
+		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR",
+			[]string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
+				p.at(job.BeforeEffect, "catch_up", func() {
+					c := diskOf(w).data.conn
+					c.sql, c.sqlErrno, c.sqlError = false, 1062,
+						"Duplicate entry '7' for key 'PRIMARY'"
+				})
+			}},
+		"the data differ": {"verify", "DATA_MISMATCH", []string{"shop.items"},
+			func(w *world, p *process) {
+				p.at(job.BeforeEffect, "verify", func() { diskOf(w).data.tables["shop.items"]++ })
+			}},
+		"C9 the machine was ended by hand": {"create_machine",
+			"MACHINE_GONE", nil, endedByHand("create_machine")},
+		"C9 the machine was ended by hand in a later step": {"start_mariadb",
+			"MACHINE_GONE", []string{"db2"}, endedByHand("configure_mariadb")},
+		"C9 the machine was ended by hand at the end": {"finish", "MACHINE_GONE",
+			[]string{"db2"}, endedByHand("verify")},
+		"C9 the machine was ended by hand before its volume is swapped": {"swap_volume",
+			"MACHINE_GONE", []string{"db2"}, endedByHand("await_agent")},
+		"E4 the volume stays in its creation": {"swap_volume", "PROVIDER_ERROR",
+			[]string{"still being made"}, func(w *world, p *process) {
+				p.at(job.AfterEffect, "swap_volume", w.hangVolume)
+			}},
+		"E5 no more volumes are allowed": {"swap_volume", "QUOTA_EXCEEDED", []string{"no more"},
+			func(_ *world, p *process) {
+				p.fail["CreateVolume"] = []error{provider.Errorf(provider.ErrLimitExceeded, "",
+					"no more volumes")}
+			}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -248,11 +285,13 @@ func (w *world) hangVolume() {
 
 func TestRedoneVolumeReplacesTheOneThatHangs(t *testing.T) {
 	t.Parallel()
-	w, p, j := planted(t, func(w *world, p *process) { p.at(job.AfterEffect, "swap_volume", w.hangVolume) })
+	w, p, j := planted(t,
+		func(w *world, p *process) { p.at(job.AfterEffect, "swap_volume", w.hangVolume) })
 	if j.State != job.Failed {
 		t.Fatal(states(j))
 	}
-	if _, err := p.engine.Redo(t.Context(), j.ID, "swap_volume", job.Ask{Who: "tester", Reason: "it hangs"}); err != nil {
+	if _, err := p.engine.Redo(t.Context(), j.ID, "swap_volume",
+		job.Ask{Who: "tester", Reason: "it hangs"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))

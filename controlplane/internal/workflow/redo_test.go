@@ -12,13 +12,15 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
-// TestRedoneFromAnyStepNothingIsThereTwice: what an effect made anew takes the place of is taken away, at the provider and on record.
+// TestRedoneFromAnyStepNothingIsThereTwice: what an effect made anew takes the place of is taken
+// away, at the provider and on record.
 func TestRedoneFromAnyStepNothingIsThereTwice(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
 	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
 	for _, s := range j.Steps {
-		if _, err := p.engine.Redo(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester", Reason: "to see"}); err != nil {
+		if _, err := p.engine.Redo(t.Context(), j.ID, s.Kind,
+			job.Ask{Who: "tester", Reason: "to see"}); err != nil {
 			t.Fatalf("redo %s: %v", s.Kind, err)
 		}
 		succeeded(t, p.end(j.ID))
@@ -29,7 +31,8 @@ func TestRedoneFromAnyStepNothingIsThereTwice(t *testing.T) {
 	}
 }
 
-// TestCancelledAnywhereARetryConverges cancels the job behind each step, before its outcome is recorded, and asks it to go on.
+// TestCancelledAnywhereARetryConverges cancels the job behind each step, before its outcome is
+// recorded, and asks it to go on.
 func TestCancelledAnywhereARetryConverges(t *testing.T) {
 	t.Parallel()
 	for _, step := range replicaSteps(t) {
@@ -71,23 +74,27 @@ func cancelledIn(t *testing.T, step string) (*world, *process, job.Job) {
 	return w, p, p.end(j.ID)
 }
 
-// TestStepOfAMachineIsRefusedWithoutOne: a step that is run alone does not wait for an agent that cannot come.
+// TestStepOfAMachineIsRefusedWithoutOne: a step that is run alone does not wait for an agent that
+// cannot come.
 func TestStepOfAMachineIsRefusedWithoutOne(t *testing.T) {
 	t.Parallel()
 	_, p, j := cancelledIn(t, "plan")
 	for _, step := range []string{"await_agent", "swap_volume"} {
-		if _, err := p.engine.RetryStep(t.Context(), j.ID, step, job.Ask{Who: "tester"}); err != nil {
+		if _, err := p.engine.RetryStep(t.Context(), j.ID, step,
+			job.Ask{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range p.end(j.ID).Steps {
-			if s.Kind == step && (s.Failure == nil || s.Failure.Reason != "MACHINE_GONE" || s.Failure.WayOut == "") {
+			if s.Kind == step && (s.Failure == nil || s.Failure.Reason != "MACHINE_GONE" ||
+				s.Failure.WayOut == "") {
 				t.Errorf("%s: %+v", step, s.Failure)
 			}
 		}
 	}
 }
 
-// checkOnce expects one machine and volume of each server, and one snapshot, at the provider and on record.
+// checkOnce expects one machine and volume of each server, and one snapshot, at the provider and on
+// record.
 func (w *world) checkOnce(t *testing.T, when string) {
 	t.Helper()
 	w.mu.Lock()
@@ -99,8 +106,10 @@ func (w *world) checkOnce(t *testing.T, when string) {
 	}
 	volumes, snapshots := len(w.cloud.volumes), len(w.cloud.snapshots)
 	w.mu.Unlock()
-	if recorded := w.volumesOnRecord(); machines != 2 || volumes != 2 || snapshots != 1 || recorded != 2 {
-		t.Errorf("%s there are %d machines, %d volumes, %d snapshots, and %d volumes on record", when, machines, volumes, snapshots, recorded)
+	if recorded := w.volumesOnRecord(); machines != 2 || volumes != 2 || snapshots != 1 ||
+		recorded != 2 {
+		t.Errorf("%s there are %d machines, %d volumes, %d snapshots, and %d volumes on record",
+			when, machines, volumes, snapshots, recorded)
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// release ends the hold with the proof that it was unbroken until after the cut, and proves that the source takes writes again.
+// release ends the hold with the proof that it was unbroken until after the cut, and proves that
+// the source takes writes again.
 func (s *step) release(ctx context.Context) (outcome, error) {
 	snap, err := s.snapshot(ctx)
 	if missing(err) && s.Unwinding {
@@ -50,17 +51,20 @@ func (s *step) release(ctx context.Context) (outcome, error) {
 // broken sends the section back: what was cut is not consistent, and hold deletes it.
 func (s *step) broken(h *held, why string) (outcome, error) {
 	s.Found("snapshot %s is not consistent: %s", h.cut, why)
-	return back("the hold was not proved unbroken until after the cut (%s): the snapshot is deleted and taken again", why)
+	return back("the hold was not proved unbroken until after the cut (%s): the snapshot is "+
+		"deleted and taken again", why)
 }
 
 // proveReleased shows that the source takes writes, and records the snapshot as proved.
-func (s *step) proveReleased(ctx context.Context, h *held, snap inventory.Snapshot) (outcome, error) {
+func (s *step) proveReleased(ctx context.Context, h *held,
+	snap inventory.Snapshot) (outcome, error) {
 	n, err := s.serving(ctx, s.args.Source)
 	if err != nil {
 		return outcome{}, err
 	}
 	upper := ""
-	if s.args.Mode == inventory.ModeCrash { // without a lock the copy may hold whatever was committed until after the cut
+	// without a lock the copy may hold whatever was committed until after the cut
+	if s.args.Mode == inventory.ModeCrash {
 		upper = n.status.BinlogPos
 		if n.srv.Role == inventory.RoleReplica {
 			upper = n.status.SlavePos
@@ -72,7 +76,8 @@ func (s *step) proveReleased(ctx context.Context, h *held, snap inventory.Snapsh
 	}
 	r := h.result
 	s.Found("writes were blocked for %s, the filesystem frozen for %s; a commit took %s afterwards",
-		max(r.Blocked, r.Down).Round(time.Millisecond), r.Frozen.Round(time.Millisecond), proof.Latency.Round(time.Millisecond))
+		max(r.Blocked, r.Down).Round(time.Millisecond), r.Frozen.Round(time.Millisecond),
+		proof.Latency.Round(time.Millisecond))
 	s.Changed("%s takes writes again", n.srv.Name)
 	return done(s.recordProved(h, upper))
 }
@@ -90,7 +95,8 @@ func (s *step) recordProved(h *held, upper string) commit {
 			t.GTIDCurrentPos = upper
 		}
 		return nil
-	}, "the cut %s was made within its hold; writes were blocked for %s", h.cut, max(r.Blocked, r.Down).Round(time.Millisecond))
+	}, "the cut %s was made within its hold; writes were blocked for %s", h.cut,
+		max(r.Blocked, r.Down).Round(time.Millisecond))
 }
 
 // abandon lets go of the source and deletes what was cut, when the job ends before the proof.
@@ -117,11 +123,15 @@ func (s *step) awaitReady(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if !proved(snap) {
-		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "have it cut anew: `understudy job retry JOB --step hold`", "snapshot %s was not proved consistent", snap.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"have it cut anew: `understudy job retry JOB --step hold`",
+			"snapshot %s was not proved consistent", snap.ID)
 	}
 	at, err := s.w.Cloud.GetSnapshot(ctx, snap.ProviderID)
 	if missing(err) {
-		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "somebody deleted it there: take another one (`understudy snapshot create`)", "snapshot %s is gone at the provider", snap.ProviderID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"somebody deleted it there: take another one (`understudy snapshot create`)",
+			"snapshot %s is gone at the provider", snap.ProviderID)
 	}
 	if err != nil {
 		return outcome{}, err
@@ -137,8 +147,11 @@ func (s *step) awaitReady(ctx context.Context) (outcome, error) {
 			return snap.SetState(inventory.SnapshotReady, "")
 		}, "the snapshot is READY"))
 	case provider.SnapshotError:
-		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see `understudy provider check`, then take another one (`understudy snapshot create`)", "the provider could not complete snapshot %s: %s", at.ID, at.Reason)
+		return outcome{}, refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see `understudy "+
+			"provider check`, then take another one (`understudy snapshot create`)",
+			"the provider could not complete snapshot %s: %s", at.ID, at.Reason)
 	}
-	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent", Text: "the provider copies"})
+	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent",
+		Text: "the provider copies"})
 	return s.again("snapshot %s is %s, %d %%", at.ID, at.State, at.Progress)
 }

@@ -52,7 +52,8 @@ func (w *world) left(name string) (machines, volumes, accounts int) {
 
 var removal = []string{"remove_account", "remove_machine", "remove_volumes", "forget"}
 
-// TestEachStepOfARemovalAlone runs each step of a deletion that never began: it does what those before it had to do.
+// TestEachStepOfARemovalAlone runs each step of a deletion that never began: it does what those
+// before it had to do.
 func TestEachStepOfARemovalAlone(t *testing.T) {
 	t.Parallel()
 	for _, step := range removal {
@@ -68,25 +69,30 @@ func TestEachStepOfARemovalAlone(t *testing.T) {
 			}
 			state := w.server("db2").State
 			machines, volumes, accounts := w.left("db2")
-			if gone := state == inventory.ServerDeleted; gone != (step == "forget") || !gone && state != inventory.ServerDeleting {
+			if gone := state == inventory.ServerDeleted; gone != (step == "forget") || !gone &&
+				state != inventory.ServerDeleting {
 				t.Errorf("db2 is %s", state)
 			}
-			if (step == "remove_account" || step == "forget") && accounts > 0 || step != "remove_account" && machines > 0 ||
+			if (step == "remove_account" || step == "forget") && accounts > 0 ||
+				step != "remove_account" && machines > 0 ||
 				(step == "remove_volumes" || step == "forget") && volumes > 0 {
-				t.Errorf("%d machines, %d volumes, %d accounts are left", machines, volumes, accounts)
+				t.Errorf("%d machines, %d volumes, %d accounts are left", machines, volumes,
+					accounts)
 			}
 			if _, err := p.engine.Retry(t.Context(), asked.ID, job.Ask{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			succeeded(t, p.end(asked.ID))
 			if machines, volumes, accounts := w.left("db2"); machines+volumes+accounts > 0 {
-				t.Errorf("%d machines, %d volumes, %d accounts are left", machines, volumes, accounts)
+				t.Errorf("%d machines, %d volumes, %d accounts are left", machines, volumes,
+					accounts)
 			}
 		})
 	}
 }
 
-// TestRemovalAloneLooksWhoDependsOnIt runs each step of the deletion of a primary that has a replica by now.
+// TestRemovalAloneLooksWhoDependsOnIt runs each step of the deletion of a primary that has a
+// replica by now.
 func TestRemovalAloneLooksWhoDependsOnIt(t *testing.T) {
 	t.Parallel()
 	w, first := lab(t)
@@ -105,7 +111,8 @@ func TestRemovalAloneLooksWhoDependsOnIt(t *testing.T) {
 	w.checkReplica(t, "db2")
 }
 
-// TestWhatIsGoneStaysGone runs each step of the jobs of a server that is gone, before and after there is another one of its name.
+// TestWhatIsGoneStaysGone runs each step of the jobs of a server that is gone, before and after
+// there is another one of its name.
 func TestWhatIsGoneStaysGone(t *testing.T) {
 	t.Parallel()
 	w, first := lab(t)
@@ -118,7 +125,8 @@ func TestWhatIsGoneStaysGone(t *testing.T) {
 	if srv := w.server("db2"); srv.State != inventory.ServerDeleted {
 		t.Errorf("db2 is %s again", srv.State)
 	}
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1", Options: map[string]string{"max_connections": "77"}})
+	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1",
+		Options: map[string]string{"max_connections": "77"}})
 	p.changeNothing(t, never, deleted, made)
 	w.checkReplica(t, "db2")
 }
@@ -129,7 +137,8 @@ func TestAServerThatIsGoneIsMadeAnew(t *testing.T) {
 	w, p := lab(t)
 	made := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
 	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
-	if _, err := p.engine.Redo(t.Context(), made.ID, "plan", job.Ask{Who: "tester", Reason: "it was missed"}); err != nil {
+	if _, err := p.engine.Redo(t.Context(), made.ID, "plan",
+		job.Ask{Who: "tester", Reason: "it was missed"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(made.ID))
@@ -145,7 +154,8 @@ func (p *process) changeNothing(t *testing.T, jobs ...job.Job) {
 				continue
 			}
 			mark := p.w.mark()
-			if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester"}); err != nil {
+			if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
+				job.Ask{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			last := p.end(j.ID)
@@ -167,9 +177,13 @@ func TestWhatAPersonSkippedIsLeftOut(t *testing.T) {
 	p = w.start()
 	for _, ask := range []func() (job.Job, error){
 		func() (job.Job, error) {
-			return p.engine.Skip(t.Context(), asked.ID, "remove_account", job.Ask{Who: "tester", Reason: "kept for another"})
+			return p.engine.Skip(t.Context(), asked.ID, "remove_account",
+				job.Ask{Who: "tester", Reason: "kept for another"})
 		},
-		func() (job.Job, error) { return p.engine.Retry(t.Context(), asked.ID, job.Ask{Who: "tester"}) },
+		func() (job.Job, error) {
+			return p.engine.Retry(t.Context(), asked.ID,
+				job.Ask{Who: "tester"})
+		},
 	} {
 		if _, err := ask(); err != nil {
 			t.Fatal(err)
@@ -193,10 +207,12 @@ func TestRemovingASnapshotAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := w.cancelled(workflow.KindDeleteSnapshot, workflow.Args{Snapshot: args.Snapshot})
-	using := w.start().ask(workflow.KindCreateReplica, workflow.Args{Server: "db2", Snapshot: args.Snapshot})
+	using := w.start().ask(workflow.KindCreateReplica,
+		workflow.Args{Server: "db2", Snapshot: args.Snapshot})
 	p := w.start()
 	p.at(job.BeforeEffect, "plan", func() {})
-	if _, err := p.engine.RetryStep(t.Context(), asked.ID, "remove_snapshot", job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.RetryStep(t.Context(), asked.ID, "remove_snapshot",
+		job.Ask{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	p.run()
@@ -207,7 +223,9 @@ func TestRemovingASnapshotAlone(t *testing.T) {
 	if s := p.alone(asked.ID, "remove_snapshot"); s.State != job.StepSucceeded {
 		t.Fatalf("%s: %+v", s.State, s.Failure)
 	}
-	if h := w.host("db1"); len(h.running.disk.data.reserved) > 0 || w.snapshot(args.Snapshot).State != inventory.SnapshotDeleted {
-		t.Errorf("binary logs are kept for %v, the snapshot is %s", h.running.disk.data.reserved, w.snapshot(args.Snapshot).State)
+	if h := w.host("db1"); len(h.running.disk.data.reserved) > 0 ||
+		w.snapshot(args.Snapshot).State != inventory.SnapshotDeleted {
+		t.Errorf("binary logs are kept for %v, the snapshot is %s", h.running.disk.data.reserved,
+			w.snapshot(args.Snapshot).State)
 	}
 }

@@ -22,8 +22,10 @@ const (
 )
 
 func deleteServerPlan() jobPlan {
-	steps := []stepPlan{{kind: stepCheck, title: "nothing depends on the server", handle: (*step).checkDelete}}
-	return jobPlan{kind: KindDeleteServer, title: "take a server away", steps: append(steps, removeServerSteps()...)}
+	steps := []stepPlan{{kind: stepCheck, title: "nothing depends on the server",
+		handle: (*step).checkDelete}}
+	return jobPlan{kind: KindDeleteServer, title: "take a server away",
+		steps: append(steps, removeServerSteps()...)}
 }
 
 func deleteSnapshotPlan() jobPlan {
@@ -33,29 +35,38 @@ func deleteSnapshotPlan() jobPlan {
 	}}
 }
 
-// removeServerSteps take away a server: whole, or as far as a job has made it. What is gone already is left alone. Each may be run alone
-// and does then what those before it had to do, but for what a person skipped.
+// removeServerSteps take away a server: whole, or as far as a job has made it. What is gone already
+// is left alone. Each may be run alone and does then what those before it had to do, but for what a
+// person skipped.
 func removeServerSteps() []stepPlan {
 	return []stepPlan{
-		{kind: "remove_account", title: "the replication account on the primary is gone", handle: (*step).removeAccount, timeout: 2 * time.Minute},
-		{kind: stepRemoveMachine, title: "the machine is gone", handle: (*step).removeMachine, timeout: 15 * time.Minute},
-		{kind: "remove_volumes", title: "the volumes are gone", handle: (*step).removeVolumes, timeout: 15 * time.Minute},
-		{kind: "forget", title: "the record says so", handle: (*step).removeServer, timeout: 15 * time.Minute},
+		{kind: "remove_account", title: "the replication account on the primary is gone",
+			handle: (*step).removeAccount, timeout: 2 * time.Minute},
+		{kind: stepRemoveMachine, title: "the machine is gone", handle: (*step).removeMachine,
+			timeout: 15 * time.Minute},
+		{kind: "remove_volumes", title: "the volumes are gone", handle: (*step).removeVolumes,
+			timeout: 15 * time.Minute},
+		{kind: "forget", title: "the record says so", handle: (*step).removeServer,
+			timeout: 15 * time.Minute},
 	}
 }
 
 func releaseStep() stepPlan {
-	return stepPlan{kind: stepRelease, title: "no binary logs are kept any more", handle: (*step).releaseReservation, timeout: 2 * time.Minute}
+	return stepPlan{kind: stepRelease, title: "no binary logs are kept any more",
+		handle: (*step).releaseReservation, timeout: 2 * time.Minute}
 }
 
 func removeSnapshotStep() stepPlan {
-	return stepPlan{kind: "remove_snapshot", title: "the snapshot is gone", handle: (*step).removeSnapshot}
+	return stepPlan{kind: "remove_snapshot", title: "the snapshot is gone",
+		handle: (*step).removeSnapshot}
 }
 
-// mine reports whether this job may take the server away: the one that deletes it, or the one that was making it.
+// mine reports whether this job may take the server away: the one that deletes it, or the one that
+// was making it.
 func (s *step) mine(srv inventory.Server) bool { return s.maker() == "" || srv.Job == s.maker() }
 
-// maker is the job that made the server to take away; empty when an earlier version did not note it.
+// maker is the job that made the server to take away; empty when an earlier version did not note
+// it.
 func (s *step) maker() string {
 	if s.JobKind == KindDeleteServer {
 		return s.args.MadeBy
@@ -65,25 +76,30 @@ func (s *step) maker() string {
 
 func (s *step) leftOut(kind string) bool { return slices.Contains(s.LeftOut, kind) }
 
-// checkDelete refuses to delete what others depend on, and records that the server is on its way out.
+// checkDelete refuses to delete what others depend on, and records that the server is on its way
+// out.
 func (s *step) checkDelete(ctx context.Context) (outcome, error) {
 	srv, err := s.record(ctx, s.args.Server)
 	if err != nil {
 		return outcome{}, err
 	}
 	if !s.mine(srv) {
-		return notNeeded("the server that was to go is gone, %s is another one of that name", srv.Name)
+		return notNeeded("the server that was to go is gone, %s is another one of that name",
+			srv.Name)
 	}
 	if err := s.w.freeToDelete(ctx, srv.Name); err != nil {
 		return outcome{}, err
 	}
 	return done(func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, s.args.Server)
-		if err != nil || srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted || !s.mine(srv) {
+		if err != nil || srv.State == inventory.ServerDeleting ||
+			srv.State == inventory.ServerDeleted || !s.mine(srv) {
 			return err
 		}
 		if s.args.Etag != "" && srv.Etag() != s.args.Etag {
-			return refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read it again with `understudy server get`, and decide anew", "%s changed since it was read", srv.Name)
+			return refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
+				"read it again with `understudy server get`, and decide anew",
+				"%s changed since it was read", srv.Name)
 		}
 		if err := noReplicas(ctx, rec, srv.Name); err != nil {
 			return err
@@ -98,13 +114,16 @@ func (s *step) checkDelete(ctx context.Context) (outcome, error) {
 	})
 }
 
-// leave has the record say that the server goes before anything of it does, and refuses where others depend on it.
+// leave has the record say that the server goes before anything of it does, and refuses where
+// others depend on it.
 func (s *step) leave(ctx context.Context) error {
 	if s.JobKind != KindDeleteServer || s.leftOut(stepCheck) {
 		return nil
 	}
 	srv, err := s.record(ctx, s.args.Server)
-	if missing(err) || err == nil && (srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted || !s.mine(srv)) {
+	if missing(err) || err == nil &&
+		(srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted ||
+			!s.mine(srv)) {
 		return nil
 	}
 	if err != nil {
@@ -122,7 +141,9 @@ func noReplicas(ctx context.Context, rec Records, name string) error {
 	if err != nil || len(replicas) == 0 {
 		return err
 	}
-	return refuse(errorsv1.Reason_REASON_IN_USE, "delete its replicas first (`understudy server delete`)", "%s has replicas: %s", name, strings.Join(replicas, ", "))
+	return refuse(errorsv1.Reason_REASON_IN_USE,
+		"delete its replicas first (`understudy server delete`)", "%s has replicas: %s", name,
+		strings.Join(replicas, ", "))
 }
 
 // freeToDelete refuses while a job uses the server as a source.
@@ -133,7 +154,9 @@ func (w *Workflow) freeToDelete(ctx context.Context, server string) error {
 // unused refuses while an unfinished job's arguments match.
 func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool) error {
 	for token := ""; ; {
-		jobs, next, err := w.Jobs.List(ctx, job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Cancelling}, PageToken: token})
+		jobs, next, err := w.Jobs.List(ctx,
+			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson,
+				job.Cancelling}, PageToken: token})
 		if err != nil {
 			return err
 		}
@@ -142,7 +165,8 @@ func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool
 				continue
 			}
 			if args, err := ArgsOf(j); err == nil && uses(args) {
-				return refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job (`understudy job watch`), or cancel it (`understudy job cancel`)", "job %s uses %s", j.ID, what)
+				return refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job (`understudy job "+
+					"watch`), or cancel it (`understudy job cancel`)", "job %s uses %s", j.ID, what)
 			}
 		}
 		if token = next; token == "" {
@@ -163,7 +187,8 @@ func (s *step) removeAccount(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if p, err := s.record(ctx, srv.Primary); missing(err) || err == nil && (p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted) {
+	if p, err := s.record(ctx, srv.Primary); missing(err) || err == nil &&
+		(p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted) {
 		return notNeeded("the primary is gone")
 	}
 	agent, err := s.w.Agents.Agent(ctx, srv.Primary)
@@ -183,8 +208,8 @@ func (s *step) removeAccount(ctx context.Context) (outcome, error) {
 	return done(nil)
 }
 
-// belongs is how the machines and volumes to remove are found: by the server's name and the job that made it, as a later server may have
-// the name.
+// belongs is how the machines and volumes to remove are found: by the server's name and the job
+// that made it, as a later server may have the name.
 func (s *step) belongs() provider.Filter {
 	tags := map[string]string{TagServer: s.args.Server}
 	if maker := s.maker(); maker != "" {
@@ -193,16 +218,18 @@ func (s *step) belongs() provider.Filter {
 	return s.made(tags)
 }
 
-// letGo has the record name no mount any more, in a transaction before the machine or the volume is taken away: whatever ends the job
-// then, no record says that there is a mount of a volume that is not attached.
+// letGo has the record name no mount any more, in a transaction before the machine or the volume is
+// taken away: whatever ends the job then, no record says that there is a mount of a volume that is
+// not attached.
 func (s *step) letGo(srv inventory.Server) error {
 	if len(srv.Mounts) == 0 {
 		return nil
 	}
-	return waiting{reason: "the mounts of " + srv.Name + " are taken off the record", commit: s.updateServer(srv.Name, func(srv *inventory.Server) error {
-		srv.Mounts = nil
-		return nil
-	}, "no mount is relied on: what is mounted is about to go")}
+	return waiting{reason: "the mounts of " + srv.Name + " are taken off the record",
+		commit: s.updateServer(srv.Name, func(srv *inventory.Server) error {
+			srv.Mounts = nil
+			return nil
+		}, "no mount is relied on: what is mounted is about to go")}
 }
 
 func (s *step) letGoOfOwn(ctx context.Context) error {
@@ -302,7 +329,8 @@ func (s *step) recordGone() commit {
 				return err
 			}
 		}
-		if err := srv.SetState(inventory.ServerDeleted, "job "+s.JobID+" took it away"); err != nil {
+		if err := srv.SetState(inventory.ServerDeleted,
+			"job "+s.JobID+" took it away"); err != nil {
 			return err
 		}
 		srv.MachineID, srv.Address, srv.DataVolume, srv.Mounts = "", "", "", nil
@@ -379,7 +407,9 @@ func (s *step) checkDeleteSnapshot(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	if s.args.Etag != "" && snap.State != inventory.SnapshotDeleted && snap.Etag() != s.args.Etag {
-		return outcome{}, refuse(errorsv1.Reason_REASON_ETAG_MISMATCH, "read it again with `understudy snapshot get`, and decide anew", "snapshot %s changed since it was read", snap.ID)
+		return outcome{}, refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
+			"read it again with `understudy snapshot get`, and decide anew",
+			"snapshot %s changed since it was read", snap.ID)
 	}
 	return outcome{verdict: verdictDone}, s.w.snapshotUnused(ctx, snap.ID)
 }
@@ -400,7 +430,8 @@ func (s *step) releaseReservation(ctx context.Context) (outcome, error) {
 	return outcome{verdict: verdictDone}, s.releaseBinlogs(ctx, s.args.Source, id)
 }
 
-// letGoOfSnapshot does for a deletion what came before, as far as no person skipped it: nobody needs the snapshot, nothing is kept for it.
+// letGoOfSnapshot does for a deletion what came before, as far as no person skipped it: nobody
+// needs the snapshot, nothing is kept for it.
 func (s *step) letGoOfSnapshot(ctx context.Context, snap inventory.Snapshot) error {
 	if s.JobKind != KindDeleteSnapshot || snap.State == inventory.SnapshotDeleted {
 		return nil
@@ -417,7 +448,8 @@ func (s *step) letGoOfSnapshot(ctx context.Context, snap inventory.Snapshot) err
 	return err
 }
 
-// removeSnapshot deletes a snapshot at the provider and records it: the one to delete, or the one that this job took.
+// removeSnapshot deletes a snapshot at the provider and records it: the one to delete, or the one
+// that this job took.
 func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
 	snap, err := s.snapshot(ctx)
 	if missing(err) || err == nil && s.JobKind != KindDeleteSnapshot && snap.Job != s.JobID {
@@ -438,12 +470,14 @@ func (s *step) removeSnapshot(ctx context.Context) (outcome, error) {
 			return err
 		}
 		snap.Reservation, snap.ReservedTo = "", time.Time{}
-		if err := snap.SetState(inventory.SnapshotDeleted, "job "+s.JobID+" deleted it"); err != nil {
+		if err := snap.SetState(inventory.SnapshotDeleted,
+			"job "+s.JobID+" deleted it"); err != nil {
 			return err
 		}
 		if err := rec.Snapshots().Update(ctx, &snap); err != nil {
 			return err
 		}
-		return s.audit(ctx, rec, "snapshot.delete", snap.Subject(), "snapshot %s was deleted", snap.ID)
+		return s.audit(ctx, rec, "snapshot.delete", snap.Subject(), "snapshot %s was deleted",
+			snap.ID)
 	})
 }

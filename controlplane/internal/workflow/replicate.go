@@ -20,7 +20,8 @@ type pair struct {
 	want    replication.Want
 }
 
-// pair makes sure that the replica's MariaDB serves and that its primary's answers: no statement is sent to one that did not.
+// pair makes sure that the replica's MariaDB serves and that its primary's answers: no statement is
+// sent to one that did not.
 func (s *step) pair(ctx context.Context) (*pair, error) {
 	h, err := s.host(ctx)
 	if err != nil {
@@ -41,12 +42,14 @@ func (s *step) pair(ctx context.Context) (*pair, error) {
 		return nil, err
 	}
 	return &pair{host: h, st: st, primary: p, want: replication.Want{
-		ServerID: h.srv.ServerID, Account: accountOf(h.srv.Name), PrimaryHost: p.srv.Address, PrimaryPort: p.srv.Port, AutoStart: true,
+		ServerID: h.srv.ServerID, Account: accountOf(h.srv.Name), PrimaryHost: p.srv.Address,
+		PrimaryPort: p.srv.Port, AutoStart: true,
 	}}, nil
 }
 
 // look observes the replica anew and returns its connection to the primary.
-func (s *step) look(ctx context.Context, p *pair) (conn replication.Connection, ok bool, err error) {
+func (s *step) look(ctx context.Context,
+	p *pair) (conn replication.Connection, ok bool, err error) {
 	if p.st, err = s.ensureServing(ctx, p.host); err != nil {
 		return conn, false, err
 	}
@@ -54,7 +57,8 @@ func (s *step) look(ctx context.Context, p *pair) (conn replication.Connection, 
 	return conn, ok, nil
 }
 
-// prepareReplica takes the source's replication away, sets the position once, and gives the replica its account on the primary.
+// prepareReplica takes the source's replication away, sets the position once, and gives the replica
+// its account on the primary.
 func (s *step) prepareReplica(ctx context.Context) (outcome, error) {
 	p, err := s.pair(ctx)
 	if err != nil {
@@ -69,29 +73,34 @@ func (s *step) prepareReplica(ctx context.Context) (outcome, error) {
 	}
 	point := pointOf(p.snap.Testimony, p.snap.Mode)
 	r, err := p.agent.PrepareReplica(ctx, PrepareReplica{
-		GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica, ServerID: p.srv.ServerID, Fence: s.fence(),
+		GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica,
+		ServerID: p.srv.ServerID, Fence: s.fence(),
 	})
 	if err != nil {
 		return outcome{}, fmt.Errorf("cannot prepare %s: %w", p.srv.Name, err)
 	}
 	s.Found("replication starts from %s", or(r.RecoveredGTID, "(empty)"))
 	s.changed(p.srv.Name, r.Changes)
-	// Nobody needs to know this password: the one that the replica gets is made when it is configured.
+	// Nobody needs to know this password: the one that the replica gets is made when it is
+	// configured.
 	return outcome{verdict: verdictDone}, s.ensureAccount(ctx, p, NewSecret())
 }
 
 func (s *step) ensureAccount(ctx context.Context, p *pair, password Secret) error {
 	changes, err := p.primary.agent.EnsureReplicationAccount(ctx, ReplicationAccount{
-		User: p.want.Account, Host: accountHost, Password: password, RequireTLS: true, Fence: s.fence(),
+		User: p.want.Account, Host: accountHost, Password: password, RequireTLS: true,
+		Fence: s.fence(),
 	})
 	if err != nil {
-		return fmt.Errorf("cannot make the account of %s on %s: %w", p.srv.Name, p.primary.srv.Name, err)
+		return fmt.Errorf("cannot make the account of %s on %s: %w", p.srv.Name, p.primary.srv.Name,
+			err)
 	}
 	s.changed("account "+p.want.Account+" on "+p.primary.srv.Name, changes)
 	return nil
 }
 
-// configureReplica points the replica to its primary, by GTID over TLS. Settings that are right are left alone.
+// configureReplica points the replica to its primary, by GTID over TLS. Settings that are right are
+// left alone.
 func (s *step) configureReplica(ctx context.Context) (outcome, error) {
 	p, err := s.pair(ctx)
 	if err != nil {
@@ -111,7 +120,8 @@ func (s *step) configureReplica(ctx context.Context) (outcome, error) {
 	return done(s.recordReplica(p))
 }
 
-// connect gives the account a fresh password on both sides, which nobody keeps, and points the replica to the primary.
+// connect gives the account a fresh password on both sides, which nobody keeps, and points the
+// replica to the primary.
 func (s *step) connect(ctx context.Context, p *pair, configured bool) error {
 	if configured {
 		if _, err := p.agent.StopReplication(ctx, false, threadsTimeout, s.fence()); err != nil {
@@ -121,7 +131,8 @@ func (s *step) connect(ctx context.Context, p *pair, configured bool) error {
 	if !configured { // the position must be right before the first connection
 		point := pointOf(p.snap.Testimony, p.snap.Mode)
 		if _, err := p.agent.PrepareReplica(ctx, PrepareReplica{
-			GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica, ServerID: p.srv.ServerID, Fence: s.fence(),
+			GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica,
+			ServerID: p.srv.ServerID, Fence: s.fence(),
 		}); err != nil {
 			return fmt.Errorf("cannot prepare %s: %w", p.srv.Name, err)
 		}
@@ -131,7 +142,8 @@ func (s *step) connect(ctx context.Context, p *pair, configured bool) error {
 		return err
 	}
 	changes, err := p.agent.ConfigureReplica(ctx, ConfigureReplica{
-		PrimaryHost: p.want.PrimaryHost, PrimaryPort: p.want.PrimaryPort, User: p.want.Account, Password: password, TLS: true, Force: true,
+		PrimaryHost: p.want.PrimaryHost, PrimaryPort: p.want.PrimaryPort, User: p.want.Account,
+		Password: password, TLS: true, Force: true,
 		Fence: s.fence(),
 	})
 	if err != nil {
@@ -141,10 +153,13 @@ func (s *step) connect(ctx context.Context, p *pair, configured bool) error {
 	return nil
 }
 
-// recordReplica records that replication is configured; binlog auto purge goes in the same transaction, on both sides.
+// recordReplica records that replication is configured; binlog auto purge goes in the same
+// transaction, on both sides.
 func (s *step) recordReplica(p *pair) commit {
 	name, primary := p.srv.Name, p.primary.srv.Name
-	become := s.updateServer(name, func(srv *inventory.Server) error { return srv.BecomeReplica(primary, nil) }, "replication from %s is configured", primary)
+	become := s.updateServer(name,
+		func(srv *inventory.Server) error { return srv.BecomeReplica(primary, nil) },
+		"replication from %s is configured", primary)
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, name)
 		if err != nil {
@@ -172,7 +187,8 @@ func (s *step) startReplica(ctx context.Context) (outcome, error) {
 	return done(nil)
 }
 
-// ensureReplicating makes both threads run, mending what can be mended: stopped or killed threads, a refused account.
+// ensureReplicating makes both threads run, mending what can be mended: stopped or killed threads,
+// a refused account.
 func (s *step) ensureReplicating(ctx context.Context, p *pair) error {
 	for tries := 0; ; tries++ {
 		conn, ok, err := s.look(ctx, p)
@@ -195,7 +211,8 @@ func (s *step) ensureReplicating(ctx context.Context, p *pair) error {
 	}
 }
 
-// mend does the one thing that helps against what keeps the threads from running, or refuses with MariaDB's own words.
+// mend does the one thing that helps against what keeps the threads from running, or refuses with
+// MariaDB's own words.
 func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 	switch v.Threads {
 	case replication.Running:
@@ -215,18 +232,23 @@ func (s *step) mend(ctx context.Context, p *pair, v replication.Verdict) error {
 			return err
 		}
 	case replication.BinlogsGone:
-		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup JOB`) and make the replica from a new snapshot (`understudy replica create --of`)", "%s cannot replicate: %s", p.srv.Name, v)
+		return refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup "+
+			"JOB`) and make the replica from a new snapshot (`understudy replica create --of`)",
+			"%s cannot replicate: %s", p.srv.Name, v)
 	case replication.ServerIDTaken:
 		return idTaken(p.srv, v.String())
 	case replication.Broken:
-		return refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit the primary's events: remove it (`understudy job cleanup JOB`) and make it again from a new snapshot",
+		return refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit "+
+			"the primary's events: remove it (`understudy job cleanup JOB`) and make it again "+
+			"from a new snapshot",
 			"replication on %s is broken: %s", p.srv.Name, v)
 	}
 	return s.startThreads(ctx, p, v)
 }
 
-// aloneWithID refuses while another replica is connected to the primary under the server's server_id. The primary lets one of them in at a
-// time, in turns for ever, and none of them sees an error.
+// aloneWithID refuses while another replica is connected to the primary under the server's
+// server_id. The primary lets one of them in at a time, in turns for ever, and none of them sees an
+// error.
 func aloneWithID(srv inventory.Server, primary replication.Status) error {
 	if other, taken := primary.Namesake(srv.ServerID, srv.Name, srv.Address); taken {
 		return idTaken(srv, "the replica "+other.Host+" is connected with it")
@@ -235,11 +257,13 @@ func aloneWithID(srv inventory.Server, primary replication.Status) error {
 }
 
 func idTaken(srv inventory.Server, why string) error {
-	return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
+	return refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW "+
+		"SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
 		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
 }
 
-// startThreads starts what is stopped. An error of the agent is looked at, not believed: the replica's own status says what it means.
+// startThreads starts what is stopped. An error of the agent is looked at, not believed: the
+// replica's own status says what it means.
 func (s *step) startThreads(ctx context.Context, p *pair, before replication.Verdict) error {
 	_, changed, err := p.agent.StartReplication(ctx, "", threadsTimeout, s.fence())
 	switch {

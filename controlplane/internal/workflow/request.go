@@ -19,8 +19,9 @@ type Ask struct {
 	Who       string
 }
 
-// Request makes the engine's request from an ask: it fills in what was left out and refuses what can never work (errs.InvalidArgument with the
-// fields, errs.NotFound). A repeat of the ask under the same request id makes the same request, whatever has happened meanwhile.
+// Request makes the engine's request from an ask: it fills in what was left out and refuses what
+// can never work (errs.InvalidArgument with the fields, errs.NotFound). A repeat of the ask under
+// the same request id makes the same request, whatever has happened meanwhile.
 func (w *Workflow) Request(ctx context.Context, ask Ask) (job.Request, error) {
 	ask.RequestID = mintRequest(ask.RequestID)
 	args, err := w.resolve(ctx, ask)
@@ -32,10 +33,12 @@ func (w *Workflow) Request(ctx context.Context, ask Ask) (job.Request, error) {
 	}
 	title, subjects := describe(ask.Kind, args)
 	if title == "" {
-		return job.Request{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "there are no jobs of kind "+ask.Kind,
+		return job.Request{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			"there are no jobs of kind "+ask.Kind,
 			errs.WayOut("ask for one of the jobs of docs/jobs.md"))
 	}
-	return job.Request{Kind: ask.Kind, Title: title, Args: args, Subjects: subjects, RequestID: ask.RequestID, Who: ask.Who}, nil
+	return job.Request{Kind: ask.Kind, Title: title, Args: args, Subjects: subjects,
+		RequestID: ask.RequestID, Who: ask.Who}, nil
 }
 
 // resolve fills in what follows from the records: the source of a snapshot, the id of a new one.
@@ -86,7 +89,8 @@ func (w *Workflow) resolveSource(ctx context.Context, a Args) (Args, error) {
 	return a, err
 }
 
-// describe says what a job is for, and what it locks. The first subject in order is what the job is about.
+// describe says what a job is for, and what it locks. The first subject in order is what the job is
+// about.
 func describe(kind string, a Args) (title string, subjects []string) {
 	switch kind {
 	case KindCreatePrimary:
@@ -96,9 +100,11 @@ func describe(kind string, a Args) (title string, subjects []string) {
 		if a.TakeSnapshot {
 			from = "a new snapshot"
 		}
-		return fmt.Sprintf("make %s a replica of %s from %s", a.Server, a.Source, from), []string{inventory.ServerSubject(a.Server)}
+		return fmt.Sprintf("make %s a replica of %s from %s", a.Server, a.Source, from),
+			[]string{inventory.ServerSubject(a.Server)}
 	case KindTakeSnapshot:
-		return "take a snapshot of " + a.Source, []string{inventory.SnapshotSubject(a.Snapshot), "snapshotting/" + a.Source}
+		return "take a snapshot of " + a.Source, []string{inventory.SnapshotSubject(a.Snapshot),
+			"snapshotting/" + a.Source}
 	case KindDeleteServer:
 		return "take " + a.Server + " away", []string{inventory.ServerSubject(a.Server)}
 	case KindDeleteSnapshot:
@@ -115,8 +121,9 @@ func ArgsOf(j job.Job) (a Args, err error) {
 	return a, nil
 }
 
-// Preflight refuses a request that cannot be met as things stand, so that its caller hears it at once. Call it only for a request that has
-// no job yet. It changes nothing; the job's own steps look again.
+// Preflight refuses a request that cannot be met as things stand, so that its caller hears it at
+// once. Call it only for a request that has no job yet. It changes nothing; the job's own steps
+// look again.
 func (w *Workflow) Preflight(ctx context.Context, req job.Request) error {
 	a, ok := req.Args.(Args)
 	if !ok {
@@ -152,7 +159,9 @@ func (w *Workflow) nameFree(ctx context.Context, a Args) error {
 }
 
 func taken(name string) error {
-	return inventory.Refuse(inventory.ErrExists, inventory.TakenName, "use another name; that of a server is free again once it is deleted", "there is a server %s already", name)
+	return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
+		"use another name; that of a server is free again once it is deleted",
+		"there is a server %s already", name)
 }
 
 func (w *Workflow) exists(ctx context.Context, server string) error {
@@ -169,10 +178,13 @@ func (w *Workflow) deletable(ctx context.Context, a Args) error {
 			return err
 		}
 		if srv.State == inventory.ServerDeleted {
-			return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "nothing is left to do; `understudy server list` shows which there are", "server %s was deleted", srv.Name)
+			return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+				"nothing is left to do; `understudy server list` shows which there are",
+				"server %s was deleted", srv.Name)
 		}
 		if a.Etag != "" && a.Etag != srv.Etag() {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, srv.Name+" changed since it was read", errs.WayOut("read it again and decide anew"))
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+				srv.Name+" changed since it was read", errs.WayOut("read it again and decide anew"))
 		}
 		return noReplicas(ctx, rec, srv.Name)
 	})
@@ -189,7 +201,9 @@ func (w *Workflow) snapshotDeletable(ctx context.Context, a Args) error {
 			return err
 		}
 		if a.Etag != "" && a.Etag != snap.Etag() {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, "snapshot "+snap.ID+" changed since it was read", errs.WayOut("read it again and decide anew"))
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+				"snapshot "+snap.ID+" changed since it was read",
+				errs.WayOut("read it again and decide anew"))
 		}
 		return nil
 	})

@@ -5,10 +5,12 @@ import (
 	"log/slog"
 )
 
-// Secret is a text that must not be seen: every way of printing, logging or encoding it shows nothing. Reveal gives the text.
+// Secret is a text that must not be seen: every way of printing, logging or encoding it shows
+// nothing. Reveal gives the text.
 type Secret struct{ text string }
 
-// NewSecret makes a random password of 26 characters that any MariaDB password rule of length and charset takes.
+// NewSecret makes a random password of 26 characters that any MariaDB password rule of length and
+// charset takes.
 func NewSecret() Secret { return Secret{text: rand.Text()} }
 
 // Reveal is the text, for the wire alone.

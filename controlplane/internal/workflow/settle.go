@@ -22,13 +22,15 @@ func (s *step) settleSnapshot(ctx context.Context) (outcome, error) {
 	return done(c)
 }
 
-// dropFailedSnapshot deletes a snapshot that did not become READY, gives up its reservation and records it as failed.
+// dropFailedSnapshot deletes a snapshot that did not become READY, gives up its reservation and
+// records it as failed.
 func (s *step) dropFailedSnapshot(ctx context.Context) (commit, error) {
 	snap, err := s.snapshot(ctx)
 	if missing(err) {
 		return nil, nil
 	}
-	if err != nil || snap.Job != s.JobID || snap.State == inventory.SnapshotReady || snap.State == inventory.SnapshotDeleted {
+	if err != nil || snap.Job != s.JobID || snap.State == inventory.SnapshotReady ||
+		snap.State == inventory.SnapshotDeleted {
 		return nil, err
 	}
 	if err := s.deleteSnapshots(ctx, snap.ID); err != nil {
@@ -39,7 +41,8 @@ func (s *step) dropFailedSnapshot(ctx context.Context) (commit, error) {
 	}
 	return s.updateSnapshot(func(snap *inventory.Snapshot) error {
 		snap.ProviderID, snap.Reservation, snap.ReservedTo = "", "", time.Time{}
-		return snap.SetState(inventory.SnapshotFailed, "job "+s.JobID+" did not complete it; nothing of it is left")
+		return snap.SetState(inventory.SnapshotFailed,
+			"job "+s.JobID+" did not complete it; nothing of it is left")
 	}, "the snapshot was not taken; nothing of it is left"), nil
 }
 
@@ -73,7 +76,8 @@ func (s *step) releaseBinlogs(ctx context.Context, server, id string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot reach the agent of %s to release its binary logs (they are released by themselves in time): %w", server, err)
+		return fmt.Errorf("cannot reach the agent of %s to release its binary logs (they are "+
+			"released by themselves in time): %w", server, err)
 	}
 	changed, err := agent.ReleaseBinlogs(ctx, id, s.fence())
 	if err != nil {
@@ -99,7 +103,8 @@ func (s *step) settlePrimary(ctx context.Context) (outcome, error) {
 	return done(s.recordFailed())
 }
 
-// settleReplica leaves the primary as it was when the replica was not made, and says what is left of the replica.
+// settleReplica leaves the primary as it was when the replica was not made, and says what is left
+// of the replica.
 func (s *step) settleReplica(ctx context.Context) (outcome, error) {
 	if !s.Unwinding {
 		s.Found("nothing of this job is held on %s", s.args.Source)
@@ -134,19 +139,22 @@ func (s *step) dropFailedOwnSnapshot(ctx context.Context) (commit, error) {
 func (s *step) recordFailed() commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, s.args.Server)
-		if missing(err) || err == nil && (srv.Job != s.JobID || srv.State != inventory.ServerProvisioning) {
+		if missing(err) || err == nil &&
+			(srv.Job != s.JobID || srv.State != inventory.ServerProvisioning) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := srv.SetState(inventory.ServerFailed, "job "+s.JobID+" ended before it was READY: retry it, or clean it up"); err != nil {
+		if err := srv.SetState(inventory.ServerFailed,
+			"job "+s.JobID+" ended before it was READY: retry it, or clean it up"); err != nil {
 			return err
 		}
 		if err := rec.Servers().Update(ctx, &srv); err != nil {
 			return err
 		}
-		return s.audit(ctx, rec, "server.update", srv.Subject(), "the making of %s failed", srv.Name)
+		return s.audit(ctx, rec, "server.update", srv.Subject(), "the making of %s failed",
+			srv.Name)
 	}
 }
 

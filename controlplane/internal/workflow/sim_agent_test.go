@@ -39,7 +39,8 @@ func (h *host) fillStatus(st *replication.Status) {
 	s := h.running
 	d := s.disk.data
 	st.Answers, st.ServerVersion, st.FilesystemUUID = true, h.binary, s.disk.uuid
-	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.conf.ServerID, s.conf.Port, s.readOnly, s.conf.LogBin != ""
+	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.conf.ServerID, s.conf.Port, s.readOnly,
+		s.conf.LogBin != ""
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.conf.StrictMode, 1, 1, s.conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
 	st.BinlogPos, st.SlavePos, st.BinlogState = d.pos(), d.slavePos, d.state()
@@ -56,7 +57,8 @@ func (h *host) fillStatus(st *replication.Status) {
 	}
 }
 
-func (a *agent) SetConfiguration(_ context.Context, req workflow.Configuration) (c workflow.Configured, err error) {
+func (a *agent) SetConfiguration(_ context.Context,
+	req workflow.Configuration) (c workflow.Configured, err error) {
 	err = a.change("SetConfiguration", req.Fence, func() (bool, error) {
 		req.Fence = workflow.Fence{}
 		c.Changed = a.h.file == nil || !reflect.DeepEqual(*a.h.file, req)
@@ -66,7 +68,8 @@ func (a *agent) SetConfiguration(_ context.Context, req workflow.Configuration) 
 	return c, err
 }
 
-func (a *agent) PrepareDatadir(_ context.Context, req workflow.PrepareDatadir) (p workflow.PreparedDatadir, err error) {
+func (a *agent) PrepareDatadir(_ context.Context,
+	req workflow.PrepareDatadir) (p workflow.PreparedDatadir, err error) {
 	err = a.change("PrepareDatadir", req.Fence, func() (bool, error) {
 		d := a.h.datadirDisk()
 		if d.data == nil && req.Initialize {
@@ -77,7 +80,8 @@ func (a *agent) PrepareDatadir(_ context.Context, req workflow.PrepareDatadir) (
 			return false, deny(errorsv1.Reason_REASON_DATADIR_INVALID, "there is no datadir")
 		}
 		if order, _ := replication.CompareSeries(d.data.version, a.h.binary); order > 0 {
-			return false, deny(errorsv1.Reason_REASON_DATADIR_NEWER, "datadir %s, binary %s", d.data.version, a.h.binary)
+			return false, deny(errorsv1.Reason_REASON_DATADIR_NEWER, "datadir %s, binary %s",
+				d.data.version, a.h.binary)
 		}
 		if req.Copy && (d.data.foreign || d.data.conn != nil) {
 			if a.h.running != nil {
@@ -92,7 +96,8 @@ func (a *agent) PrepareDatadir(_ context.Context, req workflow.PrepareDatadir) (
 	return p, err
 }
 
-func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f workflow.Fence, _ workflow.Progress) (version string, changed bool, err error) {
+func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f workflow.Fence,
+	_ workflow.Progress) (version string, changed bool, err error) {
 	err = a.change("UpgradeDatadir", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -106,14 +111,16 @@ func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f workflow.Fe
 	return version, changed, err
 }
 
-func (a *agent) ProveWritable(_ context.Context, f workflow.Fence) (proof workflow.WriteProof, err error) {
+func (a *agent) ProveWritable(_ context.Context,
+	f workflow.Fence) (proof workflow.WriteProof, err error) {
 	err = a.change("ProveWritable", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
 		}
 		if a.h.hold != nil && a.h.hold.open() {
-			return false, errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, "commits are blocked")
+			return false, errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
+				"commits are blocked")
 		}
 		if s.disk.data.conn == nil {
 			proof.GTID = s.disk.data.write(s.conf.ServerID, "understudy.proof", 1)
@@ -123,7 +130,8 @@ func (a *agent) ProveWritable(_ context.Context, f workflow.Fence) (proof workfl
 	return proof, err
 }
 
-func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables, begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
+func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables,
+	begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
 	var list []workflow.TableChecksum
 	var at string
 	err := a.look("ChecksumTables", func() error {
@@ -138,7 +146,8 @@ func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables, b
 		}
 		for _, table := range slices.Sorted(maps.Keys(d.tables)) {
 			if len(req.Tables) == 0 || slices.Contains(req.Tables, table) {
-				list = append(list, workflow.TableChecksum{Table: table, Checksum: d.tables[table], Engine: "InnoDB", Bytes: 1000,
+				list = append(list, workflow.TableChecksum{Table: table, Checksum: d.tables[table],
+					Engine: "InnoDB", Bytes: 1000,
 					DefinitionHash: "h", Consistent: !d.unstable[table]})
 			}
 		}
@@ -154,7 +163,8 @@ func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables, b
 	return nil
 }
 
-func (a *agent) PrepareReplica(_ context.Context, req workflow.PrepareReplica) (r workflow.PreparedReplica, err error) {
+func (a *agent) PrepareReplica(_ context.Context,
+	req workflow.PrepareReplica) (r workflow.PreparedReplica, err error) {
 	err = a.change("PrepareReplica", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -166,7 +176,8 @@ func (a *agent) PrepareReplica(_ context.Context, req workflow.PrepareReplica) (
 			got = d.slavePos
 		}
 		if req.GTIDUpper == "" && got != req.GTID || s.conf.ServerID != req.ServerID {
-			return false, deny(errorsv1.Reason_REASON_GTID_MISMATCH, "recovered %q, expected %q", got, req.GTID)
+			return false, deny(errorsv1.Reason_REASON_GTID_MISMATCH, "recovered %q, expected %q",
+				got, req.GTID)
 		}
 		changed := d.slavePos != got
 		d.slavePos, r.RecoveredGTID = got, got
@@ -178,20 +189,23 @@ func (a *agent) PrepareReplica(_ context.Context, req workflow.PrepareReplica) (
 	return r, err
 }
 
-func (a *agent) ConfigureReplica(_ context.Context, req workflow.ConfigureReplica) (changes []string, err error) {
+func (a *agent) ConfigureReplica(_ context.Context,
+	req workflow.ConfigureReplica) (changes []string, err error) {
 	err = a.change("ConfigureReplica", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
 		}
-		s.disk.data.conn = &settings{host: req.PrimaryHost, port: req.PrimaryPort, user: req.User, password: req.Password.Reveal()}
+		s.disk.data.conn = &settings{host: req.PrimaryHost, port: req.PrimaryPort, user: req.User,
+			password: req.Password.Reveal()}
 		changes = []string{"configured"}
 		return true, nil
 	})
 	return changes, err
 }
 
-func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration, f workflow.Fence) (conn replication.Connection, changed bool, err error) {
+func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration,
+	f workflow.Fence) (conn replication.Connection, changed bool, err error) {
 	name := "StartReplication"
 	if until != "" {
 		name = "StartUntil"
@@ -225,7 +239,8 @@ func (a *agent) StartReplication(_ context.Context, until string, _ time.Duratio
 	return conn, changed, err
 }
 
-func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration, f workflow.Fence) (changed bool, err error) {
+func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration,
+	f workflow.Fence) (changed bool, err error) {
 	err = a.change("StopReplication", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -241,7 +256,8 @@ func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration
 	return changed, err
 }
 
-func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration, report func(workflow.Waited)) (reached bool, err error) {
+func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
+	report func(workflow.Waited)) (reached bool, err error) {
 	err = a.look("WaitForGTID", func() error {
 		s, err := a.up()
 		if err != nil {
@@ -255,14 +271,16 @@ func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration, rep
 		reached = seqOf(at) >= seqOf(gtid)
 		report(workflow.Waited{Current: at, Remaining: int64(seqOf(gtid)) - int64(seqOf(at))})
 		if !reached {
-			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED, "not reached in time")
+			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
+				"not reached in time")
 		}
 		return nil
 	})
 	return reached, err
 }
 
-func (a *agent) SetReadOnly(_ context.Context, on bool, f workflow.Fence) (changed bool, err error) {
+func (a *agent) SetReadOnly(_ context.Context, on bool,
+	f workflow.Fence) (changed bool, err error) {
 	err = a.change("SetReadOnly", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -274,7 +292,8 @@ func (a *agent) SetReadOnly(_ context.Context, on bool, f workflow.Fence) (chang
 	return changed, err
 }
 
-func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string, f workflow.Fence) (r replication.Reservation, err error) {
+func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string,
+	f workflow.Fence) (r replication.Reservation, err error) {
 	err = a.change("ReserveBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -282,16 +301,19 @@ func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration,
 		}
 		d := s.disk.data
 		if from != "" && seqOf(from) < d.oldest {
-			return false, deny(errorsv1.Reason_REASON_BINLOGS_PURGED, "the binary logs begin at %d", d.oldest)
+			return false, deny(errorsv1.Reason_REASON_BINLOGS_PURGED, "the binary logs begin at %d",
+				d.oldest)
 		}
-		r = replication.Reservation{ID: id, FirstFile: "mariadb-bin.000001", Expires: time.Now().Add(keep)}
+		r = replication.Reservation{ID: id, FirstFile: "mariadb-bin.000001",
+			Expires: time.Now().Add(keep)}
 		d.reserved[id] = r
 		return true, nil
 	})
 	return r, err
 }
 
-func (a *agent) ReleaseBinlogs(_ context.Context, id string, f workflow.Fence) (changed bool, err error) {
+func (a *agent) ReleaseBinlogs(_ context.Context, id string,
+	f workflow.Fence) (changed bool, err error) {
 	err = a.change("ReleaseBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -304,7 +326,8 @@ func (a *agent) ReleaseBinlogs(_ context.Context, id string, f workflow.Fence) (
 	return changed, err
 }
 
-func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration, f workflow.Fence) (changed bool, err error) {
+func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
+	f workflow.Fence) (changed bool, err error) {
 	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -317,7 +340,8 @@ func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration, f workfl
 	return changed, err
 }
 
-func (a *agent) EnsureReplicationAccount(_ context.Context, req workflow.ReplicationAccount) (changes []string, err error) {
+func (a *agent) EnsureReplicationAccount(_ context.Context,
+	req workflow.ReplicationAccount) (changes []string, err error) {
 	err = a.change("EnsureReplicationAccount", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -330,7 +354,8 @@ func (a *agent) EnsureReplicationAccount(_ context.Context, req workflow.Replica
 	return changes, err
 }
 
-func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string, f workflow.Fence) (changed bool, err error) {
+func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
+	f workflow.Fence) (changed bool, err error) {
 	err = a.change("DeleteReplicationAccount", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -371,10 +396,12 @@ func (h *simHold) Close() error                  { h.end("it was closed"); retur
 func (h *simHold) Release(context.Context) (workflow.HoldResult, error) {
 	unbroken := h.open()
 	h.end("released")
-	return workflow.HoldResult{Unbroken: unbroken, BrokenReason: h.why, Blocked: time.Since(h.opened), Frozen: time.Since(h.opened)}, nil
+	return workflow.HoldResult{Unbroken: unbroken, BrokenReason: h.why,
+		Blocked: time.Since(h.opened), Frozen: time.Since(h.opened)}, nil
 }
 
-func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, _ workflow.Progress) (workflow.Hold, error) {
+func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
+	_ workflow.Progress) (workflow.Hold, error) {
 	var made *simHold
 	err := a.change("OpenHold", req.Fence, func() (bool, error) {
 		s, err := a.up()
@@ -382,15 +409,19 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold, _ workflow.
 			return false, err
 		}
 		if a.h.hold != nil && a.h.hold.open() {
-			return false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, "another hold is open")
+			return false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+				"another hold is open")
 		}
 		d := s.disk
 		d.nonce = req.Nonce
-		made = &simHold{done: make(chan struct{}), opened: time.Now(), testimony: workflow.Testimony{
-			Replica: d.data.conn != nil, ServerID: s.conf.ServerID, Version: a.h.binary, BinlogPos: d.data.pos(), SlavePos: d.data.slavePos,
-			CurrentPos: d.data.pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.uuid, Filesystem: d.fs, Datadir: datadirPath,
-			Nonce: req.Nonce, HeldAt: time.Now(),
-		}}
+		made = &simHold{done: make(chan struct{}), opened: time.Now(),
+			testimony: workflow.Testimony{
+				Replica: d.data.conn != nil, ServerID: s.conf.ServerID, Version: a.h.binary,
+				BinlogPos: d.data.pos(), SlavePos: d.data.slavePos,
+				CurrentPos: d.data.pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.uuid,
+				Filesystem: d.fs, Datadir: datadirPath,
+				Nonce: req.Nonce, HeldAt: time.Now(),
+			}}
 		a.h.hold = made
 		a.p.holds = append(a.p.holds, made)
 		context.AfterFunc(ctx, func() { made.end("the caller went away") })

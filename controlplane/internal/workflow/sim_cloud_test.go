@@ -28,8 +28,10 @@ type cloud struct {
 }
 
 func newCloud(w *world) *cloud {
-	return &cloud{w: w, machines: map[string]*provider.Machine{}, volumes: map[string]*provider.Volume{}, snapshots: map[string]*provider.Snapshot{},
-		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{}, cutBy: map[string]*process{}}
+	return &cloud{w: w, machines: map[string]*provider.Machine{},
+		volumes: map[string]*provider.Volume{}, snapshots: map[string]*provider.Snapshot{},
+		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{},
+		cutBy: map[string]*process{}}
 }
 
 func (c *cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
@@ -58,7 +60,8 @@ func (v cloudView) SnapshotsInEveryZone() bool {
 	return v.c.regional
 }
 
-// call does something at the cloud as one process: it fails when the process is dead, or when a test has asked for it.
+// call does something at the cloud as one process: it fails when the process is dead, or when a
+// test has asked for it.
 func (v cloudView) call(name string, effect bool, fn func() error) error {
 	v.c.w.mu.Lock()
 	defer v.c.w.mu.Unlock()
@@ -72,17 +75,24 @@ func (v cloudView) call(name string, effect bool, fn func() error) error {
 	return errors.Join(err, v.p.after(name))
 }
 
-func (v cloudView) Name() string                                { return "sim" }
-func (v cloudView) DeviceNames(id string) []string              { return []string{"virtio-" + id} }
-func (v cloudView) RebootMachine(context.Context, string) error { return errors.New("not simulated") }
-func (v cloudView) StopMachine(context.Context, string) error   { return errors.New("not simulated") }
+func (v cloudView) Name() string                   { return "sim" }
+func (v cloudView) DeviceNames(id string) []string { return []string{"virtio-" + id} }
+func (v cloudView) RebootMachine(context.Context,
+	string) error {
+	return errors.New("not simulated")
+}
+func (v cloudView) StopMachine(context.Context,
+	string) error {
+	return errors.New("not simulated")
+}
 func (v cloudView) GrowVolume(context.Context, string, int64) (provider.Volume, error) {
 	return provider.Volume{}, errors.New("not simulated")
 }
 
 func (v cloudView) Images(context.Context) ([]provider.Image, error) {
 	return []provider.Image{
-		{Name: "trixie", MariaDBVersion: "11.8.6", Ready: true, DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
+		{Name: "trixie", MariaDBVersion: "11.8.6", Ready: true,
+			DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
 		{Name: "bookworm", MariaDBVersion: "10.11.14", Ready: true},
 	}, nil
 }
@@ -101,7 +111,8 @@ func (v cloudView) SetTags(_ context.Context, id string, tags map[string]string)
 	})
 }
 
-func (v cloudView) CreateMachine(_ context.Context, req provider.CreateMachineRequest) (m provider.Machine, err error) {
+func (v cloudView) CreateMachine(_ context.Context,
+	req provider.CreateMachineRequest) (m provider.Machine, err error) {
 	err = v.call("CreateMachine", true, func() error {
 		if err := req.Validate(); err != nil {
 			return err
@@ -110,7 +121,8 @@ func (v cloudView) CreateMachine(_ context.Context, req provider.CreateMachineRe
 			m = *v.c.machines[id]
 			return nil
 		}
-		m = provider.Machine{ID: v.c.id("i"), Name: req.Name, State: provider.MachinePending, Image: req.Image, Zone: "z1", Tags: req.Tags}
+		m = provider.Machine{ID: v.c.id("i"), Name: req.Name, State: provider.MachinePending,
+			Image: req.Image, Zone: "z1", Tags: req.Tags}
 		m.Address = "10.0.0." + m.ID[2:]
 		v.c.machines[m.ID], v.c.tokens[req.ClientToken], v.c.settling[m.ID] = &m, m.ID, 1
 		v.c.w.boot(&m)
@@ -145,7 +157,8 @@ func (v cloudView) GetMachine(_ context.Context, id string) (m provider.Machine,
 	return m, err
 }
 
-func (v cloudView) ListMachines(_ context.Context, f provider.Filter) (list []provider.Machine, err error) {
+func (v cloudView) ListMachines(_ context.Context,
+	f provider.Filter) (list []provider.Machine, err error) {
 	err = v.call("ListMachines", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.machines)) {
 			if m, _ := v.machine(id); f.Matches(m.Tags) {
@@ -178,7 +191,8 @@ func (v cloudView) TerminateMachine(_ context.Context, id string) error {
 	})
 }
 
-func (v cloudView) CreateVolume(_ context.Context, req provider.CreateVolumeRequest) (vol provider.Volume, err error) {
+func (v cloudView) CreateVolume(_ context.Context,
+	req provider.CreateVolumeRequest) (vol provider.Volume, err error) {
 	err = v.call("CreateVolume", true, func() error {
 		if err := req.Validate(); err != nil {
 			return err
@@ -191,14 +205,17 @@ func (v cloudView) CreateVolume(_ context.Context, req provider.CreateVolumeRequ
 		if req.SnapshotID != "" {
 			snap, ok := v.c.snapshots[req.SnapshotID]
 			if !ok {
-				return provider.Errorf(provider.ErrNotFound, req.SnapshotID, "no snapshot %s", req.SnapshotID)
+				return provider.Errorf(provider.ErrNotFound, req.SnapshotID, "no snapshot %s",
+					req.SnapshotID)
 			}
 			if snap.State != provider.SnapshotCompleted {
-				return provider.Errorf(provider.ErrIncorrectState, snap.ID, "snapshot %s is %s", snap.ID, snap.State)
+				return provider.Errorf(provider.ErrIncorrectState, snap.ID, "snapshot %s is %s",
+					snap.ID, snap.State)
 			}
 			content, size = v.c.disks[snap.ID].clone(), max(size, snap.SizeBytes)
 		}
-		made := v.c.addVolume(provider.Volume{State: provider.VolumeCreating, SizeBytes: size, SnapshotID: req.SnapshotID, Tags: req.Tags}, content)
+		made := v.c.addVolume(provider.Volume{State: provider.VolumeCreating, SizeBytes: size,
+			SnapshotID: req.SnapshotID, Tags: req.Tags}, content)
 		v.c.tokens[req.ClientToken], v.c.settling[made.ID] = made.ID, 1
 		vol = *made
 		return nil
@@ -216,8 +233,10 @@ func (v cloudView) volume(id string) (*provider.Volume, error) {
 		vol.State = provider.VolumeAvailable
 	case vol.Attachment == provider.AttachmentAttaching && v.c.settles(id):
 		vol.Attachment = provider.AttachmentAttached
-	case vol.Attachment == provider.AttachmentDetaching && !v.c.w.mounted(vol.MachineID, id) && v.c.settles(id):
-		vol.Attachment, vol.MachineID, vol.State = provider.AttachmentNone, "", provider.VolumeAvailable
+	case vol.Attachment == provider.AttachmentDetaching && !v.c.w.mounted(vol.MachineID, id) &&
+		v.c.settles(id):
+		vol.Attachment, vol.MachineID, vol.State = provider.AttachmentNone, "",
+			provider.VolumeAvailable
 	}
 	return vol, nil
 }
@@ -233,7 +252,8 @@ func (v cloudView) GetVolume(_ context.Context, id string) (vol provider.Volume,
 	return vol, err
 }
 
-func (v cloudView) ListVolumes(_ context.Context, f provider.Filter) (list []provider.Volume, err error) {
+func (v cloudView) ListVolumes(_ context.Context,
+	f provider.Filter) (list []provider.Volume, err error) {
 	err = v.call("ListVolumes", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.volumes)) {
 			vol, _ := v.volume(id)
@@ -248,19 +268,23 @@ func (v cloudView) ListVolumes(_ context.Context, f provider.Filter) (list []pro
 	return list, err
 }
 
-func (v cloudView) AttachVolume(_ context.Context, id, machine string) (vol provider.Volume, err error) {
+func (v cloudView) AttachVolume(_ context.Context, id,
+	machine string) (vol provider.Volume, err error) {
 	err = v.call("AttachVolume", true, func() error {
 		found, err := v.volume(id)
 		if err != nil {
 			return err
 		}
 		if found.MachineID != "" {
-			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID, Message: "volume is in use"}
+			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID,
+				Message: "volume is in use"}
 		}
 		if m, err := v.machine(machine); err != nil || m.State == provider.MachineTerminated {
-			return provider.Errorf(provider.ErrIncorrectState, machine, "machine %s is not there", machine)
+			return provider.Errorf(provider.ErrIncorrectState, machine, "machine %s is not there",
+				machine)
 		}
-		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse, provider.AttachmentAttaching
+		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse,
+			provider.AttachmentAttaching
 		v.c.settling[id] = 1
 		vol = *found
 		return nil
@@ -268,14 +292,16 @@ func (v cloudView) AttachVolume(_ context.Context, id, machine string) (vol prov
 	return vol, err
 }
 
-func (v cloudView) DetachVolume(_ context.Context, id, machine string) (vol provider.Volume, err error) {
+func (v cloudView) DetachVolume(_ context.Context, id,
+	machine string) (vol provider.Volume, err error) {
 	err = v.call("DetachVolume", true, func() error {
 		found, err := v.volume(id)
 		if err != nil {
 			return err
 		}
 		if found.MachineID != machine {
-			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to %s", id, machine)
+			return provider.Errorf(provider.ErrIncorrectState, id,
+				"volume %s is not attached to %s", id, machine)
 		}
 		found.Attachment = provider.AttachmentDetaching
 		v.c.settling[id] = 1
@@ -292,7 +318,8 @@ func (v cloudView) DeleteVolume(_ context.Context, id string) error {
 			return err
 		}
 		if found.MachineID != "" {
-			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID, Message: "volume is in use"}
+			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID,
+				Message: "volume is in use"}
 		}
 		delete(v.c.volumes, id)
 		delete(v.c.disks, id)
@@ -300,17 +327,20 @@ func (v cloudView) DeleteVolume(_ context.Context, id string) error {
 	})
 }
 
-func (v cloudView) CreateSnapshot(_ context.Context, req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
+func (v cloudView) CreateSnapshot(_ context.Context,
+	req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
 	err = v.call("CreateSnapshot", true, func() error {
 		vol, err := v.volume(req.VolumeID)
 		if err != nil {
 			return err
 		}
-		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending, VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
+		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending,
+			VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
 		snap.CreatedAt = v.c.w.now()
 		made := snap
 		v.c.cutBy[snap.ID] = v.p
-		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made, v.c.disks[vol.ID].clone(), 2+v.c.slowCut
+		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made,
+			v.c.disks[vol.ID].clone(), 2+v.c.slowCut
 		return nil
 	})
 	return snap, err
@@ -331,7 +361,8 @@ func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snap
 	return snap, err
 }
 
-func (v cloudView) ListSnapshots(_ context.Context, f provider.Filter) (list []provider.Snapshot, err error) {
+func (v cloudView) ListSnapshots(_ context.Context,
+	f provider.Filter) (list []provider.Snapshot, err error) {
 	v.c.w.mu.Lock()
 	late := v.c.late
 	v.c.w.mu.Unlock()

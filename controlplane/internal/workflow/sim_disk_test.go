@@ -58,7 +58,8 @@ type settings struct {
 }
 
 func newDatadir(version string) *datadir {
-	return &datadir{version: version, tables: map[string]uint64{}, accounts: map[string]string{}, unstable: map[string]bool{},
+	return &datadir{version: version, tables: map[string]uint64{}, accounts: map[string]string{},
+		unstable: map[string]bool{},
 		reserved: map[string]replication.Reservation{}}
 }
 

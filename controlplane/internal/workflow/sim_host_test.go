@@ -41,7 +41,8 @@ type host struct {
 	unstarts int // starts of MariaDB that fail
 	hold     *simHold
 	readers  []replication.Connected // strangers that replicate from it
-	rate     int                     // transactions that a replica applies between two looks; 0 is all
+	// transactions that a replica applies between two looks; 0 is all
+	rate int
 }
 
 // mountPoint is what is mounted at a path, and what its unit file says.
@@ -63,7 +64,8 @@ func newHost(w *world, m *provider.Machine) *host {
 	if m.Image == "bookworm" {
 		binary = "10.11.14"
 	}
-	h := &host{w: w, name: m.Name, machine: m, mounts: map[string]*mountPoint{}, masked: true, binary: binary, epochs: map[string]int64{},
+	h := &host{w: w, name: m.Name, machine: m, mounts: map[string]*mountPoint{}, masked: true,
+		binary: binary, epochs: map[string]int64{},
 		startsOn: map[string]int{}}
 	h.root = &disk{fs: "overlay", uuid: "root", data: newDatadir(binary)}
 	return h
@@ -144,7 +146,8 @@ func (h *host) connection() []replication.Connection {
 		return nil
 	}
 	c := d.conn
-	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user, UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
+	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
+		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
 		IORunning: yes(c.io), SQLRunning: yes(c.sql), SQLErrno: c.sqlErrno, SQLError: c.sqlError}
 	p := h.primary(d)
 	switch {
@@ -154,7 +157,8 @@ func (h *host) connection() []replication.Connection {
 	case p.running.disk.data.accounts[c.user] != c.password:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 1045, "Access denied for user"
 	case seqOf(d.slavePos) < p.running.disk.data.oldest:
-		conn.IORunning, conn.IOErrno, conn.IOError = "No", 1236, "Could not find GTID state requested by slave in any binlog files"
+		conn.IORunning, conn.IOErrno, conn.IOError = "No", 1236,
+			"Could not find GTID state requested by slave in any binlog files"
 	}
 	return []replication.Connection{conn}
 }
@@ -175,7 +179,8 @@ func (a agentsView) Agent(_ context.Context, server string) (workflow.Agent, err
 	defer w.mu.Unlock()
 	h := w.hosts[server]
 	if a.p.dead.Load() || h == nil || h.down || h.machine.State != provider.MachineRunning {
-		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "the agent of "+server+" does not answer", errs.Meta("server", server))
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
+			"the agent of "+server+" does not answer", errs.Meta("server", server))
 	}
 	return &agent{h: h, p: a.p}, nil
 }
@@ -193,7 +198,8 @@ func (a *agent) look(name string, fn func() error) error {
 		return err
 	}
 	if a.h.down {
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "the agent does not answer")
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
+			"the agent does not answer")
 	}
 	return fn()
 }
@@ -202,7 +208,8 @@ func (a *agent) look(name string, fn func() error) error {
 func (a *agent) change(name string, f workflow.Fence, fn func() (bool, error)) error {
 	return a.look(name, func() error {
 		if f.Epoch < a.h.epochs[f.Job] {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH, "a newer owner was seen")
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
+				"a newer owner was seen")
 		}
 		a.h.epochs[f.Job] = f.Epoch
 		changed, err := fn()
@@ -216,14 +223,16 @@ func (a *agent) change(name string, f workflow.Fence, fn func() (bool, error)) e
 // up is the running MariaDB, or the error of one that does not answer.
 func (a *agent) up() (*server, error) {
 	if a.h.running == nil {
-		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN, "MariaDB does not answer")
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
+			"MariaDB does not answer")
 	}
 	return a.h.running, nil
 }
 
 func (a *agent) Host(context.Context) (info workflow.HostInfo, err error) {
 	err = a.look("Host", func() error {
-		info = workflow.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257", MariaDBVersion: a.h.binary, AgentVersion: "test"}
+		info = workflow.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
+			MariaDBVersion: a.h.binary, AgentVersion: "test"}
 		return nil
 	})
 	return info, err
@@ -246,7 +255,8 @@ func (a *agent) Unit(_ context.Context, name string) (u workflow.Unit, err error
 	return u, err
 }
 
-func (a *agent) EnsureUnit(_ context.Context, req workflow.EnsureUnit, _ workflow.Progress) (up workflow.EnsuredUnit, err error) {
+func (a *agent) EnsureUnit(_ context.Context, req workflow.EnsureUnit,
+	_ workflow.Progress) (up workflow.EnsuredUnit, err error) {
 	err = a.change("EnsureUnit", req.Fence, func() (bool, error) {
 		if a.h.masked {
 			a.h.masked = false
@@ -259,7 +269,8 @@ func (a *agent) EnsureUnit(_ context.Context, req workflow.EnsureUnit, _ workflo
 		if a.h.running == nil {
 			if a.h.unstarts > 0 {
 				a.h.unstarts--
-				return true, errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, "mariadb.service failed: InnoDB: crash recovery was interrupted")
+				return true, errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED,
+					"mariadb.service failed: InnoDB: crash recovery was interrupted")
 			}
 			a.h.start()
 			up.Changes = append(up.Changes, "started")
@@ -282,7 +293,8 @@ func (a *agent) StopUnit(_ context.Context, req workflow.UnitRequest) (changed b
 func (a *agent) MaskUnit(_ context.Context, req workflow.UnitRequest) (changed bool, err error) {
 	err = a.change("MaskUnit", req.Fence, func() (bool, error) {
 		if a.h.running != nil {
-			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE, "it is active")
+			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
+				"it is active")
 		}
 		changed, a.h.masked = !a.h.masked, true
 		return changed, nil
@@ -318,7 +330,8 @@ func (a *agent) BlockDevices(context.Context) (list []workflow.BlockDevice, err 
 				continue
 			}
 			d := a.h.w.cloud.disks[v.ID]
-			list = append(list, workflow.BlockDevice{Path: "/dev/" + v.ID, IDs: []string{"virtio-" + v.ID}, SizeBytes: v.SizeBytes,
+			list = append(list, workflow.BlockDevice{Path: "/dev/" + v.ID,
+				IDs: []string{"virtio-" + v.ID}, SizeBytes: v.SizeBytes,
 				Filesystem: d.fs, UUID: d.uuid, Blank: d.fs == "", MountPoints: a.h.pathsOf(v.ID)})
 		}
 		return nil
@@ -337,10 +350,12 @@ func (h *host) pathsOf(volume string) (paths []string) {
 
 func (h *host) mountOf(path string) (m workflow.Mount) {
 	at := h.mounts[path]
-	m = workflow.Mount{Path: path, Mounted: at.mounted, UnitSource: "/dev/disk/by-id/virtio-" + at.volume, Root: at.root}
+	m = workflow.Mount{Path: path, Mounted: at.mounted, UnitSource: "/dev/disk/by-id/virtio-" +
+		at.volume, Root: at.root}
 	_, m.UnitSourceExists = h.w.cloud.volumes[at.volume]
 	if d := h.w.cloud.disks[at.volume]; at.mounted && d != nil {
-		m.DeviceIDs, m.UUID, m.Filesystem, m.Nonce = []string{"virtio-" + at.volume}, d.uuid, d.fs, d.nonce
+		m.DeviceIDs, m.UUID, m.Filesystem, m.Nonce = []string{"virtio-" + at.volume}, d.uuid, d.fs,
+			d.nonce
 	}
 	return m
 }
@@ -348,7 +363,8 @@ func (h *host) mountOf(path string) (m workflow.Mount) {
 func (a *agent) Mount(_ context.Context, path string) (m workflow.Mount, err error) {
 	err = a.look("Mount", func() error {
 		if a.h.mounts[path] == nil {
-			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED, "nothing is mounted at "+path)
+			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
+				"nothing is mounted at "+path)
 		}
 		m = a.h.mountOf(path)
 		return nil
@@ -357,14 +373,17 @@ func (a *agent) Mount(_ context.Context, path string) (m workflow.Mount, err err
 }
 
 func deny(reason errorsv1.Reason, format string, args ...any) error {
-	return errs.New(errs.FailedPrecondition, reason, fmt.Sprintf(format, args...), errs.WayOut("a way out"))
+	return errs.New(errs.FailedPrecondition, reason, fmt.Sprintf(format, args...),
+		errs.WayOut("a way out"))
 }
 
-func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount, _ workflow.Progress) (out workflow.Mounted, err error) {
+func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount,
+	_ workflow.Progress) (out workflow.Mounted, err error) {
 	err = a.change("EnsureMount", req.Fence, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
-			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device %s", strings.Join(req.DeviceIDs, ","))
+			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device %s",
+				strings.Join(req.DeviceIDs, ","))
 		}
 		d := a.h.w.cloud.disks[volume]
 		if err := fits(d, req); err != nil {
@@ -374,7 +393,8 @@ func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount, _ workf
 		if now != nil && now.mounted && now.volume != volume {
 			replace := slices.Contains(req.ReplaceDeviceIDs, "virtio-"+now.volume)
 			if _, there := a.h.w.cloud.volumes[now.volume]; there && !replace {
-				return false, deny(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "%s is mounted there", now.volume)
+				return false, deny(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "%s is mounted there",
+					now.volume)
 			}
 			a.h.stop()
 		}
@@ -395,18 +415,22 @@ func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount, _ workf
 func fits(d *disk, req workflow.EnsureMount) error {
 	switch {
 	case d.fs == "":
-		return deny(errorsv1.Reason_REASON_FILESYSTEM_MISSING, "no filesystem; it is not formatted here")
+		return deny(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
+			"no filesystem; it is not formatted here")
 	case d.broken:
 		return deny(errorsv1.Reason_REASON_FILESYSTEM_BROKEN, "fsck cannot correct it")
-	case req.SourceFilesystemUUID != "" && d.uuid != req.SourceFilesystemUUID && d.uuid != req.FilesystemUUID:
+	case req.SourceFilesystemUUID != "" && d.uuid != req.SourceFilesystemUUID &&
+		d.uuid != req.FilesystemUUID:
 		return deny(errorsv1.Reason_REASON_DEVICE_WRONG, "its filesystem is %s", d.uuid)
 	case req.ExpectedNonce != "" && d.nonce != req.ExpectedNonce:
-		return deny(errorsv1.Reason_REASON_NONCE_MISMATCH, "nonce %q instead of %q", d.nonce, req.ExpectedNonce)
+		return deny(errorsv1.Reason_REASON_NONCE_MISMATCH, "nonce %q instead of %q", d.nonce,
+			req.ExpectedNonce)
 	}
 	return nil
 }
 
-func (a *agent) EnsureBindMount(_ context.Context, req workflow.EnsureBindMount) (out workflow.Mounted, err error) {
+func (a *agent) EnsureBindMount(_ context.Context,
+	req workflow.EnsureBindMount) (out workflow.Mounted, err error) {
 	err = a.change("EnsureBindMount", req.Fence, func() (bool, error) {
 		from := a.h.mounts[dataMount]
 		if from == nil || !from.mounted {
@@ -424,14 +448,17 @@ func (a *agent) EnsureBindMount(_ context.Context, req workflow.EnsureBindMount)
 	return out, err
 }
 
-func (a *agent) EnsureUnmounted(_ context.Context, req workflow.EnsureUnmounted) (changes []string, err error) {
+func (a *agent) EnsureUnmounted(_ context.Context,
+	req workflow.EnsureUnmounted) (changes []string, err error) {
 	err = a.change("EnsureUnmounted", req.Fence, func() (bool, error) {
 		at := a.h.mounts[req.Path]
 		if at == nil {
 			return false, nil
 		}
-		if at.mounted && len(req.ExpectedDeviceIDs) > 0 && !slices.Contains(req.ExpectedDeviceIDs, "virtio-"+at.volume) {
-			return false, deny(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "%s is mounted there", at.volume)
+		if at.mounted && len(req.ExpectedDeviceIDs) > 0 && !slices.Contains(req.ExpectedDeviceIDs,
+			"virtio-"+at.volume) {
+			return false, deny(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "%s is mounted there",
+				at.volume)
 		}
 		if a.h.running != nil {
 			return false, deny(errorsv1.Reason_REASON_MOUNT_BUSY, "mariadbd holds it")
@@ -443,7 +470,8 @@ func (a *agent) EnsureUnmounted(_ context.Context, req workflow.EnsureUnmounted)
 	return changes, err
 }
 
-func (a *agent) FormatVolume(_ context.Context, req workflow.FormatVolume) (device workflow.BlockDevice, changed bool, err error) {
+func (a *agent) FormatVolume(_ context.Context,
+	req workflow.FormatVolume) (device workflow.BlockDevice, changed bool, err error) {
 	err = a.change("FormatVolume", req.Fence, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {

@@ -35,7 +35,8 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "u.db"), Logger: quiet()})
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "u.db"),
+		Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +76,10 @@ func (w *world) mark() int {
 func (w *world) boot(m *provider.Machine) {
 	h := newHost(w, m)
 	if m.Image == "trixie" {
-		v := w.cloud.addVolume(provider.Volume{State: provider.VolumeInUse, SizeBytes: 1 << 30, MachineID: m.ID, Default: true,
-			Attachment: provider.AttachmentAttached, DeleteOnTermination: true}, &disk{fs: "ext4", uuid: "default-uuid", data: newDatadir("11.8.6")})
+		v := w.cloud.addVolume(provider.Volume{State: provider.VolumeInUse, SizeBytes: 1 << 30,
+			MachineID: m.ID, Default: true,
+			Attachment: provider.AttachmentAttached, DeleteOnTermination: true},
+			&disk{fs: "ext4", uuid: "default-uuid", data: newDatadir("11.8.6")})
 		h.mountRaw(dataMount, v.ID, "/")
 		h.mountRaw(datadirPath, v.ID, "/mysql")
 	}
@@ -146,7 +149,8 @@ func (p *process) before(call string) error {
 func (p *process) after(call string) error {
 	if p.lose[call] > 0 {
 		p.lose[call]--
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNREACHABLE, "the answer of "+call+" was lost")
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNREACHABLE,
+			"the answer of "+call+" was lost")
 	}
 	return nil
 }
@@ -201,7 +205,8 @@ func (w *world) start() *process {
 	p := &process{w: w, fail: map[string][]error{}, lose: map[string]int{}}
 	st := mortal{w.store, p}
 	engine, err := job.New(job.Config[*store.Tx]{
-		Store: st, Limit: time.Second, Poll: 5 * time.Millisecond, Logger: quiet(), Random: func() float64 { return 0.999 },
+		Store: st, Limit: time.Second, Poll: 5 * time.Millisecond, Logger: quiet(),
+		Random: func() float64 { return 0.999 },
 		Hook: func(point job.Point, _, step string) {
 			if p.hook != nil && !p.dead.Load() {
 				p.hook(point, step)
@@ -213,7 +218,8 @@ func (w *world) start() *process {
 	}
 	p.engine = engine
 	p.flow, err = workflow.New(workflow.Config{
-		Agents: agentsView{p}, Cloud: w.view(p), Store: workflow.Over(st, bind), Tokens: joinFiles{}, Jobs: engine,
+		Agents: agentsView{p}, Cloud: w.view(p), Store: workflow.Over(st, bind),
+		Tokens: joinFiles{}, Jobs: engine,
 		Poll: time.Millisecond, Logger: quiet(),
 	})
 	if err != nil {

@@ -25,7 +25,8 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 	if err := snap.Usable("db1"); err != nil {
 		t.Error(err)
 	}
-	if snap.Testimony.Position() != "0-1001-41" || snap.Testimony.Block <= 0 || snap.Reservation == "" {
+	if snap.Testimony.Position() != "0-1001-41" || snap.Testimony.Block <= 0 ||
+		snap.Reservation == "" {
 		t.Errorf("%+v", snap)
 	}
 	if len(w.host("db1").running.disk.data.reserved) != 1 {
@@ -33,7 +34,8 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 	}
 	for _, s := range j.Steps {
 		mark := w.mark()
-		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind, job.Ask{Who: "tester"}); err != nil {
+		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
+			job.Ask{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		succeeded(t, p.end(j.ID))
@@ -41,11 +43,13 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 			t.Errorf("%s made changes: %v", s.Kind, changes)
 		}
 	}
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Snapshot: args.Snapshot, Verify: workflow.VerifySample})
+	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Snapshot: args.Snapshot,
+		Verify: workflow.VerifySample})
 	if d := w.host("db1").running.disk.data; len(d.reserved) != 1 {
 		t.Errorf("the snapshot's reservation alone should be left: %v", d.reserved)
 	}
-	if srv := w.server("db2"); srv.State != inventory.ServerReady || srv.StateReason != "verified by sample" {
+	if srv := w.server("db2"); srv.State != inventory.ServerReady ||
+		srv.StateReason != "verified by sample" {
 		t.Errorf("%+v", srv)
 	}
 }
@@ -71,7 +75,8 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		t.Fatal(states(j))
 	}
 	args, _ := workflow.ArgsOf(j)
-	if snap := w.snapshot(args.Snapshot); snap.State != inventory.SnapshotFailed || snap.ProviderID != "" {
+	if snap := w.snapshot(args.Snapshot); snap.State != inventory.SnapshotFailed ||
+		snap.ProviderID != "" {
 		t.Errorf("%+v", snap)
 	}
 	if len(w.cloud.snapshots) != 0 {
@@ -84,7 +89,8 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))
-	if snap := w.snapshot(args.Snapshot); snap.Usable("db1") != nil || snap.Reservation == "" || len(w.host("db1").running.disk.data.reserved) != 1 {
+	if snap := w.snapshot(args.Snapshot); snap.Usable("db1") != nil || snap.Reservation == "" ||
+		len(w.host("db1").running.disk.data.reserved) != 1 {
 		t.Errorf("after a retry: %+v", snap)
 	}
 }
@@ -108,7 +114,8 @@ func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
 	p.run()
 	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
 	<-reached
-	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindTakeSnapshot, Args: workflow.Args{Source: "db1"}})
+	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindTakeSnapshot,
+		Args: workflow.Args{Source: "db1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,14 +130,17 @@ func TestServersAreTakenAwayReplicasFirst(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
 	p.must(workflow.KindCreateReplica, replicaArgs)
-	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindDeleteServer, Args: workflow.Args{Server: "db1"}})
+	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindDeleteServer,
+		Args: workflow.Args{Server: "db1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.flow.Preflight(t.Context(), req); errs.ReasonOf(err) != errorsv1.Reason_REASON_IN_USE {
+	if err := p.flow.Preflight(t.Context(),
+		req); errs.ReasonOf(err) != errorsv1.Reason_REASON_IN_USE {
 		t.Errorf("deleting a primary with a replica: %v", err)
 	}
-	if j := p.end(p.ask(workflow.KindDeleteServer, workflow.Args{Server: "db1"}).ID); j.State != job.Failed {
+	if j := p.end(p.ask(workflow.KindDeleteServer,
+		workflow.Args{Server: "db1"}).ID); j.State != job.Failed {
 		t.Error(states(j))
 	}
 	if srv := w.server("db1"); srv.State != inventory.ServerReady {
@@ -171,40 +181,47 @@ func TestAutoPurgeGoesWithTheFirstReplica(t *testing.T) {
 	w.keepsBinlogs(t, "after the job")
 }
 
-// keepsBinlogs sees that db1's MariaDB deletes no binary logs by itself, now or after a restart or a reservation.
+// keepsBinlogs sees that db1's MariaDB deletes no binary logs by itself, now or after a restart or
+// a reservation.
 func (w *world) keepsBinlogs(t *testing.T, when string) {
 	t.Helper()
 	h := w.host("db1")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if h.file.BinlogExpire != 0 || h.running.conf.BinlogExpire != 0 {
-		t.Errorf("%s: binary logs go after %s, after a restart %s", when, h.running.conf.BinlogExpire, h.file.BinlogExpire)
+		t.Errorf("%s: binary logs go after %s, after a restart %s", when,
+			h.running.conf.BinlogExpire, h.file.BinlogExpire)
 	}
 }
 
-// The record says that nothing purges only where that is so: MariaDB comes first, and a crash in between leaves the safe half.
+// The record says that nothing purges only where that is so: MariaDB comes first, and a crash in
+// between leaves the safe half.
 func TestAutoPurgeEndsInMariaDBBeforeTheRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.start().run()
 	first.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1", AutoPurge: true})
-	if h := w.host("db1"); h.running.conf.BinlogExpire != workflow.BinlogExpiry(true) || h.file.BinlogExpire != workflow.BinlogExpiry(true) {
+	if h := w.host("db1"); h.running.conf.BinlogExpire != workflow.BinlogExpiry(true) ||
+		h.file.BinlogExpire != workflow.BinlogExpiry(true) {
 		t.Errorf("db1 purges after %s", h.running.conf.BinlogExpire)
 	}
 	first.stop()
 	p := w.start()
-	p.fail["SetBinlogExpiry"] = []error{errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE, "not now")}
+	p.fail["SetBinlogExpiry"] = []error{errs.New(errs.Unavailable,
+		errorsv1.Reason_REASON_AGENT_UNREACHABLE, "not now")}
 	p.at(job.AfterEffect, "plan", func() {
 		if !w.server("db1").BinlogAutoPurge { // the first attempt, which failed
 			t.Error("the record says that nothing is purged, and MariaDB purges")
 		}
 	})
 	p.at(job.BeforeEffect, "create_machine", func() {
-		if h := w.hosts["db1"]; w.server("db1").BinlogAutoPurge || h.running.conf.BinlogExpire != 0 || h.file.BinlogExpire != 0 {
+		if h := w.hosts["db1"]; w.server("db1").BinlogAutoPurge ||
+			h.running.conf.BinlogExpire != 0 || h.file.BinlogExpire != 0 {
 			t.Error("db1 purges after the plan")
 		}
 		// As if a change that somebody asked for had come late.
-		w.hosts["db1"].running.conf.BinlogExpire, w.hosts["db1"].file.BinlogExpire = time.Hour, time.Hour
+		w.hosts["db1"].running.conf.BinlogExpire, w.hosts["db1"].file.BinlogExpire = time.Hour,
+			time.Hour
 	})
 	p.run()
 	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
@@ -223,13 +240,15 @@ func TestPlanStepRefusesAnOlderImage(t *testing.T) {
 			w, p := lab(t)
 			args := workflow.Args{Server: "db2", Source: "db1", Image: "bookworm"}
 			if withSnapshot {
-				taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}))
+				taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot,
+					workflow.Args{Source: "db1"}))
 				args.Snapshot = taken.Snapshot
 			}
 			mark := w.mark()
 			j := p.end(p.ask(workflow.KindCreateReplica, args).ID)
 			s, _ := j.Step("plan")
-			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" || !strings.Contains(s.Failure.Message, "10.11.14") ||
+			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" ||
+				!strings.Contains(s.Failure.Message, "10.11.14") ||
 				!strings.Contains(s.Failure.WayOut, "11.8 or newer") {
 				t.Errorf("%s: %+v\n%s", j.State, s.Failure, states(j))
 			}

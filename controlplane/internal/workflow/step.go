@@ -35,7 +35,8 @@ func (s *step) Found(format string, args ...any) {
 
 type handler func(s *step, ctx context.Context) (outcome, error)
 
-// call runs a handler and turns its error into what the engine understands: a wait, a failure, or the end.
+// call runs a handler and turns its error into what the engine understands: a wait, a failure, or
+// the end.
 func (w *Workflow) call(ctx context.Context, run *job.Run, h handler) (outcome, error) {
 	s := &step{Run: run, w: w}
 	if err := run.ReadArgs(&s.args); err != nil {
@@ -77,11 +78,13 @@ func (s *step) changed(what string, changes []string) {
 // tags are put on what this step makes at the provider.
 func (s *step) tags(server, role string) map[string]string {
 	return map[string]string{
-		TagFleet: s.w.Fleet, TagJob: s.JobID, TagStep: s.EffectKey, TagServer: server, TagRole: role,
+		TagFleet: s.w.Fleet, TagJob: s.JobID, TagStep: s.EffectKey, TagServer: server,
+		TagRole: role,
 	}
 }
 
-// made finds what was made at the provider with these tags and the fleet's, by earlier workers of the job too.
+// made finds what was made at the provider with these tags and the fleet's, by earlier workers of
+// the job too.
 func (s *step) made(tags map[string]string) provider.Filter {
 	tags[TagFleet] = s.w.Fleet
 	return provider.Filter{Tags: tags, MadeUntil: s.TakenOver}
@@ -91,14 +94,17 @@ func (s *step) read(ctx context.Context, fn func(ctx context.Context, rec Record
 	return s.w.Store.Read(ctx, fn)
 }
 
-// server is a server's record: of the one that this job makes only while that is there, not when it was deleted or a later one has its name.
+// server is a server's record: of the one that this job makes only while that is there, not when it
+// was deleted or a later one has its name.
 func (s *step) server(ctx context.Context, name string) (inventory.Server, error) {
 	srv, err := s.record(ctx, name)
-	if making := s.JobKind == KindCreatePrimary || s.JobKind == KindCreateReplica; err != nil || !making || name != s.args.Server {
+	if making := s.JobKind == KindCreatePrimary || s.JobKind == KindCreateReplica; err != nil ||
+		!making || name != s.args.Server {
 		return srv, err
 	}
 	if srv.Job != s.JobID {
-		return srv, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "ask anew for what you want of it; `understudy server get "+name+"` shows how it is",
+		return srv, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+			"ask anew for what you want of it; `understudy server get "+name+"` shows how it is",
 			"the server of this job is gone, %s is a later one, which job %s made", name, srv.Job)
 	}
 	return srv, s.still(srv)
@@ -109,7 +115,9 @@ func (s *step) still(srv inventory.Server) error {
 	if srv.State != inventory.ServerDeleting && srv.State != inventory.ServerDeleted {
 		return nil
 	}
-	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord, "ask for another, or, once it is gone, have it made anew: `understudy job redo "+s.JobID+" plan --reason …`",
+	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+		"ask for another, or, once it is gone, have it made anew: `understudy job redo "+s.JobID+
+			" plan --reason …`",
 		"server %s of this job is %s", srv.Name, srv.State)
 }
 
@@ -162,20 +170,24 @@ func (s *step) serving(ctx context.Context, name string) (*node, error) {
 	}
 	if !n.status.Answers {
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
-			sprintf("MariaDB on %s does not answer: %s", name, n.status.DownReason), errs.WayOut("start mariadb.service on "+name))
+			sprintf("MariaDB on %s does not answer: %s", name, n.status.DownReason),
+			errs.WayOut("start mariadb.service on "+name))
 	}
 	return n, nil
 }
 
 // audit adds a line to the audit with the step that caused it.
-func (s *step) audit(ctx context.Context, rec Records, action, subject, format string, args ...any) error {
+func (s *step) audit(ctx context.Context, rec Records, action, subject, format string,
+	args ...any) error {
 	return rec.Events().Add(ctx, inventory.Event{
-		Actor: "controlplane", Action: action, Subject: subject, Job: s.JobID, Step: s.Step, Message: sprintf(format, args...),
+		Actor: "controlplane", Action: action, Subject: subject, Job: s.JobID, Step: s.Step,
+		Message: sprintf(format, args...),
 	})
 }
 
 // updateServer is a commit that changes a server's record and says so in the audit.
-func (s *step) updateServer(name string, change func(srv *inventory.Server) error, format string, args ...any) commit {
+func (s *step) updateServer(name string, change func(srv *inventory.Server) error, format string,
+	args ...any) commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers().Get(ctx, name)
 		if err != nil {
@@ -192,7 +204,8 @@ func (s *step) updateServer(name string, change func(srv *inventory.Server) erro
 }
 
 // updateSnapshot is a commit that changes the snapshot's record and says so in the audit.
-func (s *step) updateSnapshot(change func(snap *inventory.Snapshot) error, format string, args ...any) commit {
+func (s *step) updateSnapshot(change func(snap *inventory.Snapshot) error, format string,
+	args ...any) commit {
 	return func(ctx context.Context, rec Records) error {
 		snap, err := rec.Snapshots().Get(ctx, s.args.Snapshot)
 		if err != nil {

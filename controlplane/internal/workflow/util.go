@@ -42,5 +42,6 @@ func (s *step) recordReservation(id string, until time.Time) commit {
 	}
 }
 
-// proved reports whether a snapshot's cut was proved to have been made within its hold: that is when its id is recorded.
+// proved reports whether a snapshot's cut was proved to have been made within its hold: that is
+// when its id is recorded.
 func proved(snap inventory.Snapshot) bool { return snap.ProviderID != "" }

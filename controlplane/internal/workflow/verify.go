@@ -18,11 +18,13 @@ import (
 
 const (
 	sampleBytes = 256 << 20 // of tables that are compared at level sample
-	rounds      = 4         // in which tables that could not be compared at one position are tried at another
-	resumeTime  = time.Minute
+	// in which tables that could not be compared at one position are tried at another
+	rounds     = 4
+	resumeTime = time.Minute
 )
 
-// verify compares the data to the level asked for. Replication goes on afterwards, whatever came out.
+// verify compares the data to the level asked for. Replication goes on afterwards, whatever came
+// out.
 func (s *step) verify(ctx context.Context) (outcome, error) {
 	p, err := s.pair(ctx)
 	if err != nil {
@@ -43,14 +45,16 @@ func (s *step) verify(ctx context.Context) (outcome, error) {
 	return done(nil)
 }
 
-// resume makes the replica go on: verification stops it at a position. It is done also when the step is being stopped.
+// resume makes the replica go on: verification stops it at a position. It is done also when the
+// step is being stopped.
 func (s *step) resume(ctx context.Context, p *pair) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTime)
 	defer cancel()
 	return s.untilRunning(ctx, p)
 }
 
-// compareTables compares all tables, or a sample, at one position, and those that it could not settle at later ones.
+// compareTables compares all tables, or a sample, at one position, and those that it could not
+// settle at later ones.
 func (s *step) compareTables(ctx context.Context, p *pair) error {
 	ask := ChecksumTables{}
 	if s.args.Verify == VerifySample {
@@ -74,7 +78,8 @@ func (s *step) compareTables(ctx context.Context, p *pair) error {
 			seen[name] = history{primary: r.primary[name], replica: r.replica[name]}
 		}
 		ask = ChecksumTables{Tables: c.unsettled}
-		s.Found("%d tables could not be compared at %s: tried again at another position", len(c.unsettled), r.at)
+		s.Found("%d tables could not be compared at %s: tried again at another position",
+			len(c.unsettled), r.at)
 		if _, err := s.passFence(ctx, p); err != nil {
 			return err
 		}
@@ -83,11 +88,14 @@ func (s *step) compareTables(ctx context.Context, p *pair) error {
 
 func (s *step) tellComparison(p *pair, at string, c comparison, different, open []string) error {
 	if len(open) > 0 {
-		s.Found("%d tables change all the time in an engine that cannot be read at one position, and were not compared: %s", len(open), someOf(open, 5))
+		s.Found("%d tables change all the time in an engine that cannot be read at one position, "+
+			"and were not compared: %s", len(open), someOf(open, 5))
 	}
 	if len(different) > 0 {
-		return refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "do not use it: remove it (`understudy job cleanup JOB`) and make the replica again from a new snapshot",
-			"%s differs from %s in %d tables at %s: %s", p.srv.Name, p.primary.srv.Name, len(different), at, someOf(different, 10))
+		return refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "do not use it: remove it "+
+			"(`understudy job cleanup JOB`) and make the replica again from a new snapshot",
+			"%s differs from %s in %d tables at %s: %s", p.srv.Name, p.primary.srv.Name,
+			len(different), at, someOf(different, 10))
 	}
 	s.Found("compared %d tables, %s, at %s: 0 mismatches", c.equal, sizeOf(c.bytes), at)
 	return nil
@@ -99,8 +107,8 @@ type reading struct {
 	primary, replica sums
 }
 
-// sumsAt reads both sides' checksums at one position: the replica is stopped before the primary's read view is taken, then applies
-// exactly up to it. The primary is never held up.
+// sumsAt reads both sides' checksums at one position: the replica is stopped before the primary's
+// read view is taken, then applies exactly up to it. The primary is never held up.
 func (s *step) sumsAt(ctx context.Context, p *pair, ask ChecksumTables) (reading, error) {
 	if _, err := p.agent.StopReplication(ctx, true, threadsTimeout, s.fence()); err != nil {
 		return reading{}, fmt.Errorf("cannot stop replication on %s: %w", p.srv.Name, err)
@@ -139,9 +147,10 @@ func viewOf(view <-chan string, complete <-chan struct{}) string {
 	}
 }
 
-// replicaSums brings the replica to the position of the primary's read view and reads its checksums there. Of a sample the primary says
-// first which tables it took.
-func (s *step) replicaSums(ctx context.Context, p *pair, ask ChecksumTables, r *reading, complete <-chan struct{}, meter *meter) error {
+// replicaSums brings the replica to the position of the primary's read view and reads its checksums
+// there. Of a sample the primary says first which tables it took.
+func (s *step) replicaSums(ctx context.Context, p *pair, ask ChecksumTables, r *reading,
+	complete <-chan struct{}, meter *meter) error {
 	if r.at == "" {
 		return errors.New("the primary gave no position for its checksums")
 	}
@@ -159,7 +168,8 @@ func (s *step) replicaSums(ctx context.Context, p *pair, ask ChecksumTables, r *
 			return nil
 		}
 	}
-	err := p.agent.ChecksumTables(ctx, ChecksumTables{AtGTID: r.at, Tables: tables}, func(ChecksumBegin) {},
+	err := p.agent.ChecksumTables(ctx, ChecksumTables{AtGTID: r.at, Tables: tables},
+		func(ChecksumBegin) {},
 		func(t TableChecksum) { r.replica[t.Table] = t; meter.add() })
 	return wrap(err, "cannot read the checksums of %s", p.srv.Name)
 }
@@ -176,14 +186,16 @@ type meter struct {
 func (m *meter) begin(b ChecksumBegin) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.total, m.text = 2*int64(b.Tables), fmt.Sprintf("comparing %d tables, %s, at %s", b.Tables, sizeOf(b.Bytes), b.GTID)
+	m.total, m.text = 2*int64(b.Tables), fmt.Sprintf("comparing %d tables, %s, at %s", b.Tables,
+		sizeOf(b.Bytes), b.GTID)
 }
 
 func (m *meter) add() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done++
-	m.step.Progress(job.Progress{Done: m.done, Total: max(m.total, m.done), Unit: "tables", Text: m.text})
+	m.step.Progress(job.Progress{Done: m.done, Total: max(m.total, m.done), Unit: "tables",
+		Text: m.text})
 }
 
 func seed(key string) int64 {

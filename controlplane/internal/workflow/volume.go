@@ -12,8 +12,9 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// swapVolume makes sure that the image's default data volume is gone, and that the server's own volume is attached and seen by its host.
-// No other volume is touched, and nothing is recorded from the default one.
+// swapVolume makes sure that the image's default data volume is gone, and that the server's own
+// volume is attached and seen by its host. No other volume is touched, and nothing is recorded from
+// the default one.
 func (s *step) swapVolume(ctx context.Context) (outcome, error) {
 	srv, err := s.server(ctx, s.args.Server)
 	if err != nil {
@@ -41,9 +42,11 @@ func (s *step) swapVolume(ctx context.Context) (outcome, error) {
 	return done(s.recordVolume(srv, vol))
 }
 
-// ensureVolume finds the volume that was made under this step's key, or makes it: from the snapshot, or blank.
+// ensureVolume finds the volume that was made under this step's key, or makes it: from the
+// snapshot, or blank.
 func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider.Volume, error) {
-	list, err := s.w.Cloud.ListVolumes(ctx, s.made(map[string]string{TagStep: s.EffectKey, TagRole: roleData}))
+	list, err := s.w.Cloud.ListVolumes(ctx,
+		s.made(map[string]string{TagStep: s.EffectKey, TagRole: roleData}))
 	if err != nil {
 		return provider.Volume{}, err
 	}
@@ -53,7 +56,8 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 		}
 	}
 	req := provider.CreateVolumeRequest{
-		ClientToken: clientToken(s.EffectKey), SizeBytes: s.args.VolumeBytes, Zone: srv.Zone, Tags: s.tags(srv.Name, roleData),
+		ClientToken: clientToken(s.EffectKey), SizeBytes: s.args.VolumeBytes, Zone: srv.Zone,
+		Tags: s.tags(srv.Name, roleData),
 	}
 	if srv.Role == inventory.RoleReplica {
 		if req.SnapshotID, err = s.usableSnapshot(ctx, srv); err != nil {
@@ -73,7 +77,9 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 
 func (s *step) checkVolume(v provider.Volume) error {
 	if v.State == provider.VolumeError {
-		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider check`, then have another made: `understudy job redo JOB swap_volume`", "the provider could not make volume %s: %s", v.ID, or(v.Reason, "no reason given"))
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider "+
+			"check`, then have another made: `understudy job redo JOB swap_volume`",
+			"the provider could not make volume %s: %s", v.ID, or(v.Reason, "no reason given"))
 	}
 	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
 	return nil
@@ -95,7 +101,8 @@ func (s *step) usableSnapshot(ctx context.Context, srv inventory.Server) (string
 	return snap.ProviderID, s.usable(ctx, snap, srv.Primary)
 }
 
-// dropDefaults takes the image's default data volumes away from the machine, and no others: off the host first, then off the machine.
+// dropDefaults takes the image's default data volumes away from the machine, and no others: off the
+// host first, then off the machine.
 func (s *step) dropDefaults(ctx context.Context, srv inventory.Server) error {
 	attached, err := s.w.Cloud.ListVolumes(ctx, provider.Filter{MachineID: srv.MachineID})
 	if err != nil {
@@ -109,8 +116,8 @@ func (s *step) dropDefaults(ctx context.Context, srv inventory.Server) error {
 	return s.deleteDefaults(ctx, srv)
 }
 
-// replaces reports whether the attached volume is one that the server's own takes the place of: the image's default one, or one that
-// this step made in an earlier generation.
+// replaces reports whether the attached volume is one that the server's own takes the place of: the
+// image's default one, or one that this step made in an earlier generation.
 func (s *step) replaces(v provider.Volume) bool {
 	ours := v.Tags[TagJob] == s.JobID
 	if v.Tags[TagRole] == roleData {
@@ -120,7 +127,8 @@ func (s *step) replaces(v provider.Volume) bool {
 }
 
 func (s *step) detachDefault(ctx context.Context, srv inventory.Server, v provider.Volume) error {
-	if err := s.letGo(srv); v.Tags[TagRole] == roleData && srv.DataVolume == volumeID(v.Tags[TagStep]) && err != nil {
+	if err := s.letGo(srv); v.Tags[TagRole] == roleData &&
+		srv.DataVolume == volumeID(v.Tags[TagStep]) && err != nil {
 		return err
 	}
 	// Once detached it is told from other people's volumes by this tag alone.
@@ -135,7 +143,8 @@ func (s *step) detachDefault(ctx context.Context, srv inventory.Server, v provid
 	if err := s.unmountDefault(ctx, srv, v); err != nil {
 		return err
 	}
-	if _, err := s.w.Cloud.DetachVolume(ctx, v.ID, srv.MachineID); err != nil && !errors.Is(err, provider.ErrIncorrectState) && !missing(err) {
+	if _, err := s.w.Cloud.DetachVolume(ctx, v.ID, srv.MachineID); err != nil &&
+		!errors.Is(err, provider.ErrIncorrectState) && !missing(err) {
 		return fmt.Errorf("cannot detach the image's volume %s: %w", v.ID, err)
 	}
 	s.Changed("detached the image's volume %s", v.ID)
@@ -157,7 +166,9 @@ func (s *step) unmountDefault(ctx context.Context, srv inventory.Server, v provi
 		return err
 	}
 	for _, path := range paths {
-		changes, err := agent.EnsureUnmounted(ctx, EnsureUnmounted{Path: path, ExpectedDeviceIDs: names, StopUnits: []string{mariadbUnit}, Fence: s.fence()})
+		changes, err := agent.EnsureUnmounted(ctx,
+			EnsureUnmounted{Path: path, ExpectedDeviceIDs: names, StopUnits: []string{mariadbUnit},
+				Fence: s.fence()})
 		if err != nil {
 			return err
 		}
@@ -184,31 +195,37 @@ func mountedAt(ctx context.Context, agent Agent, names []string) ([]string, erro
 		if err != nil && !missing(err) {
 			return nil, err
 		}
-		if err == nil && mount.Mounted && overlap(mount.DeviceIDs, names) && !slices.Contains(paths, path) {
+		if err == nil && mount.Mounted && overlap(mount.DeviceIDs, names) &&
+			!slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}
 	return paths, nil
 }
 
-// deleteDefaults deletes the default volumes that this job has detached, and the data volumes of earlier generations: one whose machine
-// was made anew too is not attached here any more.
+// deleteDefaults deletes the default volumes that this job has detached, and the data volumes of
+// earlier generations: one whose machine was made anew too is not attached here any more.
 func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
-	list, err := s.w.Cloud.ListVolumes(ctx, s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
+	list, err := s.w.Cloud.ListVolumes(ctx,
+		s.made(map[string]string{TagJob: s.JobID, TagServer: srv.Name}))
 	if err != nil {
 		return err
 	}
 	for _, v := range list {
 		switch {
-		case v.State == provider.VolumeDeleting || v.State == provider.VolumeDeleted || v.Tags[TagRole] != roleDefault && !s.replaces(v):
-		case v.Tags[TagRole] == roleData && v.MachineID != "" && v.MachineID != srv.MachineID && !s.going(ctx, v.MachineID):
-			s.Found("volume %s of an earlier generation is attached to machine %s, and left alone", v.ID, v.MachineID)
+		case v.State == provider.VolumeDeleting || v.State == provider.VolumeDeleted ||
+			v.Tags[TagRole] != roleDefault && !s.replaces(v):
+		case v.Tags[TagRole] == roleData && v.MachineID != "" && v.MachineID != srv.MachineID &&
+			!s.going(ctx, v.MachineID):
+			s.Found("volume %s of an earlier generation is attached to machine %s, and left alone",
+				v.ID, v.MachineID)
 		case v.MachineID != "" || v.State == provider.VolumeInUse:
 			return wait("the replaced volume %s is still attached", v.ID)
 		default:
 			err := s.w.Cloud.DeleteVolume(ctx, v.ID)
 			if errors.Is(err, provider.ErrIncorrectState) && v.State == provider.VolumeCreating {
-				s.Found("volume %s of an earlier generation hangs in its creation, and is left to `understudy provider sweep`", v.ID)
+				s.Found("volume %s of an earlier generation hangs in its creation, and is left "+
+					"to `understudy provider sweep`", v.ID)
 				continue
 			}
 			if err != nil && !missing(err) {
@@ -220,7 +237,8 @@ func (s *step) deleteDefaults(ctx context.Context, srv inventory.Server) error {
 	return nil
 }
 
-// ensureAttached gives the volume to the machine; the provider takes no token for that, so it looks first.
+// ensureAttached gives the volume to the machine; the provider takes no token for that, so it looks
+// first.
 func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provider.Volume) error {
 	switch {
 	case v.State == provider.VolumeCreating:
@@ -250,8 +268,10 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 func (s *step) beingMade(v provider.Volume) error {
 	_, byHand := s.w.cutTime() // people take the time that they take
 	if since := s.w.Now().Sub(v.CreatedAt); !byHand && since > s.w.VolumeLimit {
-		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "have another made (`understudy job redo JOB swap_volume`)",
-			"volume %s is still being made by the provider after %s", v.ID, since.Round(time.Second))
+		return refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+			"have another made (`understudy job redo JOB swap_volume`)",
+			"volume %s is still being made by the provider after %s", v.ID,
+			since.Round(time.Second))
 	}
 	return wait("volume %s is being made%s", v.ID, because(v.Reason))
 }
@@ -261,14 +281,16 @@ func (s *step) attachedElsewhere(ctx context.Context, v provider.Volume) error {
 	if s.going(ctx, v.MachineID) {
 		return wait("volume %s is still held by machine %s, which is going", v.ID, v.MachineID)
 	}
-	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE, "detach it there, then `understudy job retry JOB`",
+	return refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE,
+		"detach it there, then `understudy job retry JOB`",
 		"volume %s is attached to machine %s", v.ID, v.MachineID)
 }
 
 // going reports whether a machine is one of this job's that is being ended.
 func (s *step) going(ctx context.Context, machine string) bool {
 	m, err := s.w.Cloud.GetMachine(ctx, machine)
-	return err == nil && m.Tags[TagJob] == s.JobID && (m.State == provider.MachineStopping || m.State == provider.MachineTerminated)
+	return err == nil && m.Tags[TagJob] == s.JobID &&
+		(m.State == provider.MachineStopping || m.State == provider.MachineTerminated)
 }
 
 // seenByHost waits until the host has the volume's device.
@@ -299,11 +321,14 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) commit {
 		switch {
 		case missing(err):
 			vol = inventory.Volume{
-				ID: id, Provider: srv.Provider, ProviderID: v.ID, SizeBytes: v.SizeBytes, Zone: v.Zone, MachineID: srv.MachineID,
-				Server: srv.Name, Snapshot: s.provenance(v), State: inventory.VolumeAttached, Job: s.JobID, EffectKey: s.EffectKey,
+				ID: id, Provider: srv.Provider, ProviderID: v.ID, SizeBytes: v.SizeBytes,
+				Zone: v.Zone, MachineID: srv.MachineID,
+				Server: srv.Name, Snapshot: s.provenance(v), State: inventory.VolumeAttached,
+				Job: s.JobID, EffectKey: s.EffectKey,
 			}
 			err = rec.Volumes().Insert(ctx, &vol)
-		case err == nil && (vol.MachineID != srv.MachineID || vol.State != inventory.VolumeAttached):
+		case err == nil && (vol.MachineID != srv.MachineID ||
+			vol.State != inventory.VolumeAttached):
 			vol.MachineID, vol.State = srv.MachineID, inventory.VolumeAttached
 			err = rec.Volumes().Update(ctx, &vol)
 		}

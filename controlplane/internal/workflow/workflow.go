@@ -23,12 +23,14 @@ type Config struct {
 	Now    func() time.Time
 }
 
-// Workflow makes the jobs of the domain. Make one with New, then register what Plans returns with the engine.
+// Workflow makes the jobs of the domain. Make one with New, then register what Plans returns with
+// the engine.
 type Workflow struct {
 	Config
 
-	mu      sync.Mutex
-	renewed map[string]time.Time // when a job's reservation was renewed last; losing it costs one call
+	mu sync.Mutex
+	// when a job's reservation was renewed last; losing it costs one call
+	renewed map[string]time.Time
 }
 
 const (
@@ -38,7 +40,8 @@ const (
 
 // New makes a workflow; it does nothing by itself.
 func New(cfg Config) (*Workflow, error) {
-	if cfg.Agents == nil || cfg.Cloud == nil || cfg.Store == nil || cfg.Tokens == nil || cfg.Jobs == nil {
+	if cfg.Agents == nil || cfg.Cloud == nil || cfg.Store == nil || cfg.Tokens == nil ||
+		cfg.Jobs == nil {
 		return nil, errors.New("workflow: agents, cloud, store, tokens and jobs are all needed")
 	}
 	if cfg.Fleet == "" {

@@ -1,4 +1,5 @@
-// Package atomicfile writes small files so that a crash leaves the old content or the new one, never a part.
+// Package atomicfile writes small files so that a crash leaves the old content or the new one,
+// never a part.
 package atomicfile
 
 import (
@@ -31,7 +32,8 @@ func put(path string, data []byte, mode fs.FileMode, place func(from, to string)
 	return SyncDir(filepath.Dir(path))
 }
 
-// fill makes a file beside path and returns its name. It is readable by its owner alone until it is complete.
+// fill makes a file beside path and returns its name. It is readable by its owner alone until it is
+// complete.
 func fill(path string, data []byte, mode fs.FileMode) (string, error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {

@@ -34,7 +34,8 @@ func TestWriteReplacesAndCreateDoesNot(t *testing.T) {
 
 func TestNoFolder(t *testing.T) {
 	t.Parallel()
-	if err := atomicfile.Write(filepath.Join(t.TempDir(), "no", "file"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+	if err := atomicfile.Write(filepath.Join(t.TempDir(), "no", "file"), nil,
+		0o600); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

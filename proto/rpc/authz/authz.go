@@ -1,5 +1,5 @@
-// Package authz says who may call what: a table from each method to the roles that may call it. A method that is not in the
-// table is refused to everybody.
+// Package authz says who may call what: a table from each method to the roles that may call it. A
+// method that is not in the table is refused to everybody.
 package authz
 
 import (
@@ -18,8 +18,8 @@ import (
 // Table holds, for each full method (`/package.Service/Method`), the roles that may call it.
 type Table map[string][]identity.Role
 
-// Infrastructure is the rules for health and reflection, which every server has: health for any certificate of the fleet,
-// reflection for operators and the control plane.
+// Infrastructure is the rules for health and reflection, which every server has: health for any
+// certificate of the fleet, reflection for operators and the control plane.
 func Infrastructure() Table {
 	anyone := []identity.Role{identity.RoleControlPlane, identity.RoleOperator, identity.RoleAgent}
 	trusted := []identity.Role{identity.RoleControlPlane, identity.RoleOperator}
@@ -32,7 +32,8 @@ func Infrastructure() Table {
 	}
 }
 
-// Merge is all rules of the tables. A method in two of them is an error: one place says who may call it.
+// Merge is all rules of the tables. A method in two of them is an error: one place says who may
+// call it.
 func Merge(tables ...Table) (Table, error) {
 	merged := Table{}
 	for _, table := range tables {
@@ -52,17 +53,19 @@ type Guard struct {
 	revoked func(serial string) bool
 }
 
-// NewGuard guards with that table. Revoked is asked on every call, since a connection outlives the handshake; nil denies none.
+// NewGuard guards with that table. Revoked is asked on every call, since a connection outlives the
+// handshake; nil denies none.
 func NewGuard(table Table, revoked func(serial string) bool) *Guard {
 	return &Guard{table: table, revoked: revoked}
 }
 
-// Check is nil when the caller may call the method: PERMISSION_DENIED when its role may not, UNAUTHENTICATED when it
-// has none or its certificate is revoked.
+// Check is nil when the caller may call the method: PERMISSION_DENIED when its role may not,
+// UNAUTHENTICATED when it has none or its certificate is revoked.
 func (g *Guard) Check(caller identity.Peer, method string) error {
 	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-			fmt.Sprintf("certificate of %s is revoked", caller.Identity), errs.WayOut("enrol again with a new join file (`understudy token create`)"))
+			fmt.Sprintf("certificate of %s is revoked", caller.Identity),
+			errs.WayOut("enrol again with a new join file (`understudy token create`)"))
 	}
 	roles, known := g.table[method]
 	switch {
@@ -71,7 +74,8 @@ func (g *Guard) Check(caller identity.Peer, method string) error {
 	case caller.Identity.Role == identity.RoleAnonymous:
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
 			fmt.Sprintf("cannot call %s without a certificate", method),
-			errs.WayOut("show an operator's certificate, such as the one that the control plane keeps in operator/ of its state directory"))
+			errs.WayOut("show an operator's certificate, such as the one that the control plane "+
+				"keeps in operator/ of its state directory"))
 	default:
 		return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			fmt.Sprintf("%s may not call %s", caller.Identity, method), errs.Meta("method", method),
@@ -91,7 +95,8 @@ func wayOut(roles []identity.Role) string {
 }
 
 // Unary refuses unary calls that are not allowed.
-func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	if err := g.Check(identity.PeerOf(ctx), info.FullMethod); err != nil {
 		return nil, err
 	}
@@ -99,7 +104,8 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 }
 
 // Stream refuses streams that are not allowed, before anything is read from them.
-func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
 	if err := g.Check(identity.PeerOf(stream.Context()), info.FullMethod); err != nil {
 		return err
 	}

@@ -20,7 +20,8 @@ import (
 func TestInfrastructureIsComplete(t *testing.T) {
 	t.Parallel()
 	methods := authz.MethodsOf(grpc_health_v1.File_grpc_health_v1_health_proto,
-		reflectionv1.File_grpc_reflection_v1_reflection_proto, reflectionv1alpha.File_grpc_reflection_v1alpha_reflection_proto)
+		reflectionv1.File_grpc_reflection_v1_reflection_proto,
+		reflectionv1alpha.File_grpc_reflection_v1alpha_reflection_proto)
 	if err := authz.Complete(authz.Infrastructure(), methods); err != nil {
 		t.Error(err)
 	}
@@ -36,14 +37,16 @@ func TestComplete(t *testing.T) {
 	}{
 		{"fits", authz.Table{"/a/B": operator}, ""},
 		{"method without rule", authz.Table{}, "no access rule for /a/B"},
-		{"rule without method", authz.Table{"/a/B": operator, "/a/C": operator}, "/a/C, which is not there"},
+		{"rule without method", authz.Table{"/a/B": operator, "/a/C": operator},
+			"/a/C, which is not there"},
 		{"rule without role", authz.Table{"/a/B": nil}, "names no role"},
 		{"unknown role", authz.Table{"/a/B": {"root"}}, "unknown role"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			err := authz.Complete(test.table, []string{"/a/B"})
-			if test.want == "" && err == nil || test.want != "" && err != nil && strings.Contains(err.Error(), test.want) {
+			if test.want == "" && err == nil || test.want != "" && err != nil &&
+				strings.Contains(err.Error(), test.want) {
 				return
 			}
 			t.Errorf("got %v, want %q", err, test.want)
@@ -58,7 +61,10 @@ func TestGuard(t *testing.T) {
 		"/s/Renew":   {identity.RoleAgent},
 		"/s/Enroll":  {identity.RoleAnonymous},
 	}
-	certificate := func(serial int64) *x509.Certificate { return &x509.Certificate{SerialNumber: big.NewInt(serial)} }
+	certificate := func(
+		serial int64) *x509.Certificate {
+		return &x509.Certificate{SerialNumber: big.NewInt(serial)}
+	}
 	guard := authz.NewGuard(table, func(serial string) bool { return serial == "d" })
 	tests := []struct {
 		name   string
@@ -67,19 +73,27 @@ func TestGuard(t *testing.T) {
 		kind   error
 		reason errorsv1.Reason
 	}{
-		{name: "operator", caller: identity.Peer{Identity: identity.Operator("ann"), Certificate: certificate(1)}, method: "/s/Operate"},
-		{name: "control plane", caller: identity.Peer{Identity: identity.ControlPlane()}, method: "/s/Operate"},
-		{name: "agent renews", caller: identity.Peer{Identity: identity.Agent("db-1")}, method: "/s/Renew"},
-		{name: "anonymous enrols", caller: identity.Peer{Identity: identity.Anonymous()}, method: "/s/Enroll"},
-		{name: "agent operates", caller: identity.Peer{Identity: identity.Agent("db-1")}, method: "/s/Operate",
-			kind: errs.PermissionDenied, reason: errorsv1.Reason_REASON_NOT_ALLOWED},
-		{name: "anonymous operates", caller: identity.Peer{Identity: identity.Anonymous()}, method: "/s/Operate",
-			kind: errs.Unauthenticated, reason: errorsv1.Reason_REASON_UNAUTHENTICATED},
+		{name: "operator", caller: identity.Peer{Identity: identity.Operator("ann"),
+			Certificate: certificate(1)}, method: "/s/Operate"},
+		{name: "control plane", caller: identity.Peer{Identity: identity.ControlPlane()},
+			method: "/s/Operate"},
+		{name: "agent renews", caller: identity.Peer{Identity: identity.Agent("db-1")},
+			method: "/s/Renew"},
+		{name: "anonymous enrols", caller: identity.Peer{Identity: identity.Anonymous()},
+			method: "/s/Enroll"},
+		{name: "agent operates", caller: identity.Peer{Identity: identity.Agent("db-1")},
+			method: "/s/Operate",
+			kind:   errs.PermissionDenied, reason: errorsv1.Reason_REASON_NOT_ALLOWED},
+		{name: "anonymous operates", caller: identity.Peer{Identity: identity.Anonymous()},
+			method: "/s/Operate",
+			kind:   errs.Unauthenticated, reason: errorsv1.Reason_REASON_UNAUTHENTICATED},
 		{name: "nobody", caller: identity.Peer{}, method: "/s/Operate",
 			kind: errs.PermissionDenied, reason: errorsv1.Reason_REASON_NOT_ALLOWED},
-		{name: "method without a rule", caller: identity.Peer{Identity: identity.Operator("ann")}, method: "/s/New",
-			kind: errs.PermissionDenied, reason: errorsv1.Reason_REASON_NOT_ALLOWED},
-		{name: "revoked", caller: identity.Peer{Identity: identity.Operator("ann"), Certificate: certificate(13)}, method: "/s/Operate",
+		{name: "method without a rule", caller: identity.Peer{Identity: identity.Operator("ann")},
+			method: "/s/New",
+			kind:   errs.PermissionDenied, reason: errorsv1.Reason_REASON_NOT_ALLOWED},
+		{name: "revoked", caller: identity.Peer{Identity: identity.Operator("ann"),
+			Certificate: certificate(13)}, method: "/s/Operate",
 			kind: errs.Unauthenticated, reason: errorsv1.Reason_REASON_CERTIFICATE_REVOKED},
 	}
 	for _, test := range tests {
@@ -91,7 +105,8 @@ func TestGuard(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, test.kind) || errs.ReasonOf(err) != test.reason || errs.WayOutOf(err) == "" {
+			if !errors.Is(err, test.kind) || errs.ReasonOf(err) != test.reason ||
+				errs.WayOutOf(err) == "" {
 				t.Errorf("%v: %v, way out %q", err, errs.ReasonOf(err), errs.WayOutOf(err))
 			}
 		})

@@ -12,8 +12,9 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// Complete says whether table and methods fit: no method without a rule, no rule without a method, no rule without a role
-// or with a role that there is not. Tests call it with MethodsOf(descriptors), servers with MethodsServed.
+// Complete says whether table and methods fit: no method without a rule, no rule without a method,
+// no rule without a role or with a role that there is not. Tests call it with
+// MethodsOf(descriptors), servers with MethodsServed.
 func Complete(table Table, methods []string) error {
 	var wrong []error
 	for _, method := range methods {
@@ -36,7 +37,8 @@ func checkRoles(method string, roles []identity.Role) error {
 	}
 	for _, role := range roles {
 		switch role {
-		case identity.RoleAnonymous, identity.RoleAgent, identity.RoleControlPlane, identity.RoleOperator:
+		case identity.RoleAnonymous, identity.RoleAgent, identity.RoleControlPlane,
+			identity.RoleOperator:
 		default:
 			return fmt.Errorf("access rule for %s names the unknown role %q", method, role)
 		}
@@ -44,14 +46,16 @@ func checkRoles(method string, roles []identity.Role) error {
 	return nil
 }
 
-// MethodsOf is the full names of all methods in the files, for example agentv1.File_understudy_agent_v1_mount_service_proto.
+// MethodsOf is the full names of all methods in the files, for example
+// agentv1.File_understudy_agent_v1_mount_service_proto.
 func MethodsOf(files ...protoreflect.FileDescriptor) []string {
 	var methods []string
 	for _, file := range files {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
-				methods = append(methods, fmt.Sprintf("/%s/%s", service.FullName(), service.Methods().Get(j).Name()))
+				methods = append(methods,
+					fmt.Sprintf("/%s/%s", service.FullName(), service.Methods().Get(j).Name()))
 			}
 		}
 	}

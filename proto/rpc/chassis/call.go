@@ -43,8 +43,8 @@ func WithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, callKey{}, &call{requestID: id})
 }
 
-// Draining is closed when the server begins to stop, so that a stream without an end of its own (a watch) can end in order. It
-// is nil, and blocks for ever, outside a call.
+// Draining is closed when the server begins to stop, so that a stream without an end of its own (a
+// watch) can end in order. It is nil, and blocks for ever, outside a call.
 func Draining(ctx context.Context) <-chan struct{} {
 	if c := callOf(ctx); c != nil {
 		return c.draining

@@ -30,7 +30,8 @@ func TestOneLineACallWithoutItsBody(t *testing.T) {
 	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]})
 	var header metadata.MD
 	ctx := chassis.WithRequestID(patience(t), "req-1")
-	_, err := w.client(identity.Operator("ann")).GetUnit(ctx, &agentv1.GetUnitRequest{Unit: "very-private"}, grpc.Header(&header))
+	_, err := w.client(identity.Operator("ann")).GetUnit(ctx,
+		&agentv1.GetUnitRequest{Unit: "very-private"}, grpc.Header(&header))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,8 @@ func TestOneLineACallWithoutItsBody(t *testing.T) {
 	if len(lines) != 1 {
 		t.Fatalf("%d lines", len(lines))
 	}
-	want := map[string]any{"method": getUnit, "code": "OK", "peer": "spiffe://understudy/operator/ann", "request_id": "req-1", "level": "INFO"}
+	want := map[string]any{"method": getUnit, "code": "OK",
+		"peer": "spiffe://understudy/operator/ann", "request_id": "req-1", "level": "INFO"}
 	for key, value := range want {
 		if lines[0][key] != value {
 			t.Errorf("%s is %v, want %v", key, lines[0][key], value)
@@ -65,7 +67,8 @@ func TestRequestIDsAreMadeAndPassedOn(t *testing.T) {
 		_, err := behind.GetUnit(ctx, req)
 		return err
 	}})
-	if _, err := outer.client(identity.ControlPlane()).GetUnit(patience(t), &agentv1.GetUnitRequest{}); err != nil {
+	if _, err := outer.client(identity.ControlPlane()).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	first, second := <-seen, <-seen
@@ -79,18 +82,21 @@ func TestRequestIDsAreMadeAndPassedOn(t *testing.T) {
 	if got := <-seen; strings.Contains(got, " ") {
 		t.Errorf("took the id %q", got)
 	}
-	if chassis.RequestID(context.Background()) != "" || chassis.Draining(context.Background()) != nil {
+	if chassis.RequestID(context.Background()) != "" ||
+		chassis.Draining(context.Background()) != nil {
 		t.Error("outside a call")
 	}
 }
 
 func TestErrorsCrossTheWire(t *testing.T) {
 	t.Parallel()
-	masked := errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, "unit mariadb.service is masked",
+	masked := errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
+		"unit mariadb.service is masked",
 		errs.WayOut("unmask it"), errs.Meta("unit", "mariadb.service"))
 	w := serve(t, &units{
 		start: func(context.Context, *agentv1.StartUnitRequest) error { return masked },
-		watch: func(*agentv1.WatchUnitsRequest, grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+		watch: func(*agentv1.WatchUnitsRequest,
+			grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 			return masked
 		},
 	})
@@ -102,8 +108,10 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	}
 	_, streamErr := stream.Recv()
 	for name, err := range map[string]error{"unary": unaryErr, "stream": streamErr} {
-		if !errors.Is(err, errs.FailedPrecondition) || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_MASKED ||
-			errs.WayOutOf(err) != "unmask it" || errs.MetaOf(err)["unit"] != "mariadb.service" || errs.MetaOf(err)["request_id"] == "" {
+		if !errors.Is(err, errs.FailedPrecondition) ||
+			errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_MASKED ||
+			errs.WayOutOf(err) != "unmask it" || errs.MetaOf(err)["unit"] != "mariadb.service" ||
+			errs.MetaOf(err)["request_id"] == "" {
 			t.Errorf("%s: %v %v", name, err, errs.MetaOf(err))
 		}
 		if err.Error() != masked.Error() {
@@ -122,7 +130,8 @@ func TestAPanicIsAnErrorAndTheServerGoesOn(t *testing.T) {
 	w := serve(t, &units{
 		get:   ok[*agentv1.GetUnitRequest],
 		start: func(context.Context, *agentv1.StartUnitRequest) error { panic("oh no") },
-		watch: func(*agentv1.WatchUnitsRequest, grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+		watch: func(*agentv1.WatchUnitsRequest,
+			grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 			panic("oh no")
 		},
 	})
@@ -142,7 +151,8 @@ func TestAPanicIsAnErrorAndTheServerGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 	w.calls()
-	if !strings.Contains(w.log.String(), "chassis_test.go") && !strings.Contains(w.log.String(), "call_test.go") {
+	if !strings.Contains(w.log.String(), "chassis_test.go") &&
+		!strings.Contains(w.log.String(), "call_test.go") {
 		t.Error("no stack in the log")
 	}
 }
@@ -150,22 +160,26 @@ func TestAPanicIsAnErrorAndTheServerGoesOn(t *testing.T) {
 func TestWhoMayCallWhat(t *testing.T) {
 	t.Parallel()
 	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest], start: ok[*agentv1.StartUnitRequest],
-		watch: func(*agentv1.WatchUnitsRequest, grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+		watch: func(*agentv1.WatchUnitsRequest,
+			grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 			return nil
 		}},
 		func(c *chassis.Config) { c.TLS.AllowAnonymous = true })
 	plane, ann, agent := identity.ControlPlane(), identity.Operator("ann"), identity.Agent("db-2")
 	calls := map[string]func(*grpc.ClientConn) error{
 		"start": func(conn *grpc.ClientConn) error {
-			_, err := agentv1.NewSystemdServiceClient(conn).StartUnit(patience(t), &agentv1.StartUnitRequest{})
+			_, err := agentv1.NewSystemdServiceClient(conn).StartUnit(patience(t),
+				&agentv1.StartUnitRequest{})
 			return err
 		},
 		"get": func(conn *grpc.ClientConn) error {
-			_, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{})
+			_, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
+				&agentv1.GetUnitRequest{})
 			return err
 		},
 		"watch": func(conn *grpc.ClientConn) error {
-			stream, err := agentv1.NewSystemdServiceClient(conn).WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
+			stream, err := agentv1.NewSystemdServiceClient(conn).WatchUnits(patience(t),
+				&agentv1.WatchUnitsRequest{})
 			if err != nil {
 				return err
 			}
@@ -173,7 +187,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 			return ended(err)
 		},
 		"health": func(conn *grpc.ClientConn) error {
-			_, err := healthv1.NewHealthClient(conn).Check(patience(t), &healthv1.HealthCheckRequest{Service: "understudy.agent.v1.SystemdService"})
+			_, err := healthv1.NewHealthClient(conn).Check(patience(t),
+				&healthv1.HealthCheckRequest{Service: "understudy.agent.v1.SystemdService"})
 			return err
 		},
 		"reflection": func(conn *grpc.ClientConn) error { return reflect(t, conn) },
@@ -191,7 +206,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 			if contains(may, name) != (err == nil) {
 				t.Errorf("%s calls %s: %v", who, name, err)
 			}
-			if err != nil && !errors.Is(err, errs.PermissionDenied) && !errors.Is(err, errs.Unauthenticated) {
+			if err != nil && !errors.Is(err, errs.PermissionDenied) &&
+				!errors.Is(err, errs.Unauthenticated) {
 				t.Errorf("%s calls %s: %v", who, name, err)
 			}
 		}
@@ -242,16 +258,19 @@ func reflect(t *testing.T, conn *grpc.ClientConn) error {
 func TestNoTLSNoAnswer(t *testing.T) {
 	t.Parallel()
 	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]})
-	conn, err := grpc.NewClient("passthrough:///"+w.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+w.address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{}); err == nil {
+	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{}); err == nil {
 		t.Error("an answer without TLS")
 	}
 	stranger := w.dial(identity.ControlPlane(), anonymously(identity.Anonymous(), w))
-	_, err = agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t), &agentv1.GetUnitRequest{})
+	_, err = agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{})
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("without a certificate: %v", err)
 	}
@@ -302,8 +321,10 @@ func TestUnaryCallsHaveAnEnd(t *testing.T) {
 		c.Deadline, c.Deadlines = time.Hour, map[string]time.Duration{startUnit: 2 * time.Hour}
 	})
 	// A client of another make sends no deadline.
-	conn := w.dial(identity.ControlPlane(), func(c *chassis.DialConfig) { c.Deadline = 3 * time.Hour })
-	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(context.Background(), &agentv1.GetUnitRequest{}); err != nil {
+	conn := w.dial(identity.ControlPlane(),
+		func(c *chassis.DialConfig) { c.Deadline = 3 * time.Hour })
+	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(context.Background(),
+		&agentv1.GetUnitRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-left; got < 2*time.Hour || got > 3*time.Hour {
@@ -319,9 +340,11 @@ func TestUnreachableSaysWho(t *testing.T) {
 	}
 	w := serve(t, &units{})
 	listener.Close()
-	conn := w.dial(identity.ControlPlane(), func(c *chassis.DialConfig) { c.Address = listener.Addr().String() })
+	conn := w.dial(identity.ControlPlane(),
+		func(c *chassis.DialConfig) { c.Address = listener.Addr().String() })
 	_, err = agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{})
-	if !errors.Is(err, errs.Unavailable) || errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
+	if !errors.Is(err, errs.Unavailable) ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
 		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") || errs.WayOutOf(err) == "" {
 		t.Error(err)
 	}
@@ -335,19 +358,24 @@ func TestAStrangerReadsNothingOfTheInside(t *testing.T) {
 		return errors.New("cannot read /var/lib/secret")
 	}}, func(c *chassis.Config) { c.TLS.AllowAnonymous, c.Rules = true, table })
 	stranger := w.dial(identity.ControlPlane(), anonymously(identity.Anonymous(), w))
-	_, err := agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t), &agentv1.GetUnitRequest{})
-	if !errors.Is(err, errs.Internal) || err.Error() != "internal error" || errs.MetaOf(err)["request_id"] == "" {
+	_, err := agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{})
+	if !errors.Is(err, errs.Internal) || err.Error() != "internal error" ||
+		errs.MetaOf(err)["request_id"] == "" {
 		t.Errorf("%v %v", err, errs.MetaOf(err))
 	}
-	if lines := w.calls(); lines[0]["error"] != "cannot read /var/lib/secret" || lines[0]["level"] != "ERROR" {
+	if lines := w.calls(); lines[0]["error"] != "cannot read /var/lib/secret" ||
+		lines[0]["level"] != "ERROR" {
 		t.Errorf("%v", lines)
 	}
 }
 
 func TestTooLargeARequest(t *testing.T) {
 	t.Parallel()
-	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]}, func(c *chassis.Config) { c.MaxMessageBytes = 1 << 10 })
-	_, err := w.client(identity.ControlPlane()).GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: strings.Repeat("x", 1<<12)})
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]},
+		func(c *chassis.Config) { c.MaxMessageBytes = 1 << 10 })
+	_, err := w.client(identity.ControlPlane()).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{Unit: strings.Repeat("x", 1<<12)})
 	if !errors.Is(err, errs.ResourceExhausted) {
 		t.Error(err)
 	}
@@ -358,13 +386,15 @@ func TestRequestsAreCheckedBeforeTheirHandler(t *testing.T) {
 	never := func() error { t.Error("executed"); return nil }
 	w := serve(t, &units{
 		get: func(context.Context, *agentv1.GetUnitRequest) error { return never() },
-		watch: func(*agentv1.WatchUnitsRequest, grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+		watch: func(*agentv1.WatchUnitsRequest,
+			grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 			return never()
 		},
 	}, func(c *chassis.Config) {
 		c.Validators = map[string]chassis.Validator{getUnit: func(msg proto.Message) error {
 			v := errs.Fields{}
-			v.Require("unit", strings.HasSuffix(msg.(*agentv1.GetUnitRequest).GetUnit(), ".service"), "must be a service")
+			v.Require("unit", strings.HasSuffix(msg.(*agentv1.GetUnitRequest).GetUnit(),
+				".service"), "must be a service")
 			return v.Err()
 		}}
 	})
@@ -372,11 +402,13 @@ func TestRequestsAreCheckedBeforeTheirHandler(t *testing.T) {
 	_, hygieneErr := client.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a\nb.service"})
 	_, validatorErr := client.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a.mount"})
 	for _, err := range []error{hygieneErr, validatorErr} {
-		if fields := errs.FieldsOf(err); !errors.Is(err, errs.InvalidArgument) || len(fields) != 1 || fields[0].Field != "unit" {
+		if fields := errs.FieldsOf(err); !errors.Is(err, errs.InvalidArgument) ||
+			len(fields) != 1 || fields[0].Field != "unit" {
 			t.Errorf("%v %v", err, fields)
 		}
 	}
-	stream, err := client.WatchUnits(patience(t), &agentv1.WatchUnitsRequest{Units: []string{"ok", "\x00"}})
+	stream, err := client.WatchUnits(patience(t),
+		&agentv1.WatchUnitsRequest{Units: []string{"ok", "\x00"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,13 +421,16 @@ func TestRequestsAreCheckedBeforeTheirHandler(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]}, func(c *chassis.Config) { c.Metrics = registry })
-	if _, err := w.client(identity.ControlPlane()).GetUnit(patience(t), &agentv1.GetUnitRequest{}); err != nil {
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]},
+		func(c *chassis.Config) { c.Metrics = registry })
+	if _, err := w.client(identity.ControlPlane()).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	w.calls()
 	families, err := registry.Gather()
-	if err != nil || len(families) != 1 || families[0].GetMetric()[0].GetHistogram().GetSampleCount() != 1 {
+	if err != nil || len(families) != 1 ||
+		families[0].GetMetric()[0].GetHistogram().GetSampleCount() != 1 {
 		t.Errorf("%v %v", families, err)
 	}
 }
@@ -403,7 +438,8 @@ func TestMetrics(t *testing.T) {
 func TestStatusOfAPlainClient(t *testing.T) {
 	t.Parallel()
 	w := serve(t, &units{start: func(context.Context, *agentv1.StartUnitRequest) error {
-		return errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "job jobs/1 holds db-1", errs.WayOut("wait for it"))
+		return errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "job jobs/1 holds db-1",
+			errs.WayOut("wait for it"))
 	}})
 	_, err := w.client(identity.ControlPlane()).StartUnit(patience(t), &agentv1.StartUnitRequest{})
 	if got := status.Convert(err).Message(); got != "job jobs/1 holds db-1; way out: wait for it" {

@@ -34,18 +34,22 @@ type units struct {
 	agentv1.UnimplementedSystemdServiceServer
 	get   func(context.Context, *agentv1.GetUnitRequest) error
 	start func(context.Context, *agentv1.StartUnitRequest) error
-	watch func(*agentv1.WatchUnitsRequest, grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error
+	watch func(*agentv1.WatchUnitsRequest,
+		grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error
 }
 
-func (u *units) GetUnit(ctx context.Context, req *agentv1.GetUnitRequest) (*agentv1.GetUnitResponse, error) {
+func (u *units) GetUnit(ctx context.Context,
+	req *agentv1.GetUnitRequest) (*agentv1.GetUnitResponse, error) {
 	return &agentv1.GetUnitResponse{}, u.get(ctx, req)
 }
 
-func (u *units) StartUnit(ctx context.Context, req *agentv1.StartUnitRequest) (*agentv1.StartUnitResponse, error) {
+func (u *units) StartUnit(ctx context.Context,
+	req *agentv1.StartUnitRequest) (*agentv1.StartUnitResponse, error) {
 	return &agentv1.StartUnitResponse{}, u.start(ctx, req)
 }
 
-func (u *units) WatchUnits(req *agentv1.WatchUnitsRequest, stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+func (u *units) WatchUnits(req *agentv1.WatchUnitsRequest,
+	stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 	return u.watch(req, stream)
 }
 
@@ -208,7 +212,8 @@ func TestRunSaysThatItsAddressIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Run(patience(t)); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if err := server.Run(patience(t)); err == nil ||
+		!strings.Contains(err.Error(), "address already in use") {
 		t.Error(err)
 	}
 }
@@ -216,13 +221,15 @@ func TestRunSaysThatItsAddressIsTaken(t *testing.T) {
 func TestStopWaitsForCallsAndTellsStreams(t *testing.T) {
 	t.Parallel()
 	entered, undone := make(chan struct{}), false
-	w := serve(t, &units{watch: func(_ *agentv1.WatchUnitsRequest, stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+	w := serve(t, &units{watch: func(_ *agentv1.WatchUnitsRequest,
+		stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 		close(entered)
 		<-chassis.Draining(stream.Context())
 		undone = true
 		return nil
 	}})
-	stream, err := w.client(identity.ControlPlane()).WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
+	stream, err := w.client(identity.ControlPlane()).WatchUnits(patience(t),
+		&agentv1.WatchUnitsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +275,8 @@ func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
 func TestStoppedBeforeStarted(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.New(t)
-	server, err := chassis.New(chassis.Config{Address: "127.0.0.1:0", TLS: identity.ServerConfig{Source: ca.Source(identity.ControlPlane())}})
+	server, err := chassis.New(chassis.Config{Address: "127.0.0.1:0",
+		TLS: identity.ServerConfig{Source: ca.Source(identity.ControlPlane())}})
 	if err != nil {
 		t.Fatal(err)
 	}

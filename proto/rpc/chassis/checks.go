@@ -7,7 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// checks is all that a request has to pass before its handler: hygiene, its own validator, the fence of its job.
+// checks is all that a request has to pass before its handler: hygiene, its own validator, the
+// fence of its job.
 type checks struct {
 	limits     Limits
 	validators map[string]Validator
@@ -48,14 +49,16 @@ func (c *checks) checkFence(ctx context.Context, msg proto.Message) error {
 	return c.fences.Admit(fence.job, fence.epoch)
 }
 
-func (c *checks) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (c *checks) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	if err := c.check(ctx, info.FullMethod, req); err != nil {
 		return nil, err
 	}
 	return handler(ctx, req)
 }
 
-func (c *checks) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (c *checks) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
 	return handler(srv, &checkedStream{ServerStream: stream, check: func(msg any) error {
 		return c.check(stream.Context(), info.FullMethod, msg)
 	}})

@@ -22,12 +22,14 @@ import (
 
 const (
 	defaultCallDeadline = 30 * time.Second
-	// connectTimeout lets a connection come about on a network where an answer takes seconds: TCP, TLS and HTTP/2 take three of them,
-	// and finding the neighbour another.
+	// connectTimeout lets a connection come about on a network where an answer takes seconds: TCP,
+	// TLS and HTTP/2 take three of them, and finding the neighbour another.
 	connectTimeout    = 15 * time.Second
 	maxReconnectDelay = 2 * time.Second
-	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it here.
-	wayToReach = "see that it runs there and that its port can be reached from here; when its log says that it refused the connection, " +
+	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it
+	// here.
+	wayToReach = "see that it runs there and that its port can be reached from here; when its " +
+		"log says that it refused the connection, " +
 		"compare the certificates of both sides: CA, identity, validity and clocks, revocation"
 )
 
@@ -43,8 +45,9 @@ type DialConfig struct {
 	MaxMessageBytes int
 }
 
-// Dial makes a connection that connects by itself when it is first used, and again whenever it is lost. Errors of its calls are
-// errors of package errs, of which one without an answer says whom it could not reach.
+// Dial makes a connection that connects by itself when it is first used, and again whenever it is
+// lost. Errors of its calls are errors of package errs, of which one without an answer says whom it
+// could not reach.
 func Dial(config DialConfig) (*grpc.ClientConn, error) {
 	tlsConfig, err := identity.ClientTLS(config.TLS)
 	if err != nil {
@@ -58,7 +61,8 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTimeout,
-			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay}}),
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2,
+				MaxDelay: maxReconnectDelay}}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(config.MaxMessageBytes)),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		// Hosts are reached directly, whatever the environment says about proxies.
@@ -80,7 +84,8 @@ func (c client) unary(ctx context.Context, method string, req, reply any, conn *
 	return c.explain(invoke(outgoing(ctx), method, req, reply, conn, options...))
 }
 
-func (c client) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+func (c client) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn,
+	method string,
 	open grpc.Streamer, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
 	stream, err := open(outgoing(ctx), desc, conn, method, options...)
@@ -99,22 +104,26 @@ func outgoing(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, requestIDHeader, id)
 }
 
-// explain makes an error of a call one of package errs; when the server did not answer, it says which server.
+// explain makes an error of a call one of package errs; when the server did not answer, it says
+// which server.
 func (c client) explain(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	err = errs.FromStatus(err)
-	if errs.KindOf(err) != errs.Unavailable || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNREACHABLE {
+	if errs.KindOf(err) != errs.Unavailable ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_UNREACHABLE {
 		return err
 	}
 	reason := errorsv1.Reason_REASON_UNREACHABLE
-	options := []errs.Option{errs.Wrap(err), errs.Retry(time.Second), errs.Meta("address", c.config.Address), errs.WayOut(wayToReach)}
+	options := []errs.Option{errs.Wrap(err), errs.Retry(time.Second),
+		errs.Meta("address", c.config.Address), errs.WayOut(wayToReach)}
 	if expect := c.config.TLS.Expect; expect.Role == identity.RoleAgent {
 		reason = errorsv1.Reason_REASON_AGENT_UNREACHABLE
 		options = append(options, errs.Meta("server", expect.Name))
 	}
-	return errs.New(errs.Unavailable, reason, fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address), options...)
+	return errs.New(errs.Unavailable, reason,
+		fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address), options...)
 }
 
 // clientStream explains errors like unary calls do.

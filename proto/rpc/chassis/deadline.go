@@ -7,7 +7,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// deadlines gives unary calls an end when their caller did not; a stream may go on, its handler knows how long.
+// deadlines gives unary calls an end when their caller did not; a stream may go on, its handler
+// knows how long.
 type deadlines struct {
 	fallback time.Duration
 	methods  map[string]time.Duration
@@ -23,7 +24,8 @@ func (d deadlines) of(ctx context.Context, method string) (context.Context, cont
 	return context.WithTimeout(ctx, d.fallback)
 }
 
-func (d deadlines) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (d deadlines) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	ctx, cancel := d.of(ctx, info.FullMethod)
 	defer cancel()
 	return handler(ctx, req)

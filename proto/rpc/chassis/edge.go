@@ -15,7 +15,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// edge is the outermost of the interceptors: it names the call, turns its error into a status, and logs it, once.
+// edge is the outermost of the interceptors: it names the call, turns its error into a status, and
+// logs it, once.
 type edge struct {
 	logger   *slog.Logger
 	metrics  *metrics
@@ -30,7 +31,8 @@ func newEdge(config Config, draining <-chan struct{}) (*edge, error) {
 	return &edge{logger: config.Logger, metrics: m, draining: draining}, nil
 }
 
-func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	ctx, began := e.begin(ctx), time.Now()
 	// The only error is that headers were sent, which cannot be here.
 	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, RequestID(ctx)))
@@ -41,7 +43,8 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	return resp, nil
 }
 
-func (e *edge) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (e *edge) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
 	ctx, began := e.begin(stream.Context()), time.Now()
 	// As in unary: headers cannot have been sent.
 	_ = stream.SetHeader(metadata.Pairs(requestIDHeader, RequestID(ctx)))
@@ -50,7 +53,8 @@ func (e *edge) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 }
 
 func (e *edge) begin(ctx context.Context) context.Context {
-	return context.WithValue(ctx, callKey{}, &call{requestID: incomingID(ctx), draining: e.draining})
+	return context.WithValue(ctx, callKey{},
+		&call{requestID: incomingID(ctx), draining: e.draining})
 }
 
 // end logs the call with the error as it was, and answers with the error as the caller gets it.
@@ -63,15 +67,18 @@ func (e *edge) end(ctx context.Context, method string, began time.Time, err erro
 		return nil
 	}
 	message := ""
-	if identity.PeerOf(ctx).Identity.Role == identity.RoleAnonymous && errs.KindOf(err) == errs.Internal {
+	if identity.PeerOf(ctx).Identity.Role == identity.RoleAnonymous &&
+		errs.KindOf(err) == errs.Internal {
 		// The inside of the house is nothing that a stranger has to read.
 		err, message = nil, "internal error"
 	}
 	options := []errs.Option{errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))}
-	if way := wayOut(kindOr(err, errs.Internal), RequestID(ctx)); err == nil || errs.WayOutOf(err) == "" {
+	if way := wayOut(kindOr(err, errs.Internal), RequestID(ctx)); err == nil ||
+		errs.WayOutOf(err) == "" {
 		options = append(options, errs.WayOut(way))
 	}
-	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED, message, options...))
+	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED,
+		message, options...))
 }
 
 // wayOut is what can be done about an error that says nothing of it itself.
@@ -99,7 +106,8 @@ func kindOr(err error, fallback errs.Kind) errs.Kind {
 
 func (e *edge) log(ctx context.Context, method string, took time.Duration, err error) {
 	attrs := []slog.Attr{
-		slog.String("method", method), slog.String("code", codeOf(err)), slog.Duration("duration", took),
+		slog.String("method", method), slog.String("code", codeOf(err)),
+		slog.Duration("duration", took),
 		slog.String("request_id", RequestID(ctx)), slog.String("peer", peerName(ctx)),
 	}
 	if c := callOf(ctx); c.job != "" {
@@ -140,12 +148,14 @@ func peerName(ctx context.Context) string {
 	return p.Identity.String()
 }
 
-func recoverUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+func recoverUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (resp any, err error) {
 	defer recovered(&err)
 	return handler(ctx, req)
 }
 
-func recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+func recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) (err error) {
 	defer recovered(&err)
 	return handler(srv, stream)
 }

@@ -15,7 +15,8 @@ const (
 	fenceMessage = "understudy.agent.v1.Fence"
 )
 
-// A job's name and an effect's key are kept and logged by who acts on them, so they hold nothing else.
+// A job's name and an effect's key are kept and logged by who acts on them, so they hold nothing
+// else.
 var (
 	jobName = regexp.MustCompile(`^jobs/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 	keyText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,299}$`)
@@ -31,8 +32,8 @@ type fence struct {
 // empty is the fence of a person.
 func (f fence) empty() bool { return f == fence{} }
 
-// readFence finds a request's fence by its field, so that the chassis does not depend on anybody's contract. Half a fence is
-// a mistake of its sender, and no way around it.
+// readFence finds a request's fence by its field, so that the chassis does not depend on anybody's
+// contract. Half a fence is a mistake of its sender, and no way around it.
 func readFence(msg proto.Message) (fence, error) {
 	m := msg.ProtoReflect()
 	field := m.Descriptor().Fields().ByName(fenceField)
@@ -44,14 +45,17 @@ func readFence(msg proto.Message) (fence, error) {
 	get := func(name protoreflect.Name) protoreflect.Value {
 		return sub.Get(sub.Descriptor().Fields().ByName(name))
 	}
-	f := fence{job: get("job").String(), epoch: get("epoch").Int(), effectKey: get("effect_key").String()}
+	f := fence{job: get("job").String(), epoch: get("epoch").Int(),
+		effectKey: get("effect_key").String()}
 	if f.empty() {
 		return f, nil
 	}
 	faults := errs.Fields{}
 	faults.Require("fence.job", f.job != "", "is missing while other parts of the fence are there")
-	faults.Require("fence.job", f.job == "" || jobName.MatchString(f.job), "must be a job's name, jobs/{job}")
-	faults.Require("fence.effect_key", f.effectKey == "" || keyText.MatchString(f.effectKey) && !strings.Contains(f.effectKey, ".."),
+	faults.Require("fence.job", f.job == "" || jobName.MatchString(f.job),
+		"must be a job's name, jobs/{job}")
+	faults.Require("fence.effect_key", f.effectKey == "" || keyText.MatchString(f.effectKey) &&
+		!strings.Contains(f.effectKey, ".."),
 		"must be letters, digits and any of ._/-")
 	faults.Require("fence.epoch", f.epoch > 0, "must be positive")
 	return f, faults.Err()

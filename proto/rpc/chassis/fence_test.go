@@ -34,8 +34,10 @@ func TestAnOldOwnerIsShutOutAlsoAfterARestart(t *testing.T) {
 		restart bool
 		stale   bool
 	}{
-		{job: "jobs/a", epoch: 1}, {job: "jobs/a", epoch: 1}, {job: "jobs/a", epoch: 3}, {job: "jobs/a", epoch: 2, stale: true},
-		{job: "jobs/b", epoch: 1}, {job: "jobs/a", epoch: 2, restart: true, stale: true}, {job: "jobs/a", epoch: 3, restart: true},
+		{job: "jobs/a", epoch: 1}, {job: "jobs/a", epoch: 1}, {job: "jobs/a", epoch: 3},
+		{job: "jobs/a", epoch: 2, stale: true},
+		{job: "jobs/b", epoch: 1}, {job: "jobs/a", epoch: 2, restart: true, stale: true},
+		{job: "jobs/a", epoch: 3, restart: true},
 		{job: "jobs/a", epoch: 4}, {job: "jobs/a", epoch: 3, stale: true},
 	}
 	for i, step := range steps {
@@ -90,7 +92,8 @@ func TestManyJobsAtOnce(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 40 {
 		wait.Go(func() {
-			if err := fences.Admit(fmt.Sprintf("jobs/%d", i%8), int64(i/8)+1); err != nil && !errors.Is(err, errs.Aborted) {
+			if err := fences.Admit(fmt.Sprintf("jobs/%d", i%8), int64(i/8)+1); err != nil &&
+				!errors.Is(err, errs.Aborted) {
 				t.Error(err)
 			}
 		})
@@ -107,7 +110,8 @@ func TestManyJobsAtOnce(t *testing.T) {
 func TestFencedCalls(t *testing.T) {
 	t.Parallel()
 	fences := openFences(t, filepath.Join(t.TempDir(), "epochs.json"))
-	w := serve(t, &units{start: ok[*agentv1.StartUnitRequest]}, func(c *chassis.Config) { c.Fences = fences })
+	w := serve(t, &units{start: ok[*agentv1.StartUnitRequest]},
+		func(c *chassis.Config) { c.Fences = fences })
 	client := w.client(identity.ControlPlane())
 	tests := []struct {
 		name   string
@@ -121,14 +125,18 @@ func TestFencedCalls(t *testing.T) {
 		{"old owner", &agentv1.Fence{Job: "jobs/a", Epoch: 1}, errorsv1.Reason_REASON_STALE_EPOCH},
 		{"no epoch", &agentv1.Fence{Job: "jobs/a"}, errorsv1.Reason_REASON_INVALID_FIELD},
 		{"no job", &agentv1.Fence{Epoch: 1}, errorsv1.Reason_REASON_INVALID_FIELD},
-		{"negative", &agentv1.Fence{Job: "jobs/a", Epoch: -1}, errorsv1.Reason_REASON_INVALID_FIELD},
-		{"job that is no name", &agentv1.Fence{Job: "jobs/../a", Epoch: 2}, errorsv1.Reason_REASON_INVALID_FIELD},
+		{"negative", &agentv1.Fence{Job: "jobs/a", Epoch: -1},
+			errorsv1.Reason_REASON_INVALID_FIELD},
+		{"job that is no name", &agentv1.Fence{Job: "jobs/../a", Epoch: 2},
+			errorsv1.Reason_REASON_INVALID_FIELD},
 		{"blank job", &agentv1.Fence{Job: " ", Epoch: 2}, errorsv1.Reason_REASON_INVALID_FIELD},
-		{"key that is none", &agentv1.Fence{Job: "jobs/a", Epoch: 2, EffectKey: "$(reboot)"}, errorsv1.Reason_REASON_INVALID_FIELD},
+		{"key that is none", &agentv1.Fence{Job: "jobs/a", Epoch: 2, EffectKey: "$(reboot)"},
+			errorsv1.Reason_REASON_INVALID_FIELD},
 		{"key alone", &agentv1.Fence{EffectKey: "k"}, errorsv1.Reason_REASON_INVALID_FIELD},
 	}
 	for _, test := range tests {
-		_, err := client.StartUnit(patience(t), &agentv1.StartUnitRequest{Unit: "a.service", Fence: test.fence})
+		_, err := client.StartUnit(patience(t), &agentv1.StartUnitRequest{Unit: "a.service",
+			Fence: test.fence})
 		if (err == nil) != (test.reason == 0) || err != nil && errs.ReasonOf(err) != test.reason {
 			t.Errorf("%s: %v", test.name, err)
 		}

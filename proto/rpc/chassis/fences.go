@@ -32,8 +32,8 @@ type seenEpoch struct {
 	Since time.Time `json:"since"`
 }
 
-// OpenFences reads the file, which need not be there yet; its folder must be. A file that cannot be read is an error: going on
-// without it would let a worker in that has lost its job.
+// OpenFences reads the file, which need not be there yet; its folder must be. A file that cannot be
+// read is an error: going on without it would let a worker in that has lost its job.
 func OpenFences(path string) (*Fences, error) {
 	f := &Fences{path: path, now: time.Now, jobs: map[string]seenEpoch{}}
 	data, err := os.ReadFile(path)
@@ -44,7 +44,8 @@ func OpenFences(path string) (*Fences, error) {
 		err = json.Unmarshal(data, &f.jobs)
 	}
 	if err != nil {
-		return nil, errs.New(errs.DataLoss, errorsv1.Reason_REASON_INTERNAL, "cannot read the epochs of jobs", errs.Wrap(err),
+		return nil, errs.New(errs.DataLoss, errorsv1.Reason_REASON_INTERNAL,
+			"cannot read the epochs of jobs", errs.Wrap(err),
 			errs.WayOut(fmt.Sprintf("remove %s once no job is running for this host", path)))
 	}
 	if f.jobs == nil {
@@ -53,8 +54,9 @@ func OpenFences(path string) (*Fences, error) {
 	return f, nil
 }
 
-// Admit is nil when no higher epoch of the job was ever admitted, which it remembers on disk before it answers. A lower epoch
-// is ABORTED with STALE_EPOCH; a full disk is FAILED_PRECONDITION, one that cannot be written UNAVAILABLE.
+// Admit is nil when no higher epoch of the job was ever admitted, which it remembers on disk before
+// it answers. A lower epoch is ABORTED with STALE_EPOCH; a full disk is FAILED_PRECONDITION, one
+// that cannot be written UNAVAILABLE.
 func (f *Fences) Admit(job string, epoch int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,7 +66,8 @@ func (f *Fences) Admit(job string, epoch int64) error {
 		return nil
 	case epoch < seen.Epoch:
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
-			fmt.Sprintf("epoch %d of %s is over: the job is owned under epoch %d", epoch, job, seen.Epoch),
+			fmt.Sprintf("epoch %d of %s is over: the job is owned under epoch %d", epoch, job,
+				seen.Epoch),
 			errs.Meta("job", job), errs.Meta("epoch", fmt.Sprint(seen.Epoch)),
 			errs.WayOut("leave the job to its owner"))
 	}
@@ -83,11 +86,14 @@ func (f *Fences) remember(job string, before, now seenEpoch) error {
 		delete(f.jobs, job)
 	}
 	if errs.NoRoom(err) {
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, "cannot remember the epoch of "+job,
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL,
+			"cannot remember the epoch of "+job,
 			errs.Wrap(err), errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path)))
 	}
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot remember the epoch of "+job,
-		errs.Wrap(err), errs.WayOut("make the filesystem of "+filepath.Dir(f.path)+" writable"), errs.Retry(time.Second))
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE,
+		"cannot remember the epoch of "+job,
+		errs.Wrap(err), errs.WayOut("make the filesystem of "+filepath.Dir(f.path)+" writable"),
+		errs.Retry(time.Second))
 }
 
 func (f *Fences) forgetOldest() {

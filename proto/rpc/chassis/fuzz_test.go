@@ -18,23 +18,27 @@ import (
 // requests are those of every method of the product.
 func requests() []protoreflect.MessageType {
 	var all []protoreflect.MessageType
-	for _, pkg := range []protoreflect.FullName{"understudy.agent.v1", "understudy.controlplane.v1"} {
-		protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(file protoreflect.FileDescriptor) bool {
-			for i := range file.Services().Len() {
-				methods := file.Services().Get(i).Methods()
-				for j := range methods.Len() {
-					if found, err := protoregistry.GlobalTypes.FindMessageByName(methods.Get(j).Input().FullName()); err == nil {
-						all = append(all, found)
+	for _, pkg := range []protoreflect.FullName{"understudy.agent.v1",
+		"understudy.controlplane.v1"} {
+		protoregistry.GlobalFiles.RangeFilesByPackage(pkg,
+			func(file protoreflect.FileDescriptor) bool {
+				for i := range file.Services().Len() {
+					methods := file.Services().Get(i).Methods()
+					for j := range methods.Len() {
+						if found, err := protoregistry.GlobalTypes.FindMessageByName(
+							methods.Get(j).Input().FullName()); err == nil {
+							all = append(all, found)
+						}
 					}
 				}
-			}
-			return true
-		})
+				return true
+			})
 	}
 	return all
 }
 
-// FuzzLimits holds what passes the limits against a reading of its own: whatever the method, no text has a control character.
+// FuzzLimits holds what passes the limits against a reading of its own: whatever the method, no
+// text has a control character.
 func FuzzLimits(f *testing.F) {
 	all := requests()
 	if len(all) < 60 {
@@ -42,7 +46,8 @@ func FuzzLimits(f *testing.F) {
 	}
 	for i := range all {
 		f.Add(uint8(i), []byte{3, byte(i), 5, 'd', 'b', '\n', '1', 0, 1, 2, 'a', 'b'})
-		f.Add(uint8(i), []byte{9, 0, 8, 's', 'e', 'r', 'v', 'e', 'r', 's', '/', 1, 2, 3, 4, 5, 6, 7, 8})
+		f.Add(uint8(i), []byte{9, 0, 8, 's', 'e', 'r', 'v', 'e', 'r', 's', '/', 1, 2, 3, 4, 5, 6, 7,
+			8})
 	}
 	f.Fuzz(func(t *testing.T, method uint8, data []byte) {
 		request := all[int(method)%len(all)].New().Interface()

@@ -20,15 +20,17 @@ const (
 	maxViolations = 20
 )
 
-// Limits bounds what any request may hold, whatever its service says: strings are UTF-8 without control characters and of
-// bounded length, lists are of bounded length, enums have known values, times and durations are valid.
+// Limits bounds what any request may hold, whatever its service says: strings are UTF-8 without
+// control characters and of bounded length, lists are of bounded length, enums have known values,
+// times and durations are valid.
 type Limits struct {
 	// MaxStringBytes bounds a string; 4 KiB when 0.
 	MaxStringBytes int
 	// MaxItems bounds a list or map; 1,000 when 0.
 	MaxItems int
-	// Texts are the fields that hold text of several lines, by full name (`understudy.agent.v1.SetDropInRequest.content`), with
-	// their length in bytes. Newlines and tabs are fine in them.
+	// Texts are the fields that hold text of several lines, by full name
+	// (`understudy.agent.v1.SetDropInRequest.content`), with their length in bytes. Newlines and
+	// tabs are fine in them.
 	Texts map[protoreflect.FullName]int
 }
 
@@ -153,7 +155,9 @@ func (w *walk) text(path string, field protoreflect.FieldDescriptor, text string
 	}
 }
 
-// unwanted is what has no place in a name or a value: controls, and what ends a line or turns the direction of writing.
+// unwanted is what has no place in a name or a value: controls, and what ends a line or turns the
+// direction of writing.
 func unwanted(r rune) bool {
-	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' ||
+		unicode.Is(unicode.Bidi_Control, r)
 }

@@ -18,7 +18,8 @@ import (
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	limits := chassis.Limits{MaxItems: 3, Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 20}}
+	limits := chassis.Limits{MaxItems: 3,
+		Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 20}}
 	tests := []struct {
 		name  string
 		msg   proto.Message
@@ -41,14 +42,21 @@ func TestLimits(t *testing.T) {
 		{"as many as may be", &agentv1.WatchUnitsRequest{Units: []string{"a", "b", "c"}}, ""},
 		{"too many", &agentv1.WatchUnitsRequest{Units: []string{"a", "b", "c", "d"}}, "units"},
 		{"in a list", &agentv1.WatchUnitsRequest{Units: []string{"a", "\n"}}, "units[1]"},
-		{"in a message", &agentv1.StartUnitRequest{Fence: &agentv1.Fence{Job: "\x7f"}}, "fence.job"},
-		{"in a map", &errdetails.ErrorInfo{Metadata: map[string]string{"k": "\n"}}, `metadata["k"]`},
-		{"key of a map", &errdetails.ErrorInfo{Metadata: map[string]string{"\n": "v"}}, `metadata["\n"]`},
-		{"too many entries", &errdetails.ErrorInfo{Metadata: map[string]string{"a": "", "b": "", "c": "", "d": ""}}, "metadata"},
+		{"in a message", &agentv1.StartUnitRequest{Fence: &agentv1.Fence{Job: "\x7f"}},
+			"fence.job"},
+		{"in a map", &errdetails.ErrorInfo{Metadata: map[string]string{"k": "\n"}},
+			`metadata["k"]`},
+		{"key of a map", &errdetails.ErrorInfo{Metadata: map[string]string{"\n": "v"}},
+			`metadata["\n"]`},
+		{"too many entries",
+			&errdetails.ErrorInfo{Metadata: map[string]string{"a": "", "b": "", "c": "", "d": ""}},
+			"metadata"},
 		{"text of several lines", &agentv1.SetDropInRequest{Content: "[Unit]\nA=b\n"}, ""},
 		{"text with NUL", &agentv1.SetDropInRequest{Content: "[Unit]\x00"}, "content"},
 		{"text too long", &agentv1.SetDropInRequest{Content: strings.Repeat("x", 21)}, "content"},
-		{"impossible duration", &agentv1.StartUnitRequest{Timeout: &durationpb.Duration{Seconds: 1, Nanos: -1}}, "timeout"},
+		{"impossible duration",
+			&agentv1.StartUnitRequest{Timeout: &durationpb.Duration{Seconds: 1, Nanos: -1}},
+			"timeout"},
 		{"unknown enum", &controlplanev1.Server{Role: 77}, "role"},
 	}
 	for _, test := range tests {
@@ -70,7 +78,8 @@ func TestLimitsStopLooking(t *testing.T) {
 	for i := range units {
 		units[i] = fmt.Sprintf("\n%d", i)
 	}
-	if fields := errs.FieldsOf(chassis.Limits{}.Check(&agentv1.WatchUnitsRequest{Units: units})); len(fields) != 20 {
+	if fields := errs.FieldsOf(
+		chassis.Limits{}.Check(&agentv1.WatchUnitsRequest{Units: units})); len(fields) != 20 {
 		t.Errorf("%d violations", len(fields))
 	}
 }

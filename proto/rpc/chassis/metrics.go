@@ -17,7 +17,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return nil, nil
 	}
 	calls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "understudy_rpc_duration_seconds", Help: "Duration of the calls served, by method and code.",
+		Name:    "understudy_rpc_duration_seconds",
+		Help:    "Duration of the calls served, by method and code.",
 		Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 600},
 	}, []string{"method", "code"})
 	if err := registerer.Register(calls); err != nil {

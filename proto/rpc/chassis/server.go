@@ -1,5 +1,6 @@
-// Package chassis is a gRPC server, and a client, with all that every one of ours has: mutual TLS, access rules, request ids,
-// one log line a call, errors with reasons, hygiene of requests, deadlines, health, reflection and an orderly end.
+// Package chassis is a gRPC server, and a client, with all that every one of ours has: mutual TLS,
+// access rules, request ids, one log line a call, errors with reasons, hygiene of requests,
+// deadlines, health, reflection and an orderly end.
 package chassis
 
 import (
@@ -46,7 +47,8 @@ type Config struct {
 	Listener net.Listener
 	// TLS says who the server is and whom it lets in. Its Revoked is asked again on every call.
 	TLS identity.ServerConfig
-	// Rules says who may call what, for every method that is registered and no other; health and reflection are added.
+	// Rules says who may call what, for every method that is registered and no other; health and
+	// reflection are added.
 	Rules authz.Table
 	// Validators are called with requests of that full method before anything else sees them.
 	Validators map[string]Validator
@@ -60,7 +62,8 @@ type Config struct {
 	Deadlines map[string]time.Duration
 	// MaxMessageBytes bounds a request; 4 MiB when 0.
 	MaxMessageBytes int
-	// MaxConnectionAge is how long a connection goes on with the certificates that it began with; 30 minutes when 0.
+	// MaxConnectionAge is how long a connection goes on with the certificates that it began with;
+	// 30 minutes when 0.
 	MaxConnectionAge time.Duration
 	// Grace is how long calls under way may go on once the server stops; 15 s when 0.
 	Grace time.Duration
@@ -93,13 +96,16 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
-	s := &Server{config: config, rules: rules, health: health.NewServer(), draining: make(chan struct{})}
+	s := &Server{config: config, rules: rules, health: health.NewServer(),
+		draining: make(chan struct{})}
 	edge, err := newEdge(config, s.draining)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
-	options := append(transport(config), grpc.Creds(toldCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
-	s.grpc = grpc.NewServer(append(options, interceptors(config, edge, authz.NewGuard(rules, config.TLS.Revoked))...)...)
+	options := append(transport(config),
+		grpc.Creds(toldCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
+	s.grpc = grpc.NewServer(append(options,
+		interceptors(config, edge, authz.NewGuard(rules, config.TLS.Revoked))...)...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return s, nil
@@ -133,19 +139,23 @@ func transport(config Config) []grpc.ServerOption {
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// A connection keeps the certificates that it began with, so it has to end some time.
-			MaxConnectionAge: config.MaxConnectionAge, MaxConnectionAgeGrace: config.MaxConnectionAge,
-			Time: keepaliveTime, Timeout: keepaliveTimeout,
+			MaxConnectionAge:      config.MaxConnectionAge,
+			MaxConnectionAgeGrace: config.MaxConnectionAge,
+			Time:                  keepaliveTime, Timeout: keepaliveTimeout,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime,
+			PermitWithoutStream: true}),
 	}
 }
 
-// interceptors in the order in which a request meets them; nothing looks into a request before its caller is known.
+// interceptors in the order in which a request meets them; nothing looks into a request before its
+// caller is known.
 func interceptors(config Config, edge *edge, guard *authz.Guard) []grpc.ServerOption {
 	checks := newChecks(config)
 	limit := deadlines{fallback: config.Deadline, methods: config.Deadlines}
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(edge.unary, recoverUnary, guard.Unary, limit.unary, checks.unary),
+		grpc.ChainUnaryInterceptor(edge.unary, recoverUnary, guard.Unary, limit.unary,
+			checks.unary),
 		grpc.ChainStreamInterceptor(edge.stream, recoverStream, guard.Stream, checks.stream),
 	}
 }
@@ -155,7 +165,8 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.grpc.RegisterService(desc, impl)
 }
 
-// SetServing says in the health service whether that service works; "" is the server as a whole. All serve when Run begins.
+// SetServing says in the health service whether that service works; "" is the server as a whole.
+// All serve when Run begins.
 func (s *Server) SetServing(service string, serving bool) {
 	state := healthv1.HealthCheckResponse_NOT_SERVING
 	if serving {
@@ -164,8 +175,9 @@ func (s *Server) SetServing(service string, serving bool) {
 	s.health.SetServingStatus(service, state)
 }
 
-// Run serves until ctx ends, then lets the calls under way end within the grace, and returns when no handler is left. It fails at
-// once when a registered method has no access rule. A server runs once.
+// Run serves until ctx ends, then lets the calls under way end within the grace, and returns when
+// no handler is left. It fails at once when a registered method has no access rule. A server runs
+// once.
 func (s *Server) Run(ctx context.Context) error {
 	if err := authz.Complete(s.rules, authz.MethodsServed(s.grpc)); err != nil {
 		return fmt.Errorf("cannot serve: %w", err)

@@ -9,7 +9,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Error is an error with a kind. Make one with New; read one with KindOf, ReasonOf, WayOutOf, MetaOf, FieldsOf, RetryOf.
+// Error is an error with a kind. Make one with New; read one with KindOf, ReasonOf, WayOutOf,
+// MetaOf, FieldsOf, RetryOf.
 type Error struct {
 	kind     Kind
 	reason   errorsv1.Reason
@@ -33,8 +34,9 @@ type Unmet struct{ Subject, Why string }
 // Option adds to an error in New.
 type Option func(*Error)
 
-// New makes an error of the kind. The message reads like `cannot mount volume vol-1: no device with its serial after 30s`:
-// lower case, from the outside in, no secrets. REASON_UNSPECIFIED takes the reason of a wrapped error, else the kind's own.
+// New makes an error of the kind. The message reads like `cannot mount volume vol-1: no device with
+// its serial after 30s`: lower case, from the outside in, no secrets. REASON_UNSPECIFIED takes the
+// reason of a wrapped error, else the kind's own.
 func New(kind Kind, reason errorsv1.Reason, message string, options ...Option) *Error {
 	e := &Error{kind: kind, reason: reason, message: message}
 	for _, option := range options {
@@ -44,7 +46,8 @@ func New(kind Kind, reason errorsv1.Reason, message string, options ...Option) *
 	return e
 }
 
-// WayOut says what the caller can do now, as an instruction: "unmask it with systemctl unmask mariadb.service".
+// WayOut says what the caller can do now, as an instruction: "unmask it with systemctl unmask
+// mariadb.service".
 func WayOut(instruction string) Option {
 	return func(e *Error) { e.wayOut = instruction }
 }
@@ -64,7 +67,8 @@ func Field(name, why string) Option {
 	return func(e *Error) { e.fields = append(e.fields, FieldViolation{Field: name, Why: why}) }
 }
 
-// Precondition names a thing, for example "units/mariadb.service", whose state does not allow the call, and why.
+// Precondition names a thing, for example "units/mariadb.service", whose state does not allow the
+// call, and why.
 func Precondition(subject, why string) Option {
 	return func(e *Error) { e.unmet = append(e.unmet, Unmet{Subject: subject, Why: why}) }
 }
@@ -74,7 +78,8 @@ func Retry(after time.Duration) Option {
 	return func(e *Error) { e.retry, e.hasRetry = after, true }
 }
 
-// Wrap keeps the cause: its text follows the message, and errors.Is and errors.As see it on this side of the wire.
+// Wrap keeps the cause: its text follows the message, and errors.Is and errors.As see it on this
+// side of the wire.
 func Wrap(cause error) Option {
 	return func(e *Error) { e.cause = cause }
 }
@@ -103,8 +108,8 @@ func (e *Error) Is(target error) bool {
 		target == context.Canceled && e.kind == Canceled
 }
 
-// KindOf is the kind of err: that of the outermost *Error or gRPC status in it, DeadlineExceeded and Canceled for
-// context errors, Internal for any other. It must not be asked about nil.
+// KindOf is the kind of err: that of the outermost *Error or gRPC status in it, DeadlineExceeded
+// and Canceled for context errors, Internal for any other. It must not be asked about nil.
 func KindOf(err error) Kind { return read(err).kind }
 
 // ReasonOf is the outermost reason in err; the kind's own when none was given.
@@ -128,7 +133,8 @@ func RetryOf(err error) (time.Duration, bool) {
 	return e.retry, e.hasRetry
 }
 
-// read flattens a chain: the kind of the outermost, and each fact from the outermost error that states it.
+// read flattens a chain: the kind of the outermost, and each fact from the outermost error that
+// states it.
 func read(err error) *Error {
 	flat := &Error{meta: map[string]string{}}
 	outermost := true
@@ -141,7 +147,8 @@ func read(err error) *Error {
 	if outermost {
 		flat.kind = plainKind(err)
 		if NoRoom(err) {
-			flat.reason, flat.wayOut = errorsv1.Reason_REASON_DISK_FULL, "make room on that filesystem, or grow it"
+			flat.reason, flat.wayOut = errorsv1.Reason_REASON_DISK_FULL,
+				"make room on that filesystem, or grow it"
 		}
 	}
 	if flat.reason == errorsv1.Reason_REASON_UNSPECIFIED && flat.rawName == "" {

@@ -34,10 +34,12 @@ func overTheWire(t *testing.T, err error) error {
 
 func TestEverythingSurvivesTheWire(t *testing.T) {
 	t.Parallel()
-	made := fmt.Errorf("start replica: %w", errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
-		"unit mariadb.service is masked", errs.WayOut("unmask it"), errs.Meta("unit", "mariadb.service"),
-		errs.Precondition("units/mariadb.service", "is masked"), errs.Field("unit", "masked"),
-		errs.Retry(3*time.Second), errs.Wrap(io.ErrUnexpectedEOF)))
+	made := fmt.Errorf("start replica: %w",
+		errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
+			"unit mariadb.service is masked", errs.WayOut("unmask it"),
+			errs.Meta("unit", "mariadb.service"),
+			errs.Precondition("units/mariadb.service", "is masked"), errs.Field("unit", "masked"),
+			errs.Retry(3*time.Second), errs.Wrap(io.ErrUnexpectedEOF)))
 	for side, err := range map[string]error{"here": made, "there": overTheWire(t, made)} {
 		t.Run(side, func(t *testing.T) {
 			if !errors.Is(err, errs.FailedPrecondition) || errors.Is(err, errs.NotFound) {
@@ -55,18 +57,22 @@ func TestEverythingSurvivesTheWire(t *testing.T) {
 			if got, ok := errs.RetryOf(err); !ok || got != 3*time.Second {
 				t.Errorf("retry %v %v", got, ok)
 			}
-			if got := errs.FieldsOf(err); len(got) != 1 || got[0] != (errs.FieldViolation{Field: "unit", Why: "masked"}) {
+			if got := errs.FieldsOf(err); len(got) != 1 ||
+				got[0] != (errs.FieldViolation{Field: "unit", Why: "masked"}) {
 				t.Errorf("fields %v", got)
 			}
-			if got := errs.PreconditionsOf(err); len(got) != 1 || got[0].Subject != "units/mariadb.service" {
+			if got := errs.PreconditionsOf(err); len(got) != 1 ||
+				got[0].Subject != "units/mariadb.service" {
 				t.Errorf("preconditions %v", got)
 			}
-			if got := err.Error(); got != "start replica: unit mariadb.service is masked: unexpected EOF" {
+			if got := err.Error(); got != "start replica: unit mariadb.service is masked: "+
+				"unexpected EOF" {
 				t.Errorf("text %q", got)
 			}
 		})
 	}
-	if got := status.Convert(errs.ToStatus(made)).Message(); !strings.HasSuffix(got, "; way out: unmask it") {
+	if got := status.Convert(errs.ToStatus(made)).Message(); !strings.HasSuffix(got,
+		"; way out: unmask it") {
 		t.Errorf("the status does not show the way out: %q", got)
 	}
 }
@@ -92,8 +98,10 @@ func TestErrorsOfOthers(t *testing.T) {
 		{errors.New("boom"), errs.Internal, errorsv1.Reason_REASON_INTERNAL},
 		{context.DeadlineExceeded, errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT},
 		{fmt.Errorf("x: %w", context.Canceled), errs.Canceled, errorsv1.Reason_REASON_CANCELED},
-		{status.Error(codes.Unavailable, "refused"), errs.Unavailable, errorsv1.Reason_REASON_UNREACHABLE},
-		{fmt.Errorf("x: %w", status.Error(codes.NotFound, "y")), errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+		{status.Error(codes.Unavailable, "refused"), errs.Unavailable,
+			errorsv1.Reason_REASON_UNREACHABLE},
+		{fmt.Errorf("x: %w", status.Error(codes.NotFound, "y")), errs.NotFound,
+			errorsv1.Reason_REASON_NOT_FOUND},
 	}
 	for _, test := range tests {
 		for _, err := range []error{test.err, overTheWire(t, test.err)} {
@@ -114,11 +122,14 @@ func TestOuterFactsComeFirst(t *testing.T) {
 	t.Parallel()
 	inner := errs.New(errs.NotFound, errorsv1.Reason_REASON_DEVICE_MISSING, "no device",
 		errs.WayOut("attach it"), errs.Meta("volume", "vol-1"), errs.Meta("host", "a"))
-	outer := errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNSPECIFIED, "cannot mount", errs.Wrap(inner), errs.Meta("host", "b"))
-	if errs.KindOf(outer) != errs.Unavailable || errs.ReasonOf(outer) != errorsv1.Reason_REASON_DEVICE_MISSING {
+	outer := errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNSPECIFIED, "cannot mount",
+		errs.Wrap(inner), errs.Meta("host", "b"))
+	if errs.KindOf(outer) != errs.Unavailable ||
+		errs.ReasonOf(outer) != errorsv1.Reason_REASON_DEVICE_MISSING {
 		t.Errorf("%v %v", errs.KindOf(outer), errs.ReasonOf(outer))
 	}
-	if errs.WayOutOf(outer) != "attach it" || errs.MetaOf(outer)["host"] != "b" || errs.MetaOf(outer)["volume"] != "vol-1" {
+	if errs.WayOutOf(outer) != "attach it" || errs.MetaOf(outer)["host"] != "b" ||
+		errs.MetaOf(outer)["volume"] != "vol-1" {
 		t.Errorf("%q %v", errs.WayOutOf(outer), errs.MetaOf(outer))
 	}
 }
@@ -134,9 +145,11 @@ func TestUnknownReasonOfANewerPeerIsPassedOn(t *testing.T) {
 
 func TestTextIsFitForTheWire(t *testing.T) {
 	t.Parallel()
-	err := overTheWire(t, errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "bad\xff"+strings.Repeat("x", 1<<20),
+	err := overTheWire(t, errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED,
+		"bad\xff"+strings.Repeat("x", 1<<20),
 		errs.Meta("tail", "\xff\xfe"), errs.WayOut("look at the log")))
-	if errs.ReasonOf(err) != errorsv1.Reason_REASON_TOOL_FAILED || errs.WayOutOf(err) != "look at the log" {
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_TOOL_FAILED ||
+		errs.WayOutOf(err) != "look at the log" {
 		t.Errorf("lost the details of %.40v", err)
 	}
 	if len(err.Error()) > 9<<10 {

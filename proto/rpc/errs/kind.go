@@ -1,6 +1,7 @@
-// Package errs is the one vocabulary of errors on both sides of a call: a kind that says what the caller can do about it,
-// a reason that programs may rely on, the cause in words, and the way out. errors.Is and errors.As work alike on an error
-// made here and on the same error after it crossed the wire.
+// Package errs is the one vocabulary of errors on both sides of a call: a kind that says what the
+// caller can do about it, a reason that programs may rely on, the cause in words, and the way out.
+// errors.Is and errors.As work alike on an error made here and on the same error after it crossed
+// the wire.
 package errs
 
 import (
@@ -9,8 +10,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Kind says what a caller can do about an error. A Kind is itself an error, so errors.Is(err, errs.NotFound) holds for
-// every error of that kind.
+// Kind says what a caller can do about an error. A Kind is itself an error, so errors.Is(err,
+// errs.NotFound) holds for every error of that kind.
 type Kind codes.Code
 
 // The kinds, each with what it means to the caller.

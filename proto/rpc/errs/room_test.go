@@ -14,8 +14,10 @@ import (
 func TestAFullDiskIsAnAnswerWithAWayOut(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT} {
-		err := fmt.Errorf("cannot note it: %w", &os.PathError{Op: "write", Path: "/var/lib/x", Err: errno})
-		if errs.KindOf(err) != errs.FailedPrecondition || errs.ReasonOf(err) != errorsv1.Reason_REASON_DISK_FULL || errs.WayOutOf(err) == "" {
+		err := fmt.Errorf("cannot note it: %w", &os.PathError{Op: "write", Path: "/var/lib/x",
+			Err: errno})
+		if errs.KindOf(err) != errs.FailedPrecondition ||
+			errs.ReasonOf(err) != errorsv1.Reason_REASON_DISK_FULL || errs.WayOutOf(err) == "" {
 			t.Errorf("%v: %v %v %q", err, errs.KindOf(err), errs.ReasonOf(err), errs.WayOutOf(err))
 		}
 	}

@@ -11,14 +11,15 @@ import (
 
 var seenAlready sync.Map
 
-// seen appends the error to the file that UNDERSTUDY_REFUSALS names: tests that are built with the tag `refusals` collect the
-// product's texts for docs/errors.md.
+// seen appends the error to the file that UNDERSTUDY_REFUSALS names: tests that are built with the
+// tag `refusals` collect the product's texts for docs/errors.md.
 func seen(e *Error) {
 	name := os.Getenv("UNDERSTUDY_REFUSALS")
 	if name == "" {
 		return
 	}
-	line, err := json.Marshal(map[string]string{"reason": strings.TrimPrefix(ReasonOf(e).String(), "REASON_"), "text": e.Error(), "way": WayOutOf(e)})
+	line, err := json.Marshal(map[string]string{"reason": strings.TrimPrefix(ReasonOf(e).String(),
+		"REASON_"), "text": e.Error(), "way": WayOutOf(e)})
 	if err != nil {
 		return
 	}

@@ -26,8 +26,9 @@ const (
 	maxText = 8 << 10
 )
 
-// ToStatus is err as a gRPC status error with all details; nil stays nil and a status made elsewhere stays as it is. The
-// status's message ends with the way out, so that it is seen by whoever prints nothing else.
+// ToStatus is err as a gRPC status error with all details; nil stays nil and a status made
+// elsewhere stays as it is. The status's message ends with the way out, so that it is seen by
+// whoever prints nothing else.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -44,7 +45,8 @@ func ToStatus(err error) error {
 // GRPCStatus makes status.Code and status.FromError work on an *Error.
 func (e *Error) GRPCStatus() *status.Status { return encode(e) }
 
-// FromStatus is the *Error that a status error stands for; nil stays nil, and any other error is returned as it is.
+// FromStatus is the *Error that a status error stands for; nil stays nil, and any other error is
+// returned as it is.
 func FromStatus(err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) {
@@ -76,15 +78,17 @@ func (e *Error) details() []protoadapt.MessageV1 {
 		bad := &errdetails.BadRequest{}
 		for _, f := range e.fields {
 			bad.FieldViolations = append(bad.FieldViolations,
-				&errdetails.BadRequest_FieldViolation{Field: clean(f.Field), Description: clean(f.Why)})
+				&errdetails.BadRequest_FieldViolation{Field: clean(f.Field),
+					Description: clean(f.Why)})
 		}
 		details = append(details, bad)
 	}
 	if len(e.unmet) > 0 {
 		failure := &errdetails.PreconditionFailure{}
 		for _, u := range e.unmet {
-			failure.Violations = append(failure.Violations, &errdetails.PreconditionFailure_Violation{
-				Type: e.reasonName(), Subject: clean(u.Subject), Description: clean(u.Why)})
+			failure.Violations = append(failure.Violations,
+				&errdetails.PreconditionFailure_Violation{
+					Type: e.reasonName(), Subject: clean(u.Subject), Description: clean(u.Why)})
 		}
 		details = append(details, failure)
 	}
@@ -95,7 +99,8 @@ func (e *Error) details() []protoadapt.MessageV1 {
 }
 
 func (e *Error) errorInfo() *errdetails.ErrorInfo {
-	info := &errdetails.ErrorInfo{Reason: e.reasonName(), Domain: Domain, Metadata: map[string]string{}}
+	info := &errdetails.ErrorInfo{Reason: e.reasonName(), Domain: Domain,
+		Metadata: map[string]string{}}
 	for key, value := range e.meta {
 		info.Metadata[clean(key)] = clean(value)
 	}
@@ -134,7 +139,8 @@ func (e *Error) readDetail(detail any) {
 		e.readInfo(d)
 	case *errdetails.BadRequest:
 		for _, v := range d.GetFieldViolations() {
-			e.fields = append(e.fields, FieldViolation{Field: v.GetField(), Why: v.GetDescription()})
+			e.fields = append(e.fields,
+				FieldViolation{Field: v.GetField(), Why: v.GetDescription()})
 		}
 	case *errdetails.PreconditionFailure:
 		for _, v := range d.GetViolations() {

@@ -7,15 +7,18 @@ import (
 	"time"
 )
 
-// FromCertificate is the identity in a certificate: its only URI. It does not verify the certificate.
+// FromCertificate is the identity in a certificate: its only URI. It does not verify the
+// certificate.
 func FromCertificate(cert *x509.Certificate) (Identity, error) {
 	if len(cert.URIs) != 1 {
-		return Identity{}, fmt.Errorf("the certificate carries %d identities, must be 1", len(cert.URIs))
+		return Identity{}, fmt.Errorf("the certificate carries %d identities, must be 1",
+			len(cert.URIs))
 	}
 	return Parse(cert.URIs[0].String())
 }
 
-// Serial is how a certificate is named in records and in the deny list: its serial number in lower-case hexadecimal.
+// Serial is how a certificate is named in records and in the deny list: its serial number in
+// lower-case hexadecimal.
 func Serial(cert *x509.Certificate) string { return cert.SerialNumber.Text(16) }
 
 // verification is what a peer's certificate has to stand up to.
@@ -33,7 +36,8 @@ func (v verification) verify(chain []*x509.Certificate) (Identity, error) {
 	}
 	leaf := chain[0]
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: v.roots, Intermediates: pool(chain[1:]), CurrentTime: v.now, KeyUsages: []x509.ExtKeyUsage{v.usage},
+		Roots: v.roots, Intermediates: pool(chain[1:]), CurrentTime: v.now,
+		KeyUsages: []x509.ExtKeyUsage{v.usage},
 	})
 	if err != nil {
 		return Identity{}, fmt.Errorf("the peer's certificate: %w", err)
@@ -43,7 +47,8 @@ func (v verification) verify(chain []*x509.Certificate) (Identity, error) {
 		return Identity{}, fmt.Errorf("the peer's certificate: %w", err)
 	}
 	if v.revoked != nil && v.revoked(Serial(leaf)) {
-		return Identity{}, fmt.Errorf("the certificate of %s with serial %s is revoked", id, Serial(leaf))
+		return Identity{}, fmt.Errorf("the certificate of %s with serial %s is revoked", id,
+			Serial(leaf))
 	}
 	return id, nil
 }

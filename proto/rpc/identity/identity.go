@@ -1,5 +1,6 @@
-// Package identity says who is at the other end of a connection, and proves it: one URI in a certificate of the fleet's
-// own CA. Both ends of every connection are checked here, in one place, against roots that can change while it runs.
+// Package identity says who is at the other end of a connection, and proves it: one URI in a
+// certificate of the fleet's own CA. Both ends of every connection are checked here, in one place,
+// against roots that can change while it runs.
 package identity
 
 import (
@@ -83,11 +84,12 @@ func (id Identity) Check() error {
 	}
 }
 
-// CheckName says whether a server or an operator can have that name: at most 63 of a-z, 0-9, dot, dash and underscore,
-// with a letter or digit at both ends.
+// CheckName says whether a server or an operator can have that name: at most 63 of a-z, 0-9, dot,
+// dash and underscore, with a letter or digit at both ends.
 func CheckName(name string) error {
 	if len(name) > maxName || !namePattern.MatchString(name) {
-		return fmt.Errorf("name %.80q: must be 1 to %d of a-z, 0-9, '.', '-' and '_', with a letter or digit at both ends", name, maxName)
+		return fmt.Errorf("name %.80q: must be 1 to %d of a-z, 0-9, '.', '-' and '_', with a "+
+			"letter or digit at both ends", name, maxName)
 	}
 	return nil
 }
@@ -106,5 +108,6 @@ func (id Identity) String() string {
 
 // URI is the identity as a certificate carries it.
 func (id Identity) URI() *url.URL {
-	return &url.URL{Scheme: "spiffe", Host: "understudy", Path: strings.TrimPrefix(id.String(), "spiffe://understudy")}
+	return &url.URL{Scheme: "spiffe", Host: "understudy",
+		Path: strings.TrimPrefix(id.String(), "spiffe://understudy")}
 }

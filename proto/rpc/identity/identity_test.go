@@ -54,17 +54,24 @@ func TestParse(t *testing.T) {
 
 func wrongURIs() []string {
 	return []string{
-		"", "spiffe://understudy", "spiffe://understudy/", "spiffe://understudy/anonymous", "spiffe://understudy/agent",
-		"spiffe://understudy/agent/", "spiffe://understudy/agent/a/b", "spiffe://understudy/agent/../controlplane",
-		"spiffe://understudy/agent/DB", "spiffe://understudy/agent/a%62", "spiffe://understudy/agent/a\n", "spiffe://understudy/agent/-a",
-		"spiffe://understudy/controlplane/", "spiffe://understudy/controlplane/x", "spiffe://understudy.example/controlplane",
-		"SPIFFE://understudy/controlplane", "https://understudy/controlplane", "spiffe://u@understudy/controlplane",
-		"spiffe://understudy/controlplane?x", "spiffe://understudy/root/x", "spiffe://understudy/agent/" + strings.Repeat("a", 64),
+		"", "spiffe://understudy", "spiffe://understudy/", "spiffe://understudy/anonymous",
+		"spiffe://understudy/agent",
+		"spiffe://understudy/agent/", "spiffe://understudy/agent/a/b",
+		"spiffe://understudy/agent/../controlplane",
+		"spiffe://understudy/agent/DB", "spiffe://understudy/agent/a%62",
+		"spiffe://understudy/agent/a\n", "spiffe://understudy/agent/-a",
+		"spiffe://understudy/controlplane/", "spiffe://understudy/controlplane/x",
+		"spiffe://understudy.example/controlplane",
+		"SPIFFE://understudy/controlplane", "https://understudy/controlplane",
+		"spiffe://u@understudy/controlplane",
+		"spiffe://understudy/controlplane?x", "spiffe://understudy/root/x",
+		"spiffe://understudy/agent/" + strings.Repeat("a", 64),
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	for _, uri := range append(wrongURIs(), "spiffe://understudy/agent/db-1", "spiffe://understudy/controlplane") {
+	for _, uri := range append(wrongURIs(), "spiffe://understudy/agent/db-1",
+		"spiffe://understudy/controlplane") {
 		f.Add(uri)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -81,8 +88,10 @@ func FuzzParse(f *testing.F) {
 func joinFile(t testing.TB) identity.JoinFile {
 	ca := identitytest.New(t)
 	return identity.JoinFile{
-		Server: "db-1", ControlPlane: []string{"10.0.0.1:7440"}, Token: "s3cret", CASPKISHA256: identity.Pin(ca.Certificate),
-		CAPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate.Raw})),
+		Server: "db-1", ControlPlane: []string{"10.0.0.1:7440"}, Token: "s3cret",
+		CASPKISHA256: identity.Pin(ca.Certificate),
+		CAPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+			Bytes: ca.Certificate.Raw})),
 	}
 }
 
@@ -92,18 +101,25 @@ func TestParseJoinFile(t *testing.T) {
 		change func(*identity.JoinFile)
 		want   string
 	}{
-		"right":           {func(*identity.JoinFile) {}, ""},
-		"bad server":      {func(f *identity.JoinFile) { f.Server = "../x" }, "server"},
-		"no token":        {func(f *identity.JoinFile) { f.Token = "" }, "no token"},
-		"no address":      {func(f *identity.JoinFile) { f.ControlPlane = nil }, "no address"},
-		"no port":         {func(f *identity.JoinFile) { f.ControlPlane = []string{"10.0.0.1"} }, "control_plane"},
-		"another CA":      {func(f *identity.JoinFile) { f.CAPEM = joinFile(t).CAPEM }, "not the pin"},
-		"no CA":           {func(f *identity.JoinFile) { f.CAPEM = "" }, "ca_pem"},
-		"two CAs":         {func(f *identity.JoinFile) { f.CAPEM += f.CAPEM }, "one certificate"},
-		"broken CA":       {func(f *identity.JoinFile) { f.CAPEM = strings.Replace(f.CAPEM, "MII", "AAA", 1) }, "ca_pem"},
-		"far too long":    {func(f *identity.JoinFile) { f.Token = strings.Repeat("x", 1<<20) }, "bytes"},
-		"no pin":          {func(f *identity.JoinFile) { f.CASPKISHA256 = "" }, "not the pin"},
-		"pin of no bytes": {func(f *identity.JoinFile) { f.CASPKISHA256 = strings.Repeat("0", 64) }, "not the pin"},
+		"right":      {func(*identity.JoinFile) {}, ""},
+		"bad server": {func(f *identity.JoinFile) { f.Server = "../x" }, "server"},
+		"no token":   {func(f *identity.JoinFile) { f.Token = "" }, "no token"},
+		"no address": {func(f *identity.JoinFile) { f.ControlPlane = nil }, "no address"},
+		"no port": {func(f *identity.JoinFile) { f.ControlPlane = []string{"10.0.0.1"} },
+			"control_plane"},
+		"another CA": {func(f *identity.JoinFile) { f.CAPEM = joinFile(t).CAPEM },
+			"not the pin"},
+		"no CA":   {func(f *identity.JoinFile) { f.CAPEM = "" }, "ca_pem"},
+		"two CAs": {func(f *identity.JoinFile) { f.CAPEM += f.CAPEM }, "one certificate"},
+		"broken CA": {func(f *identity.JoinFile) {
+			f.CAPEM = strings.Replace(f.CAPEM, "MII",
+				"AAA", 1)
+		}, "ca_pem"},
+		"far too long": {func(f *identity.JoinFile) { f.Token = strings.Repeat("x", 1<<20) },
+			"bytes"},
+		"no pin": {func(f *identity.JoinFile) { f.CASPKISHA256 = "" }, "not the pin"},
+		"pin of no bytes": {func(f *identity.JoinFile) { f.CASPKISHA256 = strings.Repeat("0", 64) },
+			"not the pin"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +130,8 @@ func TestParseJoinFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = identity.ParseJoinFile(data)
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			if test.want == "" && err != nil || test.want != "" &&
+				(err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "s3cret") {
@@ -132,7 +149,8 @@ func TestParseJoinFile(t *testing.T) {
 func TestJoinFileHidesItsToken(t *testing.T) {
 	t.Parallel()
 	file := joinFile(t)
-	if text := fmt.Sprintf("%v %+v %#v %s", file, file, file, file); strings.Contains(text, file.Token) {
+	if text := fmt.Sprintf("%v %+v %#v %s", file, file, file, file); strings.Contains(text,
+		file.Token) {
 		t.Error(text)
 	}
 }

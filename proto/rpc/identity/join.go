@@ -17,7 +17,8 @@ import (
 // maxJoinFile is far more than any join file needs.
 const maxJoinFile = 64 << 10
 
-// JoinFile is what a new machine is given, once, to get an identity. It holds a secret: mode 0600, never logged.
+// JoinFile is what a new machine is given, once, to get an identity. It holds a secret: mode 0600,
+// never logged.
 type JoinFile struct {
 	// Server is the name of the server that the token is for.
 	Server string `json:"server"`
@@ -43,7 +44,8 @@ func (f JoinFile) GoString() string { return f.String() }
 func ParseJoinFile(data []byte) (JoinFile, error) {
 	var f JoinFile
 	if len(data) > maxJoinFile {
-		return JoinFile{}, fmt.Errorf("invalid join file: %d bytes, at most %d", len(data), maxJoinFile)
+		return JoinFile{}, fmt.Errorf("invalid join file: %d bytes, at most %d", len(data),
+			maxJoinFile)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()

@@ -26,8 +26,8 @@ func (p Peer) Serial() string {
 	return Serial(p.Certificate)
 }
 
-// PeerOf is the peer of a call that a server handles. A peer that did not come over verified TLS, and one whose certificate
-// carries no identity, is anonymous.
+// PeerOf is the peer of a call that a server handles. A peer that did not come over verified TLS,
+// and one whose certificate carries no identity, is anonymous.
 func PeerOf(ctx context.Context) Peer {
 	p := Peer{Identity: Anonymous()}
 	from, ok := peer.FromContext(ctx)

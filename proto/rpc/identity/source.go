@@ -41,8 +41,9 @@ type FilesConfig struct {
 	Logger *slog.Logger
 }
 
-// Files are credentials in files. They are looked at on each handshake and read again when one of them changed; while what is
-// there cannot be used (half of a pair is replaced), the last usable ones go on.
+// Files are credentials in files. They are looked at on each handshake and read again when one of
+// them changed; while what is there cannot be used (half of a pair is replaced), the last usable
+// ones go on.
 type Files struct {
 	config FilesConfig
 
@@ -69,7 +70,8 @@ func (f *Files) Credentials() (*Credentials, error) {
 	defer f.mu.Unlock()
 	if f.changed() {
 		if err := f.reload(); err != nil {
-			f.config.Logger.Warn("keeping the identity in use: the new one cannot be used", "error", err)
+			f.config.Logger.Warn("keeping the identity in use: the new one cannot be used", "error",
+				err)
 		}
 	}
 	return f.current, nil

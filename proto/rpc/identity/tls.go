@@ -12,7 +12,8 @@ import (
 type ServerConfig struct {
 	// Source is the server's own identity and the CAs that it believes.
 	Source Source
-	// AllowAnonymous lets peers without a certificate finish the handshake; what they may call is up to the access rules.
+	// AllowAnonymous lets peers without a certificate finish the handshake; what they may call is
+	// up to the access rules.
 	AllowAnonymous bool
 	// Revoked says whether the certificate with that serial is on the deny list; nil denies none.
 	Revoked func(serial string) bool
@@ -34,7 +35,10 @@ func ServerTLS(config ServerConfig) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, ClientAuth: clientAuth,
-		GetCertificate:   func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(config.Source) },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate,
+			error) {
+			return certificate(config.Source)
+		},
 		VerifyConnection: config.verify,
 	}, nil
 }
@@ -43,7 +47,8 @@ func (config ServerConfig) verify(state tls.ConnectionState) error {
 	if config.AllowAnonymous && len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	_, err := verifyPeer(config.Source, config.Now(), state, x509.ExtKeyUsageClientAuth, config.Revoked)
+	_, err := verifyPeer(config.Source, config.Now(), state, x509.ExtKeyUsageClientAuth,
+		config.Revoked)
 	return err
 }
 
@@ -72,8 +77,8 @@ func ClientTLS(config ClientConfig) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
-		// Go's own check would use fixed roots and the host name. VerifyConnection, which is called on each handshake,
-		// checks chain, usage and identity against the roots of now.
+		// Go's own check would use fixed roots and the host name. VerifyConnection, which is called
+		// on each handshake, checks chain, usage and identity against the roots of now.
 		InsecureSkipVerify:   true,
 		VerifyConnection:     config.verify,
 		GetClientCertificate: config.certificate,
@@ -81,7 +86,8 @@ func ClientTLS(config ClientConfig) (*tls.Config, error) {
 }
 
 func (config ClientConfig) verify(state tls.ConnectionState) error {
-	id, err := verifyPeer(config.Source, config.Now(), state, x509.ExtKeyUsageServerAuth, config.Revoked)
+	id, err := verifyPeer(config.Source, config.Now(), state, x509.ExtKeyUsageServerAuth,
+		config.Revoked)
 	if err != nil {
 		return err
 	}
@@ -114,7 +120,8 @@ func certificate(source Source) (*tls.Certificate, error) {
 	return credentials.Certificate, nil
 }
 
-func verifyPeer(source Source, now time.Time, state tls.ConnectionState, usage x509.ExtKeyUsage, revoked func(string) bool) (Identity, error) {
+func verifyPeer(source Source, now time.Time, state tls.ConnectionState, usage x509.ExtKeyUsage,
+	revoked func(string) bool) (Identity, error) {
 	credentials, err := source.Credentials()
 	if err != nil {
 		return Identity{}, err

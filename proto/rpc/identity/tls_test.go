@@ -107,32 +107,48 @@ func TestBothSidesAreChecked(t *testing.T) {
 		why            string
 	}{
 		{"right", ours.Issue(agent), ours.Issue(plane), "", ""},
-		{"server of another CA", theirs.Issue(agent), ours.Issue(plane), "client", "unknown authority"},
-		{"client of another CA", ours.Issue(agent), theirs.Issue(plane), "server", "unknown authority"},
-		{"another server", ours.Issue(identity.Agent("db-2")), ours.Issue(plane), "client", "expected spiffe://understudy/agent/db-1"},
-		{"server with an operator's identity", ours.Issue(identity.Operator("db-1")), ours.Issue(plane), "client", "expected"},
-		{"server good for clients alone", ours.Issue(agent, onlyClient), ours.Issue(plane), "client", "incompatible key usage"},
-		{"client good for servers alone", ours.Issue(agent), ours.Issue(plane, onlyServer), "server", "incompatible key usage"},
+		{"server of another CA", theirs.Issue(agent), ours.Issue(plane), "client",
+			"unknown authority"},
+		{"client of another CA", ours.Issue(agent), theirs.Issue(plane), "server",
+			"unknown authority"},
+		{"another server", ours.Issue(identity.Agent("db-2")), ours.Issue(plane), "client",
+			"expected spiffe://understudy/agent/db-1"},
+		{"server with an operator's identity", ours.Issue(identity.Operator("db-1")),
+			ours.Issue(plane), "client", "expected"},
+		{"server good for clients alone", ours.Issue(agent, onlyClient), ours.Issue(plane),
+			"client", "incompatible key usage"},
+		{"client good for servers alone", ours.Issue(agent), ours.Issue(plane, onlyServer),
+			"server", "incompatible key usage"},
 		{"expired server", ours.Issue(agent, expired), ours.Issue(plane), "client", "expired"},
 		{"expired client", ours.Issue(agent), ours.Issue(plane, expired), "server", "expired"},
-		{"client of tomorrow", ours.Issue(agent), ours.Issue(plane, early), "server", "not yet valid"},
-		{"client without certificate", ours.Issue(agent), nil, "server", "didn't provide a certificate"},
-		{"client without identity", ours.Issue(agent), ours.Issue(plane, noURI), "server", "carries 0 identities"},
-		{"client with two identities", ours.Issue(agent), ours.Issue(agent, twoURIs), "server", "carries 2 identities"},
-		{"client of another fleet", ours.Issue(agent), ours.Issue(plane, foreignURI), "server", "no identity of this fleet"},
-		{"server without identity", ours.Issue(agent, noURI), ours.Issue(plane), "client", "carries 0 identities"},
+		{"client of tomorrow", ours.Issue(agent), ours.Issue(plane, early), "server",
+			"not yet valid"},
+		{"client without certificate", ours.Issue(agent), nil, "server",
+			"didn't provide a certificate"},
+		{"client without identity", ours.Issue(agent), ours.Issue(plane, noURI), "server",
+			"carries 0 identities"},
+		{"client with two identities", ours.Issue(agent), ours.Issue(agent, twoURIs), "server",
+			"carries 2 identities"},
+		{"client of another fleet", ours.Issue(agent), ours.Issue(plane, foreignURI), "server",
+			"no identity of this fleet"},
+		{"server without identity", ours.Issue(agent, noURI), ours.Issue(plane), "client",
+			"carries 0 identities"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			server := serverTLS(t, identity.ServerConfig{Source: &identity.Static{Certificate: test.server, Roots: roots}})
+			server := serverTLS(t,
+				identity.ServerConfig{Source: &identity.Static{Certificate: test.server,
+					Roots: roots}})
 			client := clientTLS(t, identity.ClientConfig{
 				Source: &identity.Static{Certificate: test.client, Roots: roots}, Expect: agent})
 			serverErr, clientErr := handshake(t, server, client)
-			refusal := map[string]error{"server": serverErr, "client": clientErr, "": errors.Join(serverErr, clientErr)}[test.refusedBy]
+			refusal := map[string]error{"server": serverErr, "client": clientErr,
+				"": errors.Join(serverErr, clientErr)}[test.refusedBy]
 			if test.refusedBy == "" && refusal != nil {
 				t.Fatal(refusal)
 			}
-			if test.refusedBy != "" && (refusal == nil || !strings.Contains(refusal.Error(), test.why)) {
+			if test.refusedBy != "" &&
+				(refusal == nil || !strings.Contains(refusal.Error(), test.why)) {
 				t.Errorf("the %s says %v, want %q", test.refusedBy, refusal, test.why)
 			}
 			if test.refusedBy != "" && (serverErr == nil || clientErr == nil) {
@@ -145,14 +161,17 @@ func TestBothSidesAreChecked(t *testing.T) {
 func TestAnonymousOnlyWhereAllowed(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.New(t)
-	newcomer := clientTLS(t, identity.ClientConfig{Source: &identity.Static{Roots: ca.Pool()}, Expect: identity.ControlPlane()})
+	newcomer := clientTLS(t, identity.ClientConfig{Source: &identity.Static{Roots: ca.Pool()},
+		Expect: identity.ControlPlane()})
 	open := identity.ServerConfig{Source: ca.Source(identity.ControlPlane()), AllowAnonymous: true}
-	if serverErr, clientErr := handshake(t, serverTLS(t, open), newcomer); serverErr != nil || clientErr != nil {
+	if serverErr, clientErr := handshake(t, serverTLS(t, open), newcomer); serverErr != nil ||
+		clientErr != nil {
 		t.Errorf("server %v, client %v", serverErr, clientErr)
 	}
 	forger := identitytest.New(t).Issue(identity.Operator("mallory"))
 	forged := clientTLS(t, identity.ClientConfig{
-		Source: &identity.Static{Certificate: forger, Roots: ca.Pool()}, Expect: identity.ControlPlane()})
+		Source: &identity.Static{Certificate: forger, Roots: ca.Pool()},
+		Expect: identity.ControlPlane()})
 	if serverErr, _ := handshake(t, serverTLS(t, open), forged); serverErr == nil {
 		t.Error("a forged certificate passed where none is fine")
 	}
@@ -165,16 +184,22 @@ func TestRevokedOnBothSides(t *testing.T) {
 	deny := func(cert *tls.Certificate) func(string) bool {
 		return func(serial string) bool { return serial == identity.Serial(cert.Leaf) }
 	}
-	config := identity.ServerConfig{Source: &identity.Static{Certificate: plane, Roots: ca.Pool()}, Revoked: deny(agent)}
+	config := identity.ServerConfig{Source: &identity.Static{Certificate: plane, Roots: ca.Pool()},
+		Revoked: deny(agent)}
 	client := clientTLS(t, identity.ClientConfig{
-		Source: &identity.Static{Certificate: agent, Roots: ca.Pool()}, Expect: identity.ControlPlane()})
-	if serverErr, _ := handshake(t, serverTLS(t, config), client); serverErr == nil || !strings.Contains(serverErr.Error(), "revoked") {
+		Source: &identity.Static{Certificate: agent, Roots: ca.Pool()},
+		Expect: identity.ControlPlane()})
+	if serverErr, _ := handshake(t, serverTLS(t, config), client); serverErr == nil ||
+		!strings.Contains(serverErr.Error(), "revoked") {
 		t.Errorf("server: %v", serverErr)
 	}
 	client = clientTLS(t, identity.ClientConfig{Revoked: deny(agent),
-		Source: &identity.Static{Certificate: plane, Roots: ca.Pool()}, Expect: identity.Agent("db-1")})
-	server := serverTLS(t, identity.ServerConfig{Source: &identity.Static{Certificate: agent, Roots: ca.Pool()}})
-	if _, clientErr := handshake(t, server, client); clientErr == nil || !strings.Contains(clientErr.Error(), "revoked") {
+		Source: &identity.Static{Certificate: plane, Roots: ca.Pool()},
+		Expect: identity.Agent("db-1")})
+	server := serverTLS(t,
+		identity.ServerConfig{Source: &identity.Static{Certificate: agent, Roots: ca.Pool()}})
+	if _, clientErr := handshake(t, server, client); clientErr == nil ||
+		!strings.Contains(clientErr.Error(), "revoked") {
 		t.Errorf("client: %v", clientErr)
 	}
 }
@@ -183,7 +208,8 @@ func TestOlderTLSIsRefused(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.New(t)
 	server := serverTLS(t, identity.ServerConfig{Source: ca.Source(identity.Agent("db-1"))})
-	client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()), Expect: identity.Agent("db-1")})
+	client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()),
+		Expect: identity.Agent("db-1")})
 	client.MinVersion, client.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 	if serverErr, clientErr := handshake(t, server, client); serverErr == nil || clientErr == nil {
 		t.Error("TLS 1.2 passed")
@@ -194,8 +220,10 @@ func TestNoSessionIsResumed(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.New(t)
 	server := serverTLS(t, identity.ServerConfig{Source: ca.Source(identity.Agent("db-1"))})
-	client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()), Expect: identity.Agent("db-1")})
-	client.SessionTicketsDisabled, client.ClientSessionCache = false, tls.NewLRUClientSessionCache(4)
+	client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()),
+		Expect: identity.Agent("db-1")})
+	client.SessionTicketsDisabled, client.ClientSessionCache = false,
+		tls.NewLRUClientSessionCache(4)
 	verify := client.VerifyConnection
 	client.VerifyConnection = func(state tls.ConnectionState) error {
 		if state.DidResume {
@@ -204,7 +232,8 @@ func TestNoSessionIsResumed(t *testing.T) {
 		return verify(state)
 	}
 	for range 3 {
-		if serverErr, clientErr := handshake(t, server, client); serverErr != nil || clientErr != nil {
+		if serverErr, clientErr := handshake(t, server, client); serverErr != nil ||
+			clientErr != nil {
 			t.Fatal(serverErr, clientErr)
 		}
 	}
@@ -231,7 +260,8 @@ func TestFilesReloadWithoutARestart(t *testing.T) {
 	}
 	server := serverTLS(t, identity.ServerConfig{Source: files})
 	dial := func(ca *identitytest.CA) error {
-		client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()), Expect: identity.Agent("db-1")})
+		client := clientTLS(t, identity.ClientConfig{Source: ca.Source(identity.ControlPlane()),
+			Expect: identity.Agent("db-1")})
 		return errors.Join(handshake(t, server, client))
 	}
 	if err := dial(old); err != nil {
@@ -273,7 +303,8 @@ func TestHalfAPairKeepsTheOldOne(t *testing.T) {
 
 func TestMissingFilesAreAnErrorAtTheStart(t *testing.T) {
 	t.Parallel()
-	if _, err := identity.NewFiles(identity.FilesConfig{CA: "/nonexistent/ca", Cert: "/nonexistent/c", Key: "/nonexistent/k"}); err == nil {
+	if _, err := identity.NewFiles(identity.FilesConfig{CA: "/nonexistent/ca",
+		Cert: "/nonexistent/c", Key: "/nonexistent/k"}); err == nil {
 		t.Error("no error")
 	}
 	if _, err := identity.ClientTLS(identity.ClientConfig{Source: &identity.Static{}}); err == nil {

@@ -1,4 +1,5 @@
-// Package rpcfuzz makes requests of any kind out of a fuzzer's bytes and hands them to a service: for fuzz tests.
+// Package rpcfuzz makes requests of any kind out of a fuzzer's bytes and hands them to a service:
+// for fuzz tests.
 package rpcfuzz
 
 import (
@@ -56,7 +57,8 @@ func (s *source) fill(msg protoreflect.Message, depth int) {
 		switch {
 		case field.IsMap():
 			if field.MapValue().Kind() != protoreflect.MessageKind {
-				msg.Mutable(field).Map().Set(s.value(msg, field.MapKey(), depth).MapKey(), s.value(msg, field.MapValue(), depth))
+				msg.Mutable(field).Map().Set(s.value(msg, field.MapKey(), depth).MapKey(),
+					s.value(msg, field.MapValue(), depth))
 			}
 		case field.IsList():
 			s.list(msg.Mutable(field).List(), field, depth)
@@ -78,7 +80,8 @@ func (s *source) list(list protoreflect.List, field protoreflect.FieldDescriptor
 	}
 }
 
-func (s *source) value(_ protoreflect.Message, field protoreflect.FieldDescriptor, _ int) protoreflect.Value {
+func (s *source) value(_ protoreflect.Message, field protoreflect.FieldDescriptor,
+	_ int) protoreflect.Value {
 	switch field.Kind() {
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(s.next()&1 == 1)
@@ -103,9 +106,11 @@ func (s *source) value(_ protoreflect.Message, field protoreflect.FieldDescripto
 	}
 }
 
-// Call hands a request made of data to one of the service's methods, chosen by its number, as the chassis does: what the limits refuse
-// never gets there. A stream is given one request and then its end.
-func Call(ctx context.Context, limits chassis.Limits, desc *grpc.ServiceDesc, service any, method uint8, data []byte) error {
+// Call hands a request made of data to one of the service's methods, chosen by its number, as the
+// chassis does: what the limits refuse never gets there. A stream is given one request and then its
+// end.
+func Call(ctx context.Context, limits chassis.Limits, desc *grpc.ServiceDesc, service any,
+	method uint8, data []byte) error {
 	if len(desc.Methods)+len(desc.Streams) == 0 {
 		return nil
 	}
@@ -118,7 +123,8 @@ func Call(ctx context.Context, limits chassis.Limits, desc *grpc.ServiceDesc, se
 		_, err := desc.Methods[at].Handler(service, ctx, receive, nil)
 		return err
 	}
-	return desc.Streams[at-len(desc.Methods)].Handler(service, &oneRequest{ctx: ctx, receive: receive})
+	return desc.Streams[at-len(desc.Methods)].Handler(service,
+		&oneRequest{ctx: ctx, receive: receive})
 }
 
 // oneRequest is a stream on which one request comes.

@@ -53,11 +53,13 @@ func makeHost() (host, error) {
 	if err != nil {
 		return host{}, err
 	}
-	allow, err := systemd.NewAllowList([]string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket"}, []string{"understudy-*"})
+	allow, err := systemd.NewAllowList([]string{"mariadb.service", "mariadb.socket",
+		"mariadb-extra.socket"}, []string{"understudy-*"})
 	if err != nil {
 		return host{}, err
 	}
-	units, err := systemd.New(systemd.Config{Exec: exec, Allow: allow, Log: slog.New(slog.DiscardHandler)})
+	units, err := systemd.New(systemd.Config{Exec: exec, Allow: allow,
+		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return host{}, err
 	}
@@ -66,7 +68,8 @@ func makeHost() (host, error) {
 		return host{}, err
 	}
 	units.SetReady(mariadb.Unit, server.Ready)
-	holds, err := hold.New(hold.Config{Appliers: server, Launcher: &hold.UnitLauncher{Units: units, Program: program, Mount: server.DatadirMount}})
+	holds, err := hold.New(hold.Config{Appliers: server, Launcher: &hold.UnitLauncher{Units: units,
+		Program: program, Mount: server.DatadirMount}})
 	return host{units, server, holds}, err
 }
 
@@ -84,21 +87,27 @@ func (h host) install(t *testing.T) {
 		labhost.Run(t, "systemctl", "stop", "mariadb.service")
 		labhost.Run(t, "umount", "/var/lib/mysql", volume)
 	})
-	if done, err := h.mariadb.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
+	if done, err := h.mariadb.PrepareDatadir(t.Context(),
+		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
 		t.Fatalf("%+v %v", done, err)
 	}
-	if done, err := h.mariadb.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) > 0 {
+	if done, err := h.mariadb.PrepareDatadir(t.Context(),
+		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) > 0 {
 		t.Fatalf("again: %+v %v", done, err)
 	}
-	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin", LogSlaveUpdates: true, Durable: true, BinlogExpireSeconds: 7777}
+	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin",
+		LogSlaveUpdates: true, Durable: true, BinlogExpireSeconds: 7777}
 	if done, err := h.mariadb.SetConfiguration(t.Context(), settings); err != nil {
 		t.Fatalf("%+v %v", done, err)
 	}
 	if _, _, err := h.units.Ensure(t.Context(), mariadb.Unit, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
-	sql(t, "CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT)")
-	if _, _, err := h.mariadb.ProveWritable(t.Context()); err != nil { // makes the agent's own table
+	sql(
+		t,
+		"CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT)")
+	// makes the agent's own table
+	if _, _, err := h.mariadb.ProveWritable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -157,7 +166,8 @@ func TestOnlineHold(t *testing.T) {
 	h := newHost(t)
 	load(t)
 	held := h.open(t, spec(hold.Online, 10*time.Second))
-	if _, err := h.holds.Open(t.Context(), spec(hold.Online, time.Second), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+	if _, err := h.holds.Open(t.Context(), spec(hold.Online, time.Second),
+		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
 		t.Errorf("second hold: %v", err)
 	}
 	// Another agent, or this one after a restart, is refused by systemd.
@@ -165,7 +175,8 @@ func TestOnlineHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.holds.Open(t.Context(), spec(hold.Online, time.Second), nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
+	if _, err := other.holds.Open(t.Context(), spec(hold.Online, time.Second),
+		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
 		t.Errorf("hold of another agent: %v", err)
 	}
 	result, err := held.Release(t.Context())
@@ -173,7 +184,8 @@ func TestOnlineHold(t *testing.T) {
 		t.Errorf("%+v %v", result, err)
 	}
 	t.Logf("%+v %+v", held.Testimony, result)
-	if held.Testimony.FilesystemUUID == "" || held.Testimony.DatadirOnVolume != "/mysql" || held.Testimony.Filesystem != "ext4" {
+	if held.Testimony.FilesystemUUID == "" || held.Testimony.DatadirOnVolume != "/mysql" ||
+		held.Testimony.Filesystem != "ext4" {
 		t.Errorf("%+v", held.Testimony)
 	}
 	h.serves(t, 2*time.Second)
@@ -189,7 +201,9 @@ func TestHoldNeverOutlivesItsProcess(t *testing.T) {
 	for name, test := range map[string]struct {
 		signal syscall.Signal
 		within time.Duration
-	}{"killed": {syscall.SIGKILL, 2 * time.Second}, "stopped": {syscall.SIGSTOP, limit + 5*time.Second}, "told to end": {syscall.SIGTERM, 2 * time.Second}} {
+	}{"killed": {syscall.SIGKILL, 2 * time.Second},
+		"stopped":     {syscall.SIGSTOP, limit + 5*time.Second},
+		"told to end": {syscall.SIGTERM, 2 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			load(t)
 			held := h.open(t, spec(hold.Online, limit))
@@ -215,22 +229,27 @@ func (deadAgent) ResumeAppliers(context.Context, string) error {
 	return errors.New("the agent is dead")
 }
 
-// A hold of a replica stops its applier; systemd starts it again when the process that holds is killed or hangs.
+// A hold of a replica stops its applier; systemd starts it again when the process that holds is
+// killed or hangs.
 func TestReplicationNeverStaysStopped(t *testing.T) {
 	h := newHost(t)
 	// Its primary does not answer, which is nothing to the applier.
 	sql(t, "CHANGE MASTER TO master_host = '127.0.0.1', master_port = 1; START SLAVE SQL_THREAD")
 	running := func() bool {
 		s, err := h.mariadb.Status(t.Context())
-		return err == nil && len(s.Live.Replication) == 1 && s.Live.Replication[0].SQLRunning == "Yes"
+		return err == nil && len(s.Live.Replication) == 1 &&
+			s.Live.Replication[0].SQLRunning == "Yes"
 	}
 	const limit = 3 * time.Second
 	if !running() {
 		t.Fatal("the applier does not run")
 	}
-	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP, "told to end": syscall.SIGTERM} {
+	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL,
+		"stopped": syscall.SIGSTOP, "told to end": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
-			holds, err := hold.New(hold.Config{Appliers: deadAgent{}, Launcher: &hold.UnitLauncher{Units: h.units, Program: program, Mount: h.mariadb.DatadirMount}})
+			holds, err := hold.New(hold.Config{Appliers: deadAgent{},
+				Launcher: &hold.UnitLauncher{Units: h.units, Program: program,
+					Mount: h.mariadb.DatadirMount}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +266,8 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 			}
 			<-held.Ended()
 			labhost.Eventually(t, 15*time.Second, "replication runs again", running)
-			labhost.Eventually(t, 5*time.Second, "the next hold may come", func() bool { return !holds.Held() })
+			labhost.Eventually(t, 5*time.Second, "the next hold may come",
+				func() bool { return !holds.Held() })
 			sql(t, "INSERT INTO shop.t (a) VALUES (3)")
 		})
 	}
@@ -271,7 +291,8 @@ func TestHoldOfADeadAgentIsCleared(t *testing.T) {
 
 func TestOfflineHold(t *testing.T) {
 	h := newHost(t)
-	// What would wake a stopped MariaDB: it is asleep during the hold, and listens again afterwards.
+	// What would wake a stopped MariaDB: it is asleep during the hold, and listens again
+	// afterwards.
 	labhost.Run(t, "systemctl", "stop", "mariadb.service")
 	labhost.Run(t, "systemctl", "start", "mariadb.socket")
 	labhost.Run(t, "systemctl", "start", "mariadb.service")
@@ -280,7 +301,8 @@ func TestOfflineHold(t *testing.T) {
 		end  func(t *testing.T, held *hold.Hold)
 	}{
 		{"released", func(t *testing.T, held *hold.Hold) {
-			if result, err := held.Release(t.Context()); err != nil || !result.Unbroken || result.Down <= 0 {
+			if result, err := held.Release(t.Context()); err != nil || !result.Unbroken ||
+				result.Down <= 0 {
 				t.Errorf("%+v %v", result, err)
 			}
 		}},
@@ -305,7 +327,8 @@ func TestOfflineHold(t *testing.T) {
 			}
 			way.end(t, held)
 			h.serves(t, 30*time.Second)
-			if unit, err := h.units.Get(t.Context(), "mariadb.socket"); err != nil || !unit.Running() {
+			if unit, err := h.units.Get(t.Context(), "mariadb.socket"); err != nil ||
+				!unit.Running() {
 				t.Errorf("what wakes MariaDB does not listen again: %+v %v", unit, err)
 			}
 			at, err := gtid.ParsePosition(held.Testimony.Gtid.Binlog)
@@ -330,7 +353,8 @@ func TestReservationEndsByItself(t *testing.T) {
 	if got := sql(t, "SELECT @@binlog_expire_logs_seconds"); got != "0" {
 		t.Errorf("expire %s", got)
 	}
-	labhost.Eventually(t, 15*time.Second, "the reservation ends", func() bool { return sql(t, "SELECT @@binlog_expire_logs_seconds") == "7777" })
+	labhost.Eventually(t, 15*time.Second, "the reservation ends",
+		func() bool { return sql(t, "SELECT @@binlog_expire_logs_seconds") == "7777" })
 	if all, err := h.mariadb.Reservations(); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)
 	}
@@ -340,7 +364,8 @@ func TestReservationEndsByItself(t *testing.T) {
 	if changed, err := h.mariadb.Release(t.Context(), "long"); err != nil || !changed {
 		t.Errorf("%v %v", changed, err)
 	}
-	if _, err := h.units.Get(t.Context(), "understudy-unreserve-long.timer"); !errors.Is(err, errs.NotFound) {
+	if _, err := h.units.Get(t.Context(), "understudy-unreserve-long.timer"); !errors.Is(err,
+		errs.NotFound) {
 		t.Errorf("the timer is left: %v", err)
 	}
 }

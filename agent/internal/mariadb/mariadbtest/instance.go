@@ -69,19 +69,25 @@ func New(t testing.TB, o Options) *Instance {
 	if o.Volume == "" {
 		o.Volume = volume(t, filepath.Join(dir, "vol"))
 	}
-	i := &Instance{Dir: dir, Volume: o.Volume, Datadir: filepath.Join(o.Volume, "mysql"), Socket: filepath.Join(dir, "s"), root: o.Root, ca: o.CA,
+	i := &Instance{Dir: dir, Volume: o.Volume, Datadir: filepath.Join(o.Volume, "mysql"),
+		Socket: filepath.Join(dir, "s"), root: o.Root, ca: o.CA,
 		Port: freePort(t), t: t}
-	for _, d := range []string{i.Datadir, filepath.Join(dir, "conf.d"), filepath.Join(dir, "state"), filepath.Join(dir, "tls"), filepath.Join(dir, "cert"), filepath.Join(dir, "layer")} {
+	for _, d := range []string{i.Datadir, filepath.Join(dir, "conf.d"), filepath.Join(dir, "state"),
+		filepath.Join(dir, "tls"), filepath.Join(dir, "cert"), filepath.Join(dir, "layer")} {
 		must(t, os.MkdirAll(d, 0o755))
 	}
-	base := fmt.Sprintf("[mariadbd]\nuser=root\ndatadir=%s\nsocket=%s\npid_file=%s/pid\nport=%d\nbind_address=127.0.0.1\nserver_id=%d\nlog_error=%s/error.log\n"+
-		"log_bin=mariadb-bin\ninnodb_log_file_size=16M\ninnodb_buffer_pool_size=64M\n%s\n!includedir %s/conf.d/\n",
+	base := fmt.Sprintf(
+		"[mariadbd]\nuser=root\ndatadir=%s\nsocket=%s\npid_file=%s/pid\nport=%d\nbind_address=127.0.0.1\nserver_id=%d\nlog_error=%s/error.log\n"+
+			"log_bin=mariadb-bin\ninnodb_log_file_size=16M\ninnodb_buffer_pool_size=64M\n%s\n!includedir %s/conf.d/\n",
 		i.Datadir, i.Socket, dir, i.Port, o.ServerID, dir, o.Config, dir)
 	must(t, os.WriteFile(filepath.Join(dir, "my.cnf"), []byte(base), 0o644))
 	i.Config = mariadb.Config{
-		Exec: tools{i}, Socket: i.Socket, Datadir: i.Datadir, DropIn: filepath.Join(dir, "conf.d/zz-understudy.cnf"), OptionsDir: dir,
-		DefaultsFile: filepath.Join(dir, "my.cnf"), TLSDir: filepath.Join(dir, "tls"), StateDir: filepath.Join(dir, "state"), User: "root",
-		Timers: o.Timers, Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Exec: tools{i}, Socket: i.Socket, Datadir: i.Datadir,
+		DropIn: filepath.Join(dir, "conf.d/zz-understudy.cnf"), OptionsDir: dir,
+		DefaultsFile: filepath.Join(dir, "my.cnf"), TLSDir: filepath.Join(dir, "tls"),
+		StateDir: filepath.Join(dir, "state"), User: "root",
+		Timers: o.Timers, Log: slog.New(slog.NewTextHandler(testLog{t},
+			&slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	if o.CA != nil {
 		i.Config.TLS = o.CA.Issue(t, filepath.Join(dir, "cert"))
@@ -128,7 +134,8 @@ func (i *Instance) Run() {
 	}
 	if i.DB == nil {
 		config := mysql.NewConfig()
-		config.User, config.Net, config.Addr, config.MultiStatements = "root", "unix", i.Socket, true
+		config.User, config.Net, config.Addr, config.MultiStatements = "root", "unix", i.Socket,
+			true
 		connector, err := mysql.NewConnector(config)
 		must(i.t, err)
 		i.DB = sql.OpenDB(connector)
@@ -139,7 +146,8 @@ func (i *Instance) Run() {
 // RunToItsEnd runs it with arguments that make it end by itself.
 func (i *Instance) RunToItsEnd(args ...string) {
 	i.t.Helper()
-	process, err := i.spawn("mariadbd", append([]string{"--defaults-file=" + i.Config.DefaultsFile}, args...)...)
+	process, err := i.spawn("mariadbd", append([]string{"--defaults-file=" + i.Config.DefaultsFile},
+		args...)...)
 	must(i.t, err)
 	_, err = process.Wait() // what it says is in its log
 	must(i.t, err)
@@ -192,7 +200,8 @@ func (i *Instance) Value(query string) string {
 	return value.String
 }
 
-// volume is a filesystem of its own, as a datadir has it: what lies beside the datadir is not to be on the host's root.
+// volume is a filesystem of its own, as a datadir has it: what lies beside the datadir is not to be
+// on the host's root.
 func volume(t testing.TB, path string) string {
 	t.Helper()
 	must(t, os.Mkdir(path, 0o755))

@@ -19,7 +19,8 @@ import (
 
 // Settings are those that a server of a fleet gets.
 func (i *Instance) Settings(id int64) mariadb.Settings {
-	return mariadb.Settings{ServerID: id, Bind: "127.0.0.1", Port: i.Port, LogBin: "mariadb-bin", LogSlaveUpdates: true, TLS: i.Config.TLS.CA != "",
+	return mariadb.Settings{ServerID: id, Bind: "127.0.0.1", Port: i.Port, LogBin: "mariadb-bin",
+		LogSlaveUpdates: true, TLS: i.Config.TLS.CA != "",
 		Durable: true, SkipReplicaStart: true, ReadOnly: id > 1}
 }
 
@@ -34,9 +35,11 @@ func Primary(t testing.TB, o Options) *Instance {
 	_, err := i.SetConfiguration(t.Context(), i.Settings(1))
 	must(t, err)
 	i.Run()
-	i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT, b VARCHAR(100), KEY (a)) ENGINE=InnoDB",
+	i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a "+
+		"INT, b VARCHAR(100), KEY (a)) ENGINE=InnoDB",
 		"CREATE TABLE shop.m (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT) ENGINE=MyISAM",
-		"INSERT INTO shop.t (a, b) SELECT seq, REPEAT('x', 50) FROM shop.seq_1_to_2000", "INSERT INTO shop.m (a) SELECT seq FROM shop.seq_1_to_100")
+		"INSERT INTO shop.t (a, b) SELECT seq, REPEAT('x', 50) FROM shop.seq_1_to_2000",
+		"INSERT INTO shop.m (a) SELECT seq FROM shop.seq_1_to_100")
 	return i
 }
 
@@ -58,14 +61,17 @@ func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
 	must(t, err)
 	runner, err := hostexec.New(hostexec.Config{})
 	must(t, err)
-	_, err = runner.Run(ctx, hostexec.Command{Tool: "cp", Args: []string{"-a", "--reflink=auto", "--", primary.Datadir + "/.", to}})
+	_, err = runner.Run(ctx,
+		hostexec.Command{Tool: "cp", Args: []string{"-a", "--reflink=auto", "--",
+			primary.Datadir + "/.", to}})
 	must(t, err)
 	must(t, point.StillHeld(ctx, testimony))
 	must(t, point.End(ctx))
 	return testimony
 }
 
-// ReplicaOf is a replica of the primary, made of a copy, configured and running, with its own account.
+// ReplicaOf is a replica of the primary, made of a copy, configured and running, with its own
+// account.
 func ReplicaOf(t testing.TB, primary *Instance, o Options, password string) *Instance {
 	t.Helper()
 	i, testimony := CopyOf(t, primary, o)
@@ -96,7 +102,8 @@ func (i *Instance) Join(primary *Instance, testimony mariadb.Testimony, password
 	i.t.Helper()
 	ctx := context.Background()
 	id := Atoi(i.t, i.Value("SELECT @@server_id"))
-	_, err := primary.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id), Host: "127.0.0.1", Password: password, RequireTLS: true})
+	_, err := primary.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id),
+		Host: "127.0.0.1", Password: password, RequireTLS: true})
 	must(i.t, err)
 	_, _, err = i.PrepareReplica(ctx, Plan(i.t, testimony, int64(id)))
 	must(i.t, err)
@@ -106,10 +113,12 @@ func (i *Instance) Join(primary *Instance, testimony mariadb.Testimony, password
 
 // PrimaryIs says who the primary is, for ConfigureReplica.
 func (i *Instance) PrimaryIs(primary *Instance, password string) mariadb.Primary {
-	return mariadb.Primary{Host: "127.0.0.1", Port: primary.Port, User: "us_" + i.Value("SELECT @@server_id"), Password: password, TLS: true}
+	return mariadb.Primary{Host: "127.0.0.1", Port: primary.Port,
+		User: "us_" + i.Value("SELECT @@server_id"), Password: password, TLS: true}
 }
 
-// Load writes to the primary until the test ends or stop is called: transactions, MyISAM rows and DDL.
+// Load writes to the primary until the test ends or stop is called: transactions, MyISAM rows and
+// DDL.
 func Load(t testing.TB, primary *Instance) *Writers {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Writers{stop: cancel}
@@ -139,7 +148,8 @@ func (w *Writers) write(ctx context.Context, db *sql.DB, n int) {
 		case n == 1 && round%3 == 0:
 			statement = fmt.Sprintf("UPDATE shop.t SET a = a + 1 WHERE id = %d", rand.IntN(2000)+1)
 		case n == 2 && round%50 == 0:
-			statement = fmt.Sprintf("CREATE OR REPLACE TABLE shop.ddl_%d (id INT PRIMARY KEY) ENGINE=InnoDB", round%7)
+			statement = fmt.Sprintf(
+				"CREATE OR REPLACE TABLE shop.ddl_%d (id INT PRIMARY KEY) ENGINE=InnoDB", round%7)
 		case n == 2:
 			statement = "INSERT INTO shop.m (a) VALUES (1)"
 		}

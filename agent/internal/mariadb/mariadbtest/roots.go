@@ -10,11 +10,12 @@ import (
 	"testing"
 )
 
-// RootsEnv names root directories with colons between, one a version, oldest first; "/" is the host itself. Tests give its value to
-// Roots.
+// RootsEnv names root directories with colons between, one a version, oldest first; "/" is the host
+// itself. Tests give its value to Roots.
 const RootsEnv = "UNDERSTUDY_MARIADB_ROOTS"
 
-// Roots are the root directories that MariaDB is run from: those named, else the newest image of each release.
+// Roots are the root directories that MariaDB is run from: those named, else the newest image of
+// each release.
 func Roots(t testing.TB, named string) []string {
 	t.Helper()
 	if named != "" {
@@ -25,9 +26,11 @@ func Roots(t testing.TB, named string) []string {
 		found, err := filepath.Glob("/var/cache/understudy/images/" + release + "-*/rootfs")
 		must(t, err)
 		if len(found) == 0 {
-			t.Fatalf("no image of a host with %s: run `make setup`, or name roots in %s", release, RootsEnv)
+			t.Fatalf("no image of a host with %s: run `make setup`, or name roots in %s", release,
+				RootsEnv)
 		}
-		roots = append(roots, slices.MaxFunc(found, func(a, b string) int { return modified(t, a) - modified(t, b) }))
+		roots = append(roots,
+			slices.MaxFunc(found, func(a, b string) int { return modified(t, a) - modified(t, b) }))
 	}
 	return roots
 }

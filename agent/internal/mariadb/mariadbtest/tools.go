@@ -11,8 +11,8 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
-// enter runs a program in a mount namespace of its own, below a layer over another root directory, and with the instance's directories
-// at their own paths. The root itself stays as it is.
+// enter runs a program in a mount namespace of its own, below a layer over another root directory,
+// and with the instance's directories at their own paths. The root itself stays as it is.
 const enter = `set -e
 root=$1 layer=$2; shift 2
 mount -t tmpfs layer "$layer"
@@ -25,7 +25,8 @@ func (i *Instance) argv(name string, args []string) []string {
 	if i.root == "/" {
 		return append([]string{name}, args...)
 	}
-	argv := []string{"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter, "enter", i.root, filepath.Join(i.Dir, "layer"), i.Dir}
+	argv := []string{"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", enter,
+		"enter", i.root, filepath.Join(i.Dir, "layer"), i.Dir}
 	if filepath.Dir(i.Volume) != i.Dir {
 		argv = append(argv, i.Volume)
 	}
@@ -48,8 +49,10 @@ func (i *Instance) spawn(name string, args ...string) (*os.Process, error) {
 		return nil, err
 	}
 	defer null.Close()
-	return os.StartProcess(path, argv, &os.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}, Files: []*os.File{null, null, null},
-		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
+	return os.StartProcess(path, argv,
+		&os.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"},
+			Files: []*os.File{null, null, null},
+			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
 }
 
 // tools are MariaDB's, of the instance's version; blkid is the host's.

@@ -62,7 +62,8 @@ func addresses() []string {
 	}
 	var list []string
 	for _, address := range all {
-		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLoopback() && !ip.IP.IsLinkLocalUnicast() {
+		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLoopback() &&
+			!ip.IP.IsLinkLocalUnicast() {
 			list = append(list, ip.IP.String())
 		}
 	}

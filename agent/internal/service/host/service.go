@@ -1,4 +1,5 @@
-// Package host serves HostService: what host this is. It changes nothing, and it always answers: what cannot be told is left empty.
+// Package host serves HostService: what host this is. It changes nothing, and it always answers:
+// what cannot be told is left empty.
 package host
 
 import (
@@ -55,15 +56,19 @@ func New(config Config) (*Service, error) {
 }
 
 // GetHost returns the identity, versions and resources of the host.
-func (s *Service) GetHost(ctx context.Context, _ *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
+func (s *Service) GetHost(ctx context.Context,
+	_ *agentv1.GetHostRequest) (*agentv1.GetHostResponse, error) {
 	host := &agentv1.GetHostResponse{
-		Server: s.config.Server, AgentVersion: s.config.Version, AgentStartTime: timestamppb.New(s.start), Cpus: int32(runtime.NumCPU()),
+		Server: s.config.Server, AgentVersion: s.config.Version,
+		AgentStartTime: timestamppb.New(s.start), Cpus: int32(runtime.NumCPU()),
 		MachineId: readText("/etc/machine-id"), BootId: readText("/proc/sys/kernel/random/boot_id"),
-		Os: osRelease(readText("/etc/os-release")), Addresses: addresses(), MariadbVersion: s.mariadbVersion(ctx), SystemdVersion: s.systemdVersion(ctx),
+		Os: osRelease(readText("/etc/os-release")), Addresses: addresses(),
+		MariadbVersion: s.mariadbVersion(ctx), SystemdVersion: s.systemdVersion(ctx),
 	}
 	var names unix.Utsname
 	if unix.Uname(&names) == nil {
-		host.Hostname, host.Kernel = unix.ByteSliceToString(names.Nodename[:]), unix.ByteSliceToString(names.Release[:])
+		host.Hostname, host.Kernel = unix.ByteSliceToString(names.Nodename[:]),
+			unix.ByteSliceToString(names.Release[:])
 	}
 	fillResources(host)
 	return host, nil
@@ -71,7 +76,8 @@ func (s *Service) GetHost(ctx context.Context, _ *agentv1.GetHostRequest) (*agen
 
 func fillResources(host *agentv1.GetHostResponse) {
 	memory := readText("/proc/meminfo")
-	host.MemoryBytes, host.MemoryAvailableBytes = meminfo(memory, "MemTotal"), meminfo(memory, "MemAvailable")
+	host.MemoryBytes, host.MemoryAvailableBytes = meminfo(memory, "MemTotal"),
+		meminfo(memory, "MemAvailable")
 	host.Load1 = firstNumber(readText("/proc/loadavg"))
 	host.Uptime = durationpb.New(uptime())
 	var root unix.Statfs_t
@@ -92,14 +98,16 @@ func (s *Service) systemdVersion(ctx context.Context) string {
 
 // mariadbVersion asks the binary, which may be another one than the server that runs.
 func (s *Service) mariadbVersion(ctx context.Context) string {
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadbd", Args: []string{"--version"}, Timeout: 10 * time.Second})
+	result, err := s.config.Exec.Run(ctx,
+		hostexec.Command{Tool: "mariadbd", Args: []string{"--version"}, Timeout: 10 * time.Second})
 	if err != nil {
 		return ""
 	}
 	return binaryVersion(string(result.Stdout))
 }
 
-// binaryVersion reads "11.8.6" out of "mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 for debian-linux-gnu on x86_64 (…)".
+// binaryVersion reads "11.8.6" out of "mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 for debian-linux-gnu
+// on x86_64 (…)".
 func binaryVersion(output string) string {
 	_, after, found := strings.Cut(output, "Ver ")
 	if !found {

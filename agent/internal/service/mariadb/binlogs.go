@@ -18,7 +18,8 @@ const (
 )
 
 // ListBinlogs implements the RPC.
-func (s *Service) ListBinlogs(ctx context.Context, r *agentv1.ListBinlogsRequest) (*agentv1.ListBinlogsResponse, error) {
+func (s *Service) ListBinlogs(ctx context.Context,
+	r *agentv1.ListBinlogsRequest) (*agentv1.ListBinlogsResponse, error) {
 	size := int(r.GetPageSize())
 	if size == 0 {
 		size = defaultPage
@@ -30,22 +31,28 @@ func (s *Service) ListBinlogs(ctx context.Context, r *agentv1.ListBinlogsRequest
 	}
 	after, err := base64.RawURLEncoding.DecodeString(r.GetPageToken())
 	if err != nil || len(after) > 0 && !logPattern.Match(after) {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID, "page_token was not handed out by this list",
-			errs.Field("page_token", "must be a next_page_token"), errs.WayOut("begin again without a page token"))
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
+			"page_token was not handed out by this list",
+			errs.Field("page_token", "must be a next_page_token"),
+			errs.WayOut("begin again without a page token"))
 	}
 	logs, next, err := s.mariadb.ListBinlogs(ctx, string(after), size)
 	if err != nil {
 		return nil, err
 	}
-	response := &agentv1.ListBinlogsResponse{NextPageToken: base64.RawURLEncoding.EncodeToString([]byte(next))}
+	response := &agentv1.ListBinlogsResponse{NextPageToken: base64.RawURLEncoding.EncodeToString(
+		[]byte(next))}
 	for _, b := range logs {
-		response.Binlogs = append(response.Binlogs, &agentv1.Binlog{File: b.File, SizeBytes: b.SizeBytes, StartGtid: b.StartGtid, NeededBy: b.NeededBy})
+		response.Binlogs = append(response.Binlogs,
+			&agentv1.Binlog{File: b.File, SizeBytes: b.SizeBytes, StartGtid: b.StartGtid,
+				NeededBy: b.NeededBy})
 	}
 	return response, nil
 }
 
 // ReserveBinlogs implements the RPC.
-func (s *Service) ReserveBinlogs(ctx context.Context, r *agentv1.ReserveBinlogsRequest) (*agentv1.ReserveBinlogsResponse, error) {
+func (s *Service) ReserveBinlogs(ctx context.Context,
+	r *agentv1.ReserveBinlogsRequest) (*agentv1.ReserveBinlogsResponse, error) {
 	f := errs.Fields{}
 	checkReservation(&f, r.GetId())
 	f.Require("duration", r.GetDuration() != nil, "is missing")
@@ -62,11 +69,13 @@ func (s *Service) ReserveBinlogs(ctx context.Context, r *agentv1.ReserveBinlogsR
 }
 
 func checkReservation(f *errs.Fields, id string) {
-	f.Require("id", mariadb.ValidReservationID(id), "must be 1 to 64 letters, digits and dashes, and begin with a letter or digit")
+	f.Require("id", mariadb.ValidReservationID(id),
+		"must be 1 to 64 letters, digits and dashes, and begin with a letter or digit")
 }
 
 // ReleaseBinlogs implements the RPC.
-func (s *Service) ReleaseBinlogs(ctx context.Context, r *agentv1.ReleaseBinlogsRequest) (*agentv1.ReleaseBinlogsResponse, error) {
+func (s *Service) ReleaseBinlogs(ctx context.Context,
+	r *agentv1.ReleaseBinlogsRequest) (*agentv1.ReleaseBinlogsResponse, error) {
 	f := errs.Fields{}
 	checkReservation(&f, r.GetId())
 	if err := f.Err(); err != nil {
@@ -80,9 +89,11 @@ func (s *Service) ReleaseBinlogs(ctx context.Context, r *agentv1.ReleaseBinlogsR
 }
 
 // SetBinlogExpiry implements the RPC.
-func (s *Service) SetBinlogExpiry(ctx context.Context, r *agentv1.SetBinlogExpiryRequest) (*agentv1.SetBinlogExpiryResponse, error) {
+func (s *Service) SetBinlogExpiry(ctx context.Context,
+	r *agentv1.SetBinlogExpiryRequest) (*agentv1.SetBinlogExpiryResponse, error) {
 	f := errs.Fields{}
-	f.Require("seconds", r.GetSeconds() >= 0 && r.GetSeconds() <= mariadb.MaxBinlogExpireSeconds, "must be between 0 and 8553600 (99 days)")
+	f.Require("seconds", r.GetSeconds() >= 0 && r.GetSeconds() <= mariadb.MaxBinlogExpireSeconds,
+		"must be between 0 and 8553600 (99 days)")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -94,9 +105,11 @@ func (s *Service) SetBinlogExpiry(ctx context.Context, r *agentv1.SetBinlogExpir
 }
 
 // PurgeBinlogs implements the RPC.
-func (s *Service) PurgeBinlogs(ctx context.Context, r *agentv1.PurgeBinlogsRequest) (*agentv1.PurgeBinlogsResponse, error) {
+func (s *Service) PurgeBinlogs(ctx context.Context,
+	r *agentv1.PurgeBinlogsRequest) (*agentv1.PurgeBinlogsResponse, error) {
 	f := errs.Fields{}
-	f.Require("to_file", logPattern.MatchString(r.GetToFile()), `must be the name of a binary log, like "mariadb-bin.000012"`)
+	f.Require("to_file", logPattern.MatchString(r.GetToFile()),
+		`must be the name of a binary log, like "mariadb-bin.000012"`)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}

@@ -25,18 +25,21 @@ var (
 )
 
 // within is a duration that may be left out.
-func within(field string, d *durationpb.Duration, fallback, most time.Duration) (time.Duration, error) {
+func within(field string, d *durationpb.Duration, fallback,
+	most time.Duration) (time.Duration, error) {
 	f := errs.Fields{}
 	got := duration(&f, field, d, fallback, most)
 	return got, f.Err()
 }
 
-func duration(f *errs.Fields, field string, d *durationpb.Duration, fallback, most time.Duration) time.Duration {
+func duration(f *errs.Fields, field string, d *durationpb.Duration, fallback,
+	most time.Duration) time.Duration {
 	if d == nil {
 		return fallback
 	}
 	got := d.AsDuration()
-	f.Require(field, d.CheckValid() == nil && got > 0 && got <= most, fmt.Sprintf("must be more than 0 and at most %s", most))
+	f.Require(field, d.CheckValid() == nil && got > 0 && got <= most,
+		fmt.Sprintf("must be more than 0 and at most %s", most))
 	return got
 }
 
@@ -52,23 +55,29 @@ func position(f *errs.Fields, field, text string) gtid.Position {
 func secret(f *errs.Fields, field, text string) {
 	f.Require(field, text != "", "is missing")
 	f.Require(field, utf8.ValidString(text) && len(text) <= 64, "must be at most 64 bytes of UTF-8")
-	f.Require(field, !strings.ContainsFunc(text, unicode.IsControl), "must not hold control characters")
+	f.Require(field, !strings.ContainsFunc(text, unicode.IsControl),
+		"must not hold control characters")
 }
 
 func checkDatadir(r *agentv1.PrepareDatadirRequest) error {
 	f := errs.Fields{}
 	dir, nonce := r.GetDatadir(), r.GetExpectedNonce()
-	f.Require("datadir", dir == "" || datadirPattern.MatchString(dir) && !strings.Contains(dir, ".."), "must be an absolute path")
-	f.Require("expected_nonce", nonce == "" || noncePattern.MatchString(nonce), "must be 32 to 64 characters of 0-9 and a-f")
+	f.Require("datadir", dir == "" || datadirPattern.MatchString(dir) &&
+		!strings.Contains(dir, ".."), "must be an absolute path")
+	f.Require("expected_nonce", nonce == "" || noncePattern.MatchString(nonce),
+		"must be 32 to 64 characters of 0-9 and a-f")
 	f.Require("copy", !r.GetCopy() || !r.GetInitialize(), "and initialize exclude each other")
 	return f.Err()
 }
 
 func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 	settings := mariadb.Settings{
-		ServerID: r.GetServerId(), DomainID: r.GetGtidDomainId(), ReadOnly: r.GetReadOnly(), SkipReplicaStart: r.GetSkipReplicaStart(),
-		EventScheduler: r.GetEventScheduler(), LogSlaveUpdates: r.GetLogSlaveUpdates(), Strict: r.GetGtidStrictMode(), Bind: r.GetBindAddress(),
-		Port: int(r.GetPort()), LogBin: r.GetLogBin(), TLS: r.GetTls(), ReportHost: r.GetReportHost(), Durable: r.GetDurable(),
+		ServerID: r.GetServerId(), DomainID: r.GetGtidDomainId(), ReadOnly: r.GetReadOnly(),
+		SkipReplicaStart: r.GetSkipReplicaStart(),
+		EventScheduler:   r.GetEventScheduler(), LogSlaveUpdates: r.GetLogSlaveUpdates(),
+		Strict: r.GetGtidStrictMode(), Bind: r.GetBindAddress(),
+		Port: int(r.GetPort()), LogBin: r.GetLogBin(), TLS: r.GetTls(),
+		ReportHost: r.GetReportHost(), Durable: r.GetDurable(),
 		BinlogExpireSeconds: r.GetBinlogExpireSeconds(), Extra: r.GetOptions(),
 	}
 	f := errs.Fields{}
@@ -77,9 +86,12 @@ func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 }
 
 func accountOf(f *errs.Fields, user, host string) {
-	f.Require("user", accountPattern.MatchString(user), "must be 1 to 80 of letters, digits, '_', '.' and '-', and begin with a letter or digit")
-	f.Require("user", user != "root" && user != "mysql" && !strings.HasPrefix(user, "mariadb."), "is an account of the system")
-	f.Require("host", host == "%" || hostPattern.MatchString(host), "must be one host or address, or %")
+	f.Require("user", accountPattern.MatchString(user),
+		"must be 1 to 80 of letters, digits, '_', '.' and '-', and begin with a letter or digit")
+	f.Require("user", user != "root" && user != "mysql" && !strings.HasPrefix(user, "mariadb."),
+		"is an account of the system")
+	f.Require("host", host == "%" || hostPattern.MatchString(host),
+		"must be one host or address, or %")
 }
 
 // tables are names as "schema.table".
@@ -88,7 +100,8 @@ func tables(f *errs.Fields, names []string) {
 	f.Require("tables", len(names) <= most, fmt.Sprintf("must be at most %d", most))
 	for i, name := range names {
 		schema, table, ok := strings.Cut(name, ".")
-		if !ok || schema == "" || table == "" || len(name) > 400 || strings.ContainsAny(name, "\x00\n") {
+		if !ok || schema == "" || table == "" || len(name) > 400 ||
+			strings.ContainsAny(name, "\x00\n") {
 			f.Add(fmt.Sprintf("tables[%d]", i), `must be like "schema.table"`)
 			return
 		}

@@ -18,7 +18,8 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// neverRuns is a launcher of no process and a runner of no tool: what a refused request must not reach.
+// neverRuns is a launcher of no process and a runner of no tool: what a refused request must not
+// reach.
 type neverRuns struct{ t *testing.T }
 
 func (n neverRuns) Launch(context.Context, hold.Spec, string) error {
@@ -41,7 +42,8 @@ func (n neverRuns) Lines(_ context.Context, c hostexec.Command, _ func([]byte) e
 func service(t *testing.T) *Service {
 	t.Helper()
 	dir := t.TempDir()
-	server, err := mariadb.New(mariadb.Config{Exec: neverRuns{t}, Socket: dir + "/none", DropIn: dir + "/drop.cnf", StateDir: dir, TLSDir: dir, OptionsDir: dir})
+	server, err := mariadb.New(mariadb.Config{Exec: neverRuns{t}, Socket: dir + "/none",
+		DropIn: dir + "/drop.cnf", StateDir: dir, TLSDir: dir, OptionsDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,8 @@ func service(t *testing.T) *Service {
 
 // hostile are texts that no name, host, position or file may be.
 func hostile() []string {
-	return []string{"a\nb", "'", `"`, "`", "a;b", "--x", "-x", "../x", "/etc/passwd", "a b", "a\x00", "%s", "a'--", "x' OR '1", strings.Repeat("x", 5000), "\xff", "ä"}
+	return []string{"a\nb", "'", `"`, "`", "a;b", "--x", "-x", "../x", "/etc/passwd", "a b",
+		"a\x00", "%s", "a'--", "x' OR '1", strings.Repeat("x", 5000), "\xff", "ä"}
 }
 
 func TestHostileFieldsAreRefusedByName(t *testing.T) {
@@ -68,11 +71,13 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 	for _, bad := range hostile() {
 		for field, call := range map[string]func() error{
 			"bind_address": func() error {
-				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1, BindAddress: bad})
+				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
+					BindAddress: bad})
 				return err
 			},
 			"log_bin": func() error {
-				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1, BindAddress: "::", LogBin: bad})
+				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
+					BindAddress: "::", LogBin: bad})
 				return err
 			},
 			"datadir": func() error {
@@ -83,37 +88,49 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 				_, err := s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
 				return err
 			},
-			"to_file": func() error { _, err := s.PurgeBinlogs(ctx, &agentv1.PurgeBinlogsRequest{ToFile: bad}); return err },
+			"to_file": func() error {
+				_,
+					err := s.PurgeBinlogs(ctx, &agentv1.PurgeBinlogsRequest{ToFile: bad})
+				return err
+			},
 			"page_token": func() error {
 				_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageToken: bad + "!"})
 				return err
 			},
 			"id": func() error {
-				_, err := s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: bad, Duration: durationpb.New(time.Hour)})
+				_, err := s.ReserveBinlogs(ctx,
+					&agentv1.ReserveBinlogsRequest{Id: bad, Duration: durationpb.New(time.Hour)})
 				return err
 			},
 			"from_gtid": func() error {
-				_, err := s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: durationpb.New(time.Hour), FromGtid: bad})
+				_, err := s.ReserveBinlogs(ctx,
+					&agentv1.ReserveBinlogsRequest{Id: "x", Duration: durationpb.New(time.Hour),
+						FromGtid: bad})
 				return err
 			},
 			"user": func() error {
-				_, err := s.EnsureReplicationAccount(ctx, &agentv1.EnsureReplicationAccountRequest{User: bad, Host: "%", Password: "p"})
+				_, err := s.EnsureReplicationAccount(ctx,
+					&agentv1.EnsureReplicationAccountRequest{User: bad, Host: "%", Password: "p"})
 				return err
 			},
 			"host": func() error {
-				_, err := s.DeleteReplicationAccount(ctx, &agentv1.DeleteReplicationAccountRequest{User: "u", Host: bad})
+				_, err := s.DeleteReplicationAccount(ctx,
+					&agentv1.DeleteReplicationAccountRequest{User: "u", Host: bad})
 				return err
 			},
 			"primary_host": func() error {
-				_, err := s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad, User: "u", Password: "p"})
+				_, err := s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad,
+					User: "u", Password: "p"})
 				return err
 			},
 			"gtid": func() error {
-				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{Gtid: bad, SourceRole: "primary", ServerId: 1})
+				_, err := s.PrepareReplica(ctx,
+					&agentv1.PrepareReplicaRequest{Gtid: bad, SourceRole: "primary", ServerId: 1})
 				return err
 			},
 			"source_role": func() error {
-				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{SourceRole: bad, ServerId: 1})
+				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{SourceRole: bad,
+					ServerId: 1})
 				return err
 			},
 			"until_gtid": func() error {
@@ -121,7 +138,8 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 				return err
 			},
 			"expected_gtid": func() error {
-				_, err := s.ResetReplication(ctx, &agentv1.ResetReplicationRequest{ExpectedGtid: bad})
+				_, err := s.ResetReplication(ctx,
+					&agentv1.ResetReplicationRequest{ExpectedGtid: bad})
 				return err
 			},
 		} {
@@ -152,16 +170,19 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	s := service(t)
 	for _, bad := range []string{"", "a\nb", "a\x00", "\xff", strings.Repeat("x", 65), "a\u0085"} {
-		_, err := s.EnsureReplicationAccount(t.Context(), &agentv1.EnsureReplicationAccountRequest{User: "u", Host: "%", Password: bad})
+		_, err := s.EnsureReplicationAccount(t.Context(),
+			&agentv1.EnsureReplicationAccountRequest{User: "u", Host: "%", Password: bad})
 		refused(t, "password", bad, err)
-		_, err = s.ConfigureReplica(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h", User: "u", Password: bad})
+		_, err = s.ConfigureReplica(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
+			User: "u", Password: bad})
 		refused(t, "password", bad, err)
 		if len(bad) > 2 && strings.Contains(err.Error(), bad) {
 			t.Errorf("the password is in %q", err)
 		}
 	}
 	for _, user := range []string{"root", "mysql", "mariadb.sys"} {
-		_, err := s.EnsureReplicationAccount(t.Context(), &agentv1.EnsureReplicationAccountRequest{User: user, Host: "%", Password: "p"})
+		_, err := s.EnsureReplicationAccount(t.Context(),
+			&agentv1.EnsureReplicationAccountRequest{User: user, Host: "%", Password: "p"})
 		refused(t, "user", user, err)
 	}
 }
@@ -173,23 +194,29 @@ func TestNumbersOutOfRange(t *testing.T) {
 	refused(t, "page_size", "1001", err)
 	_, err = s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: -1})
 	refused(t, "page_size", "-1", err)
-	for _, d := range []*durationpb.Duration{nil, durationpb.New(0), durationpb.New(-1), durationpb.New(8 * 24 * time.Hour), {Seconds: math.MaxInt64}} {
+	for _, d := range []*durationpb.Duration{nil, durationpb.New(0), durationpb.New(-1),
+		durationpb.New(8 * 24 * time.Hour), {Seconds: math.MaxInt64}} {
 		_, err = s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: d})
 		refused(t, "duration", d.String(), err)
 	}
 	for _, id := range []int64{-1, 0, 1 << 32, math.MaxInt64} {
-		_, err = s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: id, BindAddress: "::"})
+		_, err = s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: id,
+			BindAddress: "::"})
 		refused(t, "server_id", "", err)
-		_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: id, SourceRole: "primary"})
+		_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: id,
+			SourceRole: "primary"})
 		refused(t, "server_id", "", err)
 	}
-	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h", PrimaryPort: 65536, User: "u", Password: "p"})
+	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
+		PrimaryPort: 65536, User: "u", Password: "p"})
 	refused(t, "primary_port", "65536", err)
-	_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1, SourceRole: "primary", Gtid: "0-1-5", GtidUpper: "0-1-4"})
+	_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
+		SourceRole: "primary", Gtid: "0-1-5", GtidUpper: "0-1-4"})
 	refused(t, "gtid_upper", "", err)
 	_, err = s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
 	refused(t, "copy", "", err)
-	_, err = s.StopReplication(ctx, &agentv1.StopReplicationRequest{Timeout: durationpb.New(-time.Second)})
+	_, err = s.StopReplication(ctx,
+		&agentv1.StopReplicationRequest{Timeout: durationpb.New(-time.Second)})
 	refused(t, "timeout", "", err)
 }
 
@@ -204,17 +231,26 @@ func (s sink[T]) Context() context.Context { return s.ctx }
 func TestStreamsRefuseBadRequests(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
-	refused(t, "gtid", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
-	refused(t, "timeout", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{Gtid: "0-1-1", Timeout: durationpb.New(25 * time.Hour)}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
-	refused(t, "tables[0]", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}}, sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
-	refused(t, "sample_bytes", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{SampleBytes: -1}, sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
-	refused(t, "timeout", "", s.UpgradeDatadir(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)}, sink[agentv1.UpgradeDatadirResponse]{ctx: ctx}))
+	refused(t, "gtid", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{},
+		sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
+	refused(t, "timeout", "",
+		s.WaitForGtid(&agentv1.WaitForGtidRequest{Gtid: "0-1-1",
+			Timeout: durationpb.New(25 * time.Hour)}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
+	refused(t, "tables[0]", "",
+		s.ChecksumTables(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}},
+			sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
+	refused(t, "sample_bytes", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{SampleBytes: -1},
+		sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
+	refused(t, "timeout", "",
+		s.UpgradeDatadir(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)},
+			sink[agentv1.UpgradeDatadirResponse]{ctx: ctx}))
 }
 
 func TestExpiryOutOfRangeIsRefused(t *testing.T) {
 	t.Parallel()
 	s := service(t)
-	for _, seconds := range []int64{-1, mariadb.MaxBinlogExpireSeconds + 1, math.MinInt64, math.MaxInt64} {
+	for _, seconds := range []int64{-1, mariadb.MaxBinlogExpireSeconds + 1, math.MinInt64,
+		math.MaxInt64} {
 		_, err := s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{Seconds: seconds})
 		refused(t, "seconds", "", err)
 	}
@@ -225,11 +261,12 @@ func TestHoldsThatAreRefused(t *testing.T) {
 	const nonce = "0123456789abcdef0123456789abcdef"
 	online := agentv1.HoldConsistentPointRequest_MODE_ONLINE
 	for field, open := range map[string]*agentv1.HoldConsistentPointRequest_Open{
-		"open":           nil,
-		"open.mode":      {Nonce: nonce},
-		"open.nonce":     {Mode: online, Nonce: strings.ToUpper(nonce)},
-		"open.limit":     {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
-		"open.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second), LockWait: durationpb.New(2 * time.Second)},
+		"open":       nil,
+		"open.mode":  {Nonce: nonce},
+		"open.nonce": {Mode: online, Nonce: strings.ToUpper(nonce)},
+		"open.limit": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
+		"open.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second),
+			LockWait: durationpb.New(2 * time.Second)},
 	} {
 		r := &agentv1.HoldConsistentPointRequest{}
 		if open != nil {
@@ -238,9 +275,12 @@ func TestHoldsThatAreRefused(t *testing.T) {
 		_, err := specOf(r)
 		refused(t, field, "", err)
 	}
-	spec, err := specOf(&agentv1.HoldConsistentPointRequest{Action: &agentv1.HoldConsistentPointRequest_Open_{
-		Open: &agentv1.HoldConsistentPointRequest_Open{Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second)}}})
-	if err != nil || spec.LockWait != time.Second || spec.Limit != time.Second || spec.Mode != hold.Online {
+	spec, err := specOf(
+		&agentv1.HoldConsistentPointRequest{Action: &agentv1.HoldConsistentPointRequest_Open_{
+			Open: &agentv1.HoldConsistentPointRequest_Open{Mode: online, Nonce: nonce,
+				Limit: durationpb.New(time.Second)}}})
+	if err != nil || spec.LockWait != time.Second || spec.Limit != time.Second ||
+		spec.Mode != hold.Online {
 		t.Errorf("%+v %v", spec, err)
 	}
 }
@@ -256,10 +296,12 @@ func TestDownIsUnavailable(t *testing.T) {
 	if _, ok := errs.RetryOf(err); !ok {
 		t.Error("no word on when to try again")
 	}
-	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{}); !errors.Is(err, errs.Unavailable) {
+	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{}); !errors.Is(err,
+		errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1", User: "us_7", Password: "p'"})
+	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1",
+		User: "us_7", Password: "p'"})
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
@@ -269,9 +311,11 @@ func FuzzSettings(f *testing.F) {
 	f.Add(int64(1), "0.0.0.0", "mariadb-bin", "host", "max_connections", "100")
 	f.Add(int64(1), "::\n", "a/b", "h'", "init_file", "x\ny")
 	f.Fuzz(func(t *testing.T, id int64, bind, logBin, host, name, value string) {
-		settings, err := settingsOf(&agentv1.SetConfigurationRequest{ServerId: id, BindAddress: bind, LogBin: logBin, ReportHost: host,
+		settings, err := settingsOf(&agentv1.SetConfigurationRequest{ServerId: id,
+			BindAddress: bind, LogBin: logBin, ReportHost: host,
 			Options: map[string]string{name: value}})
-		if err == nil && strings.ContainsAny(settings.Bind+settings.LogBin+settings.ReportHost+settings.Extra[name], "\n\r\x00'\"#=[]") {
+		if err == nil && strings.ContainsAny(settings.Bind+settings.LogBin+settings.ReportHost+
+			settings.Extra[name], "\n\r\x00'\"#=[]") {
 			t.Errorf("%+v passed", settings)
 		}
 	})

@@ -9,8 +9,10 @@ import (
 
 func statusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 	status := &agentv1.MariaDBStatus{
-		Answers: s.Answers, DownReason: s.DownReason, BinaryVersion: s.Binary.String(), DatadirVersion: s.DatadirVersion.String(),
-		Datadir: s.Datadir, Held: s.Held, Options: s.Options, FilesystemUsedBytes: s.Volume.UsedBytes, FilesystemFreeBytes: s.Volume.FreeBytes,
+		Answers: s.Answers, DownReason: s.DownReason, BinaryVersion: s.Binary.String(),
+		DatadirVersion: s.DatadirVersion.String(),
+		Datadir:        s.Datadir, Held: s.Held, Options: s.Options,
+		FilesystemUsedBytes: s.Volume.UsedBytes, FilesystemFreeBytes: s.Volume.FreeBytes,
 		FilesystemUuid: s.Volume.UUID, Filesystem: s.Volume.Type, FilesystemMount: s.Volume.Mount,
 	}
 	for _, r := range s.Reservations {
@@ -23,31 +25,42 @@ func statusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 }
 
 func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
-	status.ServerVersion, status.ServerId, status.GtidDomainId, status.Port = l.Version, l.ServerID, l.DomainID, int32(l.Port)
-	status.ReadOnly, status.LogBin, status.LogSlaveUpdates, status.GtidStrictMode = l.ReadOnly, l.LogBin, l.LogSlaveUpdates, l.Strict
-	status.SyncBinlog, status.FlushLogAtTrxCommit, status.EventScheduler, status.Tls = l.SyncBinlog, l.FlushLogAtTrxCommit, l.EventScheduler, l.TLS
-	status.BinlogExpireSeconds, status.BinlogTotalSizeBytes = l.BinlogExpireSeconds, l.BinlogTotalSize
+	status.ServerVersion, status.ServerId, status.GtidDomainId, status.Port = l.Version, l.ServerID,
+		l.DomainID, int32(l.Port)
+	status.ReadOnly, status.LogBin, status.LogSlaveUpdates, status.GtidStrictMode = l.ReadOnly,
+		l.LogBin, l.LogSlaveUpdates, l.Strict
+	status.SyncBinlog, status.FlushLogAtTrxCommit, status.EventScheduler, status.Tls = l.SyncBinlog,
+		l.FlushLogAtTrxCommit, l.EventScheduler, l.TLS
+	status.BinlogExpireSeconds, status.BinlogTotalSizeBytes = l.BinlogExpireSeconds,
+		l.BinlogTotalSize
 	status.Gtid = positionsToProto(l.Gtid)
-	status.BinlogFile, status.BinlogOffset, status.OldestGtid, status.OldestBinlog = l.BinlogFile, l.BinlogOffset, l.OldestGtid, l.OldestBinlog
-	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional, l.NonTransactional
+	status.BinlogFile, status.BinlogOffset, status.OldestGtid, status.OldestBinlog = l.BinlogFile,
+		l.BinlogOffset, l.OldestGtid, l.OldestBinlog
+	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional,
+		l.NonTransactional
 	status.StartTime = stamp(l.Started)
 	for _, r := range l.Replication {
 		status.Replication = append(status.Replication, replicationToProto(r))
 	}
 	for _, c := range l.Replicas {
-		status.Replicas = append(status.Replicas, &agentv1.ConnectedReplica{ServerId: c.ServerID, Host: c.Host, User: c.User})
+		status.Replicas = append(status.Replicas, &agentv1.ConnectedReplica{ServerId: c.ServerID,
+			Host: c.Host, User: c.User})
 	}
 }
 
 func positionsToProto(p mariadb.Positions) *agentv1.GtidPositions {
-	return &agentv1.GtidPositions{BinlogPos: p.Binlog, SlavePos: p.Slave, CurrentPos: p.Current, BinlogState: p.BinlogState}
+	return &agentv1.GtidPositions{BinlogPos: p.Binlog, SlavePos: p.Slave, CurrentPos: p.Current,
+		BinlogState: p.BinlogState}
 }
 
 func replicationToProto(r mariadb.Replication) *agentv1.ReplicationStatus {
 	status := &agentv1.ReplicationStatus{
-		Connection: r.Connection, PrimaryHost: r.Host, PrimaryPort: int32(r.Port), User: r.User, IoRunning: r.IORunning,
-		SqlRunning: r.SQLRunning, IoState: r.IOState, SqlState: r.SQLState, IoErrno: int32(r.IOErrno), IoError: r.IOError,
-		SqlErrno: int32(r.SQLErrno), SqlError: r.SQLError, UsingGtid: r.UsingGtid, GtidIoPos: r.GtidIOPos, Tls: r.TLS, TlsVerify: r.TLSVerify,
+		Connection: r.Connection, PrimaryHost: r.Host, PrimaryPort: int32(r.Port), User: r.User,
+		IoRunning:  r.IORunning,
+		SqlRunning: r.SQLRunning, IoState: r.IOState, SqlState: r.SQLState,
+		IoErrno: int32(r.IOErrno), IoError: r.IOError,
+		SqlErrno: int32(r.SQLErrno), SqlError: r.SQLError, UsingGtid: r.UsingGtid,
+		GtidIoPos: r.GtidIOPos, Tls: r.TLS, TlsVerify: r.TLSVerify,
 		PrimaryServerId: r.PrimaryServerID,
 	}
 	if r.Behind != nil {
@@ -62,8 +75,11 @@ func reservationToProto(r mariadb.Reservation) *agentv1.BinlogReservation {
 
 func testimonyToProto(t mariadb.Testimony) *agentv1.Testimony {
 	return &agentv1.Testimony{
-		Role: t.Role, ServerId: t.ServerID, ServerVersion: t.ServerVersion, Gtid: positionsToProto(t.Gtid), BinlogFile: t.BinlogFile,
-		BinlogOffset: t.BinlogOffset, FilesystemUuid: t.FilesystemUUID, Filesystem: t.Filesystem, Datadir: t.Datadir,
-		DatadirOnVolume: t.DatadirOnVolume, Nonce: t.Nonce, HoldTime: stamp(t.At), GtidDomainId: t.DomainID, DatadirVersion: t.DatadirVersion,
+		Role: t.Role, ServerId: t.ServerID, ServerVersion: t.ServerVersion,
+		Gtid: positionsToProto(t.Gtid), BinlogFile: t.BinlogFile,
+		BinlogOffset: t.BinlogOffset, FilesystemUuid: t.FilesystemUUID, Filesystem: t.Filesystem,
+		Datadir:         t.Datadir,
+		DatadirOnVolume: t.DatadirOnVolume, Nonce: t.Nonce, HoldTime: stamp(t.At),
+		GtidDomainId: t.DomainID, DatadirVersion: t.DatadirVersion,
 	}
 }

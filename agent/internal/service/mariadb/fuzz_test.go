@@ -24,12 +24,18 @@ func (nothing) Clear(context.Context) error                     { return nil }
 func (nothing) Run(context.Context, hostexec.Command) (hostexec.Result, error) {
 	return hostexec.Result{}, errNothing
 }
-func (nothing) Lines(context.Context, hostexec.Command, func([]byte) error) error { return errNothing }
+func (nothing) Lines(context.Context, hostexec.Command,
+	func([]byte) error) error {
+	return errNothing
+}
 
-// FuzzRequests hands requests of all kinds to all methods: none panics, and none is done on a host where nothing can be.
+// FuzzRequests hands requests of all kinds to all methods: none panics, and none is done on a host
+// where nothing can be.
 func FuzzRequests(f *testing.F) {
 	dir := f.TempDir()
-	server, err := mariadb.New(mariadb.Config{Exec: nothing{}, Socket: dir + "/none", DropIn: dir + "/drop.cnf", StateDir: dir, TLSDir: dir, OptionsDir: dir, Datadirs: []string{dir + "/data"}})
+	server, err := mariadb.New(mariadb.Config{Exec: nothing{}, Socket: dir + "/none",
+		DropIn: dir + "/drop.cnf", StateDir: dir, TLSDir: dir, OptionsDir: dir,
+		Datadirs: []string{dir + "/data"}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -45,12 +51,14 @@ func FuzzRequests(f *testing.F) {
 	desc := agentv1.MariaDBService_ServiceDesc
 	for i := range len(desc.Methods) + len(desc.Streams) {
 		f.Add(uint8(i), []byte{4, 0, 3, 'd', 'b', '1', 1, 2, 0, 1, 3, 9, 200, 0})
-		f.Add(uint8(i), []byte{8, 0, 5, '0', '-', '1', '-', '2', 1, 4, 'u', 's', '_', '7', 2, 3, 'p', '\'', 'w', 3, 1, 7, 0})
+		f.Add(uint8(i), []byte{8, 0, 5, '0', '-', '1', '-', '2', 1, 4, 'u', 's', '_', '7', 2, 3,
+			'p', '\'', 'w', 3, 1, 7, 0})
 	}
 	ended, cancel := context.WithCancel(f.Context())
 	cancel()
 	f.Fuzz(func(t *testing.T, method uint8, data []byte) {
-		if err := rpcfuzz.Call(ended, chassis.Limits{}, &desc, s, method, data); err != nil && errs.KindOf(err) == errs.DataLoss {
+		if err := rpcfuzz.Call(ended, chassis.Limits{}, &desc, s, method, data); err != nil &&
+			errs.KindOf(err) == errs.DataLoss {
 			t.Error(err)
 		}
 	})

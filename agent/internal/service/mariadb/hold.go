@@ -39,7 +39,9 @@ func (s *Service) HoldConsistentPoint(stream holdStream) error {
 		return err
 	}
 	defer held.Close()
-	if err := stream.Send(&agentv1.HoldConsistentPointResponse{Testimony: testimonyToProto(held.Testimony)}); err != nil {
+	if err := stream.Send(
+		&agentv1.HoldConsistentPointResponse{Testimony: testimonyToProto(
+			held.Testimony)}); err != nil {
 		return err
 	}
 	result, err := untilReleased(stream, held)
@@ -49,7 +51,8 @@ func (s *Service) HoldConsistentPoint(stream holdStream) error {
 	return stream.Send(&agentv1.HoldConsistentPointResponse{Result: resultToProto(result)})
 }
 
-// untilReleased waits for the release, or for the end of the hold by itself; the stream's end is the hold's end.
+// untilReleased waits for the release, or for the end of the hold by itself; the stream's end is
+// the hold's end.
 func untilReleased(stream holdStream, held *hold.Hold) (hold.Result, error) {
 	released := make(chan error, 1)
 	go func() { released <- awaitRelease(stream) }()
@@ -69,7 +72,8 @@ func awaitRelease(stream holdStream) error {
 	next, err := stream.Recv()
 	switch {
 	case errors.Is(err, io.EOF):
-		return errs.New(errs.Canceled, 0, "the caller closed its side without a release: the hold is over, and not proved",
+		return errs.New(errs.Canceled, 0,
+			"the caller closed its side without a release: the hold is over, and not proved",
 			errs.WayOut("send `release` after the cut, and keep the stream open until then"))
 	case err != nil:
 		return err
@@ -86,8 +90,9 @@ func specOf(r *agentv1.HoldConsistentPointRequest) (hold.Spec, error) {
 	open := r.GetOpen()
 	f.Require("open", open != nil, "must come first")
 	modes := map[agentv1.HoldConsistentPointRequest_Mode]hold.Mode{
-		agentv1.HoldConsistentPointRequest_MODE_ONLINE: hold.Online, agentv1.HoldConsistentPointRequest_MODE_OFFLINE: hold.Offline,
-		agentv1.HoldConsistentPointRequest_MODE_CRASH: hold.Crash}
+		agentv1.HoldConsistentPointRequest_MODE_ONLINE:  hold.Online,
+		agentv1.HoldConsistentPointRequest_MODE_OFFLINE: hold.Offline,
+		agentv1.HoldConsistentPointRequest_MODE_CRASH:   hold.Crash}
 	mode, known := modes[open.GetMode()]
 	f.Require("open.mode", known, "must be MODE_ONLINE, MODE_OFFLINE or MODE_CRASH")
 	most := maxLimit
@@ -96,13 +101,17 @@ func specOf(r *agentv1.HoldConsistentPointRequest) (hold.Spec, error) {
 	}
 	limit := duration(&f, "open.limit", open.GetLimit(), defaultLimit, most)
 	spec := hold.Spec{Mode: mode, Nonce: open.GetNonce(), Freeze: open.GetFreeze(), Limit: limit,
-		LockWait: duration(&f, "open.lock_wait", open.GetLockWait(), min(defaultLockWait, limit), most)}
-	f.Require("open.nonce", noncePattern.MatchString(spec.Nonce), "must be 32 to 64 characters of 0-9 and a-f")
+		LockWait: duration(&f, "open.lock_wait", open.GetLockWait(), min(defaultLockWait, limit),
+			most)}
+	f.Require("open.nonce", noncePattern.MatchString(spec.Nonce),
+		"must be 32 to 64 characters of 0-9 and a-f")
 	f.Require("open.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
 	return spec, f.Err()
 }
 
 func resultToProto(r hold.Result) *agentv1.HoldResult {
-	return &agentv1.HoldResult{Unbroken: r.Unbroken, BrokenReason: r.BrokenReason, Blocked: durationpb.New(r.Blocked),
-		Frozen: durationpb.New(r.Frozen), Down: durationpb.New(r.Down), GtidAfter: positionsToProto(r.After)}
+	return &agentv1.HoldResult{Unbroken: r.Unbroken, BrokenReason: r.BrokenReason,
+		Blocked: durationpb.New(r.Blocked),
+		Frozen:  durationpb.New(r.Frozen), Down: durationpb.New(r.Down),
+		GtidAfter: positionsToProto(r.After)}
 }

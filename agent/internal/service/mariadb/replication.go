@@ -17,14 +17,17 @@ const (
 )
 
 // EnsureReplicationAccount implements the RPC.
-func (s *Service) EnsureReplicationAccount(ctx context.Context, r *agentv1.EnsureReplicationAccountRequest) (*agentv1.EnsureReplicationAccountResponse, error) {
+func (s *Service) EnsureReplicationAccount(ctx context.Context,
+	r *agentv1.EnsureReplicationAccountRequest) (*agentv1.EnsureReplicationAccountResponse, error) {
 	f := errs.Fields{}
 	accountOf(&f, r.GetUser(), r.GetHost())
 	secret(&f, "password", r.GetPassword())
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changes, err := s.mariadb.EnsureAccount(ctx, mariadb.Account{User: r.GetUser(), Host: r.GetHost(), Password: r.GetPassword(), RequireTLS: r.GetRequireTls()})
+	changes, err := s.mariadb.EnsureAccount(ctx,
+		mariadb.Account{User: r.GetUser(), Host: r.GetHost(), Password: r.GetPassword(),
+			RequireTLS: r.GetRequireTls()})
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +35,8 @@ func (s *Service) EnsureReplicationAccount(ctx context.Context, r *agentv1.Ensur
 }
 
 // DeleteReplicationAccount implements the RPC.
-func (s *Service) DeleteReplicationAccount(ctx context.Context, r *agentv1.DeleteReplicationAccountRequest) (*agentv1.DeleteReplicationAccountResponse, error) {
+func (s *Service) DeleteReplicationAccount(ctx context.Context,
+	r *agentv1.DeleteReplicationAccountRequest) (*agentv1.DeleteReplicationAccountResponse, error) {
 	f := errs.Fields{}
 	accountOf(&f, r.GetUser(), r.GetHost())
 	if err := f.Err(); err != nil {
@@ -46,13 +50,18 @@ func (s *Service) DeleteReplicationAccount(ctx context.Context, r *agentv1.Delet
 }
 
 // PrepareReplica implements the RPC.
-func (s *Service) PrepareReplica(ctx context.Context, r *agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error) {
+func (s *Service) PrepareReplica(ctx context.Context,
+	r *agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error) {
 	f := errs.Fields{}
-	plan := mariadb.ReplicaPlan{Gtid: position(&f, "gtid", r.GetGtid()), Upper: position(&f, "gtid_upper", r.GetGtidUpper()),
+	plan := mariadb.ReplicaPlan{Gtid: position(&f, "gtid", r.GetGtid()),
+		Upper:  position(&f, "gtid_upper", r.GetGtidUpper()),
 		Ranged: r.GetGtidUpper() != "", SourceRole: r.GetSourceRole(), ServerID: r.GetServerId()}
-	f.Require("source_role", plan.SourceRole == mariadb.RolePrimary || plan.SourceRole == mariadb.RoleReplica, `must be "primary" or "replica"`)
-	f.Require("server_id", plan.ServerID > 0 && plan.ServerID < 1<<32, "must be between 1 and 4294967295")
-	f.Require("gtid_upper", !plan.Ranged || plan.Upper.Contains(plan.Gtid), "must not be before gtid")
+	f.Require("source_role", plan.SourceRole == mariadb.RolePrimary ||
+		plan.SourceRole == mariadb.RoleReplica, `must be "primary" or "replica"`)
+	f.Require("server_id", plan.ServerID > 0 && plan.ServerID < 1<<32,
+		"must be between 1 and 4294967295")
+	f.Require("gtid_upper", !plan.Ranged || plan.Upper.Contains(plan.Gtid),
+		"must not be before gtid")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -64,21 +73,25 @@ func (s *Service) PrepareReplica(ctx context.Context, r *agentv1.PrepareReplicaR
 }
 
 // ConfigureReplica implements the RPC.
-func (s *Service) ConfigureReplica(ctx context.Context, r *agentv1.ConfigureReplicaRequest) (*agentv1.ConfigureReplicaResponse, error) {
+func (s *Service) ConfigureReplica(ctx context.Context,
+	r *agentv1.ConfigureReplicaRequest) (*agentv1.ConfigureReplicaResponse, error) {
 	f := errs.Fields{}
 	port := int(r.GetPrimaryPort())
 	if port == 0 {
 		port = 3306
 	}
-	f.Require("primary_host", hostPattern.MatchString(r.GetPrimaryHost()), "must be one host or address of at most 60 characters")
-	f.Require("primary_port", port > 0 && port < 1<<16, "must be between 1 and 65535, or 0 for 3306")
+	f.Require("primary_host", hostPattern.MatchString(r.GetPrimaryHost()),
+		"must be one host or address of at most 60 characters")
+	f.Require("primary_port", port > 0 && port < 1<<16,
+		"must be between 1 and 65535, or 0 for 3306")
 	accountOf(&f, r.GetUser(), "%")
 	secret(&f, "password", r.GetPassword())
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changes, now, err := s.mariadb.ConfigureReplica(ctx, mariadb.Primary{Host: r.GetPrimaryHost(), Port: port, User: r.GetUser(),
-		Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
+	changes, now, err := s.mariadb.ConfigureReplica(ctx,
+		mariadb.Primary{Host: r.GetPrimaryHost(), Port: port, User: r.GetUser(),
+			Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +99,8 @@ func (s *Service) ConfigureReplica(ctx context.Context, r *agentv1.ConfigureRepl
 }
 
 // StartReplication implements the RPC.
-func (s *Service) StartReplication(ctx context.Context, r *agentv1.StartReplicationRequest) (*agentv1.StartReplicationResponse, error) {
+func (s *Service) StartReplication(ctx context.Context,
+	r *agentv1.StartReplicationRequest) (*agentv1.StartReplicationResponse, error) {
 	f := errs.Fields{}
 	timeout := duration(&f, "timeout", r.GetTimeout(), defaultWait, maxWait)
 	until := position(&f, "until_gtid", r.GetUntilGtid())
@@ -95,7 +109,8 @@ func (s *Service) StartReplication(ctx context.Context, r *agentv1.StartReplicat
 	}
 	start := s.mariadb.StartReplication
 	if !until.IsEmpty() {
-		start = func(ctx context.Context, timeout time.Duration) (mariadb.Replication, bool, error) {
+		start = func(ctx context.Context, timeout time.Duration) (mariadb.Replication, bool,
+			error) {
 			return s.mariadb.StartUntil(ctx, until, timeout)
 		}
 	}
@@ -107,7 +122,8 @@ func (s *Service) StartReplication(ctx context.Context, r *agentv1.StartReplicat
 }
 
 // StopReplication implements the RPC.
-func (s *Service) StopReplication(ctx context.Context, r *agentv1.StopReplicationRequest) (*agentv1.StopReplicationResponse, error) {
+func (s *Service) StopReplication(ctx context.Context,
+	r *agentv1.StopReplicationRequest) (*agentv1.StopReplicationResponse, error) {
 	timeout, err := within("timeout", r.GetTimeout(), defaultWait, maxWait)
 	if err != nil {
 		return nil, err
@@ -120,7 +136,8 @@ func (s *Service) StopReplication(ctx context.Context, r *agentv1.StopReplicatio
 }
 
 // ResetReplication implements the RPC.
-func (s *Service) ResetReplication(ctx context.Context, r *agentv1.ResetReplicationRequest) (*agentv1.ResetReplicationResponse, error) {
+func (s *Service) ResetReplication(ctx context.Context,
+	r *agentv1.ResetReplicationRequest) (*agentv1.ResetReplicationResponse, error) {
 	f := errs.Fields{}
 	f.Require("expected_gtid", r.GetExpectedGtid() != "", "is missing")
 	expected := position(&f, "expected_gtid", r.GetExpectedGtid())
@@ -135,7 +152,8 @@ func (s *Service) ResetReplication(ctx context.Context, r *agentv1.ResetReplicat
 }
 
 // SetReadOnly implements the RPC.
-func (s *Service) SetReadOnly(ctx context.Context, r *agentv1.SetReadOnlyRequest) (*agentv1.SetReadOnlyResponse, error) {
+func (s *Service) SetReadOnly(ctx context.Context,
+	r *agentv1.SetReadOnlyRequest) (*agentv1.SetReadOnlyResponse, error) {
 	changed, err := s.mariadb.SetReadOnly(ctx, r.GetReadOnly())
 	if err != nil {
 		return nil, err
@@ -144,7 +162,8 @@ func (s *Service) SetReadOnly(ctx context.Context, r *agentv1.SetReadOnlyRequest
 }
 
 // WaitForGtid implements the RPC.
-func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest, stream agentv1.MariaDBService_WaitForGtidServer) error {
+func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest,
+	stream agentv1.MariaDBService_WaitForGtidServer) error {
 	f := errs.Fields{}
 	timeout := duration(&f, "timeout", r.GetTimeout(), defaultWait, maxWait)
 	f.Require("gtid", r.GetGtid() != "", "is missing")
@@ -153,7 +172,8 @@ func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest, stream agentv1.Mari
 		return err
 	}
 	return s.mariadb.WaitForGtid(stream.Context(), target, timeout, func(p mariadb.Progress) error {
-		m := &agentv1.WaitForGtidResponse{CurrentGtid: p.Current.String(), Remaining: int64(min(p.Remaining, 1<<63-1)), Reached: p.Reached}
+		m := &agentv1.WaitForGtidResponse{CurrentGtid: p.Current.String(),
+			Remaining: int64(min(p.Remaining, 1<<63-1)), Reached: p.Reached}
 		if p.Behind != nil {
 			m.SecondsBehind = durationpb.New(*p.Behind)
 		}
@@ -162,9 +182,11 @@ func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest, stream agentv1.Mari
 }
 
 // ChecksumTables implements the RPC.
-func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest, stream agentv1.MariaDBService_ChecksumTablesServer) error {
+func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
+	stream agentv1.MariaDBService_ChecksumTablesServer) error {
 	f := errs.Fields{}
-	plan := mariadb.ChecksumPlan{At: position(&f, "at_gtid", r.GetAtGtid()), Stopped: r.GetAtGtid() != "", Tables: r.GetTables(),
+	plan := mariadb.ChecksumPlan{At: position(&f, "at_gtid", r.GetAtGtid()),
+		Stopped: r.GetAtGtid() != "", Tables: r.GetTables(),
 		SampleBytes: r.GetSampleBytes(), SampleSeed: r.GetSampleSeed()}
 	tables(&f, plan.Tables)
 	f.Require("sample_bytes", plan.SampleBytes >= 0, "must not be negative")
@@ -172,10 +194,12 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest, stream agentv
 		return err
 	}
 	head := func(h mariadb.ChecksumHead) error {
-		return stream.Send(&agentv1.ChecksumTablesResponse{Gtid: h.Gtid, TablesTotal: int32(min(h.Tables, 1<<31-1)), BytesTotal: h.BytesTotal})
+		return stream.Send(&agentv1.ChecksumTablesResponse{Gtid: h.Gtid,
+			TablesTotal: int32(min(h.Tables, 1<<31-1)), BytesTotal: h.BytesTotal})
 	}
 	return s.mariadb.Checksums(stream.Context(), plan, head, func(c mariadb.TableChecksum) error {
-		return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum, Missing: c.Missing, Engine: c.Engine,
+		return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum,
+			Missing: c.Missing, Engine: c.Engine,
 			Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash})
 	})
 }

@@ -1,4 +1,5 @@
-// Package mariadb serves MariaDBService: it checks requests, asks the core, and converts its answers. Errors cross as they are.
+// Package mariadb serves MariaDBService: it checks requests, asks the core, and converts its
+// answers. Errors cross as they are.
 package mariadb
 
 import (
@@ -38,7 +39,8 @@ func New(config Config) (*Service, error) {
 }
 
 // GetStatus implements the RPC.
-func (s *Service) GetStatus(ctx context.Context, _ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
+func (s *Service) GetStatus(ctx context.Context,
+	_ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
 	status, err := s.mariadb.Status(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +49,8 @@ func (s *Service) GetStatus(ctx context.Context, _ *agentv1.GetStatusRequest) (*
 }
 
 // SetConfiguration implements the RPC.
-func (s *Service) SetConfiguration(ctx context.Context, r *agentv1.SetConfigurationRequest) (*agentv1.SetConfigurationResponse, error) {
+func (s *Service) SetConfiguration(ctx context.Context,
+	r *agentv1.SetConfigurationRequest) (*agentv1.SetConfigurationResponse, error) {
 	settings, err := settingsOf(r)
 	if err != nil {
 		return nil, err
@@ -56,26 +59,31 @@ func (s *Service) SetConfiguration(ctx context.Context, r *agentv1.SetConfigurat
 	if err != nil {
 		return nil, err
 	}
-	return &agentv1.SetConfigurationResponse{Changed: done.Changed, RestartRequired: done.RestartRequired, Overridden: done.Overridden,
+	return &agentv1.SetConfigurationResponse{Changed: done.Changed,
+		RestartRequired: done.RestartRequired, Overridden: done.Overridden,
 		Effective: done.Effective}, nil
 }
 
 // PrepareDatadir implements the RPC.
-func (s *Service) PrepareDatadir(ctx context.Context, r *agentv1.PrepareDatadirRequest) (*agentv1.PrepareDatadirResponse, error) {
+func (s *Service) PrepareDatadir(ctx context.Context,
+	r *agentv1.PrepareDatadirRequest) (*agentv1.PrepareDatadirResponse, error) {
 	if err := checkDatadir(r); err != nil {
 		return nil, err
 	}
-	done, err := s.mariadb.PrepareDatadir(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(), Initialize: r.GetInitialize(),
-		Nonce: r.GetExpectedNonce(), Copy: r.GetCopy()})
+	done, err := s.mariadb.PrepareDatadir(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(),
+		Initialize: r.GetInitialize(),
+		Nonce:      r.GetExpectedNonce(), Copy: r.GetCopy()})
 	if err != nil {
 		return nil, err
 	}
-	return &agentv1.PrepareDatadirResponse{Changes: done.Changes, DatadirVersion: done.Datadir.String(), BinaryVersion: done.Binary.String(),
+	return &agentv1.PrepareDatadirResponse{Changes: done.Changes,
+		DatadirVersion: done.Datadir.String(), BinaryVersion: done.Binary.String(),
 		UpgradeNeeded: done.UpgradeNeeded}, nil
 }
 
 // ProveWritable implements the RPC.
-func (s *Service) ProveWritable(ctx context.Context, _ *agentv1.ProveWritableRequest) (*agentv1.ProveWritableResponse, error) {
+func (s *Service) ProveWritable(ctx context.Context,
+	_ *agentv1.ProveWritableRequest) (*agentv1.ProveWritableResponse, error) {
 	latency, gtid, err := s.mariadb.ProveWritable(ctx)
 	if err != nil {
 		return nil, err
@@ -84,18 +92,21 @@ func (s *Service) ProveWritable(ctx context.Context, _ *agentv1.ProveWritableReq
 }
 
 // UpgradeDatadir implements the RPC.
-func (s *Service) UpgradeDatadir(r *agentv1.UpgradeDatadirRequest, stream agentv1.MariaDBService_UpgradeDatadirServer) error {
+func (s *Service) UpgradeDatadir(r *agentv1.UpgradeDatadirRequest,
+	stream agentv1.MariaDBService_UpgradeDatadirServer) error {
 	timeout, err := within("timeout", r.GetTimeout(), time.Hour, 24*time.Hour)
 	if err != nil {
 		return err
 	}
-	version, changed, err := s.mariadb.Upgrade(stream.Context(), timeout, func(progress string) error {
-		return stream.Send(&agentv1.UpgradeDatadirResponse{Progress: progress})
-	})
+	version, changed, err := s.mariadb.Upgrade(stream.Context(), timeout,
+		func(progress string) error {
+			return stream.Send(&agentv1.UpgradeDatadirResponse{Progress: progress})
+		})
 	if err != nil {
 		return err
 	}
-	return stream.Send(&agentv1.UpgradeDatadirResponse{DatadirVersion: version.String(), Changed: changed})
+	return stream.Send(&agentv1.UpgradeDatadirResponse{DatadirVersion: version.String(),
+		Changed: changed})
 }
 
 // stamp is a time on the wire; the zero time is absent.

@@ -19,7 +19,10 @@ var errNothing = errors.New("there is no systemd here")
 // nothing is a host whose systemd is gone. A unit that is written or started in it is a fault.
 type nothing struct{ written *int }
 
-func (nothing) Get(context.Context, string) (systemd.Unit, error) { return systemd.Unit{}, errNothing }
+func (nothing) Get(context.Context,
+	string) (systemd.Unit, error) {
+	return systemd.Unit{}, errNothing
+}
 func (n nothing) Ensure(context.Context, string, systemd.Say) (systemd.Unit, []string, error) {
 	*n.written++
 	return systemd.Unit{}, nil, errNothing
@@ -40,18 +43,26 @@ func (n nothing) SetDropIn(context.Context, string, string, string) (bool, error
 	*n.written++
 	return false, errNothing
 }
-func (nothing) DeleteDropIn(context.Context, string, string) (bool, error) { return false, errNothing }
-func (nothing) DropIns(string) (map[string]string, error)                  { return nil, errNothing }
-func (nothing) ReloadDaemon(context.Context) error                         { return errNothing }
+func (nothing) DeleteDropIn(context.Context, string,
+	string) (bool, error) {
+	return false, errNothing
+}
+func (nothing) DropIns(string) (map[string]string, error) {
+	return nil,
+		errNothing
+}
+func (nothing) ReloadDaemon(context.Context) error { return errNothing }
 func (nothing) StartTransient(context.Context, string, systemd.TransientSpec) error {
 	return errNothing
 }
-func (nothing) StartTransientTimer(context.Context, string, time.Duration, systemd.TransientSpec) error {
+func (nothing) StartTransientTimer(context.Context, string, time.Duration,
+	systemd.TransientSpec) error {
 	return errNothing
 }
 func (nothing) StopTransient(context.Context, string) error { return errNothing }
 
-// FuzzRequests hands requests of all kinds to all methods, on a host without tools, devices and systemd: none panics, none writes a unit.
+// FuzzRequests hands requests of all kinds to all methods, on a host without tools, devices and
+// systemd: none panics, none writes a unit.
 func FuzzRequests(f *testing.F) {
 	tools, err := hostexec.New(hostexec.Config{Dirs: []string{f.TempDir()}})
 	if err != nil {
@@ -62,7 +73,9 @@ func FuzzRequests(f *testing.F) {
 		f.Fatal(err)
 	}
 	written := 0
-	mounts, err := domain.New(domain.Config{Exec: tools, Units: nothing{&written}, MountPoints: []string{"/nowhere/*"}, Root: f.TempDir(), RuntimeDir: f.TempDir(), StateDir: f.TempDir(), BusyPatience: time.Millisecond})
+	mounts, err := domain.New(domain.Config{Exec: tools, Units: nothing{&written},
+		MountPoints: []string{"/nowhere/*"}, Root: f.TempDir(), RuntimeDir: f.TempDir(),
+		StateDir: f.TempDir(), BusyPatience: time.Millisecond})
 	if err != nil {
 		f.Fatal(err)
 	}

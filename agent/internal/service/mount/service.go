@@ -1,4 +1,5 @@
-// Package mount serves MountService: it validates, asks package mount, and converts. No logic lives here.
+// Package mount serves MountService: it validates, asks package mount, and converts. No logic lives
+// here.
 package mount
 
 import (
@@ -41,18 +42,21 @@ type Service struct {
 // New makes a Service.
 func New(config Config) (*Service, error) {
 	if config.Mounts == nil || config.Allow == nil {
-		return nil, errors.New("cannot make the mount service: it needs mounts and an allow-list of units")
+		return nil, errors.New(
+			"cannot make the mount service: it needs mounts and an allow-list of units")
 	}
 	return &Service{mounts: config.Mounts, allow: config.Allow}, nil
 }
 
 // ListBlockDevices returns the block devices that are attached to this host.
-func (s *Service) ListBlockDevices(ctx context.Context, r *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
+func (s *Service) ListBlockDevices(ctx context.Context,
+	r *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse, error) {
 	devices, err := s.mounts.Devices(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(devices, func(d domain.Device) string { return d.Path }, r.GetPageSize(), r.GetPageToken())
+	page, next, err := wire.Page(devices, func(d domain.Device) string { return d.Path },
+		r.GetPageSize(), r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +68,8 @@ func (s *Service) ListBlockDevices(ctx context.Context, r *agentv1.ListBlockDevi
 }
 
 // GetMount returns what is mounted at a path and what its unit file says.
-func (s *Service) GetMount(ctx context.Context, r *agentv1.GetMountRequest) (*agentv1.GetMountResponse, error) {
+func (s *Service) GetMount(ctx context.Context,
+	r *agentv1.GetMountRequest) (*agentv1.GetMountResponse, error) {
 	if err := s.mounts.CheckPath("path", r.GetPath()); err != nil {
 		return nil, err
 	}
@@ -76,12 +81,14 @@ func (s *Service) GetMount(ctx context.Context, r *agentv1.GetMountRequest) (*ag
 }
 
 // ListMounts returns all mounts on allowed mount points.
-func (s *Service) ListMounts(ctx context.Context, r *agentv1.ListMountsRequest) (*agentv1.ListMountsResponse, error) {
+func (s *Service) ListMounts(ctx context.Context,
+	r *agentv1.ListMountsRequest) (*agentv1.ListMountsResponse, error) {
 	mounts, err := s.mounts.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(mounts, func(m domain.Mount) string { return m.Path }, r.GetPageSize(), r.GetPageToken())
+	page, next, err := wire.Page(mounts, func(m domain.Mount) string { return m.Path },
+		r.GetPageSize(), r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -93,27 +100,32 @@ func (s *Service) ListMounts(ctx context.Context, r *agentv1.ListMountsRequest) 
 }
 
 // EnsureBindMount makes sure that a directory below a mount is bound to another path.
-func (s *Service) EnsureBindMount(ctx context.Context, r *agentv1.EnsureBindMountRequest) (*agentv1.EnsureBindMountResponse, error) {
+func (s *Service) EnsureBindMount(ctx context.Context,
+	r *agentv1.EnsureBindMountRequest) (*agentv1.EnsureBindMountResponse, error) {
 	if err := s.checkUnits(r.GetBoundUnits(), r.GetStopUnits()); err != nil {
 		return nil, err
 	}
-	mount, changes, err := s.mounts.EnsureBind(ctx, domain.BindRequest{Source: r.GetSource(), Path: r.GetPath(), Owner: r.GetOwner(),
-		Create: r.GetCreate(), BoundUnits: r.GetBoundUnits(), StopUnits: r.GetStopUnits()})
+	mount, changes, err := s.mounts.EnsureBind(ctx,
+		domain.BindRequest{Source: r.GetSource(), Path: r.GetPath(), Owner: r.GetOwner(),
+			Create: r.GetCreate(), BoundUnits: r.GetBoundUnits(), StopUnits: r.GetStopUnits()})
 	if err != nil {
 		return nil, err
 	}
 	return &agentv1.EnsureBindMountResponse{Mount: toMount(mount), Changes: changes}, nil
 }
 
-// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount it again.
-func (s *Service) EnsureUnmounted(ctx context.Context, r *agentv1.EnsureUnmountedRequest) (*agentv1.EnsureUnmountedResponse, error) {
+// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount
+// it again.
+func (s *Service) EnsureUnmounted(ctx context.Context,
+	r *agentv1.EnsureUnmountedRequest) (*agentv1.EnsureUnmountedResponse, error) {
 	if err := s.checkUnits(r.GetStopUnits()); err != nil {
 		return nil, err
 	}
 	if err := s.checkOptionalIDs("expected_device_ids", r.GetExpectedDeviceIds()); err != nil {
 		return nil, err
 	}
-	changes, err := s.mounts.EnsureUnmounted(ctx, r.GetPath(), r.GetExpectedDeviceIds(), r.GetStopUnits())
+	changes, err := s.mounts.EnsureUnmounted(ctx, r.GetPath(), r.GetExpectedDeviceIds(),
+		r.GetStopUnits())
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +133,15 @@ func (s *Service) EnsureUnmounted(ctx context.Context, r *agentv1.EnsureUnmounte
 }
 
 // FormatVolume makes a filesystem on a volume that is provably blank.
-func (s *Service) FormatVolume(ctx context.Context, r *agentv1.FormatVolumeRequest) (*agentv1.FormatVolumeResponse, error) {
+func (s *Service) FormatVolume(ctx context.Context,
+	r *agentv1.FormatVolumeRequest) (*agentv1.FormatVolumeResponse, error) {
 	if err := checkFormat(r); err != nil {
 		return nil, err
 	}
-	device, changed, err := s.mounts.Format(ctx, domain.FormatRequest{DeviceIDs: r.GetDeviceIds(), Filesystem: r.GetFilesystem(),
-		UUID: r.GetFilesystemUuid(), RecordedBlank: r.GetRecordedBlank(), DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout)})
+	device, changed, err := s.mounts.Format(ctx, domain.FormatRequest{DeviceIDs: r.GetDeviceIds(),
+		Filesystem: r.GetFilesystem(),
+		UUID:       r.GetFilesystemUuid(), RecordedBlank: r.GetRecordedBlank(),
+		DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout)})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +149,8 @@ func (s *Service) FormatVolume(ctx context.Context, r *agentv1.FormatVolumeReque
 }
 
 // GrowFilesystem grows a mounted filesystem to its device.
-func (s *Service) GrowFilesystem(ctx context.Context, r *agentv1.GrowFilesystemRequest) (*agentv1.GrowFilesystemResponse, error) {
+func (s *Service) GrowFilesystem(ctx context.Context,
+	r *agentv1.GrowFilesystemRequest) (*agentv1.GrowFilesystemResponse, error) {
 	mount, changed, err := s.mounts.Grow(ctx, r.GetPath())
 	if err != nil {
 		return nil, err

@@ -14,7 +14,8 @@ import (
 )
 
 // EnsureMount makes sure that the volume is mounted at the path, now and after a reboot.
-func (s *Service) EnsureMount(r *agentv1.EnsureMountRequest, stream grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
+func (s *Service) EnsureMount(r *agentv1.EnsureMountRequest,
+	stream grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
 	if err := s.checkEnsureMount(r); err != nil {
 		return err
 	}
@@ -31,19 +32,25 @@ func (s *Service) EnsureMount(r *agentv1.EnsureMountRequest, stream grpc.ServerS
 	if err != nil {
 		return err
 	}
-	return stream.Send(&agentv1.EnsureMountResponse{Mount: toMount(result.Mount), Changes: result.Changes, Found: result.Found})
+	return stream.Send(&agentv1.EnsureMountResponse{Mount: toMount(result.Mount),
+		Changes: result.Changes, Found: result.Found})
 }
 
 func fromEnsureMount(r *agentv1.EnsureMountRequest) domain.Request {
 	return domain.Request{
-		DeviceIDs: r.GetDeviceIds(), Path: r.GetPath(), Filesystem: r.GetFilesystem(), UUID: r.GetFilesystemUuid(),
-		SourceUUID: r.GetSourceFilesystemUuid(), Nonce: r.GetExpectedNonce(), ReplaceIDs: r.GetReplaceDeviceIds(), StopUnits: r.GetStopUnits(),
-		DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout), Grow: r.GetGrow(), Owner: r.GetOwner(), BoundUnits: r.GetBoundUnits(),
+		DeviceIDs: r.GetDeviceIds(), Path: r.GetPath(), Filesystem: r.GetFilesystem(),
+		UUID:       r.GetFilesystemUuid(),
+		SourceUUID: r.GetSourceFilesystemUuid(), Nonce: r.GetExpectedNonce(),
+		ReplaceIDs: r.GetReplaceDeviceIds(), StopUnits: r.GetStopUnits(),
+		DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout), Grow: r.GetGrow(),
+		Owner: r.GetOwner(), BoundUnits: r.GetBoundUnits(),
 	}
 }
 
-// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than the limit.
-func (s *Service) FreezeFilesystem(r *agentv1.FreezeFilesystemRequest, stream grpc.ServerStreamingServer[agentv1.FreezeFilesystemResponse]) error {
+// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than
+// the limit.
+func (s *Service) FreezeFilesystem(r *agentv1.FreezeFilesystemRequest,
+	stream grpc.ServerStreamingServer[agentv1.FreezeFilesystemResponse]) error {
 	if err := checkFreeze(r); err != nil {
 		return err
 	}
@@ -51,12 +58,14 @@ func (s *Service) FreezeFilesystem(r *agentv1.FreezeFilesystemRequest, stream gr
 	ctx, stop := wire.UntilDraining(stream.Context())
 	defer stop()
 	var began *timestamppb.Timestamp
-	report, err := s.mounts.Freeze(ctx, r.GetPath(), orDefault(r.GetLimit(), defaultFreeze), func(at time.Time) error {
-		began = timestamppb.New(at)
-		return stream.Send(&agentv1.FreezeFilesystemResponse{Frozen: true, FreezeTime: began})
-	})
+	report, err := s.mounts.Freeze(ctx, r.GetPath(), orDefault(r.GetLimit(), defaultFreeze),
+		func(at time.Time) error {
+			began = timestamppb.New(at)
+			return stream.Send(&agentv1.FreezeFilesystemResponse{Frozen: true, FreezeTime: began})
+		})
 	if err != nil {
 		return err
 	}
-	return stream.Send(&agentv1.FreezeFilesystemResponse{FreezeTime: began, Duration: durationpb.New(report.Held), Expired: report.Expired})
+	return stream.Send(&agentv1.FreezeFilesystemResponse{FreezeTime: began,
+		Duration: durationpb.New(report.Held), Expired: report.Expired})
 }

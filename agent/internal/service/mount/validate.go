@@ -25,11 +25,14 @@ func (s *Service) checkEnsureMount(r *agentv1.EnsureMountRequest) error {
 	var f errs.Fields
 	f.Require("device_ids", len(r.GetDeviceIds()) <= maxNames, "must be at most 20")
 	f.Require("replace_device_ids", len(r.GetReplaceDeviceIds()) <= maxNames, "must be at most 20")
-	f.Require("filesystem", r.GetFilesystem() == "" || isFilesystem(r.GetFilesystem()), "must be ext4, xfs or empty")
+	f.Require("filesystem", r.GetFilesystem() == "" || isFilesystem(r.GetFilesystem()),
+		"must be ext4, xfs or empty")
 	requireUUID(&f, "filesystem_uuid", r.GetFilesystemUuid(), false)
 	requireUUID(&f, "source_filesystem_uuid", r.GetSourceFilesystemUuid(), false)
 	nonce := r.GetExpectedNonce()
-	f.Require("expected_nonce", nonce == "" || regexp.MustCompile(`^[0-9a-f]{32,64}$`).MatchString(nonce), "must be 32 to 64 characters of [0-9a-f], or empty")
+	f.Require("expected_nonce", nonce == "" ||
+		regexp.MustCompile(`^[0-9a-f]{32,64}$`).MatchString(nonce),
+		"must be 32 to 64 characters of [0-9a-f], or empty")
 	requireDuration(&f, "device_timeout", r.GetDeviceTimeout(), maxDeviceTimeout)
 	if err := f.Err(); err != nil {
 		return err

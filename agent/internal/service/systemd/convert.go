@@ -9,9 +9,12 @@ import (
 
 func toUnit(u domain.Unit) *agentv1.Unit {
 	unit := &agentv1.Unit{
-		Name: u.Name, Description: clean(u.Description), ActiveState: toActiveState(u.Active), SubState: u.Sub, LoadState: u.Load,
-		UnitFileState: u.FileState, FragmentPath: u.Fragment, DropInPaths: u.DropIns, InvocationId: u.InvocationID, Result: u.Result,
-		MainPid: int32(u.MainPID), ExitStatus: int32(u.ExitStatus), MemoryBytes: u.MemoryBytes, Restarts: int32(u.Restarts), StatusText: clean(u.StatusText),
+		Name: u.Name, Description: clean(u.Description), ActiveState: toActiveState(u.Active),
+		SubState: u.Sub, LoadState: u.Load,
+		UnitFileState: u.FileState, FragmentPath: u.Fragment, DropInPaths: u.DropIns,
+		InvocationId: u.InvocationID, Result: u.Result,
+		MainPid: int32(u.MainPID), ExitStatus: int32(u.ExitStatus), MemoryBytes: u.MemoryBytes,
+		Restarts: int32(u.Restarts), StatusText: clean(u.StatusText),
 	}
 	if !u.ActiveSince.IsZero() {
 		unit.ActiveTime = timestamppb.New(u.ActiveSince)
@@ -38,6 +41,7 @@ func toActiveState(state string) agentv1.Unit_ActiveState {
 }
 
 func toEntry(e domain.Entry) *agentv1.JournalEntry {
-	return &agentv1.JournalEntry{Time: timestamppb.New(e.Time), Identifier: clean(e.Identifier), Priority: int32(e.Priority),
-		Message: clean(e.Message), Cursor: e.Cursor}
+	return &agentv1.JournalEntry{Time: timestamppb.New(e.Time), Identifier: clean(e.Identifier),
+		Priority: int32(e.Priority),
+		Message:  clean(e.Message), Cursor: e.Cursor}
 }

@@ -13,7 +13,8 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// FuzzRequests hands requests of all kinds to all methods, after their time: none panics, and none writes a file but an allowed drop-in.
+// FuzzRequests hands requests of all kinds to all methods, after their time: none panics, and none
+// writes a file but an allowed drop-in.
 func FuzzRequests(f *testing.F) {
 	tools, err := hostexec.New(hostexec.Config{Dirs: []string{f.TempDir()}})
 	if err != nil {

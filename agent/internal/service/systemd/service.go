@@ -1,4 +1,5 @@
-// Package systemd serves SystemdService: it validates, asks package systemd, and converts. No logic lives here.
+// Package systemd serves SystemdService: it validates, asks package systemd, and converts. No logic
+// lives here.
 package systemd
 
 import (
@@ -44,11 +45,13 @@ func New(config Config) (*Service, error) {
 }
 
 // bounded checks a timeout and gives ctx that end.
-func bounded(ctx context.Context, timeout *durationpb.Duration, most time.Duration) (context.Context, context.CancelFunc, error) {
+func bounded(ctx context.Context, timeout *durationpb.Duration,
+	most time.Duration) (context.Context, context.CancelFunc, error) {
 	d := defaultTimeout
 	if timeout != nil {
 		var f errs.Fields
-		f.Require("timeout", timeout.IsValid() && timeout.AsDuration() > 0 && timeout.AsDuration() <= most, "must be positive and at most "+most.String())
+		f.Require("timeout", timeout.IsValid() && timeout.AsDuration() > 0 &&
+			timeout.AsDuration() <= most, "must be positive and at most "+most.String())
 		if err := f.Err(); err != nil {
 			return ctx, nil, err
 		}
@@ -60,6 +63,7 @@ func bounded(ctx context.Context, timeout *durationpb.Duration, most time.Durati
 
 func checkInvocation(id string) error {
 	var f errs.Fields
-	f.Require("invocation_id", regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id), "must be the unit's invocation_id, 32 hexadecimal digits (GetUnit tells it)")
+	f.Require("invocation_id", regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id),
+		"must be the unit's invocation_id, 32 hexadecimal digits (GetUnit tells it)")
 	return f.Err()
 }

@@ -19,7 +19,8 @@ const (
 )
 
 // EnsureUnit makes sure that the unit is up and ready, from any state.
-func (s *Service) EnsureUnit(r *agentv1.EnsureUnitRequest, stream grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
+func (s *Service) EnsureUnit(r *agentv1.EnsureUnitRequest,
+	stream grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return err
 	}
@@ -40,7 +41,8 @@ func (s *Service) EnsureUnit(r *agentv1.EnsureUnitRequest, stream grpc.ServerStr
 }
 
 // WatchUnits sends each unit's state at once, and again whenever it changes.
-func (s *Service) WatchUnits(r *agentv1.WatchUnitsRequest, stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+func (s *Service) WatchUnits(r *agentv1.WatchUnitsRequest,
+	stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
 	var f errs.Fields
 	f.Require("units", len(r.GetUnits()) <= maxWatchUnits, "must be at most 200")
 	if err := f.Err(); err != nil {
@@ -78,7 +80,8 @@ func (s *Service) watched(ctx context.Context, names []string) ([]string, error)
 }
 
 // TailJournal sends the last lines of the unit's journal, and new ones as they come.
-func (s *Service) TailJournal(r *agentv1.TailJournalRequest, stream grpc.ServerStreamingServer[agentv1.TailJournalResponse]) error {
+func (s *Service) TailJournal(r *agentv1.TailJournalRequest,
+	stream grpc.ServerStreamingServer[agentv1.TailJournalResponse]) error {
 	if err := s.allow.CheckSee(r.GetUnit()); err != nil {
 		return err
 	}

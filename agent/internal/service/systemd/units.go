@@ -9,7 +9,8 @@ import (
 )
 
 // GetUnit returns one unit as systemd sees it now.
-func (s *Service) GetUnit(ctx context.Context, r *agentv1.GetUnitRequest) (*agentv1.GetUnitResponse, error) {
+func (s *Service) GetUnit(ctx context.Context,
+	r *agentv1.GetUnitRequest) (*agentv1.GetUnitResponse, error) {
 	if err := s.allow.CheckSee(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -21,12 +22,14 @@ func (s *Service) GetUnit(ctx context.Context, r *agentv1.GetUnitRequest) (*agen
 }
 
 // ListUnits returns all units on the allow-list that systemd knows.
-func (s *Service) ListUnits(ctx context.Context, r *agentv1.ListUnitsRequest) (*agentv1.ListUnitsResponse, error) {
+func (s *Service) ListUnits(ctx context.Context,
+	r *agentv1.ListUnitsRequest) (*agentv1.ListUnitsResponse, error) {
 	units, err := s.units.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(units, func(u domain.Unit) string { return u.Name }, r.GetPageSize(), r.GetPageToken())
+	page, next, err := wire.Page(units, func(u domain.Unit) string { return u.Name },
+		r.GetPageSize(), r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +41,8 @@ func (s *Service) ListUnits(ctx context.Context, r *agentv1.ListUnitsRequest) (*
 }
 
 // StartUnit makes the unit active.
-func (s *Service) StartUnit(ctx context.Context, r *agentv1.StartUnitRequest) (*agentv1.StartUnitResponse, error) {
+func (s *Service) StartUnit(ctx context.Context,
+	r *agentv1.StartUnitRequest) (*agentv1.StartUnitResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -55,7 +59,8 @@ func (s *Service) StartUnit(ctx context.Context, r *agentv1.StartUnitRequest) (*
 }
 
 // StopUnit makes the unit inactive.
-func (s *Service) StopUnit(ctx context.Context, r *agentv1.StopUnitRequest) (*agentv1.StopUnitResponse, error) {
+func (s *Service) StopUnit(ctx context.Context,
+	r *agentv1.StopUnitRequest) (*agentv1.StopUnitResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -72,7 +77,8 @@ func (s *Service) StopUnit(ctx context.Context, r *agentv1.StopUnitRequest) (*ag
 }
 
 // RestartUnit restarts the unit once.
-func (s *Service) RestartUnit(ctx context.Context, r *agentv1.RestartUnitRequest) (*agentv1.RestartUnitResponse, error) {
+func (s *Service) RestartUnit(ctx context.Context,
+	r *agentv1.RestartUnitRequest) (*agentv1.RestartUnitResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -92,7 +98,8 @@ func (s *Service) RestartUnit(ctx context.Context, r *agentv1.RestartUnitRequest
 }
 
 // ReloadUnit asks an active unit to reload.
-func (s *Service) ReloadUnit(ctx context.Context, r *agentv1.ReloadUnitRequest) (*agentv1.ReloadUnitResponse, error) {
+func (s *Service) ReloadUnit(ctx context.Context,
+	r *agentv1.ReloadUnitRequest) (*agentv1.ReloadUnitResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -118,7 +125,8 @@ func (s *Service) change(ctx context.Context, name string, do change) (*agentv1.
 }
 
 // EnableUnit makes the unit start at boot.
-func (s *Service) EnableUnit(ctx context.Context, r *agentv1.EnableUnitRequest) (*agentv1.EnableUnitResponse, error) {
+func (s *Service) EnableUnit(ctx context.Context,
+	r *agentv1.EnableUnitRequest) (*agentv1.EnableUnitResponse, error) {
 	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Enable)
 	if err != nil {
 		return nil, err
@@ -127,7 +135,8 @@ func (s *Service) EnableUnit(ctx context.Context, r *agentv1.EnableUnitRequest) 
 }
 
 // DisableUnit makes the unit not start at boot.
-func (s *Service) DisableUnit(ctx context.Context, r *agentv1.DisableUnitRequest) (*agentv1.DisableUnitResponse, error) {
+func (s *Service) DisableUnit(ctx context.Context,
+	r *agentv1.DisableUnitRequest) (*agentv1.DisableUnitResponse, error) {
 	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Disable)
 	if err != nil {
 		return nil, err
@@ -136,7 +145,8 @@ func (s *Service) DisableUnit(ctx context.Context, r *agentv1.DisableUnitRequest
 }
 
 // MaskUnit makes the unit unstartable.
-func (s *Service) MaskUnit(ctx context.Context, r *agentv1.MaskUnitRequest) (*agentv1.MaskUnitResponse, error) {
+func (s *Service) MaskUnit(ctx context.Context,
+	r *agentv1.MaskUnitRequest) (*agentv1.MaskUnitResponse, error) {
 	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Mask)
 	if err != nil {
 		return nil, err
@@ -145,7 +155,8 @@ func (s *Service) MaskUnit(ctx context.Context, r *agentv1.MaskUnitRequest) (*ag
 }
 
 // UnmaskUnit takes a mask away.
-func (s *Service) UnmaskUnit(ctx context.Context, r *agentv1.UnmaskUnitRequest) (*agentv1.UnmaskUnitResponse, error) {
+func (s *Service) UnmaskUnit(ctx context.Context,
+	r *agentv1.UnmaskUnitRequest) (*agentv1.UnmaskUnitResponse, error) {
 	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Unmask)
 	if err != nil {
 		return nil, err
@@ -154,7 +165,8 @@ func (s *Service) UnmaskUnit(ctx context.Context, r *agentv1.UnmaskUnitRequest) 
 }
 
 // ResetFailedUnit clears the failed state and the start limit.
-func (s *Service) ResetFailedUnit(ctx context.Context, r *agentv1.ResetFailedUnitRequest) (*agentv1.ResetFailedUnitResponse, error) {
+func (s *Service) ResetFailedUnit(ctx context.Context,
+	r *agentv1.ResetFailedUnitRequest) (*agentv1.ResetFailedUnitResponse, error) {
 	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.ResetFailed)
 	if err != nil {
 		return nil, err
@@ -163,7 +175,8 @@ func (s *Service) ResetFailedUnit(ctx context.Context, r *agentv1.ResetFailedUni
 }
 
 // ReloadDaemon makes systemd read all unit files again.
-func (s *Service) ReloadDaemon(ctx context.Context, _ *agentv1.ReloadDaemonRequest) (*agentv1.ReloadDaemonResponse, error) {
+func (s *Service) ReloadDaemon(ctx context.Context,
+	_ *agentv1.ReloadDaemonRequest) (*agentv1.ReloadDaemonResponse, error) {
 	if err := s.units.ReloadDaemon(ctx); err != nil {
 		return nil, err
 	}
@@ -171,7 +184,8 @@ func (s *Service) ReloadDaemon(ctx context.Context, _ *agentv1.ReloadDaemonReque
 }
 
 // SetDropIn writes a drop-in.
-func (s *Service) SetDropIn(ctx context.Context, r *agentv1.SetDropInRequest) (*agentv1.SetDropInResponse, error) {
+func (s *Service) SetDropIn(ctx context.Context,
+	r *agentv1.SetDropInRequest) (*agentv1.SetDropInResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
@@ -183,7 +197,8 @@ func (s *Service) SetDropIn(ctx context.Context, r *agentv1.SetDropInRequest) (*
 }
 
 // DeleteDropIn removes a drop-in.
-func (s *Service) DeleteDropIn(ctx context.Context, r *agentv1.DeleteDropInRequest) (*agentv1.DeleteDropInResponse, error) {
+func (s *Service) DeleteDropIn(ctx context.Context,
+	r *agentv1.DeleteDropInRequest) (*agentv1.DeleteDropInResponse, error) {
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}

@@ -19,11 +19,13 @@ const (
 	tokenPrefix = "after:"
 )
 
-// Page is the part of a list, sorted by key, that the token and size ask for, and the token of the next part. The token holds the last
-// key that was seen, so that a list that changes meanwhile neither repeats nor skips what stays.
+// Page is the part of a list, sorted by key, that the token and size ask for, and the token of the
+// next part. The token holds the last key that was seen, so that a list that changes meanwhile
+// neither repeats nor skips what stays.
 func Page[T any](all []T, key func(T) string, size int32, token string) ([]T, string, error) {
 	if size < 0 || size > maxPage {
-		return nil, "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, fmt.Sprintf("page_size %d is out of range", size),
+		return nil, "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			fmt.Sprintf("page_size %d is out of range", size),
 			errs.Field("page_size", "must be 0 to 1000"))
 	}
 	if size == 0 {
@@ -51,13 +53,16 @@ func readToken(token string) (string, error) {
 	text, err := base64.RawURLEncoding.DecodeString(token)
 	last, found := strings.CutPrefix(string(text), tokenPrefix)
 	if err != nil || !found {
-		return "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID, "page_token is not one that this list handed out",
-			errs.Field("page_token", "must be the next_page_token of the page before, or empty"), errs.WayOut("begin again without a token"))
+		return "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
+			"page_token is not one that this list handed out",
+			errs.Field("page_token", "must be the next_page_token of the page before, or empty"),
+			errs.WayOut("begin again without a token"))
 	}
 	return last, nil
 }
 
-// UntilDraining ends the context of a stream without an end of its own when the server begins to stop.
+// UntilDraining ends the context of a stream without an end of its own when the server begins to
+// stop.
 func UntilDraining(ctx context.Context) (context.Context, context.CancelFunc) {
 	draining := chassis.Draining(ctx)
 	ctx, cancel := context.WithCancel(ctx)
@@ -71,11 +76,12 @@ func UntilDraining(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// EndOfStream is the error that a stream ends with: its own, unless it ended because the server stops, which is Unavailable so that the
-// caller comes again.
+// EndOfStream is the error that a stream ends with: its own, unless it ended because the server
+// stops, which is Unavailable so that the caller comes again.
 func EndOfStream(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || errs.KindOf(err) != errs.Canceled {
 		return err
 	}
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the agent is stopping", errs.Wrap(err), errs.WayOut("call again; the agent is started anew"))
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the agent is stopping",
+		errs.Wrap(err), errs.WayOut("call again; the agent is started anew"))
 }

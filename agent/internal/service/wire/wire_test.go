@@ -54,7 +54,8 @@ func TestBadPages(t *testing.T) {
 		size  int32
 		token string
 	}{{-1, ""}, {1001, ""}, {0, "x"}, {0, "!!"}, {0, "YWJj"}} {
-		if _, _, err := wire.Page([]string{"a"}, self, bad.size, bad.token); err == nil || errs.KindOf(err) != errs.InvalidArgument {
+		if _, _, err := wire.Page([]string{"a"}, self, bad.size, bad.token); err == nil ||
+			errs.KindOf(err) != errs.InvalidArgument {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // AttachVolume gives the volume to an instance under a device name that is free there.
-func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+func (p *Provider) AttachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
 	var none provider.Volume
 	before, err := p.volume(ctx, id)
 	if err != nil {
@@ -24,7 +25,8 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (prov
 		return none, err
 	}
 	if s := machineState(machine); s != provider.MachineRunning && s != provider.MachineStopped {
-		return none, provider.Errorf(provider.ErrIncorrectState, machineID, "machine %s cannot be given a volume: it is %s", machineID, s)
+		return none, provider.Errorf(provider.ErrIncorrectState, machineID,
+			"machine %s cannot be given a volume: it is %s", machineID, s)
 	}
 	out, err := p.attachSomewhere(ctx, id, machine)
 	if err != nil {
@@ -33,15 +35,19 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (prov
 	// The answer is newer than what a look would show now.
 	shown := toVolume(before)
 	shown.State = provider.VolumeInUse
-	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State, DeleteOnTermination: out.DeleteOnTermination})
+	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State,
+		DeleteOnTermination: out.DeleteOnTermination})
 	return shown, nil
 }
 
-// attachSomewhere tries one name after another: a name that looks free may have been taken a moment ago.
-func (p *Provider) attachSomewhere(ctx context.Context, id string, machine types.Instance) (*ec2.AttachVolumeOutput, error) {
+// attachSomewhere tries one name after another: a name that looks free may have been taken a moment
+// ago.
+func (p *Provider) attachSomewhere(ctx context.Context, id string,
+	machine types.Instance) (*ec2.AttachVolumeOutput, error) {
 	machineID := aws.ToString(machine.InstanceId)
 	for _, device := range freeDevices(machine) {
-		out, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(id), InstanceId: aws.String(machineID), Device: aws.String(device)}, once)
+		out, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(id),
+			InstanceId: aws.String(machineID), Device: aws.String(device)}, once)
 		if deviceTaken(err) {
 			continue
 		}
@@ -50,21 +56,27 @@ func (p *Provider) attachSomewhere(ctx context.Context, id string, machine types
 		}
 		return out, refused(err, "AttachVolume", id)
 	}
-	return nil, provider.Errorf(provider.ErrLimitExceeded, machineID, "machine %s has no free device name for volume %s: detach a volume", machineID, id)
+	return nil, provider.Errorf(provider.ErrLimitExceeded, machineID,
+		"machine %s has no free device name for volume %s: detach a volume", machineID, id)
 }
 
 // attachedAfterAll looks whether a call without an answer had its effect.
-func (p *Provider) attachedAfterAll(ctx context.Context, id, machineID string, cause error) (*ec2.AttachVolumeOutput, error) {
+func (p *Provider) attachedAfterAll(ctx context.Context, id, machineID string,
+	cause error) (*ec2.AttachVolumeOutput, error) {
 	v, err := p.volume(ctx, id)
-	if err == nil && len(v.Attachments) > 0 && aws.ToString(v.Attachments[0].InstanceId) == machineID {
+	if err == nil && len(v.Attachments) > 0 &&
+		aws.ToString(v.Attachments[0].InstanceId) == machineID {
 		a := v.Attachments[0]
-		p.cfg.Log.Info("the answer was lost, the volume is attached", "volume", id, "machine", machineID)
-		return &ec2.AttachVolumeOutput{InstanceId: a.InstanceId, State: a.State, DeleteOnTermination: a.DeleteOnTermination}, nil
+		p.cfg.Log.Info("the answer was lost, the volume is attached", "volume", id, "machine",
+			machineID)
+		return &ec2.AttachVolumeOutput{InstanceId: a.InstanceId, State: a.State,
+			DeleteOnTermination: a.DeleteOnTermination}, nil
 	}
 	return nil, refused(cause, "AttachVolume", id)
 }
 
-// freeDevices are the names that AWS recommends for data volumes, without those that the instance uses.
+// freeDevices are the names that AWS recommends for data volumes, without those that the instance
+// uses.
 func freeDevices(machine types.Instance) []string {
 	taken := map[string]bool{}
 	for _, m := range machine.BlockDeviceMappings {
@@ -95,17 +107,20 @@ func deviceTaken(err error) bool {
 }
 
 // DetachVolume takes the volume away from the instance.
-func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+func (p *Provider) DetachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
 	var none provider.Volume
 	before, err := p.volume(ctx, id)
 	if err != nil {
 		return none, err
 	}
-	notThere := provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to machine %.40q", id, machineID)
+	notThere := provider.Errorf(provider.ErrIncorrectState, id,
+		"volume %s is not attached to machine %.40q", id, machineID)
 	if checkID(machineID, "i") != nil {
 		return none, notThere
 	}
-	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id), InstanceId: aws.String(machineID)})
+	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id),
+		InstanceId: aws.String(machineID)})
 	switch {
 	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
 		notThere.Cause = err
@@ -115,6 +130,7 @@ func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (prov
 	}
 	shown := toVolume(before)
 	shown.State = provider.VolumeInUse
-	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State, DeleteOnTermination: out.DeleteOnTermination})
+	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State,
+		DeleteOnTermination: out.DeleteOnTermination})
 	return shown, nil
 }

@@ -25,7 +25,8 @@ type trial struct {
 	call   func(ctx context.Context) error
 }
 
-// Check makes each call as a dry run, and names those that the credentials do not allow, and what else is missing.
+// Check makes each call as a dry run, and names those that the credentials do not allow, and what
+// else is missing.
 func (p *Provider) Check(ctx context.Context) error {
 	var missing []string
 	var denied []string
@@ -41,12 +42,14 @@ func (p *Provider) Check(ctx context.Context) error {
 		}
 	}
 	if len(denied) > 0 {
-		missing = append(missing, "permissions are missing: allow "+strings.Join(denied, ", ")+" to the control plane (docs/ec2.md has the whole policy)")
+		missing = append(missing, "permissions are missing: allow "+strings.Join(denied, ", ")+
+			" to the control plane (docs/ec2.md has the whole policy)")
 	} else {
 		missing = append(missing, p.missingThings(ctx)...)
 	}
 	if len(missing) > 0 {
-		return provider.Errorf(provider.ErrIncorrectState, "", "provider ec2 cannot work here: %s", strings.Join(missing, "; "))
+		return provider.Errorf(provider.ErrIncorrectState, "", "provider ec2 cannot work here: %s",
+			strings.Join(missing, "; "))
 	}
 	return nil
 }
@@ -64,21 +67,25 @@ func (p *Provider) missingThings(ctx context.Context) []string {
 	case err != nil:
 		missing = append(missing, err.Error())
 	case len(images) == 0:
-		missing = append(missing, "no AMI of this account carries the tag "+tagImage+": tag one with the name that jobs shall call it by")
+		missing = append(missing, "no AMI of this account carries the tag "+tagImage+
+			": tag one with the name that jobs shall call it by")
 	}
 	return missing
 }
 
-// trials are all calls, in a form that has no effect. What EC2 says of IDs that do not exist comes after it has looked at permissions.
+// trials are all calls, in a form that has no effect. What EC2 says of IDs that do not exist comes
+// after it has looked at permissions.
 func (p *Provider) trials() []trial {
 	yes := aws.Bool(true)
 	return append([]trial{
 		{"DescribeAvailabilityZones", func(ctx context.Context) error {
-			_, err := p.api.DescribeAvailabilityZones(ctx, &ec2.DescribeAvailabilityZonesInput{DryRun: yes})
+			_, err := p.api.DescribeAvailabilityZones(ctx,
+				&ec2.DescribeAvailabilityZonesInput{DryRun: yes})
 			return err
 		}},
 		{"DescribeImages", func(ctx context.Context) error {
-			_, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{DryRun: yes, Owners: []string{"self"}})
+			_, err := p.api.DescribeImages(ctx,
+				&ec2.DescribeImagesInput{DryRun: yes, Owners: []string{"self"}})
 			return err
 		}},
 		{"DescribeInstanceTypes", func(ctx context.Context) error {
@@ -94,11 +101,13 @@ func (p *Provider) trials() []trial {
 			return err
 		}},
 		{"DescribeVolumesModifications", func(ctx context.Context) error {
-			_, err := p.api.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{DryRun: yes})
+			_, err := p.api.DescribeVolumesModifications(ctx,
+				&ec2.DescribeVolumesModificationsInput{DryRun: yes})
 			return err
 		}},
 		{"DescribeSnapshots", func(ctx context.Context) error {
-			_, err := p.api.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{DryRun: yes, OwnerIds: []string{"self"}})
+			_, err := p.api.DescribeSnapshots(ctx,
+				&ec2.DescribeSnapshotsInput{DryRun: yes, OwnerIds: []string{"self"}})
 			return err
 		}},
 	}, append(p.instanceTrials(yes), p.volumeTrials(yes)...)...)
@@ -108,32 +117,42 @@ func (p *Provider) instanceTrials(yes *bool) []trial {
 	ids := []string{noInstance}
 	return []trial{
 		{"RunInstances", func(ctx context.Context) error {
-			_, err := p.api.RunInstances(ctx, &ec2.RunInstancesInput{DryRun: yes, ImageId: aws.String(p.anyImage(ctx)), MinCount: aws.Int32(1),
-				MaxCount: aws.Int32(1), InstanceType: types.InstanceType(p.cfg.InstanceType)})
+			_, err := p.api.RunInstances(ctx,
+				&ec2.RunInstancesInput{DryRun: yes, ImageId: aws.String(p.anyImage(ctx)),
+					MinCount: aws.Int32(1),
+					MaxCount: aws.Int32(1), InstanceType: types.InstanceType(p.cfg.InstanceType)})
 			return err
 		}},
 		{"StartInstances", func(ctx context.Context) error {
-			_, err := p.api.StartInstances(ctx, &ec2.StartInstancesInput{DryRun: yes, InstanceIds: ids})
+			_, err := p.api.StartInstances(ctx,
+				&ec2.StartInstancesInput{DryRun: yes, InstanceIds: ids})
 			return err
 		}},
 		{"StopInstances", func(ctx context.Context) error {
-			_, err := p.api.StopInstances(ctx, &ec2.StopInstancesInput{DryRun: yes, InstanceIds: ids})
+			_, err := p.api.StopInstances(ctx,
+				&ec2.StopInstancesInput{DryRun: yes, InstanceIds: ids})
 			return err
 		}},
 		{"RebootInstances", func(ctx context.Context) error {
-			_, err := p.api.RebootInstances(ctx, &ec2.RebootInstancesInput{DryRun: yes, InstanceIds: ids})
+			_, err := p.api.RebootInstances(ctx,
+				&ec2.RebootInstancesInput{DryRun: yes, InstanceIds: ids})
 			return err
 		}},
 		{"TerminateInstances", func(ctx context.Context) error {
-			_, err := p.api.TerminateInstances(ctx, &ec2.TerminateInstancesInput{DryRun: yes, InstanceIds: ids})
+			_, err := p.api.TerminateInstances(ctx,
+				&ec2.TerminateInstancesInput{DryRun: yes, InstanceIds: ids})
 			return err
 		}},
 		{"ModifyInstanceMetadataOptions", func(ctx context.Context) error {
-			_, err := p.api.ModifyInstanceMetadataOptions(ctx, &ec2.ModifyInstanceMetadataOptionsInput{DryRun: yes, InstanceId: aws.String(noInstance)})
+			_, err := p.api.ModifyInstanceMetadataOptions(ctx,
+				&ec2.ModifyInstanceMetadataOptionsInput{DryRun: yes,
+					InstanceId: aws.String(noInstance)})
 			return err
 		}},
 		{"CreateTags", func(ctx context.Context) error {
-			_, err := p.api.CreateTags(ctx, &ec2.CreateTagsInput{DryRun: yes, Resources: []string{noVolume}, Tags: toTags(map[string]string{tagFleet: p.cfg.Fleet})})
+			_, err := p.api.CreateTags(ctx,
+				&ec2.CreateTagsInput{DryRun: yes, Resources: []string{noVolume},
+					Tags: toTags(map[string]string{tagFleet: p.cfg.Fleet})})
 			return err
 		}},
 	}
@@ -150,25 +169,31 @@ func (p *Provider) anyImage(ctx context.Context) string {
 }
 
 func (p *Provider) volumeTrials(yes *bool) []trial {
-	volume, instance, snapshot := aws.String(noVolume), aws.String(noInstance), aws.String(noSnapshot)
+	volume, instance, snapshot := aws.String(noVolume), aws.String(noInstance),
+		aws.String(noSnapshot)
 	return []trial{
 		{"CreateVolume", func(ctx context.Context) error {
 			zone, err := p.zone(ctx, "")
 			if err == nil {
-				_, err = p.api.CreateVolume(ctx, &ec2.CreateVolumeInput{DryRun: yes, AvailabilityZone: aws.String(zone), Size: aws.Int32(1)})
+				_, err = p.api.CreateVolume(ctx,
+					&ec2.CreateVolumeInput{DryRun: yes, AvailabilityZone: aws.String(zone),
+						Size: aws.Int32(1)})
 			}
 			return unwrapped(err)
 		}},
 		{"AttachVolume", func(ctx context.Context) error {
-			_, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{DryRun: yes, VolumeId: volume, InstanceId: instance, Device: aws.String("/dev/sdf")})
+			_, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{DryRun: yes, VolumeId: volume,
+				InstanceId: instance, Device: aws.String("/dev/sdf")})
 			return err
 		}},
 		{"DetachVolume", func(ctx context.Context) error {
-			_, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{DryRun: yes, VolumeId: volume, InstanceId: instance})
+			_, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{DryRun: yes, VolumeId: volume,
+				InstanceId: instance})
 			return err
 		}},
 		{"ModifyVolume", func(ctx context.Context) error {
-			_, err := p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{DryRun: yes, VolumeId: volume, Size: aws.Int32(1)})
+			_, err := p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{DryRun: yes, VolumeId: volume,
+				Size: aws.Int32(1)})
 			return err
 		}},
 		{"DeleteVolume", func(ctx context.Context) error {
@@ -176,11 +201,13 @@ func (p *Provider) volumeTrials(yes *bool) []trial {
 			return err
 		}},
 		{"CreateSnapshot", func(ctx context.Context) error {
-			_, err := p.api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{DryRun: yes, VolumeId: volume})
+			_, err := p.api.CreateSnapshot(ctx,
+				&ec2.CreateSnapshotInput{DryRun: yes, VolumeId: volume})
 			return err
 		}},
 		{"DeleteSnapshot", func(ctx context.Context) error {
-			_, err := p.api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{DryRun: yes, SnapshotId: snapshot})
+			_, err := p.api.DeleteSnapshot(ctx,
+				&ec2.DeleteSnapshotInput{DryRun: yes, SnapshotId: snapshot})
 			return err
 		}},
 	}

@@ -24,16 +24,18 @@ const (
 	sdkBackoff          = 2 * time.Second
 )
 
-// Config says where in EC2 to work and what machines and volumes are like. Credentials come by the SDK's own chain: environment,
-// shared files, web identity, instance role.
+// Config says where in EC2 to work and what machines and volumes are like. Credentials come by the
+// SDK's own chain: environment, shared files, web identity, instance role.
 type Config struct {
 	// Region may be empty: what the SDK finds in environment and shared files.
 	Region string
 	// Endpoint replaces EC2's own address; for the lab.
 	Endpoint string
-	// Fleet narrows every list to what carries this value of the tag understudy:fleet; empty: all that the account shows.
+	// Fleet narrows every list to what carries this value of the tag understudy:fleet; empty: all
+	// that the account shows.
 	Fleet string
-	// Zones are the availability zones to use, the first being the default; empty: all of the region.
+	// Zones are the availability zones to use, the first being the default; empty: all of the
+	// region.
 	Zones []string
 	// Subnets are the subnets of machines by zone; a zone without one uses the default VPC's.
 	Subnets map[string]string
@@ -47,13 +49,16 @@ type Config struct {
 	VolumeType string
 	// IOPS and Throughput (MiB/s) are asked for when not 0 and the volume's type takes them.
 	IOPS, Throughput int32
-	// Encrypt encrypts new blank volumes, and KMSKey is the key; volumes of a snapshot are encrypted if that is.
+	// Encrypt encrypts new blank volumes, and KMSKey is the key; volumes of a snapshot are
+	// encrypted if that is.
 	Encrypt bool
 	// KMSKey is a key's ID, ARN or alias; empty: the account's default one.
 	KMSKey string
-	// InitializationRate is how fast a volume is filled from its snapshot, 100 to 300 MiB/s, charged extra; 0: on first read.
+	// InitializationRate is how fast a volume is filled from its snapshot, 100 to 300 MiB/s,
+	// charged extra; 0: on first read.
 	InitializationRate int32
-	// KeepMetadata leaves the metadata service on after the agent has enrolled, for machines with an instance profile.
+	// KeepMetadata leaves the metadata service on after the agent has enrolled, for machines with
+	// an instance profile.
 	KeepMetadata bool
 	// Consistency is how long EC2 may not know what it has made; default 5 s.
 	Consistency time.Duration
@@ -74,10 +79,12 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if !knownType(c.VolumeType) {
-		return c, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q is not one of EC2's", c.VolumeType)
+		return c, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q is not one of EC2's",
+			c.VolumeType)
 	}
 	if r := c.InitializationRate; r != 0 && (r < 100 || r > 300) {
-		return c, provider.Errorf(provider.ErrInvalid, "", "initialization rate %d is not between 100 and 300 MiB/s", r)
+		return c, provider.Errorf(provider.ErrInvalid, "",
+			"initialization rate %d is not between 100 and 300 MiB/s", r)
 	}
 	return c, nil
 }
@@ -103,7 +110,8 @@ func (c Config) client(ctx context.Context) (*ec2.Client, error) {
 		return nil, fmt.Errorf("cannot load the AWS configuration: %w", err)
 	}
 	if loaded.Region == "" {
-		return nil, provider.Errorf(provider.ErrInvalid, "", "no region is set: give one to the provider, or set AWS_REGION")
+		return nil, provider.Errorf(provider.ErrInvalid, "",
+			"no region is set: give one to the provider, or set AWS_REGION")
 	}
 	return ec2.NewFromConfig(loaded, func(o *ec2.Options) {
 		if c.Endpoint != "" {
@@ -112,17 +120,23 @@ func (c Config) client(ctx context.Context) (*ec2.Client, error) {
 	}), nil
 }
 
-// standardRetryer repeats a call that may be repeated a few times, quickly: whoever called has a back-off of its own.
+// standardRetryer repeats a call that may be repeated a few times, quickly: whoever called has a
+// back-off of its own.
 func standardRetryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = sdkAttempts, sdkBackoff })
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts,
+			o.MaxBackoff = sdkAttempts, sdkBackoff
+	})
 }
 
-// once is for calls that have no token: they are repeated only when EC2 says that it did nothing, for it was asked too often.
+// once is for calls that have no token: they are repeated only when EC2 says that it did nothing,
+// for it was asked too often.
 func once(o *ec2.Options) {
 	o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) {
 		s.MaxAttempts, s.MaxBackoff = sdkAttempts, sdkBackoff
-		s.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			return aws.BoolTernary(throttling[codeOf(err)] > 0)
-		})}
+		s.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(
+			func(err error) aws.Ternary {
+				return aws.BoolTernary(throttling[codeOf(err)] > 0)
+			})}
 	})
 }

@@ -1,15 +1,18 @@
-// Package ec2 is the provider for Amazon EC2: machines are instances, volumes are EBS volumes, snapshots are EBS snapshots.
+// Package ec2 is the provider for Amazon EC2: machines are instances, volumes are EBS volumes,
+// snapshots are EBS snapshots.
 //
 // # What is made is found again
 //
-// Everything is tagged by the very call that makes it. Calls with a client token are repeated freely. CreateSnapshot and
-// AttachVolume have none: they are sent once, unless EC2 refused them, and when an answer is lost the provider looks for what the
-// call may have made before it says that it failed.
+// Everything is tagged by the very call that makes it. Calls with a client token are repeated
+// freely. CreateSnapshot and AttachVolume have none: they are sent once, unless EC2 refused them,
+// and when an answer is lost the provider looks for what the call may have made before it says that
+// it failed.
 //
 // # Eventual consistency
 //
-// EC2 may not know yet what it has just made. An ID that this provider was given a short while ago is therefore asked for again
-// before it counts as not found, and a list by tags is read again for as long as that while after
+// EC2 may not know yet what it has just made. An ID that this provider was given a short while ago
+// is therefore asked for again before it counts as not found, and a list by tags is read again for
+// as long as that while after
 //
 //   - a call with these tags that ended without an answer: it failed, or its caller gave up when the job was cancelled, and EC2 may
 //     be at it still;
@@ -18,7 +21,8 @@
 //
 // # The join token
 //
-// It travels in the user data, for there is no other way onto a machine that has no identity yet. What guards it: it is for one use
-// and for 15 minutes, the metadata service demands a session (IMDSv2) and answers no container (hop limit 1), and once the agent has
-// enrolled SealMachine turns the metadata service off. docs/ec2.md says what remains.
+// It travels in the user data, for there is no other way onto a machine that has no identity yet.
+// What guards it: it is for one use and for 15 minutes, the metadata service demands a session
+// (IMDSv2) and answers no container (hop limit 1), and once the agent has enrolled SealMachine
+// turns the metadata service off. docs/ec2.md says what remains.
 package ec2

@@ -27,7 +27,8 @@ var throttling = map[string]time.Duration{
 	"MaxConcurrentVolumeModificationExceeded": 30 * time.Second,
 }
 
-// kinds are EC2's codes as the provider's kinds; those that end in .NotFound or .Malformed need no line.
+// kinds are EC2's codes as the provider's kinds; those that end in .NotFound or .Malformed need no
+// line.
 var kinds = map[string]error{
 	"IncorrectState":                  provider.ErrIncorrectState,
 	"IncorrectInstanceState":          provider.ErrIncorrectState,
@@ -84,11 +85,12 @@ func lost(err error) bool {
 		return false
 	}
 	code := codeOf(err)
-	return code == "" || slices.Contains([]string{"InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable"}, code)
+	return code == "" || slices.Contains([]string{"InternalError", "InternalFailure", "Unavailable",
+		"ServiceUnavailable"}, code)
 }
 
-// mayHaveMade says that a call which the SDK repeats may have had its effect although it failed: an earlier try of one that ended
-// throttled may have lost its answer.
+// mayHaveMade says that a call which the SDK repeats may have had its effect although it failed: an
+// earlier try of one that ended throttled may have lost its answer.
 func mayHaveMade(err error) bool {
 	return lost(err) || err != nil && errors.Is(kindOf(codeOf(err)), provider.ErrThrottled)
 }
@@ -107,8 +109,8 @@ func kindOf(code string) error {
 	return nil
 }
 
-// refused turns the SDK's error into the provider's. What EC2 did not answer, or answers with a code that nobody knows, stays as it
-// is: it may work another time.
+// refused turns the SDK's error into the provider's. What EC2 did not answer, or answers with a
+// code that nobody knows, stays as it is: it may work another time.
 func refused(err error, action, id string) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -126,7 +128,8 @@ func refused(err error, action, id string) error {
 	if kind == nil {
 		return &callError{action, id, err}
 	}
-	e := provider.Errorf(kind, id, "EC2 refused %s: %s: %s%s", about(action, id), code, refusal.ErrorMessage(), wayOut(code, action))
+	e := provider.Errorf(kind, id, "EC2 refused %s: %s: %s%s", about(action, id), code,
+		refusal.ErrorMessage(), wayOut(code, action))
 	e.Cause, e.RetryAfter = err, throttling[code]
 	return e
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// FuzzRefused reads what EC2 answers instead of doing it: a known code becomes the provider's kind with a sentence, any other stays an
-// error that may pass.
+// FuzzRefused reads what EC2 answers instead of doing it: a known code becomes the provider's kind
+// with a sentence, any other stays an error that may pass.
 func FuzzRefused(f *testing.F) {
-	for _, seed := range []string{"UnauthorizedOperation", "InvalidVolume.NotFound", "RequestLimitExceeded", "VolumeInUse", "", "Nothing.Known"} {
+	for _, seed := range []string{"UnauthorizedOperation", "InvalidVolume.NotFound",
+		"RequestLimitExceeded", "VolumeInUse", "", "Nothing.Known"} {
 		f.Add(seed, "the words of EC2", "vol-1")
 	}
 	f.Fuzz(func(t *testing.T, code, message, id string) {

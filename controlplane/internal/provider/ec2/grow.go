@@ -10,8 +10,10 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// GrowVolume makes the volume larger, in whole GiB. The size is there once EC2 calls the modification optimizing.
-func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (provider.Volume, error) {
+// GrowVolume makes the volume larger, in whole GiB. The size is there once EC2 calls the
+// modification optimizing.
+func (p *Provider) GrowVolume(ctx context.Context, id string,
+	sizeBytes int64) (provider.Volume, error) {
 	var none provider.Volume
 	if err := provider.ValidateSize(sizeBytes); err != nil {
 		return none, err
@@ -24,11 +26,13 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 	shown := toVolume(v)
 	switch {
 	case want < has:
-		return none, provider.Errorf(provider.ErrInvalid, id, "volume %s has %d GiB and cannot shrink to %d", id, has, want)
+		return none, provider.Errorf(provider.ErrInvalid, id,
+			"volume %s has %d GiB and cannot shrink to %d", id, has, want)
 	case want == has:
 		return shown, nil
 	}
-	_, err = p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: aws.String(id), Size: aws.Int32(want)})
+	_, err = p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: aws.String(id),
+		Size: aws.Int32(want)})
 	if err != nil {
 		if growing, lookErr := p.growsTo(ctx, id); lookErr != nil || growing < want {
 			return none, refused(err, "ModifyVolume", id)
@@ -40,7 +44,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 
 // growsTo is the size that a modification under way leads to; 0 when there is none.
 func (p *Provider) growsTo(ctx context.Context, id string) (int32, error) {
-	out, err := p.api.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
+	out, err := p.api.DescribeVolumesModifications(ctx,
+		&ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
 	if err != nil {
 		return 0, refused(err, "DescribeVolumesModifications", id)
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// Images lists the account's AMIs that carry the tag understudy:image, whose value is the name; the newest of each name.
+// Images lists the account's AMIs that carry the tag understudy:image, whose value is the name; the
+// newest of each name.
 func (p *Provider) Images(ctx context.Context) ([]provider.Image, error) {
 	newest, err := p.newestImages(ctx, filter("tag-key", tagImage))
 	if err != nil {
@@ -22,7 +23,8 @@ func (p *Provider) Images(ctx context.Context) ([]provider.Image, error) {
 	for name, i := range newest {
 		images = append(images, toImage(name, i))
 	}
-	slices.SortFunc(images, func(a, b provider.Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(images,
+		func(a, b provider.Image) int { return strings.Compare(a.Name, b.Name) })
 	return images, nil
 }
 
@@ -42,12 +44,16 @@ func (p *Provider) image(ctx context.Context, name string) (types.Image, error) 
 	if image, ok := newest[name]; ok && image.State == types.ImageStateAvailable {
 		return image, nil
 	}
-	return types.Image{}, provider.Errorf(provider.ErrNotFound, "", "image %.70q not found: tag an AMI of this account with %s=%.70s", name, tagImage, name)
+	return types.Image{},
+		provider.Errorf(provider.ErrNotFound, "",
+			"image %.70q not found: tag an AMI of this account with %s=%.70s", name, tagImage, name)
 }
 
-func (p *Provider) newestImages(ctx context.Context, by types.Filter) (map[string]types.Image, error) {
+func (p *Provider) newestImages(ctx context.Context,
+	by types.Filter) (map[string]types.Image, error) {
 	newest := map[string]types.Image{}
-	pages := ec2.NewDescribeImagesPaginator(p.api, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{by}})
+	pages := ec2.NewDescribeImagesPaginator(p.api,
+		&ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{by}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -74,13 +80,16 @@ func newer(a, b types.Image) bool {
 
 func toImage(name string, i types.Image) provider.Image {
 	tags := fromTags(i.Tags)
-	image := provider.Image{Name: name, Description: aws.ToString(i.Description), MariaDBVersion: tags[tagMariaDB],
-		MaskedUnits: strings.Fields(tags[tagMasked]), Ready: i.State == types.ImageStateAvailable}
+	image := provider.Image{Name: name, Description: aws.ToString(i.Description),
+		MariaDBVersion: tags[tagMariaDB],
+		MaskedUnits:    strings.Fields(tags[tagMasked]),
+		Ready:          i.State == types.ImageStateAvailable}
 	for _, m := range i.BlockDeviceMappings {
 		if m.Ebs != nil && aws.ToString(m.DeviceName) != aws.ToString(i.RootDeviceName) {
 			filesystem := tags[tagFilesystem]
 			fill(&filesystem, "ext4")
-			image.DefaultVolume = &provider.DefaultVolume{SizeBytes: bytesOf(m.Ebs.VolumeSize), Filesystem: filesystem}
+			image.DefaultVolume = &provider.DefaultVolume{SizeBytes: bytesOf(m.Ebs.VolumeSize),
+				Filesystem: filesystem}
 		}
 	}
 	return image

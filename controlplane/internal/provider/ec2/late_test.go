@@ -29,7 +29,8 @@ type lateEC2 struct {
 	calls        int
 }
 
-func (l *lateEC2) CreateSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput, _ ...option) (*ec2.CreateSnapshotOutput, error) {
+func (l *lateEC2) CreateSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput,
+	_ ...option) (*ec2.CreateSnapshotOutput, error) {
 	l.calls++
 	l.make(in.VolumeId, in.TagSpecifications[0].Tags)
 	select {
@@ -41,11 +42,14 @@ func (l *lateEC2) CreateSnapshot(ctx context.Context, in *ec2.CreateSnapshotInpu
 }
 
 func (l *lateEC2) make(volume *string, tags []types.Tag) {
-	l.snapshots = append(l.snapshots, types.Snapshot{SnapshotId: aws.String("snap-00000000000000001"), VolumeId: volume, Tags: tags, StartTime: aws.Time(time.Now())})
+	l.snapshots = append(l.snapshots,
+		types.Snapshot{SnapshotId: aws.String("snap-00000000000000001"), VolumeId: volume,
+			Tags: tags, StartTime: aws.Time(time.Now())})
 	l.visible = append(l.visible, time.Now().Add(l.shows))
 }
 
-func (l *lateEC2) DescribeSnapshots(ctx context.Context, _ *ec2.DescribeSnapshotsInput, _ ...option) (*ec2.DescribeSnapshotsOutput, error) {
+func (l *lateEC2) DescribeSnapshots(ctx context.Context, _ *ec2.DescribeSnapshotsInput,
+	_ ...option) (*ec2.DescribeSnapshotsOutput, error) {
 	out := &ec2.DescribeSnapshotsOutput{}
 	for i, s := range l.snapshots {
 		if !time.Now().Before(l.visible[i]) {
@@ -57,7 +61,8 @@ func (l *lateEC2) DescribeSnapshots(ctx context.Context, _ *ec2.DescribeSnapshot
 
 // longRunning is a provider that was started long ago.
 func longRunning(l *lateEC2) *Provider {
-	p := &Provider{cfg: Config{Consistency: window, Now: time.Now}, api: l, new: newRecent(window, time.Now)}
+	p := &Provider{cfg: Config{Consistency: window, Now: time.Now}, api: l,
+		new: newRecent(window, time.Now)}
 	p.cfg, _ = p.cfg.withDefaults()
 	time.Sleep(time.Hour)
 	return p
@@ -96,7 +101,8 @@ func TestCutThatWasGivenUpIsInTheNextList(t *testing.T) {
 		if n, took := listed(t, p, ofCut); n != 1 || took != 0 {
 			t.Errorf("then %d after %s more", n, took)
 		}
-		if n, took := listed(t, p, provider.Filter{Tags: map[string]string{tagKey: "snap-2"}}); n != 0 && took != 0 {
+		if n, took := listed(t, p,
+			provider.Filter{Tags: map[string]string{tagKey: "snap-2"}}); n != 0 && took != 0 {
 			t.Errorf("of another %d after %s", n, took)
 		}
 	})
@@ -142,7 +148,8 @@ func TestListHasWhatOthersMadeJustBefore(t *testing.T) {
 
 func TestThrottledCreationMayHaveBeenMade(t *testing.T) {
 	t.Parallel()
-	for code, may := range map[string]bool{"RequestLimitExceeded": true, "InternalError": true, "": true, "VolumeLimitExceeded": false, "UnauthorizedOperation": false} {
+	for code, may := range map[string]bool{"RequestLimitExceeded": true, "InternalError": true,
+		"": true, "VolumeLimitExceeded": false, "UnauthorizedOperation": false} {
 		err := error(&callError{"CreateVolume", "", errors.New("connection reset")})
 		if code != "" {
 			err = refused(&smithy.GenericAPIError{Code: code}, "CreateVolume", "")

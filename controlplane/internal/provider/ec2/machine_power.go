@@ -38,13 +38,14 @@ func (p *Provider) RebootMachine(ctx context.Context, id string) error {
 // TerminateMachine ends an instance for good.
 func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 	return p.power(ctx, "TerminateInstances", id, func() error {
-		_, err := p.api.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+		_, err := p.api.TerminateInstances(ctx,
+			&ec2.TerminateInstancesInput{InstanceIds: []string{id}})
 		return err
 	})
 }
 
-// SealMachine turns the instance's metadata service off, unless the configuration keeps it: nothing on the machine can read the join
-// file from there any more.
+// SealMachine turns the instance's metadata service off, unless the configuration keeps it: nothing
+// on the machine can read the join file from there any more.
 func (p *Provider) SealMachine(ctx context.Context, id string) error {
 	if p.cfg.KeepMetadata {
 		return checkID(id, "i")
@@ -65,8 +66,10 @@ func (p *Provider) power(ctx context.Context, action, id string, call func() err
 
 func toMachine(i types.Instance) provider.Machine {
 	tags := fromTags(i.Tags)
-	m := provider.Machine{ID: aws.ToString(i.InstanceId), Name: tags[tagHost], State: machineState(i), Image: tags[tagImage],
-		Address: aws.ToString(i.PrivateIpAddress), Tags: callers(tags), CreatedAt: createdAt(i), StartedAt: aws.ToTime(i.LaunchTime)}
+	m := provider.Machine{ID: aws.ToString(i.InstanceId), Name: tags[tagHost],
+		State: machineState(i), Image: tags[tagImage],
+		Address: aws.ToString(i.PrivateIpAddress), Tags: callers(tags), CreatedAt: createdAt(i),
+		StartedAt: aws.ToTime(i.LaunchTime)}
 	if i.Placement != nil {
 		m.Zone = aws.ToString(i.Placement.AvailabilityZone)
 	}
@@ -96,7 +99,8 @@ func machineState(i types.Instance) provider.MachineState {
 	return provider.MachinePending
 }
 
-// createdAt is when the first network card was plugged in: the launch time of EC2 is that of the last start.
+// createdAt is when the first network card was plugged in: the launch time of EC2 is that of the
+// last start.
 func createdAt(i types.Instance) time.Time {
 	for _, n := range i.NetworkInterfaces {
 		if n.Attachment != nil && n.Attachment.AttachTime != nil {

@@ -15,7 +15,8 @@ import (
 )
 
 // CreateMachine runs an instance.
-func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachineRequest) (provider.Machine, error) {
+func (p *Provider) CreateMachine(ctx context.Context,
+	req provider.CreateMachineRequest) (provider.Machine, error) {
 	var none provider.Machine
 	if err := req.Validate(); err != nil {
 		return none, err
@@ -47,21 +48,27 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 		return none, refused(err, "RunInstances", "")
 	}
 	if len(out.Instances) != 1 {
-		return none, provider.Errorf(provider.ErrIncorrectState, "", "EC2 answered RunInstances with %d instances", len(out.Instances))
+		return none, provider.Errorf(provider.ErrIncorrectState, "",
+			"EC2 answered RunInstances with %d instances", len(out.Instances))
 	}
 	m := toMachine(out.Instances[0])
 	p.new.note(m.ID, m.Tags)
 	return m, nil
 }
 
-// madeBefore finds the instance that the token made. EC2 compares the join file too, of which a retry may bring a newer one; whether
-// the rest is the same is written on the instance.
-func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest, mismatch error) (provider.Machine, error) {
-	reused := provider.Errorf(provider.ErrTokenReused, "", "client token %s made a machine with other parameters: use a new token", req.ClientToken)
+// madeBefore finds the instance that the token made. EC2 compares the join file too, of which a
+// retry may bring a newer one; whether the rest is the same is written on the instance.
+func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest,
+	mismatch error) (provider.Machine, error) {
+	reused := provider.Errorf(provider.ErrTokenReused, "",
+		"client token %s made a machine with other parameters: use a new token", req.ClientToken)
 	reused.Cause = mismatch
-	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceTags, func() ([]types.Instance, error) {
-		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{filter("client-token", req.ClientToken)}})
-	})
+	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceTags,
+		func() ([]types.Instance, error) {
+			return p.describeInstances(ctx,
+				&ec2.DescribeInstancesInput{Filters: []types.Filter{filter("client-token",
+					req.ClientToken)}})
+		})
 	if err != nil {
 		return provider.Machine{}, err
 	}
@@ -73,20 +80,26 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 	return provider.Machine{}, reused
 }
 
-func (p *Provider) runInput(req provider.CreateMachineRequest, image types.Image) *ec2.RunInstancesInput {
+func (p *Provider) runInput(req provider.CreateMachineRequest,
+	image types.Image) *ec2.RunInstancesInput {
 	name := map[string]string{"Name": req.Name}
 	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req)}
 	input := &ec2.RunInstancesInput{
-		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId, InstanceType: types.InstanceType(p.cfg.InstanceType),
-		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SecurityGroupIds: p.cfg.SecurityGroups,
+		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId,
+		InstanceType: types.InstanceType(p.cfg.InstanceType),
+		MinCount:     aws.Int32(1), MaxCount: aws.Int32(1), SecurityGroupIds: p.cfg.SecurityGroups,
 		BlockDeviceMappings: goingWithMachine(image),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{
-			HttpEndpoint: types.InstanceMetadataEndpointStateEnabled, HttpTokens: types.HttpTokensStateRequired,
-			HttpPutResponseHopLimit: aws.Int32(1), InstanceMetadataTags: types.InstanceMetadataTagsStateDisabled,
+			HttpEndpoint:            types.InstanceMetadataEndpointStateEnabled,
+			HttpTokens:              types.HttpTokensStateRequired,
+			HttpPutResponseHopLimit: aws.Int32(1),
+			InstanceMetadataTags:    types.InstanceMetadataTagsStateDisabled,
 		},
 		InstanceInitiatedShutdownBehavior: types.ShutdownBehaviorStop,
-		TagSpecifications: append(specification(types.ResourceTypeInstance, with(own, with(req.Tags, name))),
-			specification(types.ResourceTypeVolume, with(map[string]string{tagOfImage: req.Image}, with(req.Tags, name)))...),
+		TagSpecifications: append(specification(types.ResourceTypeInstance,
+			with(own, with(req.Tags, name))),
+			specification(types.ResourceTypeVolume, with(map[string]string{tagOfImage: req.Image},
+				with(req.Tags, name)))...),
 	}
 	if subnet := p.cfg.Subnets[req.Zone]; subnet != "" {
 		input.SubnetId = aws.String(subnet)
@@ -94,17 +107,20 @@ func (p *Provider) runInput(req provider.CreateMachineRequest, image types.Image
 		input.Placement = &types.Placement{AvailabilityZone: aws.String(req.Zone)}
 	}
 	if p.cfg.InstanceProfile != "" {
-		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(p.cfg.InstanceProfile)}
+		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(
+			p.cfg.InstanceProfile)}
 	}
 	return input
 }
 
-// goingWithMachine says of each volume in the image that it is deleted with its instance, whatever the image says.
+// goingWithMachine says of each volume in the image that it is deleted with its instance, whatever
+// the image says.
 func goingWithMachine(image types.Image) []types.BlockDeviceMapping {
 	var mappings []types.BlockDeviceMapping
 	for _, m := range image.BlockDeviceMappings {
 		if m.Ebs != nil {
-			mappings = append(mappings, types.BlockDeviceMapping{DeviceName: m.DeviceName, Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)}})
+			mappings = append(mappings, types.BlockDeviceMapping{DeviceName: m.DeviceName,
+				Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)}})
 		}
 	}
 	return mappings
@@ -132,7 +148,8 @@ func (p *Provider) instance(ctx context.Context, id string) (types.Instance, err
 	}
 	err := p.new.until(ctx, "DescribeInstances", id, func() error {
 		var err error
-		found, err = p.describeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+		found, err = p.describeInstances(ctx,
+			&ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 		if err == nil && len(found) != 1 {
 			err = provider.Errorf(provider.ErrNotFound, id, "machine %s not found", id)
 		}
@@ -145,9 +162,11 @@ func (p *Provider) instance(ctx context.Context, id string) (types.Instance, err
 }
 
 // ListMachines lists instances, oldest first.
-func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provider.Machine, error) {
+func (p *Provider) ListMachines(ctx context.Context,
+	f provider.Filter) ([]provider.Machine, error) {
 	list, err := find(ctx, p.new, "i", f, instanceTags, func() ([]types.Instance, error) {
-		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
+		return p.describeInstances(ctx, &ec2.DescribeInstancesInput{Filters: p.filters(f),
+			MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
 		return nil, err
@@ -158,14 +177,21 @@ func (p *Provider) ListMachines(ctx context.Context, f provider.Filter) ([]provi
 			machines = append(machines, m)
 		}
 	}
-	return byCreation(machines, func(m provider.Machine) (time.Time, string) { return m.CreatedAt, m.ID }), nil
+	return byCreation(machines, func(m provider.Machine) (time.Time, string) {
+		return m.CreatedAt,
+			m.ID
+	}), nil
 }
 
 const pageSize = 500
 
-func instanceTags(i types.Instance) (string, []types.Tag) { return aws.ToString(i.InstanceId), i.Tags }
+func instanceTags(i types.Instance) (string, []types.Tag) {
+	return aws.ToString(i.InstanceId),
+		i.Tags
+}
 
-func (p *Provider) describeInstances(ctx context.Context, in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
+func (p *Provider) describeInstances(ctx context.Context,
+	in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
 	var all []types.Instance
 	pages := ec2.NewDescribeInstancesPaginator(p.api, in)
 	for pages.HasMorePages() {

@@ -15,19 +15,25 @@ type statement struct {
 	Condition map[string]map[string]string `json:"Condition,omitempty"`
 }
 
-// Policy is the IAM policy that a control plane of that fleet needs, as JSON. What exists is changed and removed only when it carries
-// the fleet's tag; what is made must carry it; snapshots are taken of the fleet's volumes alone.
+// Policy is the IAM policy that a control plane of that fleet needs, as JSON. What exists is
+// changed and removed only when it carries the fleet's tag; what is made must carry it; snapshots
+// are taken of the fleet's volumes alone.
 func Policy(fleet string) ([]byte, error) {
 	owned := map[string]map[string]string{"StringEquals": {"aws:ResourceTag/" + tagFleet: fleet}}
 	tagged := map[string]map[string]string{"StringEquals": {"aws:RequestTag/" + tagFleet: fleet}}
 	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": []statement{
 		{"Look", "Allow", lookActions(), []string{"*"}, nil},
 		{"ChangeOwn", "Allow", ownActions(), resources("instance", "volume", "snapshot"), owned},
-		{"MakeTagged", "Allow", prefixed("RunInstances", "CreateVolume", "CreateSnapshot"), resources("instance", "volume", "snapshot"), tagged},
+		{"MakeTagged", "Allow", prefixed("RunInstances", "CreateVolume", "CreateSnapshot"),
+			resources("instance", "volume", "snapshot"), tagged},
 		{"RunFrom", "Allow", prefixed("RunInstances"),
-			append(resources("subnet", "security-group", "network-interface"), "arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*", "arn:aws:ec2:*:*:snapshot/*"), nil},
-		{"CopyOwn", "Allow", prefixed("CreateSnapshot", "CreateVolume"), resources("volume", "snapshot"), owned},
-		{"TagWhatIsMade", "Allow", prefixed("CreateTags"), resources("instance", "volume", "snapshot"),
+			append(resources("subnet", "security-group", "network-interface"),
+				"arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*",
+				"arn:aws:ec2:*:*:snapshot/*"), nil},
+		{"CopyOwn", "Allow", prefixed("CreateSnapshot", "CreateVolume"),
+			resources("volume", "snapshot"), owned},
+		{"TagWhatIsMade", "Allow", prefixed("CreateTags"),
+			resources("instance", "volume", "snapshot"),
 			map[string]map[string]string{"StringLike": {"ec2:CreateAction": "*"}}},
 	}}, "", "  ")
 }
@@ -43,12 +49,17 @@ func Actions() []string {
 }
 
 func lookActions() []string {
-	return slices.DeleteFunc(Actions(), func(a string) bool { return !strings.HasPrefix(a, "ec2:Describe") })
+	return slices.DeleteFunc(Actions(),
+		func(a string) bool { return !strings.HasPrefix(a, "ec2:Describe") })
 }
 
 func ownActions() []string {
 	making := prefixed("RunInstances", "CreateVolume", "CreateSnapshot")
-	return slices.DeleteFunc(Actions(), func(a string) bool { return strings.HasPrefix(a, "ec2:Describe") || slices.Contains(making, a) })
+	return slices.DeleteFunc(Actions(),
+		func(a string) bool {
+			return strings.HasPrefix(a, "ec2:Describe") ||
+				slices.Contains(making, a)
+		})
 }
 
 func prefixed(names ...string) []string {

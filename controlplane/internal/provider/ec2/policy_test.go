@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The calls that the code can make are the methods of api: the policy allows all of them and nothing else, and the page shows it.
+// The calls that the code can make are the methods of api: the policy allows all of them and
+// nothing else, and the page shows it.
 func TestPolicyAllowsTheCallsThatAreMade(t *testing.T) {
 	t.Parallel()
 	data, err := Policy("default")

@@ -43,10 +43,12 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{cfg: cfg, api: client, new: newRecent(cfg.Consistency, cfg.Now), images: map[string]types.Image{}}, nil
+	return &Provider{cfg: cfg, api: client, new: newRecent(cfg.Consistency, cfg.Now),
+		images: map[string]types.Image{}}, nil
 }
 
-// SnapshotsInEveryZone implements provider.Regional: EC2 keeps snapshots in a region, not in a zone.
+// SnapshotsInEveryZone implements provider.Regional: EC2 keeps snapshots in a region, not in a
+// zone.
 func (p *Provider) SnapshotsInEveryZone() bool { return true }
 
 // Name is "ec2".
@@ -61,7 +63,8 @@ func (p *Provider) SetTags(ctx context.Context, id string, tags map[string]strin
 		return err
 	}
 	return p.new.until(ctx, "CreateTags", id, func() error {
-		_, err := p.api.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: toTags(tags)})
+		_, err := p.api.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id},
+			Tags: toTags(tags)})
 		return err
 	})
 }
@@ -72,7 +75,8 @@ var idPattern = regexp.MustCompile(`^(i|vol|snap|ami)-([0-9a-f]{8}|[0-9a-f]{17})
 func checkID(id string, kinds ...string) error {
 	kind, _, _ := strings.Cut(id, "-")
 	if !idPattern.MatchString(id) || !slices.Contains(kinds, kind) {
-		return provider.Errorf(provider.ErrNotFound, "", "%.40q not found: that is not an ID of EC2", id)
+		return provider.Errorf(provider.ErrNotFound, "",
+			"%.40q not found: that is not an ID of EC2", id)
 	}
 	return nil
 }
@@ -87,7 +91,8 @@ func (p *Provider) zone(ctx context.Context, asked string) (string, error) {
 		return zones[0], nil
 	}
 	if !slices.Contains(zones, asked) {
-		return "", provider.Errorf(provider.ErrInvalid, "", "zone %.70q is none of %v", asked, zones)
+		return "", provider.Errorf(provider.ErrInvalid, "", "zone %.70q is none of %v", asked,
+			zones)
 	}
 	return asked, nil
 }
@@ -101,8 +106,9 @@ func (p *Provider) allZones(ctx context.Context) ([]string, error) {
 	if len(p.zones) > 0 {
 		return p.zones, nil
 	}
-	out, err := p.api.DescribeAvailabilityZones(ctx, &ec2.DescribeAvailabilityZonesInput{Filters: []types.Filter{
-		filter("zone-type", "availability-zone"), filter("state", "available")}})
+	out, err := p.api.DescribeAvailabilityZones(ctx,
+		&ec2.DescribeAvailabilityZonesInput{Filters: []types.Filter{
+			filter("zone-type", "availability-zone"), filter("state", "available")}})
 	if err != nil {
 		return nil, refused(err, "DescribeAvailabilityZones", "")
 	}
@@ -112,7 +118,8 @@ func (p *Provider) allZones(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(zones)
 	if len(zones) == 0 {
-		return nil, provider.Errorf(provider.ErrIncorrectState, "", "EC2 shows no availability zone in this region: choose another")
+		return nil, provider.Errorf(provider.ErrIncorrectState, "",
+			"EC2 shows no availability zone in this region: choose another")
 	}
 	p.zones = zones
 	return zones, nil

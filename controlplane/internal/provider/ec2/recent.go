@@ -54,7 +54,8 @@ func (r *recent) note(id string, tags map[string]string) {
 	r.made[id] = making{kind, now, tags}
 }
 
-// noteMaybe remembers that a call may have made something although its answer never came: EC2 may be at it still, and shows it later.
+// noteMaybe remembers that a call may have made something although its answer never came: EC2 may
+// be at it still, and shows it later.
 func (r *recent) noteMaybe(kind string, tags map[string]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,10 +107,11 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 	}
 }
 
-// find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what was made, or may have been made, here
-// with these tags; while what others made until the filter's time may not be visible yet; and while it is empty and a predecessor's last
-// doings may not be.
-func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter, look func(T) (id string, tags []types.Tag), read func() ([]T, error)) ([]T, error) {
+// find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what
+// was made, or may have been made, here with these tags; while what others made until the filter's
+// time may not be visible yet; and while it is empty and a predecessor's last doings may not be.
+func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter,
+	look func(T) (id string, tags []types.Tag), read func() ([]T, error)) ([]T, error) {
 	var found []T
 	err := poll(ctx, func() (bool, error) {
 		var err error
@@ -127,20 +129,25 @@ func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter,
 	return found, err
 }
 
-// lacks says that something new should be, or may yet come, in a list and is not there; shown has the tags by ID.
+// lacks says that something new should be, or may yet come, in a list and is not there; shown has
+// the tags by ID.
 func (r *recent) lacks(kind string, f provider.Filter, shown map[string]map[string]string) bool {
 	if f.MachineID != "" {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	isDue := func(m making) bool { return m.kind == kind && r.now().Sub(m.at) <= r.window && f.Matches(m.tags) }
+	isDue := func(m making) bool {
+		return m.kind == kind && r.now().Sub(m.at) <= r.window &&
+			f.Matches(m.tags)
+	}
 	for id, m := range r.made {
 		if _, there := shown[id]; isDue(m) && !there {
 			return true
 		}
 	}
-	return slices.ContainsFunc(r.maybe, func(m making) bool { return isDue(m) && !carried(m.tags, shown) })
+	return slices.ContainsFunc(r.maybe,
+		func(m making) bool { return isDue(m) && !carried(m.tags, shown) })
 }
 
 // carried says that one of the things has all these tags.

@@ -14,8 +14,10 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateSnapshot begins a snapshot. When EC2's answer is lost it is looked for by its tags for as long as EC2 may not show it.
-func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
+// CreateSnapshot begins a snapshot. When EC2's answer is lost it is looked for by its tags for as
+// long as EC2 may not show it.
+func (p *Provider) CreateSnapshot(ctx context.Context,
+	req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
 	var none provider.Snapshot
 	if err := provider.ValidateTags(req.Tags); err != nil {
 		return none, err
@@ -23,8 +25,9 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 	if err := checkID(req.VolumeID, "vol"); err != nil {
 		return none, err
 	}
-	out, err := p.api.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
-		TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, once)
+	out, err := p.api.CreateSnapshot(ctx,
+		&ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
+			TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, once)
 	if lost(err) {
 		p.new.noteMaybe("snap", req.Tags)
 		return p.cutAfterAll(ctx, req, err)
@@ -32,21 +35,26 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 	if err != nil {
 		return none, refused(err, "CreateSnapshot", req.VolumeID)
 	}
-	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State, StateMessage: out.StateMessage, Progress: out.Progress,
-		VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags, StartTime: out.StartTime})
+	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State,
+		StateMessage: out.StateMessage, Progress: out.Progress,
+		VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags,
+		StartTime: out.StartTime})
 	p.new.note(s.ID, s.Tags)
 	return s, nil
 }
 
-func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest, cause error) (provider.Snapshot, error) {
+func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest,
+	cause error) (provider.Snapshot, error) {
 	var found provider.Snapshot
 	if len(req.Tags) == 0 {
 		return found, refused(cause, "CreateSnapshot", req.VolumeID)
 	}
-	list, err := p.ListSnapshots(ctx, provider.Filter{Tags: req.Tags}) // it looks for as long as what may have been made may not show
+	// it looks for as long as what may have been made may not show
+	list, err := p.ListSnapshots(ctx, provider.Filter{Tags: req.Tags})
 	for _, s := range list {
 		if s.VolumeID == req.VolumeID {
-			p.cfg.Log.Info("the answer was lost, the snapshot is there", "volume", req.VolumeID, "snapshot", s.ID)
+			p.cfg.Log.Info("the answer was lost, the snapshot is there", "volume", req.VolumeID,
+				"snapshot", s.ID)
 			return s, nil
 		}
 	}
@@ -61,7 +69,8 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 	}
 	err := p.new.until(ctx, "DescribeSnapshots", id, func() error {
 		var err error
-		found, err = p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
+		found, err = p.describeSnapshots(ctx,
+			&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
 		if err == nil && len(found) != 1 {
 			err = provider.Errorf(provider.ErrNotFound, id, "snapshot %s not found", id)
 		}
@@ -74,9 +83,11 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 }
 
 // ListSnapshots lists the account's own snapshots, oldest first.
-func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]provider.Snapshot, error) {
+func (p *Provider) ListSnapshots(ctx context.Context,
+	f provider.Filter) ([]provider.Snapshot, error) {
 	list, err := find(ctx, p.new, "snap", f, snapshotTags, func() ([]types.Snapshot, error) {
-		return p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
+		return p.describeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"},
+			Filters: p.filters(f), MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
 		return nil, err
@@ -87,12 +98,19 @@ func (p *Provider) ListSnapshots(ctx context.Context, f provider.Filter) ([]prov
 			snapshots = append(snapshots, s)
 		}
 	}
-	return byCreation(snapshots, func(s provider.Snapshot) (time.Time, string) { return s.CreatedAt, s.ID }), nil
+	return byCreation(snapshots, func(s provider.Snapshot) (time.Time, string) {
+		return s.CreatedAt,
+			s.ID
+	}), nil
 }
 
-func snapshotTags(s types.Snapshot) (string, []types.Tag) { return aws.ToString(s.SnapshotId), s.Tags }
+func snapshotTags(s types.Snapshot) (string, []types.Tag) {
+	return aws.ToString(s.SnapshotId),
+		s.Tags
+}
 
-func (p *Provider) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
+func (p *Provider) describeSnapshots(ctx context.Context,
+	in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
 	var all []types.Snapshot
 	pages := ec2.NewDescribeSnapshotsPaginator(p.api, in)
 	for pages.HasMorePages() {
@@ -122,8 +140,10 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 
 func toSnapshot(s types.Snapshot) provider.Snapshot {
 	progress, _ := strconv.Atoi(strings.TrimSuffix(aws.ToString(s.Progress), "%"))
-	shown := provider.Snapshot{ID: aws.ToString(s.SnapshotId), State: provider.SnapshotPending, Reason: aws.ToString(s.StateMessage),
-		Progress: progress, VolumeID: aws.ToString(s.VolumeId), SizeBytes: bytesOf(s.VolumeSize), Tags: callers(fromTags(s.Tags)),
+	shown := provider.Snapshot{ID: aws.ToString(s.SnapshotId), State: provider.SnapshotPending,
+		Reason:   aws.ToString(s.StateMessage),
+		Progress: progress, VolumeID: aws.ToString(s.VolumeId), SizeBytes: bytesOf(s.VolumeSize),
+		Tags:      callers(fromTags(s.Tags)),
 		CreatedAt: aws.ToTime(s.StartTime)}
 	switch s.State {
 	case types.SnapshotStateCompleted:

@@ -11,16 +11,20 @@ import (
 // JoinPath is where an agent looks for its join file.
 const JoinPath = "/etc/understudy-agent/join.json"
 
-// userData is what cloud-init makes of a fresh instance: its host name, and the join file that root alone can read.
+// userData is what cloud-init makes of a fresh instance: its host name, and the join file that root
+// alone can read.
 func userData(host string, join []byte) (*string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#cloud-config\nhostname: %s\npreserve_hostname: false\n", host)
 	if len(join) > 0 {
-		fmt.Fprintf(&b, "write_files:\n- path: %s\n  owner: root:root\n  permissions: \"0600\"\n  encoding: b64\n  content: %s\n",
+		fmt.Fprintf(&b, "write_files:\n- path: %s\n  owner: root:root\n  permissions: \"0600\"\n "+
+			"encoding: b64\n  content: %s\n",
 			JoinPath, base64.StdEncoding.EncodeToString(join))
 	}
 	if b.Len() > provider.MaxUserData {
-		return nil, provider.Errorf(provider.ErrInvalid, "", "the join file of %d bytes does not fit into the %d bytes that EC2 takes", len(join), provider.MaxUserData)
+		return nil, provider.Errorf(provider.ErrInvalid, "",
+			"the join file of %d bytes does not fit into the %d bytes that EC2 takes", len(join),
+			provider.MaxUserData)
 	}
 	encoded := base64.StdEncoding.EncodeToString([]byte(b.String()))
 	return &encoded, nil

@@ -13,9 +13,11 @@ import (
 func toVolume(v types.Volume) provider.Volume {
 	tags := fromTags(v.Tags)
 	_, ofImage := tags[tagOfImage]
-	shown := provider.Volume{ID: aws.ToString(v.VolumeId), State: provider.VolumeState(v.State), SizeBytes: bytesOf(v.Size),
-		Type: string(v.VolumeType), Zone: aws.ToString(v.AvailabilityZone), SnapshotID: aws.ToString(v.SnapshotId),
-		Default: ofImage, Tags: callers(tags), CreatedAt: aws.ToTime(v.CreateTime)}
+	shown := provider.Volume{ID: aws.ToString(v.VolumeId), State: provider.VolumeState(v.State),
+		SizeBytes: bytesOf(v.Size),
+		Type:      string(v.VolumeType), Zone: aws.ToString(v.AvailabilityZone),
+		SnapshotID: aws.ToString(v.SnapshotId),
+		Default:    ofImage, Tags: callers(tags), CreatedAt: aws.ToTime(v.CreateTime)}
 	if ofImage {
 		shown.SnapshotID = "" // the AMI's own, which is nobody's business here
 	}
@@ -26,7 +28,8 @@ func toVolume(v types.Volume) provider.Volume {
 }
 
 func attach(shown *provider.Volume, a types.VolumeAttachment) {
-	shown.MachineID, shown.DeleteOnTermination = aws.ToString(a.InstanceId), aws.ToBool(a.DeleteOnTermination)
+	shown.MachineID, shown.DeleteOnTermination = aws.ToString(a.InstanceId),
+		aws.ToBool(a.DeleteOnTermination)
 	switch a.State {
 	case types.VolumeAttachmentStateAttaching:
 		shown.Attachment = provider.AttachmentAttaching
@@ -46,11 +49,12 @@ func attach(shown *provider.Volume, a types.VolumeAttachment) {
 var rootDevices = []string{"/dev/sda1", "/dev/xvda", "/dev/sda"}
 
 func isRoot(v types.Volume) bool {
-	return len(v.Attachments) > 0 && slices.Contains(rootDevices, aws.ToString(v.Attachments[0].Device))
+	return len(v.Attachments) > 0 &&
+		slices.Contains(rootDevices, aws.ToString(v.Attachments[0].Device))
 }
 
-// DeviceNames are the links that udev makes from the serial of the volume's NVMe device, without and with its namespace. A Xen
-// instance shows no serial and has no such link: see docs/ec2.md.
+// DeviceNames are the links that udev makes from the serial of the volume's NVMe device, without
+// and with its namespace. A Xen instance shows no serial and has no such link: see docs/ec2.md.
 func (p *Provider) DeviceNames(volumeID string) []string { return DeviceNames(volumeID) }
 
 // DeviceNames are the names of a volume's device below /dev/disk/by-id.

@@ -16,7 +16,8 @@ import (
 const gib = int64(1) << 30
 
 // CreateVolume makes an EBS volume. Sizes are rounded up to whole GiB.
-func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRequest) (provider.Volume, error) {
+func (p *Provider) CreateVolume(ctx context.Context,
+	req provider.CreateVolumeRequest) (provider.Volume, error) {
 	var none provider.Volume
 	if err := req.Validate(); err != nil {
 		return none, err
@@ -28,7 +29,8 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 	}
 	fill(&req.Type, p.cfg.VolumeType)
 	if !knownType(req.Type) {
-		return none, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q is not one of EC2's", req.Type)
+		return none, provider.Errorf(provider.ErrInvalid, "",
+			"volume type %.40q is not one of EC2's", req.Type)
 	}
 	var err error
 	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
@@ -45,20 +47,25 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 	if err != nil {
 		return none, err
 	}
-	v := toVolume(types.Volume{VolumeId: out.VolumeId, State: out.State, Size: out.Size, VolumeType: out.VolumeType,
-		AvailabilityZone: out.AvailabilityZone, SnapshotId: out.SnapshotId, Tags: out.Tags, CreateTime: out.CreateTime})
+	v := toVolume(types.Volume{VolumeId: out.VolumeId, State: out.State, Size: out.Size,
+		VolumeType:       out.VolumeType,
+		AvailabilityZone: out.AvailabilityZone, SnapshotId: out.SnapshotId, Tags: out.Tags,
+		CreateTime: out.CreateTime})
 	p.new.note(v.ID, v.Tags)
 	return v, nil
 }
 
 func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolumeInput {
 	kind := types.VolumeType(req.Type)
-	input := &ec2.CreateVolumeInput{ClientToken: aws.String(req.ClientToken), AvailabilityZone: aws.String(req.Zone), VolumeType: kind,
+	input := &ec2.CreateVolumeInput{ClientToken: aws.String(req.ClientToken),
+		AvailabilityZone: aws.String(req.Zone), VolumeType: kind,
 		TagSpecifications: specification(types.ResourceTypeVolume, req.Tags)}
 	if req.SizeBytes > 0 {
 		input.Size = aws.Int32(wholeGiB(req.SizeBytes))
 	}
-	if p.cfg.IOPS > 0 && slices.Contains([]types.VolumeType{types.VolumeTypeGp3, types.VolumeTypeIo1, types.VolumeTypeIo2}, kind) {
+	if p.cfg.IOPS > 0 &&
+		slices.Contains([]types.VolumeType{types.VolumeTypeGp3, types.VolumeTypeIo1,
+			types.VolumeTypeIo2}, kind) {
 		input.Iops = aws.Int32(p.cfg.IOPS)
 	}
 	if p.cfg.Throughput > 0 && kind == types.VolumeTypeGp3 {
@@ -115,7 +122,8 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 		by = append((&Provider{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
 	list, err := find(ctx, p.new, "vol", f, volumeTags, func() ([]types.Volume, error) {
-		return p.describeVolumes(ctx, &ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
+		return p.describeVolumes(ctx,
+			&ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
 	})
 	if err != nil {
 		return nil, err
@@ -123,17 +131,22 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 	var volumes []provider.Volume
 	for _, found := range list {
 		v := toVolume(found)
-		if isRoot(found) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) || f.MachineID != "" && v.MachineID != f.MachineID {
+		if isRoot(found) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) ||
+			f.MachineID != "" && v.MachineID != f.MachineID {
 			continue
 		}
 		volumes = append(volumes, v)
 	}
-	return byCreation(volumes, func(v provider.Volume) (time.Time, string) { return v.CreatedAt, v.ID }), nil
+	return byCreation(volumes, func(v provider.Volume) (time.Time, string) {
+		return v.CreatedAt,
+			v.ID
+	}), nil
 }
 
 func volumeTags(v types.Volume) (string, []types.Tag) { return aws.ToString(v.VolumeId), v.Tags }
 
-func (p *Provider) describeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
+func (p *Provider) describeVolumes(ctx context.Context,
+	in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
 	var all []types.Volume
 	pages := ec2.NewDescribeVolumesPaginator(p.api, in)
 	for pages.HasMorePages() {

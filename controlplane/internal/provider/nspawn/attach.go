@@ -8,7 +8,8 @@ import (
 )
 
 // AttachVolume records the attachment and plugs the device into the machine if it is on.
-func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+func (p *Provider) AttachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
 	var shown provider.Volume
 	err := p.withVolume(ctx, id, func(v *volumeRecord) error {
 		m, err := p.loadMachine(machineID)
@@ -39,17 +40,21 @@ func (p *Provider) checkAttachable(v *volumeRecord, m *machineRecord) error {
 	case m.Phase != phaseRunning && m.Phase != phaseStopped:
 		return wrongPhase(m, "given a volume")
 	case v.Zone != m.Zone:
-		return provider.Errorf(provider.ErrInvalid, v.ID, "volume %s is in zone %s and machine %s in %s: they must be in one", v.ID, v.Zone, m.ID, m.Zone)
+		return provider.Errorf(provider.ErrInvalid, v.ID,
+			"volume %s is in zone %s and machine %s in %s: they must be in one", v.ID, v.Zone, m.ID,
+			m.Zone)
 	}
 	return nil
 }
 
 // DetachVolume records the detach, which ends when the machine no longer uses the device.
-func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+func (p *Provider) DetachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
 	var shown provider.Volume
 	err := p.withVolume(ctx, id, func(v *volumeRecord) error {
 		if v.MachineID == "" || v.MachineID != machineID {
-			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to machine %.40q", id, machineID)
+			return provider.Errorf(provider.ErrIncorrectState, id,
+				"volume %s is not attached to machine %.40q", id, machineID)
 		}
 		v.Detaching = true
 		err := p.saveAndSettle(ctx, v)

@@ -68,7 +68,8 @@ func (s *supervisor) outcome(status int) (again bool, reason string) {
 // startNspawn starts it in the machine's group: this process goes there for a moment, as
 // children begin where their parent is.
 func (s *supervisor) startNspawn(m *machineRecord) (*exec.Cmd, error) {
-	console, err := os.OpenFile(filepath.Join(s.lab.runDir(m.ID), "console.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	console, err := os.OpenFile(filepath.Join(s.lab.runDir(m.ID), "console.log"),
+		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,8 @@ func (s *supervisor) startNspawn(m *machineRecord) (*exec.Cmd, error) {
 func (l lab) nspawnArgs(m *machineRecord) []string {
 	return []string{"--boot", "--quiet", "--register=no", "--keep-unit", "--settings=no",
 		"--directory=" + l.root(m.ID), "--machine=" + l.nspawn(m.ID), "--hostname=" + m.Name,
-		"--network-namespace-path=" + l.netnsPath(m.ID), "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+		"--network-namespace-path=" + l.netnsPath(m.ID), "--resolv-conf=off", "--timezone=off",
+		"--link-journal=no",
 		"--console=pipe"}
 }
 
@@ -127,7 +129,8 @@ func (s *supervisor) started(ctx context.Context, leader int) error {
 
 // watch passes on what signals ask for until the machine is off, and cuts its power when
 // it takes too long.
-func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration, ended <-chan struct{}) {
+func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
+	ended <-chan struct{}) {
 	repeat := time.NewTicker(signalRepeat)
 	defer repeat.Stop()
 	var deadline <-chan time.Time

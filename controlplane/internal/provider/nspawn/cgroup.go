@@ -29,13 +29,15 @@ func findHierarchies() (hierarchies, error) {
 		switch {
 		case m.FSType == "cgroup2" && found.unified == "":
 			found.unified = m.Mountpoint
-		case m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), "name=systemd"):
+		case m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","),
+			"name=systemd"):
 			found.named = m.Mountpoint
 		}
 		return true, false
 	})
 	if err == nil && found.unified == "" {
-		err = errors.New("no cgroup2 filesystem is mounted: mount one, such as with: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+		err = errors.New("no cgroup2 filesystem is mounted: mount one, such as with: mount -t " +
+			"cgroup2 cgroup2 /sys/fs/cgroup")
 	}
 	return found, err
 }
@@ -98,12 +100,13 @@ func (h hierarchies) remove(group string) bool {
 	removed := true
 	for _, root := range h.roots() {
 		var dirs []string
-		_ = filepath.WalkDir(filepath.Join(root, group), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
+		_ = filepath.WalkDir(filepath.Join(root, group),
+			func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() {
+					dirs = append(dirs, path)
+				}
+				return nil
+			})
 		for _, dir := range slices.Backward(dirs) {
 			if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				removed = false

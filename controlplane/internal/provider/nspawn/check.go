@@ -17,8 +17,9 @@ import (
 
 // packageOf is the Debian package of each program that is run.
 var packageOf = map[string]string{
-	"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs",
-	"ip": "iproute2", "nsenter": "util-linux", "apt-get": "apt",
+	"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "mkfs.xfs": "xfsprogs",
+	"mkfs.ext4": "e2fsprogs",
+	"ip":        "iproute2", "nsenter": "util-linux", "apt-get": "apt",
 }
 
 // minimumFree is enough for an image and a few small machines.
@@ -31,7 +32,8 @@ func (p *Provider) Check(context.Context) error {
 		missing = append(missing, "machines need root: run this as root")
 	}
 	if packages := missingPackages(); len(packages) > 0 {
-		missing = append(missing, "programs are missing: apt-get install "+strings.Join(packages, " "))
+		missing = append(missing, "programs are missing: apt-get install "+strings.Join(packages,
+			" "))
 	}
 	if _, err := findHierarchies(); err != nil {
 		missing = append(missing, err.Error())
@@ -42,11 +44,15 @@ func (p *Provider) Check(context.Context) error {
 	missing = append(missing, missingFilesystems()...)
 	for _, dir := range []string{p.cfg.Dir, p.cfg.ImageCacheDir} {
 		if free, at := freeBytes(dir); free < minimumFree {
-			missing = append(missing, fmt.Sprintf("%s has %d MB free, %d are needed: make room or choose another directory", at, free>>20, minimumFree>>20))
+			missing = append(missing,
+				fmt.Sprintf(
+					"%s has %d MB free, %d are needed: make room or choose another directory", at,
+					free>>20, minimumFree>>20))
 		}
 	}
 	if len(missing) > 0 {
-		return provider.Errorf(provider.ErrIncorrectState, "", "provider nspawn cannot work here: %s", strings.Join(missing, "; "))
+		return provider.Errorf(provider.ErrIncorrectState, "",
+			"provider nspawn cannot work here: %s", strings.Join(missing, "; "))
 	}
 	return nil
 }

@@ -40,8 +40,8 @@ type Config struct {
 	Images []ImageSpec
 	// Zones are the lab's zones; default "lab-a" and "lab-b".
 	Zones []string
-	// DevicePattern is how a volume's device is called below /dev/disk/by-id, {id} being the part of the volume's ID
-	// behind "vol-"; default virtio-vol-{id}. It is fixed when the lab is made.
+	// DevicePattern is how a volume's device is called below /dev/disk/by-id, {id} being the part
+	// of the volume's ID behind "vol-"; default virtio-vol-{id}. It is fixed when the lab is made.
 	DevicePattern string
 	// Delays are how long things seem to take.
 	Delays Delays
@@ -105,7 +105,8 @@ var labName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 func (c Config) withDefaults() (Config, error) {
 	if !labName.MatchString(c.Name) {
-		return c, provider.Errorf(provider.ErrInvalid, "", "lab name %.40q: use 1 to 32 lower-case letters, digits and inner hyphens", c.Name)
+		return c, provider.Errorf(provider.ErrInvalid, "",
+			"lab name %.40q: use 1 to 32 lower-case letters, digits and inner hyphens", c.Name)
 	}
 	fill(&c.Dir, filepath.Join(DefaultLabsDir, c.Name))
 	fill(&c.ImageCacheDir, DefaultImageCacheDir)
@@ -116,7 +117,8 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	fill(&c.DevicePattern, defaultDevicePattern)
 	if !devicePattern.MatchString(c.DevicePattern) {
-		return c, provider.Errorf(provider.ErrInvalid, "", "device pattern %.80q: use letters, digits, . _ - and {id}", c.DevicePattern)
+		return c, provider.Errorf(provider.ErrInvalid, "",
+			"device pattern %.80q: use letters, digits, . _ - and {id}", c.DevicePattern)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -140,13 +142,15 @@ func (c *Config) checkPaths() error {
 			return err
 		}
 		if strings.ContainsAny(abs, ":,\\ \t\n\"'") || abs == "/" {
-			return provider.Errorf(provider.ErrInvalid, "", "directory %q: choose one without spaces, quotes, colons, commas and backslashes", abs)
+			return provider.Errorf(provider.ErrInvalid, "", "directory %q: choose one without "+
+				"spaces, quotes, colons, commas and backslashes", abs)
 		}
 		*dir = abs
 	}
 	for path := range c.Files {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
-			return provider.Errorf(provider.ErrInvalid, "", "file %q for the machines is not a clean absolute path", path)
+			return provider.Errorf(provider.ErrInvalid, "",
+				"file %q for the machines is not a clean absolute path", path)
 		}
 	}
 	return nil

@@ -24,8 +24,11 @@ func TestConfigIsChecked(t *testing.T) {
 		"relative file":   {Name: "a", Files: map[string]File{"etc/a": {}}},
 		"escaping file":   {Name: "a", Files: map[string]File{"/etc/../../a": {}}},
 		"unknown suite":   {Name: "a", Images: []ImageSpec{{Name: "x", Suite: "sid"}}},
-		"path as unit":    {Name: "a", Images: []ImageSpec{{Name: "x", Suite: "trixie", MaskUnits: []string{"../a.service"}}}},
-		"odd filesystem":  {Name: "a", Images: []ImageSpec{{Name: "x", Suite: "trixie", DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ntfs"}}}},
+		"path as unit": {Name: "a",
+			Images: []ImageSpec{{Name: "x", Suite: "trixie", MaskUnits: []string{"../a.service"}}}},
+		"odd filesystem": {Name: "a",
+			Images: []ImageSpec{{Name: "x", Suite: "trixie",
+				DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ntfs"}}}},
 	}
 	for name, cfg := range bad {
 		if _, err := New(cfg); !errors.Is(err, provider.ErrInvalid) {
@@ -58,12 +61,14 @@ func TestNamesFitTheKernel(t *testing.T) {
 
 func TestIDsOfOtherKindsAreNotPaths(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"", "../lab", "i-0123456789ab/..", "i-0123456789AB", "vol-0123456789ab\n", "snap-0123"} {
+	for _, id := range []string{"", "../lab", "i-0123456789ab/..", "i-0123456789AB",
+		"vol-0123456789ab\n", "snap-0123"} {
 		if kind := kindOf(id); kind != "" {
 			t.Errorf("%q is a %s", id, kind)
 		}
 	}
-	for prefix, want := range map[string]string{"i": machineKind, "vol": volumeKind, "snap": snapshotKind} {
+	for prefix, want := range map[string]string{"i": machineKind, "vol": volumeKind,
+		"snap": snapshotKind} {
 		if got := kindOf(newID(prefix)); got != want {
 			t.Errorf("a new %s is a %q", want, got)
 		}
@@ -73,7 +78,8 @@ func TestIDsOfOtherKindsAreNotPaths(t *testing.T) {
 func TestStatesComeFromRecordedTimes(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p, err := New(Config{Name: "a", Delays: Delays{Snapshot: 10 * time.Second, MachineStart: -1}, Now: func() time.Time { return now }})
+	p, err := New(Config{Name: "a", Delays: Delays{Snapshot: 10 * time.Second, MachineStart: -1},
+		Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +99,8 @@ func TestStatesComeFromRecordedTimes(t *testing.T) {
 			t.Errorf("a snapshot of age %s is %s at %d%%", c.age, got.State, got.Progress)
 		}
 	}
-	if state := p.machineState(&machineRecord{Phase: phaseRunning, PhaseAt: now}); state != provider.MachineRunning {
+	if state := p.machineState(&machineRecord{Phase: phaseRunning,
+		PhaseAt: now}); state != provider.MachineRunning {
 		t.Errorf("with no delay a machine is %s", state)
 	}
 }
@@ -101,7 +108,8 @@ func TestStatesComeFromRecordedTimes(t *testing.T) {
 func TestLayerKeyChangesWithWhatIsInIt(t *testing.T) {
 	t.Parallel()
 	base := func(change func(*ImageSpec, map[string]File)) string {
-		spec, files := ImageSpec{Name: "a", Suite: "trixie"}, map[string]File{"/etc/a": {Content: []byte("a")}}
+		spec, files := ImageSpec{Name: "a", Suite: "trixie"},
+			map[string]File{"/etc/a": {Content: []byte("a")}}
 		change(&spec, files)
 		key, err := layerKey(spec, files, nil)
 		if err != nil {
@@ -114,10 +122,19 @@ func TestLayerKeyChangesWithWhatIsInIt(t *testing.T) {
 		t.Error("one content, two keys")
 	}
 	for name, change := range map[string]func(*ImageSpec, map[string]File){
-		"mask":    func(s *ImageSpec, _ map[string]File) { s.MaskUnits = []string{"a.service"} },
-		"content": func(_ *ImageSpec, f map[string]File) { f["/etc/a"] = File{Content: []byte("b")} },
-		"mode":    func(_ *ImageSpec, f map[string]File) { f["/etc/a"] = File{Content: []byte("a"), Mode: 0o600} },
-		"source":  func(_ *ImageSpec, f map[string]File) { f["/bin/a"] = File{Source: "/proc/self/exe"} },
+		"mask": func(s *ImageSpec, _ map[string]File) { s.MaskUnits = []string{"a.service"} },
+		"content": func(_ *ImageSpec,
+			f map[string]File) {
+			f["/etc/a"] = File{Content: []byte("b")}
+		},
+		"mode": func(_ *ImageSpec, f map[string]File) {
+			f["/etc/a"] = File{Content: []byte("a"),
+				Mode: 0o600}
+		},
+		"source": func(_ *ImageSpec,
+			f map[string]File) {
+			f["/bin/a"] = File{Source: "/proc/self/exe"}
+		},
 	} {
 		if base(change) == same {
 			t.Errorf("another %s, same key", name)
@@ -129,19 +146,22 @@ func TestRecordsAreReplacedWhole(t *testing.T) {
 	t.Parallel()
 	l := lab{name: "a", dir: t.TempDir()}
 	for size := range int64(3) {
-		if err := saveRecord(l, volumeKind, "vol-0123456789ab", &volumeRecord{ID: "vol-0123456789ab", SizeBytes: size}); err != nil {
+		if err := saveRecord(l, volumeKind, "vol-0123456789ab",
+			&volumeRecord{ID: "vol-0123456789ab", SizeBytes: size}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// What a writer that was killed leaves.
-	if err := writeAtomic(l.path("records", volumeKind, "vol-ffffffffffff.json.new"), []byte("{"), 0o600); err != nil {
+	if err := writeAtomic(l.path("records", volumeKind, "vol-ffffffffffff.json.new"), []byte("{"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	all, err := allRecords[volumeRecord](l, volumeKind)
 	if err != nil || len(all) != 1 || all[0].SizeBytes != 2 {
 		t.Errorf("records are %v, error %v", all, err)
 	}
-	if _, err := loadRecord[volumeRecord](l, volumeKind, "vol-000000000000"); !errors.Is(err, provider.ErrNotFound) {
+	if _, err := loadRecord[volumeRecord](l, volumeKind, "vol-000000000000"); !errors.Is(err,
+		provider.ErrNotFound) {
 		t.Errorf("missing record: %v", err)
 	}
 }

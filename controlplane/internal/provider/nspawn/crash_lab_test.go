@@ -33,7 +33,8 @@ func crashChild(args []string) (handled bool, err error) {
 	case "CreateVolume":
 		_, err = p.CreateVolume(ctx, volumeRequest(id))
 	case "CreateSnapshot":
-		_, err = p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: id, Tags: map[string]string{"try": other}})
+		_, err = p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: id,
+			Tags: map[string]string{"try": other}})
 	case "CreateMachine":
 		_, err = p.CreateMachine(ctx, machineRequest(id))
 	case "AttachVolume":
@@ -49,16 +50,19 @@ func crashChild(args []string) (handled bool, err error) {
 }
 
 func volumeRequest(token string) provider.CreateVolumeRequest {
-	return provider.CreateVolumeRequest{ClientToken: token, SizeBytes: 16 << 20, Tags: map[string]string{"try": token}}
+	return provider.CreateVolumeRequest{ClientToken: token, SizeBytes: 16 << 20,
+		Tags: map[string]string{"try": token}}
 }
 
 func machineRequest(token string) provider.CreateMachineRequest {
-	return provider.CreateMachineRequest{ClientToken: token, Name: "host", Image: "test-masked", Tags: map[string]string{"try": token}}
+	return provider.CreateMachineRequest{ClientToken: token, Name: "host", Image: "test-masked",
+		Tags: map[string]string{"try": token}}
 }
 
 // killedDuring runs the call in a process that is killed that long after it began. It says
 // whether the call had ended before.
-func killedDuring(t *testing.T, cfg nspawn.Config, after time.Duration, method, id, other string) bool {
+func killedDuring(t *testing.T, cfg nspawn.Config, after time.Duration, method, id,
+	other string) bool {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], crashWord, method, cfg.Name, cfg.Dir, id, other)
 	out, err := cmd.StdoutPipe()
@@ -75,7 +79,8 @@ func killedDuring(t *testing.T, cfg nspawn.Config, after time.Duration, method, 
 }
 
 // everyMoment kills the call later and later, until it ends before.
-func everyMoment(t *testing.T, step time.Duration, try func(i int, after time.Duration) (ended bool)) {
+func everyMoment(t *testing.T, step time.Duration,
+	try func(i int, after time.Duration) (ended bool)) {
 	t.Helper()
 	for i := 0; ; i++ {
 		if try(i, time.Duration(i)*step) {
@@ -100,7 +105,8 @@ func TestKilledCreateVolume(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "available", func() (bool, string) {
-			list, err := p.ListVolumes(t.Context(), provider.Filter{Tags: map[string]string{"try": token}})
+			list, err := p.ListVolumes(t.Context(),
+				provider.Filter{Tags: map[string]string{"try": token}})
 			if err != nil || len(list) != 1 || list[0].ID != v.ID {
 				t.Fatalf("volumes of one token: %+v, error %v", list, err)
 			}
@@ -135,7 +141,8 @@ func TestKilledCreateSnapshot(t *testing.T) {
 	everyMoment(t, 500*time.Microsecond, func(i int, after time.Duration) bool {
 		tag := fmt.Sprint(i)
 		ended := killedDuring(t, cfg, after, "CreateSnapshot", v.ID, tag)
-		list, err := p.ListSnapshots(t.Context(), provider.Filter{Tags: map[string]string{"try": tag}})
+		list, err := p.ListSnapshots(t.Context(),
+			provider.Filter{Tags: map[string]string{"try": tag}})
 		if err != nil || len(list) > 1 {
 			t.Fatalf("snapshots of one try: %+v, error %v", list, err)
 		}
@@ -167,7 +174,8 @@ func TestKilledCreateMachine(t *testing.T) {
 			t.Fatal(err)
 		}
 		untilState(t, p, m.ID, provider.MachineRunning)
-		list, err := p.ListMachines(t.Context(), provider.Filter{Tags: map[string]string{"try": token}})
+		list, err := p.ListMachines(t.Context(),
+			provider.Filter{Tags: map[string]string{"try": token}})
 		if err != nil || len(list) != 1 {
 			t.Fatalf("machines of one token: %+v, error %v", list, err)
 		}
@@ -212,7 +220,9 @@ func TestKilledAttachAndDetach(t *testing.T) {
 			t.Fatal(err)
 		}
 		untilAvailable(t, p, v.ID)
-		if out, err := p.Exec(t.Context(), m.ID, nspawn.Command{Argv: []string{"test", "-e", "/dev/disk/by-id/" + p.DeviceNames(v.ID)[0]}}); err == nil {
+		if out, err := p.Exec(t.Context(), m.ID,
+			nspawn.Command{Argv: []string{"test", "-e",
+				"/dev/disk/by-id/" + p.DeviceNames(v.ID)[0]}}); err == nil {
 			t.Error("the device stayed", out)
 		}
 		return attached && detached

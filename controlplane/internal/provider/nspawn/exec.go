@@ -29,7 +29,8 @@ type Command struct {
 // the product itself goes through the agent.
 func (p *Provider) Exec(ctx context.Context, machineID string, command Command) (string, error) {
 	if len(command.Argv) == 0 {
-		return "", provider.Errorf(provider.ErrInvalid, machineID, "no command for machine %s", machineID)
+		return "", provider.Errorf(provider.ErrInvalid, machineID, "no command for machine %s",
+			machineID)
 	}
 	leader, err := p.leader(ctx, machineID)
 	if err != nil {
@@ -38,7 +39,8 @@ func (p *Provider) Exec(ctx context.Context, machineID string, command Command) 
 	var stdout, stderr bytes.Buffer
 	err = onOwnThread(func() error { return runInside(ctx, leader, command, &stdout, &stderr) })
 	if err != nil {
-		return stdout.String(), fmt.Errorf("%q in machine %s failed: %w: %s", command.Argv, machineID, err, strings.TrimSpace(stderr.String()))
+		return stdout.String(), fmt.Errorf("%q in machine %s failed: %w: %s", command.Argv,
+			machineID, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
 }
@@ -107,10 +109,14 @@ func (p *Provider) ShellCommand(ctx context.Context, machineID string) (string, 
 	if err != nil {
 		return "", err
 	}
-	return strings.Join(append(shellPrefix(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "bash", "-l"), " "), nil
+	return strings.Join(append(shellPrefix(leader), "--mount", "--uts", "--ipc", "--net", "--pid",
+		"--root", "--wd", "bash", "-l"), " "), nil
 }
 
-func shellPrefix(leader int) []string { return []string{"nsenter", "--target", strconv.Itoa(leader)} }
+func shellPrefix(leader int) []string {
+	return []string{"nsenter", "--target",
+		strconv.Itoa(leader)}
+}
 
 // resumeShells wakes the nsenter of people's shells, for the reason that runInside has.
 func resumeShells(leader int) {
@@ -136,7 +142,8 @@ func (p *Provider) leader(ctx context.Context, machineID string) (int, error) {
 	leader := 0
 	err := p.withMachine(ctx, machineID, func(m *machineRecord) error {
 		if !p.lab.isOn(m) {
-			return provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s is not running: it is %s", m.ID, m.Phase)
+			return provider.Errorf(provider.ErrIncorrectState, m.ID,
+				"machine %s is not running: it is %s", m.ID, m.Phase)
 		}
 		leader = m.Leader
 		return nil

@@ -15,12 +15,14 @@ import (
 func TestFaultsAreWhatCallersSee(t *testing.T) {
 	t.Parallel()
 	p := newLab(t, "faults")
-	f := faults.New(p, faults.Config{DeviceDelay: 300 * time.Millisecond, LoseAnswers: map[string]int{"CreateVolume": 1},
+	f := faults.New(p, faults.Config{DeviceDelay: 300 * time.Millisecond,
+		LoseAnswers:   map[string]int{"CreateVolume": 1},
 		FailSnapshots: 1, StickVolumes: 1})
 	t.Cleanup(f.Close)
 	m := createMachine(t, p, "host", "test-masked")
 	untilState(t, p, m.ID, provider.MachineRunning)
-	if _, err := f.CreateVolume(t.Context(), volumeRequest("one")); !errors.Is(err, faults.ErrAnswerLost) {
+	if _, err := f.CreateVolume(t.Context(), volumeRequest("one")); !errors.Is(err,
+		faults.ErrAnswerLost) {
 		t.Fatalf("first answer: %v", err)
 	}
 	v, err := f.CreateVolume(t.Context(), volumeRequest("one"))
@@ -28,12 +30,14 @@ func TestFaultsAreWhatCallersSee(t *testing.T) {
 		t.Fatal(err)
 	}
 	untilAvailable(t, p, v.ID)
-	if stuck, err := f.GetVolume(t.Context(), v.ID); err != nil || stuck.State != provider.VolumeCreating {
+	if stuck, err := f.GetVolume(t.Context(), v.ID); err != nil ||
+		stuck.State != provider.VolumeCreating {
 		t.Errorf("stuck volume is %+v, error %v", stuck, err)
 	}
 	f.Unstick()
 	begun := time.Now()
-	if v, err = f.AttachVolume(t.Context(), v.ID, m.ID); err != nil || v.Attachment != provider.AttachmentAttaching {
+	if v, err = f.AttachVolume(t.Context(), v.ID, m.ID); err != nil ||
+		v.Attachment != provider.AttachmentAttaching {
 		t.Fatalf("attaching volume is %+v, error %v", v, err)
 	}
 	if _, err := f.AttachVolume(t.Context(), v.ID, m.ID); provider.HeldBy(err) != m.ID {

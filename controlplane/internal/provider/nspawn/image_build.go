@@ -83,14 +83,16 @@ func buildImage(ctx context.Context, cache, suite string, progress func(string))
 // findMirror asks apt where this box gets its Debian from: the suite may be another, but
 // the mirror has all of them. Boxes that are not Debian have the project's own.
 func findMirror(ctx context.Context, suite string) (string, error) {
-	out, err := tool(ctx, "", "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages")
+	out, err := tool(ctx, "", "apt-get", "indextargets", "--format",
+		"$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages")
 	if err != nil {
 		return "", fmt.Errorf("cannot ask apt for its mirror: %w", err)
 	}
 	fallback := ""
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
-		if len(fields) < 2 || !strings.HasPrefix(fields[0], "http") || strings.Contains(fields[0], "security") {
+		if len(fields) < 2 || !strings.HasPrefix(fields[0], "http") ||
+			strings.Contains(fields[0], "security") {
 			continue
 		}
 		if fields[1] == suite {
@@ -101,7 +103,8 @@ func findMirror(ctx context.Context, suite string) (string, error) {
 		}
 	}
 	if fallback == "" {
-		return "", fmt.Errorf("apt knows no mirror of Debian: add one for %s to /etc/apt/sources.list", suite)
+		return "", fmt.Errorf(
+			"apt knows no mirror of Debian: add one for %s to /etc/apt/sources.list", suite)
 	}
 	return fallback, nil
 }
@@ -134,13 +137,16 @@ func debootstrap(ctx context.Context, suite, rootfs, mirror string, progress fun
 // trimImage removes what a machine must not share with others and what it never needs,
 // and stamps the rest as up to date, so that the first boot does no housekeeping.
 func trimImage(rootfs string) error {
-	for _, path := range []string{"var/lib/apt/lists", "var/cache/apt", "var/log/bootstrap.log", "etc/machine-id", "etc/resolv.conf",
-		"var/lib/dbus/machine-id", "etc/hostname", "usr/share/man", "var/cache/debconf", "var/lib/mysql/debian-cache"} {
+	for _, path := range []string{"var/lib/apt/lists", "var/cache/apt", "var/log/bootstrap.log",
+		"etc/machine-id", "etc/resolv.conf",
+		"var/lib/dbus/machine-id", "etc/hostname", "usr/share/man", "var/cache/debconf",
+		"var/lib/mysql/debian-cache"} {
 		if err := os.RemoveAll(filepath.Join(rootfs, path)); err != nil {
 			return err
 		}
 	}
-	for _, dir := range []string{"var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "srv/mariadb"} {
+	for _, dir := range []string{"var/cache/apt/archives/partial", "var/lib/apt/lists/partial",
+		"srv/mariadb"} {
 		if err := os.MkdirAll(filepath.Join(rootfs, dir), 0o755); err != nil {
 			return err
 		}

@@ -17,7 +17,8 @@ func TestBookwormBootsToMariaDB(t *testing.T) {
 	}
 	m := createMachine(t, p, "db1", "bookworm-data")
 	untilState(t, p, m.ID, provider.MachineRunning)
-	if version := answers(t, p, m.ID, "mariadb", "-NBe", "SELECT VERSION()"); !strings.HasPrefix(version, "10.11") {
+	if version := answers(t, p, m.ID, "mariadb", "-NBe",
+		"SELECT VERSION()"); !strings.HasPrefix(version, "10.11") {
 		t.Errorf("MariaDB is %s", version)
 	}
 	answers(t, p, m.ID, "findmnt", "/srv/mariadb")

@@ -38,11 +38,14 @@ func Builtin() []ImageSpec {
 	for suite, series := range suiteSeries {
 		volume := &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}
 		specs = append(specs,
-			ImageSpec{Name: suite, Suite: suite, Description: "Debian " + suite + " with MariaDB " + series},
+			ImageSpec{Name: suite, Suite: suite, Description: "Debian " + suite + " with MariaDB " +
+				series},
 			ImageSpec{Name: suite + "-data", Suite: suite, DefaultVolume: volume,
 				Description: "Debian " + suite + " with MariaDB " + series + " and a data volume"},
-			ImageSpec{Name: suite + "-masked", Suite: suite, DefaultVolume: volume, MaskUnits: []string{"mariadb.service"},
-				Description: "Debian " + suite + " with MariaDB " + series + " masked, and a data volume"})
+			ImageSpec{Name: suite + "-masked", Suite: suite, DefaultVolume: volume,
+				MaskUnits: []string{"mariadb.service"},
+				Description: "Debian " + suite + " with MariaDB " + series +
+					" masked, and a data volume"})
 	}
 	return specs
 }
@@ -58,8 +61,10 @@ var imagePackages = []string{
 // uselessUnits only cost time or write to the disk of a container that lives for minutes.
 var uselessUnits = []string{
 	"apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service", "apt-daily-upgrade.service",
-	"dpkg-db-backup.timer", "man-db.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "xfs_scrub_all.timer",
-	"systemd-networkd-wait-online.service", "getty@tty1.service", "console-getty.service", "getty-static.service",
+	"dpkg-db-backup.timer", "man-db.timer", "e2scrub_all.timer", "e2scrub_reap.service",
+	"fstrim.timer", "xfs_scrub_all.timer",
+	"systemd-networkd-wait-online.service", "getty@tty1.service", "console-getty.service",
+	"getty-static.service",
 	"systemd-pstore.service", "kmod-static-nodes.service", "systemd-modules-load.service",
 }
 
@@ -75,7 +80,8 @@ type imageRecord struct {
 
 // imageDir is where a suite's image is; its name changes with what goes into it.
 func imageDir(cache, suite string) string {
-	recipe := strings.Join(append([]string{imageFormat, suite, runtime.GOARCH}, append(imagePackages, uselessUnits...)...), "\n")
+	recipe := strings.Join(append([]string{imageFormat, suite, runtime.GOARCH},
+		append(imagePackages, uselessUnits...)...), "\n")
 	sum := sha256.Sum256([]byte(recipe))
 	return filepath.Join(cache, suite+"-"+hex.EncodeToString(sum[:6]))
 }
@@ -101,8 +107,10 @@ func (p *Provider) Images(_ context.Context) ([]provider.Image, error) {
 		if !ready {
 			record.MariaDBVersion = suiteSeries[spec.Suite]
 		}
-		images = append(images, provider.Image{Name: name, Description: spec.Description, Ready: ready,
-			MariaDBVersion: record.MariaDBVersion, MaskedUnits: spec.MaskUnits, DefaultVolume: spec.DefaultVolume})
+		images = append(images, provider.Image{Name: name, Description: spec.Description,
+			Ready:          ready,
+			MariaDBVersion: record.MariaDBVersion, MaskedUnits: spec.MaskUnits,
+			DefaultVolume: spec.DefaultVolume})
 	}
 	return images, nil
 }
@@ -110,7 +118,8 @@ func (p *Provider) Images(_ context.Context) ([]provider.Image, error) {
 func (p *Provider) spec(name string) (ImageSpec, error) {
 	spec, ok := p.specs[name]
 	if !ok {
-		return spec, provider.Errorf(provider.ErrNotFound, name, "image %.70q not found: there are %s", name, strings.Join(p.imageNames(), ", "))
+		return spec, provider.Errorf(provider.ErrNotFound, name,
+			"image %.70q not found: there are %s", name, strings.Join(p.imageNames(), ", "))
 	}
 	return spec, nil
 }
@@ -122,7 +131,8 @@ func (p *Provider) layers(spec ImageSpec) ([]string, error) {
 		return nil, err
 	}
 	if !ready {
-		return nil, provider.Errorf(provider.ErrIncorrectState, spec.Name, "image %s is not built: build it first, which takes a minute or two", spec.Name)
+		return nil, provider.Errorf(provider.ErrIncorrectState, spec.Name,
+			"image %s is not built: build it first, which takes a minute or two", spec.Name)
 	}
 	shared, err := p.sharedLayer(spec)
 	if err != nil {
@@ -133,19 +143,23 @@ func (p *Provider) layers(spec ImageSpec) ([]string, error) {
 
 func checkSpec(spec ImageSpec) error {
 	if _, ok := suiteSeries[spec.Suite]; !ok || spec.Name == "" {
-		return provider.Errorf(provider.ErrInvalid, spec.Name, "image %q: suite %q is neither trixie nor bookworm", spec.Name, spec.Suite)
+		return provider.Errorf(provider.ErrInvalid, spec.Name,
+			"image %q: suite %q is neither trixie nor bookworm", spec.Name, spec.Suite)
 	}
 	if v := spec.DefaultVolume; v != nil {
 		if v.Filesystem != "ext4" && v.Filesystem != "xfs" {
-			return provider.Errorf(provider.ErrInvalid, spec.Name, "image %q: filesystem %q is neither ext4 nor xfs", spec.Name, v.Filesystem)
+			return provider.Errorf(provider.ErrInvalid, spec.Name,
+				"image %q: filesystem %q is neither ext4 nor xfs", spec.Name, v.Filesystem)
 		}
 		if err := provider.ValidateSize(v.SizeBytes); err != nil {
 			return err
 		}
 	}
-	for _, unit := range append(append(append([]string{}, spec.MaskUnits...), spec.EnableUnits...), spec.DisableUnits...) {
+	for _, unit := range append(append(append([]string{}, spec.MaskUnits...), spec.EnableUnits...),
+		spec.DisableUnits...) {
 		if filepath.Base(unit) != unit {
-			return provider.Errorf(provider.ErrInvalid, spec.Name, "image %q: %q is not the name of a unit", spec.Name, unit)
+			return provider.Errorf(provider.ErrInvalid, spec.Name,
+				"image %q: %q is not the name of a unit", spec.Name, unit)
 		}
 	}
 	return nil

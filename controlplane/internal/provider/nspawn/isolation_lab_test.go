@@ -18,7 +18,8 @@ func wantNoTrace(t *testing.T, cfg nspawn.Config) {
 	if _, err := os.Stat(cfg.Dir); err == nil {
 		t.Errorf("%s is still there", cfg.Dir)
 	}
-	for _, argv := range [][]string{{"cat", "/proc/self/mountinfo"}, {"losetup", "--list"}, {"ip", "-details", "link"}, {"ps", "-eo", "args"}} {
+	for _, argv := range [][]string{{"cat", "/proc/self/mountinfo"}, {"losetup", "--list"},
+		{"ip", "-details", "link"}, {"ps", "-eo", "args"}} {
 		out, err := exec.Command(argv[0], argv[1:]...).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +39,8 @@ func TestTwoLabsSideBySide(t *testing.T) {
 	b := createMachine(t, two, "db", "trixie")
 	answers(t, one, a.ID, "mariadb", "-e", "SELECT 1")
 	answers(t, two, b.ID, "mariadb", "-e", "SELECT 1")
-	invocation := []string{"systemctl", "show", "--property=InvocationID,ActiveState", "mariadb.service"}
+	invocation := []string{"systemctl", "show", "--property=InvocationID,ActiveState",
+		"mariadb.service"}
 	var before string
 	until(t, "active", func() (bool, string) {
 		before = answers(t, two, b.ID, invocation...)
@@ -52,7 +54,8 @@ func TestTwoLabsSideBySide(t *testing.T) {
 	if err := one.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if after := answers(t, two, b.ID, invocation...); after != before || !strings.Contains(after, "ActiveState=active\n") {
+	if after := answers(t, two, b.ID, invocation...); after != before ||
+		!strings.Contains(after, "ActiveState=active\n") {
 		t.Errorf("the other lab's unit was %q and is %q", before, after)
 	}
 	again := createMachine(t, two, "second", "test-masked")
@@ -80,7 +83,8 @@ func TestRebootAndPowerCycleKeepTheMount(t *testing.T) {
 	answers(t, p, m.ID, "findmnt", "/srv/mariadb")
 	answers(t, p, m.ID, "test", "-e", "/srv/mariadb/kept")
 	answers(t, p, m.ID, "systemctl", "poweroff")
-	if off := untilState(t, p, m.ID, provider.MachineStopped); off.Reason != "powered off from inside" {
+	if off := untilState(t, p, m.ID,
+		provider.MachineStopped); off.Reason != "powered off from inside" {
 		t.Errorf("reason is %q", off.Reason)
 	}
 	if err := p.StartMachine(t.Context(), m.ID); err != nil {
@@ -100,7 +104,8 @@ func TestKilledSupervisorIsALostMachine(t *testing.T) {
 	if err := exec.Command("kill", "-9", supervisorOf(t, cfg, m.ID)).Run(); err != nil {
 		t.Fatal(err)
 	}
-	if off := untilState(t, p, m.ID, provider.MachineStopped); !strings.Contains(off.Reason, "power lost") {
+	if off := untilState(t, p, m.ID, provider.MachineStopped); !strings.Contains(off.Reason,
+		"power lost") {
 		t.Errorf("reason is %q", off.Reason)
 	}
 	if err := p.StartMachine(t.Context(), m.ID); err != nil {
@@ -120,7 +125,8 @@ func TestFrozenMachineIsTerminated(t *testing.T) {
 	answers(t, p, m.ID, "fsfreeze", "--freeze", "/srv/mariadb")
 	answers(t, p, m.ID, "systemd-run", "--unit=stuck", "touch", "/srv/mariadb/stuck")
 	until(t, "a process waits for the frozen filesystem", func() (bool, string) {
-		state, err := p.Exec(t.Context(), m.ID, nspawn.Command{Argv: []string{"ps", "-C", "touch", "-o", "state="}})
+		state, err := p.Exec(t.Context(), m.ID,
+			nspawn.Command{Argv: []string{"ps", "-C", "touch", "-o", "state="}})
 		return err == nil && strings.TrimSpace(state) == "D", state
 	})
 	if err := p.TerminateMachine(t.Context(), m.ID); err != nil {

@@ -26,12 +26,18 @@ func (l lab) path(parts ...string) string {
 
 func (l lab) pool(parts ...string) string { return l.path(append([]string{"pool"}, parts...)...) }
 
-func (l lab) bridge() string                { return l.key() + "br" }
-func (l lab) veth(ordinal int) string       { return fmt.Sprintf("%s-%d", l.key(), ordinal) }
-func (l lab) netns(machine string) string   { return l.key() + "-" + machine }
-func (l lab) nspawn(machine string) string  { return l.key() + "-" + machine }
-func (l lab) unit(machine string) string    { return "understudy-" + l.nspawn(machine) + ".service" }
-func (l lab) cgroup(machine string) string  { return filepath.Join("/understudy", l.key(), machine) }
+func (l lab) bridge() string               { return l.key() + "br" }
+func (l lab) veth(ordinal int) string      { return fmt.Sprintf("%s-%d", l.key(), ordinal) }
+func (l lab) netns(machine string) string  { return l.key() + "-" + machine }
+func (l lab) nspawn(machine string) string { return l.key() + "-" + machine }
+func (l lab) unit(machine string) string {
+	return "understudy-" + l.nspawn(machine) +
+		".service"
+}
+func (l lab) cgroup(machine string) string {
+	return filepath.Join("/understudy", l.key(),
+		machine)
+}
 func (l lab) root(machine string) string    { return l.pool("machines", machine, "root") }
 func (l lab) upper(machine string) string   { return l.pool("machines", machine, "upper") }
 func (l lab) runDir(machine string) string  { return l.path("run", machine) }
@@ -42,7 +48,8 @@ func (l lab) snapshotFile(id string) string { return l.pool("snapshots", id+".im
 // defaultDevicePattern is what virtio disks are called.
 const defaultDevicePattern = "virtio-vol-{id}"
 
-// deviceName is the name of a volume's device on the machines, by the pattern that the lab was made with.
+// deviceName is the name of a volume's device on the machines, by the pattern that the lab was made
+// with.
 func (l lab) deviceName(volume string) string {
 	var record labRecord
 	if err := readJSON(l.path("lab.json"), &record); err != nil || record.DevicePattern == "" {

@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 // limit is far above what anything here takes, so that a failure says what it waited for.
 const limit = 60 * time.Second
 
-var trixieImages = []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie", MaskUnits: []string{"mariadb.service"},
+var trixieImages = []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie",
+	MaskUnits:     []string{"mariadb.service"},
 	DefaultVolume: &provider.DefaultVolume{SizeBytes: 64 << 20, Filesystem: "ext4"}}}
 
 func labConfig(t *testing.T, name string) nspawn.Config {
@@ -42,8 +43,10 @@ func labConfig(t *testing.T, name string) nspawn.Config {
 
 func configOf(name, dir string) nspawn.Config {
 	return nspawn.Config{Name: name, Dir: dir, PoolBytes: 8 << 30,
-		Images: trixieImages, StopLimit: 20 * time.Second, Delays: nspawn.Delays{Snapshot: 50 * time.Millisecond,
-			VolumeCreate: 50 * time.Millisecond, Attach: 50 * time.Millisecond, Delete: 50 * time.Millisecond, MachineStart: 50 * time.Millisecond}}
+		Images: trixieImages, StopLimit: 20 * time.Second,
+		Delays: nspawn.Delays{Snapshot: 50 * time.Millisecond,
+			VolumeCreate: 50 * time.Millisecond, Attach: 50 * time.Millisecond,
+			Delete: 50 * time.Millisecond, MachineStart: 50 * time.Millisecond}}
 }
 
 // newLab is a lab of the test's own, which is taken down whatever the test left.
@@ -74,7 +77,8 @@ func labOf(t *testing.T, cfg nspawn.Config) *nspawn.Provider {
 
 func createMachine(t *testing.T, p provider.Provider, name, image string) provider.Machine {
 	t.Helper()
-	m, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: name, Name: name, Image: image,
+	m, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: name,
+		Name: name, Image: image,
 		Tags: map[string]string{"test": t.Name()}, UserData: []byte(`{"token":"secret"}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +105,8 @@ func until(t *testing.T, what string, done func() (bool, string)) {
 	}
 }
 
-func untilState(t *testing.T, p provider.Provider, id string, want provider.MachineState) provider.Machine {
+func untilState(t *testing.T, p provider.Provider, id string,
+	want provider.MachineState) provider.Machine {
 	t.Helper()
 	var m provider.Machine
 	until(t, string(want), func() (bool, string) {

@@ -62,7 +62,8 @@ func (p *Provider) settledMachine(ctx context.Context, m *machineRecord) provide
 		reason = err.Error()
 	}
 	fill(&reason, m.Reason)
-	return provider.Machine{ID: m.ID, Name: m.Name, State: p.machineState(m), Reason: reason, Image: m.Image, Zone: m.Zone,
+	return provider.Machine{ID: m.ID, Name: m.Name, State: p.machineState(m), Reason: reason,
+		Image: m.Image, Zone: m.Zone,
 		Address: m.Address, Tags: m.Tags, CreatedAt: m.CreatedAt, StartedAt: m.StartedAt}
 }
 
@@ -148,7 +149,8 @@ func (l lab) killSupervisor(ctx context.Context, machine string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the supervisor of machine %s, process %d, does not end: %w", machine, pid, ctx.Err())
+			return fmt.Errorf("the supervisor of machine %s, process %d, does not end: %w", machine,
+				pid, ctx.Err())
 		case <-ticker.C:
 		}
 	}
@@ -159,7 +161,8 @@ func (l lab) signalSupervisor(machine string, signal syscall.Signal) error {
 	if pid == 0 {
 		return nil
 	}
-	if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, os.ErrProcessDone) &&
+		!errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("cannot signal the supervisor of machine %s: %w", machine, err)
 	}
 	return nil

@@ -10,7 +10,8 @@ import (
 )
 
 // CreateMachine records the machine and starts its supervisor, which does the rest.
-func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachineRequest) (provider.Machine, error) {
+func (p *Provider) CreateMachine(ctx context.Context,
+	req provider.CreateMachineRequest) (provider.Machine, error) {
 	var none provider.Machine
 	if err := req.Validate(); err != nil {
 		return none, err
@@ -49,7 +50,8 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 
 // recordMachine makes the machine's directory and then its record: a directory without a
 // record is one whose making was killed, and is removed here.
-func (p *Provider) recordMachine(req provider.CreateMachineRequest, spec ImageSpec, params string, others []*machineRecord) (*machineRecord, error) {
+func (p *Provider) recordMachine(req provider.CreateMachineRequest, spec ImageSpec, params string,
+	others []*machineRecord) (*machineRecord, error) {
 	if err := p.removeOrphans(others); err != nil {
 		return nil, err
 	}
@@ -66,11 +68,14 @@ func (p *Provider) recordMachine(req provider.CreateMachineRequest, spec ImageSp
 		return nil, err
 	}
 	now := p.cfg.Now()
-	m := &machineRecord{ID: newID("i"), Name: req.Name, Token: req.ClientToken, ParamsHash: params, Tags: req.Tags, Image: req.Image,
-		Zone: req.Zone, Ordinal: ordinal, Address: nthAddress(record.Subnet, ordinal), MachineID: randomHex(16), Lower: lower,
+	m := &machineRecord{ID: newID("i"), Name: req.Name, Token: req.ClientToken, ParamsHash: params,
+		Tags: req.Tags, Image: req.Image,
+		Zone: req.Zone, Ordinal: ordinal, Address: nthAddress(record.Subnet, ordinal),
+		MachineID: randomHex(16), Lower: lower,
 		StopLimit: p.cfg.StopLimit, Phase: phaseStarting, PhaseAt: now, CreatedAt: now}
 	if spec.DefaultVolume != nil {
-		m.Default = &defaultVolumeRecord{ID: newID("vol"), Filesystem: spec.DefaultVolume.Filesystem}
+		m.Default = &defaultVolumeRecord{ID: newID("vol"),
+			Filesystem: spec.DefaultVolume.Filesystem}
 	}
 	if err := p.lab.seedMachine(m, req.UserData); err != nil {
 		return nil, err
@@ -89,7 +94,8 @@ func (p *Provider) recordDefaultVolume(m *machineRecord, spec ImageSpec) error {
 	if m.Default == nil {
 		return nil
 	}
-	v := &volumeRecord{ID: m.Default.ID, SizeBytes: spec.DefaultVolume.SizeBytes, Zone: m.Zone, Type: "file", Default: true,
+	v := &volumeRecord{ID: m.Default.ID, SizeBytes: spec.DefaultVolume.SizeBytes, Zone: m.Zone,
+		Type: "file", Default: true,
 		DeleteOnTermination: true, MachineID: m.ID, AttachedAt: m.CreatedAt, CreatedAt: m.CreatedAt}
 	return saveRecord(p.lab, volumeKind, v.ID, v)
 }
@@ -136,7 +142,8 @@ func (p *Provider) freeOrdinal(machines []*machineRecord) (int, error) {
 		}
 	}
 	if len(taken) >= p.cfg.Limits.Machines {
-		return 0, provider.Errorf(provider.ErrLimitExceeded, "", "lab %s has %d machines, its limit: terminate some", p.cfg.Name, len(taken))
+		return 0, provider.Errorf(provider.ErrLimitExceeded, "",
+			"lab %s has %d machines, its limit: terminate some", p.cfg.Name, len(taken))
 	}
 	ordinal := firstOrdinal
 	for taken[ordinal] {
@@ -160,7 +167,8 @@ func (p *Provider) GetMachine(ctx context.Context, id string) (provider.Machine,
 }
 
 // ListMachines lists machines, oldest first.
-func (p *Provider) ListMachines(ctx context.Context, filter provider.Filter) ([]provider.Machine, error) {
+func (p *Provider) ListMachines(ctx context.Context,
+	filter provider.Filter) ([]provider.Machine, error) {
 	unlock, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -227,7 +235,8 @@ func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 }
 
 // withMachine acts on a settled machine under the lab's lock.
-func (p *Provider) withMachine(ctx context.Context, id string, act func(*machineRecord) error) error {
+func (p *Provider) withMachine(ctx context.Context, id string,
+	act func(*machineRecord) error) error {
 	unlock, err := p.enter(ctx)
 	if err != nil {
 		return err
@@ -245,7 +254,8 @@ func (p *Provider) withMachine(ctx context.Context, id string, act func(*machine
 
 func (p *Provider) loadMachine(id string) (*machineRecord, error) {
 	if kindOf(id) != machineKind {
-		return nil, provider.Errorf(provider.ErrNotFound, "", "machine %.40q not found: that is not the ID of a machine", id)
+		return nil, provider.Errorf(provider.ErrNotFound, "",
+			"machine %.40q not found: that is not the ID of a machine", id)
 	}
 	m, err := loadRecord[machineRecord](p.lab, machineKind, id)
 	if err == nil && p.forgotten(m) {
@@ -259,5 +269,6 @@ func (p *Provider) forgotten(m *machineRecord) bool {
 }
 
 func wrongPhase(m *machineRecord, done string) error {
-	return provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s cannot be %s: it is %s", m.ID, done, m.Phase)
+	return provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s cannot be %s: it is %s",
+		m.ID, done, m.Phase)
 }

@@ -74,7 +74,8 @@ func (l lab) checkName(ctx context.Context) error {
 	}
 	for _, link := range links {
 		if link.IfAlias != "" && link.IfAlias != l.dir {
-			e := provider.Errorf(provider.ErrInUse, "", "lab name %s is used by the lab in %s: choose another name, or take that one down", l.name, link.IfAlias)
+			e := provider.Errorf(provider.ErrInUse, "", "lab name %s is used by the lab in %s: "+
+				"choose another name, or take that one down", l.name, link.IfAlias)
 			e.HeldBy = link.IfAlias
 			return e
 		}
@@ -85,11 +86,13 @@ func (l lab) checkName(ctx context.Context) error {
 func (l lab) makeBridge(ctx context.Context, subnet string) error {
 	bridge, address := l.bridge(), hostAddress(subnet)+"/24"
 	if _, err := net.InterfaceByName(bridge); err != nil {
-		if _, err := tool(ctx, "", "ip", "link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0"); err != nil {
+		if _, err := tool(ctx, "", "ip", "link", "add", bridge, "type", "bridge", "forward_delay",
+			"0", "stp_state", "0"); err != nil {
 			return err
 		}
 	}
-	batch := fmt.Sprintf("link set dev %[1]s alias %[2]s\naddress replace %[3]s dev %[1]s\nlink set dev %[1]s up\n", bridge, l.dir, address)
+	batch := fmt.Sprintf("link set dev %[1]s alias %[2]s\naddress replace %[3]s dev %[1]s\nlink "+
+		"set dev %[1]s up\n", bridge, l.dir, address)
 	_, err := tool(ctx, batch, "ip", "-batch", "-")
 	return err
 }
@@ -109,12 +112,14 @@ func (l lab) chooseSubnet() (string, error) {
 			return subnet, nil
 		}
 	}
-	return "", provider.Errorf(provider.ErrLimitExceeded, "", "no free subnet left in 10.213.0.0/16: take other labs down")
+	return "", provider.Errorf(provider.ErrLimitExceeded, "",
+		"no free subnet left in 10.213.0.0/16: take other labs down")
 }
 
 func overlaps(subnet netip.Prefix, taken []net.Addr) bool {
 	for _, address := range taken {
-		if other, err := netip.ParsePrefix(address.String()); err == nil && other.Masked().Overlaps(subnet) {
+		if other, err := netip.ParsePrefix(address.String()); err == nil &&
+			other.Masked().Overlaps(subnet) {
 			return true
 		}
 	}
@@ -135,11 +140,14 @@ func (l lab) makeNetwork(ctx context.Context, m *machineRecord) error {
 	if _, err := tool(ctx, "", "ip", "netns", "add", ns); err != nil {
 		return err
 	}
-	outside := fmt.Sprintf("link add %s type veth peer name host0 netns %s\nlink set %s master %s up\n", veth, ns, veth, l.bridge())
+	outside := fmt.Sprintf(
+		"link add %s type veth peer name host0 netns %s\nlink set %s master %s up\n", veth, ns,
+		veth, l.bridge())
 	if _, err := tool(ctx, outside, "ip", "-batch", "-"); err != nil {
 		return err
 	}
-	inside := fmt.Sprintf("address add %s/24 dev host0\nlink set lo up\nlink set host0 up\n", m.Address)
+	inside := fmt.Sprintf("address add %s/24 dev host0\nlink set lo up\nlink set host0 up\n",
+		m.Address)
 	_, err := tool(ctx, inside, "ip", "-n", ns, "-batch", "-")
 	return err
 }

@@ -17,7 +17,8 @@ func (l lab) isOn(m *machineRecord) bool {
 		return false
 	}
 	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", m.Leader))
-	return err == nil && strings.Contains(string(group), m.ID) // else the number is another's by now
+	// else the number is another's by now
+	return err == nil && strings.Contains(string(group), m.ID)
 }
 
 // plug makes the device appear in the machine: a node, and a link by the volume's name.
@@ -32,7 +33,8 @@ func (l lab) plug(m *machineRecord, volume string) error {
 	}
 	defer dev.Close()
 	node := fmt.Sprintf("loop%d", n)
-	err = unix.Mknodat(int(dev.Fd()), node, unix.S_IFBLK|0o660, int(unix.Mkdev(loopMajor, uint32(n))))
+	err = unix.Mknodat(int(dev.Fd()), node, unix.S_IFBLK|0o660,
+		int(unix.Mkdev(loopMajor, uint32(n))))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cannot plug volume %s into machine %s: %w", volume, m.ID, err)
 	}
@@ -84,7 +86,8 @@ func openDev(leader int) (*os.File, error) {
 }
 
 func openIn(dir *os.File, path string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(int(dir.Fd()), path, &how)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s in a machine: %w", path, err)
@@ -94,7 +97,8 @@ func openIn(dir *os.File, path string) (*os.File, error) {
 
 func openByID(dev *os.File) (*os.File, error) {
 	for _, dir := range []string{"disk", "disk/by-id"} {
-		if err := unix.Mkdirat(int(dev.Fd()), dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := unix.Mkdirat(int(dev.Fd()), dir, 0o755); err != nil &&
+			!errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 	}

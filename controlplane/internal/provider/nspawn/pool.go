@@ -37,7 +37,8 @@ func (l lab) ensurePool(ctx context.Context, bytes int64) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount(fmt.Sprintf("/dev/loop%d", n), l.pool(), "xfs", unix.MS_NOATIME, ""); err != nil {
+	if err := unix.Mount(fmt.Sprintf("/dev/loop%d", n), l.pool(), "xfs", unix.MS_NOATIME,
+		""); err != nil {
 		return fmt.Errorf("cannot mount the pool %s: %w", image, err)
 	}
 	return nil
@@ -49,7 +50,8 @@ func makePoolImage(ctx context.Context, image string, bytes int64) error {
 	if err := makeSparse(temporary, bytes); err != nil {
 		return err
 	}
-	if _, err := tool(ctx, "", "mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1", temporary); err != nil {
+	if _, err := tool(ctx, "", "mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1",
+		temporary); err != nil {
 		return fmt.Errorf("cannot format the pool: %w", err)
 	}
 	return os.Rename(temporary, image)

@@ -74,7 +74,8 @@ func (p *Provider) enter(ctx context.Context) (unlock func(), err error) {
 	}
 	unlock, err = lockFile(ctx, p.lab.path("lock"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, provider.Errorf(provider.ErrIncorrectState, "", "lab %s was taken down", p.cfg.Name)
+		return nil, provider.Errorf(provider.ErrIncorrectState, "", "lab %s was taken down",
+			p.cfg.Name)
 	}
 	return unlock, err
 }
@@ -104,7 +105,8 @@ func (p *Provider) bringUp(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	record := labRecord{Name: p.cfg.Name, DevicePattern: p.cfg.DevicePattern, CreatedAt: p.cfg.Now()}
+	record := labRecord{Name: p.cfg.Name, DevicePattern: p.cfg.DevicePattern,
+		CreatedAt: p.cfg.Now()}
 	err = readJSON(p.lab.path("lab.json"), &record)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = p.claimDir(&record)
@@ -113,7 +115,8 @@ func (p *Provider) bringUp(ctx context.Context) error {
 		return err
 	}
 	if record.Name != p.cfg.Name {
-		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir, record.Name)
+		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir,
+			record.Name)
 	}
 	if err := p.lab.ensureBridge(ctx, &record); err != nil {
 		return err
@@ -132,15 +135,18 @@ func (p *Provider) claimDir(record *labRecord) error {
 	}
 	for _, entry := range entries {
 		if entry.Name() != "lock" && entry.Name() != "lab.json.new" {
-			return provider.Errorf(provider.ErrInvalid, "", "%s is not empty and not a lab: choose another directory", p.lab.dir)
+			return provider.Errorf(provider.ErrInvalid, "",
+				"%s is not empty and not a lab: choose another directory", p.lab.dir)
 		}
 	}
 	return writeJSON(p.lab.path("lab.json"), record)
 }
 
 func (l lab) ensureFolders() error {
-	for _, dir := range []string{l.path("run"), l.pool("volumes"), l.pool("snapshots"), l.pool("machines"), l.pool("layers"),
-		l.path("records", machineKind), l.path("records", volumeKind), l.path("records", snapshotKind)} {
+	for _, dir := range []string{l.path("run"), l.pool("volumes"), l.pool("snapshots"),
+		l.pool("machines"), l.pool("layers"),
+		l.path("records", machineKind), l.path("records", volumeKind),
+		l.path("records", snapshotKind)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -160,16 +166,21 @@ func (p *Provider) SetTags(ctx context.Context, id string, tags map[string]strin
 	defer unlock()
 	switch kindOf(id) {
 	case machineKind:
-		return setTags(p.lab, machineKind, id, tags, func(m *machineRecord) *map[string]string { return &m.Tags })
+		return setTags(p.lab, machineKind, id, tags,
+			func(m *machineRecord) *map[string]string { return &m.Tags })
 	case volumeKind:
-		return setTags(p.lab, volumeKind, id, tags, func(v *volumeRecord) *map[string]string { return &v.Tags })
+		return setTags(p.lab, volumeKind, id, tags,
+			func(v *volumeRecord) *map[string]string { return &v.Tags })
 	case snapshotKind:
-		return setTags(p.lab, snapshotKind, id, tags, func(s *snapshotRecord) *map[string]string { return &s.Tags })
+		return setTags(p.lab, snapshotKind, id, tags,
+			func(s *snapshotRecord) *map[string]string { return &s.Tags })
 	}
-	return provider.Errorf(provider.ErrNotFound, "", "%.40q not found: that is not an ID of this provider", id)
+	return provider.Errorf(provider.ErrNotFound, "",
+		"%.40q not found: that is not an ID of this provider", id)
 }
 
-func setTags[T any](l lab, kind, id string, tags map[string]string, field func(*T) *map[string]string) error {
+func setTags[T any](l lab, kind, id string, tags map[string]string,
+	field func(*T) *map[string]string) error {
 	record, err := loadRecord[T](l, kind, id)
 	if err != nil {
 		return err
@@ -202,7 +213,8 @@ func (p *Provider) zone(asked string) (string, error) {
 		return p.cfg.Zones[0], nil
 	}
 	if !slices.Contains(p.cfg.Zones, asked) {
-		return "", provider.Errorf(provider.ErrInvalid, "", "zone %.70q is none of %v", asked, p.cfg.Zones)
+		return "", provider.Errorf(provider.ErrInvalid, "", "zone %.70q is none of %v", asked,
+			p.cfg.Zones)
 	}
 	return asked, nil
 }
@@ -232,7 +244,8 @@ func hashOf(params any) string {
 }
 
 func tokenReused(token, id string) error {
-	return provider.Errorf(provider.ErrTokenReused, id, "client token %s made %s with other parameters: use a new token", token, id)
+	return provider.Errorf(provider.ErrTokenReused, id,
+		"client token %s made %s with other parameters: use a new token", token, id)
 }
 
 func removeFile(path string) error {

@@ -101,7 +101,8 @@ var idPattern = regexp.MustCompile(`^(i|vol|snap)-[0-9a-f]{12}$`)
 
 func loadRecord[T any](l lab, kind, id string) (*T, error) {
 	if !idPattern.MatchString(id) {
-		return nil, provider.Errorf(provider.ErrNotFound, "", "%s %.40q not found: that is not an ID of this provider", kind, id)
+		return nil, provider.Errorf(provider.ErrNotFound, "",
+			"%s %.40q not found: that is not an ID of this provider", kind, id)
 	}
 	record := new(T)
 	err := readJSON(l.path("records", kind, id+".json"), record)

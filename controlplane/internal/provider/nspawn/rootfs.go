@@ -84,7 +84,8 @@ func fillLayer(dir string, spec ImageSpec, files map[string]File, enable []strin
 		}
 	}
 	for _, unit := range append(slices.Clone(spec.EnableUnits), enable...) {
-		if err := os.Symlink("/etc/systemd/system/"+unit, filepath.Join(dir, wantsDir, unit)); err != nil {
+		if err := os.Symlink("/etc/systemd/system/"+unit,
+			filepath.Join(dir, wantsDir, unit)); err != nil {
 			return err
 		}
 	}
@@ -141,15 +142,18 @@ func (l lab) seedMachine(m *machineRecord, userData []byte) error {
 	seeds := map[string]File{
 		"etc/machine-id": {Content: []byte(m.MachineID + "\n"), Mode: 0o444},
 		"etc/hostname":   {Content: []byte(m.Name + "\n")},
-		"etc/hosts":      {Content: fmt.Appendf(nil, "127.0.0.1 localhost\n::1 localhost\n%s %s\n", m.Address, m.Name)},
-		tmpfilesPath:     {},
+		"etc/hosts": {Content: fmt.Appendf(nil, "127.0.0.1 localhost\n::1 localhost\n%s %s\n",
+			m.Address, m.Name)},
+		tmpfilesPath: {},
 	}
 	if len(userData) > 0 {
 		seeds[joinPath] = File{Content: userData, Mode: 0o600}
 	}
 	if m.Default != nil {
-		seeds[filepath.Join(systemUnits, dataMountUnit)] = File{Content: mountUnit(m.Default, l.deviceName(m.Default.ID))}
-		if err := os.Symlink("/"+systemUnits+"/"+dataMountUnit, filepath.Join(upper, wantsDir, dataMountUnit)); err != nil {
+		seeds[filepath.Join(systemUnits, dataMountUnit)] = File{Content: mountUnit(m.Default,
+			l.deviceName(m.Default.ID))}
+		if err := os.Symlink("/"+systemUnits+"/"+dataMountUnit,
+			filepath.Join(upper, wantsDir, dataMountUnit)); err != nil {
 			return err
 		}
 	}
@@ -193,9 +197,12 @@ func (l lab) mountRoot(m *machineRecord) error {
 			return err
 		}
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", strings.Join(m.Lower, ":"), l.upper(m.ID), work)
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", strings.Join(m.Lower, ":"),
+		l.upper(m.ID), work)
 	if err := unix.Mount("understudy-"+m.ID, root, "overlay", 0, options); err != nil {
-		return fmt.Errorf("cannot mount the root of machine %s (were its image or its layers removed?): %w", m.ID, err)
+		return fmt.Errorf(
+			"cannot mount the root of machine %s (were its image or its layers removed?): %w", m.ID,
+			err)
 	}
 	return nil
 }

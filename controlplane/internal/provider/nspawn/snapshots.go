@@ -11,7 +11,8 @@ import (
 
 // CreateSnapshot records the snapshot and clones the volume's file. Unlike everything else
 // it is never completed later: that would be another point in time.
-func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
+func (p *Provider) CreateSnapshot(ctx context.Context,
+	req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
 	var shown provider.Snapshot
 	if err := provider.ValidateTags(req.Tags); err != nil {
 		return shown, err
@@ -24,7 +25,8 @@ func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapsh
 		if err := p.checkSnapshotLimit(); err != nil {
 			return err
 		}
-		s := &snapshotRecord{ID: newID("snap"), VolumeID: v.ID, SizeBytes: v.SizeBytes, Tags: req.Tags, CreatedAt: p.cfg.Now()}
+		s := &snapshotRecord{ID: newID("snap"), VolumeID: v.ID, SizeBytes: v.SizeBytes,
+			Tags: req.Tags, CreatedAt: p.cfg.Now()}
 		if err := saveRecord(p.lab, snapshotKind, s.ID, s); err != nil {
 			return err
 		}
@@ -61,7 +63,8 @@ func (p *Provider) checkSnapshotLimit() error {
 		}
 	}
 	if count >= p.cfg.Limits.Snapshots {
-		return provider.Errorf(provider.ErrLimitExceeded, "", "lab %s has %d snapshots, its limit: delete some", p.cfg.Name, count)
+		return provider.Errorf(provider.ErrLimitExceeded, "",
+			"lab %s has %d snapshots, its limit: delete some", p.cfg.Name, count)
 	}
 	return nil
 }
@@ -81,7 +84,8 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 }
 
 // ListSnapshots lists snapshots, oldest first.
-func (p *Provider) ListSnapshots(ctx context.Context, filter provider.Filter) ([]provider.Snapshot, error) {
+func (p *Provider) ListSnapshots(ctx context.Context,
+	filter provider.Filter) ([]provider.Snapshot, error) {
 	unlock, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -126,7 +130,8 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 
 func (p *Provider) loadSnapshot(id string) (*snapshotRecord, error) {
 	if kindOf(id) != snapshotKind {
-		return nil, provider.Errorf(provider.ErrNotFound, "", "snapshot %.40q not found: that is not the ID of a snapshot", id)
+		return nil, provider.Errorf(provider.ErrNotFound, "",
+			"snapshot %.40q not found: that is not the ID of a snapshot", id)
 	}
 	s, err := loadRecord[snapshotRecord](p.lab, snapshotKind, id)
 	if err != nil {
@@ -154,7 +159,8 @@ func (p *Provider) settleSnapshot(s *snapshotRecord) (gone bool, err error) {
 }
 
 func (p *Provider) showSnapshot(s *snapshotRecord) provider.Snapshot {
-	shown := provider.Snapshot{ID: s.ID, State: provider.SnapshotCompleted, Progress: 100, Reason: s.Error, VolumeID: s.VolumeID,
+	shown := provider.Snapshot{ID: s.ID, State: provider.SnapshotCompleted, Progress: 100,
+		Reason: s.Error, VolumeID: s.VolumeID,
 		SizeBytes: s.SizeBytes, Tags: s.Tags, CreatedAt: s.CreatedAt}
 	switch delay := p.cfg.Delays.Snapshot; {
 	case s.Error != "":

@@ -60,9 +60,11 @@ func (p *Provider) startSupervisor(ctx context.Context, m *machineRecord) error 
 // control groups below its unit's.
 func (l lab) systemdRun(m *machineRecord) []string {
 	log := "append:" + l.path("run", m.ID, "supervisor.log")
-	return []string{"systemd-run", "--quiet", "--collect", "--no-ask-password", "--unit=" + l.unit(m.ID),
+	return []string{"systemd-run", "--quiet", "--collect", "--no-ask-password",
+		"--unit=" + l.unit(m.ID),
 		"--description=Machine " + m.Name + " of lab " + l.name,
-		"--property=Type=exec", "--property=Delegate=yes", "--property=KillMode=mixed", "--property=TasksMax=infinity",
+		"--property=Type=exec", "--property=Delegate=yes", "--property=KillMode=mixed",
+		"--property=TasksMax=infinity",
 		fmt.Sprintf("--property=TimeoutStopSec=%d", int(m.StopLimit.Seconds())+5),
 		"--property=StandardOutput=" + log, "--property=StandardError=" + log, "--"}
 }
@@ -75,7 +77,8 @@ func bootedBySystemd() bool {
 // launch starts the supervisor as nobody's child and ends. Its standard output is the
 // provider's pipe, which the supervisor closes when it holds the lock.
 func launch(l lab, id string) error {
-	log, err := os.OpenFile(l.path("run", id, "supervisor.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(l.path("run", id, "supervisor.log"),
+		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

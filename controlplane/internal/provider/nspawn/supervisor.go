@@ -40,7 +40,8 @@ func runSupervisor(l lab, id string) error {
 	if err := redirectStdout(); err != nil {
 		return err
 	}
-	s := &supervisor{lab: l, id: id, signals: signals, log: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("machine", id)}
+	s := &supervisor{lab: l, id: id, signals: signals,
+		log: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("machine", id)}
 	if err := s.run(context.Background()); err != nil {
 		s.log.Error("machine failed", "error", err)
 		return err
@@ -204,7 +205,8 @@ func (s *supervisor) makeDefaultVolume(ctx context.Context, m *machineRecord) er
 	if err := makeSparse(file+".new", v.SizeBytes); err != nil {
 		return err
 	}
-	argv := []string{"mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", file + ".new"}
+	argv := []string{"mkfs.ext4", "-q", "-F", "-E",
+		"nodiscard,lazy_itable_init=1,lazy_journal_init=1", file + ".new"}
 	if m.Default.Filesystem == "xfs" {
 		argv = []string{"mkfs.xfs", "-q", "-f", "-K", file + ".new"}
 	}

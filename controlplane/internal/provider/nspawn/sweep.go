@@ -48,7 +48,10 @@ func (p *Provider) Sweep(ctx context.Context) error {
 		{"machines' roots", func(context.Context) error { return p.lab.sweepRoots() }},
 		{"volumes' devices", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, "") }},
 		{"pool", func(ctx context.Context) error { return unmountPool(ctx, p.lab.pool()) }},
-		{"pool's device", func(ctx context.Context) error { return p.lab.sweepLoops(ctx, p.lab.path("pool.img")) }},
+		{"pool's device", func(ctx context.Context) error {
+			return p.lab.sweepLoops(ctx,
+				p.lab.path("pool.img"))
+		}},
 		{"files", p.lab.sweepFiles},
 	}
 	for _, step := range steps {
@@ -63,7 +66,8 @@ func (p *Provider) checkOwnDir() error {
 	var record labRecord
 	err := readJSON(p.lab.path("lab.json"), &record)
 	if err == nil && record.Name != p.lab.name {
-		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir, record.Name)
+		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir,
+			record.Name)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -74,7 +78,8 @@ func (p *Provider) checkOwnDir() error {
 	}
 	for _, entry := range entries {
 		if entry.Name() != "lock" && entry.Name() != "lab.json.new" {
-			return provider.Errorf(provider.ErrInvalid, "", "%s is not the directory of a lab: it has no lab.json", p.lab.dir)
+			return provider.Errorf(provider.ErrInvalid, "",
+				"%s is not the directory of a lab: it has no lab.json", p.lab.dir)
 		}
 	}
 	return err

@@ -13,11 +13,13 @@ import (
 // fiThaw is not in x/sys: _IOWR('X', 120, int).
 const fiThaw = 0xC0045878
 
-// thaw lets writes go on to whatever filesystems on volumes the group's processes have frozen: a real machine's freeze ends with its
-// power, here it would keep whoever writes there from dying, and the volume in use.
+// thaw lets writes go on to whatever filesystems on volumes the group's processes have frozen: a
+// real machine's freeze ends with its power, here it would keep whoever writes there from dying,
+// and the volume in use.
 func thaw(group string) {
 	_ = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Name() == "cgroup.threads" { // a process that is half dead has threads alone
+		// a process that is half dead has threads alone
+		if err == nil && entry.Name() == "cgroup.threads" {
 			threads, _ := os.ReadFile(path)
 			thawMounts(strings.Fields(string(threads)))
 		}
@@ -31,9 +33,10 @@ func thawMounts(threads []string) {
 		if err != nil {
 			continue
 		}
-		mounts, err := mountinfo.GetMountsFromReader(file, func(info *mountinfo.Info) (skip, stop bool) {
-			return !strings.HasPrefix(info.Source, "/dev/loop"), false
-		})
+		mounts, err := mountinfo.GetMountsFromReader(file,
+			func(info *mountinfo.Info) (skip, stop bool) {
+				return !strings.HasPrefix(info.Source, "/dev/loop"), false
+			})
 		file.Close()
 		if err != nil {
 			continue

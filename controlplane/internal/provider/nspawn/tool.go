@@ -20,14 +20,16 @@ func tool(ctx context.Context, stdin string, argv ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s failed: %w: %s", strings.Join(argv, " "), err, lastLine(stderr.String()))
+		return stdout.String(), fmt.Errorf("%s failed: %w: %s", strings.Join(argv, " "), err,
+			lastLine(stderr.String()))
 	}
 	return stdout.String(), nil
 }
 
 // toolEnv keeps what the control plane was started with, secrets perhaps, from the tools.
 func toolEnv() []string {
-	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 }
 
 func lastLine(s string) string {

@@ -87,9 +87,11 @@ func (l lab) makeVolumeFile(v *volumeRecord) error {
 }
 
 func (p *Provider) showVolume(v *volumeRecord) provider.Volume {
-	shown := provider.Volume{ID: v.ID, State: p.volumeState(v), Reason: v.Error, SizeBytes: v.SizeBytes, Type: v.Type, Zone: v.Zone,
+	shown := provider.Volume{ID: v.ID, State: p.volumeState(v), Reason: v.Error,
+		SizeBytes: v.SizeBytes, Type: v.Type, Zone: v.Zone,
 		SnapshotID: v.SnapshotID, MachineID: v.MachineID, Attachment: p.attachmentState(v),
-		DeleteOnTermination: v.DeleteOnTermination, Default: v.Default, Tags: v.Tags, CreatedAt: v.CreatedAt}
+		DeleteOnTermination: v.DeleteOnTermination, Default: v.Default, Tags: v.Tags,
+		CreatedAt: v.CreatedAt}
 	if v.Detaching {
 		shown.Reason = fmt.Sprintf("machine %s still uses it: unmount it there", v.MachineID)
 	}
@@ -100,7 +102,8 @@ func (p *Provider) volumeState(v *volumeRecord) provider.VolumeState {
 	file := p.lab.volumeFile(v.ID)
 	_, err := os.Stat(file)
 	switch {
-	case !v.DeletedAt.IsZero() && errors.Is(err, fs.ErrNotExist) && p.since(v.DeletedAt, p.cfg.Delays.Delete):
+	case !v.DeletedAt.IsZero() && errors.Is(err, fs.ErrNotExist) &&
+		p.since(v.DeletedAt, p.cfg.Delays.Delete):
 		return provider.VolumeDeleted
 	case !v.DeletedAt.IsZero():
 		return provider.VolumeDeleting

@@ -8,7 +8,8 @@ import (
 )
 
 // CreateVolume records the volume and makes its file.
-func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRequest) (provider.Volume, error) {
+func (p *Provider) CreateVolume(ctx context.Context,
+	req provider.CreateVolumeRequest) (provider.Volume, error) {
 	var none provider.Volume
 	if err := req.Validate(); err != nil {
 		return none, err
@@ -18,7 +19,8 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 		return none, err
 	}
 	if req.Type != "" && req.Type != volumeType {
-		return none, provider.Errorf(provider.ErrInvalid, "", "volume type %.40q: the only one is %q", req.Type, volumeType)
+		return none, provider.Errorf(provider.ErrInvalid, "",
+			"volume type %.40q: the only one is %q", req.Type, volumeType)
 	}
 	unlock, err := p.enter(ctx)
 	if err != nil {
@@ -47,7 +49,8 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 
 const volumeType = "file"
 
-func (p *Provider) recordVolume(req provider.CreateVolumeRequest, params string, others []*volumeRecord) (*volumeRecord, error) {
+func (p *Provider) recordVolume(req provider.CreateVolumeRequest, params string,
+	others []*volumeRecord) (*volumeRecord, error) {
 	size, err := p.sizeOf(req)
 	if err != nil {
 		return nil, err
@@ -55,8 +58,9 @@ func (p *Provider) recordVolume(req provider.CreateVolumeRequest, params string,
 	if err := p.checkVolumeLimits(size, others); err != nil {
 		return nil, err
 	}
-	v := &volumeRecord{ID: newID("vol"), Token: req.ClientToken, ParamsHash: params, Tags: req.Tags, SizeBytes: size,
-		Type: volumeType, Zone: req.Zone, SnapshotID: req.SnapshotID, CreatedAt: p.cfg.Now()}
+	v := &volumeRecord{ID: newID("vol"), Token: req.ClientToken, ParamsHash: params, Tags: req.Tags,
+		SizeBytes: size,
+		Type:      volumeType, Zone: req.Zone, SnapshotID: req.SnapshotID, CreatedAt: p.cfg.Now()}
 	return v, saveRecord(p.lab, volumeKind, v.ID, v)
 }
 
@@ -70,17 +74,21 @@ func (p *Provider) sizeOf(req provider.CreateVolumeRequest) (int64, error) {
 		return 0, err
 	}
 	if shown := p.showSnapshot(s); shown.State != provider.SnapshotCompleted {
-		return 0, provider.Errorf(provider.ErrIncorrectState, s.ID, "snapshot %s is %s: wait until it is completed", s.ID, shown.State)
+		return 0, provider.Errorf(provider.ErrIncorrectState, s.ID,
+			"snapshot %s is %s: wait until it is completed", s.ID, shown.State)
 	}
 	if req.SizeBytes != 0 && req.SizeBytes < s.SizeBytes {
-		return 0, provider.Errorf(provider.ErrInvalid, s.ID, "volume size %d is smaller than snapshot %s with %d bytes", req.SizeBytes, s.ID, s.SizeBytes)
+		return 0, provider.Errorf(provider.ErrInvalid, s.ID,
+			"volume size %d is smaller than snapshot %s with %d bytes", req.SizeBytes, s.ID,
+			s.SizeBytes)
 	}
 	return max(req.SizeBytes, s.SizeBytes), nil
 }
 
 func (p *Provider) checkVolumeLimits(size int64, others []*volumeRecord) error {
 	if size > p.cfg.Limits.VolumeBytes {
-		return provider.Errorf(provider.ErrLimitExceeded, "", "volume size %d is above the limit of %d bytes", size, p.cfg.Limits.VolumeBytes)
+		return provider.Errorf(provider.ErrLimitExceeded, "",
+			"volume size %d is above the limit of %d bytes", size, p.cfg.Limits.VolumeBytes)
 	}
 	count := 0
 	for _, v := range others {
@@ -89,7 +97,8 @@ func (p *Provider) checkVolumeLimits(size int64, others []*volumeRecord) error {
 		}
 	}
 	if count >= p.cfg.Limits.Volumes {
-		return provider.Errorf(provider.ErrLimitExceeded, "", "lab %s has %d volumes, its limit: delete some", p.cfg.Name, count)
+		return provider.Errorf(provider.ErrLimitExceeded, "",
+			"lab %s has %d volumes, its limit: delete some", p.cfg.Name, count)
 	}
 	return nil
 }
@@ -105,7 +114,8 @@ func (p *Provider) GetVolume(ctx context.Context, id string) (provider.Volume, e
 }
 
 // ListVolumes lists volumes, oldest first.
-func (p *Provider) ListVolumes(ctx context.Context, filter provider.Filter) ([]provider.Volume, error) {
+func (p *Provider) ListVolumes(ctx context.Context,
+	filter provider.Filter) ([]provider.Volume, error) {
 	unlock, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -121,7 +131,8 @@ func (p *Provider) ListVolumes(ctx context.Context, filter provider.Filter) ([]p
 			continue
 		}
 		shown := p.settledVolume(ctx, v)
-		if shown.State == provider.VolumeDeleted || filter.MachineID != "" && shown.MachineID != filter.MachineID {
+		if shown.State == provider.VolumeDeleted || filter.MachineID != "" &&
+			shown.MachineID != filter.MachineID {
 			continue
 		}
 		list = append(list, shown)
@@ -143,7 +154,8 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 }
 
 // GrowVolume makes a volume larger.
-func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (provider.Volume, error) {
+func (p *Provider) GrowVolume(ctx context.Context, id string,
+	sizeBytes int64) (provider.Volume, error) {
 	var shown provider.Volume
 	if err := provider.ValidateSize(sizeBytes); err != nil {
 		return shown, err
@@ -152,7 +164,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 		state := p.volumeState(v)
 		switch {
 		case sizeBytes < v.SizeBytes:
-			return provider.Errorf(provider.ErrInvalid, id, "volume %s has %d bytes and cannot shrink to %d", id, v.SizeBytes, sizeBytes)
+			return provider.Errorf(provider.ErrInvalid, id,
+				"volume %s has %d bytes and cannot shrink to %d", id, v.SizeBytes, sizeBytes)
 		case state != provider.VolumeAvailable && state != provider.VolumeInUse:
 			return wrongState(v, state, "grown")
 		}
@@ -168,7 +181,10 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 }
 
 // DeviceNames is one name, by the lab's pattern.
-func (p *Provider) DeviceNames(volumeID string) []string { return []string{p.lab.deviceName(volumeID)} }
+func (p *Provider) DeviceNames(
+	volumeID string) []string {
+	return []string{p.lab.deviceName(volumeID)}
+}
 
 // withVolume acts on a settled volume that is not deleted, under the lab's lock.
 func (p *Provider) withVolume(ctx context.Context, id string, act func(*volumeRecord) error) error {
@@ -178,7 +194,8 @@ func (p *Provider) withVolume(ctx context.Context, id string, act func(*volumeRe
 	}
 	defer unlock()
 	if kindOf(id) != volumeKind {
-		return provider.Errorf(provider.ErrNotFound, "", "volume %.40q not found: that is not the ID of a volume", id)
+		return provider.Errorf(provider.ErrNotFound, "",
+			"volume %.40q not found: that is not the ID of a volume", id)
 	}
 	v, err := loadRecord[volumeRecord](p.lab, volumeKind, id)
 	if err != nil {
@@ -198,11 +215,13 @@ func (p *Provider) saveAndSettle(ctx context.Context, v *volumeRecord) error {
 }
 
 func volumeInUse(v *volumeRecord) error {
-	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID, v.MachineID)
+	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+		v.MachineID)
 	e.HeldBy = v.MachineID
 	return e
 }
 
 func wrongState(v *volumeRecord, state provider.VolumeState, done string) error {
-	return provider.Errorf(provider.ErrIncorrectState, v.ID, "volume %s cannot be %s: it is %s", v.ID, done, state)
+	return provider.Errorf(provider.ErrIncorrectState, v.ID, "volume %s cannot be %s: it is %s",
+		v.ID, done, state)
 }

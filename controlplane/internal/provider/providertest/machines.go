@@ -9,7 +9,8 @@ import (
 func (s *suite) defaultVolumeOf(t *testing.T, machineID string) provider.Volume {
 	t.Helper()
 	var found []provider.Volume
-	for _, v := range must[[]provider.Volume](t)(s.Provider.ListVolumes(t.Context(), provider.Filter{MachineID: machineID})) {
+	for _, v := range must[[]provider.Volume](t)(s.Provider.ListVolumes(t.Context(),
+		provider.Filter{MachineID: machineID})) {
 		if v.Default {
 			found = append(found, v)
 		}
@@ -24,7 +25,8 @@ func (s *suite) defaultVolumeOf(t *testing.T, machineID string) provider.Volume 
 func (s *suite) defaultVolume(t *testing.T) {
 	m := s.readyMachine(t)
 	original := s.defaultVolumeOf(t, m.ID)
-	if original.State != provider.VolumeInUse || !original.DeleteOnTermination || original.SnapshotID != "" {
+	if original.State != provider.VolumeInUse || !original.DeleteOnTermination ||
+		original.SnapshotID != "" {
 		t.Errorf("default volume is %+v", original)
 	}
 	s.untilAttached(t, original.ID, m.ID)
@@ -39,7 +41,8 @@ func (s *suite) defaultVolume(t *testing.T) {
 	}
 	mine := s.newVolume(t, provider.CreateVolumeRequest{})
 	s.attachTo(t, mine.ID, m.ID)
-	list := must[[]provider.Volume](t)(s.Provider.ListVolumes(t.Context(), provider.Filter{MachineID: m.ID}))
+	list := must[[]provider.Volume](t)(s.Provider.ListVolumes(t.Context(),
+		provider.Filter{MachineID: m.ID}))
 	if len(list) != 1 || list[0].ID != mine.ID || list[0].Default {
 		t.Errorf("machine has %+v", list)
 	}
@@ -97,7 +100,8 @@ func (s *suite) wantKept(t *testing.T, v provider.Volume, m provider.Machine) {
 
 func (s *suite) terminate(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
-	request := provider.CreateMachineRequest{ClientToken: s.token(), Name: "short-lived", Image: s.Image, Tags: map[string]string{"a": "b"}}
+	request := provider.CreateMachineRequest{ClientToken: s.token(), Name: "short-lived",
+		Image: s.Image, Tags: map[string]string{"a": "b"}}
 	m := must[provider.Machine](t)(p.CreateMachine(ctx, request))
 	request.UserData = []byte("a newer join file")
 	if again := must[provider.Machine](t)(p.CreateMachine(ctx, request)); again.ID != m.ID {
@@ -121,7 +125,8 @@ func (s *suite) terminate(t *testing.T) {
 		gone, err := p.GetVolume(ctx, original.ID)
 		return err != nil, string(gone.State)
 	})
-	wantKind(t, "starting what is terminated", p.StartMachine(ctx, m.ID), provider.ErrIncorrectState)
+	wantKind(t, "starting what is terminated", p.StartMachine(ctx, m.ID),
+		provider.ErrIncorrectState)
 	wantKind(t, "stopping what is terminated", p.StopMachine(ctx, m.ID), provider.ErrIncorrectState)
 	_, err = p.AttachVolume(ctx, v.ID, m.ID)
 	wantKind(t, "attaching to what is terminated", err, provider.ErrIncorrectState)

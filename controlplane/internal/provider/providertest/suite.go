@@ -40,7 +40,8 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 		tests := map[string]func(*testing.T){
 			"not found": s.notFound, "bad input": s.badInput, "tokens": s.tokens, "tags": s.tags,
 			"volume": s.volume, "snapshot states": s.snapshotStates,
-			"attach": s.attach, "attach many": s.attachMany, "what was made is listed": s.listed, "detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
+			"attach": s.attach, "attach many": s.attachMany, "what was made is listed": s.listed,
+			"detach while mounted": s.detachMounted, "point in time": s.pointInTime, "grow": s.grow,
 			"default volume": s.defaultVolume, "power": s.power, "terminate": s.terminate,
 		}
 		for name, test := range tests {
@@ -120,7 +121,8 @@ func (s *suite) untilAttached(t *testing.T, id, machineID string) {
 	t.Helper()
 	until(t, "attached", func() (bool, string) {
 		v := must[provider.Volume](t)(s.Provider.GetVolume(t.Context(), id))
-		return v.Attachment == provider.AttachmentAttached && v.MachineID == machineID, fmt.Sprintf("%+v", v)
+		return v.Attachment == provider.AttachmentAttached && v.MachineID == machineID,
+			fmt.Sprintf("%+v", v)
 	})
 	until(t, "a device", func() (bool, string) { return s.device(t, id, machineID) != "", "" })
 }
@@ -137,8 +139,10 @@ func (s *suite) untilSnapshot(t *testing.T, id string) provider.Snapshot {
 
 func (s *suite) newMachine(t *testing.T) provider.Machine {
 	t.Helper()
-	m := must[provider.Machine](t)(s.Provider.CreateMachine(t.Context(), provider.CreateMachineRequest{
-		ClientToken: s.token(), Name: "host", Image: s.Image, Tags: map[string]string{"test": t.Name()}}))
+	m := must[provider.Machine](t)(s.Provider.CreateMachine(t.Context(),
+		provider.CreateMachineRequest{
+			ClientToken: s.token(), Name: "host", Image: s.Image,
+			Tags: map[string]string{"test": t.Name()}}))
 	return s.untilMachine(t, m.ID, provider.MachineRunning)
 }
 
@@ -195,10 +199,12 @@ func (s *suite) run(t *testing.T, machineID string, argv ...string) string {
 // write puts a text at the start of the device, on disk; read gets it.
 func (s *suite) write(t *testing.T, machineID, device, text string) {
 	t.Helper()
-	s.run(t, machineID, "bash", "-c", "printf %s \"$1\" | dd of=\"$0\" bs=4096 conv=notrunc,fsync status=none", device, text)
+	s.run(t, machineID, "bash", "-c",
+		"printf %s \"$1\" | dd of=\"$0\" bs=4096 conv=notrunc,fsync status=none", device, text)
 }
 
 func (s *suite) read(t *testing.T, machineID, device string, length int) string {
 	t.Helper()
-	return s.run(t, machineID, "dd", "if="+device, "bs="+fmt.Sprint(length), "count=1", "status=none")
+	return s.run(t, machineID, "dd", "if="+device, "bs="+fmt.Sprint(length), "count=1",
+		"status=none")
 }

@@ -11,7 +11,8 @@ import (
 
 func (s *suite) volume(t *testing.T) {
 	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
-	if v.SizeBytes != 2*s.Unit || v.SnapshotID != "" || v.MachineID != "" || v.Attachment != provider.AttachmentNone || v.Default {
+	if v.SizeBytes != 2*s.Unit || v.SnapshotID != "" || v.MachineID != "" ||
+		v.Attachment != provider.AttachmentNone || v.Default {
 		t.Errorf("new volume is %+v", v)
 	}
 	if err := s.Provider.DeleteVolume(t.Context(), v.ID); err != nil {
@@ -19,7 +20,8 @@ func (s *suite) volume(t *testing.T) {
 	}
 	until(t, "deleted", func() (bool, string) {
 		got, err := s.Provider.GetVolume(t.Context(), v.ID)
-		if err == nil && got.State != provider.VolumeDeleting && got.State != provider.VolumeDeleted {
+		if err == nil && got.State != provider.VolumeDeleting &&
+			got.State != provider.VolumeDeleted {
 			t.Fatalf("volume being deleted is %s", got.State)
 		}
 		return err != nil, string(got.State)
@@ -30,20 +32,25 @@ func (s *suite) volume(t *testing.T) {
 func (s *suite) snapshotStates(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
 	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
-	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx,
+		provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	if shot.State == provider.SnapshotPending {
-		_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID})
+		_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(),
+			SnapshotID: shot.ID})
 		wantKind(t, "volume of a pending snapshot", err, provider.ErrIncorrectState)
 	}
-	if shot = s.untilSnapshot(t, shot.ID); shot.Progress != 100 || shot.VolumeID != v.ID || shot.SizeBytes != v.SizeBytes {
+	if shot = s.untilSnapshot(t, shot.ID); shot.Progress != 100 || shot.VolumeID != v.ID ||
+		shot.SizeBytes != v.SizeBytes {
 		t.Errorf("completed snapshot is %+v", shot)
 	}
-	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SnapshotID: shot.ID, SizeBytes: s.Unit})
+	_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(),
+		SnapshotID: shot.ID, SizeBytes: s.Unit})
 	wantKind(t, "volume smaller than its snapshot", err, provider.ErrInvalid)
 	if err := p.DeleteVolume(ctx, v.ID); err != nil {
 		t.Fatal(err)
 	}
-	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID, SizeBytes: 4 * s.Unit})
+	larger := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: shot.ID,
+		SizeBytes: 4 * s.Unit})
 	if larger.SnapshotID != shot.ID || larger.SizeBytes != 4*s.Unit {
 		t.Errorf("volume of a snapshot is %+v", larger)
 	}
@@ -81,7 +88,8 @@ func (s *suite) attach(t *testing.T) {
 		t.Error("the device is on a machine that it is not attached to")
 	}
 	must[provider.Volume](t)(p.DetachVolume(ctx, v.ID, m.ID))
-	if free := s.untilVolume(t, v.ID, provider.VolumeAvailable); free.MachineID != "" || free.Attachment != provider.AttachmentNone {
+	if free := s.untilVolume(t, v.ID, provider.VolumeAvailable); free.MachineID != "" ||
+		free.Attachment != provider.AttachmentNone {
 		t.Errorf("detached volume is %+v", free)
 	}
 	if s.device(t, v.ID, m.ID) != "" {
@@ -90,7 +98,8 @@ func (s *suite) attach(t *testing.T) {
 	s.attachTo(t, v.ID, other.ID)
 }
 
-// attachMany gives several volumes to one machine at once: each gets a place and a device of its own.
+// attachMany gives several volumes to one machine at once: each gets a place and a device of its
+// own.
 func (s *suite) attachMany(t *testing.T) {
 	m := s.newMachine(t)
 	volumes := make([]provider.Volume, 4)
@@ -114,19 +123,24 @@ func (s *suite) attachMany(t *testing.T) {
 	s.attachTo(t, volumes[1].ID, m.ID)
 }
 
-// listed asks for what was made the moment that its making returned, as a job does that is tried again.
+// listed asks for what was made the moment that its making returned, as a job does that is tried
+// again.
 func (s *suite) listed(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
 	v := s.newVolume(t, provider.CreateVolumeRequest{})
 	for i := range 3 {
 		tags := map[string]string{"listed": fmt.Sprint(i)}
-		made := must[provider.Volume](t)(p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: s.Unit, Tags: tags}))
-		if list := must[[]provider.Volume](t)(p.ListVolumes(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != made.ID {
+		made := must[provider.Volume](t)(p.CreateVolume(ctx,
+			provider.CreateVolumeRequest{ClientToken: s.token(), SizeBytes: s.Unit, Tags: tags}))
+		if list := must[[]provider.Volume](t)(p.ListVolumes(ctx, provider.Filter{Tags: tags})); len(
+			list) != 1 || list[0].ID != made.ID {
 			t.Errorf("made volume %s, listed %+v", made.ID, list)
 		}
 		must[provider.Volume](t)(p.GetVolume(ctx, made.ID))
-		shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags}))
-		if list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx, provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != shot.ID {
+		shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx,
+			provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags}))
+		if list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx,
+			provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != shot.ID {
 			t.Errorf("made snapshot %s, listed %+v", shot.ID, list)
 		}
 		must[provider.Snapshot](t)(p.GetSnapshot(ctx, shot.ID))
@@ -139,7 +153,8 @@ func (s *suite) detachMounted(t *testing.T) {
 	s.run(t, m.ID, "mkfs.ext4", "-q", s.device(t, v.ID, m.ID))
 	s.run(t, m.ID, "mount", s.device(t, v.ID, m.ID), "/mnt")
 	detaching := must[provider.Volume](t)(s.Provider.DetachVolume(t.Context(), v.ID, m.ID))
-	if detaching.State != provider.VolumeInUse || detaching.Attachment != provider.AttachmentDetaching || detaching.MachineID != m.ID {
+	if detaching.State != provider.VolumeInUse ||
+		detaching.Attachment != provider.AttachmentDetaching || detaching.MachineID != m.ID {
 		t.Errorf("volume detached while mounted is %+v", detaching)
 	}
 	s.run(t, m.ID, "touch", "/mnt/still-there")
@@ -152,12 +167,14 @@ func (s *suite) pointInTime(t *testing.T) {
 	s.attachTo(t, v.ID, m.ID)
 	device := s.device(t, v.ID, m.ID)
 	s.write(t, m.ID, device, "before")
-	first := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	first := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(),
+		provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	if _, byHand := s.Provider.(provider.ByHand); byHand {
 		s.untilSnapshot(t, first.ID) // its point in time is somewhere before that
 	}
 	s.write(t, m.ID, device, "after!")
-	second := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	second := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(),
+		provider.CreateSnapshotRequest{VolumeID: v.ID}))
 	for id, want := range map[string]string{first.ID: "before", second.ID: "after!"} {
 		s.untilSnapshot(t, id)
 		volume := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: id})
@@ -178,12 +195,14 @@ func (s *suite) grow(t *testing.T) {
 	_, err := s.Provider.GrowVolume(t.Context(), v.ID, s.Unit)
 	wantKind(t, "shrinking", err, provider.ErrInvalid)
 	for range 2 {
-		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID, 4*s.Unit)); grown.SizeBytes != 4*s.Unit {
+		if grown := must[provider.Volume](t)(s.Provider.GrowVolume(t.Context(), v.ID,
+			4*s.Unit)); grown.SizeBytes != 4*s.Unit {
 			t.Errorf("grown volume is %+v", grown)
 		}
 	}
 	until(t, "a larger device", func() (bool, string) {
-		size := strings.TrimSpace(s.run(t, m.ID, "blockdev", "--getsize64", s.device(t, v.ID, m.ID)))
+		size := strings.TrimSpace(s.run(t, m.ID, "blockdev", "--getsize64",
+			s.device(t, v.ID, m.ID)))
 		return size == fmt.Sprint(4*s.Unit), size
 	})
 }

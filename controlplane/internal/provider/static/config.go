@@ -24,7 +24,8 @@ const (
 
 // Hosts are the machines' own agents, as witnesses.
 type Hosts interface {
-	// Devices are the names below /dev/disk/by-id that the machine shows now; an error when it cannot be asked.
+	// Devices are the names below /dev/disk/by-id that the machine shows now; an error when it
+	// cannot be asked.
 	Devices(ctx context.Context, machine provider.Machine) ([]string, error)
 }
 
@@ -67,7 +68,8 @@ var _ interface {
 // New makes the provider. It writes nothing yet.
 func New(cfg Config) (*Provider, error) {
 	if !filepath.IsAbs(cfg.Dir) || cfg.Hosts == nil {
-		return nil, provider.Errorf(provider.ErrInvalid, "", "the static provider needs an absolute folder and the hosts to look at")
+		return nil, provider.Errorf(provider.ErrInvalid, "",
+			"the static provider needs an absolute folder and the hosts to look at")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -87,14 +89,16 @@ func (p *Provider) CutTime() time.Duration { return cutTime }
 // Check says whether the records can be read and images are declared.
 func (p *Provider) Check(context.Context) error {
 	if len(p.cfg.Images) == 0 {
-		return provider.Errorf(provider.ErrInvalid, "", "static cannot work here: no image is declared: name what machines are made from with --static-images NAME=MARIADB")
+		return provider.Errorf(provider.ErrInvalid, "", "static cannot work here: no image is "+
+			"declared: name what machines are made from with --static-images NAME=MARIADB")
 	}
 	if _, err := p.read(); err != nil {
 		return provider.Errorf(provider.ErrIncorrectState, "", "static cannot work here: %w", err)
 	}
 	info, err := os.Stat(p.cfg.Dir)
 	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		return provider.Errorf(provider.ErrIncorrectState, "", "static cannot work here: others can read %s: chmod 0700 it", p.cfg.Dir)
+		return provider.Errorf(provider.ErrIncorrectState, "",
+			"static cannot work here: others can read %s: chmod 0700 it", p.cfg.Dir)
 	}
 	return nil
 }
@@ -110,12 +114,14 @@ func (p *Provider) image(name string) error {
 			return nil
 		}
 	}
-	return provider.Errorf(provider.ErrNotFound, "", "there is no image %.70q: see `understudy provider images`", name)
+	return provider.Errorf(provider.ErrNotFound, "",
+		"there is no image %.70q: see `understudy provider images`", name)
 }
 
 func zoneOf(asked string) (string, error) {
 	if asked != "" && asked != zone {
-		return "", provider.Errorf(provider.ErrInvalid, "", "there is no zone %.70q: the only one is %s", asked, zone)
+		return "", provider.Errorf(provider.ErrInvalid, "",
+			"there is no zone %.70q: the only one is %s", asked, zone)
 	}
 	return zone, nil
 }

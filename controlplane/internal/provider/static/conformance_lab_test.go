@@ -44,10 +44,14 @@ const image = "test-masked"
 func newPerson(t *testing.T) *person {
 	t.Helper()
 	name, short := fmt.Sprintf("t-static-%d", os.Getpid()), 50*time.Millisecond
-	lab, err := nspawn.New(nspawn.Config{Name: name, Dir: filepath.Join(os.TempDir(), "understudy-"+name), PoolBytes: 8 << 30, StopLimit: 20 * time.Second,
-		Images: []nspawn.ImageSpec{{Name: image, Suite: "trixie", MaskUnits: []string{"mariadb.service"},
+	lab, err := nspawn.New(nspawn.Config{Name: name,
+		Dir: filepath.Join(os.TempDir(), "understudy-"+name), PoolBytes: 8 << 30,
+		StopLimit: 20 * time.Second,
+		Images: []nspawn.ImageSpec{{Name: image, Suite: "trixie",
+			MaskUnits:     []string{"mariadb.service"},
 			DefaultVolume: &provider.DefaultVolume{SizeBytes: 64 << 20, Filesystem: "ext4"}}},
-		Delays: nspawn.Delays{Snapshot: short, VolumeCreate: short, Attach: short, Delete: short, MachineStart: short}})
+		Delays: nspawn.Delays{Snapshot: short, VolumeCreate: short, Attach: short, Delete: short,
+			MachineStart: short}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +80,8 @@ func (h *person) keep(id, at string) {
 
 // Devices are those of the host itself.
 func (h *person) Devices(ctx context.Context, m provider.Machine) ([]string, error) {
-	out, err := h.lab.Exec(ctx, h.find(m.ID), nspawn.Command{Argv: []string{"ls", "/dev/disk/by-id"}})
+	out, err := h.lab.Exec(ctx, h.find(m.ID),
+		nspawn.Command{Argv: []string{"ls", "/dev/disk/by-id"}})
 	return strings.Fields(out), err
 }
 
@@ -128,14 +133,16 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 		err = h.power(ctx, machine, h.lab.TerminateMachine, provider.MachineTerminated)
 	case "make-volume":
 		var v provider.Volume
-		v, err = h.lab.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: task.ID, SizeBytes: task.SizeBytes, SnapshotID: h.find(task.SnapshotID)})
+		v, err = h.lab.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: task.ID,
+			SizeBytes: task.SizeBytes, SnapshotID: h.find(task.SnapshotID)})
 		err = until(ctx, err, func() (bool, error) {
 			v, err = h.lab.GetVolume(ctx, v.ID)
 			return v.State == provider.VolumeAvailable, err
 		})
 		word.Device = "virtio-" + v.ID
 	case "attach-volume":
-		return until(ctx, nil, func() (bool, error) { // a machine that is starting takes no volume yet; the host shows it then
+		// a machine that is starting takes no volume yet; the host shows it then
+		return until(ctx, nil, func() (bool, error) {
 			_, err := h.lab.AttachVolume(ctx, volume, machine)
 			return err == nil, ignoreNotYet(err)
 		})
@@ -149,7 +156,8 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 	case "grow-volume":
 		_, err = h.lab.GrowVolume(ctx, volume, task.SizeBytes)
 	case "delete-volume":
-		err = until(ctx, nil, func() (bool, error) { // it is gone from the host a moment before it is free
+		// it is gone from the host a moment before it is free
+		err = until(ctx, nil, func() (bool, error) {
 			err := h.lab.DeleteVolume(ctx, volume)
 			return provider.HeldBy(err) == "", ignoreHeld(err)
 		})
@@ -172,8 +180,10 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 	return err
 }
 
-func (h *person) makeMachine(ctx context.Context, task provider.Task) (word provider.Word, err error) {
-	m, err := h.lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: task.ID, Name: task.MachineName, Image: task.Image})
+func (h *person) makeMachine(ctx context.Context,
+	task provider.Task) (word provider.Word, err error) {
+	m, err := h.lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: task.ID,
+		Name: task.MachineName, Image: task.Image})
 	err = until(ctx, err, func() (bool, error) {
 		m, err = h.lab.GetMachine(ctx, m.ID)
 		return m.State == provider.MachineRunning, err
@@ -194,7 +204,8 @@ func (h *person) makeMachine(ctx context.Context, task provider.Task) (word prov
 }
 
 // power changes a machine's power and waits for the effect.
-func (h *person) power(ctx context.Context, id string, change func(context.Context, string) error, want provider.MachineState) error {
+func (h *person) power(ctx context.Context, id string, change func(context.Context, string) error,
+	want provider.MachineState) error {
 	return until(ctx, change(ctx, id), func() (bool, error) {
 		m, err := h.lab.GetMachine(ctx, id)
 		return m.State == want, err
@@ -236,7 +247,8 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	providertest.Run(t, func(t *testing.T) providertest.Subject {
 		h := newPerson(t)
-		p, err := static.New(static.Config{Dir: t.TempDir(), Images: []provider.Image{{Name: image, MariaDBVersion: "11.8", Ready: true}}, Hosts: h})
+		p, err := static.New(static.Config{Dir: t.TempDir(),
+			Images: []provider.Image{{Name: image, MariaDBVersion: "11.8", Ready: true}}, Hosts: h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,8 +256,9 @@ func TestConformance(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); h.work(ctx, t, p) }()
 		t.Cleanup(func() { stop(); <-ended })
-		return providertest.Subject{Provider: p, Image: image, Run: func(ctx context.Context, machineID string, argv ...string) (string, error) {
-			return h.lab.Exec(ctx, h.find(machineID), nspawn.Command{Argv: argv})
-		}}
+		return providertest.Subject{Provider: p, Image: image,
+			Run: func(ctx context.Context, machineID string, argv ...string) (string, error) {
+				return h.lab.Exec(ctx, h.find(machineID), nspawn.Command{Argv: argv})
+			}}
 	})
 }

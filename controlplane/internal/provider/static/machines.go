@@ -7,8 +7,10 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateMachine asks a person for a machine. The join file is not kept: a person makes one when the machine is there.
-func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachineRequest) (made provider.Machine, err error) {
+// CreateMachine asks a person for a machine. The join file is not kept: a person makes one when the
+// machine is there.
+func (p *Provider) CreateMachine(ctx context.Context,
+	req provider.CreateMachineRequest) (made provider.Machine, err error) {
 	if err := req.Validate(); err != nil {
 		return made, err
 	}
@@ -30,7 +32,8 @@ func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachine
 			}
 		}
 		m := &machine{Token: req.ClientToken, Params: params, Machine: provider.Machine{
-			ID: newID("i"), Name: req.Name, State: provider.MachinePending, Image: req.Image, Zone: req.Zone, Tags: req.Tags, CreatedAt: p.cfg.Now(),
+			ID: newID("i"), Name: req.Name, State: provider.MachinePending, Image: req.Image,
+			Zone: req.Zone, Tags: req.Tags, CreatedAt: p.cfg.Now(),
 		}}
 		r.Machines[m.ID] = m
 		if err := p.ask(r, makeMachine, m.ID, task{}); err != nil {
@@ -56,13 +59,15 @@ func (p *Provider) GetMachine(_ context.Context, id string) (shown provider.Mach
 }
 
 // ListMachines lists machines, oldest first.
-func (p *Provider) ListMachines(_ context.Context, filter provider.Filter) ([]provider.Machine, error) {
+func (p *Provider) ListMachines(_ context.Context,
+	filter provider.Filter) ([]provider.Machine, error) {
 	r, err := p.read()
 	if err != nil {
 		return nil, err
 	}
 	return list(r.Machines, func(m *machine) bool { return filter.Matches(m.Tags) },
-		func(m *machine) provider.Machine { return p.showMachine(r, m) }, func(m *machine) (time.Time, string) { return m.CreatedAt, m.ID }), nil
+		func(m *machine) provider.Machine { return p.showMachine(r, m) },
+		func(m *machine) (time.Time, string) { return m.CreatedAt, m.ID }), nil
 }
 
 func (p *Provider) showMachine(r *records, m *machine) provider.Machine {
@@ -73,8 +78,10 @@ func (p *Provider) showMachine(r *records, m *machine) provider.Machine {
 	return shown
 }
 
-// power is a change of a machine's power: from which state, by which task, to which state meanwhile.
-func (p *Provider) power(ctx context.Context, id, kind string, from, already []provider.MachineState, meanwhile provider.MachineState) error {
+// power is a change of a machine's power: from which state, by which task, to which state
+// meanwhile.
+func (p *Provider) power(ctx context.Context, id, kind string, from,
+	already []provider.MachineState, meanwhile provider.MachineState) error {
 	return p.change(ctx, func(r *records) error {
 		m, err := find(r.Machines, "machine", id)
 		if err != nil {
@@ -94,28 +101,33 @@ func (p *Provider) power(ctx context.Context, id, kind string, from, already []p
 				return nil
 			}
 		}
-		return provider.Errorf(provider.ErrIncorrectState, id, "machine %s is %s: it cannot be asked to %s", id, m.State, kindWords[kind])
+		return provider.Errorf(provider.ErrIncorrectState, id,
+			"machine %s is %s: it cannot be asked to %s", id, m.State, kindWords[kind])
 	})
 }
 
 // StartMachine asks a person to switch a stopped machine on.
 func (p *Provider) StartMachine(ctx context.Context, id string) error {
-	return p.power(ctx, id, startMachine, states(provider.MachineStopped), states(provider.MachineRunning, provider.MachinePending), provider.MachinePending)
+	return p.power(ctx, id, startMachine, states(provider.MachineStopped),
+		states(provider.MachineRunning, provider.MachinePending), provider.MachinePending)
 }
 
 // StopMachine asks a person to shut a machine down.
 func (p *Provider) StopMachine(ctx context.Context, id string) error {
-	return p.power(ctx, id, stopMachine, states(provider.MachineRunning), states(provider.MachineStopped, provider.MachineStopping), provider.MachineStopping)
+	return p.power(ctx, id, stopMachine, states(provider.MachineRunning),
+		states(provider.MachineStopped, provider.MachineStopping), provider.MachineStopping)
 }
 
 // RebootMachine asks a person to restart a machine.
 func (p *Provider) RebootMachine(ctx context.Context, id string) error {
-	return p.power(ctx, id, rebootMachine, states(provider.MachineRunning), nil, provider.MachineRunning)
+	return p.power(ctx, id, rebootMachine, states(provider.MachineRunning), nil,
+		provider.MachineRunning)
 }
 
 func states(all ...provider.MachineState) []provider.MachineState { return all }
 
-// TerminateMachine asks a person to destroy a machine. One that nobody made yet is not wanted any more.
+// TerminateMachine asks a person to destroy a machine. One that nobody made yet is not wanted any
+// more.
 func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 	return p.change(ctx, func(r *records) error {
 		m, err := find(r.Machines, "machine", id)

@@ -21,8 +21,8 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
 )
 
-// records are all that this provider knows. They are one file that is replaced as a whole, so that an object's state and the task that it
-// waits for are never apart, whatever crashes.
+// records are all that this provider knows. They are one file that is replaced as a whole, so that
+// an object's state and the task that it waits for are never apart, whatever crashes.
 type records struct {
 	Machines  map[string]*machine
 	Volumes   map[string]*volume
@@ -67,10 +67,12 @@ func (p *Provider) read() (*records, error) {
 		err = json.Unmarshal(data, r)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot read the records of the static provider in %s: %w", p.file(), err)
+		return nil, fmt.Errorf("cannot read the records of the static provider in %s: %w", p.file(),
+			err)
 	}
 	for _, m := range []func(){
-		func() { r.Machines = orEmpty(r.Machines) }, func() { r.Volumes = orEmpty(r.Volumes) }, func() { r.Snapshots = orEmpty(r.Snapshots) },
+		func() { r.Machines = orEmpty(r.Machines) }, func() { r.Volumes = orEmpty(r.Volumes) },
+		func() { r.Snapshots = orEmpty(r.Snapshots) },
 		func() { r.Tasks = orEmpty(r.Tasks) }, func() { r.Refusals = orEmpty(r.Refusals) },
 	} {
 		m()
@@ -85,7 +87,8 @@ func orEmpty[V any](m map[string]V) map[string]V {
 	return m
 }
 
-// change reads the records, changes them and writes them; an error of fn leaves them as they are, unless it is a refusal that is told now.
+// change reads the records, changes them and writes them; an error of fn leaves them as they are,
+// unless it is a refusal that is told now.
 func (p *Provider) change(ctx context.Context, fn func(r *records) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -131,7 +134,10 @@ func (p *Provider) lock() (unlock func(), err error) {
 
 // forget drops what ended before then.
 func (r *records) forget(before time.Time) {
-	maps.DeleteFunc(r.Tasks, func(_ string, t *task) bool { return t.State != provider.TaskOpen && t.ClosedAt.Before(before) })
+	maps.DeleteFunc(r.Tasks, func(_ string, t *task) bool {
+		return t.State != provider.TaskOpen &&
+			t.ClosedAt.Before(before)
+	})
 	maps.DeleteFunc(r.Machines, func(_ string, m *machine) bool {
 		return m.State == provider.MachineTerminated && m.EndedAt.Before(before)
 	})
@@ -146,7 +152,8 @@ func find[T any](all map[string]*T, kind, id string) (*T, error) {
 }
 
 // list copies what fits, oldest first.
-func list[T, S any](all map[string]*T, fits func(*T) bool, show func(*T) S, made func(*T) (time.Time, string)) []S {
+func list[T, S any](all map[string]*T, fits func(*T) bool, show func(*T) S,
+	made func(*T) (time.Time, string)) []S {
 	var found []*T
 	for _, one := range all {
 		if fits(one) {
@@ -192,7 +199,8 @@ func paramsOf(request any) string {
 }
 
 func tokenReused(token, id string) error {
-	return provider.Errorf(provider.ErrTokenReused, id, "client token %s was used for %s with other parameters", token, id)
+	return provider.Errorf(provider.ErrTokenReused, id,
+		"client token %s was used for %s with other parameters", token, id)
 }
 
 // SetTags adds tags to a machine, volume or snapshot.

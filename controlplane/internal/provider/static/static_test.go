@@ -49,7 +49,8 @@ func newWorld(t *testing.T) *world {
 // restart opens the same records anew, as after a crash.
 func (w *world) restart() {
 	w.t.Helper()
-	p, err := static.New(static.Config{Dir: w.dir, Hosts: w.hosts, Images: []provider.Image{{Name: "trixie", MariaDBVersion: "11.8", Ready: true}}})
+	p, err := static.New(static.Config{Dir: w.dir, Hosts: w.hosts,
+		Images: []provider.Image{{Name: "trixie", MariaDBVersion: "11.8", Ready: true}}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -97,7 +98,8 @@ func (w *world) done(object string, word provider.Word) {
 
 func (w *world) machine() provider.Machine {
 	w.t.Helper()
-	m, err := w.CreateMachine(w.t.Context(), provider.CreateMachineRequest{ClientToken: "m", Name: "db1", Image: "trixie", UserData: []byte("the-secret")})
+	m, err := w.CreateMachine(w.t.Context(), provider.CreateMachineRequest{ClientToken: "m",
+		Name: "db1", Image: "trixie", UserData: []byte("the-secret")})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -107,7 +109,8 @@ func (w *world) machine() provider.Machine {
 
 func (w *world) volume(device string) provider.Volume {
 	w.t.Helper()
-	v, err := w.CreateVolume(w.t.Context(), provider.CreateVolumeRequest{ClientToken: device, SizeBytes: 1 << 30})
+	v, err := w.CreateVolume(w.t.Context(), provider.CreateVolumeRequest{ClientToken: device,
+		SizeBytes: 1 << 30})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -234,11 +237,13 @@ func TestRefusalIsToldOnceAndThenAskedAgain(t *testing.T) {
 func TestWhatIsRefusedToBeMadeFails(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), t.Context()
-	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1", Image: "trixie"})
+	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1",
+		Image: "trixie"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v", SizeBytes: 1 << 30})
+	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v",
+		SizeBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,10 +252,12 @@ func TestWhatIsRefusedToBeMadeFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if m, err = w.GetMachine(ctx, m.ID); err != nil || m.State != provider.MachineTerminated || !strings.Contains(m.Reason, "no room") {
+	if m, err = w.GetMachine(ctx, m.ID); err != nil || m.State != provider.MachineTerminated ||
+		!strings.Contains(m.Reason, "no room") {
 		t.Errorf("machine is %+v, %v", m, err)
 	}
-	if v, err = w.GetVolume(ctx, v.ID); err != nil || v.State != provider.VolumeError || !strings.Contains(v.Reason, "no room") {
+	if v, err = w.GetVolume(ctx, v.ID); err != nil || v.State != provider.VolumeError ||
+		!strings.Contains(v.Reason, "no room") {
 		t.Errorf("volume is %+v, %v", v, err)
 	}
 }
@@ -286,18 +293,24 @@ func TestBadWordsChangeNothing(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), t.Context()
 	taken := w.volume("scsi-taken")
-	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1", Image: "trixie"})
+	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1",
+		Image: "trixie"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v", SizeBytes: 1 << 30})
+	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v",
+		SizeBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, words := range map[string][]provider.Word{
-		m.ID: {{}, {Address: "not-an-address"}, {Address: "127.0.0.1"}, {Address: "fe80::1%eth0"}, {Address: "192.0.2.5", Device: "scsi-b"},
-			{Address: "192.0.2.5", DefaultDevice: "scsi-taken", SizeBytes: 1 << 30}, {Address: "192.0.2.5", DefaultDevice: "scsi-b"}, {Address: "192.0.2.5", SizeBytes: 1 << 30}},
-		v.ID: {{}, {Device: "/dev/sdb"}, {Device: "../sdb"}, {Device: "scsi-b-part1"}, {Device: "scsi-taken"}, {Device: "scsi-b", SizeBytes: 1 << 20},
+		m.ID: {{}, {Address: "not-an-address"}, {Address: "127.0.0.1"}, {Address: "fe80::1%eth0"},
+			{Address: "192.0.2.5", Device: "scsi-b"},
+			{Address: "192.0.2.5", DefaultDevice: "scsi-taken", SizeBytes: 1 << 30},
+			{Address: "192.0.2.5", DefaultDevice: "scsi-b"},
+			{Address: "192.0.2.5", SizeBytes: 1 << 30}},
+		v.ID: {{}, {Device: "/dev/sdb"}, {Device: "../sdb"}, {Device: "scsi-b-part1"},
+			{Device: "scsi-taken"}, {Device: "scsi-b", SizeBytes: 1 << 20},
 			{Device: "scsi-b", Address: "192.0.2.5"}, {Device: "scsi-b", Label: "a\nb"}},
 	} {
 		for _, word := range words {
@@ -333,7 +346,8 @@ func TestNoSecretIsKept(t *testing.T) {
 	if err := w.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "records.json") {
 		t.Errorf("broken records pass the check: %v", err)
 	}
-	if _, err := w.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "x", SizeBytes: 1 << 30}); err == nil {
+	if _, err := w.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "x",
+		SizeBytes: 1 << 30}); err == nil {
 		t.Error("broken records are written over")
 	}
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // CreateVolume asks a person for a volume.
-func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRequest) (made provider.Volume, err error) {
+func (p *Provider) CreateVolume(ctx context.Context,
+	req provider.CreateVolumeRequest) (made provider.Volume, err error) {
 	if err := req.Validate(); err != nil {
 		return made, err
 	}
@@ -16,7 +17,8 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 		return made, err
 	}
 	if !typeName.MatchString(req.Type) {
-		return made, provider.Errorf(provider.ErrInvalid, "", "volume type %.50q is not a word", req.Type)
+		return made, provider.Errorf(provider.ErrInvalid, "", "volume type %.50q is not a word",
+			req.Type)
 	}
 	params := paramsOf([]any{req.SizeBytes, req.SnapshotID, req.Zone, req.Type, req.Tags})
 	err = p.change(ctx, func(r *records) error {
@@ -34,7 +36,8 @@ func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRe
 			return err
 		}
 		v := &volume{Token: req.ClientToken, Params: params, Volume: provider.Volume{
-			ID: newID("vol"), State: provider.VolumeCreating, SizeBytes: size, Type: req.Type, Zone: req.Zone, SnapshotID: req.SnapshotID, Tags: req.Tags,
+			ID: newID("vol"), State: provider.VolumeCreating, SizeBytes: size, Type: req.Type,
+			Zone: req.Zone, SnapshotID: req.SnapshotID, Tags: req.Tags,
 			CreatedAt: p.cfg.Now(),
 		}}
 		r.Volumes[v.ID] = v
@@ -57,11 +60,14 @@ func (r *records) sizeFor(req provider.CreateVolumeRequest) (int64, error) {
 	case err != nil:
 		return 0, err
 	case s.State != provider.SnapshotCompleted:
-		return 0, provider.Errorf(provider.ErrIncorrectState, s.ID, "snapshot %s is %s: wait until it is completed", s.ID, s.State)
+		return 0, provider.Errorf(provider.ErrIncorrectState, s.ID,
+			"snapshot %s is %s: wait until it is completed", s.ID, s.State)
 	case req.SizeBytes == 0:
 		return s.SizeBytes, nil
 	case req.SizeBytes < s.SizeBytes:
-		return 0, provider.Errorf(provider.ErrInvalid, s.ID, "a volume of %d bytes is smaller than snapshot %s with %d", req.SizeBytes, s.ID, s.SizeBytes)
+		return 0, provider.Errorf(provider.ErrInvalid, s.ID,
+			"a volume of %d bytes is smaller than snapshot %s with %d", req.SizeBytes, s.ID,
+			s.SizeBytes)
 	}
 	return req.SizeBytes, nil
 }
@@ -80,7 +86,8 @@ func (p *Provider) GetVolume(ctx context.Context, id string) (shown provider.Vol
 }
 
 // ListVolumes lists volumes, oldest first, having asked the hosts that can show something new.
-func (p *Provider) ListVolumes(ctx context.Context, filter provider.Filter) ([]provider.Volume, error) {
+func (p *Provider) ListVolumes(ctx context.Context,
+	filter provider.Filter) ([]provider.Volume, error) {
 	fits := func(v *volume) bool {
 		return filter.Matches(v.Tags) && (filter.MachineID == "" || v.MachineID == filter.MachineID)
 	}
@@ -110,7 +117,8 @@ func (p *Provider) DeviceNames(volumeID string) []string {
 }
 
 // AttachVolume asks a person to attach the volume.
-func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (shown provider.Volume, err error) {
+func (p *Provider) AttachVolume(ctx context.Context, id,
+	machineID string) (shown provider.Volume, err error) {
 	err = p.change(ctx, func(r *records) error {
 		v, err := find(r.Volumes, "volume", id)
 		if err != nil {
@@ -124,14 +132,18 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (show
 		case v.MachineID != "":
 			return inUse(v)
 		case v.State != provider.VolumeAvailable:
-			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s is %s: it cannot be attached", id, v.State)
+			return provider.Errorf(provider.ErrIncorrectState, id,
+				"volume %s is %s: it cannot be attached", id, v.State)
 		case m.State != provider.MachineRunning && m.State != provider.MachineStopped:
-			return provider.Errorf(provider.ErrIncorrectState, machineID, "machine %s is %s: it cannot be given a volume", machineID, m.State)
+			return provider.Errorf(provider.ErrIncorrectState, machineID,
+				"machine %s is %s: it cannot be given a volume", machineID, m.State)
 		}
-		if err := p.ask(r, attachVolume, id, task{Task: provider.Task{MachineID: machineID}}); err != nil {
+		if err := p.ask(r, attachVolume, id,
+			task{Task: provider.Task{MachineID: machineID}}); err != nil {
 			return err
 		}
-		v.State, v.MachineID, v.Attachment = provider.VolumeInUse, machineID, provider.AttachmentAttaching
+		v.State, v.MachineID, v.Attachment = provider.VolumeInUse, machineID,
+			provider.AttachmentAttaching
 		shown = p.showVolume(r, v)
 		return nil
 	})
@@ -139,26 +151,30 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (show
 }
 
 func inUse(v *volume) error {
-	err := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID, v.MachineID)
+	err := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+		v.MachineID)
 	err.HeldBy = v.MachineID
 	return err
 }
 
 // DetachVolume asks a person to detach the volume.
-func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (shown provider.Volume, err error) {
+func (p *Provider) DetachVolume(ctx context.Context, id,
+	machineID string) (shown provider.Volume, err error) {
 	err = p.change(ctx, func(r *records) error {
 		v, err := find(r.Volumes, "volume", id)
 		if err != nil {
 			return err
 		}
 		if v.MachineID == "" || v.MachineID != machineID {
-			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s is not attached to machine %.40q", id, machineID)
+			return provider.Errorf(provider.ErrIncorrectState, id,
+				"volume %s is not attached to machine %.40q", id, machineID)
 		}
 		if v.Attachment != provider.AttachmentDetaching {
 			if t := r.open(id); t != nil {
 				p.withdraw(t, "the volume is to be detached again")
 			}
-			if err := p.ask(r, detachVolume, id, task{Task: provider.Task{MachineID: machineID}}); err != nil {
+			if err := p.ask(r, detachVolume, id,
+				task{Task: provider.Task{MachineID: machineID}}); err != nil {
 				return err
 			}
 			v.Attachment = provider.AttachmentDetaching
@@ -195,7 +211,8 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 }
 
 // GrowVolume asks a person to make the volume larger.
-func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (shown provider.Volume, err error) {
+func (p *Provider) GrowVolume(ctx context.Context, id string,
+	sizeBytes int64) (shown provider.Volume, err error) {
 	if err := provider.ValidateSize(sizeBytes); err != nil {
 		return shown, err
 	}
@@ -209,11 +226,15 @@ func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (
 		case sizeBytes == v.SizeBytes:
 			return nil
 		case sizeBytes < v.SizeBytes:
-			return provider.Errorf(provider.ErrInvalid, id, "volume %s has %d bytes: it cannot shrink to %d", id, v.SizeBytes, sizeBytes)
-		case r.open(id) != nil || v.State != provider.VolumeAvailable && v.State != provider.VolumeInUse:
-			return provider.Errorf(provider.ErrIncorrectState, id, "volume %s waits for something else: %s", id, shown.Reason)
+			return provider.Errorf(provider.ErrInvalid, id,
+				"volume %s has %d bytes: it cannot shrink to %d", id, v.SizeBytes, sizeBytes)
+		case r.open(id) != nil || v.State != provider.VolumeAvailable &&
+			v.State != provider.VolumeInUse:
+			return provider.Errorf(provider.ErrIncorrectState, id,
+				"volume %s waits for something else: %s", id, shown.Reason)
 		}
-		if err := p.ask(r, growVolume, id, task{Task: provider.Task{SizeBytes: sizeBytes}, Former: v.SizeBytes}); err != nil {
+		if err := p.ask(r, growVolume, id, task{Task: provider.Task{SizeBytes: sizeBytes},
+			Former: v.SizeBytes}); err != nil {
 			return err
 		}
 		v.SizeBytes = sizeBytes

@@ -9,9 +9,11 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// settled are the records, once the hosts of those volumes were asked that are being attached or detached. Hosts are asked with no lock
-// held; what they show counts only for the task that was open before they were asked.
-func (p *Provider) settled(ctx context.Context, of func(*volume) bool, maxAge time.Duration) (*records, error) {
+// settled are the records, once the hosts of those volumes were asked that are being attached or
+// detached. Hosts are asked with no lock held; what they show counts only for the task that was
+// open before they were asked.
+func (p *Provider) settled(ctx context.Context, of func(*volume) bool,
+	maxAge time.Duration) (*records, error) {
 	r, err := p.read()
 	if err != nil {
 		return nil, err
@@ -19,10 +21,12 @@ func (p *Provider) settled(ctx context.Context, of func(*volume) bool, maxAge ti
 	finished := map[string]bool{}
 	for _, t := range r.Tasks {
 		v := r.Volumes[t.ObjectID]
-		if t.State != provider.TaskOpen || v == nil || !of(v) || t.Kind != attachVolume && t.Kind != detachVolume {
+		if t.State != provider.TaskOpen || v == nil || !of(v) || t.Kind != attachVolume &&
+			t.Kind != detachVolume {
 			continue
 		}
-		finished[t.ID] = p.look(ctx, r.Machines[t.MachineID], t.CreatedAt, maxAge).settles(t.Kind, v.Device)
+		finished[t.ID] = p.look(ctx, r.Machines[t.MachineID], t.CreatedAt, maxAge).settles(t.Kind,
+			v.Device)
 	}
 	if !slices.Contains(values(finished), true) {
 		return r, nil
@@ -59,8 +63,10 @@ func (r *records) settle(t *task) {
 	}
 }
 
-// look is what a machine's host shows since the task was asked: no older than maxAge, and remembered for people.
-func (p *Provider) look(ctx context.Context, m *machine, since time.Time, maxAge time.Duration) sight {
+// look is what a machine's host shows since the task was asked: no older than maxAge, and
+// remembered for people.
+func (p *Provider) look(ctx context.Context, m *machine, since time.Time,
+	maxAge time.Duration) sight {
 	if m == nil {
 		return sight{err: provider.Errorf(provider.ErrNotFound, "", "the machine is not on record")}
 	}
@@ -73,7 +79,8 @@ func (p *Provider) look(ctx context.Context, m *machine, since time.Time, maxAge
 	}
 	switch {
 	case m.State != provider.MachineRunning:
-		s.err = provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s is %s", m.Name, m.State)
+		s.err = provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s is %s", m.Name,
+			m.State)
 	default:
 		s.devices, s.err = p.cfg.Hosts.Devices(ctx, m.Machine)
 	}
@@ -85,7 +92,8 @@ func (p *Provider) look(ctx context.Context, m *machine, since time.Time, maxAge
 	return s
 }
 
-// settles says whether what the host shows completes the task. A host that cannot be asked shows nothing.
+// settles says whether what the host shows completes the task. A host that cannot be asked shows
+// nothing.
 func (s sight) settles(kind, device string) bool {
 	return s.err == nil && slices.Contains(s.devices, device) == (kind == attachVolume)
 }
@@ -106,7 +114,8 @@ func (p *Provider) shows(machineID string) string {
 	return " (it shows " + strings.Join(s.devices[:min(len(s.devices), 8)], ", ") + ")"
 }
 
-// contradict refuses a word that the host contradicts. Only for a detach, when there is no host to ask, the word counts.
+// contradict refuses a word that the host contradicts. Only for a detach, when there is no host to
+// ask, the word counts.
 func (p *Provider) contradict(r *records, t *task, v *volume) error {
 	p.seenMu.Lock()
 	s, asked := p.seen[t.MachineID]
@@ -116,7 +125,9 @@ func (p *Provider) contradict(r *records, t *task, v *volume) error {
 		return nil
 	}
 	verb := map[string]string{attachVolume: "does not show", detachVolume: "still shows"}[t.Kind]
-	return provider.Errorf(provider.ErrIncorrectState, t.ID, "%s %s /dev/disk/by-id/%s, so the word is not taken for it%s", r.shortName(t.MachineID), verb, v.Device, s.tell())
+	return provider.Errorf(provider.ErrIncorrectState, t.ID,
+		"%s %s /dev/disk/by-id/%s, so the word is not taken for it%s", r.shortName(t.MachineID),
+		verb, v.Device, s.tell())
 }
 
 func (s sight) tell() string {

@@ -1,4 +1,5 @@
-// Package enrollment serves EnrollmentService: it reads requests, asks the certificate registry, and writes answers.
+// Package enrollment serves EnrollmentService: it reads requests, asks the certificate registry,
+// and writes answers.
 package enrollment
 
 import (
@@ -68,38 +69,46 @@ func New(config Config) (*Service, error) {
 // Rules says who may call what. The server that serves it must let strangers in, for Enroll alone.
 func Rules() authz.Table {
 	return authz.Table{
-		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator, identity.RoleControlPlane},
-		controlplanev1.EnrollmentService_Enroll_FullMethodName:          {identity.RoleAnonymous},
-		controlplanev1.EnrollmentService_Renew_FullMethodName:           {identity.RoleAgent},
-		controlplanev1.EnrollmentService_Revoke_FullMethodName:          {identity.RoleOperator},
+		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator,
+			identity.RoleControlPlane},
+		controlplanev1.EnrollmentService_Enroll_FullMethodName: {identity.RoleAnonymous},
+		controlplanev1.EnrollmentService_Renew_FullMethodName:  {identity.RoleAgent},
+		controlplanev1.EnrollmentService_Revoke_FullMethodName: {identity.RoleOperator},
 	}
 }
 
 // CreateJoinToken makes a one-time token for a server's machine.
-func (s *Service) CreateJoinToken(ctx context.Context, req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
+func (s *Service) CreateJoinToken(ctx context.Context,
+	req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
 	server, err := named("server", req.GetServer(), serverPrefix)
 	if err != nil {
 		return nil, err
 	}
 	file, expires, err := s.registry.CreateToken(ctx, ca.TokenRequest{
-		Server: server, TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+		Server: server, TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(),
+		Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &controlplanev1.CreateJoinTokenResponse{JoinFile: file, ExpireTime: timestamppb.New(expires)}, nil
+	return &controlplanev1.CreateJoinTokenResponse{JoinFile: file,
+		ExpireTime: timestamppb.New(expires)}, nil
 }
 
 // Enroll turns a join token into certificates.
-func (s *Service) Enroll(ctx context.Context, req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
+func (s *Service) Enroll(ctx context.Context,
+	req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
 	address := hostOf(identity.PeerOf(ctx).Address)
 	if wait := s.limit.take(address); wait > 0 {
 		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-			"too many enrolments from "+address, errs.Retry(wait), errs.WayOut(fmt.Sprintf("it is tried again in %s", wait.Round(time.Second)+time.Second)))
+			"too many enrolments from "+address, errs.Retry(wait),
+			errs.WayOut(fmt.Sprintf("it is tried again in %s",
+				wait.Round(time.Second)+time.Second)))
 	}
 	bundle, err := s.registry.Enroll(ctx, ca.EnrollRequest{
-		Token: req.GetToken(), Server: req.GetServer(), Address: address, RequestID: chassis.RequestID(ctx),
-		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		Token: req.GetToken(), Server: req.GetServer(), Address: address,
+		RequestID: chassis.RequestID(ctx),
+		Keys:      ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +117,8 @@ func (s *Service) Enroll(ctx context.Context, req *controlplanev1.EnrollRequest)
 }
 
 // Renew gives the calling agent new certificates.
-func (s *Service) Renew(ctx context.Context, req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
+func (s *Service) Renew(ctx context.Context,
+	req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
 	bundle, err := s.registry.Renew(ctx, ca.RenewRequest{
 		Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx),
 		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
@@ -120,7 +130,8 @@ func (s *Service) Renew(ctx context.Context, req *controlplanev1.RenewRequest) (
 }
 
 // Revoke takes all certificates of an agent or an operator away.
-func (s *Service) Revoke(ctx context.Context, req *controlplanev1.RevokeRequest) (*controlplanev1.RevokeResponse, error) {
+func (s *Service) Revoke(ctx context.Context,
+	req *controlplanev1.RevokeRequest) (*controlplanev1.RevokeResponse, error) {
 	who, err := whose(req)
 	if err != nil {
 		return nil, err
@@ -136,13 +147,15 @@ func (s *Service) Revoke(ctx context.Context, req *controlplanev1.RevokeRequest)
 
 func whose(req *controlplanev1.RevokeRequest) (identity.Identity, error) {
 	faults := errs.Fields{}
-	faults.Require("reason", len(req.GetReason()) <= maxReason, fmt.Sprintf("must be at most %d bytes", maxReason))
+	faults.Require("reason", len(req.GetReason()) <= maxReason,
+		fmt.Sprintf("must be at most %d bytes", maxReason))
 	kind, name, _ := strings.Cut(req.GetName(), "/")
 	who := identity.Agent(name)
 	if kind+"/" == operatorPrefix {
 		who = identity.Operator(name)
 	} else {
-		faults.Require("name", kind+"/" == serverPrefix, `must be "servers/{server}" or "operators/{operator}"`)
+		faults.Require("name", kind+"/" == serverPrefix,
+			`must be "servers/{server}" or "operators/{operator}"`)
 	}
 	if err := who.Check(); err != nil {
 		faults.Add("name", err.Error())
@@ -159,7 +172,8 @@ func named(field, name, prefix string) (string, error) {
 }
 
 func caller(ctx context.Context) ca.Caller {
-	return ca.Caller{Actor: identity.PeerOf(ctx).Identity.String(), RequestID: chassis.RequestID(ctx)}
+	return ca.Caller{Actor: identity.PeerOf(ctx).Identity.String(),
+		RequestID: chassis.RequestID(ctx)}
 }
 
 func hostOf(address string) string {
@@ -172,6 +186,7 @@ func hostOf(address string) string {
 
 func certificates(bundle ca.Bundle) *controlplanev1.Certificates {
 	return &controlplanev1.Certificates{
-		CaPem: bundle.CA, AgentPem: bundle.Agent, MariadbPem: bundle.MariaDB, ExpireTime: timestamppb.New(bundle.Expires),
+		CaPem: bundle.CA, AgentPem: bundle.Agent, MariadbPem: bundle.MariaDB,
+		ExpireTime: timestamppb.New(bundle.Expires),
 	}
 }

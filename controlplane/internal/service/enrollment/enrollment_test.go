@@ -48,15 +48,19 @@ func newPlane(t *testing.T) *plane {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	p := &plane{t: t, address: listener.Addr().String()}
-	records, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "understudy.db"), Logger: logger})
+	records, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "understudy.db"),
+		Logger: logger})
 	must(t, err)
 	t.Cleanup(func() { must(t, records.Close()) })
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"), Logger: logger})
+	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"),
+		Logger: logger})
 	must(t, err)
-	p.registry, err = ca.New(t.Context(), ca.Config{Authority: authority, ControlPlane: []string{p.address}, Logger: logger,
-		Store: ca.StoreOf(records, func(tx *store.Tx) ca.Records {
-			return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events()}
-		})})
+	p.registry, err = ca.New(t.Context(),
+		ca.Config{Authority: authority, ControlPlane: []string{p.address}, Logger: logger,
+			Store: ca.StoreOf(records, func(tx *store.Tx) ca.Records {
+				return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(),
+					Events: tx.Events()}
+			})})
 	must(t, err)
 	own := p.keep(filepath.Join(dir, "controlplane"), identity.ControlPlane())
 	p.operator = p.keep(filepath.Join(dir, "operator"), identity.Operator("ann"))
@@ -77,8 +81,10 @@ func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.L
 	p.t.Helper()
 	service, err := enrollment.New(enrollment.Config{Registry: p.registry})
 	must(p.t, err)
-	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(), Logger: logger,
-		TLS: identity.ServerConfig{Source: own, AllowAnonymous: true, Revoked: p.registry.Denied}})
+	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
+		Logger: logger,
+		TLS: identity.ServerConfig{Source: own, AllowAnonymous: true,
+			Revoked: p.registry.Denied}})
 	must(p.t, err)
 	controlplanev1.RegisterEnrollmentServiceServer(server, service)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -115,7 +121,8 @@ type machine struct {
 
 func (p *plane) machine(server string) machine {
 	p.t.Helper()
-	answer, err := p.client(p.operator).CreateJoinToken(p.t.Context(), &controlplanev1.CreateJoinTokenRequest{Server: "servers/" + server})
+	answer, err := p.client(p.operator).CreateJoinToken(p.t.Context(),
+		&controlplanev1.CreateJoinTokenRequest{Server: "servers/" + server})
 	must(p.t, err)
 	file, err := identity.ParseJoinFile(answer.GetJoinFile())
 	must(p.t, err)
@@ -141,7 +148,8 @@ func (m machine) stranger(t *testing.T) identity.Source {
 }
 
 func (m machine) request() *controlplanev1.EnrollRequest {
-	return &controlplanev1.EnrollRequest{Token: m.file.Token, Server: m.file.Server, AgentCsr: m.agent, MariadbCsr: m.maria}
+	return &controlplanev1.EnrollRequest{Token: m.file.Token, Server: m.file.Server,
+		AgentCsr: m.agent, MariadbCsr: m.maria}
 }
 
 // identity is the machine's identity made of the answer.
@@ -152,7 +160,8 @@ func (m machine) identity(t *testing.T, certificates *controlplanev1.Certificate
 	if block == nil || !roots.AppendCertsFromPEM(certificates.GetCaPem()) {
 		t.Fatal("no PEM")
 	}
-	return &identity.Static{Roots: roots, Certificate: &tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: m.key}}
+	return &identity.Static{Roots: roots,
+		Certificate: &tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: m.key}}
 }
 
 func TestTheWholeLifeOfAnIdentity(t *testing.T) {
@@ -162,22 +171,26 @@ func TestTheWholeLifeOfAnIdentity(t *testing.T) {
 	answer, err := p.client(m.stranger(t)).Enroll(ctx, m.request())
 	must(t, err)
 	agent := p.client(m.identity(t, answer.GetCertificates()))
-	renewed, err := agent.Renew(ctx, &controlplanev1.RenewRequest{AgentCsr: m.agent, MariadbCsr: m.maria})
+	renewed, err := agent.Renew(ctx, &controlplanev1.RenewRequest{AgentCsr: m.agent,
+		MariadbCsr: m.maria})
 	must(t, err)
 	again := p.client(m.identity(t, renewed.GetCertificates()))
 	_, err = again.Renew(ctx, &controlplanev1.RenewRequest{AgentCsr: m.agent, MariadbCsr: m.maria})
 	must(t, err)
-	revoked, err := p.client(p.operator).Revoke(ctx, &controlplanev1.RevokeRequest{Name: "servers/db-1", Reason: "stolen"})
+	revoked, err := p.client(p.operator).Revoke(ctx,
+		&controlplanev1.RevokeRequest{Name: "servers/db-1", Reason: "stolen"})
 	must(t, err)
 	if len(revoked.GetSerials()) != 6 {
 		t.Errorf("revoked %v", revoked.GetSerials())
 	}
 	// The connection that is open is refused in the call, a new one in the handshake.
 	_, err = agent.Renew(ctx, &controlplanev1.RenewRequest{AgentCsr: m.agent, MariadbCsr: m.maria})
-	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED || errs.WayOutOf(err) == "" {
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED ||
+		errs.WayOutOf(err) == "" {
 		t.Error(err)
 	}
-	_, err = p.client(m.identity(t, renewed.GetCertificates())).Renew(ctx, &controlplanev1.RenewRequest{})
+	_, err = p.client(m.identity(t, renewed.GetCertificates())).Renew(ctx,
+		&controlplanev1.RenewRequest{})
 	if !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.WayOutOf(err), "revocation") {
 		t.Errorf("%v; way out %q", err, errs.WayOutOf(err))
 	}
@@ -190,11 +203,14 @@ func TestWhoMayCallWhat(t *testing.T) {
 	answer, err := p.client(m.stranger(t)).Enroll(t.Context(), m.request())
 	must(t, err)
 	callers := map[string]controlplanev1.EnrollmentServiceClient{
-		"stranger": p.client(m.stranger(t)), "agent": p.client(m.identity(t, answer.GetCertificates())), "operator": p.client(p.operator),
+		"stranger": p.client(m.stranger(t)),
+		"agent":    p.client(m.identity(t, answer.GetCertificates())),
+		"operator": p.client(p.operator),
 	}
 	calls := map[string]func(controlplanev1.EnrollmentServiceClient) error{
 		"create": func(c controlplanev1.EnrollmentServiceClient) error {
-			_, err := c.CreateJoinToken(t.Context(), &controlplanev1.CreateJoinTokenRequest{Server: "servers/db-2"})
+			_, err := c.CreateJoinToken(t.Context(),
+				&controlplanev1.CreateJoinTokenRequest{Server: "servers/db-2"})
 			return err
 		},
 		"enroll": func(c controlplanev1.EnrollmentServiceClient) error {
@@ -202,22 +218,26 @@ func TestWhoMayCallWhat(t *testing.T) {
 			return err
 		},
 		"renew": func(c controlplanev1.EnrollmentServiceClient) error {
-			_, err := c.Renew(t.Context(), &controlplanev1.RenewRequest{AgentCsr: m.agent, MariadbCsr: m.maria})
+			_, err := c.Renew(t.Context(), &controlplanev1.RenewRequest{AgentCsr: m.agent,
+				MariadbCsr: m.maria})
 			return err
 		},
 		"revoke": func(c controlplanev1.EnrollmentServiceClient) error {
-			_, err := c.Revoke(t.Context(), &controlplanev1.RevokeRequest{Name: "servers/db-1", ValidateOnly: true})
+			_, err := c.Revoke(t.Context(), &controlplanev1.RevokeRequest{Name: "servers/db-1",
+				ValidateOnly: true})
 			return err
 		},
 	}
-	allowed := map[string]string{"create": "operator", "enroll": "stranger", "renew": "agent", "revoke": "operator"}
+	allowed := map[string]string{"create": "operator", "enroll": "stranger", "renew": "agent",
+		"revoke": "operator"}
 	for who, client := range callers {
 		for name, call := range calls {
 			err := call(client)
 			if (allowed[name] == who) != (err == nil) {
 				t.Errorf("%s calls %s: %v", who, name, err)
 			}
-			if err != nil && !errors.Is(err, errs.PermissionDenied) && !errors.Is(err, errs.Unauthenticated) {
+			if err != nil && !errors.Is(err, errs.PermissionDenied) &&
+				!errors.Is(err, errs.Unauthenticated) {
 				t.Errorf("%s calls %s: %v", who, name, err)
 			}
 		}
@@ -233,31 +253,53 @@ func TestBadRequests(t *testing.T) {
 		_, err := operator.CreateJoinToken(ctx, req)
 		return err
 	}
-	revoke := func(req *controlplanev1.RevokeRequest) error { _, err := operator.Revoke(ctx, req); return err }
-	enrol := func(req *controlplanev1.EnrollRequest) error { _, err := stranger.Enroll(ctx, req); return err }
+	revoke := func(req *controlplanev1.RevokeRequest) error {
+		_,
+			err := operator.Revoke(ctx, req)
+		return err
+	}
+	enrol := func(req *controlplanev1.EnrollRequest) error {
+		_,
+			err := stranger.Enroll(ctx, req)
+		return err
+	}
 	tests := []struct {
 		name  string
 		err   error
 		kind  error
 		field string
 	}{
-		{"no server", create(&controlplanev1.CreateJoinTokenRequest{}), errs.InvalidArgument, "server"},
-		{"bare server", create(&controlplanev1.CreateJoinTokenRequest{Server: "db-1"}), errs.InvalidArgument, "server"},
-		{"path in server", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/../x"}), errs.InvalidArgument, "server"},
-		{"newline in server", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/a\nb"}), errs.InvalidArgument, "server"},
-		{"negative ttl", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/db-1", Ttl: durationpb.New(-1)}), errs.InvalidArgument, "ttl"},
-		{"endless ttl", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/db-1", Ttl: &durationpb.Duration{Seconds: 1 << 50}}), errs.InvalidArgument, "ttl"},
+		{"no server", create(&controlplanev1.CreateJoinTokenRequest{}), errs.InvalidArgument,
+			"server"},
+		{"bare server", create(&controlplanev1.CreateJoinTokenRequest{Server: "db-1"}),
+			errs.InvalidArgument, "server"},
+		{"path in server", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/../x"}),
+			errs.InvalidArgument, "server"},
+		{"newline in server",
+			create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/a\nb"}),
+			errs.InvalidArgument, "server"},
+		{"negative ttl", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/db-1",
+			Ttl: durationpb.New(-1)}), errs.InvalidArgument, "ttl"},
+		{"endless ttl", create(&controlplanev1.CreateJoinTokenRequest{Server: "servers/db-1",
+			Ttl: &durationpb.Duration{Seconds: 1 << 50}}), errs.InvalidArgument, "ttl"},
 		{"revoke nobody", revoke(&controlplanev1.RevokeRequest{}), errs.InvalidArgument, "name"},
-		{"revoke the control plane", revoke(&controlplanev1.RevokeRequest{Name: "controlplane"}), errs.InvalidArgument, "name"},
-		{"revoke with a book", revoke(&controlplanev1.RevokeRequest{Name: "servers/db-1", Reason: strings.Repeat("x", 201)}), errs.InvalidArgument, "reason"},
-		{"revoke the unknown", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob"}), errs.NotFound, ""},
+		{"revoke the control plane", revoke(&controlplanev1.RevokeRequest{Name: "controlplane"}),
+			errs.InvalidArgument, "name"},
+		{"revoke with a book",
+			revoke(&controlplanev1.RevokeRequest{Name: "servers/db-1",
+				Reason: strings.Repeat("x", 201)}), errs.InvalidArgument, "reason"},
+		{"revoke the unknown", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob"}),
+			errs.NotFound, ""},
 		{"empty", enrol(&controlplanev1.EnrollRequest{}), errs.InvalidArgument, "server"},
-		{"garbage", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1", AgentCsr: []byte("x"), MariadbCsr: []byte("x")}), errs.InvalidArgument, "agent_csr"},
-		{"wrong token", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1", AgentCsr: m.agent, MariadbCsr: m.maria}), errs.PermissionDenied, ""},
+		{"garbage", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1",
+			AgentCsr: []byte("x"), MariadbCsr: []byte("x")}), errs.InvalidArgument, "agent_csr"},
+		{"wrong token", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1",
+			AgentCsr: m.agent, MariadbCsr: m.maria}), errs.PermissionDenied, ""},
 	}
 	for _, test := range tests {
 		fields := errs.FieldsOf(test.err)
-		if !errors.Is(test.err, test.kind) || test.field != "" && (len(fields) == 0 || fields[0].Field != test.field) {
+		if !errors.Is(test.err, test.kind) || test.field != "" &&
+			(len(fields) == 0 || fields[0].Field != test.field) {
 			t.Errorf("%s: %v %v", test.name, test.err, fields)
 		}
 	}
@@ -274,7 +316,9 @@ func TestStrangersAreHeldDown(t *testing.T) {
 	client := p.client(m.stranger(t))
 	var err error
 	for range 60 {
-		if _, err = client.Enroll(t.Context(), &controlplanev1.EnrollRequest{Token: "x", Server: "db-1"}); errors.Is(err, errs.ResourceExhausted) {
+		if _, err = client.Enroll(t.Context(),
+			&controlplanev1.EnrollRequest{Token: "x", Server: "db-1"}); errors.Is(err,
+			errs.ResourceExhausted) {
 			break
 		}
 	}
@@ -286,7 +330,8 @@ func TestStrangersAreHeldDown(t *testing.T) {
 
 func TestEveryMethodHasARule(t *testing.T) {
 	t.Parallel()
-	methods := authz.MethodsOf(controlplanev1.File_understudy_controlplane_v1_enrollment_service_proto)
+	methods := authz.MethodsOf(
+		controlplanev1.File_understudy_controlplane_v1_enrollment_service_proto)
 	if err := authz.Complete(enrollment.Rules(), methods); err != nil {
 		t.Error(err)
 	}

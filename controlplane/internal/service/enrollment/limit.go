@@ -6,15 +6,16 @@ import (
 )
 
 const (
-	// burst is how many enrolments one address may ask for at once, every how often it may ask for one more.
+	// burst is how many enrolments one address may ask for at once, every how often it may ask for
+	// one more.
 	burst = 20
 	every = 500 * time.Millisecond
 	// maxSources bounds what is remembered; strangers cannot make it grow.
 	maxSources = 4096
 )
 
-// limiter holds strangers down, each address by itself: a token cannot be guessed, but each try costs signatures and a look into the
-// store.
+// limiter holds strangers down, each address by itself: a token cannot be guessed, but each try
+// costs signatures and a look into the store.
 type limiter struct {
 	now func() time.Time
 
@@ -46,7 +47,8 @@ func (l *limiter) take(address string) time.Duration {
 	return 0
 }
 
-// forget drops those who have their burst again, and everybody when nobody has: better to be lenient than to grow.
+// forget drops those who have their burst again, and everybody when nobody has: better to be
+// lenient than to grow.
 func (l *limiter) forget(now time.Time) {
 	for address, free := range l.freeAt {
 		if !free.After(now) {

@@ -17,7 +17,8 @@ func (s *Service) answer(j job.Job, err error) (*cpv1.Job, error) {
 }
 
 // RetryJob goes on with a job, or runs one step alone.
-func (s *Service) RetryJob(ctx context.Context, req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
+func (s *Service) RetryJob(ctx context.Context,
+	req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
 	var check wire.Check
 	id := check.Job("name", req.GetName())
 	check.Step("step", req.GetStep(), false)
@@ -40,12 +41,14 @@ func (s *Service) RetryJob(ctx context.Context, req *cpv1.RetryJobRequest) (*cpv
 }
 
 // RedoStep makes a step's effect anew.
-func (s *Service) RedoStep(ctx context.Context, req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
+func (s *Service) RedoStep(ctx context.Context,
+	req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
 	id, err := onStep(req)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(), job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
+	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(),
+		job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
 	if err != nil {
 		return nil, err
 	}
@@ -53,12 +56,14 @@ func (s *Service) RedoStep(ctx context.Context, req *cpv1.RedoStepRequest) (*cpv
 }
 
 // SkipStep marks a failed step as skipped and goes on.
-func (s *Service) SkipStep(ctx context.Context, req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
+func (s *Service) SkipStep(ctx context.Context,
+	req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
 	id, err := onStep(req)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(), job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
+	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(),
+		job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,8 @@ func onStep(req interface {
 }
 
 // CancelJob stops a job at its next safe point.
-func (s *Service) CancelJob(ctx context.Context, req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
+func (s *Service) CancelJob(ctx context.Context,
+	req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
 	var check wire.Check
 	id := check.Job("name", req.GetName())
 	if err := check.Err(); err != nil {
@@ -93,7 +99,8 @@ func (s *Service) CancelJob(ctx context.Context, req *cpv1.CancelJobRequest) (*c
 }
 
 // CleanupJob removes exactly what a job made, or says what it would remove.
-func (s *Service) CleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
+func (s *Service) CleanupJob(ctx context.Context,
+	req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
 	var check wire.Check
 	id := check.Job("name", req.GetName())
 	if err := check.Err(); err != nil {

@@ -38,14 +38,17 @@ type Engine interface {
 
 // Cleanups says what a cleanup would do.
 type Cleanups interface {
-	// PlanCleanup is the job with the steps that its cleanup would run, and what each would remove. It changes nothing.
+	// PlanCleanup is the job with the steps that its cleanup would run, and what each would remove.
+	// It changes nothing.
 	PlanCleanup(ctx context.Context, id string) (job.Job, error)
 }
 
 // Audit reads the audit.
 type Audit interface {
-	// Events reads a part of the audit, newest first, all of it or what is on one subject, and the token of the next one.
-	Events(ctx context.Context, subject string, size int, token string) ([]inventory.Event, string, error)
+	// Events reads a part of the audit, newest first, all of it or what is on one subject, and the
+	// token of the next one.
+	Events(ctx context.Context, subject string, size int, token string) ([]inventory.Event, string,
+		error)
 }
 
 // Config is what the service needs. All but Now are required.
@@ -90,7 +93,8 @@ func Rules() authz.Table {
 }
 
 // GetJob returns one job with its steps.
-func (s *Service) GetJob(ctx context.Context, req *cpv1.GetJobRequest) (*cpv1.GetJobResponse, error) {
+func (s *Service) GetJob(ctx context.Context,
+	req *cpv1.GetJobRequest) (*cpv1.GetJobResponse, error) {
 	var check wire.Check
 	id := check.Job("name", req.GetName())
 	if err := check.Err(); err != nil {
@@ -107,7 +111,8 @@ func (s *Service) GetJob(ctx context.Context, req *cpv1.GetJobRequest) (*cpv1.Ge
 var unended = []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Cancelling}
 
 // ListJobs returns a page of jobs without their steps, newest first.
-func (s *Service) ListJobs(ctx context.Context, req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
+func (s *Service) ListJobs(ctx context.Context,
+	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	check.Subject("subject", req.GetSubject())
@@ -133,14 +138,16 @@ func (s *Service) ListJobs(ctx context.Context, req *cpv1.ListJobsRequest) (*cpv
 }
 
 // ListEvents returns a page of the audit, newest first.
-func (s *Service) ListEvents(ctx context.Context, req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
+func (s *Service) ListEvents(ctx context.Context,
+	req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	check.Subject("subject", req.GetSubject())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	list, next, err := wire.Collect(page, func(size int, token string) ([]inventory.Event, string, error) {
+	list, next, err := wire.Collect(page, func(size int, token string) ([]inventory.Event, string,
+		error) {
 		return s.cfg.Audit.Events(ctx, req.GetSubject(), size, token)
 	}, nil)
 	if err != nil {
@@ -148,7 +155,8 @@ func (s *Service) ListEvents(ctx context.Context, req *cpv1.ListEventsRequest) (
 	}
 	resp := &cpv1.ListEventsResponse{NextPageToken: next}
 	for _, e := range list {
-		resp.Events = append(resp.Events, &cpv1.Event{Time: wire.Time(e.At), Actor: e.Actor, Action: e.Action, Subject: e.Subject, Text: e.Message})
+		resp.Events = append(resp.Events, &cpv1.Event{Time: wire.Time(e.At), Actor: e.Actor,
+			Action: e.Action, Subject: e.Subject, Text: e.Message})
 	}
 	return resp, nil
 }

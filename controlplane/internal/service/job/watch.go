@@ -13,7 +13,8 @@ import (
 )
 
 // WatchJob sends the job at once and whenever it changes, and ends with the job.
-func (s *Service) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
+func (s *Service) WatchJob(req *cpv1.WatchJobRequest,
+	stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
 	var check wire.Check
 	id := check.Job("name", req.GetName())
 	if err := check.Err(); err != nil {
@@ -28,13 +29,15 @@ func (s *Service) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreamin
 	for {
 		select {
 		case <-chassis.Draining(ctx):
-			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the control plane is being stopped",
+			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED,
+				"the control plane is being stopped",
 				errs.WayOut("watch again: the job goes on when a control plane runs"))
 		case j, ok := <-changes:
 			if !ok {
 				return ctx.Err()
 			}
-			if err := stream.Send(&cpv1.WatchJobResponse{Job: wire.Job(j, s.cfg.Now())}); err != nil {
+			if err := stream.Send(&cpv1.WatchJobResponse{Job: wire.Job(j,
+				s.cfg.Now())}); err != nil {
 				return err
 			}
 			if j.State.Ended() {

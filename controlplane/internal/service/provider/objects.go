@@ -13,7 +13,8 @@ import (
 func cmpText(a, b string) int { return strings.Compare(a, b) }
 
 // ListObjects returns a page of machines, volumes and snapshots with their tags.
-func (s *Service) ListObjects(ctx context.Context, req *cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
+func (s *Service) ListObjects(ctx context.Context,
+	req *cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	if err := check.Err(); err != nil {
@@ -64,13 +65,15 @@ func (s *Service) objects(ctx context.Context) ([]*cpv1.ProviderObject, error) {
 	for _, snap := range snapshots {
 		all = append(all, ofSnapshot(snap, owners))
 	}
-	slices.SortFunc(all, func(a, b *cpv1.ProviderObject) int { return cmpText(sortKey(a), sortKey(b)) })
+	slices.SortFunc(all,
+		func(a, b *cpv1.ProviderObject) int { return cmpText(sortKey(a), sortKey(b)) })
 	return all, nil
 }
 
 func ofMachine(m provider.Machine, owners map[string]string) *cpv1.ProviderObject {
 	return &cpv1.ProviderObject{
-		Kind: "machine", Id: m.ID, State: string(m.State), Tags: m.Tags, Attachment: m.Address, CreateTime: wire.Time(m.CreatedAt), Owner: owners[m.ID],
+		Kind: "machine", Id: m.ID, State: string(m.State), Tags: m.Tags, Attachment: m.Address,
+		CreateTime: wire.Time(m.CreatedAt), Owner: owners[m.ID],
 	}
 }
 
@@ -81,13 +84,15 @@ func ofVolume(v provider.Volume, owners map[string]string) *cpv1.ProviderObject 
 		owner = owners[v.MachineID]
 	}
 	return &cpv1.ProviderObject{
-		Kind: "volume", Id: v.ID, State: string(v.State), Tags: v.Tags, SizeBytes: v.SizeBytes, Attachment: v.MachineID,
+		Kind: "volume", Id: v.ID, State: string(v.State), Tags: v.Tags, SizeBytes: v.SizeBytes,
+		Attachment: v.MachineID,
 		CreateTime: wire.Time(v.CreatedAt), Owner: owner,
 	}
 }
 
 func ofSnapshot(s provider.Snapshot, owners map[string]string) *cpv1.ProviderObject {
 	return &cpv1.ProviderObject{
-		Kind: "snapshot", Id: s.ID, State: string(s.State), Tags: s.Tags, SizeBytes: s.SizeBytes, CreateTime: wire.Time(s.CreatedAt), Owner: owners[s.ID],
+		Kind: "snapshot", Id: s.ID, State: string(s.State), Tags: s.Tags, SizeBytes: s.SizeBytes,
+		CreateTime: wire.Time(s.CreatedAt), Owner: owners[s.ID],
 	}
 }

@@ -1,4 +1,5 @@
-// Package provider serves ProviderService: it shows what the provider of machines and volumes has, and takes people's word where people are the provider.
+// Package provider serves ProviderService: it shows what the provider of machines and volumes has,
+// and takes people's word where people are the provider.
 package provider
 
 import (
@@ -35,7 +36,8 @@ type Checker interface {
 
 // Owners knows which record names an object of the provider.
 type Owners interface {
-	// Owners are the names of resources ("servers/db1") by the provider's id of machine, volume or snapshot.
+	// Owners are the names of resources ("servers/db1") by the provider's id of machine, volume or
+	// snapshot.
 	Owners(ctx context.Context) (map[string]string, error)
 }
 
@@ -56,8 +58,10 @@ type Service struct {
 
 // New makes the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil || cfg.Sweeper == nil || cfg.Audit == nil {
-		return nil, errors.New("cannot make the provider service: cloud, checker, owners, sweeper and audit are needed")
+	if cfg.Cloud == nil || cfg.Checker == nil || cfg.Owners == nil || cfg.Sweeper == nil ||
+		cfg.Audit == nil {
+		return nil, errors.New("cannot make the provider service: cloud, checker, owners, " +
+			"sweeper and audit are needed")
 	}
 	return &Service{cfg: cfg}, nil
 }
@@ -77,7 +81,8 @@ func Rules() authz.Table {
 }
 
 // CheckProvider tries what the jobs need and says what is missing.
-func (s *Service) CheckProvider(ctx context.Context, _ *cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
+func (s *Service) CheckProvider(ctx context.Context,
+	_ *cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
 	problems, err := s.cfg.Checker.Problems(ctx)
 	if err != nil {
 		return nil, wire.Err(err)
@@ -86,7 +91,8 @@ func (s *Service) CheckProvider(ctx context.Context, _ *cpv1.CheckProviderReques
 }
 
 // ListImages returns a page of the images, sorted by name.
-func (s *Service) ListImages(ctx context.Context, req *cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
+func (s *Service) ListImages(ctx context.Context,
+	req *cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	if err := check.Err(); err != nil {

@@ -21,11 +21,13 @@ type Sweeper interface {
 	// Find lists it.
 	Find(ctx context.Context) (sweep.Leftovers, error)
 	// Sweep removes these of it for who asked; sweep.ErrNotLeft.
-	Sweep(ctx context.Context, who string, ids []string) (removed sweep.Leftovers, busy []string, err error)
+	Sweep(ctx context.Context, who string, ids []string) (removed sweep.Leftovers, busy []string,
+		err error)
 }
 
 // SweepProvider lists or removes what jobs left behind.
-func (s *Service) SweepProvider(ctx context.Context, req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
+func (s *Service) SweepProvider(ctx context.Context,
+	req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
 	ids := req.GetIds()
 	if err := checkIDs(ids, req.GetValidateOnly()); err != nil {
 		return nil, err
@@ -39,7 +41,8 @@ func (s *Service) SweepProvider(ctx context.Context, req *cpv1.SweepProviderRequ
 	}
 	removed, busy, err := s.cfg.Sweeper.Sweep(ctx, wire.Who(ctx), ids)
 	if errors.Is(err, sweep.ErrNotLeft) {
-		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH, err.Error(), errs.WayOut("ask with validate_only again"))
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH,
+			err.Error(), errs.WayOut("ask with validate_only again"))
 	}
 	if err != nil {
 		return nil, wire.Err(err)
@@ -52,7 +55,8 @@ var objectID = regexp.MustCompile(`^(i|vol|snap)-[0-9a-f]{8,17}$`)
 func checkIDs(ids []string, validateOnly bool) error {
 	bad := ""
 	if len(ids) > maxSweep || (len(ids) == 0) != validateOnly {
-		bad = fmt.Sprintf("ids has %d entries, not 1 to %d, and none with validate_only", len(ids), maxSweep)
+		bad = fmt.Sprintf("ids has %d entries, not 1 to %d, and none with validate_only", len(ids),
+			maxSweep)
 	}
 	for _, id := range ids {
 		if bad == "" && !objectID.MatchString(id) {
@@ -62,7 +66,9 @@ func checkIDs(ids []string, validateOnly bool) error {
 	if bad == "" {
 		return nil
 	}
-	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, bad, errs.Field("ids", bad), errs.WayOut("ask with validate_only first, and name what that lists"))
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, bad,
+		errs.Field("ids", bad),
+		errs.WayOut("ask with validate_only first, and name what that lists"))
 }
 
 func toObjects(l sweep.Leftovers) []*cpv1.ProviderObject {

@@ -34,14 +34,17 @@ func (s *Service) byHand() (provider.ByHand, error) {
 	p, ok := s.cfg.Cloud.(provider.ByHand)
 	if !ok {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
-			"the provider "+s.cfg.Cloud.Name()+" does its work by itself: it has no tasks for people",
-			errs.WayOut("see `understudy provider objects` for what it has; tasks are what `understudy serve --provider static` asks for"))
+			"the provider "+s.cfg.Cloud.Name()+
+				" does its work by itself: it has no tasks for people",
+			errs.WayOut("see `understudy provider objects` for what it has; tasks are what "+
+				"`understudy serve --provider static` asks for"))
 	}
 	return p, nil
 }
 
 // ListTasks returns a page of the tasks, oldest first.
-func (s *Service) ListTasks(ctx context.Context, req *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
+func (s *Service) ListTasks(ctx context.Context,
+	req *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	if err := check.Err(); err != nil {
@@ -68,7 +71,8 @@ func (s *Service) ListTasks(ctx context.Context, req *cpv1.ListTasksRequest) (*c
 }
 
 // CompleteTask takes a person's word.
-func (s *Service) CompleteTask(ctx context.Context, req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
+func (s *Service) CompleteTask(ctx context.Context,
+	req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
 	var check wire.Check
 	checkTask(&check, req.GetId())
 	checkWord(&check, req)
@@ -80,7 +84,8 @@ func (s *Service) CompleteTask(ctx context.Context, req *cpv1.CompleteTaskReques
 		return nil, err
 	}
 	t, err := p.CompleteTask(ctx, req.GetId(), provider.Word{
-		Address: req.GetAddress(), DefaultDevice: req.GetDefaultDevice(), Device: req.GetDevice(), SizeBytes: req.GetSizeBytes(), Label: req.GetLabel(),
+		Address: req.GetAddress(), DefaultDevice: req.GetDefaultDevice(), Device: req.GetDevice(),
+		SizeBytes: req.GetSizeBytes(), Label: req.GetLabel(),
 	})
 	if err != nil {
 		return nil, ofTask(err)
@@ -92,11 +97,13 @@ func (s *Service) CompleteTask(ctx context.Context, req *cpv1.CompleteTaskReques
 }
 
 // RefuseTask records that a person will not do a task.
-func (s *Service) RefuseTask(ctx context.Context, req *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
+func (s *Service) RefuseTask(ctx context.Context,
+	req *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
 	var check wire.Check
 	checkTask(&check, req.GetId())
 	check.Reason("reason", req.GetReason())
-	check.Require("reason", len(req.GetReason()) <= maxTaskText, fmt.Sprintf("must be at most %d bytes", maxTaskText))
+	check.Require("reason", len(req.GetReason()) <= maxTaskText,
+		fmt.Sprintf("must be at most %d bytes", maxTaskText))
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
@@ -123,18 +130,24 @@ func checkWord(check *wire.Check, req *cpv1.CompleteTaskRequest) {
 		_, err := netip.ParseAddr(address)
 		check.Require("address", err == nil, "must be an IP address")
 	}
-	for field, name := range map[string]string{"device": req.GetDevice(), "default_device": req.GetDefaultDevice()} {
-		check.Require(field, name == "" || deviceName.MatchString(name), "must be a name below /dev/disk/by-id, without the folder")
+	for field, name := range map[string]string{"device": req.GetDevice(),
+		"default_device": req.GetDefaultDevice()} {
+		check.Require(field, name == "" || deviceName.MatchString(name),
+			"must be a name below /dev/disk/by-id, without the folder")
 	}
 	if size := req.GetSizeBytes(); size != 0 {
-		check.Require("size_bytes", provider.ValidateSize(size) == nil, "must be a size of whole sectors, 1 MiB to 64 TiB")
+		check.Require("size_bytes", provider.ValidateSize(size) == nil,
+			"must be a size of whole sectors, 1 MiB to 64 TiB")
 	}
-	check.Require("label", len(req.GetLabel()) <= maxTaskText, fmt.Sprintf("must be at most %d bytes", maxTaskText))
+	check.Require("label", len(req.GetLabel()) <= maxTaskText,
+		fmt.Sprintf("must be at most %d bytes", maxTaskText))
 }
 
 func (s *Service) audit(ctx context.Context, t provider.Task, what string) error {
 	return s.cfg.Audit.Add(ctx, inventory.Event{
-		Actor: wire.Who(ctx), Action: "task." + string(t.State), Subject: subjectOf(t), Job: t.Tags[workflow.TagJob], Message: t.ID + " (" + t.Kind + " " + t.ObjectID + ") " + what,
+		Actor: wire.Who(ctx), Action: "task." + string(t.State), Subject: subjectOf(t),
+		Job: t.Tags[workflow.TagJob], Message: t.ID + " (" + t.Kind + " " + t.ObjectID + ") " +
+			what,
 	})
 }
 
@@ -164,13 +177,16 @@ func ofTask(err error) error {
 
 var taskStates = map[provider.TaskState]cpv1.Task_State{
 	provider.TaskOpen: cpv1.Task_STATE_OPEN, provider.TaskDone: cpv1.Task_STATE_DONE,
-	provider.TaskRefused: cpv1.Task_STATE_REFUSED, provider.TaskWithdrawn: cpv1.Task_STATE_WITHDRAWN,
+	provider.TaskRefused:   cpv1.Task_STATE_REFUSED,
+	provider.TaskWithdrawn: cpv1.Task_STATE_WITHDRAWN,
 }
 
 func toTask(t provider.Task) *cpv1.Task {
 	return &cpv1.Task{
-		Id: t.ID, Kind: t.Kind, Instruction: t.Do, State: taskStates[t.State], Reason: t.Why, CreateTime: wire.Time(t.CreatedAt), Object: t.ObjectID,
-		Machine: t.MachineID, MachineName: t.MachineName, Image: t.Image, Volume: t.VolumeID, Snapshot: t.SnapshotID, Device: t.Device, Label: t.Label,
+		Id: t.ID, Kind: t.Kind, Instruction: t.Do, State: taskStates[t.State], Reason: t.Why,
+		CreateTime: wire.Time(t.CreatedAt), Object: t.ObjectID,
+		Machine: t.MachineID, MachineName: t.MachineName, Image: t.Image, Volume: t.VolumeID,
+		Snapshot: t.SnapshotID, Device: t.Device, Label: t.Label,
 		SizeBytes: t.SizeBytes, Tags: t.Tags,
 	}
 }

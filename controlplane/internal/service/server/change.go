@@ -10,7 +10,8 @@ import (
 )
 
 // CreateServer starts a job that makes a primary.
-func (s *Service) CreateServer(ctx context.Context, req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
+func (s *Service) CreateServer(ctx context.Context,
+	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
 	var check wire.Check
 	check.ServerID("server_id", req.GetServerId())
 	check.Place("image", req.GetImage())
@@ -23,10 +24,13 @@ func (s *Service) CreateServer(ctx context.Context, req *cpv1.CreateServerReques
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreatePrimary, RequestID: requestID, Args: workflow.Args{
-		Server: req.GetServerId(), Image: req.GetImage(), Zone: req.GetZone(), VolumeBytes: req.GetVolumeSizeBytes(),
-		Filesystem: req.GetFilesystem(), Port: int(req.GetPort()), AutoPurge: req.GetBinlogAutoPurge(), Options: req.GetOptions(),
-	}})
+	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreatePrimary,
+		RequestID: requestID, Args: workflow.Args{
+			Server: req.GetServerId(), Image: req.GetImage(), Zone: req.GetZone(),
+			VolumeBytes: req.GetVolumeSizeBytes(),
+			Filesystem:  req.GetFilesystem(), Port: int(req.GetPort()),
+			AutoPurge: req.GetBinlogAutoPurge(), Options: req.GetOptions(),
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -36,17 +40,21 @@ func (s *Service) CreateServer(ctx context.Context, req *cpv1.CreateServerReques
 func isFilesystem(name string) bool { return name == "" || name == "ext4" || name == "xfs" }
 
 var verifies = map[cpv1.CreateReplicaRequest_Verify]workflow.Verify{
-	cpv1.CreateReplicaRequest_VERIFY_UNSPECIFIED: workflow.VerifyFence, cpv1.CreateReplicaRequest_VERIFY_FENCE: workflow.VerifyFence,
-	cpv1.CreateReplicaRequest_VERIFY_SAMPLE: workflow.VerifySample, cpv1.CreateReplicaRequest_VERIFY_FULL: workflow.VerifyFull,
+	cpv1.CreateReplicaRequest_VERIFY_UNSPECIFIED: workflow.VerifyFence,
+	cpv1.CreateReplicaRequest_VERIFY_FENCE:       workflow.VerifyFence,
+	cpv1.CreateReplicaRequest_VERIFY_SAMPLE:      workflow.VerifySample,
+	cpv1.CreateReplicaRequest_VERIFY_FULL:        workflow.VerifyFull,
 }
 
 // CreateReplica starts a job that makes a verified replica, or plans one.
-func (s *Service) CreateReplica(ctx context.Context, req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
+func (s *Service) CreateReplica(ctx context.Context,
+	req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
 	var check wire.Check
 	check.ServerID("server_id", req.GetServerId())
 	primary := check.Server("primary", req.GetPrimary(), false)
 	snapshot := check.Snapshot("snapshot", req.GetSnapshot(), false)
-	check.Require("primary", req.GetPrimary() != "" || req.GetSnapshot() != "", "a primary or a snapshot is needed")
+	check.Require("primary", req.GetPrimary() != "" || req.GetSnapshot() != "",
+		"a primary or a snapshot is needed")
 	check.Place("image", req.GetImage())
 	check.Place("zone", req.GetZone())
 	verify, known := verifies[req.GetVerify()]
@@ -54,16 +62,21 @@ func (s *Service) CreateReplica(ctx context.Context, req *cpv1.CreateReplicaRequ
 	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
 	check.Port("port", req.GetPort())
 	check.Options("options", req.GetOptions())
-	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0, "must be positive")
+	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0,
+		"must be positive")
 	requestID := check.RequestID("request_id", req.GetRequestId())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreateReplica, RequestID: requestID, Args: workflow.Args{
-		Server: req.GetServerId(), Source: primary, Snapshot: snapshot, Image: req.GetImage(), Zone: req.GetZone(), Verify: verify,
-		VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()), Cleanup: req.GetCleanup(), Options: req.GetOptions(),
-		HoldLimit: req.GetHoldLimit().AsDuration(),
-	}})
+	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreateReplica,
+		RequestID: requestID, Args: workflow.Args{
+			Server: req.GetServerId(), Source: primary, Snapshot: snapshot, Image: req.GetImage(),
+			Zone: req.GetZone(), Verify: verify,
+			VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
+			Cleanup:   req.GetCleanup(),
+			Options:   req.GetOptions(),
+			HoldLimit: req.GetHoldLimit().AsDuration(),
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +84,8 @@ func (s *Service) CreateReplica(ctx context.Context, req *cpv1.CreateReplicaRequ
 }
 
 // DeleteServer starts a job that takes a server away.
-func (s *Service) DeleteServer(ctx context.Context, req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
+func (s *Service) DeleteServer(ctx context.Context,
+	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
 	var check wire.Check
 	name := check.Server("name", req.GetName(), true)
 	check.Etag("etag", req.GetEtag(), true)
@@ -80,7 +94,8 @@ func (s *Service) DeleteServer(ctx context.Context, req *cpv1.DeleteServerReques
 		return nil, err
 	}
 	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindDeleteServer, RequestID: requestID, Args: workflow.Args{Server: name, Etag: req.GetEtag()},
+		Kind: workflow.KindDeleteServer, RequestID: requestID,
+		Args: workflow.Args{Server: name, Etag: req.GetEtag()},
 	})
 	if err != nil {
 		return nil, err
@@ -96,13 +111,15 @@ func (s *Service) start(ctx context.Context, validateOnly bool, ask workflow.Ask
 const autoPurgePath = "binlog_auto_purge"
 
 // UpdateServer changes settings of a server.
-func (s *Service) UpdateServer(ctx context.Context, req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
+func (s *Service) UpdateServer(ctx context.Context,
+	req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
 	var check wire.Check
 	name := check.Server("server.name", req.GetServer().GetName(), true)
 	check.Etag("server.etag", req.GetServer().GetEtag(), false)
 	requestID := check.RequestID("request_id", req.GetRequestId())
 	for _, path := range req.GetUpdateMask().GetPaths() {
-		check.Require("update_mask", path == autoPurgePath || path == "*", "can only hold "+autoPurgePath)
+		check.Require("update_mask", path == autoPurgePath || path == "*",
+			"can only hold "+autoPurgePath)
 	}
 	if err := check.Err(); err != nil {
 		return nil, err
@@ -116,7 +133,8 @@ func (s *Service) UpdateServer(ctx context.Context, req *cpv1.UpdateServerReques
 		return &cpv1.UpdateServerResponse{Server: toWire(r)}, nil
 	}
 	r, err := s.cfg.Records.SetBinlogAutoPurge(ctx, AutoPurge{
-		Server: name, On: req.GetServer().GetBinlogAutoPurge(), Etag: req.GetServer().GetEtag(), Who: wire.Who(ctx), RequestID: requestID,
+		Server: name, On: req.GetServer().GetBinlogAutoPurge(), Etag: req.GetServer().GetEtag(),
+		Who: wire.Who(ctx), RequestID: requestID,
 		CheckOnly: req.GetValidateOnly(),
 	})
 	if err != nil {

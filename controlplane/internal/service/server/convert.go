@@ -7,16 +7,23 @@ import (
 )
 
 var roles = map[inventory.Role]cpv1.Server_Role{
-	inventory.RolePrimary: cpv1.Server_ROLE_PRIMARY, inventory.RoleReplica: cpv1.Server_ROLE_REPLICA,
+	inventory.RolePrimary: cpv1.Server_ROLE_PRIMARY,
+	inventory.RoleReplica: cpv1.Server_ROLE_REPLICA,
 }
 
 func toWire(r Record) *cpv1.Server {
 	out := &cpv1.Server{
-		Name: r.Subject(), Role: roles[r.Role], State: cpv1.Server_State(cpv1.Server_State_value["STATE_"+string(r.State)]), StateReason: r.StateReason,
-		Machine: r.MachineID, Address: r.Address, Port: int32(r.Port), ServerId: int64(r.ServerID),
-		MariadbVersion: r.BinaryVersion, DatadirVersion: r.DatadirVersion, Image: r.Image, Zone: r.Zone,
-		DataVolume: r.providerID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
-		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(), Verified: r.Verified, Provider: r.Provider,
+		Name: r.Subject(), Role: roles[r.Role],
+		State:       cpv1.Server_State(cpv1.Server_State_value["STATE_"+string(r.State)]),
+		StateReason: r.StateReason,
+		Machine:     r.MachineID, Address: r.Address, Port: int32(r.Port),
+		ServerId:       int64(r.ServerID),
+		MariadbVersion: r.BinaryVersion, DatadirVersion: r.DatadirVersion, Image: r.Image,
+		Zone:       r.Zone,
+		DataVolume: r.providerID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured,
+		BinlogAutoPurge: r.BinlogAutoPurge,
+		LastSeenTime:    wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
+		Verified: r.Verified, Provider: r.Provider,
 	}
 	if r.State == inventory.ServerReady {
 		out.StateReason = "" // how it was verified has a field of its own
@@ -28,12 +35,14 @@ func toWire(r Record) *cpv1.Server {
 		out.Snapshot = inventory.SnapshotSubject(r.Snapshot)
 	}
 	for _, m := range r.Mounts {
-		out.Mounts = append(out.Mounts, &cpv1.ServerMount{Path: m.Path, Volume: r.providerID(m.Volume)})
+		out.Mounts = append(out.Mounts,
+			&cpv1.ServerMount{Path: m.Path, Volume: r.providerID(m.Volume)})
 	}
 	return out
 }
 
-// providerID is how the provider names the volume; our own id where the record of the volume is not there.
+// providerID is how the provider names the volume; our own id where the record of the volume is not
+// there.
 func (r Record) providerID(volume string) string {
 	if v, ok := r.Volumes[volume]; ok && v.ProviderID != "" {
 		return v.ProviderID

@@ -1,4 +1,5 @@
-// Package server serves ServerService: it checks requests, asks records and jobs, and writes answers.
+// Package server serves ServerService: it checks requests, asks records and jobs, and writes
+// answers.
 package server
 
 import (
@@ -28,7 +29,8 @@ type Record struct {
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, name string) (Record, error)
-	// List reads a part of the list by name, all of them or the replicas of primary alone, and the token of the next one.
+	// List reads a part of the list by name, all of them or the replicas of primary alone, and the
+	// token of the next one.
 	List(ctx context.Context, primary string, size int, token string) ([]Record, string, error)
 	// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.
 	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
@@ -84,7 +86,8 @@ func Rules() authz.Table {
 }
 
 // GetServer returns one server.
-func (s *Service) GetServer(ctx context.Context, req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
+func (s *Service) GetServer(ctx context.Context,
+	req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
 	var check wire.Check
 	name := check.Server("name", req.GetName(), true)
 	if err := check.Err(); err != nil {
@@ -98,7 +101,8 @@ func (s *Service) GetServer(ctx context.Context, req *cpv1.GetServerRequest) (*c
 }
 
 // ListServers returns a page of servers, sorted by name.
-func (s *Service) ListServers(ctx context.Context, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+func (s *Service) ListServers(ctx context.Context,
+	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	primary := check.Server("primary", req.GetPrimary(), false)

@@ -1,4 +1,5 @@
-// Package snapshot serves SnapshotService: it checks requests, asks records and jobs, and writes answers.
+// Package snapshot serves SnapshotService: it checks requests, asks records and jobs, and writes
+// answers.
 package snapshot
 
 import (
@@ -24,7 +25,8 @@ type Record struct {
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, id string) (Record, error)
-	// List reads a part of the list, newest first, all of them or those of one server, and the token of the next one.
+	// List reads a part of the list, newest first, all of them or those of one server, and the
+	// token of the next one.
 	List(ctx context.Context, server string, size int, token string) ([]Record, string, error)
 }
 
@@ -64,7 +66,8 @@ func Rules() authz.Table {
 }
 
 // GetSnapshot returns one snapshot.
-func (s *Service) GetSnapshot(ctx context.Context, req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
+func (s *Service) GetSnapshot(ctx context.Context,
+	req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
 	var check wire.Check
 	id := check.Snapshot("name", req.GetName(), true)
 	if err := check.Err(); err != nil {
@@ -78,7 +81,8 @@ func (s *Service) GetSnapshot(ctx context.Context, req *cpv1.GetSnapshotRequest)
 }
 
 // ListSnapshots returns a page of snapshots, newest first.
-func (s *Service) ListSnapshots(ctx context.Context, req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
+func (s *Service) ListSnapshots(ctx context.Context,
+	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	server := check.Server("server", req.GetServer(), false)
@@ -88,7 +92,8 @@ func (s *Service) ListSnapshots(ctx context.Context, req *cpv1.ListSnapshotsRequ
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
 		return s.cfg.Records.List(ctx, server, size, token)
 	}, func(r Record) bool {
-		return req.GetShowDeleted() || r.State != inventory.SnapshotDeleted && r.State != inventory.SnapshotFailed
+		return req.GetShowDeleted() || r.State != inventory.SnapshotDeleted &&
+			r.State != inventory.SnapshotFailed
 	})
 	if err != nil {
 		return nil, wire.Err(err)
@@ -102,25 +107,32 @@ func (s *Service) ListSnapshots(ctx context.Context, req *cpv1.ListSnapshotsRequ
 
 // modes has no "": the default is for the job to know.
 var modes = map[cpv1.Snapshot_Mode]inventory.SnapshotMode{
-	cpv1.Snapshot_MODE_UNSPECIFIED: inventory.ModeOnline, cpv1.Snapshot_MODE_ONLINE: inventory.ModeOnline,
-	cpv1.Snapshot_MODE_OFFLINE: inventory.ModeOffline, cpv1.Snapshot_MODE_CRASH: inventory.ModeCrash,
+	cpv1.Snapshot_MODE_UNSPECIFIED: inventory.ModeOnline,
+	cpv1.Snapshot_MODE_ONLINE:      inventory.ModeOnline,
+	cpv1.Snapshot_MODE_OFFLINE:     inventory.ModeOffline,
+	cpv1.Snapshot_MODE_CRASH:       inventory.ModeCrash,
 }
 
 // CreateSnapshot starts a job that takes a consistent snapshot.
-func (s *Service) CreateSnapshot(ctx context.Context, req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
+func (s *Service) CreateSnapshot(ctx context.Context,
+	req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
 	var check wire.Check
 	server := check.Server("server", req.GetServer(), true)
 	mode, known := modes[req.GetMode()]
 	check.Require("mode", known, "must be MODE_ONLINE, MODE_OFFLINE or MODE_CRASH")
-	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0, "must be positive")
-	check.Require("reserve_binlogs", req.GetReserveBinlogs() == nil || req.GetReserveBinlogs().AsDuration() > 0, "must be positive")
+	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0,
+		"must be positive")
+	check.Require("reserve_binlogs", req.GetReserveBinlogs() == nil ||
+		req.GetReserveBinlogs().AsDuration() > 0, "must be positive")
 	requestID := check.RequestID("request_id", req.GetRequestId())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	made, err := wire.StartOrPlan(ctx, s.cfg.Jobs, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindTakeSnapshot, RequestID: requestID, Who: wire.Who(ctx), Args: workflow.Args{
-			Source: server, Mode: mode, HoldLimit: req.GetHoldLimit().AsDuration(), Reserve: req.GetReserveBinlogs().AsDuration(),
+		Kind: workflow.KindTakeSnapshot, RequestID: requestID, Who: wire.Who(ctx),
+		Args: workflow.Args{
+			Source: server, Mode: mode, HoldLimit: req.GetHoldLimit().AsDuration(),
+			Reserve: req.GetReserveBinlogs().AsDuration(),
 		},
 	})
 	if err != nil {
@@ -130,7 +142,8 @@ func (s *Service) CreateSnapshot(ctx context.Context, req *cpv1.CreateSnapshotRe
 }
 
 // DeleteSnapshot starts a job that deletes a snapshot at the provider.
-func (s *Service) DeleteSnapshot(ctx context.Context, req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
+func (s *Service) DeleteSnapshot(ctx context.Context,
+	req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
 	var check wire.Check
 	id := check.Snapshot("name", req.GetName(), true)
 	check.Etag("etag", req.GetEtag(), true)
@@ -139,7 +152,8 @@ func (s *Service) DeleteSnapshot(ctx context.Context, req *cpv1.DeleteSnapshotRe
 		return nil, err
 	}
 	made, err := wire.StartOrPlan(ctx, s.cfg.Jobs, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindDeleteSnapshot, RequestID: requestID, Who: wire.Who(ctx), Args: workflow.Args{Snapshot: id, Etag: req.GetEtag()},
+		Kind: workflow.KindDeleteSnapshot, RequestID: requestID, Who: wire.Who(ctx),
+		Args: workflow.Args{Snapshot: id, Etag: req.GetEtag()},
 	})
 	if err != nil {
 		return nil, err

@@ -47,17 +47,20 @@ func (c *Check) Server(field, name string, required bool) string {
 		return ""
 	}
 	id, ok := strings.CutPrefix(name, serverPrefix)
-	c.Require(field, ok && inventory.ValidateName(id) == nil, `must be "servers/{server}", for example servers/db1`)
+	c.Require(field, ok && inventory.ValidateName(id) == nil,
+		`must be "servers/{server}", for example servers/db1`)
 	return id
 }
 
-// Snapshot takes the id out of "snapshots/{snapshot}". An empty name is wrong only when it is required.
+// Snapshot takes the id out of "snapshots/{snapshot}". An empty name is wrong only when it is
+// required.
 func (c *Check) Snapshot(field, name string, required bool) string {
 	if name == "" && !required {
 		return ""
 	}
 	id, ok := strings.CutPrefix(name, snapshotPrefix)
-	c.Require(field, ok && idPattern.MatchString(id), `must be "snapshots/{snapshot}", as a list shows it`)
+	c.Require(field, ok && idPattern.MatchString(id),
+		`must be "snapshots/{snapshot}", as a list shows it`)
 	return id
 }
 
@@ -70,29 +73,34 @@ func (c *Check) Job(field, name string) string {
 
 // Step is the name of a step within a job. An empty one is wrong only when it is required.
 func (c *Check) Step(field, name string, required bool) {
-	c.Require(field, name == "" && !required || stepPattern.MatchString(name), "must be the name of a step, for example mount_data")
+	c.Require(field, name == "" && !required || stepPattern.MatchString(name),
+		"must be the name of a step, for example mount_data")
 }
 
 // Subject is what jobs and events are about: the name of a server, a snapshot or a job, or empty.
 func (c *Check) Subject(field, name string) {
 	kind, id, _ := strings.Cut(name, "/")
 	known := kind+"/" == serverPrefix || kind+"/" == snapshotPrefix || kind+"/" == jobPrefix
-	c.Require(field, name == "" || known && idPattern.MatchString(id), `must be "servers/{server}", "snapshots/{snapshot}" or "jobs/{job}"`)
+	c.Require(field, name == "" || known && idPattern.MatchString(id),
+		`must be "servers/{server}", "snapshots/{snapshot}" or "jobs/{job}"`)
 }
 
-// RequestID is an idempotency key: a UUID, or empty. It is returned as it is kept, so that two spellings of one id are one.
+// RequestID is an idempotency key: a UUID, or empty. It is returned as it is kept, so that two
+// spellings of one id are one.
 func (c *Check) RequestID(field, id string) string {
 	if id == "" {
 		return ""
 	}
 	parsed, err := uuid.Parse(id)
-	c.Require(field, err == nil && len(id) == 36, "must be a UUID, for example 6f1c2a34-0b5d-4c8e-9a51-3f4f7d1f8a10")
+	c.Require(field, err == nil && len(id) == 36,
+		"must be a UUID, for example 6f1c2a34-0b5d-4c8e-9a51-3f4f7d1f8a10")
 	return parsed.String()
 }
 
 // Etag is one that an answer carried. An empty one is wrong only when it is required.
 func (c *Check) Etag(field, etag string, required bool) {
-	c.Require(field, etag == "" && !required || etagPattern.MatchString(etag), "must be the etag that was read: the fact that the call relies on")
+	c.Require(field, etag == "" && !required || etagPattern.MatchString(etag),
+		"must be the etag that was read: the fact that the call relies on")
 }
 
 // Reason says why, for the audit.
@@ -112,12 +120,15 @@ func (c *Check) Port(field string, port int32) {
 	c.Require(field, port >= 0 && port <= 65535, "must be 1 to 65535, or 0 for the default")
 }
 
-// MinVolumeBytes is the smallest data volume: a new datadir takes some 170 MiB, and its binary logs grow.
+// MinVolumeBytes is the smallest data volume: a new datadir takes some 170 MiB, and its binary logs
+// grow.
 const MinVolumeBytes = 512 << 20
 
 // Size is the size of a data volume in bytes, or 0 for the default.
 func (c *Check) Size(field string, bytes int64) {
-	c.Require(field, bytes == 0 || bytes >= MinVolumeBytes, fmt.Sprintf("must be at least %d MiB: a new datadir and its logs take as much", MinVolumeBytes>>20))
+	c.Require(field, bytes == 0 || bytes >= MinVolumeBytes,
+		fmt.Sprintf("must be at least %d MiB: a new datadir and its logs take as much",
+			MinVolumeBytes>>20))
 }
 
 // Options are MariaDB options; the agent's allow-list has the last word on them.
@@ -125,8 +136,10 @@ func (c *Check) Options(field string, options map[string]string) {
 	c.Require(field, len(options) <= maxOptions, fmt.Sprintf("must be at most %d", maxOptions))
 	for name, value := range options {
 		at := fmt.Sprintf("%s[%.40q]", field, name)
-		c.Require(at, optionPattern.MatchString(name), "must be the name of an option: lower-case letters, digits, dashes and underscores")
-		c.Require(at, len(value) <= maxValue && !strings.ContainsAny(value, "\r\n\x00"), fmt.Sprintf("must be one line of at most %d bytes", maxValue))
+		c.Require(at, optionPattern.MatchString(name),
+			"must be the name of an option: lower-case letters, digits, dashes and underscores")
+		c.Require(at, len(value) <= maxValue && !strings.ContainsAny(value, "\r\n\x00"),
+			fmt.Sprintf("must be one line of at most %d bytes", maxValue))
 	}
 }
 

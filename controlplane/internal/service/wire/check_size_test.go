@@ -9,7 +9,8 @@ import (
 
 func TestAVolumeThatIsTooSmallIsRefusedWithTheMinimum(t *testing.T) {
 	t.Parallel()
-	for size, ok := range map[int64]bool{0: true, wire.MinVolumeBytes: true, 1 << 40: true, 1: false, -1: false, wire.MinVolumeBytes - 1: false} {
+	for size, ok := range map[int64]bool{0: true, wire.MinVolumeBytes: true, 1 << 40: true,
+		1: false, -1: false, wire.MinVolumeBytes - 1: false} {
 		var check wire.Check
 		check.Size("volume_size_bytes", size)
 		err := check.Err()

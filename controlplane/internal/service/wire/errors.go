@@ -21,7 +21,8 @@ type verdict struct {
 	meta  map[string]string
 }
 
-// Err makes any error one of package errs: its kind, its reason, its way out. One that is such already stays as it is.
+// Err makes any error one of package errs: its kind, its reason, its way out. One that is such
+// already stays as it is.
 func Err(err error) error {
 	var known *errs.Error
 	if err == nil || errors.As(err, &known) {
@@ -63,17 +64,23 @@ func judge(err error) (verdict, bool) {
 	var cloud *provider.Error
 	switch {
 	case errors.Is(err, job.ErrUnavailable):
-		return verdict{meaning: meaning{errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE}, retry: time.Second,
-			way: "try again; if it stays, see the control plane's log and the disk of its store"}, true
+		return verdict{meaning: meaning{errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE},
+				retry: time.Second,
+				way: "try again; if it stays, see the control plane's log and the disk of its " +
+					"store"},
+			true
 	case errors.As(err, &refusal):
 		return ofInventory(refusal), true
 	case errors.As(err, &busy):
-		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY}, retry: time.Second,
-			way: busy.WayOut(), meta: map[string]string{"job": "jobs/" + busy.JobID, "subject": busy.Subject}}, true
+		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY},
+			retry: time.Second,
+			way:   busy.WayOut(), meta: map[string]string{"job": "jobs/" + busy.JobID,
+				"subject": busy.Subject}}, true
 	case errors.As(err, &asked):
 		return ofJob(asked), true
 	case errors.Is(err, job.ErrNotFound):
-		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND}, way: "see which there are with `understudy job list`"}, true
+		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+			way: "see which there are with `understudy job list`"}, true
 	case errors.As(err, &cloud):
 		return ofProvider(cloud), true
 	}

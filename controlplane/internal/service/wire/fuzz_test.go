@@ -14,7 +14,8 @@ func FuzzPage(f *testing.F) {
 	}
 	all := []string{"a", "b", "c", "d", "e"}
 	f.Fuzz(func(t *testing.T, token string, size int) {
-		part, _, err := wire.Cut(wire.Page{Token: token, Size: max(1, size%10)}, all, "images", func(s string) string { return s })
+		part, _, err := wire.Cut(wire.Page{Token: token, Size: max(1, size%10)}, all, "images",
+			func(s string) string { return s })
 		if err != nil && errs.KindOf(err) != errs.InvalidArgument || len(part) > len(all) {
 			t.Errorf("%q: %v %v", token, part, err)
 		}

@@ -12,18 +12,23 @@ import (
 )
 
 var jobStates = map[job.State]cpv1.Job_State{
-	job.Queued: cpv1.Job_STATE_QUEUED, job.Running: cpv1.Job_STATE_RUNNING, job.Waiting: cpv1.Job_STATE_WAITING,
-	job.NeedsPerson: cpv1.Job_STATE_NEEDS_PERSON, job.Failed: cpv1.Job_STATE_FAILED, job.Cancelling: cpv1.Job_STATE_CANCELLING,
-	job.Cancelled: cpv1.Job_STATE_CANCELLED, job.Succeeded: cpv1.Job_STATE_SUCCEEDED,
+	job.Queued: cpv1.Job_STATE_QUEUED, job.Running: cpv1.Job_STATE_RUNNING,
+	job.Waiting:     cpv1.Job_STATE_WAITING,
+	job.NeedsPerson: cpv1.Job_STATE_NEEDS_PERSON, job.Failed: cpv1.Job_STATE_FAILED,
+	job.Cancelling: cpv1.Job_STATE_CANCELLING,
+	job.Cancelled:  cpv1.Job_STATE_CANCELLED, job.Succeeded: cpv1.Job_STATE_SUCCEEDED,
 }
 
 var stepStates = map[job.StepState]cpv1.Step_State{
-	job.StepPending: cpv1.Step_STATE_PENDING, job.StepRunning: cpv1.Step_STATE_RUNNING, job.StepWaiting: cpv1.Step_STATE_WAITING,
-	job.StepSucceeded: cpv1.Step_STATE_SUCCEEDED, job.StepSkipped: cpv1.Step_STATE_SKIPPED, job.StepFailed: cpv1.Step_STATE_FAILED,
+	job.StepPending: cpv1.Step_STATE_PENDING, job.StepRunning: cpv1.Step_STATE_RUNNING,
+	job.StepWaiting:   cpv1.Step_STATE_WAITING,
+	job.StepSucceeded: cpv1.Step_STATE_SUCCEEDED, job.StepSkipped: cpv1.Step_STATE_SKIPPED,
+	job.StepFailed:      cpv1.Step_STATE_FAILED,
 	job.StepNeedsPerson: cpv1.Step_STATE_NEEDS_PERSON, job.StepCancelled: cpv1.Step_STATE_CANCELLED,
 }
 
-// Job is a job with its steps as of now. A job without an id is a plan: it has no name and no state.
+// Job is a job with its steps as of now. A job without an id is a plan: it has no name and no
+// state.
 func Job(j job.Job, now time.Time) *cpv1.Job {
 	out := JobHead(j)
 	for _, s := range j.Steps {
@@ -35,8 +40,10 @@ func Job(j job.Job, now time.Time) *cpv1.Job {
 // JobHead is a job without its steps.
 func JobHead(j job.Job) *cpv1.Job {
 	out := &cpv1.Job{
-		Kind: j.Kind, State: jobStates[j.State], Subject: subject(j.Subjects), Error: whyNot(j), RequestId: j.RequestID, RequestedBy: j.Who,
-		CreateTime: Time(j.Created), StartTime: Time(j.Started), EndTime: Time(j.Finished), Epoch: j.Epoch, Title: j.Title,
+		Kind: j.Kind, State: jobStates[j.State], Subject: subject(j.Subjects), Error: whyNot(j),
+		RequestId: j.RequestID, RequestedBy: j.Who,
+		CreateTime: Time(j.Created), StartTime: Time(j.Started), EndTime: Time(j.Finished),
+		Epoch: j.Epoch, Title: j.Title,
 	}
 	if j.ID != "" {
 		out.Name = jobPrefix + j.ID
@@ -66,7 +73,8 @@ func whyNot(j job.Job) *cpv1.JobError {
 	case ok && current.Failure != nil:
 		return failure(current.Failure)
 	case ok && current.Reason != "":
-		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON", WayOut: "decide: `understudy job retry`, `skip`, `redo` or `cancel`"}
+		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON",
+			WayOut: "decide: `understudy job retry`, `skip`, `redo` or `cancel`"}
 	case j.Reason != "":
 		return &cpv1.JobError{Message: j.Reason}
 	}
@@ -82,9 +90,12 @@ func failure(f *job.Failure) *cpv1.JobError {
 
 func step(s job.Step, plan bool, now time.Time) *cpv1.Step {
 	out := &cpv1.Step{
-		Name: s.Kind, Title: s.Title, State: stepStates[s.State], Attempts: int32(s.Attempts), Generation: int32(s.Generation),
-		Found: s.Found, Changed: s.Changed, Progress: progress(s.Progress), Error: failure(s.Failure),
-		StartTime: Time(s.Started), EndTime: Time(s.Finished), Duration: took(s, now), WaitReason: s.Reason,
+		Name: s.Kind, Title: s.Title, State: stepStates[s.State], Attempts: int32(s.Attempts),
+		Generation: int32(s.Generation),
+		Found:      s.Found, Changed: s.Changed, Progress: progress(s.Progress),
+		Error:     failure(s.Failure),
+		StartTime: Time(s.Started), EndTime: Time(s.Finished), Duration: took(s, now),
+		WaitReason: s.Reason,
 	}
 	if plan {
 		out.State = cpv1.Step_STATE_UNSPECIFIED

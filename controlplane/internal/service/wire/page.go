@@ -34,8 +34,10 @@ func (c *Check) Page(size int32, token string) Page {
 	return p
 }
 
-// Collect fills a page from a source that hands out parts of at most 500, leaving out what keep refuses; keep may be nil.
-func Collect[R any](p Page, read func(size int, token string) ([]R, string, error), keep func(R) bool) ([]R, string, error) {
+// Collect fills a page from a source that hands out parts of at most 500, leaving out what keep
+// refuses; keep may be nil.
+func Collect[R any](p Page, read func(size int, token string) ([]R, string, error),
+	keep func(R) bool) ([]R, string, error) {
 	var all []R
 	token := p.Token
 	for {
@@ -54,7 +56,8 @@ func Collect[R any](p Page, read func(size int, token string) ([]R, string, erro
 	}
 }
 
-// Cut takes a page out of a whole list that is sorted by key; the token names the last key of the page before.
+// Cut takes a page out of a whole list that is sorted by key; the token names the last key of the
+// page before.
 func Cut[R any](p Page, all []R, list string, key func(R) string) ([]R, string, error) {
 	from := 0
 	if p.Token != "" {
@@ -71,7 +74,8 @@ func Cut[R any](p Page, all []R, list string, key func(R) string) ([]R, string, 
 		return all, "", nil
 	}
 	all = all[:p.Size]
-	return all, base64.RawURLEncoding.EncodeToString([]byte(list + "\x00" + key(all[len(all)-1]))), nil
+	return all, base64.RawURLEncoding.EncodeToString([]byte(list + "\x00" + key(all[len(all)-1]))),
+		nil
 }
 
 func openToken(list, token string) (string, error) {
@@ -84,5 +88,6 @@ func openToken(list, token string) (string, error) {
 
 func badToken(message string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID, message,
-		errs.Field("page_token", "is none that this list handed out"), errs.WayOut("start again without a page token"))
+		errs.Field("page_token", "is none that this list handed out"),
+		errs.WayOut("start again without a page token"))
 }

@@ -27,30 +27,46 @@ func TestErrorsGetKindReasonAndWayOut(t *testing.T) {
 		kind   errs.Kind
 		reason errorsv1.Reason
 	}{
-		{refusal(inventory.ErrPrecondition, inventory.AutoPurgeOnReplica), errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT},
-		{refusal(inventory.ErrNotFound, inventory.MissingRecord), errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
-		{refusal(inventory.ErrExists, inventory.TakenName), errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS},
-		{refusal(inventory.ErrStale, inventory.StaleRecord), errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH},
-		{refusal(inventory.ErrInvalid, inventory.BadPage), errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID},
-		{fmt.Errorf("x: %w", &job.Busy{Subject: "servers/db1", JobID: "1"}), errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY},
-		{&job.Refusal{Kind: job.ErrNotAllowed, Text: "it is so", Way: "do that"}, errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE},
-		{&job.Refusal{Kind: job.ErrRequestReused, Text: "it is so", Way: "do that"}, errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED},
-		{fmt.Errorf("cannot read job 1: %w", job.ErrNotFound), errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
-		{fmt.Errorf("%w: disk full", job.ErrUnavailable), errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE},
-		{provider.Errorf(provider.ErrThrottled, "", "slow down"), errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_THROTTLED},
-		{provider.Errorf(provider.ErrNotFound, "i-1", "no machine i-1"), errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
+		{refusal(inventory.ErrPrecondition, inventory.AutoPurgeOnReplica), errs.FailedPrecondition,
+			errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT},
+		{refusal(inventory.ErrNotFound, inventory.MissingRecord), errs.NotFound,
+			errorsv1.Reason_REASON_NOT_FOUND},
+		{refusal(inventory.ErrExists, inventory.TakenName), errs.AlreadyExists,
+			errorsv1.Reason_REASON_ALREADY_EXISTS},
+		{refusal(inventory.ErrStale, inventory.StaleRecord), errs.Aborted,
+			errorsv1.Reason_REASON_ETAG_MISMATCH},
+		{refusal(inventory.ErrInvalid, inventory.BadPage), errs.InvalidArgument,
+			errorsv1.Reason_REASON_PAGE_TOKEN_INVALID},
+		{fmt.Errorf("x: %w", &job.Busy{Subject: "servers/db1", JobID: "1"}), errs.Aborted,
+			errorsv1.Reason_REASON_JOB_BUSY},
+		{&job.Refusal{Kind: job.ErrNotAllowed, Text: "it is so", Way: "do that"},
+			errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE},
+		{&job.Refusal{Kind: job.ErrRequestReused, Text: "it is so", Way: "do that"},
+			errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED},
+		{fmt.Errorf("cannot read job 1: %w", job.ErrNotFound), errs.NotFound,
+			errorsv1.Reason_REASON_NOT_FOUND},
+		{fmt.Errorf("%w: disk full", job.ErrUnavailable), errs.Unavailable,
+			errorsv1.Reason_REASON_STORE_UNAVAILABLE},
+		{provider.Errorf(provider.ErrThrottled, "", "slow down"), errs.Unavailable,
+			errorsv1.Reason_REASON_PROVIDER_THROTTLED},
+		{provider.Errorf(provider.ErrNotFound, "i-1", "no machine i-1"), errs.NotFound,
+			errorsv1.Reason_REASON_NOT_FOUND},
 	}
 	for _, test := range tests {
 		got := wire.Err(test.err)
-		if errs.KindOf(got) != test.kind || errs.ReasonOf(got) != test.reason || errs.WayOutOf(got) == "" || !errors.Is(got, errors.Unwrap(test.err)) && errors.Unwrap(test.err) != nil {
-			t.Errorf("%v became %v (%v), way out %q", test.err, errs.KindOf(got), errs.ReasonOf(got), errs.WayOutOf(got))
+		if errs.KindOf(got) != test.kind || errs.ReasonOf(got) != test.reason ||
+			errs.WayOutOf(got) == "" || !errors.Is(got, errors.Unwrap(test.err)) &&
+			errors.Unwrap(test.err) != nil {
+			t.Errorf("%v became %v (%v), way out %q", test.err, errs.KindOf(got),
+				errs.ReasonOf(got), errs.WayOutOf(got))
 		}
 		if strings.Contains(got.Error(), "do that") {
 			t.Errorf("the message repeats the way out: %s", got)
 		}
 	}
 	own := errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "mine")
-	if got := wire.Err(own); got.Error() != "mine" || errs.WayOutOf(got) != "" || wire.Err(nil) != nil {
+	if got := wire.Err(own); got.Error() != "mine" || errs.WayOutOf(got) != "" ||
+		wire.Err(nil) != nil {
 		t.Error("an error of package errs was changed")
 	}
 }
@@ -88,15 +104,18 @@ func TestCutGoesOnWhereItStopped(t *testing.T) {
 		t.Fatalf("%v, %q, %v", first, token, err)
 	}
 	// One was removed and one was added meanwhile.
-	rest, next, err := wire.Cut(wire.Page{Size: 5, Token: token}, []string{"a", "d", "e", "g"}, "letters", same)
+	rest, next, err := wire.Cut(wire.Page{Size: 5, Token: token}, []string{"a", "d", "e", "g"},
+		"letters", same)
 	if err != nil || !slices.Equal(rest, []string{"d", "e", "g"}) || next != "" {
 		t.Errorf("%v, %q, %v", rest, next, err)
 	}
-	if none, next, err := wire.Cut(wire.Page{Size: 5, Token: token}, []string{"a"}, "letters", same); err != nil || none != nil || next != "" {
+	if none, next, err := wire.Cut(wire.Page{Size: 5, Token: token}, []string{"a"}, "letters",
+		same); err != nil || none != nil || next != "" {
 		t.Errorf("%v, %q, %v", none, next, err)
 	}
 	for _, bad := range []string{"!", "YQ", token + "x"} {
-		if _, _, err := wire.Cut(wire.Page{Size: 5, Token: bad}, all, "numbers", same); errs.ReasonOf(err) != errorsv1.Reason_REASON_PAGE_TOKEN_INVALID {
+		if _, _, err := wire.Cut(wire.Page{Size: 5, Token: bad}, all, "numbers",
+			same); errs.ReasonOf(err) != errorsv1.Reason_REASON_PAGE_TOKEN_INVALID {
 			t.Errorf("token %q: %v", bad, err)
 		}
 	}
@@ -104,14 +123,19 @@ func TestCutGoesOnWhereItStopped(t *testing.T) {
 
 func TestEveryStateHasItsWord(t *testing.T) {
 	t.Parallel()
-	for _, s := range []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Failed, job.Cancelling, job.Cancelled, job.Succeeded} {
-		if got := wire.JobHead(job.Job{ID: "1", State: s}).GetState().String(); got != "STATE_"+strings.ToUpper(string(s)) {
+	for _, s := range []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Failed,
+		job.Cancelling, job.Cancelled, job.Succeeded} {
+		if got := wire.JobHead(job.Job{ID: "1", State: s}).GetState().String(); got != "STATE_"+
+			strings.ToUpper(string(s)) {
 			t.Errorf("job %s became %s", s, got)
 		}
 	}
-	for _, s := range []job.StepState{job.StepPending, job.StepRunning, job.StepWaiting, job.StepSucceeded, job.StepSkipped, job.StepFailed, job.StepNeedsPerson, job.StepCancelled} {
+	for _, s := range []job.StepState{job.StepPending, job.StepRunning, job.StepWaiting,
+		job.StepSucceeded, job.StepSkipped, job.StepFailed, job.StepNeedsPerson,
+		job.StepCancelled} {
 		made := wire.Job(job.Job{ID: "1", Steps: []job.Step{{State: s}}}, time.Now())
-		if got := made.GetSteps()[0].GetState().String(); got != "STATE_"+strings.ToUpper(string(s)) {
+		if got := made.GetSteps()[0].GetState().String(); got != "STATE_"+
+			strings.ToUpper(string(s)) {
 			t.Errorf("step %s became %s", s, got)
 		}
 	}
@@ -121,26 +145,33 @@ func TestJobShowsItsErrorAndTimes(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	j := job.Job{
-		ID: "1", State: job.Failed, Subjects: []string{"snapshotting/db1", "snapshots/s1"}, Steps: []job.Step{
-			{Kind: "hold", State: job.StepSucceeded, Started: now.Add(-9 * time.Second), Finished: now.Add(-4 * time.Second)},
-			{Kind: "cut", State: job.StepFailed, Started: now.Add(-3 * time.Second), Progress: job.Progress{Done: 1, Total: 2, ETA: time.Second},
-				Failure: &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", WayOut: "yes"}},
+		ID: "1", State: job.Failed, Subjects: []string{"snapshotting/db1", "snapshots/s1"},
+		Steps: []job.Step{
+			{Kind: "hold", State: job.StepSucceeded, Started: now.Add(-9 * time.Second),
+				Finished: now.Add(-4 * time.Second)},
+			{Kind: "cut", State: job.StepFailed, Started: now.Add(-3 * time.Second),
+				Progress: job.Progress{Done: 1, Total: 2, ETA: time.Second},
+				Failure:  &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", WayOut: "yes"}},
 			{Kind: "release", State: job.StepPending},
 		},
 	}
 	got := wire.Job(j, now)
-	if e := got.GetError(); e.GetMessage() != "no" || e.GetReason() != "PROVIDER_ERROR" || e.GetWayOut() != "yes" || got.GetSubject() != "snapshots/s1" {
+	if e := got.GetError(); e.GetMessage() != "no" || e.GetReason() != "PROVIDER_ERROR" ||
+		e.GetWayOut() != "yes" || got.GetSubject() != "snapshots/s1" {
 		t.Errorf("%v", got)
 	}
 	var took []time.Duration
 	for _, s := range got.GetSteps() {
 		took = append(took, s.GetDuration().AsDuration())
 	}
-	if !slices.Equal(took, []time.Duration{5 * time.Second, 3 * time.Second, 0}) || got.GetSteps()[1].GetProgress().GetRemaining().AsDuration() != time.Second {
+	if !slices.Equal(took, []time.Duration{5 * time.Second, 3 * time.Second, 0}) ||
+		got.GetSteps()[1].GetProgress().GetRemaining().AsDuration() != time.Second {
 		t.Errorf("durations %v, %v", took, got.GetSteps()[1].GetProgress())
 	}
 	j.ID, j.State = "", job.Queued
-	if plan := wire.Job(j, now); plan.GetName() != "" || plan.GetState() != cpv1.Job_STATE_UNSPECIFIED || plan.GetSteps()[2].GetState() != cpv1.Step_STATE_UNSPECIFIED {
+	if plan := wire.Job(j, now); plan.GetName() != "" ||
+		plan.GetState() != cpv1.Job_STATE_UNSPECIFIED ||
+		plan.GetSteps()[2].GetState() != cpv1.Step_STATE_UNSPECIFIED {
 		t.Errorf("plan %v", plan)
 	}
 }

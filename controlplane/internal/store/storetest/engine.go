@@ -19,22 +19,25 @@ type outcome = job.Outcome[*store.Tx]
 func countingPlan() job.Plan[*store.Tx] {
 	step := func(kind string) job.PlanStep[*store.Tx] {
 		tried := sync.Map{}
-		return job.PlanStep[*store.Tx]{Kind: kind, Backoff: job.Backoff{First: time.Millisecond}, Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-			if _, again := tried.LoadOrStore(run.EffectKey, true); !again {
-				return job.Fail[*store.Tx](errors.New("the first attempt always fails"))
-			}
-			return job.Done(func(ctx context.Context, tx *store.Tx) error {
-				_, err := tx.Next(ctx, run.EffectKey, 1)
-				return err
-			})
-		}}
+		return job.PlanStep[*store.Tx]{Kind: kind, Backoff: job.Backoff{First: time.Millisecond},
+			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+				if _, again := tried.LoadOrStore(run.EffectKey, true); !again {
+					return job.Fail[*store.Tx](errors.New("the first attempt always fails"))
+				}
+				return job.Done(func(ctx context.Context, tx *store.Tx) error {
+					_, err := tx.Next(ctx, run.EffectKey, 1)
+					return err
+				})
+			}}
 	}
-	return job.Plan[*store.Tx]{Kind: "count", Steps: []job.PlanStep[*store.Tx]{step("a"), step("b"), step("c")}}
+	return job.Plan[*store.Tx]{Kind: "count", Steps: []job.PlanStep[*store.Tx]{step("a"), step("b"),
+		step("c")}}
 }
 
 func runEngine(t *testing.T, st *store.Store) (e *job.Engine[*store.Tx], stop func()) {
 	t.Helper()
-	e, err := job.New(job.Config[*store.Tx]{Store: st, Plans: []job.Plan[*store.Tx]{countingPlan()}, Logger: slog.New(slog.DiscardHandler)})
+	e, err := job.New(job.Config[*store.Tx]{Store: st, Plans: []job.Plan[*store.Tx]{countingPlan()},
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +71,8 @@ func testTwoEngines(t *testing.T, open Open) {
 func countJobs(t *testing.T, st *store.Store, engines []*job.Engine[*store.Tx], n int) {
 	var ids []string
 	for i := range n {
-		j, err := engines[i%len(engines)].Create(t.Context(), job.Request{Kind: "count", Subjects: []string{fmt.Sprintf("servers/s%d", i)}})
+		j, err := engines[i%len(engines)].Create(t.Context(),
+			job.Request{Kind: "count", Subjects: []string{fmt.Sprintf("servers/s%d", i)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +87,8 @@ func countJobs(t *testing.T, st *store.Store, engines []*job.Engine[*store.Tx], 
 			write(t, st, func(ctx context.Context, tx *store.Tx) error {
 				n, err := tx.Next(ctx, fmt.Sprintf("%s/%s/1", id, s.Kind), 1)
 				if n != 2 || s.Attempts != 2 {
-					t.Errorf("step %s was recorded %d times in %d attempts", s.Kind, n-1, s.Attempts)
+					t.Errorf("step %s was recorded %d times in %d attempts", s.Kind, n-1,
+						s.Attempts)
 				}
 				return err
 			})

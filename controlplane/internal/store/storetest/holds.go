@@ -74,7 +74,11 @@ func testFence(t *testing.T, open Open) {
 	claim(t, st, holdings(t, st)[0], "a")
 	before := get(t, st, "j1").Rev
 	fence := func(owner string, epoch int64) error {
-		return st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Fence(ctx, "j1", owner, epoch) })
+		return st.Write(t.Context(),
+			func(ctx context.Context, tx *store.Tx) error {
+				return st.Jobs(tx).Fence(ctx, "j1",
+					owner, epoch)
+			})
 	}
 	if err := fence("a", 1); err != nil {
 		t.Error(err)
@@ -87,14 +91,15 @@ func testFence(t *testing.T, open Open) {
 			t.Errorf("fence: %v, want ErrFenced", err)
 		}
 	}
-	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Lock(ctx, "nope") })
+	err := st.Write(t.Context(),
+		func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Lock(ctx, "nope") })
 	if !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("lock of nothing: %v", err)
 	}
 }
 
-// testFenceBlocks has two processes that believe they own the job write at the same time, many times: what is committed must always be
-// of the higher epoch.
+// testFenceBlocks has two processes that believe they own the job write at the same time, many
+// times: what is committed must always be of the higher epoch.
 func testFenceBlocks(t *testing.T, open Open) {
 	stores := []*store.Store{open(t), open(t)}
 	insert(t, stores[0], sampleJob("j1"))
@@ -108,17 +113,18 @@ func testFenceBlocks(t *testing.T, open Open) {
 				if mine == 0 {
 					continue
 				}
-				err := st.Write(context.Background(), func(ctx context.Context, tx *store.Tx) error {
-					r := st.Jobs(tx)
-					if err := r.Fence(ctx, "j1", owner, mine); err != nil {
+				err := st.Write(context.Background(),
+					func(ctx context.Context, tx *store.Tx) error {
+						r := st.Jobs(tx)
+						if err := r.Fence(ctx, "j1", owner, mine); err != nil {
+							return err
+						}
+						if _, err := r.Get(ctx, "j1"); err != nil {
+							return err
+						}
+						_, err := tx.Next(ctx, "work", 1)
 						return err
-					}
-					if _, err := r.Get(ctx, "j1"); err != nil {
-						return err
-					}
-					_, err := tx.Next(ctx, "work", 1)
-					return err
-				})
+					})
 				if err == nil {
 					epoch.Add(1)
 				} else if !errors.Is(err, job.ErrFenced) {
@@ -153,17 +159,22 @@ func lockSubjects(st *store.Store, id string, subjects ...string) error {
 
 func testSubjects(t *testing.T, open Open) {
 	st := open(t)
-	if err := errors.Join(lockSubjects(st, "j1", "a", "b"), lockSubjects(st, "j1", "a", "b")); err != nil {
+	if err := errors.Join(lockSubjects(st, "j1", "a", "b"),
+		lockSubjects(st, "j1", "a", "b")); err != nil {
 		t.Errorf("locked by the same job twice: %v", err)
 	}
 	var busy *job.Busy
-	if err := lockSubjects(st, "j2", "0", "b"); !errors.As(err, &busy) || *busy != (job.Busy{Subject: "b", JobID: "j1"}) {
+	if err := lockSubjects(st, "j2", "0", "b"); !errors.As(err, &busy) ||
+		*busy != (job.Busy{Subject: "b", JobID: "j1"}) {
 		t.Errorf("another job: %v, want Busy", err)
 	}
 	if err := lockSubjects(st, "j3", "0"); err != nil {
 		t.Errorf("a refused lock left something: %v", err)
 	}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).UnlockSubjects(ctx, "j1") })
+	write(t, st, func(ctx context.Context,
+		tx *store.Tx) error {
+		return st.Jobs(tx).UnlockSubjects(ctx, "j1")
+	})
 	if err := lockSubjects(st, "j2", "b"); err != nil {
 		t.Error(err)
 	}

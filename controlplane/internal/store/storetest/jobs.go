@@ -15,18 +15,25 @@ import (
 func sampleJob(id string) job.Job {
 	at := time.UnixMilli(1_700_000_000_123).UTC()
 	return job.Job{
-		ID: id, Kind: "k", Title: "a title", Args: json.RawMessage(`{"a":"ü\n'"}`), Subjects: []string{"servers/a", "servers/" + id},
-		RequestID: "r-" + id, RequestHash: "h", Who: "ann", State: job.Queued, Mode: job.Forward, Created: at, Updated: at,
+		ID: id, Kind: "k", Title: "a title", Args: json.RawMessage(`{"a":"ü\n'"}`),
+		Subjects:  []string{"servers/a", "servers/" + id},
+		RequestID: "r-" + id, RequestHash: "h", Who: "ann", State: job.Queued, Mode: job.Forward,
+		Created: at, Updated: at,
 		Steps: []job.Step{
-			{JobID: id, Seq: 0, Kind: "a", Title: "A", Section: "s", Phase: job.MainPhase, State: job.StepPending, Generation: 1},
-			{JobID: id, Seq: 1, Kind: "b", Title: "B", Args: json.RawMessage(`[1]`), Always: true, Phase: job.MainPhase, State: job.StepPending, Generation: 1},
+			{JobID: id, Seq: 0, Kind: "a", Title: "A", Section: "s", Phase: job.MainPhase,
+				State: job.StepPending, Generation: 1},
+			{JobID: id, Seq: 1, Kind: "b", Title: "B", Args: json.RawMessage(`[1]`), Always: true,
+				Phase: job.MainPhase, State: job.StepPending, Generation: 1},
 		},
 	}
 }
 
 func insert(t *testing.T, st *store.Store, j job.Job) {
 	t.Helper()
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Insert(ctx, j) })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return st.Jobs(tx).Insert(ctx,
+			j)
+	})
 }
 
 func get(t *testing.T, st *store.Store, id string) (j job.Job) {
@@ -46,15 +53,22 @@ func testJobRows(t *testing.T, open Open) {
 		t.Errorf("read %+v\nwant %+v", got, j)
 	}
 	at := j.Created.Add(time.Minute)
-	j.State, j.Reason, j.Mode, j.Target, j.Return, j.From, j.To = job.Failed, "why", job.Unwind, job.Failed, job.Succeeded, 1, -1
+	j.State, j.Reason, j.Mode, j.Target, j.Return, j.From, j.To = job.Failed, "why", job.Unwind,
+		job.Failed, job.Succeeded, 1, -1
 	j.Cleaned, j.Owner, j.Started, j.Finished, j.LastRequest = true, "me", at, at, "r2"
 	s := &j.Steps[1]
-	s.State, s.Reason, s.Generation, s.Attempts, s.Failures, s.Restarts, s.Spent = job.StepFailed, "r", 2, 3, 4, 5, 6*time.Millisecond
+	s.State, s.Reason, s.Generation, s.Attempts, s.Failures, s.Restarts, s.Spent = job.StepFailed,
+		"r", 2, 3, 4, 5, 6*time.Millisecond
 	s.Progress = job.Progress{Done: 1, Total: 2, Unit: "bytes", Text: "t", ETA: time.Second}
-	s.Found, s.Changed, s.Failure = []string{"f"}, []string{"c"}, &job.Failure{Message: "m", Reason: "R", WayOut: "w", Permanent: true}
+	s.Found, s.Changed, s.Failure = []string{"f"}, []string{"c"},
+		&job.Failure{Message: "m", Reason: "R", WayOut: "w", Permanent: true}
 	s.Started, s.Finished = at, at
-	j.Steps = append(j.Steps, job.Step{JobID: "j1", Seq: 2, Kind: "x", Title: "X", Phase: job.CleanupPhase, State: job.StepPending, Generation: 1})
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Update(ctx, &j, j.Steps[1:]) })
+	j.Steps = append(j.Steps, job.Step{JobID: "j1", Seq: 2, Kind: "x", Title: "X",
+		Phase: job.CleanupPhase, State: job.StepPending, Generation: 1})
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return st.Jobs(tx).Update(ctx, &j,
+			j.Steps[1:])
+	})
 	if got := get(t, st, "j1"); !reflect.DeepEqual(got, j) {
 		t.Errorf("read %+v\nwant %+v", got, j)
 	}
@@ -72,7 +86,8 @@ func testJobRequestIDs(t *testing.T, open Open) {
 	insert(t, st, sampleJob("j1"))
 	twin := sampleJob("j2")
 	twin.RequestID = "r-j1"
-	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Insert(ctx, twin) })
+	err := st.Write(t.Context(),
+		func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Insert(ctx, twin) })
 	if !errors.Is(err, job.ErrExists) {
 		t.Errorf("the same request id: %v, want ErrExists", err)
 	}
@@ -130,14 +145,17 @@ func testJobList(t *testing.T, open Open) {
 func testAttempts(t *testing.T, open Open) {
 	st := open(t)
 	at := time.UnixMilli(5000).UTC()
-	a := job.Attempt{JobID: "j1", Seq: 1, Number: 1, Generation: 1, Epoch: 2, Owner: "me", State: job.AttemptOpen, Started: at}
+	a := job.Attempt{JobID: "j1", Seq: 1, Number: 1, Generation: 1, Epoch: 2, Owner: "me",
+		State: job.AttemptOpen, Started: at}
 	end := a
-	end.State, end.Found, end.Failure, end.Finished = job.AttemptFailed, []string{"f"}, &job.Failure{Message: "m"}, at.Add(time.Second)
+	end.State, end.Found, end.Failure, end.Finished = job.AttemptFailed, []string{"f"},
+		&job.Failure{Message: "m"}, at.Add(time.Second)
 	late := a
 	late.State, late.Finished = job.AttemptLost, at.Add(time.Hour)
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
 		r := st.Jobs(tx)
-		return errors.Join(r.OpenAttempt(ctx, a), r.CloseAttempt(ctx, end), r.CloseAttempt(ctx, late))
+		return errors.Join(r.OpenAttempt(ctx, a), r.CloseAttempt(ctx, end),
+			r.CloseAttempt(ctx, late))
 	})
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
 		got, err := st.Jobs(tx).Attempts(ctx, "j1")

@@ -16,7 +16,8 @@ func testEvents(t *testing.T, open Open) {
 	st := open(t)
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
 		for i := range 5 {
-			ev := inventory.Event{Actor: "ann", Action: fmt.Sprintf("a%d", i), Subject: "servers/db1", Message: "what"}
+			ev := inventory.Event{Actor: "ann", Action: fmt.Sprintf("a%d", i),
+				Subject: "servers/db1", Message: "what"}
 			if i == 4 {
 				ev.Subject, ev.Job = "servers/db2", "j1"
 			}
@@ -27,15 +28,19 @@ func testEvents(t *testing.T, open Open) {
 		return nil
 	})
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
-		first, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"}, store.Page{Size: 3})
-		if err != nil || len(first) != 3 || first[0].Action != "a3" || first[0].At.IsZero() || next == "" {
+		first, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"},
+			store.Page{Size: 3})
+		if err != nil || len(first) != 3 || first[0].Action != "a3" || first[0].At.IsZero() ||
+			next == "" {
 			t.Errorf("first page = %+v, %q, %v", first, next, err)
 		}
-		second, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"}, store.Page{Size: 3, Token: next})
+		second, next, err := tx.Events().List(ctx, store.EventFilter{Subject: "servers/db1"},
+			store.Page{Size: 3, Token: next})
 		if err != nil || len(second) != 1 || second[0].Action != "a0" || next != "" {
 			t.Errorf("second page = %+v, %q, %v", second, next, err)
 		}
-		byJob, _, err := tx.Events().List(ctx, store.EventFilter{Job: "j1", Actor: "ann"}, store.Page{})
+		byJob, _, err := tx.Events().List(ctx, store.EventFilter{Job: "j1", Actor: "ann"},
+			store.Page{})
 		if len(byJob) != 1 || byJob[0].Action != "a4" {
 			t.Errorf("of the job = %+v", byJob)
 		}
@@ -61,7 +66,8 @@ func testPages(t *testing.T, open Open) {
 	page := store.Page{Size: 3}
 	for more := true; more; more = page.Token != "" {
 		read(t, st, func(ctx context.Context, tx *store.Tx) error {
-			list, next, err := tx.Servers().List(ctx, store.ServerFilter{Role: inventory.RolePrimary}, page)
+			list, next, err := tx.Servers().List(ctx,
+				store.ServerFilter{Role: inventory.RolePrimary}, page)
 			for _, s := range list {
 				got = append(got, s.Name)
 			}
@@ -77,7 +83,8 @@ func testPages(t *testing.T, open Open) {
 
 func badPages(t *testing.T, st *store.Store) {
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
-		_, token, err := tx.Servers().List(ctx, store.ServerFilter{Role: inventory.RolePrimary}, store.Page{Size: 1})
+		_, token, err := tx.Servers().List(ctx, store.ServerFilter{Role: inventory.RolePrimary},
+			store.Page{Size: 1})
 		for name, bad := range map[string]struct {
 			f store.ServerFilter
 			p store.Page
@@ -88,7 +95,8 @@ func badPages(t *testing.T, st *store.Store) {
 			"null":          {p: store.Page{Token: "bnVsbA"}},
 			"other filter":  {f: store.ServerFilter{Primary: "x"}, p: store.Page{Token: token}},
 		} {
-			if _, _, err := tx.Servers().List(ctx, bad.f, bad.p); !errors.Is(err, inventory.ErrInvalid) {
+			if _, _, err := tx.Servers().List(ctx, bad.f, bad.p); !errors.Is(err,
+				inventory.ErrInvalid) {
 				t.Errorf("%s: %v, want ErrInvalid", name, err)
 			}
 		}
@@ -124,8 +132,12 @@ func testText(t *testing.T, open Open) {
 
 func testJoinTokens(t *testing.T, open Open) {
 	st := open(t)
-	token := inventory.JoinToken{Hash: "h", Server: "db1", Created: time.UnixMilli(1000).UTC(), Expires: time.UnixMilli(2000).UTC()}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.JoinTokens().Insert(ctx, token) })
+	token := inventory.JoinToken{Hash: "h", Server: "db1", Created: time.UnixMilli(1000).UTC(),
+		Expires: time.UnixMilli(2000).UTC()}
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.JoinTokens().Insert(ctx,
+			token)
+	})
 	spend := func(key string) error {
 		return st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 			used := token
@@ -162,7 +174,8 @@ func testJoinTokens(t *testing.T, open Open) {
 func testCertificates(t *testing.T, open Open) {
 	st := open(t)
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	good := inventory.Certificate{Serial: "1", Identity: "spiffe://u/agent/a", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
+	good := inventory.Certificate{Serial: "1", Identity: "spiffe://u/agent/a",
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
 	old, other := good, good
 	old.Serial, old.NotBefore, old.NotAfter = "2", now.Add(-3*time.Hour), now.Add(-2*time.Hour)
 	other.Serial, other.Identity = "3", "spiffe://u/agent/b"
@@ -185,7 +198,8 @@ func testCertificates(t *testing.T, open Open) {
 		serials, err := tx.Certificates().Revoked(ctx)
 		cert, err2 := tx.Certificates().Get(ctx, "1")
 		all, err3 := tx.Certificates().Of(ctx, good.Identity)
-		if !slices.Equal(serials, []string{"1"}) || cert.Good(now) || cert.Reason != "left" || len(all) != 2 || all[0].Serial != "1" {
+		if !slices.Equal(serials, []string{"1"}) || cert.Good(now) || cert.Reason != "left" ||
+			len(all) != 2 || all[0].Serial != "1" {
 			t.Errorf("revoked = %v, certificate = %+v, of the identity = %+v", serials, cert, all)
 		}
 		return errors.Join(err, err2, err3)

@@ -1,4 +1,5 @@
-// Package storetest is the conformance suite that every database under the store must pass. It is imported from tests alone.
+// Package storetest is the conformance suite that every database under the store must pass. It is
+// imported from tests alone.
 package storetest
 
 import (
@@ -12,7 +13,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// Open gives a store on a database of its own, empty at first; called again in one test it opens the same database once more.
+// Open gives a store on a database of its own, empty at first; called again in one test it opens
+// the same database once more.
 type Open func(t *testing.T) *store.Store
 
 // Run runs the suite. New makes a database for one test and returns how to open it.
@@ -71,11 +73,17 @@ func testServers(t *testing.T, open Open) {
 	st := open(t)
 	seen := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	s := inventory.Server{
-		Name: "db1", State: inventory.ServerReady, Role: inventory.RoleReplica, Primary: "db0", Port: 3307, ServerID: 4294967295,
-		Mounts: []inventory.Mount{{Volume: "v", Path: "/srv/mariadb", FSType: "xfs", FSUUID: "u"}}, ReplicationConfigured: true,
-		StateReason: "it's \"fine\" \\ — ünïcode 🐬",
+		Name: "db1", State: inventory.ServerReady, Role: inventory.RoleReplica, Primary: "db0",
+		Port: 3307, ServerID: 4294967295,
+		Mounts: []inventory.Mount{{Volume: "v", Path: "/srv/mariadb", FSType: "xfs",
+			FSUUID: "u"}},
+		ReplicationConfigured: true,
+		StateReason:           "it's \"fine\" \\ — ünïcode 🐬",
 	}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Insert(ctx, &s) })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Insert(ctx,
+			&s)
+	})
 	if s.Rev != 1 || s.Created.IsZero() {
 		t.Errorf("inserted as %+v", s)
 	}
@@ -85,12 +93,16 @@ func testServers(t *testing.T, open Open) {
 	if !errors.Is(err, inventory.ErrExists) {
 		t.Errorf("a second one: %v", err)
 	}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Touch(ctx, "db1", seen) })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Touch(ctx,
+			"db1", seen)
+	})
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
 		got, err := tx.Servers().Get(ctx, "db1")
 		want := s
 		want.LastSeen = seen
-		if !slices.Equal(got.Mounts, want.Mounts) || got.StateReason != want.StateReason || got.LastSeen != seen || got.Rev != 1 || got.ServerID != want.ServerID {
+		if !slices.Equal(got.Mounts, want.Mounts) || got.StateReason != want.StateReason ||
+			got.LastSeen != seen || got.Rev != 1 || got.ServerID != want.ServerID {
 			t.Errorf("read %+v\nwant %+v", got, want)
 		}
 		return err
@@ -114,8 +126,12 @@ func testServers(t *testing.T, open Open) {
 		}
 		return errors.Join(err, err2)
 	})
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Delete(ctx, "db1") })
-	err = st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Delete(ctx, "db1") })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Delete(ctx,
+			"db1")
+	})
+	err = st.Write(t.Context(),
+		func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Delete(ctx, "db1") })
 	if !errors.Is(err, inventory.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
@@ -124,10 +140,17 @@ func testServers(t *testing.T, open Open) {
 func testStale(t *testing.T, open Open) {
 	st := open(t)
 	s := inventory.Server{Name: "db1"}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Insert(ctx, &s) })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Insert(ctx,
+			&s)
+	})
 	old := s
 	s.Address = "a"
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { copied := s; return tx.Servers().Update(ctx, &copied) })
+	write(t, st, func(ctx context.Context,
+		tx *store.Tx) error {
+		copied := s
+		return tx.Servers().Update(ctx, &copied)
+	})
 	tries := 0
 	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		tries++
@@ -138,7 +161,8 @@ func testStale(t *testing.T, open Open) {
 		t.Errorf("a stale update: %v after %d tries", err, tries)
 	}
 	gone := inventory.Server{Name: "nope", Rev: 1}
-	err = st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Update(ctx, &gone) })
+	err = st.Write(t.Context(),
+		func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Update(ctx, &gone) })
 	if !errors.Is(err, inventory.ErrNotFound) {
 		t.Errorf("an update of nothing: %v", err)
 	}
@@ -148,18 +172,22 @@ func testVolumes(t *testing.T, open Open) {
 	st := open(t)
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(
-			tx.Volumes().Insert(ctx, &inventory.Volume{ID: "v1", Server: "db1", SizeBytes: 1 << 40, State: inventory.VolumeAttached}),
-			tx.Volumes().Insert(ctx, &inventory.Volume{ID: "v2", Server: "db2", Snapshot: "s1", Job: "j"}),
+			tx.Volumes().Insert(ctx, &inventory.Volume{ID: "v1", Server: "db1", SizeBytes: 1 << 40,
+				State: inventory.VolumeAttached}),
+			tx.Volumes().Insert(ctx, &inventory.Volume{ID: "v2", Server: "db2", Snapshot: "s1",
+				Job: "j"}),
 		)
 	})
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
 		for _, f := range []store.VolumeFilter{{Server: "db1"}, {State: inventory.VolumeAttached}} {
-			if got, _, err := tx.Volumes().List(ctx, f, store.Page{}); err != nil || len(got) != 1 || got[0].SizeBytes != 1<<40 {
+			if got, _, err := tx.Volumes().List(ctx, f, store.Page{}); err != nil ||
+				len(got) != 1 || got[0].SizeBytes != 1<<40 {
 				t.Errorf("list %+v = %+v, %v", f, got, err)
 			}
 		}
 		for _, f := range []store.VolumeFilter{{Snapshot: "s1"}, {Job: "j"}} {
-			if got, _, err := tx.Volumes().List(ctx, f, store.Page{}); err != nil || len(got) != 1 || got[0].ID != "v2" {
+			if got, _, err := tx.Volumes().List(ctx, f, store.Page{}); err != nil ||
+				len(got) != 1 || got[0].ID != "v2" {
 				t.Errorf("list %+v = %+v, %v", f, got, err)
 			}
 		}
@@ -174,7 +202,8 @@ func testSnapshots(t *testing.T, open Open) {
 		write(t, st, func(ctx context.Context, tx *store.Tx) error {
 			return tx.Snapshots().Insert(ctx, &inventory.Snapshot{
 				ID: id, Server: "db1", State: inventory.SnapshotPending,
-				Testimony: inventory.Testimony{GTIDBinlogPos: "0-1-5", HeldAt: held, Block: 7 * time.Millisecond, Role: inventory.RolePrimary},
+				Testimony: inventory.Testimony{GTIDBinlogPos: "0-1-5", HeldAt: held,
+					Block: 7 * time.Millisecond, Role: inventory.RolePrimary},
 			})
 		})
 	}
@@ -184,7 +213,8 @@ func testSnapshots(t *testing.T, open Open) {
 		read(t, st, func(ctx context.Context, tx *store.Tx) error {
 			list, next, err := tx.Snapshots().List(ctx, store.SnapshotFilter{Server: "db1"}, page)
 			for i, s := range list {
-				if s.Testimony.Position() != "0-1-5" || !s.Testimony.HeldAt.Equal(held) || s.Testimony.Block != 7*time.Millisecond {
+				if s.Testimony.Position() != "0-1-5" || !s.Testimony.HeldAt.Equal(held) ||
+					s.Testimony.Block != 7*time.Millisecond {
 					t.Errorf("testimony = %+v", s.Testimony)
 				}
 				if i > 0 && list[i-1].Created.Before(s.Created) {

@@ -22,7 +22,11 @@ func testServerIDs(t *testing.T, open Open) {
 		return id
 	}
 	claim := func(server string, id uint32) error {
-		return st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error { return tx.ServerIDs().Claim(ctx, server, id) })
+		return st.Write(t.Context(),
+			func(ctx context.Context, tx *store.Tx) error {
+				return tx.ServerIDs().Claim(ctx, server,
+					id)
+			})
 	}
 	if err := claim("found", inventory.FirstServerID+1); err != nil {
 		t.Error(err)
@@ -32,12 +36,16 @@ func testServerIDs(t *testing.T, open Open) {
 	}
 	a, b := allot("a"), allot("b")
 	if a != inventory.FirstServerID || b != inventory.FirstServerID+2 || allot("a") != a {
-		t.Errorf("a = %d, b = %d: want the first, the one behind the claimed, and the same again", a, b)
+		t.Errorf("a = %d, b = %d: want the first, the one behind the claimed, and the same again",
+			a, b)
 	}
 	if err := claim("c", a); !errors.Is(err, inventory.ErrPrecondition) {
 		t.Errorf("claim of a's id: %v", err)
 	}
-	write(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.ServerIDs().Release(ctx, "a") })
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return tx.ServerIDs().Release(ctx,
+			"a")
+	})
 	if again := allot("a"); again == a {
 		t.Errorf("%d was used again", a)
 	}
@@ -53,10 +61,11 @@ func testServerIDsAtOnce(t *testing.T, open Open) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			err := stores[i%2].Write(context.Background(), func(ctx context.Context, tx *store.Tx) (err error) {
-				ids[i], err = tx.ServerIDs().Allot(ctx, string(rune('a'+i)))
-				return err
-			})
+			err := stores[i%2].Write(context.Background(),
+				func(ctx context.Context, tx *store.Tx) (err error) {
+					ids[i], err = tx.ServerIDs().Allot(ctx, string(rune('a'+i)))
+					return err
+				})
 			if err != nil {
 				t.Error(err)
 			}
@@ -94,7 +103,8 @@ func testTransactions(t *testing.T, open Open) {
 	}
 }
 
-// testQuiet asks for quiet while another goroutine writes all the time; another process can write in it.
+// testQuiet asks for quiet while another goroutine writes all the time; another process can write
+// in it.
 func testQuiet(t *testing.T, open Open) {
 	st, other := open(t), open(t)
 	var writing atomic.Bool

@@ -34,8 +34,10 @@ func New(t testing.TB) *CA {
 	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
 	}
 	return &CA{t: t, key: key, Certificate: sign(t, template, template, &key.PublicKey, key)}
 }
@@ -47,7 +49,8 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue makes a certificate for the identity, good on both ends of a connection and for 127.0.0.1; change may spoil it first.
+// Issue makes a certificate for the identity, good on both ends of a connection and for 127.0.0.1;
+// change may spoil it first.
 func (ca *CA) Issue(id identity.Identity, change ...func(*x509.Certificate)) *tls.Certificate {
 	ca.t.Helper()
 	key := newKey(ca.t)
@@ -56,10 +59,12 @@ func (ca *CA) Issue(id identity.Identity, change ...func(*x509.Certificate)) *tl
 }
 
 // Certify is Issue for a key that somebody else has.
-func (ca *CA) Certify(key *ecdsa.PublicKey, id identity.Identity, change ...func(*x509.Certificate)) *x509.Certificate {
+func (ca *CA) Certify(key *ecdsa.PublicKey, id identity.Identity,
+	change ...func(*x509.Certificate)) *x509.Certificate {
 	ca.t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: serial(ca.t), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: serial(ca.t), NotBefore: time.Now().Add(-time.Minute),
+		NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		URIs:        []*url.URL{id.URI()},
@@ -76,7 +81,8 @@ func (ca *CA) Source(id identity.Identity, change ...func(*x509.Certificate)) id
 	return &identity.Static{Certificate: ca.Issue(id, change...), Roots: ca.Pool()}
 }
 
-// WriteFiles writes ca.pem, cert.pem and key.pem into the folder, each in one step, and says where they are.
+// WriteFiles writes ca.pem, cert.pem and key.pem into the folder, each in one step, and says where
+// they are.
 func (ca *CA) WriteFiles(dir string, cert *tls.Certificate) identity.FilesConfig {
 	ca.t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
@@ -118,7 +124,8 @@ func serial(t testing.TB) *big.Int {
 	return number
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, key *ecdsa.PublicKey, signer *ecdsa.PrivateKey) *x509.Certificate {
+func sign(t testing.TB, template, parent *x509.Certificate, key *ecdsa.PublicKey,
+	signer *ecdsa.PrivateKey) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, signer)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package fakecp is a control plane that does nothing, for tests of the command line: the real contract over real mutual TLS on
-// loopback, records that never change, and jobs that go along a script.
+// Package fakecp is a control plane that does nothing, for tests of the command line: the real
+// contract over real mutual TLS on loopback, records that never change, and jobs that go along a
+// script.
 package fakecp
 
 import (
@@ -60,11 +61,13 @@ func Start(t testing.TB, config Config) *Server {
 		t.Fatal(err)
 	}
 	ca.WriteFiles(config.Dir, ca.Issue(identity.Operator("alice")))
-	tlsConfig, err := identity.ServerTLS(identity.ServerConfig{Source: ca.Source(identity.ControlPlane())})
+	tlsConfig, err := identity.ServerTLS(
+		identity.ServerConfig{Source: ca.Source(identity.ControlPlane())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{config: config, tls: credentials.NewTLS(tlsConfig), address: config.Address, scene: newScene(), runs: map[string]*run{}}
+	s := &Server{config: config, tls: credentials.NewTLS(tlsConfig), address: config.Address,
+		scene: newScene(), runs: map[string]*run{}}
 	if s.address == "" {
 		s.address = "127.0.0.1:0"
 	}
@@ -93,7 +96,8 @@ func (s *Server) serve() error {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	s.address = listener.Addr().String()
-	s.grpc = grpc.NewServer(grpc.Creds(s.tls), grpc.UnaryInterceptor(s.logUnary), grpc.StreamInterceptor(s.logStream))
+	s.grpc = grpc.NewServer(grpc.Creds(s.tls), grpc.UnaryInterceptor(s.logUnary),
+		grpc.StreamInterceptor(s.logStream))
 	cpv1.RegisterServerServiceServer(s.grpc, s)
 	cpv1.RegisterSnapshotServiceServer(s.grpc, s)
 	cpv1.RegisterJobServiceServer(s.grpc, s)
@@ -113,7 +117,8 @@ func (s *Server) Stop() {
 	s.serving.Wait()
 }
 
-// restart ends all calls, stays away for a while, and serves again at the same address when it is to come back.
+// restart ends all calls, stays away for a while, and serves again at the same address when it is
+// to come back.
 func (s *Server) restart(back bool) {
 	s.mu.Lock()
 	server := s.grpc

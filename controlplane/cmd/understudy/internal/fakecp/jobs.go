@@ -75,7 +75,8 @@ func (s *Server) find(name string) (*run, error) {
 }
 
 func notFound(name, see string) error {
-	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "there is no "+name, errs.WayOut("see what there is with "+see))
+	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "there is no "+name,
+		errs.WayOut("see what there is with "+see))
 }
 
 // GetJob returns a job as it is now.
@@ -88,7 +89,8 @@ func (s *Server) GetJob(_ context.Context, req *cpv1.GetJobRequest) (*cpv1.GetJo
 }
 
 // WatchJob goes along a job's script.
-func (s *Server) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
+func (s *Server) WatchJob(req *cpv1.WatchJobRequest,
+	stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
 	r, err := s.find(req.GetName())
 	if err != nil {
 		return err
@@ -107,7 +109,8 @@ func (s *Server) WatchJob(req *cpv1.WatchJobRequest, stream grpc.ServerStreaming
 		}
 		if f.act == bounce || f.act == vanish {
 			s.restart(f.act == bounce)
-			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the control plane is stopping")
+			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED,
+				"the control plane is stopping")
 		}
 		if err := s.pace(stream.Context()); err != nil {
 			return err
@@ -129,11 +132,14 @@ func (s *Server) pace(ctx context.Context) error {
 	}
 }
 
-// ListJobs returns the scene's jobs, and those that were made since, two a page so that paging is used.
-func (s *Server) ListJobs(_ context.Context, req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
+// ListJobs returns the scene's jobs, and those that were made since, two a page so that paging is
+// used.
+func (s *Server) ListJobs(_ context.Context,
+	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
 	var kept []*cpv1.Job
 	for _, j := range s.scene.jobs {
-		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() || req.GetActiveOnly() && ended(j) {
+		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() || req.GetActiveOnly() &&
+			ended(j) {
 			continue
 		}
 		brief := proto.CloneOf(j)
@@ -145,7 +151,8 @@ func (s *Server) ListJobs(_ context.Context, req *cpv1.ListJobsRequest) (*cpv1.L
 }
 
 func ended(j *cpv1.Job) bool {
-	return j.GetState() == cpv1.Job_STATE_SUCCEEDED || j.GetState() == cpv1.Job_STATE_FAILED || j.GetState() == cpv1.Job_STATE_CANCELLED
+	return j.GetState() == cpv1.Job_STATE_SUCCEEDED || j.GetState() == cpv1.Job_STATE_FAILED ||
+		j.GetState() == cpv1.Job_STATE_CANCELLED
 }
 
 // page is so many of the records from a token on, and the token of the next page.
@@ -160,7 +167,8 @@ func page[T any](all []T, token string, size int) ([]T, string) {
 }
 
 // ListEvents returns the scene's events.
-func (s *Server) ListEvents(_ context.Context, req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
+func (s *Server) ListEvents(_ context.Context,
+	req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
 	var kept []*cpv1.Event
 	for _, e := range s.scene.events {
 		if req.GetSubject() == "" || e.GetSubject() == req.GetSubject() {
@@ -179,7 +187,8 @@ func (s *Server) again(name, step string) (*cpv1.Job, error) {
 	}
 	job := proto.CloneOf(r.now().job)
 	if !ended(job) && job.GetState() != cpv1.Job_STATE_NEEDS_PERSON {
-		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE, "cannot retry job "+name+" while it is running",
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			"cannot retry job "+name+" while it is running",
 			errs.WayOut("wait for its end, or cancel it first"))
 	}
 	return s.play(againScript(job, step)), nil
@@ -190,7 +199,8 @@ func againScript(job *cpv1.Job, only string) *script {
 	job.State, job.Error, job.EndTime = cpv1.Job_STATE_QUEUED, nil, nil
 	s := newScript(job)
 	for _, step := range job.GetSteps() {
-		done := step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
+		done := step.GetState() == cpv1.Step_STATE_SUCCEEDED ||
+			step.GetState() == cpv1.Step_STATE_SKIPPED
 		if only != "" && step.GetName() != only || only == "" && done {
 			continue
 		}
@@ -205,25 +215,29 @@ func againScript(job *cpv1.Job, only string) *script {
 }
 
 // RetryJob lets a job go on.
-func (s *Server) RetryJob(_ context.Context, req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
+func (s *Server) RetryJob(_ context.Context,
+	req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
 	job, err := s.again(req.GetName(), req.GetStep())
 	return &cpv1.RetryJobResponse{Job: job}, err
 }
 
 // RedoStep lets a job go on.
-func (s *Server) RedoStep(_ context.Context, req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
+func (s *Server) RedoStep(_ context.Context,
+	req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
 	job, err := s.again(req.GetName(), "")
 	return &cpv1.RedoStepResponse{Job: job}, err
 }
 
 // SkipStep lets a job go on.
-func (s *Server) SkipStep(_ context.Context, req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
+func (s *Server) SkipStep(_ context.Context,
+	req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
 	job, err := s.again(req.GetName(), "")
 	return &cpv1.SkipStepResponse{Job: job}, err
 }
 
 // CancelJob cancels a job.
-func (s *Server) CancelJob(_ context.Context, req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
+func (s *Server) CancelJob(_ context.Context,
+	req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
 	r, err := s.find(req.GetName())
 	if err != nil {
 		return nil, err
@@ -231,7 +245,8 @@ func (s *Server) CancelJob(_ context.Context, req *cpv1.CancelJobRequest) (*cpv1
 	job := proto.CloneOf(r.now().job)
 	if ended(job) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
-			"job "+strings.TrimPrefix(job.GetName(), "jobs/")+" has ended", errs.WayOut("clean it up instead, or leave it"))
+			"job "+strings.TrimPrefix(job.GetName(), "jobs/")+" has ended",
+			errs.WayOut("clean it up instead, or leave it"))
 	}
 	job.State = cpv1.Job_STATE_CANCELLING
 	gone := proto.CloneOf(job)
@@ -243,22 +258,26 @@ func (s *Server) CancelJob(_ context.Context, req *cpv1.CancelJobRequest) (*cpv1
 }
 
 // CleanupJob removes what a job made: a step more, after which the job is what it was.
-func (s *Server) CleanupJob(_ context.Context, req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
+func (s *Server) CleanupJob(_ context.Context,
+	req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
 	r, err := s.find(req.GetName())
 	if err != nil {
 		return nil, err
 	}
 	job := proto.CloneOf(r.now().job)
-	job.Steps = append(job.Steps, &cpv1.Step{Name: "remove_machine", Title: "the machine is gone", State: cpv1.Step_STATE_PENDING, Generation: 1})
+	job.Steps = append(job.Steps, &cpv1.Step{Name: "remove_machine", Title: "the machine is gone",
+		State: cpv1.Step_STATE_PENDING, Generation: 1})
 	if req.GetValidateOnly() {
 		removal := job.GetSteps()[len(job.GetSteps())-1]
-		removal.Found, removal.Changed = []string{"machine i-4"}, []string{"terminate machine i-4", "delete volume vol-6"}
+		removal.Found, removal.Changed = []string{"machine i-4"},
+			[]string{"terminate machine i-4", "delete volume vol-6"}
 		return &cpv1.CleanupJobResponse{Job: job}, nil
 	}
 	was := job.GetState()
 	sc := newScript(job)
 	sc.begin("remove_machine")
-	sc.done("remove_machine", time.Second, []string{"machine i-4"}, []string{"terminated machine i-4"})
+	sc.done("remove_machine", time.Second, []string{"machine i-4"},
+		[]string{"terminated machine i-4"})
 	sc.job.State = was
 	sc.tell()
 	return &cpv1.CleanupJobResponse{Job: s.play(sc)}, nil
@@ -266,9 +285,13 @@ func (s *Server) CleanupJob(_ context.Context, req *cpv1.CleanupJobRequest) (*cp
 
 func sceneJobs() []*cpv1.Job {
 	end := func(sc *script) *cpv1.Job { return sc.frames[len(sc.frames)-1].job }
-	ok := end(replicaScript(newJob("j-0003", "create_replica", "servers/db2", "replica db2 of db1, verified full", "", replicaSteps()), "db2"))
-	failed := end(replicaScript(newJob("j-0004", "create_replica", "servers/db4", "replica db4 of db1, verified fence", "", replicaSteps()), "fails"))
-	parked := end(replicaScript(newJob("j-0005", "create_replica", "servers/db5", "replica db5 of db1, verified fence", "", replicaSteps()), "parks"))
-	taken := end(snapshotScript(newJob("j-0002", "take_snapshot", "snapshots/db1-20260102-140000", "online snapshot of db1", "", snapshotSteps())))
+	ok := end(replicaScript(newJob("j-0003", "create_replica", "servers/db2",
+		"replica db2 of db1, verified full", "", replicaSteps()), "db2"))
+	failed := end(replicaScript(newJob("j-0004", "create_replica", "servers/db4",
+		"replica db4 of db1, verified fence", "", replicaSteps()), "fails"))
+	parked := end(replicaScript(newJob("j-0005", "create_replica", "servers/db5",
+		"replica db5 of db1, verified fence", "", replicaSteps()), "parks"))
+	taken := end(snapshotScript(newJob("j-0002", "take_snapshot", "snapshots/db1-20260102-140000",
+		"online snapshot of db1", "", snapshotSteps())))
 	return []*cpv1.Job{parked, failed, ok, taken}
 }

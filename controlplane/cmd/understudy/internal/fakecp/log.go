@@ -15,13 +15,16 @@ import (
 
 var uuidPattern = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
-func (s *Server) logUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (s *Server) logUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+	handler grpc.UnaryHandler) (any, error) {
 	s.log(info.FullMethod, req)
 	return handler(ctx, req)
 }
 
-func (s *Server) logStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return handler(srv, &loggedStream{ServerStream: stream, log: func(req any) { s.log(info.FullMethod, req) }})
+func (s *Server) logStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
+	return handler(srv, &loggedStream{ServerStream: stream,
+		log: func(req any) { s.log(info.FullMethod, req) }})
 }
 
 type loggedStream struct {

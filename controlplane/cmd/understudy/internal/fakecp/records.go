@@ -25,18 +25,21 @@ func (s *Server) server(name string) (*cpv1.Server, error) {
 }
 
 // GetServer returns a server.
-func (s *Server) GetServer(_ context.Context, req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
+func (s *Server) GetServer(_ context.Context,
+	req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
 	r, err := s.server(req.GetName())
 	return &cpv1.GetServerResponse{Server: r}, err
 }
 
 // ListServers returns servers, two a page.
-func (s *Server) ListServers(_ context.Context, req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
+func (s *Server) ListServers(_ context.Context,
+	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var kept []*cpv1.Server
 	for _, r := range s.scene.servers {
-		if (req.GetShowDeleted() || r.GetState() != cpv1.Server_STATE_DELETED) && (req.GetPrimary() == "" || req.GetPrimary() == r.GetPrimary()) {
+		if (req.GetShowDeleted() || r.GetState() != cpv1.Server_STATE_DELETED) &&
+			(req.GetPrimary() == "" || req.GetPrimary() == r.GetPrimary()) {
 			kept = append(kept, r)
 		}
 	}
@@ -45,12 +48,15 @@ func (s *Server) ListServers(_ context.Context, req *cpv1.ListServersRequest) (*
 }
 
 // CreateServer starts a job.
-func (s *Server) CreateServer(_ context.Context, req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
+func (s *Server) CreateServer(_ context.Context,
+	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
 	if r, err := s.server("servers/" + req.GetServerId()); err == nil {
-		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS, "there is a server "+r.GetName()+" already",
+		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
+			"there is a server "+r.GetName()+" already",
 			errs.WayOut("use another name; that of a server is free again once it is deleted"))
 	}
-	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(), "primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
+	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(),
+		"primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
 	if req.GetValidateOnly() {
 		return &cpv1.CreateServerResponse{Job: planOf(job)}, nil
 	}
@@ -77,7 +83,8 @@ func planOf(job *cpv1.Job) *cpv1.Job {
 }
 
 // CreateReplica starts a job, or answers with the plan.
-func (s *Server) CreateReplica(_ context.Context, req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
+func (s *Server) CreateReplica(_ context.Context,
+	req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
 	primary := req.GetPrimary()
 	if req.GetSnapshot() != "" {
 		snapshot, err := s.snapshot(req.GetSnapshot())
@@ -86,7 +93,9 @@ func (s *Server) CreateReplica(_ context.Context, req *cpv1.CreateReplicaRequest
 		}
 		if snapshot.GetState() != cpv1.Snapshot_STATE_READY {
 			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-				"cannot make a replica from "+snapshot.GetName()+": it is "+snapshot.GetState().String(), errs.WayOut("wait until it is READY, or take another one"))
+				"cannot make a replica from "+snapshot.GetName()+": it is "+
+					snapshot.GetState().String(),
+				errs.WayOut("wait until it is READY, or take another one"))
 		}
 		primary = snapshot.GetServer()
 	}
@@ -94,37 +103,47 @@ func (s *Server) CreateReplica(_ context.Context, req *cpv1.CreateReplicaRequest
 		return nil, err
 	}
 	level := strings.ToLower(strings.TrimPrefix(req.GetVerify().String(), "VERIFY_"))
-	title := "replica " + req.GetServerId() + " of " + strings.TrimPrefix(primary, "servers/") + ", verified " + level
-	job := newJob("j-0101", "create_replica", "servers/"+req.GetServerId(), title, req.GetRequestId(), replicaSteps())
+	title := "replica " + req.GetServerId() + " of " + strings.TrimPrefix(primary, "servers/") +
+		", verified " + level
+	job := newJob("j-0101", "create_replica", "servers/"+req.GetServerId(), title,
+		req.GetRequestId(), replicaSteps())
 	if !req.GetValidateOnly() {
-		s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_REPLICA, Primary: primary, Verified: level, MariadbVersion: "11.8.6"})
+		s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_REPLICA, Primary: primary,
+			Verified: level, MariadbVersion: "11.8.6"})
 		return &cpv1.CreateReplicaResponse{Job: s.play(replicaScript(job, req.GetServerId()))}, nil
 	}
 	plan := planOf(job)
-	plan.Steps[0].Found, plan.Steps[0].Changed = []string{"primary db1 is READY, MariaDB 11.8.6", "it has binary logs from 0-101-1 on"}, []string{"allot server_id 104"}
-	plan.Steps[7].Found, plan.Steps[7].Changed = []string{"datadir and binary are both 11.8"}, []string{"nothing"}
+	plan.Steps[0].Found, plan.Steps[0].Changed = []string{"primary db1 is READY, MariaDB 11.8.6",
+		"it has binary logs from 0-101-1 on"}, []string{"allot server_id 104"}
+	plan.Steps[7].Found, plan.Steps[7].Changed = []string{"datadir and binary are both 11.8"},
+		[]string{"nothing"}
 	if strings.HasPrefix(req.GetServerId(), "refused") {
-		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, which the snapshot needs", Reason: "BINLOGS_PURGED", WayOut: "take a new snapshot"}
+		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, " +
+			"which the snapshot needs", Reason: "BINLOGS_PURGED", WayOut: "take a new snapshot"}
 	}
 	return &cpv1.CreateReplicaResponse{Job: plan}, nil
 }
 
 // UpdateServer changes a server in the answer alone.
-func (s *Server) UpdateServer(_ context.Context, req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
+func (s *Server) UpdateServer(_ context.Context,
+	req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
 	r, err := s.server(req.GetServer().GetName())
 	if err != nil {
 		return nil, err
 	}
 	if req.GetServer().GetBinlogAutoPurge() {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
-			"cannot turn on binlog auto purge of "+r.GetName()+": db2 and db3 follow it and need its binary logs", errs.WayOut("leave it off while the server has replicas"))
+			"cannot turn on binlog auto purge of "+r.GetName()+
+				": db2 and db3 follow it and need its binary logs",
+			errs.WayOut("leave it off while the server has replicas"))
 	}
 	r.BinlogAutoPurge = req.GetServer().GetBinlogAutoPurge()
 	return &cpv1.UpdateServerResponse{Server: r}, nil
 }
 
 // DeleteServer starts a job.
-func (s *Server) DeleteServer(_ context.Context, req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
+func (s *Server) DeleteServer(_ context.Context,
+	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
 	r, err := s.server(req.GetName())
 	if err != nil {
 		return nil, err
@@ -132,7 +151,8 @@ func (s *Server) DeleteServer(_ context.Context, req *cpv1.DeleteServerRequest) 
 	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0102", "delete_server", req.GetName(), "delete "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
+	job := newJob("j-0102", "delete_server", req.GetName(),
+		"delete "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
 		[][2]string{{"remove_machine", "the machine and its volumes are gone"}})
 	if req.GetValidateOnly() {
 		return &cpv1.DeleteServerResponse{Job: planOf(job)}, nil
@@ -144,7 +164,8 @@ func sameEtag(is, said, name string) error {
 	if is == said {
 		return nil
 	}
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, name+" changed since it was read", errs.WayOut("read it again, and decide again"))
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+		name+" changed since it was read", errs.WayOut("read it again, and decide again"))
 }
 
 func oneStep(job *cpv1.Job) *script {
@@ -166,17 +187,21 @@ func (s *Server) snapshot(name string) (*cpv1.Snapshot, error) {
 }
 
 // GetSnapshot returns a snapshot.
-func (s *Server) GetSnapshot(_ context.Context, req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
+func (s *Server) GetSnapshot(_ context.Context,
+	req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
 	r, err := s.snapshot(req.GetName())
 	return &cpv1.GetSnapshotResponse{Snapshot: r}, err
 }
 
 // ListSnapshots returns snapshots, two a page.
-func (s *Server) ListSnapshots(_ context.Context, req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
+func (s *Server) ListSnapshots(_ context.Context,
+	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
 	var kept []*cpv1.Snapshot
 	for _, r := range s.scene.snapshots {
-		gone := r.GetState() == cpv1.Snapshot_STATE_FAILED || r.GetState() == cpv1.Snapshot_STATE_DELETED
-		if (req.GetShowDeleted() || !gone) && (req.GetServer() == "" || req.GetServer() == r.GetServer()) {
+		gone := r.GetState() == cpv1.Snapshot_STATE_FAILED ||
+			r.GetState() == cpv1.Snapshot_STATE_DELETED
+		if (req.GetShowDeleted() || !gone) &&
+			(req.GetServer() == "" || req.GetServer() == r.GetServer()) {
 			kept = append(kept, r)
 		}
 	}
@@ -185,11 +210,13 @@ func (s *Server) ListSnapshots(_ context.Context, req *cpv1.ListSnapshotsRequest
 }
 
 // CreateSnapshot starts a job.
-func (s *Server) CreateSnapshot(_ context.Context, req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
+func (s *Server) CreateSnapshot(_ context.Context,
+	req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
 	if _, err := s.server(req.GetServer()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0103", "take_snapshot", "snapshots/db1-20260102-140000", "online snapshot of "+strings.TrimPrefix(req.GetServer(), "servers/"),
+	job := newJob("j-0103", "take_snapshot", "snapshots/db1-20260102-140000",
+		"online snapshot of "+strings.TrimPrefix(req.GetServer(), "servers/"),
 		req.GetRequestId(), snapshotSteps())
 	if req.GetValidateOnly() {
 		return &cpv1.CreateSnapshotResponse{Job: planOf(job)}, nil
@@ -198,7 +225,8 @@ func (s *Server) CreateSnapshot(_ context.Context, req *cpv1.CreateSnapshotReque
 }
 
 // DeleteSnapshot starts a job.
-func (s *Server) DeleteSnapshot(_ context.Context, req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
+func (s *Server) DeleteSnapshot(_ context.Context,
+	req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
 	r, err := s.snapshot(req.GetName())
 	if err != nil {
 		return nil, err
@@ -206,72 +234,94 @@ func (s *Server) DeleteSnapshot(_ context.Context, req *cpv1.DeleteSnapshotReque
 	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0104", "delete_snapshot", req.GetName(), "delete "+req.GetName(), req.GetRequestId(),
+	job := newJob("j-0104", "delete_snapshot", req.GetName(), "delete "+req.GetName(),
+		req.GetRequestId(),
 		[][2]string{{"delete_snapshot", "the provider's snapshot is gone"}})
 	return &cpv1.DeleteSnapshotResponse{Job: s.play(oneStep(job))}, nil
 }
 
 // CheckProvider says that all is well.
-func (s *Server) CheckProvider(context.Context, *cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
+func (s *Server) CheckProvider(context.Context,
+	*cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
 	return &cpv1.CheckProviderResponse{Provider: "nspawn"}, nil
 }
 
 // ListImages returns two images.
-func (s *Server) ListImages(context.Context, *cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
+func (s *Server) ListImages(context.Context,
+	*cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
 	return &cpv1.ListImagesResponse{Images: []*cpv1.Image{
-		{Name: "trixie", Description: "Debian 13 with MariaDB 11.8", IsDefault: true}, {Name: "bookworm", Description: "Debian 12 with MariaDB 10.11"}}}, nil
+		{Name: "trixie", Description: "Debian 13 with MariaDB 11.8", IsDefault: true},
+		{Name: "bookworm", Description: "Debian 12 with MariaDB 10.11"}}}, nil
 }
 
 // ListObjects returns an object of each kind, and one that no record names.
-func (s *Server) ListObjects(context.Context, *cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
+func (s *Server) ListObjects(context.Context,
+	*cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
 	return &cpv1.ListObjectsResponse{Objects: []*cpv1.ProviderObject{
-		{Kind: "machine", Id: "i-1", State: "running", Attachment: "10.88.0.2", Owner: "servers/db1", CreateTime: ago(26 * time.Hour),
+		{Kind: "machine", Id: "i-1", State: "running", Attachment: "10.88.0.2",
+			Owner: "servers/db1", CreateTime: ago(26 * time.Hour),
 			Tags: map[string]string{"understudy-job": "j-0001", "understudy-server": "db1"}},
-		{Kind: "volume", Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Attachment: "i-1", Owner: "servers/db1", CreateTime: ago(26 * time.Hour)},
-		{Kind: "snapshot", Id: "snap-3", State: "completed", SizeBytes: 2 << 30, Owner: "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
-		{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}},
+		{Kind: "volume", Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Attachment: "i-1",
+			Owner: "servers/db1", CreateTime: ago(26 * time.Hour)},
+		{Kind: "snapshot", Id: "snap-3", State: "completed", SizeBytes: 2 << 30,
+			Owner: "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
+		{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30,
+			CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}},
 	}}, nil
 }
 
 // SweepProvider lists the volume that no record names, and removes it.
-func (s *Server) SweepProvider(_ context.Context, req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
-	left := &cpv1.ProviderObject{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}}
+func (s *Server) SweepProvider(_ context.Context,
+	req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
+	left := &cpv1.ProviderObject{Kind: "volume", Id: "vol-8", State: "available",
+		SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute),
+		Tags: map[string]string{"understudy-job": "j-0004"}}
 	if !req.GetValidateOnly() && (len(req.GetIds()) != 1 || req.GetIds()[0] != left.GetId()) {
-		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH, "these were not left behind", errs.WayOut("sweep again"))
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH,
+			"these were not left behind", errs.WayOut("sweep again"))
 	}
 	return &cpv1.SweepProviderResponse{Objects: []*cpv1.ProviderObject{left}}, nil
 }
 
 // ListTasks returns what a person is asked to do.
-func (s *Server) ListTasks(context.Context, *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
+func (s *Server) ListTasks(context.Context,
+	*cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
 	return &cpv1.ListTasksResponse{Tasks: []*cpv1.Task{theTask(cpv1.Task_STATE_OPEN)}}, nil
 }
 
 func theTask(state cpv1.Task_State) *cpv1.Task {
-	return &cpv1.Task{Id: "task-0123456789ab", Kind: "make-machine", State: state, CreateTime: ago(3 * time.Minute), Object: "i-2", MachineName: "db2", Image: "trixie",
-		Instruction: "task-0123456789ab: make machine db2 from image trixie; then: understudy provider done task-0123456789ab --address IP"}
+	return &cpv1.Task{Id: "task-0123456789ab", Kind: "make-machine", State: state,
+		CreateTime: ago(3 * time.Minute), Object: "i-2", MachineName: "db2", Image: "trixie",
+		Instruction: "task-0123456789ab: make machine db2 from image trixie; then: understudy " +
+			"provider done task-0123456789ab --address IP"}
 }
 
 // CompleteTask wants the address.
-func (s *Server) CompleteTask(_ context.Context, req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
+func (s *Server) CompleteTask(_ context.Context,
+	req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
 	if req.GetId() != theTask(0).GetId() {
 		return nil, notFound(req.GetId(), "understudy provider tasks")
 	}
 	if req.GetAddress() == "" {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "the address of the machine is missing", errs.WayOut("say --address IP"))
+		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			"the address of the machine is missing", errs.WayOut("say --address IP"))
 	}
 	return &cpv1.CompleteTaskResponse{Task: theTask(cpv1.Task_STATE_DONE)}, nil
 }
 
 // RefuseTask takes any reason.
-func (s *Server) RefuseTask(_ context.Context, _ *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
+func (s *Server) RefuseTask(_ context.Context,
+	_ *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
 	return &cpv1.RefuseTaskResponse{Task: theTask(cpv1.Task_STATE_REFUSED)}, nil
 }
 
 // CreateJoinToken returns a join file with no token in it that is worth anything.
-func (s *Server) CreateJoinToken(_ context.Context, req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
-	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") + `","token":"not-a-token"}` + "\n")
-	return &cpv1.CreateJoinTokenResponse{JoinFile: file, ExpireTime: timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
+func (s *Server) CreateJoinToken(_ context.Context,
+	req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
+	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") +
+		`","token":"not-a-token"}` + "\n")
+	return &cpv1.CreateJoinTokenResponse{JoinFile: file,
+		ExpireTime: timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
 }
 
 // Revoke says which certificates were good.

@@ -61,7 +61,8 @@ func (s *script) step(name string) *cpv1.Step {
 // begin starts a step.
 func (s *script) begin(name string) *cpv1.Step {
 	step := s.step(name)
-	step.State, step.Attempts, step.StartTime = cpv1.Step_STATE_RUNNING, step.GetAttempts()+1, timestamppb.New(s.at)
+	step.State, step.Attempts, step.StartTime = cpv1.Step_STATE_RUNNING, step.GetAttempts()+1,
+		timestamppb.New(s.at)
 	step.EndTime, step.Error, step.WaitReason = nil, nil, ""
 	s.job.State = cpv1.Job_STATE_RUNNING
 	s.tell()
@@ -96,12 +97,14 @@ func (s *script) progress(name string, p *cpv1.StepProgress, took time.Duration)
 func (s *script) done(name string, took time.Duration, found, changed []string) {
 	step := s.step(name)
 	s.pass(step, took)
-	step.State, step.EndTime, step.Found, step.Changed = cpv1.Step_STATE_SUCCEEDED, timestamppb.New(s.at), found, changed
+	step.State, step.EndTime, step.Found, step.Changed = cpv1.Step_STATE_SUCCEEDED,
+		timestamppb.New(s.at), found, changed
 	s.tell()
 }
 
 // fail ends a step, and the job with it, in a state.
-func (s *script) fail(name string, took time.Duration, err *cpv1.JobError, step cpv1.Step_State, job cpv1.Job_State) {
+func (s *script) fail(name string, took time.Duration, err *cpv1.JobError, step cpv1.Step_State,
+	job cpv1.Job_State) {
 	failed := s.step(name)
 	s.pass(failed, took)
 	failed.State, failed.Error = step, err
@@ -120,7 +123,8 @@ func (s *script) succeed() {
 func stepsOf(plan [][2]string) []*cpv1.Step {
 	steps := make([]*cpv1.Step, len(plan))
 	for i, p := range plan {
-		steps[i] = &cpv1.Step{Name: p[0], Title: p[1], State: cpv1.Step_STATE_PENDING, Generation: 1}
+		steps[i] = &cpv1.Step{Name: p[0], Title: p[1], State: cpv1.Step_STATE_PENDING,
+			Generation: 1}
 	}
 	return steps
 }
@@ -156,7 +160,8 @@ func replicaSteps() [][2]string {
 }
 
 func newJob(id, kind, subject, title, requestID string, steps [][2]string) *cpv1.Job {
-	return &cpv1.Job{Name: "jobs/" + id, Kind: kind, State: cpv1.Job_STATE_QUEUED, Subject: subject, Title: title, RequestId: requestID,
+	return &cpv1.Job{Name: "jobs/" + id, Kind: kind, State: cpv1.Job_STATE_QUEUED, Subject: subject,
+		Title: title, RequestId: requestID,
 		RequestedBy: "spiffe://understudy/operator/alice", Steps: stepsOf(steps), Epoch: 1}
 }
 
@@ -165,63 +170,80 @@ func primaryScript(job *cpv1.Job) *script {
 	s := newScript(job)
 	s.begin("create_machine")
 	s.wait("create_machine", "machine i-9 is pending", 900*time.Millisecond)
-	s.done("create_machine", 100*time.Millisecond, nil, []string{"made machine i-9 from image trixie"})
+	s.done("create_machine", 100*time.Millisecond, nil,
+		[]string{"made machine i-9 from image trixie"})
 	s.begin("start_mariadb")
-	s.done("start_mariadb", 2*time.Second, []string{"MariaDB 11.8.6 answers"}, []string{"started mariadb.service"})
+	s.done("start_mariadb", 2*time.Second, []string{"MariaDB 11.8.6 answers"},
+		[]string{"started mariadb.service"})
 	s.succeed()
 	return s
 }
 
 func primarySteps() [][2]string {
-	return [][2]string{{"create_machine", "a machine from the image exists"}, {"start_mariadb", "MariaDB runs and answers"}}
+	return [][2]string{{"create_machine", "a machine from the image exists"},
+		{"start_mariadb", "MariaDB runs and answers"}}
 }
 
 func snapshotScript(job *cpv1.Job) *script {
 	s := newScript(job)
 	s.begin("check_primary")
-	s.done("check_primary", 40*time.Millisecond, []string{"MariaDB 11.8.6, binary log on, 1 data volume vol-1", "no other snapshot of it is under way"}, nil)
+	s.done("check_primary", 40*time.Millisecond,
+		[]string{"MariaDB 11.8.6, binary log on, 1 data volume vol-1",
+			"no other snapshot of it is under way"}, nil)
 	s.begin("reserve_binlogs")
-	s.done("reserve_binlogs", 12*time.Millisecond, nil, []string{"mysql-bin.000003 and later are kept for 24h"})
+	s.done("reserve_binlogs", 12*time.Millisecond, nil,
+		[]string{"mysql-bin.000003 and later are kept for 24h"})
 	s.begin("hold")
-	s.done("hold", 51*time.Millisecond, []string{"GTID 0-101-4711"}, []string{"blocked commits", "froze /srv/mariadb"})
+	s.done("hold", 51*time.Millisecond, []string{"GTID 0-101-4711"},
+		[]string{"blocked commits", "froze /srv/mariadb"})
 	s.begin("cut")
 	s.done("cut", 94*time.Millisecond, nil, []string{"began snapshot snap-3 of vol-1"})
 	s.begin("release")
-	s.done("release", 9*time.Millisecond, []string{"the hold was unbroken", "writes were blocked for 146ms"}, []string{"thawed /srv/mariadb", "unblocked commits"})
+	s.done("release", 9*time.Millisecond,
+		[]string{"the hold was unbroken", "writes were blocked for 146ms"},
+		[]string{"thawed /srv/mariadb", "unblocked commits"})
 	s.begin("await_ready")
-	s.progress("await_ready", &cpv1.StepProgress{Done: 30, Total: 100, Unit: "percent"}, time.Second)
+	s.progress("await_ready", &cpv1.StepProgress{Done: 30, Total: 100, Unit: "percent"},
+		time.Second)
 	s.done("await_ready", time.Second, []string{"snap-3 is completed"}, nil)
 	s.succeed()
 	return s
 }
 
-// replicaScript makes a replica; the name of the server says what happens on the way: "fails…", "parks…", "hangs…", "bounces…",
-// "vanishes…".
+// replicaScript makes a replica; the name of the server says what happens on the way: "fails…",
+// "parks…", "hangs…", "bounces…", "vanishes…".
 func replicaScript(job *cpv1.Job, server string) *script {
 	s := newScript(job)
 	s.begin("plan")
-	s.done("plan", 180*time.Millisecond, []string{"snapshot db1-20260102-140000 is READY, at GTID 0-101-4711", "the primary has binary logs from 0-101-1 on"},
+	s.done("plan", 180*time.Millisecond,
+		[]string{"snapshot db1-20260102-140000 is READY, at GTID 0-101-4711",
+			"the primary has binary logs from 0-101-1 on"},
 		[]string{"allotted server_id 104"})
 	s.begin("create_machine")
 	s.wait("create_machine", "machine i-4 is pending", 2*time.Second)
-	s.done("create_machine", 300*time.Millisecond, nil, []string{"made machine i-4 from image trixie"})
+	s.done("create_machine", 300*time.Millisecond, nil,
+		[]string{"made machine i-4 from image trixie"})
 	s.begin("await_agent")
 	s.wait("await_agent", "the agent has not enrolled yet", 3*time.Second)
-	for prefix, act := range map[string]action{"bounces": bounce, "vanishes": vanish, "hangs": hang} {
+	for prefix, act := range map[string]action{"bounces": bounce, "vanishes": vanish,
+		"hangs": hang} {
 		if strings.HasPrefix(server, prefix) {
 			s.then(act)
 		}
 	}
-	s.done("await_agent", 100*time.Millisecond, []string{"spiffe://understudy/agent/" + server + " answers at 10.88.0.5"}, nil)
+	s.done("await_agent", 100*time.Millisecond,
+		[]string{"spiffe://understudy/agent/" + server + " answers at 10.88.0.5"}, nil)
 	for _, name := range []string{"swap_volume", "mount_data", "configure_mariadb"} {
 		s.begin(name)
-		s.done(name, 700*time.Millisecond, []string{"volume vol-6"}, []string{name + " did its work"})
+		s.done(name, 700*time.Millisecond, []string{"volume vol-6"},
+			[]string{name + " did its work"})
 	}
 	if !s.startReplica(server) || !s.catchUp(server) {
 		return s
 	}
 	s.begin("finish")
-	s.done("finish", 30*time.Millisecond, nil, []string{"replication starts by itself", "released the primary's binary logs"})
+	s.done("finish", 30*time.Millisecond, nil,
+		[]string{"replication starts by itself", "released the primary's binary logs"})
 	s.succeed()
 	return s
 }
@@ -231,11 +253,15 @@ func (s *script) startReplica(server string) bool {
 	s.begin("start_mariadb")
 	if strings.HasPrefix(server, "fails") {
 		s.fail("start_mariadb", 1400*time.Millisecond, &cpv1.JobError{Reason: "GTID_MISMATCH",
-			Message: "cannot start replication of " + server + ": MariaDB is at GTID 0-101-4712, the snapshot at 0-101-4711",
-			WayOut:  "something wrote on the copy: remove it with job cleanup and make the replica again"}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
+			Message: "cannot start replication of " + server +
+				": MariaDB is at GTID 0-101-4712, the snapshot at 0-101-4711",
+			WayOut: "something wrote on the copy: remove it with job cleanup and make the " +
+				"replica again"}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
 		return false
 	}
-	s.done("start_mariadb", 1400*time.Millisecond, []string{"MariaDB 11.8.6 answers at GTID 0-101-4711"}, []string{"unmasked mariadb.service", "started mariadb.service"})
+	s.done("start_mariadb", 1400*time.Millisecond,
+		[]string{"MariaDB 11.8.6 answers at GTID 0-101-4711"},
+		[]string{"unmasked mariadb.service", "started mariadb.service"})
 	skipped := s.step("upgrade_mariadb")
 	skipped.State, skipped.WaitReason = cpv1.Step_STATE_SKIPPED, "datadir and binary are both 11.8"
 	for _, name := range []string{"prepare_replica", "configure_replica", "start_replica"} {
@@ -249,18 +275,22 @@ func (s *script) startReplica(server string) bool {
 func (s *script) catchUp(server string) bool {
 	s.begin("catch_up")
 	for n := range int64(8) {
-		s.progress("catch_up", &cpv1.StepProgress{Done: 600 * (n + 1), Total: 4800, Unit: "transactions", Text: fmt.Sprintf("lag %d.0s", 8-n),
+		s.progress("catch_up", &cpv1.StepProgress{Done: 600 * (n + 1), Total: 4800,
+			Unit: "transactions", Text: fmt.Sprintf("lag %d.0s", 8-n),
 			Remaining: durationpb.New(time.Duration(8-n) * time.Second)}, time.Second)
 	}
 	if strings.HasPrefix(server, "parks") {
-		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR", Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
-			WayOut: "make the row equal on both sides, then retry"}, cpv1.Step_STATE_NEEDS_PERSON, cpv1.Job_STATE_NEEDS_PERSON)
+		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR",
+			Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
+			WayOut:  "make the row equal on both sides, then retry"}, cpv1.Step_STATE_NEEDS_PERSON,
+			cpv1.Job_STATE_NEEDS_PERSON)
 		return false
 	}
 	s.done("catch_up", 400*time.Millisecond, []string{"fence 0-101-9511 passed"}, nil)
 	s.begin("verify")
 	for n := range int64(3) {
-		s.progress("verify", &cpv1.StepProgress{Done: (n + 1) << 29, Total: 3 << 29, Unit: "bytes"}, 600*time.Millisecond)
+		s.progress("verify", &cpv1.StepProgress{Done: (n + 1) << 29, Total: 3 << 29, Unit: "bytes"},
+			600*time.Millisecond)
 	}
 	s.done("verify", 200*time.Millisecond, []string{"9 tables are equal at 0-101-9600"}, nil)
 	return true

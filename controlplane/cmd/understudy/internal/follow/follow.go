@@ -26,7 +26,8 @@ const (
 type Watcher interface {
 	// Job is the job as it is now.
 	Job(job *cpv1.Job)
-	// Lost says that the control plane cannot be reached, why, and for how long it will be tried again.
+	// Lost says that the control plane cannot be reached, why, and for how long it will be tried
+	// again.
 	Lost(err error, limit time.Duration)
 	// Back says that it can be reached again.
 	Back()
@@ -38,7 +39,8 @@ type Config struct {
 	Client cpv1.JobServiceClient
 	// Name is the job's, "jobs/{job}".
 	Name string
-	// Limit is how long a control plane that was reached once may be out of reach; 2 minutes when 0.
+	// Limit is how long a control plane that was reached once may be out of reach; 2 minutes when
+	// 0.
 	Limit time.Duration
 	// Watcher hears of it.
 	Watcher Watcher
@@ -51,8 +53,9 @@ type follower struct {
 	lostAt time.Time
 }
 
-// Job follows a job until it rests: it ended, or needs a person's decision. It returns the job as it was told last, and an error
-// when ctx ended, when the first call failed, or when the control plane was out of reach for longer than the limit.
+// Job follows a job until it rests: it ended, or needs a person's decision. It returns the job as
+// it was told last, and an error when ctx ended, when the first call failed, or when the control
+// plane was out of reach for longer than the limit.
 func Job(ctx context.Context, config Config) (*cpv1.Job, error) {
 	if config.Limit == 0 {
 		config.Limit = defaultLimit
@@ -81,7 +84,8 @@ func (f *follower) watch(ctx context.Context) error {
 	return f.listen(ctx, cancel, nil)
 }
 
-func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit *time.Timer, options ...grpc.CallOption) error {
+func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit *time.Timer,
+	options ...grpc.CallOption) error {
 	stream, err := f.Client.WatchJob(ctx, &cpv1.WatchJobRequest{Name: f.Name}, options...)
 	if err != nil {
 		return err
@@ -94,7 +98,8 @@ func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit 
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
-			return errs.New(errs.Unavailable, 0, "the control plane ended the watch before the job's end")
+			return errs.New(errs.Unavailable, 0,
+				"the control plane ended the watch before the job's end")
 		}
 		if err != nil {
 			return err
@@ -128,7 +133,8 @@ func (f *follower) told(job *cpv1.Job) {
 // resting holds when nothing happens to a job unless somebody asks for it.
 func resting(job *cpv1.Job) bool {
 	switch job.GetState() {
-	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED, cpv1.Job_STATE_NEEDS_PERSON:
+	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED,
+		cpv1.Job_STATE_NEEDS_PERSON:
 		return true
 	default:
 		return false
@@ -152,7 +158,9 @@ func (f *follower) lost(ctx context.Context, err error) error {
 		return nil
 	}
 	if out := time.Since(f.lostAt); out >= f.Limit {
-		return errs.New(errs.Unavailable, 0, fmt.Sprintf("the control plane was out of reach for %s", out.Round(time.Second)), errs.Wrap(err))
+		return errs.New(errs.Unavailable, 0,
+			fmt.Sprintf("the control plane was out of reach for %s", out.Round(time.Second)),
+			errs.Wrap(err))
 	}
 	if !passing(err) {
 		return err

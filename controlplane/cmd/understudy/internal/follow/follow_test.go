@@ -49,16 +49,19 @@ func start(t *testing.T, server string) (*fakecp.Server, cpv1.JobServiceClient, 
 	dir := t.TempDir()
 	fake := fakecp.Start(t, fakecp.Config{Dir: dir})
 	in := func(name string) string { return filepath.Join(dir, name) }
-	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"), Key: in("key.pem")})
+	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"),
+		Key: in("key.pem")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := chassis.Dial(chassis.DialConfig{Address: fake.Address(), TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()}})
+	conn, err := chassis.Dial(chassis.DialConfig{Address: fake.Address(),
+		TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	answer, err := cpv1.NewServerServiceClient(conn).CreateReplica(t.Context(), &cpv1.CreateReplicaRequest{ServerId: server, Primary: "servers/db1"})
+	answer, err := cpv1.NewServerServiceClient(conn).CreateReplica(t.Context(),
+		&cpv1.CreateReplicaRequest{ServerId: server, Primary: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,18 +71,21 @@ func start(t *testing.T, server string) (*fakecp.Server, cpv1.JobServiceClient, 
 func TestFollowsToTheEnd(t *testing.T) {
 	t.Parallel()
 	for server, want := range map[string]cpv1.Job_State{
-		"db9": cpv1.Job_STATE_SUCCEEDED, "fails1": cpv1.Job_STATE_FAILED, "parks1": cpv1.Job_STATE_NEEDS_PERSON,
+		"db9": cpv1.Job_STATE_SUCCEEDED, "fails1": cpv1.Job_STATE_FAILED,
+		"parks1": cpv1.Job_STATE_NEEDS_PERSON,
 	} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			_, client, name := start(t, server)
 			w := &heard{}
-			job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: w})
+			job, err := follow.Job(t.Context(),
+				follow.Config{Client: client, Name: name, Watcher: w})
 			if err != nil || job.GetState() != want {
 				t.Fatalf("%v %v", job.GetState(), err)
 			}
 			if w.jobs.Load() < 3 || w.lost.Load() != 0 {
-				t.Errorf("heard %d times of the job, %d times that it was lost", w.jobs.Load(), w.lost.Load())
+				t.Errorf("heard %d times of the job, %d times that it was lost", w.jobs.Load(),
+					w.lost.Load())
 			}
 		})
 	}
@@ -116,7 +122,8 @@ func TestGivesUpAfterTheLimit(t *testing.T) {
 	fake, client, name := start(t, "hangs1")
 	w := &heard{onJob: func(*cpv1.Job) { go fake.Kill() }}
 	began := time.Now()
-	job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: w, Limit: 300 * time.Millisecond})
+	job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: w,
+		Limit: 300 * time.Millisecond})
 	if errs.KindOf(err) != errs.Unavailable || job == nil {
 		t.Fatalf("%v %v", job, err)
 	}
@@ -129,7 +136,8 @@ func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	fake, client, name := start(t, "db9")
 	fake.Kill()
-	job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: &heard{}})
+	job, err := follow.Job(t.Context(),
+		follow.Config{Client: client, Name: name, Watcher: &heard{}})
 	if job != nil || errs.KindOf(err) != errs.Unavailable {
 		t.Fatalf("%v %v", job, err)
 	}
@@ -138,7 +146,8 @@ func TestNobodyThere(t *testing.T) {
 func TestNoSuchJob(t *testing.T) {
 	t.Parallel()
 	_, client, _ := start(t, "db9")
-	_, err := follow.Job(t.Context(), follow.Config{Client: client, Name: "jobs/nosuch", Watcher: &heard{}})
+	_, err := follow.Job(t.Context(), follow.Config{Client: client, Name: "jobs/nosuch",
+		Watcher: &heard{}})
 	if errs.KindOf(err) != errs.NotFound {
 		t.Fatal(err)
 	}
@@ -153,7 +162,8 @@ func TestEndsWithItsContext(t *testing.T) {
 			cancel()
 		}
 	}}
-	if _, err := follow.Job(ctx, follow.Config{Client: client, Name: name, Watcher: w}); !errors.Is(err, context.Canceled) {
+	if _, err := follow.Job(ctx,
+		follow.Config{Client: client, Name: name, Watcher: w}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 }

@@ -1,4 +1,5 @@
-// Package live shows a job on a terminal while it runs, and lets a person leave without stopping it.
+// Package live shows a job on a terminal while it runs, and lets a person leave without stopping
+// it.
 package live
 
 import (
@@ -15,7 +16,8 @@ import (
 
 // Config says where a view is drawn. Out and Style have no default.
 type Config struct {
-	// In is the terminal's keyboard; nil when there is none, then only the end of ctx leaves the view.
+	// In is the terminal's keyboard; nil when there is none, then only the end of ctx leaves the
+	// view.
 	In io.Reader
 	// Out is the terminal.
 	Out io.Writer
@@ -40,7 +42,8 @@ func New(config Config) *View {
 		config.Now = time.Now
 	}
 	options := []tea.ProgramOption{
-		tea.WithInput(config.In), tea.WithOutput(config.Out), tea.WithEnvironment(config.Environ), tea.WithoutSignalHandler(), tea.WithFPS(20),
+		tea.WithInput(config.In), tea.WithOutput(config.Out), tea.WithEnvironment(config.Environ),
+		tea.WithoutSignalHandler(), tea.WithFPS(20),
 	}
 	if !config.Colour {
 		options = append(options, tea.WithColorProfile(colorprofile.ASCII))
@@ -48,8 +51,8 @@ func New(config Config) *View {
 	return &View{program: tea.NewProgram(model{style: config.Style, now: config.Now}, options...)}
 }
 
-// Run draws until work returns, the person leaves or ctx ends; in the latter two cases work's own context ends, and left is true. It takes
-// what it drew away again: the caller prints how it ended.
+// Run draws until work returns, the person leaves or ctx ends; in the latter two cases work's own
+// context ends, and left is true. It takes what it drew away again: the caller prints how it ended.
 func (v *View) Run(ctx context.Context, work func(context.Context)) (left bool, err error) {
 	working, stop := context.WithCancel(ctx)
 	defer stop()

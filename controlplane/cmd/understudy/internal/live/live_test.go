@@ -27,7 +27,8 @@ func aJob() *cpv1.Job {
 // after is the model after messages, and what it then wants to do.
 func after(t *testing.T, messages ...tea.Msg) (model, tea.Cmd) {
 	t.Helper()
-	var m tea.Model = model{style: show.Plain(show.Unicode()), now: func() time.Time { return noon }}
+	var m tea.Model = model{style: show.Plain(show.Unicode()),
+		now: func() time.Time { return noon }}
 	var cmd tea.Cmd
 	for _, msg := range append([]tea.Msg{tea.WindowSizeMsg{Width: 80, Height: 24}}, messages...) {
 		m, cmd = m.Update(msg)
@@ -46,7 +47,8 @@ func quits(cmd tea.Cmd) bool {
 func TestDrawsTheJob(t *testing.T) {
 	t.Parallel()
 	m, _ := after(t, jobMsg{aJob()})
-	for _, want := range []string{"replica db2 of db1  RUNNING", "⠋ plan", "Ctrl-C leaves this view; the job goes on"} {
+	for _, want := range []string{"replica db2 of db1  RUNNING", "⠋ plan",
+		"Ctrl-C leaves this view; the job goes on"} {
 		if !strings.Contains(m.View().Content, want) {
 			t.Errorf("%q is not in:\n%s", want, m.View().Content)
 		}
@@ -59,7 +61,8 @@ func TestDrawsTheJob(t *testing.T) {
 
 func TestSaysThatTheControlPlaneIsAway(t *testing.T) {
 	t.Parallel()
-	away := "the control plane cannot be reached: trying again for 2m; the job goes on when it is back"
+	away := "the control plane cannot be reached: trying again for 2m; the job goes on when it " +
+		"is back"
 	m, _ := after(t, jobMsg{aJob()}, lostMsg{2 * time.Minute})
 	if !strings.Contains(m.View().Content, away) {
 		t.Errorf("it does not say so:\n%s", m.View().Content)
@@ -75,7 +78,8 @@ func TestSaysThatTheControlPlaneIsAway(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	for key, leaves := range map[tea.KeyPressMsg]bool{
-		{Code: 'c', Mod: tea.ModCtrl}: true, {Code: 'd', Mod: tea.ModCtrl}: true, {Code: 'q', Text: "q"}: true, {Code: tea.KeyEscape}: true,
+		{Code: 'c', Mod: tea.ModCtrl}: true, {Code: 'd', Mod: tea.ModCtrl}: true,
+		{Code: 'q', Text: "q"}: true, {Code: tea.KeyEscape}: true,
 		{Code: 'x', Text: "x"}: false, {Code: tea.KeyEnter}: false,
 	} {
 		m, cmd := after(t, jobMsg{aJob()}, key)

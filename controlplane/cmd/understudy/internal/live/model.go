@@ -74,7 +74,8 @@ func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// View draws the job and a line about the view itself; nothing at the end, so that the caller's last word stands alone.
+// View draws the job and a line about the view itself; nothing at the end, so that the caller's
+// last word stands alone.
 func (m model) View() tea.View {
 	if m.left || m.ended || m.job == nil || m.width == 0 {
 		return tea.NewView("")
@@ -84,11 +85,13 @@ func (m model) View() tea.View {
 
 func (m model) draw() string {
 	footer := m.style.Dim("Ctrl-C leaves this view; the job goes on")
-	screen := show.Screen{Style: m.style, Width: m.width, Height: max(4, m.height-3), Frame: m.frame, Since: m.now().Sub(m.told)}
+	screen := show.Screen{Style: m.style, Width: m.width, Height: max(4, m.height-3),
+		Frame: m.frame, Since: m.now().Sub(m.told)}
 	if !m.lostUntil.IsZero() {
 		screen.Since = 0
 		footer = m.style.Warn("the control plane cannot be reached: trying again for " +
-			show.Duration(m.lostUntil.Sub(m.now()).Round(time.Second)) + "; the job goes on when it is back")
+			show.Duration(m.lostUntil.Sub(m.now()).Round(time.Second)) +
+			"; the job goes on when it is back")
 	}
 	return show.Job(m.job, screen) + "\n" + footer
 }

@@ -28,8 +28,9 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// ParseBytes reads a size with its unit: KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); K, M, G and T mean KiB to TiB.
-// A number without a unit is refused, since nobody knows what it means. The size is at least 1 byte and whole.
+// ParseBytes reads a size with its unit: KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); K, M,
+// G and T mean KiB to TiB. A number without a unit is refused, since nobody knows what it means.
+// The size is at least 1 byte and whole.
 func ParseBytes(text string) (int64, error) {
 	compact := strings.ReplaceAll(text, " ", "")
 	for _, unit := range byteUnits {
@@ -40,7 +41,8 @@ func ParseBytes(text string) (int64, error) {
 		return scaled(number, unit.size)
 	}
 	if _, err := strconv.ParseFloat(compact, 64); err == nil {
-		return 0, fmt.Errorf("the size has no unit: write for example %sGiB or %sMiB", compact, compact)
+		return 0, fmt.Errorf("the size has no unit: write for example %sGiB or %sMiB", compact,
+			compact)
 	}
 	return 0, notASize()
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Clean makes one line of a text that came over the wire: no line breaks, no control characters that a terminal would obey.
+// Clean makes one line of a text that came over the wire: no line breaks, no control characters
+// that a terminal would obey.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -29,8 +30,9 @@ func cut(text string, columns int, ellipsis string) string {
 	return ansi.Truncate(text, columns, ellipsis)
 }
 
-// wrap breaks a text into lines of at most so many columns, between words alone: a GTID or a name stays whole, so that it can be
-// copied. Only a word longer than a line is broken. A width of 0 or less leaves one line.
+// wrap breaks a text into lines of at most so many columns, between words alone: a GTID or a name
+// stays whole, so that it can be copied. Only a word longer than a line is broken. A width of 0 or
+// less leaves one line.
 func wrap(text string, columns int) []string {
 	if columns <= 0 || width(text) <= columns {
 		return []string{text}

@@ -2,16 +2,19 @@ package show
 
 import "fmt"
 
-// fit leaves out what matters least until the blocks take at most so many lines: the steps that are done, first ones first; the
-// steps to come, last ones first; then the last lines of details. A line says how many steps are left out.
+// fit leaves out what matters least until the blocks take at most so many lines: the steps that are
+// done, first ones first; the steps to come, last ones first; then the last lines of details. A
+// line says how many steps are left out.
 func fit(blocks []block, height int, st Style) []block {
 	head, tail := 0, 0
-	for over := lineCount(blocks) - height; head < len(blocks) && blocks[head].done && saved(head) < over; {
+	for over := lineCount(blocks) - height; head < len(blocks) && blocks[head].done &&
+		saved(head) < over; {
 		head++
 	}
 	head = worth(head)
 	over := lineCount(blocks) - saved(head) - height
-	for ; tail < len(blocks)-head && blocks[len(blocks)-1-tail].pending && saved(tail) < over; tail++ {
+	for ; tail < len(blocks)-head && blocks[len(blocks)-1-tail].pending &&
+		saved(tail) < over; tail++ {
 	}
 	tail = worth(tail)
 	shown := trim(blocks[head:len(blocks)-tail], height-min(head, 1)-min(tail, 1))
@@ -36,7 +39,8 @@ func worth(steps int) int {
 }
 
 func folded(st Style, steps int, what string) block {
-	return block{lines: []string{st.Dim(fmt.Sprintf(" %s %d steps %s", st.Glyphs.Ellipsis, steps, what))}}
+	return block{lines: []string{st.Dim(fmt.Sprintf(" %s %d steps %s", st.Glyphs.Ellipsis, steps,
+		what))}}
 }
 
 // trim cuts details off, the last lines first, and keeps the first two lines of each block.

@@ -8,9 +8,11 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
 
-// FuzzParseBytes reads sizes as people write them: what is taken is positive, and reads the same as it is shown.
+// FuzzParseBytes reads sizes as people write them: what is taken is positive, and reads the same as
+// it is shown.
 func FuzzParseBytes(f *testing.F) {
-	for _, seed := range []string{"10GiB", "1.5 TB", "512K", "0B", "-1GiB", "1e3GiB", "0x1GiB", "NaNB", "InfB", "99999999TiB", "10", ".5K", "1 0 GiB"} {
+	for _, seed := range []string{"10GiB", "1.5 TB", "512K", "0B", "-1GiB", "1e3GiB", "0x1GiB",
+		"NaNB", "InfB", "99999999TiB", "10", ".5K", "1 0 GiB"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -29,7 +31,8 @@ func FuzzParseBytes(f *testing.F) {
 
 // FuzzParseDuration reads times as people write them: never negative.
 func FuzzParseDuration(f *testing.F) {
-	for _, seed := range []string{"10s", "7d", "1h30m", "-1s", "65535d", "99999999d", "d", "1.5d", "+1d", "9223372036s"} {
+	for _, seed := range []string{"10s", "7d", "1h30m", "-1s", "65535d", "99999999d", "d", "1.5d",
+		"+1d", "9223372036s"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -12,7 +12,8 @@ import (
 type Screen struct {
 	// Style is how texts look.
 	Style Style
-	// Width is that of the terminal, in columns; 0 when there is none, and nothing is cut or wrapped.
+	// Width is that of the terminal, in columns; 0 when there is none, and nothing is cut or
+	// wrapped.
 	Width int
 	// Height is that of the terminal, in lines; 0 when there is none, and nothing is left out.
 	Height int
@@ -27,15 +28,16 @@ type Screen struct {
 // Active says whether the control plane is at work on a job.
 func Active(s cpv1.Job_State) bool {
 	switch s {
-	case cpv1.Job_STATE_QUEUED, cpv1.Job_STATE_RUNNING, cpv1.Job_STATE_WAITING, cpv1.Job_STATE_CANCELLING:
+	case cpv1.Job_STATE_QUEUED, cpv1.Job_STATE_RUNNING, cpv1.Job_STATE_WAITING,
+		cpv1.Job_STATE_CANCELLING:
 		return true
 	default:
 		return false
 	}
 }
 
-// Job draws a job: its title and state, then its steps; under the steps that matter now how far they are, what they found and
-// changed, and their error with its cause and way out.
+// Job draws a job: its title and state, then its steps; under the steps that matter now how far
+// they are, what they found and changed, and their error with its cause and way out.
 func Job(job *cpv1.Job, screen Screen) string {
 	lines := header(job, screen)
 	blocks := make([]block, len(job.GetSteps()))
@@ -67,7 +69,8 @@ func header(job *cpv1.Job, screen Screen) []string {
 		room = max(20, room-width(state)-2)
 	}
 	head := st.Bold(cut(title, room, st.Glyphs.Ellipsis)) + "  " + state
-	under := st.Dim(cut(ID(job.GetName())+"  "+Clean(job.GetKind())+stepsDone(job), screen.Width, st.Glyphs.Ellipsis))
+	under := st.Dim(cut(ID(job.GetName())+"  "+Clean(job.GetKind())+stepsDone(job), screen.Width,
+		st.Glyphs.Ellipsis))
 	return []string{head, under}
 }
 
@@ -85,7 +88,8 @@ func stepsDone(job *cpv1.Job) string {
 	return fmt.Sprintf("  %d of %d steps done", done, len(job.GetSteps()))
 }
 
-// jobTook is how long a job has been running by the clock of the control plane: a clock of here may differ.
+// jobTook is how long a job has been running by the clock of the control plane: a clock of here may
+// differ.
 func jobTook(job *cpv1.Job, since time.Duration) time.Duration {
 	if job.GetStartTime() == nil {
 		return 0
@@ -98,7 +102,8 @@ func jobTook(job *cpv1.Job, since time.Duration) time.Duration {
 		if step.GetStartTime() == nil {
 			continue
 		}
-		if end := step.GetStartTime().AsTime().Add(step.GetDuration().AsDuration()); end.After(last) {
+		if end := step.GetStartTime().AsTime().Add(step.GetDuration().AsDuration()); end.After(
+			last) {
 			last = end
 		}
 	}
@@ -122,12 +127,14 @@ func nameWidth(job *cpv1.Job) int {
 // Plan draws what a job would do, step by step: what it found, and what it would change.
 func Plan(job *cpv1.Job, screen Screen) string {
 	st := screen.Style
-	lines := []string{st.Bold("Plan: "+Clean(job.GetTitle())) + st.Dim("  (nothing was changed)"), ""}
+	lines := []string{st.Bold("Plan: "+Clean(job.GetTitle())) + st.Dim("  (nothing was changed)"),
+		""}
 	names := nameWidth(job)
 	for i, step := range job.GetSteps() {
 		number := fmt.Sprintf("%2d  ", i+1)
 		lines = append(lines, st.Dim(number)+st.Accent(pad(Clean(step.GetName()), names))+"  "+
-			cut(Clean(step.GetTitle()), tail(screen.Width, len(number)+names+2), st.Glyphs.Ellipsis))
+			cut(Clean(step.GetTitle()), tail(screen.Width, len(number)+names+2),
+				st.Glyphs.Ellipsis))
 		lines = append(lines, told(step.GetFound(), "found", screen, st.Dim)...)
 		lines = append(lines, told(step.GetChanged(), "would", screen, nil)...)
 		lines = append(lines, failure(step.GetError(), screen)...)

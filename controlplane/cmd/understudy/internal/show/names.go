@@ -12,7 +12,8 @@ func ID(name string) string {
 	return name[strings.LastIndex(name, "/")+1:]
 }
 
-// Who is who asked for something, without what all identities have in common: "operator/alice", or the job "jobs/x".
+// Who is who asked for something, without what all identities have in common: "operator/alice", or
+// the job "jobs/x".
 func Who(actor string) string { return strings.TrimPrefix(Clean(actor), "spiffe://understudy/") }
 
 // JobState is a job's state in capitals, "SUCCEEDED".

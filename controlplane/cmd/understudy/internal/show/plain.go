@@ -15,8 +15,8 @@ func Headline(job *cpv1.Job) string {
 	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), Clean(job.GetKind()), Clean(job.GetTitle()))
 }
 
-// Transitions tells what became of a job between two views of it, one line each, for logs and pipes: before is nil when nothing is known
-// of it. Progress alone is told by ProgressLines.
+// Transitions tells what became of a job between two views of it, one line each, for logs and
+// pipes: before is nil when nothing is known of it. Progress alone is told by ProgressLines.
 func Transitions(before, after *cpv1.Job) []string {
 	var lines []string
 	for _, step := range after.GetSteps() {
@@ -69,7 +69,8 @@ func stateLine(job *cpv1.Job, before, after *cpv1.Step) string {
 	switch {
 	case is == cpv1.Step_STATE_RUNNING && (was != is || again):
 		return name + ": running" + tries
-	case is == cpv1.Step_STATE_WAITING && (was != is || again || before.GetWaitReason() != after.GetWaitReason()):
+	case is == cpv1.Step_STATE_WAITING &&
+		(was != is || again || before.GetWaitReason() != after.GetWaitReason()):
 		return name + ": waiting" + because(after) + tries
 	case was == is, is == cpv1.Step_STATE_PENDING, is == cpv1.Step_STATE_UNSPECIFIED:
 		return ""

@@ -9,8 +9,8 @@ import (
 
 const barWidth = 24
 
-// Progress is one line that says how far a step is: a bar where the end is known, the figures, the text, and what is left.
-// It is empty when nothing is known.
+// Progress is one line that says how far a step is: a bar where the end is known, the figures, the
+// text, and what is left. It is empty when nothing is known.
 func Progress(p *cpv1.StepProgress, screen Screen) string {
 	parts := []string{}
 	if p.GetTotal() > 0 {
@@ -25,7 +25,8 @@ func Progress(p *cpv1.StepProgress, screen Screen) string {
 	if p.GetRemaining() != nil {
 		parts = append(parts, "about "+Duration(p.GetRemaining().AsDuration())+" left")
 	}
-	return cut(strings.Join(parts, "  "), tail(screen.Width, len(indent)), screen.Style.Glyphs.Ellipsis)
+	return cut(strings.Join(parts, "  "), tail(screen.Width, len(indent)),
+		screen.Style.Glyphs.Ellipsis)
 }
 
 func share(p *cpv1.StepProgress) float64 {

@@ -20,7 +20,8 @@ type block struct {
 }
 
 func stepBlock(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) block {
-	b := block{lines: []string{stepLine(job, step, names, screen)}, done: settled(step), pending: step.GetState() == cpv1.Step_STATE_PENDING}
+	b := block{lines: []string{stepLine(job, step, names, screen)}, done: settled(step),
+		pending: step.GetState() == cpv1.Step_STATE_PENDING}
 	if inFocus(job, step) || afterTrouble(job, step) || screen.All {
 		b.lines = append(b.lines, details(step, screen)...)
 	}
@@ -39,9 +40,11 @@ func inFocus(job *cpv1.Job, step *cpv1.Step) bool {
 	}
 }
 
-// afterTrouble holds for what was done after the step that stopped a job: what was released, and what is left.
+// afterTrouble holds for what was done after the step that stopped a job: what was released, and
+// what is left.
 func afterTrouble(job *cpv1.Job, step *cpv1.Step) bool {
-	if job.GetState() != cpv1.Job_STATE_FAILED && job.GetState() != cpv1.Job_STATE_CANCELLED || !settled(step) {
+	if job.GetState() != cpv1.Job_STATE_FAILED && job.GetState() != cpv1.Job_STATE_CANCELLED ||
+		!settled(step) {
 		return false
 	}
 	for _, s := range job.GetSteps() {
@@ -82,7 +85,8 @@ func stepLine(job *cpv1.Job, step *cpv1.Step, names int, screen Screen) string {
 		return left + st.Dim(title)
 	}
 	title = pad(title, room)
-	return left + st.Dim(title) + "  " + strings.Repeat(" ", max(0, tookWidth-width(took))) + st.Dim(took)
+	return left + st.Dim(title) + "  " + strings.Repeat(" ", max(0, tookWidth-width(took))) +
+		st.Dim(took)
 }
 
 // stepTitle is what a step makes sure; why it was left out, when it was.
@@ -99,7 +103,8 @@ func stepTitle(step *cpv1.Step) string {
 
 func stepName(step *cpv1.Step, name string, st Style) string {
 	switch step.GetState() {
-	case cpv1.Step_STATE_PENDING, cpv1.Step_STATE_SKIPPED, cpv1.Step_STATE_CANCELLED, cpv1.Step_STATE_UNSPECIFIED:
+	case cpv1.Step_STATE_PENDING, cpv1.Step_STATE_SKIPPED, cpv1.Step_STATE_CANCELLED,
+		cpv1.Step_STATE_UNSPECIFIED:
 		return st.Dim(name)
 	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
 		return st.Bold(name)
@@ -158,7 +163,8 @@ func details(step *cpv1.Step, screen Screen) []string {
 		}
 	}
 	if because(step) != "" && step.GetState() != cpv1.Step_STATE_SKIPPED {
-		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen, screen.Style.Warn)...)
+		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen,
+			screen.Style.Warn)...)
 	}
 	lines = append(lines, told(step.GetFound(), "found", screen, screen.Style.Dim)...)
 	lines = append(lines, told(step.GetChanged(), "changed", screen, nil)...)
@@ -166,7 +172,8 @@ func details(step *cpv1.Step, screen Screen) []string {
 }
 
 func settled(step *cpv1.Step) bool {
-	return step.GetState() == cpv1.Step_STATE_SUCCEEDED || step.GetState() == cpv1.Step_STATE_SKIPPED
+	return step.GetState() == cpv1.Step_STATE_SUCCEEDED ||
+		step.GetState() == cpv1.Step_STATE_SKIPPED
 }
 
 func underWay(step *cpv1.Step) bool {
@@ -206,7 +213,8 @@ func failure(err *cpv1.JobError, screen Screen) []string {
 		lines = append(lines, told([]string{err.GetReason()}, "reason", screen, nil)...)
 	}
 	if err.GetWayOut() != "" {
-		lines = append(lines, told([]string{err.GetWayOut()}, "way out", screen, screen.Style.Accent)...)
+		lines = append(lines, told([]string{err.GetWayOut()}, "way out", screen,
+			screen.Style.Accent)...)
 	}
 	return lines
 }

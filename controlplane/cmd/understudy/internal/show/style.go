@@ -12,7 +12,8 @@ type Paint func(...string) string
 
 // Style is how texts look on one output.
 type Style struct {
-	// Good, Bad and Warn tell how something went; Accent is what to look at now; Dim steps back; Bold stands out.
+	// Good, Bad and Warn tell how something went; Accent is what to look at now; Dim steps back;
+	// Bold stands out.
 	Good, Bad, Warn, Accent, Dim, Bold Paint
 	// Glyphs are the signs to draw with.
 	Glyphs Glyphs
@@ -58,9 +59,11 @@ func Plain(glyphs Glyphs) Style {
 func Colour(glyphs Glyphs) Style {
 	of := lipgloss.NewStyle
 	return Style{
-		Good: of().Foreground(lipgloss.Green).Render, Bad: of().Foreground(lipgloss.Red).Bold(true).Render,
-		Warn: of().Foreground(lipgloss.Yellow).Render, Accent: of().Foreground(lipgloss.Cyan).Render,
-		Dim: of().Faint(true).Render, Bold: of().Bold(true).Render, Glyphs: glyphs,
+		Good:   of().Foreground(lipgloss.Green).Render,
+		Bad:    of().Foreground(lipgloss.Red).Bold(true).Render,
+		Warn:   of().Foreground(lipgloss.Yellow).Render,
+		Accent: of().Foreground(lipgloss.Cyan).Render,
+		Dim:    of().Faint(true).Render, Bold: of().Bold(true).Render, Glyphs: glyphs,
 	}
 }
 

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// Table lays rows out in columns, two spaces apart, the head in bold. An empty cell shows as "-". Lines are cut to so many columns; a
-// width of 0 leaves them whole.
+// Table lays rows out in columns, two spaces apart, the head in bold. An empty cell shows as "-".
+// Lines are cut to so many columns; a width of 0 leaves them whole.
 func Table(style Style, head []string, rows [][]string, columns int) string {
 	widths := make([]int, len(head))
 	for _, row := range append([][]string{head}, rows...) {

@@ -10,7 +10,8 @@ import (
 
 const day = 24 * time.Hour
 
-// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s", "3m12s", "5h4m", "2d4h".
+// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s",
+// "3m12s", "5h4m", "2d4h".
 func Duration(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d == 0:
@@ -25,7 +26,8 @@ func Duration(d time.Duration) string {
 	return long(d.Round(time.Second))
 }
 
-// long is two units at most, the second one left out when there is none of it: "5m", "5m20s", "2h", "3d4h".
+// long is two units at most, the second one left out when there is none of it: "5m", "5m20s", "2h",
+// "3d4h".
 func long(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -64,7 +66,8 @@ func Age(now, then time.Time) string {
 	}
 }
 
-// ParseDuration reads a time span: what Go writes ("90s", "1h30m", "500ms"), and days ("7d"). It is never negative.
+// ParseDuration reads a time span: what Go writes ("90s", "1h30m", "500ms"), and days ("7d"). It is
+// never negative.
 func ParseDuration(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)

@@ -12,7 +12,8 @@ import (
 
 func TestBytes(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 2 << 30: "2.0 GiB", 5 << 40: "5.0 TiB"} {
+	for n, want := range map[int64]string{0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1.0 KiB",
+		1536: "1.5 KiB", 2 << 30: "2.0 GiB", 5 << 40: "5.0 TiB"} {
 		if got := show.Bytes(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
@@ -22,7 +23,8 @@ func TestBytes(t *testing.T) {
 func TestParseBytes(t *testing.T) {
 	t.Parallel()
 	good := map[string]int64{
-		"10GiB": 10 << 30, "1.5GiB": 3 << 29, "512 MiB": 512 << 20, "2G": 2 << 30, "3M": 3 << 20, "4K": 4 << 10, "1T": 1 << 40,
+		"10GiB": 10 << 30, "1.5GiB": 3 << 29, "512 MiB": 512 << 20, "2G": 2 << 30, "3M": 3 << 20,
+		"4K": 4 << 10, "1T": 1 << 40,
 		"1GB": 1e9, "1kB": 1000, "1KB": 1000, "7B": 7, "1TB": 1e12,
 	}
 	for text, want := range good {
@@ -30,7 +32,8 @@ func TestParseBytes(t *testing.T) {
 			t.Errorf("%q: %d %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "10", "GiB", "-1GiB", "0GiB", "0.1B", "1e3GiB", "0x10GiB", "NaNGiB", "InfGiB", "1_0GiB", "99999999TiB", "10gib", "1GiBx", "１GiB"} {
+	for _, text := range []string{"", "10", "GiB", "-1GiB", "0GiB", "0.1B", "1e3GiB", "0x10GiB",
+		"NaNGiB", "InfGiB", "1_0GiB", "99999999TiB", "10gib", "1GiBx", "１GiB"} {
 		if got, err := show.ParseBytes(text); err == nil {
 			t.Errorf("%q is %d", text, got)
 		}
@@ -54,8 +57,10 @@ func TestSizesReadBack(t *testing.T) {
 func TestDuration(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", time.Microsecond: "<1ms", 3 * time.Millisecond: "3ms", 2400 * time.Millisecond: "2.4s", 9960 * time.Millisecond: "10s",
-		42 * time.Second: "42s", 59900 * time.Millisecond: "1m", 192 * time.Second: "3m12s", time.Hour: "1h", 5*time.Hour + 4*time.Minute: "5h4m",
+		-time.Second: "0s", 0: "0s", time.Microsecond: "<1ms", 3 * time.Millisecond: "3ms",
+		2400 * time.Millisecond: "2.4s", 9960 * time.Millisecond: "10s",
+		42 * time.Second: "42s", 59900 * time.Millisecond: "1m", 192 * time.Second: "3m12s",
+		time.Hour: "1h", 5*time.Hour + 4*time.Minute: "5h4m",
 		24 * time.Hour: "1d", 52 * time.Hour: "2d4h",
 	} {
 		if got := show.Duration(d); got != want {
@@ -66,7 +71,9 @@ func TestDuration(t *testing.T) {
 
 func TestParseDuration(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]time.Duration{"10s": 10 * time.Second, "1h30m": 90 * time.Minute, "7d": 168 * time.Hour, "0s": 0, "500ms": 500 * time.Millisecond} {
+	for text, want := range map[string]time.Duration{"10s": 10 * time.Second,
+		"1h30m": 90 * time.Minute, "7d": 168 * time.Hour, "0s": 0,
+		"500ms": 500 * time.Millisecond} {
 		if got, err := show.ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: %v %v, want %v", text, got, err, want)
 		}
@@ -82,7 +89,8 @@ func TestAge(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	for want, then := range map[string]time.Time{
-		"-": {}, "now": now, "2s ago": now.Add(-2500 * time.Millisecond), "5m ago": now.Add(-5*time.Minute - 59*time.Second),
+		"-": {}, "now": now, "2s ago": now.Add(-2500 * time.Millisecond),
+		"5m ago":   now.Add(-5*time.Minute - 59*time.Second),
 		"1h4m ago": now.Add(-64 * time.Minute), "1d12h ago": now.Add(-36 * time.Hour),
 	} {
 		if got := show.Age(now, then); got != want {
@@ -98,7 +106,8 @@ func TestCleanDisarmsTerminals(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		text := show.Clean(rapid.String().Draw(t, "text"))
-		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
+		if strings.ContainsFunc(text,
+			func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
 			t.Fatalf("%q", text)
 		}
 	})

@@ -14,8 +14,10 @@ import (
 
 var devicePattern = regexp.MustCompile(`^/dev/(sd[b-z]|xvd[b-z])$`)
 
-func (s *Server) attachVolume(ctx context.Context, in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput, error) {
-	id, instance, device := aws.ToString(in.VolumeId), aws.ToString(in.InstanceId), aws.ToString(in.Device)
+func (s *Server) attachVolume(ctx context.Context,
+	in *ec2.AttachVolumeInput) (*ec2.AttachVolumeOutput, error) {
+	id, instance, device := aws.ToString(in.VolumeId), aws.ToString(in.InstanceId),
+		aws.ToString(in.Device)
 	v, err := s.visibleVolume(ctx, id)
 	if err != nil {
 		return nil, err
@@ -33,9 +35,12 @@ func (s *Server) attachVolume(ctx context.Context, in *ec2.AttachVolumeInput) (*
 	case m.State != provider.MachineRunning && m.State != provider.MachineStopped:
 		return nil, refuse("IncorrectState", "Instance '%s' is not 'running'.", instance)
 	case v.Zone != m.Zone:
-		return nil, refuse("InvalidVolume.ZoneMismatch", "The volume '%s' is not in the same availability zone as instance '%s'", id, instance)
+		return nil, refuse("InvalidVolume.ZoneMismatch",
+			"The volume '%s' is not in the same availability zone as instance '%s'", id, instance)
 	case !devicePattern.MatchString(device):
-		return nil, refuse("InvalidParameterValue", "Value (%s) for parameter device is invalid. %s is not a valid EBS device name.", device, device)
+		return nil, refuse("InvalidParameterValue",
+			"Value (%s) for parameter device is invalid. %s is not a valid EBS device name.",
+			device, device)
 	}
 	others, err := s.attachedTo(ctx, instance)
 	if err != nil {
@@ -43,17 +48,21 @@ func (s *Server) attachVolume(ctx context.Context, in *ec2.AttachVolumeInput) (*
 	}
 	for _, o := range others {
 		if last(*o.Attachments[0].Device) == last(device) {
-			return nil, refuse("InvalidParameterValue", "Invalid value '%s' for unixDevice. Attachment point %s is already in use", device, device)
+			return nil, refuse("InvalidParameterValue",
+				"Invalid value '%s' for unixDevice. Attachment point %s is already in use", device,
+				device)
 		}
 	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
-	if delay := max(s.currentManners().DeviceDelay, faultOf(ctx).Slow); delay > 0 && m.State == provider.MachineRunning {
+	if delay := max(s.currentManners().DeviceDelay, faultOf(ctx).Slow); delay > 0 &&
+		m.State == provider.MachineRunning {
 		s.plugLater(id, instance, delay)
 	} else if _, err := s.cfg.Lab.AttachVolume(ctx, v.ID, m.ID); err != nil {
 		return nil, translate(err, "vol", id)
 	}
-	return &ec2.AttachVolumeOutput{VolumeId: in.VolumeId, InstanceId: in.InstanceId, Device: in.Device, State: types.VolumeAttachmentStateAttaching,
+	return &ec2.AttachVolumeOutput{VolumeId: in.VolumeId, InstanceId: in.InstanceId,
+		Device: in.Device, State: types.VolumeAttachmentStateAttaching,
 		AttachTime: aws.Time(s.cfg.Now()), DeleteOnTermination: aws.Bool(false)}, nil
 }
 
@@ -98,15 +107,18 @@ func (s *Server) plugNow(ctx context.Context, id string) {
 		}
 	}
 	if err != nil {
-		s.cfg.Log.Warn("the device does not appear", "volume", id, "instance", kept.PlugInto, "error", err)
+		s.cfg.Log.Warn("the device does not appear", "volume", id, "instance", kept.PlugInto,
+			"error", err)
 	}
 	kept.PlugInto = ""
 }
 
-func (s *Server) detachVolume(ctx context.Context, in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput, error) {
+func (s *Server) detachVolume(ctx context.Context,
+	in *ec2.DetachVolumeInput) (*ec2.DetachVolumeOutput, error) {
 	id := aws.ToString(in.VolumeId)
 	if isRootVolume(id) {
-		return nil, refuse("OperationNotPermitted", "Unable to detach root volume '%s' from instance", id)
+		return nil, refuse("OperationNotPermitted",
+			"Unable to detach root volume '%s' from instance", id)
 	}
 	v, err := s.visibleVolume(ctx, id)
 	if err != nil {
@@ -119,19 +131,25 @@ func (s *Server) detachVolume(ctx context.Context, in *ec2.DetachVolumeInput) (*
 		}
 	}
 	if v.MachineID == "" {
-		return nil, refuse("IncorrectState", "Volume '%s' is in the '%s' state.", id, s.showVolume(v).State)
+		return nil, refuse("IncorrectState", "Volume '%s' is in the '%s' state.", id,
+			s.showVolume(v).State)
 	}
 	if asked := aws.ToString(in.InstanceId); asked != "" && asked != ec2ID(v.MachineID) {
-		return nil, refuse("InvalidAttachment.NotFound", "The volume '%s' is not attached to instance '%s'.", id, asked)
+		return nil, refuse("InvalidAttachment.NotFound",
+			"The volume '%s' is not attached to instance '%s'.", id, asked)
 	}
 	if _, err := s.cfg.Lab.DetachVolume(ctx, v.ID, v.MachineID); err != nil {
 		return nil, translate(err, "vol", id)
 	}
-	return &ec2.DetachVolumeOutput{VolumeId: in.VolumeId, InstanceId: aws.String(ec2ID(v.MachineID)), Device: aws.String(s.state.volume(id).Device),
-		State: types.VolumeAttachmentStateDetaching, AttachTime: aws.Time(s.state.volume(id).AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination)}, nil
+	return &ec2.DetachVolumeOutput{VolumeId: in.VolumeId,
+		InstanceId: aws.String(ec2ID(v.MachineID)), Device: aws.String(s.state.volume(id).Device),
+		State:               types.VolumeAttachmentStateDetaching,
+		AttachTime:          aws.Time(s.state.volume(id).AttachedAt),
+		DeleteOnTermination: aws.Bool(v.DeleteOnTermination)}, nil
 }
 
-// attachedTo are the volumes of an instance, without its root volume and without EC2's forgetfulness.
+// attachedTo are the volumes of an instance, without its root volume and without EC2's
+// forgetfulness.
 func (s *Server) attachedTo(ctx context.Context, instance string) ([]types.Volume, error) {
 	volumes, err := s.cfg.Lab.ListVolumes(ctx, provider.Filter{})
 	if err != nil {

@@ -20,8 +20,10 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			providertest.Run(t, func(t *testing.T) providertest.Subject {
 				l := newLab(t, name, manners)
-				return providertest.Subject{Provider: l.provider(t), Image: "test-masked", Unit: 1 << 30, OtherZone: ec2lab.Zones()[1],
-					Run: func(ctx context.Context, machineID string, argv ...string) (string, error) {
+				return providertest.Subject{Provider: l.provider(t), Image: "test-masked",
+					Unit: 1 << 30, OtherZone: ec2lab.Zones()[1],
+					Run: func(ctx context.Context, machineID string, argv ...string) (string,
+						error) {
 						return l.nspawn.Exec(ctx, labMachine(machineID), nspawn.Command{Argv: argv})
 					}}
 			})
@@ -31,6 +33,7 @@ func TestConformance(t *testing.T) {
 
 // usualManners are EC2 on a bad day, without what no caller can mend.
 func usualManners() ec2lab.Manners {
-	return ec2lab.Manners{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond, ModifyTime: 300 * time.Millisecond, PageSize: 2,
+	return ec2lab.Manners{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond,
+		ModifyTime: 300 * time.Millisecond, PageSize: 2,
 		Fault: ec2lab.Random(1, ec2lab.Odds{Throttle: 5})}
 }

@@ -9,8 +9,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// matches says whether a thing passes all filters. values gives the values of the filters that the action knows.
-func matches(filters []types.Filter, tags map[string]string, values map[string][]string) (bool, error) {
+// matches says whether a thing passes all filters. values gives the values of the filters that the
+// action knows.
+func matches(filters []types.Filter, tags map[string]string,
+	values map[string][]string) (bool, error) {
 	for _, f := range filters {
 		name := aws.ToString(f.Name)
 		if len(f.Values) == 0 {
@@ -32,7 +34,8 @@ func matches(filters []types.Filter, tags map[string]string, values map[string][
 			return false, refuse("InvalidParameterValue", "The filter '%s' is invalid", name)
 		}
 		if !slices.ContainsFunc(has, func(value string) bool {
-			return slices.ContainsFunc(f.Values, func(pattern string) bool { return glob([]rune(pattern), []rune(value)) })
+			return slices.ContainsFunc(f.Values,
+				func(pattern string) bool { return glob([]rune(pattern), []rune(value)) })
 		}) {
 			return false, nil
 		}
@@ -94,15 +97,18 @@ func toTags(tags map[string]string) []types.Tag {
 }
 
 // tagsFor are the tags of the specifications of one kind; each kind may be there once.
-func tagsFor(specifications []types.TagSpecification, kind types.ResourceType, allowed ...types.ResourceType) (map[string]string, error) {
+func tagsFor(specifications []types.TagSpecification, kind types.ResourceType,
+	allowed ...types.ResourceType) (map[string]string, error) {
 	tags := map[string]string{}
 	seen := map[types.ResourceType]bool{}
 	for _, spec := range specifications {
 		if !slices.Contains(append(allowed, kind), spec.ResourceType) {
-			return nil, refuse("InvalidParameterValue", "'%s' is not a valid taggable resource type for this operation.", spec.ResourceType)
+			return nil, refuse("InvalidParameterValue",
+				"'%s' is not a valid taggable resource type for this operation.", spec.ResourceType)
 		}
 		if seen[spec.ResourceType] || len(spec.Tags) == 0 {
-			return nil, refuse("InvalidParameterValue", "Tag specification for %s is empty or there twice", spec.ResourceType)
+			return nil, refuse("InvalidParameterValue",
+				"Tag specification for %s is empty or there twice", spec.ResourceType)
 		}
 		seen[spec.ResourceType] = true
 		own, err := checkTags(spec.Tags)
@@ -124,16 +130,19 @@ func checkTags(list []types.Tag) (map[string]string, error) {
 		key := aws.ToString(t.Key)
 		switch _, twice := tags[key]; {
 		case key == "" || len([]rune(key)) > 128 || len([]rune(aws.ToString(t.Value))) > 256:
-			return nil, refuse("InvalidParameterValue", "Tag key or value has a wrong length: '%s'", key)
+			return nil, refuse("InvalidParameterValue", "Tag key or value has a wrong length: '%s'",
+				key)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
-			return nil, refuse("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+			return nil, refuse("InvalidParameterValue",
+				"Tag keys starting with 'aws:' are reserved for internal use")
 		case twice:
 			return nil, refuse("InvalidParameterValue", "Duplicate tag key '%s' specified.", key)
 		}
 		tags[key] = aws.ToString(t.Value)
 	}
 	if len(tags) > maxTags {
-		return nil, refuse("TagLimitExceeded", "The maximum number of tags per resource is %d", maxTags)
+		return nil, refuse("TagLimitExceeded", "The maximum number of tags per resource is %d",
+			maxTags)
 	}
 	return tags, nil
 }

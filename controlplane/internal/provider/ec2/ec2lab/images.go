@@ -20,7 +20,8 @@ const (
 	accountID     = "000000000000"
 )
 
-func (s *Server) describeImages(ctx context.Context, in *ec2.DescribeImagesInput) (*ec2.DescribeImagesOutput, error) {
+func (s *Server) describeImages(ctx context.Context,
+	in *ec2.DescribeImagesInput) (*ec2.DescribeImagesOutput, error) {
 	all, err := s.images(ctx)
 	if err != nil {
 		return nil, err
@@ -33,7 +34,9 @@ func (s *Server) describeImages(ctx context.Context, in *ec2.DescribeImagesInput
 		if len(in.ImageIds) > 0 && !slices.Contains(in.ImageIds, *i.ImageId) {
 			continue
 		}
-		ok, err := matches(in.Filters, tagMap(i.Tags), map[string][]string{"name": {*i.Name}, "state": {string(i.State)}, "image-id": {*i.ImageId}})
+		ok, err := matches(in.Filters, tagMap(i.Tags),
+			map[string][]string{"name": {*i.Name}, "state": {string(i.State)},
+				"image-id": {*i.ImageId}})
 		if err != nil {
 			return nil, err
 		}
@@ -79,16 +82,27 @@ func toImage(i provider.Image) types.Image {
 	if len(i.MaskedUnits) > 0 {
 		tags["understudy:masked"] = strings.Join(i.MaskedUnits, " ")
 	}
-	image := types.Image{ImageId: aws.String(madeUpID("ami", i.Name)), Name: aws.String("understudy-" + i.Name), Description: aws.String(i.Description), State: state,
-		OwnerId: aws.String(accountID), RootDeviceName: aws.String(rootDevice), RootDeviceType: types.DeviceTypeEbs,
-		CreationDate: aws.String(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01-02T15:04:05.000Z")),
-		BlockDeviceMappings: []types.BlockDeviceMapping{{DeviceName: aws.String(rootDevice), Ebs: &types.EbsBlockDevice{
-			DeleteOnTermination: aws.Bool(true), SnapshotId: aws.String(madeUpID("snap", i.Name+" root")), VolumeSize: aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3}}}}
+	image := types.Image{ImageId: aws.String(madeUpID("ami", i.Name)),
+		Name: aws.String("understudy-" + i.Name), Description: aws.String(i.Description),
+		State:   state,
+		OwnerId: aws.String(accountID), RootDeviceName: aws.String(rootDevice),
+		RootDeviceType: types.DeviceTypeEbs,
+		CreationDate: aws.String(time.Date(2026, 1, 1, 0, 0, 0, 0,
+			time.UTC).Format("2006-01-02T15:04:05.000Z")),
+		BlockDeviceMappings: []types.BlockDeviceMapping{{DeviceName: aws.String(rootDevice),
+			Ebs: &types.EbsBlockDevice{
+				DeleteOnTermination: aws.Bool(true),
+				SnapshotId:          aws.String(madeUpID("snap", i.Name+" root")),
+				VolumeSize:          aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3}}}}
 	if d := i.DefaultVolume; d != nil {
 		tags["understudy:filesystem"] = d.Filesystem
-		image.BlockDeviceMappings = append(image.BlockDeviceMappings, types.BlockDeviceMapping{DeviceName: aws.String(defaultDevice), Ebs: &types.EbsBlockDevice{
-			// As images often have it; who wants the volume to go says so.
-			DeleteOnTermination: aws.Bool(false), SnapshotId: aws.String(dataSnapshot(i.Name)), VolumeSize: gibs(d.SizeBytes), VolumeType: types.VolumeTypeGp3}})
+		image.BlockDeviceMappings = append(image.BlockDeviceMappings,
+			types.BlockDeviceMapping{DeviceName: aws.String(defaultDevice),
+				Ebs: &types.EbsBlockDevice{
+					// As images often have it; who wants the volume to go says so.
+					DeleteOnTermination: aws.Bool(false),
+					SnapshotId:          aws.String(dataSnapshot(i.Name)),
+					VolumeSize:          gibs(d.SizeBytes), VolumeType: types.VolumeTypeGp3}})
 	}
 	image.Tags = toTags(tags)
 	return image
@@ -96,22 +110,29 @@ func toImage(i provider.Image) types.Image {
 
 func dataSnapshot(image string) string { return madeUpID("snap", image+" data") }
 
-func (s *Server) describeZones(ctx context.Context, in *ec2.DescribeAvailabilityZonesInput) (*ec2.DescribeAvailabilityZonesOutput, error) {
+func (s *Server) describeZones(ctx context.Context,
+	in *ec2.DescribeAvailabilityZonesInput) (*ec2.DescribeAvailabilityZonesOutput, error) {
 	out := &ec2.DescribeAvailabilityZonesOutput{}
 	for _, zone := range Zones() {
-		ok, err := matches(in.Filters, nil, map[string][]string{"zone-name": {zone}, "state": {"available"}, "zone-type": {"availability-zone"}, "region-name": {Region}})
+		ok, err := matches(in.Filters, nil,
+			map[string][]string{"zone-name": {zone}, "state": {"available"},
+				"zone-type": {"availability-zone"}, "region-name": {Region}})
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			out.AvailabilityZones = append(out.AvailabilityZones, types.AvailabilityZone{ZoneName: aws.String(zone), RegionName: aws.String(Region),
-				State: types.AvailabilityZoneStateAvailable, ZoneType: aws.String("availability-zone"), ZoneId: aws.String("labz-" + zone[len(zone)-1:])})
+			out.AvailabilityZones = append(out.AvailabilityZones,
+				types.AvailabilityZone{ZoneName: aws.String(zone), RegionName: aws.String(Region),
+					State:    types.AvailabilityZoneStateAvailable,
+					ZoneType: aws.String("availability-zone"),
+					ZoneId:   aws.String("labz-" + zone[len(zone)-1:])})
 		}
 	}
 	return out, nil
 }
 
-func (s *Server) createTags(ctx context.Context, in *ec2.CreateTagsInput) (*ec2.CreateTagsOutput, error) {
+func (s *Server) createTags(ctx context.Context,
+	in *ec2.CreateTagsInput) (*ec2.CreateTagsOutput, error) {
 	tags, err := checkTags(in.Tags)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	for key, value := range map[string]string{"AWS_ACCESS_KEY_ID": ec2lab.AccessKey, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"} {
+	for key, value := range map[string]string{"AWS_ACCESS_KEY_ID": ec2lab.AccessKey,
+		"AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"} {
 		os.Setenv(key, value)
 	}
 	os.Exit(m.Run())
@@ -43,10 +44,14 @@ func newLab(t *testing.T, name string, manners ec2lab.Manners) *lab {
 	t.Helper()
 	name = fmt.Sprintf("ec2-%s-%d", name, os.Getpid())
 	short := 50 * time.Millisecond
-	p, err := nspawn.New(nspawn.Config{Name: name, Dir: filepath.Join(os.TempDir(), "understudy-"+name), Zones: ec2lab.Zones(), DevicePattern: ec2lab.DevicePattern,
-		Images: []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie", MaskUnits: []string{"mariadb.service"},
+	p, err := nspawn.New(nspawn.Config{Name: name,
+		Dir: filepath.Join(os.TempDir(), "understudy-"+name), Zones: ec2lab.Zones(),
+		DevicePattern: ec2lab.DevicePattern,
+		Images: []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie",
+			MaskUnits:     []string{"mariadb.service"},
 			DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}}},
-		PoolBytes: 16 << 30, Delays: nspawn.Delays{Snapshot: time.Second, VolumeCreate: short, Attach: short, Delete: short, MachineStart: short}})
+		PoolBytes: 16 << 30, Delays: nspawn.Delays{Snapshot: time.Second, VolumeCreate: short,
+			Attach: short, Delete: short, MachineStart: short}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +77,8 @@ func newLab(t *testing.T, name string, manners ec2lab.Manners) *lab {
 
 func (l *lab) provider(t *testing.T) *ec2.Provider {
 	t.Helper()
-	p, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url, Consistency: 2 * time.Second})
+	p, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
+		Consistency: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// Manners are what EC2 does beside what it is asked for. The zero value is an EC2 in the best of moods.
+// Manners are what EC2 does beside what it is asked for. The zero value is an EC2 in the best of
+// moods.
 type Manners struct {
-	// Consistency is how long describes do not know of what was made, and show a volume as it was before its attachment.
+	// Consistency is how long describes do not know of what was made, and show a volume as it was
+	// before its attachment.
 	Consistency time.Duration
 	// DeviceDelay is how long after "attached" the device appears on the host.
 	DeviceDelay time.Duration
@@ -24,13 +26,16 @@ type Manners struct {
 
 // Fault is what goes wrong in one call.
 type Fault struct {
-	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded, and Message its words.
+	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded,
+	// and Message its words.
 	Refuse, Message string
 	// LoseRequest cuts the connection before anything is done, LoseAnswer after it.
 	LoseRequest, LoseAnswer bool
-	// Slow is how long what the call begins takes: a volume is creating, a snapshot pending, an attached device not on the host.
+	// Slow is how long what the call begins takes: a volume is creating, a snapshot pending, an
+	// attached device not on the host.
 	Slow time.Duration
-	// Fails is why the volume or the snapshot that the call begins ends in the state error, once it is no longer slow.
+	// Fails is why the volume or the snapshot that the call begins ends in the state error, once it
+	// is no longer slow.
 	Fails string
 }
 
@@ -54,8 +59,10 @@ func Random(seed uint64, odds Odds) func(action string) Fault {
 			odds  int
 			fault Fault
 		}{
-			{odds.Throttle, Fault{Refuse: "RequestLimitExceeded"}}, {odds.LoseRequest, Fault{LoseRequest: true}},
-			{odds.LoseAnswer, Fault{LoseAnswer: true}}, {odds.InternalError, Fault{Refuse: "InternalError"}},
+			{odds.Throttle, Fault{Refuse: "RequestLimitExceeded"}},
+			{odds.LoseRequest, Fault{LoseRequest: true}},
+			{odds.LoseAnswer, Fault{LoseAnswer: true}},
+			{odds.InternalError, Fault{Refuse: "InternalError"}},
 		} {
 			if n < o.odds {
 				return o.fault

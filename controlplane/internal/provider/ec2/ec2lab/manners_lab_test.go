@@ -54,22 +54,27 @@ func TestManners(t *testing.T) {
 	}
 	newVolume := func(t *testing.T, token string) provider.Volume {
 		t.Helper()
-		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: token, SizeBytes: 1 << 30, Tags: map[string]string{"token": token}})
+		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: token,
+			SizeBytes: 1 << 30, Tags: map[string]string{"token": token}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return settled(t, "available", func() (provider.Volume, error) { return p.GetVolume(t.Context(), v.ID) },
+		return settled(t, "available",
+			func() (provider.Volume, error) { return p.GetVolume(t.Context(), v.ID) },
 			func(v provider.Volume) bool { return v.State == provider.VolumeAvailable })
 	}
-	m, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: "m", Name: "host", Image: "test-masked", UserData: []byte("first token")})
+	m, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: "m",
+		Name: "host", Image: "test-masked", UserData: []byte("first token")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	settled(t, "running", func() (provider.Machine, error) { return p.GetMachine(t.Context(), m.ID) },
+	settled(t, "running",
+		func() (provider.Machine, error) { return p.GetMachine(t.Context(), m.ID) },
 		func(m provider.Machine) bool { return m.State == provider.MachineRunning })
 
 	t.Run("a newer join file makes no second machine", func(t *testing.T) {
-		again, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: "m", Name: "host", Image: "test-masked", UserData: []byte("second token")})
+		again, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: "m",
+			Name: "host", Image: "test-masked", UserData: []byte("second token")})
 		if err != nil || again.ID != m.ID {
 			t.Errorf("made %s, %v, not %s", again.ID, err, m.ID)
 		}
@@ -89,74 +94,96 @@ func TestManners(t *testing.T) {
 		v := newVolume(t, "snapshotted")
 		manners(t, ec2lab.Manners{Fault: once("CreateSnapshot", ec2lab.Fault{LoseAnswer: true})})
 		tags := map[string]string{"lost": "snapshot"}
-		s, err := p.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags})
+		s, err := p.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID,
+			Tags: tags})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if list, err := p.ListSnapshots(t.Context(), provider.Filter{Tags: tags}); err != nil || len(list) != 1 || list[0].ID != s.ID {
+		if list, err := p.ListSnapshots(t.Context(), provider.Filter{Tags: tags}); err != nil ||
+			len(list) != 1 || list[0].ID != s.ID {
 			t.Errorf("there are %+v, %v", list, err)
 		}
 	})
-	t.Run("attachment whose answer is lost is made once, and the device appears late", func(t *testing.T) {
-		manners(t, ec2lab.Manners{})
-		v := newVolume(t, "attached")
-		manners(t, ec2lab.Manners{DeviceDelay: time.Second, Fault: once("AttachVolume", ec2lab.Fault{LoseAnswer: true})})
-		_, err := p.AttachVolume(t.Context(), v.ID, m.ID)
-		if err != nil && codeless(err) {
-			err = nil // the caller looks
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		settled(t, "attached", func() (provider.Volume, error) { return p.GetVolume(t.Context(), v.ID) },
-			func(v provider.Volume) bool {
-				return v.Attachment == provider.AttachmentAttached && v.MachineID == m.ID
-			})
-		if _, err := p.AttachVolume(t.Context(), v.ID, m.ID); !errors.Is(err, provider.ErrInUse) || provider.HeldBy(err) != m.ID {
-			t.Errorf("attaching again: %v", err)
-		}
-		settled(t, "on the host", func() (string, error) {
-			return l.nspawn.Exec(t.Context(), labMachine(m.ID), nspawn.Command{Argv: []string{"ls", "/dev/disk/by-id/" + p.DeviceNames(v.ID)[0]}})
-		}, func(string) bool { return true })
-	})
+	t.Run("attachment whose answer is lost is made once, and the device appears late",
+		func(t *testing.T) {
+			manners(t, ec2lab.Manners{})
+			v := newVolume(t, "attached")
+			manners(t, ec2lab.Manners{DeviceDelay: time.Second,
+				Fault: once("AttachVolume", ec2lab.Fault{LoseAnswer: true})})
+			_, err := p.AttachVolume(t.Context(), v.ID, m.ID)
+			if err != nil && codeless(err) {
+				err = nil // the caller looks
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			settled(t, "attached",
+				func() (provider.Volume, error) { return p.GetVolume(t.Context(), v.ID) },
+				func(v provider.Volume) bool {
+					return v.Attachment == provider.AttachmentAttached && v.MachineID == m.ID
+				})
+			if _, err := p.AttachVolume(t.Context(), v.ID, m.ID); !errors.Is(err,
+				provider.ErrInUse) ||
+				provider.HeldBy(err) != m.ID {
+				t.Errorf("attaching again: %v", err)
+			}
+			settled(t, "on the host", func() (string, error) {
+				return l.nspawn.Exec(t.Context(), labMachine(m.ID),
+					nspawn.Command{Argv: []string{"ls",
+						"/dev/disk/by-id/" + p.DeviceNames(v.ID)[0]}})
+			}, func(string) bool { return true })
+		})
 	t.Run("volume that stays creating", func(t *testing.T) {
 		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{Slow: ec2lab.ForEver})})
-		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "stuck", SizeBytes: 1 << 30})
+		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "stuck",
+			SizeBytes: 1 << 30})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.AttachVolume(t.Context(), v.ID, m.ID); !errors.Is(err, provider.ErrIncorrectState) {
+		if _, err := p.AttachVolume(t.Context(), v.ID, m.ID); !errors.Is(err,
+			provider.ErrIncorrectState) {
 			t.Errorf("attaching what is creating: %v", err)
 		}
 	})
 	t.Run("creation whose answer is lost is made once", func(t *testing.T) {
 		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{LoseAnswer: true})})
 		newVolume(t, "lost")
-		if list, err := p.ListVolumes(t.Context(), provider.Filter{Tags: map[string]string{"token": "lost"}}); err != nil || len(list) != 1 {
+		if list, err := p.ListVolumes(t.Context(),
+			provider.Filter{Tags: map[string]string{"token": "lost"}}); err != nil ||
+			len(list) != 1 {
 			t.Errorf("there are %+v, %v", list, err)
 		}
 	})
 	t.Run("no machine whose volumes cannot be told apart", func(t *testing.T) {
 		manners(t, ec2lab.Manners{})
-		for kind, says := range map[string]string{"t2.large": "choose a Nitro type", "m9.huge": "m9.huge"} {
-			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url, InstanceType: kind})
+		for kind, says := range map[string]string{"t2.large": "choose a Nitro type",
+			"m9.huge": "m9.huge"} {
+			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
+				InstanceType: kind})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := xen.Check(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("check says of %s: %v", kind, err)
 			}
-			req := provider.CreateMachineRequest{ClientToken: kind, Name: "xen", Image: "test-masked", Tags: map[string]string{"token": kind}}
-			if _, err := xen.CreateMachine(t.Context(), req); !errors.Is(err, provider.ErrInvalid) || !strings.Contains(err.Error(), says) {
+			req := provider.CreateMachineRequest{ClientToken: kind, Name: "xen",
+				Image: "test-masked", Tags: map[string]string{"token": kind}}
+			if _, err := xen.CreateMachine(t.Context(), req); !errors.Is(err,
+				provider.ErrInvalid) || !strings.Contains(err.Error(), says) {
 				t.Errorf("a machine of type %s: %v", kind, err)
 			}
-			if made, err := xen.ListMachines(t.Context(), provider.Filter{Tags: req.Tags}); err != nil || len(made) > 0 {
+			if made, err := xen.ListMachines(t.Context(),
+				provider.Filter{Tags: req.Tags}); err != nil || len(made) > 0 {
 				t.Errorf("machines of type %s: %v, %v", kind, made, err)
 			}
 		}
 	})
 	t.Run("throttled for long", func(t *testing.T) {
-		manners(t, ec2lab.Manners{Fault: func(string) ec2lab.Fault { return ec2lab.Fault{Refuse: "RequestLimitExceeded"} }})
+		manners(
+			t, ec2lab.Manners{Fault: func(
+				string) ec2lab.Fault {
+				return ec2lab.Fault{Refuse: "RequestLimitExceeded"}
+			}})
 		_, err := p.GetMachine(t.Context(), m.ID)
 		if after, ok := provider.RetryAfter(err); !ok || after <= 0 {
 			t.Errorf("throttled: %v", err)
@@ -169,10 +196,12 @@ func TestManners(t *testing.T) {
 		}
 		manners(t, ec2lab.Manners{Denied: []string{"CreateSnapshot", "DescribeVolumes"}})
 		err := p.Check(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "allow ec2:DescribeVolumes, ec2:CreateSnapshot to") {
+		if err == nil || !strings.Contains(err.Error(),
+			"allow ec2:DescribeVolumes, ec2:CreateSnapshot to") {
 			t.Errorf("check says %v", err)
 		}
-		if _, err := p.ListVolumes(t.Context(), provider.Filter{}); !errors.Is(err, provider.ErrDenied) {
+		if _, err := p.ListVolumes(t.Context(), provider.Filter{}); !errors.Is(err,
+			provider.ErrDenied) {
 			t.Errorf("denied: %v", err)
 		}
 	})

@@ -25,7 +25,8 @@ type model struct {
 	leaves map[string]leaf
 }
 
-// leaf is the place of a parameter in the input: the fields on the way, -1 standing for a list's element.
+// leaf is the place of a parameter in the input: the fields on the way, -1 standing for a list's
+// element.
 type leaf struct {
 	path []int
 	kind reflect.Type
@@ -63,7 +64,8 @@ func leavesOf(t reflect.Type, path []int, depth int) []leaf {
 		return nil
 	}
 	switch {
-	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct && t.Elem() != reflect.TypeFor[time.Time]():
+	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct &&
+		t.Elem() != reflect.TypeFor[time.Time]():
 		return leavesOf(t.Elem(), path, depth)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
 		return leavesOf(t.Elem(), append(slices.Clone(path), element), depth+1)
@@ -104,7 +106,8 @@ func set(at reflect.Value, path, indices []int, value reflect.Value) {
 }
 
 func sample(t reflect.Type) reflect.Value {
-	v, _ := parse(t, map[reflect.Kind]string{reflect.Bool: "true", reflect.String: "x", reflect.Struct: "2020-01-01T00:00:00Z"}[base(t).Kind()], false)
+	v, _ := parse(t, map[reflect.Kind]string{reflect.Bool: "true", reflect.String: "x",
+		reflect.Struct: "2020-01-01T00:00:00Z"}[base(t).Kind()], false)
 	return v
 }
 
@@ -201,30 +204,35 @@ func (m *model) decode(form url.Values) (any, error) {
 		return nil, refuse("MissingParameter", "%s", err)
 	}
 	if !reflect.DeepEqual(again, form) {
-		return nil, refuse("MalformedQueryString", "The request is not as the SDK writes it: %v is %v", form, again)
+		return nil, refuse("MalformedQueryString",
+			"The request is not as the SDK writes it: %v is %v", form, again)
 	}
 	return in.Interface(), nil
 }
 
-// encode is the request that the SDK makes of an input; whole says that required fields must be there.
+// encode is the request that the SDK makes of an input; whole says that required fields must be
+// there.
 func (m *model) encode(in any, whole bool) (url.Values, error) {
 	var form url.Values
-	client := ec2.New(ec2.Options{Region: "lab", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{},
+	client := ec2.New(ec2.Options{Region: "lab", Credentials: aws.AnonymousCredentials{},
+		Retryer: aws.NopRetryer{},
 		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
-			_, _ = stack.Initialize.Remove("OperationIdempotencyTokenAutoFill") // most actions have none
+			// most actions have none
+			_, _ = stack.Initialize.Remove("OperationIdempotencyTokenAutoFill")
 			if !whole {
 				if err := withoutValidation(stack); err != nil {
 					return err
 				}
 			}
-			return stack.Build.Add(middleware.BuildMiddlewareFunc("capture", func(_ context.Context, in middleware.BuildInput, _ middleware.BuildHandler) (
-				out middleware.BuildOutput, metadata middleware.Metadata, err error) {
-				body, err := io.ReadAll(in.Request.(*smithyhttp.Request).GetStream())
-				if err == nil {
-					form, err = url.ParseQuery(string(body))
-				}
-				return out, metadata, errors.Join(errCaptured, err)
-			}), middleware.Before)
+			return stack.Build.Add(middleware.BuildMiddlewareFunc("capture",
+				func(_ context.Context, in middleware.BuildInput, _ middleware.BuildHandler) (
+					out middleware.BuildOutput, metadata middleware.Metadata, err error) {
+					body, err := io.ReadAll(in.Request.(*smithyhttp.Request).GetStream())
+					if err == nil {
+						form, err = url.ParseQuery(string(body))
+					}
+					return out, metadata, errors.Join(errCaptured, err)
+				}), middleware.Before)
 		}}})
 	if err := m.send(client, context.Background(), in); !errors.Is(err, errCaptured) {
 		return nil, err

@@ -23,7 +23,8 @@ import (
 
 func newServer(t *testing.T, manners Manners) *Server {
 	t.Helper()
-	lab, err := nspawn.New(nspawn.Config{Name: "ec2-unit", Dir: t.TempDir(), Zones: Zones(), DevicePattern: DevicePattern})
+	lab, err := nspawn.New(nspawn.Config{Name: "ec2-unit", Dir: t.TempDir(), Zones: Zones(),
+		DevicePattern: DevicePattern})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +39,14 @@ func clientOf(t *testing.T, h http.Handler) *ec2.Client {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	return ec2.New(ec2.Options{Region: Region, BaseEndpoint: aws.String(server.URL), Retryer: aws.NopRetryer{}, HTTPClient: whole{server.Client()},
+	return ec2.New(ec2.Options{Region: Region, BaseEndpoint: aws.String(server.URL),
+		Retryer: aws.NopRetryer{}, HTTPClient: whole{server.Client()},
 		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, "secret", "")})
 }
 
-// whole sends a copy of the body. The SDK closes a request's body as soon as there is an answer; when that comes before the transport has
-// seen the end of the body, which these servers are fast enough for, the transport takes it for a broken body and closes the connection.
+// whole sends a copy of the body. The SDK closes a request's body as soon as there is an answer;
+// when that comes before the transport has seen the end of the body, which these servers are fast
+// enough for, the transport takes it for a broken body and closes the connection.
 type whole struct{ client *http.Client }
 
 func (w whole) Do(r *http.Request) (*http.Response, error) {
@@ -92,14 +95,22 @@ func TestRequestsThatTheSDKWouldNotMakeAreRefused(t *testing.T) {
 		form   url.Values
 		code   string
 	}{
-		"unknown parameter":   {"CreateVolume", url.Values{"AvailabilityZone": {"a"}, "Colour": {"red"}}, "UnknownParameter"},
-		"plural of the field": {"RunInstances", url.Values{"MinCount": {"1"}, "MaxCount": {"1"}, "BlockDeviceMappings.1.DeviceName": {"/dev/sdf"}}, "UnknownParameter"},
-		"not a number":        {"CreateVolume", url.Values{"Size": {"big"}}, "InvalidParameterValue"},
-		"not in the list":     {"CreateVolume", url.Values{"VolumeType": {"gp9"}}, "InvalidParameterValue"},
-		"a hole in a list":    {"DeleteVolume", url.Values{"VolumeId": {"vol-1"}, "DryRun": {"yes"}}, "InvalidParameterValue"},
-		"index from nothing":  {"DescribeVolumes", url.Values{"VolumeId.0": {"vol-1"}}, "InvalidParameterValue"},
-		"huge index":          {"DescribeVolumes", url.Values{"VolumeId.100000000": {"vol-1"}}, "InvalidParameterValue"},
-		"twice":               {"CreateVolume", url.Values{"Size": {"1", "2"}}, "InvalidParameterValue"},
+		"unknown parameter": {"CreateVolume",
+			url.Values{"AvailabilityZone": {"a"}, "Colour": {"red"}}, "UnknownParameter"},
+		"plural of the field": {"RunInstances", url.Values{"MinCount": {"1"}, "MaxCount": {"1"},
+			"BlockDeviceMappings.1.DeviceName": {"/dev/sdf"}}, "UnknownParameter"},
+		"not a number": {"CreateVolume", url.Values{"Size": {"big"}},
+			"InvalidParameterValue"},
+		"not in the list": {"CreateVolume", url.Values{"VolumeType": {"gp9"}},
+			"InvalidParameterValue"},
+		"a hole in a list": {"DeleteVolume",
+			url.Values{"VolumeId": {"vol-1"}, "DryRun": {"yes"}}, "InvalidParameterValue"},
+		"index from nothing": {"DescribeVolumes", url.Values{"VolumeId.0": {"vol-1"}},
+			"InvalidParameterValue"},
+		"huge index": {"DescribeVolumes", url.Values{"VolumeId.100000000": {"vol-1"}},
+			"InvalidParameterValue"},
+		"twice": {"CreateVolume", url.Values{"Size": {"1", "2"}},
+			"InvalidParameterValue"},
 	} {
 		_, err := s.operations[test.action].model.decode(test.form)
 		var r *refusal
@@ -131,7 +142,8 @@ func TestAnswersAreReadByTheSDK(t *testing.T) {
 	check(t, (*ec2.Client).DescribeSnapshots)
 }
 
-func check[I, O any](t *testing.T, send func(*ec2.Client, context.Context, *I, ...func(*ec2.Options)) (*O, error)) {
+func check[I, O any](t *testing.T, send func(*ec2.Client, context.Context, *I,
+	...func(*ec2.Options)) (*O, error)) {
 	t.Helper()
 	want := new(O)
 	populate(reflect.ValueOf(want).Elem(), 0)
@@ -169,7 +181,8 @@ func populate(v reflect.Value, depth int) {
 			return
 		}
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Name != "ResultMetadata" && depth < maxDepth {
+			if f := v.Type().Field(i); f.IsExported() && f.Name != "ResultMetadata" &&
+				depth < maxDepth {
 				populate(v.Field(i), depth+1)
 			}
 		}
@@ -191,7 +204,8 @@ func populate(v reflect.Value, depth int) {
 func TestRefusalsOfTheEndpoint(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, Manners{Denied: []string{"DeleteVolume"}, Fault: func(action string) Fault {
-		return map[string]Fault{"StartInstances": {Refuse: "RequestLimitExceeded"}, "StopInstances": {LoseRequest: true}}[action]
+		return map[string]Fault{"StartInstances": {Refuse: "RequestLimitExceeded"},
+			"StopInstances": {LoseRequest: true}}[action]
 	}})
 	client, ctx := clientOf(t, s), t.Context()
 	want := func(code string, err error) {
@@ -202,7 +216,8 @@ func TestRefusalsOfTheEndpoint(t *testing.T) {
 	}
 	_, err := client.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String("vol-1")})
 	want("UnauthorizedOperation", err)
-	_, err = client.CreateVolume(ctx, &ec2.CreateVolumeInput{DryRun: aws.Bool(true), AvailabilityZone: aws.String("a"), VolumeType: types.VolumeTypeGp3})
+	_, err = client.CreateVolume(ctx, &ec2.CreateVolumeInput{DryRun: aws.Bool(true),
+		AvailabilityZone: aws.String("a"), VolumeType: types.VolumeTypeGp3})
 	want("DryRunOperation", err)
 	_, err = client.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{"i-1"}})
 	want("RequestLimitExceeded", err)
@@ -210,9 +225,10 @@ func TestRefusalsOfTheEndpoint(t *testing.T) {
 	want("EOF", err)
 	_, err = client.CreateVpc(ctx, &ec2.CreateVpcInput{})
 	want("InvalidAction", err)
-	_, err = client.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String("vol-1")}, func(o *ec2.Options) {
-		o.Credentials = credentials.NewStaticCredentialsProvider("AKIASTRANGER", "secret", "")
-	})
+	_, err = client.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String("vol-1")},
+		func(o *ec2.Options) {
+			o.Credentials = credentials.NewStaticCredentialsProvider("AKIASTRANGER", "secret", "")
+		})
 	want("AuthFailure", err)
 }
 
@@ -221,7 +237,8 @@ func TestGlob(t *testing.T) {
 	for _, test := range []struct {
 		pattern, value string
 		want           bool
-	}{{"a*c", "abc", true}, {"a?c", "abc", true}, {`a\*c`, "abc", false}, {`a\*c`, "a*c", true}, {"", "", true}, {"*", "", true}, {"ab", "abc", false}, {`\\`, `\`, true}} {
+	}{{"a*c", "abc", true}, {"a?c", "abc", true}, {`a\*c`, "abc", false}, {`a\*c`, "a*c", true},
+		{"", "", true}, {"*", "", true}, {"ab", "abc", false}, {`\\`, `\`, true}} {
 		if got := glob([]rune(test.pattern), []rune(test.value)); got != test.want {
 			t.Errorf("%q matches %q: %v", test.pattern, test.value, got)
 		}

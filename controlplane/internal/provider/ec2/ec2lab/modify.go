@@ -15,7 +15,8 @@ import (
 // modifyRest is how long EC2 makes wait between two modifications of one volume.
 const modifyRest = 6 * time.Hour
 
-func (s *Server) modifyVolume(ctx context.Context, in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
+func (s *Server) modifyVolume(ctx context.Context,
+	in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
 	id := aws.ToString(in.VolumeId)
 	v, err := s.visibleVolume(ctx, id)
 	if err != nil {
@@ -25,13 +26,17 @@ func (s *Server) modifyVolume(ctx context.Context, in *ec2.ModifyVolumeInput) (*
 	kept := s.state.volume(id)
 	switch m := kept.Modified; {
 	case m != nil && s.modifying(m):
-		return nil, refuse("IncorrectModificationState", "Cannot modify volume %s. Volume is currently modifying.", id)
+		return nil, refuse("IncorrectModificationState",
+			"Cannot modify volume %s. Volume is currently modifying.", id)
 	case m != nil && s.cfg.Now().Sub(m.At) < modifyRest:
-		return nil, refuse("VolumeModificationRateExceeded", "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume.")
+		return nil, refuse("VolumeModificationRateExceeded", "You've reached the maximum "+
+			"modification rate per volume limit. Wait at least 6 hours between modifications per "+
+			"EBS volume.")
 	case in.Size == nil || to < *from.Size:
 		return nil, refuse("InvalidParameterValue", "New size cannot be smaller than existing size")
 	case to == *from.Size:
-		return nil, refuse("InvalidParameterValue", "The size and the type are those that the volume has")
+		return nil, refuse("InvalidParameterValue",
+			"The size and the type are those that the volume has")
 	}
 	if _, err := s.cfg.Lab.GrowVolume(ctx, v.ID, int64(to)<<30); err != nil {
 		return nil, translate(err, "vol", id)
@@ -50,11 +55,13 @@ func (s *Server) showModification(id string, m *modification) types.VolumeModifi
 	if s.modifying(m) {
 		state, progress = types.VolumeModificationStateModifying, 0
 	}
-	return types.VolumeModification{VolumeId: aws.String(id), ModificationState: state, OriginalSize: aws.Int32(m.From), TargetSize: aws.Int32(m.To),
+	return types.VolumeModification{VolumeId: aws.String(id), ModificationState: state,
+		OriginalSize: aws.Int32(m.From), TargetSize: aws.Int32(m.To),
 		Progress: aws.Int64(progress), StartTime: aws.Time(m.At)}
 }
 
-func (s *Server) describeModifications(ctx context.Context, in *ec2.DescribeVolumesModificationsInput) (*ec2.DescribeVolumesModificationsOutput, error) {
+func (s *Server) describeModifications(ctx context.Context,
+	in *ec2.DescribeVolumesModificationsInput) (*ec2.DescribeVolumesModificationsOutput, error) {
 	volumes, err := s.cfg.Lab.ListVolumes(ctx, provider.Filter{})
 	if err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// FaultsPath is where planned faults are put (PUT), and looked at with how often each has struck (GET), as a list of Planned.
+// FaultsPath is where planned faults are put (PUT), and looked at with how often each has struck
+// (GET), as a list of Planned.
 const FaultsPath = "/lab/faults"
 
 // Planned is a fault that strikes the next calls of an action.
@@ -25,15 +26,17 @@ type Planned struct {
 	// LoseRequest and LoseAnswer cut the connection before or after the effect.
 	LoseRequest bool `json:"lose_request,omitempty"`
 	LoseAnswer  bool `json:"lose_answer,omitempty"`
-	// Slow is how many seconds what the call begins takes: a volume is creating, a snapshot pending, an attached device not on the host.
+	// Slow is how many seconds what the call begins takes: a volume is creating, a snapshot
+	// pending, an attached device not on the host.
 	Slow float64 `json:"slow,omitempty"`
 	// Fails is why the volume or the snapshot that the call begins ends in the state error.
 	Fails string `json:"fails,omitempty"`
 }
 
 func (p *Planned) fault() Fault {
-	return Fault{Refuse: p.Refuse, Message: p.Message, LoseRequest: p.LoseRequest, LoseAnswer: p.LoseAnswer,
-		Slow: time.Duration(p.Slow * float64(time.Second)), Fails: p.Fails}
+	return Fault{Refuse: p.Refuse, Message: p.Message, LoseRequest: p.LoseRequest,
+		LoseAnswer: p.LoseAnswer,
+		Slow:       time.Duration(p.Slow * float64(time.Second)), Fails: p.Fails}
 }
 
 // plan are the planned faults.

@@ -15,7 +15,8 @@ func TestPlannedFaults(t *testing.T) {
 	front := httptest.NewServer(s)
 	defer front.Close()
 	ask := func(method, body string) (int, string) {
-		request, err := http.NewRequestWithContext(t.Context(), method, front.URL+FaultsPath, strings.NewReader(body))
+		request, err := http.NewRequestWithContext(t.Context(), method, front.URL+FaultsPath,
+			strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +36,8 @@ func TestPlannedFaults(t *testing.T) {
 			t.Errorf("%s is answered with %d", bad, code)
 		}
 	}
-	if code, text := ask(http.MethodPut, `[{"action": "AttachVolume", "times": 1, "lose_answer": true}, {"action": "CreateVolume", "slow": 1.5}]`); code != http.StatusNoContent {
+	if code, text := ask(http.MethodPut,
+		`[{"action": "AttachVolume", "times": 1, "lose_answer": true}, {"action": "CreateVolume", "slow": 1.5}]`); code != http.StatusNoContent {
 		t.Fatalf("%d %s", code, text)
 	}
 	if f := s.nextFault("AttachVolume"); !f.LoseAnswer {

@@ -49,7 +49,8 @@ func translate(err error, kind, id string) error {
 	case errors.Is(err, provider.ErrNotFound):
 		return notFound(kind, id)
 	case errors.Is(err, provider.ErrIncorrectState) && kind == "i":
-		return refuse("IncorrectInstanceState", "The instance '%s' is not in a state for that: %v", id, err)
+		return refuse("IncorrectInstanceState", "The instance '%s' is not in a state for that: %v",
+			id, err)
 	case errors.Is(err, provider.ErrIncorrectState):
 		return refuse("IncorrectState", "%s '%s': %v", word, id, err)
 	case errors.Is(err, provider.ErrInUse):
@@ -65,11 +66,13 @@ func translate(err error, kind, id string) error {
 }
 
 func notFound(kind, id string) error {
-	code := map[string]string{"i": "InvalidInstanceID.NotFound", "vol": "InvalidVolume.NotFound", "snap": "InvalidSnapshot.NotFound", "ami": "InvalidAMIID.NotFound"}[kind]
+	code := map[string]string{"i": "InvalidInstanceID.NotFound", "vol": "InvalidVolume.NotFound",
+		"snap": "InvalidSnapshot.NotFound", "ami": "InvalidAMIID.NotFound"}[kind]
 	return refuse(code, "The %s '%s' does not exist.", kindWords[kind], id)
 }
 
 func malformed(kind, id string) error {
-	code := map[string]string{"i": "InvalidInstanceID.Malformed", "vol": "InvalidParameterValue", "snap": "InvalidParameterValue", "ami": "InvalidAMIID.Malformed"}[kind]
+	code := map[string]string{"i": "InvalidInstanceID.Malformed", "vol": "InvalidParameterValue",
+		"snap": "InvalidParameterValue", "ami": "InvalidAMIID.Malformed"}[kind]
 	return refuse(code, "Invalid id: \"%s\"", id)
 }

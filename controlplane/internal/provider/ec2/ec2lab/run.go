@@ -19,13 +19,15 @@ const (
 	joinPath    = "/etc/understudy-agent/join.json"
 )
 
-func (s *Server) runInstances(ctx context.Context, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
+func (s *Server) runInstances(ctx context.Context,
+	in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
 	hash := hashOf(in)
 	if token := aws.ToString(in.ClientToken); token != "" {
 		for id, known := range s.state.Instances {
 			switch {
 			case known.Token == token && known.Hash != hash:
-				return nil, refuse("IdempotentParameterMismatch", "The client token '%s' was used with other parameters", token)
+				return nil, refuse("IdempotentParameterMismatch",
+					"The client token '%s' was used with other parameters", token)
 			case known.Token == token:
 				return s.ran(ctx, id)
 			}
@@ -43,7 +45,8 @@ func (s *Server) runInstances(ctx context.Context, in *ec2.RunInstancesInput) (*
 	if err != nil {
 		return nil, err
 	}
-	volumeTags, err := tagsFor(in.TagSpecifications, types.ResourceTypeVolume, types.ResourceTypeInstance)
+	volumeTags, err := tagsFor(in.TagSpecifications, types.ResourceTypeVolume,
+		types.ResourceTypeInstance)
 	if err != nil {
 		return nil, err
 	}
@@ -51,14 +54,20 @@ func (s *Server) runInstances(ctx context.Context, in *ec2.RunInstancesInput) (*
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.cfg.Lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: digest(aws.ToString(in.ClientToken))[:40], Name: seed.host,
-		Image: tagMap(image.Tags)["understudy:image"], Zone: zone, Tags: tags, UserData: seed.join})
+	m, err := s.cfg.Lab.CreateMachine(ctx,
+		provider.CreateMachineRequest{ClientToken: digest(aws.ToString(in.ClientToken))[:40],
+			Name:  seed.host,
+			Image: tagMap(image.Tags)["understudy:image"], Zone: zone, Tags: tags,
+			UserData: seed.join})
 	if err != nil {
 		return nil, translate(err, "i", "")
 	}
 	id := ec2ID(m.ID)
-	s.state.Instances[id] = &instanceState{Token: aws.ToString(in.ClientToken), Hash: hash, Image: *image.ImageId, InstanceType: string(in.InstanceType),
-		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags, Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData), CreatedAt: s.cfg.Now()}
+	s.state.Instances[id] = &instanceState{Token: aws.ToString(in.ClientToken), Hash: hash,
+		Image: *image.ImageId, InstanceType: string(in.InstanceType),
+		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags,
+		Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData),
+		CreatedAt: s.cfg.Now()}
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
@@ -70,7 +79,8 @@ func (s *Server) ran(ctx context.Context, id string) (*ec2.RunInstancesOutput, e
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.RunInstancesOutput{ReservationId: aws.String(madeUpID("r", id)), OwnerId: aws.String(accountID), Instances: []types.Instance{instance}}, nil
+	return &ec2.RunInstancesOutput{ReservationId: aws.String(madeUpID("r", id)),
+		OwnerId: aws.String(accountID), Instances: []types.Instance{instance}}, nil
 }
 
 // checkRun looks at what the lab does not.
@@ -80,16 +90,24 @@ func (s *Server) checkRun(ctx context.Context, in *ec2.RunInstancesInput) (types
 	if err != nil {
 		return none, err
 	}
-	at := slices.IndexFunc(images, func(i types.Image) bool { return *i.ImageId == aws.ToString(in.ImageId) })
+	at := slices.IndexFunc(images,
+		func(i types.Image) bool { return *i.ImageId == aws.ToString(in.ImageId) })
 	if at < 0 || images[at].State != types.ImageStateAvailable {
-		return none, refuse("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", aws.ToString(in.ImageId))
+		return none, refuse("InvalidAMIID.NotFound", "The image id '[%s]' does not exist",
+			aws.ToString(in.ImageId))
 	}
 	if aws.ToInt32(in.MinCount) != 1 || aws.ToInt32(in.MaxCount) != 1 {
 		return none, refuse("InvalidParameterValue", "The lab runs one instance at a time")
 	}
 	for _, m := range in.BlockDeviceMappings {
-		if !slices.ContainsFunc(images[at].BlockDeviceMappings, func(o types.BlockDeviceMapping) bool { return *o.DeviceName == aws.ToString(m.DeviceName) }) {
-			return none, refuse("MissingParameter", "The request must contain the parameter size or snapshotId for %s", aws.ToString(m.DeviceName))
+		if !slices.ContainsFunc(images[at].BlockDeviceMappings,
+			func(o types.BlockDeviceMapping) bool {
+				return *o.DeviceName == aws.ToString(
+					m.DeviceName)
+			}) {
+			return none, refuse("MissingParameter",
+				"The request must contain the parameter size or snapshotId for %s",
+				aws.ToString(m.DeviceName))
 		}
 	}
 	return images[at], nil
@@ -110,14 +128,16 @@ func (s *Server) zoneOf(in *ec2.RunInstancesInput) (string, error) {
 	if zone := *in.Placement.AvailabilityZone; slices.Contains(Zones(), zone) {
 		return zone, nil
 	}
-	return "", refuse("InvalidParameterValue", "Invalid availability zone: [%s]", *in.Placement.AvailabilityZone)
+	return "", refuse("InvalidParameterValue", "Invalid availability zone: [%s]",
+		*in.Placement.AvailabilityZone)
 }
 
 // Subnet is the lab's subnet in a zone.
 func Subnet(zone string) string { return madeUpID("subnet", zone) }
 
 // tagDefaults tags the volume that came with the machine, and knows its device.
-func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[string]string, image types.Image, in *ec2.RunInstancesInput) error {
+func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[string]string,
+	image types.Image, in *ec2.RunInstancesInput) error {
 	volumes, err := s.cfg.Lab.ListVolumes(ctx, provider.Filter{MachineID: machine})
 	if err != nil {
 		return err
@@ -129,15 +149,18 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 			}
 		}
 		kept := s.state.volume(ec2ID(v.ID))
-		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3), s.cfg.Now()
+		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3),
+			s.cfg.Now()
 	}
 	for _, m := range in.BlockDeviceMappings {
 		if *m.DeviceName != rootDevice && (m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
-			return refuse("InvalidParameterValue", "The lab always deletes an image's volume with its instance: ask for that")
+			return refuse("InvalidParameterValue",
+				"The lab always deletes an image's volume with its instance: ask for that")
 		}
 	}
 	if len(image.BlockDeviceMappings) > 1 && len(in.BlockDeviceMappings) < 2 {
-		return refuse("InvalidParameterValue", "The lab always deletes an image's volume with its instance: say so in BlockDeviceMapping")
+		return refuse("InvalidParameterValue", "The lab always deletes an image's volume with "+
+			"its instance: say so in BlockDeviceMapping")
 	}
 	return nil
 }
@@ -159,15 +182,19 @@ func cloudInit(userData string) (seed, error) {
 	}
 	var config struct {
 		Hostname         string
-		PreserveHostname bool                                                           `yaml:"preserve_hostname"`
-		WriteFiles       []struct{ Path, Owner, Permissions, Encoding, Content string } `yaml:"write_files"`
+		PreserveHostname bool `yaml:"preserve_hostname"`
+		WriteFiles       []struct {
+			Path, Owner, Permissions, Encoding,
+			Content string
+		} `yaml:"write_files"`
 	}
 	_ = yaml.Unmarshal(data, &config) // what cloud-init cannot read it logs, and boots the machine
 	if config.Hostname != "" {
 		found.host = config.Hostname
 	}
 	for _, f := range config.WriteFiles {
-		if f.Path == joinPath && f.Permissions == "0600" && f.Owner == "root:root" && f.Encoding == "b64" {
+		if f.Path == joinPath && f.Permissions == "0600" && f.Owner == "root:root" &&
+			f.Encoding == "b64" {
 			found.join, _ = base64.StdEncoding.DecodeString(f.Content) // as above
 		}
 	}

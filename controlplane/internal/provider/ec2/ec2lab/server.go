@@ -95,15 +95,18 @@ func (s *Server) currentManners() Manners {
 func (s *Server) learnAll() error {
 	return errors.Join(
 		serve(s, "RunInstances", (*ec2.Client).RunInstances, s.runInstances),
-		serve(s, "DescribeInstanceTypes", (*ec2.Client).DescribeInstanceTypes, s.describeInstanceTypes),
+		serve(s, "DescribeInstanceTypes", (*ec2.Client).DescribeInstanceTypes,
+			s.describeInstanceTypes),
 		serve(s, "DescribeInstances", (*ec2.Client).DescribeInstances, s.describeInstances),
 		serve(s, "StartInstances", (*ec2.Client).StartInstances, s.startInstances),
 		serve(s, "StopInstances", (*ec2.Client).StopInstances, s.stopInstances),
 		serve(s, "RebootInstances", (*ec2.Client).RebootInstances, s.rebootInstances),
 		serve(s, "TerminateInstances", (*ec2.Client).TerminateInstances, s.terminateInstances),
-		serve(s, "ModifyInstanceMetadataOptions", (*ec2.Client).ModifyInstanceMetadataOptions, s.modifyMetadata),
+		serve(s, "ModifyInstanceMetadataOptions", (*ec2.Client).ModifyInstanceMetadataOptions,
+			s.modifyMetadata),
 		serve(s, "DescribeImages", (*ec2.Client).DescribeImages, s.describeImages),
-		serve(s, "DescribeAvailabilityZones", (*ec2.Client).DescribeAvailabilityZones, s.describeZones),
+		serve(s, "DescribeAvailabilityZones", (*ec2.Client).DescribeAvailabilityZones,
+			s.describeZones),
 		serve(s, "CreateTags", (*ec2.Client).CreateTags, s.createTags),
 		serve(s, "CreateVolume", (*ec2.Client).CreateVolume, s.createVolume),
 		serve(s, "DescribeVolumes", (*ec2.Client).DescribeVolumes, s.describeVolumes),
@@ -111,14 +114,16 @@ func (s *Server) learnAll() error {
 		serve(s, "DetachVolume", (*ec2.Client).DetachVolume, s.detachVolume),
 		serve(s, "DeleteVolume", (*ec2.Client).DeleteVolume, s.deleteVolume),
 		serve(s, "ModifyVolume", (*ec2.Client).ModifyVolume, s.modifyVolume),
-		serve(s, "DescribeVolumesModifications", (*ec2.Client).DescribeVolumesModifications, s.describeModifications),
+		serve(s, "DescribeVolumesModifications", (*ec2.Client).DescribeVolumesModifications,
+			s.describeModifications),
 		serve(s, "CreateSnapshot", (*ec2.Client).CreateSnapshot, s.createSnapshot),
 		serve(s, "DescribeSnapshots", (*ec2.Client).DescribeSnapshots, s.describeSnapshots),
 		serve(s, "DeleteSnapshot", (*ec2.Client).DeleteSnapshot, s.deleteSnapshot),
 	)
 }
 
-func serve[I, O any](s *Server, action string, send func(*ec2.Client, context.Context, *I, ...func(*ec2.Options)) (*O, error),
+func serve[I, O any](s *Server, action string, send func(*ec2.Client, context.Context, *I,
+	...func(*ec2.Options)) (*O, error),
 	handle func(context.Context, *I) (*O, error)) error {
 	m, err := learn(reflect.TypeFor[I](), func(c *ec2.Client, ctx context.Context, in any) error {
 		_, err := send(c, ctx, in.(*I))
@@ -127,11 +132,13 @@ func serve[I, O any](s *Server, action string, send func(*ec2.Client, context.Co
 	if err != nil {
 		return fmt.Errorf("cannot learn %s from the SDK: %w", action, err)
 	}
-	s.operations[action] = operation{m, func(ctx context.Context, in any) (any, error) { return handle(ctx, in.(*I)) }}
+	s.operations[action] = operation{m,
+		func(ctx context.Context, in any) (any, error) { return handle(ctx, in.(*I)) }}
 	return nil
 }
 
-var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessKey + `/\d{8}/` + Region + `/ec2/aws4_request, SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}$`)
+var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessKey + `/\d{8}/` +
+	Region + `/ec2/aws4_request, SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}$`)
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -185,15 +192,19 @@ func faultOf(ctx context.Context) Fault {
 	return f
 }
 
-func (s *Server) call(ctx context.Context, r *http.Request, action string, fault Fault) (any, error) {
+func (s *Server) call(ctx context.Context, r *http.Request, action string,
+	fault Fault) (any, error) {
 	op, known := s.operations[action]
 	switch {
 	case !authorization.MatchString(r.Header.Get("Authorization")):
-		return nil, refuse("AuthFailure", "AWS was not able to validate the provided access credentials")
+		return nil, refuse("AuthFailure",
+			"AWS was not able to validate the provided access credentials")
 	case !known || r.PostForm.Get("Version") != apiVersion:
-		return nil, refuse("InvalidAction", "The action %s is not valid for this web service.", action)
+		return nil, refuse("InvalidAction", "The action %s is not valid for this web service.",
+			action)
 	case fault.Refuse != "":
-		return nil, refuse(fault.Refuse, "%s", cmp.Or(fault.Message, "Request limit exceeded, or whatever the fault is."))
+		return nil, refuse(fault.Refuse, "%s",
+			cmp.Or(fault.Message, "Request limit exceeded, or whatever the fault is."))
 	}
 	form := r.PostForm
 	form.Del("Action")
@@ -203,10 +214,13 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string, fault
 		return nil, err
 	}
 	if slices.Contains(s.currentManners().Denied, action) {
-		return nil, refuse("UnauthorizedOperation", "You are not authorized to perform this operation. User: lab is not authorized to perform: ec2:%s", action)
+		return nil, refuse("UnauthorizedOperation", "You are not authorized to perform this "+
+			"operation. User: lab is not authorized to perform: ec2:%s", action)
 	}
-	if dry, ok := reflect.ValueOf(in).Elem().FieldByName("DryRun").Interface().(*bool); ok && dry != nil && *dry {
-		return nil, refuse("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+	if dry, ok := reflect.ValueOf(in).Elem().FieldByName("DryRun").Interface().(*bool); ok &&
+		dry != nil && *dry {
+		return nil, refuse("DryRunOperation",
+			"Request would have succeeded, but DryRun flag is set.")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-func (s *Server) createSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput) (*ec2.CreateSnapshotOutput, error) {
+func (s *Server) createSnapshot(ctx context.Context,
+	in *ec2.CreateSnapshotInput) (*ec2.CreateSnapshotOutput, error) {
 	id := aws.ToString(in.VolumeId)
 	tags, err := tagsFor(in.TagSpecifications, types.ResourceTypeSnapshot)
 	if err != nil {
@@ -26,7 +27,8 @@ func (s *Server) createSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput
 	if s.underWay(s.state.volume(id).Begun) {
 		return nil, refuse("IncorrectState", "Volume '%s' is in the 'creating' state.", id)
 	}
-	made, err := s.cfg.Lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags})
+	made, err := s.cfg.Lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID,
+		Tags: tags})
 	if err != nil {
 		return nil, translate(err, "vol", id)
 	}
@@ -34,14 +36,19 @@ func (s *Server) createSnapshot(ctx context.Context, in *ec2.CreateSnapshotInput
 		s.state.Snapshots[ec2ID(made.ID)] = b
 	}
 	shown := s.showSnapshot(made)
-	return &ec2.CreateSnapshotOutput{SnapshotId: shown.SnapshotId, VolumeId: shown.VolumeId, State: shown.State, Progress: shown.Progress, VolumeSize: shown.VolumeSize,
-		StartTime: shown.StartTime, Tags: shown.Tags, OwnerId: shown.OwnerId, Encrypted: shown.Encrypted}, nil
+	return &ec2.CreateSnapshotOutput{SnapshotId: shown.SnapshotId, VolumeId: shown.VolumeId,
+		State: shown.State, Progress: shown.Progress, VolumeSize: shown.VolumeSize,
+		StartTime: shown.StartTime, Tags: shown.Tags, OwnerId: shown.OwnerId,
+		Encrypted: shown.Encrypted}, nil
 }
 
 func (s *Server) showSnapshot(made provider.Snapshot) types.Snapshot {
-	shown := types.Snapshot{SnapshotId: aws.String(ec2ID(made.ID)), VolumeId: aws.String(ec2ID(made.VolumeID)), State: types.SnapshotState(made.State),
-		Progress: aws.String(fmt.Sprintf("%d%%", made.Progress)), VolumeSize: gibs(made.SizeBytes), StartTime: aws.Time(made.CreatedAt), Tags: toTags(made.Tags),
-		OwnerId: aws.String(accountID), Encrypted: aws.Bool(false), StorageTier: types.StorageTierStandard}
+	shown := types.Snapshot{SnapshotId: aws.String(ec2ID(made.ID)),
+		VolumeId: aws.String(ec2ID(made.VolumeID)), State: types.SnapshotState(made.State),
+		Progress: aws.String(fmt.Sprintf("%d%%", made.Progress)), VolumeSize: gibs(made.SizeBytes),
+		StartTime: aws.Time(made.CreatedAt), Tags: toTags(made.Tags),
+		OwnerId: aws.String(accountID), Encrypted: aws.Bool(false),
+		StorageTier: types.StorageTierStandard}
 	if made.Reason != "" {
 		shown.StateMessage = aws.String(made.Reason)
 	}
@@ -54,9 +61,11 @@ func (s *Server) showSnapshot(made provider.Snapshot) types.Snapshot {
 	return shown
 }
 
-func (s *Server) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput) (*ec2.DescribeSnapshotsOutput, error) {
+func (s *Server) describeSnapshots(ctx context.Context,
+	in *ec2.DescribeSnapshotsInput) (*ec2.DescribeSnapshotsOutput, error) {
 	if len(in.SnapshotIds) > 0 && in.MaxResults != nil {
-		return nil, refuse("InvalidParameterCombination", "The parameter snapshotSet cannot be used with the parameter maxResults")
+		return nil, refuse("InvalidParameterCombination",
+			"The parameter snapshotSet cannot be used with the parameter maxResults")
 	}
 	if err := onlySelf(in.OwnerIds); err != nil {
 		return nil, err
@@ -74,11 +83,14 @@ func (s *Server) describeSnapshots(ctx context.Context, in *ec2.DescribeSnapshot
 	seen := 0
 	for _, made := range all {
 		shown := s.showSnapshot(made)
-		if s.hidden(made.CreatedAt) || len(in.SnapshotIds) > 0 && !slices.Contains(in.SnapshotIds, *shown.SnapshotId) {
+		if s.hidden(made.CreatedAt) || len(in.SnapshotIds) > 0 &&
+			!slices.Contains(in.SnapshotIds, *shown.SnapshotId) {
 			continue
 		}
 		seen++
-		ok, err := matches(in.Filters, made.Tags, map[string][]string{"snapshot-id": {*shown.SnapshotId}, "volume-id": {*shown.VolumeId}, "status": {string(shown.State)}})
+		ok, err := matches(in.Filters, made.Tags,
+			map[string][]string{"snapshot-id": {*shown.SnapshotId}, "volume-id": {*shown.VolumeId},
+				"status": {string(shown.State)}})
 		if err != nil {
 			return nil, err
 		}
@@ -105,11 +117,13 @@ func (s *Server) visibleSnapshot(ctx context.Context, id string) (provider.Snaps
 	return made, translate(err, "snap", id)
 }
 
-func (s *Server) deleteSnapshot(ctx context.Context, in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshotOutput, error) {
+func (s *Server) deleteSnapshot(ctx context.Context,
+	in *ec2.DeleteSnapshotInput) (*ec2.DeleteSnapshotOutput, error) {
 	id := aws.ToString(in.SnapshotId)
 	made, err := s.visibleSnapshot(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.DeleteSnapshotOutput{}, translate(s.cfg.Lab.DeleteSnapshot(ctx, made.ID), "snap", id)
+	return &ec2.DeleteSnapshotOutput{}, translate(s.cfg.Lab.DeleteSnapshot(ctx, made.ID), "snap",
+		id)
 }

@@ -18,7 +18,8 @@ type state struct {
 	Snapshots map[string]*begun
 }
 
-// begun is what a fault has in store for a volume or a snapshot: it is under way until Done, and ends in error if Fails says why.
+// begun is what a fault has in store for a volume or a snapshot: it is under way until Done, and
+// ends in error if Fails says why.
 type begun struct {
 	Done  time.Time
 	Fails string
@@ -62,7 +63,8 @@ type modification struct {
 }
 
 func loadState(file string) (*state, error) {
-	s := &state{file: file, Instances: map[string]*instanceState{}, Volumes: map[string]*volumeState{}, Snapshots: map[string]*begun{}}
+	s := &state{file: file, Instances: map[string]*instanceState{},
+		Volumes: map[string]*volumeState{}, Snapshots: map[string]*begun{}}
 	if file == "" {
 		return s, nil
 	}

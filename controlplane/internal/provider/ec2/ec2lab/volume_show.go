@@ -15,7 +15,9 @@ const attachTime = 150 * time.Millisecond
 func (s *Server) showVolume(v provider.Volume) types.Volume {
 	shown := s.trueVolume(v)
 	kept := s.state.volume(ec2ID(v.ID))
-	if len(shown.Attachments) > 0 && !v.Default && s.cfg.Now().Sub(kept.AttachedAt) < s.currentManners().Consistency && v.Attachment != provider.AttachmentDetaching {
+	if len(shown.Attachments) > 0 && !v.Default &&
+		s.cfg.Now().Sub(kept.AttachedAt) < s.currentManners().Consistency &&
+		v.Attachment != provider.AttachmentDetaching {
 		shown.State, shown.Attachments = types.VolumeStateAvailable, nil
 	}
 	return shown
@@ -25,8 +27,10 @@ func (s *Server) showVolume(v provider.Volume) types.Volume {
 func (s *Server) trueVolume(v provider.Volume) types.Volume {
 	id := ec2ID(v.ID)
 	kept := s.state.volume(id)
-	shown := types.Volume{VolumeId: aws.String(id), State: types.VolumeState(v.State), Size: gibs(v.SizeBytes), VolumeType: types.VolumeType(kept.Type),
-		Encrypted: aws.Bool(kept.Encrypted), AvailabilityZone: aws.String(v.Zone), CreateTime: aws.Time(v.CreatedAt), Tags: toTags(v.Tags)}
+	shown := types.Volume{VolumeId: aws.String(id), State: types.VolumeState(v.State),
+		Size: gibs(v.SizeBytes), VolumeType: types.VolumeType(kept.Type),
+		Encrypted: aws.Bool(kept.Encrypted), AvailabilityZone: aws.String(v.Zone),
+		CreateTime: aws.Time(v.CreatedAt), Tags: toTags(v.Tags)}
 	if kept.IOPS > 0 {
 		shown.Iops = aws.Int32(kept.IOPS)
 	}
@@ -56,7 +60,8 @@ func (s *Server) trueVolume(v provider.Volume) types.Volume {
 }
 
 func (s *Server) showAttachment(shown *types.Volume, v provider.Volume, kept *volumeState) {
-	a := types.VolumeAttachment{VolumeId: shown.VolumeId, Device: aws.String(kept.Device), AttachTime: aws.Time(kept.AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination)}
+	a := types.VolumeAttachment{VolumeId: shown.VolumeId, Device: aws.String(kept.Device),
+		AttachTime: aws.Time(kept.AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination)}
 	switch {
 	case kept.PlugInto != "" && v.MachineID == "":
 		a.InstanceId, a.State = aws.String(kept.PlugInto), types.VolumeAttachmentStateAttached
@@ -65,7 +70,8 @@ func (s *Server) showAttachment(shown *types.Volume, v provider.Volume, kept *vo
 		}
 		shown.State = types.VolumeStateInUse
 	case v.MachineID != "":
-		a.InstanceId, a.State = aws.String(ec2ID(v.MachineID)), types.VolumeAttachmentState(v.Attachment)
+		a.InstanceId, a.State = aws.String(ec2ID(v.MachineID)),
+			types.VolumeAttachmentState(v.Attachment)
 		if v.Attachment == provider.AttachmentDetaching {
 			a.State = types.VolumeAttachmentStateBusy
 		}

@@ -18,13 +18,15 @@ func (s *Server) hidden(made time.Time) bool {
 	return s.cfg.Now().Sub(made) < s.currentManners().Consistency
 }
 
-func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
+func (s *Server) createVolume(ctx context.Context,
+	in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
 	hash := hashOf(in)
 	if token := aws.ToString(in.ClientToken); token != "" {
 		for id, known := range s.state.Volumes {
 			switch {
 			case known.Token == token && known.Hash != hash:
-				return nil, refuse("IdempotentParameterMismatch", "The client token '%s' was used with other parameters", token)
+				return nil, refuse("IdempotentParameterMismatch",
+					"The client token '%s' was used with other parameters", token)
 			case known.Token == token:
 				return s.madeVolume(ctx, id)
 			}
@@ -37,7 +39,8 @@ func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*
 	if err := checkCreateVolume(in); err != nil {
 		return nil, err
 	}
-	request := provider.CreateVolumeRequest{ClientToken: digest(aws.ToString(in.ClientToken) + hash)[:40], SizeBytes: int64(aws.ToInt32(in.Size)) << 30,
+	request := provider.CreateVolumeRequest{ClientToken: digest(aws.ToString(in.ClientToken) +
+		hash)[:40], SizeBytes: int64(aws.ToInt32(in.Size)) << 30,
 		Zone: *in.AvailabilityZone, Tags: tags}
 	if in.SnapshotId != nil {
 		shot, err := s.visibleSnapshot(ctx, *in.SnapshotId)
@@ -45,7 +48,8 @@ func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*
 			return nil, err
 		}
 		if b := s.state.Snapshots[*in.SnapshotId]; s.underWay(b) || s.failed(b) {
-			return nil, refuse("IncorrectState", "Snapshot is in invalid state - %s", s.showSnapshot(shot).State)
+			return nil, refuse("IncorrectState", "Snapshot is in invalid state - %s",
+				s.showSnapshot(shot).State)
 		}
 		request.SnapshotID = shot.ID
 	}
@@ -53,8 +57,10 @@ func (s *Server) createVolume(ctx context.Context, in *ec2.CreateVolumeInput) (*
 	if err != nil {
 		return nil, translate(err, "vol", aws.ToString(in.SnapshotId))
 	}
-	s.state.Volumes[ec2ID(v.ID)] = &volumeState{Token: aws.ToString(in.ClientToken), Hash: hash, Type: string(in.VolumeType), IOPS: aws.ToInt32(in.Iops),
-		Throughput: aws.ToInt32(in.Throughput), Encrypted: aws.ToBool(in.Encrypted), KMSKey: aws.ToString(in.KmsKeyId), Begun: s.begin(ctx)}
+	s.state.Volumes[ec2ID(v.ID)] = &volumeState{Token: aws.ToString(in.ClientToken), Hash: hash,
+		Type: string(in.VolumeType), IOPS: aws.ToInt32(in.Iops),
+		Throughput: aws.ToInt32(in.Throughput), Encrypted: aws.ToBool(in.Encrypted),
+		KMSKey: aws.ToString(in.KmsKeyId), Begun: s.begin(ctx)}
 	return s.madeVolume(ctx, ec2ID(v.ID))
 }
 
@@ -76,7 +82,8 @@ func checkCreateVolume(in *ec2.CreateVolumeInput) error {
 	if in.VolumeType == "" {
 		in.VolumeType = types.VolumeTypeGp2
 	}
-	provisioned := slices.Contains([]types.VolumeType{types.VolumeTypeIo1, types.VolumeTypeIo2, types.VolumeTypeGp3}, in.VolumeType)
+	provisioned := slices.Contains([]types.VolumeType{types.VolumeTypeIo1, types.VolumeTypeIo2,
+		types.VolumeTypeGp3}, in.VolumeType)
 	switch {
 	case in.AvailabilityZone == nil:
 		return refuse("MissingParameter", "The request must contain the parameter zone")
@@ -85,15 +92,22 @@ func checkCreateVolume(in *ec2.CreateVolumeInput) error {
 	case in.Size == nil && in.SnapshotId == nil:
 		return refuse("MissingParameter", "The request must contain the parameter size/snapshot")
 	case in.Size != nil && (*in.Size < 1 || *in.Size > 16384):
-		return refuse("InvalidParameterValue", "Volume of %dGiB is too small or too large", *in.Size)
+		return refuse("InvalidParameterValue", "Volume of %dGiB is too small or too large",
+			*in.Size)
 	case in.Iops != nil && !provisioned:
-		return refuse("InvalidParameterCombination", "The parameter iops is not supported for %s volumes.", in.VolumeType)
+		return refuse("InvalidParameterCombination",
+			"The parameter iops is not supported for %s volumes.", in.VolumeType)
 	case in.Throughput != nil && in.VolumeType != types.VolumeTypeGp3:
-		return refuse("InvalidParameterCombination", "The parameter throughput is not supported for %s volumes.", in.VolumeType)
+		return refuse("InvalidParameterCombination",
+			"The parameter throughput is not supported for %s volumes.", in.VolumeType)
 	case in.KmsKeyId != nil && !aws.ToBool(in.Encrypted):
-		return refuse("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
-	case in.VolumeInitializationRate != nil && (in.SnapshotId == nil || *in.VolumeInitializationRate < 100 || *in.VolumeInitializationRate > 300):
-		return refuse("InvalidParameterCombination", "VolumeInitializationRate needs a snapshot, and 100 to 300 MiB/s")
+		return refuse("InvalidParameterDependency",
+			"The parameter KmsKeyId requires the parameter Encrypted to be set.")
+	case in.VolumeInitializationRate != nil &&
+		(in.SnapshotId == nil || *in.VolumeInitializationRate < 100 ||
+			*in.VolumeInitializationRate > 300):
+		return refuse("InvalidParameterCombination",
+			"VolumeInitializationRate needs a snapshot, and 100 to 300 MiB/s")
 	}
 	return nil
 }
@@ -108,13 +122,17 @@ func (s *Server) madeVolume(ctx context.Context, id string) (*ec2.CreateVolumeOu
 		return nil, translate(err, "vol", id)
 	}
 	v := s.showVolume(got)
-	return &ec2.CreateVolumeOutput{VolumeId: v.VolumeId, State: v.State, Size: v.Size, SnapshotId: v.SnapshotId, AvailabilityZone: v.AvailabilityZone, VolumeType: v.VolumeType,
-		Iops: v.Iops, Throughput: v.Throughput, Encrypted: v.Encrypted, KmsKeyId: v.KmsKeyId, Tags: v.Tags, CreateTime: v.CreateTime}, nil
+	return &ec2.CreateVolumeOutput{VolumeId: v.VolumeId, State: v.State, Size: v.Size,
+		SnapshotId: v.SnapshotId, AvailabilityZone: v.AvailabilityZone, VolumeType: v.VolumeType,
+		Iops: v.Iops, Throughput: v.Throughput, Encrypted: v.Encrypted, KmsKeyId: v.KmsKeyId,
+		Tags: v.Tags, CreateTime: v.CreateTime}, nil
 }
 
-func (s *Server) describeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput) (*ec2.DescribeVolumesOutput, error) {
+func (s *Server) describeVolumes(ctx context.Context,
+	in *ec2.DescribeVolumesInput) (*ec2.DescribeVolumesOutput, error) {
 	if len(in.VolumeIds) > 0 && in.MaxResults != nil {
-		return nil, refuse("InvalidParameterCombination", "The parameter volumeSet cannot be used with the parameter maxResults")
+		return nil, refuse("InvalidParameterCombination",
+			"The parameter volumeSet cannot be used with the parameter maxResults")
 	}
 	for _, id := range in.VolumeIds {
 		if _, err := labID("vol", id); err != nil && !isRootVolume(id) {
@@ -128,14 +146,18 @@ func (s *Server) describeVolumes(ctx context.Context, in *ec2.DescribeVolumesInp
 	var found []types.Volume
 	seen := 0
 	for _, v := range all {
-		if s.hidden(*v.CreateTime) || len(in.VolumeIds) > 0 && !slices.Contains(in.VolumeIds, *v.VolumeId) {
+		if s.hidden(*v.CreateTime) || len(in.VolumeIds) > 0 &&
+			!slices.Contains(in.VolumeIds, *v.VolumeId) {
 			continue
 		}
 		seen++
-		values := map[string][]string{"volume-id": {*v.VolumeId}, "status": {string(v.State)}, "availability-zone": {*v.AvailabilityZone},
-			"snapshot-id": {aws.ToString(v.SnapshotId)}, "attachment.instance-id": {}, "attachment.device": {}, "attachment.status": {}}
+		values := map[string][]string{"volume-id": {*v.VolumeId}, "status": {string(v.State)},
+			"availability-zone": {*v.AvailabilityZone},
+			"snapshot-id":       {aws.ToString(v.SnapshotId)}, "attachment.instance-id": {},
+			"attachment.device": {}, "attachment.status": {}}
 		for _, a := range v.Attachments {
-			values["attachment.instance-id"], values["attachment.device"] = []string{*a.InstanceId}, []string{*a.Device}
+			values["attachment.instance-id"], values["attachment.device"] = []string{*a.InstanceId},
+				[]string{*a.Device}
 			values["attachment.status"] = []string{string(a.State)}
 		}
 		ok, err := matches(in.Filters, tagMap(v.Tags), values)
@@ -174,10 +196,15 @@ func (s *Server) allVolumes(ctx context.Context) ([]types.Volume, error) {
 
 func (s *Server) showRoot(m provider.Machine) types.Volume {
 	id := ec2ID(m.ID)
-	return types.Volume{VolumeId: aws.String(rootVolume(id)), State: types.VolumeStateInUse, Size: aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(false),
-		AvailabilityZone: aws.String(m.Zone), CreateTime: aws.Time(m.CreatedAt), SnapshotId: aws.String(madeUpID("snap", m.Image+" root")),
-		Tags: toTags(s.state.instance(id).VolumeTags), Attachments: []types.VolumeAttachment{{VolumeId: aws.String(rootVolume(id)), InstanceId: aws.String(id),
-			Device: aws.String(rootDevice), State: types.VolumeAttachmentStateAttached, DeleteOnTermination: aws.Bool(true), AttachTime: aws.Time(m.CreatedAt)}}}
+	return types.Volume{VolumeId: aws.String(rootVolume(id)), State: types.VolumeStateInUse,
+		Size: aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(false),
+		AvailabilityZone: aws.String(m.Zone), CreateTime: aws.Time(m.CreatedAt),
+		SnapshotId: aws.String(madeUpID("snap", m.Image+" root")),
+		Tags:       toTags(s.state.instance(id).VolumeTags),
+		Attachments: []types.VolumeAttachment{{VolumeId: aws.String(rootVolume(id)),
+			InstanceId: aws.String(id),
+			Device:     aws.String(rootDevice), State: types.VolumeAttachmentStateAttached,
+			DeleteOnTermination: aws.Bool(true), AttachTime: aws.Time(m.CreatedAt)}}}
 }
 
 // visibleVolume is a volume that EC2 knows of by now.
@@ -193,7 +220,8 @@ func (s *Server) visibleVolume(ctx context.Context, id string) (provider.Volume,
 	return v, translate(err, "vol", id)
 }
 
-func (s *Server) deleteVolume(ctx context.Context, in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput, error) {
+func (s *Server) deleteVolume(ctx context.Context,
+	in *ec2.DeleteVolumeInput) (*ec2.DeleteVolumeOutput, error) {
 	id := aws.ToString(in.VolumeId)
 	if isRootVolume(id) {
 		return nil, refuse("VolumeInUse", "Volume %s is currently attached", id)

@@ -61,7 +61,8 @@ func New(inner provider.Provider, cfg Config) *Provider {
 		lose[method] = count
 	}
 	cfg.LoseAnswers = lose
-	return &Provider{Provider: inner, cfg: cfg, failed: map[string]bool{}, stuck: map[string]bool{}, plugging: map[string]*plug{}}
+	return &Provider{Provider: inner, cfg: cfg, failed: map[string]bool{}, stuck: map[string]bool{},
+		plugging: map[string]*plug{}}
 }
 
 // Unstick lets all stuck volumes go on.
@@ -79,7 +80,8 @@ func (p *Provider) throttle() error {
 	if p.cfg.ThrottleEvery == 0 || n%int64(p.cfg.ThrottleEvery) != 0 {
 		return nil
 	}
-	e := provider.Errorf(provider.ErrThrottled, "", "request limit exceeded: retry after %s", p.cfg.RetryAfter)
+	e := provider.Errorf(provider.ErrThrottled, "", "request limit exceeded: retry after %s",
+		p.cfg.RetryAfter)
 	e.RetryAfter = p.cfg.RetryAfter
 	return e
 }
@@ -128,21 +130,27 @@ func callOnly(p *Provider, method string, do func() error) error {
 }
 
 // CreateMachine may be throttled or lose its answer.
-func (p *Provider) CreateMachine(ctx context.Context, req provider.CreateMachineRequest) (provider.Machine, error) {
-	return call(p, "CreateMachine", func() (provider.Machine, error) { return p.Provider.CreateMachine(ctx, req) })
+func (p *Provider) CreateMachine(ctx context.Context,
+	req provider.CreateMachineRequest) (provider.Machine, error) {
+	return call(p, "CreateMachine",
+		func() (provider.Machine, error) { return p.Provider.CreateMachine(ctx, req) })
 }
 
 // GetMachine may be throttled or lose its answer.
 func (p *Provider) GetMachine(ctx context.Context, id string) (provider.Machine, error) {
-	return call(p, "GetMachine", func() (provider.Machine, error) { return p.Provider.GetMachine(ctx, id) })
+	return call(p, "GetMachine",
+		func() (provider.Machine, error) { return p.Provider.GetMachine(ctx, id) })
 }
 
 // ListMachines may be throttled or lose its answer.
-func (p *Provider) ListMachines(ctx context.Context, filter provider.Filter) ([]provider.Machine, error) {
-	return call(p, "ListMachines", func() ([]provider.Machine, error) { return p.Provider.ListMachines(ctx, filter) })
+func (p *Provider) ListMachines(ctx context.Context,
+	filter provider.Filter) ([]provider.Machine, error) {
+	return call(p, "ListMachines",
+		func() ([]provider.Machine, error) { return p.Provider.ListMachines(ctx, filter) })
 }
 
 // TerminateMachine may be throttled or lose its answer.
 func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
-	return callOnly(p, "TerminateMachine", func() error { return p.Provider.TerminateMachine(ctx, id) })
+	return callOnly(p, "TerminateMachine",
+		func() error { return p.Provider.TerminateMachine(ctx, id) })
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // CreateVolume may be throttled, lose its answer, or make a volume that is stuck.
-func (p *Provider) CreateVolume(ctx context.Context, req provider.CreateVolumeRequest) (provider.Volume, error) {
+func (p *Provider) CreateVolume(ctx context.Context,
+	req provider.CreateVolumeRequest) (provider.Volume, error) {
 	return call(p, "CreateVolume", func() (provider.Volume, error) {
 		v, err := p.Provider.CreateVolume(ctx, req)
 		if err == nil && p.take(&p.cfg.StickVolumes) {
@@ -29,7 +30,8 @@ func (p *Provider) GetVolume(ctx context.Context, id string) (provider.Volume, e
 }
 
 // ListVolumes shows stuck volumes and attaches that are under way.
-func (p *Provider) ListVolumes(ctx context.Context, filter provider.Filter) ([]provider.Volume, error) {
+func (p *Provider) ListVolumes(ctx context.Context,
+	filter provider.Filter) ([]provider.Volume, error) {
 	return call(p, "ListVolumes", func() ([]provider.Volume, error) {
 		all, err := p.Provider.ListVolumes(ctx, provider.Filter{Tags: filter.Tags})
 		var list []provider.Volume
@@ -44,7 +46,8 @@ func (p *Provider) ListVolumes(ctx context.Context, filter provider.Filter) ([]p
 
 // AttachVolume accepts at once and tells the wrapped provider after DeviceDelay, as a
 // cloud whose device takes its time.
-func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
+func (p *Provider) AttachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
 	return call(p, "AttachVolume", func() (provider.Volume, error) {
 		if p.cfg.DeviceDelay == 0 {
 			return p.Provider.AttachVolume(ctx, id, machineID)
@@ -66,7 +69,8 @@ func (p *Provider) AttachVolume(ctx context.Context, id, machineID string) (prov
 }
 
 func underWay(v provider.Volume) error {
-	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID, v.MachineID)
+	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+		v.MachineID)
 	e.HeldBy = v.MachineID
 	return e
 }
@@ -89,8 +93,10 @@ func (p *Provider) plugLater(ctx context.Context, id, machineID string) {
 }
 
 // DetachVolume may be throttled or lose its answer.
-func (p *Provider) DetachVolume(ctx context.Context, id, machineID string) (provider.Volume, error) {
-	return call(p, "DetachVolume", func() (provider.Volume, error) { return p.Provider.DetachVolume(ctx, id, machineID) })
+func (p *Provider) DetachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
+	return call(p, "DetachVolume",
+		func() (provider.Volume, error) { return p.Provider.DetachVolume(ctx, id, machineID) })
 }
 
 // DeleteVolume may be throttled or lose its answer.
@@ -99,12 +105,15 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 }
 
 // GrowVolume may be throttled or lose its answer.
-func (p *Provider) GrowVolume(ctx context.Context, id string, sizeBytes int64) (provider.Volume, error) {
-	return call(p, "GrowVolume", func() (provider.Volume, error) { return p.Provider.GrowVolume(ctx, id, sizeBytes) })
+func (p *Provider) GrowVolume(ctx context.Context, id string,
+	sizeBytes int64) (provider.Volume, error) {
+	return call(p, "GrowVolume",
+		func() (provider.Volume, error) { return p.Provider.GrowVolume(ctx, id, sizeBytes) })
 }
 
 // CreateSnapshot may be throttled, lose its answer, or begin a snapshot that fails.
-func (p *Provider) CreateSnapshot(ctx context.Context, req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
+func (p *Provider) CreateSnapshot(ctx context.Context,
+	req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
 	return call(p, "CreateSnapshot", func() (provider.Snapshot, error) {
 		s, err := p.Provider.CreateSnapshot(ctx, req)
 		if err == nil && p.take(&p.cfg.FailSnapshots) {
@@ -125,7 +134,8 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 }
 
 // ListSnapshots shows snapshots that failed.
-func (p *Provider) ListSnapshots(ctx context.Context, filter provider.Filter) ([]provider.Snapshot, error) {
+func (p *Provider) ListSnapshots(ctx context.Context,
+	filter provider.Filter) ([]provider.Snapshot, error) {
 	return call(p, "ListSnapshots", func() ([]provider.Snapshot, error) {
 		list, err := p.Provider.ListSnapshots(ctx, filter)
 		for i := range list {
@@ -152,7 +162,8 @@ func (p *Provider) showVolume(v provider.Volume) provider.Volume {
 		v.State = provider.VolumeCreating
 	}
 	if coming := p.plugging[v.ID]; coming != nil && v.MachineID == "" {
-		v.State, v.MachineID, v.Attachment = provider.VolumeInUse, coming.machine, provider.AttachmentAttaching
+		v.State, v.MachineID, v.Attachment = provider.VolumeInUse, coming.machine,
+			provider.AttachmentAttaching
 		if coming.err != nil {
 			v.Reason = coming.err.Error()
 		}
