@@ -109,7 +109,7 @@ func (l *lab) plantRow(t *testing.T) {
 	if job.GetState() != cpv1.Job_STATE_FAILED {
 		t.Fatalf("the job is %s although the copy wrote a row of its own", job.GetState())
 	}
-	if !strings.HasPrefix(job.GetError().GetReason(), "GTID_") || job.GetError().GetWayOut() == "" {
+	if !strings.HasPrefix(job.GetError().GetReason(), "GTID_") || job.GetError().GetHint() == nil {
 		t.Errorf("the refusal does not say what is wrong and what to do: %v", job.GetError())
 	}
 	if threads := l.sql("db3", "SHOW REPLICA STATUS"); threads != "" {

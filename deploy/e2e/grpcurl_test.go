@@ -28,7 +28,7 @@ func (l *lab) testGrpcurl(t *testing.T) {
 		{"control plane says what to do", l.Address(), "controlplane",
 			[]string{"-d", `{"name":"servers/db7"}`,
 				"understudy.controlplane.v1.ServerService/GetServer"},
-			[]string{"NotFound", "db7", "way_out"}, true},
+			[]string{"NotFound", "db7", "hint"}, true},
 		{"agent lists its services", agent, "db1", []string{"list"},
 			[]string{"understudy.agent.v1.MariaDBService", "understudy.agent.v1.MountService"},
 			false},
@@ -42,7 +42,7 @@ func (l *lab) testGrpcurl(t *testing.T) {
 			[]string{"ACTIVE_STATE_ACTIVE", `"invocationId"`}, false},
 		{"agent refuses a unit that is not its own", agent, "db1",
 			[]string{"-d", `{"unit":"ssh.service"}`, "understudy.agent.v1.SystemdService/StopUnit"},
-			[]string{"PermissionDenied", "ssh.service", "way_out"}, true},
+			[]string{"PermissionDenied", "ssh.service", "hint"}, true},
 		{"agent refuses a path out of bounds", agent, "db1",
 			[]string{"-d", `{"path":"/srv/mariadb/../../etc"}`,
 				"understudy.agent.v1.MountService/EnsureUnmounted"},
@@ -51,7 +51,7 @@ func (l *lab) testGrpcurl(t *testing.T) {
 			[]string{"-d", `{"device_ids":["virtio-` + l.server("db1").GetDataVolume() +
 				`"],"filesystem":"ext4","filesystem_uuid":"b46345e9-8c01-5cb7-ba32-c7236b216bc8","recorded_blank":true}`,
 				"understudy.agent.v1.MountService/FormatVolume"},
-			[]string{"FailedPrecondition", "DEVICE_NOT_BLANK", "way_out"}, true},
+			[]string{"FailedPrecondition", "DEVICE_NOT_BLANK", "hint"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := l.grpcurl(t, c.server, c.target, c.args...)

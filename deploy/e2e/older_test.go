@@ -35,7 +35,7 @@ func TestOlderPrimary(t *testing.T) {
 		l.run("server", "create", "new", "--image", "trixie")
 		before := len(l.objects("machine"))
 		begin := time.Now()
-		l.refuse([]string{"DATADIR_NEWER", "way out"}, "replica", "create", "back", "--of", "new",
+		l.refuse([]string{"DATADIR_NEWER", "hint"}, "replica", "create", "back", "--of", "new",
 			"--image", "bookworm")
 		t.Logf("refused after %s", time.Since(begin))
 		if after := len(l.objects("machine")); after != before {

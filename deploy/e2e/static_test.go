@@ -202,7 +202,7 @@ func TestStoryOnStatic(t *testing.T) {
 		"trixie-masked", "--verify", "full"), cpv1.Job_STATE_FAILED)
 	replica := h.lastJob("create_replica")
 	if e := stepOf(replica, "mount_data").GetError(); !strings.Contains(e.GetReason(), "NONCE") ||
-		!strings.Contains(e.GetWayOut(),
+		!strings.Contains(e.GetHint().GetText(),
 			"understudy job redo "+strings.TrimPrefix(replica.GetName(), "jobs/")+" swap_volume") {
 		t.Errorf("a volume with another copy is not refused for what it is: %v", replica)
 	}
@@ -317,7 +317,7 @@ func (h *hand) refused(t *testing.T) {
 	job := h.until(h.ask("create_primary", "server", "create", "db3", "--image", "trixie"),
 		cpv1.Job_STATE_FAILED)
 	if e := stepOf(job, "create_machine").GetError(); !strings.Contains(e.GetMessage(),
-		"no room in rack 4") || e.GetWayOut() == "" {
+		"no room in rack 4") || e.GetHint() == nil {
 		t.Errorf("the job does not end with the person's reason: %v", e)
 	}
 	h.refuse([]string{"was refused: no room in rack 4"}, "provider", "done", id, "--address",

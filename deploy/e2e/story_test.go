@@ -24,7 +24,7 @@ func TestStory(t *testing.T) {
 	writer := l.writer("db1")
 	l.expires(t, "db1", 3*24*60*60)
 
-	l.refuse([]string{"NOT_FOUND", "db9", "way out"}, "snapshot", "create", "db9")
+	l.refuse([]string{"NOT_FOUND", "db9", "hint"}, "snapshot", "create", "db9")
 	writer.Reset()
 	l.run("snapshot", "create", "db1")
 	t.Logf("the longest commit while the snapshot was taken: %s", writer.Longest())

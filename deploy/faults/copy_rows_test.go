@@ -52,7 +52,7 @@ func copyRows() []row {
 			planted: "the host's own disk is full where units, options and the agent's memory " +
 				"are written; space comes back later",
 			happens: "refuses with DISK_FULL; once there is room, the retry converges",
-			why: "a file that cannot be written is an answer with a way out, and nothing " +
+			why: "a file that cannot be written is an answer with a hint, and nothing " +
 				"half-written is left",
 		},
 		{

@@ -226,8 +226,8 @@ func (s *sequence) judge() {
 		}
 		s.retries()
 	default:
-		if e := j.GetError(); e.GetReason() == "" || e.GetWayOut() == "" {
-			s.t.Errorf("%s is %s without a reason or a way out: %v", s.m.job, j.GetState(), e)
+		if e := j.GetError(); e.GetReason() == "" || e.GetHint() == nil {
+			s.t.Errorf("%s is %s without a reason or a hint: %v", s.m.job, j.GetState(), e)
 		}
 		s.retries()
 	}

@@ -329,7 +329,7 @@ func (l *lab) succeeds(name string) *job {
 }
 
 // fails waits for the end of a job, which has to refuse for this reason, in these words, and say
-// the way out.
+// the hint.
 func (l *lab) fails(name, reason string, words ...string) *job {
 	l.t.Helper()
 	j := l.await(name, 5*time.Minute, ended)
@@ -337,16 +337,16 @@ func (l *lab) fails(name, reason string, words ...string) *job {
 		l.t.Fatalf("%s was to fail with %s, it is %s", name, reason, j.GetState())
 	}
 	e := j.GetError()
-	if e.GetReason() != reason || e.GetWayOut() == "" {
-		l.t.Errorf("%s failed with reason %q, not %q, way out %q: %s", name, e.GetReason(), reason,
-			e.GetWayOut(), e.GetMessage())
+	if e.GetReason() != reason || e.GetHint() == nil {
+		l.t.Errorf("%s failed with reason %q, not %q, hint %q: %s", name, e.GetReason(), reason,
+			e.GetHint().GetText(), e.GetMessage())
 	}
 	for _, word := range words {
 		if !strings.Contains(e.GetMessage(), word) {
 			l.t.Errorf("%s failed without saying %q: %s", name, word, e.GetMessage())
 		}
 	}
-	l.t.Logf("refused: %s; %s", e.GetMessage(), e.GetWayOut())
+	l.t.Logf("refused: %s; %s", e.GetMessage(), e.GetHint())
 	return j
 }
 

@@ -141,7 +141,7 @@ func creatingRows() []row {
 		{
 			id: "E5", variant: "no more volumes allowed", only: onEC2, run: (*lab).limitReached,
 			planted: "CreateVolume is refused with VolumeLimitExceeded",
-			happens: "refuses with QUOTA_EXCEEDED and the way out; cleanup takes the machine away",
+			happens: "refuses with QUOTA_EXCEEDED and the hint; cleanup takes the machine away",
 			why:     "trying again does not help",
 		},
 	}

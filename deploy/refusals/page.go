@@ -62,9 +62,9 @@ var elsewhere = map[string]string{
 		"out:* decide: `understudy job retry`, `skip`, `redo` or `cancel`",
 	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays " +
 		"where it is, and the mount is made",
-	"TIMEOUT": "context deadline exceeded\n  *Way out:* ask again with a longer " +
+	"TIMEOUT": "context deadline exceeded\n  *Hint:* ask again with a longer " +
 		"`--timeout`; what was begun goes on, `understudy job list` shows it.",
-	"UNIMPLEMENTED": "unknown method {method} for service {service}\n  *Way out:* bring " +
+	"UNIMPLEMENTED": "unknown method {method} for service {service}\n  *Hint:* bring " +
 		"both sides to the same version; `understudy version` shows them.",
 }
 
@@ -88,13 +88,13 @@ func (r Refusal) line(said []Said) string {
 	}
 	out := "- " + escape(text) + note + "\n"
 	if way != "" {
-		out += "  *Way out:* " + escape(way) + "\n"
+		out += "  *Hint:* " + escape(way) + "\n"
 	}
 	return out
 }
 
 // met is the first text of a run that this place can have said. A place whose text is made
-// elsewhere is known by its way out.
+// elsewhere is known by its hint.
 func (r Refusal) met(said []Said) (Said, bool) {
 	pattern := r.pattern()
 	nameless := r.Way != "" && strings.TrimSpace(placeholder.ReplaceAllString(r.Text, "")) == ""

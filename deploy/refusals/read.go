@@ -17,7 +17,7 @@ func argument(call *ast.CallExpr, at int) ast.Expr {
 }
 
 // option is the argument of the option of that name among a call's options, for example of
-// errs.WayOut.
+// errs.Hint.
 func (u *unit) option(call *ast.CallExpr, option string) ast.Expr {
 	var found ast.Expr
 	for _, arg := range slices.Concat(call.Args, u.given(call)) {
@@ -49,13 +49,13 @@ func (u *unit) way(call *ast.CallExpr, m maker) ast.Expr {
 	if way := argument(call, m.way); way != nil {
 		return way
 	}
-	if way := u.option(call, "WayOut"); way != nil {
+	if way := u.option(call, "WithHint"); way != nil {
 		return way
 	}
 	if m.fixedWay != "" || m.way >= 0 {
 		return nil
 	}
-	return u.option(call, "Field") // what a field must be is the way out
+	return u.option(call, "Field") // what a field must be is the hint
 }
 
 func (u *unit) wayOf(call *ast.CallExpr, m maker) string {

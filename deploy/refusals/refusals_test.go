@@ -101,11 +101,11 @@ func TestEveryReasonIsSaid(t *testing.T) {
 	}
 }
 
-// TestEveryRefusalHasAWayOut reads each of them as a person does who was woken by it.
-func TestEveryRefusalHasAWayOut(t *testing.T) {
+// TestEveryRefusalHasAHint reads each of them as a person does who was woken by it.
+func TestEveryRefusalHasAHint(t *testing.T) {
 	for _, r := range scanned(t) {
 		if way := placeholder.ReplaceAllString(r.Way, "x"); strings.TrimSpace(way) == "" {
-			t.Errorf("%s: %s %q has no way out", r.Package, r.Reason, r.Text)
+			t.Errorf("%s: %s %q has no hint", r.Package, r.Reason, r.Text)
 		}
 		if unhelpful.MatchString(r.Way) {
 			t.Errorf("%s: %q sends nowhere: %q", r.Package, r.Text, r.Way)

@@ -85,7 +85,7 @@ func Scan(root string) ([]Refusal, error) {
 }
 
 // edge is how the services call the reasons and kinds of the core, read from where they translate
-// them, and the ways out of the provider's kinds.
+// them, and the hints of the provider's kinds.
 func edge(root string) (reasons, ways map[string]string, err error) {
 	file, err := parse(root, "controlplane/internal/service/wire/errors.go")
 	if err != nil {

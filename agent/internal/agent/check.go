@@ -23,7 +23,7 @@ type Finding struct {
 	What string `json:"what"`
 	// State is "ok", "missing" (the agent cannot do its work) or "warning".
 	State string `json:"state"`
-	// Found is what was found, and the way out when something is missing.
+	// Found is what was found, and the hint when something is missing.
 	Found string `json:"found"`
 }
 

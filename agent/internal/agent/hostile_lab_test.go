@@ -210,8 +210,8 @@ func TestHostileRequests(t *testing.T) { // C10
 		switch kind := kindOf(err); {
 		case kind != errs.InvalidArgument && kind != errs.PermissionDenied:
 			t.Errorf("%s %.200v: %v", bad.method, bad.request, err)
-		case errs.WayOutOf(err) == "" && len(errs.FieldsOf(err)) == 0:
-			t.Errorf("%s %.200v: no way out and no field: %v", bad.method, bad.request, err)
+		case errs.HintOf(err).String() == "" && len(errs.FieldsOf(err)) == 0:
+			t.Errorf("%s %.200v: no hint and no field: %v", bad.method, bad.request, err)
 		}
 	}
 	after := fingerprint(t)

@@ -123,7 +123,7 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 		}
 		if err.Error() != told {
 			told = err.Error()
-			d.options.Log.Error("cannot enrol yet", "error", err, "way_out", errs.WayOutOf(err))
+			d.options.Log.Error("cannot enrol yet", "error", err, "hint", errs.HintOf(err).String())
 		}
 		d.say.status("not enrolled: %v", err)
 		if err := awaitChange(ctx, d.config.JoinFile, joinRetry); err != nil {

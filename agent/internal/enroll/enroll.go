@@ -18,7 +18,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const wayOutJoin = "make a join file with `understudy token create SERVER --out join.json` and " +
+const hintJoin = "make a join file with `understudy token create SERVER --out join.json` and " +
 	"put it on this host as %s"
 
 // Config is what an Enroller needs. StateDir and JoinFile have no default.
@@ -74,7 +74,7 @@ func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current(
 
 // Ensure returns the name of the server that this host is, once it has an identity that is good
 // now. A new join file is used, one that was used already is removed. It goes on until the control
-// plane answers; its refusal is an error that says the way out, unless there is a good identity to
+// plane answers; its refusal is an error that says the hint, unless there is a good identity to
 // go on with.
 func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	have, haveErr := e.slots.current().load(e.config.Now())
@@ -95,7 +95,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 		return "", e.noIdentity(haveErr, joinErr)
 	case !errors.Is(joinErr, fs.ErrNotExist):
 		e.config.Logger.Warn("going on with the identity in use: the join file cannot be used",
-			"error", joinErr, "way_out", errs.WayOutOf(joinErr))
+			"error", joinErr, "hint", errs.HintOf(joinErr).String())
 	}
 	return have.Server, nil
 }
@@ -103,7 +103,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 func (e *Enroller) noIdentity(haveErr, joinErr error) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
 		fmt.Sprintf("this host has no identity: %v", haveErr), errs.Wrap(joinErr),
-		errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
+		errs.WithHint(fmt.Sprintf(hintJoin, e.config.JoinFile)))
 }
 
 func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
@@ -116,7 +116,7 @@ func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
 		return identity.JoinFile{},
 			errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TOKEN_INVALID,
 				"cannot use "+e.config.JoinFile, errs.Wrap(err),
-				errs.WayOut(fmt.Sprintf(wayOutJoin, e.config.JoinFile)))
+				errs.WithHint(fmt.Sprintf(hintJoin, e.config.JoinFile)))
 	}
 	return file, nil
 }

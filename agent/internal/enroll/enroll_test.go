@@ -114,7 +114,7 @@ func TestACrashBeforeTheTokenWasShown(t *testing.T) {
 	}
 }
 
-func TestRefusalsEndItAndSayTheWayOut(t *testing.T) {
+func TestRefusalsEndItAndSayTheHint(t *testing.T) {
 	t.Parallel()
 	stranger := identitytest.New(t)
 	tests := []struct {
@@ -145,8 +145,8 @@ func TestRefusalsEndItAndSayTheWayOut(t *testing.T) {
 			test.spoil(h)
 			_, err := h.start().Ensure(patience(t))
 			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) ||
-				errs.WayOutOf(err) == "" {
-				t.Errorf("%v; way out %q", err, errs.WayOutOf(err))
+				errs.HintOf(err).String() == "" {
+				t.Errorf("%v; hint %q", err, errs.HintOf(err).String())
 			}
 			if strings.Contains(err.Error(), "t1") && test.name != "no join file" {
 				t.Errorf("the error tells the token: %v", err)

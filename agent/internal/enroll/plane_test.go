@@ -93,7 +93,7 @@ func (p *plane) Enroll(_ context.Context,
 	if !known || bound != "" && bound != print {
 		return nil, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED,
 			"the join token was used with another key",
-			errs.WayOut("make a new join file"))
+			errs.WithHint("make a new join file"))
 	}
 	p.tokens[req.GetToken()] = print
 	certificates, err := p.certify(req.GetServer(), key, print, req.GetMariadbCsr())

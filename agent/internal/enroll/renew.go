@@ -48,8 +48,8 @@ type keeper struct {
 func (k *keeper) look(ctx context.Context) time.Duration {
 	if _, err := os.Stat(k.config.JoinFile); err == nil {
 		if _, err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
-			k.config.Logger.Error("cannot use the join file", "error", err, "way_out",
-				errs.WayOutOf(err))
+			k.config.Logger.Error("cannot use the join file", "error", err, "hint",
+				errs.HintOf(err).String())
 		}
 	}
 	wait := k.untilDue()
@@ -69,8 +69,8 @@ func (k *keeper) tryRenew(ctx context.Context) time.Duration {
 		return settle
 	}
 	if ctx.Err() == nil {
-		k.config.Logger.Error("cannot renew the identity yet", "error", err, "way_out",
-			errs.WayOutOf(err))
+		k.config.Logger.Error("cannot renew the identity yet", "error", err, "hint",
+			errs.HintOf(err).String())
 	}
 	wait := k.delay
 	k.delay = min(2*k.delay, renewMax)

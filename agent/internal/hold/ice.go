@@ -31,7 +31,7 @@ func openIce(mount string) (*ice, error) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
 			"cannot freeze the filesystem of the datadir: it is the host's own root",
 			errs.Wrap(err),
-			errs.WayOut("put the datadir on a volume of its own"))
+			errs.WithHint("put the datadir on a volume of its own"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot freeze the filesystem of the datadir: %w", err)
@@ -79,12 +79,12 @@ func wontFreeze(err error) error {
 	case errors.Is(err, freeze.ErrFrozen):
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_FILESYSTEM_FROZEN,
 			"cannot hold the filesystem of the datadir", errs.Wrap(err),
-			errs.WayOut("somebody else has frozen it: wait for the end of that, or thaw it "+
+			errs.WithHint("somebody else has frozen it: wait for the end of that, or thaw it "+
 				"(fsfreeze -u)"), errs.Retry(time.Second))
 	case errors.Is(err, freeze.ErrUnsupported):
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_MISSING,
 			"cannot hold the filesystem of the datadir", errs.Wrap(err),
-			errs.WayOut("put the datadir on ext4 or xfs"))
+			errs.WithHint("put the datadir on ext4 or xfs"))
 	}
 	return err
 }

@@ -38,8 +38,8 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 					h.Close()
 				}
 				if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED ||
-					!strings.Contains(errs.WayOutOf(err), "SHOW PROCESSLIST") {
-					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.WayOutOf(err))
+					!strings.Contains(errs.HintOf(err).String(), "SHOW PROCESSLIST") {
+					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.HintOf(err).String())
 				}
 				if m.Held() {
 					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in " +

@@ -372,7 +372,7 @@ func TestFilesystemsThatAreNotFrozen(t *testing.T) {
 				mariadbtest.Options{Root: roots(t)[0], Volume: volume})
 			m, _ := manager(t, primary)
 			_, err := m.Open(t.Context(), spec(hold.Online, true), nil)
-			if !errors.Is(err, errs.FailedPrecondition) || errs.WayOutOf(err) == "" {
+			if !errors.Is(err, errs.FailedPrecondition) || errs.HintOf(err).String() == "" {
 				t.Errorf("%v", err)
 			}
 			writable(t, primary, time.Second)

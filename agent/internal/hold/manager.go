@@ -120,7 +120,7 @@ func (m *Manager) over() {
 func busy(cause error) error {
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
 		"cannot hold a consistent point: another hold is open", errs.Wrap(cause),
-		errs.WayOut("wait for its end: no hold outlives its limit"), errs.Retry(time.Second))
+		errs.WithHint("wait for its end: no hold outlives its limit"), errs.Retry(time.Second))
 }
 
 func (m *Manager) open(ctx context.Context, spec Spec, progress func(string)) (*Hold, error) {
@@ -205,7 +205,7 @@ func (h *Hold) awaitTestimony(progress func(string)) error {
 		case err != nil:
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_HOLD_BROKEN,
 				"the process that holds ended before the point was reached",
-				errs.Wrap(err), errs.WayOut(
+				errs.Wrap(err), errs.WithHint(
 					"see its journal (understudy-hold.service), then call again"))
 		case m.Fault != nil:
 			return m.Fault.err()

@@ -112,13 +112,13 @@ func fitToCrash(t mariadb.Testimony) error {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
 			"cannot take a point without a lock: innodb_flush_log_at_trx_commit and sync_binlog "+
 				"must be 1",
-			errs.WayOut("use the mode online, or make the server durable (SetConfiguration)"))
+			errs.WithHint("use the mode online, or make the server durable (SetConfiguration)"))
 	}
 	if len(t.NonTransactionalTables) > 0 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL,
 			"cannot take a point without a lock: these tables have no transactions: "+
 				strings.Join(t.NonTransactionalTables, ", "),
-			errs.WayOut("use the mode online, or convert the tables to InnoDB"))
+			errs.WithHint("use the mode online, or convert the tables to InnoDB"))
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func (p *process) notReached(ctx context.Context, err error) error {
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
 		"cannot reach a consistent point: "+context.Cause(ctx).Error(), errs.Wrap(err),
-		errs.WayOut("look for what keeps the locks (SHOW PROCESSLIST), or allow a longer limit"))
+		errs.WithHint("look for what keeps the locks (SHOW PROCESSLIST), or allow a longer limit"))
 }
 
 func (p *process) say(progress string) {

@@ -27,18 +27,18 @@ type fault struct {
 	Kind    uint32            `json:"kind"`
 	Reason  int32             `json:"reason"`
 	Message string            `json:"message"`
-	WayOut  string            `json:"way_out"`
+	Hint    string            `json:"hint"`
 	Meta    map[string]string `json:"meta"`
 }
 
 func toFault(err error) *fault {
 	return &fault{Kind: uint32(errs.KindOf(err)), Reason: int32(errs.ReasonOf(err)),
-		Message: err.Error(), WayOut: errs.WayOutOf(err),
+		Message: err.Error(), Hint: errs.HintOf(err).String(),
 		Meta: errs.MetaOf(err)}
 }
 
 func (f *fault) err() error {
-	options := []errs.Option{errs.WayOut(f.WayOut)}
+	options := []errs.Option{errs.WithHint(f.Hint)}
 	for key, value := range f.Meta {
 		options = append(options, errs.Meta(key, value))
 	}

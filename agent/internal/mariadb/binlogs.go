@@ -120,7 +120,7 @@ func (s *Server) PurgeBinlogs(ctx context.Context, to string) ([]string, error) 
 	if at < 0 {
 		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 			fmt.Sprintf("%s: there is no %.80q", what, to),
-			errs.WayOut("choose one of ListBinlogs"))
+			errs.WithHint("choose one of ListBinlogs"))
 	}
 	for _, b := range logs[:at] {
 		if len(b.NeededBy) > 0 {

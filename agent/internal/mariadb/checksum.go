@@ -157,7 +157,7 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 	if _, known := r["pos"]; !known {
 		return "", errs.New(errs.Aborted, errorsv1.Reason_REASON_BINLOGS_PURGED,
 			"the binary log of the view was purged meanwhile",
-			errs.WayOut("reserve binary logs, then call again"))
+			errs.WithHint("reserve binary logs, then call again"))
 	}
 	return r["pos"], nil
 }

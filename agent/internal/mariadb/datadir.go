@@ -79,7 +79,7 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 	if !slices.Contains(s.config.Datadirs, dir) {
 		return "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			fmt.Sprintf("datadir %.200q is not on this agent's allow-list", dir),
-			errs.WayOut("use one of "+strings.Join(s.config.Datadirs, ", ")+
+			errs.WithHint("use one of "+strings.Join(s.config.Datadirs, ", ")+
 				", or extend the allow-list in the agent's configuration"))
 	}
 	info, err := os.Stat(dir)

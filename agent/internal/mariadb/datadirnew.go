@@ -113,7 +113,7 @@ func (s *Server) installDB(ctx context.Context, place string) error {
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir",
 		errs.Wrap(err),
 		errs.Meta("tool", "mariadb-install-db"), errs.Meta("exit_code", fmt.Sprint(code)),
-		errs.WayOut("see what it says: most often the volume is full or not writable"))
+		errs.WithHint("see what it says: most often the volume is full or not writable"))
 }
 
 // moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for

@@ -44,13 +44,13 @@ func failure(what string, err error) error {
 			errs.Meta("errno", strconv.Itoa(int(said.Number))),
 			errs.Meta("sqlstate", string(said.SQLState[:])),
 			errs.Meta("text", said.Message),
-			errs.WayOut("put right what MariaDB says is wrong, then call again"))
+			errs.WithHint("put right what MariaDB says is wrong, then call again"))
 	case errors.Is(err, context.DeadlineExceeded):
 		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err),
-			errs.WayOut("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
+			errs.WithHint("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
 	case errors.Is(err, context.Canceled):
 		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err),
-			errs.WayOut("call again: it goes on where it stopped"))
+			errs.WithHint("call again: it goes on where it stopped"))
 	case broken(err):
 		return down(what, err)
 	default:
@@ -68,7 +68,7 @@ func broken(err error) bool {
 func down(what string, cause error) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
 		what+": MariaDB does not answer", errs.Wrap(cause),
-		errs.WayOut("make sure that "+Unit+
+		errs.WithHint("make sure that "+Unit+
 			" is up and ready (SystemdService.EnsureUnit), then call again"),
 		errs.Retry(2*time.Second))
 }
@@ -83,9 +83,9 @@ func errno(err error) int {
 }
 
 // unsafe says that going on would be unsafe as things stand.
-func unsafe(reason errorsv1.Reason, message, wayOut string, options ...errs.Option) error {
+func unsafe(reason errorsv1.Reason, message, hint string, options ...errs.Option) error {
 	return errs.New(errs.FailedPrecondition, reason, message,
-		append(options, errs.WayOut(wayOut))...)
+		append(options, errs.WithHint(hint))...)
 }
 
 // withoutSecret takes a secret out of MariaDB's text: a syntax error quotes the statement.

@@ -104,8 +104,8 @@ func TestBinaryLogOfAnotherName(t *testing.T) {
 	s.LogBin = "other-bin"
 	_, err := replica.SetConfiguration(t.Context(), s)
 	wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
-	if !strings.Contains(errs.WayOutOf(err), "mariadb-bin") {
-		t.Errorf("way out %q", errs.WayOutOf(err))
+	if !strings.Contains(errs.HintOf(err).String(), "mariadb-bin") {
+		t.Errorf("hint %q", errs.HintOf(err).String())
 	}
 	for _, name := range []string{"mariadb-bin.index", "mariadb-bin.000001"} {
 		if err := os.Remove(filepath.Join(replica.Datadir, name)); err != nil {

@@ -136,8 +136,8 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 
 func wants(t *testing.T, err error, reason errorsv1.Reason) {
 	t.Helper()
-	if errs.ReasonOf(err) != reason || errs.WayOutOf(err) == "" {
-		t.Errorf("%v (way out %q), not %v", err, errs.WayOutOf(err), reason)
+	if errs.ReasonOf(err) != reason || errs.HintOf(err).String() == "" {
+		t.Errorf("%v (hint %q), not %v", err, errs.HintOf(err).String(), reason)
 	}
 }
 

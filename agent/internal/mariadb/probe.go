@@ -179,5 +179,5 @@ func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration,
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir",
 		errs.Wrap(err),
 		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)),
-		errs.WayOut("read what it says, repair that, and call again"))
+		errs.WithHint("read what it says, repair that, and call again"))
 }

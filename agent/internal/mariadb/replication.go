@@ -120,13 +120,13 @@ func (r Replication) trouble() error {
 func replicationError(thread string, number int, text string) error {
 	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR,
 		fmt.Sprintf("replication: the %s thread stopped with error %d: %s", thread, number, text),
-		wayOut(number, text),
+		hint(number, text),
 		errs.Meta("errno", strconv.Itoa(number)), errs.Meta("text", text),
 		errs.Meta("thread", strings.ToLower(thread)))
 }
 
-// wayOut says what helps against an error of replication.
-func wayOut(number int, text string) string {
+// hint says what helps against an error of replication.
+func hint(number int, text string) string {
 	switch number {
 	case 1045, 1698, 1130, 1820, 1862, 4151:
 		return "make the replication account on the primary again (EnsureReplicationAccount), " +
@@ -135,7 +135,7 @@ func wayOut(number int, text string) string {
 		return "see that the primary's certificate is of this fleet's authority and names the " +
 			"address that replication connects to"
 	case 1236:
-		return wayOut1236(text)
+		return hint1236(text)
 	case 1593, 4052:
 		return "another server has the same server_id: give one of them an id of its own " +
 			"(SetConfiguration), restart it, and start again"
@@ -146,7 +146,7 @@ func wayOut(number int, text string) string {
 	return "look MariaDB's error up, repair its cause, and start replication again"
 }
 
-func wayOut1236(text string) string {
+func hint1236(text string) string {
 	switch {
 	case strings.Contains(text, "not in the master's binlog"), strings.Contains(text, "diverged"):
 		return "this replica has transactions that its primary does not have: make it again from " +

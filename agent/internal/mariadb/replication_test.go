@@ -68,7 +68,7 @@ func TestTrouble(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err != nil && (errs.ReasonOf(err) != errorsv1.Reason_REASON_REPLICATION_ERROR ||
-			errs.WayOutOf(err) == "" || errs.MetaOf(err)["errno"] != test.number) {
+			errs.HintOf(err).String() == "" || errs.MetaOf(err)["errno"] != test.number) {
 			t.Errorf("%s: %v %v", name, err, errs.MetaOf(err))
 		}
 	}

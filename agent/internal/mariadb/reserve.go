@@ -49,7 +49,7 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 	if s.config.Timers == nil {
 		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 			"cannot reserve binary logs: no timers to end it",
-			errs.WayOut("this agent was put together wrongly: install another build of it"))
+			errs.WithHint("this agent was put together wrongly: install another build of it"))
 	}
 	if err := s.require(ctx, "cannot reserve binary logs"); err != nil {
 		return Reservation{}, err
@@ -116,7 +116,7 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	if err != nil {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 			"from_gtid is no position", errs.Field("from_gtid", err.Error()),
-			errs.WayOut("give it as MariaDB writes it, for example 0-1001-42"))
+			errs.WithHint("give it as MariaDB writes it, for example 0-1001-42"))
 	}
 	start, err := startOf(ctx, s.db, logs[0].File)
 	if err != nil {

@@ -100,7 +100,7 @@ func notRunning(last Replication, timeout time.Duration) error {
 		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)",
 			timeout, last.IORunning, last.IOState,
 			last.SQLRunning, last.SQLState),
-		errs.WayOut("see that the primary is up and can be reached from here, then call again"))
+		errs.WithHint("see that the primary is up and can be reached from here, then call again"))
 }
 
 // poll asks until it is done, an error comes, or ctx is over.
@@ -216,7 +216,7 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool,
 	if s.config.Held() {
 		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
 			what+": a hold is open, and it would hang",
-			errs.WayOut("call again after the hold"), errs.Retry(time.Second))
+			errs.WithHint("call again after the hold"), errs.Retry(time.Second))
 	}
 	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
 		return current, false, nil

@@ -45,7 +45,7 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 				fmt.Sprintf("position %s is not reached after %s: the replica is at %s, %d "+
 					"transactions are missing", said(target), timeout, said(p.Current),
 					p.Remaining),
-				errs.WayOut("wait longer; see what the SQL thread does in GetStatus"),
+				errs.WithHint("wait longer; see what the SQL thread does in GetStatus"),
 				errs.Meta("gtid", p.Current.String()))
 		}
 		if err := s.waitASlice(ctx, target); err != nil {

@@ -21,7 +21,7 @@ func (m *Manager) CheckPath(field, path string) error {
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 		fmt.Sprintf("mount point %s is not on the allow-list of this host", path),
-		errs.WayOut("an administrator of the host can add it to `mount_points` in "+
+		errs.WithHint("an administrator of the host can add it to `mount_points` in "+
 			"/etc/understudy-agent/agent.yaml"), errs.Meta("path", path))
 }
 
@@ -62,7 +62,7 @@ func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 				fmt.Sprintf("device %s is not on the allow-list of this host", id),
 				errs.Meta("device", id),
-				errs.WayOut("an administrator of the host can add it to `device_ids` in "+
+				errs.WithHint("an administrator of the host can add it to `device_ids` in "+
 					"/etc/understudy-agent/agent.yaml"))
 		}
 	}
@@ -83,7 +83,7 @@ func invalid(field, message, why string) error {
 		errs.Field(field, why))
 }
 
-func refuse(reason errorsv1.Reason, message, wayOut string, options ...errs.Option) error {
+func refuse(reason errorsv1.Reason, message, hint string, options ...errs.Option) error {
 	return errs.New(errs.FailedPrecondition, reason, message,
-		append(options, errs.WayOut(wayOut))...)
+		append(options, errs.WithHint(hint))...)
 }

@@ -199,7 +199,7 @@ func toolError(what string, err error) error {
 			errs.Wrap(err),
 			errs.Meta("tool", exit.Tool), errs.Meta("exit_code", fmt.Sprint(exit.Code)),
 			errs.Retry(5*time.Second),
-			errs.WayOut("read the agent's log on the host; the call can be made again"))
+			errs.WithHint("read the agent's log on the host; the call can be made again"))
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)
 }

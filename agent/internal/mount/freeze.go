@@ -81,7 +81,7 @@ func guardUnit(path string) string {
 func holdBusy(path string, cause error) error {
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
 		fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
-		errs.Wrap(cause), errs.Retry(time.Second), errs.WayOut("wait for the other hold's end"))
+		errs.Wrap(cause), errs.Retry(time.Second), errs.WithHint("wait for the other hold's end"))
 }
 
 // lease is one freeze.
@@ -205,12 +205,12 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 	if err != nil {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
 			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path),
-			errs.Wrap(err), errs.WayOut("what was cut meanwhile is not consistent: discard it"))
+			errs.Wrap(err), errs.WithHint("what was cut meanwhile is not consistent: discard it"))
 	}
 	if report.Error != "" {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
 			fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
-			errs.WayOut("what was cut meanwhile is not consistent: discard it"))
+			errs.WithHint("what was cut meanwhile is not consistent: discard it"))
 	}
 	return report, nil
 }

@@ -76,8 +76,8 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 // decideDevice refuses a device that must not be mounted; it says whether the filesystem gets a new
 // UUID.
 func decideDevice(device Device, r Request) (newUUID bool, err error) {
-	wrong := func(reason errorsv1.Reason, wayOut, format string, args ...any) error {
-		return refuse(reason, fmt.Sprintf(format, args...), wayOut,
+	wrong := func(reason errorsv1.Reason, hint, format string, args ...any) error {
+		return refuse(reason, fmt.Sprintf(format, args...), hint,
 			errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID),
 			errs.Meta("filesystem", device.Filesystem))
 	}

@@ -151,8 +151,8 @@ func check(t *testing.T, name string, err error, reason errorsv1.Reason) {
 	case reason == 0 && err != nil:
 		t.Errorf("%s: %v", name, err)
 	case reason != 0 && (err == nil || errs.ReasonOf(err) != reason ||
-		errs.KindOf(err) != errs.FailedPrecondition || errs.WayOutOf(err) == ""):
-		t.Errorf("%s: %v, want %v and a way out", name, err, reason)
+		errs.KindOf(err) != errs.FailedPrecondition || errs.HintOf(err).String() == ""):
+		t.Errorf("%s: %v, want %v and a hint", name, err, reason)
 	}
 }
 

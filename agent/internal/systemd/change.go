@@ -131,6 +131,6 @@ func maskedError(verb, name string) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, message,
 		errs.Meta("unit", name),
 		errs.Precondition("units/"+name, "masked"),
-		errs.WayOut(
+		errs.WithHint(
 			"unmask it first (UnmaskUnit), or use EnsureUnit, which does all that is needed"))
 }

@@ -75,7 +75,7 @@ func (m *Manager) checkDropIn(unit, name string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 		fmt.Sprintf("%.100q is no drop-in that may be written", name),
 		errs.Field("drop_in", "must be understudy.conf or understudy-….conf"),
-		errs.WayOut("name it understudy.conf or understudy-….conf"))
+		errs.WithHint("name it understudy.conf or understudy-….conf"))
 }
 
 // checkContent reads the drop-in line by line: sections, keys and values have to be known, one line
@@ -139,7 +139,7 @@ func (m *Manager) checkDependencies(value string) error {
 func badContent(why string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 		"cannot write the drop-in: "+why, errs.Field("content", why),
-		errs.WayOut("[Unit] takes dependencies and start limits, [Service] takes limits and "+
+		errs.WithHint("[Unit] takes dependencies and start limits, [Service] takes limits and "+
 			"timeouts; nothing that runs a command"))
 }
 

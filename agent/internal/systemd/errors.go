@@ -16,7 +16,7 @@ import (
 func down(cause error) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN,
 		"systemd does not answer", errs.Wrap(cause),
-		errs.Retry(time.Second), errs.WayOut("look at `systemctl status dbus` on the host; "+
+		errs.Retry(time.Second), errs.WithHint("look at `systemctl status dbus` on the host; "+
 			"without systemd the agent can do nothing"))
 }
 
@@ -30,8 +30,8 @@ func wrap(what, unit string, err error) error {
 	if !errors.As(err, &dbusErr) {
 		return down(fmt.Errorf("%s: %w", message, err))
 	}
-	kind, reason, wayOut := meaning(dbusErr.Name, unit)
-	return errs.New(kind, reason, message, errs.Wrap(err), errs.WayOut(wayOut),
+	kind, reason, hint := meaning(dbusErr.Name, unit)
+	return errs.New(kind, reason, message, errs.Wrap(err), errs.WithHint(hint),
 		errs.Meta("unit", unit))
 }
 
@@ -71,13 +71,13 @@ func meaning(name, unit string) (errs.Kind, errorsv1.Reason, string) {
 func notFound(unit string) error {
 	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 		fmt.Sprintf("systemd knows no unit %s", unit),
-		errs.WayOut("check the unit's name; install the package that brings it"),
+		errs.WithHint("check the unit's name; install the package that brings it"),
 		errs.Meta("unit", unit))
 }
 
-func wrongState(unit, message, wayOut string) error {
+func wrongState(unit, message, hint string) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE, message,
-		errs.WayOut(wayOut), errs.Meta("unit", unit), errs.Precondition("units/"+unit, message))
+		errs.WithHint(hint), errs.Meta("unit", unit), errs.Precondition("units/"+unit, message))
 }
 
 func unquote(variant string) string { return strings.Trim(variant, `"`) }

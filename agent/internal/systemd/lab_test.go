@@ -69,8 +69,8 @@ func want(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
 	if !errors.Is(err, kind) || errs.ReasonOf(err) != reason {
 		t.Fatalf("error = %v (%v), want %v with %v", err, errs.ReasonOf(err), kind, reason)
 	}
-	if errs.WayOutOf(err) == "" {
-		t.Errorf("no way out in: %v", err)
+	if errs.HintOf(err).String() == "" {
+		t.Errorf("no hint in: %v", err)
 	}
 }
 

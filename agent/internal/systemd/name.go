@@ -24,7 +24,7 @@ func CheckName(name string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 		fmt.Sprintf("%.100q is no unit name", name),
 		errs.Field("unit", "must be a unit name with its suffix"),
-		errs.WayOut(`give it with its suffix, for example "mariadb.service"`))
+		errs.WithHint(`give it with its suffix, for example "mariadb.service"`))
 }
 
 // MountUnit is the name of the mount unit for a mount point: "srv-mariadb.mount" for

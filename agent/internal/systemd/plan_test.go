@@ -116,7 +116,7 @@ func TestAllowList(t *testing.T) {
 		}
 	}
 	if err := list.CheckChange("ssh.service"); errs.KindOf(err) != errs.PermissionDenied ||
-		errs.WayOutOf(err) == "" {
+		errs.HintOf(err).String() == "" {
 		t.Errorf("refusal: %v", err)
 	}
 	for _, bad := range []string{"", "[", "a["} {

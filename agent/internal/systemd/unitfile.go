@@ -154,9 +154,9 @@ const makeRoom = "make room on the host's root filesystem, then call again"
 func writeError(path string, err error) error {
 	if errs.NoRoom(err) {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL,
-			fmt.Sprintf("cannot write %s", path), errs.Wrap(err), errs.WayOut(makeRoom))
+			fmt.Sprintf("cannot write %s", path), errs.Wrap(err), errs.WithHint(makeRoom))
 	}
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 		fmt.Sprintf("cannot write %s", path), errs.Wrap(err),
-		errs.WayOut("see that the host's root filesystem has room and is writable"))
+		errs.WithHint("see that the host's root filesystem has room and is writable"))
 }

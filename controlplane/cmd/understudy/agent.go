@@ -38,7 +38,7 @@ With --operator the name is that of an operator instead. Doing it twice is fine.
 			}
 			if strings.TrimSpace(reason) == "" || len(reason) > 200 {
 				return usageError{message: "missing --reason",
-					wayOut: "say why, in at most 200 bytes: the audit keeps it"}
+					hint: "say why, in at most 200 bytes: the audit keeps it"}
 			}
 			return c.revoke(ctx, req)
 		}),

@@ -34,7 +34,7 @@ func (c *cli) connect() (*api, error) {
 		return nil, usageError{
 			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
 				c.flags.credentials, err),
-			wayOut: "the control plane makes them in operator/ of its state directory when it " +
+			hint: "the control plane makes them in operator/ of its state directory when it " +
 				"starts (understudy serve); " +
 				"copy ca.pem, cert.pem and key.pem from there, say where they are with " +
 				"--credentials DIR or UNDERSTUDY_CREDENTIALS, and see that you may read them",
@@ -61,7 +61,7 @@ func (c *cli) checkAddress() error {
 	}
 	return usageError{
 		message: "the control plane's address " + quote(c.flags.address) + " is not HOST:PORT",
-		wayOut:  "write for example --address " + defaultAddress,
+		hint:    "write for example --address " + defaultAddress,
 	}
 }
 

@@ -32,7 +32,7 @@ func (s *startFlags) request() (string, error) {
 	id, err := uuid.Parse(s.requestID)
 	if err != nil {
 		return "", usageError{message: "--request-id " + quote(s.requestID) + " is no UUID",
-			wayOut: "leave it out, or take one that uuidgen makes"}
+			hint: "leave it out, or take one that uuidgen makes"}
 	}
 	return id.String(), nil
 }
@@ -67,5 +67,5 @@ func checkImage(flag, value string) error {
 		return nil
 	}
 	return usageError{message: "--" + flag + " " + quote(value) + " cannot be a name",
-		wayOut: "`understudy provider images` lists the images"}
+		hint: "`understudy provider images` lists the images"}
 }

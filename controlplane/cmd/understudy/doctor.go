@@ -20,11 +20,11 @@ import (
 
 // finding is one thing that was looked at.
 type finding struct {
-	What   string `json:"what"`
-	OK     bool   `json:"ok"`
-	Found  string `json:"found"`
-	WayOut string `json:"wayOut,omitempty"`
-	err    error
+	What  string `json:"what"`
+	OK    bool   `json:"ok"`
+	Found string `json:"found"`
+	Hint  string `json:"hint,omitempty"`
+	err   error
 }
 
 func (c *cli) newDoctor() *cobra.Command {
@@ -68,7 +68,7 @@ func (e saidError) Unwrap() error { return e.error }
 
 func broken(what string, err error) finding {
 	p := problemOf(err)
-	return finding{What: what, Found: p.Message, WayOut: p.WayOut, err: err}
+	return finding{What: what, Found: p.Message, Hint: p.Hint, err: err}
 }
 
 func (c *cli) examineCredentials() finding {
@@ -85,7 +85,7 @@ func (c *cli) examineCredentials() finding {
 	if left <= 0 {
 		return broken(what, usageError{message: fmt.Sprintf("the certificate in %s ended on %s",
 			c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
-			wayOut: "copy new credentials from operator/ of the control plane's state directory"})
+			hint: "copy new credentials from operator/ of the control plane's state directory"})
 	}
 	who, err := identity.FromCertificate(cert)
 	if err != nil {
@@ -127,7 +127,7 @@ func examineProvider(ctx context.Context, a *api) finding {
 	if problems := answer.GetProblems(); len(problems) > 0 {
 		return broken("provider", errs.New(errs.FailedPrecondition, 0,
 			fmt.Sprintf("%s: %s", answer.GetProvider(), problems[0]),
-			errs.WayOut("see understudy provider check")))
+			errs.WithHint("see understudy provider check")))
 	}
 	return finding{What: "provider", OK: true,
 		Found: answer.GetProvider() + " has all that the jobs need"}
@@ -141,7 +141,7 @@ func examineServers(servers []*cpv1.Server) finding {
 				errs.New(errs.FailedPrecondition, 0,
 					fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()),
 						s.GetStateReason()),
-					errs.WayOut("see understudy server get "+show.ID(s.GetName()))))
+					errs.WithHint("see understudy server get "+show.ID(s.GetName()))))
 		}
 	}
 	return finding{What: "servers", OK: true,
@@ -158,7 +158,7 @@ func examineJobs(ctx context.Context, a *api) finding {
 			return broken("jobs",
 				errs.New(errs.FailedPrecondition, 0,
 					show.ID(j.GetName())+" waits for your decision",
-					errs.WayOut("see understudy job get "+show.ID(j.GetName()))))
+					errs.WithHint("see understudy job get "+show.ID(j.GetName()))))
 		}
 	}
 	return finding{What: "jobs", OK: true,
@@ -180,8 +180,8 @@ func (c *cli) printFindings(findings []finding) error {
 			glyph = st.Bad(st.Glyphs.Failed)
 		}
 		fmt.Fprintf(c.Stdout, "%s %-14s %s\n", glyph, f.What, show.Clean(f.Found))
-		if f.WayOut != "" {
-			fmt.Fprintf(c.Stdout, "  %-14s %s\n", "way out", show.Clean(f.WayOut))
+		if f.Hint != "" {
+			fmt.Fprintf(c.Stdout, "  %-14s %s\n", "hint", show.Clean(f.Hint))
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 
 // usageError is a mistake in the command line or in what it needs on this machine: nothing was
 // sent.
-type usageError struct{ message, wayOut string }
+type usageError struct{ message, hint string }
 
 // Error is the message.
 func (e usageError) Error() string { return e.message }
@@ -67,7 +67,7 @@ func exitCode(ctx context.Context, err error) int {
 	}
 }
 
-// fail prints an error with its reason and way out, and returns the exit code.
+// fail prints an error with its reason and hint, and returns the exit code.
 func (c *cli) fail(ctx context.Context, err error) int {
 	code := exitCode(ctx, err)
 	var job jobError
@@ -88,8 +88,8 @@ func (c *cli) fail(ctx context.Context, err error) int {
 	if problem.Reason != "" {
 		fmt.Fprintln(c.Stderr, st.Dim("  reason:  ")+problem.Reason)
 	}
-	if problem.WayOut != "" {
-		fmt.Fprintln(c.Stderr, st.Dim("  way out: ")+show.Clean(problem.WayOut))
+	if problem.Hint != "" {
+		fmt.Fprintln(c.Stderr, st.Dim("  hint: ")+show.Clean(problem.Hint))
 	}
 	if problem.Note != "" {
 		fmt.Fprintln(c.Stderr, st.Dim("  note:    ")+show.Clean(problem.Note))
@@ -113,7 +113,7 @@ type problem struct {
 	Code      string            `json:"code"`
 	Reason    string            `json:"reason,omitempty"`
 	Message   string            `json:"message"`
-	WayOut    string            `json:"wayOut,omitempty"`
+	Hint      string            `json:"hint,omitempty"`
 	Note      string            `json:"note,omitempty"`
 	Fields    []fieldProblem    `json:"fields,omitempty"`
 	RequestID string            `json:"requestId,omitempty"`
@@ -131,9 +131,9 @@ type fieldProblem struct {
 func problemOf(err error) problem {
 	var usage usageError
 	if errors.As(err, &usage) {
-		return problem{Code: "USAGE", Message: usage.message, WayOut: usage.wayOut}
+		return problem{Code: "USAGE", Message: usage.message, Hint: usage.hint}
 	}
-	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), WayOut: errs.WayOutOf(err),
+	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), Hint: errs.HintOf(err).String(),
 		Metadata: errs.MetaOf(err)}
 	if reason := errs.ReasonOf(err); reason != 0 {
 		p.Reason = strings.TrimPrefix(reason.String(), "REASON_")

@@ -14,7 +14,7 @@ func (c *cli) newJobGet() *cobra.Command {
 		Use: "get JOB", Aliases: []string{"show"}, Short: "Show one job with all its steps",
 		Args: words([]string{"JOB"}),
 		Long: "Show one job with all its steps: what each found, what it changed, how long it " +
-			"took, and its error with the cause and the way out.",
+			"took, and its error with the cause and the hint.",
 		Example: `  understudy job get JOB
   understudy job get JOB -o json | jq -r '.job.steps[] | [.name, .state, .duration] | @tsv'`,
 		ValidArgsFunction: c.complete(c.jobIDs),

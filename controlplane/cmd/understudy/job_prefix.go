@@ -81,7 +81,7 @@ func ambiguous(id string, found []*cpv1.Job) error {
 		candidates = append(candidates, fmt.Sprintf("and %d more", more))
 	}
 	return usageError{message: fmt.Sprintf("%s is the beginning of %d jobs", quote(id), len(found)),
-		wayOut: "write more of it: " + strings.Join(candidates, ", ")}
+		hint: "write more of it: " + strings.Join(candidates, ", ")}
 }
 
 // shortIDs are the jobs' ids as tables show them: as much of each as tells it from the others

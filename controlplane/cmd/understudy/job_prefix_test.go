@@ -69,9 +69,9 @@ func TestABeginningNamesAJob(t *testing.T) {
 		case test.ambiguous == "" && (err != nil || plane.asked != "jobs/"+test.asked):
 			t.Errorf("%s: asked %s, %v", typed, plane.asked, err)
 		case test.ambiguous != "" &&
-			(!errors.As(err, &usage) || !strings.Contains(usage.message+" "+usage.wayOut,
+			(!errors.As(err, &usage) || !strings.Contains(usage.message+" "+usage.hint,
 				test.ambiguous) || plane.asked != ""):
-			t.Errorf("%s: asked %q, %v %v", typed, plane.asked, usage.message, usage.wayOut)
+			t.Errorf("%s: asked %q, %v %v", typed, plane.asked, usage.message, usage.hint)
 		}
 	}
 }

@@ -36,10 +36,10 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return usageError{message: "missing --reason",
-			wayOut: "say why, in a sentence: the audit keeps it"}
+			hint: "say why, in a sentence: the audit keeps it"}
 	}
 	if len(reason) > maxReason {
-		return usageError{message: "--reason is too long", wayOut: "say it in at most 500 bytes"}
+		return usageError{message: "--reason is too long", hint: "say it in at most 500 bytes"}
 	}
 	return nil
 }

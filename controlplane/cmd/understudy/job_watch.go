@@ -66,11 +66,11 @@ func theActiveJob(ctx context.Context, a *api) (string, error) {
 	switch len(ids) {
 	case 0:
 		return "", usageError{message: "no job is under way",
-			wayOut: "name one that `understudy job list` shows"}
+			hint: "name one that `understudy job list` shows"}
 	case 1:
 		return answer.GetJobs()[0].GetName(), nil
 	default:
 		return "", usageError{message: fmt.Sprintf("%d jobs are under way", len(ids)),
-			wayOut: "name one of them: " + strings.Join(ids, ", ")}
+			hint: "name one of them: " + strings.Join(ids, ", ")}
 	}
 }

@@ -29,7 +29,7 @@ func serverID(text string) (string, error) {
 	if !serverPattern.MatchString(id) {
 		return "", usageError{
 			message: quote(text) + " cannot be the name of a server",
-			wayOut: "use 2 to 40 lower-case letters, digits and dashes, a letter first and no " +
+			hint: "use 2 to 40 lower-case letters, digits and dashes, a letter first and no " +
 				"dash at the end, for example db1",
 		}
 	}
@@ -49,7 +49,7 @@ func resourceName(kind, text string) (string, error) {
 		singular := strings.TrimSuffix(kind, "s")
 		return "", usageError{
 			message: fmt.Sprintf("%s cannot be the name of a %s", quote(text), singular),
-			wayOut:  fmt.Sprintf("take one that `understudy %s list` shows", singular),
+			hint:    fmt.Sprintf("take one that `understudy %s list` shows", singular),
 		}
 	}
 	return kind + "/" + id, nil
@@ -59,7 +59,7 @@ func resourceName(kind, text string) (string, error) {
 func stepName(text string) (string, error) {
 	if !stepPattern.MatchString(text) {
 		return "", usageError{message: quote(text) + " cannot be the name of a step",
-			wayOut: "take one that `understudy job get JOB` shows, for example mount_data"}
+			hint: "take one that `understudy job get JOB` shows, for example mount_data"}
 	}
 	return text, nil
 }
@@ -70,7 +70,7 @@ func subjectName(text string) (string, error) {
 	known := kind == serverKind || kind == snapshotKind || kind == jobKind
 	if !known || !idPattern.MatchString(id) {
 		return "", usageError{message: quote(text) + " names nothing",
-			wayOut: "write servers/NAME, snapshots/NAME or jobs/NAME"}
+			hint: "write servers/NAME, snapshots/NAME or jobs/NAME"}
 	}
 	return text, nil
 }

@@ -122,7 +122,7 @@ func (c *cli) newProviderRefuse() *cobra.Command {
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			if strings.TrimSpace(why) == "" || len(why) > maxTaskText {
 				return usageError{message: "missing --why",
-					wayOut: "say why in a sentence of at most 200 bytes: the job ends with it"}
+					hint: "say why in a sentence of at most 200 bytes: the job ends with it"}
 			}
 			return c.call(ctx, func(ctx context.Context, a *api) error {
 				answer, err := a.providers.RefuseTask(ctx,

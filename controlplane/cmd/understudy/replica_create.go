@@ -91,11 +91,11 @@ func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error)
 			strings.ToUpper(f.verify.value)])}
 	if f.of == "" && f.from == "" {
 		return nil, usageError{message: "a replica of what?",
-			wayOut: "say --of PRIMARY, or --from SNAPSHOT"}
+			hint: "say --of PRIMARY, or --from SNAPSHOT"}
 	}
 	if f.from != "" && f.hold.value > 0 {
 		return nil, usageError{message: "--hold-limit is for a new snapshot, and " + f.from +
-			" is taken", wayOut: "leave out --hold-limit, or --from"}
+			" is taken", hint: "leave out --hold-limit, or --from"}
 	}
 	if f.hold.value > 0 {
 		req.HoldLimit = durationpb.New(f.hold.value)

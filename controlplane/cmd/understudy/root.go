@@ -21,7 +21,7 @@ job: it goes on in the control plane, and "understudy job watch" shows it again.
 Output
   Tables are for people. With -o json the result is the API's message as JSON, with all its fields; a list is one object. A command that
   shows a job writes one line of JSON for each change of it, and the last line is the job as it ended. Errors are an object on standard
-  error then, {"error": {"code", "reason", "message", "wayOut"}}.
+  error then, {"error": {"code", "reason", "message", "hint"}}.
 
 Exit codes
   0    done; a job that was shown ended well

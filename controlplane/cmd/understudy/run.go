@@ -104,7 +104,7 @@ func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	message := "there is no command " + quote(cmd.CommandPath()+" "+word)
 	if near := cmd.SuggestionsFor(word); len(near) > 0 {
-		return usageError{message: message, wayOut: "did you mean " + strings.Join(near, " or ") +
+		return usageError{message: message, hint: "did you mean " + strings.Join(near, " or ") +
 			"?"}
 	}
 	var names []string
@@ -113,7 +113,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 			names = append(names, sub.Name())
 		}
 	}
-	return usageError{message: message, wayOut: "use one of " + strings.Join(names, ", ")}
+	return usageError{message: message, hint: "use one of " + strings.Join(names, ", ")}
 }
 
 // asUsage makes an error of the command line's parser a usage error.

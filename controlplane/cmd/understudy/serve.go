@@ -104,7 +104,7 @@ func newServeCommand() *cobra.Command {
 			config, err := app.Load(serveSources(cmd.Flags(), os.Environ()))
 			if err != nil {
 				return usageError{message: err.Error(),
-					wayOut: "see `understudy serve --help` for what can be set and how"}
+					hint: "see `understudy serve --help` for what can be set and how"}
 			}
 			log := app.Logger(config, cmd.ErrOrStderr())
 			control, err := app.New(cmd.Context(), config, log)

@@ -105,7 +105,7 @@ func checkOptions(options map[string]string) error {
 		if !optionPattern.MatchString(name) || strings.ContainsAny(value, "\n\r\x00") {
 			return usageError{message: "--option " + quote(name+"="+value) +
 				" is no option of MariaDB",
-				wayOut: "write for example --option max_connections=500"}
+				hint: "write for example --option max_connections=500"}
 		}
 	}
 	return nil

@@ -94,7 +94,7 @@ func (c *cli) mayAsk(f *deleteFlags) error {
 		return nil
 	}
 	return usageError{message: "deleting has to be confirmed, and there is no terminal to ask on",
-		wayOut: "say --yes"}
+		hint: "say --yes"}
 }
 
 // ask wants the id typed, unless nothing is done or --yes was said.

@@ -36,7 +36,7 @@ refused on a replica, and on a primary that has replicas.`,
 		}
 		if !cmd.Flags().Changed("binlog-auto-purge") {
 			return usageError{message: "nothing to change",
-				wayOut: "say what: --binlog-auto-purge=true or --binlog-auto-purge=false"}
+				hint: "say what: --binlog-auto-purge=true or --binlog-auto-purge=false"}
 		}
 		return c.updateServer(ctx, &cpv1.UpdateServerRequest{
 			Server:     &cpv1.Server{Name: name, BinlogAutoPurge: autoPurge, Etag: etag},

@@ -66,7 +66,7 @@ func (f *snapshotCreate) build(server string) (*cpv1.CreateSnapshotRequest, erro
 	if f.hold.value > time.Minute && f.mode.value != "offline" {
 		return nil,
 			usageError{message: "--hold-limit is more than 1m, which is for --mode offline alone",
-				wayOut: "say at most 1m, or --mode offline"}
+				hint: "say at most 1m, or --mode offline"}
 	}
 	requestID, err := f.request()
 	if err != nil {

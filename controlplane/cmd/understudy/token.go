@@ -43,7 +43,7 @@ secret, so keep it out of logs and argument lists.`,
 				return err
 			}
 			if out == "" {
-				return usageError{message: "missing --out FILE", wayOut: "say where to write the " +
+				return usageError{message: "missing --out FILE", hint: "say where to write the " +
 					"join file, for example --out join.json; --out - is standard output"}
 			}
 			return c.createToken(ctx, &cpv1.CreateJoinTokenRequest{Server: name,
@@ -94,7 +94,7 @@ func (c *cli) openSecret(path string) (write func([]byte) error, discard func(),
 	file, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return nil, nil, usageError{message: path + " is there already",
-			wayOut: "remove it, or name another file"}
+			hint: "remove it, or name another file"}
 	}
 	if err != nil {
 		return nil, nil, usageError{message: "cannot make the join file: " + err.Error()}

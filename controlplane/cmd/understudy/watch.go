@@ -27,7 +27,7 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if w.detach && cmd.Flags().Changed("wait") {
 			return usageError{message: "--wait and --detach exclude each other",
-				wayOut: "say one of them"}
+				hint: "say one of them"}
 		}
 		return nil
 	}

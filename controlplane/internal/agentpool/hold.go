@@ -152,7 +152,7 @@ func (h *hold) askRelease() error {
 	if h.released {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 			"the hold on "+h.server+" was released before",
-			errs.WayOut("retry the job: it holds the server anew"))
+			errs.WithHint("retry the job: it holds the server anew"))
 	}
 	h.released = true
 	err := h.stream.Send(&agentv1.HoldConsistentPointRequest{
@@ -177,5 +177,5 @@ func (h *hold) Close() error {
 func broken(server, why string) error {
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
 		"the hold on "+server+" is broken: "+why,
-		errs.WayOut("try again; a shorter transaction load or a higher limit helps when it stays"))
+		errs.WithHint("try again; a shorter transaction load or a higher limit helps when it stays"))
 }

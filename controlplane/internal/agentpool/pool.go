@@ -115,7 +115,7 @@ func (p *Pool) line(server, address string) (*grpc.ClientConn, error) {
 	if p.closed {
 		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED,
 			"the control plane is being stopped",
-			errs.WayOut("ask again: it goes on when a control plane runs"))
+			errs.WithHint("ask again: it goes on when a control plane runs"))
 	}
 	if l := p.lines[server]; l != nil {
 		if l.address == address {
@@ -181,7 +181,7 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 		p.Forget(server)
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 			"the certificate of the agent of "+server+" is revoked",
-			errs.WayOut("let it enrol again with a new join file (`understudy token create`)"))
+			errs.WithHint("let it enrol again with a new join file (`understudy token create`)"))
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
 	case err == nil:
@@ -207,7 +207,7 @@ func (p *Pool) revoked(shown peer.Peer) bool {
 func unreachable(server, why string, cause error) error {
 	options := []errs.Option{
 		errs.Retry(time.Second), errs.Meta("server", server),
-		errs.WayOut("see on its host with `systemctl status understudy-agent`, and that port " +
+		errs.WithHint("see on its host with `systemctl status understudy-agent`, and that port " +
 			"7443 can be reached from the control plane"),
 	}
 	if cause != nil {

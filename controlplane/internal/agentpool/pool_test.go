@@ -29,9 +29,9 @@ func outOfReach(t *testing.T, err error) {
 	t.Helper()
 	if errs.KindOf(err) != errs.Unavailable ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
-		errs.WayOutOf(err) == "" || errs.MetaOf(err)["server"] == "" {
-		t.Errorf("%v (%v), way out %q: %v", errs.KindOf(err), errs.ReasonOf(err),
-			errs.WayOutOf(err), err)
+		errs.HintOf(err).String() == "" || errs.MetaOf(err)["server"] == "" {
+		t.Errorf("%v (%v), hint %q: %v", errs.KindOf(err), errs.ReasonOf(err),
+			errs.HintOf(err).String(), err)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 			*agentv1.PrepareReplicaResponse, error) {
 			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_GTID_MISMATCH,
 				"it is at 0-1-6, not at 0-1-5",
-				errs.WayOut("make the replica again"), errs.Meta("recovered", "0-1-6"))
+				errs.WithHint("make the replica again"), errs.Meta("recovered", "0-1-6"))
 		}},
 		systemd: systemdService{ensure: func(_ *agentv1.EnsureUnitRequest,
 			out grpc.ServerStreamingServer[agentv1.EnsureUnitResponse]) error {
@@ -199,7 +199,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 				return err
 			}
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED,
-				"mariadb.service failed", errs.WayOut("see its journal"))
+				"mariadb.service failed", errs.WithHint("see its journal"))
 		}},
 	})
 	a, err := f.pool.Agent(t.Context(), "db1")
@@ -209,7 +209,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	_, err = a.PrepareReplica(t.Context(), workflow.PrepareReplica{GTID: "0-1-5"})
 	if !errors.Is(err, errs.FailedPrecondition) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
-		errs.WayOutOf(err) != "make the replica again" || errs.MetaOf(err)["recovered"] != "0-1-6" {
+		errs.HintOf(err).String() != "make the replica again" || errs.MetaOf(err)["recovered"] != "0-1-6" {
 		t.Errorf("%v", err)
 	}
 	var said []string

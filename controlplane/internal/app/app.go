@@ -116,7 +116,7 @@ func (a *App) openState(ctx context.Context) error {
 	if errors.Is(err, job.ErrUnavailable) {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start",
 			errs.Wrap(err),
-			errs.WayOut("see that the store's disk has room, and that no other control plane on "+
+			errs.WithHint("see that the store's disk has room, and that no other control plane on "+
 				"this store hangs or is stopped: it may hold the store's lock; then start again"))
 	}
 	if err != nil {

@@ -61,7 +61,7 @@ func (p *purging) answering(ctx context.Context, server string) (workflow.Agent,
 	if err == nil && !status.Answers {
 		err = errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
 			fmt.Sprintf("MariaDB on %s does not answer: %s", server, status.DownReason),
-			errs.WayOut("start mariadb.service on "+server))
+			errs.WithHint("start mariadb.service on "+server))
 	}
 	return agent, err
 }
@@ -113,7 +113,7 @@ func (p *purging) turnOn(ctx context.Context, agent workflow.Agent,
 	if now != nil && !now.BinlogAutoPurge {
 		return *now, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"binlog auto purge of "+change.Server+" was turned off again meanwhile",
-			errs.WayOut("see what its record says now"))
+			errs.WithHint("see what its record says now"))
 	}
 	return r, nil
 }

@@ -163,7 +163,7 @@ func inState(state cpv1.Job_State) func(*cpv1.Job) bool {
 	return func(j *cpv1.Job) bool { return j.GetState() == state }
 }
 
-// refused fails the test unless the error is of that kind, with that reason and a way out.
+// refused fails the test unless the error is of that kind, with that reason and a hint.
 func refused(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
 	t.Helper()
 	if err == nil {
@@ -173,7 +173,7 @@ func refused(t *testing.T, err error, kind errs.Kind, reason errorsv1.Reason) {
 		t.Errorf("%v (%v): %v; want %v (%v)", errs.KindOf(err), errs.ReasonOf(err), err, kind,
 			reason)
 	}
-	if kind != errs.InvalidArgument && errs.WayOutOf(err) == "" {
-		t.Errorf("no way out: %v", err)
+	if kind != errs.InvalidArgument && errs.HintOf(err).String() == "" {
+		t.Errorf("no hint: %v", err)
 	}
 }

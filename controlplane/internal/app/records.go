@@ -129,12 +129,12 @@ func (s servers) autoPurge(ctx context.Context, tx *store.Tx,
 	if change.Etag != "" && change.Etag != srv.Etag() {
 		return srv, errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
 			srv.Name+" changed since it was read",
-			errs.WayOut("read it again and decide anew"))
+			errs.WithHint("read it again and decide anew"))
 	}
 	if srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted {
 		return srv, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_WRONG_ROLE,
 			"server "+srv.Name+" is "+string(srv.State),
-			errs.WayOut("name another server"))
+			errs.WithHint("name another server"))
 	}
 	replicas, err := tx.Servers().ReplicasOf(ctx, srv.Name)
 	if err != nil {

@@ -173,7 +173,7 @@ func TestFailedJobSaysWhyAndIsRetried(t *testing.T) {
 	}
 	name := answer.GetJob().GetName()
 	failed := p.until(name, inState(cpv1.Job_STATE_FAILED))
-	if e := failed.GetError(); e.GetReason() != "NOT_FOUND" || e.GetWayOut() == "" ||
+	if e := failed.GetError(); e.GetReason() != "NOT_FOUND" || e.GetHint() == nil ||
 		e.GetMessage() == "" {
 		t.Errorf("error %v", e)
 	}

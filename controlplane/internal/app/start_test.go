@@ -79,8 +79,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := start(); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE ||
-		!strings.Contains(errs.WayOutOf(err), "hangs") {
-		t.Errorf("a start on a locked store: %v; way out: %s", err, errs.WayOutOf(err))
+		!strings.Contains(errs.HintOf(err).String(), "hangs") {
+		t.Errorf("a start on a locked store: %v; hint: %s", err, errs.HintOf(err).String())
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 	if agent.Role != identity.RoleAgent || req.Peer.Certificate == nil {
 		return Bundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			"only an agent renews its certificates",
-			errs.WayOut("an operator's certificate is renewed by the control plane itself, in "+
+			errs.WithHint("an operator's certificate is renewed by the control plane itself, in "+
 				"operator/ of its state directory"))
 	}
 	host, _, err := net.SplitHostPort(req.Peer.Address)
@@ -127,7 +127,7 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 		return nil
 	}
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-		"the certificate with serial "+peer.Serial()+" is revoked", errs.WayOut(newTokenWay))
+		"the certificate with serial "+peer.Serial()+" is revoked", errs.WithHint(newTokenWay))
 }
 
 // certification is one pair of certificates to be issued.
@@ -198,7 +198,7 @@ func (k Keys) read() (agent, mariadb *ecdsa.PublicKey, err error) {
 		return nil, nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
 			"agent and MariaDB share a key",
 			errs.Field("mariadb_csr", "is for the agent's key"),
-			errs.WayOut("make a key of its own for MariaDB"))
+			errs.WithHint("make a key of its own for MariaDB"))
 	}
 	return agent, mariadb, nil
 }

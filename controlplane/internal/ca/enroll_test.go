@@ -136,8 +136,8 @@ func TestRefusals(t *testing.T) {
 			if !errors.Is(err, test.kind) || errs.ReasonOf(err) != test.reason {
 				t.Errorf("%v: %v", err, errs.ReasonOf(err))
 			}
-			if errs.WayOutOf(err) == "" && len(errs.FieldsOf(err)) == 0 {
-				t.Errorf("%v: no way out", err)
+			if errs.HintOf(err).String() == "" && len(errs.FieldsOf(err)) == 0 {
+				t.Errorf("%v: no hint", err)
 			}
 			if test.token != "" && len(test.token) > 1 &&
 				strings.Contains(fmt.Sprint(err, errs.MetaOf(err)), test.token) {
@@ -325,7 +325,7 @@ func TestAStoreThatFailsIsSaidSo(t *testing.T) {
 	}
 	_, err := h.enroll(file.Token, "db-1", keys(t))
 	if !errors.Is(err, errs.Unavailable) ||
-		errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || errs.WayOutOf(err) == "" {
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 	if len(h.enrolled) != 0 {

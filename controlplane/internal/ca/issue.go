@@ -124,7 +124,7 @@ func signingRequest(field string, der []byte) (*ecdsa.PublicKey, error) {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
 			"signing request refused",
 			errs.Wrap(err), errs.Field(field, err.Error()),
-			errs.WayOut("send a PKCS #10 request in DER for an ECDSA P-256 key, signed with it"))
+			errs.WithHint("send a PKCS #10 request in DER for an ECDSA P-256 key, signed with it"))
 	}
 	return key, nil
 }

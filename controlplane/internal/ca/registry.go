@@ -139,7 +139,7 @@ func storeError(what string, err error) error {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, what,
 			errs.Wrap(err),
 			errs.Retry(time.Second),
-			errs.WayOut(
+			errs.WithHint(
 				"try again; if it stays, see the control plane's log and the disk of its store"))
 	}
 }

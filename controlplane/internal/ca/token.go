@@ -87,7 +87,7 @@ func (r *Registry) checkToken(req TokenRequest) error {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
 			"cannot make a join token: the control plane does not know under which address "+
 				"machines reach it",
-			errs.WayOut("give the control plane its address in its configuration"))
+			errs.WithHint("give the control plane its address in its configuration"))
 	}
 	faults := errs.Fields{}
 	if err := inventory.ValidateName(req.Server); err != nil {
@@ -178,5 +178,5 @@ func refusedBy(err error) error {
 }
 
 func tokenRefused(reason errorsv1.Reason, cause string) error {
-	return errs.New(errs.PermissionDenied, reason, cause, errs.WayOut(newTokenWay))
+	return errs.New(errs.PermissionDenied, reason, cause, errs.WithHint(newTokenWay))
 }

@@ -3,5 +3,5 @@
 //
 // Change a record through its rules (Server.BecomeReplica, Server.SetBinlogAutoPurge, …), not by
 // setting fields: the rules keep the invariants and answer with a *Refusal that names the cause and
-// the way out.
+// the hint.
 package inventory

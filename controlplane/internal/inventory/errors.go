@@ -57,7 +57,7 @@ const (
 	BadPage Reason = "BAD_PAGE"
 )
 
-// Refusal is a change that was turned down: the cause, and the way out.
+// Refusal is a change that was turned down: the cause, and the hint.
 type Refusal struct {
 	Kind  error  // one of the package's errors
 	Code  Reason // for machines
@@ -65,7 +65,7 @@ type Refusal struct {
 	Way   string // what to do
 }
 
-// Error says the cause, then the way out.
+// Error says the cause, then the hint.
 func (r *Refusal) Error() string {
 	if r.Way == "" {
 		return r.Cause
@@ -79,8 +79,8 @@ func (r *Refusal) Unwrap() error { return r.Kind }
 // Reason returns the code as text.
 func (r *Refusal) Reason() string { return string(r.Code) }
 
-// WayOut says what to do.
-func (r *Refusal) WayOut() string { return r.Way }
+// Hint says what to do.
+func (r *Refusal) Hint() string { return r.Way }
 
 // Refuse makes a Refusal; the format and its arguments give the cause.
 func Refuse(kind error, code Reason, way, format string, args ...any) *Refusal {

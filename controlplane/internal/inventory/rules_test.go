@@ -134,8 +134,8 @@ func TestRoleRefusals(t *testing.T) {
 		s := replica
 		err := change(&s)
 		var refusal *inventory.Refusal
-		if !errors.As(err, &refusal) || refusal.WayOut() == "" || refusal.Reason() == "" {
-			t.Errorf("%s: %v, want a refusal with a reason and a way out", name, err)
+		if !errors.As(err, &refusal) || refusal.Hint() == "" || refusal.Reason() == "" {
+			t.Errorf("%s: %v, want a refusal with a reason and a hint", name, err)
 		}
 		if s.Role != replica.Role || s.Primary != replica.Primary || !s.ReplicationConfigured {
 			t.Errorf("%s: refused, and still became %+v", name, s)

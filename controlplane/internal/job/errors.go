@@ -30,14 +30,14 @@ var (
 	ErrExists = errors.New("already exists")
 )
 
-// Refusal is a request on a job that was turned down, with the cause and the way out.
+// Refusal is a request on a job that was turned down, with the cause and the hint.
 type Refusal struct {
 	Kind error  // one of the package's errors
 	Text string // the cause
 	Way  string // what a person can do instead
 }
 
-// Error says the cause, then the way out.
+// Error says the cause, then the hint.
 func (r *Refusal) Error() string {
 	if r.Way == "" {
 		return r.Text
@@ -48,8 +48,8 @@ func (r *Refusal) Error() string {
 // Unwrap returns the kind of refusal, for errors.Is.
 func (r *Refusal) Unwrap() error { return r.Kind }
 
-// WayOut says what a person can do.
-func (r *Refusal) WayOut() string { return r.Way }
+// Hint says what a person can do.
+func (r *Refusal) Hint() string { return r.Way }
 
 func refuse(kind error, way, format string, args ...any) error {
 	return &Refusal{Kind: kind, Text: fmt.Sprintf(format, args...), Way: way}
@@ -63,11 +63,11 @@ type Busy struct {
 
 // Error names subject and job, and what to do.
 func (b *Busy) Error() string {
-	return fmt.Sprintf("%s is being changed by job %s: %s", b.Subject, b.JobID, b.WayOut())
+	return fmt.Sprintf("%s is being changed by job %s: %s", b.Subject, b.JobID, b.Hint())
 }
 
-// WayOut says what a person can do.
-func (b *Busy) WayOut() string {
+// Hint says what a person can do.
+func (b *Busy) Hint() string {
 	return fmt.Sprintf("wait for it (`understudy job watch %[1]s`), or cancel it (`understudy "+
 		"job cancel %[1]s`)", b.JobID)
 }
@@ -102,9 +102,9 @@ func describe(err error, final bool) *Failure {
 	if errors.As(err, &reason) {
 		f.Reason = reason.Reason()
 	}
-	var way interface{ WayOut() string }
+	var way interface{ Hint() string }
 	if errors.As(err, &way) {
-		f.WayOut = clip(way.WayOut(), maxText)
+		f.Hint.Text = clip(way.Hint(), maxText)
 	}
 	return f
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Job is the record of something that was asked for, with its steps.
@@ -92,9 +94,9 @@ type Failure struct {
 	Message string `json:"message"`
 	// machine-readable, from the error's Reason() string
 	Reason string `json:"reason,omitempty"`
-	// what a person can do, from the error's WayOut() string
-	WayOut    string `json:"way_out,omitempty"`
-	Permanent bool   `json:"permanent,omitempty"`
+	// what a person can do, from the error's Hint() string
+	Hint      errs.Hint `json:"hint,omitzero"` // what can be done about it
+	Permanent bool      `json:"permanent,omitempty"`
 }
 
 // AttemptState is how a try ended.

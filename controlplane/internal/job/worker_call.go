@@ -79,8 +79,8 @@ type overdue struct{ message string }
 
 func (e overdue) Error() string { return e.message }
 
-// WayOut says what a person can do.
-func (overdue) WayOut() string {
+// Hint says what a person can do.
+func (overdue) Hint() string {
 	return "see to what it waited for, then retry: the step gets its whole time anew"
 }
 

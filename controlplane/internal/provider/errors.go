@@ -38,7 +38,7 @@ type Error struct {
 	HeldBy string
 	// RetryAfter is how long to wait, with ErrThrottled.
 	RetryAfter time.Duration
-	// Message is the whole sentence, with the way out.
+	// Message is the whole sentence, with the hint.
 	Message string
 	// Cause may be nil.
 	Cause error
@@ -53,8 +53,8 @@ func Errorf(kind error, id, format string, args ...any) *Error {
 // Error is the message.
 func (e *Error) Error() string { return e.Message }
 
-// WayOut says what a person can do, by the kind of error; the message may say more.
-func (e *Error) WayOut() string {
+// Hint says what a person can do, by the kind of error; the message may say more.
+func (e *Error) Hint() string {
 	switch e.Kind {
 	case ErrNotFound: //nolint:errorlint // a Kind is one of these itself, never wrapped
 		return "see what there is with `understudy provider objects` and `understudy provider " +

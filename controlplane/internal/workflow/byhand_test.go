@@ -53,7 +53,7 @@ func TestCutByHandWantsTimeForAPerson(t *testing.T) {
 	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
 	f := j.Steps[0].Failure
 	if j.State != job.Failed || f == nil || f.Reason != "NEEDS_PERSON" ||
-		!strings.Contains(f.WayOut, "--mode offline --hold-limit") {
+		!strings.Contains(f.Hint.String(), "--mode offline --hold-limit") {
 		t.Fatalf("%s: %+v", states(j), f)
 	}
 	w.checkPrimaryUntouched(t)

@@ -12,7 +12,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// fault is an error as the engine keeps it: with its reason and the way out.
+// fault is an error as the engine keeps it: with its reason and the hint.
 type fault struct {
 	err         error
 	reason, way string
@@ -24,28 +24,28 @@ func (f fault) Unwrap() error { return f.err }
 // Reason is the error's reason for programs.
 func (f fault) Reason() string { return f.reason }
 
-// WayOut says what a person can do.
-func (f fault) WayOut() string { return f.way }
+// Hint says what a person can do.
+func (f fault) Hint() string { return f.way }
 
 // refuse makes the error of a step that must not go on as things stand.
 func refuse(reason errorsv1.Reason, way, format string, args ...any) error {
-	return errs.New(errs.FailedPrecondition, reason, sprintf(format, args...), errs.WayOut(way))
+	return errs.New(errs.FailedPrecondition, reason, sprintf(format, args...), errs.WithHint(way))
 }
 
-// explain prepares an error for the engine: reason and way out where it looks for them, with the
-// job's own id in the commands of the way out, and whether another attempt can mend it.
+// explain prepares an error for the engine: reason and hint where it looks for them, with the
+// job's own id in the commands of the hint, and whether another attempt can mend it.
 func explain(err error, jobID string) error {
 	if err == nil {
 		return nil
 	}
-	f := fault{err: err, way: errs.WayOutOf(err)}
+	f := fault{err: err, way: errs.HintOf(err).String()}
 	var refusal *inventory.Refusal
 	var cloud *provider.Error
 	switch {
 	case errors.As(err, &refusal):
-		f.reason, f.way = refusal.Reason(), refusal.WayOut()
+		f.reason, f.way = refusal.Reason(), refusal.Hint()
 	case errors.As(err, &cloud):
-		f.reason, f.way = reasonName(cloudReason(cloud)), or(f.way, cloud.WayOut())
+		f.reason, f.way = reasonName(cloudReason(cloud)), or(f.way, cloud.Hint())
 	default:
 		if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
 			f.reason = reasonName(reason)

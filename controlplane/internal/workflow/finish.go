@@ -75,7 +75,7 @@ func (s *step) checkReplica(ctx context.Context, p *pair) error {
 	if len(problems) > 0 {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_REPLICATION_ERROR,
 			p.srv.Name+" is not a replica yet: "+strings.Join(problems, "; "),
-			errs.WayOut("`understudy job retry JOB`: its steps make these true again"))
+			errs.WithHint("`understudy job retry JOB`: its steps make these true again"))
 	}
 	p.st = st
 	s.Found("all invariants hold; position %s", or(st.SlavePos, "(empty)"))

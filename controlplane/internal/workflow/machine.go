@@ -227,7 +227,7 @@ func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version st
 	if version == "" {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN,
 			"no MariaDB is installed on "+srv.Name,
-			errs.WayOut(
+			errs.WithHint(
 				"clean the job up and name an image that has one (`understudy provider images`)"))
 	}
 	if srv.Role != inventory.RoleReplica {

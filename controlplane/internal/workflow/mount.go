@@ -237,6 +237,6 @@ func wrongCopy(err error) error {
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "",
 		errs.Wrap(err),
-		errs.WayOut(
+		errs.WithHint(
 			"have another volume made from the snapshot: `understudy job redo JOB swap_volume`"))
 }

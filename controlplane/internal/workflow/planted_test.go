@@ -242,7 +242,7 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 				t.Fatalf("job is %s\n%s", j.State, states(j))
 			}
 			s, _ := j.Step(c.step)
-			if s.Failure == nil || s.Failure.Reason != c.reason || s.Failure.WayOut == "" {
+			if s.Failure == nil || s.Failure.Reason != c.reason || s.Failure.Hint.Empty() {
 				t.Fatalf("%s: %+v\n%s", c.step, s.Failure, states(j))
 			}
 			for _, part := range c.says {

@@ -86,7 +86,7 @@ func TestStepOfAMachineIsRefusedWithoutOne(t *testing.T) {
 		}
 		for _, s := range p.end(j.ID).Steps {
 			if s.Kind == step && (s.Failure == nil || s.Failure.Reason != "MACHINE_GONE" ||
-				s.Failure.WayOut == "") {
+				s.Failure.Hint.Empty()) {
 				t.Errorf("%s: %+v", step, s.Failure)
 			}
 		}

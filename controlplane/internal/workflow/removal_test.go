@@ -131,7 +131,7 @@ func TestWhatIsGoneStaysGone(t *testing.T) {
 	w.checkReplica(t, "db2")
 }
 
-// TestAServerThatIsGoneIsMadeAnew does what the refusal names as the way out.
+// TestAServerThatIsGoneIsMadeAnew does what the refusal names as the hint.
 func TestAServerThatIsGoneIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)

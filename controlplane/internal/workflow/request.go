@@ -35,7 +35,7 @@ func (w *Workflow) Request(ctx context.Context, ask Ask) (job.Request, error) {
 	if title == "" {
 		return job.Request{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 			"there are no jobs of kind "+ask.Kind,
-			errs.WayOut("ask for one of the jobs of docs/jobs.md"))
+			errs.WithHint("ask for one of the jobs of docs/jobs.md"))
 	}
 	return job.Request{Kind: ask.Kind, Title: title, Args: args, Subjects: subjects,
 		RequestID: ask.RequestID, Who: ask.Who}, nil
@@ -184,7 +184,7 @@ func (w *Workflow) deletable(ctx context.Context, a Args) error {
 		}
 		if a.Etag != "" && a.Etag != srv.Etag() {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
-				srv.Name+" changed since it was read", errs.WayOut("read it again and decide anew"))
+				srv.Name+" changed since it was read", errs.WithHint("read it again and decide anew"))
 		}
 		return noReplicas(ctx, rec, srv.Name)
 	})
@@ -203,7 +203,7 @@ func (w *Workflow) snapshotDeletable(ctx context.Context, a Args) error {
 		if a.Etag != "" && a.Etag != snap.Etag() {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
 				"snapshot "+snap.ID+" changed since it was read",
-				errs.WayOut("read it again and decide anew"))
+				errs.WithHint("read it again and decide anew"))
 		}
 		return nil
 	})

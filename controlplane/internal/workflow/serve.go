@@ -172,7 +172,7 @@ func (s *step) ensureReadOnly(ctx context.Context, h *host, st *replication.Stat
 	if !st.Answers {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_NOT_READY,
 			sprintf("MariaDB on %s does not answer: %s", h.srv.Name, st.DownReason),
-			errs.WayOut("see journalctl -u mariadb on "+h.srv.Name))
+			errs.WithHint("see journalctl -u mariadb on "+h.srv.Name))
 	}
 	if st.ServerID != h.srv.ServerID {
 		return refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "take server_id out of the other "+

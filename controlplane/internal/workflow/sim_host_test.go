@@ -374,7 +374,7 @@ func (a *agent) Mount(_ context.Context, path string) (m workflow.Mount, err err
 
 func deny(reason errorsv1.Reason, format string, args ...any) error {
 	return errs.New(errs.FailedPrecondition, reason, fmt.Sprintf(format, args...),
-		errs.WayOut("a way out"))
+		errs.WithHint("a hint"))
 }
 
 func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount,

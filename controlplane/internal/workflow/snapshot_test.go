@@ -249,7 +249,7 @@ func TestPlanStepRefusesAnOlderImage(t *testing.T) {
 			s, _ := j.Step("plan")
 			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" ||
 				!strings.Contains(s.Failure.Message, "10.11.14") ||
-				!strings.Contains(s.Failure.WayOut, "11.8 or newer") {
+				!strings.Contains(s.Failure.Hint.String(), "11.8 or newer") {
 				t.Errorf("%s: %+v\n%s", j.State, s.Failure, states(j))
 			}
 			if changes := w.changes(mark); len(changes) > 0 {

@@ -171,7 +171,7 @@ func (s *step) serving(ctx context.Context, name string) (*node, error) {
 	if !n.status.Answers {
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
 			sprintf("MariaDB on %s does not answer: %s", name, n.status.DownReason),
-			errs.WayOut("start mariadb.service on "+name))
+			errs.WithHint("start mariadb.service on "+name))
 	}
 	return n, nil
 }

@@ -65,7 +65,7 @@ func (g *Guard) Check(caller identity.Peer, method string) error {
 	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 			fmt.Sprintf("certificate of %s is revoked", caller.Identity),
-			errs.WayOut("enrol again with a new join file (`understudy token create`)"))
+			errs.WithHint("enrol again with a new join file (`understudy token create`)"))
 	}
 	roles, known := g.table[method]
 	switch {
@@ -74,16 +74,16 @@ func (g *Guard) Check(caller identity.Peer, method string) error {
 	case caller.Identity.Role == identity.RoleAnonymous:
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
 			fmt.Sprintf("cannot call %s without a certificate", method),
-			errs.WayOut("show an operator's certificate, such as the one that the control plane "+
+			errs.WithHint("show an operator's certificate, such as the one that the control plane "+
 				"keeps in operator/ of its state directory"))
 	default:
 		return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			fmt.Sprintf("%s may not call %s", caller.Identity, method), errs.Meta("method", method),
-			errs.WayOut(wayOut(roles)))
+			errs.WithHint(hint(roles)))
 	}
 }
 
-func wayOut(roles []identity.Role) string {
+func hint(roles []identity.Role) string {
 	if len(roles) == 0 {
 		return "nobody may call it on this server"
 	}

@@ -106,8 +106,8 @@ func TestGuard(t *testing.T) {
 				return
 			}
 			if !errors.Is(err, test.kind) || errs.ReasonOf(err) != test.reason ||
-				errs.WayOutOf(err) == "" {
-				t.Errorf("%v: %v, way out %q", err, errs.ReasonOf(err), errs.WayOutOf(err))
+				errs.HintOf(err).String() == "" {
+				t.Errorf("%v: %v, hint %q", err, errs.ReasonOf(err), errs.HintOf(err).String())
 			}
 		})
 	}

@@ -92,7 +92,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	t.Parallel()
 	masked := errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
 		"unit mariadb.service is masked",
-		errs.WayOut("unmask it"), errs.Meta("unit", "mariadb.service"))
+		errs.WithHint("unmask it"), errs.Meta("unit", "mariadb.service"))
 	w := serve(t, &units{
 		start: func(context.Context, *agentv1.StartUnitRequest) error { return masked },
 		watch: func(*agentv1.WatchUnitsRequest,
@@ -110,7 +110,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	for name, err := range map[string]error{"unary": unaryErr, "stream": streamErr} {
 		if !errors.Is(err, errs.FailedPrecondition) ||
 			errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_MASKED ||
-			errs.WayOutOf(err) != "unmask it" || errs.MetaOf(err)["unit"] != "mariadb.service" ||
+			errs.HintOf(err).String() != "unmask it" || errs.MetaOf(err)["unit"] != "mariadb.service" ||
 			errs.MetaOf(err)["request_id"] == "" {
 			t.Errorf("%s: %v %v", name, err, errs.MetaOf(err))
 		}
@@ -274,8 +274,8 @@ func TestNoTLSNoAnswer(t *testing.T) {
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("without a certificate: %v", err)
 	}
-	if !strings.Contains(errs.WayOutOf(err), "certificates") {
-		t.Errorf("way out %q", errs.WayOutOf(err))
+	if !strings.Contains(errs.HintOf(err).String(), "certificates") {
+		t.Errorf("hint %q", errs.HintOf(err).String())
 	}
 	w.calls()
 	if !strings.Contains(w.log.String(), "didn't provide a certificate") {
@@ -345,7 +345,7 @@ func TestUnreachableSaysWho(t *testing.T) {
 	_, err = agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{})
 	if !errors.Is(err, errs.Unavailable) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
-		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") || errs.WayOutOf(err) == "" {
+		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") || errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 }
@@ -439,10 +439,10 @@ func TestStatusOfAPlainClient(t *testing.T) {
 	t.Parallel()
 	w := serve(t, &units{start: func(context.Context, *agentv1.StartUnitRequest) error {
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "job jobs/1 holds db-1",
-			errs.WayOut("wait for it"))
+			errs.WithHint("wait for it"))
 	}})
 	_, err := w.client(identity.ControlPlane()).StartUnit(patience(t), &agentv1.StartUnitRequest{})
-	if got := status.Convert(err).Message(); got != "job jobs/1 holds db-1; way out: wait for it" {
+	if got := status.Convert(err).Message(); got != "job jobs/1 holds db-1; hint: wait for it" {
 		t.Errorf("%q", got)
 	}
 }

@@ -117,7 +117,7 @@ func (c client) explain(err error) error {
 	}
 	reason := errorsv1.Reason_REASON_UNREACHABLE
 	options := []errs.Option{errs.Wrap(err), errs.Retry(time.Second),
-		errs.Meta("address", c.config.Address), errs.WayOut(wayToReach)}
+		errs.Meta("address", c.config.Address), errs.WithHint(wayToReach)}
 	if expect := c.config.TLS.Expect; expect.Role == identity.RoleAgent {
 		reason = errorsv1.Reason_REASON_AGENT_UNREACHABLE
 		options = append(options, errs.Meta("server", expect.Name))

@@ -73,16 +73,16 @@ func (e *edge) end(ctx context.Context, method string, began time.Time, err erro
 		err, message = nil, "internal error"
 	}
 	options := []errs.Option{errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))}
-	if way := wayOut(kindOr(err, errs.Internal), RequestID(ctx)); err == nil ||
-		errs.WayOutOf(err) == "" {
-		options = append(options, errs.WayOut(way))
+	if way := hint(kindOr(err, errs.Internal), RequestID(ctx)); err == nil ||
+		errs.HintOf(err).String() == "" {
+		options = append(options, errs.WithHint(way))
 	}
 	return errs.ToStatus(errs.New(kindOr(err, errs.Internal), errorsv1.Reason_REASON_UNSPECIFIED,
 		message, options...))
 }
 
-// wayOut is what can be done about an error that says nothing of it itself.
-func wayOut(kind errs.Kind, requestID string) string {
+// hint is what can be done about an error that says nothing of it itself.
+func hint(kind errs.Kind, requestID string) string {
 	switch kind {
 	case errs.Internal, errs.Unknown:
 		return "try again; if it stays, look for request " + requestID + " in the server's log"

@@ -80,7 +80,7 @@ func TestABrokenFileIsNoEmptyFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := chassis.OpenFences(path); err == nil || errs.WayOutOf(err) == "" {
+	if _, err := chassis.OpenFences(path); err == nil || errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 }

@@ -46,7 +46,7 @@ func OpenFences(path string) (*Fences, error) {
 	if err != nil {
 		return nil, errs.New(errs.DataLoss, errorsv1.Reason_REASON_INTERNAL,
 			"cannot read the epochs of jobs", errs.Wrap(err),
-			errs.WayOut(fmt.Sprintf("remove %s once no job is running for this host", path)))
+			errs.WithHint(fmt.Sprintf("remove %s once no job is running for this host", path)))
 	}
 	if f.jobs == nil {
 		f.jobs = map[string]seenEpoch{}
@@ -69,7 +69,7 @@ func (f *Fences) Admit(job string, epoch int64) error {
 			fmt.Sprintf("epoch %d of %s is over: the job is owned under epoch %d", epoch, job,
 				seen.Epoch),
 			errs.Meta("job", job), errs.Meta("epoch", fmt.Sprint(seen.Epoch)),
-			errs.WayOut("leave the job to its owner"))
+			errs.WithHint("leave the job to its owner"))
 	}
 	return f.remember(job, seen, seenEpoch{Epoch: epoch, Since: f.now().UTC()})
 }
@@ -88,11 +88,11 @@ func (f *Fences) remember(job string, before, now seenEpoch) error {
 	if errs.NoRoom(err) {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL,
 			"cannot remember the epoch of "+job,
-			errs.Wrap(err), errs.WayOut("make room on the filesystem of "+filepath.Dir(f.path)))
+			errs.Wrap(err), errs.WithHint("make room on the filesystem of "+filepath.Dir(f.path)))
 	}
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE,
 		"cannot remember the epoch of "+job,
-		errs.Wrap(err), errs.WayOut("make the filesystem of "+filepath.Dir(f.path)+" writable"),
+		errs.Wrap(err), errs.WithHint("make the filesystem of "+filepath.Dir(f.path)+" writable"),
 		errs.Retry(time.Second))
 }
 

@@ -9,14 +9,14 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Error is an error with a kind. Make one with New; read one with KindOf, ReasonOf, WayOutOf,
+// Error is an error with a kind. Make one with New; read one with KindOf, ReasonOf, HintOf,
 // MetaOf, FieldsOf, RetryOf.
 type Error struct {
 	kind     Kind
 	reason   errorsv1.Reason
 	rawName  string // reason as a newer peer spelt it, where this version has no word for it
 	message  string
-	wayOut   string
+	hint     Hint
 	meta     map[string]string
 	fields   []FieldViolation
 	unmet    []Unmet
@@ -46,10 +46,9 @@ func New(kind Kind, reason errorsv1.Reason, message string, options ...Option) *
 	return e
 }
 
-// WayOut says what the caller can do now, as an instruction: "unmask it with systemctl unmask
-// mariadb.service".
-func WayOut(instruction string) Option {
-	return func(e *Error) { e.wayOut = instruction }
+// WithHint says what the caller can do now: an instruction, and the calls that carry it out.
+func WithHint(text string, actions ...Action) Option {
+	return func(e *Error) { e.hint = Hint{Text: text, Actions: actions} }
 }
 
 // Meta adds a fact that programs may read. Keys are lower_snake_case; a value is never a secret.
@@ -84,7 +83,7 @@ func Wrap(cause error) Option {
 	return func(e *Error) { e.cause = cause }
 }
 
-// Error is the message and its causes, without the way out.
+// Error is the message and its causes, without the hint.
 func (e *Error) Error() string {
 	switch {
 	case e.cause == nil:
@@ -115,8 +114,8 @@ func KindOf(err error) Kind { return read(err).kind }
 // ReasonOf is the outermost reason in err; the kind's own when none was given.
 func ReasonOf(err error) errorsv1.Reason { return read(err).reason }
 
-// WayOutOf is the outermost way out in err, or "".
-func WayOutOf(err error) string { return read(err).wayOut }
+// HintOf is the outermost hint in err; the empty one when there is none.
+func HintOf(err error) Hint { return read(err).hint }
 
 // MetaOf is all metadata in err, outer values before inner ones; never nil.
 func MetaOf(err error) map[string]string { return read(err).meta }
@@ -147,8 +146,8 @@ func read(err error) *Error {
 	if outermost {
 		flat.kind = plainKind(err)
 		if NoRoom(err) {
-			flat.reason, flat.wayOut = errorsv1.Reason_REASON_DISK_FULL,
-				"make room on that filesystem, or grow it"
+			flat.reason = errorsv1.Reason_REASON_DISK_FULL
+			flat.hint.Text = "make room on that filesystem, or grow it"
 		}
 	}
 	if flat.reason == errorsv1.Reason_REASON_UNSPECIFIED && flat.rawName == "" {
@@ -162,8 +161,8 @@ func (e *Error) inherit(inner *Error) {
 	if e.reason == errorsv1.Reason_REASON_UNSPECIFIED && e.rawName == "" {
 		e.reason, e.rawName = inner.reason, inner.rawName
 	}
-	if e.wayOut == "" {
-		e.wayOut = inner.wayOut
+	if e.hint.Empty() {
+		e.hint = inner.hint
 	}
 	if e.fields == nil {
 		e.fields = inner.fields

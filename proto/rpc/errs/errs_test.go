@@ -36,7 +36,7 @@ func TestEverythingSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	made := fmt.Errorf("start replica: %w",
 		errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
-			"unit mariadb.service is masked", errs.WayOut("unmask it"),
+			"unit mariadb.service is masked", errs.WithHint("unmask it"),
 			errs.Meta("unit", "mariadb.service"),
 			errs.Precondition("units/mariadb.service", "is masked"), errs.Field("unit", "masked"),
 			errs.Retry(3*time.Second), errs.Wrap(io.ErrUnexpectedEOF)))
@@ -48,8 +48,8 @@ func TestEverythingSurvivesTheWire(t *testing.T) {
 			if got := errs.ReasonOf(err); got != errorsv1.Reason_REASON_UNIT_MASKED {
 				t.Errorf("reason %v", got)
 			}
-			if got := errs.WayOutOf(err); got != "unmask it" {
-				t.Errorf("way out %q", got)
+			if got := errs.HintOf(err).String(); got != "unmask it" {
+				t.Errorf("hint %q", got)
 			}
 			if got := errs.MetaOf(err); len(got) != 1 || got["unit"] != "mariadb.service" {
 				t.Errorf("metadata %v", got)
@@ -72,8 +72,8 @@ func TestEverythingSurvivesTheWire(t *testing.T) {
 		})
 	}
 	if got := status.Convert(errs.ToStatus(made)).Message(); !strings.HasSuffix(got,
-		"; way out: unmask it") {
-		t.Errorf("the status does not show the way out: %q", got)
+		"; hint: unmask it") {
+		t.Errorf("the status does not show the hint: %q", got)
 	}
 }
 
@@ -121,16 +121,16 @@ func TestErrorsOfOthers(t *testing.T) {
 func TestOuterFactsComeFirst(t *testing.T) {
 	t.Parallel()
 	inner := errs.New(errs.NotFound, errorsv1.Reason_REASON_DEVICE_MISSING, "no device",
-		errs.WayOut("attach it"), errs.Meta("volume", "vol-1"), errs.Meta("host", "a"))
+		errs.WithHint("attach it"), errs.Meta("volume", "vol-1"), errs.Meta("host", "a"))
 	outer := errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNSPECIFIED, "cannot mount",
 		errs.Wrap(inner), errs.Meta("host", "b"))
 	if errs.KindOf(outer) != errs.Unavailable ||
 		errs.ReasonOf(outer) != errorsv1.Reason_REASON_DEVICE_MISSING {
 		t.Errorf("%v %v", errs.KindOf(outer), errs.ReasonOf(outer))
 	}
-	if errs.WayOutOf(outer) != "attach it" || errs.MetaOf(outer)["host"] != "b" ||
+	if errs.HintOf(outer).String() != "attach it" || errs.MetaOf(outer)["host"] != "b" ||
 		errs.MetaOf(outer)["volume"] != "vol-1" {
-		t.Errorf("%q %v", errs.WayOutOf(outer), errs.MetaOf(outer))
+		t.Errorf("%q %v", errs.HintOf(outer).String(), errs.MetaOf(outer))
 	}
 }
 
@@ -147,9 +147,9 @@ func TestTextIsFitForTheWire(t *testing.T) {
 	t.Parallel()
 	err := overTheWire(t, errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED,
 		"bad\xff"+strings.Repeat("x", 1<<20),
-		errs.Meta("tail", "\xff\xfe"), errs.WayOut("look at the log")))
+		errs.Meta("tail", "\xff\xfe"), errs.WithHint("look at the log")))
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_TOOL_FAILED ||
-		errs.WayOutOf(err) != "look at the log" {
+		errs.HintOf(err).String() != "look at the log" {
 		t.Errorf("lost the details of %.40v", err)
 	}
 	if len(err.Error()) > 9<<10 {

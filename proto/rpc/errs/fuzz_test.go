@@ -12,7 +12,7 @@ import (
 
 // FuzzFromStatus reads errors as a peer of any make and version may send them, and sends them on.
 func FuzzFromStatus(f *testing.F) {
-	made := errs.New(errs.FailedPrecondition, 100, "no", errs.WayOut("yes"), errs.Meta("unit", "x"),
+	made := errs.New(errs.FailedPrecondition, 100, "no", errs.WithHint("yes"), errs.Meta("unit", "x"),
 		errs.Field("a", "b"), errs.Precondition("c", "d"), errs.Retry(1))
 	seed, err := proto.Marshal(status.Convert(errs.ToStatus(made)).Proto())
 	if err != nil {
@@ -28,7 +28,7 @@ func FuzzFromStatus(f *testing.F) {
 		got := errs.FromStatus(status.ErrorProto(&s))
 		again := errs.FromStatus(errs.ToStatus(got))
 		if errs.KindOf(again) != errs.KindOf(got) || errs.ReasonOf(again) != errs.ReasonOf(got) ||
-			errs.WayOutOf(again) != errs.WayOutOf(got) {
+			errs.HintOf(again).String() != errs.HintOf(got).String() {
 			t.Errorf("%v became %v", got, again)
 		}
 	})

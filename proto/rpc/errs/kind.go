@@ -1,5 +1,5 @@
 // Package errs is the one vocabulary of errors on both sides of a call: a kind that says what the
-// caller can do about it, a reason that programs may rely on, the cause in words, and the way out.
+// caller can do about it, a reason that programs may rely on, the cause in words, and the hint.
 // errors.Is and errors.As work alike on an error made here and on the same error after it crossed
 // the wire.
 package errs

@@ -20,14 +20,13 @@ const Domain = "understudy"
 
 const (
 	reasonPrefix = "REASON_"
-	wayOutKey    = "way_out"
-	wayOutLabel  = "; way out: "
+	hintLabel    = "; hint: "
 	// maxText bounds each text on the wire: trailers are no place for a log.
 	maxText = 8 << 10
 )
 
 // ToStatus is err as a gRPC status error with all details; nil stays nil and a status made
-// elsewhere stays as it is. The status's message ends with the way out, so that it is seen by
+// elsewhere stays as it is. The status's message ends with the hint, so that it is seen by
 // whoever prints nothing else.
 func ToStatus(err error) error {
 	if err == nil {
@@ -61,8 +60,8 @@ func FromStatus(err error) error {
 func encode(err error) *status.Status {
 	flat := read(err)
 	text := clean(err.Error())
-	if flat.wayOut != "" {
-		text += wayOutLabel + clean(flat.wayOut)
+	if !flat.hint.Empty() {
+		text += hintLabel + clean(flat.hint.String())
 	}
 	plain := status.New(codes.Code(flat.kind), text)
 	detailed, detailErr := plain.WithDetails(flat.details()...)
@@ -74,6 +73,9 @@ func encode(err error) *status.Status {
 
 func (e *Error) details() []protoadapt.MessageV1 {
 	details := []protoadapt.MessageV1{e.errorInfo()}
+	if hint := HintToProto(e.hint); hint != nil {
+		details = append(details, protoadapt.MessageV1Of(hint))
+	}
 	if len(e.fields) > 0 {
 		bad := &errdetails.BadRequest{}
 		for _, f := range e.fields {
@@ -104,9 +106,6 @@ func (e *Error) errorInfo() *errdetails.ErrorInfo {
 	for key, value := range e.meta {
 		info.Metadata[clean(key)] = clean(value)
 	}
-	if e.wayOut != "" {
-		info.Metadata[wayOutKey] = clean(e.wayOut)
-	}
 	return info
 }
 
@@ -127,8 +126,8 @@ func decode(err error) *Error {
 	for _, detail := range s.Details() {
 		e.readDetail(detail)
 	}
-	if e.wayOut != "" {
-		e.message = strings.TrimSuffix(e.message, wayOutLabel+e.wayOut)
+	if !e.hint.Empty() {
+		e.message = strings.TrimSuffix(e.message, hintLabel+clean(e.hint.String()))
 	}
 	return e
 }
@@ -137,6 +136,8 @@ func (e *Error) readDetail(detail any) {
 	switch d := detail.(type) {
 	case *errdetails.ErrorInfo:
 		e.readInfo(d)
+	case *errorsv1.Hint:
+		e.hint = HintFromProto(d)
 	case *errdetails.BadRequest:
 		for _, v := range d.GetFieldViolations() {
 			e.fields = append(e.fields,
@@ -156,8 +157,6 @@ func (e *Error) readInfo(info *errdetails.ErrorInfo) {
 		return
 	}
 	e.meta = maps.Clone(info.GetMetadata())
-	e.wayOut = e.meta[wayOutKey]
-	delete(e.meta, wayOutKey)
 	number, known := errorsv1.Reason_value[reasonPrefix+info.GetReason()]
 	if !known {
 		e.rawName = info.GetReason()

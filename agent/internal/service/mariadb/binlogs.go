@@ -34,7 +34,7 @@ func (s *Service) ListBinlogs(ctx context.Context,
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
 			"page_token was not handed out by this list",
 			errs.Field("page_token", "must be a next_page_token"),
-			errs.WayOut("begin again without a page token"))
+			errs.WithHint("begin again without a page token"))
 	}
 	logs, next, err := s.mariadb.ListBinlogs(ctx, string(after), size)
 	if err != nil {

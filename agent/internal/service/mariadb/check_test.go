@@ -285,12 +285,12 @@ func TestHoldsThatAreRefused(t *testing.T) {
 	}
 }
 
-// With nothing wrong in the request, a MariaDB that is down is said to be so, with the way out.
+// With nothing wrong in the request, a MariaDB that is down is said to be so, with the hint.
 func TestDownIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
 	_, err := s.StartReplication(ctx, &agentv1.StartReplicationRequest{})
-	if !errors.Is(err, errs.Unavailable) || errs.WayOutOf(err) == "" {
+	if !errors.Is(err, errs.Unavailable) || errs.HintOf(err).String() == "" {
 		t.Errorf("%v", err)
 	}
 	if _, ok := errs.RetryOf(err); !ok {

@@ -74,7 +74,7 @@ func awaitRelease(stream holdStream) error {
 	case errors.Is(err, io.EOF):
 		return errs.New(errs.Canceled, 0,
 			"the caller closed its side without a release: the hold is over, and not proved",
-			errs.WayOut("send `release` after the cut, and keep the stream open until then"))
+			errs.WithHint("send `release` after the cut, and keep the stream open until then"))
 	case err != nil:
 		return err
 	case next.GetRelease() == nil:

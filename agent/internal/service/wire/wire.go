@@ -56,7 +56,7 @@ func readToken(token string) (string, error) {
 		return "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
 			"page_token is not one that this list handed out",
 			errs.Field("page_token", "must be the next_page_token of the page before, or empty"),
-			errs.WayOut("begin again without a token"))
+			errs.WithHint("begin again without a token"))
 	}
 	return last, nil
 }
@@ -83,5 +83,5 @@ func EndOfStream(ctx context.Context, err error) error {
 		return err
 	}
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the agent is stopping",
-		errs.Wrap(err), errs.WayOut("call again; the agent is started anew"))
+		errs.Wrap(err), errs.WithHint("call again; the agent is started anew"))
 }

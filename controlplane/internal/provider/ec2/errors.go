@@ -129,7 +129,7 @@ func refused(err error, action, id string) error {
 		return &callError{action, id, err}
 	}
 	e := provider.Errorf(kind, id, "EC2 refused %s: %s: %s%s", about(action, id), code,
-		refusal.ErrorMessage(), wayOut(code, action))
+		refusal.ErrorMessage(), hint(code, action))
 	e.Cause, e.RetryAfter = err, throttling[code]
 	return e
 }
@@ -152,7 +152,7 @@ func about(action, id string) string {
 	return action + " of " + id
 }
 
-func wayOut(code, action string) string {
+func hint(code, action string) string {
 	switch {
 	case code == "UnauthorizedOperation":
 		return " (allow ec2:" + action + " to the control plane; docs/ec2.md has the whole policy)"

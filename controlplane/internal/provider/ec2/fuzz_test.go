@@ -22,8 +22,8 @@ func FuzzRefused(f *testing.F) {
 			t.Errorf("%q is no error", code)
 		}
 		var known *provider.Error
-		if errors.As(err, &known) && (known.Kind == nil || known.WayOut() == "") {
-			t.Errorf("%q has no kind or no way out", code)
+		if errors.As(err, &known) && (known.Kind == nil || known.Hint() == "") {
+			t.Errorf("%q has no kind or no hint", code)
 		}
 		if err := checkID(id, "i", "vol", "snap"); err == nil && len(id) < 3 {
 			t.Errorf("%q passed as an id", id)

@@ -102,7 +102,7 @@ func (s *Service) Enroll(ctx context.Context,
 	if wait := s.limit.take(address); wait > 0 {
 		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
 			"too many enrolments from "+address, errs.Retry(wait),
-			errs.WayOut(fmt.Sprintf("it is tried again in %s",
+			errs.WithHint(fmt.Sprintf("it is tried again in %s",
 				wait.Round(time.Second)+time.Second)))
 	}
 	bundle, err := s.registry.Enroll(ctx, ca.EnrollRequest{

@@ -186,13 +186,13 @@ func TestTheWholeLifeOfAnIdentity(t *testing.T) {
 	// The connection that is open is refused in the call, a new one in the handshake.
 	_, err = agent.Renew(ctx, &controlplanev1.RenewRequest{AgentCsr: m.agent, MariadbCsr: m.maria})
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED ||
-		errs.WayOutOf(err) == "" {
+		errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 	_, err = p.client(m.identity(t, renewed.GetCertificates())).Renew(ctx,
 		&controlplanev1.RenewRequest{})
-	if !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.WayOutOf(err), "revocation") {
-		t.Errorf("%v; way out %q", err, errs.WayOutOf(err))
+	if !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.HintOf(err).String(), "revocation") {
+		t.Errorf("%v; hint %q", err, errs.HintOf(err).String())
 	}
 }
 

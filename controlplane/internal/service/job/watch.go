@@ -31,7 +31,7 @@ func (s *Service) WatchJob(req *cpv1.WatchJobRequest,
 		case <-chassis.Draining(ctx):
 			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED,
 				"the control plane is being stopped",
-				errs.WayOut("watch again: the job goes on when a control plane runs"))
+				errs.WithHint("watch again: the job goes on when a control plane runs"))
 		case j, ok := <-changes:
 			if !ok {
 				return ctx.Err()

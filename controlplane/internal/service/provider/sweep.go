@@ -42,7 +42,7 @@ func (s *Service) SweepProvider(ctx context.Context,
 	removed, busy, err := s.cfg.Sweeper.Sweep(ctx, wire.Who(ctx), ids)
 	if errors.Is(err, sweep.ErrNotLeft) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH,
-			err.Error(), errs.WayOut("ask with validate_only again"))
+			err.Error(), errs.WithHint("ask with validate_only again"))
 	}
 	if err != nil {
 		return nil, wire.Err(err)
@@ -68,7 +68,7 @@ func checkIDs(ids []string, validateOnly bool) error {
 	}
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, bad,
 		errs.Field("ids", bad),
-		errs.WayOut("ask with validate_only first, and name what that lists"))
+		errs.WithHint("ask with validate_only first, and name what that lists"))
 }
 
 func toObjects(l sweep.Leftovers) []*cpv1.ProviderObject {

@@ -36,7 +36,7 @@ func (s *Service) byHand() (provider.ByHand, error) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
 			"the provider "+s.cfg.Cloud.Name()+
 				" does its work by itself: it has no tasks for people",
-			errs.WayOut("see `understudy provider objects` for what it has; tasks are what "+
+			errs.WithHint("see `understudy provider objects` for what it has; tasks are what "+
 				"`understudy serve --provider static` asks for"))
 	}
 	return p, nil
@@ -159,13 +159,13 @@ func subjectOf(t provider.Task) string {
 	return ""
 }
 
-// ofTask gives a provider's refusal the way out that a person has.
+// ofTask gives a provider's refusal the hint that a person has.
 func ofTask(err error) error {
 	var e *provider.Error
 	if !errors.As(err, &e) {
 		return wire.Err(err)
 	}
-	way := errs.WayOut("see `understudy provider tasks` for what is asked now")
+	way := errs.WithHint("see `understudy provider tasks` for what is asked now")
 	switch {
 	case errors.Is(e, provider.ErrInvalid):
 		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, e.Message, way)

@@ -21,7 +21,7 @@ type verdict struct {
 	meta  map[string]string
 }
 
-// Err makes any error one of package errs: its kind, its reason, its way out. One that is such
+// Err makes any error one of package errs: its kind, its reason, its hint. One that is such
 // already stays as it is.
 func Err(err error) error {
 	var known *errs.Error
@@ -32,7 +32,7 @@ func Err(err error) error {
 	if !ok {
 		return err
 	}
-	options := []errs.Option{errs.Wrap(said{err, v.way}), errs.WayOut(v.way)}
+	options := []errs.Option{errs.Wrap(said{err, v.way}), errs.WithHint(v.way)}
 	if v.retry > 0 {
 		options = append(options, errs.Retry(v.retry))
 	}
@@ -45,13 +45,13 @@ func Err(err error) error {
 	return errs.New(v.kind, v.reason, "", options...)
 }
 
-// said is an error whose text ends with the way out, which is told apart.
+// said is an error whose text ends with the hint, which is told apart.
 type said struct {
 	error
 	way string
 }
 
-// Error is the text without the way out.
+// Error is the text without the hint.
 func (s said) Error() string { return strings.TrimSuffix(s.error.Error(), ": "+s.way) }
 
 // Unwrap is the error.
@@ -74,7 +74,7 @@ func judge(err error) (verdict, bool) {
 	case errors.As(err, &busy):
 		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY},
 			retry: time.Second,
-			way:   busy.WayOut(), meta: map[string]string{"job": "jobs/" + busy.JobID,
+			way:   busy.Hint(), meta: map[string]string{"job": "jobs/" + busy.JobID,
 				"subject": busy.Subject}}, true
 	case errors.As(err, &asked):
 		return ofJob(asked), true
@@ -101,7 +101,7 @@ func ofInventory(r *inventory.Refusal) verdict {
 	if reason, ok := inventoryReasons[r.Code]; ok {
 		m.reason = reason
 	}
-	v := verdict{meaning: m, way: r.WayOut()}
+	v := verdict{meaning: m, way: r.Hint()}
 	if m.kind == errs.Aborted {
 		v.retry = time.Second
 	}
@@ -134,7 +134,7 @@ func ofJob(r *job.Refusal) verdict {
 	if !ok {
 		m = meaning{errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE}
 	}
-	return verdict{meaning: m, way: r.WayOut()}
+	return verdict{meaning: m, way: r.Hint()}
 }
 
 var jobKinds = map[error]meaning{
@@ -148,7 +148,7 @@ func ofProvider(e *provider.Error) verdict {
 	if !ok {
 		m = meaning{errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_ERROR}
 	}
-	v := verdict{meaning: m, way: e.WayOut()}
+	v := verdict{meaning: m, way: e.Hint()}
 	if m.reason == errorsv1.Reason_REASON_PROVIDER_THROTTLED {
 		v.retry = max(e.RetryAfter, time.Second)
 	}

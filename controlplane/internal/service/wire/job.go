@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -74,7 +75,8 @@ func whyNot(j job.Job) *cpv1.JobError {
 		return failure(current.Failure)
 	case ok && current.Reason != "":
 		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON",
-			WayOut: "decide: `understudy job retry`, `skip`, `redo` or `cancel`"}
+			Hint: errs.HintToProto(errs.Hint{
+				Text: "decide: retry, skip or redo the step, or cancel the job"})}
 	case j.Reason != "":
 		return &cpv1.JobError{Message: j.Reason}
 	}
@@ -85,7 +87,7 @@ func failure(f *job.Failure) *cpv1.JobError {
 	if f == nil {
 		return nil
 	}
-	return &cpv1.JobError{Message: f.Message, Reason: f.Reason, WayOut: f.WayOut}
+	return &cpv1.JobError{Message: f.Message, Reason: f.Reason, Hint: errs.HintToProto(f.Hint)}
 }
 
 func step(s job.Step, plan bool, now time.Time) *cpv1.Step {

@@ -89,5 +89,5 @@ func openToken(list, token string) (string, error) {
 func badToken(message string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID, message,
 		errs.Field("page_token", "is none that this list handed out"),
-		errs.WayOut("start again without a page token"))
+		errs.WithHint("start again without a page token"))
 }

@@ -17,7 +17,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestErrorsGetKindReasonAndWayOut(t *testing.T) {
+func TestErrorsGetKindReasonAndHint(t *testing.T) {
 	t.Parallel()
 	refusal := func(kind error, code inventory.Reason) error {
 		return fmt.Errorf("cannot do it: %w", inventory.Refuse(kind, code, "do that", "it is so"))
@@ -55,17 +55,17 @@ func TestErrorsGetKindReasonAndWayOut(t *testing.T) {
 	for _, test := range tests {
 		got := wire.Err(test.err)
 		if errs.KindOf(got) != test.kind || errs.ReasonOf(got) != test.reason ||
-			errs.WayOutOf(got) == "" || !errors.Is(got, errors.Unwrap(test.err)) &&
+			errs.HintOf(got).String() == "" || !errors.Is(got, errors.Unwrap(test.err)) &&
 			errors.Unwrap(test.err) != nil {
-			t.Errorf("%v became %v (%v), way out %q", test.err, errs.KindOf(got),
-				errs.ReasonOf(got), errs.WayOutOf(got))
+			t.Errorf("%v became %v (%v), hint %q", test.err, errs.KindOf(got),
+				errs.ReasonOf(got), errs.HintOf(got).String())
 		}
 		if strings.Contains(got.Error(), "do that") {
-			t.Errorf("the message repeats the way out: %s", got)
+			t.Errorf("the message repeats the hint: %s", got)
 		}
 	}
 	own := errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "mine")
-	if got := wire.Err(own); got.Error() != "mine" || errs.WayOutOf(got) != "" ||
+	if got := wire.Err(own); got.Error() != "mine" || errs.HintOf(got).String() != "" ||
 		wire.Err(nil) != nil {
 		t.Error("an error of package errs was changed")
 	}
@@ -151,13 +151,13 @@ func TestJobShowsItsErrorAndTimes(t *testing.T) {
 				Finished: now.Add(-4 * time.Second)},
 			{Kind: "cut", State: job.StepFailed, Started: now.Add(-3 * time.Second),
 				Progress: job.Progress{Done: 1, Total: 2, ETA: time.Second},
-				Failure:  &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", WayOut: "yes"}},
+				Failure:  &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", Hint: errs.Hint{Text: "yes"}}},
 			{Kind: "release", State: job.StepPending},
 		},
 	}
 	got := wire.Job(j, now)
 	if e := got.GetError(); e.GetMessage() != "no" || e.GetReason() != "PROVIDER_ERROR" ||
-		e.GetWayOut() != "yes" || got.GetSubject() != "snapshots/s1" {
+		e.GetHint().GetText() != "yes" || got.GetSubject() != "snapshots/s1" {
 		t.Errorf("%v", got)
 	}
 	var took []time.Duration

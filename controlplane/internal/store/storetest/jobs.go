@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 func sampleJob(id string) job.Job {
@@ -61,7 +62,7 @@ func testJobRows(t *testing.T, open Open) {
 		"r", 2, 3, 4, 5, 6*time.Millisecond
 	s.Progress = job.Progress{Done: 1, Total: 2, Unit: "bytes", Text: "t", ETA: time.Second}
 	s.Found, s.Changed, s.Failure = []string{"f"}, []string{"c"},
-		&job.Failure{Message: "m", Reason: "R", WayOut: "w", Permanent: true}
+		&job.Failure{Message: "m", Reason: "R", Hint: errs.Hint{Text: "w"}, Permanent: true}
 	s.Started, s.Finished = at, at
 	j.Steps = append(j.Steps, job.Step{JobID: "j1", Seq: 2, Kind: "x", Title: "X",
 		Phase: job.CleanupPhase, State: job.StepPending, Generation: 1})

@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	v1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -567,15 +568,15 @@ func (x *StepProgress) GetRemaining() *durationpb.Duration {
 	return nil
 }
 
-// JobError is an error with its cause and the way out.
+// JobError is an error with its cause and a hint.
 type JobError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Cause, as a sentence.
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// Reason from understudy.errors.v1.Reason, "GTID_MISMATCH".
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What to do.
-	WayOut        string `protobuf:"bytes,3,opt,name=way_out,json=wayOut,proto3" json:"way_out,omitempty"`
+	// What to do about it; absent when nothing helps.
+	Hint          *v1.Hint `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -624,11 +625,11 @@ func (x *JobError) GetReason() string {
 	return ""
 }
 
-func (x *JobError) GetWayOut() string {
+func (x *JobError) GetHint() *v1.Hint {
 	if x != nil {
-		return x.WayOut
+		return x.Hint
 	}
-	return ""
+	return nil
 }
 
 // Event is a line of the audit.
@@ -1662,7 +1663,7 @@ var File_understudy_controlplane_v1_job_service_proto protoreflect.FileDescripto
 
 const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x05\n" +
+	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\"\xd8\x05\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12;\n" +
@@ -1725,11 +1726,11 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x12\n" +
 	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x12\n" +
 	"\x04text\x18\x04 \x01(\tR\x04text\x127\n" +
-	"\tremaining\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tremaining\"U\n" +
+	"\tremaining\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tremaining\"l\n" +
 	"\bJobError\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
-	"\away_out\x18\x03 \x01(\tR\x06wayOut\"\x93\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n" +
+	"\x04hint\x18\x03 \x01(\v2\x1a.understudy.errors.v1.HintR\x04hint\"\x93\x01\n" +
 	"\x05Event\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -1845,6 +1846,7 @@ var file_understudy_controlplane_v1_job_service_proto_goTypes = []any{
 	(*ListEventsResponse)(nil),    // 24: understudy.controlplane.v1.ListEventsResponse
 	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*v1.Hint)(nil),               // 27: understudy.errors.v1.Hint
 }
 var file_understudy_controlplane_v1_job_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Job.state:type_name -> understudy.controlplane.v1.Job.State
@@ -1860,39 +1862,40 @@ var file_understudy_controlplane_v1_job_service_proto_depIdxs = []int32{
 	25, // 10: understudy.controlplane.v1.Step.end_time:type_name -> google.protobuf.Timestamp
 	26, // 11: understudy.controlplane.v1.Step.duration:type_name -> google.protobuf.Duration
 	26, // 12: understudy.controlplane.v1.StepProgress.remaining:type_name -> google.protobuf.Duration
-	25, // 13: understudy.controlplane.v1.Event.time:type_name -> google.protobuf.Timestamp
-	2,  // 14: understudy.controlplane.v1.GetJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 15: understudy.controlplane.v1.ListJobsResponse.jobs:type_name -> understudy.controlplane.v1.Job
-	2,  // 16: understudy.controlplane.v1.WatchJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 17: understudy.controlplane.v1.RetryJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 18: understudy.controlplane.v1.RedoStepResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 19: understudy.controlplane.v1.SkipStepResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 20: understudy.controlplane.v1.CancelJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 21: understudy.controlplane.v1.CleanupJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	6,  // 22: understudy.controlplane.v1.ListEventsResponse.events:type_name -> understudy.controlplane.v1.Event
-	7,  // 23: understudy.controlplane.v1.JobService.GetJob:input_type -> understudy.controlplane.v1.GetJobRequest
-	9,  // 24: understudy.controlplane.v1.JobService.ListJobs:input_type -> understudy.controlplane.v1.ListJobsRequest
-	11, // 25: understudy.controlplane.v1.JobService.WatchJob:input_type -> understudy.controlplane.v1.WatchJobRequest
-	13, // 26: understudy.controlplane.v1.JobService.RetryJob:input_type -> understudy.controlplane.v1.RetryJobRequest
-	15, // 27: understudy.controlplane.v1.JobService.RedoStep:input_type -> understudy.controlplane.v1.RedoStepRequest
-	17, // 28: understudy.controlplane.v1.JobService.SkipStep:input_type -> understudy.controlplane.v1.SkipStepRequest
-	19, // 29: understudy.controlplane.v1.JobService.CancelJob:input_type -> understudy.controlplane.v1.CancelJobRequest
-	21, // 30: understudy.controlplane.v1.JobService.CleanupJob:input_type -> understudy.controlplane.v1.CleanupJobRequest
-	23, // 31: understudy.controlplane.v1.JobService.ListEvents:input_type -> understudy.controlplane.v1.ListEventsRequest
-	8,  // 32: understudy.controlplane.v1.JobService.GetJob:output_type -> understudy.controlplane.v1.GetJobResponse
-	10, // 33: understudy.controlplane.v1.JobService.ListJobs:output_type -> understudy.controlplane.v1.ListJobsResponse
-	12, // 34: understudy.controlplane.v1.JobService.WatchJob:output_type -> understudy.controlplane.v1.WatchJobResponse
-	14, // 35: understudy.controlplane.v1.JobService.RetryJob:output_type -> understudy.controlplane.v1.RetryJobResponse
-	16, // 36: understudy.controlplane.v1.JobService.RedoStep:output_type -> understudy.controlplane.v1.RedoStepResponse
-	18, // 37: understudy.controlplane.v1.JobService.SkipStep:output_type -> understudy.controlplane.v1.SkipStepResponse
-	20, // 38: understudy.controlplane.v1.JobService.CancelJob:output_type -> understudy.controlplane.v1.CancelJobResponse
-	22, // 39: understudy.controlplane.v1.JobService.CleanupJob:output_type -> understudy.controlplane.v1.CleanupJobResponse
-	24, // 40: understudy.controlplane.v1.JobService.ListEvents:output_type -> understudy.controlplane.v1.ListEventsResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	27, // 13: understudy.controlplane.v1.JobError.hint:type_name -> understudy.errors.v1.Hint
+	25, // 14: understudy.controlplane.v1.Event.time:type_name -> google.protobuf.Timestamp
+	2,  // 15: understudy.controlplane.v1.GetJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 16: understudy.controlplane.v1.ListJobsResponse.jobs:type_name -> understudy.controlplane.v1.Job
+	2,  // 17: understudy.controlplane.v1.WatchJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 18: understudy.controlplane.v1.RetryJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 19: understudy.controlplane.v1.RedoStepResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 20: understudy.controlplane.v1.SkipStepResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 21: understudy.controlplane.v1.CancelJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 22: understudy.controlplane.v1.CleanupJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	6,  // 23: understudy.controlplane.v1.ListEventsResponse.events:type_name -> understudy.controlplane.v1.Event
+	7,  // 24: understudy.controlplane.v1.JobService.GetJob:input_type -> understudy.controlplane.v1.GetJobRequest
+	9,  // 25: understudy.controlplane.v1.JobService.ListJobs:input_type -> understudy.controlplane.v1.ListJobsRequest
+	11, // 26: understudy.controlplane.v1.JobService.WatchJob:input_type -> understudy.controlplane.v1.WatchJobRequest
+	13, // 27: understudy.controlplane.v1.JobService.RetryJob:input_type -> understudy.controlplane.v1.RetryJobRequest
+	15, // 28: understudy.controlplane.v1.JobService.RedoStep:input_type -> understudy.controlplane.v1.RedoStepRequest
+	17, // 29: understudy.controlplane.v1.JobService.SkipStep:input_type -> understudy.controlplane.v1.SkipStepRequest
+	19, // 30: understudy.controlplane.v1.JobService.CancelJob:input_type -> understudy.controlplane.v1.CancelJobRequest
+	21, // 31: understudy.controlplane.v1.JobService.CleanupJob:input_type -> understudy.controlplane.v1.CleanupJobRequest
+	23, // 32: understudy.controlplane.v1.JobService.ListEvents:input_type -> understudy.controlplane.v1.ListEventsRequest
+	8,  // 33: understudy.controlplane.v1.JobService.GetJob:output_type -> understudy.controlplane.v1.GetJobResponse
+	10, // 34: understudy.controlplane.v1.JobService.ListJobs:output_type -> understudy.controlplane.v1.ListJobsResponse
+	12, // 35: understudy.controlplane.v1.JobService.WatchJob:output_type -> understudy.controlplane.v1.WatchJobResponse
+	14, // 36: understudy.controlplane.v1.JobService.RetryJob:output_type -> understudy.controlplane.v1.RetryJobResponse
+	16, // 37: understudy.controlplane.v1.JobService.RedoStep:output_type -> understudy.controlplane.v1.RedoStepResponse
+	18, // 38: understudy.controlplane.v1.JobService.SkipStep:output_type -> understudy.controlplane.v1.SkipStepResponse
+	20, // 39: understudy.controlplane.v1.JobService.CancelJob:output_type -> understudy.controlplane.v1.CancelJobResponse
+	22, // 40: understudy.controlplane.v1.JobService.CleanupJob:output_type -> understudy.controlplane.v1.CleanupJobResponse
+	24, // 41: understudy.controlplane.v1.JobService.ListEvents:output_type -> understudy.controlplane.v1.ListEventsResponse
+	33, // [33:42] is the sub-list for method output_type
+	24, // [24:33] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_job_service_proto_init() }

@@ -76,7 +76,7 @@ func (s *Server) find(name string) (*run, error) {
 
 func notFound(name, see string) error {
 	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "there is no "+name,
-		errs.WayOut("see what there is with "+see))
+		errs.WithHint("see what there is with "+see))
 }
 
 // GetJob returns a job as it is now.
@@ -189,7 +189,7 @@ func (s *Server) again(name, step string) (*cpv1.Job, error) {
 	if !ended(job) && job.GetState() != cpv1.Job_STATE_NEEDS_PERSON {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 			"cannot retry job "+name+" while it is running",
-			errs.WayOut("wait for its end, or cancel it first"))
+			errs.WithHint("wait for its end, or cancel it first"))
 	}
 	return s.play(againScript(job, step)), nil
 }
@@ -246,7 +246,7 @@ func (s *Server) CancelJob(_ context.Context,
 	if ended(job) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 			"job "+strings.TrimPrefix(job.GetName(), "jobs/")+" has ended",
-			errs.WayOut("clean it up instead, or leave it"))
+			errs.WithHint("clean it up instead, or leave it"))
 	}
 	job.State = cpv1.Job_STATE_CANCELLING
 	gone := proto.CloneOf(job)

@@ -53,7 +53,7 @@ func (s *Server) CreateServer(_ context.Context,
 	if r, err := s.server("servers/" + req.GetServerId()); err == nil {
 		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
 			"there is a server "+r.GetName()+" already",
-			errs.WayOut("use another name; that of a server is free again once it is deleted"))
+			errs.WithHint("use another name; that of a server is free again once it is deleted"))
 	}
 	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(),
 		"primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
@@ -95,7 +95,7 @@ func (s *Server) CreateReplica(_ context.Context,
 			return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
 				"cannot make a replica from "+snapshot.GetName()+": it is "+
 					snapshot.GetState().String(),
-				errs.WayOut("wait until it is READY, or take another one"))
+				errs.WithHint("wait until it is READY, or take another one"))
 		}
 		primary = snapshot.GetServer()
 	}
@@ -119,7 +119,7 @@ func (s *Server) CreateReplica(_ context.Context,
 		[]string{"nothing"}
 	if strings.HasPrefix(req.GetServerId(), "refused") {
 		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, " +
-			"which the snapshot needs", Reason: "BINLOGS_PURGED", WayOut: "take a new snapshot"}
+			"which the snapshot needs", Reason: "BINLOGS_PURGED", Hint: &errorsv1.Hint{Text: "take a new snapshot"}}
 	}
 	return &cpv1.CreateReplicaResponse{Job: plan}, nil
 }
@@ -135,7 +135,7 @@ func (s *Server) UpdateServer(_ context.Context,
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"cannot turn on binlog auto purge of "+r.GetName()+
 				": db2 and db3 follow it and need its binary logs",
-			errs.WayOut("leave it off while the server has replicas"))
+			errs.WithHint("leave it off while the server has replicas"))
 	}
 	r.BinlogAutoPurge = req.GetServer().GetBinlogAutoPurge()
 	return &cpv1.UpdateServerResponse{Server: r}, nil
@@ -165,7 +165,7 @@ func sameEtag(is, said, name string) error {
 		return nil
 	}
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
-		name+" changed since it was read", errs.WayOut("read it again, and decide again"))
+		name+" changed since it was read", errs.WithHint("read it again, and decide again"))
 }
 
 func oneStep(job *cpv1.Job) *script {
@@ -278,7 +278,7 @@ func (s *Server) SweepProvider(_ context.Context,
 		Tags: map[string]string{"understudy-job": "j-0004"}}
 	if !req.GetValidateOnly() && (len(req.GetIds()) != 1 || req.GetIds()[0] != left.GetId()) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ETAG_MISMATCH,
-			"these were not left behind", errs.WayOut("sweep again"))
+			"these were not left behind", errs.WithHint("sweep again"))
 	}
 	return &cpv1.SweepProviderResponse{Objects: []*cpv1.ProviderObject{left}}, nil
 }
@@ -304,7 +304,7 @@ func (s *Server) CompleteTask(_ context.Context,
 	}
 	if req.GetAddress() == "" {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			"the address of the machine is missing", errs.WayOut("say --address IP"))
+			"the address of the machine is missing", errs.WithHint("say --address IP"))
 	}
 	return &cpv1.CompleteTaskResponse{Task: theTask(cpv1.Task_STATE_DONE)}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // frame is a job at one point of its script. What is special about that point is in act.
@@ -255,8 +256,8 @@ func (s *script) startReplica(server string) bool {
 		s.fail("start_mariadb", 1400*time.Millisecond, &cpv1.JobError{Reason: "GTID_MISMATCH",
 			Message: "cannot start replication of " + server +
 				": MariaDB is at GTID 0-101-4712, the snapshot at 0-101-4711",
-			WayOut: "something wrote on the copy: remove it with job cleanup and make the " +
-				"replica again"}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
+			Hint: &errorsv1.Hint{Text: "something wrote on the copy: remove it with job cleanup and make the " +
+				"replica again"}}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
 		return false
 	}
 	s.done("start_mariadb", 1400*time.Millisecond,
@@ -282,7 +283,7 @@ func (s *script) catchUp(server string) bool {
 	if strings.HasPrefix(server, "parks") {
 		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR",
 			Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
-			WayOut:  "make the row equal on both sides, then retry"}, cpv1.Step_STATE_NEEDS_PERSON,
+			Hint:    &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}, cpv1.Step_STATE_NEEDS_PERSON,
 			cpv1.Job_STATE_NEEDS_PERSON)
 		return false
 	}

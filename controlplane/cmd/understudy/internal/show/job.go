@@ -37,7 +37,7 @@ func Active(s cpv1.Job_State) bool {
 }
 
 // Job draws a job: its title and state, then its steps; under the steps that matter now how far
-// they are, what they found and changed, and their error with its cause and way out.
+// they are, what they found and changed, and their error with its cause and hint.
 func Job(job *cpv1.Job, screen Screen) string {
 	lines := header(job, screen)
 	blocks := make([]block, len(job.GetSteps()))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -47,7 +48,7 @@ func job(state cpv1.Job_State, now *cpv1.Step) *cpv1.Job {
 func jobs() map[string]*cpv1.Job {
 	oops := &cpv1.JobError{Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for " +
 		"key 'PRIMARY' at 0-101-471147114711471147114711",
-		Reason: "REPLICATION_ERROR", WayOut: "make the row equal on both sides, then retry"}
+		Reason: "REPLICATION_ERROR", Hint: &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}
 	half := &cpv1.StepProgress{Done: 1 << 30, Total: 2 << 30, Unit: "bytes", Text: "lag 4.2s",
 		Remaining: durationpb.New(12 * time.Second)}
 	open := &cpv1.StepProgress{Done: 4711, Unit: "transactions"}
@@ -171,7 +172,7 @@ func randomJob(t *rapid.T) *cpv1.Job {
 				cpv1.Step_STATE_WAITING, cpv1.Step_STATE_FAILED}).Draw(t, "state")
 			step.Found, step.Changed = lines.Draw(t, "found"), lines.Draw(t, "changed")
 			step.WaitReason, step.Error = text.Draw(t, "wait"),
-				&cpv1.JobError{Message: text.Draw(t, "error"), WayOut: text.Draw(t, "out")}
+				&cpv1.JobError{Message: text.Draw(t, "error"), Hint: &errorsv1.Hint{Text: text.Draw(t, "out")}}
 			step.Progress = &cpv1.StepProgress{Done: 5, Total: 9, Text: text.Draw(t, "progress")}
 		}
 		j.Steps = append(j.Steps, step)
@@ -189,7 +190,7 @@ func TestTransitionsTellEachChangeOnce(t *testing.T) {
 	want := []string{"catch_up: failed (attempt 5)",
 		"catch_up: error: the SQL thread stopped: error 1062: Duplicate entry '7' for key " +
 			"'PRIMARY' at 0-101-471147114711471147114711 (REPLICATION_ERROR)",
-		"catch_up: way out: make the row equal on both sides, then retry"}
+		"catch_up: hint: make the row equal on both sides, then retry"}
 	if got := show.Transitions(before, after); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -107,8 +108,8 @@ func errorLines(label string, err *cpv1.JobError) []string {
 	if err.GetReason() != "" {
 		lines[0] += " (" + Clean(err.GetReason()) + ")"
 	}
-	if err.GetWayOut() != "" {
-		lines = append(lines, label+": way out: "+Clean(err.GetWayOut()))
+	if hint := errs.HintFromProto(err.GetHint()); !hint.Empty() {
+		lines = append(lines, label+": hint: "+Clean(hint.String()))
 	}
 	return lines
 }

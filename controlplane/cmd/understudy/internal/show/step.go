@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -203,7 +204,7 @@ func told(texts []string, label string, screen Screen, paint Paint) []string {
 	return lines
 }
 
-// failure is an error with its reason and the way out.
+// failure is an error with its reason and the hint.
 func failure(err *cpv1.JobError, screen Screen) []string {
 	if err == nil {
 		return nil
@@ -212,8 +213,8 @@ func failure(err *cpv1.JobError, screen Screen) []string {
 	if err.GetReason() != "" {
 		lines = append(lines, told([]string{err.GetReason()}, "reason", screen, nil)...)
 	}
-	if err.GetWayOut() != "" {
-		lines = append(lines, told([]string{err.GetWayOut()}, "way out", screen,
+	if hint := errs.HintFromProto(err.GetHint()); !hint.Empty() {
+		lines = append(lines, told([]string{hint.String()}, "hint", screen,
 			screen.Style.Accent)...)
 	}
 	return lines
