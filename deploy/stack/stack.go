@@ -122,7 +122,7 @@ func (s *Stack) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"serve", "--state-dir", s.cfg.Dir, "--listen", listen, "--lab",
+	args := append([]string{"serve", "--dev", "--state-dir", s.cfg.Dir, "--listen", listen, "--lab",
 		s.cfg.Name, "--metrics", "off"}, slices.Concat(providerArgs, s.cfg.ExtraArgs)...)
 	cmd := exec.Command(s.Program("understudy"), args...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 func newCommand() *cobra.Command {

@@ -15,8 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
@@ -77,7 +78,7 @@ func newEC2(lab *string) *cobra.Command {
 
 func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer) error {
 	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(),
-		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: agentFiles(),
+		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: lab.AgentFiles(),
 		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
 	if err != nil {
 		return err

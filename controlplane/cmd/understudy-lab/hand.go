@@ -12,8 +12,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
@@ -39,17 +40,9 @@ func (m made) print(cmd *cobra.Command) error {
 }
 
 // withAgent opens a lab whose hosts get the agent.
-func withAgent(lab, agent string) (*nspawn.Provider, error) {
-	return nspawn.New(nspawn.Config{Name: lab, AgentBinary: agent,
-		EnableUnits: []string{systemd.AgentUnit}, Files: agentFiles()})
-}
-
-// agentFiles are what a host needs beside the agent.
-func agentFiles() map[string]nspawn.File {
-	return map[string]nspawn.File{
-		"/etc/systemd/system/" + systemd.AgentUnit: {Content: systemd.AgentUnitFile()},
-		"/etc/understudy-agent/agent.yaml":         {Content: systemd.AgentConfig()},
-	}
+func withAgent(name, agent string) (*nspawn.Provider, error) {
+	return nspawn.New(nspawn.Config{Name: name, AgentBinary: agent,
+		EnableUnits: []string{systemd.AgentUnit}, Files: lab.AgentFiles()})
 }
 
 func newAddress(lab *string) *cobra.Command {

@@ -53,7 +53,7 @@ func newRoot(c *cli) *cobra.Command {
 		"MariaDB replicas from volume snapshots, each proved before it counts", rootLong,
 		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(),
 		c.newToken(), c.newAgent(),
-		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand()))
+		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand(c.World)))
 	root.Example = rootExample
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,9 +12,10 @@ import (
 
 const serveLong = `Run the control plane: it keeps the records of servers and snapshots, runs the jobs, and serves the API that all other commands use.
 
-It needs no configuration. The first start makes all that is missing: the state directory with the store, a certificate authority, its own
-identity and an operator's credentials, and it uses the provider nspawn, which makes real hosts on this very box (that needs root). Stop
-it with Ctrl-C or SIGTERM; whatever ends it, the jobs go on with its next start.
+One setting is required: the provider that makes machines, volumes and snapshots, --provider. To try it out, --dev makes real hosts on
+this machine instead (that needs root); it is not for data that must be kept. The first start makes all that is missing: the state
+directory with the store, a certificate authority, its own identity and an operator's credentials. Stop it with Ctrl-C or SIGTERM;
+jobs go on with its next start.
 
 Settings come from flags, over the environment, over a file, over defaults. In the environment the flag --state-dir is
 UNDERSTUDY_STATE_DIR, in the file it is state_dir; lists are separated by commas in the environment and are lists in the file. A setting
@@ -32,9 +32,9 @@ What lies in the state directory
   controlplane/ the control plane's own identity
   operator/     the operator's credentials, which the other commands show by themselves on this box`
 
-const serveExample = `  understudy serve
-  understudy serve --state-dir /srv/understudy --listen 127.0.0.1:7440,192.0.2.10:7440
-  understudy serve --lab test --log-level debug
+const serveExample = `  understudy serve --dev
+  understudy serve --provider ec2 --listen 0.0.0.0:7440 --advertise 192.0.2.10:7440
+  understudy serve --provider static --state-dir /srv/understudy
   understudy serve --config ./understudy.yaml`
 
 // serveFlags are the settings that can be given as flags, with their help; the key in the file has
@@ -49,12 +49,14 @@ func serveFlags(flags *pflag.FlagSet) {
 		"`HOST:PORT` under which new machines reach it; found out when not given")
 	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the "+
 		"records, user:password@tcp(host:port)/database")
-	flags.String("provider", "", "what makes machines, volumes and snapshots: nspawn, ec2 or "+
-		"static, which is people (default nspawn)")
-	flags.String("lab", "", "`NAME` of the nspawn provider's lab; labs with different names "+
-		"never meet (default \"default\")")
+	flags.String("provider", "",
+		"what makes machines, volumes and snapshots: ec2, or static, which is people")
+	flags.Bool("dev", false, "development mode: hosts on this machine (needs root), unless "+
+		"--provider is given, and failpoints")
+	flags.String("lab", "", "`NAME` of the lab of --dev; labs with different names share nothing "+
+		"(default \"default\")")
 	flags.String("image-cache-dir", "",
-		"`DIR` of the nspawn provider's images (default /var/cache/understudy/images)")
+		"`DIR` of the images of --dev (default /var/cache/understudy/images)")
 	flags.String("ec2-region", "",
 		"`REGION` of the provider ec2; what the AWS SDK finds when not given")
 	flags.String("ec2-endpoint", "",
@@ -79,8 +81,8 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.StringSlice("static-images", nil, "`NAME=MARIADB` that people make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when nobody names one (default trixie)")
-	flags.String("agent-binary", "", "`FILE` that is put into machines as the agent; the one "+
-		"beside this program when not given")
+	flags.String("agent-binary", "", "`FILE` that is installed on hosts of --dev as the agent; "+
+		"the one beside this program when not given")
 	flags.String("fleet", "",
 		"`NAME` that marks what it makes at the provider (default \"default\")")
 	flags.String("metrics", "", "`HOST:PORT` to serve metrics on, or off (default 127.0.0.1:7441)")
@@ -96,18 +98,22 @@ func serveFlags(flags *pflag.FlagSet) {
 }
 
 // newServeCommand runs the control plane.
-func newServeCommand() *cobra.Command {
+func newServeCommand(world World) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the control plane", Long: serveLong, Example: serveExample,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := app.Load(serveSources(cmd.Flags(), os.Environ()))
+			config, err := app.Load(serveSources(cmd.Flags(), world.Environ))
 			if err != nil {
 				return usageError{message: err.Error(),
 					hint: "see `understudy serve --help` for what can be set and how"}
 			}
 			log := app.Logger(config, cmd.ErrOrStderr())
-			control, err := app.New(cmd.Context(), config, log)
+			dev, err := openDev(config, world, log)
+			if err != nil {
+				return err
+			}
+			control, err := app.New(cmd.Context(), config, log, dev)
 			if err != nil {
 				return fmt.Errorf("the control plane cannot start: %w", err)
 			}
@@ -115,6 +121,7 @@ func newServeCommand() *cobra.Command {
 		},
 	}
 	serveFlags(cmd.Flags())
+	cmd.AddCommand(newSuperviseCommand(world))
 	return cmd
 }
 

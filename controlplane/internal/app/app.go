@@ -35,7 +35,8 @@ type App struct {
 	cfg      Config
 	log      *slog.Logger
 	st       *store.Store
-	cloud    theCloud
+	cloud    Provider
+	dev      Dev
 	registry *ca.Registry
 	agents   *agentpool.Pool
 	engine   *engine
@@ -50,19 +51,27 @@ type App struct {
 	closed          sync.Once
 }
 
+// Dev is what only `understudy serve --dev` and tests have; the zero value is a product.
+type Dev struct {
+	// Provider replaces the one that the configuration names.
+	Provider Provider
+	// Failpoints makes the hooks that break this process: at a point of a step, and before a call
+	// to an agent. quietly runs a function while this process writes nothing.
+	Failpoints func(quietly func(context.Context, func()) error) (atStep func(point job.Point, job,
+		step string), beforeCall func(method string))
+}
+
 // New puts a control plane together: it makes the state directory with its store, its CA and the
 // operator's credentials where they are not there yet, and opens its addresses. Two first starts at
 // one time end up with the same. Nothing runs until Run.
-func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
-	c, err := openCloud(ctx, cfg, log)
-	if err != nil {
-		return nil, err
+func New(ctx context.Context, cfg Config, log *slog.Logger, dev Dev) (*App, error) {
+	a := &App{cfg: cfg, log: log, cloud: dev.Provider, dev: dev}
+	if a.cloud == nil {
+		var err error
+		if a.cloud, err = openProvider(ctx, cfg, log); err != nil {
+			return nil, err
+		}
 	}
-	return newApp(ctx, cfg, log, c)
-}
-
-func newApp(ctx context.Context, cfg Config, log *slog.Logger, c theCloud) (*App, error) {
-	a := &App{cfg: cfg, log: log, cloud: c}
 	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity,
 		a.openJobs, a.openServer} {
 		if err := build(ctx); err != nil {
@@ -189,13 +198,14 @@ func (a *App) openJobs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	fail, err := parseFailpoints(a.cfg.Failpoint)
-	if err != nil {
-		return err
+	var atStep func(job.Point, string, string)
+	var beforeCall func(string)
+	if a.dev.Failpoints != nil {
+		atStep, beforeCall = a.dev.Failpoints(a.st.Quietly)
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
 		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log,
-		BeforeCall: fail.callHook(a.st, a.log),
+		BeforeCall: beforeCall,
 	})
 	if err != nil {
 		return err
@@ -205,7 +215,7 @@ func (a *App) openJobs(context.Context) error {
 		byHand.hosts.open(servers{a.st}, a.agents)
 	}
 	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log,
-		Hook: fail.hook(a.st, a.log)}); err != nil {
+		Hook: atStep}); err != nil {
 		return err
 	}
 	a.work, err = workflow.New(workflow.Config{

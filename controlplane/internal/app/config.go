@@ -35,11 +35,14 @@ type Config struct {
 	// StoreDSNFile names a file with the address of a MariaDB that keeps the records, as
 	// user:password@tcp(host:port)/database. Empty keeps them in StateDir.
 	StoreDSNFile string `koanf:"store_dsn_file"`
-	// Provider makes machines, volumes and snapshots.
+	// Provider makes machines, volumes and snapshots: "ec2" or "static"; with Dev also
+	// LabProvider, which is the default then.
 	Provider string `koanf:"provider"`
-	// Lab is the name of the nspawn provider's lab.
+	// Dev is for development and tests: the lab on this machine as the provider, and failpoints.
+	Dev bool `koanf:"dev"`
+	// Lab is the name of the lab of Dev.
 	Lab string `koanf:"lab"`
-	// ImageCacheDir holds the nspawn provider's images.
+	// ImageCacheDir holds the images of Dev.
 	ImageCacheDir string `koanf:"image_cache_dir"`
 	// EC2Region is the region of the ec2 provider; empty: what the SDK finds.
 	EC2Region string `koanf:"ec2_region"`
@@ -73,7 +76,7 @@ type Config struct {
 	StaticImages []string `koanf:"static_images"`
 	// Image is what machines are made from when nobody says.
 	Image string `koanf:"image"`
-	// AgentBinary is put into every machine of the nspawn provider; empty takes the one beside this
+	// AgentBinary is installed on every host of Dev's lab; empty takes the one beside this
 	// program.
 	AgentBinary string `koanf:"agent_binary"`
 	// Fleet marks what this control plane makes at the provider.
@@ -93,12 +96,6 @@ type Config struct {
 	DegradedAfter time.Duration `koanf:"degraded_after"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
-
-	// Failpoint ends the process by SIGKILL at a point of a step, "before_effect:cut", or stops it
-	// there by SIGSTOP, "stop@before_effect:cut", so that something else can be broken before it is
-	// woken. "*" is each step; several are separated by commas; each strikes once in a step. It is
-	// for tests, and read from the environment (UNDERSTUDY_FAILPOINT) alone.
-	Failpoint string `koanf:"-"`
 }
 
 func defaults() map[string]any {
@@ -107,7 +104,8 @@ func defaults() map[string]any {
 		"listen":          []string{"127.0.0.1:7440"},
 		"advertise":       []string{},
 		"store_dsn_file":  "",
-		"provider":        "nspawn",
+		"provider":        "",
+		"dev":             false,
 		"lab":             "default",
 		"image_cache_dir": "/var/cache/understudy/images",
 		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{},
@@ -135,9 +133,12 @@ type Sources = settings.Sources
 // Load reads the configuration from all its sources.
 func Load(sources Sources) (Config, error) {
 	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix, Foreign: foreign}
-	config := Config{Failpoint: failpointIn(sources.Environ)}
+	var config Config
 	if err := schema.Load(sources, &config); err != nil {
 		return Config{}, err
+	}
+	if config.Dev && config.Provider == "" {
+		config.Provider = LabProvider
 	}
 	if err := config.check(); err != nil {
 		return Config{}, fmt.Errorf("cannot use the configuration: %w", err)
@@ -145,21 +146,13 @@ func Load(sources Sources) (Config, error) {
 	return config, nil
 }
 
-const failpointVariable = "FAILPOINT"
+// LabProvider is the provider of Config.Dev.
+const LabProvider = "nspawn"
 
-// foreign are variables of the command line and of agents, where the file is, and the failpoint.
+// foreign are variables of the command line and of agents, where the file is, and failpoints.
 func foreign(rest string) bool {
-	return slices.Contains([]string{"ADDRESS", "CREDENTIALS", "CONFIG", failpointVariable}, rest) ||
+	return slices.Contains([]string{"ADDRESS", "CREDENTIALS", "CONFIG", "FAILPOINT"}, rest) ||
 		strings.HasPrefix(rest, "AGENT_") && rest != "AGENT_BINARY"
-}
-
-func failpointIn(environ []string) (value string) {
-	for _, variable := range environ {
-		if found, ok := strings.CutPrefix(variable, EnvPrefix+failpointVariable+"="); ok {
-			value = found
-		}
-	}
-	return value
 }
 
 func (c Config) check() error {
@@ -181,8 +174,10 @@ func (c Config) check() error {
 				address)
 		}
 	}
-	fault(!slices.Contains([]string{"nspawn", "ec2", "static"}, c.Provider),
-		"provider: there is no %q; known are nspawn, ec2 and static", c.Provider)
+	fault(c.Provider == "", "one of --provider or --dev is required")
+	fault(c.Provider == LabProvider && !c.Dev, "provider: %s is the lab of --dev", LabProvider)
+	fault(!slices.Contains([]string{"", LabProvider, "ec2", "static"}, c.Provider),
+		"provider: %q must be one of ec2, static", c.Provider)
 	_, err := c.subnets()
 	fault(err != nil, "ec2_subnets: %v", err)
 	_, err = c.staticImages()
@@ -201,8 +196,6 @@ func (c Config) check() error {
 		"unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
-	_, err = parseFailpoints(c.Failpoint)
-	fault(err != nil, "%v", err)
 	return errors.Join(faults...)
 }
 

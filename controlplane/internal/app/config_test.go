@@ -20,9 +20,10 @@ func write(t *testing.T, content string) string {
 	return path
 }
 
-func TestNoConfigurationIsNeeded(t *testing.T) {
+func TestAProviderIsAllThatIsNeeded(t *testing.T) {
 	t.Parallel()
-	cfg, err := app.Load(app.Sources{File: "/no/such/file"})
+	cfg, err := app.Load(app.Sources{File: "/no/such/file",
+		Flags: map[string]any{"provider": "ec2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,14 +43,14 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 			"UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
 			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x",
 			"UNDERSTUDY_AGENT_BINARY=/a",
-			"UNDERSTUDY_FAILPOINT=after_effect:cut,stop@before_effect:*"},
-		Flags: map[string]any{"image": "flag", "unreachable_after": "1m"},
+			"UNDERSTUDY_FAILPOINT=x"},
+		Flags: map[string]any{"image": "flag", "unreachable_after": "1m", "dev": true},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" ||
-		cfg.Failpoint != "after_effect:cut,stop@before_effect:*" {
+		cfg.Provider != app.LabProvider {
 		t.Errorf("%+v", cfg)
 	}
 	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) ||
@@ -80,7 +81,10 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"relative path": {app.Sources{Flags: map[string]any{"state_dir": "state"}},
 			"state_dir"},
 		"provider": {app.Sources{Flags: map[string]any{"provider": "ec3"}},
-			"known are nspawn, ec2 and static"},
+			"must be one of ec2, static"},
+		"no provider": {app.Sources{}, "one of --provider or --dev is required"},
+		"lab without dev": {app.Sources{Flags: map[string]any{"provider": "nspawn"}},
+			"the lab of --dev"},
 		"level": {app.Sources{Flags: map[string]any{"log_level": "loud"}}, "log_level"},
 		"format": {app.Sources{Flags: map[string]any{"log_format": "xml"}},
 			"log_format"},
@@ -91,9 +95,6 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			"monitor_interval"},
 		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
 			"unreachable_after"},
-		"failpoint": {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=cut"}},
-			"failpoint"},
-		"failpoint's verb": {app.Sources{Environ: []string{"UNDERSTUDY_FAILPOINT=after_effect:cut,halt@after_effect:cut"}}, "halt@"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func testConfig(t testing.TB, dir string) app.Config {
 	t.Helper()
 	cfg, err := app.Load(app.Sources{Flags: map[string]any{
 		"state_dir": dir, "listen": []string{"127.0.0.1:0"},
-		"advertise": []string{"192.0.2.1:7440"}, "metrics": "off",
+		"advertise": []string{"192.0.2.1:7440"}, "metrics": "off", "dev": true,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func newPlane(t testing.TB) *plane {
 func startPlane(t testing.TB, dir string, cloud *stillCloud) *plane {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	made, err := app.NewWith(ctx, testConfig(t, dir), quiet(), cloud)
+	made, err := app.New(ctx, testConfig(t, dir), quiet(), app.Dev{Provider: cloud})
 	if err != nil {
 		cancel()
 		t.Fatal(err)

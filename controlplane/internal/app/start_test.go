@@ -23,8 +23,8 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 	for i := range planes {
 		group.Go(func() {
 			var err error
-			if planes[i], err = app.NewWith(t.Context(), testConfig(t, dir), quiet(),
-				&stillCloud{}); err != nil {
+			if planes[i], err = app.New(t.Context(), testConfig(t, dir), quiet(),
+				app.Dev{Provider: &stillCloud{}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -59,7 +59,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start := func() error {
-		one, err := app.NewWith(t.Context(), testConfig(t, dir), quiet(), &stillCloud{})
+		one, err := app.New(t.Context(), testConfig(t, dir), quiet(),
+			app.Dev{Provider: &stillCloud{}})
 		if err == nil {
 			err = one.Close()
 		}
@@ -139,7 +140,8 @@ func TestRunIsFailedByAnAddressThatIsTaken(t *testing.T) {
 	p := newPlane(t)
 	cfg := testConfig(t, t.TempDir())
 	cfg.Listen = []string{p.app.Address()}
-	if _, err := app.NewWith(t.Context(), cfg, quiet(), &stillCloud{}); err == nil {
+	if _, err := app.New(t.Context(), cfg, quiet(),
+		app.Dev{Provider: &stillCloud{}}); err == nil {
 		t.Error("two control planes serve on one address")
 	}
 }

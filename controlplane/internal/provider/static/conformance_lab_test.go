@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
 )

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 func TestMain(m *testing.M) {

@@ -29,7 +29,7 @@ func newStatic(cfg Config, log *slog.Logger) (*byHand, error) {
 	p, err := static.New(static.Config{Dir: cfg.path("static"), Images: images, Hosts: hosts,
 		Log: log})
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the provider: %w", err)
+		return nil, err
 	}
 	return &byHand{p, cfg.Image, hosts}, nil
 }
@@ -56,13 +56,12 @@ func (b *byHand) HostAddress(context.Context) (string, error) { return "", nil }
 // Images lists the images, the default one first.
 func (b *byHand) Images(ctx context.Context) ([]provider.Image, error) {
 	images, err := b.Provider.Images(ctx)
-	preferred(images, b.image)
-	return images, err
+	return provider.DefaultFirst(images, b.image), err
 }
 
 // Problems are what is missing for the jobs to work, one line each.
 func (b *byHand) Problems(ctx context.Context) ([]string, error) {
-	return problemsOf(b.Check(ctx)), nil
+	return provider.Problems(b.Check(ctx)), nil
 }
 
 // witnesses are the agents of the machines that people made. They are asked once the control plane

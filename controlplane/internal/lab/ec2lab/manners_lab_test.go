@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 // once makes a fault of the first call of an action.

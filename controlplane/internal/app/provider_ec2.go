@@ -32,7 +32,7 @@ func newEC2(ctx context.Context, cfg Config, log *slog.Logger) (*amazon, error) 
 		InitializationRate: cfg.EC2InitializationRate, Log: log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the provider: %w", err)
+		return nil, err
 	}
 	return &amazon{p, cfg.Image}, nil
 }
@@ -56,11 +56,10 @@ func (a *amazon) HostAddress(context.Context) (string, error) { return "", nil }
 // Images lists the images, the default one first.
 func (a *amazon) Images(ctx context.Context) ([]provider.Image, error) {
 	images, err := a.Provider.Images(ctx)
-	preferred(images, a.image)
-	return images, err
+	return provider.DefaultFirst(images, a.image), err
 }
 
 // Problems are what is missing for the jobs to work, one line each.
 func (a *amazon) Problems(ctx context.Context) ([]string, error) {
-	return problemsOf(a.Check(ctx)), nil
+	return provider.Problems(a.Check(ctx)), nil
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 const crashWord = "crash-child"

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 // wantNoTrace looks for the lab's directory everywhere that the kernel names one.

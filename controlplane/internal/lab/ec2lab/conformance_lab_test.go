@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2lab"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
 )
 

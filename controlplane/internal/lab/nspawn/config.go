@@ -51,9 +51,8 @@ type Config struct {
 	PoolBytes int64
 	// StopLimit is how long a machine may take to shut down; default 20 s.
 	StopLimit time.Duration
-	// Supervisor is the program that calls Supervise, without arguments; default this
-	// very program.
-	Supervisor string
+	// SupervisorWords are the arguments with which this program calls Supervise; default none.
+	SupervisorWords []string
 	// Log gets what settling found; default none.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
 )
 
 func TestMain(m *testing.M) {

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/google/uuid"
 
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 )
 
 // The region that the lab plays, and the key that it takes; the secret may be anything.

@@ -6,42 +6,47 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// The words that make this program a supervisor.
+// SuperviseWord makes a program a supervisor, with four arguments.
+const SuperviseWord = "nspawn-supervise"
+
 const (
-	superviseWord = "nspawn-supervise"
-	launchMode    = "launch"
-	runMode       = "run"
+	launchMode = "launch"
+	runMode    = "run"
 )
 
-// Supervise must be the first thing that main does, in every program (and TestMain) that
-// uses this package: with the arguments of a supervisor it runs one machine until it is
-// off and says that it handled them. It takes nothing from the environment.
+// Supervise must be called by every program (and TestMain) that uses this package: with the
+// arguments of a supervisor, which end with SuperviseWord and four others, it runs one machine
+// until it is off and reports that it handled them. It takes nothing from the environment.
 func Supervise(args []string) (handled bool, err error) {
-	if len(args) != 6 || args[1] != superviseWord {
+	at := len(args) - 5
+	if at < 1 || args[at] != SuperviseWord {
 		return false, nil
 	}
-	l, id := lab{name: args[3], dir: args[4]}, args[5]
-	if args[2] == launchMode {
-		return true, launch(l, id)
+	l, id := lab{name: args[at+2], dir: args[at+3]}, args[at+4]
+	if args[at+1] == launchMode {
+		return true, launch(l, id, args[1:at])
 	}
 	return true, runSupervisor(l, id)
+}
+
+// supervisor is the command line of a machine's supervisor; words come before SuperviseWord.
+func (l lab) supervisor(words []string, mode, id string) []string {
+	return slices.Concat([]string{selfProgram()}, words,
+		[]string{SuperviseWord, mode, l.name, l.dir, id})
 }
 
 // startSupervisor starts the machine's supervisor and returns when it holds the machine's
 // lock: from there on it is found whatever becomes of this process.
 func (p *Provider) startSupervisor(ctx context.Context, m *machineRecord) error {
-	program := p.cfg.Supervisor
-	if program == "" {
-		program = selfProgram()
-	}
-	argv := []string{program, superviseWord, launchMode, p.lab.name, p.lab.dir, m.ID}
+	argv := p.lab.supervisor(p.cfg.SupervisorWords, launchMode, m.ID)
 	if bootedBySystemd() {
-		argv[2] = runMode
-		argv = append(p.lab.systemdRun(m), argv...)
+		argv = append(p.lab.systemdRun(m),
+			p.lab.supervisor(p.cfg.SupervisorWords, runMode, m.ID)...)
 	}
 	if err := os.MkdirAll(p.lab.runDir(m.ID), 0o700); err != nil {
 		return err
@@ -76,14 +81,15 @@ func bootedBySystemd() bool {
 
 // launch starts the supervisor as nobody's child and ends. Its standard output is the
 // provider's pipe, which the supervisor closes when it holds the lock.
-func launch(l lab, id string) error {
+func launch(l lab, id string, words []string) error {
 	log, err := os.OpenFile(l.path("run", id, "supervisor.log"),
 		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(selfProgram(), superviseWord, runMode, l.name, l.dir, id)
+	argv := l.supervisor(words, runMode, id)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Dir = "/"
 	cmd.Env = toolEnv()

@@ -6,7 +6,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/understudy-db/understudy/controlplane/internal/provider/nspawn"
+	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/lab/faults"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest/faults"
 )
 
 func TestFaultsAreWhatCallersSee(t *testing.T) {
