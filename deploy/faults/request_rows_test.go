@@ -93,7 +93,7 @@ func likely(method string, m protoreflect.Message) {
 			m.Mutable(f).List().Append(protoreflect.ValueOfString(text))
 		case f.Kind() == protoreflect.StringKind && ok && !f.IsList():
 			m.Set(f, protoreflect.ValueOfString(text))
-		case f.Name() == "fence" || f.Name() == "server" && f.Message() != nil:
+		case f.Name() == "fencing_token" || f.Name() == "server" && f.Message() != nil:
 			likely(method, m.Mutable(f).Message())
 		case f.Name() == "epoch":
 			m.Set(f, protoreflect.ValueOfInt64(1))

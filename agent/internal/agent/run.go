@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
+	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -134,13 +135,13 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 
 func (d *daemonized) server(name string, source identity.Source,
 	listener net.Listener) (*chassis.Server, error) {
-	fences, err := chassis.OpenFences(fencesFile(d.config))
+	epochs, err := fencing.Open(epochsFile(d.config))
 	if err != nil {
 		return nil, err
 	}
 	server, err := chassis.New(chassis.Config{
 		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(),
-		Fences: fences, Logger: d.options.Log,
+		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
 		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
 	})

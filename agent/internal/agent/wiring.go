@@ -128,4 +128,4 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-func fencesFile(config Config) string { return filepath.Join(config.StateDir, "epochs.json") }
+func epochsFile(config Config) string { return filepath.Join(config.StateDir, "epochs.json") }

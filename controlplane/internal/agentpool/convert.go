@@ -18,11 +18,11 @@ func duration(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-func fence(f workflow.Fence) *agentv1.Fence {
+func fencingToken(f workflow.Fence) *agentv1.FencingToken {
 	if f == (workflow.Fence{}) {
 		return nil
 	}
-	return &agentv1.Fence{Job: f.Job, Epoch: f.Epoch, EffectKey: f.EffectKey}
+	return &agentv1.FencingToken{Job: f.Job, Epoch: f.Epoch, EffectKey: f.EffectKey}
 }
 
 func hostInfo(h *agentv1.GetHostResponse) workflow.HostInfo {
@@ -80,7 +80,7 @@ func ensureMount(r workflow.EnsureMount) *agentv1.EnsureMountRequest {
 		ReplaceDeviceIds: r.ReplaceDeviceIDs,
 		StopUnits:        r.StopUnits, DeviceTimeout: duration(r.DeviceTimeout), Grow: r.Grow,
 		Owner: r.Owner, BoundUnits: r.BoundUnits,
-		Fence: fence(r.Fence),
+		FencingToken: fencingToken(r.Fence),
 	}
 }
 

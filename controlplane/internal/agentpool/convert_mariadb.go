@@ -85,7 +85,7 @@ func configuration(c workflow.Configuration) *agentv1.SetConfigurationRequest {
 		LogSlaveUpdates: c.LogUpdates, GtidStrictMode: c.StrictMode,
 		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
 		BinlogExpireSeconds: int64(c.BinlogExpire / time.Second),
-		Options:             c.Options, GtidDomainId: int64(c.DomainID), Fence: fence(c.Fence),
+		Options:             c.Options, GtidDomainId: int64(c.DomainID), FencingToken: fencingToken(c.Fence),
 	}
 }
 

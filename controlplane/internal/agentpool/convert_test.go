@@ -150,7 +150,7 @@ func TestNothingIsLostOnTheWire(t *testing.T) {
 	hold := given[workflow.OpenHold]()
 	hold.Mode = inventory.ModeOnline
 	for _, m := range []proto.Message{
-		fence(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()),
+		fencingToken(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()),
 		configuration(given[workflow.Configuration]()), openHold(hold),
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
@@ -174,7 +174,7 @@ func TestModesAndRoles(t *testing.T) {
 	if sourceRole(true) != "replica" || sourceRole(false) != "primary" {
 		t.Error("roles are mixed up")
 	}
-	if fence(workflow.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
+	if fencingToken(workflow.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
 		t.Error("what is not told is told")
 	}
 }

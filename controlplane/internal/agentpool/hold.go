@@ -51,8 +51,8 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 	stream, err := a.mariadb.HoldConsistentPoint(held)
 	if err == nil {
 		err = stream.Send(&agentv1.HoldConsistentPointRequest{
-			Action: &agentv1.HoldConsistentPointRequest_Open_{Open: openHold(req)},
-			Fence:  fence(req.Fence),
+			Action:       &agentv1.HoldConsistentPointRequest_Open_{Open: openHold(req)},
+			FencingToken: fencingToken(req.Fence),
 		})
 		if errors.Is(err, io.EOF) { // the stream ended already; Recv says why
 			err = nil

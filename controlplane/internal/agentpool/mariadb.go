@@ -36,7 +36,7 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 	req workflow.PrepareDatadir) (workflow.PreparedDatadir, error) {
 	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
 		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
-		ExpectedNonce: req.ExpectedNonce, Fence: fence(req.Fence),
+		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
 		return workflow.PreparedDatadir{}, err
@@ -53,7 +53,7 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f wor
 	progress workflow.Progress) (string, bool, error) {
 	var last *agentv1.UpgradeDatadirResponse
 	err := follow(ctx, a, orDefault(timeout, upgradeLimit)+answerGrace, a.mariadb.UpgradeDatadir,
-		&agentv1.UpgradeDatadirRequest{Timeout: duration(timeout), Fence: fence(f)},
+		&agentv1.UpgradeDatadirRequest{Timeout: duration(timeout), FencingToken: fencingToken(f)},
 		func(m *agentv1.UpgradeDatadirResponse) {
 			tell(progress, m.GetProgress())
 			last = m
@@ -67,7 +67,7 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f wor
 // ProveWritable commits one row on a primary, and proves the filesystem on a replica.
 func (a *agent) ProveWritable(ctx context.Context, f workflow.Fence) (workflow.WriteProof, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable,
-		&agentv1.ProveWritableRequest{Fence: fence(f)})
+		&agentv1.ProveWritableRequest{FencingToken: fencingToken(f)})
 	if err != nil {
 		return workflow.WriteProof{}, err
 	}

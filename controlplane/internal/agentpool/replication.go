@@ -15,7 +15,7 @@ func (a *agent) PrepareReplica(ctx context.Context,
 	req workflow.PrepareReplica) (workflow.PreparedReplica, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.PrepareReplica, &agentv1.PrepareReplicaRequest{
 		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: sourceRole(req.SourceReplica),
-		ServerId: int64(req.ServerID), Fence: fence(req.Fence),
+		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
 		return workflow.PreparedReplica{}, err
@@ -31,7 +31,7 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 		&agentv1.ConfigureReplicaRequest{
 			PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User,
 			Password: req.Password.Reveal(),
-			Tls:      req.TLS, Force: req.Force, Fence: fence(req.Fence),
+			Tls:      req.TLS, Force: req.Force, FencingToken: fencingToken(req.Fence),
 		})
 	return resp.GetChanges(), err
 }
@@ -42,7 +42,7 @@ func (a *agent) StartReplication(ctx context.Context, until string, timeout time
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StartReplication,
 		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout),
-			Fence: fence(f)})
+			FencingToken: fencingToken(f)})
 	if err != nil {
 		return replication.Connection{}, false, err
 	}
@@ -55,7 +55,7 @@ func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StopReplication,
 		&agentv1.StopReplicationRequest{SqlThreadOnly: sqlOnly, Timeout: duration(timeout),
-			Fence: fence(f)})
+			FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 
@@ -77,7 +77,7 @@ func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Durat
 // SetReadOnly turns read_only on or off.
 func (a *agent) SetReadOnly(ctx context.Context, on bool, f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetReadOnly,
-		&agentv1.SetReadOnlyRequest{ReadOnly: on, Fence: fence(f)})
+		&agentv1.SetReadOnlyRequest{ReadOnly: on, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 
@@ -86,7 +86,7 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 	f workflow.Fence) (replication.Reservation, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReserveBinlogs,
 		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from,
-			Fence: fence(f)})
+			FencingToken: fencingToken(f)})
 	if err != nil {
 		return replication.Reservation{}, err
 	}
@@ -96,7 +96,7 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 // ReleaseBinlogs ends a reservation.
 func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReleaseBinlogs,
-		&agentv1.ReleaseBinlogsRequest{Id: id, Fence: fence(f)})
+		&agentv1.ReleaseBinlogsRequest{Id: id, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 
@@ -104,7 +104,7 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence)
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 	f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
-		&agentv1.SetBinlogExpiryRequest{Seconds: int64(after / time.Second), Fence: fence(f)})
+		&agentv1.SetBinlogExpiryRequest{Seconds: int64(after / time.Second), FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 
@@ -114,8 +114,8 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
-			RequireTls: req.RequireTLS,
-			Fence:      fence(req.Fence),
+			RequireTls:   req.RequireTLS,
+			FencingToken: fencingToken(req.Fence),
 		})
 	return resp.GetChanges(), err
 }
@@ -124,6 +124,6 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string,
 	f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.DeleteReplicationAccount,
-		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host, Fence: fence(f)})
+		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }

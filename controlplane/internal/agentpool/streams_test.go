@@ -86,7 +86,7 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := <-opened
-	if first.GetFence().GetEpoch() != 3 || first.GetFence().GetEffectKey() != "1/hold/1" ||
+	if first.GetFencingToken().GetEpoch() != 3 || first.GetFencingToken().GetEffectKey() != "1/hold/1" ||
 		first.GetOpen().GetMode() != agentv1.HoldConsistentPointRequest_MODE_ONLINE ||
 		!first.GetOpen().GetFreeze() || first.GetOpen().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
@@ -220,8 +220,8 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 		mounts: mountService{
 			ensure: func(req *agentv1.EnsureMountRequest,
 				out grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
-				if req.GetFence().GetJob() != "jobs/1" {
-					return errors.New("no fence")
+				if req.GetFencingToken().GetJob() != "jobs/1" {
+					return errors.New("no fencing token")
 				}
 				return errors.Join(
 					out.Send(&agentv1.EnsureMountResponse{Progress: "waiting for the device"}),

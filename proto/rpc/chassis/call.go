@@ -2,6 +2,7 @@ package chassis
 
 import (
 	"context"
+	"log/slog"
 	"regexp"
 
 	"github.com/google/uuid"
@@ -17,7 +18,7 @@ var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,128}$`)
 type call struct {
 	requestID string
 	draining  <-chan struct{}
-	job, step string // on whose behalf, once the fence was read
+	attrs     []slog.Attr // of the call's line in the log
 }
 
 type callKey struct{}
@@ -41,6 +42,14 @@ func WithRequestID(ctx context.Context, id string) context.Context {
 		return ctx
 	}
 	return context.WithValue(ctx, callKey{}, &call{requestID: id})
+}
+
+// Annotate adds attributes to the log line of the call that ctx belongs to; those of an earlier
+// message of the same stream are replaced.
+func Annotate(ctx context.Context, attrs ...slog.Attr) {
+	if c := callOf(ctx); c != nil {
+		c.attrs = attrs
+	}
 }
 
 // Draining is closed when the server begins to stop, so that a stream without an end of its own (a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -51,6 +52,30 @@ func TestOneLineACallWithoutItsBody(t *testing.T) {
 	}
 	if strings.Contains(w.log.String(), "very-private") {
 		t.Error("the request is in the log")
+	}
+}
+
+func TestChecksOfTheServer(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]}, func(c *chassis.Config) {
+		c.Checks = []chassis.Check{func(ctx context.Context, m proto.Message) error {
+			unit := m.(*agentv1.GetUnitRequest).GetUnit()
+			chassis.Annotate(ctx, slog.String("unit", unit))
+			if unit == "bad" {
+				return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH, "refused")
+			}
+			return nil
+		}}
+	})
+	client := w.client(identity.ControlPlane())
+	for _, unit := range []string{"good", "bad"} {
+		_, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: unit})
+		if (unit == "bad") != errors.Is(err, errs.Aborted) {
+			t.Errorf("%s: %v", unit, err)
+		}
+	}
+	if lines := w.calls(); lines[0]["unit"] != "good" || lines[1]["unit"] != "bad" {
+		t.Errorf("%v", lines)
 	}
 }
 

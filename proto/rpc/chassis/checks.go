@@ -7,16 +7,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// checks is all that a request has to pass before its handler: hygiene, its own validator, the
-// fence of its job.
+// Check refuses a request with an error. It may Annotate the call.
+type Check func(ctx context.Context, request proto.Message) error
+
+// checks is what a request has to pass before its handler: limits, its own validator, the checks
+// of the server.
 type checks struct {
 	limits     Limits
 	validators map[string]Validator
-	fences     *Fences
+	more       []Check
 }
 
 func newChecks(config Config) *checks {
-	return &checks{limits: config.Limits, validators: config.Validators, fences: config.Fences}
+	return &checks{limits: config.Limits, validators: config.Validators, more: config.Checks}
 }
 
 func (c *checks) check(ctx context.Context, method string, req any) error {
@@ -32,21 +35,12 @@ func (c *checks) check(ctx context.Context, method string, req any) error {
 			return err
 		}
 	}
-	return c.checkFence(ctx, msg)
-}
-
-func (c *checks) checkFence(ctx context.Context, msg proto.Message) error {
-	fence, err := readFence(msg)
-	if err != nil || fence.empty() {
-		return err
+	for _, check := range c.more {
+		if err := check(ctx, msg); err != nil {
+			return err
+		}
 	}
-	if under := callOf(ctx); under != nil {
-		under.job, under.step = fence.job, fence.effectKey
-	}
-	if c.fences == nil {
-		return nil
-	}
-	return c.fences.Admit(fence.job, fence.epoch)
+	return nil
 }
 
 func (c *checks) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,

@@ -110,9 +110,7 @@ func (e *edge) log(ctx context.Context, method string, took time.Duration, err e
 		slog.Duration("duration", took),
 		slog.String("request_id", RequestID(ctx)), slog.String("peer", peerName(ctx)),
 	}
-	if c := callOf(ctx); c.job != "" {
-		attrs = append(attrs, slog.String("job", c.job), slog.String("step", c.step))
-	}
+	attrs = append(attrs, callOf(ctx).attrs...)
 	level := slog.LevelInfo
 	if err != nil {
 		level = levelOf(errs.KindOf(err))

@@ -54,8 +54,8 @@ type Config struct {
 	Validators map[string]Validator
 	// Limits bounds what any request may hold.
 	Limits Limits
-	// Fences refuses requests of workers that lost their job; nil where no request carries a fence.
-	Fences *Fences
+	// Checks are asked in their order about each request that passed its limits and its validator.
+	Checks []Check
 	// Deadline is that of unary calls that come without one; a minute when 0.
 	Deadline time.Duration
 	// Deadlines are the exceptions from Deadline, by full method.

@@ -967,8 +967,8 @@ type SetConfigurationRequest struct {
 	Options map[string]string `protobuf:"bytes,14,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// gtid_domain_id.
 	GtidDomainId int64 `protobuf:"varint,15,opt,name=gtid_domain_id,json=gtidDomainId,proto3" json:"gtid_domain_id,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,16,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,16,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,9 +1108,9 @@ func (x *SetConfigurationRequest) GetGtidDomainId() int64 {
 	return 0
 }
 
-func (x *SetConfigurationRequest) GetFence() *Fence {
+func (x *SetConfigurationRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1199,8 +1199,8 @@ type PrepareDatadirRequest struct {
 	ExpectedNonce string `protobuf:"bytes,3,opt,name=expected_nonce,json=expectedNonce,proto3" json:"expected_nonce,omitempty"`
 	// The datadir is a copy of another server's: clean it of that server's replication state.
 	Copy bool `protobuf:"varint,4,opt,name=copy,proto3" json:"copy,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1263,9 +1263,9 @@ func (x *PrepareDatadirRequest) GetCopy() bool {
 	return false
 }
 
-func (x *PrepareDatadirRequest) GetFence() *Fence {
+func (x *PrepareDatadirRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1353,8 +1353,8 @@ type HoldConsistentPointRequest struct {
 	//	*HoldConsistentPointRequest_Open_
 	//	*HoldConsistentPointRequest_Release_
 	Action isHoldConsistentPointRequest_Action `protobuf_oneof:"action"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1414,9 +1414,9 @@ func (x *HoldConsistentPointRequest) GetRelease() *HoldConsistentPointRequest_Re
 	return nil
 }
 
-func (x *HoldConsistentPointRequest) GetFence() *Fence {
+func (x *HoldConsistentPointRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1761,8 +1761,8 @@ func (x *HoldResult) GetGtidAfter() *GtidPositions {
 // ProveWritableRequest asks for a proof.
 type ProveWritableRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,1,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1797,9 +1797,9 @@ func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *ProveWritableRequest) GetFence() *Fence {
+func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2051,8 +2051,8 @@ type ReserveBinlogsRequest struct {
 	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
 	// Position that must still be served: FAILED_PRECONDITION (BINLOGS_PURGED) when the logs do not reach back to it. Empty does not look.
 	FromGtid string `protobuf:"bytes,3,opt,name=from_gtid,json=fromGtid,proto3" json:"from_gtid,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2108,9 +2108,9 @@ func (x *ReserveBinlogsRequest) GetFromGtid() string {
 	return ""
 }
 
-func (x *ReserveBinlogsRequest) GetFence() *Fence {
+func (x *ReserveBinlogsRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2166,8 +2166,8 @@ type ReleaseBinlogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2209,9 +2209,9 @@ func (x *ReleaseBinlogsRequest) GetId() string {
 	return ""
 }
 
-func (x *ReleaseBinlogsRequest) GetFence() *Fence {
+func (x *ReleaseBinlogsRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2267,8 +2267,8 @@ type PurgeBinlogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First binary log that stays. Required.
 	ToFile string `protobuf:"bytes,1,opt,name=to_file,json=toFile,proto3" json:"to_file,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2310,9 +2310,9 @@ func (x *PurgeBinlogsRequest) GetToFile() string {
 	return ""
 }
 
-func (x *PurgeBinlogsRequest) GetFence() *Fence {
+func (x *PurgeBinlogsRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2368,8 +2368,8 @@ type SetBinlogExpiryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Seconds after which MariaDB deletes a binary log by itself, at most 8553600 (99 days); 0 keeps binary logs for ever.
 	Seconds int64 `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2411,9 +2411,9 @@ func (x *SetBinlogExpiryRequest) GetSeconds() int64 {
 	return 0
 }
 
-func (x *SetBinlogExpiryRequest) GetFence() *Fence {
+func (x *SetBinlogExpiryRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2475,8 +2475,8 @@ type EnsureReplicationAccountRequest struct {
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// Require TLS of the account.
 	RequireTls bool `protobuf:"varint,4,opt,name=require_tls,json=requireTls,proto3" json:"require_tls,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2539,9 +2539,9 @@ func (x *EnsureReplicationAccountRequest) GetRequireTls() bool {
 	return false
 }
 
-func (x *EnsureReplicationAccountRequest) GetFence() *Fence {
+func (x *EnsureReplicationAccountRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2599,8 +2599,8 @@ type DeleteReplicationAccountRequest struct {
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Host.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2649,9 +2649,9 @@ func (x *DeleteReplicationAccountRequest) GetHost() string {
 	return ""
 }
 
-func (x *DeleteReplicationAccountRequest) GetFence() *Fence {
+func (x *DeleteReplicationAccountRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2713,8 +2713,8 @@ type PrepareReplicaRequest struct {
 	GtidUpper string `protobuf:"bytes,3,opt,name=gtid_upper,json=gtidUpper,proto3" json:"gtid_upper,omitempty"`
 	// server_id that this MariaDB must have.
 	ServerId int64 `protobuf:"varint,4,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2777,9 +2777,9 @@ func (x *PrepareReplicaRequest) GetServerId() int64 {
 	return 0
 }
 
-func (x *PrepareReplicaRequest) GetFence() *Fence {
+func (x *PrepareReplicaRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2854,8 +2854,8 @@ type ConfigureReplicaRequest struct {
 	Tls bool `protobuf:"varint,5,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Write the settings also when they look right, because the password is another one.
 	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,7,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2932,9 +2932,9 @@ func (x *ConfigureReplicaRequest) GetForce() bool {
 	return false
 }
 
-func (x *ConfigureReplicaRequest) GetFence() *Fence {
+func (x *ConfigureReplicaRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -3001,8 +3001,8 @@ type StartReplicationRequest struct {
 	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Apply exactly up to this position and stop.
 	UntilGtid string `protobuf:"bytes,2,opt,name=until_gtid,json=untilGtid,proto3" json:"until_gtid,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3051,9 +3051,9 @@ func (x *StartReplicationRequest) GetUntilGtid() string {
 	return ""
 }
 
-func (x *StartReplicationRequest) GetFence() *Fence {
+func (x *StartReplicationRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -3120,8 +3120,8 @@ type StopReplicationRequest struct {
 	SqlThreadOnly bool `protobuf:"varint,1,opt,name=sql_thread_only,json=sqlThreadOnly,proto3" json:"sql_thread_only,omitempty"`
 	// How long to wait; default 60 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3170,9 +3170,9 @@ func (x *StopReplicationRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *StopReplicationRequest) GetFence() *Fence {
+func (x *StopReplicationRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -3237,8 +3237,8 @@ type ResetReplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gtid_slave_pos that the caller relies on. Required.
 	ExpectedGtid string `protobuf:"bytes,1,opt,name=expected_gtid,json=expectedGtid,proto3" json:"expected_gtid,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3280,9 +3280,9 @@ func (x *ResetReplicationRequest) GetExpectedGtid() string {
 	return ""
 }
 
-func (x *ResetReplicationRequest) GetFence() *Fence {
+func (x *ResetReplicationRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -3466,8 +3466,8 @@ type SetReadOnlyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The value.
 	ReadOnly bool `protobuf:"varint,1,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3509,9 +3509,9 @@ func (x *SetReadOnlyRequest) GetReadOnly() bool {
 	return false
 }
 
-func (x *SetReadOnlyRequest) GetFence() *Fence {
+func (x *SetReadOnlyRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -3767,8 +3767,8 @@ type UpgradeDatadirRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long at most; default 1 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3810,9 +3810,9 @@ func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *UpgradeDatadirRequest) GetFence() *Fence {
+func (x *UpgradeDatadirRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -4004,7 +4004,7 @@ var File_understudy_agent_v1_mariadb_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
-	")understudy/agent/v1/mariadb_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/agent/v1/fence.proto\"\x8f\x01\n" +
+	")understudy/agent/v1/mariadb_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\x8f\x01\n" +
 	"\rGtidPositions\x12\x1d\n" +
 	"\n" +
 	"binlog_pos\x18\x01 \x01(\tR\tbinlogPos\x12\x1b\n" +
@@ -4096,7 +4096,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x18non_transactional_tables\x18# \x03(\tR\x16nonTransactionalTables\x129\n" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
-	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xba\x05\n" +
+	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xd0\x05\n" +
 	"\x17SetConfigurationRequest\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\x03R\bserverId\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12,\n" +
@@ -4114,8 +4114,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\adurable\x18\f \x01(\bR\adurable\x122\n" +
 	"\x15binlog_expire_seconds\x18\r \x01(\x03R\x13binlogExpireSeconds\x12S\n" +
 	"\aoptions\x18\x0e \x03(\v29.understudy.agent.v1.SetConfigurationRequest.OptionsEntryR\aoptions\x12$\n" +
-	"\x0egtid_domain_id\x18\x0f \x01(\x03R\fgtidDomainId\x120\n" +
-	"\x05fence\x18\x10 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\x1a:\n" +
+	"\x0egtid_domain_id\x18\x0f \x01(\x03R\fgtidDomainId\x12F\n" +
+	"\rfencing_token\x18\x10 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x01\n" +
@@ -4125,24 +4125,24 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"overridden\x18\x03 \x03(\tR\n" +
 	"overridden\x12\x1c\n" +
-	"\teffective\x18\x04 \x03(\tR\teffective\"\xbe\x01\n" +
+	"\teffective\x18\x04 \x03(\tR\teffective\"\xd4\x01\n" +
 	"\x15PrepareDatadirRequest\x12\x18\n" +
 	"\adatadir\x18\x01 \x01(\tR\adatadir\x12\x1e\n" +
 	"\n" +
 	"initialize\x18\x02 \x01(\bR\n" +
 	"initialize\x12%\n" +
 	"\x0eexpected_nonce\x18\x03 \x01(\tR\rexpectedNonce\x12\x12\n" +
-	"\x04copy\x18\x04 \x01(\bR\x04copy\x120\n" +
-	"\x05fence\x18\x05 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"\xa9\x01\n" +
+	"\x04copy\x18\x04 \x01(\bR\x04copy\x12F\n" +
+	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\xa9\x01\n" +
 	"\x16PrepareDatadirResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12%\n" +
 	"\x0ebinary_version\x18\x03 \x01(\tR\rbinaryVersion\x12%\n" +
-	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xbf\x04\n" +
+	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xd5\x04\n" +
 	"\x1aHoldConsistentPointRequest\x12J\n" +
 	"\x04open\x18\x01 \x01(\v24.understudy.agent.v1.HoldConsistentPointRequest.OpenH\x00R\x04open\x12S\n" +
-	"\arelease\x18\x02 \x01(\v27.understudy.agent.v1.HoldConsistentPointRequest.ReleaseH\x00R\arelease\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\x1a\xe7\x01\n" +
+	"\arelease\x18\x02 \x01(\v27.understudy.agent.v1.HoldConsistentPointRequest.ReleaseH\x00R\arelease\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\xe7\x01\n" +
 	"\x04Open\x12H\n" +
 	"\x04mode\x18\x01 \x01(\x0e24.understudy.agent.v1.HoldConsistentPointRequest.ModeR\x04mode\x12/\n" +
 	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x126\n" +
@@ -4188,9 +4188,9 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x06frozen\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06frozen\x12-\n" +
 	"\x04down\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04down\x12A\n" +
 	"\n" +
-	"gtid_after\x18\x06 \x01(\v2\".understudy.agent.v1.GtidPositionsR\tgtidAfter\"H\n" +
-	"\x14ProveWritableRequest\x120\n" +
-	"\x05fence\x18\x01 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"`\n" +
+	"gtid_after\x18\x06 \x01(\v2\".understudy.agent.v1.GtidPositionsR\tgtidAfter\"^\n" +
+	"\x14ProveWritableRequest\x12F\n" +
+	"\rfencing_token\x18\x01 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"`\n" +
 	"\x15ProveWritableResponse\x123\n" +
 	"\alatency\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12\x12\n" +
 	"\x04gtid\x18\x02 \x01(\tR\x04gtid\"w\n" +
@@ -4207,84 +4207,84 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"t\n" +
 	"\x13ListBinlogsResponse\x125\n" +
 	"\abinlogs\x18\x01 \x03(\v2\x1b.understudy.agent.v1.BinlogR\abinlogs\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xad\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc3\x01\n" +
 	"\x15ReserveBinlogsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1b\n" +
-	"\tfrom_gtid\x18\x03 \x01(\tR\bfromGtid\x120\n" +
-	"\x05fence\x18\x04 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"b\n" +
+	"\tfrom_gtid\x18\x03 \x01(\tR\bfromGtid\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"b\n" +
 	"\x16ReserveBinlogsResponse\x12H\n" +
-	"\vreservation\x18\x01 \x01(\v2&.understudy.agent.v1.BinlogReservationR\vreservation\"Y\n" +
+	"\vreservation\x18\x01 \x01(\v2&.understudy.agent.v1.BinlogReservationR\vreservation\"o\n" +
 	"\x15ReleaseBinlogsRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"2\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"2\n" +
 	"\x16ReleaseBinlogsResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"`\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"v\n" +
 	"\x13PurgeBinlogsRequest\x12\x17\n" +
-	"\ato_file\x18\x01 \x01(\tR\x06toFile\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\".\n" +
+	"\ato_file\x18\x01 \x01(\tR\x06toFile\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\".\n" +
 	"\x14PurgeBinlogsResponse\x12\x16\n" +
-	"\x06purged\x18\x01 \x03(\tR\x06purged\"d\n" +
+	"\x06purged\x18\x01 \x03(\tR\x06purged\"z\n" +
 	"\x16SetBinlogExpiryRequest\x12\x18\n" +
-	"\aseconds\x18\x01 \x01(\x03R\aseconds\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"3\n" +
+	"\aseconds\x18\x01 \x01(\x03R\aseconds\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xbd\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xd3\x01\n" +
 	"\x1fEnsureReplicationAccountRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1f\n" +
 	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\x12\x1f\n" +
 	"\vrequire_tls\x18\x04 \x01(\bR\n" +
-	"requireTls\x120\n" +
-	"\x05fence\x18\x05 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"<\n" +
+	"requireTls\x12F\n" +
+	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" EnsureReplicationAccountResponse\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"{\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\x91\x01\n" +
 	"\x1fDeleteReplicationAccountRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04host\x18\x02 \x01(\tR\x04host\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"<\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" DeleteReplicationAccountResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xba\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xd0\x01\n" +
 	"\x15PrepareReplicaRequest\x12\x12\n" +
 	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12\x1f\n" +
 	"\vsource_role\x18\x02 \x01(\tR\n" +
 	"sourceRole\x12\x1d\n" +
 	"\n" +
 	"gtid_upper\x18\x03 \x01(\tR\tgtidUpper\x12\x1b\n" +
-	"\tserver_id\x18\x04 \x01(\x03R\bserverId\x120\n" +
-	"\x05fence\x18\x05 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"Y\n" +
+	"\tserver_id\x18\x04 \x01(\x03R\bserverId\x12F\n" +
+	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"Y\n" +
 	"\x16PrepareReplicaResponse\x12%\n" +
 	"\x0erecovered_gtid\x18\x01 \x01(\tR\rrecoveredGtid\x12\x18\n" +
-	"\achanges\x18\x02 \x03(\tR\achanges\"\xee\x01\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\"\x84\x02\n" +
 	"\x17ConfigureReplicaRequest\x12!\n" +
 	"\fprimary_host\x18\x01 \x01(\tR\vprimaryHost\x12!\n" +
 	"\fprimary_port\x18\x02 \x01(\x05R\vprimaryPort\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x12\x1f\n" +
 	"\bpassword\x18\x04 \x01(\tB\x03\x80\x01\x01R\bpassword\x12\x10\n" +
 	"\x03tls\x18\x05 \x01(\bR\x03tls\x12\x14\n" +
-	"\x05force\x18\x06 \x01(\bR\x05force\x120\n" +
-	"\x05fence\x18\a \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"t\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\x12F\n" +
+	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
 	"\x18ConfigureReplicaResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12>\n" +
-	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\x9f\x01\n" +
+	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\xb5\x01\n" +
 	"\x17StartReplicationRequest\x123\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1d\n" +
 	"\n" +
-	"until_gtid\x18\x02 \x01(\tR\tuntilGtid\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"t\n" +
+	"until_gtid\x18\x02 \x01(\tR\tuntilGtid\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
 	"\x18StartReplicationResponse\x12>\n" +
 	"\x06status\x18\x01 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xa7\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xbd\x01\n" +
 	"\x16StopReplicationRequest\x12&\n" +
 	"\x0fsql_thread_only\x18\x01 \x01(\bR\rsqlThreadOnly\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"s\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"s\n" +
 	"\x17StopReplicationResponse\x12>\n" +
 	"\x06status\x18\x01 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"p\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\x86\x01\n" +
 	"\x17ResetReplicationRequest\x12#\n" +
-	"\rexpected_gtid\x18\x01 \x01(\tR\fexpectedGtid\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"4\n" +
+	"\rexpected_gtid\x18\x01 \x01(\tR\fexpectedGtid\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"4\n" +
 	"\x18ResetReplicationResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"]\n" +
 	"\x12WaitForGtidRequest\x12\x12\n" +
@@ -4294,10 +4294,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\fcurrent_gtid\x18\x01 \x01(\tR\vcurrentGtid\x12\x1c\n" +
 	"\tremaining\x18\x02 \x01(\x03R\tremaining\x12\x18\n" +
 	"\areached\x18\x03 \x01(\bR\areached\x12@\n" +
-	"\x0eseconds_behind\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rsecondsBehind\"c\n" +
+	"\x0eseconds_behind\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rsecondsBehind\"y\n" +
 	"\x12SetReadOnlyRequest\x12\x1b\n" +
-	"\tread_only\x18\x01 \x01(\bR\breadOnly\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"/\n" +
+	"\tread_only\x18\x01 \x01(\bR\breadOnly\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"/\n" +
 	"\x13SetReadOnlyResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\x8c\x01\n" +
 	"\x15ChecksumTablesRequest\x12\x17\n" +
@@ -4320,14 +4320,14 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"consistent\x12\x14\n" +
 	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12'\n" +
 	"\x0fdefinition_hash\x18\n" +
-	" \x01(\tR\x0edefinitionHash\"~\n" +
+	" \x01(\tR\x0edefinitionHash\"\x94\x01\n" +
 	"\x15UpgradeDatadirRequest\x123\n" +
-	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"w\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"w\n" +
 	"\x16UpgradeDatadirResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12\x18\n" +
-	"\achanged\x18\x03 \x01(\bR\achanged2\xa3\x12\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged2\xad\x12\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -4345,10 +4345,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10ConfigureReplica\x12,.understudy.agent.v1.ConfigureReplicaRequest\x1a-.understudy.agent.v1.ConfigureReplicaResponse\x12o\n" +
 	"\x10StartReplication\x12,.understudy.agent.v1.StartReplicationRequest\x1a-.understudy.agent.v1.StartReplicationResponse\x12l\n" +
 	"\x0fStopReplication\x12+.understudy.agent.v1.StopReplicationRequest\x1a,.understudy.agent.v1.StopReplicationResponse\x12o\n" +
-	"\x10ResetReplication\x12,.understudy.agent.v1.ResetReplicationRequest\x1a-.understudy.agent.v1.ResetReplicationResponse\x12b\n" +
-	"\vWaitForGtid\x12'.understudy.agent.v1.WaitForGtidRequest\x1a(.understudy.agent.v1.WaitForGtidResponse0\x01\x12`\n" +
-	"\vSetReadOnly\x12'.understudy.agent.v1.SetReadOnlyRequest\x1a(.understudy.agent.v1.SetReadOnlyResponse\x12k\n" +
-	"\x0eChecksumTables\x12*.understudy.agent.v1.ChecksumTablesRequest\x1a+.understudy.agent.v1.ChecksumTablesResponse0\x01\x12k\n" +
+	"\x10ResetReplication\x12,.understudy.agent.v1.ResetReplicationRequest\x1a-.understudy.agent.v1.ResetReplicationResponse\x12g\n" +
+	"\vWaitForGtid\x12'.understudy.agent.v1.WaitForGtidRequest\x1a(.understudy.agent.v1.WaitForGtidResponse\"\x03\x90\x02\x010\x01\x12`\n" +
+	"\vSetReadOnly\x12'.understudy.agent.v1.SetReadOnlyRequest\x1a(.understudy.agent.v1.SetReadOnlyResponse\x12p\n" +
+	"\x0eChecksumTables\x12*.understudy.agent.v1.ChecksumTablesRequest\x1a+.understudy.agent.v1.ChecksumTablesResponse\"\x03\x90\x02\x010\x01\x12k\n" +
 	"\x0eUpgradeDatadir\x12*.understudy.agent.v1.UpgradeDatadirRequest\x1a+.understudy.agent.v1.UpgradeDatadirResponse0\x01B\xe3\x01\n" +
 	"\x17com.understudy.agent.v1B\x13MariadbServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
@@ -4423,7 +4423,7 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*HoldConsistentPointRequest_Release)(nil), // 53: understudy.agent.v1.HoldConsistentPointRequest.Release
 	(*durationpb.Duration)(nil),                // 54: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil),              // 55: google.protobuf.Timestamp
-	(*Fence)(nil),                              // 56: understudy.agent.v1.Fence
+	(*FencingToken)(nil),                       // 56: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	54, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
@@ -4435,11 +4435,11 @@ var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	4,  // 6: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
 	55, // 7: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
 	51, // 8: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	56, // 9: understudy.agent.v1.SetConfigurationRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 10: understudy.agent.v1.PrepareDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 9: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 10: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	52, // 11: understudy.agent.v1.HoldConsistentPointRequest.open:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Open
 	53, // 12: understudy.agent.v1.HoldConsistentPointRequest.release:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Release
-	56, // 13: understudy.agent.v1.HoldConsistentPointRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 13: understudy.agent.v1.HoldConsistentPointRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 14: understudy.agent.v1.Testimony.gtid:type_name -> understudy.agent.v1.GtidPositions
 	55, // 15: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
 	13, // 16: understudy.agent.v1.HoldConsistentPointResponse.testimony:type_name -> understudy.agent.v1.Testimony
@@ -4448,32 +4448,32 @@ var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	54, // 19: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
 	54, // 20: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
 	1,  // 21: understudy.agent.v1.HoldResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	56, // 22: understudy.agent.v1.ProveWritableRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 22: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	54, // 23: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
 	18, // 24: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
 	54, // 25: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	56, // 26: understudy.agent.v1.ReserveBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 26: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	4,  // 27: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	56, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 29: understudy.agent.v1.PurgeBinlogsRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 30: understudy.agent.v1.SetBinlogExpiryRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 31: understudy.agent.v1.EnsureReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 32: understudy.agent.v1.DeleteReplicationAccountRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 33: understudy.agent.v1.PrepareReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
-	56, // 34: understudy.agent.v1.ConfigureReplicaRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 29: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 30: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 31: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 32: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 33: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 34: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	2,  // 35: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
 	54, // 36: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 37: understudy.agent.v1.StartReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 37: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	2,  // 38: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
 	54, // 39: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 40: understudy.agent.v1.StopReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 40: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	2,  // 41: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	56, // 42: understudy.agent.v1.ResetReplicationRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 42: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	54, // 43: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
 	54, // 44: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	56, // 45: understudy.agent.v1.SetReadOnlyRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 45: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	54, // 46: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 47: understudy.agent.v1.UpgradeDatadirRequest.fence:type_name -> understudy.agent.v1.Fence
+	56, // 47: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
 	54, // 49: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
 	54, // 50: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
@@ -4531,7 +4531,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 	if File_understudy_agent_v1_mariadb_service_proto != nil {
 		return
 	}
-	file_understudy_agent_v1_fence_proto_init()
+	file_understudy_agent_v1_fencing_token_proto_init()
 	file_understudy_agent_v1_mariadb_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*HoldConsistentPointRequest_Open_)(nil),
 		(*HoldConsistentPointRequest_Release_)(nil),

@@ -681,8 +681,8 @@ type EnsureMountRequest struct {
 	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
 	// Units that are bound to the mount by a drop-in (BindsTo and After), for example "mariadb.service".
 	BoundUnits []string `protobuf:"bytes,12,rep,name=bound_units,json=boundUnits,proto3" json:"bound_units,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,13,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,13,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -801,9 +801,9 @@ func (x *EnsureMountRequest) GetBoundUnits() []string {
 	return nil
 }
 
-func (x *EnsureMountRequest) GetFence() *Fence {
+func (x *EnsureMountRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -896,8 +896,8 @@ type EnsureBindMountRequest struct {
 	BoundUnits []string `protobuf:"bytes,5,rep,name=bound_units,json=boundUnits,proto3" json:"bound_units,omitempty"`
 	// Units to stop before something is unmounted or bound over; they must be on the allow-list.
 	StopUnits []string `protobuf:"bytes,6,rep,name=stop_units,json=stopUnits,proto3" json:"stop_units,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,7,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -974,9 +974,9 @@ func (x *EnsureBindMountRequest) GetStopUnits() []string {
 	return nil
 }
 
-func (x *EnsureBindMountRequest) GetFence() *Fence {
+func (x *EnsureBindMountRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1046,8 +1046,8 @@ type EnsureUnmountedRequest struct {
 	ExpectedDeviceIds []string `protobuf:"bytes,2,rep,name=expected_device_ids,json=expectedDeviceIds,proto3" json:"expected_device_ids,omitempty"`
 	// Units to stop first; they must be on the allow-list.
 	StopUnits []string `protobuf:"bytes,3,rep,name=stop_units,json=stopUnits,proto3" json:"stop_units,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1103,9 +1103,9 @@ func (x *EnsureUnmountedRequest) GetStopUnits() []string {
 	return nil
 }
 
-func (x *EnsureUnmountedRequest) GetFence() *Fence {
+func (x *EnsureUnmountedRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1169,8 +1169,8 @@ type FormatVolumeRequest struct {
 	RecordedBlank bool `protobuf:"varint,4,opt,name=recorded_blank,json=recordedBlank,proto3" json:"recorded_blank,omitempty"`
 	// How long to wait for the device; default 60 s.
 	DeviceTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=device_timeout,json=deviceTimeout,proto3" json:"device_timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,6,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,6,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1240,9 +1240,9 @@ func (x *FormatVolumeRequest) GetDeviceTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *FormatVolumeRequest) GetFence() *Fence {
+func (x *FormatVolumeRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1307,8 +1307,8 @@ type GrowFilesystemRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Mount point.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1350,9 +1350,9 @@ func (x *GrowFilesystemRequest) GetPath() string {
 	return ""
 }
 
-func (x *GrowFilesystemRequest) GetFence() *Fence {
+func (x *GrowFilesystemRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1419,8 +1419,8 @@ type FreezeFilesystemRequest struct {
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Hard limit; default 10 s, at most 60 s.
 	Limit *durationpb.Duration `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1469,9 +1469,9 @@ func (x *FreezeFilesystemRequest) GetLimit() *durationpb.Duration {
 	return nil
 }
 
-func (x *FreezeFilesystemRequest) GetFence() *Fence {
+func (x *FreezeFilesystemRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1553,7 +1553,7 @@ var File_understudy_agent_v1_mount_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"\n" +
-	"'understudy/agent/v1/mount_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/agent/v1/fence.proto\"\xb6\x02\n" +
+	"'understudy/agent/v1/mount_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\xb6\x02\n" +
 	"\vBlockDevice\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
@@ -1611,7 +1611,7 @@ const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"p\n" +
 	"\x12ListMountsResponse\x122\n" +
 	"\x06mounts\x18\x01 \x03(\v2\x1a.understudy.agent.v1.MountR\x06mounts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf9\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8f\x04\n" +
 	"\x12EnsureMountRequest\x12\x1d\n" +
 	"\n" +
 	"device_ids\x18\x01 \x03(\tR\tdeviceIds\x12\x12\n" +
@@ -1630,13 +1630,13 @@ const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	" \x01(\bR\x04grow\x12\x14\n" +
 	"\x05owner\x18\v \x01(\tR\x05owner\x12\x1f\n" +
 	"\vbound_units\x18\f \x03(\tR\n" +
-	"boundUnits\x120\n" +
-	"\x05fence\x18\r \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"\x93\x01\n" +
+	"boundUnits\x12F\n" +
+	"\rfencing_token\x18\r \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\x93\x01\n" +
 	"\x13EnsureMountResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x120\n" +
 	"\x05mount\x18\x02 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
 	"\achanges\x18\x03 \x03(\tR\achanges\x12\x14\n" +
-	"\x05found\x18\x04 \x03(\tR\x05found\"\xe4\x01\n" +
+	"\x05found\x18\x04 \x03(\tR\x05found\"\xfa\x01\n" +
 	"\x16EnsureBindMountRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
@@ -1645,19 +1645,19 @@ const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"\vbound_units\x18\x05 \x03(\tR\n" +
 	"boundUnits\x12\x1d\n" +
 	"\n" +
-	"stop_units\x18\x06 \x03(\tR\tstopUnits\x120\n" +
-	"\x05fence\x18\a \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"e\n" +
+	"stop_units\x18\x06 \x03(\tR\tstopUnits\x12F\n" +
+	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"e\n" +
 	"\x17EnsureBindMountResponse\x120\n" +
 	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
-	"\achanges\x18\x02 \x03(\tR\achanges\"\xad\x01\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\"\xc3\x01\n" +
 	"\x16EnsureUnmountedRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12.\n" +
 	"\x13expected_device_ids\x18\x02 \x03(\tR\x11expectedDeviceIds\x12\x1d\n" +
 	"\n" +
-	"stop_units\x18\x03 \x03(\tR\tstopUnits\x120\n" +
-	"\x05fence\x18\x04 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"3\n" +
+	"stop_units\x18\x03 \x03(\tR\tstopUnits\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17EnsureUnmountedResponse\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\x98\x02\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xae\x02\n" +
 	"\x13FormatVolumeRequest\x12\x1d\n" +
 	"\n" +
 	"device_ids\x18\x01 \x03(\tR\tdeviceIds\x12\x1e\n" +
@@ -1666,21 +1666,21 @@ const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"filesystem\x12'\n" +
 	"\x0ffilesystem_uuid\x18\x03 \x01(\tR\x0efilesystemUuid\x12%\n" +
 	"\x0erecorded_blank\x18\x04 \x01(\bR\rrecordedBlank\x12@\n" +
-	"\x0edevice_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdeviceTimeout\x120\n" +
-	"\x05fence\x18\x06 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"j\n" +
+	"\x0edevice_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdeviceTimeout\x12F\n" +
+	"\rfencing_token\x18\x06 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"j\n" +
 	"\x14FormatVolumeResponse\x128\n" +
 	"\x06device\x18\x01 \x01(\v2 .understudy.agent.v1.BlockDeviceR\x06device\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"]\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"s\n" +
 	"\x15GrowFilesystemRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"d\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"d\n" +
 	"\x16GrowFilesystemResponse\x120\n" +
 	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\x90\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xa6\x01\n" +
 	"\x17FreezeFilesystemRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12/\n" +
-	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"\xc0\x01\n" +
+	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\xc0\x01\n" +
 	"\x18FreezeFilesystemResponse\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12;\n" +
 	"\vfreeze_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1735,7 +1735,7 @@ var file_understudy_agent_v1_mount_service_proto_goTypes = []any{
 	(*FreezeFilesystemRequest)(nil),  // 18: understudy.agent.v1.FreezeFilesystemRequest
 	(*FreezeFilesystemResponse)(nil), // 19: understudy.agent.v1.FreezeFilesystemResponse
 	(*durationpb.Duration)(nil),      // 20: google.protobuf.Duration
-	(*Fence)(nil),                    // 21: understudy.agent.v1.Fence
+	(*FencingToken)(nil),             // 21: understudy.agent.v1.FencingToken
 	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
 }
 var file_understudy_agent_v1_mount_service_proto_depIdxs = []int32{
@@ -1743,18 +1743,18 @@ var file_understudy_agent_v1_mount_service_proto_depIdxs = []int32{
 	1,  // 1: understudy.agent.v1.GetMountResponse.mount:type_name -> understudy.agent.v1.Mount
 	1,  // 2: understudy.agent.v1.ListMountsResponse.mounts:type_name -> understudy.agent.v1.Mount
 	20, // 3: understudy.agent.v1.EnsureMountRequest.device_timeout:type_name -> google.protobuf.Duration
-	21, // 4: understudy.agent.v1.EnsureMountRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 4: understudy.agent.v1.EnsureMountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 5: understudy.agent.v1.EnsureMountResponse.mount:type_name -> understudy.agent.v1.Mount
-	21, // 6: understudy.agent.v1.EnsureBindMountRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 6: understudy.agent.v1.EnsureBindMountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 7: understudy.agent.v1.EnsureBindMountResponse.mount:type_name -> understudy.agent.v1.Mount
-	21, // 8: understudy.agent.v1.EnsureUnmountedRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 8: understudy.agent.v1.EnsureUnmountedRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	20, // 9: understudy.agent.v1.FormatVolumeRequest.device_timeout:type_name -> google.protobuf.Duration
-	21, // 10: understudy.agent.v1.FormatVolumeRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 10: understudy.agent.v1.FormatVolumeRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 11: understudy.agent.v1.FormatVolumeResponse.device:type_name -> understudy.agent.v1.BlockDevice
-	21, // 12: understudy.agent.v1.GrowFilesystemRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 12: understudy.agent.v1.GrowFilesystemRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 13: understudy.agent.v1.GrowFilesystemResponse.mount:type_name -> understudy.agent.v1.Mount
 	20, // 14: understudy.agent.v1.FreezeFilesystemRequest.limit:type_name -> google.protobuf.Duration
-	21, // 15: understudy.agent.v1.FreezeFilesystemRequest.fence:type_name -> understudy.agent.v1.Fence
+	21, // 15: understudy.agent.v1.FreezeFilesystemRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	22, // 16: understudy.agent.v1.FreezeFilesystemResponse.freeze_time:type_name -> google.protobuf.Timestamp
 	20, // 17: understudy.agent.v1.FreezeFilesystemResponse.duration:type_name -> google.protobuf.Duration
 	2,  // 18: understudy.agent.v1.MountService.ListBlockDevices:input_type -> understudy.agent.v1.ListBlockDevicesRequest
@@ -1787,7 +1787,7 @@ func file_understudy_agent_v1_mount_service_proto_init() {
 	if File_understudy_agent_v1_mount_service_proto != nil {
 		return
 	}
-	file_understudy_agent_v1_fence_proto_init()
+	file_understudy_agent_v1_fencing_token_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

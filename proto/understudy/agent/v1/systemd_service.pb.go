@@ -564,8 +564,8 @@ type StartUnitRequest struct {
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// How long to wait for the job's end; default 90 s, at most 1 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,9 +614,9 @@ func (x *StartUnitRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *StartUnitRequest) GetFence() *Fence {
+func (x *StartUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -683,8 +683,8 @@ type StopUnitRequest struct {
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// How long to wait for the job's end; default 90 s, at most 1 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,9 +733,9 @@ func (x *StopUnitRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *StopUnitRequest) GetFence() *Fence {
+func (x *StopUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -804,8 +804,8 @@ type RestartUnitRequest struct {
 	InvocationId string `protobuf:"bytes,2,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
 	// How long to wait for the job's end; default 90 s, at most 1 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,9 +861,9 @@ func (x *RestartUnitRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *RestartUnitRequest) GetFence() *Fence {
+func (x *RestartUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -928,8 +928,8 @@ type ReloadUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,9 +971,9 @@ func (x *ReloadUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *ReloadUnitRequest) GetFence() *Fence {
+func (x *ReloadUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1029,8 +1029,8 @@ type EnableUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1072,9 +1072,9 @@ func (x *EnableUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *EnableUnitRequest) GetFence() *Fence {
+func (x *EnableUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1139,8 +1139,8 @@ type DisableUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1182,9 +1182,9 @@ func (x *DisableUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *DisableUnitRequest) GetFence() *Fence {
+func (x *DisableUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1249,8 +1249,8 @@ type MaskUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1292,9 +1292,9 @@ func (x *MaskUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *MaskUnitRequest) GetFence() *Fence {
+func (x *MaskUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1359,8 +1359,8 @@ type UnmaskUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1402,9 +1402,9 @@ func (x *UnmaskUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *UnmaskUnitRequest) GetFence() *Fence {
+func (x *UnmaskUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1469,8 +1469,8 @@ type ResetFailedUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1512,9 +1512,9 @@ func (x *ResetFailedUnitRequest) GetUnit() string {
 	return ""
 }
 
-func (x *ResetFailedUnitRequest) GetFence() *Fence {
+func (x *ResetFailedUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1577,8 +1577,8 @@ func (x *ResetFailedUnitResponse) GetChanged() bool {
 // ReloadDaemonRequest asks systemd to read its unit files again.
 type ReloadDaemonRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,1,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1613,9 +1613,9 @@ func (*ReloadDaemonRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{24}
 }
 
-func (x *ReloadDaemonRequest) GetFence() *Fence {
+func (x *ReloadDaemonRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1664,8 +1664,8 @@ type EnsureUnitRequest struct {
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// How long the whole may take; default 90 s, at most 6 h (crash recovery can be long).
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1714,9 +1714,9 @@ func (x *EnsureUnitRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-func (x *EnsureUnitRequest) GetFence() *Fence {
+func (x *EnsureUnitRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -1996,8 +1996,8 @@ type SetDropInRequest struct {
 	DropIn string `protobuf:"bytes,2,opt,name=drop_in,json=dropIn,proto3" json:"drop_in,omitempty"`
 	// Content, at most 16 KiB.
 	Content string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2053,9 +2053,9 @@ func (x *SetDropInRequest) GetContent() string {
 	return ""
 }
 
-func (x *SetDropInRequest) GetFence() *Fence {
+func (x *SetDropInRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2113,8 +2113,8 @@ type DeleteDropInRequest struct {
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Name of the drop-in without directory.
 	DropIn string `protobuf:"bytes,2,opt,name=drop_in,json=dropIn,proto3" json:"drop_in,omitempty"`
-	// On whose behalf.
-	Fence         *Fence `protobuf:"bytes,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2163,9 +2163,9 @@ func (x *DeleteDropInRequest) GetDropIn() string {
 	return ""
 }
 
-func (x *DeleteDropInRequest) GetFence() *Fence {
+func (x *DeleteDropInRequest) GetFencingToken() *FencingToken {
 	if x != nil {
-		return x.Fence
+		return x.FencingToken
 	}
 	return nil
 }
@@ -2220,7 +2220,7 @@ var File_understudy_agent_v1_systemd_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\n" +
-	")understudy/agent/v1/systemd_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/agent/v1/fence.proto\"\x9c\x06\n" +
+	")understudy/agent/v1/systemd_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\x9c\x06\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12H\n" +
@@ -2269,71 +2269,71 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"l\n" +
 	"\x11ListUnitsResponse\x12/\n" +
 	"\x05units\x18\x01 \x03(\v2\x19.understudy.agent.v1.UnitR\x05units\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\x01\n" +
 	"\x10StartUnitRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"\\\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\\\n" +
 	"\x11StartUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\x8c\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xa2\x01\n" +
 	"\x0fStopUnitRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"[\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"[\n" +
 	"\x10StopUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xb4\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xca\x01\n" +
 	"\x12RestartUnitRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12#\n" +
 	"\rinvocation_id\x18\x02 \x01(\tR\finvocationId\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x04 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"^\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"^\n" +
 	"\x13RestartUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"Y\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"o\n" +
 	"\x11ReloadUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"C\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"C\n" +
 	"\x12ReloadUnitResponse\x12-\n" +
-	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"Y\n" +
+	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"o\n" +
 	"\x11EnableUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"]\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"]\n" +
 	"\x12EnableUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"Z\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"p\n" +
 	"\x12DisableUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"^\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"^\n" +
 	"\x13DisableUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"W\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"m\n" +
 	"\x0fMaskUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"[\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"[\n" +
 	"\x10MaskUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"Y\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"o\n" +
 	"\x11UnmaskUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"]\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"]\n" +
 	"\x12UnmaskUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"^\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"t\n" +
 	"\x16ResetFailedUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x120\n" +
-	"\x05fence\x18\x02 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"b\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"b\n" +
 	"\x17ResetFailedUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"G\n" +
-	"\x13ReloadDaemonRequest\x120\n" +
-	"\x05fence\x18\x01 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"\x16\n" +
-	"\x14ReloadDaemonResponse\"\x8e\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"]\n" +
+	"\x13ReloadDaemonRequest\x12F\n" +
+	"\rfencing_token\x18\x01 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\x16\n" +
+	"\x14ReloadDaemonResponse\"\xa4\x01\n" +
 	"\x11EnsureUnitRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"y\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"y\n" +
 	"\x12EnsureUnitResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12-\n" +
 	"\x04unit\x18\x02 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
@@ -2347,20 +2347,20 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\x05lines\x18\x02 \x01(\x05R\x05lines\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\"N\n" +
 	"\x13TailJournalResponse\x127\n" +
-	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\x8b\x01\n" +
+	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\xa1\x01\n" +
 	"\x10SetDropInRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x17\n" +
 	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent\x120\n" +
-	"\x05fence\x18\x04 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"-\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"-\n" +
 	"\x11SetDropInResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"t\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x8a\x01\n" +
 	"\x13DeleteDropInRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x17\n" +
-	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x120\n" +
-	"\x05fence\x18\x03 \x01(\v2\x1a.understudy.agent.v1.FenceR\x05fence\"0\n" +
+	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"0\n" +
 	"\x14DeleteDropInResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged2\xf5\f\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged2\xff\f\n" +
 	"\x0eSystemdService\x12Y\n" +
 	"\aGetUnit\x12#.understudy.agent.v1.GetUnitRequest\x1a$.understudy.agent.v1.GetUnitResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\tListUnits\x12%.understudy.agent.v1.ListUnitsRequest\x1a&.understudy.agent.v1.ListUnitsResponse\"\x03\x90\x02\x01\x12Z\n" +
@@ -2378,10 +2378,10 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\x0fResetFailedUnit\x12+.understudy.agent.v1.ResetFailedUnitRequest\x1a,.understudy.agent.v1.ResetFailedUnitResponse\x12c\n" +
 	"\fReloadDaemon\x12(.understudy.agent.v1.ReloadDaemonRequest\x1a).understudy.agent.v1.ReloadDaemonResponse\x12_\n" +
 	"\n" +
-	"EnsureUnit\x12&.understudy.agent.v1.EnsureUnitRequest\x1a'.understudy.agent.v1.EnsureUnitResponse0\x01\x12_\n" +
+	"EnsureUnit\x12&.understudy.agent.v1.EnsureUnitRequest\x1a'.understudy.agent.v1.EnsureUnitResponse0\x01\x12d\n" +
 	"\n" +
-	"WatchUnits\x12&.understudy.agent.v1.WatchUnitsRequest\x1a'.understudy.agent.v1.WatchUnitsResponse0\x01\x12b\n" +
-	"\vTailJournal\x12'.understudy.agent.v1.TailJournalRequest\x1a(.understudy.agent.v1.TailJournalResponse0\x01\x12Z\n" +
+	"WatchUnits\x12&.understudy.agent.v1.WatchUnitsRequest\x1a'.understudy.agent.v1.WatchUnitsResponse\"\x03\x90\x02\x010\x01\x12g\n" +
+	"\vTailJournal\x12'.understudy.agent.v1.TailJournalRequest\x1a(.understudy.agent.v1.TailJournalResponse\"\x03\x90\x02\x010\x01\x12Z\n" +
 	"\tSetDropIn\x12%.understudy.agent.v1.SetDropInRequest\x1a&.understudy.agent.v1.SetDropInResponse\x12c\n" +
 	"\fDeleteDropIn\x12(.understudy.agent.v1.DeleteDropInRequest\x1a).understudy.agent.v1.DeleteDropInResponseB\xe3\x01\n" +
 	"\x17com.understudy.agent.v1B\x13SystemdServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
@@ -2440,7 +2440,7 @@ var file_understudy_agent_v1_systemd_service_proto_goTypes = []any{
 	(*DeleteDropInResponse)(nil),    // 36: understudy.agent.v1.DeleteDropInResponse
 	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
-	(*Fence)(nil),                   // 39: understudy.agent.v1.Fence
+	(*FencingToken)(nil),            // 39: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_systemd_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.agent.v1.Unit.active_state:type_name -> understudy.agent.v1.Unit.ActiveState
@@ -2449,34 +2449,34 @@ var file_understudy_agent_v1_systemd_service_proto_depIdxs = []int32{
 	1,  // 3: understudy.agent.v1.GetUnitResponse.unit:type_name -> understudy.agent.v1.Unit
 	1,  // 4: understudy.agent.v1.ListUnitsResponse.units:type_name -> understudy.agent.v1.Unit
 	38, // 5: understudy.agent.v1.StartUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 6: understudy.agent.v1.StartUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 6: understudy.agent.v1.StartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 7: understudy.agent.v1.StartUnitResponse.unit:type_name -> understudy.agent.v1.Unit
 	38, // 8: understudy.agent.v1.StopUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 9: understudy.agent.v1.StopUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 9: understudy.agent.v1.StopUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 10: understudy.agent.v1.StopUnitResponse.unit:type_name -> understudy.agent.v1.Unit
 	38, // 11: understudy.agent.v1.RestartUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 12: understudy.agent.v1.RestartUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 12: understudy.agent.v1.RestartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 13: understudy.agent.v1.RestartUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 14: understudy.agent.v1.ReloadUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 14: understudy.agent.v1.ReloadUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 15: understudy.agent.v1.ReloadUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 16: understudy.agent.v1.EnableUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 16: understudy.agent.v1.EnableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 17: understudy.agent.v1.EnableUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 18: understudy.agent.v1.DisableUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 18: understudy.agent.v1.DisableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 19: understudy.agent.v1.DisableUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 20: understudy.agent.v1.MaskUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 20: understudy.agent.v1.MaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 21: understudy.agent.v1.MaskUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 22: understudy.agent.v1.UnmaskUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 22: understudy.agent.v1.UnmaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 23: understudy.agent.v1.UnmaskUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 24: understudy.agent.v1.ResetFailedUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 24: understudy.agent.v1.ResetFailedUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 25: understudy.agent.v1.ResetFailedUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 26: understudy.agent.v1.ReloadDaemonRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 26: understudy.agent.v1.ReloadDaemonRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	38, // 27: understudy.agent.v1.EnsureUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 28: understudy.agent.v1.EnsureUnitRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 28: understudy.agent.v1.EnsureUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 29: understudy.agent.v1.EnsureUnitResponse.unit:type_name -> understudy.agent.v1.Unit
 	1,  // 30: understudy.agent.v1.WatchUnitsResponse.unit:type_name -> understudy.agent.v1.Unit
 	2,  // 31: understudy.agent.v1.TailJournalResponse.entry:type_name -> understudy.agent.v1.JournalEntry
-	39, // 32: understudy.agent.v1.SetDropInRequest.fence:type_name -> understudy.agent.v1.Fence
-	39, // 33: understudy.agent.v1.DeleteDropInRequest.fence:type_name -> understudy.agent.v1.Fence
+	39, // 32: understudy.agent.v1.SetDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	39, // 33: understudy.agent.v1.DeleteDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	3,  // 34: understudy.agent.v1.SystemdService.GetUnit:input_type -> understudy.agent.v1.GetUnitRequest
 	5,  // 35: understudy.agent.v1.SystemdService.ListUnits:input_type -> understudy.agent.v1.ListUnitsRequest
 	7,  // 36: understudy.agent.v1.SystemdService.StartUnit:input_type -> understudy.agent.v1.StartUnitRequest
@@ -2523,7 +2523,7 @@ func file_understudy_agent_v1_systemd_service_proto_init() {
 	if File_understudy_agent_v1_systemd_service_proto != nil {
 		return
 	}
-	file_understudy_agent_v1_fence_proto_init()
+	file_understudy_agent_v1_fencing_token_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
