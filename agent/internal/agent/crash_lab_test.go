@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -22,7 +22,7 @@ const (
 
 // mountIt asks for the mount and answers it; after so many messages of progress it calls at. An
 // error is that of the cut call.
-func (a *installed) mountIt(ctx context.Context, v *labhost.Volume, after int,
+func (a *installed) mountIt(ctx context.Context, v *lab.Volume, after int,
 	at func()) (*agentv1.EnsureMountResponse, error) {
 	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(ctx,
 		&agentv1.EnsureMountRequest{
@@ -49,22 +49,22 @@ func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
 		for after := range 3 {
 			t.Run(fmt.Sprintf("%s after message %d", filesystem, after), func(t *testing.T) {
 				a := install(t)
-				v := labhost.NewVolume(t, "vol-k", 320)
+				v := lab.NewVolume(t, "vol-k", 320)
 				if filesystem == "xfs" {
-					labhost.Run(t, "mkfs.xfs", "-q", "-m", "uuid="+sourceUUID, v.Device)
+					lab.Run(t, "mkfs.xfs", "-q", "-m", "uuid="+sourceUUID, v.Device)
 				} else {
-					labhost.Run(t, "mkfs.ext4", "-q", "-U", sourceUUID, v.Device, "128M")
+					lab.Run(t, "mkfs.ext4", "-q", "-U", sourceUUID, v.Device, "128M")
 				}
 				t.Cleanup(forgetMounts)
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				first := show(t, "InvocationID")
 				_, err := a.mountIt(ctx, v, after,
-					func() { labhost.Try("systemctl", "kill", "-s", "KILL", unitName) })
+					func() { lab.Try("systemctl", "kill", "-s", "KILL", unitName) })
 				if err == nil {
 					t.Fatal("it was done before it was killed")
 				}
-				labhost.Eventually(t, 20*time.Second, "the agent is back",
+				lab.Eventually(t, 20*time.Second, "the agent is back",
 					func() bool {
 						return show(t, "InvocationID") != first &&
 							show(t, "ActiveState") == "active"
@@ -88,13 +88,13 @@ func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
 
 // forgetMounts takes away what the agent made of the host.
 func forgetMounts() {
-	labhost.Try("systemctl", "stop", "mariadb.service", "srv-mariadb.mount")
+	lab.Try("systemctl", "stop", "mariadb.service", "srv-mariadb.mount")
 	for unix.Unmount("/srv/mariadb", unix.MNT_DETACH) == nil {
 	}
 	for _, file := range []string{"srv-mariadb.mount", "multi-user.target.wants/srv-mariadb.mount",
 		"mariadb.service.d/understudy.conf"} {
 		os.Remove("/etc/systemd/system/" + file)
 	}
-	labhost.Try("systemctl", "daemon-reload")
-	labhost.Try("systemctl", "reset-failed")
+	lab.Try("systemctl", "daemon-reload")
+	lab.Try("systemctl", "reset-failed")
 }

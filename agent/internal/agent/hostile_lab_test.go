@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
@@ -230,9 +230,9 @@ func kindOf(err error) errs.Kind {
 
 // fingerprint is what none of these requests may change, line by line.
 func fingerprint(t *testing.T) []string {
-	active := labhost.Run(t, "systemctl", "list-units", "--state=active", "--plain", "--no-legend",
+	active := lab.Run(t, "systemctl", "list-units", "--state=active", "--plain", "--no-legend",
 		"--type=mount,socket,target")
-	files := labhost.Run(t, "find", "/etc", "/srv", "-newer", "/usr/bin/understudy-agent", "-type",
+	files := lab.Run(t, "find", "/etc", "/srv", "-newer", "/usr/bin/understudy-agent", "-type",
 		"f", "-not", "-path", "/etc/understudy-agent/*", "-not", "-name", unitName)
 	return append(strings.Split(active, "\n"), strings.Split(files, "\n")...)
 }

@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/deploy/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -27,7 +27,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+	os.Exit(lab.Main(m, lab.Options{Agent: true, Environ: os.Environ()}))
 }
 
 // installed is an agent that runs as a unit of the host, and an operator who may call it.
@@ -40,13 +40,13 @@ type installed struct {
 func install(t *testing.T) *installed {
 	t.Helper()
 	a := &installed{ca: identitytest.New(t)}
-	labhost.Write(t, "/etc/systemd/system/"+unitName, string(systemd.AgentUnitFile()))
-	labhost.Write(t, "/etc/understudy-agent/agent.yaml", string(systemd.AgentConfig()))
+	lab.Write(t, "/etc/systemd/system/"+unitName, string(systemd.AgentUnitFile()))
+	lab.Write(t, "/etc/understudy-agent/agent.yaml", string(systemd.AgentConfig()))
 	a.plantIdentity(t, "db-1")
-	labhost.Run(t, "systemctl", "daemon-reload")
-	labhost.Run(t, "systemctl", "start", unitName)
+	lab.Run(t, "systemctl", "daemon-reload")
+	lab.Run(t, "systemctl", "start", unitName)
 	t.Cleanup(func() {
-		labhost.Try("systemctl", "stop", unitName)
+		lab.Try("systemctl", "stop", unitName)
 		os.RemoveAll(state)
 		os.RemoveAll("/etc/systemd/system/" + unitName + ".d")
 	})
@@ -63,7 +63,7 @@ func (a *installed) plantIdentity(t *testing.T, name string) {
 	}
 	a.ca.WriteFiles(slot, a.ca.Issue(identity.Agent(name)))
 	a.ca.WriteFiles(filepath.Join(slot, "mariadb"), a.ca.Issue(identity.Agent(name)))
-	labhost.Write(t, filepath.Join(slot, "meta.json"), `{"purpose":"test","server":"`+name+
+	lab.Write(t, filepath.Join(slot, "meta.json"), `{"purpose":"test","server":"`+name+
 		`","control_plane":["127.0.0.1:1"]}`)
 	if err := os.Symlink("a", filepath.Join(state, "identity", "current")); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func (a *installed) dial(t *testing.T, source identity.Source) *grpc.ClientConn 
 
 func show(t *testing.T, property string) string {
 	t.Helper()
-	return labhost.Run(t, "systemctl", "show", "-P", property, unitName)
+	return lab.Run(t, "systemctl", "show", "-P", property, unitName)
 }
 
 func TestTheAgentIsAUnit(t *testing.T) {
@@ -101,7 +101,7 @@ func TestTheAgentIsAUnit(t *testing.T) {
 		len(host.GetBootId()) != 36 {
 		t.Errorf("host = %v", host)
 	}
-	if out, err := labhost.Try("understudy-agent", "check"); err != nil ||
+	if out, err := lab.Try("understudy-agent", "check"); err != nil ||
 		!strings.Contains(out, "spiffe://understudy/agent/db-1") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
@@ -109,8 +109,8 @@ func TestTheAgentIsAUnit(t *testing.T) {
 
 func TestMariaDBIsMadeReady(t *testing.T) {
 	a := install(t)
-	labhost.Run(t, "systemctl", "stop", "mariadb.service", "mariadb.socket", "mariadb-extra.socket")
-	labhost.Run(t, "systemctl", "mask", "mariadb.service")
+	lab.Run(t, "systemctl", "stop", "mariadb.service", "mariadb.socket", "mariadb-extra.socket")
+	lab.Run(t, "systemctl", "mask", "mariadb.service")
 	stream, err := agentv1.NewSystemdServiceClient(a.conn).EnsureUnit(t.Context(),
 		&agentv1.EnsureUnitRequest{Unit: "mariadb.service"})
 	if err != nil {
@@ -137,8 +137,8 @@ func TestMariaDBIsMadeReady(t *testing.T) {
 func (a *installed) data(t *testing.T) {
 	t.Helper()
 	t.Cleanup(forgetMounts)
-	v := labhost.NewVolume(t, "vol-1", 64)
-	labhost.Run(t, "mkfs.ext4", "-q", v.Device)
+	v := lab.NewVolume(t, "vol-1", 64)
+	lab.Run(t, "mkfs.ext4", "-q", v.Device)
 	stream, err := agentv1.NewMountServiceClient(a.conn).EnsureMount(t.Context(),
 		&agentv1.EnsureMountRequest{DeviceIds: []string{v.ID}, Path: "/srv/mariadb"})
 	if err != nil {
@@ -187,11 +187,11 @@ func TestNothingStaysFrozen(t *testing.T) {
 		"the caller goes": func(_ *testing.T, cancel context.CancelFunc) { cancel() },
 		"the agent is killed": func(t *testing.T,
 			_ context.CancelFunc) {
-			labhost.Run(t, "systemctl", "kill", "-s", "KILL", unitName)
+			lab.Run(t, "systemctl", "kill", "-s", "KILL", unitName)
 		},
 		"the agent stops": func(t *testing.T,
 			_ context.CancelFunc) {
-			labhost.Run(t, "systemctl", "stop", unitName)
+			lab.Run(t, "systemctl", "stop", unitName)
 		},
 	}
 	for name, end := range tests {
@@ -208,8 +208,8 @@ func TestNothingStaysFrozen(t *testing.T) {
 			if !writes(5 * time.Second) {
 				t.Fatal("it is still frozen")
 			}
-			labhost.Eventually(t, 5*time.Second, "the guard is gone", func() bool {
-				out, _ := labhost.Try("systemctl", "is-active",
+			lab.Eventually(t, 5*time.Second, "the guard is gone", func() bool {
+				out, _ := lab.Try("systemctl", "is-active",
 					"understudy-freeze-srv-mariadb.service")
 				return out == "inactive"
 			})
@@ -219,12 +219,12 @@ func TestNothingStaysFrozen(t *testing.T) {
 
 func TestAnAgentThatHangsIsRestarted(t *testing.T) {
 	install(t)
-	labhost.Write(t, "/etc/systemd/system/"+unitName+".d/fast.conf", "[Service]\nWatchdogSec=2\n")
-	labhost.Run(t, "systemctl", "daemon-reload")
-	labhost.Run(t, "systemctl", "restart", unitName)
+	lab.Write(t, "/etc/systemd/system/"+unitName+".d/fast.conf", "[Service]\nWatchdogSec=2\n")
+	lab.Run(t, "systemctl", "daemon-reload")
+	lab.Run(t, "systemctl", "restart", unitName)
 	before := show(t, "InvocationID")
-	labhost.Run(t, "systemctl", "kill", "-s", "STOP", unitName)
-	labhost.Eventually(t, 20*time.Second, "systemd restarts it", func() bool {
+	lab.Run(t, "systemctl", "kill", "-s", "STOP", unitName)
+	lab.Eventually(t, 20*time.Second, "systemd restarts it", func() bool {
 		return show(t, "InvocationID") != before && show(t, "ActiveState") == "active"
 	})
 }
@@ -240,7 +240,7 @@ func TestStopIsOrderly(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	labhost.Run(t, "systemctl", "stop", unitName)
+	lab.Run(t, "systemctl", "stop", unitName)
 	if took := time.Since(start); took > 8*time.Second {
 		t.Errorf("the stop took %s although only a watch was open", took)
 	}
@@ -257,12 +257,12 @@ func TestStopIsOrderly(t *testing.T) {
 
 func TestAHostWithoutAnIdentitySaysSo(t *testing.T) {
 	install(t)
-	labhost.Run(t, "systemctl", "stop", unitName)
+	lab.Run(t, "systemctl", "stop", unitName)
 	os.RemoveAll(filepath.Join(state, "identity"))
-	labhost.Run(t, "systemctl", "start", "--no-block", unitName)
-	labhost.Eventually(t, 10*time.Second, "its status says so",
+	lab.Run(t, "systemctl", "start", "--no-block", unitName)
+	lab.Eventually(t, 10*time.Second, "its status says so",
 		func() bool { return strings.Contains(show(t, "StatusText"), "not enrolled") })
-	out, err := labhost.Try("understudy-agent", "check")
+	out, err := lab.Try("understudy-agent", "check")
 	if err == nil || !strings.Contains(out, "no join file") {
 		t.Errorf("check: %v\n%s", err, out)
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
-	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )

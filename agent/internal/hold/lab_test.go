@@ -19,8 +19,8 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/freeze"
 	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
-	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )

@@ -12,7 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/proto/gtid"
 )
 

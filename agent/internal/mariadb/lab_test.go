@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
-	"github.com/understudy-db/understudy/agent/internal/mariadb/mariadbtest"
 )
 
 func roots(t *testing.T) []string {

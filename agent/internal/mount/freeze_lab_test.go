@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/freeze"
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -82,7 +82,7 @@ func TestAFreezeEndsByItsLimit(t *testing.T) {
 func TestAGuardThatIsKilled(t *testing.T) {
 	h := frozenHost(t)
 	_, err := h.mounts.Freeze(t.Context(), dataPath, 30*time.Second, func(time.Time) error {
-		labhost.Run(t, "systemctl", "kill", "-s", "KILL", "understudy-freeze-srv-mariadb.service")
+		lab.Run(t, "systemctl", "kill", "-s", "KILL", "understudy-freeze-srv-mariadb.service")
 		return nil
 	})
 	want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN)

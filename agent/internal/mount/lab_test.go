@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -33,7 +33,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+	os.Exit(lab.Main(m, lab.Options{Agent: true, Environ: os.Environ()}))
 }
 
 type host struct {
@@ -65,7 +65,7 @@ func newHost(t *testing.T) host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		labhost.Try("systemctl", "stop", "mariadb.service", "var-lib-mysql.mount", dataUnit)
+		lab.Try("systemctl", "stop", "mariadb.service", "var-lib-mysql.mount", dataUnit)
 		for _, path := range []string{bindPath, dataPath} {
 			for unix.Unmount(path, unix.MNT_DETACH) == nil {
 			}
@@ -78,8 +78,8 @@ func newHost(t *testing.T) host {
 			}
 		}
 		os.WriteFile("/etc/fstab", nil, 0o644)
-		labhost.Try("systemctl", "daemon-reload")
-		labhost.Try("systemctl", "reset-failed")
+		lab.Try("systemctl", "daemon-reload")
+		lab.Try("systemctl", "reset-failed")
 		units.Close()
 	})
 	return host{units, mounts}
@@ -87,17 +87,17 @@ func newHost(t *testing.T) host {
 
 // formatted is a volume with a filesystem that holds a nonce and a datadir, as a snapshot's volume
 // does.
-func formatted(t *testing.T, name, filesystem string) *labhost.Volume {
+func formatted(t *testing.T, name, filesystem string) *lab.Volume {
 	t.Helper()
 	size := int64(64)
 	if filesystem == "xfs" {
 		size = 320
 	}
-	v := labhost.NewVolume(t, name, size)
+	v := lab.NewVolume(t, name, size)
 	if filesystem == "xfs" {
-		labhost.Run(t, "mkfs.xfs", "-q", "-m", "uuid="+uuidA, v.Device)
+		lab.Run(t, "mkfs.xfs", "-q", "-m", "uuid="+uuidA, v.Device)
 	} else {
-		labhost.Run(t, "mkfs.ext4", "-q", "-U", uuidA, v.Device)
+		lab.Run(t, "mkfs.ext4", "-q", "-U", uuidA, v.Device)
 	}
 	fill(t, v.Device)
 	return v
@@ -106,13 +106,13 @@ func formatted(t *testing.T, name, filesystem string) *labhost.Volume {
 func fill(t *testing.T, device string) {
 	t.Helper()
 	dir := t.TempDir()
-	labhost.Run(t, "mount", device, dir)
-	labhost.Write(t, dir+"/.understudy/nonce", nonceA+"\n")
-	labhost.Write(t, dir+"/mysql/ibdata1", strings.Repeat("data", 1000))
-	labhost.Run(t, "umount", dir)
+	lab.Run(t, "mount", device, dir)
+	lab.Write(t, dir+"/.understudy/nonce", nonceA+"\n")
+	lab.Write(t, dir+"/mysql/ibdata1", strings.Repeat("data", 1000))
+	lab.Run(t, "umount", dir)
 }
 
-func request(v *labhost.Volume) mount.Request {
+func request(v *lab.Volume) mount.Request {
 	return mount.Request{DeviceIDs: []string{v.ID}, Path: dataPath, UUID: uuidB, SourceUUID: uuidA,
 		Nonce: nonceA, Grow: true, Owner: "root",
 		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"},
@@ -121,7 +121,7 @@ func request(v *labhost.Volume) mount.Request {
 
 // ensure mounts, looks at the host with the host's own tools, and sees that doing it again changes
 // nothing.
-func (h host) ensure(t *testing.T, v *labhost.Volume, r mount.Request) mount.Result {
+func (h host) ensure(t *testing.T, v *lab.Volume, r mount.Request) mount.Result {
 	t.Helper()
 	result, err := h.mounts.Ensure(t.Context(), r, nil)
 	if err != nil {
@@ -135,25 +135,25 @@ func (h host) ensure(t *testing.T, v *labhost.Volume, r mount.Request) mount.Res
 	return result
 }
 
-func (h host) proved(t *testing.T, v *labhost.Volume, r mount.Request) {
+func (h host) proved(t *testing.T, v *lab.Volume, r mount.Request) {
 	t.Helper()
-	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
+	if got := lab.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
 		dataPath); !strings.HasPrefix(got, v.Device) || strings.Contains(got, "\n") {
 		t.Errorf("%s is on %s, want %s", dataPath, got, v.Device)
 	}
-	if got := labhost.Run(t, "systemctl", "is-enabled", dataUnit); got != "enabled" {
+	if got := lab.Run(t, "systemctl", "is-enabled", dataUnit); got != "enabled" {
 		t.Errorf("%s is %s", dataUnit, got)
 	}
-	if got := labhost.Run(t, "systemctl", "show", "-P", "What", dataUnit); r.UUID != "" &&
+	if got := lab.Run(t, "systemctl", "show", "-P", "What", dataUnit); r.UUID != "" &&
 		!strings.HasPrefix(got, v.Device) && !strings.Contains(got, v.ID) {
 		t.Errorf("What = %s", got)
 	}
 	if data, err := os.ReadFile(dataPath + "/mysql/ibdata1"); err != nil || len(data) != 4000 {
 		t.Errorf("the data is not there: %v", err)
 	}
-	if labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+	if lab.Run(t, "systemctl", "show", "-P", "BindsTo",
 		"mariadb.service"); len(r.BoundUnits) > 0 {
-		if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+		if got := lab.Run(t, "systemctl", "show", "-P", "BindsTo",
 			"mariadb.service"); !strings.Contains(got, dataUnit) {
 			t.Errorf("mariadb.service is bound to %q", got)
 		}
@@ -202,9 +202,9 @@ func TestAVolumeOfASnapshot(t *testing.T) {
 
 func TestAPartition(t *testing.T) {
 	h := newHost(t)
-	disk := labhost.NewVolume(t, "vol-p", 100)
+	disk := lab.NewVolume(t, "vol-p", 100)
 	part := disk.Partition(t)
-	labhost.Run(t, "mkfs.ext4", "-q", "-U", uuidA, part)
+	lab.Run(t, "mkfs.ext4", "-q", "-U", uuidA, part)
 	fill(t, part)
 	r := request(disk)
 	r.Grow = false
@@ -221,20 +221,20 @@ func TestTheDefaultVolumeIsGone(t *testing.T) { // H3
 			v := formatted(t, "vol-new", "ext4")
 			switch seeded {
 			case "unit":
-				labhost.Write(t, "/etc/systemd/system/"+dataUnit,
+				lab.Write(t, "/etc/systemd/system/"+dataUnit,
 					"[Mount]\nWhat=/dev/disk/by-id/virtio-vol-default\nWhere="+dataPath+
 						"\nType=ext4\n[Install]\nWantedBy=multi-user.target\n")
-				labhost.Run(t, "systemctl", "daemon-reload")
-				labhost.Run(t, "systemctl", "enable", dataUnit)
+				lab.Run(t, "systemctl", "daemon-reload")
+				lab.Run(t, "systemctl", "enable", dataUnit)
 			case "fstab":
-				labhost.Write(t, "/etc/fstab", "# mine\n/dev/disk/by-id/virtio-vol-default "+
+				lab.Write(t, "/etc/fstab", "# mine\n/dev/disk/by-id/virtio-vol-default "+
 					dataPath+" ext4 defaults 0 2\nproc /proc proc defaults 0 0\n")
 			case "fstab by UUID":
-				labhost.Write(t, "/etc/fstab", "UUID="+uuidB+" "+dataPath+" ext4 defaults 0 2\n")
+				lab.Write(t, "/etc/fstab", "UUID="+uuidB+" "+dataPath+" ext4 defaults 0 2\n")
 			case "masked":
-				labhost.Run(t, "systemctl", "mask", dataUnit)
+				lab.Run(t, "systemctl", "mask", dataUnit)
 			}
-			labhost.Run(t, "systemctl", "daemon-reload")
+			lab.Run(t, "systemctl", "daemon-reload")
 			result := h.ensure(t, v, request(v))
 			if seeded != "masked" && !changed(result, "replaced stale source") {
 				t.Errorf("changes = %q", result.Changes)
@@ -253,15 +253,15 @@ func TestTheDefaultVolumeIsGone(t *testing.T) { // H3
 func TestTheDefaultVolumeIsStillMounted(t *testing.T) {
 	h := newHost(t)
 	old := formatted(t, "vol-old", "ext4")
-	labhost.Write(t, "/etc/systemd/system/"+dataUnit,
+	lab.Write(t, "/etc/systemd/system/"+dataUnit,
 		"[Mount]\nWhat=/dev/disk/by-id/virtio-vol-old\nWhere="+dataPath+"\nType=ext4\n")
-	labhost.Run(t, "systemctl", "daemon-reload")
-	labhost.Run(t, "systemctl", "start", dataUnit)
+	lab.Run(t, "systemctl", "daemon-reload")
+	lab.Run(t, "systemctl", "start", dataUnit)
 	v := formatted(t, "vol-next", "ext4")
 	r := request(v)
 	_, err := h.mounts.Ensure(t.Context(), r, nil)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE)
-	if got := labhost.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
+	if got := lab.Run(t, "findmnt", "-n", "-o", "SOURCE", "--mountpoint",
 		dataPath); got != old.Device {
 		t.Fatalf("a refusal changed the mount: %s", got)
 	}
@@ -330,8 +330,8 @@ func TestTwins(t *testing.T) { // H5
 			original := formatted(t, "vol-orig", filesystem)
 			v := original.Copy(t, "vol-copy")
 			dir := t.TempDir()
-			labhost.Run(t, "mount", original.Device, dir)
-			defer labhost.Run(t, "umount", dir)
+			lab.Run(t, "mount", original.Device, dir)
+			defer lab.Run(t, "umount", dir)
 			r := request(v)
 			result := h.ensure(t, v, r)
 			if !strings.Contains(strings.Join(result.Found, "\n"),
@@ -343,16 +343,16 @@ func TestTwins(t *testing.T) { // H5
 }
 
 func TestWrongVolumes(t *testing.T) {
-	blank := func(t *testing.T) *labhost.Volume { return labhost.NewVolume(t, "vol-w", 64) }
-	data := func(t *testing.T) *labhost.Volume { return formatted(t, "vol-w", "ext4") }
-	swap := func(t *testing.T) *labhost.Volume {
+	blank := func(t *testing.T) *lab.Volume { return lab.NewVolume(t, "vol-w", 64) }
+	data := func(t *testing.T) *lab.Volume { return formatted(t, "vol-w", "ext4") }
+	swap := func(t *testing.T) *lab.Volume {
 		v := blank(t)
-		labhost.Run(t, "mkswap",
+		lab.Run(t, "mkswap",
 			v.Device)
 		return v
 	}
 	tests := map[string]struct {
-		volume func(*testing.T) *labhost.Volume
+		volume func(*testing.T) *lab.Volume
 		change func(*mount.Request)
 		reason errorsv1.Reason
 	}{
@@ -374,13 +374,13 @@ func TestWrongVolumes(t *testing.T) {
 			if test.change != nil {
 				test.change(&r)
 			}
-			before, _ := labhost.Try("blkid", "-p", "-o", "export", v.Device)
+			before, _ := lab.Try("blkid", "-p", "-o", "export", v.Device)
 			_, err := h.mounts.Ensure(t.Context(), r, nil)
 			want(t, err, errs.FailedPrecondition, test.reason)
-			if after, _ := labhost.Try("blkid", "-p", "-o", "export", v.Device); after != before {
+			if after, _ := lab.Try("blkid", "-p", "-o", "export", v.Device); after != before {
 				t.Errorf("a refusal changed the device:\n%s\n%s", before, after)
 			}
-			if out, err := labhost.Try("findmnt", "--mountpoint", dataPath); err == nil {
+			if out, err := lab.Try("findmnt", "--mountpoint", dataPath); err == nil {
 				t.Errorf("a refusal left a mount: %s", out)
 			}
 		})
@@ -392,8 +392,8 @@ func TestDamage(t *testing.T) { // H7
 		h := newHost(t)
 		v := formatted(t, "vol-d", "ext4")
 		// A wrong count of free blocks is what a crash leaves behind.
-		labhost.Run(t, "debugfs", "-w", "-R", "set_super_value free_blocks_count 1", v.Device)
-		labhost.Run(t, "debugfs", "-w", "-R", "set_super_value state 0", v.Device)
+		lab.Run(t, "debugfs", "-w", "-R", "set_super_value free_blocks_count 1", v.Device)
+		lab.Run(t, "debugfs", "-w", "-R", "set_super_value state 0", v.Device)
 		if result := h.ensure(t, v, request(v)); !changed(result, "corrected by e2fsck") {
 			t.Errorf("changes = %q", result.Changes)
 		}
@@ -401,14 +401,14 @@ func TestDamage(t *testing.T) { // H7
 	t.Run("beyond correction", func(t *testing.T) {
 		h := newHost(t)
 		v := formatted(t, "vol-d", "ext4")
-		labhost.Run(t, "debugfs", "-w", "-R", "clri /mysql", v.Device)
+		lab.Run(t, "debugfs", "-w", "-R", "clri /mysql", v.Device)
 		_, err := h.mounts.Ensure(t.Context(), request(v), nil)
 		want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_BROKEN)
 	})
 	t.Run("xfs", func(t *testing.T) {
 		h := newHost(t)
 		v := formatted(t, "vol-d", "xfs")
-		labhost.Run(t, "xfs_db", "-x", "-c", "agf 0", "-c", "write -d freeblks 1", v.Device)
+		lab.Run(t, "xfs_db", "-x", "-c", "agf 0", "-c", "write -d freeblks 1", v.Device)
 		_, err := h.mounts.Ensure(t.Context(), request(v), nil)
 		want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_FILESYSTEM_BROKEN)
 	})
@@ -416,7 +416,7 @@ func TestDamage(t *testing.T) { // H7
 
 func TestFilesUnderTheMountPoint(t *testing.T) { // H9
 	h := newHost(t)
-	labhost.Write(t, dataPath+"/leftover", "x")
+	lab.Write(t, dataPath+"/leftover", "x")
 	t.Cleanup(func() { os.Remove(dataPath + "/leftover") })
 	v := formatted(t, "vol-1", "ext4")
 	if result := h.ensure(t, v, request(v)); !strings.Contains(strings.Join(result.Found, "\n"),
@@ -429,8 +429,8 @@ func TestMountedElsewhere(t *testing.T) { // H9
 	h := newHost(t)
 	v := formatted(t, "vol-1", "ext4")
 	dir := t.TempDir()
-	labhost.Run(t, "mount", v.Device, dir)
-	defer labhost.Run(t, "umount", dir)
+	lab.Run(t, "mount", v.Device, dir)
+	defer lab.Run(t, "umount", dir)
 	_, err := h.mounts.Ensure(t.Context(), request(v), nil)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_DEVICE_BUSY)
 }
@@ -441,7 +441,7 @@ func TestMountedByHandBeforeItWasPrepared(t *testing.T) {
 	if err := os.MkdirAll(dataPath, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	labhost.Run(t, "mount", v.Device, dataPath)
+	lab.Run(t, "mount", v.Device, dataPath)
 	if result := h.ensure(t, v, request(v)); !changed(result, "unmounted") ||
 		!changed(result, "new UUID") {
 		t.Errorf("changes = %q", result.Changes)
@@ -482,8 +482,8 @@ func TestBind(t *testing.T) { // H13
 	h := newHost(t)
 	v := formatted(t, "vol-1", "ext4")
 	h.ensure(t, v, request(v))
-	labhost.Write(t, bindPath+"/of-the-image", "x")
-	labhost.Run(t, "chown", "-R", "4242:4242", dataPath+"/mysql")
+	lab.Write(t, bindPath+"/of-the-image", "x")
+	lab.Run(t, "chown", "-R", "4242:4242", dataPath+"/mysql")
 	r := mount.BindRequest{Source: dataPath + "/mysql", Path: bindPath, Owner: "mysql",
 		BoundUnits: []string{"mariadb.service"}, StopUnits: []string{"mariadb.service"}}
 	m, changes, err := h.mounts.EnsureBind(t.Context(), r)
@@ -494,10 +494,10 @@ func TestBind(t *testing.T) { // H13
 		"owner of 2 files set to mysql") {
 		t.Errorf("mount = %+v, changes = %q", m, changes)
 	}
-	if owner := labhost.Run(t, "stat", "-c", "%U:%G", bindPath+"/ibdata1"); owner != "mysql:mysql" {
+	if owner := lab.Run(t, "stat", "-c", "%U:%G", bindPath+"/ibdata1"); owner != "mysql:mysql" {
 		t.Errorf("owner = %s", owner)
 	}
-	if got := labhost.Run(t, "systemctl", "show", "-P", "BindsTo",
+	if got := lab.Run(t, "systemctl", "show", "-P", "BindsTo",
 		"mariadb.service"); !strings.Contains(got, dataUnit) ||
 		!strings.Contains(got, "var-lib-mysql.mount") {
 		t.Errorf("bound to %q", got)
@@ -505,8 +505,8 @@ func TestBind(t *testing.T) { // H13
 	if _, changes, err := h.mounts.EnsureBind(t.Context(), r); err != nil || len(changes) != 0 {
 		t.Errorf("again: %q, %v", changes, err)
 	}
-	labhost.Run(t, "systemctl", "stop", dataUnit)
-	if out, err := labhost.Try("findmnt", "--mountpoint", bindPath); err == nil {
+	lab.Run(t, "systemctl", "stop", dataUnit)
+	if out, err := lab.Try("findmnt", "--mountpoint", bindPath); err == nil {
 		t.Errorf("the bind mount outlives its volume: %s", out)
 	}
 	if _, _, err := h.mounts.EnsureBind(t.Context(), r); !errors.Is(err, errs.FailedPrecondition) ||
@@ -541,7 +541,7 @@ func TestFormat(t *testing.T) {
 	for _, filesystem := range []string{"ext4", "xfs"} {
 		t.Run(filesystem, func(t *testing.T) {
 			h := newHost(t)
-			v := labhost.NewVolume(t, "vol-f", 320)
+			v := lab.NewVolume(t, "vol-f", 320)
 			r := mount.FormatRequest{DeviceIDs: []string{v.ID}, Filesystem: filesystem, UUID: uuidA,
 				RecordedBlank: true}
 			device, formatted, err := h.mounts.Format(t.Context(), r)
@@ -559,33 +559,33 @@ func TestFormat(t *testing.T) {
 }
 
 func TestWhatIsNotBlankIsNotFormatted(t *testing.T) { // invariant 5
-	tests := map[string]func(t *testing.T, v *labhost.Volume){
-		"first MiB": func(t *testing.T, v *labhost.Volume) { poke(t, v, 700_000) },
-		"last MiB":  func(t *testing.T, v *labhost.Volume) { poke(t, v, 64<<20-10) },
-		"swap": func(t *testing.T, v *labhost.Volume) {
-			labhost.Run(t, "mkswap",
+	tests := map[string]func(t *testing.T, v *lab.Volume){
+		"first MiB": func(t *testing.T, v *lab.Volume) { poke(t, v, 700_000) },
+		"last MiB":  func(t *testing.T, v *lab.Volume) { poke(t, v, 64<<20-10) },
+		"swap": func(t *testing.T, v *lab.Volume) {
+			lab.Run(t, "mkswap",
 				v.Device)
 		},
-		"partition table": func(t *testing.T, v *labhost.Volume) { v.Partition(t) },
-		"not recorded":    func(*testing.T, *labhost.Volume) {},
+		"partition table": func(t *testing.T, v *lab.Volume) { v.Partition(t) },
+		"not recorded":    func(*testing.T, *lab.Volume) {},
 	}
 	for name, plant := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			v := labhost.NewVolume(t, "vol-n", 64)
+			v := lab.NewVolume(t, "vol-n", 64)
 			plant(t, v)
-			before := labhost.Run(t, "sha256sum", v.Device)
+			before := lab.Run(t, "sha256sum", v.Device)
 			_, _, err := h.mounts.Format(t.Context(), mount.FormatRequest{DeviceIDs: []string{v.ID},
 				Filesystem: "ext4", UUID: uuidA, RecordedBlank: name != "not recorded"})
 			want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_DEVICE_NOT_BLANK)
-			if after := labhost.Run(t, "sha256sum", v.Device); after != before {
+			if after := lab.Run(t, "sha256sum", v.Device); after != before {
 				t.Error("the device was changed")
 			}
 		})
 	}
 }
 
-func poke(t *testing.T, v *labhost.Volume, offset int64) {
+func poke(t *testing.T, v *lab.Volume, offset int64) {
 	t.Helper()
 	file, err := os.OpenFile(v.Device, os.O_WRONLY, 0)
 	if err == nil {
@@ -622,12 +622,12 @@ func TestAChangeOfUUIDThatWasCutOff(t *testing.T) {
 			h := newHost(t)
 			v := formatted(t, "vol-x", "xfs")
 			before, log := superblocks(t, v), endOfLog(t, v)
-			labhost.Run(t, "xfs_admin", "-U", uuidB, v.Device)
+			lab.Run(t, "xfs_admin", "-U", uuidB, v.Device)
 			restore(t, v, before, restored)
 			if name == "within the log" {
 				log.restore(t, v)
 			}
-			labhost.Write(t, "/var/lib/understudy-agent/xfs-uuid/"+v.ID+".json",
+			lab.Write(t, "/var/lib/understudy-agent/xfs-uuid/"+v.ID+".json",
 				`{"old":"`+uuidA+`","new":"`+uuidB+`"}`)
 			h.ensure(t, v, request(v))
 			if left, _ := filepath.Glob("/var/lib/understudy-agent/xfs-uuid/*"); len(left) > 0 {
@@ -640,7 +640,7 @@ func TestAChangeOfUUIDThatWasCutOff(t *testing.T) {
 const groups = 4
 
 // superblocks are the first sectors of all allocation groups.
-func superblocks(t *testing.T, v *labhost.Volume) [][]byte {
+func superblocks(t *testing.T, v *lab.Volume) [][]byte {
 	t.Helper()
 	file, err := os.Open(v.Device)
 	if err != nil {
@@ -659,10 +659,10 @@ func superblocks(t *testing.T, v *labhost.Volume) [][]byte {
 	return all
 }
 
-func groupBytes(t *testing.T, v *labhost.Volume) int64 {
+func groupBytes(t *testing.T, v *lab.Volume) int64 {
 	t.Helper()
 	var blocks, size int64
-	out := labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print agblocks blocksize agcount",
+	out := lab.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print agblocks blocksize agcount",
 		v.Device)
 	var count int
 	if _, err := fmt.Sscanf(out, "agblocks = %d\nblocksize = %d\nagcount = %d", &blocks, &size,
@@ -673,7 +673,7 @@ func groupBytes(t *testing.T, v *labhost.Volume) int64 {
 }
 
 // restore puts the last so many superblocks back.
-func restore(t *testing.T, v *labhost.Volume, before [][]byte, count int) {
+func restore(t *testing.T, v *lab.Volume, before [][]byte, count int) {
 	t.Helper()
 	size := groupBytes(t, v)
 	file, err := os.OpenFile(v.Device, os.O_WRONLY, 0)
@@ -697,14 +697,14 @@ type span struct {
 }
 
 // endOfLog is the second half of the log, which is cleared last.
-func endOfLog(t *testing.T, v *labhost.Volume) span {
+func endOfLog(t *testing.T, v *lab.Volume) span {
 	t.Helper()
 	var blocks, size int64
-	out := labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print logblocks blocksize", v.Device)
+	out := lab.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print logblocks blocksize", v.Device)
 	if _, err := fmt.Sscanf(out, "logblocks = %d\nblocksize = %d", &blocks, &size); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
-	out = labhost.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "addr logstart", "-c", "daddr",
+	out = lab.Run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "addr logstart", "-c", "daddr",
 		v.Device)
 	words := strings.Fields(out) // "datadev daddr is 327736", or "current daddr is …"
 	sector, err := strconv.ParseInt(words[len(words)-1], 10, 64)
@@ -723,7 +723,7 @@ func endOfLog(t *testing.T, v *labhost.Volume) span {
 	return s
 }
 
-func (s span) restore(t *testing.T, v *labhost.Volume) {
+func (s span) restore(t *testing.T, v *lab.Volume) {
 	t.Helper()
 	file, err := os.OpenFile(v.Device, os.O_WRONLY, 0)
 	if err != nil {

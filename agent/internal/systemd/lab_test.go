@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(labhost.Main(m, labhost.Options{Environ: os.Environ()})) }
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, lab.Options{Environ: os.Environ()})) }
 
 func manager(t *testing.T) *systemd.Manager {
 	t.Helper()
@@ -46,18 +46,18 @@ func unit(t *testing.T, name, service string) string {
 	t.Helper()
 	name = "t-" + name + ".service"
 	path := filepath.Join("/usr/lib/systemd/system", name)
-	labhost.Write(t, path, "[Unit]\nDescription=test\n[Service]\n"+service+
+	lab.Write(t, path, "[Unit]\nDescription=test\n[Service]\n"+service+
 		"\n[Install]\nWantedBy=multi-user.target\n")
-	labhost.Run(t, "systemctl", "daemon-reload")
+	lab.Run(t, "systemctl", "daemon-reload")
 	t.Cleanup(func() {
-		labhost.Try("systemctl", "stop", name)
-		labhost.Try("systemctl", "unmask", name)
-		labhost.Try("systemctl", "unmask", "--runtime", name)
-		labhost.Try("systemctl", "disable", name)
-		labhost.Try("systemctl", "reset-failed", name)
+		lab.Try("systemctl", "stop", name)
+		lab.Try("systemctl", "unmask", name)
+		lab.Try("systemctl", "unmask", "--runtime", name)
+		lab.Try("systemctl", "disable", name)
+		lab.Try("systemctl", "reset-failed", name)
 		os.Remove(path)
 		os.RemoveAll("/etc/systemd/system/" + name + ".d")
-		labhost.Try("systemctl", "daemon-reload")
+		lab.Try("systemctl", "daemon-reload")
 	})
 	return name
 }
@@ -101,10 +101,10 @@ func TestEnsureFromAnyState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			name := unit(t, "any"+string(rune('a'+i)), sleeps)
 			for _, verb := range test.plant {
-				labhost.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...),
+				lab.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...),
 					name)...)
 				if strings.HasPrefix(verb, "kill") {
-					labhost.Eventually(t, 5*time.Second, "it fails",
+					lab.Eventually(t, 5*time.Second, "it fails",
 						func() bool {
 							u, err := m.Get(t.Context(), name)
 							return err == nil &&
@@ -136,8 +136,8 @@ func TestEnsureBeyondTheStartLimit(t *testing.T) {
 	name := unit(t, "limit", "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'test -e "+
 		"/run/t-good && systemd-notify --ready && exec sleep "+
 		"infinity'\nRestart=on-failure\nRestartSec=10ms")
-	labhost.Try("systemctl", "start", name)
-	labhost.Eventually(t, 10*time.Second, "it hits its start limit", func() bool {
+	lab.Try("systemctl", "start", name)
+	lab.Eventually(t, 10*time.Second, "it hits its start limit", func() bool {
 		u, err := m.Get(t.Context(), name)
 		return err == nil && u.Result == "start-limit-hit" || u.Active == "failed"
 	})
@@ -146,7 +146,7 @@ func TestEnsureBeyondTheStartLimit(t *testing.T) {
 		t.Fatal("a unit that cannot run is up")
 	}
 	want(t, err, errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED)
-	labhost.Write(t, "/run/t-good", "")
+	lab.Write(t, "/run/t-good", "")
 	t.Cleanup(func() { os.Remove("/run/t-good") })
 	u, _, err := m.Ensure(t.Context(), name, nil)
 	if err != nil || !u.Running() {
@@ -170,7 +170,7 @@ func TestADependencyThatFails(t *testing.T) {
 	m := manager(t)
 	broken := unit(t, "dependency", "Type=oneshot\nExecStart=/bin/false")
 	name := unit(t, "dependent", sleeps)
-	labhost.Write(t, "/etc/systemd/system/"+name+".d/x.conf", "[Unit]\nRequires="+broken+"\nAfter="+
+	lab.Write(t, "/etc/systemd/system/"+name+".d/x.conf", "[Unit]\nRequires="+broken+"\nAfter="+
 		broken+"\n")
 	// the drop-in was not read by systemd yet: that is seen as well
 	_, _, err := m.Ensure(t.Context(), name, nil)
@@ -268,10 +268,10 @@ func TestStoppingWhatASocketStarts(t *testing.T) {
 	name := unit(t, "socketed", sleeps)
 	socket := strings.Replace(name, ".service", ".socket", 1)
 	path := "/etc/systemd/system/" + socket
-	labhost.Write(t, path, "[Socket]\nListenStream=/run/t-socketed\n")
-	labhost.Run(t, "systemctl", "daemon-reload")
-	t.Cleanup(func() { labhost.Try("systemctl", "stop", socket); os.Remove(path) })
-	labhost.Run(t, "systemctl", "start", socket, name)
+	lab.Write(t, path, "[Socket]\nListenStream=/run/t-socketed\n")
+	lab.Run(t, "systemctl", "daemon-reload")
+	t.Cleanup(func() { lab.Try("systemctl", "stop", socket); os.Remove(path) })
+	lab.Run(t, "systemctl", "start", socket, name)
 	if _, _, err := m.Stop(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestStoppingWhatASocketStarts(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "refuse", sleeps)
-	labhost.Run(t, "systemctl", "mask", name)
+	lab.Run(t, "systemctl", "mask", name)
 	_, _, err := m.Start(t.Context(), name)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED)
 	_, _, err = m.Enable(t.Context(), name)
@@ -313,7 +313,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("step %d again: %v, %v", step, changed, err)
 		}
 	}
-	labhost.Run(t, "systemctl", "start", name)
+	lab.Run(t, "systemctl", "start", name)
 	_, _, err := m.Mask(t.Context(), name)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
 }
@@ -328,7 +328,7 @@ func TestDropIns(t *testing.T) {
 			t.Fatalf("set %d: %v, %v", i, changed, err)
 		}
 	}
-	if got := labhost.Run(t, "systemctl", "show", "-P", "LimitNOFILE", name); got != "4242" {
+	if got := lab.Run(t, "systemctl", "show", "-P", "LimitNOFILE", name); got != "4242" {
 		t.Errorf("LimitNOFILE = %s", got)
 	}
 	for i, expected := range []bool{true, false} {
@@ -364,9 +364,9 @@ func TestWatchTellsOfEveryState(t *testing.T) {
 		}
 	}
 	next("inactive")
-	labhost.Run(t, "systemctl", "start", name)
+	lab.Run(t, "systemctl", "start", name)
 	next("active")
-	labhost.Run(t, "systemctl", "kill", "-s", "KILL", name)
+	lab.Run(t, "systemctl", "kill", "-s", "KILL", name)
 	next("failed")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
@@ -379,14 +379,14 @@ func TestTailFollows(t *testing.T) {
 	name := unit(t, "tail", "ExecStart=/bin/sh -c 'echo first; while ! test -e /run/t-tail; do "+
 		"sleep 0.05; done; echo second; sleep infinity'")
 	t.Cleanup(func() { os.Remove("/run/t-tail") })
-	labhost.Run(t, "systemctl", "start", name)
+	lab.Run(t, "systemctl", "start", name)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	enough := errors.New("enough")
 	err := m.Tail(ctx, name, 100, true, func(e systemd.Entry) error {
 		switch e.Message {
 		case "first":
-			labhost.Write(t, "/run/t-tail", "")
+			lab.Write(t, "/run/t-tail", "")
 		case "second":
 			if e.Identifier != "sh" || e.Time.IsZero() || e.Cursor == "" {
 				t.Errorf("entry = %+v", e)
@@ -412,9 +412,9 @@ func TestTransientUnits(t *testing.T) {
 	}
 	err := m.StartTransient(t.Context(), name, spec)
 	want(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
-	labhost.Eventually(t, 10*time.Second, "its limit ends it and what follows runs",
+	lab.Eventually(t, 10*time.Second, "its limit ends it and what follows runs",
 		func() bool { _, err := os.Stat("/run/t-post"); return err == nil })
-	labhost.Eventually(t, 5*time.Second, "the unit is gone",
+	lab.Eventually(t, 5*time.Second, "the unit is gone",
 		func() bool { _, err := m.Get(t.Context(), name); return errors.Is(err, errs.NotFound) })
 	if err := m.StopTransient(t.Context(), name); err != nil {
 		t.Errorf("stop of what is gone: %v", err)
@@ -455,7 +455,7 @@ func TestTransientTimer(t *testing.T) {
 		spec); err != nil {
 		t.Fatal(err)
 	}
-	labhost.Eventually(t, 10*time.Second, "the timer fires",
+	lab.Eventually(t, 10*time.Second, "the timer fires",
 		func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
 	if err := m.StopTransient(t.Context(), "understudy-timer.timer"); err != nil {
 		t.Error(err)
@@ -468,8 +468,8 @@ func TestTheConnectionComesBack(t *testing.T) {
 	if _, _, err := m.Start(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	labhost.Run(t, "systemctl", "kill", "-s", "KILL", "dbus.service")
-	labhost.Eventually(t, 10*time.Second, "systemd answers again",
+	lab.Run(t, "systemctl", "kill", "-s", "KILL", "dbus.service")
+	lab.Eventually(t, 10*time.Second, "systemd answers again",
 		func() bool { _, err := m.Get(t.Context(), name); return err == nil })
 	if _, changed, err := m.Stop(t.Context(), name); err != nil || !changed {
 		t.Fatal(err)

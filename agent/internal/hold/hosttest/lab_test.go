@@ -13,7 +13,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/agent/internal/labhost"
+	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/gtid"
@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(labhost.Main(m, labhost.Options{Agent: true, Environ: os.Environ()}))
+	os.Exit(lab.Main(m, lab.Options{Agent: true, Environ: os.Environ()}))
 }
 
 const (
@@ -76,16 +76,16 @@ func makeHost() (host, error) {
 // install makes the volume and a datadir on it, as a new primary gets them.
 func (h host) install(t *testing.T) {
 	t.Helper()
-	labhost.Run(t, "systemctl", "stop", "mariadb.service")
-	device := labhost.NewVolume(t, "data", 700).Device
-	labhost.Run(t, "mkfs.ext4", "-q", device)
-	labhost.Run(t, "mkdir", "-p", volume)
-	labhost.Run(t, "mount", device, volume)
-	labhost.Run(t, "mkdir", volume+"/mysql")
-	labhost.Run(t, "mount", "--bind", volume+"/mysql", "/var/lib/mysql")
+	lab.Run(t, "systemctl", "stop", "mariadb.service")
+	device := lab.NewVolume(t, "data", 700).Device
+	lab.Run(t, "mkfs.ext4", "-q", device)
+	lab.Run(t, "mkdir", "-p", volume)
+	lab.Run(t, "mount", device, volume)
+	lab.Run(t, "mkdir", volume+"/mysql")
+	lab.Run(t, "mount", "--bind", volume+"/mysql", "/var/lib/mysql")
 	t.Cleanup(func() {
-		labhost.Run(t, "systemctl", "stop", "mariadb.service")
-		labhost.Run(t, "umount", "/var/lib/mysql", volume)
+		lab.Run(t, "systemctl", "stop", "mariadb.service")
+		lab.Run(t, "umount", "/var/lib/mysql", volume)
 	})
 	if done, err := h.mariadb.PrepareDatadir(t.Context(),
 		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
@@ -114,7 +114,7 @@ func (h host) install(t *testing.T) {
 
 func sql(t *testing.T, statements string) string {
 	t.Helper()
-	return labhost.Run(t, "mariadb", "-N", "-e", statements)
+	return lab.Run(t, "mariadb", "-N", "-e", statements)
 }
 
 // load writes one row after the other until the test ends; MariaDB may be down for a while.
@@ -125,7 +125,7 @@ func load(t *testing.T) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			_, _ = labhost.Try("mariadb", "-e", "INSERT INTO shop.t (a) VALUES (1)")
+			_, _ = lab.Try("mariadb", "-e", "INSERT INTO shop.t (a) VALUES (1)")
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
@@ -139,7 +139,7 @@ func (h host) open(t *testing.T, s hold.Spec) *hold.Hold {
 	t.Helper()
 	held, err := h.holds.Open(t.Context(), s, func(p string) { t.Log(p) })
 	if err != nil {
-		out, _ := labhost.Try("journalctl", "-u", hold.UnitName, "--no-pager", "-n", "20")
+		out, _ := lab.Try("journalctl", "-u", hold.UnitName, "--no-pager", "-n", "20")
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return held
@@ -149,14 +149,14 @@ func (h host) open(t *testing.T, s hold.Spec) *hold.Hold {
 func (h host) serves(t *testing.T, within time.Duration) {
 	t.Helper()
 	began := time.Now()
-	labhost.Eventually(t, within, "the primary takes writes", func() bool {
+	lab.Eventually(t, within, "the primary takes writes", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
 		_, at, err := h.mariadb.ProveWritable(ctx)
 		return err == nil && at != ""
 	})
 	t.Logf("serves after %s", time.Since(began))
-	labhost.Eventually(t, 5*time.Second, "the unit is gone", func() bool {
+	lab.Eventually(t, 5*time.Second, "the unit is gone", func() bool {
 		_, err := h.units.Get(t.Context(), hold.UnitName)
 		return errors.Is(err, errs.NotFound)
 	})
@@ -265,8 +265,8 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-held.Ended()
-			labhost.Eventually(t, 15*time.Second, "replication runs again", running)
-			labhost.Eventually(t, 5*time.Second, "the next hold may come",
+			lab.Eventually(t, 15*time.Second, "replication runs again", running)
+			lab.Eventually(t, 5*time.Second, "the next hold may come",
 				func() bool { return !holds.Held() })
 			sql(t, "INSERT INTO shop.t (a) VALUES (3)")
 		})
@@ -293,9 +293,9 @@ func TestOfflineHold(t *testing.T) {
 	h := newHost(t)
 	// What would wake a stopped MariaDB: it is asleep during the hold, and listens again
 	// afterwards.
-	labhost.Run(t, "systemctl", "stop", "mariadb.service")
-	labhost.Run(t, "systemctl", "start", "mariadb.socket")
-	labhost.Run(t, "systemctl", "start", "mariadb.service")
+	lab.Run(t, "systemctl", "stop", "mariadb.service")
+	lab.Run(t, "systemctl", "start", "mariadb.socket")
+	lab.Run(t, "systemctl", "start", "mariadb.service")
 	for _, way := range []struct {
 		name string
 		end  func(t *testing.T, held *hold.Hold)
@@ -319,7 +319,7 @@ func TestOfflineHold(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
 			held := h.open(t, spec(hold.Offline, time.Minute))
-			if out, err := labhost.Try("mariadb", "-e", "SELECT 1"); err == nil {
+			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
 				t.Errorf("somebody answers: %s", out)
 			}
 			if unit, err := h.units.Get(t.Context(), mariadb.Unit); err != nil || !unit.Stopped() {
@@ -353,7 +353,7 @@ func TestReservationEndsByItself(t *testing.T) {
 	if got := sql(t, "SELECT @@binlog_expire_logs_seconds"); got != "0" {
 		t.Errorf("expire %s", got)
 	}
-	labhost.Eventually(t, 15*time.Second, "the reservation ends",
+	lab.Eventually(t, 15*time.Second, "the reservation ends",
 		func() bool { return sql(t, "SELECT @@binlog_expire_logs_seconds") == "7777" })
 	if all, err := h.mariadb.Reservations(); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)

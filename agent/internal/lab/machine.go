@@ -1,6 +1,6 @@
 //go:build lab
 
-package labhost
+package lab
 
 import (
 	"bytes"
@@ -10,16 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 const (
-	scratchPrefix = "/var/tmp/understudy-labhost-"
+	scratchPrefix = "/var/tmp/understudy-lab-"
 	poll          = 20 * time.Millisecond
 	killLimit     = 10 * time.Second
 )
@@ -29,25 +29,26 @@ type machine struct {
 	scratch string // on the host; /lab inside
 	root    string
 	name    string
-	lock    *os.File
-	groups  groups
-	nspawn  *exec.Cmd
-	leader  int
 	console string
+	lock    *os.File
+	groups  host.Groups
+	booted  *host.Machine
 }
 
 // newMachine takes away what killed tests have left, and prepares the root of a new machine.
 func newMachine(rootfs string) (*machine, error) {
-	if err := sweep(); err != nil {
+	groups, err := host.FindGroups()
+	if err != nil {
+		return nil, err
+	}
+	if err := sweep(groups); err != nil {
 		return nil, err
 	}
 	scratch, err := os.MkdirTemp(filepath.Dir(scratchPrefix), filepath.Base(scratchPrefix))
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"),
-		name: filepath.Base(scratch), console: filepath.Join(scratch, "console")}
-	m.groups = groups{name: m.name}
+	m := machineIn(scratch, groups)
 	if m.lock, err = flock(scratch); err != nil {
 		return nil, err
 	}
@@ -65,6 +66,11 @@ func newMachine(rootfs string) (*machine, error) {
 	return m, nil
 }
 
+func machineIn(scratch string, groups host.Groups) *machine {
+	return &machine{scratch: scratch, root: filepath.Join(scratch, "root"),
+		name: filepath.Base(scratch), console: filepath.Join(scratch, "console"), groups: groups}
+}
+
 // flock marks the directory as in use for as long as this process lives.
 func flock(dir string) (*os.File, error) {
 	file, err := os.Create(filepath.Join(dir, "lock"))
@@ -79,7 +85,7 @@ func flock(dir string) (*os.File, error) {
 }
 
 // sweep removes the machines of tests that were killed: nobody holds their lock.
-func sweep() error {
+func sweep(groups host.Groups) error {
 	found, err := filepath.Glob(scratchPrefix + "*")
 	if err != nil {
 		return err
@@ -90,73 +96,43 @@ func sweep() error {
 		if err != nil {
 			continue // in use
 		}
-		m := &machine{scratch: scratch, root: filepath.Join(scratch, "root"),
-			name: filepath.Base(scratch), lock: lock}
-		m.groups = groups{name: m.name}
+		m := machineIn(scratch, groups)
+		m.lock = lock
 		faults = append(faults, m.remove())
 	}
 	return errors.Join(faults...)
 }
 
-// boot starts the machine and waits until its systemd has started all that it starts.
+// boot starts the machine and waits until its systemd has started all units.
 func (m *machine) boot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	console, err := os.Create(m.console)
-	if err != nil {
-		return err
-	}
-	defer console.Close()
-	argv := []string{"systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit",
-		"--settings=no", "--directory=" + m.root, "--machine=" + m.name,
-		"--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-		"--console=pipe", "--bind=" + filepath.Join(m.scratch, "share") + ":" + shared}
 	if err := os.Rename(filepath.Join(m.scratch, "test"),
 		filepath.Join(m.scratch, "share", "test")); err != nil {
 		return err
 	}
-	m.nspawn = m.groups.command(argv)
-	m.nspawn.Env = append(m.nspawn.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
-	m.nspawn.Stdout, m.nspawn.Stderr = console, console
-	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if err := m.groups.start(m.nspawn); err != nil {
+	spec := host.Spec{Name: m.name, Root: m.root, Console: m.console,
+		Args: []string{"--private-network",
+			"--bind=" + filepath.Join(m.scratch, "share") + ":" + shared}}
+	if host.UnderSystemd() {
+		spec.Wrap = []string{"systemd-run", "--quiet", "--wait", "--pipe", "--collect",
+			"--unit=" + m.name + ".service", "--property=Delegate=yes",
+			"--setenv=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "--"}
+	}
+	booted, err := m.groups.Start(ctx, spec, m.group())
+	if err != nil {
 		return fmt.Errorf("cannot boot a machine: %w", err)
 	}
-	if m.leader, err = m.awaitLeader(ctx); err != nil {
-		return fmt.Errorf("cannot boot a machine: %w: %s", err, m.consoleEnd())
-	}
+	m.booted = booted
 	return m.awaitBooted(ctx)
 }
 
-func (m *machine) awaitLeader(ctx context.Context) (int, error) {
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
-	for {
-		for _, pid := range m.groups.processes() {
-			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil &&
-				filepath.Base(exe) == "systemd" && innerPID(pid) == 1 {
-				return pid, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-ticker.C:
-		}
+// group is the control group of the machine: systemd makes it where there is one.
+func (m *machine) group() string {
+	if host.UnderSystemd() {
+		return "/system.slice/" + m.name + ".service"
 	}
-}
-
-// innerPID is the process's id in its own namespace.
-func innerPID(pid int) int {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(status)) {
-		if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			fields := strings.Fields(ids)
-			inner, _ := strconv.Atoi(fields[len(fields)-1])
-			return inner
-		}
-	}
-	return 0
+	return "/" + m.name
 }
 
 func (m *machine) awaitBooted(ctx context.Context) error {
@@ -170,33 +146,26 @@ func (m *machine) awaitBooted(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the machine did not boot within %s: %s", bootLimit, m.consoleEnd())
+			return fmt.Errorf("the machine did not boot within %s: %s", bootLimit,
+				host.LastLine(m.console))
 		case <-ticker.C:
 		}
 	}
 }
 
-func (m *machine) consoleEnd() string {
-	data, err := os.ReadFile(m.console)
-	if err != nil {
-		return err.Error()
-	}
-	return string(data[max(0, len(data)-500):])
-}
-
 // remove takes the machine away with all that belongs to it.
 func (m *machine) remove() error {
-	faults := []error{m.groups.kill()}
-	if m.nspawn != nil && m.nspawn.Process != nil {
-		_ = m.nspawn.Process.Kill() // it ended with its machine, most of the time
-		_ = m.nspawn.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
+	defer cancel()
+	faults := []error{m.groups.Kill(ctx, m.group())}
+	if m.booted != nil {
+		m.booted.Kill()
 	}
 	faults = append(faults, detachLoops(m.scratch))
 	if err := unix.Unmount(m.root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) &&
 		!errors.Is(err, unix.ENOENT) {
 		faults = append(faults, fmt.Errorf("cannot unmount %s: %w", m.root, err))
 	}
-	m.groups.remove()
 	faults = append(faults, os.RemoveAll(m.scratch))
 	if m.lock != nil {
 		m.lock.Close()

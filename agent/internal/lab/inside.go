@@ -1,6 +1,6 @@
 //go:build lab
 
-package labhost
+package lab
 
 import (
 	"encoding/binary"

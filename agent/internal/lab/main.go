@@ -1,9 +1,9 @@
 //go:build lab
 
-// Package labhost runs a package's tests inside a machine with a systemd of its own: the test
-// binary boots one (systemd-nspawn over an overlay of the lab's image), runs itself again inside,
-// and takes the machine away. For tests alone.
-package labhost
+// Package lab runs a package's tests inside a machine with a systemd of its own: the test binary
+// boots one (systemd-nspawn over an overlay of the lab's image), runs itself again inside, and
+// removes the machine. It is for tests alone.
+package lab
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	insideEnv = "UNDERSTUDY_LABHOST_INSIDE"
+	insideEnv = "UNDERSTUDY_LAB_INSIDE"
 	rootfsEnv = "UNDERSTUDY_LAB_ROOTFS"
 	imageGlob = "/var/cache/understudy/images/trixie-*/rootfs"
 	// shared is where the scratch directory of the host is seen inside.
@@ -48,7 +48,7 @@ func (o Options) env(name string) string {
 	return ""
 }
 
-// Main is to be called from TestMain: os.Exit(labhost.Main(m, labhost.Options{Environ:
+// Main is to be called from TestMain: os.Exit(lab.Main(m, lab.Options{Environ:
 // os.Environ()})). On the outside it answers the exit code of the tests inside.
 func Main(m *testing.M, options Options) int {
 	if options.env(insideEnv) != "" {
@@ -58,7 +58,7 @@ func Main(m *testing.M, options Options) int {
 	defer stop()
 	code, err := outside(ctx, options)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "labhost:", err)
+		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 1
 	}
 	return code
@@ -144,7 +144,7 @@ func (m *machine) test(ctx context.Context) (int, error) {
 
 // command runs a program inside the machine.
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
-	enter := []string{"--target", fmt.Sprint(m.leader), "--mount", "--uts", "--ipc", "--pid",
+	enter := []string{"--target", fmt.Sprint(m.booted.Leader), "--mount", "--uts", "--ipc", "--pid",
 		"--net", "--"}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
 	cmd.Env = []string{insideEnv + "=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
