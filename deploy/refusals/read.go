@@ -28,6 +28,9 @@ func (u *unit) option(call *ast.CallExpr, option string) ast.Expr {
 			}
 			if called(inner) == option && len(inner.Args) > 0 {
 				found = inner.Args[len(inner.Args)-1]
+				if option == "WithHint" { // the calls stand behind the text
+					found = inner.Args[0]
+				}
 			}
 			return true
 		})

@@ -39,7 +39,6 @@ func base() map[string]maker {
 	return map[string]maker{
 		"errs.New":         {kind: 0, reason: 1, text: 2, way: -1},
 		"inventory.Refuse": {kind: 0, reason: 1, text: 3, way: 2},
-		"job.refuse":       {kind: 0, reason: -1, text: 2, way: 1},
 		"provider.Errorf":  {kind: 0, reason: -1, text: 2, way: -1},
 	}
 }
@@ -157,8 +156,6 @@ func (r *Refusal) translate(reasons map[string]string) {
 		}
 	}
 	switch {
-	case strings.HasPrefix(r.Package, "controlplane/internal/job"):
-		r.Reason = "JOB_WRONG_STATE"
 	case strings.HasPrefix(r.Package, "controlplane/internal/provider"):
 		r.Reason = "PROVIDER_ERROR"
 	}

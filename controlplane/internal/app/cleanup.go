@@ -8,6 +8,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 type engine = job.Engine[*store.Tx]
@@ -26,13 +28,12 @@ func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 		return job.Job{}, err
 	}
 	plan, _ := c.engine.Plan(j.Kind)
-	rests := j.State.Ended() || j.State == job.NeedsPerson
+	rests := j.State.Ended() || j.State == job.ActionRequired
 	if !rests || j.State == job.Succeeded || len(plan.Cleanup) == 0 {
-		return job.Job{}, &job.Refusal{
-			Kind: job.ErrNotAllowed, Text: fmt.Sprintf("job %s is %s: there is nothing to clean up",
-				id, j.State),
-			Way: "cancel it first, or delete what it made",
-		}
+		return job.Job{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			fmt.Sprintf("job %s is %s: there is nothing to clean up", id, j.State),
+			errs.WithHint("cancel it first, or delete what it made",
+				errs.Call("CancelJob", "name", "jobs/"+id)))
 	}
 	left, err := c.leftovers(ctx, id)
 	if err != nil {

@@ -85,7 +85,7 @@ func (r *recordMetrics) collectServers(ctx context.Context, out chan<- prometheu
 
 func (r *recordMetrics) collectJobs(ctx context.Context, out chan<- prometheus.Metric) {
 	counts := map[[2]string]int{}
-	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson,
+	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
 		job.Cancelling}, PageSize: readAtOnce}
 	for {
 		list, next, err := r.jobs.List(ctx, filter)

@@ -88,7 +88,7 @@ func (s servers) verified(ctx context.Context, tx *store.Tx, srv inventory.Serve
 		return "", nil
 	}
 	made, err := s.st.Jobs(tx).Get(ctx, srv.Job)
-	if errors.Is(err, job.ErrNotFound) {
+	if errors.Is(err, errs.NotFound) {
 		return "", nil
 	}
 	if err != nil {

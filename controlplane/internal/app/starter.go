@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -40,11 +39,8 @@ func (s starter) repeated(ctx context.Context, requestID string) (found bool, er
 	if requestID == "" {
 		return false, nil
 	}
-	err = s.st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		_, err := s.st.Jobs(tx).ByRequest(ctx, requestID)
-		if found = err == nil; errors.Is(err, job.ErrNotFound) {
-			return nil
-		}
+	err = s.st.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		_, found, err = s.st.Jobs(tx).Requested(ctx, requestID)
 		return err
 	})
 	return found, err

@@ -37,9 +37,6 @@ type Config[T any] struct {
 	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end
 	// the process.
 	Hook func(point Point, jobID, step string)
-	// IsPermanent, if set, tells domain errors that no further attempt can mend, besides those
-	// marked by Permanent.
-	IsPermanent func(error) bool
 	// Now and Random are the sources of wall-clock time for records, and of jitter; defaults are
 	// the real ones. Waits, heartbeats and deadlines go by the monotonic clock.
 	Now    func() time.Time
@@ -66,9 +63,6 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	c.Logger = or(c.Logger, slog.Default())
 	if c.Hook == nil {
 		c.Hook = func(Point, string, string) {}
-	}
-	if c.IsPermanent == nil {
-		c.IsPermanent = func(error) bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

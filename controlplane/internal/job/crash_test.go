@@ -220,7 +220,7 @@ func randomPlan(w *world, d *dice) plan {
 						"luck %d",
 						d.roll(3))
 				case n == 2 && section != "" && !always && d.oneIn(3):
-					return job.Back[*store.Tx]("", "broken")
+					return job.Back[*store.Tx]("broken")
 				}
 				if err := w.ensure(run); err != nil {
 					return job.Fail[*store.Tx](err)

@@ -47,7 +47,7 @@
 // Retry goes on from where the job stopped; RetryStep runs one step (or its section) alone, also
 // after success; Redo does a step and all after it anew, under new effect keys; Skip goes past a
 // step, Cancel stops at a safe point, Cleanup removes what the job made. All are audited. What each
-// does from every state is pinned by the table in machine_test.go.
+// does from every state is pinned by the table in fsm_test.go.
 //
 // Args, reasons, progress and errors are stored and shown: they must never hold a secret.
 package job

@@ -3,85 +3,72 @@ package job
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// What can stand in the way of a request or of a worker. Match with errors.Is.
+// Causes of a handler's context, and what a store answers. Match with errors.Is. What an operator
+// asks for and cannot have is refused with an error of package errs.
 var (
-	// ErrNotFound means that there is no such job or step.
-	ErrNotFound = errors.New("not found")
-	// ErrRequestReused means that a request id came again with another body.
-	ErrRequestReused = errors.New("request id was used for another request")
-	// ErrSubjectBusy means that another job changes one of the subjects; see Busy.
-	ErrSubjectBusy = errors.New("subject is being changed by another job")
-	// ErrNotAllowed means that the job's state does not allow the request.
-	ErrNotAllowed = errors.New("not possible in the job's state")
-	// ErrInvalid means that the request itself is wrong.
-	ErrInvalid = errors.New("invalid request")
 	// ErrFenced is the cause of a handler's context when another process took the job over.
 	ErrFenced = errors.New("the job was taken over by another process")
-	// ErrCancelled is the cause of a handler's context when a person cancelled the job.
+	// ErrCancelled is the cause of a handler's context when an operator cancelled the job.
 	ErrCancelled = errors.New("the job was cancelled")
 	// ErrStopping is the cause of a handler's context when this process is being stopped.
 	ErrStopping = errors.New("the control plane is being stopped")
 	// ErrUnavailable is wrapped by a store's errors that will pass: disk full, locked, connection
 	// lost.
 	ErrUnavailable = errors.New("store is unavailable")
-	// ErrExists is answered by Records.Insert when the job's request id is taken.
-	ErrExists = errors.New("already exists")
+	// ErrRequestTaken is answered by a store that has the request id already: the same request came
+	// twice at once.
+	ErrRequestTaken = errors.New("request id is taken")
 )
 
-// Refusal is a request on a job that was turned down, with the cause and the hint.
-type Refusal struct {
-	Kind error  // one of the package's errors
-	Text string // the cause
-	Way  string // what a person can do instead
+// NotFound says that there is no such job.
+func NotFound(id string) error {
+	return refuse(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+		errs.WithHint("list the jobs", errs.Call("ListJobs")), "there is no job %s", id)
 }
 
-// Error says the cause, then the hint.
-func (r *Refusal) Error() string {
-	if r.Way == "" {
-		return r.Text
-	}
-	return r.Text + ": " + r.Way
+// Busy says that another job changes the subject.
+func Busy(subject, jobID string) error {
+	name := resource(jobID)
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY,
+		fmt.Sprintf("%s is being changed by job %s", subject, jobID),
+		errs.WithHint("wait for that job, or cancel it", errs.Call("WatchJob", "name", name),
+			errs.Call("CancelJob", "name", name)),
+		errs.Retry(time.Second), errs.Meta("job", name), errs.Meta("subject", subject))
 }
 
-// Unwrap returns the kind of refusal, for errors.Is.
-func (r *Refusal) Unwrap() error { return r.Kind }
-
-// Hint says what a person can do.
-func (r *Refusal) Hint() string { return r.Way }
-
-func refuse(kind error, way, format string, args ...any) error {
-	return &Refusal{Kind: kind, Text: fmt.Sprintf(format, args...), Way: way}
+func requestReused(requestID, jobID string) error {
+	return refuse(errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED,
+		errs.WithHint("use a new request id"),
+		"request id %s was used for another request, on job %s", requestID, jobID)
 }
 
-// Busy names the job that stands in the way of another. It matches ErrSubjectBusy.
-type Busy struct {
-	Subject string
-	JobID   string
+func invalid(field, hint, format string, args ...any) error {
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+		fmt.Sprintf(format, args...), errs.WithHint(hint),
+		errs.Field(field, fmt.Sprintf(format, args...)))
 }
 
-// Error names subject and job, and what to do.
-func (b *Busy) Error() string {
-	return fmt.Sprintf("%s is being changed by job %s: %s", b.Subject, b.JobID, b.Hint())
+func refuse(kind errs.Kind, reason errorsv1.Reason, hint errs.Option, format string,
+	args ...any) error {
+	return errs.New(kind, reason, fmt.Sprintf(format, args...), hint)
 }
 
-// Hint says what a person can do.
-func (b *Busy) Hint() string {
-	return fmt.Sprintf("wait for it (`understudy job watch %[1]s`), or cancel it (`understudy "+
-		"job cancel %[1]s`)", b.JobID)
-}
-
-// Unwrap returns ErrSubjectBusy.
-func (b *Busy) Unwrap() error { return ErrSubjectBusy }
+func resource(jobID string) string { return "jobs/" + jobID }
 
 type permanent struct{ err error }
 
 func (p permanent) Error() string { return p.err.Error() }
 func (p permanent) Unwrap() error { return p.err }
 
-// Permanent marks an error that no further attempt can mend: the step fails at once. Permanent(nil)
-// is nil.
+// Permanent marks an error that no further attempt can repair: the step fails at once.
+// Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -97,14 +84,20 @@ func IsPermanent(err error) bool {
 
 // describe turns an error into what is kept of it.
 func describe(err error, final bool) *Failure {
-	f := &Failure{Message: clip(err.Error(), maxText), Permanent: final}
+	f := &Failure{Message: clip(err.Error(), maxText), Permanent: final, Hint: errs.HintOf(err)}
+	if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
+		f.Reason = reasonName(reason)
+	}
 	var reason interface{ Reason() string }
 	if errors.As(err, &reason) {
 		f.Reason = reason.Reason()
 	}
-	var way interface{ Hint() string }
-	if errors.As(err, &way) {
-		f.Hint.Text = clip(way.Hint(), maxText)
+	var hint interface{ Hint() string }
+	if errors.As(err, &hint) {
+		f.Hint = errs.Hint{Text: hint.Hint()}
 	}
+	f.Hint.Text = clip(f.Hint.Text, maxText)
 	return f
 }
+
+func reasonName(r errorsv1.Reason) string { return strings.TrimPrefix(r.String(), "REASON_") }

@@ -18,9 +18,7 @@ type Job struct {
 
 	RequestID   string // the creator's idempotency key
 	RequestHash string // digest of the creating request's body
-	LastRequest string // id of the last request on the job that was applied
 	Who         string // who asked
-	Parent      string // job that is woken when this one ends; may be empty
 
 	State  State
 	Reason string // why it is in this state, for people
@@ -58,10 +56,11 @@ type Step struct {
 	Seq     int
 	Kind    string
 	Title   string
-	Args    json.RawMessage // of the plan's step; never holds a secret
-	Section string          // critical section it belongs to; empty for none
-	Always  bool            // also runs when the job fails or is cancelled
-	Phase   Phase
+	Section string // critical section it belongs to; empty for none
+	Always  bool   // also runs when the job fails or is cancelled
+	// DeletesData says that running the step once more deletes data that a user could miss.
+	DeletesData bool
+	Phase       Phase
 
 	State  StepState
 	Reason string // why it waits, was skipped, needs a person
@@ -75,7 +74,7 @@ type Step struct {
 	Progress Progress
 	Found    []string // what the latest attempt found
 	Changed  []string // what the latest attempt changed
-	Failure  *Failure // why the last failed attempt failed; nil once the step is done
+	Failure  *Failure // why the last attempt failed, or what it asks; nil once the step is done
 
 	Started, Finished time.Time
 }
@@ -92,9 +91,8 @@ type Progress struct {
 // Failure is an error as it is kept and shown.
 type Failure struct {
 	Message string `json:"message"`
-	// machine-readable, from the error's Reason() string
-	Reason string `json:"reason,omitempty"`
-	// what a person can do, from the error's Hint() string
+	// name of the errors' Reason without its prefix, for example "DISK_FULL"; empty when unknown
+	Reason    string    `json:"reason,omitempty"`
 	Hint      errs.Hint `json:"hint,omitzero"` // what can be done about it
 	Permanent bool      `json:"permanent,omitempty"`
 }
@@ -163,7 +161,7 @@ func (j *Job) Step(kind string) (*Step, bool) {
 func (j *Job) Current() (*Step, bool) {
 	for _, want := range []func(StepState) bool{
 		StepState.open,
-		func(s StepState) bool { return s == StepFailed || s == StepNeedsPerson },
+		func(s StepState) bool { return s == StepFailed || s == StepActionRequired },
 	} {
 		for i := range j.Steps {
 			if want(j.Steps[i].State) {

@@ -44,13 +44,13 @@ func newModel() *model {
 	return m
 }
 
-func (m *model) machine() *machine {
+func (m *model) fsm() *fsm {
 	m.clock = m.clock.Add(time.Second)
-	return newMachine(&m.job, m.clock)
+	return newFSM(&m.job, m.clock)
 }
 
 // absorb books what the machine would write.
-func (m *model) absorb(t *rapid.T, mc *machine) {
+func (m *model) absorb(t *rapid.T, mc *fsm) {
 	for _, a := range mc.closed {
 		// a second end of one attempt counts for nothing
 		delete(m.open, fmt.Sprint(a.Seq, "/", a.Number))
@@ -68,7 +68,7 @@ func (m *model) absorb(t *rapid.T, mc *machine) {
 	}
 }
 
-func (m *model) goOn(t *rapid.T, mc *machine) {
+func (m *model) goOn(t *rapid.T, mc *fsm) {
 	m.step = mc.proceed()
 	m.absorb(t, mc)
 }
@@ -79,7 +79,7 @@ func (m *model) take(t *rapid.T) {
 		return // not possible now
 	}
 	m.job.Owner, m.job.Epoch = fmt.Sprint("p", m.job.Epoch), m.job.Epoch+1
-	m.goOn(t, m.machine())
+	m.goOn(t, m.fsm())
 }
 
 // crash takes the process away; what it had not written is lost.
@@ -98,7 +98,7 @@ func (m *model) call(t *rapid.T) {
 	a := rapid.SampledFrom([]answer{
 		{verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictDone},
 		{verdict: verdictNotNeeded}, {verdict: verdictAgain},
-		{verdict: verdictPerson, reason: "look"}, {verdict: verdictBack, reason: "broken"},
+		{verdict: verdictOperator, failure: &Failure{Message: "look"}}, {verdict: verdictBack, reason: "broken"},
 		{verdict: verdictStopped},
 		{verdict: verdictFailed, failure: &Failure{Message: "no"}},
 		{verdict: verdictFailed, failure: &Failure{Message: "never", Permanent: true}},
@@ -113,7 +113,7 @@ func (m *model) call(t *rapid.T) {
 	if s.Always && s.Section != "" && (a.verdict == verdictDone || a.verdict == verdictNotNeeded) {
 		m.held[s.Section] = 0
 	}
-	mc := m.machine()
+	mc := m.fsm()
 	sequel := mc.take(s, a, 3, 3)
 	if a.verdict == verdictBack && s.State == StepPending {
 		m.held[s.Section] = 0 // the worker drops what the section kept
@@ -134,7 +134,7 @@ func (m *model) request(t *rapid.T) {
 	verb := rapid.SampledFrom([]string{"retry", "retry", "retry_step", "redo", "skip", "cancel",
 		"cleanup"}).Draw(t, "verb")
 	before := m.job.clone()
-	mc := m.machine()
+	mc := m.fsm()
 	var err error
 	switch verb {
 	case "retry":
@@ -228,7 +228,7 @@ func (m *model) checkRest(t *rapid.T, open int) {
 				s.Always
 		})
 		// it was tried, and said why it could not
-		if r := j.Steps[i].State; n > 0 && r != StepFailed && r != StepNeedsPerson {
+		if r := j.Steps[i].State; n > 0 && r != StepFailed && r != StepActionRequired {
 			t.Fatalf("at rest (%s) with section %s begun and its release %s", j.State, section, r)
 		}
 	}
@@ -270,7 +270,7 @@ func (m *model) finish(t *rapid.T) {
 		m.check(t)
 		switch {
 		case m.step != nil:
-			mc := m.machine()
+			mc := m.fsm()
 			if s := m.step; s.Always && s.Section != "" {
 				m.held[s.Section] = 0
 			}
@@ -278,7 +278,7 @@ func (m *model) finish(t *rapid.T) {
 			m.goOn(t, mc)
 		case m.job.State.Active():
 			m.job.Owner, m.job.Epoch = "last", m.job.Epoch+1
-			m.goOn(t, m.machine())
+			m.goOn(t, m.fsm())
 		default:
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Handler makes one step true. It may be called any number of times for one effect key: it looks
@@ -24,19 +26,19 @@ const (
 	verdictDone verdict = iota + 1
 	verdictNotNeeded
 	verdictAgain
-	verdictPerson
+	verdictOperator
 	verdictBack
 	verdictFailed  // the handler answered with an error
 	verdictStopped // the process is being stopped
 )
 
-// Outcome is a handler's answer. Make one with Done, NotNeeded, Again, NeedPerson, Back or Fail.
+// Outcome is a handler's answer. Make one with Done, NotNeeded, Again, AskOperator, Back or Fail.
 type Outcome[T any] struct {
 	verdict verdict
 	commit  Commit[T]
 	reason  string
+	hint    errs.Hint // of verdictOperator
 	after   time.Duration
-	to      string
 }
 
 // Done says that what the step stands for is true. commit may be nil.
@@ -57,16 +59,18 @@ func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], 
 		nil
 }
 
-// NeedPerson says that a person must decide, and why. Inside a section its always-steps are run
-// first.
-func NeedPerson[T any](format string, args ...any) (Outcome[T], error) {
-	return Outcome[T]{verdict: verdictPerson, reason: fmt.Sprintf(format, args...)}, nil
+// AskOperator says that the job goes on only when an operator has done or decided something: what is
+// asked for, and as a hint what to do and the calls that do it. The job becomes ActionRequired;
+// retrying it calls the handler again. Inside a section its always-steps are run first.
+func AskOperator[T any](question, hint string, actions ...errs.Action) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictOperator, reason: question,
+		hint: errs.Hint{Text: hint, Actions: actions}}, nil
 }
 
-// Back starts the step's section over from the named step of it (empty: from its first), with a new
-// generation, and says why. A section that went back more often than its plan allows fails.
-func Back[T any](to, format string, args ...any) (Outcome[T], error) {
-	return Outcome[T]{verdict: verdictBack, to: to, reason: fmt.Sprintf(format, args...)}, nil
+// Back starts the step's section over with a new generation, and says why. A section that went back
+// more often than its plan allows fails.
+func Back[T any](format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictBack, reason: fmt.Sprintf(format, args...)}, nil
 }
 
 // Fail answers with an error; it saves the caller from spelling out an empty outcome.
@@ -75,7 +79,7 @@ func Fail[T any](err error) (Outcome[T], error) {
 }
 
 // With adds a commit function to an outcome: what it changes is recorded also when the step waits,
-// goes back or needs a person. A wait that carries a commit is written on every poll.
+// goes back or asks the operator. A wait that carries a commit is written on every poll.
 func (o Outcome[T]) With(commit Commit[T]) Outcome[T] {
 	o.commit = commit
 	return o

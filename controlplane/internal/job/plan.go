@@ -1,7 +1,7 @@
 package job
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"time"
 )
@@ -13,8 +13,21 @@ type Plan[T any] struct {
 	Steps    []PlanStep[T]
 	Sections map[string]Section // limits of the sections that Steps name; optional
 	Cleanup  []PlanStep[T]      // removes exactly what the job made; optional
-	// repairs or releases: neither locks its subjects nor is shut out by who did
-	Repairs bool
+	// Guard refuses to delete data that a user could miss. It is asked in the transaction of a
+	// request that cleans up, or that gives a new effect key to a step that DeletesData. Required
+	// when a step does.
+	Guard Guard[T]
+}
+
+// Guard decides whether a request may delete data. An error refuses the request, and nothing
+// changes.
+type Guard[T any] func(ctx context.Context, tx T, what Deletion) error
+
+// Deletion is what a request would delete.
+type Deletion struct {
+	Job     Job    // as it is before the request
+	Steps   []Step // that delete data and would run; a cleanup may have none
+	Confirm Confirm
 }
 
 // PlanStep is one step of a plan. Kinds are unique in a plan. Zero limits take the defaults.
@@ -22,9 +35,10 @@ type PlanStep[T any] struct {
 	Kind    string
 	Title   string
 	Handler Handler[T]
-	Args    json.RawMessage // written to the step's row; never a secret
-	Section string          // critical section; its steps stand next to each other
-	Always  bool            // also runs when the job fails or is cancelled
+	Section string // critical section; its steps stand next to each other
+	Always  bool   // also runs when the job fails or is cancelled
+	// DeletesData says that the step deletes data that a user could miss when it runs once more.
+	DeletesData bool
 
 	// for the step as a whole, waits included, of time spent working on it; default 10 min
 	Timeout        time.Duration
@@ -105,6 +119,8 @@ func (p Plan[T]) validateSteps() error {
 				s.Section)
 		case i >= len(p.Steps) && (s.Section != "" || s.Always):
 			return fmt.Errorf("step %s: a cleanup has no sections and no always-steps", s.Kind)
+		case s.DeletesData && p.Guard == nil:
+			return fmt.Errorf("step %s deletes data: the plan needs a guard", s.Kind)
 		}
 		seen[s.Kind] = true
 		if s.Section != last && last != "" {
@@ -139,9 +155,9 @@ func (p Plan[T]) rows(jobID string, phase Phase, from int) []Step {
 	var rows []Step
 	for i, s := range list {
 		rows = append(rows, Step{
-			JobID: jobID, Seq: from + i, Kind: s.Kind, Title: or(s.Title, s.Kind), Args: s.Args,
-			Section: s.Section,
-			Always:  s.Always, Phase: phase, State: StepPending, Generation: 1,
+			JobID: jobID, Seq: from + i, Kind: s.Kind, Title: or(s.Title, s.Kind),
+			Section: s.Section, Always: s.Always, DeletesData: s.DeletesData, Phase: phase,
+			State: StepPending, Generation: 1,
 		})
 	}
 	return rows

@@ -16,17 +16,24 @@ type Request struct {
 	Kind      string
 	Title     string   // default: the plan's
 	Args      any      // encoded as JSON, at most 32 KiB; must not hold a secret
-	Subjects  []string // what the job changes, as "servers/x"; exclusive unless the plan repairs
+	Subjects  []string // what the job changes, as "servers/x"; at most one active job each
 	RequestID string   // idempotency key; empty: every call makes a job
-	Who       string   // who asks, as the audit shall name them
-	Parent    string   // job to wake when this one ends
+	Who       string   // who asks, as the audit log names them
 }
 
-// Ask is a request on a job that is there.
-type Ask struct {
-	Who       string // who asks, as the audit shall name them
-	Reason    string // why, for the audit; required to skip
-	RequestID string // idempotency key: the request last applied to the job is not applied again
+// ChangeRequest is a request on a job that is there: retry, redo, skip, cancel or clean up.
+type ChangeRequest struct {
+	Who       string  // who asks, as the audit log names them
+	Reason    string  // why, for the audit log; required to skip
+	RequestID string  // idempotency key; empty: every call is a request of its own
+	Confirm   Confirm // of a request that deletes data; see Plan.Guard
+}
+
+// Confirm names the data that an operator agrees to lose. The plan's guard decides what it must
+// hold.
+type Confirm struct {
+	Name string // of the resource whose data goes
+	Etag string // of that resource, as the operator saw it
 }
 
 const (
@@ -37,7 +44,11 @@ const (
 
 // hash is the digest of what was asked for, without who asked and under which id.
 func (r Request) hash(args json.RawMessage) string {
-	body, err := json.Marshal([]any{r.Kind, r.Title, args, r.Subjects, r.Parent})
+	return digest(r.Kind, r.Title, args, r.Subjects)
+}
+
+func digest(parts ...any) string {
+	body, err := json.Marshal(parts)
 	if err != nil {
 		panic(fmt.Sprintf("job: cannot encode strings: %v", err)) // args are valid JSON by now
 	}
@@ -45,45 +56,59 @@ func (r Request) hash(args json.RawMessage) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (a Ask) check() error {
-	return Request{Kind: "changed", RequestID: a.RequestID, Who: a.Who}.check()
-}
-
 func (r Request) encode() (json.RawMessage, error) {
 	args, err := json.Marshal(r.Args)
 	if err != nil {
-		return nil, refuse(ErrInvalid, "correct the request",
-			"cannot encode the arguments of a %s job: %v", r.Kind, err)
+		return nil, invalid("args", "correct the request", "cannot encode the arguments: %v", err)
 	}
 	if len(args) > maxArgs {
-		return nil, refuse(ErrInvalid, "ask for less at a time",
-			"the arguments of a %s job take %d bytes, more than %d", r.Kind, len(args), maxArgs)
+		return nil, invalid("args", "ask for less at a time",
+			"the arguments take %d bytes, more than %d", len(args), maxArgs)
 	}
 	return args, nil
 }
 
 // check refuses what the records cannot hold.
 func (r Request) check() error {
-	for _, text := range append([]string{r.Title, r.RequestID, r.Who, r.Parent}, r.Subjects...) {
-		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-			return refuse(ErrInvalid, "leave out what is not text",
-				"%q of a %s job has characters that cannot be shown", clip(text, maxID), r.Kind)
-		}
-	}
-	switch {
-	case len(r.RequestID) > maxID:
-		return refuse(ErrInvalid, "use a UUID",
-			"the request id of a %s job has %d bytes, more than %d", r.Kind, len(r.RequestID),
-			maxID)
-	case len(r.Title) > maxTitle || len(r.Who) > maxTitle:
-		return refuse(ErrInvalid, "use shorter ones",
-			"title and asker of a %s job may have %d bytes each", r.Kind, maxTitle)
+	if err := checkText("title", r.Title, maxTitle); err != nil {
+		return err
 	}
 	for _, s := range r.Subjects {
-		if s == "" || len(s) > maxID {
-			return refuse(ErrInvalid, "use a shorter name",
-				"a subject of a %s job has %d bytes, want 1 to %d", r.Kind, len(s), maxID)
+		if s == "" {
+			return invalid("subjects", "name the resource", "a subject is empty")
 		}
+		if err := checkText("subjects", s, maxID); err != nil {
+			return err
+		}
+	}
+	return checkRequester(r.RequestID, r.Who)
+}
+
+func (r ChangeRequest) check() error {
+	for field, value := range map[string]string{"confirm.name": r.Confirm.Name,
+		"confirm.etag": r.Confirm.Etag} {
+		if err := checkText(field, value, maxID); err != nil {
+			return err
+		}
+	}
+	return checkRequester(r.RequestID, r.Who)
+}
+
+func checkRequester(requestID, who string) error {
+	if err := checkText("request_id", requestID, maxID); err != nil {
+		return err
+	}
+	return checkText("who", who, maxTitle)
+}
+
+func checkText(field, value string, limit int) error {
+	switch {
+	case strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value):
+		return invalid(field, "use printable characters",
+			"%s must hold printable characters, not %q", field, clip(value, maxID))
+	case len(value) > limit:
+		return invalid(field, "use a shorter value", "%s must have at most %d bytes, not %d",
+			field, limit, len(value))
 	}
 	return nil
 }

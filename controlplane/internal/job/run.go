@@ -24,7 +24,6 @@ type Run struct {
 
 	Step       string // kind of the step
 	Seq        int
-	StepArgs   json.RawMessage
 	Attempt    int // from 1, in the step's whole life
 	Generation int // from 1; grows only when the step is to be done anew
 	// "job/step/generation": the same for every attempt; send it with every effect
@@ -40,10 +39,10 @@ type Run struct {
 	// nobody had it before
 	TakenOver time.Time
 
-	live  *live
-	shelf *shelf
-	hold  context.Context
-	prove func(context.Context) error
+	live   *live
+	values *sessionValues
+	hold   context.Context
+	prove  func(context.Context) error
 }
 
 // Progress publishes how far the step has come: at once to watchers of this process, within a
@@ -83,13 +82,13 @@ func (r *Run) Prove(ctx context.Context) error {
 // Keep ties a value to this process's hold on the job, to be found by a later step. It is closed
 // when the step's section ends or goes back, when the job is let go or lost, when another value is
 // kept under the name, or by Drop. After a crash it is simply not there.
-func (r *Run) Keep(name string, value io.Closer) { r.shelf.put(name, value) }
+func (r *Run) Keep(name string, value io.Closer) { r.values.put(name, value) }
 
 // Kept returns what an earlier step of this job kept under the name in this process.
-func (r *Run) Kept(name string) (io.Closer, bool) { return r.shelf.get(name) }
+func (r *Run) Kept(name string) (io.Closer, bool) { return r.values.get(name) }
 
 // Drop closes and forgets what is kept under the name. It is no error when there is nothing.
-func (r *Run) Drop(name string) error { return r.shelf.drop(name) }
+func (r *Run) Drop(name string) error { return r.values.drop(name) }
 
 // ReadArgs decodes the job's arguments.
 func (r *Run) ReadArgs(into any) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // lease is a kept value that counts how often it was closed.
@@ -78,7 +79,7 @@ func TestKeptValuesAreClosedWhenTheSectionGoesBack(t *testing.T) {
 		{Kind: "cut", Section: "s", Handler: func(_ context.Context, run *job.Run) (outcome,
 			error) {
 			if run.Generation == 1 {
-				return job.Back[*store.Tx]("", "the hold broke")
+				return job.Back[*store.Tx]("the hold broke")
 			}
 			return job.Done[*store.Tx](nil)
 		}},
@@ -120,7 +121,7 @@ func TestKeptValuesAreClosedOnCancelAndStop(t *testing.T) {
 			j := create(t, e, job.Request{Kind: "k"})
 			<-entered
 			if how == "cancel" {
-				if _, err := e.Cancel(t.Context(), j.ID, job.Ask{}); err != nil {
+				if _, err := e.Cancel(t.Context(), j.ID, job.ChangeRequest{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -189,50 +190,8 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	cancel()
 	for range updates {
 	}
-	if _, err := e.Watch(t.Context(), "nope"); !errors.Is(err, job.ErrNotFound) {
+	if _, err := e.Watch(t.Context(), "nope"); !errors.Is(err, errs.NotFound) {
 		t.Errorf("watch of no job: %v", err)
-	}
-}
-
-func TestParentIsWoken(t *testing.T) {
-	t.Parallel()
-	var e *job.Engine[*store.Tx]
-	var child atomic.Value
-	parent := plan{Kind: "parent", Steps: []step{
-		{Kind: "start", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-			return job.Done(func(ctx context.Context, tx *store.Tx) error {
-				j, err := e.CreateTx(ctx, tx, job.Request{Kind: "child", Parent: run.JobID,
-					RequestID: run.EffectKey})
-				child.Store(j.ID)
-				return err
-			})
-		}},
-		{Kind: "wait", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-			j, err := e.Get(ctx, child.Load().(string))
-			if err != nil {
-				return job.Fail[*store.Tx](err)
-			}
-			if !j.State.Ended() {
-				return job.Again[*store.Tx](0, "job %s is %s", j.ID, j.State)
-			}
-			return job.Done[*store.Tx](nil)
-		}},
-	}}
-	release := make(chan struct{})
-	e = newEngine(t, config{Store: openStore(t)}, parent,
-		plan{Kind: "child", Steps: []step{{Kind: "a",
-			Handler: func(context.Context, *job.Run) (outcome, error) {
-				<-release
-				return job.Done[*store.Tx](nil)
-			}}}})
-	start(t, e)
-	j := create(t, e, job.Request{Kind: "parent"})
-	await(t, e, j.ID, func(j job.Job) bool { return j.State == job.Waiting })
-	began := time.Now()
-	close(release)
-	await(t, e, j.ID, inState(job.Succeeded))
-	if took := time.Since(began); took > 800*time.Millisecond {
-		t.Errorf("the parent went on after %s: that was the poll", took)
 	}
 }
 

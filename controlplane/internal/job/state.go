@@ -12,9 +12,9 @@ const (
 	// Waiting means that the current step waits for something to become true or for its next
 	// attempt.
 	Waiting State = "waiting"
-	// NeedsPerson means that the job goes on only when a person has decided: retry, skip, redo or
+	// ActionRequired means that the job goes on only when a person has decided: retry, skip, redo or
 	// cancel.
-	NeedsPerson State = "needs_person"
+	ActionRequired State = "action_required"
 	// Failed means that a step gave up; what had to be released was released.
 	Failed State = "failed"
 	// Cancelling means that a person asked for the end and that the always-steps are being run.
@@ -52,8 +52,8 @@ const (
 	StepSkipped StepState = "skipped"
 	// StepFailed means that the step gave up.
 	StepFailed StepState = "failed"
-	// StepNeedsPerson means that the step asked for a decision.
-	StepNeedsPerson StepState = "needs_person"
+	// StepActionRequired means that the step asked for a decision.
+	StepActionRequired StepState = "action_required"
 	// StepCancelled means that the step was stopped, or not begun, because the job was cancelled.
 	StepCancelled StepState = "cancelled"
 )

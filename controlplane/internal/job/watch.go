@@ -52,7 +52,7 @@ func (e *Engine[T]) Watch(ctx context.Context, id string) (<-chan Job, error) {
 	first, err := e.Get(ctx, id)
 	if err != nil {
 		leave()
-		return nil, aboutJob(err, id)
+		return nil, err
 	}
 	out := make(chan Job, 1)
 	out <- first

@@ -11,14 +11,14 @@ import (
 // worker is this process's hold on one job: it runs the job's steps one after the other for as long
 // as it may.
 type worker[T any] struct {
-	e     *Engine[T]
-	id    string
-	epoch int64
-	plan  Plan[T]
-	log   *slog.Logger
-	shelf *shelf
-	wake  chan struct{}
-	since time.Time // when the job was taken from another worker; zero when nobody had it before
+	e      *Engine[T]
+	id     string
+	epoch  int64
+	plan   Plan[T]
+	log    *slog.Logger
+	values *sessionValues
+	wake   chan struct{}
+	since  time.Time // when the job was taken from another worker; zero when nobody had it before
 
 	// hold ends when the job was lost or let go; its cause is ErrFenced when it was lost.
 	hold context.Context
@@ -34,7 +34,7 @@ type worker[T any] struct {
 
 func newWorker[T any](e *Engine[T], id string, epoch int64, plan Plan[T]) *worker[T] {
 	w := &worker[T]{
-		e: e, id: id, epoch: epoch, plan: plan, shelf: newShelf(), told: &live{},
+		e: e, id: id, epoch: epoch, plan: plan, values: newSessionValues(), told: &live{},
 		wake: make(chan struct{}, 1),
 		log:  e.log.With("job", id, "kind", plan.Kind, "epoch", epoch),
 	}
@@ -55,9 +55,9 @@ func (w *worker[T]) run(first *turn) {
 	defer func() {
 		w.lose(errLetGo)
 		<-beating
-		w.warn(w.shelf.closeAll())
+		w.warn(w.values.closeAll())
 	}()
-	w.warn(w.shelf.enter(first.step.Section))
+	w.warn(w.values.enter(first.step.Section))
 	for t := first; t != nil; {
 		t = w.work(t)
 	}

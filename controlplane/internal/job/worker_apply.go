@@ -1,10 +1,14 @@
 package job
 
-import "errors"
+import (
+	"errors"
+
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
 
 // apply changes the rows by what came of a turn. When the step goes on waiting it returns the turn
 // to go on with.
-func (w *worker[T]) apply(m *machine, t *turn, res result[T],
+func (w *worker[T]) apply(m *fsm, t *turn, res result[T],
 	limits PlanStep[T]) (next *turn, waits bool) {
 	s := m.touch(t.step.Seq)
 	s.Spent = t.elapsed()
@@ -29,8 +33,11 @@ func (w *worker[T]) apply(m *machine, t *turn, res result[T],
 // answer is the result as the rules see it.
 func (r result[T]) answer() answer {
 	switch {
+	case r.err == nil && r.verdict == verdictOperator:
+		return answer{verdict: r.verdict, failure: &Failure{Message: clip(r.reason, maxText),
+			Reason: reasonName(errorsv1.Reason_REASON_NEEDS_PERSON), Hint: r.hint}}
 	case r.err == nil:
-		return answer{verdict: r.verdict, reason: r.reason, to: r.to}
+		return answer{verdict: r.verdict, reason: r.reason}
 	case errors.Is(r.err, ErrStopping):
 		return answer{verdict: verdictStopped}
 	}

@@ -57,12 +57,10 @@ func (w *worker[T]) judge(ctx context.Context, outcome Outcome[T], err error,
 		return result[T]{err: fmt.Errorf("not done within %s: %w", budget.Round(time.Millisecond),
 			err)}
 	}
-	return w.failure(err)
+	return failed[T](err)
 }
 
-func (w *worker[T]) failure(err error) result[T] {
-	return result[T]{err: err, final: IsPermanent(err) || w.e.cfg.IsPermanent(err)}
-}
+func failed[T any](err error) result[T] { return result[T]{err: err, final: IsPermanent(err)} }
 
 // overdue is the failure of a step that used up its time.
 func (w *worker[T]) overdue(t *turn, limits PlanStep[T]) result[T] {
@@ -103,10 +101,10 @@ func (w *worker[T]) newRun(t *turn, budget time.Duration) *Run {
 	j, s := &t.job, &t.step
 	return &Run{
 		JobID: j.ID, JobKind: j.Kind, Args: j.Args, Subjects: j.Subjects, Who: j.Who,
-		Step: s.Kind, Seq: s.Seq, StepArgs: s.Args, Attempt: s.Attempts, Generation: s.Generation,
+		Step: s.Kind, Seq: s.Seq, Attempt: s.Attempts, Generation: s.Generation,
 		EffectKey: effectKey(j.ID, s.Kind, s.Generation), Epoch: w.epoch, Owner: w.e.cfg.Owner,
 		Deadline: time.Now().Add(budget), Unwinding: j.Mode == Unwind,
 		Alone: j.Mode == Solo, LeftOut: j.leftOut(), TakenOver: w.since, live: t.told,
-		shelf: w.shelf, hold: w.hold, prove: w.prove,
+		values: w.values, hold: w.hold, prove: w.prove,
 	}
 }

@@ -17,7 +17,7 @@ func (c commitError) Unwrap() error { return c.err }
 func (w *worker[T]) record(t *turn, res result[T], limits PlanStep[T]) (*turn, error) {
 	next, err := w.persist(t, res, limits)
 	if broken := (commitError{}); errors.As(err, &broken) {
-		next, err = w.persist(t, w.failure(broken.err), limits)
+		next, err = w.persist(t, failed[T](broken.err), limits)
 	}
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (w *worker[T]) transact(t *turn, res result[T], limits PlanStep[T]) (*turn,
 }
 
 // fenced proves and locks the hold on the job, and reads its rows.
-func (w *worker[T]) fenced(ctx context.Context, records Records) (*machine, error) {
+func (w *worker[T]) fenced(ctx context.Context, records Records) (*fsm, error) {
 	if err := records.Fence(ctx, w.id, w.e.cfg.Owner, w.epoch); err != nil {
 		return nil, err
 	}
@@ -92,10 +92,10 @@ func (w *worker[T]) fenced(ctx context.Context, records Records) (*machine, erro
 	if err != nil {
 		return nil, err
 	}
-	return newMachine(&j, w.e.now()), nil
+	return newFSM(&j, w.e.now()), nil
 }
 
-func (w *worker[T]) advance(ctx context.Context, tx T, m *machine, t *turn, res result[T],
+func (w *worker[T]) advance(ctx context.Context, tx T, m *fsm, t *turn, res result[T],
 	limits PlanStep[T]) (*turn, error) {
 	if !t.landed(m.job) {
 		if res.commit != nil {
@@ -132,19 +132,16 @@ func (w *worker[T]) settle(t *turn, after *Job, next *turn) {
 	w.logStep(t, was)
 	// the section goes back: what it kept is of no use any more
 	if was.Generation != t.step.Generation {
-		w.warn(w.shelf.closeSection(t.step.Section))
+		w.warn(w.values.closeSection(t.step.Section))
 	}
 	if next != nil {
-		w.warn(w.shelf.enter(next.step.Section))
+		w.warn(w.values.enter(next.step.Section))
 	}
 	if after.Owner == "" {
 		w.log.Info("job let go", "state", string(after.State), "reason", after.Reason)
-		w.warn(w.shelf.closeAll())
+		w.warn(w.values.closeAll())
 	}
 	w.e.published(w.id)
-	if after.State.Ended() && after.Parent != "" {
-		w.e.Wake(after.Parent)
-	}
 	w.e.kickScan() // a commit function may have made a job
 }
 

@@ -92,6 +92,18 @@ func (c *conditions) equal(column, value string) {
 	}
 }
 
+// in adds "column IN (values)" unless there are none.
+func in[V any](c *conditions, column string, values []V) {
+	if len(values) == 0 {
+		return
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	c.add(column+" IN ("+marks(len(args))+")", args...)
+}
+
 func (c *conditions) where() string {
 	if len(c.parts) == 0 {
 		return ""

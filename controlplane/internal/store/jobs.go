@@ -12,16 +12,15 @@ import (
 // jobs implements job.Records.
 type jobs struct{ tx *Tx }
 
-const jobColumns = "id, kind, title, args, subjects, request_id, request_hash, last_request, " +
-	"who, parent, state, active, reason, mode, " +
+const jobColumns = "id, kind, title, args, subjects, request_id, request_hash, who, " +
+	"state, active, reason, mode, " +
 	"target_state, return_state, from_seq, to_seq, cleaned, owner, epoch, heartbeat, rev, " +
 	"created_at, updated_at, started_at, finished_at"
 
 func jobValues(j *job.Job) ([]any, error) {
 	subjects, err := encoded(j.Subjects)
 	return []any{
-		j.ID, j.Kind, j.Title, string(j.Args), subjects, j.RequestID, j.RequestHash, j.LastRequest,
-		j.Who, j.Parent, j.State,
+		j.ID, j.Kind, j.Title, string(j.Args), subjects, j.RequestID, j.RequestHash, j.Who, j.State,
 		flag(j.State.Active()), j.Reason, j.Mode, j.Target, j.Return, j.From, j.To, flag(j.Cleaned),
 		j.Owner, j.Epoch, j.Heartbeat, j.Rev,
 		millis(j.Created), millis(j.Updated), millis(j.Started), millis(j.Finished),
@@ -33,8 +32,7 @@ func scanJob(row scanner) (job.Job, error) {
 	var active int
 	err := row.Scan(
 		&j.ID, &j.Kind, &j.Title, (*[]byte)(&j.Args), decoded{&j.Subjects}, &j.RequestID,
-		&j.RequestHash, &j.LastRequest, &j.Who,
-		&j.Parent, &j.State, &active, &j.Reason, &j.Mode, &j.Target, &j.Return, &j.From, &j.To,
+		&j.RequestHash, &j.Who, &j.State, &active, &j.Reason, &j.Mode, &j.Target, &j.Return, &j.From, &j.To,
 		&j.Cleaned, &j.Owner, &j.Epoch,
 		&j.Heartbeat, &j.Rev, moment{&j.Created}, moment{&j.Updated}, moment{&j.Started},
 		moment{&j.Finished},
@@ -49,10 +47,7 @@ func (r jobs) Insert(ctx context.Context, j job.Job) error {
 		return err
 	}
 	if _, err := r.tx.exec(ctx, insertSQL("jobs", jobColumns), values...); err != nil {
-		if r.tx.engine.duplicate(err) {
-			return fmt.Errorf("job %s: %w", j.ID, job.ErrExists)
-		}
-		return err
+		return r.taken(err, j.RequestID)
 	}
 	for _, subject := range j.Subjects {
 		if _, err := r.tx.exec(ctx, insertSQL("job_subjects", "subject, job_id"), subject,
@@ -70,19 +65,10 @@ func (r jobs) Insert(ctx context.Context, j job.Job) error {
 
 // Get implements job.Records.
 func (r jobs) Get(ctx context.Context, id string) (job.Job, error) {
-	return r.one(ctx, "id", id)
-}
-
-// ByRequest implements job.Records.
-func (r jobs) ByRequest(ctx context.Context, requestID string) (job.Job, error) {
-	return r.one(ctx, "request_id", requestID)
-}
-
-func (r jobs) one(ctx context.Context, column, value string) (job.Job, error) {
-	j, err := scanJob(r.tx.sql.QueryRowContext(ctx, "SELECT "+jobColumns+" FROM jobs WHERE "+column+
-		" = ?", value))
+	row := r.tx.sql.QueryRowContext(ctx, "SELECT "+jobColumns+" FROM jobs WHERE id = ?", id)
+	j, err := scanJob(row)
 	if errors.Is(err, sql.ErrNoRows) {
-		return job.Job{}, job.ErrNotFound
+		return job.Job{}, job.NotFound(id)
 	}
 	if err != nil {
 		return job.Job{}, err
@@ -92,13 +78,41 @@ func (r jobs) one(ctx context.Context, column, value string) (job.Job, error) {
 	return list[0], err
 }
 
+// Requested implements job.Records.
+func (r jobs) Requested(ctx context.Context, requestID string) (job.PastRequest, bool, error) {
+	const query = "SELECT request_id, id, request_hash FROM jobs WHERE request_id = ? UNION ALL " +
+		"SELECT request_id, job_id, request_hash FROM job_requests WHERE request_id = ?"
+	past, err := rowsOf(ctx, r.tx, func(row scanner) (p job.PastRequest, err error) {
+		err = row.Scan(&p.RequestID, &p.JobID, &p.Hash)
+		return p, err
+	}, query, requestID, requestID)
+	if err != nil || len(past) == 0 {
+		return job.PastRequest{}, false, err
+	}
+	return past[0], true, nil
+}
+
+// AddRequest implements job.Records.
+func (r jobs) AddRequest(ctx context.Context, p job.PastRequest) error {
+	_, err := r.tx.exec(ctx, insertSQL("job_requests", "request_id, job_id, request_hash"),
+		p.RequestID, p.JobID, p.Hash)
+	return r.taken(err, p.RequestID)
+}
+
+func (r jobs) taken(err error, requestID string) error {
+	if r.tx.engine.duplicate(err) {
+		return fmt.Errorf("request %s: %w", requestID, job.ErrRequestTaken)
+	}
+	return err
+}
+
 // Update implements job.Records.
 func (r jobs) Update(ctx context.Context, j *job.Job, steps []job.Step) error {
-	const query = "UPDATE jobs SET last_request = ?, state = ?, active = ?, reason = ?, mode = " +
+	const query = "UPDATE jobs SET state = ?, active = ?, reason = ?, mode = " +
 		"?, target_state = ?, return_state = ?, " +
 		"from_seq = ?, to_seq = ?, cleaned = ?, owner = ?, updated_at = ?, started_at = ?, " +
 		"finished_at = ? WHERE id = ?"
-	_, err := r.tx.exec(ctx, query, j.LastRequest, j.State, flag(j.State.Active()), j.Reason,
+	_, err := r.tx.exec(ctx, query, j.State, flag(j.State.Active()), j.Reason,
 		j.Mode, j.Target, j.Return,
 		j.From, j.To, flag(j.Cleaned), j.Owner, millis(j.Updated), millis(j.Started),
 		millis(j.Finished), j.ID)

@@ -40,7 +40,7 @@ func (r jobs) Fence(ctx context.Context, id, owner string, epoch int64) error {
 func (r jobs) Lock(ctx context.Context, id string) error {
 	n, err := r.tx.exec(ctx, "UPDATE jobs SET rev = rev + 1 WHERE id = ?", id)
 	if err == nil && n == 0 {
-		return job.ErrNotFound
+		return job.NotFound(id)
 	}
 	return err
 }
@@ -67,7 +67,7 @@ func (r jobs) LockSubjects(ctx context.Context, id string, subjects []string) er
 		holder, err := r.holder(ctx, subject)
 		if err == nil && holder == "" {
 			_, err = r.tx.exec(ctx, insertSQL("subject_locks", "subject, job_id"), subject, id)
-			if r.tx.engine.duplicate(err) { // somebody was faster, between the two statements
+			if r.tx.engine.duplicate(err) { // another job did, between the two statements
 				holder, err = r.holder(ctx, subject)
 			}
 		}
@@ -75,7 +75,7 @@ func (r jobs) LockSubjects(ctx context.Context, id string, subjects []string) er
 			return err
 		}
 		if holder != "" && holder != id {
-			return &job.Busy{Subject: subject, JobID: holder}
+			return job.Busy(subject, holder)
 		}
 	}
 	return nil

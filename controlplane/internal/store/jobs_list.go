@@ -29,14 +29,17 @@ func (r jobs) List(ctx context.Context, f job.Filter) ([]job.Job, string, error)
 
 func jobConditions(f job.Filter) conditions {
 	var c conditions
-	c.equal("kind", f.Kind)
-	c.equal("parent", f.Parent)
-	if len(f.States) > 0 {
-		var states []any
-		for _, s := range f.States {
-			states = append(states, s)
-		}
-		c.add("state IN ("+marks(len(states))+")", states...)
+	in(&c, "kind", f.Kinds)
+	in(&c, "state", f.States)
+	if !f.CreatedAfter.IsZero() {
+		c.add("created_at >= ?", millis(f.CreatedAfter))
+	}
+	if !f.CreatedBefore.IsZero() {
+		c.add("created_at < ?", millis(f.CreatedBefore))
+	}
+	if f.Text != "" {
+		c.add("INSTR(LOWER(title), LOWER(?)) + INSTR(LOWER(reason), LOWER(?)) + "+
+			"INSTR(LOWER(subjects), LOWER(?)) > 0", f.Text, f.Text, f.Text)
 	}
 	if f.Subject != "" {
 		c.add("id IN (SELECT job_id FROM job_subjects WHERE subject = ?)", f.Subject)

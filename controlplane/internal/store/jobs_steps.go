@@ -6,7 +6,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
-const stepColumns = "job_id, seq, kind, title, args, section, always, phase, state, reason, " +
+const stepColumns = "job_id, seq, kind, title, section, always, deletes_data, phase, state, reason, " +
 	"generation, attempts, failures, restarts, " +
 	"spent_ms, progress, found, changed, failure, started_at, finished_at"
 
@@ -26,8 +26,7 @@ func (r jobs) insertStep(ctx context.Context, s *job.Step) error {
 		return err
 	}
 	_, err = r.tx.exec(ctx, insertSQL("job_steps", stepColumns), s.JobID, s.Seq, s.Kind, s.Title,
-		string(s.Args), s.Section,
-		flag(s.Always), s.Phase, s.State, s.Reason, s.Generation, s.Attempts, s.Failures,
+		s.Section, flag(s.Always), flag(s.DeletesData), s.Phase, s.State, s.Reason, s.Generation, s.Attempts, s.Failures,
 		s.Restarts, s.Spent.Milliseconds(),
 		texts[0], texts[1], texts[2], texts[3], millis(s.Started), millis(s.Finished))
 	return err
@@ -55,15 +54,12 @@ func (r jobs) updateStep(ctx context.Context, s *job.Step) error {
 func scanStep(row scanner) (job.Step, error) {
 	var s job.Step
 	var spent int64
-	err := row.Scan(&s.JobID, &s.Seq, &s.Kind, &s.Title, (*[]byte)(&s.Args), &s.Section, &s.Always,
+	err := row.Scan(&s.JobID, &s.Seq, &s.Kind, &s.Title, &s.Section, &s.Always, &s.DeletesData,
 		&s.Phase, &s.State, &s.Reason,
 		&s.Generation, &s.Attempts, &s.Failures, &s.Restarts, &spent, decoded{&s.Progress},
 		decoded{&s.Found}, decoded{&s.Changed},
 		decoded{&s.Failure}, moment{&s.Started}, moment{&s.Finished})
 	s.Spent = duration(spent)
-	if len(s.Args) == 0 {
-		s.Args = nil
-	}
 	return s, err
 }
 

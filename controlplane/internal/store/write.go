@@ -10,6 +10,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 const (
@@ -133,5 +135,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func unavailable(err error) error {
-	return fmt.Errorf("%w: %w", job.ErrUnavailable, err)
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "",
+		errs.Wrap(fmt.Errorf("%w: %w", job.ErrUnavailable, err)), errs.Retry(time.Second),
+		errs.WithHint("try again; if it stays, read the control plane's log and check the disk "+
+			"of its store"))
 }

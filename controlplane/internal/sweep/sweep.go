@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Cloud is what is needed of a provider.
@@ -35,7 +36,7 @@ type Cloud interface {
 
 // Jobs are the jobs on record.
 type Jobs interface {
-	// Get reads one job; job.ErrNotFound.
+	// Get reads one job, or answers errs.NotFound.
 	Get(ctx context.Context, id string) (job.Job, error)
 }
 
@@ -151,7 +152,7 @@ func (s *Sweeper) look(ctx context.Context, id string, ended map[string]bool) er
 		return nil
 	}
 	j, err := s.cfg.Jobs.Get(ctx, id)
-	if err != nil && !errors.Is(err, job.ErrNotFound) {
+	if err != nil && !errors.Is(err, errs.NotFound) {
 		return err
 	}
 	ended[id] = err == nil && j.State.Ended()

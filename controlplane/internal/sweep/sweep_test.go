@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/sweep"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // cloud has things and remembers what was removed.
@@ -63,7 +64,7 @@ type jobs map[string]job.State
 func (j jobs) Get(_ context.Context, id string) (job.Job, error) {
 	state, ok := j[id]
 	if !ok {
-		return job.Job{}, job.ErrNotFound
+		return job.Job{}, errs.NotFound
 	}
 	return job.Job{ID: id, State: state}, nil
 }
@@ -109,7 +110,7 @@ func newSweeper(t *testing.T, c *cloud) *sweep.Sweeper {
 	t.Helper()
 	s, err := sweep.New(sweep.Config{Cloud: c, Audit: c, Fleet: "f",
 		Jobs: jobs{"failed": job.Failed, "done": job.Succeeded, "live": job.Running,
-			"person": job.NeedsPerson},
+			"person": job.ActionRequired},
 		Owners: owners{"i-owned": "servers/a", "vol-owned": "servers/a",
 			"snap-owned": "snapshots/s"}})
 	if err != nil {

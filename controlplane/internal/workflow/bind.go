@@ -106,7 +106,7 @@ func convert[T any](out outcome, bind func(T) Records) (job.Outcome[T], error) {
 	case verdictAgain:
 		made, err = job.Again[T](out.after, "%s", out.reason)
 	default:
-		made, err = job.Back[T](out.to, "%s", out.reason)
+		made, err = job.Back[T]("%s", out.reason)
 	}
 	if commit := out.commit; commit != nil {
 		made = made.With(func(ctx context.Context,

@@ -142,7 +142,7 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	}
 	w.checkPrimaryUntouched(t)
 	fine.Store(true)
-	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.Retry(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))

@@ -39,7 +39,7 @@ func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
 	for _, s := range j.Steps {
 		mark := w.mark()
 		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
-			job.Ask{Who: "tester"}); err != nil {
+			job.ChangeRequest{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		after := succeeded(t, p.end(j.ID))
@@ -187,7 +187,7 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 			next := w.start()
 			if cancelled {
 				if _, err := next.engine.Cancel(t.Context(), j.ID,
-					job.Ask{Who: "tester"}); err != nil {
+					job.ChangeRequest{Who: "tester"}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -16,7 +16,7 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 	redo := func(step string) func(p *process, made job.Job) job.Job {
 		return func(p *process, made job.Job) job.Job {
 			j, err := p.engine.Redo(p.w.t.Context(), made.ID, step,
-				job.Ask{Who: "tester", Reason: "to see"})
+				job.ChangeRequest{Who: "tester", Reason: "to see"})
 			if err != nil {
 				p.w.t.Fatal(err)
 			}

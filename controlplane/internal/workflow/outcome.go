@@ -25,7 +25,6 @@ type outcome struct {
 	commit  commit
 	reason  string
 	after   time.Duration
-	to      string
 }
 
 func done(c commit) (outcome, error) { return outcome{verdict: verdictDone, commit: c}, nil }

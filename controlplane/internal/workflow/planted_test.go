@@ -291,7 +291,7 @@ func TestRedoneVolumeReplacesTheOneThatHangs(t *testing.T) {
 		t.Fatal(states(j))
 	}
 	if _, err := p.engine.Redo(t.Context(), j.ID, "swap_volume",
-		job.Ask{Who: "tester", Reason: "it hangs"}); err != nil {
+		job.ChangeRequest{Who: "tester", Reason: "it hangs"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))
@@ -312,7 +312,7 @@ func (w *world) checkPrimaryUntouched(t *testing.T) {
 // checkCleanup cleans the job up and asserts that nothing of it is left.
 func (w *world) checkCleanup(t *testing.T, p *process, id string) {
 	t.Helper()
-	if _, err := p.engine.Cleanup(t.Context(), id, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.Cleanup(t.Context(), id, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	if j := p.end(id); !j.Cleaned {
@@ -358,7 +358,7 @@ func TestCancelledAnywhereThePrimaryIsUntouched(t *testing.T) {
 			p.run()
 			j := p.ask(workflow.KindCreateReplica, replicaArgs)
 			<-reached
-			if _, err := p.engine.Cancel(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+			if _, err := p.engine.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			close(goOn)
@@ -393,7 +393,7 @@ func TestFailedJobIsRetriedFromWhereItFailed(t *testing.T) {
 			t.Error("the binary logs are not reserved again")
 		}
 	})
-	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.Retry(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))

@@ -20,7 +20,7 @@ func TestRedoneFromAnyStepNothingIsThereTwice(t *testing.T) {
 	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
 	for _, s := range j.Steps {
 		if _, err := p.engine.Redo(t.Context(), j.ID, s.Kind,
-			job.Ask{Who: "tester", Reason: "to see"}); err != nil {
+			job.ChangeRequest{Who: "tester", Reason: "to see"}); err != nil {
 			t.Fatalf("redo %s: %v", s.Kind, err)
 		}
 		succeeded(t, p.end(j.ID))
@@ -42,7 +42,7 @@ func TestCancelledAnywhereARetryConverges(t *testing.T) {
 			if j.State == job.Succeeded { // nothing was left to cancel
 				return
 			}
-			if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+			if _, err := p.engine.Retry(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			succeeded(t, p.end(j.ID))
@@ -67,7 +67,7 @@ func cancelledIn(t *testing.T, step string) (*world, *process, job.Job) {
 	p.run()
 	j := p.ask(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
 	<-reached
-	if _, err := p.engine.Cancel(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	close(goOn)
@@ -81,7 +81,7 @@ func TestStepOfAMachineIsRefusedWithoutOne(t *testing.T) {
 	_, p, j := cancelledIn(t, "plan")
 	for _, step := range []string{"await_agent", "swap_volume"} {
 		if _, err := p.engine.RetryStep(t.Context(), j.ID, step,
-			job.Ask{Who: "tester"}); err != nil {
+			job.ChangeRequest{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range p.end(j.ID).Steps {

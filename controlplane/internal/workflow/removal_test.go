@@ -15,7 +15,7 @@ func (w *world) cancelled(kind string, args workflow.Args) job.Job {
 	w.t.Helper()
 	idle := w.start()
 	j := idle.ask(kind, args)
-	j, err := idle.engine.Cancel(w.t.Context(), j.ID, job.Ask{Who: "tester"})
+	j, err := idle.engine.Cancel(w.t.Context(), j.ID, job.ChangeRequest{Who: "tester"})
 	if err != nil || j.State != job.Cancelled {
 		w.t.Fatalf("%s %v", j.State, err)
 	}
@@ -25,7 +25,7 @@ func (w *world) cancelled(kind string, args workflow.Args) job.Job {
 // alone runs one step of a job that is at rest.
 func (p *process) alone(id, step string) job.Step {
 	p.w.t.Helper()
-	if _, err := p.engine.RetryStep(p.w.t.Context(), id, step, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.RetryStep(p.w.t.Context(), id, step, job.ChangeRequest{Who: "tester"}); err != nil {
 		p.w.t.Fatal(err)
 	}
 	j := p.end(id)
@@ -79,7 +79,7 @@ func TestEachStepOfARemovalAlone(t *testing.T) {
 				t.Errorf("%d machines, %d volumes, %d accounts are left", machines, volumes,
 					accounts)
 			}
-			if _, err := p.engine.Retry(t.Context(), asked.ID, job.Ask{Who: "tester"}); err != nil {
+			if _, err := p.engine.Retry(t.Context(), asked.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			succeeded(t, p.end(asked.ID))
@@ -138,7 +138,7 @@ func TestAServerThatIsGoneIsMadeAnew(t *testing.T) {
 	made := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
 	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
 	if _, err := p.engine.Redo(t.Context(), made.ID, "plan",
-		job.Ask{Who: "tester", Reason: "it was missed"}); err != nil {
+		job.ChangeRequest{Who: "tester", Reason: "it was missed"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(made.ID))
@@ -155,7 +155,7 @@ func (p *process) changeNothing(t *testing.T, jobs ...job.Job) {
 			}
 			mark := p.w.mark()
 			if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
-				job.Ask{Who: "tester"}); err != nil {
+				job.ChangeRequest{Who: "tester"}); err != nil {
 				t.Fatal(err)
 			}
 			last := p.end(j.ID)
@@ -178,11 +178,11 @@ func TestWhatAPersonSkippedIsLeftOut(t *testing.T) {
 	for _, ask := range []func() (job.Job, error){
 		func() (job.Job, error) {
 			return p.engine.Skip(t.Context(), asked.ID, "remove_account",
-				job.Ask{Who: "tester", Reason: "kept for another"})
+				job.ChangeRequest{Who: "tester", Reason: "kept for another"})
 		},
 		func() (job.Job, error) {
 			return p.engine.Retry(t.Context(), asked.ID,
-				job.Ask{Who: "tester"})
+				job.ChangeRequest{Who: "tester"})
 		},
 	} {
 		if _, err := ask(); err != nil {
@@ -212,7 +212,7 @@ func TestRemovingASnapshotAlone(t *testing.T) {
 	p := w.start()
 	p.at(job.BeforeEffect, "plan", func() {})
 	if _, err := p.engine.RetryStep(t.Context(), asked.ID, "remove_snapshot",
-		job.Ask{Who: "tester"}); err != nil {
+		job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	p.run()

@@ -155,7 +155,7 @@ func (w *Workflow) freeToDelete(ctx context.Context, server string) error {
 func (w *Workflow) unused(ctx context.Context, what string, uses func(Args) bool) error {
 	for token := ""; ; {
 		jobs, next, err := w.Jobs.List(ctx,
-			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson,
+			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
 				job.Cancelling}, PageToken: token})
 		if err != nil {
 			return err

@@ -35,7 +35,7 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 	for _, s := range j.Steps {
 		mark := w.mark()
 		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
-			job.Ask{Who: "tester"}); err != nil {
+			job.ChangeRequest{Who: "tester"}); err != nil {
 			t.Fatal(err)
 		}
 		succeeded(t, p.end(j.ID))
@@ -85,7 +85,7 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 	w.checkPrimaryUntouched(t)
 
 	held.Store(true)
-	if _, err := p.engine.Retry(t.Context(), j.ID, job.Ask{Who: "tester"}); err != nil {
+	if _, err := p.engine.Retry(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))

@@ -19,7 +19,7 @@ func seen(e *Error) {
 		return
 	}
 	line, err := json.Marshal(map[string]string{"reason": strings.TrimPrefix(ReasonOf(e).String(),
-		"REASON_"), "text": e.Error(), "way": HintOf(e)})
+		"REASON_"), "text": e.Error(), "way": HintOf(e).Text})
 	if err != nil {
 		return
 	}

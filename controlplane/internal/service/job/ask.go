@@ -25,7 +25,7 @@ func (s *Service) RetryJob(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	ask := job.Ask{Who: wire.Who(ctx)}
+	ask := job.ChangeRequest{Who: wire.Who(ctx)}
 	var j job.Job
 	var err error
 	if req.GetStep() == "" {
@@ -48,7 +48,7 @@ func (s *Service) RedoStep(ctx context.Context,
 		return nil, err
 	}
 	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(),
-		job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
+		job.ChangeRequest{Who: wire.Who(ctx), Reason: req.GetReason()}))
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Service) SkipStep(ctx context.Context,
 		return nil, err
 	}
 	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(),
-		job.Ask{Who: wire.Who(ctx), Reason: req.GetReason()}))
+		job.ChangeRequest{Who: wire.Who(ctx), Reason: req.GetReason()}))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Service) CancelJob(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Cancel(ctx, id, job.Ask{Who: wire.Who(ctx)}))
+	answer, err := s.answer(s.cfg.Engine.Cancel(ctx, id, job.ChangeRequest{Who: wire.Who(ctx)}))
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) CleanupJob(ctx context.Context,
 	if req.GetValidateOnly() {
 		j, err = s.cfg.Cleanups.PlanCleanup(ctx, id)
 	} else {
-		j, err = s.cfg.Engine.Cleanup(ctx, id, job.Ask{Who: wire.Who(ctx)})
+		j, err = s.cfg.Engine.Cleanup(ctx, id, job.ChangeRequest{Who: wire.Who(ctx)})
 	}
 	answer, err := s.answer(j, err)
 	if err != nil {

@@ -23,17 +23,17 @@ type Engine interface {
 	// Watch sends the job as it is now and then after every change.
 	Watch(ctx context.Context, id string) (<-chan job.Job, error)
 	// Retry goes on from the step that failed, was cancelled or needs a person.
-	Retry(ctx context.Context, id string, ask job.Ask) (job.Job, error)
+	Retry(ctx context.Context, id string, req job.ChangeRequest) (job.Job, error)
 	// RetryStep runs one step alone.
-	RetryStep(ctx context.Context, id, step string, ask job.Ask) (job.Job, error)
+	RetryStep(ctx context.Context, id, step string, req job.ChangeRequest) (job.Job, error)
 	// Redo does the step and all after it anew.
-	Redo(ctx context.Context, id, step string, ask job.Ask) (job.Job, error)
+	Redo(ctx context.Context, id, step string, req job.ChangeRequest) (job.Job, error)
 	// Skip goes past a step without it being done.
-	Skip(ctx context.Context, id, step string, ask job.Ask) (job.Job, error)
+	Skip(ctx context.Context, id, step string, req job.ChangeRequest) (job.Job, error)
 	// Cancel stops the job at a safe point.
-	Cancel(ctx context.Context, id string, ask job.Ask) (job.Job, error)
+	Cancel(ctx context.Context, id string, req job.ChangeRequest) (job.Job, error)
 	// Cleanup removes what the job made.
-	Cleanup(ctx context.Context, id string, ask job.Ask) (job.Job, error)
+	Cleanup(ctx context.Context, id string, req job.ChangeRequest) (job.Job, error)
 }
 
 // Cleanups says what a cleanup would do.
@@ -108,7 +108,7 @@ func (s *Service) GetJob(ctx context.Context,
 }
 
 // unended are the states in which something may still happen by itself or waits for a person.
-var unended = []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Cancelling}
+var unended = []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired, job.Cancelling}
 
 // ListJobs returns a page of jobs without their steps, newest first.
 func (s *Service) ListJobs(ctx context.Context,

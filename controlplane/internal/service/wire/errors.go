@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -18,7 +17,6 @@ type verdict struct {
 	way   string
 	retry time.Duration
 	field string
-	meta  map[string]string
 }
 
 // Err makes any error one of package errs: its kind, its reason, its hint. One that is such
@@ -39,9 +37,6 @@ func Err(err error) error {
 	if v.field != "" {
 		options = append(options, errs.Field(v.field, err.Error()))
 	}
-	for key, value := range v.meta {
-		options = append(options, errs.Meta(key, value))
-	}
 	return errs.New(v.kind, v.reason, "", options...)
 }
 
@@ -59,28 +54,10 @@ func (s said) Unwrap() error { return s.error }
 
 func judge(err error) (verdict, bool) {
 	var refusal *inventory.Refusal
-	var busy *job.Busy
-	var asked *job.Refusal
 	var cloud *provider.Error
 	switch {
-	case errors.Is(err, job.ErrUnavailable):
-		return verdict{meaning: meaning{errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE},
-				retry: time.Second,
-				way: "try again; if it stays, see the control plane's log and the disk of its " +
-					"store"},
-			true
 	case errors.As(err, &refusal):
 		return ofInventory(refusal), true
-	case errors.As(err, &busy):
-		return verdict{meaning: meaning{errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY},
-			retry: time.Second,
-			way:   busy.Hint(), meta: map[string]string{"job": "jobs/" + busy.JobID,
-				"subject": busy.Subject}}, true
-	case errors.As(err, &asked):
-		return ofJob(asked), true
-	case errors.Is(err, job.ErrNotFound):
-		return verdict{meaning: meaning{errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
-			way: "see which there are with `understudy job list`"}, true
 	case errors.As(err, &cloud):
 		return ofProvider(cloud), true
 	}
@@ -127,20 +104,6 @@ var inventoryReasons = map[inventory.Reason]errorsv1.Reason{
 	inventory.ServerIDTaken:                  errorsv1.Reason_REASON_SERVER_ID_TAKEN,
 	inventory.SnapshotNotUsable:              errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
 	inventory.BadPage:                        errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
-}
-
-func ofJob(r *job.Refusal) verdict {
-	m, ok := jobKinds[r.Kind]
-	if !ok {
-		m = meaning{errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE}
-	}
-	return verdict{meaning: m, way: r.Hint()}
-}
-
-var jobKinds = map[error]meaning{
-	job.ErrNotFound:      {errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND},
-	job.ErrRequestReused: {errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED},
-	job.ErrInvalid:       {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
 }
 
 func ofProvider(e *provider.Error) verdict {

@@ -14,8 +14,8 @@ import (
 
 var jobStates = map[job.State]cpv1.Job_State{
 	job.Queued: cpv1.Job_STATE_QUEUED, job.Running: cpv1.Job_STATE_RUNNING,
-	job.Waiting:     cpv1.Job_STATE_WAITING,
-	job.NeedsPerson: cpv1.Job_STATE_NEEDS_PERSON, job.Failed: cpv1.Job_STATE_FAILED,
+	job.Waiting:        cpv1.Job_STATE_WAITING,
+	job.ActionRequired: cpv1.Job_STATE_NEEDS_PERSON, job.Failed: cpv1.Job_STATE_FAILED,
 	job.Cancelling: cpv1.Job_STATE_CANCELLING,
 	job.Cancelled:  cpv1.Job_STATE_CANCELLED, job.Succeeded: cpv1.Job_STATE_SUCCEEDED,
 }
@@ -24,8 +24,8 @@ var stepStates = map[job.StepState]cpv1.Step_State{
 	job.StepPending: cpv1.Step_STATE_PENDING, job.StepRunning: cpv1.Step_STATE_RUNNING,
 	job.StepWaiting:   cpv1.Step_STATE_WAITING,
 	job.StepSucceeded: cpv1.Step_STATE_SUCCEEDED, job.StepSkipped: cpv1.Step_STATE_SKIPPED,
-	job.StepFailed:      cpv1.Step_STATE_FAILED,
-	job.StepNeedsPerson: cpv1.Step_STATE_NEEDS_PERSON, job.StepCancelled: cpv1.Step_STATE_CANCELLED,
+	job.StepFailed:         cpv1.Step_STATE_FAILED,
+	job.StepActionRequired: cpv1.Step_STATE_NEEDS_PERSON, job.StepCancelled: cpv1.Step_STATE_CANCELLED,
 }
 
 // Job is a job with its steps as of now. A job without an id is a plan: it has no name and no
@@ -66,7 +66,7 @@ func subject(subjects []string) string {
 
 // whyNot is the error of the step that stopped the job.
 func whyNot(j job.Job) *cpv1.JobError {
-	if j.State != job.Failed && j.State != job.NeedsPerson {
+	if j.State != job.Failed && j.State != job.ActionRequired {
 		return nil
 	}
 	current, ok := j.Current()

@@ -37,16 +37,6 @@ func TestErrorsGetKindReasonAndHint(t *testing.T) {
 			errorsv1.Reason_REASON_ETAG_MISMATCH},
 		{refusal(inventory.ErrInvalid, inventory.BadPage), errs.InvalidArgument,
 			errorsv1.Reason_REASON_PAGE_TOKEN_INVALID},
-		{fmt.Errorf("x: %w", &job.Busy{Subject: "servers/db1", JobID: "1"}), errs.Aborted,
-			errorsv1.Reason_REASON_JOB_BUSY},
-		{&job.Refusal{Kind: job.ErrNotAllowed, Text: "it is so", Way: "do that"},
-			errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE},
-		{&job.Refusal{Kind: job.ErrRequestReused, Text: "it is so", Way: "do that"},
-			errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED},
-		{fmt.Errorf("cannot read job 1: %w", job.ErrNotFound), errs.NotFound,
-			errorsv1.Reason_REASON_NOT_FOUND},
-		{fmt.Errorf("%w: disk full", job.ErrUnavailable), errs.Unavailable,
-			errorsv1.Reason_REASON_STORE_UNAVAILABLE},
 		{provider.Errorf(provider.ErrThrottled, "", "slow down"), errs.Unavailable,
 			errorsv1.Reason_REASON_PROVIDER_THROTTLED},
 		{provider.Errorf(provider.ErrNotFound, "i-1", "no machine i-1"), errs.NotFound,
@@ -123,22 +113,28 @@ func TestCutGoesOnWhereItStopped(t *testing.T) {
 
 func TestEveryStateHasItsWord(t *testing.T) {
 	t.Parallel()
-	for _, s := range []job.State{job.Queued, job.Running, job.Waiting, job.NeedsPerson, job.Failed,
-		job.Cancelling, job.Cancelled, job.Succeeded} {
-		if got := wire.JobHead(job.Job{ID: "1", State: s}).GetState().String(); got != "STATE_"+
-			strings.ToUpper(string(s)) {
+	for _, s := range []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
+		job.Failed, job.Cancelling, job.Cancelled, job.Succeeded} {
+		if got := wire.JobHead(job.Job{ID: "1", State: s}).GetState().String(); got != word(
+			string(s)) {
 			t.Errorf("job %s became %s", s, got)
 		}
 	}
 	for _, s := range []job.StepState{job.StepPending, job.StepRunning, job.StepWaiting,
-		job.StepSucceeded, job.StepSkipped, job.StepFailed, job.StepNeedsPerson,
+		job.StepSucceeded, job.StepSkipped, job.StepFailed, job.StepActionRequired,
 		job.StepCancelled} {
 		made := wire.Job(job.Job{ID: "1", Steps: []job.Step{{State: s}}}, time.Now())
-		if got := made.GetSteps()[0].GetState().String(); got != "STATE_"+
-			strings.ToUpper(string(s)) {
+		if got := made.GetSteps()[0].GetState().String(); got != word(string(s)) {
 			t.Errorf("step %s became %s", s, got)
 		}
 	}
+}
+
+func word(state string) string {
+	if state == string(job.ActionRequired) {
+		return "STATE_NEEDS_PERSON"
+	}
+	return "STATE_" + strings.ToUpper(state)
 }
 
 func TestJobShowsItsErrorAndTimes(t *testing.T) {

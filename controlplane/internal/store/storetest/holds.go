@@ -9,6 +9,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 func holdings(t *testing.T, st *store.Store) (list []job.Holding) {
@@ -93,7 +95,7 @@ func testFence(t *testing.T, open Open) {
 	}
 	err := st.Write(t.Context(),
 		func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Lock(ctx, "nope") })
-	if !errors.Is(err, job.ErrNotFound) {
+	if !errors.Is(err, errs.NotFound) {
 		t.Errorf("lock of nothing: %v", err)
 	}
 }
@@ -163,10 +165,9 @@ func testSubjects(t *testing.T, open Open) {
 		lockSubjects(st, "j1", "a", "b")); err != nil {
 		t.Errorf("locked by the same job twice: %v", err)
 	}
-	var busy *job.Busy
-	if err := lockSubjects(st, "j2", "0", "b"); !errors.As(err, &busy) ||
-		*busy != (job.Busy{Subject: "b", JobID: "j1"}) {
-		t.Errorf("another job: %v, want Busy", err)
+	err := lockSubjects(st, "j2", "0", "b")
+	if want := job.Busy("b", "j1"); err == nil || err.Error() != want.Error() {
+		t.Errorf("another job: %v, want %v", err, want)
 	}
 	if err := lockSubjects(st, "j3", "0"); err != nil {
 		t.Errorf("a refused lock left something: %v", err)
@@ -189,7 +190,7 @@ func testSubjectsAtOnce(t *testing.T, open Open) {
 			switch err := lockSubjects(stores[i%2], string(rune('a'+i)), "servers/x"); {
 			case err == nil:
 				got.Add(1)
-			case !errors.Is(err, job.ErrSubjectBusy):
+			case errs.ReasonOf(err) != errorsv1.Reason_REASON_JOB_BUSY:
 				t.Error(err)
 			}
 		})

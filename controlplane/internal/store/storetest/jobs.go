@@ -23,8 +23,8 @@ func sampleJob(id string) job.Job {
 		Steps: []job.Step{
 			{JobID: id, Seq: 0, Kind: "a", Title: "A", Section: "s", Phase: job.MainPhase,
 				State: job.StepPending, Generation: 1},
-			{JobID: id, Seq: 1, Kind: "b", Title: "B", Args: json.RawMessage(`[1]`), Always: true,
-				Phase: job.MainPhase, State: job.StepPending, Generation: 1},
+			{JobID: id, Seq: 1, Kind: "b", Title: "B", Always: true,
+				DeletesData: true, Phase: job.MainPhase, State: job.StepPending, Generation: 1},
 		},
 	}
 }
@@ -56,7 +56,7 @@ func testJobRows(t *testing.T, open Open) {
 	at := j.Created.Add(time.Minute)
 	j.State, j.Reason, j.Mode, j.Target, j.Return, j.From, j.To = job.Failed, "why", job.Unwind,
 		job.Failed, job.Succeeded, 1, -1
-	j.Cleaned, j.Owner, j.Started, j.Finished, j.LastRequest = true, "me", at, at, "r2"
+	j.Cleaned, j.Owner, j.Started, j.Finished = true, "me", at, at
 	s := &j.Steps[1]
 	s.State, s.Reason, s.Generation, s.Attempts, s.Failures, s.Restarts, s.Spent = job.StepFailed,
 		"r", 2, 3, 4, 5, 6*time.Millisecond
@@ -77,7 +77,7 @@ func testJobRows(t *testing.T, open Open) {
 		_, err := st.Jobs(tx).Get(ctx, "nope")
 		return err
 	})
-	if !errors.Is(err, job.ErrNotFound) {
+	if !errors.Is(err, errs.NotFound) {
 		t.Errorf("no such job: %v", err)
 	}
 }
@@ -89,15 +89,38 @@ func testJobRequestIDs(t *testing.T, open Open) {
 	twin.RequestID = "r-j1"
 	err := st.Write(t.Context(),
 		func(ctx context.Context, tx *store.Tx) error { return st.Jobs(tx).Insert(ctx, twin) })
-	if !errors.Is(err, job.ErrExists) {
-		t.Errorf("the same request id: %v, want ErrExists", err)
+	if !errors.Is(err, job.ErrRequestTaken) {
+		t.Errorf("the same request id: %v, want ErrRequestTaken", err)
 	}
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
-		j, err := st.Jobs(tx).ByRequest(ctx, "r-j1")
-		if j.ID != "j1" || len(j.Steps) != 2 {
-			t.Errorf("by request = %+v", j)
+		past, found, err := st.Jobs(tx).Requested(ctx, "r-j1")
+		if !found || past != (job.PastRequest{RequestID: "r-j1", JobID: "j1", Hash: "h"}) {
+			t.Errorf("of the creation = %+v, %t", past, found)
 		}
 		return err
+	})
+	change := job.PastRequest{RequestID: "r-change", JobID: "j1", Hash: "h2"}
+	add := func() error {
+		return st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return st.Jobs(tx).AddRequest(ctx, change)
+		})
+	}
+	if err := add(); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(); !errors.Is(err, job.ErrRequestTaken) {
+		t.Errorf("the same request id: %v, want ErrRequestTaken", err)
+	}
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		past, found, err := st.Jobs(tx).Requested(ctx, "r-change")
+		if !found || past != change {
+			t.Errorf("of the change = %+v, %t", past, found)
+		}
+		_, found, err2 := st.Jobs(tx).Requested(ctx, "r-none")
+		if found {
+			t.Error("a request that never came was found")
+		}
+		return errors.Join(err, err2)
 	})
 }
 
@@ -106,7 +129,8 @@ func testJobList(t *testing.T, open Open) {
 	for _, id := range []string{"j1", "j2", "j3"} {
 		j := sampleJob(id)
 		if id == "j3" {
-			j.State, j.Kind, j.Parent = job.Succeeded, "other", "j1"
+			j.State, j.Kind, j.Created = job.Succeeded, "other", j.Created.Add(time.Hour)
+			j.Title = "Replace Ätna 100%"
 		}
 		insert(t, st, j)
 	}
@@ -129,17 +153,28 @@ func testJobList(t *testing.T, open Open) {
 	}
 	for want, f := range map[string]job.Filter{
 		"j3 j2 j1 ": {PageSize: 1},
-		"j2 j1 ":    {Kind: "k"},
+		"j2 j1 ":    {Kinds: []string{"k", "none"}},
 		"j3 ":       {States: []job.State{job.Succeeded, job.Failed}},
 		"j2 ":       {Subject: "servers/j2"},
 		"":          {Subject: "servers/none"},
+		"j1 ":       {Text: "SERVERS/J1"},
 	} {
 		if got := list(f); got != want {
 			t.Errorf("list %+v = %q, want %q", f, got, want)
 		}
 	}
-	if got := list(job.Filter{Parent: "j1"}); got != "j3 " {
-		t.Errorf("children = %q", got)
+	late := sampleJob("").Created.Add(time.Hour)
+	for want, f := range map[string]job.Filter{
+		"j3 ":    {CreatedAfter: late},
+		"j2 j1 ": {CreatedBefore: late, Text: "A title"},
+		"":       {CreatedAfter: late, Text: "50%"},
+	} {
+		if got := list(f); got != want {
+			t.Errorf("list %+v = %q, want %q", f, got, want)
+		}
+	}
+	if got := list(job.Filter{Text: "replace Ätna 100%"}); got != "j3 " {
+		t.Errorf("by the title = %q", got)
 	}
 }
 

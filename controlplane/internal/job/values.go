@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// shelf holds the values that handlers keep while this process holds the job, each with the section
+// sessionValues holds the values that handlers keep while this process holds the job, each with the section
 // it was kept in.
-type shelf struct {
+type sessionValues struct {
 	mu      sync.Mutex
 	section string
 	items   map[string]kept
@@ -19,11 +19,11 @@ type kept struct {
 	section string
 }
 
-func newShelf() *shelf { return &shelf{items: map[string]kept{}} }
+func newSessionValues() *sessionValues { return &sessionValues{items: map[string]kept{}} }
 
 // enter says which section the next values are kept in, and closes those of a section that was
 // left.
-func (s *shelf) enter(section string) error {
+func (s *sessionValues) enter(section string) error {
 	s.mu.Lock()
 	left := s.section
 	s.section = section
@@ -34,7 +34,7 @@ func (s *shelf) enter(section string) error {
 	return s.closeSection(left)
 }
 
-func (s *shelf) put(name string, value io.Closer) {
+func (s *sessionValues) put(name string, value io.Closer) {
 	s.mu.Lock()
 	old, had := s.items[name]
 	s.items[name] = kept{value: value, section: s.section}
@@ -44,14 +44,14 @@ func (s *shelf) put(name string, value io.Closer) {
 	}
 }
 
-func (s *shelf) get(name string) (io.Closer, bool) {
+func (s *sessionValues) get(name string) (io.Closer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.items[name]
 	return k.value, ok
 }
 
-func (s *shelf) drop(name string) error {
+func (s *sessionValues) drop(name string) error {
 	s.mu.Lock()
 	k, ok := s.items[name]
 	delete(s.items, name)
@@ -62,15 +62,15 @@ func (s *shelf) drop(name string) error {
 	return k.value.Close()
 }
 
-func (s *shelf) closeSection(section string) error {
+func (s *sessionValues) closeSection(section string) error {
 	return s.closeIf(func(k kept) bool { return k.section == section })
 }
 
-func (s *shelf) closeAll() error {
+func (s *sessionValues) closeAll() error {
 	return s.closeIf(func(kept) bool { return true })
 }
 
-func (s *shelf) closeIf(match func(kept) bool) error {
+func (s *sessionValues) closeIf(match func(kept) bool) error {
 	s.mu.Lock()
 	var closing []io.Closer
 	for name, k := range s.items {

@@ -6,8 +6,7 @@ import "fmt"
 type answer struct {
 	verdict verdict
 	reason  string
-	to      string   // of verdictBack
-	failure *Failure // of verdictFailed
+	failure *Failure // of verdictFailed and verdictOperator
 }
 
 // sequel is what follows for the step's worker.
@@ -21,7 +20,7 @@ const (
 
 // take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it
 // got done all the same.
-func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
+func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
 	m.touch(s.Seq)
 	caught := m.job.Mode == Unwind && !s.Always
 	switch {
@@ -36,10 +35,10 @@ func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
 	case a.verdict == verdictAgain:
 		m.await(s, a.reason)
 		return asksAgain
-	case a.verdict == verdictPerson:
-		m.needPerson(s, a.reason)
+	case a.verdict == verdictOperator:
+		m.requireAction(s, a.failure)
 	case a.verdict == verdictBack:
-		m.back(s, a.to, a.reason, starts)
+		m.back(s, a.reason, starts)
 	case m.fail(s, a.failure, attempts):
 		return backsOff
 	}
@@ -47,28 +46,28 @@ func (m *machine) take(s *Step, a answer, attempts, starts int) sequel {
 }
 
 // finish closes the step for good.
-func (m *machine) finish(s *Step, state StepState, attempt AttemptState, reason string,
+func (m *fsm) finish(s *Step, state StepState, attempt AttemptState, reason string,
 	failure *Failure) {
 	m.touch(s.Seq)
 	s.State, s.Reason, s.Failure, s.Finished = state, reason, failure, m.now
 	m.closeAttempt(s, attempt, failure)
 }
 
-func (m *machine) succeed(s *Step) { m.finish(s, StepSucceeded, AttemptDone, "", nil) }
+func (m *fsm) succeed(s *Step) { m.finish(s, StepSucceeded, AttemptDone, "", nil) }
 
-func (m *machine) notNeeded(s *Step, reason string) {
+func (m *fsm) notNeeded(s *Step, reason string) {
 	m.finish(s, StepSkipped, AttemptDone, clip(reason, maxText), nil)
 }
 
 // await records what the step waits for; the attempt stays open.
-func (m *machine) await(s *Step, reason string) {
+func (m *fsm) await(s *Step, reason string) {
 	m.touch(s.Seq)
 	s.State, s.Reason = StepWaiting, clip(reason, maxText)
 	m.setState(Waiting, s.Kind+": "+s.Reason)
 }
 
 // fail ends an attempt with an error. It reports whether there is to be another.
-func (m *machine) fail(s *Step, f *Failure, limit int) bool {
+func (m *fsm) fail(s *Step, f *Failure, limit int) bool {
 	s.Failures++
 	if !f.Permanent && s.Failures < limit {
 		m.touch(s.Seq)
@@ -83,22 +82,21 @@ func (m *machine) fail(s *Step, f *Failure, limit int) bool {
 	return false
 }
 
-// needPerson parks the step.
-func (m *machine) needPerson(s *Step, reason string) {
-	reason = clip(reason, maxText)
-	m.finish(s, StepNeedsPerson, AttemptParked, reason, nil)
-	m.giveUp(NeedsPerson, s, reason)
+// requireAction parks the step.
+func (m *fsm) requireAction(s *Step, question *Failure) {
+	m.finish(s, StepActionRequired, AttemptParked, question.Message, question)
+	m.giveUp(ActionRequired, s, question.Message)
 }
 
-// giveUp sends the job on its way to failed or needs_person because of s.
-func (m *machine) giveUp(target State, s *Step, why string) {
+// giveUp sends the job on its way to failed or action_required because of s.
+func (m *fsm) giveUp(target State, s *Step, why string) {
 	j := m.job
 	from, to := m.span(s.Seq)
 	switch {
 	case j.Mode == Unwind: // an always-step: the others still have their turn
 		j.Reason += fmt.Sprintf("; %s failed: %s", s.Kind, why)
 		return
-	case j.Mode == Cleanup, target == NeedsPerson && s.Section == "":
+	case j.Mode == Cleanup, target == ActionRequired && s.Section == "":
 		from, to = 0, -1
 	case j.Mode == Solo:
 		from, to = j.From, j.To
@@ -108,20 +106,14 @@ func (m *machine) giveUp(target State, s *Step, why string) {
 	m.unwind(target, s.Kind+": "+why, from, to)
 }
 
-// back starts the step's section over from the step named to.
-func (m *machine) back(s *Step, to, reason string, limit int) {
-	first, last := m.span(s.Seq)
-	target := first
-	if to != "" {
-		target = m.find(to)
-	}
-	if s.Section == "" || target < first || target > s.Seq {
-		m.fail(
-			s, &Failure{Message: fmt.Sprintf(
-				"cannot go back from %s to %q: not in its section (%s)", s.Kind, to, reason),
-				Permanent: true}, 1)
+// back starts the step's section over.
+func (m *fsm) back(s *Step, reason string, limit int) {
+	if s.Section == "" {
+		m.fail(s, &Failure{Message: fmt.Sprintf("step %s is in no section to start over: %s",
+			s.Kind, reason), Permanent: true}, 1)
 		return
 	}
+	first, last := m.span(s.Seq)
 	restarts := m.job.Steps[first].Restarts + 1
 	if restarts >= limit {
 		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section,
@@ -129,7 +121,7 @@ func (m *machine) back(s *Step, to, reason string, limit int) {
 		return
 	}
 	m.closeAttempt(s, AttemptBack, &Failure{Message: clip(reason, maxText)})
-	for i := target; i <= last; i++ {
+	for i := first; i <= last; i++ {
 		if m.job.Steps[i].begun() {
 			m.reset(i, true)
 		}
@@ -139,7 +131,7 @@ func (m *machine) back(s *Step, to, reason string, limit int) {
 
 // stopStep records that the process was stopped in good order: no attempt is counted, and any
 // process may go on at once.
-func (m *machine) stopStep(s *Step) {
+func (m *fsm) stopStep(s *Step) {
 	m.touch(s.Seq)
 	m.closeAttempt(s, AttemptStopped, nil)
 	s.State, s.Reason = StepWaiting, "the control plane was stopped"
@@ -147,17 +139,17 @@ func (m *machine) stopStep(s *Step) {
 }
 
 // letGo gives the job back to whoever takes it next.
-func (m *machine) letGo() {
+func (m *fsm) letGo() {
 	m.setState(Queued, "")
 	m.job.Owner = ""
 }
 
 // cancelStep records that the handler was stopped by a cancel.
-func (m *machine) cancelStep(s *Step) {
+func (m *fsm) cancelStep(s *Step) {
 	m.finish(s, StepCancelled, AttemptCancelled, "cancelled", nil)
 }
 
-func (m *machine) find(kind string) int {
+func (m *fsm) find(kind string) int {
 	for i := range m.job.Steps {
 		if m.job.Steps[i].Kind == kind {
 			return i

@@ -5,24 +5,26 @@ import (
 	"time"
 )
 
-// machine changes a job's rows by the rules, in memory, and remembers what it touched. All
+// fsm changes a job's rows by the rules, in memory, and remembers what it touched. All
 // transitions of jobs and steps are here and in its other files; it does no I/O, so that a table
 // can pin every one of them.
-type machine struct {
+type fsm struct {
 	job     *Job
 	now     time.Time
 	touched map[int]bool
 	opened  []Attempt
 	closed  []Attempt
 	events  []Event
+	// deletions are the steps that delete data and are to run once more.
+	deletions []Step
 }
 
-func newMachine(j *Job, now time.Time) *machine {
-	return &machine{job: j, now: now, touched: map[int]bool{}}
+func newFSM(j *Job, now time.Time) *fsm {
+	return &fsm{job: j, now: now, touched: map[int]bool{}}
 }
 
 // steps returns the touched rows.
-func (m *machine) steps() []Step {
+func (m *fsm) steps() []Step {
 	var rows []Step
 	for i := range m.job.Steps {
 		if m.touched[i] {
@@ -32,18 +34,18 @@ func (m *machine) steps() []Step {
 	return rows
 }
 
-func (m *machine) touch(seq int) *Step {
+func (m *fsm) touch(seq int) *Step {
 	m.touched[seq] = true
 	return &m.job.Steps[seq]
 }
 
-func (m *machine) event(step, who, kind, message string) {
+func (m *fsm) event(step, who, kind, message string) {
 	m.events = append(m.events, Event{JobID: m.job.ID, Step: step, At: m.now, Who: who, Kind: kind,
 		Message: message})
 }
 
 // proceed begins the step that is next, or ends the job and returns nil.
-func (m *machine) proceed() *Step {
+func (m *fsm) proceed() *Step {
 	if m.job.Mode == Unwind {
 		m.cancelOpen()
 	}
@@ -55,7 +57,7 @@ func (m *machine) proceed() *Step {
 }
 
 // cancelOpen closes steps that an unwinding job will not go on with.
-func (m *machine) cancelOpen() {
+func (m *fsm) cancelOpen() {
 	for i := range m.job.Steps {
 		if s := &m.job.Steps[i]; s.State.open() && !s.Always {
 			m.cancelStep(s)
@@ -64,7 +66,7 @@ func (m *machine) cancelOpen() {
 }
 
 // next is the step that is open already, or else the first that is wanted.
-func (m *machine) next() (int, bool) {
+func (m *fsm) next() (int, bool) {
 	first := -1
 	for i := range m.job.Steps {
 		s := &m.job.Steps[i]
@@ -81,7 +83,7 @@ func (m *machine) next() (int, bool) {
 	return first, first >= 0
 }
 
-func (m *machine) wanted(s *Step) bool {
+func (m *fsm) wanted(s *Step) bool {
 	switch m.job.Mode {
 	case Unwind:
 		return m.due(s)
@@ -96,7 +98,7 @@ func (m *machine) wanted(s *Step) bool {
 
 // due reports whether an always-step is still to be run by an unwinding job: one whose section has
 // begun, or one that has begun itself and so owes its release from before.
-func (m *machine) due(s *Step) bool {
+func (m *fsm) due(s *Step) bool {
 	if !s.Always || s.State != StepPending && !s.State.open() {
 		return false
 	}
@@ -106,7 +108,7 @@ func (m *machine) due(s *Step) bool {
 	})
 }
 
-func (m *machine) within(s *Step) bool {
+func (m *fsm) within(s *Step) bool {
 	return s.Phase == MainPhase && s.Seq >= m.job.From && s.Seq <= m.job.To
 }
 
@@ -115,12 +117,12 @@ func (s *Step) begun() bool { return !s.Started.IsZero() }
 // owed reports whether a release was tried and did not get done. Such a step stays begun when it is
 // reset, so that it is run whatever comes in between.
 func (s *Step) owed() bool {
-	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepNeedsPerson ||
+	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepActionRequired ||
 		s.State == StepPending)
 }
 
 // begin opens a new attempt. An attempt that is still open was lost with its process.
-func (m *machine) begin(seq int) *Step {
+func (m *fsm) begin(seq int) *Step {
 	s := m.touch(seq)
 	if s.State.open() {
 		m.closeAttempt(s, AttemptLost, nil)
@@ -146,7 +148,7 @@ func (m *machine) begin(seq int) *Step {
 
 // setState moves the job while it is active; a job that is being cancelled, or failing, keeps
 // saying so.
-func (m *machine) setState(to State, reason string) {
+func (m *fsm) setState(to State, reason string) {
 	if m.job.State == Cancelling {
 		return
 	}
@@ -156,7 +158,7 @@ func (m *machine) setState(to State, reason string) {
 	}
 }
 
-func (m *machine) closeAttempt(s *Step, state AttemptState, failure *Failure) {
+func (m *fsm) closeAttempt(s *Step, state AttemptState, failure *Failure) {
 	m.closed = append(m.closed, Attempt{
 		JobID: m.job.ID, Seq: s.Seq, Number: s.Attempts, State: state, Found: s.Found,
 		Changed: s.Changed, Failure: failure,
@@ -165,7 +167,7 @@ func (m *machine) closeAttempt(s *Step, state AttemptState, failure *Failure) {
 }
 
 // end gives the job the state that its mode leads to, and lets it go.
-func (m *machine) end() {
+func (m *fsm) end() {
 	j := m.job
 	switch j.Mode {
 	case Unwind:
@@ -184,7 +186,7 @@ func (m *machine) end() {
 	m.event("", "controlplane", "job."+string(j.State), j.Reason)
 }
 
-func (m *machine) endUnwind() {
+func (m *fsm) endUnwind() {
 	j := m.job
 	j.State = j.Target
 	if j.Target != Cancelled {
@@ -195,16 +197,16 @@ func (m *machine) endUnwind() {
 		switch unreleased := s.Always && m.within(s); {
 		case unreleased && s.State == StepFailed:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
-		case unreleased && s.State == StepNeedsPerson:
+		case unreleased && s.State == StepActionRequired:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs a person: "+s.Reason
 		case s.Phase == MainPhase && s.State == StepPending, m.within(s) &&
-			s.State == StepNeedsPerson:
-			m.touch(i).State = StepCancelled
+			s.State == StepActionRequired:
+			m.touch(i).State, s.Failure = StepCancelled, nil
 		}
 	}
 }
 
-func (m *machine) endSolo() {
+func (m *fsm) endSolo() {
 	j := m.job
 	j.State, j.Reason = Succeeded, ""
 	for i := range j.Steps {
@@ -216,13 +218,13 @@ func (m *machine) endSolo() {
 }
 
 // unwind makes the job run its always-steps on its way to target.
-func (m *machine) unwind(target State, reason string, from, to int) {
+func (m *fsm) unwind(target State, reason string, from, to int) {
 	j := m.job
 	j.Reason, j.Target, j.Mode = reason, target, Unwind
 	j.From, j.To = from, to
 }
 
-func (m *machine) lastMain() int {
+func (m *fsm) lastMain() int {
 	last := -1
 	for i := range m.job.Steps {
 		if m.job.Steps[i].Phase == MainPhase {
@@ -233,7 +235,7 @@ func (m *machine) lastMain() int {
 }
 
 // span is the step's section, or the step itself when it has none.
-func (m *machine) span(seq int) (from, to int) {
+func (m *fsm) span(seq int) (from, to int) {
 	from, to = seq, seq
 	section := m.job.Steps[seq].Section
 	if section == "" {
@@ -253,8 +255,11 @@ func (m *machine) span(seq int) (from, to int) {
 }
 
 // reset makes a step pending again; anew gives it a new generation, so a new effect key.
-func (m *machine) reset(seq int, anew bool) {
+func (m *fsm) reset(seq int, anew bool) {
 	s := m.touch(seq)
+	if anew && s.Phase == MainPhase {
+		m.deletes(s)
+	}
 	if !s.owed() {
 		s.Started = time.Time{}
 	}
@@ -264,5 +269,13 @@ func (m *machine) reset(seq int, anew bool) {
 	said{}.write(s)
 	if anew {
 		s.Generation++
+	}
+}
+
+// deletes notes that the step is to delete data once more.
+func (m *fsm) deletes(s *Step) {
+	known := slices.ContainsFunc(m.deletions, func(d Step) bool { return d.Seq == s.Seq })
+	if s.DeletesData && !known {
+		m.deletions = append(m.deletions, *s)
 	}
 }

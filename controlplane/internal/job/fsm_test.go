@@ -19,7 +19,7 @@ import (
 //	~          … is not needed
 //	.          … waits
 //	?          … needs a person
-//	<  <c      … sends its section back, to its first step or to c
+//	<          … starts its section over
 //	-          … fails; the limit is two attempts; with ++ the back-off ends and a new attempt begins
 //	=          … fails for good
 //	stop       the process is stopped in good order
@@ -44,7 +44,7 @@ func TestTransitions(t *testing.T) {
 		{"a new attempt", "a b", "take - ++", "running a* b"},
 		{"failures are limited", "a b", "take - ++ -", "failed a- b"},
 		{"permanent failure", "a b", "take =", "failed a- b"},
-		{"needs a person", "a b", "take ?", "needs_person a? b"},
+		{"needs a person", "a b", "take ?", "action_required a? b"},
 
 		{"crash before the effect", "a b", "take crash take", "running a* b"},
 		{"crash while waiting", "a b", "take . crash take", "running a* b"},
@@ -75,16 +75,13 @@ func TestTransitions(t *testing.T) {
 			"failed a+ h- c r+ z"},
 		{"section is over, nothing to release", "[h c r!] z", "take + + + =", "failed h+ c+ r+ z-"},
 		{"section goes back", "a [h c r!] z", "take + + <", "running a+ h*2 c2 r z"},
-		{"section goes back to a step of it", "[h c d r!]", "take + + <c", "running h+ c*2 d2 r"},
 		{"section goes back and is done", "[h c r!] z", "take + < + + + +",
 			"succeeded h+2 c+2 r+ z+"},
 		{"section goes back too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
 		{"back outside a section", "a b", "take + <", "failed a+ b-"},
-		{"back out of the section", "a [h c]", "take + + <a", "failed a+ h+ c-"},
-		{"back forward", "[h c d]", "take + <d", "failed h+ c- d"},
 		{"crash in a section", "[h c r!]", "take + crash take <", "running h*2 c2 r"},
 		{"person in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},
-		{"person in a section", "[h c r!] s!", "take + ? +", "needs_person h+ c? r+ s"},
+		{"person in a section", "[h c r!] s!", "take + ? +", "action_required h+ c? r+ s"},
 		{"person in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +",
 			"cancelled h+ cx r+ s+"},
 
@@ -152,7 +149,7 @@ func TestTransitions(t *testing.T) {
 			"succeeded a+ b+ c+"},
 		{"one step alone stops", "a b c", "take + + + retry:b take stop take +",
 			"succeeded a+ b+ c+"},
-		{"one step alone needs a person", "a b", "take + + retry:a take ?", "needs_person a? b+"},
+		{"one step alone needs a person", "a b", "take + + retry:a take ?", "action_required a? b+"},
 		{"one step alone is cancelled", "a b", "take + + retry:a take cancel -", "cancelled ax b+"},
 		{"one always-step alone", "a r!", "take + + retry:r take +", "succeeded a+ r+"},
 		{"the failed step alone, others left", "a b c", "take + = retry:b take +",
@@ -272,9 +269,9 @@ func newScript(t *testing.T, plan string) *script {
 	return s
 }
 
-func (s *script) machine() *machine {
+func (s *script) fsm() *fsm {
 	s.clock = s.clock.Add(time.Second)
-	return newMachine(&s.job, s.clock)
+	return newFSM(&s.job, s.clock)
 }
 
 func (s *script) do(word string) {
@@ -287,7 +284,7 @@ func (s *script) do(word string) {
 		s.takeJob()
 		return
 	case "++":
-		s.goOn(s.machine())
+		s.goOn(s.fsm())
 		return
 	}
 	if a, ok := answerOf(word); ok {
@@ -311,10 +308,10 @@ func (s *script) takeJob() {
 		s.t.Fatalf("nobody takes a job that is %s", s.job.State)
 	}
 	s.job.Owner, s.job.Epoch = "me", s.job.Epoch+1
-	s.goOn(s.machine())
+	s.goOn(s.fsm())
 }
 
-func (s *script) goOn(m *machine) {
+func (s *script) goOn(m *fsm) {
 	if s.step = m.proceed(); s.step == nil && s.job.Owner != "" {
 		s.t.Errorf("the job is %s and still held", s.job.State)
 	}
@@ -329,7 +326,7 @@ func answerOf(word string) (answer, bool) {
 	case ".":
 		return answer{verdict: verdictAgain}, true
 	case "?":
-		return answer{verdict: verdictPerson}, true
+		return answer{verdict: verdictOperator, failure: &Failure{Message: "ask"}}, true
 	case "-":
 		return answer{verdict: verdictFailed, failure: &Failure{Message: "no"}}, true
 	case "=":
@@ -338,8 +335,7 @@ func answerOf(word string) (answer, bool) {
 	case "stop":
 		return answer{verdict: verdictStopped}, true
 	}
-	to, back := strings.CutPrefix(word, "<")
-	return answer{verdict: verdictBack, to: to}, back
+	return answer{verdict: verdictBack}, word == "<"
 }
 
 func (s *script) answer(a answer) {
@@ -347,7 +343,7 @@ func (s *script) answer(a answer) {
 	if s.step == nil {
 		s.t.Fatalf("no step is at hand: %s", s.show())
 	}
-	m := s.machine()
+	m := s.fsm()
 	if m.take(s.step, a, 2, 3) == goesOn {
 		if s.job.Owner == "" {
 			s.step = nil
@@ -358,7 +354,7 @@ func (s *script) answer(a answer) {
 }
 
 func (s *script) request(word string) error {
-	m := s.machine()
+	m := s.fsm()
 	verb, step, _ := strings.Cut(word, ":")
 	switch verb {
 	case "retry":
@@ -405,6 +401,6 @@ func (s *script) show() string {
 func sign(s StepState) string {
 	return map[StepState]string{
 		StepSucceeded: "+", StepSkipped: "~", StepRunning: "*", StepWaiting: ".", StepFailed: "-",
-		StepNeedsPerson: "?", StepCancelled: "x",
+		StepActionRequired: "?", StepCancelled: "x",
 	}[s]
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 func TestCreateIsIdempotent(t *testing.T) {
@@ -27,8 +29,8 @@ func TestCreateIsIdempotent(t *testing.T) {
 		t.Errorf("the same request made another job")
 	}
 	req.Args = map[string]int{"n": 2}
-	if _, err := e.Create(t.Context(), req); !errors.Is(err, job.ErrRequestReused) {
-		t.Errorf("another body: %v, want ErrRequestReused", err)
+	if _, err := e.Create(t.Context(), req); !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
+		t.Errorf("another body: %v, want REQUEST_REUSED", err)
 	}
 }
 
@@ -68,8 +70,8 @@ func TestInvalidRequests(t *testing.T) {
 		"long title":       {Kind: "k", Title: strings.Repeat("ä", 300)},
 		"newline in title": {Kind: "k", Title: "a\nb"},
 	} {
-		if _, err := e.Create(t.Context(), req); !errors.Is(err, job.ErrInvalid) {
-			t.Errorf("%s: %v, want ErrInvalid", name, err)
+		if _, err := e.Create(t.Context(), req); !errors.Is(err, errs.InvalidArgument) {
+			t.Errorf("%s: %v, want InvalidArgument", name, err)
 		}
 	}
 }
@@ -79,32 +81,35 @@ func TestOneChangingJobForEachSubject(t *testing.T) {
 	e := newEngine(t, config{Store: openStore(t)},
 		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
 			error) {
-			return job.NeedPerson[*store.Tx]("look at it")
-		}}}},
-		plan{Kind: "repair", Repairs: true, Steps: []step{{Kind: "a", Handler: done}}})
+			return job.AskOperator[*store.Tx]("is it well?", "look at it")
+		}}}})
 	start(t, e)
 	first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})
-	await(t, e, first.ID, inState(job.NeedsPerson))
-	var busy *job.Busy
-	if _, err := e.Create(t.Context(),
-		job.Request{Kind: "k", Subjects: []string{"servers/y"}}); !errors.As(err, &busy) ||
-		busy.JobID != first.ID || busy.Subject != "servers/y" {
-		t.Errorf("second job: %v, want Busy", err)
-	}
-	repair := create(t, e, job.Request{Kind: "repair", Subjects: []string{"servers/y"}})
-	await(t, e, repair.ID, inState(job.Succeeded))
-	if _, err := e.Cancel(t.Context(), first.ID, job.Ask{Who: "ann"}); err != nil {
+	await(t, e, first.ID, inState(job.ActionRequired))
+	_, err := e.Create(t.Context(), job.Request{Kind: "k", Subjects: []string{"servers/y"}})
+	wantBusy(t, err, "servers/y", first)
+	if _, err := e.Cancel(t.Context(), first.ID, job.ChangeRequest{Who: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, e, first.ID, inState(job.Cancelled))
 	second := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/y"}})
-	if _, err := e.Retry(t.Context(), first.ID, job.Ask{Who: "ann"}); !errors.As(err, &busy) ||
-		busy.JobID != second.ID {
-		t.Errorf("retry beside another job: %v, want Busy", err)
-	}
+	_, err = e.Retry(t.Context(), first.ID, job.ChangeRequest{Who: "ann"})
+	wantBusy(t, err, "servers/y", second)
 	if j, err := e.Get(t.Context(), first.ID); err != nil || j.State != job.Cancelled {
 		t.Errorf("a refused retry left %s, %v", j.State, err)
 	}
+}
+
+func wantBusy(t *testing.T, err error, subject string, holder job.Job) {
+	t.Helper()
+	if meta := errs.MetaOf(err); !hasReason(err, errorsv1.Reason_REASON_JOB_BUSY) ||
+		meta["job"] != "jobs/"+holder.ID || meta["subject"] != subject {
+		t.Errorf("error %v (%v), want that job %s is changing %s", err, meta, holder.ID, subject)
+	}
+}
+
+func hasReason(err error, reason errorsv1.Reason) bool {
+	return err != nil && errs.ReasonOf(err) == reason
 }
 
 func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
@@ -136,7 +141,7 @@ func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
 	j := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x"}})
 	<-entered
 	if _, err := e.Cancel(t.Context(), j.ID,
-		job.Ask{Who: "ann", Reason: "changed my mind"}); err != nil {
+		job.ChangeRequest{Who: "ann", Reason: "changed my mind"}); err != nil {
 		t.Fatal(err)
 	}
 	j = await(t, e, j.ID, inState(job.Cancelled))
@@ -161,7 +166,7 @@ func TestCancelByAnotherProcess(t *testing.T) {
 	start(t, worker)
 	j := create(t, other, job.Request{Kind: "k"})
 	<-entered
-	if _, err := other.Cancel(t.Context(), j.ID, job.Ask{Who: "ann"}); err != nil {
+	if _, err := other.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, other, j.ID, inState(job.Cancelled))
@@ -188,7 +193,7 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 	fail.Store(false)
 	for range 2 {
 		if _, err := e.Retry(t.Context(), j.ID,
-			job.Ask{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
+			job.ChangeRequest{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
 			t.Fatal(err)
 		}
 		await(t, e, j.ID, inState(job.Succeeded))
@@ -223,23 +228,36 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k"})
 	await(t, e, j.ID, inState(job.Succeeded))
-	ask := job.Ask{Who: "ann"}
-	for name, err := range map[string]error{
-		"cannot cancel job " + j.ID + ": job " + j.ID + " has succeeded already: nothing is left " +
-			"to stop; delete what it made if it is not wanted (`understudy server delete`, " +
-			"`understudy snapshot delete`)": second(e.Cancel(t.Context(), j.ID, ask)),
-		"cannot retry job " + j.ID + ": job " + j.ID + " has succeeded: nothing is left to do: " +
-			"to prove a step again name it (`understudy job retry " + j.ID +
-			" --step STEP`)": second(e.Retry(t.Context(), j.ID, ask)),
-		"cannot retry step x of job " + j.ID + ": job " + j.ID +
-			" has no step \"x\": its steps are a": second(e.RetryStep(t.Context(), j.ID, "x", ask)),
-		"cannot skip step a of job " + j.ID +
-			": a reason is needed: say why (--reason)": second(e.Skip(t.Context(), j.ID, "a", ask)),
-		"cannot retry job nope: there is no job nope: see which there are with `understudy job " +
-			"list`": second(e.Retry(t.Context(), "nope", ask)),
+	req := job.ChangeRequest{Who: "ann"}
+	for _, tt := range []struct {
+		err        error
+		kind       errs.Kind
+		text, hint string
+	}{
+		{second(e.Cancel(t.Context(), j.ID, req)), errs.FailedPrecondition,
+			"cannot cancel job ID: job ID has succeeded already",
+			"delete what the job made if it is not wanted"},
+		{second(e.Retry(t.Context(), j.ID, req)), errs.FailedPrecondition,
+			"cannot retry job ID: job ID has succeeded", "name a step to run it again"},
+		{second(e.RetryStep(t.Context(), j.ID, "x", req)), errs.NotFound,
+			`cannot retry step x of job ID: job ID has no step "x"`, "name one of its steps: a"},
+		{second(e.Skip(t.Context(), j.ID, "a", req)), errs.InvalidArgument,
+			"cannot skip step a of job ID: a reason is required",
+			"say why the step is not needed"},
+		{second(e.Skip(t.Context(), j.ID, "a", job.ChangeRequest{Reason: "r"})),
+			errs.FailedPrecondition, "cannot skip step a of job ID: step a of job ID is succeeded",
+			"redo the step to run it again once the job has ended (RedoStep name=jobs/ID step=a)"},
+		{second(e.Retry(t.Context(), "nope", req)), errs.NotFound,
+			"cannot retry job nope: there is no job nope", "list the jobs (ListJobs)"},
+		{second(e.Get(t.Context(), "nope")), errs.NotFound,
+			"cannot read job nope: there is no job nope", "list the jobs (ListJobs)"},
 	} {
-		if err == nil || err.Error() != name {
-			t.Errorf("got  %v\nwant %s", err, name)
+		text := strings.ReplaceAll(tt.text, "ID", j.ID)
+		hint := strings.ReplaceAll(tt.hint, "ID", j.ID)
+		if !errors.Is(tt.err, tt.kind) || tt.err.Error() != text ||
+			errs.HintOf(tt.err).String() != hint {
+			t.Errorf("got  %v (hint: %s)\nwant %s (hint: %s)", tt.err,
+				errs.HintOf(tt.err), text, hint)
 		}
 	}
 }
@@ -262,11 +280,11 @@ func TestRetryStepAloneAfterSuccess(t *testing.T) {
 	start(t, e)
 	j := create(t, e, job.Request{Kind: "k"})
 	await(t, e, j.ID, inState(job.Succeeded))
-	if _, err := e.RetryStep(t.Context(), j.ID, "b", job.Ask{Who: "ann"}); err != nil {
+	if _, err := e.RetryStep(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, e, j.ID, inState(job.Succeeded))
-	if _, err := e.Redo(t.Context(), j.ID, "b", job.Ask{Who: "ann"}); err != nil {
+	if _, err := e.Redo(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, e, j.ID, inState(job.Succeeded))
@@ -322,5 +340,78 @@ func TestStepLimits(t *testing.T) {
 				t.Errorf("attempts = %d, failure = %+v", s.Attempts, s.Failure)
 			}
 		})
+	}
+}
+
+func TestRequestIDsOfChanges(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int32
+	count := func(context.Context, *job.Run) (outcome, error) {
+		runs.Add(1)
+		return job.Done[*store.Tx](nil)
+	}
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: count}, {Kind: "b", Handler: done}}})
+	start(t, e)
+	first := create(t, e, job.Request{Kind: "k", RequestID: "made"})
+	other := create(t, e, job.Request{Kind: "k"})
+	await(t, e, first.ID, inState(job.Succeeded))
+	await(t, e, other.ID, inState(job.Succeeded))
+	redo := func(id, step, reason, requestID string) error {
+		_, err := e.Redo(t.Context(), id, step, job.ChangeRequest{Reason: reason,
+			RequestID: requestID})
+		if err == nil {
+			await(t, e, id, inState(job.Succeeded))
+		}
+		return err
+	}
+	for _, id := range []string{"r1", "r2", "r1", "r2"} {
+		if err := redo(first.ID, "a", "again", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if runs.Load() != 4 { // twice when the jobs were made
+		t.Errorf("the step ran %d times, want 4: a request id is one redo", runs.Load())
+	}
+	for name, err := range map[string]error{
+		"another step":   redo(first.ID, "b", "again", "r1"),
+		"another reason": redo(first.ID, "a", "once more", "r1"),
+		"another job":    redo(other.ID, "a", "again", "r1"),
+		"a creation's":   redo(first.ID, "a", "again", "made"),
+		"another verb": second(e.RetryStep(t.Context(), first.ID, "a",
+			job.ChangeRequest{Reason: "again", RequestID: "r1"})),
+		"a new job": second(e.Create(t.Context(), job.Request{Kind: "k", RequestID: "r1"})),
+	} {
+		if !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
+			t.Errorf("%s under a used request id: %v, want REQUEST_REUSED", name, err)
+		}
+	}
+	if runs.Load() != 4 {
+		t.Errorf("a refused request was carried out")
+	}
+}
+
+func TestRepeatedRequestAnswersWithTheJobAsItIs(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, config{Store: openStore(t)},
+		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+	j := create(t, e, job.Request{Kind: "k"})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			got, err := e.Cancel(context.Background(), j.ID, job.ChangeRequest{RequestID: "r"})
+			if err != nil || got.State != job.Cancelled {
+				t.Errorf("cancel: %s, %v", got.State, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := e.Retry(t.Context(), j.ID, job.ChangeRequest{}); err != nil ||
+		got.State != job.Queued {
+		t.Fatalf("retry: %s, %v", got.State, err)
+	}
+	got, err := e.Cancel(t.Context(), j.ID, job.ChangeRequest{RequestID: "r"})
+	if err != nil || got.State != job.Queued {
+		t.Errorf("the repeated cancel: %s, %v, want the job queued as it is", got.State, err)
 	}
 }

@@ -1,21 +1,25 @@
 package job
 
-import "time"
+import (
+	"strings"
+	"time"
 
-// Requests of people. Each either changes the job or refuses without having changed anything.
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
 
-func (m *machine) retry() error {
+// Requests of operators. Each either changes the job or refuses without having changed anything.
+
+func (m *fsm) retry() error {
 	j := m.job
 	if err := m.mustRest(); err != nil {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it "+
-			"(`understudy job retry JOB --step STEP`)", "job %s has succeeded", j.ID)
+		return wrongState("name a step to run it again", nil, "job %s has succeeded", j.ID)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job",
-			"what job %s made is being removed or was", j.ID)
+		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
 	}
 	blocker := m.blocker()
 	if blocker < 0 { // the always-steps that ended the job may have undone what its last step did
@@ -24,15 +28,14 @@ func (m *machine) retry() error {
 		}
 	}
 	if blocker < 0 {
-		return refuse(ErrNotAllowed, "nothing is left to do: to prove a step again name it "+
-			"(`understudy job retry JOB --step STEP`)", "job %s has no step left to do", j.ID)
+		return wrongState("name a step to run it again", nil, "job %s has no step left to do", j.ID)
 	}
 	m.resume(blocker)
 	return nil
 }
 
 // blocker is the first step that keeps the job from having succeeded, or -1.
-func (m *machine) blocker() int {
+func (m *fsm) blocker() int {
 	for i := range m.job.Steps {
 		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.State.Done() {
 			return i
@@ -43,10 +46,10 @@ func (m *machine) blocker() int {
 
 // lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person;
 // or -1.
-func (m *machine) lastOwn() int {
+func (m *fsm) lastOwn() int {
 	last := -1
 	for i := range m.job.Steps {
-		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.Always && !s.skippedByPerson() {
+		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.Always && !s.skippedByOperator() {
 			last = i
 		}
 	}
@@ -55,13 +58,13 @@ func (m *machine) lastOwn() int {
 
 // resume makes the job go on from a step. A section is started over; the always-steps that an
 // unwinding ran are to be run again.
-func (m *machine) resume(from int) {
+func (m *fsm) resume(from int) {
 	first, last := m.span(from)
 	inSection := m.job.Steps[from].Section != ""
 	for i := range m.job.Steps {
 		s := &m.job.Steps[i]
 		switch {
-		case s.Phase != MainPhase || i < first || s.skippedByPerson() && !s.Always:
+		case s.Phase != MainPhase || i < first || s.skippedByOperator() && !s.Always:
 		case inSection && i <= last:
 			m.reset(i, s.begun())
 		case s.Always || !s.State.Done():
@@ -72,13 +75,13 @@ func (m *machine) resume(from int) {
 	m.restart(Forward)
 }
 
-// skippedByPerson tells a skip from a handler's own finding that there was nothing to do, which
+// skippedByOperator tells a skip from a handler's own finding that there was nothing to do, which
 // holds for that time only.
-func (s *Step) skippedByPerson() bool { return s.State == StepSkipped && !s.begun() }
+func (s *Step) skippedByOperator() bool { return s.State == StepSkipped && !s.begun() }
 
 func (j *Job) leftOut() (kinds []string) {
 	for i := range j.Steps {
-		if j.Steps[i].skippedByPerson() {
+		if j.Steps[i].skippedByOperator() {
 			kinds = append(kinds, j.Steps[i].Kind)
 		}
 	}
@@ -86,13 +89,13 @@ func (j *Job) leftOut() (kinds []string) {
 }
 
 // restart puts the job back to work.
-func (m *machine) restart(mode Mode) {
+func (m *fsm) restart(mode Mode) {
 	j := m.job
 	j.Mode, j.State, j.Reason = mode, Queued, ""
 	j.Finished = time.Time{}
 }
 
-func (m *machine) retryStep(kind string) error {
+func (m *fsm) retryStep(kind string) error {
 	j := m.job
 	if err := m.mustRest(); err != nil {
 		return err
@@ -102,8 +105,7 @@ func (m *machine) retryStep(kind string) error {
 		return m.noStep(kind)
 	}
 	if m.cleaningUp() {
-		return refuse(ErrNotAllowed, "ask for the same anew: that makes a new job",
-			"what job %s made is being removed or was", j.ID)
+		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
 	}
 	from, to := m.span(seq)
 	whole := true
@@ -119,7 +121,7 @@ func (m *machine) retryStep(kind string) error {
 	return nil
 }
 
-func (m *machine) redo(kind string) error {
+func (m *fsm) redo(kind string) error {
 	j := m.job
 	if err := m.mustRest(); err != nil {
 		return err
@@ -130,9 +132,8 @@ func (m *machine) redo(kind string) error {
 	}
 	first, _ := m.span(seq)
 	if m.cleaningUp() && first > 0 {
-		return refuse(ErrNotAllowed,
-			"redo from its first step, or ask for the same anew, which makes a new job",
-			"what job %s made is being removed or was", j.ID)
+		return wrongState("redo the job from its first step, or create a new job",
+			[]errs.Action{m.call("RedoStep", "step", j.Steps[0].Kind)}, "the cleanup of job %s has begun", j.ID)
 	}
 	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
 		m.resume(b)
@@ -140,6 +141,9 @@ func (m *machine) redo(kind string) error {
 	for i := range j.Steps {
 		s := &j.Steps[i]
 		if i >= first && s.Phase == MainPhase || s.begun() && s.Phase == CleanupPhase {
+			if s.Phase == MainPhase {
+				m.deletes(s)
+			}
 			m.reset(i, s.Attempts > 0)
 			s.Restarts = 0
 		}
@@ -149,10 +153,10 @@ func (m *machine) redo(kind string) error {
 	return nil
 }
 
-func (m *machine) skip(kind, reason string) error {
+func (m *fsm) skip(kind, reason string) error {
 	j := m.job
 	if reason == "" {
-		return refuse(ErrInvalid, "say why (--reason)", "a reason is needed")
+		return invalid("reason", "say why the step is not needed", "a reason is required")
 	}
 	seq := m.find(kind)
 	if seq < 0 {
@@ -161,20 +165,19 @@ func (m *machine) skip(kind, reason string) error {
 	s := &j.Steps[seq]
 	switch {
 	case s.State.Done():
-		return refuse(ErrNotAllowed, "there is nothing to skip: the job goes on without it; to "+
-			"have it done anew, `understudy job redo JOB STEP --reason …` once the job has ended",
-			"step %s of job %s is %s", kind, j.ID, s.State)
-	case s.Always && s.State != StepFailed && s.State != StepNeedsPerson:
-		return refuse(ErrNotAllowed, "let it run; it can be skipped once it has failed",
-			"step %s of job %s releases what others hold", kind, j.ID)
+		return wrongState("redo the step to run it again once the job has ended",
+			[]errs.Action{m.call("RedoStep", "step", kind)}, "step %s of job %s is %s", kind, j.ID, s.State)
+	case s.Always && s.State != StepFailed && s.State != StepActionRequired:
+		return wrongState("wait until the step has failed", nil,
+			"step %s of job %s releases what the job holds", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
-		return refuse(ErrNotAllowed, "wait until it has failed or is done, or cancel the job "+
-			"(`understudy job cancel JOB`)", "step %s of job %s is being worked on", kind, j.ID)
+		return wrongState("wait for the step, or cancel the job", []errs.Action{m.call("CancelJob")},
+			"step %s of job %s is being worked on", kind, j.ID)
 	}
 	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
 	m.touch(seq)
 	s.State, s.Reason, s.Failure = StepSkipped, clip(reason, maxText), nil
-	s.Started, s.Finished = time.Time{}, m.now // no start: see skippedByPerson
+	s.Started, s.Finished = time.Time{}, m.now // no start: see skippedByOperator
 	if blocking && j.State != Cancelled {
 		m.goOn()
 	}
@@ -182,7 +185,7 @@ func (m *machine) skip(kind, reason string) error {
 }
 
 // goOn resumes after a skip.
-func (m *machine) goOn() {
+func (m *fsm) goOn() {
 	if next := m.blocker(); next >= 0 {
 		m.resume(next)
 		return
@@ -191,20 +194,18 @@ func (m *machine) goOn() {
 }
 
 // cancel stops the job; leaves says whether its kind leaves anything to clean up.
-func (m *machine) cancel(leaves bool) error {
+func (m *fsm) cancel(leaves bool) error {
 	j := m.job
 	switch {
 	case j.State == Cancelled || j.State == Cancelling:
 		return nil
 	case j.State == Succeeded || j.State == Failed:
-		return refuse(ErrNotAllowed, afterEnd(j.State, leaves), "job %s has %s already", j.ID,
-			j.State)
+		return m.ended(leaves)
 	case j.Mode == Cleanup:
-		return refuse(ErrNotAllowed, "let the cleanup end: it stops nobody else, and it can be "+
-			"asked for again if it fails", "job %s is being cleaned up", j.ID)
+		return wrongState("wait for the end of the cleanup", []errs.Action{m.call("WatchJob")},
+			"job %s is being cleaned up", j.ID)
 	case j.Mode == Unwind && j.Target == Failed:
-		return refuse(ErrNotAllowed,
-			"wait for its end, which is soon: then retry it or clean it up",
+		return wrongState("wait for its end, then retry it or clean it up", []errs.Action{m.call("WatchJob")},
 			"job %s is failing: it releases what it holds", j.ID)
 	}
 	from, to := 0, m.lastMain()
@@ -223,49 +224,47 @@ func (m *machine) cancel(leaves bool) error {
 	return nil
 }
 
-// afterEnd is what can be asked of a job that has ended.
-func afterEnd(state State, leaves bool) string {
+// ended refuses to stop a job that has ended.
+func (m *fsm) ended(leaves bool) error {
+	j := m.job
+	hint, calls := "retry the job to go on where it failed", []errs.Action{m.call("RetryJob")}
 	switch {
-	case state == Succeeded:
-		return "nothing is left to stop; delete what it made if it is not wanted (`understudy " +
-			"server delete`, `understudy snapshot delete`)"
+	case j.State == Succeeded:
+		hint, calls = "delete what the job made if it is not wanted", nil
 	case leaves:
-		return "nothing is left to stop: retry it (`understudy job retry JOB`), or remove what " +
-			"it made (`understudy job cleanup JOB`)"
-	default:
-		return "nothing is left to stop, and it left nothing behind; `understudy job retry JOB` " +
-			"goes on where it failed"
+		hint = "retry the job, or clean up what it made"
+		calls = append(calls, m.call("CleanupJob"))
 	}
+	return wrongState(hint, calls, "job %s has %s already", j.ID, j.State)
 }
 
-func (m *machine) cleanup(rows func(from int) []Step) error {
+func (m *fsm) cleanup(rows func(from int) []Step) error {
 	j := m.job
 	if err := m.mustRest(); err != nil {
 		return err
 	}
 	if j.State == Succeeded {
-		return refuse(ErrNotAllowed, "delete what it made instead (`understudy server delete`, "+
-			"`understudy snapshot delete`)", "job %s has succeeded", j.ID)
+		return wrongState("delete what the job made instead", nil, "job %s has succeeded", j.ID)
 	}
 	again := m.cleaningUp()
 	if !m.hasCleanup() {
 		added := rows(len(j.Steps))
 		if len(added) == 0 {
-			return refuse(ErrNotAllowed,
-				"retry it (`understudy job retry JOB`): it goes on at the step that failed",
+			return wrongState("retry the job to go on where it failed", []errs.Action{m.call("RetryJob")},
 				"jobs of kind %s leave nothing to clean up", j.Kind)
 		}
 		j.Steps = append(j.Steps, added...)
 	}
 	for i := range j.Steps {
 		if s := &j.Steps[i]; s.Phase == CleanupPhase && s.State != StepSkipped {
+			m.deletes(s)
 			m.reset(i, false)
 		}
 	}
 	if !again {
 		j.Return = j.State
 	}
-	if j.State == NeedsPerson {
+	if j.State == ActionRequired {
 		j.Return = Cancelled
 	}
 	j.Cleaned = false
@@ -273,12 +272,12 @@ func (m *machine) cleanup(rows func(from int) []Step) error {
 	return nil
 }
 
-func (m *machine) hasCleanup() bool {
+func (m *fsm) hasCleanup() bool {
 	return len(m.job.Steps) > m.lastMain()+1
 }
 
 // cleaningUp reports whether a cleanup has begun to remove what the job made.
-func (m *machine) cleaningUp() bool {
+func (m *fsm) cleaningUp() bool {
 	for i := range m.job.Steps {
 		if s := &m.job.Steps[i]; s.Phase == CleanupPhase && s.begun() {
 			return true
@@ -287,20 +286,31 @@ func (m *machine) cleaningUp() bool {
 	return m.job.Cleaned
 }
 
-func (m *machine) mustRest() error {
-	j := m.job
-	if j.State.Active() {
-		return refuse(ErrNotAllowed,
-			"wait for its end, or cancel it first (`understudy job cancel JOB`)", "it is %s",
-			j.State)
+func (m *fsm) mustRest() error {
+	if !m.job.State.Active() {
+		return nil
 	}
-	return nil
+	return wrongState("wait for its end, or cancel it first", []errs.Action{m.call("WatchJob"), m.call("CancelJob")},
+		"job %s is %s", m.job.ID, m.job.State)
 }
 
-func (m *machine) noStep(kind string) error {
-	var kinds string
-	for _, s := range m.job.Steps {
-		kinds += " " + s.Kind
+func (m *fsm) noStep(kind string) error {
+	kinds := make([]string, len(m.job.Steps))
+	for i, s := range m.job.Steps {
+		kinds[i] = s.Kind
 	}
-	return refuse(ErrNotFound, "its steps are"+kinds, "job %s has no step %q", m.job.ID, kind)
+	return refuse(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+		errs.WithHint("name one of its steps: "+strings.Join(kinds, ", ")),
+		"job %s has no step %q", m.job.ID, kind)
+}
+
+// wrongState says that the job's state does not allow a request.
+func wrongState(hint string, calls []errs.Action, format string, args ...any) error {
+	return refuse(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+		errs.WithHint(hint, calls...), format, args...)
+}
+
+// call is a call about this job.
+func (m *fsm) call(method string, fields ...string) errs.Action {
+	return errs.Call(method, append([]string{"name", resource(m.job.ID)}, fields...)...)
 }
