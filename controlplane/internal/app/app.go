@@ -18,7 +18,9 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/agentpool"
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -30,6 +32,9 @@ import (
 // networkLimit is how long the provider may take at the start to say where its network is.
 const networkLimit = time.Minute
 
+// wakeLimit is how long the record of a server that enrolled may take to be read.
+const wakeLimit = 10 * time.Second
+
 // App is a control plane. Make one with New, then Run it, or Close it.
 type App struct {
 	cfg      Config
@@ -39,7 +44,7 @@ type App struct {
 	dev      Dev
 	registry *ca.Registry
 	agents   *agentpool.Pool
-	engine   *engine
+	engine   *job.Engine[*store.Tx]
 	work     *workflow.Workflow
 	server   *chassis.Server
 	metrics  *prometheus.Registry
@@ -93,6 +98,9 @@ func Logger(cfg Config, out io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(out, options))
 }
+
+// bind sees the store's transaction as the jobs do.
+func bind(tx *store.Tx) workflow.Records { return workflow.Bind(tx) }
 
 // Address is the first address that it serves on.
 func (a *App) Address() string { return a.listener.Addr().String() }
@@ -185,9 +193,9 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 
 // enrolled wakes the job that waits for the server's agent.
 func (a *App) enrolled(server string) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), wakeLimit)
 	defer cancel()
-	r, err := servers{a.st}.Get(ctx, server)
+	r, err := query.Servers{Store: a.st}.Get(ctx, server)
 	if err == nil && r.Job != "" && a.engine != nil {
 		a.engine.Wake(r.Job)
 	}
@@ -204,7 +212,7 @@ func (a *App) openJobs(context.Context) error {
 		atStep, beforeCall = a.dev.Failpoints(a.st.Quietly)
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
-		Addresses: servers{a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log,
+		Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log,
 		BeforeCall: beforeCall,
 	})
 	if err != nil {
@@ -212,7 +220,7 @@ func (a *App) openJobs(context.Context) error {
 	}
 	a.closers = append(a.closers, a.agents.Close)
 	if byHand, ok := a.cloud.(*byHand); ok {
-		byHand.hosts.open(servers{a.st}, a.agents)
+		byHand.hosts.open(query.Servers{Store: a.st}, a.agents)
 	}
 	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log,
 		Hook: atStep}); err != nil {
@@ -250,9 +258,10 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error {
-		m := monitor{st: a.st, agents: a.agents, forgetAgent: a.agents.Forget, jobs: a.engine,
-			cfg: a.cfg, log: a.log}
-		m.run(ctx)
+		fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
+			Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
+			UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
+			Log: a.log}).Run(ctx)
 		return nil
 	})
 	if a.metricsListener != nil {

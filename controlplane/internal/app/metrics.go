@@ -17,10 +17,13 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-const scrapeLimit = 5 * time.Second
+const (
+	scrapeLimit = 5 * time.Second
+	jobsAtOnce  = 500
+)
 
 // newMetrics is a registry with what the process itself and the records tell.
-func newMetrics(st *store.Store, jobs *engine) *prometheus.Registry {
+func newMetrics(st *store.Store, jobs *job.Engine[*store.Tx]) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -40,7 +43,7 @@ func newMetrics(st *store.Store, jobs *engine) *prometheus.Registry {
 // recordMetrics counts records when it is asked to.
 type recordMetrics struct {
 	st                      *store.Store
-	jobs                    *engine
+	jobs                    *job.Engine[*store.Tx]
 	servers, active, silent *prometheus.Desc
 }
 
@@ -63,7 +66,7 @@ func (r *recordMetrics) collectServers(ctx context.Context, out chan<- prometheu
 	counts := map[[2]string]int{}
 	err := r.st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		clear(counts)
-		all, err := allServers(ctx, tx)
+		all, err := tx.Servers().All(ctx)
 		for _, s := range all {
 			counts[[2]string{string(s.Role), string(s.State)}]++
 			if !s.LastSeen.IsZero() {
@@ -85,8 +88,8 @@ func (r *recordMetrics) collectServers(ctx context.Context, out chan<- prometheu
 
 func (r *recordMetrics) collectJobs(ctx context.Context, out chan<- prometheus.Metric) {
 	counts := map[[2]string]int{}
-	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
-		job.Cancelling}, PageSize: readAtOnce}
+	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting,
+		job.ActionRequired, job.Cancelling}, PageSize: jobsAtOnce}
 	for {
 		list, next, err := r.jobs.List(ctx, filter)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
@@ -68,11 +69,11 @@ func (b *byHand) Problems(ctx context.Context) ([]string, error) {
 // knows its agents.
 type witnesses struct {
 	mu     sync.Mutex
-	rows   servers
+	rows   query.Servers
 	agents workflow.Agents
 }
 
-func (w *witnesses) open(rows servers, agents workflow.Agents) {
+func (w *witnesses) open(rows query.Servers, agents workflow.Agents) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rows, w.agents = rows, agents

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/understudy-db/understudy/controlplane/internal/fleet"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
 	providerservice "github.com/understudy-db/understudy/controlplane/internal/service/provider"
@@ -47,30 +49,30 @@ func (a *App) openServer(context.Context) error {
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Workflow: a.work, engine: a.engine, st: a.st}
-	onServers, err := serverservice.New(serverservice.Config{Records: newPurging(servers{a.st},
-		a.agents), Jobs: start})
+	onServers, err := serverservice.New(serverservice.Config{Records: fleet.NewPurging(
+		query.Servers{Store: a.st}, a.agents), Jobs: start})
 	if err != nil {
 		return err
 	}
-	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: snapshots{a.st},
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: query.Snapshots{Store: a.st},
 		Jobs: start})
 	if err != nil {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
-		Engine: a.engine, Audit: audit{a.st}, Cleanups: cleanups{engine: a.engine, cloud: a.cloud,
-			fleet: a.cfg.Fleet},
+		Engine: a.engine, Audit: query.Events{Store: a.st},
+		Cleanups: query.Cleanups{Engine: a.engine, Provider: a.cloud, Fleet: a.cfg.Fleet},
 	})
 	if err != nil {
 		return err
 	}
-	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: owners{a.st},
-		Audit: sweepAudit{a.st}, Fleet: a.cfg.Fleet, Log: a.log})
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: query.Owners{Store: a.st},
+		Audit: query.Events{Store: a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {
 		return err
 	}
 	onProvider, err := providerservice.New(providerservice.Config{Cloud: a.cloud, Checker: a.cloud,
-		Owners: owners{a.st}, Sweeper: sweeper, Audit: audit{a.st}})
+		Owners: query.Owners{Store: a.st}, Sweeper: sweeper, Audit: query.Events{Store: a.st}})
 	if err != nil {
 		return err
 	}

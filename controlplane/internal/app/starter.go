@@ -11,7 +11,7 @@ import (
 // starter starts jobs for the services, and plans them.
 type starter struct {
 	*workflow.Workflow
-	engine *engine
+	engine *job.Engine[*store.Tx]
 	st     *store.Store
 }
 

@@ -69,6 +69,7 @@ type Server struct {
 
 	ReplicationConfigured bool
 	BinlogAutoPurge       bool
+	Verified              Verification // the latest one; of replicas alone
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time

@@ -45,6 +45,29 @@ func (r Repo[R]) Get(ctx context.Context, key string) (R, error) {
 	return rec, err
 }
 
+// All reads every record, by key.
+func (r Repo[R]) All(ctx context.Context) ([]R, error) {
+	return rowsOf(ctx, r.tx, r.scan, r.selectSQL()+" ORDER BY "+r.t.key)
+}
+
+// Named reads the records with these keys, by key; those that are not there are left out.
+func (r Repo[R]) Named(ctx context.Context, keys []string) (map[string]R, error) {
+	named := map[string]R{}
+	if len(keys) == 0 {
+		return named, nil
+	}
+	var args []any
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	all, err := rowsOf(ctx, r.tx, r.scan,
+		r.selectSQL()+" WHERE "+r.t.key+" IN ("+marks(len(keys))+")", args...)
+	for _, rec := range all {
+		named[r.t.meta(&rec).key] = rec
+	}
+	return named, err
+}
+
 // Insert adds a record and sets its Rev and times, or answers inventory.ErrExists.
 func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	fresh := *rec

@@ -19,6 +19,8 @@ type Config struct {
 	Logger *slog.Logger // default slog.Default()
 	// Now is the source of the records' times; default time.Now.
 	Now func() time.Time
+	// Trace is called with each statement of a transaction, from many goroutines; default none.
+	Trace func(query string)
 }
 
 // Store is the records' home. It implements job.Store[*Tx].
@@ -28,6 +30,7 @@ type Store struct {
 	readers *sql.DB
 	log     *slog.Logger
 	now     func() time.Time
+	trace   func(query string)
 }
 
 var _ job.Store[*Tx] = (*Store)(nil)
@@ -35,7 +38,7 @@ var _ job.Store[*Tx] = (*Store)(nil)
 // Open opens the store and brings its schema up to date. Any number of processes may open one store
 // at the same time.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{log: cfg.Logger, now: cfg.Now}
+	s := &Store{log: cfg.Logger, now: cfg.Now, trace: cfg.Trace}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -77,7 +80,7 @@ func (s *Store) Jobs(tx *Tx) job.Records { return jobs{tx: tx} }
 // Tx is one transaction; it carries the domain's records and the jobs'. It is good until the
 // function it was given to returns, and for one goroutine.
 type Tx struct {
-	sql    *sql.Tx
+	sql    statements
 	engine engine
 	now    time.Time
 }

@@ -84,7 +84,7 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions,
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after a commit
-	if err := fn(ctx, &Tx{sql: tx, engine: s.engine,
+	if err := fn(ctx, &Tx{sql: s.statements(tx), engine: s.engine,
 		now: s.now().UTC().Truncate(time.Millisecond)}); err != nil {
 		return err
 	}

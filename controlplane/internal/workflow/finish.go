@@ -42,8 +42,24 @@ func (s *step) finishReplica(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	return done(both(s.recordReady(p.srv.Name, p.st, "verified by "+string(s.args.Verify)),
-		s.forgetReservation()))
+		both(s.recordVerified(p), s.forgetReservation())))
 }
+
+// recordVerified dates the comparison that the job made.
+func (s *step) recordVerified(p *pair) commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers().Get(ctx, p.srv.Name)
+		if err != nil {
+			return err
+		}
+		srv.Verified = inventory.Verification{Level: verifyLevels[s.args.Verify],
+			GTID: p.st.SlavePos, Time: s.w.Now()}
+		return rec.Servers().Update(ctx, &srv)
+	}
+}
+
+var verifyLevels = map[Verify]inventory.VerifyLevel{VerifyFence: inventory.VerifyPosition,
+	VerifySample: inventory.VerifySample, VerifyFull: inventory.VerifyFull}
 
 // checkReplica looks at everything that must be true of a READY replica, at once.
 func (s *step) checkReplica(ctx context.Context, p *pair) error {

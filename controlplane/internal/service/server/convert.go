@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strings"
+
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -20,10 +22,10 @@ func toWire(r Record) *cpv1.Server {
 		ServerId:       int64(r.ServerID),
 		MariadbVersion: r.BinaryVersion, DatadirVersion: r.DatadirVersion, Image: r.Image,
 		Zone:       r.Zone,
-		DataVolume: r.providerID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured,
+		DataVolume: r.ProviderID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured,
 		BinlogAutoPurge: r.BinlogAutoPurge,
 		LastSeenTime:    wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
-		Verified: r.Verified, Provider: r.Provider,
+		Verified: strings.ToLower(string(r.Verified.Level)), Provider: r.Provider,
 	}
 	if r.State == inventory.ServerReady {
 		out.StateReason = "" // how it was verified has a field of its own
@@ -36,16 +38,7 @@ func toWire(r Record) *cpv1.Server {
 	}
 	for _, m := range r.Mounts {
 		out.Mounts = append(out.Mounts,
-			&cpv1.ServerMount{Path: m.Path, Volume: r.providerID(m.Volume)})
+			&cpv1.ServerMount{Path: m.Path, Volume: r.ProviderID(m.Volume)})
 	}
 	return out
-}
-
-// providerID is how the provider names the volume; our own id where the record of the volume is not
-// there.
-func (r Record) providerID(volume string) string {
-	if v, ok := r.Volumes[volume]; ok && v.ProviderID != "" {
-		return v.ProviderID
-	}
-	return volume
 }

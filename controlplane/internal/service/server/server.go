@@ -7,7 +7,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -15,15 +17,7 @@ import (
 )
 
 // Record is a server's record with what belongs to it.
-type Record struct {
-	inventory.Server
-	// Volumes are those that the record names, by their own id.
-	Volumes map[string]inventory.Volume
-	// Snapshot is the id of the snapshot that it was made from; may be empty.
-	Snapshot string
-	// Verified is how a replica was compared with its primary; empty when it was not.
-	Verified string
-}
+type Record = query.Server
 
 // Records reads and changes what is known of servers.
 type Records interface {
@@ -37,16 +31,7 @@ type Records interface {
 }
 
 // AutoPurge is a change of binlog auto purge.
-type AutoPurge struct {
-	Server string
-	On     bool
-	// Etag is that of the record that the change relies on; empty relies on none.
-	Etag string
-	// Who asks, and under which request id.
-	Who, RequestID string
-	// CheckOnly changes nothing.
-	CheckOnly bool
-}
+type AutoPurge = fleet.AutoPurge
 
 // Config is what the service needs. Records and Jobs have no default.
 type Config struct {

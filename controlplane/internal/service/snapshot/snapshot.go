@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
@@ -16,10 +17,7 @@ import (
 )
 
 // Record is a snapshot's record, with the provider's id of the volume.
-type Record struct {
-	inventory.Snapshot
-	VolumeID string
-}
+type Record = query.Snapshot
 
 // Records reads what is known of snapshots.
 type Records interface {

@@ -1,4 +1,4 @@
-package app
+package query
 
 import (
 	"context"
@@ -12,22 +12,24 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-type engine = job.Engine[*store.Tx]
-
-// cleanups says what a cleanup would remove.
-type cleanups struct {
-	engine *engine
-	cloud  provider.Provider
-	fleet  string
+// Cleanups tells what the cleanup of a job would remove.
+type Cleanups struct {
+	Engine   *job.Engine[*store.Tx]
+	Provider provider.Provider
+	Fleet    string
 }
 
+// removedBy is the step of a cleanup that removes each kind of object of the provider.
+var removedBy = map[string]string{"machine": "remove_machine", "volume": "remove_volumes",
+	"snapshot": "remove_snapshot"}
+
 // PlanCleanup is the job with the steps of its cleanup, and what each would remove.
-func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
-	j, err := c.engine.Get(ctx, id)
+func (c Cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
+	j, err := c.Engine.Get(ctx, id)
 	if err != nil {
 		return job.Job{}, err
 	}
-	plan, _ := c.engine.Plan(j.Kind)
+	plan, _ := c.Engine.Plan(j.Kind)
 	rests := j.State.Ended() || j.State == job.ActionRequired
 	if !rests || j.State == job.Succeeded || len(plan.Cleanup) == 0 {
 		return job.Job{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
@@ -52,30 +54,33 @@ func (c cleanups) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 
 // leftovers are the things at the provider that the job made, by the cleanup's step that removes
 // them.
-func (c cleanups) leftovers(ctx context.Context, id string) (map[string][]string, error) {
+func (c Cleanups) leftovers(ctx context.Context, id string) (map[string][]string, error) {
 	filter := provider.Filter{Tags: map[string]string{workflow.TagJob: id,
-		workflow.TagFleet: c.fleet}}
+		workflow.TagFleet: c.Fleet}}
 	left := map[string][]string{}
-	add := func(step, kind, id string) { left[step] = append(left[step], "remove "+kind+" "+id) }
-	machines, err := c.cloud.ListMachines(ctx, filter)
+	add := func(kind, id string) {
+		step := removedBy[kind]
+		left[step] = append(left[step], "remove "+kind+" "+id)
+	}
+	machines, err := c.Provider.ListMachines(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range machines {
 		if m.State != provider.MachineTerminated {
-			add("remove_machine", "machine", m.ID)
+			add("machine", m.ID)
 		}
 	}
-	volumes, err := c.cloud.ListVolumes(ctx, filter)
+	volumes, err := c.Provider.ListVolumes(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
 	for _, v := range volumes {
-		add("remove_volumes", "volume", v.ID)
+		add("volume", v.ID)
 	}
-	taken, err := c.cloud.ListSnapshots(ctx, filter)
+	taken, err := c.Provider.ListSnapshots(ctx, filter)
 	for _, s := range taken {
-		add("remove_snapshot", "snapshot", s.ID)
+		add("snapshot", s.ID)
 	}
 	return left, err
 }

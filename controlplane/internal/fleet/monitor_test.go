@@ -1,9 +1,8 @@
-package app
+package fleet
 
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -18,7 +17,8 @@ import (
 
 func TestWhatFollowsFromALook(t *testing.T) {
 	t.Parallel()
-	m := monitor{cfg: Config{UnreachableAfter: 15 * time.Second, DegradedAfter: 10 * time.Second}}
+	m := NewMonitor(MonitorConfig{UnreachableAfter: 15 * time.Second,
+		DegradedAfter: 10 * time.Second})
 	const ready, away, ill = inventory.ServerReady, inventory.ServerUnreachable,
 		inventory.ServerDegraded
 	tests := []struct {
@@ -107,8 +107,8 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 	add("broken", inventory.ServerFailed)
 	healthy := replication.Status{Answers: true, ServerID: 7, LogBin: true}
 	agent, jobs := &oneAgent{status: healthy}, busyJobs{}
-	m := &monitor{st: st, agents: agent, forgetAgent: func(string) {}, jobs: jobs,
-		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	m := NewMonitor(MonitorConfig{Store: st, Agents: agent, Forget: func(string) {}, Jobs: jobs,
+		Log: slog.New(slog.DiscardHandler)})
 	see := func(want inventory.ServerState, why string) inventory.Server {
 		t.Helper()
 		if err := m.round(ctx); err != nil {
@@ -116,7 +116,7 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 		}
 		got := map[string]inventory.Server{}
 		if err := st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-			all, err := allServers(ctx, tx)
+			all, err := tx.Servers().All(ctx)
 			for _, s := range all {
 				got[s.Name] = s
 			}

@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	serverservice "github.com/understudy-db/understudy/controlplane/internal/service/server"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -16,26 +16,27 @@ import (
 // and went away.
 const undoLimit = 15 * time.Second
 
-// purging shows the store to ServerService, and changes binlog auto purge on the server's MariaDB
-// together with its record. The record says "off" only while MariaDB keeps its binary logs: turned
-// off MariaDB comes first, turned on it comes last.
-type purging struct {
-	servers
+// Purging reads servers, and changes binlog auto purge on a server's MariaDB together with its
+// record. The record says "off" only while MariaDB keeps its binary logs: turned off MariaDB comes
+// first, turned on it comes last.
+type Purging struct {
+	query.Servers
 	agents workflow.Agents
 	locks  sync.Map // by server: changes that are asked for at one time come one after the other
 }
 
-func newPurging(s servers, agents workflow.Agents) *purging {
-	return &purging{servers: s, agents: agents}
+// NewPurging makes it.
+func NewPurging(servers query.Servers, agents workflow.Agents) *Purging {
+	return &Purging{Servers: servers, agents: agents}
 }
 
 // SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules, in MariaDB and on
 // record, or changes nothing and says why.
-func (p *purging) SetBinlogAutoPurge(ctx context.Context,
-	change serverservice.AutoPurge) (serverservice.Record, error) {
+func (p *Purging) SetBinlogAutoPurge(ctx context.Context,
+	change AutoPurge) (query.Server, error) {
 	check := change
 	check.CheckOnly = true
-	if r, err := p.servers.SetBinlogAutoPurge(ctx, check); err != nil || change.CheckOnly {
+	if r, err := p.setRecord(ctx, check); err != nil || change.CheckOnly {
 		return r, err
 	}
 	lock, _ := p.locks.LoadOrStore(change.Server, &sync.Mutex{})
@@ -43,7 +44,7 @@ func (p *purging) SetBinlogAutoPurge(ctx context.Context,
 	defer lock.(*sync.Mutex).Unlock()
 	agent, err := p.answering(ctx, change.Server)
 	if err != nil {
-		return serverservice.Record{}, unchanged(change, err)
+		return query.Server{}, unchanged(change, err)
 	}
 	if change.On {
 		return p.turnOn(ctx, agent, change)
@@ -52,7 +53,7 @@ func (p *purging) SetBinlogAutoPurge(ctx context.Context,
 }
 
 // answering is the agent of a MariaDB that answers.
-func (p *purging) answering(ctx context.Context, server string) (workflow.Agent, error) {
+func (p *Purging) answering(ctx context.Context, server string) (workflow.Agent, error) {
 	agent, err := p.agents.Agent(ctx, server)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (p *purging) answering(ctx context.Context, server string) (workflow.Agent,
 }
 
 // unchanged tells what stays as it was, and why.
-func unchanged(change serverservice.AutoPurge, err error) error {
+func unchanged(change AutoPurge, err error) error {
 	stays := "on"
 	if change.On {
 		stays = "off"
@@ -77,27 +78,27 @@ func unchanged(change serverservice.AutoPurge, err error) error {
 
 // turnOff goes on from a MariaDB that keeps its binary logs, if the record cannot be written, to
 // one that the record describes.
-func (p *purging) turnOff(ctx context.Context, agent workflow.Agent,
-	change serverservice.AutoPurge) (serverservice.Record, error) {
+func (p *Purging) turnOff(ctx context.Context, agent workflow.Agent,
+	change AutoPurge) (query.Server, error) {
 	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false),
 		workflow.Fence{}); err != nil {
 		p.follow(ctx, agent, change.Server) // the answer alone may be lost
-		return serverservice.Record{}, unchanged(change, err)
+		return query.Server{}, unchanged(change, err)
 	}
-	r, err := p.servers.SetBinlogAutoPurge(ctx, change)
+	r, err := p.setRecord(ctx, change)
 	if err != nil {
 		p.follow(ctx, agent, change.Server)
 	}
 	return r, err
 }
 
-func (p *purging) turnOn(ctx context.Context, agent workflow.Agent,
-	change serverservice.AutoPurge) (serverservice.Record, error) {
+func (p *Purging) turnOn(ctx context.Context, agent workflow.Agent,
+	change AutoPurge) (query.Server, error) {
 	was, err := p.Get(ctx, change.Server)
 	if err != nil {
 		return was, err
 	}
-	r, err := p.servers.SetBinlogAutoPurge(ctx, change)
+	r, err := p.setRecord(ctx, change)
 	if err != nil {
 		return r, err
 	}
@@ -120,14 +121,14 @@ func (p *purging) turnOn(ctx context.Context, agent workflow.Agent,
 
 // giveUp takes the record's change back, once MariaDB is known to keep its binary logs: a call that
 // failed may have had its effect.
-func (p *purging) giveUp(ctx context.Context, agent workflow.Agent, change serverservice.AutoPurge,
+func (p *Purging) giveUp(ctx context.Context, agent workflow.Agent, change AutoPurge,
 	cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	_, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false), workflow.Fence{})
 	if err == nil {
 		change.On, change.Etag = false, ""
-		_, err = p.servers.SetBinlogAutoPurge(ctx, change)
+		_, err = p.setRecord(ctx, change)
 	}
 	if err != nil {
 		return unconfirmed(change, cause)
@@ -138,14 +139,14 @@ func (p *purging) giveUp(ctx context.Context, agent workflow.Agent, change serve
 
 // unconfirmed tells of a record that says "on" and a MariaDB that may keep its binary logs all the
 // same, which harms nothing.
-func unconfirmed(change serverservice.AutoPurge, err error) error {
+func unconfirmed(change AutoPurge, err error) error {
 	return fmt.Errorf("binlog auto purge of %s is on by its record, and its MariaDB did not "+
 		"confirm it, so ask again: %w", change.Server, err)
 }
 
 // follow makes MariaDB what the record says, as far as both are there, and returns the record.
-func (p *purging) follow(ctx context.Context, agent workflow.Agent,
-	server string) *serverservice.Record {
+func (p *Purging) follow(ctx context.Context, agent workflow.Agent,
+	server string) *query.Server {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	r, err := p.Get(ctx, server)

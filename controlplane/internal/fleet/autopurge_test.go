@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	serverservice "github.com/understudy-db/understudy/controlplane/internal/service/server"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
@@ -65,7 +65,7 @@ type purgeLab struct {
 	t     *testing.T
 	st    *store.Store
 	agent *purgeAgent
-	p     *purging
+	p     *Purging
 }
 
 func newPurgeLab(t *testing.T, on bool) *purgeLab {
@@ -76,7 +76,7 @@ func newPurgeLab(t *testing.T, on bool) *purgeLab {
 	}
 	t.Cleanup(func() { st.Close() })
 	l := &purgeLab{t: t, st: st, agent: &purgeAgent{expiry: workflow.BinlogExpiry(on)}}
-	l.p = newPurging(servers{st}, purgeAgents{l.agent})
+	l.p = NewPurging(query.Servers{Store: st}, purgeAgents{l.agent})
 	l.write(func(ctx context.Context, tx *store.Tx) error {
 		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", State: inventory.ServerReady,
 			Role: inventory.RolePrimary, ServerID: 7, BinlogAutoPurge: on})
@@ -106,7 +106,7 @@ func (l *purgeLab) gain() {
 }
 
 func (l *purgeLab) set(on bool) error {
-	_, err := l.p.SetBinlogAutoPurge(l.t.Context(), serverservice.AutoPurge{Server: "db1", On: on,
+	_, err := l.p.SetBinlogAutoPurge(l.t.Context(), AutoPurge{Server: "db1", On: on,
 		Who: "tester"})
 	return err
 }

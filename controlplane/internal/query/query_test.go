@@ -1,0 +1,118 @@
+package query_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
+
+// filled is a store with that many replicas, each with a volume and a snapshot.
+func filled(t *testing.T, count int) (st *store.Store, statements *atomic.Int64) {
+	t.Helper()
+	statements = &atomic.Int64{}
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"),
+		Trace: func(string) { statements.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	err = st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for i := range count {
+			id := fmt.Sprintf("%03d", i)
+			v := inventory.Volume{ID: "v" + id, ProviderID: "vol-" + id, Server: "db" + id,
+				Snapshot: "s" + id}
+			srv := inventory.Server{Name: "db" + id, Role: inventory.RoleReplica, Job: "j" + id,
+				DataVolume: v.ID, MachineID: "i-" + id,
+				Mounts:   []inventory.Mount{{Volume: v.ID}, {Volume: "unknown"}},
+				Verified: inventory.Verification{Level: inventory.VerifyFull, GTID: "0-1-2"}}
+			snap := inventory.Snapshot{ID: "s" + id, Server: srv.Name, Volume: v.ID,
+				ProviderID: "snap-" + id}
+			if err := tx.Volumes().Insert(ctx, &v); err != nil {
+				return err
+			}
+			if err := tx.Servers().Insert(ctx, &srv); err != nil {
+				return err
+			}
+			if err := tx.Snapshots().Insert(ctx, &snap); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st, statements
+}
+
+// A list costs the same number of statements whatever its length.
+func TestListsCostConstantStatements(t *testing.T) {
+	t.Parallel()
+	const few, many = 2, 40
+	lists := map[string]func(context.Context, *store.Store) (int, error){
+		"servers": func(ctx context.Context, st *store.Store) (int, error) {
+			all, _, err := query.Servers{Store: st}.List(ctx, "", 0, "")
+			return len(all), err
+		},
+		"snapshots": func(ctx context.Context, st *store.Store) (int, error) {
+			all, _, err := query.Snapshots{Store: st}.List(ctx, "", 0, "")
+			return len(all), err
+		},
+		"owners": func(ctx context.Context, st *store.Store) (int, error) {
+			all, err := query.Owners{Store: st}.Owners(ctx)
+			return len(all) / 3, err
+		},
+		"events": func(ctx context.Context, st *store.Store) (int, error) {
+			_, _, err := query.Events{Store: st}.Events(ctx, "", 0, "")
+			return -1, err
+		},
+	}
+	cost := func(count int) map[string]int64 {
+		st, statements := filled(t, count)
+		costs := map[string]int64{}
+		for name, list := range lists {
+			statements.Store(0)
+			got, err := list(t.Context(), st)
+			if err != nil || got >= 0 && got != count {
+				t.Errorf("%s has %d entries, want %d: %v", name, got, count, err)
+			}
+			costs[name] = statements.Load()
+		}
+		return costs
+	}
+	short, long := cost(few), cost(many)
+	for name := range lists {
+		if short[name] != long[name] || short[name] == 0 || short[name] > 3 {
+			t.Errorf("%s: %d statements for %d entries, %d for %d", name, short[name], few,
+				long[name], many)
+		}
+	}
+}
+
+func TestServersAreComplete(t *testing.T) {
+	t.Parallel()
+	st, _ := filled(t, 2)
+	all, _, err := query.Servers{Store: st}.List(t.Context(), "", 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, srv := range all {
+		id := fmt.Sprintf("%03d", i)
+		one, err := query.Servers{Store: st}.Get(t.Context(), srv.Name)
+		if err != nil || one.Snapshot != "s"+id || len(one.Volumes) != 1 ||
+			one.ProviderID("v"+id) != "vol-"+id || one.ProviderID("unknown") != "unknown" ||
+			srv.Snapshot != one.Snapshot || srv.Verified.Level != inventory.VerifyFull {
+			t.Errorf("%+v, %+v, %v", srv, one, err)
+		}
+	}
+	snaps, _, err := query.Snapshots{Store: st}.List(t.Context(), "db001", 0, "")
+	if err != nil || len(snaps) != 1 || snaps[0].VolumeID != "vol-001" {
+		t.Errorf("%+v, %v", snaps, err)
+	}
+}

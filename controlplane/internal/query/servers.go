@@ -1,0 +1,115 @@
+// Package query has the read models: what the services show, read from the store with a constant
+// number of statements for a list.
+package query
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
+
+// Server is a server's record with what belongs to it.
+type Server struct {
+	inventory.Server
+	// Volumes are those that the record names, by their own id.
+	Volumes map[string]inventory.Volume
+	// Snapshot is the id of the snapshot that it was made from; may be empty.
+	Snapshot string
+}
+
+// ProviderID is how the provider names a volume of the server; our own id where the record of the
+// volume is missing.
+func (s Server) ProviderID(volume string) string {
+	if v, ok := s.Volumes[volume]; ok && v.ProviderID != "" {
+		return v.ProviderID
+	}
+	return volume
+}
+
+// Servers reads servers.
+type Servers struct{ Store *store.Store }
+
+// Get reads a server with what belongs to it, or answers inventory.ErrNotFound.
+func (s Servers) Get(ctx context.Context, name string) (r Server, err error) {
+	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		srv, err := tx.Servers().Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		r, err = CompleteServer(ctx, tx, srv)
+		return err
+	})
+	return r, err
+}
+
+// List reads a page of servers by name, all of them or the replicas of primary alone, and the token
+// of the next page.
+func (s Servers) List(ctx context.Context, primary string, size int,
+	token string) (all []Server, next string, err error) {
+	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		var list []inventory.Server
+		list, next, err = tx.Servers().List(ctx, store.ServerFilter{Primary: primary},
+			store.Page{Size: size, Token: token})
+		if err != nil {
+			return err
+		}
+		all, err = complete(ctx, tx, list)
+		return err
+	})
+	return all, next, err
+}
+
+// CompleteServer adds what a server's record only names.
+func CompleteServer(ctx context.Context, tx *store.Tx, srv inventory.Server) (Server, error) {
+	all, err := complete(ctx, tx, []inventory.Server{srv})
+	if err != nil {
+		return Server{}, err
+	}
+	return all[0], nil
+}
+
+func complete(ctx context.Context, tx *store.Tx, list []inventory.Server) ([]Server, error) {
+	var named []string
+	for _, srv := range list {
+		named = append(named, volumesOf(srv)...)
+	}
+	volumes, err := tx.Volumes().Named(ctx, named)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Server, len(list))
+	for i, srv := range list {
+		all[i] = Server{Server: srv, Volumes: map[string]inventory.Volume{},
+			Snapshot: volumes[srv.DataVolume].Snapshot}
+		for _, id := range volumesOf(srv) {
+			if v, ok := volumes[id]; ok {
+				all[i].Volumes[id] = v
+			}
+		}
+	}
+	return all, nil
+}
+
+// volumesOf are the ids of the volumes that a server's record names.
+func volumesOf(srv inventory.Server) (ids []string) {
+	if srv.DataVolume != "" {
+		ids = append(ids, srv.DataVolume)
+	}
+	for _, m := range srv.Mounts {
+		if m.Volume != "" {
+			ids = append(ids, m.Volume)
+		}
+	}
+	return ids
+}
+
+// Address is where the server's agent is reached.
+func (s Servers) Address(ctx context.Context, name string) (address string, err error) {
+	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		srv, err := tx.Servers().Get(ctx, name)
+		address = srv.Address
+		return err
+	})
+	return address, err
+}
