@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX jobs_active ON jobs (active);

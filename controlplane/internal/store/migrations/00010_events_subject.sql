@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX events_subject ON events (subject, id);

@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX events_job ON events (job, id);

@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX servers_primary ON servers (primary_name);

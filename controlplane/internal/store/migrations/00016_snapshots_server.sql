@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX snapshots_server ON snapshots (server, created);

@@ -1,2 +1,0 @@
--- +goose Up
-CREATE INDEX certificates_identity ON certificates (identity);
