@@ -2,15 +2,11 @@ package nspawn
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 const (
@@ -19,8 +15,8 @@ const (
 	// What systemd as process 1 does on these: glibc's SIGRTMIN+4 and +5.
 	powerOff     = syscall.Signal(34 + 4)
 	restart      = syscall.Signal(34 + 5)
-	leaderPoll   = 10 * time.Millisecond
 	leaderLimit  = 30 * time.Second
+	killPoll     = 5 * time.Millisecond
 	signalRepeat = time.Second
 )
 
@@ -31,26 +27,18 @@ func (s *supervisor) boot(ctx context.Context, m *machineRecord) (again bool, re
 	if err := s.prepare(ctx, m); err != nil {
 		return false, "cannot start: " + err.Error()
 	}
-	cmd, err := s.startNspawn(m)
+	starting, cancel := context.WithTimeout(ctx, leaderLimit)
+	defer cancel()
+	booted, err := s.groups.Start(starting, s.lab.spec(m), s.machine)
 	if err != nil {
 		return false, "cannot start: " + err.Error()
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // what matters of it is in ProcessState
-		close(ended)
-	}()
-	leader, err := waitLeader(cmd.Process.Pid, ended)
-	if err == nil {
-		err = s.started(ctx, leader)
+	if err := s.started(ctx, booted.Leader); err != nil {
+		booted.Kill()
+		return false, "cannot start: " + err.Error()
 	}
-	if err != nil {
-		_ = cmd.Process.Kill()
-		<-ended
-		return false, fmt.Sprintf("cannot start: %v: %s", err, s.consoleTail())
-	}
-	s.watch(ctx, leader, m.StopLimit, ended)
-	return s.outcome(cmd.ProcessState.ExitCode())
+	s.watch(ctx, booted.Leader, m.StopLimit, booted.Ended)
+	return s.outcome(booted.ExitCode())
 }
 
 func (s *supervisor) outcome(status int) (again bool, reason string) {
@@ -62,34 +50,14 @@ func (s *supervisor) outcome(status int) (again bool, reason string) {
 	case status == 0:
 		return false, "powered off from inside"
 	}
-	return false, fmt.Sprintf("systemd-nspawn ended with status %d: %s", status, s.consoleTail())
+	return false, fmt.Sprintf("systemd-nspawn ended with status %d: %s", status,
+		host.LastLine(s.lab.console(s.id)))
 }
 
-// startNspawn starts it in the machine's group: this process goes there for a moment, as
-// children begin where their parent is.
-func (s *supervisor) startNspawn(m *machineRecord) (*exec.Cmd, error) {
-	console, err := os.OpenFile(filepath.Join(s.lab.runDir(m.ID), "console.log"),
-		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer console.Close()
-	cmd := exec.Command("systemd-nspawn", s.lab.nspawnArgs(m)...)
-	cmd.Env = append(toolEnv(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
-	cmd.Stdout, cmd.Stderr = console, console
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if err := s.groups.enter(s.machine); err != nil {
-		return nil, err
-	}
-	return cmd, errors.Join(cmd.Start(), s.groups.enter(monitorGroup(s.own)))
-}
-
-func (l lab) nspawnArgs(m *machineRecord) []string {
-	return []string{"--boot", "--quiet", "--register=no", "--keep-unit", "--settings=no",
-		"--directory=" + l.root(m.ID), "--machine=" + l.nspawn(m.ID), "--hostname=" + m.Name,
-		"--network-namespace-path=" + l.netnsPath(m.ID), "--resolv-conf=off", "--timezone=off",
-		"--link-journal=no",
-		"--console=pipe"}
+// spec is how the machine is booted.
+func (l lab) spec(m *machineRecord) host.Spec {
+	return host.Spec{Name: l.nspawn(m.ID), Root: l.root(m.ID), Console: l.console(m.ID),
+		Args: []string{"--hostname=" + m.Name, "--network-namespace-path=" + l.netnsPath(m.ID)}}
 }
 
 // started records the machine as running and plugs what was attached since its devices
@@ -150,12 +118,12 @@ func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
 			}
 		case <-repeat.C:
 			s.ask(leader) // a system that was still booting may have ignored the first
-			if s.stopping || s.rebooting || !isSystemd(strconv.Itoa(leader)) {
+			if s.stopping || s.rebooting || !host.IsSystemd(leader) {
 				resumeShells(leader)
 			}
 		case <-deadline:
 			s.log.Warn("machine does not go off by itself", "limit", limit)
-			if err := s.groups.kill(ctx, s.machine); err != nil {
+			if err := s.groups.Kill(ctx, s.machine); err != nil {
 				s.log.Error("cannot cut the power", "error", err)
 			}
 		}
@@ -165,57 +133,10 @@ func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
 // ask stops asking once the shutdown has come so far that systemd has replaced itself.
 func (s *supervisor) ask(leader int) {
 	switch {
-	case !isSystemd(strconv.Itoa(leader)):
+	case !host.IsSystemd(leader):
 	case s.stopping:
 		_ = syscall.Kill(leader, powerOff)
 	case s.rebooting:
 		_ = syscall.Kill(leader, restart)
 	}
-}
-
-// waitLeader waits until a child of nspawn has become the machine's systemd.
-func waitLeader(nspawn int, ended <-chan struct{}) (int, error) {
-	ticker := time.NewTicker(leaderPoll)
-	defer ticker.Stop()
-	limit := time.After(leaderLimit)
-	for {
-		select {
-		case <-ended:
-			return 0, errors.New("systemd-nspawn ended")
-		case <-limit:
-			return 0, fmt.Errorf("no systemd in the machine after %s", leaderLimit)
-		case <-ticker.C:
-			if pid := findLeader(nspawn); pid != 0 {
-				return pid, nil
-			}
-		}
-	}
-}
-
-func findLeader(nspawn int) int {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", nspawn))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for child := range strings.FieldsSeq(string(children)) {
-			if isSystemd(child) {
-				pid, _ := strconv.Atoi(child)
-				return pid
-			}
-		}
-	}
-	return 0
-}
-
-func isSystemd(pid string) bool {
-	exe, err := os.Readlink("/proc/" + pid + "/exe")
-	return err == nil && filepath.Base(exe) == "systemd"
-}
-
-// consoleTail is the last line that nspawn or the machine's system wrote.
-func (s *supervisor) consoleTail() string {
-	data, err := os.ReadFile(filepath.Join(s.lab.runDir(s.id), "console.log"))
-	if err != nil {
-		return err.Error()
-	}
-	return lastLine(string(data[max(0, len(data)-4096):]))
 }

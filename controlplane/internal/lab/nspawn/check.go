@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 // packageOf is the Debian package of each program that is run.
@@ -35,7 +36,7 @@ func (p *Provider) Check(context.Context) error {
 		missing = append(missing, "programs are missing: apt-get install "+strings.Join(packages,
 			" "))
 	}
-	if _, err := findHierarchies(); err != nil {
+	if _, err := host.FindGroups(); err != nil {
 		missing = append(missing, err.Error())
 	}
 	if _, err := os.Stat("/dev/loop-control"); err != nil {

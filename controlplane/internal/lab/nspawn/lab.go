@@ -41,6 +41,7 @@ func (l lab) cgroup(machine string) string {
 func (l lab) root(machine string) string    { return l.pool("machines", machine, "root") }
 func (l lab) upper(machine string) string   { return l.pool("machines", machine, "upper") }
 func (l lab) runDir(machine string) string  { return l.path("run", machine) }
+func (l lab) console(machine string) string { return l.path("run", machine, "console.log") }
 func (l lab) runLock(machine string) string { return l.path("run", machine, "lock") }
 func (l lab) volumeFile(id string) string   { return l.pool("volumes", id+".img") }
 func (l lab) snapshotFile(id string) string { return l.pool("snapshots", id+".img") }

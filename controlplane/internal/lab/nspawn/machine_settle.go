@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 // The supervisor shuts its machine down on the first and reboots it on the second.
@@ -115,7 +116,7 @@ func (l lab) killMachine(ctx context.Context, m *machineRecord) error {
 	if err := l.killSupervisor(ctx, m.ID); err != nil {
 		return err
 	}
-	h, err := findHierarchies()
+	h, err := host.FindGroups()
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (l lab) killMachine(ctx context.Context, m *machineRecord) error {
 		groups = append(groups, machineGroup(m.CGroup), monitorGroup(m.CGroup))
 	}
 	for _, group := range groups {
-		if err := h.kill(ctx, group); err != nil {
+		if err := h.Kill(ctx, group); err != nil {
 			return err
 		}
 	}

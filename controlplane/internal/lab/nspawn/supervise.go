@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 // SuperviseWord makes a program a supervisor, with four arguments.
@@ -44,7 +46,7 @@ func (l lab) supervisor(words []string, mode, id string) []string {
 // lock: from there on it is found whatever becomes of this process.
 func (p *Provider) startSupervisor(ctx context.Context, m *machineRecord) error {
 	argv := p.lab.supervisor(p.cfg.SupervisorWords, launchMode, m.ID)
-	if bootedBySystemd() {
+	if host.UnderSystemd() {
 		argv = append(p.lab.systemdRun(m),
 			p.lab.supervisor(p.cfg.SupervisorWords, runMode, m.ID)...)
 	}
@@ -72,11 +74,6 @@ func (l lab) systemdRun(m *machineRecord) []string {
 		"--property=TasksMax=infinity",
 		fmt.Sprintf("--property=TimeoutStopSec=%d", int(m.StopLimit.Seconds())+5),
 		"--property=StandardOutput=" + log, "--property=StandardError=" + log, "--"}
-}
-
-func bootedBySystemd() bool {
-	info, err := os.Lstat("/run/systemd/system")
-	return err == nil && info.IsDir()
 }
 
 // launch starts the supervisor as nobody's child and ends. Its standard output is the

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 // supervisor runs one machine from its start, over reboots, until it is off.
@@ -20,7 +22,7 @@ type supervisor struct {
 	lab     lab
 	id      string
 	log     *slog.Logger
-	groups  hierarchies
+	groups  host.Groups
 	own     string // its own control group
 	machine string // the one below it, for nspawn
 	signals chan os.Signal
@@ -70,7 +72,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		}
 		again, reason := s.boot(ctx, m)
 		s.log.Info("machine is off", "reason", reason, "reboot", again)
-		if err := s.groups.kill(ctx, s.machine); err != nil {
+		if err := s.groups.Kill(ctx, s.machine); err != nil {
 			reason, again = err.Error(), false
 		}
 		if !again {
@@ -82,20 +84,20 @@ func (s *supervisor) run(ctx context.Context) error {
 // makeGroups chooses the control groups. nspawn makes its payload's below its own, so two
 // machines started from one group would share it and kill each other's units.
 func (s *supervisor) makeGroups() (err error) {
-	if s.groups, err = findHierarchies(); err != nil {
+	if s.groups, err = host.FindGroups(); err != nil {
 		return err
 	}
 	s.own = s.lab.cgroup(s.id)
-	if bootedBySystemd() {
-		if s.own, err = ownGroup(); err != nil {
+	if host.UnderSystemd() {
+		if s.own, err = s.groups.Own(); err != nil {
 			return err
 		}
 	}
 	s.machine = machineGroup(s.own)
-	if err := s.groups.kill(context.Background(), s.machine); err != nil { // of a killed supervisor
+	if err := s.groups.Kill(context.Background(), s.machine); err != nil { // of a killed supervisor
 		return err
 	}
-	return s.groups.enter(monitorGroup(s.own))
+	return s.groups.Enter(monitorGroup(s.own))
 }
 
 func machineGroup(own string) string { return filepath.Join(own, "machine") }

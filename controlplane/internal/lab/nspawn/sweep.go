@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
 // Sweep takes the whole lab away: machines, devices, mounts, namespaces, bridge, files.
@@ -103,15 +104,15 @@ func (l lab) sweepMachines(ctx context.Context) error {
 		}
 	}
 	// Those whose records are gone.
-	h, err := findHierarchies()
+	h, err := host.FindGroups()
 	if err != nil {
 		return err
 	}
 	group := filepath.Dir(l.cgroup("any"))
-	if err := h.kill(ctx, group); err != nil {
+	if err := h.Kill(ctx, group); err != nil {
 		return err
 	}
-	h.removeIfEmpty(filepath.Dir(group))
+	h.RemoveIfEmpty(filepath.Dir(group))
 	if err := l.sweepUnits(ctx); err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func removeNspawnLock(root string) {
 
 // sweepUnits stops what the box's systemd, if it has one, runs for the lab.
 func (l lab) sweepUnits(ctx context.Context) error {
-	if !bootedBySystemd() {
+	if !host.UnderSystemd() {
 		return nil
 	}
 	pattern := "understudy-" + l.key() + "-*.service"
