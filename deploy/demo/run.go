@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/deploy/stack"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -160,8 +161,8 @@ func (d *Demo) takeSnapshot(ctx context.Context) error {
 	}
 	s := snapshots.GetSnapshots()[0]
 	d.report.Snapshot.Mode = strings.TrimPrefix(s.GetMode().String(), "MODE_")
-	d.report.Snapshot.GTID = s.GetTestimony().GetGtid()
-	d.report.Snapshot.WriteBlockMS = millis(s.GetTestimony().GetWriteBlock().AsDuration())
+	d.report.Snapshot.GTID = s.GetPoint().GetPosition()
+	d.report.Snapshot.WriteBlockMS = millis(s.GetWriteBlock().AsDuration())
 	fmt.Printf("  writes were blocked for %.0f ms; the load runs at %s transactions a second\n",
 		d.report.Snapshot.WriteBlockMS, d.load.Rate())
 	return nil
@@ -255,7 +256,7 @@ func (d *Demo) collect(ctx context.Context) error {
 		replica: func(s *cpv1.Server) {
 			d.report.Replica.Name, d.report.Replica.Version = replica, s.GetMariadbVersion()
 			d.report.Replica.State = strings.TrimPrefix(s.GetState().String(), "STATE_")
-			d.report.Verify.Level = s.GetVerified()
+			d.report.Verify.Level = enum.Word(s.GetVerified().GetLevel())
 		},
 	} {
 		server, err := d.server(ctx, name)
@@ -281,7 +282,7 @@ func (d *Demo) collectSteps(ctx context.Context) error {
 		return err
 	}
 	i := slices.IndexFunc(list.GetJobs(),
-		func(j *cpv1.Job) bool { return j.GetKind() == "create_replica" })
+		func(j *cpv1.Job) bool { return j.GetKind() == cpv1.Job_KIND_CREATE_REPLICA })
 	if i < 0 {
 		return fmt.Errorf("the control plane has no job that made %s", replica)
 	}

@@ -105,7 +105,7 @@ func (l *lab) plantRow(t *testing.T) {
 	l.sql("db3", "INSERT INTO probe.probe VALUES (-1, NOW(6))")
 	l.start()
 	job := l.await(l.lastJob("create_replica").GetName(), time.Minute, cpv1.Job_STATE_SUCCEEDED,
-		cpv1.Job_STATE_FAILED, cpv1.Job_STATE_NEEDS_PERSON)
+		cpv1.Job_STATE_FAILED, cpv1.Job_STATE_ACTION_REQUIRED)
 	if job.GetState() != cpv1.Job_STATE_FAILED {
 		t.Fatalf("the job is %s although the copy wrote a row of its own", job.GetState())
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/understudy-db/understudy/deploy/stack"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -178,7 +179,7 @@ func (l *lab) lastJob(kind string) *cpv1.Job {
 		l.t.Fatal(err)
 	}
 	for _, j := range list.GetJobs() {
-		if j.GetKind() == kind {
+		if enum.Word(j.GetKind()) == kind {
 			answer, err := jobs.GetJob(l.t.Context(), &cpv1.GetJobRequest{Name: j.GetName()})
 			if err != nil {
 				l.t.Fatal(err)
@@ -224,7 +225,7 @@ func (l *lab) objects(kind string) []*cpv1.ProviderObject {
 	}
 	var found []*cpv1.ProviderObject
 	for _, o := range answer.GetObjects() {
-		if o.GetKind() == kind && o.GetState() != "deleted" && o.GetState() != "terminated" {
+		if enum.Word(o.GetKind()) == kind && o.GetState() != "deleted" && o.GetState() != "terminated" {
 			found = append(found, o)
 		}
 	}

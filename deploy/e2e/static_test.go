@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/understudy-db/understudy/deploy/stack"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -105,37 +106,37 @@ func (h *hand) until(job string, want cpv1.Job_State) *cpv1.Job {
 
 func (h *hand) do(task *cpv1.Task) {
 	h.t.Helper()
-	if other := h.instead[task.GetKind()]; other != nil {
-		delete(h.instead, task.GetKind())
+	if other := h.instead[enum.Word(task.GetKind())]; other != nil {
+		delete(h.instead, enum.Word(task.GetKind()))
 		other(task)
 		return
 	}
 	h.did = append(h.did,
-		fmt.Sprintf("%s after %s", task.GetKind(), time.Since(h.since).Round(time.Second)))
+		fmt.Sprintf("%s after %s", enum.Word(task.GetKind()), time.Since(h.since).Round(time.Second)))
 	var word []string
-	switch task.GetKind() {
-	case "make-machine":
+	switch enum.Word(task.GetKind()) {
+	case "make_machine":
 		word = h.makeMachine(task)
-	case "make-volume":
+	case "make_volume":
 		args := []string{"volume", "create", "--bytes", strconv.FormatInt(task.GetSizeBytes(), 10)}
 		if task.GetSnapshot() != "" {
 			args = append(args, "--from", h.snapshots[task.GetSnapshot()])
 		}
 		word = []string{"--device", h.tool(args...).Device}
-	case "attach-volume":
+	case "attach_volume":
 		h.tool("volume", "attach", task.GetDevice(), task.GetMachineName())
 		return // the host shows it
-	case "detach-volume":
+	case "detach_volume":
 		h.tool("volume", "detach", task.GetDevice(), task.GetMachineName())
 		return
-	case "delete-volume":
+	case "delete_volume":
 		h.tool("volume", "delete", task.GetDevice())
-	case "cut-snapshot":
+	case "take_snapshot":
 		h.snapshots[task.GetObject()] = h.tool("snapshot", "create", task.GetDevice()).Snapshot
 		word = []string{"--label", "the copy of " + task.GetMachineName()}
-	case "delete-snapshot":
+	case "delete_snapshot":
 		h.tool("snapshot", "delete", h.snapshots[task.GetObject()])
-	case "destroy-machine":
+	case "destroy_machine":
 		h.tool("destroy", task.GetMachineName())
 	default:
 		h.t.Fatalf("nobody told me how: %s", task.GetInstruction())
@@ -193,7 +194,7 @@ func TestStoryOnStatic(t *testing.T) {
 		"AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
 	early := h.tool("snapshot", "create", h.device("db1")).Snapshot
 
-	h.refuse([]string{"NEEDS_PERSON", "--mode offline --hold-limit"}, "snapshot", "create", "db1")
+	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit"}, "snapshot", "create", "db1")
 	h.snapshotByHand()
 	h.sql("db1", "USE shop; INSERT INTO sale (what) SELECT UUID() FROM seq_1_to_100")
 
@@ -210,7 +211,7 @@ func TestStoryOnStatic(t *testing.T) {
 		"--detach")
 	h.until(replica.GetName(), cpv1.Job_STATE_SUCCEEDED)
 
-	if s := h.server("db2"); s.GetState() != cpv1.Server_STATE_READY || s.GetVerified() != "full" {
+	if s := h.server("db2"); s.GetState() != cpv1.Server_STATE_READY || s.GetVerified().GetLevel() != cpv1.VerifyLevel_VERIFY_LEVEL_FULL {
 		t.Errorf("the replica is %v", s)
 	}
 	const rows = "SELECT COUNT(*), SUM(CRC32(what)) FROM shop.sale"
@@ -237,12 +238,12 @@ func TestStoryOnStatic(t *testing.T) {
 func (h *hand) snapshotByHand() {
 	h.t.Helper()
 	var lost string
-	h.instead["cut-snapshot"] = func(task *cpv1.Task) {
+	h.instead["take_snapshot"] = func(task *cpv1.Task) {
 		lost = task.GetId()
 		h.Kill()
 		h.start()
 	}
-	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline", "--hold-limit",
+	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline", "--quiesce-limit",
 		"4m")
 	h.until(job, cpv1.Job_STATE_FAILED)
 	if tasks := h.tasks(); len(tasks) != 0 {
@@ -252,7 +253,7 @@ func (h *hand) snapshotByHand() {
 	if got := h.sql("db1", "SELECT COUNT(*) FROM shop.sale"); got != "2000" {
 		h.t.Errorf("the primary has %s rows", got)
 	}
-	h.instead["cut-snapshot"] = func(task *cpv1.Task) {
+	h.instead["take_snapshot"] = func(task *cpv1.Task) {
 		h.waits("take_snapshot", "left: "+task.GetId(), "now, while its data holds still")
 		h.do(task)
 	}
@@ -263,14 +264,14 @@ func (h *hand) snapshotByHand() {
 // wrongVolume lets the next volume be made of another copy, be said to be attached before it is,
 // and another one be attached in its place.
 func (h *hand) wrongVolume(snapshot string) {
-	h.instead["make-volume"] = func(task *cpv1.Task) {
+	h.instead["make_volume"] = func(task *cpv1.Task) {
 		h.refuse([]string{"device", "missing"}, "provider", "done", task.GetId())
 		h.refuse([]string{"two volumes never share one"}, "provider", "done", task.GetId(),
 			"--device", h.device("db1"))
 		h.run("provider", "done", task.GetId(), "--device",
 			h.tool("volume", "create", "--from", snapshot).Device)
 	}
-	h.instead["attach-volume"] = func(task *cpv1.Task) {
+	h.instead["attach_volume"] = func(task *cpv1.Task) {
 		h.refuse([]string{"does not show", task.GetDevice()}, "provider", "done", task.GetId())
 		h.waits("create_replica", "attaching", task.GetDevice())
 		other := h.tool("volume", "create", "--bytes", "16777216").Device
@@ -310,7 +311,7 @@ func (h *hand) ready() string {
 // yes.
 func (h *hand) refused(t *testing.T) {
 	var id string
-	h.instead["make-machine"] = func(task *cpv1.Task) {
+	h.instead["make_machine"] = func(task *cpv1.Task) {
 		id = task.GetId()
 		h.run("provider", "refuse", id, "--why", "no room in rack 4")
 	}

@@ -56,11 +56,11 @@ func (l *lab) snapshot() *cpv1.Snapshot {
 		l.t.Fatalf("expected one snapshot, found %d", len(answer.GetSnapshots()))
 	}
 	s := answer.GetSnapshots()[0]
-	if s.GetState() != cpv1.Snapshot_STATE_READY || s.GetTestimony().GetGtid() == "" ||
-		s.GetTestimony().GetNonce() == "" {
+	if s.GetState() != cpv1.Snapshot_STATE_READY || s.GetPoint().GetPosition() == "" ||
+		s.GetPoint().GetNonce() == "" {
 		l.t.Fatalf("the snapshot is not a proved one: %v", s)
 	}
-	if blocked := s.GetTestimony().GetWriteBlock().AsDuration(); blocked <= 0 ||
+	if blocked := s.GetWriteBlock().AsDuration(); blocked <= 0 ||
 		blocked > time.Second {
 		l.t.Errorf("writes were blocked for %s, not for more than 0 and at most 1 s", blocked)
 	}
@@ -87,7 +87,7 @@ func (l *lab) checkPlan(snapshot *cpv1.Snapshot) {
 func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
 	s := l.server("db2")
 	if s.GetState() != cpv1.Server_STATE_READY || s.GetRole() != cpv1.Server_ROLE_REPLICA ||
-		s.GetVerified() != "full" {
+		s.GetVerified().GetLevel() != cpv1.VerifyLevel_VERIFY_LEVEL_FULL {
 		t.Errorf("db2 is %v", s)
 	}
 	if s.GetServerId() == l.server("db1").GetServerId() {
@@ -101,9 +101,9 @@ func (l *lab) checkReplica(t *testing.T, snapshot *cpv1.Snapshot) {
 		t.Errorf("read_only and server_id are %q", got)
 	}
 	step := stepOf(l.lastJob("create_replica"), "start_mariadb")
-	if !strings.Contains(strings.Join(step.GetFound(), "\n"), snapshot.GetTestimony().GetGtid()) {
+	if !strings.Contains(strings.Join(step.GetFound(), "\n"), snapshot.GetPoint().GetPosition()) {
 		t.Errorf("start_mariadb does not say that it found the recorded position %s: %v",
-			snapshot.GetTestimony().GetGtid(), step.GetFound())
+			snapshot.GetPoint().GetPosition(), step.GetFound())
 	}
 	status := l.exec("db2", "mariadb", "--execute=SHOW REPLICA STATUS\\G")
 	for _, want := range []string{"Slave_IO_Running: Yes", "Slave_SQL_Running: Yes",
@@ -120,7 +120,7 @@ func (l *lab) checkMounts(t *testing.T) {
 	volumes := l.objects("volume")
 	var attached []string
 	for _, v := range volumes {
-		if v.GetAttachment() == s.GetMachine() {
+		if v.GetMachine() == s.GetMachine() {
 			attached = append(attached, v.GetId())
 		}
 	}
@@ -222,7 +222,7 @@ func (l *lab) fingerprint() string {
 	var ids []string
 	for _, kind := range []string{"machine", "volume", "snapshot"} {
 		for _, o := range l.objects(kind) {
-			ids = append(ids, kind+" "+o.GetId()+" "+o.GetAttachment())
+			ids = append(ids, kind+" "+o.GetId()+" "+o.GetMachine()+o.GetAddress())
 		}
 	}
 	s := proto.CloneOf(l.server("db2"))

@@ -15,7 +15,7 @@ func cancelRows() []row {
 		{
 			id: "C6", variant: "in every step of a snapshot",
 			run: func(l *lab) {
-				l.cancelInEach("snapshot", "create", primary, "--hold-limit",
+				l.cancelInEach("snapshot", "create", primary, "--quiesce-limit",
 					holdLimit.String())
 			},
 			planted: "a snapshot's job is cancelled while it stands before the effect of a step, " +
@@ -49,7 +49,7 @@ func cancelRows() []row {
 func (l *lab) cancelUnanswered() {
 	l.dropSnap()
 	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, LoseAnswer: true})
-	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	l.eventually(time.Minute, "the snapshot is cut", func() bool { return len(l.snapshots()) > 0 })
 	l.run("job", "cancel", job, "--detach")
 	struck()

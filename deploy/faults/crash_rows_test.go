@@ -51,7 +51,7 @@ func crashRows() []row {
 				c.row(point, "the replica's job", []string{"replica", "create", "--of", primary,
 					"--image", "trixie-masked"}),
 				c.row(point, "the snapshot's job",
-					[]string{"snapshot", "create", primary, "--hold-limit", holdLimit.String()}))
+					[]string{"snapshot", "create", primary, "--quiesce-limit", holdLimit.String()}))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",

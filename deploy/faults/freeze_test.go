@@ -40,7 +40,7 @@ func (l *lab) freeze(flags ...string) *frozen {
 	l.must(gate, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	f := &frozen{agent: l.process(primary, "run")}
 	l.must(gate, "LOCK TABLES "+l.schema()+".gate WRITE")
-	f.job = l.detach(append([]string{"snapshot", "create", primary, "--hold-limit",
+	f.job = l.detach(append([]string{"snapshot", "create", primary, "--quiesce-limit",
 		holdLimit.String()}, flags...)...)
 	l.eventually(20*time.Second, "the hold waits for the locked table", func() bool {
 		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+

@@ -92,7 +92,7 @@ func (l *lab) slowSnapshot() {
 	cable := l.splice(primary)
 	defer cable.remove()
 	cable.slow(slowWay)
-	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	l.oneCut(job, 1)
 	longest := l.writer.Longest()
 	if longest < 2*slowWay {

@@ -205,8 +205,8 @@ const longestCommit = holdLimit + time.Second
 // limited gives the limit to a command that holds a server and says none.
 func limited(args []string) []string {
 	if len(args) > 1 && args[0] == "replica" && args[1] == "create" &&
-		!slices.Contains(args, "--from") && !slices.Contains(args, "--hold-limit") {
-		return append(slices.Clone(args), "--hold-limit", holdLimit.String())
+		!slices.Contains(args, "--from") && !slices.Contains(args, "--quiesce-limit") {
+		return append(slices.Clone(args), "--quiesce-limit", holdLimit.String())
 	}
 	return args
 }
@@ -312,7 +312,7 @@ func (l *lab) bg() context.Context { return context.WithoutCancel(l.t.Context())
 func ended(j *job) bool {
 	switch j.GetState() {
 	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED,
-		cpv1.Job_STATE_NEEDS_PERSON:
+		cpv1.Job_STATE_ACTION_REQUIRED:
 		return true
 	}
 	return false

@@ -122,7 +122,7 @@ func (l *lab) staleCall() {
 	for range 5 {
 		l.Stop()
 		l.start("UNDERSTUDY_FAILPOINT=stop@before_call:ReserveBinlogs")
-		job, _ := l.asks("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+		job, _ := l.asks("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 		l.eventually(time.Minute, "the control plane stops before its call", l.stopped)
 		if !l.unlocked() { // nobody could take over from a process that is stopped with a lock
 			l.wake()

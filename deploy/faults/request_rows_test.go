@@ -48,7 +48,7 @@ var spoils = map[string]string{
 
 // anyText are the fields that may hold any printable line, and what is no line.
 var (
-	anyText = []string{"reason", "password", "options", "tables"}
+	anyText = []string{"reason", "password", "options", "tables", "text", "actor"}
 	noLine  = []string{"oversized", "newline", "zero byte", "line separator", "escape"}
 	// anyValue are fields in which each value is a good one.
 	anyValue = []string{"sample_seed", "content", "state_reason"}
@@ -87,8 +87,6 @@ func likely(method string, m protoreflect.Message) {
 		switch {
 		case f.Kind() == protoreflect.StringKind && f.Name() == "name":
 			m.Set(f, protoreflect.ValueOfString(nameFor(method)))
-		case f.Kind() == protoreflect.StringKind && f.Name() == "server_id":
-			m.Set(f, protoreflect.ValueOfString("nobody"))
 		case f.IsList() && ok && f.Kind() == protoreflect.StringKind:
 			m.Mutable(f).List().Append(protoreflect.ValueOfString(text))
 		case f.Kind() == protoreflect.StringKind && ok && !f.IsList():
@@ -170,6 +168,12 @@ func changes(f protoreflect.FieldDescriptor) map[string]func(protoreflect.Messag
 				continue
 			}
 			all[what] = func(m protoreflect.Message) { put(m, f, text) }
+		}
+	case f.Kind() == protoreflect.EnumKind && f.IsList():
+		for what, n := range map[string]protoreflect.EnumNumber{"unknown": 99, "negative": -1} {
+			all[what] = func(m protoreflect.Message) {
+				m.Mutable(f).List().Append(protoreflect.ValueOfEnum(n))
+			}
 		}
 	case f.Kind() == protoreflect.EnumKind:
 		set("unknown", protoreflect.ValueOfEnum(99))

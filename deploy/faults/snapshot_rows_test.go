@@ -170,7 +170,7 @@ func (l *lab) strikeFrozen(s unix.Signal, of func(*frozen) int, wake bool) {
 
 func (l *lab) cutLost(failpoint string) {
 	l.dieAt(failpoint)
-	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	l.awaitDead()
 	if n := len(l.snapshots()); n == 0 {
 		l.t.Fatal("nothing was cut")
@@ -187,7 +187,7 @@ func (l *lab) lockedTables() {
 	defer conn.Close()
 	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	l.must(conn, "LOCK TABLES "+l.schema()+".gate WRITE")
-	job := l.detach("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	l.fails(job, "HOLD_NOT_ACQUIRED")
 	if longest := l.writer.Longest(); longest > 3*time.Second {
 		l.t.Errorf("a commit took %s although no hold was had", longest)
@@ -206,7 +206,7 @@ func (l *lab) longTransaction() {
 	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	l.must(conn, "START TRANSACTION")
 	l.must(conn, "INSERT INTO "+l.schema()+".gate VALUES (1)")
-	l.run("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.run("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	if longest := l.writer.Longest(); longest > 2*time.Second {
 		l.t.Errorf("a commit took %s", longest)
 	}

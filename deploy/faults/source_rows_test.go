@@ -129,7 +129,7 @@ func (l *lab) ofReplicaAmid() {
 		" UPDATE %[1]s.waits SET n = 1 WHERE id = 1; COMMIT", schema))
 	l.eventually(20*time.Second, "the row is in the MyISAM table",
 		func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
-	l.fails(l.detach("snapshot", "create", source, "--hold-limit", holdLimit.String()),
+	l.fails(l.detach("snapshot", "create", source, "--quiesce-limit", holdLimit.String()),
 		"HOLD_NOT_ACQUIRED", "no end of a transaction")
 	if err := row.Rollback(); err != nil {
 		l.t.Fatal(err)

@@ -96,7 +96,7 @@ func (l *lab) longAlter() {
 		return len(l.query(root,
 			"SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
 	})
-	out, err := l.try("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	out, err := l.try("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	if err != nil && !strings.Contains(out, "HOLD_NOT_ACQUIRED") {
 		l.t.Errorf("the snapshot failed, but not for want of the lock:\n%s", out)
 	}
@@ -107,7 +107,7 @@ func (l *lab) longAlter() {
 	}
 	cancel()
 	<-altered
-	l.run("snapshot", "create", primary, "--hold-limit", holdLimit.String())
+	l.run("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
 	l.sql(primary, "DROP TABLE "+table)
 }
 

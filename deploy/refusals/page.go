@@ -58,7 +58,7 @@ func Page(root string, all []Refusal, said []Said) (string, error) {
 
 // elsewhere are reasons whose errors are made by the machinery below the product, and what it says.
 var elsewhere = map[string]string{
-	"NEEDS_PERSON": "what the step says of itself, for example: the data differ\n  *Way " +
+	"ACTION_REQUIRED": "what the step says of itself, for example: the data differ\n  *Way " +
 		"out:* decide: `understudy job retry`, `skip`, `redo` or `cancel`",
 	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays " +
 		"where it is, and the mount is made",

@@ -154,7 +154,7 @@ func examineJobs(ctx context.Context, a *api) finding {
 		return broken("jobs", err)
 	}
 	for _, j := range answer.GetJobs() {
-		if j.GetState() == cpv1.Job_STATE_NEEDS_PERSON {
+		if j.GetState() == cpv1.Job_STATE_ACTION_REQUIRED {
 			return broken("jobs",
 				errs.New(errs.FailedPrecondition, 0,
 					show.ID(j.GetName())+" waits for your decision",

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -76,7 +77,7 @@ func (c *cli) jobRow(st show.Style, j *cpv1.Job, short map[string]string) []stri
 		took = show.Duration(c.Now().Sub(j.GetStartTime().AsTime()))
 	}
 	return []string{
-		short[show.ID(j.GetName())], show.Clean(j.GetKind()), st.State(show.JobState(j.GetState())),
+		short[show.ID(j.GetName())], enum.Word(j.GetKind()), st.State(show.JobState(j.GetState())),
 		show.Clean(j.GetSubject()),
 		show.Age(c.Now(), j.GetCreateTime().AsTime()), took, show.Clean(j.GetTitle()),
 	}

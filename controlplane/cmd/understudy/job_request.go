@@ -90,7 +90,7 @@ func cleanedUp(asked *cpv1.Job) ending {
 	return func(job *cpv1.Job) outcome {
 		for _, s := range job.GetSteps() {
 			if failed := s.GetState() == cpv1.Step_STATE_FAILED ||
-				s.GetState() == cpv1.Step_STATE_NEEDS_PERSON; failed && due[s.GetName()] {
+				s.GetState() == cpv1.Step_STATE_ACTION_REQUIRED; failed && due[s.GetName()] {
 				return outcome{line: fmt.Sprintf("not all that %s made was removed: step %s is %s",
 					show.ID(job.GetName()), s.GetName(), stepWord(s))}
 			}

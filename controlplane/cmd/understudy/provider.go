@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -150,9 +151,9 @@ func (c *cli) objectRow(st show.Style, o *cpv1.ProviderObject) []string {
 		tags = append(tags, show.Clean(key+"="+o.GetTags()[key]))
 	}
 	return []string{
-		show.Clean(o.GetKind()), show.Clean(o.GetId()), st.State(show.Clean(o.GetState())),
+		enum.Word(o.GetKind()), show.Clean(o.GetId()), st.State(show.Clean(o.GetState())),
 		show.Clean(o.GetOwner()), sizeWord(o.GetSizeBytes()),
-		show.Clean(o.GetAttachment()), show.Age(c.Now(), o.GetCreateTime().AsTime()),
+		show.Clean(envOr(o.GetMachine(), o.GetAddress())), show.Age(c.Now(), o.GetCreateTime().AsTime()),
 		strings.Join(tags, " "),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -62,7 +63,7 @@ func (c *cli) taskLines(st show.Style, tasks []*cpv1.Task) string {
 	}
 	var b strings.Builder
 	for _, t := range tasks {
-		fmt.Fprintf(&b, "%s  %s  %s  %s\n", show.Clean(t.GetId()), show.Clean(t.GetKind()),
+		fmt.Fprintf(&b, "%s  %s  %s  %s\n", show.Clean(t.GetId()), enum.Word(t.GetKind()),
 			st.State(strings.ToLower(trimEnum(t.GetState()))),
 			show.Age(c.Now(), t.GetCreateTime().AsTime()))
 		if text := strings.TrimPrefix(t.GetInstruction(), t.GetId()+": "); text != "" {
@@ -92,7 +93,7 @@ your word is not taken for it: the answer says what the agent shows instead.`,
 				}
 				return c.print(answer, func(show.Style) string {
 					return fmt.Sprintf("%s %s is done\n", show.Clean(answer.GetTask().GetId()),
-						show.Clean(answer.GetTask().GetKind()))
+						enum.Word(answer.GetTask().GetKind()))
 				})
 			})
 		}),
@@ -146,6 +147,6 @@ func (c *cli) taskIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completi
 	answer, err := a.providers.ListTasks(ctx, &cpv1.ListTasksRequest{PageSize: pageSize})
 	return rowsOf(answer.GetTasks(), func(t *cpv1.Task) cobra.Completion {
 		return cobra.CompletionWithDesc(show.Clean(t.GetId()),
-			show.Clean(t.GetKind()+" "+t.GetMachineName()))
+			show.Clean(enum.Word(t.GetKind())+" "+t.GetMachineName()))
 	}), err
 }

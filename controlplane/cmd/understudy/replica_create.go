@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -20,7 +20,7 @@ type replicaCreate struct {
 	port                  port
 	cleanup               bool
 	options               map[string]string
-	hold                  span
+	quiesce               span
 }
 
 const replicaCreateLong = `Make a verified replica: a machine of its own, a data volume made from a snapshot of the primary, and a MariaDB that follows the primary
@@ -32,9 +32,9 @@ primary's name with a number, "db1-r1".
 
 How the data is compared before the replica counts as READY:
 
-  fence    it has applied a position that was taken on the primary after replication started
-  sample   the same, and checksums of a sample of the tables are equal
-  full     the same, and checksums of all tables are equal, at one and the same position, without blocking the primary
+  position  it has applied a target position that was taken on the primary after replication started
+  sample    the same, and checksums of a sample of the tables are equal
+  full      the same, and checksums of all tables are equal at one position, without blocking the primary
 
 --dry-run prints what each step found and what it would do, and starts nothing.
 
@@ -42,15 +42,15 @@ A failed job leaves the primary as it was. It says what it left of the replica; 
 "understudy job retry" goes on where it failed, and "understudy job cleanup" removes it.`
 
 func (c *cli) newReplicaCreate() *cobra.Command {
-	f := &replicaCreate{verify: choice{value: "fence",
-		allowed: []string{"fence", "sample", "full"}},
-		hold: span{min: time.Second, max: time.Minute}}
+	f := &replicaCreate{verify: choice{value: "position",
+		allowed: enum.Words[cpv1.VerifyLevel]()},
+		quiesce: span{min: time.Second, max: time.Minute}}
 	cmd := &cobra.Command{
 		Use:   "create --of PRIMARY | --from SNAPSHOT [NAME]",
 		Short: "Make a verified replica of a primary", Args: words(nil, "NAME"),
 		Long: replicaCreateLong,
 		Example: `  understudy replica create --of db1
-  understudy replica create --of db1 --verify full --hold-limit 2s db2
+  understudy replica create --of db1 --verify full --quiesce-limit 2s db2
   understudy replica create --from snap-4f7a0c1d2e3f --size 40GiB db3
   understudy replica create --of db1 --dry-run`,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -63,7 +63,7 @@ func (c *cli) newReplicaCreate() *cobra.Command {
 	flags.StringVar(&f.of, "of", "", "`PRIMARY` to follow")
 	flags.StringVar(&f.from, "from", "",
 		"`SNAPSHOT` to make it from; a new one is taken when not given")
-	flags.Var(&f.hold, "hold-limit", "longest time that writes to the primary may be blocked for "+
+	flags.Var(&f.quiesce, "quiesce-limit", "longest time that writes to the primary may be blocked for "+
 		"a new snapshot; 10s when not given")
 	flags.Var(&f.verify, "verify", "how the data is compared")
 	flags.StringVar(&f.image, "image", "", "`IMAGE` of the machine, see \"understudy provider "+
@@ -87,18 +87,17 @@ func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error)
 	req := &cpv1.CreateReplicaRequest{Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes,
 		Port: f.port.number, Cleanup: f.cleanup,
 		Options: f.options, ValidateOnly: f.dryRun,
-		Verify: cpv1.CreateReplicaRequest_Verify(cpv1.CreateReplicaRequest_Verify_value["VERIFY_"+
-			strings.ToUpper(f.verify.value)])}
+		Verify: enum.Of[cpv1.VerifyLevel](f.verify.value)}
 	if f.of == "" && f.from == "" {
 		return nil, usageError{message: "a replica of what?",
 			hint: "say --of PRIMARY, or --from SNAPSHOT"}
 	}
-	if f.from != "" && f.hold.value > 0 {
-		return nil, usageError{message: "--hold-limit is for a new snapshot, and " + f.from +
-			" is taken", hint: "leave out --hold-limit, or --from"}
+	if f.from != "" && f.quiesce.value > 0 {
+		return nil, usageError{message: "--quiesce-limit is for a new snapshot, and " + f.from +
+			" is taken", hint: "leave out --quiesce-limit, or --from"}
 	}
-	if f.hold.value > 0 {
-		req.HoldLimit = durationpb.New(f.hold.value)
+	if f.quiesce.value > 0 {
+		req.QuiesceLimit = durationpb.New(f.quiesce.value)
 	}
 	var err error
 	if f.of != "" {
@@ -112,7 +111,7 @@ func (f *replicaCreate) build(args []string) (*cpv1.CreateReplicaRequest, error)
 		}
 	}
 	if len(args) == 1 {
-		if req.ServerId, err = serverID(args[0]); err != nil {
+		if req.Name, err = serverName(args[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -144,14 +143,14 @@ func (c *cli) createReplica(ctx context.Context, f *replicaCreate, args []string
 		}
 		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded,
 			func(ctx context.Context, _ *cpv1.Job) {
-				c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
+				c.sayServer(ctx, a, req.GetName())
 			})
 	})
 }
 
 // nameReplica finds a free name for a replica that was given none.
 func nameReplica(ctx context.Context, a *api, req *cpv1.CreateReplicaRequest) error {
-	if req.GetServerId() != "" {
+	if req.GetName() != "" {
 		return nil
 	}
 	primary := req.GetPrimary()
@@ -162,7 +161,7 @@ func nameReplica(ctx context.Context, a *api, req *cpv1.CreateReplicaRequest) er
 		}
 		primary = snapshot.GetServer()
 	}
-	var err error
-	req.ServerId, err = freeReplicaID(ctx, a, show.ID(primary))
+	id, err := freeReplicaID(ctx, a, show.ID(primary))
+	req.Name = serverKind + "/" + id
 	return err
 }

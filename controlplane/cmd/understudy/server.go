@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -54,16 +55,13 @@ func (c *cli) serverRow(st show.Style, s *cpv1.Server) []string {
 	return []string{
 		show.ID(s.GetName()), roleWord(s.GetRole()), st.State(trimEnum(s.GetState())),
 		show.ID(s.GetPrimary()), endpoint(s),
-		show.Clean(s.GetMariadbVersion()), show.Clean(s.GetVerified()),
+		show.Clean(s.GetMariadbVersion()), enum.Word(s.GetVerified().GetLevel()),
 		show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
 	}
 }
 
 func roleWord(r cpv1.Server_Role) string {
-	if r == cpv1.Server_ROLE_UNSPECIFIED {
-		return ""
-	}
-	return strings.ToLower(strings.TrimPrefix(r.String(), "ROLE_"))
+	return enum.Word(r)
 }
 
 // trimEnum is a state as people read it: "READY" for STATE_READY, "" for none.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -55,7 +56,7 @@ The name is 2 to 40 lower-case letters, digits and dashes, a letter first. It is
 }
 
 func (f *serverCreate) build(name string) (*cpv1.CreateServerRequest, error) {
-	id, err := serverID(name)
+	name, err := serverName(name)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (f *serverCreate) build(name string) (*cpv1.CreateServerRequest, error) {
 		return nil, err
 	}
 	return &cpv1.CreateServerRequest{
-		ServerId: id, Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes,
+		Name: name, Image: f.image, Zone: f.zone, VolumeSizeBytes: f.size.bytes,
 		Filesystem: f.filesystem.value, Port: f.port.number,
 		BinlogAutoPurge: f.autoPurge, Options: f.options, RequestId: requestID,
 		ValidateOnly: f.dryRun,
@@ -92,7 +93,7 @@ func (c *cli) createServer(ctx context.Context, f *serverCreate, name string) er
 		}
 		return c.finish(ctx, a, answer.GetJob(), f.waitFlags, succeeded,
 			func(ctx context.Context, _ *cpv1.Job) {
-				c.sayServer(ctx, a, serverKind+"/"+req.GetServerId())
+				c.sayServer(ctx, a, req.GetName())
 			})
 	})
 }
@@ -114,8 +115,8 @@ func (c *cli) sayServer(ctx context.Context, a *api, name string) {
 	if s.GetPrimary() != "" {
 		line += ", a replica of " + show.ID(s.GetPrimary())
 	}
-	if s.GetVerified() != "" {
-		line += ", verified: " + show.Clean(s.GetVerified())
+	if level := enum.Word(s.GetVerified().GetLevel()); level != "" {
+		line += ", verified: " + level
 	}
 	c.say("%s", line)
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -44,7 +46,7 @@ func (c *cli) serverRecord(st show.Style, s *cpv1.Server) string {
 		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
 			show.Clean(s.GetStateReason())}},
 		{Name: "primary", Values: one(show.ID(s.GetPrimary()))},
-		{Name: "verified", Values: one(s.GetVerified())},
+		{Name: "verified", Values: one(verified(s.GetVerified()))},
 		{Name: "made from", Values: one(s.GetSnapshot())},
 		{Name: "address", Values: one(endpoint(s))},
 		{Name: "server_id", Values: one(number(s.GetServerId()))},
@@ -63,6 +65,18 @@ func (c *cli) serverRecord(st show.Style, s *cpv1.Server) string {
 		{Name: "etag", Values: one(s.GetEtag())},
 	}
 	return show.Fields(st, fields)
+}
+
+// verified is how and when a replica was compared with its primary.
+func verified(v *cpv1.Verification) string {
+	if v == nil {
+		return ""
+	}
+	text := enum.Word(v.GetLevel())
+	if v.GetGtid() != "" {
+		text += " at GTID " + v.GetGtid()
+	}
+	return strings.TrimSpace(text + " " + stamp(v.GetTime()))
 }
 
 func mountLine(m *cpv1.ServerMount) string {
@@ -88,7 +102,7 @@ func rowsOf[T any](records []T, line func(T) string) []string {
 	return lines
 }
 
-func number(n int64) string {
+func number(n uint32) string {
 	if n == 0 {
 		return ""
 	}

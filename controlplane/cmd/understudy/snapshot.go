@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -43,18 +43,15 @@ func allSnapshots(ctx context.Context, a *api,
 }
 
 func modeWord(m cpv1.Snapshot_Mode) string {
-	if m == cpv1.Snapshot_MODE_UNSPECIFIED {
-		return ""
-	}
-	return strings.ToLower(strings.TrimPrefix(m.String(), "MODE_"))
+	return enum.Word(m)
 }
 
 // blocked is how long writes were blocked; "" while that is not known.
 func blocked(s *cpv1.Snapshot) string {
-	if s.GetTestimony().GetWriteBlock() == nil {
+	if s.GetWriteBlock() == nil {
 		return ""
 	}
-	return show.Duration(s.GetTestimony().GetWriteBlock().AsDuration())
+	return show.Duration(s.GetWriteBlock().AsDuration())
 }
 
 func sizeWord(bytes int64) string {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -16,10 +17,10 @@ func (c *cli) newSnapshotGet() *cobra.Command {
 		Use: "get SNAPSHOT", Aliases: []string{"show"},
 		Short: "Show one snapshot and what was true at its point",
 		Args:  words([]string{"SNAPSHOT"}),
-		Long: "Show one snapshot with its testimony: what was read from the server while its " +
-			"writes were blocked.",
+		Long: "Show one snapshot with its consistent point: what was read from the server while " +
+			"its writes were blocked.",
 		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
-  understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.testimony.gtid`,
+  understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.point.position`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := resourceName(snapshotKind, args[0])
@@ -51,13 +52,15 @@ func snapshotRecord(st show.Style, s *cpv1.Snapshot) string {
 		{Name: "provider's id", Values: one(s.GetProviderId())},
 		{Name: "zone", Values: one(s.GetZone())},
 	}
-	fields = append(fields, testimony(s.GetTestimony())...)
+	fields = append(fields, point(s)...)
 	return show.Fields(st, append(fields,
 		show.Field{Name: "made", Values: one(stamp(s.GetCreateTime()))},
 		show.Field{Name: "etag", Values: one(s.GetEtag())}))
 }
 
-func testimony(t *cpv1.SnapshotTestimony) []show.Field {
+// point is what was true at the snapshot's consistent point.
+func point(s *cpv1.Snapshot) []show.Field {
+	t := s.GetPoint()
 	if t == nil {
 		return nil
 	}
@@ -67,18 +70,18 @@ func testimony(t *cpv1.SnapshotTestimony) []show.Field {
 		binlog = fmt.Sprintf("%s at %d", t.GetBinlogFile(), t.GetBinlogOffset())
 	}
 	took := fmt.Sprintf("%s, of which the filesystem was frozen for %s",
-		show.Duration(t.GetWriteBlock().AsDuration()), show.Duration(t.GetFreeze().AsDuration()))
+		show.Duration(s.GetWriteBlock().AsDuration()), show.Duration(s.GetFreeze().AsDuration()))
 	return []show.Field{
-		{Name: "point in time", Values: one(stamp(t.GetHoldTime()))},
+		{Name: "point in time", Values: one(stamp(t.GetPointTime()))},
 		{Name: "writes blocked", Values: one(took)},
-		{Name: "GTID", Values: one(t.GetGtid())},
-		{Name: "GTID at most", Values: one(t.GetGtidUpper())},
-		{Name: "gtid_binlog_pos", Values: one(t.GetGtidBinlogPos())},
-		{Name: "gtid_slave_pos", Values: one(t.GetGtidSlavePos())},
-		{Name: "gtid_current_pos", Values: one(t.GetGtidCurrentPos())},
+		{Name: "GTID", Values: one(t.GetPosition())},
+		{Name: "GTID at most", Values: one(t.GetMaxPosition())},
+		{Name: "gtid_binlog_pos", Values: one(t.GetBinlogPos())},
+		{Name: "gtid_slave_pos", Values: one(t.GetSlavePos())},
+		{Name: "gtid_current_pos", Values: one(t.GetCurrentPos())},
 		{Name: "binary log", Values: one(binlog)},
-		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s", t.GetSourceRole(),
-			t.GetSourceServerId(), t.GetVersion()))},
+		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s", enum.Word(t.GetSourceRole()),
+			t.GetServerId(), t.GetServerVersion()))},
 		{Name: "filesystem", Values: one(t.GetFilesystem() + " " + t.GetFilesystemUuid())},
 		{Name: "datadir", Values: one(t.GetDatadir())},
 		{Name: "nonce", Values: one(t.GetNonce())},

@@ -56,6 +56,6 @@ func (c *cli) snapshotRow(st show.Style, s *cpv1.Snapshot) []string {
 		show.ID(s.GetName()), show.ID(s.GetServer()), st.State(trimEnum(s.GetState())),
 		modeWord(s.GetMode()), sizeWord(s.GetSizeBytes()),
 		blocked(s), show.Age(c.Now(), s.GetCreateTime().AsTime()),
-		show.Clean(s.GetTestimony().GetGtid()),
+		show.Clean(s.GetPoint().GetPosition()),
 	}
 }

@@ -84,7 +84,7 @@ func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
 	switch {
 	case came.good:
 		sign = st.Good(st.Glyphs.Done)
-	case job.GetState() == cpv1.Job_STATE_NEEDS_PERSON:
+	case job.GetState() == cpv1.Job_STATE_ACTION_REQUIRED:
 		sign = st.Warn(st.Glyphs.Person)
 	}
 	line := sign + " " + came.line
@@ -173,7 +173,7 @@ func (c *cli) sayWhatNow(job *cpv1.Job) {
 	case cpv1.Job_STATE_FAILED:
 		lines = append(lines, [2]string{"go on from there:", "job retry " + id},
 			[2]string{"remove what it made:", "job cleanup " + id})
-	case cpv1.Job_STATE_NEEDS_PERSON:
+	case cpv1.Job_STATE_ACTION_REQUIRED:
 		lines = append(lines, [2]string{"try it again:", "job retry " + id},
 			[2]string{"go on without it:", "job skip " + id + " " + step + " --reason WHY"},
 			[2]string{"give up:", "job cancel " + id})
@@ -192,7 +192,7 @@ func (c *cli) sayWhatNow(job *cpv1.Job) {
 // stopper is the step that keeps a job from going on.
 func stopper(job *cpv1.Job) string {
 	for _, step := range job.GetSteps() {
-		if s := step.GetState(); s == cpv1.Step_STATE_NEEDS_PERSON || s == cpv1.Step_STATE_FAILED {
+		if s := step.GetState(); s == cpv1.Step_STATE_ACTION_REQUIRED || s == cpv1.Step_STATE_FAILED {
 			return show.Clean(step.GetName())
 		}
 	}

@@ -54,16 +54,21 @@ var freeText = map[string][]string{
 		"line separator", "not UTF-8 like", "blank"},
 	"label": {"oversized", "newline", "newline name", "zero byte", "right to left",
 		"line separator", "not UTF-8 like"},
+	"text": {"oversized", "newline", "newline name", "zero byte", "right to left",
+		"line separator", "not UTF-8 like"},
+	"actor": {"oversized", "newline", "newline name", "zero byte", "right to left",
+		"line separator", "not UTF-8 like"},
 	// Output only: what a caller sends in them does not count.
 	"state_reason": nil,
 }
 
 // required are the string fields that may not, by method.
 var required = map[string][]string{
-	"GetServer": {"name"}, "CreateServer": {"server_id"}, "CreateReplica": {"server_id"},
-	"DeleteServer": {"name", "etag"}, "UpdateServer": {"server.name"},
+	"GetServer": {"name"}, "CreateServer": {"name"}, "CreateReplica": {"name"},
+	"VerifyReplica": {"name"},
+	"DeleteServer":  {"name", "etag"}, "UpdateServer": {"server.name"},
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
-	"GetJob": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"},
+	"GetJob": {"name"}, "ListAttempts": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"},
 	"RedoStep": {"name", "step", "reason"},
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
 	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
@@ -76,8 +81,9 @@ func sane() map[string]proto.Message {
 	return map[string]proto.Message{
 		"GetServer":      &cpv1.GetServerRequest{Name: "servers/db1"},
 		"ListServers":    &cpv1.ListServersRequest{},
-		"CreateServer":   &cpv1.CreateServerRequest{ServerId: "db9"},
-		"CreateReplica":  &cpv1.CreateReplicaRequest{ServerId: "db9", Primary: "servers/db1"},
+		"CreateServer":   &cpv1.CreateServerRequest{Name: "servers/db9"},
+		"CreateReplica":  &cpv1.CreateReplicaRequest{Name: "servers/db9", Primary: "servers/db1"},
+		"VerifyReplica":  &cpv1.VerifyReplicaRequest{Name: "servers/db1"},
 		"UpdateServer":   &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
 		"DeleteServer":   &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},
 		"GetSnapshot":    &cpv1.GetSnapshotRequest{Name: "snapshots/s1"},
@@ -85,8 +91,9 @@ func sane() map[string]proto.Message {
 		"CreateSnapshot": &cpv1.CreateSnapshotRequest{Server: "servers/db1"},
 		"DeleteSnapshot": &cpv1.DeleteSnapshotRequest{Name: "snapshots/s1", Etag: "r1"},
 		"GetJob":         &cpv1.GetJobRequest{Name: job}, "ListJobs": &cpv1.ListJobsRequest{},
-		"WatchJob": &cpv1.WatchJobRequest{Name: job},
-		"RetryJob": &cpv1.RetryJobRequest{Name: job}, "RedoStep": &cpv1.RedoStepRequest{Name: job,
+		"ListAttempts": &cpv1.ListAttemptsRequest{Name: job},
+		"WatchJob":     &cpv1.WatchJobRequest{Name: job},
+		"RetryJob":     &cpv1.RetryJobRequest{Name: job}, "RedoStep": &cpv1.RedoStepRequest{Name: job,
 			Step: "cut", Reason: "why"},
 		"SkipStep":   &cpv1.SkipStepRequest{Name: job, Step: "cut", Reason: "why"},
 		"CancelJob":  &cpv1.CancelJobRequest{Name: job},
@@ -134,7 +141,8 @@ type field struct {
 
 // inputs are the messages within requests whose fields callers set.
 var inputs = map[protoreflect.FullName][]string{"understudy.controlplane.v1.Server": {"name",
-	"etag"}, "google.protobuf.FieldMask": {"paths"}}
+	"etag"}, "google.protobuf.FieldMask": {"paths"},
+	"understudy.controlplane.v1.DeleteConfirmation": {"name", "etag"}}
 
 func paths(desc protoreflect.MessageDescriptor, _ string) []field {
 	var all []field
@@ -181,6 +189,12 @@ func (f field) spoilers(method string) map[string]func(protoreflect.Message) {
 			all["value "+what] = f.set(func(m protoreflect.Message) {
 				m.Mutable(f.desc).Map().Set(protoreflect.ValueOfString("max_connections").MapKey(),
 					protoreflect.ValueOfString(hostileTexts[what]))
+			})
+		}
+	case f.desc.IsList() && f.desc.Kind() == protoreflect.EnumKind:
+		for what, n := range map[string]protoreflect.EnumNumber{"unknown": 99, "negative": -1} {
+			all[what] = f.set(func(m protoreflect.Message) {
+				m.Mutable(f.desc).List().Append(protoreflect.ValueOfEnum(n))
 			})
 		}
 	case f.desc.IsList():

@@ -60,7 +60,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
-		Engine: a.engine, Audit: query.Events{Store: a.st},
+		Engine: a.engine, Events: query.Events{Store: a.st},
 		Cleanups: query.Cleanups{Engine: a.engine, Provider: a.cloud, Fleet: a.cfg.Fleet},
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 func TestOneRequestMakesOneJob(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	req := &cpv1.CreateServerRequest{ServerId: "db1", RequestId: uuid.NewString()}
+	req := &cpv1.CreateServerRequest{Name: "servers/db1", RequestId: uuid.NewString()}
 	names := make([]string, 8)
 	var group sync.WaitGroup
 	for i := range names {
@@ -46,16 +46,16 @@ func TestOneRequestMakesOneJob(t *testing.T) {
 		t.Errorf("a late repeat: %v, %v", again.GetJob().GetName(), err)
 	}
 	_, err = p.servers().CreateServer(t.Context(),
-		&cpv1.CreateServerRequest{ServerId: "db2", RequestId: req.GetRequestId()})
+		&cpv1.CreateServerRequest{Name: "servers/db2", RequestId: req.GetRequestId()})
 	refused(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED)
-	_, err = p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
+	_, err = p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
 	refused(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
 }
 
 func TestPlanStartsNothing(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1",
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1",
 		ValidateOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestPlanStartsNothing(t *testing.T) {
 func TestJobIsWatchedCancelledAndCleanedUp(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func (p *plane) checkAudit(name string) {
 func TestFailedJobSaysWhyAndIsRetried(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t, t.TempDir(), &stillCloud{noImages: true})
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func TestDeletionReliesOnWhatWasRead(t *testing.T) {
 func TestASecondJobOnAServerIsShutOut(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{ServerId: "db1"})
+	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (r result[T]) answer() answer {
 	switch {
 	case r.err == nil && r.verdict == verdictOperator:
 		return answer{verdict: r.verdict, failure: &Failure{Message: clip(r.reason, maxText),
-			Reason: reasonName(errorsv1.Reason_REASON_NEEDS_PERSON), Hint: r.hint}}
+			Reason: reasonName(errorsv1.Reason_REASON_ACTION_REQUIRED), Hint: r.hint}}
 	case r.err == nil:
 		return answer{verdict: r.verdict, reason: r.reason}
 	case errors.Is(r.err, ErrStopping):

@@ -10,12 +10,15 @@ import (
 // Events reads what happened and who asked for it, and adds to it.
 type Events struct{ Store *store.Store }
 
-// Events reads a page of events, newest first, all of them or those on one subject, and the token
-// of the next page.
-func (e Events) Events(ctx context.Context, subject string, size int,
+// EventFilter narrows a list of events. Zero fields do not narrow.
+type EventFilter = store.EventFilter
+
+// Events reads a page of the events that the filter lets through, newest first, and the token of
+// the next page.
+func (e Events) Events(ctx context.Context, filter EventFilter, size int,
 	token string) (all []inventory.Event, next string, err error) {
 	err = e.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		all, next, err = tx.Events().List(ctx, store.EventFilter{Subject: subject},
+		all, next, err = tx.Events().List(ctx, filter,
 			store.Page{Size: size, Token: token})
 		return err
 	})

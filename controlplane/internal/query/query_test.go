@@ -69,7 +69,7 @@ func TestListsCostConstantStatements(t *testing.T) {
 			return len(all) / 3, err
 		},
 		"events": func(ctx context.Context, st *store.Store) (int, error) {
-			_, _, err := query.Events{Store: st}.Events(ctx, "", 0, "")
+			_, _, err := query.Events{Store: st}.Events(ctx, query.EventFilter{}, 0, "")
 			return -1, err
 		},
 	}

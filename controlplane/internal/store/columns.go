@@ -104,6 +104,24 @@ func in[V any](c *conditions, column string, values []V) {
 	c.add(column+" IN ("+marks(len(args))+")", args...)
 }
 
+// contains adds "column contains text, in any case" unless text is empty.
+func (c *conditions) contains(column, text string) {
+	if text != "" {
+		c.add("INSTR(LOWER("+column+"), LOWER(?)) > 0", text)
+	}
+}
+
+// within adds "column is at or after the first time, and before the second"; a zero time adds
+// nothing.
+func (c *conditions) within(column string, after, before time.Time) {
+	if !after.IsZero() {
+		c.add(column+" >= ?", millis(after))
+	}
+	if !before.IsZero() {
+		c.add(column+" < ?", millis(before))
+	}
+}
+
 func (c *conditions) where() string {
 	if len(c.parts) == 0 {
 		return ""

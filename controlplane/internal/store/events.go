@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,6 +15,10 @@ type EventFilter struct {
 	Subject string
 	Job     string
 	Actor   string
+	Action  string
+	Text    string    // what the message contains, in any case
+	After   time.Time // this time included
+	Before  time.Time // this time excluded
 }
 
 // Events is the audit.
@@ -50,6 +55,9 @@ func (e Events) List(ctx context.Context, f EventFilter,
 	where.equal("subject", f.Subject)
 	where.equal("job", f.Job)
 	where.equal("actor", f.Actor)
+	where.equal("action", f.Action)
+	where.contains("message", f.Text)
+	where.within("at", f.After, f.Before)
 	if c.after != nil {
 		where.add("id < ?", c.after.Key)
 	}

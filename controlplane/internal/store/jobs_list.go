@@ -31,12 +31,7 @@ func jobConditions(f job.Filter) conditions {
 	var c conditions
 	in(&c, "kind", f.Kinds)
 	in(&c, "state", f.States)
-	if !f.CreatedAfter.IsZero() {
-		c.add("created_at >= ?", millis(f.CreatedAfter))
-	}
-	if !f.CreatedBefore.IsZero() {
-		c.add("created_at < ?", millis(f.CreatedBefore))
-	}
+	c.within("created_at", f.CreatedAfter, f.CreatedBefore)
 	if f.Text != "" {
 		c.add("INSTR(LOWER(title), LOWER(?)) + INSTR(LOWER(reason), LOWER(?)) + "+
 			"INSTR(LOWER(subjects), LOWER(?)) > 0", f.Text, f.Text, f.Text)

@@ -26,9 +26,10 @@ type Verify string
 
 // The levels of verification; each includes the ones before it.
 const (
-	VerifyFence  Verify = "fence"  // a fence taken on the primary was passed
-	VerifySample Verify = "sample" // and a sample of the tables is equal
-	VerifyFull   Verify = "full"   // and all tables are equal
+	// VerifyPosition means that the replica applied a target position taken on its primary.
+	VerifyPosition Verify = "position"
+	VerifySample   Verify = "sample" // and a sample of the tables is equal
+	VerifyFull     Verify = "full"   // and all tables are equal
 )
 
 // Args is what a job was asked for, as kept in its row. What a kind has no use for is empty.
@@ -85,7 +86,7 @@ func (a Args) withDefaults(kind string) (Args, error) {
 
 func (a *Args) fillServer(kind string, wrong *errs.Fields) {
 	if err := inventory.ValidateName(a.Server); err != nil {
-		wrong.Add("server_id", err.Error())
+		wrong.Add("name", err.Error())
 	}
 	if a.Port == 0 {
 		a.Port = defaultPort
@@ -116,13 +117,13 @@ func (a *Args) fillPrimary(wrong *errs.Fields) {
 
 func (a *Args) fillReplica(wrong *errs.Fields) {
 	if a.Verify == "" {
-		a.Verify = VerifyFence
+		a.Verify = VerifyPosition
 	}
-	wrong.Require("verify", slices.Contains([]Verify{VerifyFence, VerifySample, VerifyFull},
-		a.Verify), "must be fence, sample or full")
+	wrong.Require("verify", slices.Contains([]Verify{VerifyPosition, VerifySample, VerifyFull},
+		a.Verify), "must be one of position, sample, full")
 	wrong.Require("primary", a.Source != "", "a primary or a snapshot is needed")
-	wrong.Require("server_id", a.Server != a.Source, "a server cannot be its own replica")
-	wrong.Require("hold_limit", a.HoldLimit == 0 || a.TakeSnapshot,
+	wrong.Require("name", a.Server != a.Source, "a server cannot be its own replica")
+	wrong.Require("quiesce_limit", a.HoldLimit == 0 || a.TakeSnapshot,
 		"is for a new snapshot, and the one to use is taken")
 }
 
@@ -144,7 +145,7 @@ func (a *Args) fillSnapshot(wrong *errs.Fields) {
 		slices.Contains([]inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
 			inventory.ModeCrash}, a.Mode),
 		"must be ONLINE, OFFLINE or CRASH")
-	wrong.Require("hold_limit", a.HoldLimit >= time.Second && a.HoldLimit <= most,
+	wrong.Require("quiesce_limit", a.HoldLimit >= time.Second && a.HoldLimit <= most,
 		"must be 1s to "+most.String())
 	wrong.Require("reserve_binlogs", a.Reserve >= time.Minute && a.Reserve <= maxReserve,
 		"must be 1m to "+maxReserve.String())

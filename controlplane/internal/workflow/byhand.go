@@ -57,10 +57,10 @@ func (s *step) checkCutTime() error {
 	if !byHand || s.args.HoldLimit >= least {
 		return nil
 	}
-	return refuse(errorsv1.Reason_REASON_NEEDS_PERSON,
-		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --hold-limit 30m` "+
+	return refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
+		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --quiesce-limit 30m` "+
 			"(MariaDB is down until you are done, 30 minutes at most), "+
-			"or online with --hold-limit 60s (commits are blocked so long); a replica is then "+
+			"or online with --quiesce-limit 60s (commits are blocked so long); a replica is then "+
 			"made with --from",
 		"a person copies the volumes of provider %s, which takes %s at least, and the hold would "+
 			"end after %s", s.w.Cloud.Name(), least, s.args.HoldLimit)

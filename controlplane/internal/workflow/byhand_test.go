@@ -52,8 +52,8 @@ func TestCutByHandWantsTimeForAPerson(t *testing.T) {
 	p.run()
 	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
 	f := j.Steps[0].Failure
-	if j.State != job.Failed || f == nil || f.Reason != "NEEDS_PERSON" ||
-		!strings.Contains(f.Hint.String(), "--mode offline --hold-limit") {
+	if j.State != job.Failed || f == nil || f.Reason != "ACTION_REQUIRED" ||
+		!strings.Contains(f.Hint.String(), "--mode offline --quiesce-limit") {
 		t.Fatalf("%s: %+v", states(j), f)
 	}
 	w.checkPrimaryUntouched(t)

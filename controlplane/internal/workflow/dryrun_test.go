@@ -36,7 +36,7 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 func TestPlanSaysWhatWillBe(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)
-	for level, want := range map[workflow.Verify]string{workflow.VerifyFence: "no data is compared",
+	for level, want := range map[workflow.Verify]string{workflow.VerifyPosition: "no data is compared",
 		workflow.VerifySample: "some tables", workflow.VerifyFull: "all tables"} {
 		args := replicaArgs
 		args.Verify = level

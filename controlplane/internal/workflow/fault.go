@@ -69,7 +69,7 @@ func cloudReason(e *provider.Error) errorsv1.Reason {
 	case errors.Is(e, provider.ErrLimitExceeded):
 		return errorsv1.Reason_REASON_QUOTA_EXCEEDED
 	case errors.Is(e, provider.ErrRefused):
-		return errorsv1.Reason_REASON_NEEDS_PERSON
+		return errorsv1.Reason_REASON_ACTION_REQUIRED
 	case errors.Is(e, provider.ErrInUse):
 		return errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE
 	default:

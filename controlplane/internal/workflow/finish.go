@@ -58,7 +58,7 @@ func (s *step) recordVerified(p *pair) commit {
 	}
 }
 
-var verifyLevels = map[Verify]inventory.VerifyLevel{VerifyFence: inventory.VerifyPosition,
+var verifyLevels = map[Verify]inventory.VerifyLevel{VerifyPosition: inventory.VerifyPosition,
 	VerifySample: inventory.VerifySample, VerifyFull: inventory.VerifyFull}
 
 // checkReplica looks at everything that must be true of a READY replica, at once.

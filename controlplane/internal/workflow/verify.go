@@ -35,7 +35,7 @@ func (s *step) verify(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	s.Found("passed the fence %s", fence)
-	if s.args.Verify == VerifyFence {
+	if s.args.Verify == VerifyPosition {
 		return done(nil)
 	}
 	err = s.compareTables(ctx, p)

@@ -161,7 +161,7 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 			err := h.lab.DeleteVolume(ctx, volume)
 			return provider.HeldBy(err) == "", ignoreHeld(err)
 		})
-	case "cut-snapshot":
+	case "take-snapshot":
 		var s provider.Snapshot
 		s, err = h.lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: volume})
 		h.keep(task.ObjectID, s.ID)

@@ -22,7 +22,7 @@ const (
 	detachVolume   = "detach-volume"
 	growVolume     = "grow-volume"
 	deleteVolume   = "delete-volume"
-	cutSnapshot    = "cut-snapshot"
+	cutSnapshot    = "take-snapshot"
 	deleteSnapshot = "delete-snapshot"
 )
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -31,7 +32,7 @@ func (s *Service) ListObjects(ctx context.Context,
 	return &cpv1.ListObjectsResponse{Objects: all, NextPageToken: next}, nil
 }
 
-func sortKey(o *cpv1.ProviderObject) string { return o.GetKind() + " " + o.GetId() }
+func sortKey(o *cpv1.ProviderObject) string { return enum.Word(o.GetKind()) + " " + o.GetId() }
 
 // objects are all that the provider has and that is not gone, by kind and id.
 func (s *Service) objects(ctx context.Context) ([]*cpv1.ProviderObject, error) {
@@ -72,7 +73,8 @@ func (s *Service) objects(ctx context.Context) ([]*cpv1.ProviderObject, error) {
 
 func ofMachine(m provider.Machine, owners map[string]string) *cpv1.ProviderObject {
 	return &cpv1.ProviderObject{
-		Kind: "machine", Id: m.ID, State: string(m.State), Tags: m.Tags, Attachment: m.Address,
+		Kind: cpv1.ProviderObject_KIND_MACHINE, Id: m.ID, State: string(m.State), Tags: m.Tags,
+		Address:    m.Address,
 		CreateTime: wire.Time(m.CreatedAt), Owner: owners[m.ID],
 	}
 }
@@ -84,15 +86,16 @@ func ofVolume(v provider.Volume, owners map[string]string) *cpv1.ProviderObject 
 		owner = owners[v.MachineID]
 	}
 	return &cpv1.ProviderObject{
-		Kind: "volume", Id: v.ID, State: string(v.State), Tags: v.Tags, SizeBytes: v.SizeBytes,
-		Attachment: v.MachineID,
+		Kind: cpv1.ProviderObject_KIND_VOLUME, Id: v.ID, State: string(v.State), Tags: v.Tags,
+		SizeBytes: v.SizeBytes, Machine: v.MachineID,
 		CreateTime: wire.Time(v.CreatedAt), Owner: owner,
 	}
 }
 
 func ofSnapshot(s provider.Snapshot, owners map[string]string) *cpv1.ProviderObject {
 	return &cpv1.ProviderObject{
-		Kind: "snapshot", Id: s.ID, State: string(s.State), Tags: s.Tags, SizeBytes: s.SizeBytes,
+		Kind: cpv1.ProviderObject_KIND_SNAPSHOT, Id: s.ID, State: string(s.State), Tags: s.Tags,
+		SizeBytes:  s.SizeBytes,
 		CreateTime: wire.Time(s.CreatedAt), Owner: owners[s.ID],
 	}
 }

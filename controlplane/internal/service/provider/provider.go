@@ -10,7 +10,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -68,16 +67,15 @@ func New(cfg Config) (*Service, error) {
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	operator := []identity.Role{identity.RoleOperator}
-	return authz.Table{
-		cpv1.ProviderService_CheckProvider_FullMethodName: operator,
-		cpv1.ProviderService_ListImages_FullMethodName:    operator,
-		cpv1.ProviderService_ListObjects_FullMethodName:   operator,
-		cpv1.ProviderService_SweepProvider_FullMethodName: operator,
-		cpv1.ProviderService_ListTasks_FullMethodName:     operator,
-		cpv1.ProviderService_CompleteTask_FullMethodName:  operator,
-		cpv1.ProviderService_RefuseTask_FullMethodName:    operator,
-	}
+	return wire.Operators(
+		cpv1.ProviderService_CheckProvider_FullMethodName,
+		cpv1.ProviderService_ListImages_FullMethodName,
+		cpv1.ProviderService_ListObjects_FullMethodName,
+		cpv1.ProviderService_SweepProvider_FullMethodName,
+		cpv1.ProviderService_ListTasks_FullMethodName,
+		cpv1.ProviderService_CompleteTask_FullMethodName,
+		cpv1.ProviderService_RefuseTask_FullMethodName,
+	)
 }
 
 // CheckProvider tries what the jobs need and says what is missing.

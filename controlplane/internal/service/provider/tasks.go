@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -172,18 +173,13 @@ func ofTask(err error) error {
 	case errors.Is(e, provider.ErrNotFound):
 		return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, e.Message, way)
 	}
-	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NEEDS_PERSON, e.Message, way)
-}
-
-var taskStates = map[provider.TaskState]cpv1.Task_State{
-	provider.TaskOpen: cpv1.Task_STATE_OPEN, provider.TaskDone: cpv1.Task_STATE_DONE,
-	provider.TaskRefused:   cpv1.Task_STATE_REFUSED,
-	provider.TaskWithdrawn: cpv1.Task_STATE_WITHDRAWN,
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED, e.Message, way)
 }
 
 func toTask(t provider.Task) *cpv1.Task {
 	return &cpv1.Task{
-		Id: t.ID, Kind: t.Kind, Instruction: t.Do, State: taskStates[t.State], Reason: t.Why,
+		Id: t.ID, Kind: enum.Of[cpv1.Task_Kind](t.Kind), Instruction: t.Do,
+		State: enum.Of[cpv1.Task_State](string(t.State)), Reason: t.Why,
 		CreateTime: wire.Time(t.CreatedAt), Object: t.ObjectID,
 		Machine: t.MachineID, MachineName: t.MachineName, Image: t.Image, Volume: t.VolumeID,
 		Snapshot: t.SnapshotID, Device: t.Device, Label: t.Label,

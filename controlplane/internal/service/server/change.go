@@ -3,87 +3,110 @@ package server
 import (
 	"context"
 
-	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
+
+// machine is what requests for a new server have in common.
+type machine interface {
+	GetName() string
+	GetImage() string
+	GetZone() string
+	GetVolumeSizeBytes() int64
+	GetPort() int32
+	GetOptions() map[string]string
+	GetRequestId() string
+}
+
+// checkMachine checks them and answers with the server's name and the request's id.
+func checkMachine(check *wire.Check, req machine) (name, requestID string) {
+	check.Place("image", req.GetImage())
+	check.Place("zone", req.GetZone())
+	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
+	check.Port("port", req.GetPort())
+	check.Options("options", req.GetOptions())
+	return check.Server("name", req.GetName(), true),
+		check.RequestID("request_id", req.GetRequestId())
+}
 
 // CreateServer starts a job that makes a primary.
 func (s *Service) CreateServer(ctx context.Context,
 	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
 	var check wire.Check
-	check.ServerID("server_id", req.GetServerId())
-	check.Place("image", req.GetImage())
-	check.Place("zone", req.GetZone())
-	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
-	check.Require("filesystem", isFilesystem(req.GetFilesystem()), `must be "ext4" or "xfs"`)
-	check.Port("port", req.GetPort())
-	check.Options("options", req.GetOptions())
-	requestID := check.RequestID("request_id", req.GetRequestId())
+	name, requestID := checkMachine(&check, req)
+	check.Require("filesystem", isFilesystem(req.GetFilesystem()), "must be one of ext4, xfs")
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreatePrimary,
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindCreatePrimary,
 		RequestID: requestID, Args: workflow.Args{
-			Server: req.GetServerId(), Image: req.GetImage(), Zone: req.GetZone(),
-			VolumeBytes: req.GetVolumeSizeBytes(),
-			Filesystem:  req.GetFilesystem(), Port: int(req.GetPort()),
-			AutoPurge: req.GetBinlogAutoPurge(), Options: req.GetOptions(),
+			Server: name, Image: req.GetImage(), Zone: req.GetZone(),
+			VolumeBytes: req.GetVolumeSizeBytes(), Filesystem: req.GetFilesystem(),
+			Port: int(req.GetPort()), AutoPurge: req.GetBinlogAutoPurge(),
+			Options: req.GetOptions(),
 		}})
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.CreateServerResponse{Job: wire.Job(made, s.cfg.Now())}, nil
+	return &cpv1.CreateServerResponse{Job: made}, nil
 }
 
 func isFilesystem(name string) bool { return name == "" || name == "ext4" || name == "xfs" }
 
-var verifies = map[cpv1.CreateReplicaRequest_Verify]workflow.Verify{
-	cpv1.CreateReplicaRequest_VERIFY_UNSPECIFIED: workflow.VerifyFence,
-	cpv1.CreateReplicaRequest_VERIFY_FENCE:       workflow.VerifyFence,
-	cpv1.CreateReplicaRequest_VERIFY_SAMPLE:      workflow.VerifySample,
-	cpv1.CreateReplicaRequest_VERIFY_FULL:        workflow.VerifyFull,
+// levelOf is the level that a request asks for.
+func levelOf(level cpv1.VerifyLevel) workflow.Verify {
+	return workflow.Verify(enum.Word(max(level, cpv1.VerifyLevel_VERIFY_LEVEL_POSITION)))
 }
 
 // CreateReplica starts a job that makes a verified replica, or plans one.
 func (s *Service) CreateReplica(ctx context.Context,
 	req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
 	var check wire.Check
-	check.ServerID("server_id", req.GetServerId())
+	name, requestID := checkMachine(&check, req)
 	primary := check.Server("primary", req.GetPrimary(), false)
 	snapshot := check.Snapshot("snapshot", req.GetSnapshot(), false)
 	check.Require("primary", req.GetPrimary() != "" || req.GetSnapshot() != "",
-		"a primary or a snapshot is needed")
-	check.Place("image", req.GetImage())
-	check.Place("zone", req.GetZone())
-	verify, known := verifies[req.GetVerify()]
-	check.Require("verify", known, "must be VERIFY_FENCE, VERIFY_SAMPLE or VERIFY_FULL")
-	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
-	check.Port("port", req.GetPort())
-	check.Options("options", req.GetOptions())
-	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0,
-		"must be positive")
-	requestID := check.RequestID("request_id", req.GetRequestId())
+		"one of primary and snapshot is required")
+	wire.Enum(&check, "verify", req.GetVerify(), false)
+	check.Positive("quiesce_limit", req.GetQuiesceLimit())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{Kind: workflow.KindCreateReplica,
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindCreateReplica,
 		RequestID: requestID, Args: workflow.Args{
-			Server: req.GetServerId(), Source: primary, Snapshot: snapshot, Image: req.GetImage(),
-			Zone: req.GetZone(), Verify: verify,
+			Server: name, Source: primary, Snapshot: snapshot, Image: req.GetImage(),
+			Zone: req.GetZone(), Verify: levelOf(req.GetVerify()),
 			VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
-			Cleanup:   req.GetCleanup(),
-			Options:   req.GetOptions(),
-			HoldLimit: req.GetHoldLimit().AsDuration(),
+			Cleanup: req.GetCleanup(), Options: req.GetOptions(),
+			HoldLimit: req.GetQuiesceLimit().AsDuration(),
 		}})
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.CreateReplicaResponse{Job: wire.Job(made, s.cfg.Now())}, nil
+	return &cpv1.CreateReplicaResponse{Job: made}, nil
 }
 
-// DeleteServer starts a job that takes a server away.
+// VerifyReplica starts a job that compares a replica with its primary again.
+func (s *Service) VerifyReplica(ctx context.Context,
+	req *cpv1.VerifyReplicaRequest) (*cpv1.VerifyReplicaResponse, error) {
+	var check wire.Check
+	name := check.Server("name", req.GetName(), true)
+	wire.Enum(&check, "level", req.GetLevel(), false)
+	requestID := check.RequestID("request_id", req.GetRequestId())
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: "verify_replica", RequestID: requestID,
+		Args: workflow.Args{Server: name, Verify: levelOf(req.GetLevel())}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.VerifyReplicaResponse{Job: made}, nil
+}
+
+// DeleteServer starts a job that deletes a server.
 func (s *Service) DeleteServer(ctx context.Context,
 	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
 	var check wire.Check
@@ -93,19 +116,12 @@ func (s *Service) DeleteServer(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.start(ctx, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindDeleteServer, RequestID: requestID,
-		Args: workflow.Args{Server: name, Etag: req.GetEtag()},
-	})
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindDeleteServer,
+		RequestID: requestID, Args: workflow.Args{Server: name, Etag: req.GetEtag()}})
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.DeleteServerResponse{Job: wire.Job(made, s.cfg.Now())}, nil
-}
-
-func (s *Service) start(ctx context.Context, validateOnly bool, ask workflow.Ask) (job.Job, error) {
-	ask.Who = wire.Who(ctx)
-	return wire.StartOrPlan(ctx, s.cfg.Jobs, validateOnly, ask)
+	return &cpv1.DeleteServerResponse{Job: made}, nil
 }
 
 const autoPurgePath = "binlog_auto_purge"

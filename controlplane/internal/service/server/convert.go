@@ -1,34 +1,32 @@
 package server
 
 import (
-	"strings"
-
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-var roles = map[inventory.Role]cpv1.Server_Role{
-	inventory.RolePrimary: cpv1.Server_ROLE_PRIMARY,
-	inventory.RoleReplica: cpv1.Server_ROLE_REPLICA,
-}
+func roleOf(r Record) cpv1.Server_Role { return enum.Of[cpv1.Server_Role](string(r.Role)) }
+
+func stateOf(r Record) cpv1.Server_State { return enum.Of[cpv1.Server_State](string(r.State)) }
 
 func toWire(r Record) *cpv1.Server {
 	out := &cpv1.Server{
-		Name: r.Subject(), Role: roles[r.Role],
-		State:       cpv1.Server_State(cpv1.Server_State_value["STATE_"+string(r.State)]),
-		StateReason: r.StateReason,
-		Machine:     r.MachineID, Address: r.Address, Port: int32(r.Port),
-		ServerId:       int64(r.ServerID),
+		Name: r.Subject(), Role: roleOf(r), State: stateOf(r), StateReason: r.StateReason,
+		Machine: r.MachineID, Address: r.Address, Port: int32(r.Port), ServerId: r.ServerID,
 		MariadbVersion: r.BinaryVersion, DatadirVersion: r.DatadirVersion, Image: r.Image,
-		Zone:       r.Zone,
-		DataVolume: r.ProviderID(r.DataVolume), ReplicationConfigured: r.ReplicationConfigured,
-		BinlogAutoPurge: r.BinlogAutoPurge,
-		LastSeenTime:    wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
-		Verified: strings.ToLower(string(r.Verified.Level)), Provider: r.Provider,
+		Zone: r.Zone, DataVolume: r.ProviderID(r.DataVolume),
+		ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
+		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
+		Provider: r.Provider,
 	}
 	if r.State == inventory.ServerReady {
 		out.StateReason = "" // how it was verified has a field of its own
+	}
+	if r.Verified != (inventory.Verification{}) {
+		out.Verified = &cpv1.Verification{Level: enum.Of[cpv1.VerifyLevel](string(r.Verified.Level)),
+			Gtid: r.Verified.GTID, Time: wire.Time(r.Verified.Time)}
 	}
 	if r.Primary != "" {
 		out.Primary = inventory.ServerSubject(r.Primary)

@@ -4,15 +4,13 @@ package server
 
 import (
 	"context"
-	"errors"
-	"time"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -34,11 +32,7 @@ type Records interface {
 type AutoPurge = fleet.AutoPurge
 
 // Config is what the service needs. Records and Jobs have no default.
-type Config struct {
-	Records Records
-	Jobs    wire.Starter
-	Now     func() time.Time // default time.Now
-}
+type Config = wire.Config[Records]
 
 // Service is ServerService.
 type Service struct {
@@ -48,26 +42,21 @@ type Service struct {
 
 // New makes the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Records == nil || cfg.Jobs == nil {
-		return nil, errors.New("cannot make the server service: records and jobs are needed")
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	return &Service{cfg: cfg}, nil
+	cfg, err := cfg.Filled()
+	return &Service{cfg: cfg}, err
 }
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	operator := []identity.Role{identity.RoleOperator}
-	return authz.Table{
-		cpv1.ServerService_GetServer_FullMethodName:     operator,
-		cpv1.ServerService_ListServers_FullMethodName:   operator,
-		cpv1.ServerService_CreateServer_FullMethodName:  operator,
-		cpv1.ServerService_CreateReplica_FullMethodName: operator,
-		cpv1.ServerService_UpdateServer_FullMethodName:  operator,
-		cpv1.ServerService_DeleteServer_FullMethodName:  operator,
-	}
+	return wire.Operators(
+		cpv1.ServerService_GetServer_FullMethodName,
+		cpv1.ServerService_ListServers_FullMethodName,
+		cpv1.ServerService_CreateServer_FullMethodName,
+		cpv1.ServerService_CreateReplica_FullMethodName,
+		cpv1.ServerService_VerifyReplica_FullMethodName,
+		cpv1.ServerService_UpdateServer_FullMethodName,
+		cpv1.ServerService_DeleteServer_FullMethodName,
+	)
 }
 
 // GetServer returns one server.
@@ -91,12 +80,15 @@ func (s *Service) ListServers(ctx context.Context,
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	primary := check.Server("primary", req.GetPrimary(), false)
+	wire.Enum(&check, "role", req.GetRole(), false)
+	wire.Enums(&check, "states", req.GetStates())
+	check.Text("text", req.GetText())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
 		return s.cfg.Records.List(ctx, primary, size, token)
-	}, func(r Record) bool { return req.GetShowDeleted() || r.State != inventory.ServerDeleted })
+	}, func(r Record) bool { return wanted(req, r) })
 	if err != nil {
 		return nil, wire.Err(err)
 	}
@@ -105,4 +97,14 @@ func (s *Service) ListServers(ctx context.Context,
 		resp.Servers = append(resp.Servers, toWire(r))
 	}
 	return resp, nil
+}
+
+// wanted reports whether the filters of a list let a server through.
+func wanted(req *cpv1.ListServersRequest, r Record) bool {
+	inState := req.GetShowDeleted() || r.State != inventory.ServerDeleted
+	if states := req.GetStates(); len(states) > 0 {
+		inState = slices.Contains(states, stateOf(r))
+	}
+	return inState && (req.GetRole() == 0 || req.GetRole() == roleOf(r)) &&
+		wire.Matches(req.GetText(), r.Name, r.Primary, r.MachineID, r.Address, r.StateReason)
 }

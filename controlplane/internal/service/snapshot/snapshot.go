@@ -4,15 +4,15 @@ package snapshot
 
 import (
 	"context"
-	"errors"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -29,11 +29,7 @@ type Records interface {
 }
 
 // Config is what the service needs. Records and Jobs have no default.
-type Config struct {
-	Records Records
-	Jobs    wire.Starter
-	Now     func() time.Time // default time.Now
-}
+type Config = wire.Config[Records]
 
 // Service is SnapshotService.
 type Service struct {
@@ -43,24 +39,18 @@ type Service struct {
 
 // New makes the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Records == nil || cfg.Jobs == nil {
-		return nil, errors.New("cannot make the snapshot service: records and jobs are needed")
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	return &Service{cfg: cfg}, nil
+	cfg, err := cfg.Filled()
+	return &Service{cfg: cfg}, err
 }
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	operator := []identity.Role{identity.RoleOperator}
-	return authz.Table{
-		cpv1.SnapshotService_GetSnapshot_FullMethodName:    operator,
-		cpv1.SnapshotService_ListSnapshots_FullMethodName:  operator,
-		cpv1.SnapshotService_CreateSnapshot_FullMethodName: operator,
-		cpv1.SnapshotService_DeleteSnapshot_FullMethodName: operator,
-	}
+	return wire.Operators(
+		cpv1.SnapshotService_GetSnapshot_FullMethodName,
+		cpv1.SnapshotService_ListSnapshots_FullMethodName,
+		cpv1.SnapshotService_CreateSnapshot_FullMethodName,
+		cpv1.SnapshotService_DeleteSnapshot_FullMethodName,
+	)
 }
 
 // GetSnapshot returns one snapshot.
@@ -84,15 +74,15 @@ func (s *Service) ListSnapshots(ctx context.Context,
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	server := check.Server("server", req.GetServer(), false)
+	wire.Enums(&check, "states", req.GetStates())
+	within := check.Range("created_", req.GetCreatedAfter(), req.GetCreatedBefore())
+	check.Text("text", req.GetText())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
 		return s.cfg.Records.List(ctx, server, size, token)
-	}, func(r Record) bool {
-		return req.GetShowDeleted() || r.State != inventory.SnapshotDeleted &&
-			r.State != inventory.SnapshotFailed
-	})
+	}, func(r Record) bool { return wanted(req, within, r) })
 	if err != nil {
 		return nil, wire.Err(err)
 	}
@@ -103,12 +93,15 @@ func (s *Service) ListSnapshots(ctx context.Context,
 	return resp, nil
 }
 
-// modes has no "": the default is for the job to know.
-var modes = map[cpv1.Snapshot_Mode]inventory.SnapshotMode{
-	cpv1.Snapshot_MODE_UNSPECIFIED: inventory.ModeOnline,
-	cpv1.Snapshot_MODE_ONLINE:      inventory.ModeOnline,
-	cpv1.Snapshot_MODE_OFFLINE:     inventory.ModeOffline,
-	cpv1.Snapshot_MODE_CRASH:       inventory.ModeCrash,
+// wanted reports whether the filters of a list let a snapshot through.
+func wanted(req *cpv1.ListSnapshotsRequest, within wire.Range, r Record) bool {
+	inState := req.GetShowDeleted() || r.State != inventory.SnapshotDeleted &&
+		r.State != inventory.SnapshotFailed
+	if states := req.GetStates(); len(states) > 0 {
+		inState = slices.Contains(states, stateOf(r))
+	}
+	return inState && within.Has(r.Created) &&
+		wire.Matches(req.GetText(), r.ID, r.Server, r.ProviderID, r.StateReason)
 }
 
 // CreateSnapshot starts a job that takes a consistent snapshot.
@@ -116,27 +109,23 @@ func (s *Service) CreateSnapshot(ctx context.Context,
 	req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
 	var check wire.Check
 	server := check.Server("server", req.GetServer(), true)
-	mode, known := modes[req.GetMode()]
-	check.Require("mode", known, "must be MODE_ONLINE, MODE_OFFLINE or MODE_CRASH")
-	check.Require("hold_limit", req.GetHoldLimit() == nil || req.GetHoldLimit().AsDuration() > 0,
-		"must be positive")
-	check.Require("reserve_binlogs", req.GetReserveBinlogs() == nil ||
-		req.GetReserveBinlogs().AsDuration() > 0, "must be positive")
+	wire.Enum(&check, "mode", req.GetMode(), false)
+	check.Positive("quiesce_limit", req.GetQuiesceLimit())
+	check.Positive("reserve_binlogs", req.GetReserveBinlogs())
 	requestID := check.RequestID("request_id", req.GetRequestId())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := wire.StartOrPlan(ctx, s.cfg.Jobs, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindTakeSnapshot, RequestID: requestID, Who: wire.Who(ctx),
-		Args: workflow.Args{
-			Source: server, Mode: mode, HoldLimit: req.GetHoldLimit().AsDuration(),
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindTakeSnapshot,
+		RequestID: requestID, Args: workflow.Args{
+			Source: server, HoldLimit: req.GetQuiesceLimit().AsDuration(),
+			Mode:    inventory.SnapshotMode(strings.ToUpper(enum.Word(req.GetMode()))),
 			Reserve: req.GetReserveBinlogs().AsDuration(),
-		},
-	})
+		}})
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.CreateSnapshotResponse{Job: wire.Job(made, s.cfg.Now())}, nil
+	return &cpv1.CreateSnapshotResponse{Job: made}, nil
 }
 
 // DeleteSnapshot starts a job that deletes a snapshot at the provider.
@@ -149,12 +138,10 @@ func (s *Service) DeleteSnapshot(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := wire.StartOrPlan(ctx, s.cfg.Jobs, req.GetValidateOnly(), workflow.Ask{
-		Kind: workflow.KindDeleteSnapshot, RequestID: requestID, Who: wire.Who(ctx),
-		Args: workflow.Args{Snapshot: id, Etag: req.GetEtag()},
-	})
+	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindDeleteSnapshot,
+		RequestID: requestID, Args: workflow.Args{Snapshot: id, Etag: req.GetEtag()}})
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.DeleteSnapshotResponse{Job: wire.Job(made, s.cfg.Now())}, nil
+	return &cpv1.DeleteSnapshotResponse{Job: made}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -33,13 +34,6 @@ var (
 
 // Check collects what is wrong with a request. The zero value is ready; Err answers with all of it.
 type Check struct{ errs.Fields }
-
-// ServerID is a name that a new server may have.
-func (c *Check) ServerID(field, id string) {
-	if err := inventory.ValidateName(id); err != nil {
-		c.Add(field, err.Error())
-	}
-}
 
 // Server takes the id out of "servers/{server}". An empty name is wrong only when it is required.
 func (c *Check) Server(field, name string, required bool) string {
@@ -123,6 +117,11 @@ func (c *Check) Port(field string, port int32) {
 // MinVolumeBytes is the smallest data volume: a new datadir takes some 170 MiB, and its binary logs
 // grow.
 const MinVolumeBytes = 512 << 20
+
+// Positive is a duration that is absent or positive.
+func (c *Check) Positive(field string, d *durationpb.Duration) {
+	c.Require(field, d == nil || d.AsDuration() > 0, "must be positive")
+}
 
 // Size is the size of a data volume in bytes, or 0 for the default.
 func (c *Check) Size(field string, bytes int64) {

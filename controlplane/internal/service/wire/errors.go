@@ -124,6 +124,6 @@ var providerKinds = map[error]meaning{
 	provider.ErrLimitExceeded:  {errs.ResourceExhausted, errorsv1.Reason_REASON_QUOTA_EXCEEDED},
 	provider.ErrInvalid:        {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD},
 	provider.ErrIncorrectState: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR},
-	provider.ErrRefused:        {errs.FailedPrecondition, errorsv1.Reason_REASON_NEEDS_PERSON},
+	provider.ErrRefused:        {errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED},
 	provider.ErrInUse:          {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR},
 }

@@ -8,25 +8,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
-
-var jobStates = map[job.State]cpv1.Job_State{
-	job.Queued: cpv1.Job_STATE_QUEUED, job.Running: cpv1.Job_STATE_RUNNING,
-	job.Waiting:        cpv1.Job_STATE_WAITING,
-	job.ActionRequired: cpv1.Job_STATE_NEEDS_PERSON, job.Failed: cpv1.Job_STATE_FAILED,
-	job.Cancelling: cpv1.Job_STATE_CANCELLING,
-	job.Cancelled:  cpv1.Job_STATE_CANCELLED, job.Succeeded: cpv1.Job_STATE_SUCCEEDED,
-}
-
-var stepStates = map[job.StepState]cpv1.Step_State{
-	job.StepPending: cpv1.Step_STATE_PENDING, job.StepRunning: cpv1.Step_STATE_RUNNING,
-	job.StepWaiting:   cpv1.Step_STATE_WAITING,
-	job.StepSucceeded: cpv1.Step_STATE_SUCCEEDED, job.StepSkipped: cpv1.Step_STATE_SKIPPED,
-	job.StepFailed:         cpv1.Step_STATE_FAILED,
-	job.StepActionRequired: cpv1.Step_STATE_NEEDS_PERSON, job.StepCancelled: cpv1.Step_STATE_CANCELLED,
-}
 
 // Job is a job with its steps as of now. A job without an id is a plan: it has no name and no
 // state.
@@ -41,7 +26,7 @@ func Job(j job.Job, now time.Time) *cpv1.Job {
 // JobHead is a job without its steps.
 func JobHead(j job.Job) *cpv1.Job {
 	out := &cpv1.Job{
-		Kind: j.Kind, State: jobStates[j.State], Subject: subject(j.Subjects), Error: whyNot(j),
+		Kind: enum.Of[cpv1.Job_Kind](j.Kind), State: enum.Of[cpv1.Job_State](string(j.State)), Subject: subject(j.Subjects), Error: whyNot(j),
 		RequestId: j.RequestID, RequestedBy: j.Who,
 		CreateTime: Time(j.Created), StartTime: Time(j.Started), EndTime: Time(j.Finished),
 		Epoch: j.Epoch, Title: j.Title,
@@ -74,7 +59,7 @@ func whyNot(j job.Job) *cpv1.JobError {
 	case ok && current.Failure != nil:
 		return failure(current.Failure)
 	case ok && current.Reason != "":
-		return &cpv1.JobError{Message: current.Reason, Reason: "NEEDS_PERSON",
+		return &cpv1.JobError{Message: current.Reason, Reason: "ACTION_REQUIRED",
 			Hint: errs.HintToProto(errs.Hint{
 				Text: "decide: retry, skip or redo the step, or cancel the job"})}
 	case j.Reason != "":
@@ -92,7 +77,7 @@ func failure(f *job.Failure) *cpv1.JobError {
 
 func step(s job.Step, plan bool, now time.Time) *cpv1.Step {
 	out := &cpv1.Step{
-		Name: s.Kind, Title: s.Title, State: stepStates[s.State], Attempts: int32(s.Attempts),
+		Name: s.Kind, Title: s.Title, State: enum.Of[cpv1.Step_State](string(s.State)), Attempts: int32(s.Attempts),
 		Generation: int32(s.Generation),
 		Found:      s.Found, Changed: s.Changed, Progress: progress(s.Progress),
 		Error:     failure(s.Failure),
@@ -117,6 +102,30 @@ func took(s job.Step, now time.Time) *durationpb.Duration {
 		now = s.Finished
 	}
 	return durationpb.New(max(now.Sub(s.Started), 0))
+}
+
+var attemptStates = map[job.AttemptState]cpv1.Attempt_State{
+	job.AttemptOpen: cpv1.Attempt_STATE_RUNNING, job.AttemptDone: cpv1.Attempt_STATE_SUCCEEDED,
+	job.AttemptFailed:    cpv1.Attempt_STATE_FAILED,
+	job.AttemptParked:    cpv1.Attempt_STATE_ACTION_REQUIRED,
+	job.AttemptBack:      cpv1.Attempt_STATE_RESTARTED,
+	job.AttemptCancelled: cpv1.Attempt_STATE_CANCELLED,
+	job.AttemptStopped:   cpv1.Attempt_STATE_STOPPED, job.AttemptLost: cpv1.Attempt_STATE_LOST,
+}
+
+// Attempt is an attempt of a step of the job.
+func Attempt(j job.Job, a job.Attempt) *cpv1.Attempt {
+	out := &cpv1.Attempt{
+		Number: int32(a.Number), Generation: int32(a.Generation), State: attemptStates[a.State],
+		Found: a.Found, Changed: a.Changed, Error: failure(a.Failure),
+		StartTime: Time(a.Started), EndTime: Time(a.Finished), Worker: a.Owner, Epoch: a.Epoch,
+	}
+	for _, s := range j.Steps {
+		if s.Seq == a.Seq {
+			out.Step = s.Kind
+		}
+	}
+	return out
 }
 
 func progress(p job.Progress) *cpv1.StepProgress {

@@ -2,9 +2,14 @@ package wire
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
 // Starter starts jobs for the services.
@@ -16,13 +21,45 @@ type Starter interface {
 	Plan(ctx context.Context, ask workflow.Ask) (job.Job, error)
 }
 
-// StartOrPlan is what a request with `validate_only` asks for.
-func StartOrPlan(ctx context.Context, jobs Starter, validateOnly bool,
-	ask workflow.Ask) (job.Job, error) {
-	if validateOnly {
-		made, err := jobs.Plan(ctx, ask)
-		return made, Err(err)
+// Config is what a service of records and of jobs that change them needs. Records and Jobs have no
+// default.
+type Config[R any] struct {
+	Records R
+	Jobs    Starter
+	Now     func() time.Time // default time.Now
+}
+
+// Filled checks the configuration and fills in its defaults.
+func (c Config[R]) Filled() (Config[R], error) {
+	if any(c.Records) == nil || c.Jobs == nil {
+		return c, errors.New("cannot make the service: records and jobs are required")
 	}
-	made, err := jobs.Start(ctx, ask)
-	return made, Err(err)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+// Start starts what the caller asks for, or plans it when the request is to be validated only.
+func (c Config[R]) Start(ctx context.Context, req interface{ GetValidateOnly() bool },
+	ask workflow.Ask) (*cpv1.Job, error) {
+	ask.Who = Who(ctx)
+	start := c.Jobs.Start
+	if req.GetValidateOnly() {
+		start = c.Jobs.Plan
+	}
+	made, err := start(ctx, ask)
+	if err != nil {
+		return nil, Err(err)
+	}
+	return Job(made, c.Now()), nil
+}
+
+// Operators are the rules of methods that only operators may call.
+func Operators(methods ...string) authz.Table {
+	rules := authz.Table{}
+	for _, method := range methods {
+		rules[method] = []identity.Role{identity.RoleOperator}
+	}
+	return rules
 }

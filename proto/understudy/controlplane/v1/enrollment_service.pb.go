@@ -23,14 +23,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateJoinTokenRequest says for which server.
+// CreateJoinTokenRequest names a server.
 type CreateJoinTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "servers/{server}". The server's record need not be there yet.
+	// "servers/{server}". Its record need not exist yet. Required.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
-	// How long the token is good for: a minute to a day; 15 minutes when missing.
+	// How long the token is valid: 1 min to 24 h; 15 min when absent.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// Check alone, make no token.
+	// Validate only; no token is made.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -87,12 +87,13 @@ func (x *CreateJoinTokenRequest) GetValidateOnly() bool {
 	return false
 }
 
-// CreateJoinTokenResponse has the token, this once.
+// CreateJoinTokenResponse has the token. It cannot be read again.
 type CreateJoinTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Content of /etc/understudy-agent/join.json, to be written with mode 0600; empty with `validate_only`.
+	// Content of /etc/understudy-agent/join.json, to be written with mode 0600; empty with
+	// `validate_only`.
 	JoinFile []byte `protobuf:"bytes,1,opt,name=join_file,json=joinFile,proto3" json:"join_file,omitempty"`
-	// When the token ends.
+	// When the token expires.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -365,13 +366,15 @@ func (x *RenewResponse) GetCertificates() *Certificates {
 // Certificates are what a server's host needs, each as PEM.
 type Certificates struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// CAs to believe.
+	// CAs to trust.
 	CaPem []byte `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
-	// The agent's certificate: its identity towards the control plane and operators, on both ends of a connection.
+	// The agent's certificate: its identity towards the control plane and operators, on both ends of
+	// a connection.
 	AgentPem []byte `protobuf:"bytes,2,opt,name=agent_pem,json=agentPem,proto3" json:"agent_pem,omitempty"`
-	// MariaDB's certificate: good for a TLS server of that name and address alone. It carries no identity of the fleet.
+	// MariaDB's certificate: valid for a TLS server of that name and address alone. It carries no
+	// identity of the fleet.
 	MariadbPem []byte `protobuf:"bytes,3,opt,name=mariadb_pem,json=mariadbPem,proto3" json:"mariadb_pem,omitempty"`
-	// When the first of them ends; they should be renewed when a third of their life is left.
+	// When the first of them expires; renew them when a third of their life is left.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,14 +438,14 @@ func (x *Certificates) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// RevokeRequest says whose certificates.
+// RevokeRequest names whose certificates to revoke.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "servers/{server}" for its agent and its MariaDB, or "operators/{operator}".
+	// "servers/{server}" for its agent and its MariaDB, or "operators/{operator}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why, for the audit; at most 200 bytes.
+	// Why: at most 200 bytes. Required.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Check alone, revoke nothing.
+	// Validate only; nothing is revoked.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -499,10 +502,11 @@ func (x *RevokeRequest) GetValidateOnly() bool {
 	return false
 }
 
-// RevokeResponse says what was taken away.
+// RevokeResponse has what was revoked.
 type RevokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Serials (hexadecimal) of the certificates that were good until now; with `validate_only`, that would be revoked.
+	// Serials (hexadecimal) of the certificates that were valid until now; with `validate_only`, of
+	// those that would be revoked.
 	Serials       []string `protobuf:"bytes,1,rep,name=serials,proto3" json:"serials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,27 +29,29 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// EnrollmentService gives agents their identity: a new machine shows a one-time join token and gets certificates, its agent
-// renews them by itself, an operator takes them away. Names in a signing request are ignored: who the agent is comes from the
-// token, and later from the certificate that it shows.
+// EnrollmentService gives agents their identity: a new machine shows a one-time join token and gets
+// certificates, its agent renews them, an operator revokes them. Names in a signing request are
+// ignored: the identity comes from the token, and later from the certificate that the agent shows.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAUTHENTICATED without a certificate where one is
-// needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it, UNAVAILABLE (STORE_UNAVAILABLE) when the records
-// cannot be written. Each error says what to do.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAUTHENTICATED without a
+// certificate where one is needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it,
+// UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be written. Each error has a hint.
 type EnrollmentServiceClient interface {
-	// CreateJoinToken makes a one-time token for the machine of one server, and the join file to put on it. Only a hash of the
-	// token is kept, so each call answers with another one; what is not used ends by itself. Operators and the control plane.
+	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
+	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
+	// For operators and the control plane.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
-	// Enroll turns a join token into certificates. The same token with the same agent key gets certificates again until it
-	// expires, so a lost answer costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
-	// TOKEN_USED (by another key), INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	// Enroll turns a join token into certificates. The same token with the same agent key gets
+	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
+	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
+	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
-	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked,
-	// INVALID_ARGUMENT (CSR_INVALID). Agents.
+	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
-	// Revoke takes from an agent or an operator all certificates that it has, and from a server all join tokens; connections
-	// that are open are refused from their next call on. Doing it twice is fine. NOT_FOUND when it has none and never had.
-	// Operators.
+	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
+	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
+	// it never had a certificate. For operators.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 }
 
@@ -105,27 +107,29 @@ func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest,
 // All implementations must embed UnimplementedEnrollmentServiceServer
 // for forward compatibility.
 //
-// EnrollmentService gives agents their identity: a new machine shows a one-time join token and gets certificates, its agent
-// renews them by itself, an operator takes them away. Names in a signing request are ignored: who the agent is comes from the
-// token, and later from the certificate that it shows.
+// EnrollmentService gives agents their identity: a new machine shows a one-time join token and gets
+// certificates, its agent renews them, an operator revokes them. Names in a signing request are
+// ignored: the identity comes from the token, and later from the certificate that the agent shows.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAUTHENTICATED without a certificate where one is
-// needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it, UNAVAILABLE (STORE_UNAVAILABLE) when the records
-// cannot be written. Each error says what to do.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAUTHENTICATED without a
+// certificate where one is needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it,
+// UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be written. Each error has a hint.
 type EnrollmentServiceServer interface {
-	// CreateJoinToken makes a one-time token for the machine of one server, and the join file to put on it. Only a hash of the
-	// token is kept, so each call answers with another one; what is not used ends by itself. Operators and the control plane.
+	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
+	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
+	// For operators and the control plane.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
-	// Enroll turns a join token into certificates. The same token with the same agent key gets certificates again until it
-	// expires, so a lost answer costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
-	// TOKEN_USED (by another key), INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	// Enroll turns a join token into certificates. The same token with the same agent key gets
+	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
+	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
+	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
-	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked,
-	// INVALID_ARGUMENT (CSR_INVALID). Agents.
+	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
-	// Revoke takes from an agent or an operator all certificates that it has, and from a server all join tokens; connections
-	// that are open are refused from their next call on. Doing it twice is fine. NOT_FOUND when it has none and never had.
-	// Operators.
+	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
+	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
+	// it never had a certificate. For operators.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
 }

@@ -24,11 +24,80 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// State is how far the job is.
+// Kind is what a job does.
+type Job_Kind int32
+
+const (
+	// Unspecified.
+	Job_KIND_UNSPECIFIED Job_Kind = 0
+	// Makes a primary.
+	Job_KIND_CREATE_PRIMARY Job_Kind = 1
+	// Makes a replica.
+	Job_KIND_CREATE_REPLICA Job_Kind = 2
+	// Takes a snapshot.
+	Job_KIND_TAKE_SNAPSHOT Job_Kind = 3
+	// Deletes a server.
+	Job_KIND_DELETE_SERVER Job_Kind = 4
+	// Deletes a snapshot.
+	Job_KIND_DELETE_SNAPSHOT Job_Kind = 5
+	// Compares a replica with its primary again.
+	Job_KIND_VERIFY_REPLICA Job_Kind = 6
+)
+
+// Enum value maps for Job_Kind.
+var (
+	Job_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_CREATE_PRIMARY",
+		2: "KIND_CREATE_REPLICA",
+		3: "KIND_TAKE_SNAPSHOT",
+		4: "KIND_DELETE_SERVER",
+		5: "KIND_DELETE_SNAPSHOT",
+		6: "KIND_VERIFY_REPLICA",
+	}
+	Job_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":     0,
+		"KIND_CREATE_PRIMARY":  1,
+		"KIND_CREATE_REPLICA":  2,
+		"KIND_TAKE_SNAPSHOT":   3,
+		"KIND_DELETE_SERVER":   4,
+		"KIND_DELETE_SNAPSHOT": 5,
+		"KIND_VERIFY_REPLICA":  6,
+	}
+)
+
+func (x Job_Kind) Enum() *Job_Kind {
+	p := new(Job_Kind)
+	*p = x
+	return p
+}
+
+func (x Job_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Job_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_job_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Job_Kind) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[0]
+}
+
+func (x Job_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Job_Kind.Descriptor instead.
+func (Job_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// State is the state of a job.
 type Job_State int32
 
 const (
-	// Not told; the state of a plan.
+	// Unspecified; the state of a plan.
 	Job_STATE_UNSPECIFIED Job_State = 0
 	// Waits for a worker.
 	Job_STATE_QUEUED Job_State = 1
@@ -36,11 +105,11 @@ const (
 	Job_STATE_RUNNING Job_State = 2
 	// A step waits for an event or its next attempt.
 	Job_STATE_WAITING Job_State = 3
-	// A person has to decide; see the step.
-	Job_STATE_NEEDS_PERSON Job_State = 4
+	// An operator has to decide; see the step.
+	Job_STATE_ACTION_REQUIRED Job_State = 4
 	// A step failed for good.
 	Job_STATE_FAILED Job_State = 5
-	// On its way to cancelled.
+	// It is being cancelled.
 	Job_STATE_CANCELLING Job_State = 6
 	// Was cancelled.
 	Job_STATE_CANCELLED Job_State = 7
@@ -55,22 +124,22 @@ var (
 		1: "STATE_QUEUED",
 		2: "STATE_RUNNING",
 		3: "STATE_WAITING",
-		4: "STATE_NEEDS_PERSON",
+		4: "STATE_ACTION_REQUIRED",
 		5: "STATE_FAILED",
 		6: "STATE_CANCELLING",
 		7: "STATE_CANCELLED",
 		8: "STATE_SUCCEEDED",
 	}
 	Job_State_value = map[string]int32{
-		"STATE_UNSPECIFIED":  0,
-		"STATE_QUEUED":       1,
-		"STATE_RUNNING":      2,
-		"STATE_WAITING":      3,
-		"STATE_NEEDS_PERSON": 4,
-		"STATE_FAILED":       5,
-		"STATE_CANCELLING":   6,
-		"STATE_CANCELLED":    7,
-		"STATE_SUCCEEDED":    8,
+		"STATE_UNSPECIFIED":     0,
+		"STATE_QUEUED":          1,
+		"STATE_RUNNING":         2,
+		"STATE_WAITING":         3,
+		"STATE_ACTION_REQUIRED": 4,
+		"STATE_FAILED":          5,
+		"STATE_CANCELLING":      6,
+		"STATE_CANCELLED":       7,
+		"STATE_SUCCEEDED":       8,
 	}
 )
 
@@ -85,11 +154,11 @@ func (x Job_State) String() string {
 }
 
 func (Job_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_job_service_proto_enumTypes[0].Descriptor()
+	return file_understudy_controlplane_v1_job_service_proto_enumTypes[1].Descriptor()
 }
 
 func (Job_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[0]
+	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[1]
 }
 
 func (x Job_State) Number() protoreflect.EnumNumber {
@@ -98,14 +167,14 @@ func (x Job_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Job_State.Descriptor instead.
 func (Job_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{0, 0}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// State is how far the step is.
+// State is the state of a step.
 type Step_State int32
 
 const (
-	// Not told; the state in a plan.
+	// Unspecified; the state in a plan.
 	Step_STATE_UNSPECIFIED Step_State = 0
 	// Not begun.
 	Step_STATE_PENDING Step_State = 1
@@ -119,8 +188,8 @@ const (
 	Step_STATE_SKIPPED Step_State = 5
 	// Failed for good.
 	Step_STATE_FAILED Step_State = 6
-	// A person has to decide.
-	Step_STATE_NEEDS_PERSON Step_State = 7
+	// An operator has to decide.
+	Step_STATE_ACTION_REQUIRED Step_State = 7
 	// Was cancelled.
 	Step_STATE_CANCELLED Step_State = 8
 )
@@ -135,19 +204,19 @@ var (
 		4: "STATE_SUCCEEDED",
 		5: "STATE_SKIPPED",
 		6: "STATE_FAILED",
-		7: "STATE_NEEDS_PERSON",
+		7: "STATE_ACTION_REQUIRED",
 		8: "STATE_CANCELLED",
 	}
 	Step_State_value = map[string]int32{
-		"STATE_UNSPECIFIED":  0,
-		"STATE_PENDING":      1,
-		"STATE_RUNNING":      2,
-		"STATE_WAITING":      3,
-		"STATE_SUCCEEDED":    4,
-		"STATE_SKIPPED":      5,
-		"STATE_FAILED":       6,
-		"STATE_NEEDS_PERSON": 7,
-		"STATE_CANCELLED":    8,
+		"STATE_UNSPECIFIED":     0,
+		"STATE_PENDING":         1,
+		"STATE_RUNNING":         2,
+		"STATE_WAITING":         3,
+		"STATE_SUCCEEDED":       4,
+		"STATE_SKIPPED":         5,
+		"STATE_FAILED":          6,
+		"STATE_ACTION_REQUIRED": 7,
+		"STATE_CANCELLED":       8,
 	}
 )
 
@@ -162,11 +231,11 @@ func (x Step_State) String() string {
 }
 
 func (Step_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_job_service_proto_enumTypes[1].Descriptor()
+	return file_understudy_controlplane_v1_job_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Step_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[1]
+	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[2]
 }
 
 func (x Step_State) Number() protoreflect.EnumNumber {
@@ -178,14 +247,91 @@ func (Step_State) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{1, 0}
 }
 
-// Job is what was asked for.
+// State is how an attempt ended.
+type Attempt_State int32
+
+const (
+	// Unspecified.
+	Attempt_STATE_UNSPECIFIED Attempt_State = 0
+	// It runs.
+	Attempt_STATE_RUNNING Attempt_State = 1
+	// The step succeeded, or was not needed.
+	Attempt_STATE_SUCCEEDED Attempt_State = 2
+	// It ended with an error.
+	Attempt_STATE_FAILED Attempt_State = 3
+	// It ended because an operator has to decide.
+	Attempt_STATE_ACTION_REQUIRED Attempt_State = 4
+	// It sent the job back to an earlier step.
+	Attempt_STATE_RESTARTED Attempt_State = 5
+	// It was cancelled.
+	Attempt_STATE_CANCELLED Attempt_State = 6
+	// The control plane was stopped during the attempt.
+	Attempt_STATE_STOPPED Attempt_State = 7
+	// The control plane died, or lost the job to another one, during the attempt.
+	Attempt_STATE_LOST Attempt_State = 8
+)
+
+// Enum value maps for Attempt_State.
+var (
+	Attempt_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_RUNNING",
+		2: "STATE_SUCCEEDED",
+		3: "STATE_FAILED",
+		4: "STATE_ACTION_REQUIRED",
+		5: "STATE_RESTARTED",
+		6: "STATE_CANCELLED",
+		7: "STATE_STOPPED",
+		8: "STATE_LOST",
+	}
+	Attempt_State_value = map[string]int32{
+		"STATE_UNSPECIFIED":     0,
+		"STATE_RUNNING":         1,
+		"STATE_SUCCEEDED":       2,
+		"STATE_FAILED":          3,
+		"STATE_ACTION_REQUIRED": 4,
+		"STATE_RESTARTED":       5,
+		"STATE_CANCELLED":       6,
+		"STATE_STOPPED":         7,
+		"STATE_LOST":            8,
+	}
+)
+
+func (x Attempt_State) Enum() *Attempt_State {
+	p := new(Attempt_State)
+	*p = x
+	return p
+}
+
+func (x Attempt_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Attempt_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_job_service_proto_enumTypes[3].Descriptor()
+}
+
+func (Attempt_State) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_job_service_proto_enumTypes[3]
+}
+
+func (x Attempt_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Attempt_State.Descriptor instead.
+func (Attempt_State) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{4, 0}
+}
+
+// Job is long work that was asked for: its steps, and the state that they are in.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "jobs/{job}".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Kind: "take_snapshot", "create_replica", "create_primary", "delete_server", "delete_snapshot".
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// How far it is.
+	// What it does.
+	Kind Job_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=understudy.controlplane.v1.Job_Kind" json:"kind,omitempty"`
+	// State.
 	State Job_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Job_State" json:"state,omitempty"`
 	// What it is about: "servers/{server}" or "snapshots/{snapshot}".
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -193,17 +339,17 @@ type Job struct {
 	Steps []*Step `protobuf:"bytes,5,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Error of the step that failed.
 	Error *JobError `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
-	// Idempotency key that it was made with.
+	// Idempotency key that it was created with.
 	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Who asked for it.
 	RequestedBy string `protobuf:"bytes,8,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
-	// When it was made.
+	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When its first step began.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When it ended.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Grows with each change of owner.
+	// Fencing token: grows each time that another worker takes the job.
 	Epoch int64 `protobuf:"varint,12,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// One line that says what it is for.
 	Title         string `protobuf:"bytes,13,opt,name=title,proto3" json:"title,omitempty"`
@@ -248,11 +394,11 @@ func (x *Job) GetName() string {
 	return ""
 }
 
-func (x *Job) GetKind() string {
+func (x *Job) GetKind() Job_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return ""
+	return Job_KIND_UNSPECIFIED
 }
 
 func (x *Job) GetState() Job_State {
@@ -337,9 +483,9 @@ type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name within the job, "mount_data".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it makes sure, in one line.
+	// What is true when it is done, in one line.
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
-	// How far it is.
+	// State.
 	State Step_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Step_State" json:"state,omitempty"`
 	// Attempts so far.
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
@@ -349,7 +495,7 @@ type Step struct {
 	Found []string `protobuf:"bytes,6,rep,name=found,proto3" json:"found,omitempty"`
 	// What it changed, one line each; in a plan, what it would change.
 	Changed []string `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"`
-	// How far it is, when it takes long.
+	// Progress of a long step; absent otherwise.
 	Progress *StepProgress `protobuf:"bytes,8,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Error of the last attempt.
 	Error *JobError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
@@ -359,7 +505,7 @@ type Step struct {
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// How long it took so far, waits included.
 	Duration *durationpb.Duration `protobuf:"bytes,12,opt,name=duration,proto3" json:"duration,omitempty"`
-	// Why it waits, was skipped, or needs a person.
+	// Why it waits, was skipped, or needs an operator.
 	WaitReason    string `protobuf:"bytes,13,opt,name=wait_reason,json=waitReason,proto3" json:"wait_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -486,18 +632,18 @@ func (x *Step) GetWaitReason() string {
 	return ""
 }
 
-// StepProgress is how far a long step is.
+// StepProgress is the progress of a long step.
 type StepProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Done so far.
+	// Done so far, in `unit`.
 	Done int64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
-	// In all; 0 when not known.
+	// In all, in `unit`; 0 when not known.
 	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
-	// Unit: "bytes", "transactions", "tables", "percent".
+	// "bytes", "transactions", "tables" or "percent".
 	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
-	// For people.
+	// Text for the user.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
-	// Estimate of what is left; absent when not known.
+	// Estimate of the time that is left; absent when not known.
 	Remaining     *durationpb.Duration `protobuf:"bytes,5,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -632,18 +778,154 @@ func (x *JobError) GetHint() *v1.Hint {
 	return nil
 }
 
-// Event is a line of the audit.
+// Attempt is one try of a step. Attempts are kept as long as their job.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the step, "mount_data".
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Number of the attempt of this step, from 1.
+	Number int32 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// Generation of the step's key.
+	Generation int32 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// How it ended.
+	State Attempt_State `protobuf:"varint,4,opt,name=state,proto3,enum=understudy.controlplane.v1.Attempt_State" json:"state,omitempty"`
+	// What it found, one line each.
+	Found []string `protobuf:"bytes,5,rep,name=found,proto3" json:"found,omitempty"`
+	// What it changed, one line each.
+	Changed []string `protobuf:"bytes,6,rep,name=changed,proto3" json:"changed,omitempty"`
+	// Its error; absent when there was none.
+	Error *JobError `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	// When it began.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ended; absent while it runs.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Worker that made it.
+	Worker string `protobuf:"bytes,10,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Fencing token of the worker.
+	Epoch         int64 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Attempt) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Attempt) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Attempt) GetGeneration() int32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Attempt) GetState() Attempt_State {
+	if x != nil {
+		return x.State
+	}
+	return Attempt_STATE_UNSPECIFIED
+}
+
+func (x *Attempt) GetFound() []string {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *Attempt) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() *JobError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Attempt) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Attempt) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Attempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Attempt) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// Event is something that happened, or that somebody asked for.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// Who: an identity, or a job.
+	// Who: an identity ("spiffe://understudy/operator/alice"), or a job ("jobs/{job}").
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
-	// What was asked or done: "job.create", "server.update", "step.skip".
+	// What was asked or done: "job.create", "server.update", "job.skip".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// On what.
+	// On what: the name of a server, a snapshot or a job; may be empty.
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
-	// What changed, for people.
+	// What changed, or why, as a text for the user.
 	Text          string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -651,7 +933,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +945,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +958,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Event) GetTime() *timestamppb.Timestamp {
@@ -714,10 +996,66 @@ func (x *Event) GetText() string {
 	return ""
 }
 
+// DeleteConfirmation names what may be deleted with its data. It is the fact that the call relies
+// on.
+type DeleteConfirmation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the resource whose data goes, "servers/{server}" or "snapshots/{snapshot}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Etag of the resource that the caller read.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteConfirmation) Reset() {
+	*x = DeleteConfirmation{}
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteConfirmation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteConfirmation) ProtoMessage() {}
+
+func (x *DeleteConfirmation) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteConfirmation.ProtoReflect.Descriptor instead.
+func (*DeleteConfirmation) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeleteConfirmation) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteConfirmation) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // GetJobRequest names a job.
 type GetJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -725,7 +1063,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1075,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1088,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetJobRequest) GetName() string {
@@ -771,7 +1109,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1121,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1134,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -806,24 +1144,34 @@ func (x *GetJobResponse) GetJob() *Job {
 	return nil
 }
 
-// ListJobsRequest asks for jobs.
+// ListJobsRequest asks for a page of jobs. Empty filters do not narrow.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only those about this subject.
+	// Only those about this resource, "servers/{server}" or "snapshots/{snapshot}".
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Only those that have not ended.
-	ActiveOnly    bool `protobuf:"varint,4,opt,name=active_only,json=activeOnly,proto3" json:"active_only,omitempty"`
+	// Only those that have not ended. Excludes `states`.
+	ActiveOnly bool `protobuf:"varint,4,opt,name=active_only,json=activeOnly,proto3" json:"active_only,omitempty"`
+	// Only these states.
+	States []Job_State `protobuf:"varint,5,rep,packed,name=states,proto3,enum=understudy.controlplane.v1.Job_State" json:"states,omitempty"`
+	// Only these kinds.
+	Kinds []Job_Kind `protobuf:"varint,6,rep,packed,name=kinds,proto3,enum=understudy.controlplane.v1.Job_Kind" json:"kinds,omitempty"`
+	// Only those whose title contains this text, in any case; at most 200 bytes.
+	Text string `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`
+	// Only those created at or after this time.
+	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
+	// Only those created before this time.
+	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1183,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1196,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListJobsRequest) GetPageSize() int32 {
@@ -879,6 +1227,41 @@ func (x *ListJobsRequest) GetActiveOnly() bool {
 	return false
 }
 
+func (x *ListJobsRequest) GetStates() []Job_State {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetKinds() []Job_Kind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetCreatedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAfter
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetCreatedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedBefore
+	}
+	return nil
+}
+
 // ListJobsResponse has a page of jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -892,7 +1275,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1287,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1300,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -934,10 +1317,138 @@ func (x *ListJobsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ListAttemptsRequest names a job.
+type ListAttemptsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "jobs/{job}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Only attempts of this step.
+	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	// At most this many; 0 means 50, at most 1000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAttemptsRequest) Reset() {
+	*x = ListAttemptsRequest{}
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAttemptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAttemptsRequest) ProtoMessage() {}
+
+func (x *ListAttemptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAttemptsRequest.ProtoReflect.Descriptor instead.
+func (*ListAttemptsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListAttemptsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListAttemptsRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *ListAttemptsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAttemptsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListAttemptsResponse has a page of attempts.
+type ListAttemptsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The attempts.
+	Attempts []*Attempt `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAttemptsResponse) Reset() {
+	*x = ListAttemptsResponse{}
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAttemptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAttemptsResponse) ProtoMessage() {}
+
+func (x *ListAttemptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAttemptsResponse.ProtoReflect.Descriptor instead.
+func (*ListAttemptsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListAttemptsResponse) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *ListAttemptsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // WatchJobRequest names a job.
 type WatchJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -945,7 +1456,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1468,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1481,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchJobRequest) GetName() string {
@@ -991,7 +1502,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1514,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1527,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchJobResponse) GetJob() *Job {
@@ -1029,17 +1540,20 @@ func (x *WatchJobResponse) GetJob() *Job {
 // RetryJobRequest says what to retry.
 type RetryJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Step to run alone; the failed step and those behind it when empty.
-	Step          string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	// Step to run alone; the failed step and those after it when empty.
+	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	// Idempotency key: a repeat of the job's last request changes nothing. UUID; generated when
+	// empty.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1565,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1578,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RetryJobRequest) GetName() string {
@@ -1081,6 +1595,13 @@ func (x *RetryJobRequest) GetStep() string {
 	return ""
 }
 
+func (x *RetryJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // RetryJobResponse has the job.
 type RetryJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1092,7 +1613,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1625,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1638,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RetryJobResponse) GetJob() *Job {
@@ -1130,19 +1651,25 @@ func (x *RetryJobResponse) GetJob() *Job {
 // RedoStepRequest names a step.
 type RedoStepRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Step.
+	// Name of the step. Required.
 	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
-	// Why. Required.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why: at most 500 bytes. Required.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Idempotency key: a repeat of the job's last request changes nothing. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Required when the request deletes data of a READY server or a snapshot, or data that users
+	// could miss: the error names the resource.
+	ConfirmDelete *DeleteConfirmation `protobuf:"bytes,5,opt,name=confirm_delete,json=confirmDelete,proto3" json:"confirm_delete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RedoStepRequest) Reset() {
 	*x = RedoStepRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1681,7 @@ func (x *RedoStepRequest) String() string {
 func (*RedoStepRequest) ProtoMessage() {}
 
 func (x *RedoStepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1694,7 @@ func (x *RedoStepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedoStepRequest.ProtoReflect.Descriptor instead.
 func (*RedoStepRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RedoStepRequest) GetName() string {
@@ -1191,6 +1718,20 @@ func (x *RedoStepRequest) GetReason() string {
 	return ""
 }
 
+func (x *RedoStepRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RedoStepRequest) GetConfirmDelete() *DeleteConfirmation {
+	if x != nil {
+		return x.ConfirmDelete
+	}
+	return nil
+}
+
 // RedoStepResponse has the job.
 type RedoStepResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1202,7 +1743,7 @@ type RedoStepResponse struct {
 
 func (x *RedoStepResponse) Reset() {
 	*x = RedoStepResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1755,7 @@ func (x *RedoStepResponse) String() string {
 func (*RedoStepResponse) ProtoMessage() {}
 
 func (x *RedoStepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1768,7 @@ func (x *RedoStepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedoStepResponse.ProtoReflect.Descriptor instead.
 func (*RedoStepResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RedoStepResponse) GetJob() *Job {
@@ -1240,19 +1781,22 @@ func (x *RedoStepResponse) GetJob() *Job {
 // SkipStepRequest names a step.
 type SkipStepRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Step.
+	// Name of the step. Required.
 	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
-	// Why. Required.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why: at most 500 bytes. Required.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Idempotency key: a repeat of the job's last request changes nothing. UUID; generated when
+	// empty.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SkipStepRequest) Reset() {
 	*x = SkipStepRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1808,7 @@ func (x *SkipStepRequest) String() string {
 func (*SkipStepRequest) ProtoMessage() {}
 
 func (x *SkipStepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1821,7 @@ func (x *SkipStepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipStepRequest.ProtoReflect.Descriptor instead.
 func (*SkipStepRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SkipStepRequest) GetName() string {
@@ -1301,6 +1845,13 @@ func (x *SkipStepRequest) GetReason() string {
 	return ""
 }
 
+func (x *SkipStepRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // SkipStepResponse has the job.
 type SkipStepResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1312,7 +1863,7 @@ type SkipStepResponse struct {
 
 func (x *SkipStepResponse) Reset() {
 	*x = SkipStepResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1875,7 @@ func (x *SkipStepResponse) String() string {
 func (*SkipStepResponse) ProtoMessage() {}
 
 func (x *SkipStepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1888,7 @@ func (x *SkipStepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipStepResponse.ProtoReflect.Descriptor instead.
 func (*SkipStepResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SkipStepResponse) GetJob() *Job {
@@ -1350,15 +1901,18 @@ func (x *SkipStepResponse) GetJob() *Job {
 // CancelJobRequest names a job.
 type CancelJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "jobs/{job}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Idempotency key: a repeat of the job's last request changes nothing. UUID; generated when
+	// empty.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1924,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,12 +1937,19 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelJobRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *CancelJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1404,7 +1965,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1977,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1990,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CancelJobResponse) GetJob() *Job {
@@ -1442,17 +2003,23 @@ func (x *CancelJobResponse) GetJob() *Job {
 // CleanupJobRequest names a job.
 type CleanupJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "jobs/{job}".
+	// "jobs/{job}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Say what would be removed, remove nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Validate only and return the plan; nothing is removed.
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Idempotency key: a repeat of the job's last request changes nothing. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Required when the request deletes data of a READY server or a snapshot, or data that users
+	// could miss: the error names the resource.
+	ConfirmDelete *DeleteConfirmation `protobuf:"bytes,4,opt,name=confirm_delete,json=confirmDelete,proto3" json:"confirm_delete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CleanupJobRequest) Reset() {
 	*x = CleanupJobRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +2031,7 @@ func (x *CleanupJobRequest) String() string {
 func (*CleanupJobRequest) ProtoMessage() {}
 
 func (x *CleanupJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +2044,7 @@ func (x *CleanupJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupJobRequest.ProtoReflect.Descriptor instead.
 func (*CleanupJobRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CleanupJobRequest) GetName() string {
@@ -1494,6 +2061,20 @@ func (x *CleanupJobRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CleanupJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CleanupJobRequest) GetConfirmDelete() *DeleteConfirmation {
+	if x != nil {
+		return x.ConfirmDelete
+	}
+	return nil
+}
+
 // CleanupJobResponse has the job.
 type CleanupJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1505,7 +2086,7 @@ type CleanupJobResponse struct {
 
 func (x *CleanupJobResponse) Reset() {
 	*x = CleanupJobResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +2098,7 @@ func (x *CleanupJobResponse) String() string {
 func (*CleanupJobResponse) ProtoMessage() {}
 
 func (x *CleanupJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +2111,7 @@ func (x *CleanupJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupJobResponse.ProtoReflect.Descriptor instead.
 func (*CleanupJobResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CleanupJobResponse) GetJob() *Job {
@@ -1540,22 +2121,32 @@ func (x *CleanupJobResponse) GetJob() *Job {
 	return nil
 }
 
-// ListEventsRequest asks for the audit.
+// ListEventsRequest asks for a page of events. Empty filters do not narrow.
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only those on this subject.
-	Subject       string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Only those on this resource: "servers/{server}", "snapshots/{snapshot}" or "jobs/{job}".
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Only this action, "job.create".
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// Only those of this actor, an identity ("spiffe://understudy/operator/alice") or a job.
+	Actor string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Only those whose text contains this text, in any case; at most 200 bytes.
+	Text string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	// Only those at or after this time.
+	After *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=after,proto3" json:"after,omitempty"`
+	// Only those before this time.
+	Before        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +2158,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +2171,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListEventsRequest) GetPageSize() int32 {
@@ -1604,7 +2195,42 @@ func (x *ListEventsRequest) GetSubject() string {
 	return ""
 }
 
-// ListEventsResponse has a page of the audit.
+func (x *ListEventsRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+// ListEventsResponse has a page of events.
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events.
@@ -1617,7 +2243,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +2255,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_job_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +2268,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_job_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1663,10 +2289,10 @@ var File_understudy_controlplane_v1_job_service_proto protoreflect.FileDescripto
 
 const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\"\xd8\x05\n" +
+	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\"\xb5\a\n" +
 	"\x03Job\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12;\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
+	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
 	"\x05state\x18\x03 \x01(\x0e2%.understudy.controlplane.v1.Job.StateR\x05state\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x126\n" +
 	"\x05steps\x18\x05 \x03(\v2 .understudy.controlplane.v1.StepR\x05steps\x12:\n" +
@@ -1681,17 +2307,25 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05epoch\x18\f \x01(\x03R\x05epoch\x12\x14\n" +
-	"\x05title\x18\r \x01(\tR\x05title\"\xc0\x01\n" +
+	"\x05title\x18\r \x01(\tR\x05title\"\xb1\x01\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13KIND_CREATE_PRIMARY\x10\x01\x12\x17\n" +
+	"\x13KIND_CREATE_REPLICA\x10\x02\x12\x16\n" +
+	"\x12KIND_TAKE_SNAPSHOT\x10\x03\x12\x16\n" +
+	"\x12KIND_DELETE_SERVER\x10\x04\x12\x18\n" +
+	"\x14KIND_DELETE_SNAPSHOT\x10\x05\x12\x17\n" +
+	"\x13KIND_VERIFY_REPLICA\x10\x06\"\xc3\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x11\n" +
 	"\rSTATE_RUNNING\x10\x02\x12\x11\n" +
-	"\rSTATE_WAITING\x10\x03\x12\x16\n" +
-	"\x12STATE_NEEDS_PERSON\x10\x04\x12\x10\n" +
+	"\rSTATE_WAITING\x10\x03\x12\x19\n" +
+	"\x15STATE_ACTION_REQUIRED\x10\x04\x12\x10\n" +
 	"\fSTATE_FAILED\x10\x05\x12\x14\n" +
 	"\x10STATE_CANCELLING\x10\x06\x12\x13\n" +
 	"\x0fSTATE_CANCELLED\x10\a\x12\x13\n" +
-	"\x0fSTATE_SUCCEEDED\x10\b\"\xe7\x05\n" +
+	"\x0fSTATE_SUCCEEDED\x10\b\"\xea\x05\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12<\n" +
@@ -1710,7 +2344,7 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x125\n" +
 	"\bduration\x18\f \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1f\n" +
 	"\vwait_reason\x18\r \x01(\tR\n" +
-	"waitReason\"\xbe\x01\n" +
+	"waitReason\"\xc1\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_PENDING\x10\x01\x12\x11\n" +
@@ -1718,8 +2352,8 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\rSTATE_WAITING\x10\x03\x12\x13\n" +
 	"\x0fSTATE_SUCCEEDED\x10\x04\x12\x11\n" +
 	"\rSTATE_SKIPPED\x10\x05\x12\x10\n" +
-	"\fSTATE_FAILED\x10\x06\x12\x16\n" +
-	"\x12STATE_NEEDS_PERSON\x10\a\x12\x13\n" +
+	"\fSTATE_FAILED\x10\x06\x12\x19\n" +
+	"\x15STATE_ACTION_REQUIRED\x10\a\x12\x13\n" +
 	"\x0fSTATE_CANCELLED\x10\b\"\x99\x01\n" +
 	"\fStepProgress\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x14\n" +
@@ -1730,69 +2364,131 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\bJobError\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n" +
-	"\x04hint\x18\x03 \x01(\v2\x1a.understudy.errors.v1.HintR\x04hint\"\x93\x01\n" +
+	"\x04hint\x18\x03 \x01(\v2\x1a.understudy.errors.v1.HintR\x04hint\"\xe5\x04\n" +
+	"\aAttempt\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x05R\x06number\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x05R\n" +
+	"generation\x12?\n" +
+	"\x05state\x18\x04 \x01(\x0e2).understudy.controlplane.v1.Attempt.StateR\x05state\x12\x14\n" +
+	"\x05found\x18\x05 \x03(\tR\x05found\x12\x18\n" +
+	"\achanged\x18\x06 \x03(\tR\achanged\x12:\n" +
+	"\x05error\x18\a \x01(\v2$.understudy.controlplane.v1.JobErrorR\x05error\x129\n" +
+	"\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x16\n" +
+	"\x06worker\x18\n" +
+	" \x01(\tR\x06worker\x12\x14\n" +
+	"\x05epoch\x18\v \x01(\x03R\x05epoch\"\xc0\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_RUNNING\x10\x01\x12\x13\n" +
+	"\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n" +
+	"\fSTATE_FAILED\x10\x03\x12\x19\n" +
+	"\x15STATE_ACTION_REQUIRED\x10\x04\x12\x13\n" +
+	"\x0fSTATE_RESTARTED\x10\x05\x12\x13\n" +
+	"\x0fSTATE_CANCELLED\x10\x06\x12\x11\n" +
+	"\rSTATE_STOPPED\x10\a\x12\x0e\n" +
+	"\n" +
+	"STATE_LOST\x10\b\"\x93\x01\n" +
 	"\x05Event\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"#\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"<\n" +
+	"\x12DeleteConfirmation\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"#\n" +
 	"\rGetJobRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"C\n" +
 	"\x0eGetJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x88\x01\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x9b\x03\n" +
 	"\x0fListJobsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12\x1f\n" +
 	"\vactive_only\x18\x04 \x01(\bR\n" +
-	"activeOnly\"o\n" +
+	"activeOnly\x12=\n" +
+	"\x06states\x18\x05 \x03(\x0e2%.understudy.controlplane.v1.Job.StateR\x06states\x12:\n" +
+	"\x05kinds\x18\x06 \x03(\x0e2$.understudy.controlplane.v1.Job.KindR\x05kinds\x12\x12\n" +
+	"\x04text\x18\a \x01(\tR\x04text\x12?\n" +
+	"\rcreated_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
+	"\x0ecreated_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\"o\n" +
 	"\x10ListJobsResponse\x123\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x1f.understudy.controlplane.v1.JobR\x04jobs\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
+	"\x13ListAttemptsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\x7f\n" +
+	"\x14ListAttemptsResponse\x12?\n" +
+	"\battempts\x18\x01 \x03(\v2#.understudy.controlplane.v1.AttemptR\battempts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n" +
 	"\x0fWatchJobRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
 	"\x10WatchJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"9\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"X\n" +
 	"\x0fRetryJobRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\tR\x04step\"E\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"E\n" +
 	"\x10RetryJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"Q\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xc7\x01\n" +
 	"\x0fRedoStepRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\tR\x04step\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"E\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12U\n" +
+	"\x0econfirm_delete\x18\x05 \x01(\v2..understudy.controlplane.v1.DeleteConfirmationR\rconfirmDelete\"E\n" +
 	"\x10RedoStepResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"Q\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"p\n" +
 	"\x0fSkipStepRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\tR\x04step\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"E\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"E\n" +
 	"\x10SkipStepResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"&\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"E\n" +
 	"\x10CancelJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"F\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"F\n" +
 	"\x11CancelJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"L\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xc2\x01\n" +
 	"\x11CleanupJobRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"G\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12U\n" +
+	"\x0econfirm_delete\x18\x04 \x01(\v2..understudy.controlplane.v1.DeleteConfirmationR\rconfirmDelete\"G\n" +
 	"\x12CleanupJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"i\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x91\x02\n" +
 	"\x11ListEventsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"w\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x120\n" +
+	"\x05after\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x122\n" +
+	"\x06before\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"w\n" +
 	"\x12ListEventsResponse\x129\n" +
 	"\x06events\x18\x01 \x03(\v2!.understudy.controlplane.v1.EventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc5\a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbd\b\n" +
 	"\n" +
 	"JobService\x12d\n" +
 	"\x06GetJob\x12).understudy.controlplane.v1.GetJobRequest\x1a*.understudy.controlplane.v1.GetJobResponse\"\x03\x90\x02\x01\x12j\n" +
-	"\bListJobs\x12+.understudy.controlplane.v1.ListJobsRequest\x1a,.understudy.controlplane.v1.ListJobsResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\bListJobs\x12+.understudy.controlplane.v1.ListJobsRequest\x1a,.understudy.controlplane.v1.ListJobsResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\fListAttempts\x12/.understudy.controlplane.v1.ListAttemptsRequest\x1a0.understudy.controlplane.v1.ListAttemptsResponse\"\x03\x90\x02\x01\x12g\n" +
 	"\bWatchJob\x12+.understudy.controlplane.v1.WatchJobRequest\x1a,.understudy.controlplane.v1.WatchJobResponse0\x01\x12e\n" +
 	"\bRetryJob\x12+.understudy.controlplane.v1.RetryJobRequest\x1a,.understudy.controlplane.v1.RetryJobResponse\x12e\n" +
 	"\bRedoStep\x12+.understudy.controlplane.v1.RedoStepRequest\x1a,.understudy.controlplane.v1.RedoStepResponse\x12e\n" +
@@ -1816,86 +2512,108 @@ func file_understudy_controlplane_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_understudy_controlplane_v1_job_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_understudy_controlplane_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_understudy_controlplane_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_understudy_controlplane_v1_job_service_proto_goTypes = []any{
-	(Job_State)(0),                // 0: understudy.controlplane.v1.Job.State
-	(Step_State)(0),               // 1: understudy.controlplane.v1.Step.State
-	(*Job)(nil),                   // 2: understudy.controlplane.v1.Job
-	(*Step)(nil),                  // 3: understudy.controlplane.v1.Step
-	(*StepProgress)(nil),          // 4: understudy.controlplane.v1.StepProgress
-	(*JobError)(nil),              // 5: understudy.controlplane.v1.JobError
-	(*Event)(nil),                 // 6: understudy.controlplane.v1.Event
-	(*GetJobRequest)(nil),         // 7: understudy.controlplane.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 8: understudy.controlplane.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 9: understudy.controlplane.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 10: understudy.controlplane.v1.ListJobsResponse
-	(*WatchJobRequest)(nil),       // 11: understudy.controlplane.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),      // 12: understudy.controlplane.v1.WatchJobResponse
-	(*RetryJobRequest)(nil),       // 13: understudy.controlplane.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 14: understudy.controlplane.v1.RetryJobResponse
-	(*RedoStepRequest)(nil),       // 15: understudy.controlplane.v1.RedoStepRequest
-	(*RedoStepResponse)(nil),      // 16: understudy.controlplane.v1.RedoStepResponse
-	(*SkipStepRequest)(nil),       // 17: understudy.controlplane.v1.SkipStepRequest
-	(*SkipStepResponse)(nil),      // 18: understudy.controlplane.v1.SkipStepResponse
-	(*CancelJobRequest)(nil),      // 19: understudy.controlplane.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 20: understudy.controlplane.v1.CancelJobResponse
-	(*CleanupJobRequest)(nil),     // 21: understudy.controlplane.v1.CleanupJobRequest
-	(*CleanupJobResponse)(nil),    // 22: understudy.controlplane.v1.CleanupJobResponse
-	(*ListEventsRequest)(nil),     // 23: understudy.controlplane.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 24: understudy.controlplane.v1.ListEventsResponse
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*v1.Hint)(nil),               // 27: understudy.errors.v1.Hint
+	(Job_Kind)(0),                 // 0: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                // 1: understudy.controlplane.v1.Job.State
+	(Step_State)(0),               // 2: understudy.controlplane.v1.Step.State
+	(Attempt_State)(0),            // 3: understudy.controlplane.v1.Attempt.State
+	(*Job)(nil),                   // 4: understudy.controlplane.v1.Job
+	(*Step)(nil),                  // 5: understudy.controlplane.v1.Step
+	(*StepProgress)(nil),          // 6: understudy.controlplane.v1.StepProgress
+	(*JobError)(nil),              // 7: understudy.controlplane.v1.JobError
+	(*Attempt)(nil),               // 8: understudy.controlplane.v1.Attempt
+	(*Event)(nil),                 // 9: understudy.controlplane.v1.Event
+	(*DeleteConfirmation)(nil),    // 10: understudy.controlplane.v1.DeleteConfirmation
+	(*GetJobRequest)(nil),         // 11: understudy.controlplane.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 12: understudy.controlplane.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 13: understudy.controlplane.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 14: understudy.controlplane.v1.ListJobsResponse
+	(*ListAttemptsRequest)(nil),   // 15: understudy.controlplane.v1.ListAttemptsRequest
+	(*ListAttemptsResponse)(nil),  // 16: understudy.controlplane.v1.ListAttemptsResponse
+	(*WatchJobRequest)(nil),       // 17: understudy.controlplane.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),      // 18: understudy.controlplane.v1.WatchJobResponse
+	(*RetryJobRequest)(nil),       // 19: understudy.controlplane.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 20: understudy.controlplane.v1.RetryJobResponse
+	(*RedoStepRequest)(nil),       // 21: understudy.controlplane.v1.RedoStepRequest
+	(*RedoStepResponse)(nil),      // 22: understudy.controlplane.v1.RedoStepResponse
+	(*SkipStepRequest)(nil),       // 23: understudy.controlplane.v1.SkipStepRequest
+	(*SkipStepResponse)(nil),      // 24: understudy.controlplane.v1.SkipStepResponse
+	(*CancelJobRequest)(nil),      // 25: understudy.controlplane.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 26: understudy.controlplane.v1.CancelJobResponse
+	(*CleanupJobRequest)(nil),     // 27: understudy.controlplane.v1.CleanupJobRequest
+	(*CleanupJobResponse)(nil),    // 28: understudy.controlplane.v1.CleanupJobResponse
+	(*ListEventsRequest)(nil),     // 29: understudy.controlplane.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 30: understudy.controlplane.v1.ListEventsResponse
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*v1.Hint)(nil),               // 33: understudy.errors.v1.Hint
 }
 var file_understudy_controlplane_v1_job_service_proto_depIdxs = []int32{
-	0,  // 0: understudy.controlplane.v1.Job.state:type_name -> understudy.controlplane.v1.Job.State
-	3,  // 1: understudy.controlplane.v1.Job.steps:type_name -> understudy.controlplane.v1.Step
-	5,  // 2: understudy.controlplane.v1.Job.error:type_name -> understudy.controlplane.v1.JobError
-	25, // 3: understudy.controlplane.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	25, // 4: understudy.controlplane.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	25, // 5: understudy.controlplane.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 6: understudy.controlplane.v1.Step.state:type_name -> understudy.controlplane.v1.Step.State
-	4,  // 7: understudy.controlplane.v1.Step.progress:type_name -> understudy.controlplane.v1.StepProgress
-	5,  // 8: understudy.controlplane.v1.Step.error:type_name -> understudy.controlplane.v1.JobError
-	25, // 9: understudy.controlplane.v1.Step.start_time:type_name -> google.protobuf.Timestamp
-	25, // 10: understudy.controlplane.v1.Step.end_time:type_name -> google.protobuf.Timestamp
-	26, // 11: understudy.controlplane.v1.Step.duration:type_name -> google.protobuf.Duration
-	26, // 12: understudy.controlplane.v1.StepProgress.remaining:type_name -> google.protobuf.Duration
-	27, // 13: understudy.controlplane.v1.JobError.hint:type_name -> understudy.errors.v1.Hint
-	25, // 14: understudy.controlplane.v1.Event.time:type_name -> google.protobuf.Timestamp
-	2,  // 15: understudy.controlplane.v1.GetJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 16: understudy.controlplane.v1.ListJobsResponse.jobs:type_name -> understudy.controlplane.v1.Job
-	2,  // 17: understudy.controlplane.v1.WatchJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 18: understudy.controlplane.v1.RetryJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 19: understudy.controlplane.v1.RedoStepResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 20: understudy.controlplane.v1.SkipStepResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 21: understudy.controlplane.v1.CancelJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 22: understudy.controlplane.v1.CleanupJobResponse.job:type_name -> understudy.controlplane.v1.Job
-	6,  // 23: understudy.controlplane.v1.ListEventsResponse.events:type_name -> understudy.controlplane.v1.Event
-	7,  // 24: understudy.controlplane.v1.JobService.GetJob:input_type -> understudy.controlplane.v1.GetJobRequest
-	9,  // 25: understudy.controlplane.v1.JobService.ListJobs:input_type -> understudy.controlplane.v1.ListJobsRequest
-	11, // 26: understudy.controlplane.v1.JobService.WatchJob:input_type -> understudy.controlplane.v1.WatchJobRequest
-	13, // 27: understudy.controlplane.v1.JobService.RetryJob:input_type -> understudy.controlplane.v1.RetryJobRequest
-	15, // 28: understudy.controlplane.v1.JobService.RedoStep:input_type -> understudy.controlplane.v1.RedoStepRequest
-	17, // 29: understudy.controlplane.v1.JobService.SkipStep:input_type -> understudy.controlplane.v1.SkipStepRequest
-	19, // 30: understudy.controlplane.v1.JobService.CancelJob:input_type -> understudy.controlplane.v1.CancelJobRequest
-	21, // 31: understudy.controlplane.v1.JobService.CleanupJob:input_type -> understudy.controlplane.v1.CleanupJobRequest
-	23, // 32: understudy.controlplane.v1.JobService.ListEvents:input_type -> understudy.controlplane.v1.ListEventsRequest
-	8,  // 33: understudy.controlplane.v1.JobService.GetJob:output_type -> understudy.controlplane.v1.GetJobResponse
-	10, // 34: understudy.controlplane.v1.JobService.ListJobs:output_type -> understudy.controlplane.v1.ListJobsResponse
-	12, // 35: understudy.controlplane.v1.JobService.WatchJob:output_type -> understudy.controlplane.v1.WatchJobResponse
-	14, // 36: understudy.controlplane.v1.JobService.RetryJob:output_type -> understudy.controlplane.v1.RetryJobResponse
-	16, // 37: understudy.controlplane.v1.JobService.RedoStep:output_type -> understudy.controlplane.v1.RedoStepResponse
-	18, // 38: understudy.controlplane.v1.JobService.SkipStep:output_type -> understudy.controlplane.v1.SkipStepResponse
-	20, // 39: understudy.controlplane.v1.JobService.CancelJob:output_type -> understudy.controlplane.v1.CancelJobResponse
-	22, // 40: understudy.controlplane.v1.JobService.CleanupJob:output_type -> understudy.controlplane.v1.CleanupJobResponse
-	24, // 41: understudy.controlplane.v1.JobService.ListEvents:output_type -> understudy.controlplane.v1.ListEventsResponse
-	33, // [33:42] is the sub-list for method output_type
-	24, // [24:33] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	0,  // 0: understudy.controlplane.v1.Job.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	1,  // 1: understudy.controlplane.v1.Job.state:type_name -> understudy.controlplane.v1.Job.State
+	5,  // 2: understudy.controlplane.v1.Job.steps:type_name -> understudy.controlplane.v1.Step
+	7,  // 3: understudy.controlplane.v1.Job.error:type_name -> understudy.controlplane.v1.JobError
+	31, // 4: understudy.controlplane.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	31, // 5: understudy.controlplane.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	31, // 6: understudy.controlplane.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	2,  // 7: understudy.controlplane.v1.Step.state:type_name -> understudy.controlplane.v1.Step.State
+	6,  // 8: understudy.controlplane.v1.Step.progress:type_name -> understudy.controlplane.v1.StepProgress
+	7,  // 9: understudy.controlplane.v1.Step.error:type_name -> understudy.controlplane.v1.JobError
+	31, // 10: understudy.controlplane.v1.Step.start_time:type_name -> google.protobuf.Timestamp
+	31, // 11: understudy.controlplane.v1.Step.end_time:type_name -> google.protobuf.Timestamp
+	32, // 12: understudy.controlplane.v1.Step.duration:type_name -> google.protobuf.Duration
+	32, // 13: understudy.controlplane.v1.StepProgress.remaining:type_name -> google.protobuf.Duration
+	33, // 14: understudy.controlplane.v1.JobError.hint:type_name -> understudy.errors.v1.Hint
+	3,  // 15: understudy.controlplane.v1.Attempt.state:type_name -> understudy.controlplane.v1.Attempt.State
+	7,  // 16: understudy.controlplane.v1.Attempt.error:type_name -> understudy.controlplane.v1.JobError
+	31, // 17: understudy.controlplane.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	31, // 18: understudy.controlplane.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	31, // 19: understudy.controlplane.v1.Event.time:type_name -> google.protobuf.Timestamp
+	4,  // 20: understudy.controlplane.v1.GetJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	1,  // 21: understudy.controlplane.v1.ListJobsRequest.states:type_name -> understudy.controlplane.v1.Job.State
+	0,  // 22: understudy.controlplane.v1.ListJobsRequest.kinds:type_name -> understudy.controlplane.v1.Job.Kind
+	31, // 23: understudy.controlplane.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	31, // 24: understudy.controlplane.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	4,  // 25: understudy.controlplane.v1.ListJobsResponse.jobs:type_name -> understudy.controlplane.v1.Job
+	8,  // 26: understudy.controlplane.v1.ListAttemptsResponse.attempts:type_name -> understudy.controlplane.v1.Attempt
+	4,  // 27: understudy.controlplane.v1.WatchJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	4,  // 28: understudy.controlplane.v1.RetryJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	10, // 29: understudy.controlplane.v1.RedoStepRequest.confirm_delete:type_name -> understudy.controlplane.v1.DeleteConfirmation
+	4,  // 30: understudy.controlplane.v1.RedoStepResponse.job:type_name -> understudy.controlplane.v1.Job
+	4,  // 31: understudy.controlplane.v1.SkipStepResponse.job:type_name -> understudy.controlplane.v1.Job
+	4,  // 32: understudy.controlplane.v1.CancelJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	10, // 33: understudy.controlplane.v1.CleanupJobRequest.confirm_delete:type_name -> understudy.controlplane.v1.DeleteConfirmation
+	4,  // 34: understudy.controlplane.v1.CleanupJobResponse.job:type_name -> understudy.controlplane.v1.Job
+	31, // 35: understudy.controlplane.v1.ListEventsRequest.after:type_name -> google.protobuf.Timestamp
+	31, // 36: understudy.controlplane.v1.ListEventsRequest.before:type_name -> google.protobuf.Timestamp
+	9,  // 37: understudy.controlplane.v1.ListEventsResponse.events:type_name -> understudy.controlplane.v1.Event
+	11, // 38: understudy.controlplane.v1.JobService.GetJob:input_type -> understudy.controlplane.v1.GetJobRequest
+	13, // 39: understudy.controlplane.v1.JobService.ListJobs:input_type -> understudy.controlplane.v1.ListJobsRequest
+	15, // 40: understudy.controlplane.v1.JobService.ListAttempts:input_type -> understudy.controlplane.v1.ListAttemptsRequest
+	17, // 41: understudy.controlplane.v1.JobService.WatchJob:input_type -> understudy.controlplane.v1.WatchJobRequest
+	19, // 42: understudy.controlplane.v1.JobService.RetryJob:input_type -> understudy.controlplane.v1.RetryJobRequest
+	21, // 43: understudy.controlplane.v1.JobService.RedoStep:input_type -> understudy.controlplane.v1.RedoStepRequest
+	23, // 44: understudy.controlplane.v1.JobService.SkipStep:input_type -> understudy.controlplane.v1.SkipStepRequest
+	25, // 45: understudy.controlplane.v1.JobService.CancelJob:input_type -> understudy.controlplane.v1.CancelJobRequest
+	27, // 46: understudy.controlplane.v1.JobService.CleanupJob:input_type -> understudy.controlplane.v1.CleanupJobRequest
+	29, // 47: understudy.controlplane.v1.JobService.ListEvents:input_type -> understudy.controlplane.v1.ListEventsRequest
+	12, // 48: understudy.controlplane.v1.JobService.GetJob:output_type -> understudy.controlplane.v1.GetJobResponse
+	14, // 49: understudy.controlplane.v1.JobService.ListJobs:output_type -> understudy.controlplane.v1.ListJobsResponse
+	16, // 50: understudy.controlplane.v1.JobService.ListAttempts:output_type -> understudy.controlplane.v1.ListAttemptsResponse
+	18, // 51: understudy.controlplane.v1.JobService.WatchJob:output_type -> understudy.controlplane.v1.WatchJobResponse
+	20, // 52: understudy.controlplane.v1.JobService.RetryJob:output_type -> understudy.controlplane.v1.RetryJobResponse
+	22, // 53: understudy.controlplane.v1.JobService.RedoStep:output_type -> understudy.controlplane.v1.RedoStepResponse
+	24, // 54: understudy.controlplane.v1.JobService.SkipStep:output_type -> understudy.controlplane.v1.SkipStepResponse
+	26, // 55: understudy.controlplane.v1.JobService.CancelJob:output_type -> understudy.controlplane.v1.CancelJobResponse
+	28, // 56: understudy.controlplane.v1.JobService.CleanupJob:output_type -> understudy.controlplane.v1.CleanupJobResponse
+	30, // 57: understudy.controlplane.v1.JobService.ListEvents:output_type -> understudy.controlplane.v1.ListEventsResponse
+	48, // [48:58] is the sub-list for method output_type
+	38, // [38:48] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_job_service_proto_init() }
@@ -1908,8 +2626,8 @@ func file_understudy_controlplane_v1_job_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_job_service_proto_rawDesc), len(file_understudy_controlplane_v1_job_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   23,
+			NumEnums:      4,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

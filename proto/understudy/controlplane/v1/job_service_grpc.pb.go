@@ -19,46 +19,61 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	JobService_GetJob_FullMethodName     = "/understudy.controlplane.v1.JobService/GetJob"
-	JobService_ListJobs_FullMethodName   = "/understudy.controlplane.v1.JobService/ListJobs"
-	JobService_WatchJob_FullMethodName   = "/understudy.controlplane.v1.JobService/WatchJob"
-	JobService_RetryJob_FullMethodName   = "/understudy.controlplane.v1.JobService/RetryJob"
-	JobService_RedoStep_FullMethodName   = "/understudy.controlplane.v1.JobService/RedoStep"
-	JobService_SkipStep_FullMethodName   = "/understudy.controlplane.v1.JobService/SkipStep"
-	JobService_CancelJob_FullMethodName  = "/understudy.controlplane.v1.JobService/CancelJob"
-	JobService_CleanupJob_FullMethodName = "/understudy.controlplane.v1.JobService/CleanupJob"
-	JobService_ListEvents_FullMethodName = "/understudy.controlplane.v1.JobService/ListEvents"
+	JobService_GetJob_FullMethodName       = "/understudy.controlplane.v1.JobService/GetJob"
+	JobService_ListJobs_FullMethodName     = "/understudy.controlplane.v1.JobService/ListJobs"
+	JobService_ListAttempts_FullMethodName = "/understudy.controlplane.v1.JobService/ListAttempts"
+	JobService_WatchJob_FullMethodName     = "/understudy.controlplane.v1.JobService/WatchJob"
+	JobService_RetryJob_FullMethodName     = "/understudy.controlplane.v1.JobService/RetryJob"
+	JobService_RedoStep_FullMethodName     = "/understudy.controlplane.v1.JobService/RedoStep"
+	JobService_SkipStep_FullMethodName     = "/understudy.controlplane.v1.JobService/SkipStep"
+	JobService_CancelJob_FullMethodName    = "/understudy.controlplane.v1.JobService/CancelJob"
+	JobService_CleanupJob_FullMethodName   = "/understudy.controlplane.v1.JobService/CleanupJob"
+	JobService_ListEvents_FullMethodName   = "/understudy.controlplane.v1.JobService/ListEvents"
 )
 
 // JobServiceClient is the client API for JobService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// JobService shows the jobs and takes requests on them. Every request is audited with who made it.
+// JobService shows the jobs and takes requests on them. Every request is recorded as an event with
+// the identity of its caller.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step that is not there,
-// FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state does not allow the request, with what does, ABORTED (JOB_BUSY) while
-// another job changes the same server, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Calls that change a job also answer FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state
+// does not allow the request.
 type JobServiceClient interface {
-	// GetJob returns one job with its steps.
+	// GetJob returns one job with its steps. NOT_FOUND.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// ListJobs returns jobs without their steps, newest first.
+	// ListJobs returns jobs without their steps, newest first. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
-	// WatchJob sends the job at once and whenever it changes, and ends with the job. UNAVAILABLE when the control plane is being
-	// stopped: watch again, the job goes on with its next start.
+	// ListAttempts returns every attempt of a job's steps, oldest first: what it found and changed,
+	// and how it ended. NOT_FOUND, INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+	ListAttempts(ctx context.Context, in *ListAttemptsRequest, opts ...grpc.CallOption) (*ListAttemptsResponse, error)
+	// WatchJob sends the job at once and after every change, and ends with the job. UNAVAILABLE when
+	// the control plane stops: watch again, the job goes on when a control plane runs.
 	WatchJob(ctx context.Context, in *WatchJobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchJobResponse], error)
-	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone: also of a job that
-	// succeeded, where a step that is true already is a no-op.
+	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone,
+	// also of a job that succeeded. A step whose work is done changes nothing. ABORTED (JOB_BUSY)
+	// while another job changes the same server.
 	RetryJob(ctx context.Context, in *RetryJobRequest, opts ...grpc.CallOption) (*RetryJobResponse, error)
-	// RedoStep makes a step's effect anew: a new generation of its key, so that an earlier effect is not found again.
+	// RedoStep runs a step and all steps after it again under a new generation of their keys, so that
+	// nothing made before is found again. ABORTED (JOB_BUSY). FAILED_PRECONDITION
+	// (DATA_LOSS_NOT_CONFIRMED) when the step deletes data and `confirm_delete` does not name what
+	// would be deleted.
 	RedoStep(ctx context.Context, in *RedoStepRequest, opts ...grpc.CallOption) (*RedoStepResponse, error)
 	// SkipStep marks a failed step as skipped, with the reason, and goes on with the next one.
+	// ABORTED (JOB_BUSY).
 	SkipStep(ctx context.Context, in *SkipStepRequest, opts ...grpc.CallOption) (*SkipStepResponse, error)
-	// CancelJob stops a job at its next safe point. What it holds on the primary is released.
+	// CancelJob stops a job at its next safe point. A server that the job has quiesced is resumed.
 	CancelJob(ctx context.Context, in *CancelJobRequest, opts ...grpc.CallOption) (*CancelJobResponse, error)
-	// CleanupJob removes exactly what a failed or cancelled job made, found by its tags.
+	// CleanupJob removes what a failed or cancelled job made, found by its tags, and nothing else.
+	// FAILED_PRECONDITION (DATA_LOSS_NOT_CONFIRMED) when data would be deleted and `confirm_delete`
+	// does not name what would be deleted.
 	CleanupJob(ctx context.Context, in *CleanupJobRequest, opts ...grpc.CallOption) (*CleanupJobResponse, error)
-	// ListEvents returns the audit: who asked what, what changed, when; newest first.
+	// ListEvents returns what happened and who asked for it, newest first. Filters are combined with
+	// "and". INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
@@ -84,6 +99,16 @@ func (c *jobServiceClient) ListJobs(ctx context.Context, in *ListJobsRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListJobsResponse)
 	err := c.cc.Invoke(ctx, JobService_ListJobs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) ListAttempts(ctx context.Context, in *ListAttemptsRequest, opts ...grpc.CallOption) (*ListAttemptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAttemptsResponse)
+	err := c.cc.Invoke(ctx, JobService_ListAttempts_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -173,31 +198,45 @@ func (c *jobServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
 //
-// JobService shows the jobs and takes requests on them. Every request is audited with who made it.
+// JobService shows the jobs and takes requests on them. Every request is recorded as an event with
+// the identity of its caller.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step that is not there,
-// FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state does not allow the request, with what does, ABORTED (JOB_BUSY) while
-// another job changes the same server, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a job or step
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Calls that change a job also answer FAILED_PRECONDITION (JOB_WRONG_STATE) when the job's state
+// does not allow the request.
 type JobServiceServer interface {
-	// GetJob returns one job with its steps.
+	// GetJob returns one job with its steps. NOT_FOUND.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// ListJobs returns jobs without their steps, newest first.
+	// ListJobs returns jobs without their steps, newest first. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
-	// WatchJob sends the job at once and whenever it changes, and ends with the job. UNAVAILABLE when the control plane is being
-	// stopped: watch again, the job goes on with its next start.
+	// ListAttempts returns every attempt of a job's steps, oldest first: what it found and changed,
+	// and how it ended. NOT_FOUND, INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+	ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error)
+	// WatchJob sends the job at once and after every change, and ends with the job. UNAVAILABLE when
+	// the control plane stops: watch again, the job goes on when a control plane runs.
 	WatchJob(*WatchJobRequest, grpc.ServerStreamingServer[WatchJobResponse]) error
-	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone: also of a job that
-	// succeeded, where a step that is true already is a no-op.
+	// RetryJob goes on with a failed or waiting job at the step that failed, or runs one step alone,
+	// also of a job that succeeded. A step whose work is done changes nothing. ABORTED (JOB_BUSY)
+	// while another job changes the same server.
 	RetryJob(context.Context, *RetryJobRequest) (*RetryJobResponse, error)
-	// RedoStep makes a step's effect anew: a new generation of its key, so that an earlier effect is not found again.
+	// RedoStep runs a step and all steps after it again under a new generation of their keys, so that
+	// nothing made before is found again. ABORTED (JOB_BUSY). FAILED_PRECONDITION
+	// (DATA_LOSS_NOT_CONFIRMED) when the step deletes data and `confirm_delete` does not name what
+	// would be deleted.
 	RedoStep(context.Context, *RedoStepRequest) (*RedoStepResponse, error)
 	// SkipStep marks a failed step as skipped, with the reason, and goes on with the next one.
+	// ABORTED (JOB_BUSY).
 	SkipStep(context.Context, *SkipStepRequest) (*SkipStepResponse, error)
-	// CancelJob stops a job at its next safe point. What it holds on the primary is released.
+	// CancelJob stops a job at its next safe point. A server that the job has quiesced is resumed.
 	CancelJob(context.Context, *CancelJobRequest) (*CancelJobResponse, error)
-	// CleanupJob removes exactly what a failed or cancelled job made, found by its tags.
+	// CleanupJob removes what a failed or cancelled job made, found by its tags, and nothing else.
+	// FAILED_PRECONDITION (DATA_LOSS_NOT_CONFIRMED) when data would be deleted and `confirm_delete`
+	// does not name what would be deleted.
 	CleanupJob(context.Context, *CleanupJobRequest) (*CleanupJobResponse, error)
-	// ListEvents returns the audit: who asked what, what changed, when; newest first.
+	// ListEvents returns what happened and who asked for it, newest first. Filters are combined with
+	// "and". INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedJobServiceServer()
 }
@@ -214,6 +253,9 @@ func (UnimplementedJobServiceServer) GetJob(context.Context, *GetJobRequest) (*G
 }
 func (UnimplementedJobServiceServer) ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListJobs not implemented")
+}
+func (UnimplementedJobServiceServer) ListAttempts(context.Context, *ListAttemptsRequest) (*ListAttemptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAttempts not implemented")
 }
 func (UnimplementedJobServiceServer) WatchJob(*WatchJobRequest, grpc.ServerStreamingServer[WatchJobResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchJob not implemented")
@@ -289,6 +331,24 @@ func _JobService_ListJobs_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(JobServiceServer).ListJobs(ctx, req.(*ListJobsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_ListAttempts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAttemptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).ListAttempts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_ListAttempts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).ListAttempts(ctx, req.(*ListAttemptsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -426,6 +486,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListJobs",
 			Handler:    _JobService_ListJobs_Handler,
+		},
+		{
+			MethodName: "ListAttempts",
+			Handler:    _JobService_ListAttempts_Handler,
 		},
 		{
 			MethodName: "RetryJob",

@@ -22,19 +22,169 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Where a task is.
+// Kind is what an object is.
+type ProviderObject_Kind int32
+
+const (
+	// Unspecified.
+	ProviderObject_KIND_UNSPECIFIED ProviderObject_Kind = 0
+	// A machine.
+	ProviderObject_KIND_MACHINE ProviderObject_Kind = 1
+	// A volume.
+	ProviderObject_KIND_VOLUME ProviderObject_Kind = 2
+	// A snapshot.
+	ProviderObject_KIND_SNAPSHOT ProviderObject_Kind = 3
+)
+
+// Enum value maps for ProviderObject_Kind.
+var (
+	ProviderObject_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_MACHINE",
+		2: "KIND_VOLUME",
+		3: "KIND_SNAPSHOT",
+	}
+	ProviderObject_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_MACHINE":     1,
+		"KIND_VOLUME":      2,
+		"KIND_SNAPSHOT":    3,
+	}
+)
+
+func (x ProviderObject_Kind) Enum() *ProviderObject_Kind {
+	p := new(ProviderObject_Kind)
+	*p = x
+	return p
+}
+
+func (x ProviderObject_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProviderObject_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_provider_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ProviderObject_Kind) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_provider_service_proto_enumTypes[0]
+}
+
+func (x ProviderObject_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProviderObject_Kind.Descriptor instead.
+func (ProviderObject_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// Kind is what is to be done.
+type Task_Kind int32
+
+const (
+	// Unspecified.
+	Task_KIND_UNSPECIFIED Task_Kind = 0
+	// Make a machine from an image.
+	Task_KIND_MAKE_MACHINE Task_Kind = 1
+	// Start a machine.
+	Task_KIND_START_MACHINE Task_Kind = 2
+	// Stop a machine.
+	Task_KIND_STOP_MACHINE Task_Kind = 3
+	// Reboot a machine.
+	Task_KIND_REBOOT_MACHINE Task_Kind = 4
+	// Destroy a machine.
+	Task_KIND_DESTROY_MACHINE Task_Kind = 5
+	// Make a volume.
+	Task_KIND_MAKE_VOLUME Task_Kind = 6
+	// Attach a volume to a machine.
+	Task_KIND_ATTACH_VOLUME Task_Kind = 7
+	// Detach a volume from its machine.
+	Task_KIND_DETACH_VOLUME Task_Kind = 8
+	// Grow a volume.
+	Task_KIND_GROW_VOLUME Task_Kind = 9
+	// Delete a volume.
+	Task_KIND_DELETE_VOLUME Task_Kind = 10
+	// Take a snapshot of a volume.
+	Task_KIND_TAKE_SNAPSHOT Task_Kind = 11
+	// Delete a snapshot.
+	Task_KIND_DELETE_SNAPSHOT Task_Kind = 12
+)
+
+// Enum value maps for Task_Kind.
+var (
+	Task_Kind_name = map[int32]string{
+		0:  "KIND_UNSPECIFIED",
+		1:  "KIND_MAKE_MACHINE",
+		2:  "KIND_START_MACHINE",
+		3:  "KIND_STOP_MACHINE",
+		4:  "KIND_REBOOT_MACHINE",
+		5:  "KIND_DESTROY_MACHINE",
+		6:  "KIND_MAKE_VOLUME",
+		7:  "KIND_ATTACH_VOLUME",
+		8:  "KIND_DETACH_VOLUME",
+		9:  "KIND_GROW_VOLUME",
+		10: "KIND_DELETE_VOLUME",
+		11: "KIND_TAKE_SNAPSHOT",
+		12: "KIND_DELETE_SNAPSHOT",
+	}
+	Task_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":     0,
+		"KIND_MAKE_MACHINE":    1,
+		"KIND_START_MACHINE":   2,
+		"KIND_STOP_MACHINE":    3,
+		"KIND_REBOOT_MACHINE":  4,
+		"KIND_DESTROY_MACHINE": 5,
+		"KIND_MAKE_VOLUME":     6,
+		"KIND_ATTACH_VOLUME":   7,
+		"KIND_DETACH_VOLUME":   8,
+		"KIND_GROW_VOLUME":     9,
+		"KIND_DELETE_VOLUME":   10,
+		"KIND_TAKE_SNAPSHOT":   11,
+		"KIND_DELETE_SNAPSHOT": 12,
+	}
+)
+
+func (x Task_Kind) Enum() *Task_Kind {
+	p := new(Task_Kind)
+	*p = x
+	return p
+}
+
+func (x Task_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Task_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_provider_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Task_Kind) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_provider_service_proto_enumTypes[1]
+}
+
+func (x Task_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Task_Kind.Descriptor instead.
+func (Task_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{10, 0}
+}
+
+// State is the state of a task.
 type Task_State int32
 
 const (
-	// Not said.
+	// Unspecified.
 	Task_STATE_UNSPECIFIED Task_State = 0
-	// It waits for a person, or for the machine's agent to show that it was done.
+	// It waits for an operator, or for the machine's agent to observe that it was done.
 	Task_STATE_OPEN Task_State = 1
 	// It was done.
 	Task_STATE_DONE Task_State = 2
-	// A person refused it.
+	// An operator refused it.
 	Task_STATE_REFUSED Task_State = 3
-	// Nobody waits for it any more.
+	// Its job does not need it any more.
 	Task_STATE_WITHDRAWN Task_State = 4
 )
 
@@ -67,11 +217,11 @@ func (x Task_State) String() string {
 }
 
 func (Task_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_provider_service_proto_enumTypes[0].Descriptor()
+	return file_understudy_controlplane_v1_provider_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Task_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_provider_service_proto_enumTypes[0]
+	return &file_understudy_controlplane_v1_provider_service_proto_enumTypes[2]
 }
 
 func (x Task_State) Number() protoreflect.EnumNumber {
@@ -80,7 +230,7 @@ func (x Task_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Task_State.Descriptor instead.
 func (Task_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{10, 0}
+	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{10, 1}
 }
 
 // Image is what a machine is made from.
@@ -88,9 +238,9 @@ type Image struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it is, for people.
+	// What it is, as a text for the user.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// True for the one that is taken when none is named.
+	// True for the image that is used when none is named.
 	IsDefault     bool `protobuf:"varint,3,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -150,8 +300,8 @@ func (x *Image) GetIsDefault() bool {
 // ProviderObject is a machine, a volume or a snapshot of the provider.
 type ProviderObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "machine", "volume", "snapshot".
-	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What it is.
+	Kind ProviderObject_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=understudy.controlplane.v1.ProviderObject_Kind" json:"kind,omitempty"`
 	// Provider's id.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// Provider's state.
@@ -160,12 +310,14 @@ type ProviderObject struct {
 	Tags map[string]string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Size in bytes; 0 for machines.
 	SizeBytes int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// Machine that a volume is attached to; the address of a machine.
-	Attachment string `protobuf:"bytes,6,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	// Provider's id of the machine that a volume is attached to; empty otherwise.
+	Machine string `protobuf:"bytes,6,opt,name=machine,proto3" json:"machine,omitempty"`
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Resource of this control plane that names it, "servers/db1"; empty when none does.
-	Owner         string `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"`
+	// IP address of a machine; empty otherwise.
+	Address       string `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,11 +352,11 @@ func (*ProviderObject) Descriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *ProviderObject) GetKind() string {
+func (x *ProviderObject) GetKind() ProviderObject_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return ""
+	return ProviderObject_KIND_UNSPECIFIED
 }
 
 func (x *ProviderObject) GetId() string {
@@ -235,9 +387,9 @@ func (x *ProviderObject) GetSizeBytes() int64 {
 	return 0
 }
 
-func (x *ProviderObject) GetAttachment() string {
+func (x *ProviderObject) GetMachine() string {
 	if x != nil {
-		return x.Attachment
+		return x.Machine
 	}
 	return ""
 }
@@ -252,6 +404,13 @@ func (x *ProviderObject) GetCreateTime() *timestamppb.Timestamp {
 func (x *ProviderObject) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *ProviderObject) GetAddress() string {
+	if x != nil {
+		return x.Address
 	}
 	return ""
 }
@@ -298,7 +457,7 @@ type CheckProviderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the provider.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// What is missing and what to do, one line each; empty when all is well.
+	// What is missing and what to do, one line each; empty when nothing is.
 	Problems      []string `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -351,7 +510,7 @@ func (x *CheckProviderResponse) GetProblems() []string {
 // ListImagesRequest asks for images.
 type ListImagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -461,7 +620,7 @@ func (x *ListImagesResponse) GetNextPageToken() string {
 // ListObjectsRequest asks for objects.
 type ListObjectsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -571,7 +730,8 @@ func (x *ListObjectsResponse) GetNextPageToken() string {
 // SweepProviderRequest says what to remove.
 type SweepProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Provider's ids of what is to be removed, as a call with validate_only listed them; at most 1000. Empty with validate_only.
+	// Provider's ids of what is to be removed, as a call with `validate_only` listed them; at most
+	// 1000. Must be empty with `validate_only`.
 	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
 	// List what was left behind; remove nothing.
 	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -626,7 +786,8 @@ func (x *SweepProviderRequest) GetValidateOnly() bool {
 // SweepProviderResponse has what was left behind.
 type SweepProviderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// With validate_only, all that was left behind; else what was removed by this call, which may take the provider a while.
+	// With `validate_only`, all that was left behind; otherwise what this call removes. The provider
+	// may take a while.
 	Objects []*ProviderObject `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
 	// Ids of what is still in use by something that is being removed: sweep again for them.
 	BusyIds       []string `protobuf:"bytes,2,rep,name=busy_ids,json=busyIds,proto3" json:"busy_ids,omitempty"`
@@ -678,21 +839,20 @@ func (x *SweepProviderResponse) GetBusyIds() []string {
 	return nil
 }
 
-// Task is one thing that a person is asked to do.
+// Task is a manual task: work that an operator does for a job, with the provider "manual".
 type Task struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id, "task-…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What is to be done: make-machine, start-machine, stop-machine, reboot-machine, destroy-machine, make-volume, attach-volume,
-	// detach-volume, grow-volume, delete-volume, cut-snapshot, delete-snapshot.
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The whole of it in a sentence, with what to say afterwards.
+	// What is to be done.
+	Kind Task_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=understudy.controlplane.v1.Task_Kind" json:"kind,omitempty"`
+	// What is to be done, in a sentence.
 	Instruction string `protobuf:"bytes,3,opt,name=instruction,proto3" json:"instruction,omitempty"`
 	// State.
 	State Task_State `protobuf:"varint,4,opt,name=state,proto3,enum=understudy.controlplane.v1.Task_State" json:"state,omitempty"`
-	// Why it was refused or withdrawn.
+	// Why it was refused or withdrawn; empty otherwise.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// When it was asked.
+	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Provider's id of the machine, volume or snapshot that it is about.
 	Object string `protobuf:"bytes,7,opt,name=object,proto3" json:"object,omitempty"`
@@ -700,17 +860,17 @@ type Task struct {
 	Machine string `protobuf:"bytes,8,opt,name=machine,proto3" json:"machine,omitempty"`
 	// Host name of that machine.
 	MachineName string `protobuf:"bytes,9,opt,name=machine_name,json=machineName,proto3" json:"machine_name,omitempty"`
-	// What a machine is to be made from.
+	// Image to make a machine from.
 	Image string `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
-	// Provider's id of the volume to copy, of cut-snapshot.
+	// Provider's id of the volume to copy.
 	Volume string `protobuf:"bytes,11,opt,name=volume,proto3" json:"volume,omitempty"`
-	// Provider's id of the snapshot to make a volume of; empty for a blank one.
+	// Provider's id of the snapshot to make a volume from; empty for a blank volume.
 	Snapshot string `protobuf:"bytes,12,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// Name of the volume's device below /dev/disk/by-id, once it is known.
 	Device string `protobuf:"bytes,13,opt,name=device,proto3" json:"device,omitempty"`
-	// What people call the thing that the task starts from.
+	// Label that an operator gave to the volume or snapshot that the task starts from.
 	Label string `protobuf:"bytes,14,opt,name=label,proto3" json:"label,omitempty"`
-	// Size to make a volume of, or to grow it to.
+	// Size of the volume to make, or to grow to, in bytes.
 	SizeBytes int64 `protobuf:"varint,15,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// Tags of the object, which name its job and its server.
 	Tags          map[string]string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -755,11 +915,11 @@ func (x *Task) GetId() string {
 	return ""
 }
 
-func (x *Task) GetKind() string {
+func (x *Task) GetKind() Task_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return ""
+	return Task_KIND_UNSPECIFIED
 }
 
 func (x *Task) GetInstruction() string {
@@ -863,11 +1023,11 @@ func (x *Task) GetTags() map[string]string {
 // ListTasksRequest asks for tasks.
 type ListTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Also those that ended in the last days.
+	// With those that ended in the last 7 days.
 	IncludeClosed bool `protobuf:"varint,3,opt,name=include_closed,json=includeClosed,proto3" json:"include_closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -979,20 +1139,22 @@ func (x *ListTasksResponse) GetNextPageToken() string {
 	return ""
 }
 
-// CompleteTaskRequest is a person's word. A field that the task has no use for must be empty.
+// CompleteTaskRequest is the result of a task. Fields that the task does not need must be empty.
 type CompleteTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the task.
+	// Id of the task. Required.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// IP address of the machine that was made.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Name below /dev/disk/by-id of the data volume that the machine came with; empty when it has none.
+	// Name below /dev/disk/by-id of the data volume that the machine came with; empty when it has
+	// none.
 	DefaultDevice string `protobuf:"bytes,3,opt,name=default_device,json=defaultDevice,proto3" json:"default_device,omitempty"`
-	// Name below /dev/disk/by-id that the volume's own serial gives it.
+	// Name below /dev/disk/by-id that the volume's serial gives it.
 	Device string `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
-	// Size of a volume that is larger than was asked for, or of the data volume that the machine came with.
+	// Size in bytes of a volume that is larger than was asked for, or of the data volume that the
+	// machine came with.
 	SizeBytes int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// What people call it: at most 200 bytes in a line.
+	// Label of the volume or snapshot for later tasks: one line of at most 200 bytes.
 	Label         string `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1119,9 +1281,9 @@ func (x *CompleteTaskResponse) GetTask() *Task {
 // RefuseTaskRequest says why a task will not be done.
 type RefuseTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the task.
+	// Id of the task. Required.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Why: at most 200 bytes in a line. Required.
+	// Why: one line of at most 200 bytes. Required.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1226,23 +1388,27 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1d\n" +
 	"\n" +
-	"is_default\x18\x03 \x01(\bR\tisDefault\"\xdf\x02\n" +
-	"\x0eProviderObject\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"is_default\x18\x03 \x01(\bR\tisDefault\"\xf8\x03\n" +
+	"\x0eProviderObject\x12C\n" +
+	"\x04kind\x18\x01 \x01(\x0e2/.understudy.controlplane.v1.ProviderObject.KindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12H\n" +
 	"\x04tags\x18\x04 \x03(\v24.understudy.controlplane.v1.ProviderObject.TagsEntryR\x04tags\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x1e\n" +
-	"\n" +
-	"attachment\x18\x06 \x01(\tR\n" +
-	"attachment\x12;\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x18\n" +
+	"\amachine\x18\x06 \x01(\tR\amachine\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x14\n" +
-	"\x05owner\x18\b \x01(\tR\x05owner\x1a7\n" +
+	"\x05owner\x18\b \x01(\tR\x05owner\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x16\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKIND_MACHINE\x10\x01\x12\x0f\n" +
+	"\vKIND_VOLUME\x10\x02\x12\x11\n" +
+	"\rKIND_SNAPSHOT\x10\x03\"\x16\n" +
 	"\x14CheckProviderRequest\"O\n" +
 	"\x15CheckProviderResponse\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1a\n" +
@@ -1266,10 +1432,10 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x15SweepProviderResponse\x12D\n" +
 	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12\x19\n" +
-	"\bbusy_ids\x18\x02 \x03(\tR\abusyIds\"\xac\x05\n" +
+	"\bbusy_ids\x18\x02 \x03(\tR\abusyIds\"\x91\b\n" +
 	"\x04Task\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12 \n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
+	"\x04kind\x18\x02 \x01(\x0e2%.understudy.controlplane.v1.Task.KindR\x04kind\x12 \n" +
 	"\vinstruction\x18\x03 \x01(\tR\vinstruction\x12<\n" +
 	"\x05state\x18\x04 \x01(\x0e2&.understudy.controlplane.v1.Task.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12;\n" +
@@ -1289,7 +1455,22 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\x04tags\x18\x10 \x03(\v2*.understudy.controlplane.v1.Task.TagsEntryR\x04tags\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x02\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11KIND_MAKE_MACHINE\x10\x01\x12\x16\n" +
+	"\x12KIND_START_MACHINE\x10\x02\x12\x15\n" +
+	"\x11KIND_STOP_MACHINE\x10\x03\x12\x17\n" +
+	"\x13KIND_REBOOT_MACHINE\x10\x04\x12\x18\n" +
+	"\x14KIND_DESTROY_MACHINE\x10\x05\x12\x14\n" +
+	"\x10KIND_MAKE_VOLUME\x10\x06\x12\x16\n" +
+	"\x12KIND_ATTACH_VOLUME\x10\a\x12\x16\n" +
+	"\x12KIND_DETACH_VOLUME\x10\b\x12\x14\n" +
+	"\x10KIND_GROW_VOLUME\x10\t\x12\x16\n" +
+	"\x12KIND_DELETE_VOLUME\x10\n" +
+	"\x12\x16\n" +
+	"\x12KIND_TAKE_SNAPSHOT\x10\v\x12\x18\n" +
+	"\x14KIND_DELETE_SNAPSHOT\x10\f\"f\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1345,62 +1526,66 @@ func file_understudy_controlplane_v1_provider_service_proto_rawDescGZIP() []byte
 	return file_understudy_controlplane_v1_provider_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_provider_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_understudy_controlplane_v1_provider_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_understudy_controlplane_v1_provider_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_understudy_controlplane_v1_provider_service_proto_goTypes = []any{
-	(Task_State)(0),               // 0: understudy.controlplane.v1.Task.State
-	(*Image)(nil),                 // 1: understudy.controlplane.v1.Image
-	(*ProviderObject)(nil),        // 2: understudy.controlplane.v1.ProviderObject
-	(*CheckProviderRequest)(nil),  // 3: understudy.controlplane.v1.CheckProviderRequest
-	(*CheckProviderResponse)(nil), // 4: understudy.controlplane.v1.CheckProviderResponse
-	(*ListImagesRequest)(nil),     // 5: understudy.controlplane.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 6: understudy.controlplane.v1.ListImagesResponse
-	(*ListObjectsRequest)(nil),    // 7: understudy.controlplane.v1.ListObjectsRequest
-	(*ListObjectsResponse)(nil),   // 8: understudy.controlplane.v1.ListObjectsResponse
-	(*SweepProviderRequest)(nil),  // 9: understudy.controlplane.v1.SweepProviderRequest
-	(*SweepProviderResponse)(nil), // 10: understudy.controlplane.v1.SweepProviderResponse
-	(*Task)(nil),                  // 11: understudy.controlplane.v1.Task
-	(*ListTasksRequest)(nil),      // 12: understudy.controlplane.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),     // 13: understudy.controlplane.v1.ListTasksResponse
-	(*CompleteTaskRequest)(nil),   // 14: understudy.controlplane.v1.CompleteTaskRequest
-	(*CompleteTaskResponse)(nil),  // 15: understudy.controlplane.v1.CompleteTaskResponse
-	(*RefuseTaskRequest)(nil),     // 16: understudy.controlplane.v1.RefuseTaskRequest
-	(*RefuseTaskResponse)(nil),    // 17: understudy.controlplane.v1.RefuseTaskResponse
-	nil,                           // 18: understudy.controlplane.v1.ProviderObject.TagsEntry
-	nil,                           // 19: understudy.controlplane.v1.Task.TagsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(ProviderObject_Kind)(0),      // 0: understudy.controlplane.v1.ProviderObject.Kind
+	(Task_Kind)(0),                // 1: understudy.controlplane.v1.Task.Kind
+	(Task_State)(0),               // 2: understudy.controlplane.v1.Task.State
+	(*Image)(nil),                 // 3: understudy.controlplane.v1.Image
+	(*ProviderObject)(nil),        // 4: understudy.controlplane.v1.ProviderObject
+	(*CheckProviderRequest)(nil),  // 5: understudy.controlplane.v1.CheckProviderRequest
+	(*CheckProviderResponse)(nil), // 6: understudy.controlplane.v1.CheckProviderResponse
+	(*ListImagesRequest)(nil),     // 7: understudy.controlplane.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 8: understudy.controlplane.v1.ListImagesResponse
+	(*ListObjectsRequest)(nil),    // 9: understudy.controlplane.v1.ListObjectsRequest
+	(*ListObjectsResponse)(nil),   // 10: understudy.controlplane.v1.ListObjectsResponse
+	(*SweepProviderRequest)(nil),  // 11: understudy.controlplane.v1.SweepProviderRequest
+	(*SweepProviderResponse)(nil), // 12: understudy.controlplane.v1.SweepProviderResponse
+	(*Task)(nil),                  // 13: understudy.controlplane.v1.Task
+	(*ListTasksRequest)(nil),      // 14: understudy.controlplane.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),     // 15: understudy.controlplane.v1.ListTasksResponse
+	(*CompleteTaskRequest)(nil),   // 16: understudy.controlplane.v1.CompleteTaskRequest
+	(*CompleteTaskResponse)(nil),  // 17: understudy.controlplane.v1.CompleteTaskResponse
+	(*RefuseTaskRequest)(nil),     // 18: understudy.controlplane.v1.RefuseTaskRequest
+	(*RefuseTaskResponse)(nil),    // 19: understudy.controlplane.v1.RefuseTaskResponse
+	nil,                           // 20: understudy.controlplane.v1.ProviderObject.TagsEntry
+	nil,                           // 21: understudy.controlplane.v1.Task.TagsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_understudy_controlplane_v1_provider_service_proto_depIdxs = []int32{
-	18, // 0: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
-	20, // 1: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
-	2,  // 3: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
-	2,  // 4: understudy.controlplane.v1.SweepProviderResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
-	0,  // 5: understudy.controlplane.v1.Task.state:type_name -> understudy.controlplane.v1.Task.State
-	20, // 6: understudy.controlplane.v1.Task.create_time:type_name -> google.protobuf.Timestamp
-	19, // 7: understudy.controlplane.v1.Task.tags:type_name -> understudy.controlplane.v1.Task.TagsEntry
-	11, // 8: understudy.controlplane.v1.ListTasksResponse.tasks:type_name -> understudy.controlplane.v1.Task
-	11, // 9: understudy.controlplane.v1.CompleteTaskResponse.task:type_name -> understudy.controlplane.v1.Task
-	11, // 10: understudy.controlplane.v1.RefuseTaskResponse.task:type_name -> understudy.controlplane.v1.Task
-	3,  // 11: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
-	5,  // 12: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
-	7,  // 13: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
-	9,  // 14: understudy.controlplane.v1.ProviderService.SweepProvider:input_type -> understudy.controlplane.v1.SweepProviderRequest
-	12, // 15: understudy.controlplane.v1.ProviderService.ListTasks:input_type -> understudy.controlplane.v1.ListTasksRequest
-	14, // 16: understudy.controlplane.v1.ProviderService.CompleteTask:input_type -> understudy.controlplane.v1.CompleteTaskRequest
-	16, // 17: understudy.controlplane.v1.ProviderService.RefuseTask:input_type -> understudy.controlplane.v1.RefuseTaskRequest
-	4,  // 18: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
-	6,  // 19: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
-	8,  // 20: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
-	10, // 21: understudy.controlplane.v1.ProviderService.SweepProvider:output_type -> understudy.controlplane.v1.SweepProviderResponse
-	13, // 22: understudy.controlplane.v1.ProviderService.ListTasks:output_type -> understudy.controlplane.v1.ListTasksResponse
-	15, // 23: understudy.controlplane.v1.ProviderService.CompleteTask:output_type -> understudy.controlplane.v1.CompleteTaskResponse
-	17, // 24: understudy.controlplane.v1.ProviderService.RefuseTask:output_type -> understudy.controlplane.v1.RefuseTaskResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	0,  // 0: understudy.controlplane.v1.ProviderObject.kind:type_name -> understudy.controlplane.v1.ProviderObject.Kind
+	20, // 1: understudy.controlplane.v1.ProviderObject.tags:type_name -> understudy.controlplane.v1.ProviderObject.TagsEntry
+	22, // 2: understudy.controlplane.v1.ProviderObject.create_time:type_name -> google.protobuf.Timestamp
+	3,  // 3: understudy.controlplane.v1.ListImagesResponse.images:type_name -> understudy.controlplane.v1.Image
+	4,  // 4: understudy.controlplane.v1.ListObjectsResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	4,  // 5: understudy.controlplane.v1.SweepProviderResponse.objects:type_name -> understudy.controlplane.v1.ProviderObject
+	1,  // 6: understudy.controlplane.v1.Task.kind:type_name -> understudy.controlplane.v1.Task.Kind
+	2,  // 7: understudy.controlplane.v1.Task.state:type_name -> understudy.controlplane.v1.Task.State
+	22, // 8: understudy.controlplane.v1.Task.create_time:type_name -> google.protobuf.Timestamp
+	21, // 9: understudy.controlplane.v1.Task.tags:type_name -> understudy.controlplane.v1.Task.TagsEntry
+	13, // 10: understudy.controlplane.v1.ListTasksResponse.tasks:type_name -> understudy.controlplane.v1.Task
+	13, // 11: understudy.controlplane.v1.CompleteTaskResponse.task:type_name -> understudy.controlplane.v1.Task
+	13, // 12: understudy.controlplane.v1.RefuseTaskResponse.task:type_name -> understudy.controlplane.v1.Task
+	5,  // 13: understudy.controlplane.v1.ProviderService.CheckProvider:input_type -> understudy.controlplane.v1.CheckProviderRequest
+	7,  // 14: understudy.controlplane.v1.ProviderService.ListImages:input_type -> understudy.controlplane.v1.ListImagesRequest
+	9,  // 15: understudy.controlplane.v1.ProviderService.ListObjects:input_type -> understudy.controlplane.v1.ListObjectsRequest
+	11, // 16: understudy.controlplane.v1.ProviderService.SweepProvider:input_type -> understudy.controlplane.v1.SweepProviderRequest
+	14, // 17: understudy.controlplane.v1.ProviderService.ListTasks:input_type -> understudy.controlplane.v1.ListTasksRequest
+	16, // 18: understudy.controlplane.v1.ProviderService.CompleteTask:input_type -> understudy.controlplane.v1.CompleteTaskRequest
+	18, // 19: understudy.controlplane.v1.ProviderService.RefuseTask:input_type -> understudy.controlplane.v1.RefuseTaskRequest
+	6,  // 20: understudy.controlplane.v1.ProviderService.CheckProvider:output_type -> understudy.controlplane.v1.CheckProviderResponse
+	8,  // 21: understudy.controlplane.v1.ProviderService.ListImages:output_type -> understudy.controlplane.v1.ListImagesResponse
+	10, // 22: understudy.controlplane.v1.ProviderService.ListObjects:output_type -> understudy.controlplane.v1.ListObjectsResponse
+	12, // 23: understudy.controlplane.v1.ProviderService.SweepProvider:output_type -> understudy.controlplane.v1.SweepProviderResponse
+	15, // 24: understudy.controlplane.v1.ProviderService.ListTasks:output_type -> understudy.controlplane.v1.ListTasksResponse
+	17, // 25: understudy.controlplane.v1.ProviderService.CompleteTask:output_type -> understudy.controlplane.v1.CompleteTaskResponse
+	19, // 26: understudy.controlplane.v1.ProviderService.RefuseTask:output_type -> understudy.controlplane.v1.RefuseTaskResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_provider_service_proto_init() }
@@ -1413,7 +1598,7 @@ func file_understudy_controlplane_v1_provider_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_provider_service_proto_rawDesc), len(file_understudy_controlplane_v1_provider_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      3,
 			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -32,29 +32,35 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ProviderService shows what the provider of machines and volumes has. SweepProvider, CompleteTask and RefuseTask alone change something.
+// ProviderService shows what the provider of machines and volumes has. Only SweepProvider,
+// CompleteTask and RefuseTask change something.
 //
-// Codes common to all calls: UNAVAILABLE when the provider does not answer. The calls on tasks answer FAILED_PRECONDITION unless the
-// provider's work is done by people ("static").
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAVAILABLE
+// (PROVIDER_ERROR, PROVIDER_THROTTLED) when the provider does not answer. The calls on manual tasks
+// answer FAILED_PRECONDITION (UNIMPLEMENTED) unless the provider is "manual".
 type ProviderServiceClient interface {
-	// CheckProvider tries what the jobs need and says what is missing, with what to do about it.
+	// CheckProvider tries what the jobs need and returns what is missing, each with what to do.
 	CheckProvider(ctx context.Context, in *CheckProviderRequest, opts ...grpc.CallOption) (*CheckProviderResponse, error)
-	// ListImages returns the images that machines can be made from.
+	// ListImages returns the images that machines can be made from, sorted by name. INVALID_ARGUMENT
+	// (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
-	// ListObjects returns machines, volumes and snapshots with their tags, also those that no record names.
+	// ListObjects returns machines, volumes and snapshots with their tags, with those that no record
+	// names. INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListObjects(ctx context.Context, in *ListObjectsRequest, opts ...grpc.CallOption) (*ListObjectsResponse, error)
-	// SweepProvider removes what jobs of this fleet left behind: it carries a job's tags, no record names it, and its job has ended. With
-	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
-	// of the ids is there and not left behind.
+	// SweepProvider removes what jobs of this fleet left behind: objects with a job's tags that no
+	// record names and whose job has ended. With `validate_only` it lists them and removes nothing.
+	// Nothing else is ever removed. A repeat changes nothing. FAILED_PRECONDITION (ETAG_MISMATCH)
+	// when one of the ids exists and was not left behind.
 	SweepProvider(ctx context.Context, in *SweepProviderRequest, opts ...grpc.CallOption) (*SweepProviderResponse, error)
-	// ListTasks returns what people are asked to do, oldest first.
+	// ListTasks returns the manual tasks, oldest first. INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
-	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is fine. A word that the machine's agent
-	// contradicts is not taken: FAILED_PRECONDITION with what the agent shows. FAILED_PRECONDITION also when the task was refused or
-	// withdrawn meanwhile, NOT_FOUND.
+	// CompleteTask reports that a manual task was done, with what only the operator knows. A repeat
+	// changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was refused or withdrawn, and
+	// when the machine's agent observes something else: its observation takes precedence.
 	CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*CompleteTaskResponse, error)
-	// RefuseTask says that a task will not be done, and why: the job that asked fails with that. Saying it twice is fine.
-	// FAILED_PRECONDITION when the task was done or withdrawn meanwhile, NOT_FOUND.
+	// RefuseTask reports that a manual task will not be done, and why: its job fails with that
+	// reason. A repeat changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was done or
+	// withdrawn.
 	RefuseTask(ctx context.Context, in *RefuseTaskRequest, opts ...grpc.CallOption) (*RefuseTaskResponse, error)
 }
 
@@ -140,29 +146,35 @@ func (c *providerServiceClient) RefuseTask(ctx context.Context, in *RefuseTaskRe
 // All implementations must embed UnimplementedProviderServiceServer
 // for forward compatibility.
 //
-// ProviderService shows what the provider of machines and volumes has. SweepProvider, CompleteTask and RefuseTask alone change something.
+// ProviderService shows what the provider of machines and volumes has. Only SweepProvider,
+// CompleteTask and RefuseTask change something.
 //
-// Codes common to all calls: UNAVAILABLE when the provider does not answer. The calls on tasks answer FAILED_PRECONDITION unless the
-// provider's work is done by people ("static").
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, UNAVAILABLE
+// (PROVIDER_ERROR, PROVIDER_THROTTLED) when the provider does not answer. The calls on manual tasks
+// answer FAILED_PRECONDITION (UNIMPLEMENTED) unless the provider is "manual".
 type ProviderServiceServer interface {
-	// CheckProvider tries what the jobs need and says what is missing, with what to do about it.
+	// CheckProvider tries what the jobs need and returns what is missing, each with what to do.
 	CheckProvider(context.Context, *CheckProviderRequest) (*CheckProviderResponse, error)
-	// ListImages returns the images that machines can be made from.
+	// ListImages returns the images that machines can be made from, sorted by name. INVALID_ARGUMENT
+	// (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
-	// ListObjects returns machines, volumes and snapshots with their tags, also those that no record names.
+	// ListObjects returns machines, volumes and snapshots with their tags, with those that no record
+	// names. INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListObjects(context.Context, *ListObjectsRequest) (*ListObjectsResponse, error)
-	// SweepProvider removes what jobs of this fleet left behind: it carries a job's tags, no record names it, and its job has ended. With
-	// validate_only it lists that and removes nothing. Nothing else is ever removed. Removing twice is fine. FAILED_PRECONDITION when one
-	// of the ids is there and not left behind.
+	// SweepProvider removes what jobs of this fleet left behind: objects with a job's tags that no
+	// record names and whose job has ended. With `validate_only` it lists them and removes nothing.
+	// Nothing else is ever removed. A repeat changes nothing. FAILED_PRECONDITION (ETAG_MISMATCH)
+	// when one of the ids exists and was not left behind.
 	SweepProvider(context.Context, *SweepProviderRequest) (*SweepProviderResponse, error)
-	// ListTasks returns what people are asked to do, oldest first.
+	// ListTasks returns the manual tasks, oldest first. INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
-	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is fine. A word that the machine's agent
-	// contradicts is not taken: FAILED_PRECONDITION with what the agent shows. FAILED_PRECONDITION also when the task was refused or
-	// withdrawn meanwhile, NOT_FOUND.
+	// CompleteTask reports that a manual task was done, with what only the operator knows. A repeat
+	// changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was refused or withdrawn, and
+	// when the machine's agent observes something else: its observation takes precedence.
 	CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error)
-	// RefuseTask says that a task will not be done, and why: the job that asked fails with that. Saying it twice is fine.
-	// FAILED_PRECONDITION when the task was done or withdrawn meanwhile, NOT_FOUND.
+	// RefuseTask reports that a manual task will not be done, and why: its job fails with that
+	// reason. A repeat changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was done or
+	// withdrawn.
 	RefuseTask(context.Context, *RefuseTaskRequest) (*RefuseTaskResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }

@@ -28,7 +28,7 @@ const (
 type Server_Role int32
 
 const (
-	// Not told.
+	// Unspecified.
 	Server_ROLE_UNSPECIFIED Server_Role = 0
 	// Takes writes.
 	Server_ROLE_PRIMARY Server_Role = 1
@@ -77,25 +77,25 @@ func (Server_Role) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// State is how far the server is.
+// State is the state of a server.
 type Server_State int32
 
 const (
-	// Not told.
+	// Unspecified.
 	Server_STATE_UNSPECIFIED Server_State = 0
 	// A job makes it.
 	Server_STATE_PROVISIONING Server_State = 1
-	// A primary that takes writes, or a replica that was proved to be one.
+	// A primary that takes writes, or a replica that was verified.
 	Server_STATE_READY Server_State = 2
 	// The job that made it failed; see the job.
 	Server_STATE_FAILED Server_State = 3
-	// Its agent is out of reach: nothing is known.
+	// Its agent cannot be reached: nothing is known.
 	Server_STATE_UNREACHABLE Server_State = 4
-	// A job takes it away.
+	// A job deletes it.
 	Server_STATE_DELETING Server_State = 5
 	// Its replication is broken; see `state_reason`.
 	Server_STATE_DEGRADED Server_State = 6
-	// It is gone; the record stays because its server_id is never used again.
+	// It was deleted; the record stays so that its server_id is not used again.
 	Server_STATE_DELETED Server_State = 7
 )
 
@@ -150,73 +150,16 @@ func (Server_State) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// Verify is how the data is compared before the replica is READY.
-type CreateReplicaRequest_Verify int32
-
-const (
-	// Means VERIFY_FENCE.
-	CreateReplicaRequest_VERIFY_UNSPECIFIED CreateReplicaRequest_Verify = 0
-	// A fence taken on the primary was passed.
-	CreateReplicaRequest_VERIFY_FENCE CreateReplicaRequest_Verify = 1
-	// The fence, and checksums of a sample of the tables.
-	CreateReplicaRequest_VERIFY_SAMPLE CreateReplicaRequest_Verify = 2
-	// The fence, and checksums of all tables.
-	CreateReplicaRequest_VERIFY_FULL CreateReplicaRequest_Verify = 3
-)
-
-// Enum value maps for CreateReplicaRequest_Verify.
-var (
-	CreateReplicaRequest_Verify_name = map[int32]string{
-		0: "VERIFY_UNSPECIFIED",
-		1: "VERIFY_FENCE",
-		2: "VERIFY_SAMPLE",
-		3: "VERIFY_FULL",
-	}
-	CreateReplicaRequest_Verify_value = map[string]int32{
-		"VERIFY_UNSPECIFIED": 0,
-		"VERIFY_FENCE":       1,
-		"VERIFY_SAMPLE":      2,
-		"VERIFY_FULL":        3,
-	}
-)
-
-func (x CreateReplicaRequest_Verify) Enum() *CreateReplicaRequest_Verify {
-	p := new(CreateReplicaRequest_Verify)
-	*p = x
-	return p
-}
-
-func (x CreateReplicaRequest_Verify) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (CreateReplicaRequest_Verify) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_server_service_proto_enumTypes[2].Descriptor()
-}
-
-func (CreateReplicaRequest_Verify) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_server_service_proto_enumTypes[2]
-}
-
-func (x CreateReplicaRequest_Verify) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use CreateReplicaRequest_Verify.Descriptor instead.
-func (CreateReplicaRequest_Verify) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8, 0}
-}
-
-// Server is the record of one MariaDB server and of the VM that it runs on.
+// Server is the record of one MariaDB server and of the machine that it runs on.
 type Server struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "servers/{server}".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What it is for.
 	Role Server_Role `protobuf:"varint,2,opt,name=role,proto3,enum=understudy.controlplane.v1.Server_Role" json:"role,omitempty"`
-	// How far it is.
+	// State.
 	State Server_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Server_State" json:"state,omitempty"`
-	// Why, when it is not READY.
+	// Why it is not READY; empty when it is.
 	StateReason string `protobuf:"bytes,4,opt,name=state_reason,json=stateReason,proto3" json:"state_reason,omitempty"`
 	// Primary that it follows, "servers/{server}"; empty for a primary.
 	Primary string `protobuf:"bytes,5,opt,name=primary,proto3" json:"primary,omitempty"`
@@ -227,8 +170,8 @@ type Server struct {
 	// Port of MariaDB.
 	Port int32 `protobuf:"varint,8,opt,name=port,proto3" json:"port,omitempty"`
 	// server_id in MariaDB, unique in the fleet and never used again.
-	ServerId int64 `protobuf:"varint,9,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
-	// Version of the MariaDB binary.
+	ServerId uint32 `protobuf:"varint,9,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// Version of the MariaDB programs.
 	MariadbVersion string `protobuf:"bytes,10,opt,name=mariadb_version,json=mariadbVersion,proto3" json:"mariadb_version,omitempty"`
 	// Version of the datadir.
 	DatadirVersion string `protobuf:"bytes,11,opt,name=datadir_version,json=datadirVersion,proto3" json:"datadir_version,omitempty"`
@@ -242,18 +185,19 @@ type Server struct {
 	Mounts []*ServerMount `protobuf:"bytes,15,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// Replication is configured on it.
 	ReplicationConfigured bool `protobuf:"varint,16,opt,name=replication_configured,json=replicationConfigured,proto3" json:"replication_configured,omitempty"`
-	// MariaDB purges binary logs by age (3 days). Never together with replication; false is always true of MariaDB's settings too.
+	// MariaDB purges binary logs by age (3 days). It excludes replication; false means that MariaDB's
+	// own settings do not purge either.
 	BinlogAutoPurge bool `protobuf:"varint,17,opt,name=binlog_auto_purge,json=binlogAutoPurge,proto3" json:"binlog_auto_purge,omitempty"`
 	// Snapshot that it was made from, "snapshots/{snapshot}".
 	Snapshot string `protobuf:"bytes,18,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	// When its agent was seen last.
+	// When its agent last answered.
 	LastSeenTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=last_seen_time,json=lastSeenTime,proto3" json:"last_seen_time,omitempty"`
 	// When the record was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with each change of the record.
 	Etag string `protobuf:"bytes,21,opt,name=etag,proto3" json:"etag,omitempty"`
-	// How the replica was verified, "fence", "sample", "full"; empty when not a replica or not yet.
-	Verified string `protobuf:"bytes,22,opt,name=verified,proto3" json:"verified,omitempty"`
+	// Last comparison with its primary; absent for a primary and until a replica was verified.
+	Verified *Verification `protobuf:"bytes,22,opt,name=verified,proto3" json:"verified,omitempty"`
 	// Name of the provider.
 	Provider      string `protobuf:"bytes,23,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -346,7 +290,7 @@ func (x *Server) GetPort() int32 {
 	return 0
 }
 
-func (x *Server) GetServerId() int64 {
+func (x *Server) GetServerId() uint32 {
 	if x != nil {
 		return x.ServerId
 	}
@@ -437,11 +381,11 @@ func (x *Server) GetEtag() string {
 	return ""
 }
 
-func (x *Server) GetVerified() string {
+func (x *Server) GetVerified() *Verification {
 	if x != nil {
 		return x.Verified
 	}
-	return ""
+	return nil
 }
 
 func (x *Server) GetProvider() string {
@@ -518,7 +462,7 @@ func (x *ServerMount) GetBindSource() string {
 // GetServerRequest names a server.
 type GetServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "servers/{server}".
+	// "servers/{server}". Required.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -607,17 +551,24 @@ func (x *GetServerResponse) GetServer() *Server {
 	return nil
 }
 
-// ListServersRequest asks for servers.
+// ListServersRequest asks for a page of servers. Empty filters do not narrow.
 type ListServersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only replicas of this server, "servers/{server}".
 	Primary string `protobuf:"bytes,3,opt,name=primary,proto3" json:"primary,omitempty"`
-	// Deleted ones too.
-	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// With deleted ones. Without effect when `states` is set.
+	ShowDeleted bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// Only this role.
+	Role Server_Role `protobuf:"varint,5,opt,name=role,proto3,enum=understudy.controlplane.v1.Server_Role" json:"role,omitempty"`
+	// Only these states.
+	States []Server_State `protobuf:"varint,6,rep,packed,name=states,proto3,enum=understudy.controlplane.v1.Server_State" json:"states,omitempty"`
+	// Only those whose name, primary, machine, address or state reason contains this text, in any
+	// case; at most 200 bytes.
+	Text          string `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -680,6 +631,27 @@ func (x *ListServersRequest) GetShowDeleted() bool {
 	return false
 }
 
+func (x *ListServersRequest) GetRole() Server_Role {
+	if x != nil {
+		return x.Role
+	}
+	return Server_ROLE_UNSPECIFIED
+}
+
+func (x *ListServersRequest) GetStates() []Server_State {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListServersRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ListServersResponse has a page of servers.
 type ListServersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -738,8 +710,8 @@ func (x *ListServersResponse) GetNextPageToken() string {
 // CreateServerRequest describes a primary.
 type CreateServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the server: lower-case letters, digits and dashes, 2 to 40 characters. Required.
-	ServerId string `protobuf:"bytes,1,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// "servers/{server}": 2 to 40 lower-case letters, digits and dashes, a letter first. Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Image of the machine; the provider's default when empty.
 	Image string `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
 	// Zone; the provider's default when empty.
@@ -750,11 +722,12 @@ type CreateServerRequest struct {
 	Filesystem string `protobuf:"bytes,5,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
 	// Port of MariaDB; 3306 when 0.
 	Port int32 `protobuf:"varint,6,opt,name=port,proto3" json:"port,omitempty"`
-	// Purge binary logs automatically while it has no replica.
+	// Purge binary logs automatically while the server has no replica.
 	BinlogAutoPurge bool `protobuf:"varint,7,opt,name=binlog_auto_purge,json=binlogAutoPurge,proto3" json:"binlog_auto_purge,omitempty"`
-	// Idempotency key: a repeat with the same content returns the same job. UUID; minted by the server when empty.
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, start nothing.
+	// Validate only and return the plan; no job is created.
 	ValidateOnly bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// More MariaDB options from the agent's allow-list.
 	Options       map[string]string `protobuf:"bytes,10,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -792,9 +765,9 @@ func (*CreateServerRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *CreateServerRequest) GetServerId() string {
+func (x *CreateServerRequest) GetName() string {
 	if x != nil {
-		return x.ServerId
+		return x.Name
 	}
 	return ""
 }
@@ -911,8 +884,8 @@ func (x *CreateServerResponse) GetJob() *Job {
 // CreateReplicaRequest describes a replica.
 type CreateReplicaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the server: lower-case letters, digits and dashes, 2 to 40 characters. Required.
-	ServerId string `protobuf:"bytes,1,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// "servers/{server}": 2 to 40 lower-case letters, digits and dashes, a letter first. Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Primary, "servers/{server}". One of `primary` and `snapshot` is required.
 	Primary string `protobuf:"bytes,2,opt,name=primary,proto3" json:"primary,omitempty"`
 	// Snapshot to make it from, "snapshots/{snapshot}"; a new one is taken when empty.
@@ -921,22 +894,24 @@ type CreateReplicaRequest struct {
 	Image string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
 	// Zone; the primary's when empty.
 	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
-	// How the data is compared.
-	Verify CreateReplicaRequest_Verify `protobuf:"varint,6,opt,name=verify,proto3,enum=understudy.controlplane.v1.CreateReplicaRequest_Verify" json:"verify,omitempty"`
+	// How the data is compared before the replica is READY.
+	Verify VerifyLevel `protobuf:"varint,6,opt,name=verify,proto3,enum=understudy.controlplane.v1.VerifyLevel" json:"verify,omitempty"`
 	// Size of the volume in bytes; the snapshot's when 0. It cannot be smaller.
 	VolumeSizeBytes int64 `protobuf:"varint,7,opt,name=volume_size_bytes,json=volumeSizeBytes,proto3" json:"volume_size_bytes,omitempty"`
 	// Port of MariaDB; 3306 when 0.
 	Port int32 `protobuf:"varint,8,opt,name=port,proto3" json:"port,omitempty"`
 	// Remove what the job made when it fails.
 	Cleanup bool `protobuf:"varint,9,opt,name=cleanup,proto3" json:"cleanup,omitempty"`
-	// Idempotency key: a repeat with the same content returns the same job. UUID; minted by the server when empty.
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
 	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, start nothing: the plan comes back.
+	// Validate only and return the plan; no job is created.
 	ValidateOnly bool `protobuf:"varint,11,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// More MariaDB options from the agent's allow-list.
 	Options map[string]string `protobuf:"bytes,12,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Longest time that writes to the primary may be blocked for the new snapshot; 10 s when absent, 1 s to 60 s. Refused with `snapshot`.
-	HoldLimit     *durationpb.Duration `protobuf:"bytes,13,opt,name=hold_limit,json=holdLimit,proto3" json:"hold_limit,omitempty"`
+	// Longest time that writes to the primary may be blocked for the new snapshot: 1 s to 60 s; 10 s
+	// when absent. Must be absent with `snapshot`.
+	QuiesceLimit  *durationpb.Duration `protobuf:"bytes,13,opt,name=quiesce_limit,json=quiesceLimit,proto3" json:"quiesce_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,9 +946,9 @@ func (*CreateReplicaRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *CreateReplicaRequest) GetServerId() string {
+func (x *CreateReplicaRequest) GetName() string {
 	if x != nil {
-		return x.ServerId
+		return x.Name
 	}
 	return ""
 }
@@ -1006,11 +981,11 @@ func (x *CreateReplicaRequest) GetZone() string {
 	return ""
 }
 
-func (x *CreateReplicaRequest) GetVerify() CreateReplicaRequest_Verify {
+func (x *CreateReplicaRequest) GetVerify() VerifyLevel {
 	if x != nil {
 		return x.Verify
 	}
-	return CreateReplicaRequest_VERIFY_UNSPECIFIED
+	return VerifyLevel_VERIFY_LEVEL_UNSPECIFIED
 }
 
 func (x *CreateReplicaRequest) GetVolumeSizeBytes() int64 {
@@ -1055,9 +1030,9 @@ func (x *CreateReplicaRequest) GetOptions() map[string]string {
 	return nil
 }
 
-func (x *CreateReplicaRequest) GetHoldLimit() *durationpb.Duration {
+func (x *CreateReplicaRequest) GetQuiesceLimit() *durationpb.Duration {
 	if x != nil {
-		return x.HoldLimit
+		return x.QuiesceLimit
 	}
 	return nil
 }
@@ -1108,16 +1083,137 @@ func (x *CreateReplicaResponse) GetJob() *Job {
 	return nil
 }
 
+// VerifyReplicaRequest names a replica.
+type VerifyReplicaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How the data is compared.
+	Level VerifyLevel `protobuf:"varint,2,opt,name=level,proto3,enum=understudy.controlplane.v1.VerifyLevel" json:"level,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyReplicaRequest) Reset() {
+	*x = VerifyReplicaRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyReplicaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyReplicaRequest) ProtoMessage() {}
+
+func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyReplicaRequest.ProtoReflect.Descriptor instead.
+func (*VerifyReplicaRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *VerifyReplicaRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VerifyReplicaRequest) GetLevel() VerifyLevel {
+	if x != nil {
+		return x.Level
+	}
+	return VerifyLevel_VERIFY_LEVEL_UNSPECIFIED
+}
+
+func (x *VerifyReplicaRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *VerifyReplicaRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// VerifyReplicaResponse has the job.
+type VerifyReplicaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyReplicaResponse) Reset() {
+	*x = VerifyReplicaResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyReplicaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyReplicaResponse) ProtoMessage() {}
+
+func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyReplicaResponse.ProtoReflect.Descriptor instead.
+func (*VerifyReplicaResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *VerifyReplicaResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // UpdateServerRequest has the new settings.
 type UpdateServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The server with its new settings; `name` says which.
+	// The server with its new settings; `name` says which, `etag` which state the change relies on.
 	Server *Server `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
-	// Fields to change: "binlog_auto_purge", or "*" for all that can be changed. Empty changes those that are set; false is not set.
+	// Fields to change: "binlog_auto_purge", or "*" for all that can be changed. When empty, the
+	// fields that are set change; false is not set.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Idempotency key.
+	// Idempotency key; recorded with the change. UUID.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, change nothing.
+	// Validate only; nothing changes.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1125,7 +1221,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1233,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1246,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -1192,7 +1288,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1300,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1313,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -1230,13 +1326,14 @@ func (x *UpdateServerResponse) GetServer() *Server {
 // DeleteServerRequest names a server.
 type DeleteServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "servers/{server}".
+	// "servers/{server}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Etag that the caller read. Required: it is the fact that the call relies on.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Idempotency key.
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, start nothing.
+	// Validate only and return the plan; no job is created.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1244,7 +1341,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1353,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1366,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -1311,7 +1408,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1420,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1433,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -1350,7 +1447,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\"\xd3\b\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\"\xfd\b\n" +
 	"\x06Server\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -1360,7 +1457,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\amachine\x18\x06 \x01(\tR\amachine\x12\x18\n" +
 	"\aaddress\x18\a \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\b \x01(\x05R\x04port\x12\x1b\n" +
-	"\tserver_id\x18\t \x01(\x03R\bserverId\x12'\n" +
+	"\tserver_id\x18\t \x01(\rR\bserverId\x12'\n" +
 	"\x0fmariadb_version\x18\n" +
 	" \x01(\tR\x0emariadbVersion\x12'\n" +
 	"\x0fdatadir_version\x18\v \x01(\tR\x0edatadirVersion\x12\x14\n" +
@@ -1375,8 +1472,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x0elast_seen_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\flastSeenTime\x12;\n" +
 	"\vcreate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x12\n" +
-	"\x04etag\x18\x15 \x01(\tR\x04etag\x12\x1a\n" +
-	"\bverified\x18\x16 \x01(\tR\bverified\x12\x1a\n" +
+	"\x04etag\x18\x15 \x01(\tR\x04etag\x12D\n" +
+	"\bverified\x18\x16 \x01(\v2(.understudy.controlplane.v1.VerificationR\bverified\x12\x1a\n" +
 	"\bprovider\x18\x17 \x01(\tR\bprovider\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
@@ -1399,18 +1496,21 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x10GetServerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"O\n" +
 	"\x11GetServerResponse\x12:\n" +
-	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\x8d\x01\n" +
+	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\xa0\x02\n" +
 	"\x12ListServersRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
 	"\aprimary\x18\x03 \x01(\tR\aprimary\x12!\n" +
-	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"{\n" +
+	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12;\n" +
+	"\x04role\x18\x05 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12@\n" +
+	"\x06states\x18\x06 \x03(\x0e2(.understudy.controlplane.v1.Server.StateR\x06states\x12\x12\n" +
+	"\x04text\x18\a \x01(\tR\x04text\"{\n" +
 	"\x13ListServersResponse\x12<\n" +
 	"\aservers\x18\x01 \x03(\v2\".understudy.controlplane.v1.ServerR\aservers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc0\x03\n" +
-	"\x13CreateServerRequest\x12\x1b\n" +
-	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x14\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x03\n" +
+	"\x13CreateServerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x12\n" +
 	"\x04zone\x18\x03 \x01(\tR\x04zone\x12*\n" +
 	"\x11volume_size_bytes\x18\x04 \x01(\x03R\x0fvolumeSizeBytes\x12\x1e\n" +
@@ -1428,14 +1528,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"I\n" +
 	"\x14CreateServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xa9\x05\n" +
-	"\x14CreateReplicaRequest\x12\x1b\n" +
-	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x18\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbe\x04\n" +
+	"\x14CreateReplicaRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aprimary\x18\x02 \x01(\tR\aprimary\x12\x1a\n" +
 	"\bsnapshot\x18\x03 \x01(\tR\bsnapshot\x12\x14\n" +
 	"\x05image\x18\x04 \x01(\tR\x05image\x12\x12\n" +
-	"\x04zone\x18\x05 \x01(\tR\x04zone\x12O\n" +
-	"\x06verify\x18\x06 \x01(\x0e27.understudy.controlplane.v1.CreateReplicaRequest.VerifyR\x06verify\x12*\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\x12?\n" +
+	"\x06verify\x18\x06 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x06verify\x12*\n" +
 	"\x11volume_size_bytes\x18\a \x01(\x03R\x0fvolumeSizeBytes\x12\x12\n" +
 	"\x04port\x18\b \x01(\x05R\x04port\x12\x18\n" +
 	"\acleanup\x18\t \x01(\bR\acleanup\x12\x1d\n" +
@@ -1443,18 +1543,20 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\n" +
 	" \x01(\tR\trequestId\x12#\n" +
 	"\rvalidate_only\x18\v \x01(\bR\fvalidateOnly\x12W\n" +
-	"\aoptions\x18\f \x03(\v2=.understudy.controlplane.v1.CreateReplicaRequest.OptionsEntryR\aoptions\x128\n" +
-	"\n" +
-	"hold_limit\x18\r \x01(\v2\x19.google.protobuf.DurationR\tholdLimit\x1a:\n" +
+	"\aoptions\x18\f \x03(\v2=.understudy.controlplane.v1.CreateReplicaRequest.OptionsEntryR\aoptions\x12>\n" +
+	"\rquiesce_limit\x18\r \x01(\v2\x19.google.protobuf.DurationR\fquiesceLimit\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"V\n" +
-	"\x06Verify\x12\x16\n" +
-	"\x12VERIFY_UNSPECIFIED\x10\x00\x12\x10\n" +
-	"\fVERIFY_FENCE\x10\x01\x12\x11\n" +
-	"\rVERIFY_SAMPLE\x10\x02\x12\x0f\n" +
-	"\vVERIFY_FULL\x10\x03\"J\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x15CreateReplicaResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xad\x01\n" +
+	"\x14VerifyReplicaRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
+	"\x05level\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x05level\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"J\n" +
+	"\x15VerifyReplicaResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xd2\x01\n" +
 	"\x13UpdateServerRequest\x12:\n" +
 	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\x12;\n" +
@@ -1472,12 +1574,13 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xc2\x05\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xb8\x06\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\fCreateServer\x12/.understudy.controlplane.v1.CreateServerRequest\x1a0.understudy.controlplane.v1.CreateServerResponse\x12t\n" +
-	"\rCreateReplica\x120.understudy.controlplane.v1.CreateReplicaRequest\x1a1.understudy.controlplane.v1.CreateReplicaResponse\x12q\n" +
+	"\rCreateReplica\x120.understudy.controlplane.v1.CreateReplicaRequest\x1a1.understudy.controlplane.v1.CreateReplicaResponse\x12t\n" +
+	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
 	"\fDeleteServer\x12/.understudy.controlplane.v1.DeleteServerRequest\x1a0.understudy.controlplane.v1.DeleteServerResponseB\x93\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x12ServerServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
@@ -1494,68 +1597,78 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 	return file_understudy_controlplane_v1_server_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
-	(Server_Role)(0),                 // 0: understudy.controlplane.v1.Server.Role
-	(Server_State)(0),                // 1: understudy.controlplane.v1.Server.State
-	(CreateReplicaRequest_Verify)(0), // 2: understudy.controlplane.v1.CreateReplicaRequest.Verify
-	(*Server)(nil),                   // 3: understudy.controlplane.v1.Server
-	(*ServerMount)(nil),              // 4: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),         // 5: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),        // 6: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),       // 7: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),      // 8: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),      // 9: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),     // 10: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),     // 11: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil),    // 12: understudy.controlplane.v1.CreateReplicaResponse
-	(*UpdateServerRequest)(nil),      // 13: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),     // 14: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),      // 15: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),     // 16: understudy.controlplane.v1.DeleteServerResponse
-	nil,                              // 17: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                              // 18: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
-	(*Job)(nil),                      // 20: understudy.controlplane.v1.Job
-	(*durationpb.Duration)(nil),      // 21: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),    // 22: google.protobuf.FieldMask
+	(Server_Role)(0),              // 0: understudy.controlplane.v1.Server.Role
+	(Server_State)(0),             // 1: understudy.controlplane.v1.Server.State
+	(*Server)(nil),                // 2: understudy.controlplane.v1.Server
+	(*ServerMount)(nil),           // 3: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),      // 4: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),     // 5: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),    // 6: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),   // 7: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),   // 8: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),  // 9: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),  // 10: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil), // 11: understudy.controlplane.v1.CreateReplicaResponse
+	(*VerifyReplicaRequest)(nil),  // 12: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil), // 13: understudy.controlplane.v1.VerifyReplicaResponse
+	(*UpdateServerRequest)(nil),   // 14: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),  // 15: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),   // 16: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),  // 17: understudy.controlplane.v1.DeleteServerResponse
+	nil,                           // 18: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                           // 19: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Verification)(nil),          // 21: understudy.controlplane.v1.Verification
+	(*Job)(nil),                   // 22: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),              // 23: understudy.controlplane.v1.VerifyLevel
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 25: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
-	4,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	19, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	19, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	3,  // 5: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	3,  // 6: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	17, // 7: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	20, // 8: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 9: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.CreateReplicaRequest.Verify
-	18, // 10: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	21, // 11: understudy.controlplane.v1.CreateReplicaRequest.hold_limit:type_name -> google.protobuf.Duration
-	20, // 12: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	3,  // 13: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	22, // 14: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 15: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	20, // 16: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	5,  // 17: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	7,  // 18: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	9,  // 19: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	11, // 20: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	13, // 21: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	15, // 22: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	6,  // 23: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	8,  // 24: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	10, // 25: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	12, // 26: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	14, // 27: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	16, // 28: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
+	20, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	20, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	21, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	2,  // 6: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	0,  // 7: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
+	1,  // 8: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
+	2,  // 9: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
+	18, // 10: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	22, // 11: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	23, // 12: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	19, // 13: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	24, // 14: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	22, // 15: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	23, // 16: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	22, // 17: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 18: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	25, // 19: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 20: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	22, // 21: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	4,  // 22: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	6,  // 23: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	8,  // 24: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	10, // 25: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	12, // 26: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	14, // 27: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	16, // 28: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	5,  // 29: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	7,  // 30: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	9,  // 31: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	11, // 32: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	13, // 33: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	15, // 34: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	17, // 35: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -1564,13 +1677,14 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 		return
 	}
 	file_understudy_controlplane_v1_job_service_proto_init()
+	file_understudy_controlplane_v1_verification_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   16,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	ServerService_ListServers_FullMethodName   = "/understudy.controlplane.v1.ServerService/ListServers"
 	ServerService_CreateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/CreateServer"
 	ServerService_CreateReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/CreateReplica"
+	ServerService_VerifyReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/VerifyReplica"
 	ServerService_UpdateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/UpdateServer"
 	ServerService_DeleteServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
@@ -31,29 +32,42 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ServerService keeps the records of MariaDB servers and starts the jobs that make and remove them.
+// ServerService keeps the records of MariaDB servers and starts the jobs that make, verify and
+// delete them.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another job changes the same server, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (ALREADY_EXISTS) for a name that is taken and
-// (REQUEST_REUSED) for a request id that came with other content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read
-// or written. Each error says what to do.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Calls that start a job also answer ABORTED (JOB_BUSY) while another job changes the same server,
+// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content, and
+// FAILED_PRECONDITION where it would be unsafe to go on. Each error has a hint.
 type ServerServiceClient interface {
-	// GetServer returns one server.
+	// GetServer returns one server. NOT_FOUND.
 	GetServer(ctx context.Context, in *GetServerRequest, opts ...grpc.CallOption) (*GetServerResponse, error)
-	// ListServers returns servers, sorted by name.
+	// ListServers returns servers, sorted by name. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListServers(ctx context.Context, in *ListServersRequest, opts ...grpc.CallOption) (*ListServersResponse, error)
-	// CreateServer starts a job that makes a primary: a machine, a blank data volume, a new datadir, a MariaDB that answers.
+	// CreateServer starts a job that makes a primary: a machine, a blank data volume, a new datadir,
+	// a MariaDB that answers. ALREADY_EXISTS for a name that is taken.
 	CreateServer(ctx context.Context, in *CreateServerRequest, opts ...grpc.CallOption) (*CreateServerResponse, error)
-	// CreateReplica starts a job that makes a verified replica from a snapshot; with `primary` alone it takes the snapshot too. With
-	// `validate_only` nothing is started: the plan comes back, step by step, with what was found and what would be done.
+	// CreateReplica starts a job that makes a verified replica from a snapshot; with `primary` alone
+	// it takes the snapshot too. With `validate_only` no job is created: the plan comes back, step by
+	// step, with what was found and what would change. ALREADY_EXISTS for a name that is taken,
+	// NOT_FOUND for the primary or the snapshot, FAILED_PRECONDITION (SNAPSHOT_UNUSABLE) for a
+	// snapshot that is not READY.
 	CreateReplica(ctx context.Context, in *CreateReplicaRequest, opts ...grpc.CallOption) (*CreateReplicaResponse, error)
-	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when binlog auto purge is turned on for a replica
-	// or for a primary that has replicas. Record and MariaDB are changed together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when the
-	// server's MariaDB cannot be told, and both stay as they were.
+	// VerifyReplica starts a job that compares a replica with its primary again and dates the result:
+	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
+	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
+	VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error)
+	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
+	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
+	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
+	// together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when MariaDB cannot be changed, and
+	// both stay as they were.
 	UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error)
-	// DeleteServer starts a job that takes a server away: its machine, its volumes, its replication account.
-	// FAILED_PRECONDITION for a primary that still has replicas.
+	// DeleteServer starts a job that deletes a server: its machine, its volumes, its replication
+	// account. FAILED_PRECONDITION for a primary that still has replicas, ABORTED (ETAG_MISMATCH)
+	// when the record changed since it was read.
 	DeleteServer(ctx context.Context, in *DeleteServerRequest, opts ...grpc.CallOption) (*DeleteServerResponse, error)
 }
 
@@ -105,6 +119,16 @@ func (c *serverServiceClient) CreateReplica(ctx context.Context, in *CreateRepli
 	return out, nil
 }
 
+func (c *serverServiceClient) VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyReplicaResponse)
+	err := c.cc.Invoke(ctx, ServerService_VerifyReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateServerResponse)
@@ -129,29 +153,42 @@ func (c *serverServiceClient) DeleteServer(ctx context.Context, in *DeleteServer
 // All implementations must embed UnimplementedServerServiceServer
 // for forward compatibility.
 //
-// ServerService keeps the records of MariaDB servers and starts the jobs that make and remove them.
+// ServerService keeps the records of MariaDB servers and starts the jobs that make, verify and
+// delete them.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another job changes the same server, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (ALREADY_EXISTS) for a name that is taken and
-// (REQUEST_REUSED) for a request id that came with other content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read
-// or written. Each error says what to do.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Calls that start a job also answer ABORTED (JOB_BUSY) while another job changes the same server,
+// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content, and
+// FAILED_PRECONDITION where it would be unsafe to go on. Each error has a hint.
 type ServerServiceServer interface {
-	// GetServer returns one server.
+	// GetServer returns one server. NOT_FOUND.
 	GetServer(context.Context, *GetServerRequest) (*GetServerResponse, error)
-	// ListServers returns servers, sorted by name.
+	// ListServers returns servers, sorted by name. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListServers(context.Context, *ListServersRequest) (*ListServersResponse, error)
-	// CreateServer starts a job that makes a primary: a machine, a blank data volume, a new datadir, a MariaDB that answers.
+	// CreateServer starts a job that makes a primary: a machine, a blank data volume, a new datadir,
+	// a MariaDB that answers. ALREADY_EXISTS for a name that is taken.
 	CreateServer(context.Context, *CreateServerRequest) (*CreateServerResponse, error)
-	// CreateReplica starts a job that makes a verified replica from a snapshot; with `primary` alone it takes the snapshot too. With
-	// `validate_only` nothing is started: the plan comes back, step by step, with what was found and what would be done.
+	// CreateReplica starts a job that makes a verified replica from a snapshot; with `primary` alone
+	// it takes the snapshot too. With `validate_only` no job is created: the plan comes back, step by
+	// step, with what was found and what would change. ALREADY_EXISTS for a name that is taken,
+	// NOT_FOUND for the primary or the snapshot, FAILED_PRECONDITION (SNAPSHOT_UNUSABLE) for a
+	// snapshot that is not READY.
 	CreateReplica(context.Context, *CreateReplicaRequest) (*CreateReplicaResponse, error)
-	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when binlog auto purge is turned on for a replica
-	// or for a primary that has replicas. Record and MariaDB are changed together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when the
-	// server's MariaDB cannot be told, and both stay as they were.
+	// VerifyReplica starts a job that compares a replica with its primary again and dates the result:
+	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
+	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
+	VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error)
+	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
+	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
+	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
+	// together: UNAVAILABLE (AGENT_UNREACHABLE, MARIADB_DOWN) when MariaDB cannot be changed, and
+	// both stay as they were.
 	UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error)
-	// DeleteServer starts a job that takes a server away: its machine, its volumes, its replication account.
-	// FAILED_PRECONDITION for a primary that still has replicas.
+	// DeleteServer starts a job that deletes a server: its machine, its volumes, its replication
+	// account. FAILED_PRECONDITION for a primary that still has replicas, ABORTED (ETAG_MISMATCH)
+	// when the record changed since it was read.
 	DeleteServer(context.Context, *DeleteServerRequest) (*DeleteServerResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }
@@ -174,6 +211,9 @@ func (UnimplementedServerServiceServer) CreateServer(context.Context, *CreateSer
 }
 func (UnimplementedServerServiceServer) CreateReplica(context.Context, *CreateReplicaRequest) (*CreateReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateReplica not implemented")
+}
+func (UnimplementedServerServiceServer) VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyReplica not implemented")
 }
 func (UnimplementedServerServiceServer) UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateServer not implemented")
@@ -274,6 +314,24 @@ func _ServerService_CreateReplica_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_VerifyReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyReplicaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).VerifyReplica(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_VerifyReplica_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).VerifyReplica(ctx, req.(*VerifyReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_UpdateServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateServerRequest)
 	if err := dec(in); err != nil {
@@ -332,6 +390,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateReplica",
 			Handler:    _ServerService_CreateReplica_Handler,
+		},
+		{
+			MethodName: "VerifyReplica",
+			Handler:    _ServerService_VerifyReplica_Handler,
 		},
 		{
 			MethodName: "UpdateServer",

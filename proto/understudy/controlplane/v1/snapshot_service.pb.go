@@ -23,17 +23,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// State is how far the snapshot is.
+// State is the state of a snapshot.
 type Snapshot_State int32
 
 const (
-	// Not told.
+	// Unspecified.
 	Snapshot_STATE_UNSPECIFIED Snapshot_State = 0
 	// A job takes it.
 	Snapshot_STATE_PENDING Snapshot_State = 1
 	// It is complete and consistent.
 	Snapshot_STATE_READY Snapshot_State = 2
-	// It could not be taken, or was not consistent; nothing of it is left at the provider.
+	// It could not be taken, or was not consistent; the provider has nothing of it any more.
 	Snapshot_STATE_FAILED Snapshot_State = 3
 	// It was deleted.
 	Snapshot_STATE_DELETED Snapshot_State = 4
@@ -88,9 +88,9 @@ func (Snapshot_State) EnumDescriptor() ([]byte, []int) {
 type Snapshot_Mode int32
 
 const (
-	// Means MODE_ONLINE.
+	// Unspecified; in a request it means MODE_ONLINE.
 	Snapshot_MODE_UNSPECIFIED Snapshot_Mode = 0
-	// Commits are blocked for a moment; the primary goes on serving.
+	// Commits are blocked for a moment; the server goes on serving.
 	Snapshot_MODE_ONLINE Snapshot_Mode = 1
 	// MariaDB is stopped cleanly and started again.
 	Snapshot_MODE_OFFLINE Snapshot_Mode = 2
@@ -141,7 +141,7 @@ func (Snapshot_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{0, 1}
 }
 
-// Snapshot is a point-in-time copy of a data volume and what was true at that point.
+// Snapshot is a copy of a data volume at one point in time, and what was true at that point.
 type Snapshot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "snapshots/{snapshot}".
@@ -152,22 +152,26 @@ type Snapshot struct {
 	Volume string `protobuf:"bytes,3,opt,name=volume,proto3" json:"volume,omitempty"`
 	// Provider's id of the snapshot.
 	ProviderId string `protobuf:"bytes,4,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// How far it is.
+	// State.
 	State Snapshot_State `protobuf:"varint,5,opt,name=state,proto3,enum=understudy.controlplane.v1.Snapshot_State" json:"state,omitempty"`
-	// Why, when it failed.
+	// Why it is FAILED; empty otherwise.
 	StateReason string `protobuf:"bytes,6,opt,name=state_reason,json=stateReason,proto3" json:"state_reason,omitempty"`
 	// How it was made consistent.
 	Mode Snapshot_Mode `protobuf:"varint,7,opt,name=mode,proto3,enum=understudy.controlplane.v1.Snapshot_Mode" json:"mode,omitempty"`
-	// What was true at its point.
-	Testimony *SnapshotTestimony `protobuf:"bytes,8,opt,name=testimony,proto3" json:"testimony,omitempty"`
+	// What was true at its point; absent until the point was reached.
+	Point *ConsistentPoint `protobuf:"bytes,8,opt,name=point,proto3" json:"point,omitempty"`
 	// Size of the volume in bytes.
 	SizeBytes int64 `protobuf:"varint,9,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// When the record was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Changes with each change of the record.
 	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Zone or region that it can be used in; empty for all.
-	Zone          string `protobuf:"bytes,12,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Zone or region in which it can be used; empty for all.
+	Zone string `protobuf:"bytes,12,opt,name=zone,proto3" json:"zone,omitempty"`
+	// How long commits were blocked for it; absent until the point was reached.
+	WriteBlock *durationpb.Duration `protobuf:"bytes,13,opt,name=write_block,json=writeBlock,proto3" json:"write_block,omitempty"`
+	// How long the filesystem was frozen for it; absent until the point was reached.
+	Freeze        *durationpb.Duration `protobuf:"bytes,14,opt,name=freeze,proto3" json:"freeze,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,9 +255,9 @@ func (x *Snapshot) GetMode() Snapshot_Mode {
 	return Snapshot_MODE_UNSPECIFIED
 }
 
-func (x *Snapshot) GetTestimony() *SnapshotTestimony {
+func (x *Snapshot) GetPoint() *ConsistentPoint {
 	if x != nil {
-		return x.Testimony
+		return x.Point
 	}
 	return nil
 }
@@ -286,200 +290,24 @@ func (x *Snapshot) GetZone() string {
 	return ""
 }
 
-// SnapshotTestimony is what was read under the lock.
-type SnapshotTestimony struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// "primary" or "replica".
-	SourceRole string `protobuf:"bytes,1,opt,name=source_role,json=sourceRole,proto3" json:"source_role,omitempty"`
-	// server_id of the source.
-	SourceServerId int64 `protobuf:"varint,2,opt,name=source_server_id,json=sourceServerId,proto3" json:"source_server_id,omitempty"`
-	// Version of the source.
-	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// Position from which a replica starts.
-	Gtid string `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	// @@gtid_binlog_pos.
-	GtidBinlogPos string `protobuf:"bytes,5,opt,name=gtid_binlog_pos,json=gtidBinlogPos,proto3" json:"gtid_binlog_pos,omitempty"`
-	// @@gtid_slave_pos.
-	GtidSlavePos string `protobuf:"bytes,6,opt,name=gtid_slave_pos,json=gtidSlavePos,proto3" json:"gtid_slave_pos,omitempty"`
-	// @@gtid_current_pos.
-	GtidCurrentPos string `protobuf:"bytes,7,opt,name=gtid_current_pos,json=gtidCurrentPos,proto3" json:"gtid_current_pos,omitempty"`
-	// Binary log.
-	BinlogFile string `protobuf:"bytes,8,opt,name=binlog_file,json=binlogFile,proto3" json:"binlog_file,omitempty"`
-	// Position in it, in bytes.
-	BinlogOffset int64 `protobuf:"varint,9,opt,name=binlog_offset,json=binlogOffset,proto3" json:"binlog_offset,omitempty"`
-	// UUID of the filesystem.
-	FilesystemUuid string `protobuf:"bytes,10,opt,name=filesystem_uuid,json=filesystemUuid,proto3" json:"filesystem_uuid,omitempty"`
-	// Type of the filesystem.
-	Filesystem string `protobuf:"bytes,11,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
-	// Datadir.
-	Datadir string `protobuf:"bytes,12,opt,name=datadir,proto3" json:"datadir,omitempty"`
-	// Nonce on the volume.
-	Nonce string `protobuf:"bytes,13,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	// How long commits were blocked.
-	WriteBlock *durationpb.Duration `protobuf:"bytes,14,opt,name=write_block,json=writeBlock,proto3" json:"write_block,omitempty"`
-	// How long the filesystem was frozen.
-	Freeze *durationpb.Duration `protobuf:"bytes,15,opt,name=freeze,proto3" json:"freeze,omitempty"`
-	// When the point was.
-	HoldTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
-	// Upper bound of the position for a snapshot without a lock; empty otherwise.
-	GtidUpper     string `protobuf:"bytes,17,opt,name=gtid_upper,json=gtidUpper,proto3" json:"gtid_upper,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SnapshotTestimony) Reset() {
-	*x = SnapshotTestimony{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SnapshotTestimony) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SnapshotTestimony) ProtoMessage() {}
-
-func (x *SnapshotTestimony) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SnapshotTestimony.ProtoReflect.Descriptor instead.
-func (*SnapshotTestimony) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *SnapshotTestimony) GetSourceRole() string {
-	if x != nil {
-		return x.SourceRole
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetSourceServerId() int64 {
-	if x != nil {
-		return x.SourceServerId
-	}
-	return 0
-}
-
-func (x *SnapshotTestimony) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetGtid() string {
-	if x != nil {
-		return x.Gtid
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetGtidBinlogPos() string {
-	if x != nil {
-		return x.GtidBinlogPos
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetGtidSlavePos() string {
-	if x != nil {
-		return x.GtidSlavePos
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetGtidCurrentPos() string {
-	if x != nil {
-		return x.GtidCurrentPos
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetBinlogFile() string {
-	if x != nil {
-		return x.BinlogFile
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetBinlogOffset() int64 {
-	if x != nil {
-		return x.BinlogOffset
-	}
-	return 0
-}
-
-func (x *SnapshotTestimony) GetFilesystemUuid() string {
-	if x != nil {
-		return x.FilesystemUuid
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetFilesystem() string {
-	if x != nil {
-		return x.Filesystem
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetDatadir() string {
-	if x != nil {
-		return x.Datadir
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetNonce() string {
-	if x != nil {
-		return x.Nonce
-	}
-	return ""
-}
-
-func (x *SnapshotTestimony) GetWriteBlock() *durationpb.Duration {
+func (x *Snapshot) GetWriteBlock() *durationpb.Duration {
 	if x != nil {
 		return x.WriteBlock
 	}
 	return nil
 }
 
-func (x *SnapshotTestimony) GetFreeze() *durationpb.Duration {
+func (x *Snapshot) GetFreeze() *durationpb.Duration {
 	if x != nil {
 		return x.Freeze
 	}
 	return nil
 }
 
-func (x *SnapshotTestimony) GetHoldTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.HoldTime
-	}
-	return nil
-}
-
-func (x *SnapshotTestimony) GetGtidUpper() string {
-	if x != nil {
-		return x.GtidUpper
-	}
-	return ""
-}
-
 // GetSnapshotRequest names a snapshot.
 type GetSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "snapshots/{snapshot}".
+	// "snapshots/{snapshot}". Required.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -487,7 +315,7 @@ type GetSnapshotRequest struct {
 
 func (x *GetSnapshotRequest) Reset() {
 	*x = GetSnapshotRequest{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +327,7 @@ func (x *GetSnapshotRequest) String() string {
 func (*GetSnapshotRequest) ProtoMessage() {}
 
 func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +340,7 @@ func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GetSnapshotRequest) GetName() string {
@@ -533,7 +361,7 @@ type GetSnapshotResponse struct {
 
 func (x *GetSnapshotResponse) Reset() {
 	*x = GetSnapshotResponse{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +373,7 @@ func (x *GetSnapshotResponse) String() string {
 func (*GetSnapshotResponse) ProtoMessage() {}
 
 func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +386,7 @@ func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetSnapshotResponse) GetSnapshot() *Snapshot {
@@ -568,24 +396,33 @@ func (x *GetSnapshotResponse) GetSnapshot() *Snapshot {
 	return nil
 }
 
-// ListSnapshotsRequest asks for snapshots.
+// ListSnapshotsRequest asks for a page of snapshots. Empty filters do not narrow.
 type ListSnapshotsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only those of this server, "servers/{server}".
+	// Only snapshots of this server, "servers/{server}".
 	Server string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
-	// Deleted and failed ones too.
-	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// With failed and deleted ones. Without effect when `states` is set.
+	ShowDeleted bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// Only these states.
+	States []Snapshot_State `protobuf:"varint,5,rep,packed,name=states,proto3,enum=understudy.controlplane.v1.Snapshot_State" json:"states,omitempty"`
+	// Only those made at or after this time.
+	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
+	// Only those made before this time.
+	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
+	// Only those whose name, server, provider's id or state reason contains this text, in any case;
+	// at most 200 bytes.
+	Text          string `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSnapshotsRequest) Reset() {
 	*x = ListSnapshotsRequest{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +434,7 @@ func (x *ListSnapshotsRequest) String() string {
 func (*ListSnapshotsRequest) ProtoMessage() {}
 
 func (x *ListSnapshotsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +447,7 @@ func (x *ListSnapshotsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSnapshotsRequest.ProtoReflect.Descriptor instead.
 func (*ListSnapshotsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListSnapshotsRequest) GetPageSize() int32 {
@@ -641,6 +478,34 @@ func (x *ListSnapshotsRequest) GetShowDeleted() bool {
 	return false
 }
 
+func (x *ListSnapshotsRequest) GetStates() []Snapshot_State {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListSnapshotsRequest) GetCreatedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAfter
+	}
+	return nil
+}
+
+func (x *ListSnapshotsRequest) GetCreatedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedBefore
+	}
+	return nil
+}
+
+func (x *ListSnapshotsRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ListSnapshotsResponse has a page of snapshots.
 type ListSnapshotsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -654,7 +519,7 @@ type ListSnapshotsResponse struct {
 
 func (x *ListSnapshotsResponse) Reset() {
 	*x = ListSnapshotsResponse{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +531,7 @@ func (x *ListSnapshotsResponse) String() string {
 func (*ListSnapshotsResponse) ProtoMessage() {}
 
 func (x *ListSnapshotsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +544,7 @@ func (x *ListSnapshotsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSnapshotsResponse.ProtoReflect.Descriptor instead.
 func (*ListSnapshotsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListSnapshotsResponse) GetSnapshots() []*Snapshot {
@@ -696,20 +561,22 @@ func (x *ListSnapshotsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// CreateSnapshotRequest says of what.
+// CreateSnapshotRequest describes a snapshot.
 type CreateSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Server, "servers/{server}". Required.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// How it is made consistent.
 	Mode Snapshot_Mode `protobuf:"varint,2,opt,name=mode,proto3,enum=understudy.controlplane.v1.Snapshot_Mode" json:"mode,omitempty"`
-	// Longest time that writes may be blocked; 10 s when absent, at most 60 s, offline 4 h.
-	HoldLimit *durationpb.Duration `protobuf:"bytes,3,opt,name=hold_limit,json=holdLimit,proto3" json:"hold_limit,omitempty"`
-	// Idempotency key: a repeat with the same content returns the same job. UUID; minted by the server when empty.
+	// Longest time that writes may be blocked: 1 s to 60 s, offline to 4 h; 10 s when absent.
+	QuiesceLimit *durationpb.Duration `protobuf:"bytes,3,opt,name=quiesce_limit,json=quiesceLimit,proto3" json:"quiesce_limit,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, start nothing.
+	// Validate only and return the plan; no job is created.
 	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// How long the binary logs from this point on are kept for replicas to be made from it; 24 h when absent.
+	// How long the binary logs from this point on are kept for replicas to be made from it: 1 min to
+	// 7 days; 24 h when absent.
 	ReserveBinlogs *durationpb.Duration `protobuf:"bytes,6,opt,name=reserve_binlogs,json=reserveBinlogs,proto3" json:"reserve_binlogs,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -717,7 +584,7 @@ type CreateSnapshotRequest struct {
 
 func (x *CreateSnapshotRequest) Reset() {
 	*x = CreateSnapshotRequest{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +596,7 @@ func (x *CreateSnapshotRequest) String() string {
 func (*CreateSnapshotRequest) ProtoMessage() {}
 
 func (x *CreateSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +609,7 @@ func (x *CreateSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CreateSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateSnapshotRequest) GetServer() string {
@@ -759,9 +626,9 @@ func (x *CreateSnapshotRequest) GetMode() Snapshot_Mode {
 	return Snapshot_MODE_UNSPECIFIED
 }
 
-func (x *CreateSnapshotRequest) GetHoldLimit() *durationpb.Duration {
+func (x *CreateSnapshotRequest) GetQuiesceLimit() *durationpb.Duration {
 	if x != nil {
-		return x.HoldLimit
+		return x.QuiesceLimit
 	}
 	return nil
 }
@@ -798,7 +665,7 @@ type CreateSnapshotResponse struct {
 
 func (x *CreateSnapshotResponse) Reset() {
 	*x = CreateSnapshotResponse{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +677,7 @@ func (x *CreateSnapshotResponse) String() string {
 func (*CreateSnapshotResponse) ProtoMessage() {}
 
 func (x *CreateSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +690,7 @@ func (x *CreateSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CreateSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateSnapshotResponse) GetJob() *Job {
@@ -836,13 +703,14 @@ func (x *CreateSnapshotResponse) GetJob() *Job {
 // DeleteSnapshotRequest names a snapshot.
 type DeleteSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "snapshots/{snapshot}".
+	// "snapshots/{snapshot}". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Etag that the caller read. Required: it is the fact that the call relies on.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Idempotency key.
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check alone, start nothing.
+	// Validate only and return the plan; no job is created.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -850,7 +718,7 @@ type DeleteSnapshotRequest struct {
 
 func (x *DeleteSnapshotRequest) Reset() {
 	*x = DeleteSnapshotRequest{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +730,7 @@ func (x *DeleteSnapshotRequest) String() string {
 func (*DeleteSnapshotRequest) ProtoMessage() {}
 
 func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +743,7 @@ func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteSnapshotRequest) GetName() string {
@@ -917,7 +785,7 @@ type DeleteSnapshotResponse struct {
 
 func (x *DeleteSnapshotResponse) Reset() {
 	*x = DeleteSnapshotResponse{}
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +797,7 @@ func (x *DeleteSnapshotResponse) String() string {
 func (*DeleteSnapshotResponse) ProtoMessage() {}
 
 func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_snapshot_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +810,7 @@ func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteSnapshotResponse) GetJob() *Job {
@@ -956,7 +824,7 @@ var File_understudy_controlplane_v1_snapshot_service_proto protoreflect.FileDesc
 
 const file_understudy_controlplane_v1_snapshot_service_proto_rawDesc = "" +
 	"\n" +
-	"1understudy/controlplane/v1/snapshot_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\"\x9e\x05\n" +
+	"1understudy/controlplane/v1/snapshot_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a1understudy/controlplane/v1/consistent_point.proto\x1a,understudy/controlplane/v1/job_service.proto\"\x83\x06\n" +
 	"\bSnapshot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x16\n" +
@@ -965,15 +833,18 @@ const file_understudy_controlplane_v1_snapshot_service_proto_rawDesc = "" +
 	"providerId\x12@\n" +
 	"\x05state\x18\x05 \x01(\x0e2*.understudy.controlplane.v1.Snapshot.StateR\x05state\x12!\n" +
 	"\fstate_reason\x18\x06 \x01(\tR\vstateReason\x12=\n" +
-	"\x04mode\x18\a \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x12K\n" +
-	"\ttestimony\x18\b \x01(\v2-.understudy.controlplane.v1.SnapshotTestimonyR\ttestimony\x12\x1d\n" +
+	"\x04mode\x18\a \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x12A\n" +
+	"\x05point\x18\b \x01(\v2+.understudy.controlplane.v1.ConsistentPointR\x05point\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\t \x01(\x03R\tsizeBytes\x12;\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x12\n" +
 	"\x04etag\x18\v \x01(\tR\x04etag\x12\x12\n" +
-	"\x04zone\x18\f \x01(\tR\x04zone\"g\n" +
+	"\x04zone\x18\f \x01(\tR\x04zone\x12:\n" +
+	"\vwrite_block\x18\r \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"writeBlock\x121\n" +
+	"\x06freeze\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x06freeze\"g\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_PENDING\x10\x01\x12\x0f\n" +
@@ -985,50 +856,28 @@ const file_understudy_controlplane_v1_snapshot_service_proto_rawDesc = "" +
 	"\vMODE_ONLINE\x10\x01\x12\x10\n" +
 	"\fMODE_OFFLINE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"MODE_CRASH\x10\x03\"\x8a\x05\n" +
-	"\x11SnapshotTestimony\x12\x1f\n" +
-	"\vsource_role\x18\x01 \x01(\tR\n" +
-	"sourceRole\x12(\n" +
-	"\x10source_server_id\x18\x02 \x01(\x03R\x0esourceServerId\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
-	"\x04gtid\x18\x04 \x01(\tR\x04gtid\x12&\n" +
-	"\x0fgtid_binlog_pos\x18\x05 \x01(\tR\rgtidBinlogPos\x12$\n" +
-	"\x0egtid_slave_pos\x18\x06 \x01(\tR\fgtidSlavePos\x12(\n" +
-	"\x10gtid_current_pos\x18\a \x01(\tR\x0egtidCurrentPos\x12\x1f\n" +
-	"\vbinlog_file\x18\b \x01(\tR\n" +
-	"binlogFile\x12#\n" +
-	"\rbinlog_offset\x18\t \x01(\x03R\fbinlogOffset\x12'\n" +
-	"\x0ffilesystem_uuid\x18\n" +
-	" \x01(\tR\x0efilesystemUuid\x12\x1e\n" +
-	"\n" +
-	"filesystem\x18\v \x01(\tR\n" +
-	"filesystem\x12\x18\n" +
-	"\adatadir\x18\f \x01(\tR\adatadir\x12\x14\n" +
-	"\x05nonce\x18\r \x01(\tR\x05nonce\x12:\n" +
-	"\vwrite_block\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"writeBlock\x121\n" +
-	"\x06freeze\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06freeze\x127\n" +
-	"\thold_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bholdTime\x12\x1d\n" +
-	"\n" +
-	"gtid_upper\x18\x11 \x01(\tR\tgtidUpper\"(\n" +
+	"MODE_CRASH\x10\x03\"(\n" +
 	"\x12GetSnapshotRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"W\n" +
 	"\x13GetSnapshotResponse\x12@\n" +
-	"\bsnapshot\x18\x01 \x01(\v2$.understudy.controlplane.v1.SnapshotR\bsnapshot\"\x8d\x01\n" +
+	"\bsnapshot\x18\x01 \x01(\v2$.understudy.controlplane.v1.SnapshotR\bsnapshot\"\xe9\x02\n" +
 	"\x14ListSnapshotsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\x12!\n" +
-	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"\x83\x01\n" +
+	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12B\n" +
+	"\x06states\x18\x05 \x03(\x0e2*.understudy.controlplane.v1.Snapshot.StateR\x06states\x12?\n" +
+	"\rcreated_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
+	"\x0ecreated_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x12\x12\n" +
+	"\x04text\x18\b \x01(\tR\x04text\"\x83\x01\n" +
 	"\x15ListSnapshotsResponse\x12B\n" +
 	"\tsnapshots\x18\x01 \x03(\v2$.understudy.controlplane.v1.SnapshotR\tsnapshots\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb0\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb6\x02\n" +
 	"\x15CreateSnapshotRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12=\n" +
-	"\x04mode\x18\x02 \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x128\n" +
-	"\n" +
-	"hold_limit\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tholdLimit\x12\x1d\n" +
+	"\x04mode\x18\x02 \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x12>\n" +
+	"\rquiesce_limit\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\fquiesceLimit\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12B\n" +
@@ -1063,20 +912,20 @@ func file_understudy_controlplane_v1_snapshot_service_proto_rawDescGZIP() []byte
 }
 
 var file_understudy_controlplane_v1_snapshot_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_snapshot_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_understudy_controlplane_v1_snapshot_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_understudy_controlplane_v1_snapshot_service_proto_goTypes = []any{
 	(Snapshot_State)(0),            // 0: understudy.controlplane.v1.Snapshot.State
 	(Snapshot_Mode)(0),             // 1: understudy.controlplane.v1.Snapshot.Mode
 	(*Snapshot)(nil),               // 2: understudy.controlplane.v1.Snapshot
-	(*SnapshotTestimony)(nil),      // 3: understudy.controlplane.v1.SnapshotTestimony
-	(*GetSnapshotRequest)(nil),     // 4: understudy.controlplane.v1.GetSnapshotRequest
-	(*GetSnapshotResponse)(nil),    // 5: understudy.controlplane.v1.GetSnapshotResponse
-	(*ListSnapshotsRequest)(nil),   // 6: understudy.controlplane.v1.ListSnapshotsRequest
-	(*ListSnapshotsResponse)(nil),  // 7: understudy.controlplane.v1.ListSnapshotsResponse
-	(*CreateSnapshotRequest)(nil),  // 8: understudy.controlplane.v1.CreateSnapshotRequest
-	(*CreateSnapshotResponse)(nil), // 9: understudy.controlplane.v1.CreateSnapshotResponse
-	(*DeleteSnapshotRequest)(nil),  // 10: understudy.controlplane.v1.DeleteSnapshotRequest
-	(*DeleteSnapshotResponse)(nil), // 11: understudy.controlplane.v1.DeleteSnapshotResponse
+	(*GetSnapshotRequest)(nil),     // 3: understudy.controlplane.v1.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),    // 4: understudy.controlplane.v1.GetSnapshotResponse
+	(*ListSnapshotsRequest)(nil),   // 5: understudy.controlplane.v1.ListSnapshotsRequest
+	(*ListSnapshotsResponse)(nil),  // 6: understudy.controlplane.v1.ListSnapshotsResponse
+	(*CreateSnapshotRequest)(nil),  // 7: understudy.controlplane.v1.CreateSnapshotRequest
+	(*CreateSnapshotResponse)(nil), // 8: understudy.controlplane.v1.CreateSnapshotResponse
+	(*DeleteSnapshotRequest)(nil),  // 9: understudy.controlplane.v1.DeleteSnapshotRequest
+	(*DeleteSnapshotResponse)(nil), // 10: understudy.controlplane.v1.DeleteSnapshotResponse
+	(*ConsistentPoint)(nil),        // 11: understudy.controlplane.v1.ConsistentPoint
 	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),    // 13: google.protobuf.Duration
 	(*Job)(nil),                    // 14: understudy.controlplane.v1.Job
@@ -1084,31 +933,33 @@ var file_understudy_controlplane_v1_snapshot_service_proto_goTypes = []any{
 var file_understudy_controlplane_v1_snapshot_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Snapshot.state:type_name -> understudy.controlplane.v1.Snapshot.State
 	1,  // 1: understudy.controlplane.v1.Snapshot.mode:type_name -> understudy.controlplane.v1.Snapshot.Mode
-	3,  // 2: understudy.controlplane.v1.Snapshot.testimony:type_name -> understudy.controlplane.v1.SnapshotTestimony
+	11, // 2: understudy.controlplane.v1.Snapshot.point:type_name -> understudy.controlplane.v1.ConsistentPoint
 	12, // 3: understudy.controlplane.v1.Snapshot.create_time:type_name -> google.protobuf.Timestamp
-	13, // 4: understudy.controlplane.v1.SnapshotTestimony.write_block:type_name -> google.protobuf.Duration
-	13, // 5: understudy.controlplane.v1.SnapshotTestimony.freeze:type_name -> google.protobuf.Duration
-	12, // 6: understudy.controlplane.v1.SnapshotTestimony.hold_time:type_name -> google.protobuf.Timestamp
-	2,  // 7: understudy.controlplane.v1.GetSnapshotResponse.snapshot:type_name -> understudy.controlplane.v1.Snapshot
-	2,  // 8: understudy.controlplane.v1.ListSnapshotsResponse.snapshots:type_name -> understudy.controlplane.v1.Snapshot
-	1,  // 9: understudy.controlplane.v1.CreateSnapshotRequest.mode:type_name -> understudy.controlplane.v1.Snapshot.Mode
-	13, // 10: understudy.controlplane.v1.CreateSnapshotRequest.hold_limit:type_name -> google.protobuf.Duration
-	13, // 11: understudy.controlplane.v1.CreateSnapshotRequest.reserve_binlogs:type_name -> google.protobuf.Duration
-	14, // 12: understudy.controlplane.v1.CreateSnapshotResponse.job:type_name -> understudy.controlplane.v1.Job
-	14, // 13: understudy.controlplane.v1.DeleteSnapshotResponse.job:type_name -> understudy.controlplane.v1.Job
-	4,  // 14: understudy.controlplane.v1.SnapshotService.GetSnapshot:input_type -> understudy.controlplane.v1.GetSnapshotRequest
-	6,  // 15: understudy.controlplane.v1.SnapshotService.ListSnapshots:input_type -> understudy.controlplane.v1.ListSnapshotsRequest
-	8,  // 16: understudy.controlplane.v1.SnapshotService.CreateSnapshot:input_type -> understudy.controlplane.v1.CreateSnapshotRequest
-	10, // 17: understudy.controlplane.v1.SnapshotService.DeleteSnapshot:input_type -> understudy.controlplane.v1.DeleteSnapshotRequest
-	5,  // 18: understudy.controlplane.v1.SnapshotService.GetSnapshot:output_type -> understudy.controlplane.v1.GetSnapshotResponse
-	7,  // 19: understudy.controlplane.v1.SnapshotService.ListSnapshots:output_type -> understudy.controlplane.v1.ListSnapshotsResponse
-	9,  // 20: understudy.controlplane.v1.SnapshotService.CreateSnapshot:output_type -> understudy.controlplane.v1.CreateSnapshotResponse
-	11, // 21: understudy.controlplane.v1.SnapshotService.DeleteSnapshot:output_type -> understudy.controlplane.v1.DeleteSnapshotResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 4: understudy.controlplane.v1.Snapshot.write_block:type_name -> google.protobuf.Duration
+	13, // 5: understudy.controlplane.v1.Snapshot.freeze:type_name -> google.protobuf.Duration
+	2,  // 6: understudy.controlplane.v1.GetSnapshotResponse.snapshot:type_name -> understudy.controlplane.v1.Snapshot
+	0,  // 7: understudy.controlplane.v1.ListSnapshotsRequest.states:type_name -> understudy.controlplane.v1.Snapshot.State
+	12, // 8: understudy.controlplane.v1.ListSnapshotsRequest.created_after:type_name -> google.protobuf.Timestamp
+	12, // 9: understudy.controlplane.v1.ListSnapshotsRequest.created_before:type_name -> google.protobuf.Timestamp
+	2,  // 10: understudy.controlplane.v1.ListSnapshotsResponse.snapshots:type_name -> understudy.controlplane.v1.Snapshot
+	1,  // 11: understudy.controlplane.v1.CreateSnapshotRequest.mode:type_name -> understudy.controlplane.v1.Snapshot.Mode
+	13, // 12: understudy.controlplane.v1.CreateSnapshotRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	13, // 13: understudy.controlplane.v1.CreateSnapshotRequest.reserve_binlogs:type_name -> google.protobuf.Duration
+	14, // 14: understudy.controlplane.v1.CreateSnapshotResponse.job:type_name -> understudy.controlplane.v1.Job
+	14, // 15: understudy.controlplane.v1.DeleteSnapshotResponse.job:type_name -> understudy.controlplane.v1.Job
+	3,  // 16: understudy.controlplane.v1.SnapshotService.GetSnapshot:input_type -> understudy.controlplane.v1.GetSnapshotRequest
+	5,  // 17: understudy.controlplane.v1.SnapshotService.ListSnapshots:input_type -> understudy.controlplane.v1.ListSnapshotsRequest
+	7,  // 18: understudy.controlplane.v1.SnapshotService.CreateSnapshot:input_type -> understudy.controlplane.v1.CreateSnapshotRequest
+	9,  // 19: understudy.controlplane.v1.SnapshotService.DeleteSnapshot:input_type -> understudy.controlplane.v1.DeleteSnapshotRequest
+	4,  // 20: understudy.controlplane.v1.SnapshotService.GetSnapshot:output_type -> understudy.controlplane.v1.GetSnapshotResponse
+	6,  // 21: understudy.controlplane.v1.SnapshotService.ListSnapshots:output_type -> understudy.controlplane.v1.ListSnapshotsResponse
+	8,  // 22: understudy.controlplane.v1.SnapshotService.CreateSnapshot:output_type -> understudy.controlplane.v1.CreateSnapshotResponse
+	10, // 23: understudy.controlplane.v1.SnapshotService.DeleteSnapshot:output_type -> understudy.controlplane.v1.DeleteSnapshotResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_snapshot_service_proto_init() }
@@ -1116,6 +967,7 @@ func file_understudy_controlplane_v1_snapshot_service_proto_init() {
 	if File_understudy_controlplane_v1_snapshot_service_proto != nil {
 		return
 	}
+	file_understudy_controlplane_v1_consistent_point_proto_init()
 	file_understudy_controlplane_v1_job_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1123,7 +975,7 @@ func file_understudy_controlplane_v1_snapshot_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_snapshot_service_proto_rawDesc), len(file_understudy_controlplane_v1_snapshot_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

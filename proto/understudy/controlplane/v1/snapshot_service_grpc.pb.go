@@ -29,20 +29,24 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SnapshotService takes consistent snapshots of servers and keeps what was true at their point.
+// SnapshotService takes, shows and deletes consistent snapshots of data volumes.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other
-// content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type SnapshotServiceClient interface {
-	// GetSnapshot returns one snapshot.
+	// GetSnapshot returns one snapshot. NOT_FOUND.
 	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (*GetSnapshotResponse, error)
-	// ListSnapshots returns snapshots, newest first.
+	// ListSnapshots returns snapshots, newest first. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListSnapshots(ctx context.Context, in *ListSnapshotsRequest, opts ...grpc.CallOption) (*ListSnapshotsResponse, error)
 	// CreateSnapshot starts a job that takes a consistent snapshot of a server's data volume.
+	// NOT_FOUND for the server, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with
+	// other content, ABORTED (JOB_BUSY) while another snapshot of the server is taken,
+	// FAILED_PRECONDITION while the server cannot give a consistent snapshot.
 	CreateSnapshot(ctx context.Context, in *CreateSnapshotRequest, opts ...grpc.CallOption) (*CreateSnapshotResponse, error)
-	// DeleteSnapshot starts a job that deletes a snapshot at the provider. FAILED_PRECONDITION while a job makes a replica from it.
+	// DeleteSnapshot starts a job that deletes a snapshot at the provider. NOT_FOUND, ABORTED
+	// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED),
+	// FAILED_PRECONDITION (IN_USE) while a job makes a replica from it.
 	DeleteSnapshot(ctx context.Context, in *DeleteSnapshotRequest, opts ...grpc.CallOption) (*DeleteSnapshotResponse, error)
 }
 
@@ -98,20 +102,24 @@ func (c *snapshotServiceClient) DeleteSnapshot(ctx context.Context, in *DeleteSn
 // All implementations must embed UnimplementedSnapshotServiceServer
 // for forward compatibility.
 //
-// SnapshotService takes consistent snapshots of servers and keeps what was true at their point.
+// SnapshotService takes, shows and deletes consistent snapshots of data volumes.
 //
-// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource that is not there,
-// FAILED_PRECONDITION where going on would be unsafe, ABORTED (JOB_BUSY) while another snapshot of the server is under way, ABORTED
-// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other
-// content, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
+// Codes common to all calls: INVALID_ARGUMENT with the fields at fault, NOT_FOUND for a resource
+// that does not exist, UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be read or written.
 type SnapshotServiceServer interface {
-	// GetSnapshot returns one snapshot.
+	// GetSnapshot returns one snapshot. NOT_FOUND.
 	GetSnapshot(context.Context, *GetSnapshotRequest) (*GetSnapshotResponse, error)
-	// ListSnapshots returns snapshots, newest first.
+	// ListSnapshots returns snapshots, newest first. Filters are combined with "and".
+	// INVALID_ARGUMENT (PAGE_TOKEN_INVALID) for a page token of another list.
 	ListSnapshots(context.Context, *ListSnapshotsRequest) (*ListSnapshotsResponse, error)
 	// CreateSnapshot starts a job that takes a consistent snapshot of a server's data volume.
+	// NOT_FOUND for the server, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with
+	// other content, ABORTED (JOB_BUSY) while another snapshot of the server is taken,
+	// FAILED_PRECONDITION while the server cannot give a consistent snapshot.
 	CreateSnapshot(context.Context, *CreateSnapshotRequest) (*CreateSnapshotResponse, error)
-	// DeleteSnapshot starts a job that deletes a snapshot at the provider. FAILED_PRECONDITION while a job makes a replica from it.
+	// DeleteSnapshot starts a job that deletes a snapshot at the provider. NOT_FOUND, ABORTED
+	// (ETAG_MISMATCH) when the record changed since it was read, ALREADY_EXISTS (REQUEST_REUSED),
+	// FAILED_PRECONDITION (IN_USE) while a job makes a replica from it.
 	DeleteSnapshot(context.Context, *DeleteSnapshotRequest) (*DeleteSnapshotResponse, error)
 	mustEmbedUnimplementedSnapshotServiceServer()
 }

@@ -146,8 +146,8 @@ const (
 	Reason_REASON_JOB_BUSY Reason = 501
 	// The job or step is not in a state that allows this.
 	Reason_REASON_JOB_WRONG_STATE Reason = 502
-	// A step needs a person's decision.
-	Reason_REASON_NEEDS_PERSON Reason = 503
+	// An operator has to decide how a step goes on.
+	Reason_REASON_ACTION_REQUIRED Reason = 503
 	// The snapshot is not READY, or not one that this replica can be made from.
 	Reason_REASON_SNAPSHOT_UNUSABLE Reason = 504
 	// Other records refer to this one.
@@ -156,6 +156,9 @@ const (
 	Reason_REASON_STORE_UNAVAILABLE Reason = 506
 	// The server's agent is out of reach.
 	Reason_REASON_AGENT_UNREACHABLE Reason = 507
+	// The request would delete data that users could miss, and did not confirm it with the name and
+	// the etag of what would be deleted.
+	Reason_REASON_DATA_LOSS_NOT_CONFIRMED Reason = 508
 	// The provider refused or failed the request; its own words are in the message.
 	Reason_REASON_PROVIDER_ERROR Reason = 600
 	// The provider asks to slow down.
@@ -241,11 +244,12 @@ var (
 		500: "REASON_STALE_EPOCH",
 		501: "REASON_JOB_BUSY",
 		502: "REASON_JOB_WRONG_STATE",
-		503: "REASON_NEEDS_PERSON",
+		503: "REASON_ACTION_REQUIRED",
 		504: "REASON_SNAPSHOT_UNUSABLE",
 		505: "REASON_IN_USE",
 		506: "REASON_STORE_UNAVAILABLE",
 		507: "REASON_AGENT_UNREACHABLE",
+		508: "REASON_DATA_LOSS_NOT_CONFIRMED",
 		600: "REASON_PROVIDER_ERROR",
 		601: "REASON_PROVIDER_THROTTLED",
 		602: "REASON_MACHINE_GONE",
@@ -318,11 +322,12 @@ var (
 		"REASON_STALE_EPOCH":                500,
 		"REASON_JOB_BUSY":                   501,
 		"REASON_JOB_WRONG_STATE":            502,
-		"REASON_NEEDS_PERSON":               503,
+		"REASON_ACTION_REQUIRED":            503,
 		"REASON_SNAPSHOT_UNUSABLE":          504,
 		"REASON_IN_USE":                     505,
 		"REASON_STORE_UNAVAILABLE":          506,
 		"REASON_AGENT_UNREACHABLE":          507,
+		"REASON_DATA_LOSS_NOT_CONFIRMED":    508,
 		"REASON_PROVIDER_ERROR":             600,
 		"REASON_PROVIDER_THROTTLED":         601,
 		"REASON_MACHINE_GONE":               602,
@@ -367,7 +372,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\x9b\x10\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xc3\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -429,12 +434,13 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_HOLD_NOT_ACQUIRED\x10\x92\x03\x12\x17\n" +
 	"\x12REASON_STALE_EPOCH\x10\xf4\x03\x12\x14\n" +
 	"\x0fREASON_JOB_BUSY\x10\xf5\x03\x12\x1b\n" +
-	"\x16REASON_JOB_WRONG_STATE\x10\xf6\x03\x12\x18\n" +
-	"\x13REASON_NEEDS_PERSON\x10\xf7\x03\x12\x1d\n" +
+	"\x16REASON_JOB_WRONG_STATE\x10\xf6\x03\x12\x1b\n" +
+	"\x16REASON_ACTION_REQUIRED\x10\xf7\x03\x12\x1d\n" +
 	"\x18REASON_SNAPSHOT_UNUSABLE\x10\xf8\x03\x12\x12\n" +
 	"\rREASON_IN_USE\x10\xf9\x03\x12\x1d\n" +
 	"\x18REASON_STORE_UNAVAILABLE\x10\xfa\x03\x12\x1d\n" +
-	"\x18REASON_AGENT_UNREACHABLE\x10\xfb\x03\x12\x1a\n" +
+	"\x18REASON_AGENT_UNREACHABLE\x10\xfb\x03\x12#\n" +
+	"\x1eREASON_DATA_LOSS_NOT_CONFIRMED\x10\xfc\x03\x12\x1a\n" +
 	"\x15REASON_PROVIDER_ERROR\x10\xd8\x04\x12\x1e\n" +
 	"\x19REASON_PROVIDER_THROTTLED\x10\xd9\x04\x12\x18\n" +
 	"\x13REASON_MACHINE_GONE\x10\xda\x04\x12%\n" +

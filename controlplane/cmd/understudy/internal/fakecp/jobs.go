@@ -186,7 +186,7 @@ func (s *Server) again(name, step string) (*cpv1.Job, error) {
 		return nil, err
 	}
 	job := proto.CloneOf(r.now().job)
-	if !ended(job) && job.GetState() != cpv1.Job_STATE_NEEDS_PERSON {
+	if !ended(job) && job.GetState() != cpv1.Job_STATE_ACTION_REQUIRED {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 			"cannot retry job "+name+" while it is running",
 			errs.WithHint("wait for its end, or cancel it first"))
@@ -285,13 +285,13 @@ func (s *Server) CleanupJob(_ context.Context,
 
 func sceneJobs() []*cpv1.Job {
 	end := func(sc *script) *cpv1.Job { return sc.frames[len(sc.frames)-1].job }
-	ok := end(replicaScript(newJob("j-0003", "create_replica", "servers/db2",
+	ok := end(replicaScript(newJob("j-0003", cpv1.Job_KIND_CREATE_REPLICA, "servers/db2",
 		"replica db2 of db1, verified full", "", replicaSteps()), "db2"))
-	failed := end(replicaScript(newJob("j-0004", "create_replica", "servers/db4",
-		"replica db4 of db1, verified fence", "", replicaSteps()), "fails"))
-	parked := end(replicaScript(newJob("j-0005", "create_replica", "servers/db5",
-		"replica db5 of db1, verified fence", "", replicaSteps()), "parks"))
-	taken := end(snapshotScript(newJob("j-0002", "take_snapshot", "snapshots/db1-20260102-140000",
+	failed := end(replicaScript(newJob("j-0004", cpv1.Job_KIND_CREATE_REPLICA, "servers/db4",
+		"replica db4 of db1, verified position", "", replicaSteps()), "fails"))
+	parked := end(replicaScript(newJob("j-0005", cpv1.Job_KIND_CREATE_REPLICA, "servers/db5",
+		"replica db5 of db1, verified position", "", replicaSteps()), "parks"))
+	taken := end(snapshotScript(newJob("j-0002", cpv1.Job_KIND_TAKE_SNAPSHOT, "snapshots/db1-20260102-140000",
 		"online snapshot of db1", "", snapshotSteps())))
 	return []*cpv1.Job{parked, failed, ok, taken}
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -50,13 +51,13 @@ func (s *Server) ListServers(_ context.Context,
 // CreateServer starts a job.
 func (s *Server) CreateServer(_ context.Context,
 	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
-	if r, err := s.server("servers/" + req.GetServerId()); err == nil {
+	if r, err := s.server(req.GetName()); err == nil {
 		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
 			"there is a server "+r.GetName()+" already",
 			errs.WithHint("use another name; that of a server is free again once it is deleted"))
 	}
-	job := newJob("j-0100", "create_primary", "servers/"+req.GetServerId(),
-		"primary "+req.GetServerId(), req.GetRequestId(), primarySteps())
+	job := newJob("j-0100", cpv1.Job_KIND_CREATE_PRIMARY, req.GetName(),
+		"primary "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(), primarySteps())
 	if req.GetValidateOnly() {
 		return &cpv1.CreateServerResponse{Job: planOf(job)}, nil
 	}
@@ -102,22 +103,23 @@ func (s *Server) CreateReplica(_ context.Context,
 	if _, err := s.server(primary); err != nil {
 		return nil, err
 	}
-	level := strings.ToLower(strings.TrimPrefix(req.GetVerify().String(), "VERIFY_"))
-	title := "replica " + req.GetServerId() + " of " + strings.TrimPrefix(primary, "servers/") +
-		", verified " + level
-	job := newJob("j-0101", "create_replica", "servers/"+req.GetServerId(), title,
+	id := strings.TrimPrefix(req.GetName(), "servers/")
+	title := "replica " + id + " of " + strings.TrimPrefix(primary, "servers/") +
+		", verified " + enum.Word(req.GetVerify())
+	job := newJob("j-0101", cpv1.Job_KIND_CREATE_REPLICA, req.GetName(), title,
 		req.GetRequestId(), replicaSteps())
 	if !req.GetValidateOnly() {
 		s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_REPLICA, Primary: primary,
-			Verified: level, MariadbVersion: "11.8.6"})
-		return &cpv1.CreateReplicaResponse{Job: s.play(replicaScript(job, req.GetServerId()))}, nil
+			Verified:       &cpv1.Verification{Level: req.GetVerify(), Time: ago(0)},
+			MariadbVersion: "11.8.6"})
+		return &cpv1.CreateReplicaResponse{Job: s.play(replicaScript(job, id))}, nil
 	}
 	plan := planOf(job)
 	plan.Steps[0].Found, plan.Steps[0].Changed = []string{"primary db1 is READY, MariaDB 11.8.6",
 		"it has binary logs from 0-101-1 on"}, []string{"allot server_id 104"}
 	plan.Steps[7].Found, plan.Steps[7].Changed = []string{"datadir and binary are both 11.8"},
 		[]string{"nothing"}
-	if strings.HasPrefix(req.GetServerId(), "refused") {
+	if strings.HasPrefix(id, "refused") {
 		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, " +
 			"which the snapshot needs", Reason: "BINLOGS_PURGED", Hint: &errorsv1.Hint{Text: "take a new snapshot"}}
 	}
@@ -151,7 +153,7 @@ func (s *Server) DeleteServer(_ context.Context,
 	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0102", "delete_server", req.GetName(),
+	job := newJob("j-0102", cpv1.Job_KIND_DELETE_SERVER, req.GetName(),
 		"delete "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
 		[][2]string{{"remove_machine", "the machine and its volumes are gone"}})
 	if req.GetValidateOnly() {
@@ -215,7 +217,7 @@ func (s *Server) CreateSnapshot(_ context.Context,
 	if _, err := s.server(req.GetServer()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0103", "take_snapshot", "snapshots/db1-20260102-140000",
+	job := newJob("j-0103", cpv1.Job_KIND_TAKE_SNAPSHOT, "snapshots/db1-20260102-140000",
 		"online snapshot of "+strings.TrimPrefix(req.GetServer(), "servers/"),
 		req.GetRequestId(), snapshotSteps())
 	if req.GetValidateOnly() {
@@ -234,7 +236,7 @@ func (s *Server) DeleteSnapshot(_ context.Context,
 	if err := sameEtag(r.GetEtag(), req.GetEtag(), req.GetName()); err != nil {
 		return nil, err
 	}
-	job := newJob("j-0104", "delete_snapshot", req.GetName(), "delete "+req.GetName(),
+	job := newJob("j-0104", cpv1.Job_KIND_DELETE_SNAPSHOT, req.GetName(), "delete "+req.GetName(),
 		req.GetRequestId(),
 		[][2]string{{"delete_snapshot", "the provider's snapshot is gone"}})
 	return &cpv1.DeleteSnapshotResponse{Job: s.play(oneStep(job))}, nil
@@ -258,14 +260,14 @@ func (s *Server) ListImages(context.Context,
 func (s *Server) ListObjects(context.Context,
 	*cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
 	return &cpv1.ListObjectsResponse{Objects: []*cpv1.ProviderObject{
-		{Kind: "machine", Id: "i-1", State: "running", Attachment: "10.88.0.2",
+		{Kind: cpv1.ProviderObject_KIND_MACHINE, Id: "i-1", State: "running", Address: "10.88.0.2",
 			Owner: "servers/db1", CreateTime: ago(26 * time.Hour),
 			Tags: map[string]string{"understudy-job": "j-0001", "understudy-server": "db1"}},
-		{Kind: "volume", Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Attachment: "i-1",
+		{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Machine: "i-1",
 			Owner: "servers/db1", CreateTime: ago(26 * time.Hour)},
-		{Kind: "snapshot", Id: "snap-3", State: "completed", SizeBytes: 2 << 30,
+		{Kind: cpv1.ProviderObject_KIND_SNAPSHOT, Id: "snap-3", State: "completed", SizeBytes: 2 << 30,
 			Owner: "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
-		{Kind: "volume", Id: "vol-8", State: "available", SizeBytes: 1 << 30,
+		{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-8", State: "available", SizeBytes: 1 << 30,
 			CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}},
 	}}, nil
 }
@@ -273,7 +275,7 @@ func (s *Server) ListObjects(context.Context,
 // SweepProvider lists the volume that no record names, and removes it.
 func (s *Server) SweepProvider(_ context.Context,
 	req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
-	left := &cpv1.ProviderObject{Kind: "volume", Id: "vol-8", State: "available",
+	left := &cpv1.ProviderObject{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-8", State: "available",
 		SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute),
 		Tags: map[string]string{"understudy-job": "j-0004"}}
 	if !req.GetValidateOnly() && (len(req.GetIds()) != 1 || req.GetIds()[0] != left.GetId()) {
@@ -290,7 +292,7 @@ func (s *Server) ListTasks(context.Context,
 }
 
 func theTask(state cpv1.Task_State) *cpv1.Task {
-	return &cpv1.Task{Id: "task-0123456789ab", Kind: "make-machine", State: state,
+	return &cpv1.Task{Id: "task-0123456789ab", Kind: cpv1.Task_KIND_MAKE_MACHINE, State: state,
 		CreateTime: ago(3 * time.Minute), Object: "i-2", MachineName: "db2", Image: "trixie",
 		Instruction: "task-0123456789ab: make machine db2 from image trixie; then: understudy " +
 			"provider done task-0123456789ab --address IP"}

@@ -46,7 +46,7 @@ func sceneServers() []*cpv1.Server {
 			Image: "trixie", Zone: "local", DataVolume: "vol-4",
 			Mounts: mounts("vol-4"), ReplicationConfigured: true,
 			Snapshot: "snapshots/db1-20260102-140000", LastSeenTime: ago(time.Second),
-			CreateTime: ago(time.Hour), Etag: "e9", Verified: "full", Provider: "nspawn"},
+			CreateTime: ago(time.Hour), Etag: "e9", Verified: verified(cpv1.VerifyLevel_VERIFY_LEVEL_FULL), Provider: "nspawn"},
 		{Name: "servers/db3", Role: cpv1.Server_ROLE_REPLICA, State: cpv1.Server_STATE_UNREACHABLE,
 			StateReason: "its agent was not heard of for 5m",
 			Primary:     "servers/db1", Machine: "i-3", Address: "10.88.0.4", Port: 3306,
@@ -54,10 +54,14 @@ func sceneServers() []*cpv1.Server {
 			MariadbVersion: "11.8.6", Image: "trixie",
 			DataVolume: "vol-5", ReplicationConfigured: true, LastSeenTime: ago(5 * time.Minute),
 			CreateTime: ago(50 * time.Minute), Etag: "e3",
-			Verified: "fence", Provider: "nspawn"},
+			Verified: verified(cpv1.VerifyLevel_VERIFY_LEVEL_POSITION), Provider: "nspawn"},
 		{Name: "servers/db1-r1", Role: cpv1.Server_ROLE_REPLICA, State: cpv1.Server_STATE_DELETED,
 			Primary: "servers/db1", ServerId: 99, Etag: "e1"},
 	}
+}
+
+func verified(level cpv1.VerifyLevel) *cpv1.Verification {
+	return &cpv1.Verification{Level: level, Time: ago(40 * time.Minute)}
 }
 
 func sceneSnapshots() []*cpv1.Snapshot {
@@ -69,15 +73,15 @@ func sceneSnapshots() []*cpv1.Snapshot {
 			ProviderId: "snap-3", State: cpv1.Snapshot_STATE_READY,
 			Mode: cpv1.Snapshot_MODE_ONLINE, SizeBytes: 2 << 30, CreateTime: ago(64 * time.Minute),
 			Etag: "s1",
-			Testimony: &cpv1.SnapshotTestimony{SourceRole: "primary", SourceServerId: 101,
-				Version: "11.8.6-MariaDB-log", Gtid: "0-101-4711",
-				GtidBinlogPos: "0-101-4711", GtidCurrentPos: "0-101-4711",
+			Point: &cpv1.ConsistentPoint{SourceRole: cpv1.Server_ROLE_PRIMARY, ServerId: 101,
+				ServerVersion: "11.8.6-MariaDB-log", Position: "0-101-4711",
+				BinlogPos: "0-101-4711", CurrentPos: "0-101-4711",
 				BinlogFile: "mysql-bin.000003", BinlogOffset: 187654,
 				FilesystemUuid: "0b9a2f9e-5f0b-4d3c-8a55-0f4d6f3b7c11", Filesystem: "ext4",
 				Datadir: "/srv/mariadb/mysql", Nonce: "a1b2c3",
-				WriteBlock: durationpb.New(146 * time.Millisecond),
-				Freeze:     durationpb.New(94 * time.Millisecond),
-				HoldTime:   ago(64 * time.Minute)}},
+				PointTime: ago(64 * time.Minute)},
+			WriteBlock: durationpb.New(146 * time.Millisecond),
+			Freeze:     durationpb.New(94 * time.Millisecond)},
 		{Name: "snapshots/db1-20260101-030000", Server: "servers/db1",
 			State: cpv1.Snapshot_STATE_FAILED, Mode: cpv1.Snapshot_MODE_ONLINE,
 			StateReason: "the hold broke before the cut was confirmed",

@@ -160,7 +160,7 @@ func replicaSteps() [][2]string {
 	}
 }
 
-func newJob(id, kind, subject, title, requestID string, steps [][2]string) *cpv1.Job {
+func newJob(id string, kind cpv1.Job_Kind, subject, title, requestID string, steps [][2]string) *cpv1.Job {
 	return &cpv1.Job{Name: "jobs/" + id, Kind: kind, State: cpv1.Job_STATE_QUEUED, Subject: subject,
 		Title: title, RequestId: requestID,
 		RequestedBy: "spiffe://understudy/operator/alice", Steps: stepsOf(steps), Epoch: 1}
@@ -283,8 +283,8 @@ func (s *script) catchUp(server string) bool {
 	if strings.HasPrefix(server, "parks") {
 		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR",
 			Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
-			Hint:    &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}, cpv1.Step_STATE_NEEDS_PERSON,
-			cpv1.Job_STATE_NEEDS_PERSON)
+			Hint:    &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}, cpv1.Step_STATE_ACTION_REQUIRED,
+			cpv1.Job_STATE_ACTION_REQUIRED)
 		return false
 	}
 	s.done("catch_up", 400*time.Millisecond, []string{"fence 0-101-9511 passed"}, nil)

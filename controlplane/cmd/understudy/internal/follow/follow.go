@@ -134,7 +134,7 @@ func (f *follower) told(job *cpv1.Job) {
 func resting(job *cpv1.Job) bool {
 	switch job.GetState() {
 	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED,
-		cpv1.Job_STATE_NEEDS_PERSON:
+		cpv1.Job_STATE_ACTION_REQUIRED:
 		return true
 	default:
 		return false

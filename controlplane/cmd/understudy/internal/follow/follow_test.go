@@ -61,7 +61,7 @@ func start(t *testing.T, server string) (*fakecp.Server, cpv1.JobServiceClient, 
 	}
 	t.Cleanup(func() { conn.Close() })
 	answer, err := cpv1.NewServerServiceClient(conn).CreateReplica(t.Context(),
-		&cpv1.CreateReplicaRequest{ServerId: server, Primary: "servers/db1"})
+		&cpv1.CreateReplicaRequest{Name: "servers/" + server, Primary: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestFollowsToTheEnd(t *testing.T) {
 	t.Parallel()
 	for server, want := range map[string]cpv1.Job_State{
 		"db9": cpv1.Job_STATE_SUCCEEDED, "fails1": cpv1.Job_STATE_FAILED,
-		"parks1": cpv1.Job_STATE_NEEDS_PERSON,
+		"parks1": cpv1.Job_STATE_ACTION_REQUIRED,
 	} {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -58,7 +59,7 @@ func header(job *cpv1.Job, screen Screen) []string {
 	st := screen.Style
 	title := Clean(job.GetTitle())
 	if title == "" {
-		title = Clean(job.GetKind())
+		title = enum.Word(job.GetKind())
 	}
 	state := st.State(JobState(job.GetState()))
 	if took := jobTook(job, screen.Since); took > 0 {
@@ -69,7 +70,7 @@ func header(job *cpv1.Job, screen Screen) []string {
 		room = max(20, room-width(state)-2)
 	}
 	head := st.Bold(cut(title, room, st.Glyphs.Ellipsis)) + "  " + state
-	under := st.Dim(cut(ID(job.GetName())+"  "+Clean(job.GetKind())+stepsDone(job), screen.Width,
+	under := st.Dim(cut(ID(job.GetName())+"  "+enum.Word(job.GetKind())+stepsDone(job), screen.Width,
 		st.Glyphs.Ellipsis))
 	return []string{head, under}
 }

@@ -31,7 +31,7 @@ func job(state cpv1.Job_State, now *cpv1.Step) *cpv1.Job {
 			Duration: durationpb.New(took), Found: []string{"found by " + name},
 			Changed: []string{"changed by " + name}}
 	}
-	j := &cpv1.Job{Name: "jobs/j-1", Kind: "create_replica",
+	j := &cpv1.Job{Name: "jobs/j-1", Kind: cpv1.Job_KIND_CREATE_REPLICA,
 		Title: "replica db2 of db1, verified full", State: state, StartTime: timestamppb.New(begun),
 		Steps: []*cpv1.Step{done("plan", 180*time.Millisecond),
 			done("create_machine", 3*time.Second),
@@ -62,11 +62,11 @@ func jobs() map[string]*cpv1.Job {
 			Attempts: 3, WaitReason: "next attempt in 4s", Error: oops}),
 		"failed": job(cpv1.Job_STATE_FAILED, &cpv1.Step{State: cpv1.Step_STATE_FAILED, Attempts: 5,
 			Error: oops, Progress: half}),
-		"person": job(cpv1.Job_STATE_NEEDS_PERSON, &cpv1.Step{State: cpv1.Step_STATE_NEEDS_PERSON,
+		"person": job(cpv1.Job_STATE_ACTION_REQUIRED, &cpv1.Step{State: cpv1.Step_STATE_ACTION_REQUIRED,
 			Attempts: 1, Error: oops}),
 		"stopped": stopped(),
-		"queued":  {Name: "jobs/j-1", Kind: "create_replica", State: cpv1.Job_STATE_QUEUED},
-		"hostile": {Name: "jobs/\x1b]0;x\a", Kind: "k\nk", Title: "a\x1b[2Jb",
+		"queued":  {Name: "jobs/j-1", Kind: cpv1.Job_KIND_CREATE_REPLICA, State: cpv1.Job_STATE_QUEUED},
+		"hostile": {Name: "jobs/\x1b]0;x\a", Title: "a\x1b[2Jb",
 			State: cpv1.Job_STATE_FAILED,
 			Steps: []*cpv1.Step{{Name: "s\x1b[1m", State: cpv1.Step_STATE_FAILED,
 				Error: &cpv1.JobError{Message: "m\x1b[5m\nm"}}}},

@@ -7,13 +7,14 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
 // Headline is one line that says what a job is for.
 func Headline(job *cpv1.Job) string {
-	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), Clean(job.GetKind()), Clean(job.GetTitle()))
+	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), enum.Word(job.GetKind()), Clean(job.GetTitle()))
 }
 
 // Transitions tells what became of a job between two views of it, one line each, for logs and
@@ -155,7 +156,7 @@ func Ended(job *cpv1.Job) string {
 		return id + " succeeded" + took
 	case cpv1.Job_STATE_CANCELLED:
 		return id + " was cancelled" + took
-	case cpv1.Job_STATE_NEEDS_PERSON:
+	case cpv1.Job_STATE_ACTION_REQUIRED:
 		return id + " waits for your decision"
 	case cpv1.Job_STATE_FAILED:
 		return id + " failed" + took

@@ -34,7 +34,7 @@ func inFocus(job *cpv1.Job, step *cpv1.Step) bool {
 	switch step.GetState() {
 	case cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
 		return Active(job.GetState())
-	case cpv1.Step_STATE_FAILED, cpv1.Step_STATE_NEEDS_PERSON:
+	case cpv1.Step_STATE_FAILED, cpv1.Step_STATE_ACTION_REQUIRED:
 		return true
 	default:
 		return false
@@ -135,7 +135,7 @@ func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
 		return g.Skipped, st.Dim
 	case cpv1.Step_STATE_FAILED:
 		return g.Failed, st.Bad
-	case cpv1.Step_STATE_NEEDS_PERSON:
+	case cpv1.Step_STATE_ACTION_REQUIRED:
 		return g.Person, st.Warn
 	case cpv1.Step_STATE_CANCELLED:
 		return g.Failed, st.Dim

@@ -8,6 +8,43 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
+// request is what all requests on a job have.
+type request interface {
+	GetName() string
+	GetRequestId() string
+}
+
+// stepRequest is a request about one step that needs a reason.
+type stepRequest interface {
+	request
+	GetStep() string
+	GetReason() string
+}
+
+// confirming is a request that may delete data.
+type confirming interface {
+	GetConfirmDelete() *cpv1.DeleteConfirmation
+}
+
+// read checks a request on a job and answers with the job's id and the request for the engine.
+func read(ctx context.Context, check *wire.Check, req request) (id string, change job.ChangeRequest, err error) {
+	id = check.Job("name", req.GetName())
+	change = job.ChangeRequest{Who: wire.Who(ctx), RequestID: check.RequestID("request_id", req.GetRequestId())}
+	if about, ok := req.(stepRequest); ok {
+		check.Step("step", about.GetStep(), true)
+		check.Reason("reason", about.GetReason())
+		change.Reason = about.GetReason()
+	}
+	if c, ok := req.(confirming); ok && c.GetConfirmDelete() != nil {
+		check.Subject("confirm_delete.name", c.GetConfirmDelete().GetName())
+		check.Require("confirm_delete.name", c.GetConfirmDelete().GetName() != "", "is required")
+		check.Etag("confirm_delete.etag", c.GetConfirmDelete().GetEtag(), true)
+		change.Confirm = job.Confirm{Name: c.GetConfirmDelete().GetName(),
+			Etag: c.GetConfirmDelete().GetEtag()}
+	}
+	return id, change, check.Err()
+}
+
 // answer is the job as it is after a request.
 func (s *Service) answer(j job.Job, err error) (*cpv1.Job, error) {
 	if err != nil {
@@ -20,18 +57,16 @@ func (s *Service) answer(j job.Job, err error) (*cpv1.Job, error) {
 func (s *Service) RetryJob(ctx context.Context,
 	req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
 	var check wire.Check
-	id := check.Job("name", req.GetName())
 	check.Step("step", req.GetStep(), false)
-	if err := check.Err(); err != nil {
+	id, change, err := read(ctx, &check, req)
+	if err != nil {
 		return nil, err
 	}
-	ask := job.ChangeRequest{Who: wire.Who(ctx)}
 	var j job.Job
-	var err error
 	if req.GetStep() == "" {
-		j, err = s.cfg.Engine.Retry(ctx, id, ask)
+		j, err = s.cfg.Engine.Retry(ctx, id, change)
 	} else {
-		j, err = s.cfg.Engine.RetryStep(ctx, id, req.GetStep(), ask)
+		j, err = s.cfg.Engine.RetryStep(ctx, id, req.GetStep(), change)
 	}
 	answer, err := s.answer(j, err)
 	if err != nil {
@@ -40,15 +75,14 @@ func (s *Service) RetryJob(ctx context.Context,
 	return &cpv1.RetryJobResponse{Job: answer}, nil
 }
 
-// RedoStep makes a step's effect anew.
+// RedoStep runs a step and all after it again.
 func (s *Service) RedoStep(ctx context.Context,
 	req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
-	id, err := onStep(req)
+	id, change, err := read(ctx, &wire.Check{}, req)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(),
-		job.ChangeRequest{Who: wire.Who(ctx), Reason: req.GetReason()}))
+	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(), change))
 	if err != nil {
 		return nil, err
 	}
@@ -58,40 +92,25 @@ func (s *Service) RedoStep(ctx context.Context,
 // SkipStep marks a failed step as skipped and goes on.
 func (s *Service) SkipStep(ctx context.Context,
 	req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
-	id, err := onStep(req)
+	id, change, err := read(ctx, &wire.Check{}, req)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(),
-		job.ChangeRequest{Who: wire.Who(ctx), Reason: req.GetReason()}))
+	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(), change))
 	if err != nil {
 		return nil, err
 	}
 	return &cpv1.SkipStepResponse{Job: answer}, nil
 }
 
-// onStep checks a request about one step that needs a reason.
-func onStep(req interface {
-	GetName() string
-	GetStep() string
-	GetReason() string
-}) (id string, err error) {
-	var check wire.Check
-	id = check.Job("name", req.GetName())
-	check.Step("step", req.GetStep(), true)
-	check.Reason("reason", req.GetReason())
-	return id, check.Err()
-}
-
 // CancelJob stops a job at its next safe point.
 func (s *Service) CancelJob(ctx context.Context,
 	req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
-	var check wire.Check
-	id := check.Job("name", req.GetName())
-	if err := check.Err(); err != nil {
+	id, change, err := read(ctx, &wire.Check{}, req)
+	if err != nil {
 		return nil, err
 	}
-	answer, err := s.answer(s.cfg.Engine.Cancel(ctx, id, job.ChangeRequest{Who: wire.Who(ctx)}))
+	answer, err := s.answer(s.cfg.Engine.Cancel(ctx, id, change))
 	if err != nil {
 		return nil, err
 	}
@@ -101,17 +120,15 @@ func (s *Service) CancelJob(ctx context.Context,
 // CleanupJob removes exactly what a job made, or says what it would remove.
 func (s *Service) CleanupJob(ctx context.Context,
 	req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
-	var check wire.Check
-	id := check.Job("name", req.GetName())
-	if err := check.Err(); err != nil {
+	id, change, err := read(ctx, &wire.Check{}, req)
+	if err != nil {
 		return nil, err
 	}
 	var j job.Job
-	var err error
 	if req.GetValidateOnly() {
 		j, err = s.cfg.Cleanups.PlanCleanup(ctx, id)
 	} else {
-		j, err = s.cfg.Engine.Cleanup(ctx, id, job.ChangeRequest{Who: wire.Who(ctx)})
+		j, err = s.cfg.Engine.Cleanup(ctx, id, change)
 	}
 	answer, err := s.answer(j, err)
 	if err != nil {
