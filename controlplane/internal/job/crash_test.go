@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 type mortal struct {
 	*store.Store
 	dead atomic.Bool
+	gone func() // when set, is called at the death
 	fate func() fate
 
 	away    *atomic.Bool // when set and true, the store is out of reach
@@ -37,6 +37,13 @@ const (
 	diesAfter
 	losesAnswer // it is committed, but the caller is told that the store was out of reach
 )
+
+func (m *mortal) die() {
+	m.dead.Store(true)
+	if m.gone != nil {
+		m.gone()
+	}
+}
 
 var errDead = errors.New("this process is dead")
 
@@ -55,7 +62,7 @@ func (m *mortal) Write(ctx context.Context,
 			return err
 		}
 		if befalls == diesBefore {
-			m.dead.Store(true)
+			m.die()
 		}
 		if m.dead.Load() {
 			return errDead
@@ -63,7 +70,7 @@ func (m *mortal) Write(ctx context.Context,
 		return nil
 	})
 	if err == nil && befalls == diesAfter {
-		m.dead.Store(true)
+		m.die()
 		return errDead
 	}
 	if err == nil && befalls == losesAnswer {
@@ -127,27 +134,23 @@ func TestRandomCrashes(t *testing.T) {
 	if testing.Short() {
 		sequences = 50
 	}
-	for i := range sequences {
-		seed := uint64(i)
-		synctest.Test(t, func(t *testing.T) { crashSequence(t, seed) })
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+	workers := runtime.GOMAXPROCS(0)
+	for worker := range workers {
+		t.Run(fmt.Sprint("worker ", worker), func(t *testing.T) {
+			t.Parallel()
+			for seed := worker; seed < sequences && !t.Failed(); seed += workers {
+				synctest.Test(t, func(t *testing.T) { crashSequence(t, uint64(seed)) })
+				if t.Failed() {
+					t.Logf("seed %d", seed)
+				}
+			}
+		})
 	}
 }
 
 func crashSequence(t *testing.T, seed uint64) {
 	d := &dice{r: rand.New(rand.NewPCG(seed, 1))}
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"),
-		Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	st := openStore(t)
 	w := newWorld()
 	p := randomPlan(w, d)
 	j := create(t, newEngine(t, config{Store: st}, p),
@@ -157,6 +160,7 @@ func crashSequence(t *testing.T, seed uint64) {
 			t.Fatalf("job is still %s after %d lives: %s", j.State, lives, states(j))
 		}
 		live(t, st, p, d, j.ID, lives < 40)
+		var err error
 		if j, err = newEngine(t, config{Store: st}, p).Get(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -178,28 +182,25 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 		}
 		return goesWell
 	}}
-	ctx, die := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	m.gone = stop
 	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)),
 		Hook: func(job.Point, string, string) {
 			if m.dead.Load() || deadly && d.oneIn(12) {
-				m.dead.Store(true)
-				die()
+				m.die()
 				runtime.Goexit()
 			}
 		}}, p)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	defer die()
-	watching.Go(func() { // the process is gone as soon as it is dead
+	watching.Go(func() {
 		for ctx.Err() == nil {
-			if m.dead.Load() {
-				die()
-			}
 			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
 				!j.State.Active() {
-				die()
+				stop()
 			}
-			time.Sleep(100 * time.Millisecond) // of the bubble's own time
+			time.Sleep(time.Second) // of the bubble's own time
 		}
 	})
 	if err := e.Run(ctx); err != nil {
