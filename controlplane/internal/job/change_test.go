@@ -17,47 +17,6 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestCreateIsIdempotent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		e := newEngine(t, config{Store: openStore(t)},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-		req := job.Request{Kind: "k", Args: map[string]int{"n": 1},
-			Subjects: []string{"servers/b", "servers/a"}, RequestID: "r1", Who: "ann"}
-		first := create(t, e, req)
-		req.Subjects = []string{"servers/a", "servers/b"}
-		if again := create(t, e, req); again.ID != first.ID {
-			t.Errorf("the same request made another job")
-		}
-		req.Args = map[string]int{"n": 2}
-		if _, err := e.Create(t.Context(), req); !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
-			t.Errorf("another body: %v, want REQUEST_REUSED", err)
-		}
-	})
-}
-
-func TestCreateAtTheSameTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		e := newEngine(t, config{Store: openStore(t)},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-		var wg sync.WaitGroup
-		ids := make([]string, 8)
-		for i := range ids {
-			wg.Go(func() {
-				j, err := e.Create(context.Background(),
-					job.Request{Kind: "k", RequestID: "r", Subjects: []string{"servers/x"}})
-				if err != nil {
-					t.Error(err)
-				}
-				ids[i] = j.ID
-			})
-		}
-		wg.Wait()
-		if slices.Sort(ids); ids[0] != ids[7] {
-			t.Errorf("several jobs were made: %v", ids)
-		}
-	})
-}
-
 func TestInvalidRequests(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := newEngine(t, config{Store: openStore(t)},
@@ -82,9 +41,9 @@ func TestInvalidRequests(t *testing.T) {
 func TestOneChangingJobForEachSubject(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := newEngine(t, config{Store: openStore(t)},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
-				error) {
-				return job.AskOperator[*store.Tx]("is it well?", "look at it")
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context,
+				*job.Run) (outcome, error) {
+				return job.AskOperator[*store.Tx]("is it well?", "check it")
 			}}}})
 		start(t, e)
 		first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})
@@ -161,7 +120,8 @@ func TestCancelByAnotherProcess(t *testing.T) {
 		st := openStore(t)
 		entered := make(chan struct{})
 		p := plan{Kind: "k",
-			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+				error) {
 				close(entered)
 				<-ctx.Done()
 				return job.Fail[*store.Tx](ctx.Err())
@@ -186,7 +146,8 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 		var runs atomic.Int32
 		e := newEngine(t, config{Store: st},
 			plan{Kind: "k", Title: "a title",
-				Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
+				Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
+					error) {
 					runs.Add(1)
 					if fail.Load() {
 						return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
@@ -199,7 +160,7 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 		fail.Store(false)
 		for range 2 {
 			if _, err := e.Retry(t.Context(), j.ID,
-				job.ChangeRequest{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
+				job.ChangeRequest{Who: "bob", Reason: "repaired", RequestID: "r1"}); err != nil {
 				t.Fatal(err)
 			}
 			await(t, e, j.ID, inState(job.Succeeded))
@@ -217,11 +178,11 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 		}
 		var lines []string
 		for _, ev := range slices.Backward(audit) {
-			lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message, ev.RequestID},
-				"|"))
+			lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message,
+				ev.RequestID}, "|"))
 		}
 		want := []string{"ann|job.create|a title|r0", "controlplane|job.failed|a: no|",
-			"bob|job.retry|mended|r1", "controlplane|job.succeeded||"}
+			"bob|job.retry|repaired|r1", "controlplane|job.succeeded||"}
 		if !slices.Equal(lines, want) {
 			t.Errorf("audit = %q\nwant %q", lines, want)
 		}
@@ -247,13 +208,16 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			{second(e.Retry(t.Context(), j.ID, req)), errs.FailedPrecondition,
 				"cannot retry job ID: job ID has succeeded", "name a step to run it again"},
 			{second(e.RetryStep(t.Context(), j.ID, "x", req)), errs.NotFound,
-				`cannot retry step x of job ID: job ID has no step "x"`, "name one of its steps: a"},
+				`cannot retry step x of job ID: job ID has no step "x"`,
+				"name one of its steps: a"},
 			{second(e.Skip(t.Context(), j.ID, "a", req)), errs.InvalidArgument,
 				"cannot skip step a of job ID: a reason is required",
 				"say why the step is not needed"},
 			{second(e.Skip(t.Context(), j.ID, "a", job.ChangeRequest{Reason: "r"})),
-				errs.FailedPrecondition, "cannot skip step a of job ID: step a of job ID is succeeded",
-				"redo the step to run it again once the job has ended (RedoStep name=jobs/ID step=a)"},
+				errs.FailedPrecondition,
+				"cannot skip step a of job ID: step a of job ID is succeeded",
+				"redo the step to run it again once the job has ended " +
+					"(RedoStep name=jobs/ID step=a)"},
 			{second(e.Retry(t.Context(), "nope", req)), errs.NotFound,
 				"cannot retry job nope: there is no job nope", "list the jobs (ListJobs)"},
 			{second(e.Get(t.Context(), "nope")), errs.NotFound,
@@ -288,7 +252,8 @@ func TestRetryStepAloneAfterSuccess(t *testing.T) {
 		start(t, e)
 		j := create(t, e, job.Request{Kind: "k"})
 		await(t, e, j.ID, inState(job.Succeeded))
-		if _, err := e.RetryStep(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
+		if _, err := e.RetryStep(t.Context(), j.ID, "b",
+			job.ChangeRequest{Who: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		await(t, e, j.ID, inState(job.Succeeded))
@@ -296,7 +261,8 @@ func TestRetryStepAloneAfterSuccess(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, e, j.ID, inState(job.Succeeded))
-		if want := []string{"/a/1", "/b/1", "/c/1", "/b/1", "/b/2", "/c/2"}; !slices.Equal(keys, want) {
+		want := []string{"/a/1", "/b/1", "/c/1", "/b/1", "/b/2", "/c/2"}
+		if !slices.Equal(keys, want) {
 			t.Errorf("effects = %v, want %v", keys, want)
 		}
 	})
@@ -349,79 +315,4 @@ func TestStepLimits(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestRequestIDsOfChanges(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var runs atomic.Int32
-		count := func(context.Context, *job.Run) (outcome, error) {
-			runs.Add(1)
-			return job.Done[*store.Tx](nil)
-		}
-		e := newEngine(t, config{Store: openStore(t)},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: count}, {Kind: "b", Handler: done}}})
-		start(t, e)
-		first := create(t, e, job.Request{Kind: "k", RequestID: "made"})
-		other := create(t, e, job.Request{Kind: "k"})
-		await(t, e, first.ID, inState(job.Succeeded))
-		await(t, e, other.ID, inState(job.Succeeded))
-		redo := func(id, step, reason, requestID string) error {
-			_, err := e.Redo(t.Context(), id, step, job.ChangeRequest{Reason: reason,
-				RequestID: requestID})
-			if err == nil {
-				await(t, e, id, inState(job.Succeeded))
-			}
-			return err
-		}
-		for _, id := range []string{"r1", "r2", "r1", "r2"} {
-			if err := redo(first.ID, "a", "again", id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if runs.Load() != 4 { // twice when the jobs were made
-			t.Errorf("the step ran %d times, want 4: a request id is one redo", runs.Load())
-		}
-		for name, err := range map[string]error{
-			"another step":   redo(first.ID, "b", "again", "r1"),
-			"another reason": redo(first.ID, "a", "once more", "r1"),
-			"another job":    redo(other.ID, "a", "again", "r1"),
-			"a creation's":   redo(first.ID, "a", "again", "made"),
-			"another verb": second(e.RetryStep(t.Context(), first.ID, "a",
-				job.ChangeRequest{Reason: "again", RequestID: "r1"})),
-			"a new job": second(e.Create(t.Context(), job.Request{Kind: "k", RequestID: "r1"})),
-		} {
-			if !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
-				t.Errorf("%s under a used request id: %v, want REQUEST_REUSED", name, err)
-			}
-		}
-		if runs.Load() != 4 {
-			t.Errorf("a refused request was carried out")
-		}
-	})
-}
-
-func TestRepeatedRequestAnswersWithTheJobAsItIs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		e := newEngine(t, config{Store: openStore(t)},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-		j := create(t, e, job.Request{Kind: "k"})
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() {
-				got, err := e.Cancel(context.Background(), j.ID, job.ChangeRequest{RequestID: "r"})
-				if err != nil || got.State != job.Cancelled {
-					t.Errorf("cancel: %s, %v", got.State, err)
-				}
-			})
-		}
-		wg.Wait()
-		if got, err := e.Retry(t.Context(), j.ID, job.ChangeRequest{}); err != nil ||
-			got.State != job.Queued {
-			t.Fatalf("retry: %s, %v", got.State, err)
-		}
-		got, err := e.Cancel(t.Context(), j.ID, job.ChangeRequest{RequestID: "r"})
-		if err != nil || got.State != job.Queued {
-			t.Errorf("the repeated cancel: %s, %v, want the job queued as it is", got.State, err)
-		}
-	})
 }

@@ -35,7 +35,7 @@ const (
 	goesWell fate = iota
 	diesBefore
 	diesAfter
-	losesAnswer // it is committed, but the caller is told that the store was out of reach
+	losesAnswer // it is committed, but the caller gets the error that the store is out of reach
 )
 
 func (m *mortal) die() {
@@ -96,7 +96,7 @@ type world struct {
 
 func newWorld() *world { return &world{made: map[string]int{}, epoch: map[string]int64{}} }
 
-// ensure is a cloud's or an agent's call: it looks for the key before it makes something, and
+// ensure is a cloud's or an agent's call: it searches the key before it makes something, and
 // refuses lower epochs.
 func (w *world) ensure(run *job.Run) error {
 	w.mu.Lock()
@@ -126,8 +126,8 @@ func (d *dice) roll(n int) int {
 }
 
 // TestRandomCrashes kills the process again and again, at every failpoint and in the middle of
-// transactions, in jobs whose steps wait, fail and go back, until the job has succeeded. Every
-// effect must have been made, none twice, and every completion recorded once.
+// transactions, in jobs whose steps wait, fail and start their section over, until the job has
+// succeeded. Every effect must have been made, none twice, and every completion recorded once.
 func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
 	sequences := 1000

@@ -223,7 +223,8 @@ func TestUnknownStepsAreLeftToOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		st := openStore(t)
 		old := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}}
-		with := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}, {Kind: "b", Handler: done}}}
+		with := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done},
+			{Kind: "b", Handler: done}}}
 		older := newEngine(t, config{Store: st, Owner: "older"}, old)
 		newer := newEngine(t, config{Store: st, Owner: "newer"}, with)
 		j := create(t, newer, job.Request{Kind: "k"})
@@ -246,7 +247,8 @@ func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
 		causes := make(chan error, 1)
 		var calls atomic.Int32
 		p := plan{Kind: "k",
-			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+				error) {
 				if calls.Add(1) > 1 {
 					return job.Done[*store.Tx](nil)
 				}
@@ -264,7 +266,8 @@ func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
 		away.Store(false)
 		j = await(t, e, j.ID, inState(job.Succeeded))
 		if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 || j.Epoch != 2 {
-			t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, and no failure",
+			t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, "+
+				"and no failure",
 				s.Attempts, s.Failures, j.Epoch)
 		}
 	})

@@ -129,7 +129,7 @@ func (m *fsm) begin(seq int) *Step {
 	}
 	s.State, s.Reason = StepRunning, ""
 	s.Attempts++
-	said{}.write(s)
+	report{}.write(s)
 	if !s.begun() {
 		s.Started = m.now
 	}
@@ -166,7 +166,7 @@ func (m *fsm) closeAttempt(s *Step, state AttemptState, failure *Failure) {
 	})
 }
 
-// end gives the job the state that its mode leads to, and lets it go.
+// end gives the job the state that its mode leads to, and releases it.
 func (m *fsm) end() {
 	j := m.job
 	switch j.Mode {
@@ -198,7 +198,7 @@ func (m *fsm) endUnwind() {
 		case unreleased && s.State == StepFailed:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
 		case unreleased && s.State == StepActionRequired:
-			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs a person: "+s.Reason
+			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs an operator: "+s.Reason
 		case s.Phase == MainPhase && s.State == StepPending, m.within(s) &&
 			s.State == StepActionRequired:
 			m.touch(i).State, s.Failure = StepCancelled, nil
@@ -254,10 +254,10 @@ func (m *fsm) span(seq int) (from, to int) {
 	return from, to
 }
 
-// reset makes a step pending again; anew gives it a new generation, so a new effect key.
-func (m *fsm) reset(seq int, anew bool) {
+// reset makes a step pending; renew gives it a new generation, so a new effect key.
+func (m *fsm) reset(seq int, renew bool) {
 	s := m.touch(seq)
-	if anew && s.Phase == MainPhase {
+	if renew && s.Phase == MainPhase {
 		m.deletes(s)
 	}
 	if !s.owed() {
@@ -266,8 +266,8 @@ func (m *fsm) reset(seq int, anew bool) {
 	s.State, s.Reason, s.Failure = StepPending, "", nil
 	s.Failures, s.Spent = 0, 0
 	s.Finished = time.Time{}
-	said{}.write(s)
-	if anew {
+	report{}.write(s)
+	if renew {
 		s.Generation++
 	}
 }

@@ -13,14 +13,14 @@ type answer struct {
 type sequel int
 
 const (
-	goesOn    sequel = iota // to whatever is next
-	asksAgain               // the handler, after a while, in the same attempt
-	backsOff                // and then opens a new attempt
+	proceeds sequel = iota // to whatever is next
+	polls                  // the handler, after a while, in the same attempt
+	backsOff               // and then opens a new attempt
 )
 
-// take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it
-// got done all the same.
-func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
+// conclude changes the rows by an answer. A step that a cancel stopped does not go on, unless it is
+// done.
+func (m *fsm) conclude(s *Step, a answer, attempts, starts int) sequel {
 	m.touch(s.Seq)
 	caught := m.job.Mode == Unwind && !s.Always
 	switch {
@@ -34,7 +34,7 @@ func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
 		m.cancelStep(s)
 	case a.verdict == verdictAgain:
 		m.await(s, a.reason)
-		return asksAgain
+		return polls
 	case a.verdict == verdictOperator:
 		m.requireAction(s, a.failure)
 	case a.verdict == verdictBack:
@@ -42,7 +42,7 @@ func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
 	case m.fail(s, a.failure, attempts):
 		return backsOff
 	}
-	return goesOn
+	return proceeds
 }
 
 // finish closes the step for good.
@@ -135,11 +135,11 @@ func (m *fsm) stopStep(s *Step) {
 	m.touch(s.Seq)
 	m.closeAttempt(s, AttemptStopped, nil)
 	s.State, s.Reason = StepWaiting, "the control plane was stopped"
-	m.letGo()
+	m.release()
 }
 
-// letGo gives the job back to whoever takes it next.
-func (m *fsm) letGo() {
+// release gives the job back to whoever takes it next.
+func (m *fsm) release() {
 	m.setState(Queued, "")
 	m.job.Owner = ""
 }

@@ -16,10 +16,12 @@ func (m *fsm) retry() error {
 		return err
 	}
 	if j.State == Succeeded {
-		return wrongState("name a step to run it again", nil, "job %s has succeeded", j.ID)
+		return wrongState(errs.WithHint("name a step to run it again"),
+			"job %s has succeeded", j.ID)
 	}
 	if m.cleaningUp() {
-		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
+		return wrongState(errs.WithHint("create a new job"),
+			"the cleanup of job %s has begun", j.ID)
 	}
 	blocker := m.blocker()
 	if blocker < 0 { // the always-steps that ended the job may have undone what its last step did
@@ -28,7 +30,8 @@ func (m *fsm) retry() error {
 		}
 	}
 	if blocker < 0 {
-		return wrongState("name a step to run it again", nil, "job %s has no step left to do", j.ID)
+		return wrongState(errs.WithHint("name a step to run it again"),
+			"job %s has no step left to do", j.ID)
 	}
 	m.resume(blocker)
 	return nil
@@ -44,8 +47,7 @@ func (m *fsm) blocker() int {
 	return -1
 }
 
-// lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person;
-// or -1.
+// lastOwn is the last step that is neither an always-step nor skipped by an operator, or -1.
 func (m *fsm) lastOwn() int {
 	last := -1
 	for i := range m.job.Steps {
@@ -75,8 +77,8 @@ func (m *fsm) resume(from int) {
 	m.restart(Forward)
 }
 
-// skippedByOperator tells a skip from a handler's own finding that there was nothing to do, which
-// holds for that time only.
+// skippedByOperator tells an operator's skip from a handler's finding that there was nothing to do,
+// which holds for that time only.
 func (s *Step) skippedByOperator() bool { return s.State == StepSkipped && !s.begun() }
 
 func (j *Job) leftOut() (kinds []string) {
@@ -105,7 +107,8 @@ func (m *fsm) retryStep(kind string) error {
 		return m.noStep(kind)
 	}
 	if m.cleaningUp() {
-		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
+		return wrongState(errs.WithHint("create a new job"),
+			"the cleanup of job %s has begun", j.ID)
 	}
 	from, to := m.span(seq)
 	whole := true
@@ -132,8 +135,9 @@ func (m *fsm) redo(kind string) error {
 	}
 	first, _ := m.span(seq)
 	if m.cleaningUp() && first > 0 {
-		return wrongState("redo the job from its first step, or create a new job",
-			[]errs.Action{m.call("RedoStep", "step", j.Steps[0].Kind)}, "the cleanup of job %s has begun", j.ID)
+		return wrongState(errs.WithHint("redo the job from its first step, or create a new job",
+			m.call("RedoStep", "step", j.Steps[0].Kind)),
+			"the cleanup of job %s has begun", j.ID)
 	}
 	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
 		m.resume(b)
@@ -165,13 +169,15 @@ func (m *fsm) skip(kind, reason string) error {
 	s := &j.Steps[seq]
 	switch {
 	case s.State.Done():
-		return wrongState("redo the step to run it again once the job has ended",
-			[]errs.Action{m.call("RedoStep", "step", kind)}, "step %s of job %s is %s", kind, j.ID, s.State)
+		return wrongState(errs.WithHint("redo the step to run it again once the job has ended",
+			m.call("RedoStep", "step", kind)),
+			"step %s of job %s is %s", kind, j.ID, s.State)
 	case s.Always && s.State != StepFailed && s.State != StepActionRequired:
-		return wrongState("wait until the step has failed", nil,
+		return wrongState(errs.WithHint("wait until the step has failed"),
 			"step %s of job %s releases what the job holds", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
-		return wrongState("wait for the step, or cancel the job", []errs.Action{m.call("CancelJob")},
+		return wrongState(errs.WithHint("wait for the step, or cancel the job",
+			m.call("CancelJob")),
 			"step %s of job %s is being worked on", kind, j.ID)
 	}
 	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
@@ -202,10 +208,11 @@ func (m *fsm) cancel(leaves bool) error {
 	case j.State == Succeeded || j.State == Failed:
 		return m.ended(leaves)
 	case j.Mode == Cleanup:
-		return wrongState("wait for the end of the cleanup", []errs.Action{m.call("WatchJob")},
+		return wrongState(errs.WithHint("wait for the end of the cleanup", m.call("WatchJob")),
 			"job %s is being cleaned up", j.ID)
 	case j.Mode == Unwind && j.Target == Failed:
-		return wrongState("wait for its end, then retry it or clean it up", []errs.Action{m.call("WatchJob")},
+		return wrongState(errs.WithHint("wait for its end, then retry it or clean it up",
+			m.call("WatchJob")),
 			"job %s is failing: it releases what it holds", j.ID)
 	}
 	from, to := 0, m.lastMain()
@@ -235,7 +242,7 @@ func (m *fsm) ended(leaves bool) error {
 		hint = "retry the job, or clean up what it made"
 		calls = append(calls, m.call("CleanupJob"))
 	}
-	return wrongState(hint, calls, "job %s has %s already", j.ID, j.State)
+	return wrongState(errs.WithHint(hint, calls...), "job %s has %s already", j.ID, j.State)
 }
 
 func (m *fsm) cleanup(rows func(from int) []Step) error {
@@ -244,13 +251,15 @@ func (m *fsm) cleanup(rows func(from int) []Step) error {
 		return err
 	}
 	if j.State == Succeeded {
-		return wrongState("delete what the job made instead", nil, "job %s has succeeded", j.ID)
+		return wrongState(errs.WithHint("delete what the job made instead"),
+			"job %s has succeeded", j.ID)
 	}
 	again := m.cleaningUp()
 	if !m.hasCleanup() {
 		added := rows(len(j.Steps))
 		if len(added) == 0 {
-			return wrongState("retry the job to go on where it failed", []errs.Action{m.call("RetryJob")},
+			return wrongState(errs.WithHint("retry the job to go on where it failed",
+				m.call("RetryJob")),
 				"jobs of kind %s leave nothing to clean up", j.Kind)
 		}
 		j.Steps = append(j.Steps, added...)
@@ -290,7 +299,8 @@ func (m *fsm) mustRest() error {
 	if !m.job.State.Active() {
 		return nil
 	}
-	return wrongState("wait for its end, or cancel it first", []errs.Action{m.call("WatchJob"), m.call("CancelJob")},
+	return wrongState(errs.WithHint("wait for its end, or cancel it first",
+		m.call("WatchJob"), m.call("CancelJob")),
 		"job %s is %s", m.job.ID, m.job.State)
 }
 
@@ -305,9 +315,9 @@ func (m *fsm) noStep(kind string) error {
 }
 
 // wrongState says that the job's state does not allow a request.
-func wrongState(hint string, calls []errs.Action, format string, args ...any) error {
-	return refuse(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
-		errs.WithHint(hint, calls...), format, args...)
+func wrongState(hint errs.Option, format string, args ...any) error {
+	return refuse(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE, hint, format,
+		args...)
 }
 
 // call is a call about this job.

@@ -145,14 +145,15 @@ func run0(err error) job.Commit[*store.Tx] {
 func TestWatchersSeeProgressAtOnceAndOthersSoon(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		st := openStore(t)
-		told, finish := make(chan struct{}), make(chan struct{})
+		reported, finish := make(chan struct{}), make(chan struct{})
 		p := plan{Kind: "k",
-			Steps: []step{{Kind: "a", Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+			Steps: []step{{Kind: "a", Handler: func(_ context.Context, run *job.Run) (outcome,
+				error) {
 				run.Found("unit %s is masked", "mariadb.service")
 				run.Found("unit %s is masked", "mariadb.service")
 				run.Changed("unmasked it")
 				run.Progress(job.Progress{Done: 3, Total: 10, Unit: "tables", ETA: time.Minute})
-				close(told)
+				close(reported)
 				<-finish
 				return job.Done[*store.Tx](nil)
 			}}}}
@@ -160,19 +161,19 @@ func TestWatchersSeeProgressAtOnceAndOthersSoon(t *testing.T) {
 		other := newEngine(t, config{Store: st}, p)
 		start(t, e)
 		j := create(t, e, job.Request{Kind: "k"})
-		<-told
-		heard := func(j job.Job) bool {
+		<-reported
+		visible := func(j job.Job) bool {
 			s := j.Steps[0]
 			return s.Progress.Done == 3 && s.Progress.ETA == time.Minute &&
 				slices.Equal(s.Found, []string{"unit mariadb.service is masked"}) &&
 				slices.Equal(s.Changed, []string{"unmasked it"})
 		}
-		if now, err := e.Get(t.Context(), j.ID); err != nil || !heard(now) {
+		if now, err := e.Get(t.Context(), j.ID); err != nil || !visible(now) {
 			t.Errorf("this process sees %+v, %v", now.Steps[0], err)
 		}
-		await(t, other, j.ID, heard)
+		await(t, other, j.ID, visible)
 		close(finish)
-		if j = await(t, e, j.ID, inState(job.Succeeded)); !heard(j) {
+		if j = await(t, e, j.ID, inState(job.Succeeded)); !visible(j) {
 			t.Errorf("the end shows %+v", j.Steps[0])
 		}
 	})
@@ -227,8 +228,8 @@ func TestStoreOutOfReachLosesNothing(t *testing.T) {
 		gone := &mortal{Store: st, fate: func() fate { return goesWell }}
 		gone.away = &out
 		e := newEngine(t, config{Store: gone, Limit: 10 * time.Second},
-			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
-				error) {
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context,
+				*job.Run) (outcome, error) {
 				calls.Add(1)
 				out.Store(true)
 				return job.Done[*store.Tx](nil)
