@@ -54,8 +54,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: query.Snapshots{Store: a.st},
-		Jobs: start})
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{
+		Records: query.Snapshots{Store: a.st}, Jobs: start})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine, Owners: query.Owners{Store: a.st},
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine,
+		Owners: query.Owners{Store: a.st},
 		Audit: query.Events{Store: a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {
 		return err

@@ -18,11 +18,11 @@ const personTime = 7 * 24 * time.Hour
 // cutTime is the least time that a person needs to copy a volume; false for a provider that cuts by
 // itself.
 func (w *Workflow) cutTime() (time.Duration, bool) {
-	p, byHand := w.Cloud.(provider.ByHand)
+	p, byHand := w.Cloud.(provider.Manual)
 	if !byHand {
 		return 0, false
 	}
-	return p.CutTime(), true
+	return p.SnapshotTime(), true
 }
 
 // waitedFor are the steps that wait for what the provider does.
