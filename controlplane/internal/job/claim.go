@@ -161,7 +161,7 @@ func (w *worker[T]) claim(ctx context.Context, records Records,
 	if s := m.proceed(); s != nil {
 		first = w.newAttempt(m.job, s.Seq)
 	}
-	return first, m.job.clone(), m.save(ctx, records)
+	return first, m.job.clone(), save(ctx, records, m)
 }
 
 func claimed(ok bool) error {

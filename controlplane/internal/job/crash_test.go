@@ -185,28 +185,36 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	m.gone = stop
+	stopAtRest := func() {
+		if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
+			!j.State.Active() {
+			stop()
+		}
+	}
 	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)),
-		Hook: func(job.Point, string, string) {
+		Hook: func(point job.Point, _, step string) {
 			if m.dead.Load() || deadly && d.oneIn(12) {
 				m.die()
 				runtime.Goexit()
+			}
+			if point == job.AfterCommit && step == lastStep {
+				stopAtRest()
 			}
 		}}, p)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() {
 		for ctx.Err() == nil {
-			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
-				!j.State.Active() {
-				stop()
-			}
-			time.Sleep(time.Second) // of the bubble's own time
+			stopAtRest()
+			time.Sleep(10 * time.Second) // of the bubble's own time
 		}
 	})
 	if err := e.Run(ctx); err != nil {
 		t.Error(err)
 	}
 }
+
+const lastStep = "e"
 
 func randomPlan(w *world, d *dice) plan {
 	back := job.Backoff{First: 10 * time.Millisecond, Max: 100 * time.Millisecond}
@@ -237,7 +245,7 @@ func randomPlan(w *world, d *dice) plan {
 		Kind:     "crash",
 		Sections: map[string]job.Section{"s": {Attempts: 1000}},
 		Steps: []step{mk("a", "", false), mk("b", "s", false), mk("c", "s", false),
-			mk("d", "s", true), mk("e", "", false)},
+			mk("d", "s", true), mk(lastStep, "", false)},
 	}
 }
 

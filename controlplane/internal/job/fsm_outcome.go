@@ -91,7 +91,7 @@ func (m *fsm) requireAction(s *Step, question *Failure) {
 // giveUp sends the job on its way to failed or action_required because of s.
 func (m *fsm) giveUp(target State, s *Step, why string) {
 	j := m.job
-	from, to := m.span(s.Seq)
+	from, to := j.span(s.Seq)
 	switch {
 	case j.Mode == Unwind: // an always-step: the others still have their turn
 		j.Reason += fmt.Sprintf("; %s failed: %s", s.Kind, why)
@@ -101,7 +101,7 @@ func (m *fsm) giveUp(target State, s *Step, why string) {
 	case j.Mode == Solo:
 		from, to = j.From, j.To
 	case target == Failed:
-		from, to = 0, m.lastMain()
+		from, to = 0, j.lastMain()
 	}
 	m.unwind(target, s.Kind+": "+why, from, to)
 }
@@ -113,7 +113,7 @@ func (m *fsm) back(s *Step, reason string, limit int) {
 			s.Kind, reason), Permanent: true}, 1)
 		return
 	}
-	first, last := m.span(s.Seq)
+	first, last := m.job.span(s.Seq)
 	restarts := m.job.Steps[first].Restarts + 1
 	if restarts >= limit {
 		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section,
@@ -147,13 +147,4 @@ func (m *fsm) release() {
 // cancelStep records that the handler was stopped by a cancel.
 func (m *fsm) cancelStep(s *Step) {
 	m.finish(s, StepCancelled, AttemptCancelled, "cancelled", nil)
-}
-
-func (m *fsm) find(kind string) int {
-	for i := range m.job.Steps {
-		if m.job.Steps[i].Kind == kind {
-			return i
-		}
-	}
-	return -1
 }

@@ -65,5 +65,5 @@ func (w *worker[T]) flush(ctx context.Context, records Records, report *liveRepo
 	}
 	report.overlay(m.job)
 	m.touch(report.seq)
-	return m.save(ctx, records)
+	return save(ctx, records, m)
 }

@@ -162,7 +162,7 @@ func (m *model) request(t *rapid.T) {
 		return
 	}
 	if verb == "skip" {
-		if s := m.job.Steps[mc.find(kind)]; s.Always && s.Section != "" {
+		if s := m.job.Steps[mc.job.find(kind)]; s.Always && s.Section != "" {
 			m.held[s.Section] = 0 // the operator answers for it
 		}
 	}

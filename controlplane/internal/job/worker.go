@@ -205,7 +205,7 @@ func (w *worker[T]) transact(a *attempt[T], res result[T]) (*attempt[T], error) 
 			return err
 		}
 		after = m.job.clone()
-		return m.save(ctx, records)
+		return save(ctx, records, m)
 	})
 	if err != nil {
 		return nil, err
@@ -238,7 +238,7 @@ func (w *worker[T]) advance(ctx context.Context, tx T, m *fsm, a *attempt[T],
 			return next, nil
 		}
 	}
-	if _, more := m.next(); more && w.isStopping() || m.job.Owner == "" {
+	if _, more := m.job.next(); more && w.isStopping() || m.job.Owner == "" {
 		m.release()
 		return nil, nil
 	}
