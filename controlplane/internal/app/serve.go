@@ -68,7 +68,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	}
 	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine,
 		Owners: query.Owners{Store: a.st},
-		Audit: query.Events{Store: a.st}, Fleet: a.cfg.Fleet, Log: a.log})
+		Audit:  query.Events{Store: a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {
 		return err
 	}

@@ -57,11 +57,12 @@ func TestListsCostConstantStatements(t *testing.T) {
 	const few, many = 2, 40
 	lists := map[string]func(context.Context, *store.Store) (int, error){
 		"servers": func(ctx context.Context, st *store.Store) (int, error) {
-			all, _, err := query.Servers{Store: st}.List(ctx, "", 0, "")
+			all, _, err := query.Servers{Store: st}.List(ctx, query.ServerFilter{}, 0, "")
 			return len(all), err
 		},
 		"snapshots": func(ctx context.Context, st *store.Store) (int, error) {
-			all, _, err := query.Snapshots{Store: st}.List(ctx, "", 0, "")
+			all, _, err := query.Snapshots{Store: st}.List(ctx, query.SnapshotFilter{}, 0,
+				"")
 			return len(all), err
 		},
 		"owners": func(ctx context.Context, st *store.Store) (int, error) {
@@ -98,7 +99,7 @@ func TestListsCostConstantStatements(t *testing.T) {
 func TestServersAreComplete(t *testing.T) {
 	t.Parallel()
 	st, _ := filled(t, 2)
-	all, _, err := query.Servers{Store: st}.List(t.Context(), "", 0, "")
+	all, _, err := query.Servers{Store: st}.List(t.Context(), query.ServerFilter{}, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,8 @@ func TestServersAreComplete(t *testing.T) {
 			t.Errorf("%+v, %+v, %v", srv, one, err)
 		}
 	}
-	snaps, _, err := query.Snapshots{Store: st}.List(t.Context(), "db001", 0, "")
+	snaps, _, err := query.Snapshots{Store: st}.List(t.Context(),
+		query.SnapshotFilter{Server: "db001"}, 0, "")
 	if err != nil || len(snaps) != 1 || snaps[0].VolumeID != "vol-001" {
 		t.Errorf("%+v, %v", snaps, err)
 	}

@@ -43,14 +43,16 @@ func (s Servers) Get(ctx context.Context, name string) (r Server, err error) {
 	return r, err
 }
 
-// List reads a page of servers by name, all of them or the replicas of primary alone, and the token
-// of the next page.
-func (s Servers) List(ctx context.Context, primary string, size int,
+// ServerFilter narrows a list of servers. Zero fields do not narrow.
+type ServerFilter = store.ServerFilter
+
+// List reads a page of the servers that the filter lets through, by name, and the token of the next
+// page.
+func (s Servers) List(ctx context.Context, filter ServerFilter, size int,
 	token string) (all []Server, next string, err error) {
 	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		var list []inventory.Server
-		list, next, err = tx.Servers().List(ctx, store.ServerFilter{Primary: primary},
-			store.Page{Size: size, Token: token})
+		list, next, err = tx.Servers().List(ctx, filter, store.Page{Size: size, Token: token})
 		if err != nil {
 			return err
 		}

@@ -32,14 +32,16 @@ func (s Snapshots) Get(ctx context.Context, id string) (r Snapshot, err error) {
 	return r, err
 }
 
-// List reads a page of snapshots, newest first, all of them or those of one server, and the token
-// of the next page.
-func (s Snapshots) List(ctx context.Context, server string, size int,
+// SnapshotFilter narrows a list of snapshots. Zero fields do not narrow.
+type SnapshotFilter = store.SnapshotFilter
+
+// List reads a page of the snapshots that the filter lets through, newest first, and the token of
+// the next page.
+func (s Snapshots) List(ctx context.Context, filter SnapshotFilter, size int,
 	token string) (all []Snapshot, next string, err error) {
 	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		var list []inventory.Snapshot
-		list, next, err = tx.Snapshots().List(ctx, store.SnapshotFilter{Server: server},
-			store.Page{Size: size, Token: token})
+		list, next, err = tx.Snapshots().List(ctx, filter, store.Page{Size: size, Token: token})
 		if err != nil {
 			return err
 		}

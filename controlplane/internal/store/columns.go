@@ -57,6 +57,9 @@ func (d decoded) Scan(src any) error {
 	return fmt.Errorf("a structure is kept as %T, want text", src)
 }
 
+// searched is how texts are kept that a filter's text is looked for in.
+func searched(texts ...string) string { return strings.ToLower(strings.Join(texts, "\n")) }
+
 // flag is how a truth is kept.
 func flag(b bool) int {
 	if b {
@@ -119,6 +122,13 @@ func (c *conditions) within(column string, after, before time.Time) {
 	}
 	if !before.IsZero() {
 		c.add(column+" < ?", millis(before))
+	}
+}
+
+// without adds "column NOT IN (values)" if it is to.
+func (c *conditions) without(column string, apply bool, values ...any) {
+	if apply {
+		c.add(column+" NOT IN ("+marks(len(values))+")", values...)
 	}
 }
 

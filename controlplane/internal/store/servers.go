@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -9,9 +10,14 @@ import (
 
 // ServerFilter narrows a list of servers. Zero fields do not narrow.
 type ServerFilter struct {
-	State   inventory.ServerState
+	States  []inventory.ServerState
 	Role    inventory.Role
 	Primary string
+	// Text is part of the name, of the primary's, of the machine's id, of the address or of the
+	// state's reason, in any case.
+	Text string
+	// NotDeleted leaves out servers that are gone.
+	NotDeleted bool
 }
 
 // Servers keeps server records, by name.
@@ -21,9 +27,10 @@ type Servers struct{ Repo[inventory.Server] }
 func (tx *Tx) Servers() Servers {
 	return Servers{Repo[inventory.Server]{tx: tx, t: table[inventory.Server]{
 		name: "servers", noun: "server", lister: "server list", key: "name", seen: "last_seen",
-		columns: []string{"state", "role", "primary_name", "last_seen"},
+		columns: []string{"state", "role", "primary_name", "last_seen", "search"},
 		values: func(s *inventory.Server) []any {
-			return []any{s.State, s.Role, s.Primary, millis(s.LastSeen)}
+			return []any{s.State, s.Role, s.Primary, millis(s.LastSeen),
+				searched(s.Name, s.Primary, s.MachineID, s.Address, s.StateReason)}
 		},
 		meta: func(s *inventory.Server) meta {
 			return meta{key: s.Name, rev: &s.Rev, created: &s.Created, updated: &s.Updated,
@@ -36,7 +43,9 @@ func (tx *Tx) Servers() Servers {
 func (s Servers) List(ctx context.Context, f ServerFilter,
 	p Page) ([]inventory.Server, string, error) {
 	var where conditions
-	where.equal("state", string(f.State))
+	in(&where, "state", f.States)
+	where.without("state", f.NotDeleted, string(inventory.ServerDeleted))
+	where.contains("search", strings.ToLower(f.Text))
 	where.equal("role", string(f.Role))
 	where.equal("primary_name", f.Primary)
 	return s.list(ctx, f, where, p)

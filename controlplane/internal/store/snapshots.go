@@ -2,15 +2,24 @@ package store
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
 
 // SnapshotFilter narrows a list of snapshots. Zero fields do not narrow.
 type SnapshotFilter struct {
+	States []inventory.SnapshotState
 	Server string
-	State  inventory.SnapshotState
 	Job    string
+	// Text is part of the id, of the server's name, of the provider's id or of the state's reason,
+	// in any case.
+	Text   string
+	After  time.Time // created at that time or later
+	Before time.Time // created before that time
+	// Usable leaves out snapshots that failed or are gone.
+	Usable bool
 }
 
 // Snapshots keeps snapshot records, by id.
@@ -20,9 +29,10 @@ type Snapshots struct{ Repo[inventory.Snapshot] }
 func (tx *Tx) Snapshots() Snapshots {
 	return Snapshots{Repo[inventory.Snapshot]{tx: tx, t: table[inventory.Snapshot]{
 		name: "snapshots", noun: "snapshot", lister: "snapshot list", key: "id",
-		columns: []string{"created", "state", "server", "job"},
+		columns: []string{"created", "state", "server", "job", "search"},
 		values: func(s *inventory.Snapshot) []any {
-			return []any{millis(s.Created), s.State, s.Server, s.Job}
+			return []any{millis(s.Created), s.State, s.Server, s.Job,
+				searched(s.ID, s.Server, s.ProviderID, s.StateReason)}
 		},
 		meta: func(s *inventory.Snapshot) meta {
 			return meta{key: s.ID, rev: &s.Rev, created: &s.Created, updated: &s.Updated}
@@ -39,7 +49,11 @@ func (s Snapshots) List(ctx context.Context, f SnapshotFilter,
 	}
 	var where conditions
 	where.equal("server", f.Server)
-	where.equal("state", string(f.State))
+	in(&where, "state", f.States)
+	where.without("state", f.Usable, string(inventory.SnapshotDeleted),
+		string(inventory.SnapshotFailed))
+	where.contains("search", strings.ToLower(f.Text))
+	where.within("created", f.After, f.Before)
 	where.equal("job", f.Job)
 	if c.after != nil {
 		where.add("(created < ? OR created = ? AND id < ?)", c.after.At, c.after.At, c.after.Key)

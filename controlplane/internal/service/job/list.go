@@ -28,7 +28,7 @@ func (s *Service) ListJobs(ctx context.Context,
 	list, next, err := wire.Collect(page, func(size int, token string) ([]job.Job, string, error) {
 		filter.PageSize, filter.PageToken = size, token
 		return s.cfg.Engine.List(ctx, filter)
-	}, nil)
+	})
 	if err != nil {
 		return nil, wire.Err(err)
 	}
@@ -114,7 +114,7 @@ func (s *Service) ListEvents(ctx context.Context,
 	list, next, err := wire.Collect(page, func(size int, token string) ([]inventory.Event, string,
 		error) {
 		return s.cfg.Events.Events(ctx, filter, size, token)
-	}, nil)
+	})
 	if err != nil {
 		return nil, wire.Err(err)
 	}

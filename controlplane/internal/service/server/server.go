@@ -4,13 +4,14 @@ package server
 
 import (
 	"context"
-	"slices"
+	"strings"
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -21,9 +22,10 @@ type Record = query.Server
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, name string) (Record, error)
-	// List reads a part of the list by name, all of them or the replicas of primary alone, and the
-	// token of the next one.
-	List(ctx context.Context, primary string, size int, token string) ([]Record, string, error)
+	// List reads a part of the list that the filter lets through, by name, and the token of the next
+	// one.
+	List(ctx context.Context, filter query.ServerFilter, size int, token string) ([]Record, string,
+		error)
 	// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.
 	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
 }
@@ -79,16 +81,22 @@ func (s *Service) ListServers(ctx context.Context,
 	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	primary := check.Server("primary", req.GetPrimary(), false)
+	filter := query.ServerFilter{Primary: check.Server("primary", req.GetPrimary(), false),
+		Role: inventory.Role(strings.ToUpper(enum.Word(req.GetRole()))),
+		Text: check.Text("text", req.GetText()),
+		// states that are named may be that of deleted ones
+		NotDeleted: !req.GetShowDeleted() && len(req.GetStates()) == 0}
 	wire.Enum(&check, "role", req.GetRole(), false)
-	wire.Enums(&check, "states", req.GetStates())
-	check.Text("text", req.GetText())
+	for _, state := range wire.Enums(&check, "states", req.GetStates()) {
+		filter.States = append(filter.States,
+			inventory.ServerState(strings.ToUpper(enum.Word(state))))
+	}
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
-		return s.cfg.Records.List(ctx, primary, size, token)
-	}, func(r Record) bool { return wanted(req, r) })
+		return s.cfg.Records.List(ctx, filter, size, token)
+	})
 	if err != nil {
 		return nil, wire.Err(err)
 	}
@@ -97,14 +105,4 @@ func (s *Service) ListServers(ctx context.Context,
 		resp.Servers = append(resp.Servers, toWire(r))
 	}
 	return resp, nil
-}
-
-// wanted reports whether the filters of a list let a server through.
-func wanted(req *cpv1.ListServersRequest, r Record) bool {
-	inState := req.GetShowDeleted() || r.State != inventory.ServerDeleted
-	if states := req.GetStates(); len(states) > 0 {
-		inState = slices.Contains(states, stateOf(r))
-	}
-	return inState && (req.GetRole() == 0 || req.GetRole() == roleOf(r)) &&
-		wire.Matches(req.GetText(), r.Name, r.Primary, r.MachineID, r.Address, r.StateReason)
 }

@@ -4,7 +4,6 @@ package snapshot
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -23,9 +22,10 @@ type Record = query.Snapshot
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, id string) (Record, error)
-	// List reads a part of the list, newest first, all of them or those of one server, and the
-	// token of the next one.
-	List(ctx context.Context, server string, size int, token string) ([]Record, string, error)
+	// List reads a part of the list that the filter lets through, newest first, and the token of the
+	// next one.
+	List(ctx context.Context, filter query.SnapshotFilter, size int, token string) ([]Record,
+		string, error)
 }
 
 // Config is what the service needs. Records and Jobs have no default.
@@ -73,16 +73,21 @@ func (s *Service) ListSnapshots(ctx context.Context,
 	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
 	var check wire.Check
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	server := check.Server("server", req.GetServer(), false)
-	wire.Enums(&check, "states", req.GetStates())
 	within := check.Range("created_", req.GetCreatedAfter(), req.GetCreatedBefore())
-	check.Text("text", req.GetText())
+	filter := query.SnapshotFilter{Server: check.Server("server", req.GetServer(), false),
+		Text: check.Text("text", req.GetText()), After: within.After, Before: within.Before,
+		// states that are named may be those of unusable ones
+		Usable: !req.GetShowDeleted() && len(req.GetStates()) == 0}
+	for _, state := range wire.Enums(&check, "states", req.GetStates()) {
+		filter.States = append(filter.States,
+			inventory.SnapshotState(strings.ToUpper(enum.Word(state))))
+	}
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
-		return s.cfg.Records.List(ctx, server, size, token)
-	}, func(r Record) bool { return wanted(req, within, r) })
+		return s.cfg.Records.List(ctx, filter, size, token)
+	})
 	if err != nil {
 		return nil, wire.Err(err)
 	}
@@ -91,17 +96,6 @@ func (s *Service) ListSnapshots(ctx context.Context,
 		resp.Snapshots = append(resp.Snapshots, toWire(r))
 	}
 	return resp, nil
-}
-
-// wanted reports whether the filters of a list let a snapshot through.
-func wanted(req *cpv1.ListSnapshotsRequest, within wire.Range, r Record) bool {
-	inState := req.GetShowDeleted() || r.State != inventory.SnapshotDeleted &&
-		r.State != inventory.SnapshotFailed
-	if states := req.GetStates(); len(states) > 0 {
-		inState = slices.Contains(states, stateOf(r))
-	}
-	return inState && within.Has(r.Created) &&
-		wire.Matches(req.GetText(), r.ID, r.Server, r.ProviderID, r.StateReason)
 }
 
 // CreateSnapshot starts a job that takes a consistent snapshot.

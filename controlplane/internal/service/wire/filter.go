@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,13 +31,6 @@ func (c *Check) Action(field, action string) string {
 	return action
 }
 
-// Matches reports whether one of the texts contains the wanted one, in any case.
-func Matches(wanted string, texts ...string) bool {
-	wanted = strings.ToLower(wanted)
-	return slices.ContainsFunc(texts,
-		func(text string) bool { return strings.Contains(strings.ToLower(text), wanted) })
-}
-
 // Range is the time that a list is narrowed to: from after on and before before. A zero time does
 // not narrow.
 type Range struct{ After, Before time.Time }
@@ -55,11 +47,6 @@ func (c *Check) Range(prefix string, after, before *timestamppb.Timestamp) (r Ra
 		r.Before = before.AsTime()
 	}
 	return r
-}
-
-// Has reports whether a time is in the range.
-func (r Range) Has(t time.Time) bool {
-	return !t.Before(r.After) && (r.Before.IsZero() || t.Before(r.Before))
 }
 
 // Enums checks the values that a list is narrowed by.

@@ -34,10 +34,9 @@ func (c *Check) Page(size int32, token string) Page {
 	return p
 }
 
-// Collect fills a page from a source that hands out parts of at most 500, leaving out what keep
-// refuses; keep may be nil.
-func Collect[R any](p Page, read func(size int, token string) ([]R, string, error),
-	keep func(R) bool) ([]R, string, error) {
+// Collect fills a page from a source that hands out parts of at most 500.
+func Collect[R any](p Page, read func(size int, token string) ([]R, string, error)) ([]R, string,
+	error) {
 	var all []R
 	token := p.Token
 	for {
@@ -45,11 +44,7 @@ func Collect[R any](p Page, read func(size int, token string) ([]R, string, erro
 		if err != nil {
 			return nil, "", err
 		}
-		for _, r := range part {
-			if keep == nil || keep(r) {
-				all = append(all, r)
-			}
-		}
+		all = append(all, part...)
 		if token = next; token == "" || len(all) >= p.Size {
 			return all, token, nil
 		}

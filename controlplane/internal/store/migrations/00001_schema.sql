@@ -117,6 +117,7 @@ CREATE TABLE IF NOT EXISTS servers (
   role VARCHAR(16) NOT NULL,
   primary_name VARCHAR(64) NOT NULL,
   last_seen BIGINT NOT NULL,
+  search MEDIUMTEXT NOT NULL,
   doc MEDIUMTEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS servers_primary ON servers (primary_name);
@@ -140,6 +141,7 @@ CREATE TABLE IF NOT EXISTS snapshots (
   state VARCHAR(32) NOT NULL,
   server VARCHAR(64) NOT NULL,
   job VARCHAR(64) NOT NULL,
+  search MEDIUMTEXT NOT NULL,
   doc MEDIUMTEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS snapshots_server ON snapshots (server, created);

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,82 @@ func testEvents(t *testing.T, open Open) {
 		}
 		return err
 	})
+}
+
+func testServerFilters(t *testing.T, open Open) {
+	st := open(t)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for _, s := range []inventory.Server{
+			{Name: "db1", Role: inventory.RolePrimary, State: inventory.ServerReady,
+				MachineID: "i-1", Address: "192.0.2.1"},
+			{Name: "db2", Role: inventory.RoleReplica, State: inventory.ServerDegraded,
+				Primary: "db1", StateReason: "Größe STOPPED"},
+			{Name: "db3", Role: inventory.RoleReplica, State: inventory.ServerDeleted,
+				Primary: "db1"},
+		} {
+			if err := tx.Servers().Insert(ctx, &s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		filter store.ServerFilter
+		want   string
+	}{
+		{store.ServerFilter{}, "db1 db2 db3"},
+		{store.ServerFilter{NotDeleted: true}, "db1 db2"},
+		{store.ServerFilter{States: []inventory.ServerState{inventory.ServerReady,
+			inventory.ServerDeleted}}, "db1 db3"},
+		{store.ServerFilter{Role: inventory.RoleReplica, Primary: "db1", NotDeleted: true}, "db2"},
+		{store.ServerFilter{Text: "größe stop"}, "db2"},
+		{store.ServerFilter{Text: "192.0.2"}, "db1"},
+		{store.ServerFilter{Text: "I-1"}, "db1"},
+		{store.ServerFilter{Text: "%"}, ""},
+	} {
+		read(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, _, err := tx.Servers().List(ctx, c.filter, store.Page{})
+			var names []string
+			for _, s := range list {
+				names = append(names, s.Name)
+			}
+			if got := strings.Join(names, " "); got != c.want {
+				t.Errorf("%+v: %q, want %q", c.filter, got, c.want)
+			}
+			return err
+		})
+	}
+}
+
+func testSnapshotFilters(t *testing.T, open Open) {
+	st := open(t)
+	for id, state := range map[string]inventory.SnapshotState{"s1": inventory.SnapshotReady,
+		"s2": inventory.SnapshotFailed, "s3": inventory.SnapshotDeleted} {
+		write(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Snapshots().Insert(ctx, &inventory.Snapshot{ID: id, State: state,
+				Server: "db" + id, ProviderID: "snap-" + id})
+		})
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		filter store.SnapshotFilter
+		count  int
+	}{
+		{store.SnapshotFilter{}, 3}, {store.SnapshotFilter{Usable: true}, 1},
+		{store.SnapshotFilter{States: []inventory.SnapshotState{inventory.SnapshotFailed}}, 1},
+		{store.SnapshotFilter{Text: "SNAP-s3"}, 1}, {store.SnapshotFilter{Server: "dbs2"}, 1},
+		{store.SnapshotFilter{After: now.Add(-time.Hour), Before: now.Add(time.Hour)}, 3},
+		{store.SnapshotFilter{After: now.Add(time.Hour)}, 0},
+		{store.SnapshotFilter{Before: now.Add(-time.Hour)}, 0},
+	} {
+		read(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, _, err := tx.Snapshots().List(ctx, c.filter, store.Page{})
+			if len(list) != c.count {
+				t.Errorf("%+v: %d snapshots, want %d", c.filter, len(list), c.count)
+			}
+			return err
+		})
+	}
 }
 
 func testPages(t *testing.T, open Open) {

@@ -24,6 +24,8 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"server rev":                testStale,
 		"volumes":                   testVolumes,
 		"snapshots":                 testSnapshots,
+		"server filters":            testServerFilters,
+		"snapshot filters":          testSnapshotFilters,
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
 		"certificates":              testCertificates,
