@@ -131,8 +131,8 @@ func (l *lab) cleaned(job string) {
 	}
 	l.tidy()
 	h := l.lookAt(primary)
-	if h.holding != "" || len(h.reservations) > 0 || len(h.timers) > 0 {
-		l.t.Errorf("%s left on the primary: holds %q, reservations %v, timers %v", job, h.holding,
+	if h.quiescing != "" || len(h.reservations) > 0 || len(h.timers) > 0 {
+		l.t.Errorf("%s left on the primary: units %q, reservations %v, timers %v", job, h.quiescing,
 			h.reservations, h.timers)
 	}
 	if longest := l.writer.Longest(); longest > longestCommit {

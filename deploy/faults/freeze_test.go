@@ -46,7 +46,7 @@ func (l *lab) freeze(flags ...string) *frozen {
 		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+
 			"'BACKUP STAGE%' AND command = 'Query'")) > 0
 	})
-	f.holder = l.process(primary, "hold")
+	f.holder = l.process(primary, "quiesce")
 	f.answer = l.shutProvider()
 	l.must(gate, "UNLOCK TABLES")
 	l.eventually(5*time.Second, "the cut waits for the provider",

@@ -24,7 +24,7 @@ type host struct {
 	device, uuid, nonce  string // at /srv/mariadb; the device as major:minor
 	datadir              string // device and root of /var/lib/mysql
 	made                 string // what the filesystem keeps from the day that it was made
-	holding              string // units of holds
+	quiescing            string // units of Quiesce
 	reservations, timers []string
 	sql                  map[string]string // nil when MariaDB does not answer
 }
@@ -46,8 +46,8 @@ func (l *lab) lookAt(name string) *host {
 			"UnitFileState", "ActiveState"),
 		unitSource: properties(l.maybe(name, "systemctl", "show", "--property=What",
 			"srv-mariadb.mount"), "What"),
-		holding: l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain",
-			"--state=active,activating,deactivating", "understudy-hold*"),
+		quiescing: l.maybe(name, "systemctl", "list-units", "--no-legend", "--plain",
+			"--state=active,activating,deactivating", "understudy-quiesce*"),
 	}
 	if unit := l.maybe(name, "cat", "/etc/systemd/system/srv-mariadb.mount"); unit != "" {
 		h.unitSource = properties(unit, "What")

@@ -261,8 +261,8 @@ func (w *world) primaryFree(bad func(string, ...any)) {
 		if h.sql == nil {
 			bad("%s does not answer", s.Name)
 		}
-		if h.holding != "" {
-			bad("a hold is still there on %s: %s", s.Name, h.holding)
+		if h.quiescing != "" {
+			bad("%s is still quiesced: %s", s.Name, h.quiescing)
 		}
 		for _, id := range h.reservations {
 			if timer := "understudy-unreserve-" + id; !slices.Contains(h.timers, timer+".timer") &&

@@ -65,7 +65,7 @@ var plausible = map[string]string{
 	"invocation_id": strings.Repeat("0", 32),
 	"datadir":       "/var/lib/mysql", "gtid": "0-1-1", "user": "us_nobody", "host": "%",
 	"password": "none", "primary_host": "192.0.2.1", "to_file": "mariadb-bin.000001",
-	"source_role": "primary", "expected_gtid": "0-1-1", "at_gtid": "0-1-1",
+	"expected_gtid": "0-1-1", "at_gtid": "0-1-1",
 }
 
 func nameFor(method string) string {
@@ -95,6 +95,10 @@ func likely(method string, m protoreflect.Message) {
 			likely(method, m.Mutable(f).Message())
 		case f.Name() == "epoch":
 			m.Set(f, protoreflect.ValueOfInt64(1))
+		case f.Name() == "source_role":
+			m.Set(f, protoreflect.ValueOfEnum(1))
+		case f.Name() == "expiry":
+			m.Mutable(f)
 		}
 	}
 }

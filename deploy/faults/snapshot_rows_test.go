@@ -85,7 +85,7 @@ func snapshotRows() []row {
 		{
 			id: "S4", variant: "LOCK TABLES", run: (*lab).lockedTables,
 			planted: "`LOCK TABLES … WRITE` for as long as the job lasts",
-			happens: "the job gives up with HOLD_NOT_ACQUIRED, writers never having waited " +
+			happens: "the job gives up with QUIESCE_NOT_ACQUIRED, writers never having waited " +
 				"longer than one attempt at the lock; once the table is unlocked, a retry takes " +
 				"the snapshot",
 			why: "each stage has a lock_wait_timeout of seconds, and what was had is given back",
@@ -188,7 +188,7 @@ func (l *lab) lockedTables() {
 	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	l.must(conn, "LOCK TABLES "+l.schema()+".gate WRITE")
 	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
-	l.fails(job, "HOLD_NOT_ACQUIRED")
+	l.fails(job, "QUIESCE_NOT_ACQUIRED")
 	if longest := l.writer.Longest(); longest > 3*time.Second {
 		l.t.Errorf("a commit took %s although no hold was had", longest)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -34,7 +35,7 @@ func sourceRows() []row {
 			id: "R2", variant: "in the middle of a transaction", run: (*lab).ofReplicaAmid,
 			planted: "the source is a replica that stands in a transaction for as long as a " +
 				"snapshot is asked for; a row of it is in a MyISAM table already",
-			happens: "refuses with HOLD_NOT_ACQUIRED, and replication goes on; once the " +
+			happens: "refuses with QUIESCE_NOT_ACQUIRED, and replication goes on; once the " +
 				"transaction is over the new replica has that row once",
 			why: "replication is brought to rest between two transactions before the locks " +
 				"are taken: gtid_slave_pos moves at the end of one",
@@ -130,7 +131,7 @@ func (l *lab) ofReplicaAmid() {
 	l.eventually(20*time.Second, "the row is in the MyISAM table",
 		func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
 	l.fails(l.detach("snapshot", "create", source, "--quiesce-limit", holdLimit.String()),
-		"HOLD_NOT_ACQUIRED", "no end of a transaction")
+		"QUIESCE_NOT_ACQUIRED", "no end of a transaction")
 	if err := row.Rollback(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func (l *lab) purgedMeanwhile() {
 		l.t.Errorf("the purge was to be refused for the reservation: %v", err)
 	}
 	if _, err := agent.SetBinlogExpiry(l.t.Context(),
-		&agentv1.SetBinlogExpiryRequest{Seconds: 1}); err != nil {
+		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(time.Second)}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.sql(primary, "DO SLEEP(2); FLUSH BINARY LOGS")

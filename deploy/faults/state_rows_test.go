@@ -16,7 +16,7 @@ func stateRows() []row {
 		{
 			id: "S4", variant: "long ALTER TABLE", run: (*lab).longAlter,
 			planted: "an `ALTER TABLE` that copies its table runs, as long as the job lasts",
-			happens: "HOLD_NOT_ACQUIRED, or a snapshot, but no writer waits longer than the " +
+			happens: "QUIESCE_NOT_ACQUIRED, or a snapshot, but no writer waits longer than the " +
 				"hold's limit; once it is over a snapshot is taken",
 			why: "each stage has a lock_wait_timeout of seconds",
 		},
@@ -97,7 +97,7 @@ func (l *lab) longAlter() {
 			"SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
 	})
 	out, err := l.try("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
-	if err != nil && !strings.Contains(out, "HOLD_NOT_ACQUIRED") {
+	if err != nil && !strings.Contains(out, "QUIESCE_NOT_ACQUIRED") {
 		l.t.Errorf("the snapshot failed, but not for want of the lock:\n%s", out)
 	}
 	l.t.Logf("with the ALTER TABLE under way: %v; the longest commit: %s", err,

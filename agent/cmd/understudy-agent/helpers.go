@@ -11,15 +11,15 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/agent"
 )
 
-// newHold is the process that holds a consistent point on behalf of the agent.
-func newHold() *cobra.Command {
-	return newHelper("hold SOCKET", "Hold a consistent point of MariaDB, for the agent", agent.Hold)
+// newQuiesce is the process that quiesces MariaDB on behalf of the agent.
+func newQuiesce() *cobra.Command {
+	return newHelper("quiesce SOCKET", "Quiesce MariaDB for the agent", agent.Quiesce)
 }
 
-// newResumeAppliers is what systemd runs after each hold.
+// newResumeAppliers is what systemd runs after each newQuiesce.
 func newResumeAppliers() *cobra.Command {
 	return newHelper("resume-appliers MARKER",
-		"Start replication that a killed hold has left stopped", agent.ResumeAppliers)
+		"Start the replication that a killed quiesce has left stopped", agent.ResumeAppliers)
 }
 
 // newUnreserve is what the timer of a reservation of binary logs runs.

@@ -48,7 +48,7 @@ On a host it runs as a unit:
 Its join file is made on the control plane and put in /etc/understudy-agent/join.json before the first start.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newHold(),
+	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newQuiesce(),
 		newResumeAppliers(), newUnreserve())
 	return root
 }

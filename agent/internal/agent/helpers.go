@@ -10,20 +10,20 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
-	"github.com/understudy-db/understudy/agent/internal/hold"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 )
 
-// Hold is the process that holds a consistent point for the agent that listens at the socket;
-// systemd runs it in a unit of its own.
-func Hold(ctx context.Context, config Config, program, socket string, log *slog.Logger) error {
+// Quiesce is the process that quiesces MariaDB for the agent that listens at the socket; systemd
+// runs it in a unit of its own.
+func Quiesce(ctx context.Context, config Config, program, socket string, log *slog.Logger) error {
 	p, err := buildHelper(config, program, log)
 	if err != nil {
 		return err
 	}
 	defer p.close(log)
 	armed := func() { supervisor{log}.say(daemon.SdNotifyReady) }
-	return hold.Run(ctx, hold.ProcessConfig{Socket: socket, MariaDB: p.mariadb, Services: p.units,
-		Armed: armed, Log: log})
+	return quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: p.mariadb,
+		Services: p.units, Armed: armed, Log: log})
 }
 
 // Unreserve ends a reservation of binary logs whose time is over; systemd runs it when it is.
@@ -36,8 +36,8 @@ func Unreserve(ctx context.Context, config Config, program, id string, log *slog
 	return p.mariadb.Unreserve(ctx, id)
 }
 
-// ResumeAppliers starts replication again that a hold has stopped and was killed before it could
-// start it; systemd runs it after the end of each hold. Without the marker there is nothing to do.
+// ResumeAppliers starts the replication that a killed Quiesce has left stopped; systemd runs it
+// after each Quiesce. Without the marker it does nothing.
 func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 	log *slog.Logger) error {
 	if _, err := os.Lstat(marker); errors.Is(err, fs.ErrNotExist) {

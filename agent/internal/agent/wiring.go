@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	hostservice "github.com/understudy-db/understudy/agent/internal/service/host"
 	mariadbservice "github.com/understudy-db/understudy/agent/internal/service/mariadb"
 	mountservice "github.com/understudy-db/understudy/agent/internal/service/mount"
@@ -28,7 +28,7 @@ type parts struct {
 	units   *systemd.Manager
 	mounts  *mount.Manager
 	mariadb *mariadb.Server
-	holds   *hold.Manager
+	quiesce *quiesce.Manager
 }
 
 // build makes the parts; nothing of the host is touched yet.
@@ -55,20 +55,21 @@ func build(config Config, program string, tls identity.FilesConfig,
 	}
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units,
 		StateDir: config.StateDir, Program: program,
-		TLS: mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Held: p.held, Log: log})
+		TLS:      mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key},
+		Quiesced: p.quiesced, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
-	p.holds, err = hold.New(hold.Config{Dir: config.RuntimeDir, Appliers: p.mariadb, Log: log,
-		Launcher: &hold.UnitLauncher{Units: p.units, Program: program,
+	p.quiesce, err = quiesce.New(quiesce.Config{Dir: config.RuntimeDir, Appliers: p.mariadb,
+		Log: log,
+		Launcher: &quiesce.UnitLauncher{Units: p.units, Program: program,
 			Mount: p.mariadb.DatadirMount}})
 	return &p, err
 }
 
-// held says whether a consistent point is held; MariaDB's part asks it before the part that holds
-// is made.
-func (p *parts) held() bool { return p.holds != nil && p.holds.Held() }
+// quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
+func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() }
 
 func (p *parts) close(log *slog.Logger) {
 	if err := p.mariadb.Close(); err != nil {
@@ -92,7 +93,8 @@ func (p *parts) register(server *chassis.Server, name, version string, log *slog
 	if err != nil {
 		return err
 	}
-	mariadb, err := mariadbservice.New(mariadbservice.Config{MariaDB: p.mariadb, Holds: p.holds})
+	mariadb, err := mariadbservice.New(mariadbservice.Config{MariaDB: p.mariadb,
+		Quiesce: p.quiesce})
 	if err != nil {
 		return err
 	}
@@ -115,8 +117,9 @@ func makeDirs(config Config) error {
 
 // resume puts in order what an agent before this one left behind.
 func (p *parts) resume(ctx context.Context, log *slog.Logger) {
-	if err := p.holds.Clear(ctx); err != nil && ctx.Err() == nil {
-		log.Warn("cannot clear a hold of an earlier agent; it ends by its limit", "error", err)
+	if err := p.quiesce.Clear(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("cannot resume MariaDB after an earlier agent; it resumes at its limit", "error",
+			err)
 	}
 	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through
 	// its socket unit.

@@ -20,17 +20,16 @@ const stopLock = "understudy_stops_appliers"
 // without transactions, DDL) and gtid_slave_pos, which is written at the group's end: no stage of
 // BACKUP STAGE prevents that, and a copy would apply the group twice. STOP SLAVE would hang under
 // the lock, so this comes before it. An applier that comes to no end of a group in time is
-// HOLD_NOT_ACQUIRED. The marker, a file that need not outlive the host, names what was stopped
+// QUIESCE_NOT_ACQUIRED. The marker, a file that need not outlive the host, names what was stopped
 // until ResumeAppliers has started it again; it is to be called also after an error.
-func (p *Point) StopAppliers(ctx context.Context, marker string) error {
-	if p.before.Role != RoleReplica {
+func (p *PointSession) StopAppliers(ctx context.Context, marker string) error {
+	if !p.before.Replica {
 		return nil
 	}
 	const what = "cannot stop replication for a consistent point"
 	if err := p.within(ctx,
 		func(ctx context.Context) error {
-			return p.server.ResumeAppliers(ctx,
-				marker)
+			return p.server.ResumeAppliers(ctx, marker)
 		}); err != nil {
 		return p.notAtBoundary(ctx, err)
 	}
@@ -62,21 +61,21 @@ func (p *Point) StopAppliers(ctx context.Context, marker string) error {
 var errAnotherStop = errors.New("another session of the agent stops it")
 
 // within bounds one wait by what one lock may be waited for.
-func (p *Point) within(ctx context.Context, do func(ctx context.Context) error) error {
+func (p *PointSession) within(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.lockWait)
 	defer cancel()
 	return do(ctx)
 }
 
-func (p *Point) notAtBoundary(ctx context.Context, err error) error {
+func (p *PointSession) notAtBoundary(ctx context.Context, err error) error {
 	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return failure("cannot stop replication for a consistent point", err)
 	}
-	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+	return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a "+
 			"transaction within %s", p.lockWait),
-		"wait for the end of what the SQL thread does or waits for (SHOW PROCESSLIST has it as "+
-			"system user), or allow a longer lock_wait")
+		"wait until the SQL thread ends its transaction (SHOW PROCESSLIST lists it as system "+
+			"user), or allow a longer lock_wait")
 }
 
 // stopAt stops what runs; the marker is there before the first statement.
@@ -93,8 +92,8 @@ func stopAt(ctx context.Context, q querier, marker string, before applierStates)
 }
 
 // appliersStopped proves under the lock that nobody started one meanwhile.
-func (p *Point) appliersStopped(ctx context.Context) error {
-	if p.before.Role != RoleReplica {
+func (p *PointSession) appliersStopped(ctx context.Context) error {
+	if !p.before.Replica {
 		return nil
 	}
 	now, err := appliers(ctx, p.conn)
@@ -104,9 +103,9 @@ func (p *Point) appliersStopped(ctx context.Context) error {
 	if len(now.running()) == 0 {
 		return nil
 	}
-	return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
-		"cannot reach a consistent point: somebody started replication meanwhile",
-		"call again, and start no replication on this server until the hold is over")
+	return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
+		"cannot reach a consistent point: replication was started meanwhile",
+		"call again, and start no replication on this server until it is resumed")
 }
 
 // ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away;
@@ -114,7 +113,7 @@ func (p *Point) appliersStopped(ctx context.Context) error {
 // no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
 // then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
-	const what = "cannot start replication again after a hold"
+	const what = "cannot start replication again after a snapshot"
 	names, err := readMarker(marker)
 	if err != nil || names == nil {
 		return err
@@ -226,7 +225,7 @@ func writeMarker(path string, names []string) error {
 		err = replaceFile(path, text, 0o600, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot remember what replication ran before a hold: %w", err)
+		return fmt.Errorf("cannot save which replication ran: %w", err)
 	}
 	return nil
 }
@@ -241,7 +240,7 @@ func readMarker(path string) ([]string, error) {
 		err = json.Unmarshal(text, &names)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot tell what replication ran before a hold: %w", err)
+		return nil, fmt.Errorf("cannot read which replication ran: %w", err)
 	}
 	return names, nil
 }

@@ -25,7 +25,7 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 				ctx := t.Context()
 				primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 				ca := mariadbtest.SameCA(primary)
-				first, testimony := mariadbtest.CopyOf(t, primary,
+				first, point := mariadbtest.CopyOf(t, primary,
 					mariadbtest.Options{Root: root, CA: ca})
 				s := first.Settings(2)
 				s.LogSlaveUpdates = logs
@@ -33,7 +33,7 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 					t.Fatal(err)
 				}
 				first.Run()
-				first.Join(primary, testimony, password)
+				first.Join(primary, point, password)
 				if _, _, err := first.StartReplication(ctx, 20*time.Second); err != nil {
 					t.Fatal(err)
 				}
@@ -43,17 +43,17 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 					func(mariadb.Progress) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
-				second, testimony := mariadbtest.CopyOf(t, first,
+				second, point := mariadbtest.CopyOf(t, first,
 					mariadbtest.Options{Root: root, CA: ca, ServerID: 3})
-				if testimony.Role != mariadb.RoleReplica ||
-					!mariadbtest.Position(t, testimony.Gtid.Slave).Contains(target) {
-					t.Fatalf("%+v", testimony)
+				if !point.Replica ||
+					!mariadbtest.Position(t, point.SlavePos).Contains(target) {
+					t.Fatalf("%+v", point)
 				}
 				second.Run()
 				if all, err := second.Status(ctx); err != nil || len(all.Live.Replication) > 0 {
 					t.Errorf("settings of the source are left: %+v %v", all.Live.Replication, err)
 				}
-				second.Join(primary, testimony, "other'")
+				second.Join(primary, point, "other'")
 				if _, _, err := second.StartReplication(ctx, 20*time.Second); err != nil {
 					t.Fatal(err)
 				}
@@ -85,11 +85,11 @@ func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 	first := mariadbtest.ReplicaOf(t, primary,
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
-	second, testimony := mariadbtest.CopyOf(t, first,
+	second, point := mariadbtest.CopyOf(t, first,
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), ServerID: 3})
 	second.Run()
 	second.Exec("INSERT INTO shop.t (a) VALUES (-1)")
-	_, _, err := second.PrepareReplica(t.Context(), mariadbtest.Plan(t, testimony, 3))
+	_, _, err := second.PrepareReplica(t.Context(), mariadbtest.Plan(t, point, 3))
 	wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
 }
 
@@ -98,7 +98,7 @@ func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
 func TestBinaryLogOfAnotherName(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-	replica, testimony := mariadbtest.CopyOf(t, primary,
+	replica, point := mariadbtest.CopyOf(t, primary,
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 	s := replica.Settings(2)
 	s.LogBin = "other-bin"
@@ -114,7 +114,7 @@ func TestBinaryLogOfAnotherName(t *testing.T) {
 	}
 	replica.RunToItsEnd("--tc-heuristic-recover=COMMIT")
 	replica.Run()
-	_, _, err = replica.PrepareReplica(t.Context(), mariadbtest.Plan(t, testimony, 2))
+	_, _, err = replica.PrepareReplica(t.Context(), mariadbtest.Plan(t, point, 2))
 	wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
 	if !strings.Contains(err.Error(), "log_bin") {
 		t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -33,7 +34,7 @@ func TestReplicaUnderLoad(t *testing.T) {
 		ctx := t.Context()
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: primaryRoot})
 		load := mariadbtest.Load(t, primary)
-		replica, testimony := mariadbtest.CopyOf(t, primary,
+		replica, point := mariadbtest.CopyOf(t, primary,
 			mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
 		version, changed, err := replica.Upgrade(ctx, time.Minute,
@@ -41,12 +42,12 @@ func TestReplicaUnderLoad(t *testing.T) {
 		if err != nil || changed != (primaryRoot != replicaRoot) || version.String() == "" {
 			t.Fatalf("upgrade: %v %v %v", version, changed, err)
 		}
-		replica.Join(primary, testimony, password)
+		replica.Join(primary, point, password)
 		status, _, err := replica.StartReplication(ctx, 20*time.Second)
 		if err != nil || !status.Runs() || !status.TLS || !status.TLSVerify {
 			t.Fatalf("%+v %v", status, err)
 		}
-		retryAll(t, primary, replica, testimony)
+		retryAll(t, primary, replica, point)
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		var last mariadb.Progress
 		if err := replica.WaitForGtid(ctx, target, 30*time.Second,
@@ -63,11 +64,11 @@ func TestReplicaUnderLoad(t *testing.T) {
 }
 
 // retryAll repeats each call that succeeded: none of them changes anything.
-func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, testimony mariadb.Testimony) {
+func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consistentpoint.Point) {
 	t.Helper()
 	ctx := t.Context()
 	if _, changes, err := replica.PrepareReplica(ctx,
-		mariadbtest.Plan(t, testimony, 2)); err != nil || len(changes) > 0 {
+		mariadbtest.Plan(t, point, 2)); err != nil || len(changes) > 0 {
 		t.Errorf("PrepareReplica again: %v %v", changes, err)
 	}
 	if changes, _, err := replica.ConfigureReplica(ctx,
@@ -145,10 +146,10 @@ func TestPlantedWriteOnTheCopyIsRefused(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		replica, testimony := mariadbtest.CopyOf(t, primary,
+		replica, point := mariadbtest.CopyOf(t, primary,
 			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
-		plan := mariadbtest.Plan(t, testimony, 2)
+		plan := mariadbtest.Plan(t, point, 2)
 		if _, _, err := replica.PrepareReplica(ctx, plan); err != nil {
 			t.Fatal(err)
 		}

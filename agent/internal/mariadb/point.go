@@ -12,25 +12,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Testimony is what is true at a consistent point.
-type Testimony struct {
-	Role, ServerVersion    string
-	ServerID, DomainID     int64
-	Gtid                   Positions
-	BinlogFile             string
-	BinlogOffset           int64
-	FilesystemUUID         string
-	Filesystem             string
-	Datadir                string
-	DatadirOnVolume        string
-	DatadirVersion         string
-	Nonce                  string
-	At                     time.Time
+// Source is what is known of a server before its consistent point is reached.
+type Source struct {
+	// Point lacks the positions, the binary log, the nonce and the time.
+	consistentpoint.Point
 	FlushLogAtTrxCommit    int64
 	SyncBinlog             int64
 	NonTransactionalTables []string
@@ -38,24 +29,24 @@ type Testimony struct {
 	BinlogBasename         string
 }
 
-// Point is one session that makes a consistent point and holds it. It belongs to the process that
-// holds: its end is the lock's end.
-type Point struct {
+// PointSession is the session that makes a consistent point. The locks end with it.
+type PointSession struct {
 	server     *Server
 	conn       *sql.Conn
 	done       func()
 	connection string
 	lockWait   time.Duration
-	// Volume is what the datadir lies on.
+	// Volume is the one that has the datadir.
 	Volume Volume
 	// before is what cannot change under the lock.
-	before Testimony
+	before Source
 }
 
-// OpenPoint opens the session. Statements in it are written to no log: a log may lie on the
+// OpenPointSession opens the session. Its statements are written to no log: a log may be on the
 // filesystem that will be frozen.
-func (s *Server) OpenPoint(ctx context.Context, lockWait time.Duration) (*Point, error) {
-	const what = "cannot open the session of a hold"
+func (s *Server) OpenPointSession(ctx context.Context,
+	lockWait time.Duration) (*PointSession, error) {
+	const what = "cannot open the session that quiesces"
 	if err := s.require(ctx, what); err != nil {
 		return nil, err
 	}
@@ -63,7 +54,7 @@ func (s *Server) OpenPoint(ctx context.Context, lockWait time.Duration) (*Point,
 	if err != nil {
 		return nil, failure(what, err)
 	}
-	p := &Point{server: s, conn: conn, done: done, lockWait: lockWait}
+	p := &PointSession{server: s, conn: conn, done: done, lockWait: lockWait}
 	if err := p.prepare(ctx, lockWait); err != nil {
 		done()
 		return nil, failure(what, err)
@@ -71,7 +62,7 @@ func (s *Server) OpenPoint(ctx context.Context, lockWait time.Duration) (*Point,
 	return p, nil
 }
 
-func (p *Point) prepare(ctx context.Context, lockWait time.Duration) error {
+func (p *PointSession) prepare(ctx context.Context, lockWait time.Duration) error {
 	seconds := max(1, int(lockWait.Seconds()))
 	for _, statement := range append(quietly(), "SET SESSION max_statement_time = 0",
 		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", seconds),
@@ -88,7 +79,7 @@ func (p *Point) prepare(ctx context.Context, lockWait time.Duration) error {
 	return p.readBefore(ctx)
 }
 
-func (p *Point) readBefore(ctx context.Context) error {
+func (p *PointSession) readBefore(ctx context.Context) error {
 	v, err := variables(ctx, p.conn, append(liveVariables(), "log_bin_basename")...)
 	if err != nil {
 		return err
@@ -98,16 +89,14 @@ func (p *Point) readBefore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.before = Testimony{Role: RolePrimary, ServerVersion: live.Version, ServerID: live.ServerID,
-		DomainID: live.DomainID, Datadir: filepath.Clean(v["datadir"]),
+	p.before = Source{Point: consistentpoint.Point{Replica: len(all) > 0,
+		ServerVersion: live.Version, ServerID: uint32(live.ServerID),
+		DomainID: uint32(live.DomainID), Datadir: filepath.Clean(v["datadir"])},
 		FlushLogAtTrxCommit: live.FlushLogAtTrxCommit, SyncBinlog: live.SyncBinlog,
-		BinlogBasename: v["log_bin_basename"]}
-	if len(all) > 0 {
-		p.before.Role = RoleReplica
-		p.before.RunningReplication = slices.ContainsFunc(all,
-			func(r Replication) bool { return !r.Stopped() })
-	}
-	if !live.LogBin && p.before.Role == RolePrimary {
+		BinlogBasename: v["log_bin_basename"],
+		RunningReplication: slices.ContainsFunc(all,
+			func(r Replication) bool { return !r.Stopped() })}
+	if !live.LogBin && !p.before.Replica {
 		return binlogOff("take a consistent point of a primary")
 	}
 	if p.before.NonTransactionalTables, err = nonTransactionalTables(ctx, p.conn); err != nil {
@@ -126,19 +115,19 @@ func (p *Point) readBefore(ctx context.Context) error {
 	return nil
 }
 
-// Before is what is known before the point is reached: positions are missing.
-func (p *Point) Before() Testimony { return p.before }
+// Before is what is known before the point is reached.
+func (p *PointSession) Before() Source { return p.before }
 
 // Stages are the steps to the lock, in order. The last but one blocks DDL, the last one commits.
 func Stages() []string { return []string{"START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"} }
 
-// Stage takes one step. A lock that is not to be had in time is HOLD_NOT_ACQUIRED; what was taken
-// before is to be given back.
-func (p *Point) Stage(ctx context.Context, stage string) error {
+// Stage takes one step. A lock that is not acquired in time is QUIESCE_NOT_ACQUIRED; the caller
+// then gives back the earlier ones.
+func (p *PointSession) Stage(ctx context.Context, stage string) error {
 	err := execute(ctx, p.conn, "BACKUP STAGE "+stage)
 	if errno(err) == errLockWaitTimeout {
-		return unsafe(errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
-			"cannot reach a consistent point: BACKUP STAGE "+stage+" was not had in time",
+		return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
+			"cannot reach a consistent point: BACKUP STAGE "+stage+" was not acquired in time",
 			"wait for the long DDL, LOCK TABLES or other backup to end (SHOW PROCESSLIST names "+
 				"it), or allow a longer lock_wait", errs.Wrap(err),
 			errs.Meta("stage", stage))
@@ -146,26 +135,35 @@ func (p *Point) Stage(ctx context.Context, stage string) error {
 	return failure("cannot reach a consistent point: BACKUP STAGE "+stage, err)
 }
 
-// Testify reads the positions, of a replica whose appliers are stopped. Under the lock nothing
-// moves them.
-func (p *Point) Testify(ctx context.Context) (Testimony, error) {
-	t := p.before
-	err := p.appliersStopped(ctx)
-	if err != nil {
-		return t, err
+// Read reads the point; the appliers of a replica must be stopped. Under the lock nothing moves
+// the positions.
+func (p *PointSession) Read(ctx context.Context) (consistentpoint.Point, error) {
+	point := p.before.Point
+	if err := p.appliersStopped(ctx); err != nil {
+		return point, err
 	}
-	if t.Gtid, err = p.positions(ctx); err != nil {
-		return t, failure("cannot read the position", err)
+	at, err := p.positions(ctx)
+	if err != nil {
+		return point, failure("cannot read the position", err)
 	}
 	r, err := one(ctx, p.conn, "SHOW MASTER STATUS")
 	if err != nil {
-		return t, failure("cannot read the position", err)
+		return point, failure("cannot read the position", err)
 	}
-	t.BinlogFile, t.BinlogOffset, t.At = r["file"], r.number("position"), time.Now().UTC()
-	return t, nil
+	point.BinlogPos, point.SlavePos, point.CurrentPos, point.BinlogState = at.Binlog, at.Slave,
+		at.Current, at.BinlogState
+	point.BinlogFile, point.BinlogOffset, point.At = r["file"], r.number("position"),
+		time.Now().UTC()
+	return point, nil
 }
 
-func (p *Point) positions(ctx context.Context) (Positions, error) {
+// PositionsOf are the positions of a point.
+func PositionsOf(p consistentpoint.Point) Positions {
+	return Positions{Binlog: p.BinlogPos, Slave: p.SlavePos, Current: p.CurrentPos,
+		BinlogState: p.BinlogState}
+}
+
+func (p *PointSession) positions(ctx context.Context) (Positions, error) {
 	r, err := one(ctx, p.conn, "SELECT @@global.gtid_binlog_pos AS gtid_binlog_pos, "+
 		"@@global.gtid_slave_pos AS gtid_slave_pos,"+
 		" @@global.gtid_current_pos AS gtid_current_pos, @@global.gtid_binlog_state AS "+
@@ -174,37 +172,36 @@ func (p *Point) positions(ctx context.Context) (Positions, error) {
 }
 
 // Positions are the positions now, read without any lock.
-func (p *Point) Positions(ctx context.Context) (Positions, error) {
+func (p *PointSession) Positions(ctx context.Context) (Positions, error) {
 	now, err := p.positions(ctx)
 	return now, failure("cannot read the position", err)
 }
 
-// StillHeld proves that the lock was never given up since the testimony: the same session answers,
-// and nothing was written.
-func (p *Point) StillHeld(ctx context.Context, since Testimony) error {
+// Unbroken proves that the lock was never given up since the point: the same session answers, and
+// nothing was written.
+func (p *PointSession) Unbroken(ctx context.Context, since consistentpoint.Point) error {
 	r, err := one(ctx, p.conn, "SELECT CONNECTION_ID() AS id")
 	if err != nil {
-		return fmt.Errorf("the session that held the lock is gone: %w", err)
+		return fmt.Errorf("the session with the lock is gone: %w", err)
 	}
 	if r["id"] != p.connection {
 		return fmt.Errorf(
-			"the session that held the lock is gone: connection %s answers instead of %s", r["id"],
+			"the session with the lock is gone: connection %s answers instead of %s", r["id"],
 			p.connection)
 	}
 	now, err := p.positions(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot read the position again: %w", err)
 	}
-	if now != since.Gtid {
-		return fmt.Errorf("the position moved from %s to %s during the hold", since.Gtid.Binlog,
-			now.Binlog)
+	if now != PositionsOf(since) {
+		return fmt.Errorf("the position moved from %s to %s meanwhile", since.BinlogPos, now.Binlog)
 	}
 	return nil
 }
 
 // End gives the lock back. A session that does not take the statement is killed: MariaDB notices
 // the end of a connection only when the statement that waits in it is over.
-func (p *Point) End(ctx context.Context) error {
+func (p *PointSession) End(ctx context.Context) error {
 	soon, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := execute(soon, p.conn, "BACKUP STAGE END")
@@ -213,17 +210,17 @@ func (p *Point) End(ctx context.Context) error {
 	}
 	if killErr := execute(ctx, p.server.db, "KILL CONNECTION "+p.connection); killErr != nil &&
 		errno(killErr) == 0 {
-		return fmt.Errorf("cannot end the session that holds the lock: %w, after: %w", killErr, err)
+		return fmt.Errorf("cannot end the session with the lock: %w, after: %w", killErr, err)
 	}
 	return nil
 }
 
 // Close ends the session, and with it any lock.
-func (p *Point) Close() { p.done() }
+func (p *PointSession) Close() { p.done() }
 
 // StopReplicas stops all replication threads, for a clean stop of MariaDB at a position that is
 // known.
-func (p *Point) StopReplicas(ctx context.Context) error {
+func (p *PointSession) StopReplicas(ctx context.Context) error {
 	if !p.before.RunningReplication {
 		return nil
 	}

@@ -14,12 +14,6 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Roles of the server that a snapshot was taken of.
-const (
-	RolePrimary = "primary"
-	RoleReplica = "replica"
-)
-
 // ReplicaPlan is what a copy must have recovered before it may become a replica.
 type ReplicaPlan struct {
 	// Gtid is the snapshot's position. Upper is not empty for a snapshot without a lock: the
@@ -27,8 +21,8 @@ type ReplicaPlan struct {
 	Gtid, Upper gtid.Position
 	// Ranged is true when Upper counts.
 	Ranged bool
-	// SourceRole is RolePrimary or RoleReplica.
-	SourceRole string
+	// SourceReplica is true when the snapshot's source was a replica.
+	SourceReplica bool
 	// ServerID is the server_id that this server must have.
 	ServerID int64
 }
@@ -141,13 +135,13 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 		return gtid.Position{}, err
 	}
 	at := binlog
-	if plan.SourceRole == RoleReplica {
+	if plan.SourceReplica {
 		at = slave
 	}
 	if own := ownTransactions(live); own != "" {
 		return at, errant(own, at, plan)
 	}
-	if beyond := binlog.Beyond(slave); plan.SourceRole == RoleReplica && !beyond.IsEmpty() {
+	if beyond := binlog.Beyond(slave); plan.SourceReplica && !beyond.IsEmpty() {
 		return at, errant(beyond.String(), at, plan)
 	}
 	if plan.Ranged {
@@ -155,7 +149,7 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 	} else if !at.Equal(plan.Gtid) {
 		err = fmt.Errorf("position %s is not %s", said(at), said(plan.Gtid))
 	}
-	if err != nil && at.IsEmpty() && plan.SourceRole == RolePrimary {
+	if err != nil && at.IsEmpty() && !plan.SourceReplica {
 		err = fmt.Errorf("%w: this server read no binary log of the copy; log_bin has to have "+
 			"the base name that it has on the source", err)
 	}

@@ -224,7 +224,7 @@ func (s *Server) KeepReservations(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if !s.config.Held() {
+			if !s.config.Quiesced() {
 				s.keepReserved(ctx)
 			}
 		}

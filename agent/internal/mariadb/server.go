@@ -71,8 +71,8 @@ type Config struct {
 	Program string
 	// User is the user that MariaDB runs as; default mysql.
 	User string
-	// Held says whether a hold is open; default never.
-	Held func() bool
+	// Quiesced is true while MariaDB is quiesced; default never.
+	Quiesced func() bool
 	// Log gets one line a transition; default slog.Default().
 	Log *slog.Logger
 }
@@ -133,8 +133,8 @@ func (c *Config) fill() {
 	if c.Datadirs == nil {
 		c.Datadirs = []string{c.Datadir}
 	}
-	if c.Held == nil {
-		c.Held = func() bool { return false }
+	if c.Quiesced == nil {
+		c.Quiesced = func() bool { return false }
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

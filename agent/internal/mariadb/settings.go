@@ -133,7 +133,7 @@ func (s Settings) Check(say func(field, why string)) {
 		say("port", "must be between 1 and 65535, or 0 for 3306")
 	}
 	if s.BinlogExpireSeconds < 0 || s.BinlogExpireSeconds > MaxBinlogExpireSeconds {
-		say("binlog_expire_seconds", "must be between 0 and 8553600 (99 days)")
+		say("binlog_expiry", "must be between 0 and 8553600s (99 days)")
 	}
 	s.checkNames(say)
 	s.checkExtra(say)

@@ -18,9 +18,9 @@ type Status struct {
 	Volume  Volume
 	// Options are those that MariaDB would read at its next start; secrets left out.
 	Options []string
-	// Reservations are those in force; Held is true while a hold is open.
+	// Reservations are those in force; Quiesced is true while MariaDB is quiesced.
 	Reservations []Reservation
-	Held         bool
+	Quiesced     bool
 	// Live is what the server itself says; empty when it does not answer.
 	Live Live
 }
@@ -59,7 +59,7 @@ type ConnectedReplica struct {
 func (s *Server) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	status := Status{Held: s.config.Held()}
+	status := Status{Quiesced: s.config.Quiesced()}
 	if err := s.stored(ctx, &status); err != nil {
 		return Status{}, err
 	}
@@ -68,12 +68,12 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 		return status, nil
 	}
 	status.Answers = true
-	live, err := s.live(ctx, status.Held)
+	live, err := s.live(ctx, status.Quiesced)
 	if err != nil {
 		return Status{}, failure("cannot read the status of MariaDB", err)
 	}
 	status.Live = live
-	if !status.Held {
+	if !status.Quiesced {
 		s.keepReserved(ctx)
 	}
 	return status, nil

@@ -211,12 +211,11 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool,
 	if err != nil {
 		return Replication{}, false, err
 	}
-	// A hold has stopped the SQL thread of a replica for a while: it would seem to be stopped
-	// already.
-	if s.config.Held() {
-		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
-			what+": a hold is open, and it would hang",
-			errs.WithHint("call again after the hold"), errs.Retry(time.Second))
+	// A quiesced replica has its SQL thread stopped for a while, which looks like a stopped one.
+	if s.config.Quiesced() {
+		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+			what+": MariaDB is quiesced, and STOP SLAVE would hang",
+			errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
 	}
 	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
 		return current, false, nil

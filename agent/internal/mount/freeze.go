@@ -51,7 +51,7 @@ func (f *freezes) give(path string) {
 
 // Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the
 // limit, whatever happens to the agent: another process freezes, holds and thaws. Frozen is called
-// when it is frozen. HOLD_BUSY when somebody else has it frozen.
+// when it is frozen. QUIESCE_BUSY when somebody else has it frozen.
 func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
 	frozen func(time.Time) error) (freeze.Report, error) {
 	if err := m.CheckPath("path", path); err != nil {
@@ -79,7 +79,7 @@ func guardUnit(path string) string {
 }
 
 func holdBusy(path string, cause error) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 		fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
 		errs.Wrap(cause), errs.Retry(time.Second), errs.WithHint("wait for the other hold's end"))
 }
@@ -203,12 +203,12 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 	var report freeze.Report
 	err := reports.Decode(&report)
 	if err != nil {
-		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
+		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path),
 			errs.Wrap(err), errs.WithHint("what was cut meanwhile is not consistent: discard it"))
 	}
 	if report.Error != "" {
-		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
+		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 			fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
 			errs.WithHint("what was cut meanwhile is not consistent: discard it"))
 	}

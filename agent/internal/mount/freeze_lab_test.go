@@ -55,7 +55,7 @@ func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 		}
 		_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
 			func(time.Time) error { return nil })
-		want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY)
+		want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY)
 		cancel()
 		return nil
 	})
@@ -85,7 +85,7 @@ func TestAGuardThatIsKilled(t *testing.T) {
 		lab.Run(t, "systemctl", "kill", "-s", "KILL", "understudy-freeze-srv-mariadb.service")
 		return nil
 	})
-	want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN)
+	want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN)
 	if !writable(10 * time.Second) {
 		t.Fatal("it is still frozen")
 	}
@@ -103,7 +103,7 @@ func TestAFreezeOfSomebodyElseIsLeftAlone(t *testing.T) {
 	}
 	_, err = h.mounts.Freeze(t.Context(), dataPath, 5*time.Second,
 		func(time.Time) error { return nil })
-	want(t, err, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY)
+	want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY)
 	if frozen, err := other.Frozen(); !frozen || err != nil {
 		t.Errorf("somebody else's freeze was thawed: %v", err)
 	}

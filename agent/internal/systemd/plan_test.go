@@ -233,7 +233,7 @@ func TestPropertiesOfAnyType(t *testing.T) {
 func TestTransientNamesAreOurOwn(t *testing.T) {
 	t.Parallel()
 	good := TransientSpec{Exec: []string{"/bin/true"}}
-	for name, ok := range map[string]bool{"understudy-hold.service": true, "mariadb.service": false,
+	for name, ok := range map[string]bool{"understudy-quiesce.service": true, "mariadb.service": false,
 		"understudy-x.timer": false, "understudy-../x.service": false} {
 		if err := checkTransient(name, ".service", good); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)

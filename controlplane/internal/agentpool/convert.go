@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -84,35 +85,46 @@ func ensureMount(r workflow.EnsureMount) *agentv1.EnsureMountRequest {
 	}
 }
 
-var holdModes = map[inventory.SnapshotMode]agentv1.HoldConsistentPointRequest_Mode{
-	inventory.ModeOnline:  agentv1.HoldConsistentPointRequest_MODE_ONLINE,
-	inventory.ModeOffline: agentv1.HoldConsistentPointRequest_MODE_OFFLINE,
-	inventory.ModeCrash:   agentv1.HoldConsistentPointRequest_MODE_CRASH,
+var quiesceModes = map[inventory.SnapshotMode]agentv1.QuiesceRequest_Mode{
+	inventory.ModeOnline:  agentv1.QuiesceRequest_MODE_ONLINE,
+	inventory.ModeOffline: agentv1.QuiesceRequest_MODE_OFFLINE,
+	inventory.ModeCrash:   agentv1.QuiesceRequest_MODE_CRASH,
 }
 
-func openHold(r workflow.OpenHold) *agentv1.HoldConsistentPointRequest_Open {
-	return &agentv1.HoldConsistentPointRequest_Open{
-		Mode: holdModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
+func quiesceStart(r workflow.OpenHold) *agentv1.QuiesceRequest_Start {
+	return &agentv1.QuiesceRequest_Start{
+		Mode: quiesceModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
 		Nonce: r.Nonce, Freeze: r.Freeze,
 	}
 }
 
-func testimony(t *agentv1.Testimony) workflow.Testimony {
-	return workflow.Testimony{
-		Replica: t.GetRole() == "replica", ServerID: uint32(t.GetServerId()),
-		Version:   t.GetServerVersion(),
-		BinlogPos: t.GetGtid().GetBinlogPos(), SlavePos: t.GetGtid().GetSlavePos(),
-		CurrentPos: t.GetGtid().GetCurrentPos(),
-		DomainID:   uint32(t.GetGtidDomainId()), BinlogFile: t.GetBinlogFile(),
-		BinlogOffset:   t.GetBinlogOffset(),
-		FilesystemUUID: t.GetFilesystemUuid(), Filesystem: t.GetFilesystem(),
-		Datadir: t.GetDatadir(), DatadirOnVolume: t.GetDatadirOnVolume(),
-		DatadirVersion: t.GetDatadirVersion(), Nonce: t.GetNonce(),
-		HeldAt: t.GetHoldTime().AsTime(),
+func consistentPoint(p *agentv1.ConsistentPoint) consistentpoint.Point {
+	gtid := p.GetGtid()
+	return consistentpoint.Point{
+		Replica:  p.GetRole() == agentv1.ServerRole_SERVER_ROLE_REPLICA,
+		ServerID: uint32(p.GetServerId()), DomainID: uint32(p.GetDomainId()),
+		ServerVersion: p.GetServerVersion(), DatadirVersion: p.GetDatadirVersion(),
+		BinlogPos: gtid.GetBinlogPos(), SlavePos: gtid.GetSlavePos(),
+		CurrentPos: gtid.GetCurrentPos(), BinlogState: gtid.GetBinlogState(),
+		BinlogFile: p.GetBinlogFile(), BinlogOffset: p.GetBinlogOffset(),
+		FilesystemUUID: p.GetFilesystemUuid(), Filesystem: p.GetFilesystem(),
+		Datadir: p.GetDatadir(), DatadirOnVolume: p.GetDatadirOnVolume(),
+		Nonce: p.GetNonce(), At: p.GetAt().AsTime(),
 	}
 }
 
-func holdResult(r *agentv1.HoldResult) workflow.HoldResult {
+func testimony(p consistentpoint.Point) workflow.Testimony {
+	return workflow.Testimony{
+		Replica: p.Replica, ServerID: p.ServerID, Version: p.ServerVersion,
+		BinlogPos: p.BinlogPos, SlavePos: p.SlavePos, CurrentPos: p.CurrentPos,
+		DomainID: p.DomainID, BinlogFile: p.BinlogFile, BinlogOffset: p.BinlogOffset,
+		FilesystemUUID: p.FilesystemUUID, Filesystem: p.Filesystem, Datadir: p.Datadir,
+		DatadirOnVolume: p.DatadirOnVolume, DatadirVersion: p.DatadirVersion, Nonce: p.Nonce,
+		HeldAt: p.At,
+	}
+}
+
+func holdResult(r *agentv1.QuiesceResult) workflow.HoldResult {
 	return workflow.HoldResult{
 		Unbroken: r.GetUnbroken(), BrokenReason: r.GetBrokenReason(),
 		Blocked: r.GetBlocked().AsDuration(),
@@ -120,9 +132,9 @@ func holdResult(r *agentv1.HoldResult) workflow.HoldResult {
 	}
 }
 
-func sourceRole(replica bool) string {
+func serverRole(replica bool) agentv1.ServerRole {
 	if replica {
-		return "replica"
+		return agentv1.ServerRole_SERVER_ROLE_REPLICA
 	}
-	return "primary"
+	return agentv1.ServerRole_SERVER_ROLE_PRIMARY
 }

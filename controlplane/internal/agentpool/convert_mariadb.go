@@ -22,13 +22,13 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		StrictMode: s.GetGtidStrictMode(), SyncBinlog: s.GetSyncBinlog(),
 		FlushAtCommit: s.GetFlushLogAtTrxCommit(), EventScheduler: s.GetEventScheduler(),
 		TLS:            s.GetTls(),
-		BinlogExpire:   time.Duration(s.GetBinlogExpireSeconds()) * time.Second,
+		BinlogExpire:   s.GetBinlogExpiry().AsDuration(),
 		BinlogMaxBytes: s.GetBinlogTotalSizeBytes(),
 		BinlogPos:      s.GetGtid().GetBinlogPos(), SlavePos: s.GetGtid().GetSlavePos(),
 		CurrentPos:  s.GetGtid().GetCurrentPos(),
 		BinlogState: s.GetGtid().GetBinlogState(), BinlogFile: s.GetBinlogFile(),
 		BinlogOffset: s.GetBinlogOffset(),
-		OldestBinlog: s.GetOldestBinlog(), OldestGTID: s.GetOldestGtid(), Held: s.GetHeld(),
+		OldestBinlog: s.GetOldestBinlog(), OldestGTID: s.GetOldestGtid(), Held: s.GetQuiesced(),
 		Options:        s.GetOptions(),
 		FilesystemUsed: s.GetFilesystemUsedBytes(), FilesystemFree: s.GetFilesystemFreeBytes(),
 		FilesystemUUID: s.GetFilesystemUuid(),
@@ -84,8 +84,8 @@ func configuration(c workflow.Configuration) *agentv1.SetConfigurationRequest {
 		BindAddress:    c.BindAddress, Port: int32(c.Port), LogBin: c.LogBin,
 		LogSlaveUpdates: c.LogUpdates, GtidStrictMode: c.StrictMode,
 		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
-		BinlogExpireSeconds: int64(c.BinlogExpire / time.Second),
-		Options:             c.Options, GtidDomainId: int64(c.DomainID), FencingToken: fencingToken(c.Fence),
+		BinlogExpiry: duration(c.BinlogExpire),
+		Options:      c.Options, GtidDomainId: int64(c.DomainID), FencingToken: fencingToken(c.Fence),
 	}
 }
 

@@ -50,9 +50,6 @@ func fill(m protoreflect.Message) {
 func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 	switch f.Kind() {
 	case protoreflect.StringKind:
-		if f.Name() == "role" {
-			return protoreflect.ValueOfString("replica")
-		}
 		return protoreflect.ValueOfString("x")
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(true)
@@ -65,7 +62,8 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 	case protoreflect.DoubleKind:
 		return protoreflect.ValueOfFloat64(5)
 	case protoreflect.EnumKind:
-		return protoreflect.ValueOfEnum(1)
+		last := f.Enum().Values().Len() - 1
+		return protoreflect.ValueOfEnum(f.Enum().Values().Get(last).Number())
 	}
 	panic(fmt.Sprintf("no value for %s", f.FullName()))
 }
@@ -93,15 +91,15 @@ func unset(v reflect.Value, path string) []string {
 func TestNothingIsLostFromTheWire(t *testing.T) {
 	t.Parallel()
 	converted := map[string]any{
-		"host":      hostInfo(full(&agentv1.GetHostResponse{})),
-		"unit":      unit(full(&agentv1.Unit{})),
-		"device":    blockDevice(full(&agentv1.BlockDevice{})),
-		"mount":     mount(full(&agentv1.Mount{})),
-		"status":    status(full(&agentv1.MariaDBStatus{})),
-		"testimony": testimony(full(&agentv1.Testimony{})),
-		"result":    holdResult(full(&agentv1.HoldResult{})),
-		"checksum":  tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
-		"waited":    waited(full(&agentv1.WaitForGtidResponse{})),
+		"host":     hostInfo(full(&agentv1.GetHostResponse{})),
+		"unit":     unit(full(&agentv1.Unit{})),
+		"device":   blockDevice(full(&agentv1.BlockDevice{})),
+		"mount":    mount(full(&agentv1.Mount{})),
+		"status":   status(full(&agentv1.MariaDBStatus{})),
+		"point":    testimony(consistentPoint(full(&agentv1.ConsistentPoint{}))),
+		"result":   holdResult(full(&agentv1.QuiesceResult{})),
+		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
+		"waited":   waited(full(&agentv1.WaitForGtidResponse{})),
 	}
 	for name, value := range converted {
 		if missing := unset(reflect.ValueOf(value), name); missing != nil {
@@ -151,7 +149,7 @@ func TestNothingIsLostOnTheWire(t *testing.T) {
 	hold.Mode = inventory.ModeOnline
 	for _, m := range []proto.Message{
 		fencingToken(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()),
-		configuration(given[workflow.Configuration]()), openHold(hold),
+		configuration(given[workflow.Configuration]()), quiesceStart(hold),
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
@@ -166,12 +164,13 @@ func TestModesAndRoles(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
 		inventory.ModeCrash} {
-		if got := openHold(workflow.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
+		if got := quiesceStart(workflow.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
 			string(mode) {
 			t.Errorf("%s became %s", mode, got)
 		}
 	}
-	if sourceRole(true) != "replica" || sourceRole(false) != "primary" {
+	if serverRole(true) != agentv1.ServerRole_SERVER_ROLE_REPLICA ||
+		serverRole(false) != agentv1.ServerRole_SERVER_ROLE_PRIMARY {
 		t.Error("roles are mixed up")
 	}
 	if fencingToken(workflow.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {

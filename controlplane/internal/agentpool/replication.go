@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -14,7 +16,7 @@ import (
 func (a *agent) PrepareReplica(ctx context.Context,
 	req workflow.PrepareReplica) (workflow.PreparedReplica, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.PrepareReplica, &agentv1.PrepareReplicaRequest{
-		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: sourceRole(req.SourceReplica),
+		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: serverRole(req.SourceReplica),
 		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
@@ -104,7 +106,7 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence)
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 	f workflow.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
-		&agentv1.SetBinlogExpiryRequest{Seconds: int64(after / time.Second), FencingToken: fencingToken(f)})
+		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(after), FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 

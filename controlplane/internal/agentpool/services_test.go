@@ -68,8 +68,8 @@ func (s mountService) EnsureMount(req *agentv1.EnsureMountRequest,
 type mariadbService struct {
 	agentv1.UnimplementedMariaDBServiceServer
 	status func(context.Context) (*agentv1.GetStatusResponse, error)
-	hold   func(grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
-		agentv1.HoldConsistentPointResponse]) error
+	hold   func(grpc.BidiStreamingServer[agentv1.QuiesceRequest,
+		agentv1.QuiesceResponse]) error
 	wait func(*agentv1.WaitForGtidRequest,
 		grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error
 	checksum func(*agentv1.ChecksumTablesRequest,
@@ -85,9 +85,9 @@ func (s mariadbService) GetStatus(ctx context.Context,
 	return s.status(ctx)
 }
 
-func (s mariadbService) HoldConsistentPoint(
-	stream grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
-		agentv1.HoldConsistentPointResponse]) error {
+func (s mariadbService) Quiesce(
+	stream grpc.BidiStreamingServer[agentv1.QuiesceRequest,
+		agentv1.QuiesceResponse]) error {
 	if s.hold == nil {
 		return unset
 	}

@@ -18,8 +18,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-type holdServer = grpc.BidiStreamingServer[agentv1.HoldConsistentPointRequest,
-	agentv1.HoldConsistentPointResponse]
+type holdServer = grpc.BidiStreamingServer[agentv1.QuiesceRequest,
+	agentv1.QuiesceResponse]
 
 var onBehalf = workflow.Fence{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
 
@@ -39,15 +39,15 @@ func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
 }
 
 // reach sends progress and the point.
-func reach(stream holdServer) (*agentv1.HoldConsistentPointRequest, error) {
+func reach(stream holdServer) (*agentv1.QuiesceRequest, error) {
 	first, err := stream.Recv()
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range []*agentv1.HoldConsistentPointResponse{
+	for _, m := range []*agentv1.QuiesceResponse{
 		{Progress: "taking locks"},
-		{Testimony: &agentv1.Testimony{Role: "primary", ServerId: 7,
-			Nonce: first.GetOpen().GetNonce(), Gtid: &agentv1.GtidPositions{BinlogPos: "0-7-1"}}},
+		{Point: &agentv1.ConsistentPoint{Role: agentv1.ServerRole_SERVER_ROLE_PRIMARY, ServerId: 7,
+			Nonce: first.GetStart().GetNonce(), Gtid: &agentv1.GtidPositions{BinlogPos: "0-7-1"}}},
 	} {
 		if err := stream.Send(m); err != nil {
 			return nil, err
@@ -67,7 +67,7 @@ func ended(t *testing.T, h workflow.Hold) {
 
 func TestHoldIsReleasedWithItsProof(t *testing.T) {
 	t.Parallel()
-	opened := make(chan *agentv1.HoldConsistentPointRequest, 1)
+	opened := make(chan *agentv1.QuiesceRequest, 1)
 	var said []string
 	h, _, err := holding(t, t.Context(), func(stream holdServer) error {
 		first, err := reach(stream)
@@ -75,11 +75,11 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 			return err
 		}
 		opened <- first
-		if second, err := stream.Recv(); err != nil || second.GetRelease() == nil {
+		if second, err := stream.Recv(); err != nil || second.GetResume() == nil {
 			return fmt.Errorf("no release: %v, %w", second, err)
 		}
 		return stream.Send(
-			&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{Unbroken: true,
+			&agentv1.QuiesceResponse{Result: &agentv1.QuiesceResult{Unbroken: true,
 				Blocked: durationpb.New(time.Second)}})
 	}, func(line string) { said = append(said, line) })
 	if err != nil {
@@ -87,8 +87,8 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 	}
 	first := <-opened
 	if first.GetFencingToken().GetEpoch() != 3 || first.GetFencingToken().GetEffectKey() != "1/hold/1" ||
-		first.GetOpen().GetMode() != agentv1.HoldConsistentPointRequest_MODE_ONLINE ||
-		!first.GetOpen().GetFreeze() || first.GetOpen().GetLimit().AsDuration() != 5*time.Second {
+		first.GetStart().GetMode() != agentv1.QuiesceRequest_MODE_ONLINE ||
+		!first.GetStart().GetFreeze() || first.GetStart().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
 	}
 	if got := h.Testimony(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" ||
@@ -168,18 +168,18 @@ func TestHoldThatCannotBeHad(t *testing.T) {
 		reason errorsv1.Reason
 	}{
 		"refused": {func(holdServer) error {
-			return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+			return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 				"a table lock stands in the way")
-		}, errs.FailedPrecondition, errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED},
+		}, errs.FailedPrecondition, errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED},
 		"busy": {func(holdServer) error {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY, "another one is open")
-		}, errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY},
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY, "another one is open")
+		}, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY},
 		"ended early": {func(holdServer) error { return nil }, errs.Unavailable,
 			errorsv1.Reason_REASON_AGENT_UNREACHABLE},
 		"broken at once": {func(s holdServer) error {
 			return s.Send(
-				&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "the limit was over"}})
-		}, errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN},
+				&agentv1.QuiesceResponse{Result: &agentv1.QuiesceResult{BrokenReason: "the limit was over"}})
+		}, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestBrokenHoldSaysWhy(t *testing.T) {
 			return err
 		}
 		return stream.Send(
-			&agentv1.HoldConsistentPointResponse{Result: &agentv1.HoldResult{BrokenReason: "another session"}})
+			&agentv1.QuiesceResponse{Result: &agentv1.QuiesceResult{BrokenReason: "another session"}})
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func permanent(err error) bool {
 func mends(reason errorsv1.Reason) bool {
 	switch reason {
 	case errorsv1.Reason_REASON_DEVICE_MISSING, errorsv1.Reason_REASON_MOUNT_BUSY,
-		errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED,
+		errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 		errorsv1.Reason_REASON_UNIT_WRONG_STATE, errorsv1.Reason_REASON_DEVICE_BUSY,
 		errorsv1.Reason_REASON_MARIADB_DOWN,
 		errorsv1.Reason_REASON_FILESYSTEM_FROZEN, errorsv1.Reason_REASON_REPLICATION_RUNNING:

@@ -11,8 +11,8 @@ import (
 type Holder interface {
 	// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The
 	// hold lives as long as ctx does and never longer than its limit, which the host enforces.
-	// errs.FailedPrecondition (HOLD_NOT_ACQUIRED) when the locks were not to be had, errs.Aborted
-	// (HOLD_BUSY) when another one is open.
+	// errs.FailedPrecondition (QUIESCE_NOT_ACQUIRED) when the locks were not to be had, errs.Aborted
+	// (QUIESCE_BUSY) when another one is open.
 	OpenHold(ctx context.Context, req OpenHold, progress Progress) (Hold, error)
 }
 

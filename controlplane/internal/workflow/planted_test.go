@@ -125,7 +125,7 @@ func TestPlantedStatesConverge(t *testing.T) {
 		},
 		"the locks are not to be had at first": func(_ *world, p *process) {
 			p.fail["OpenHold"] = []error{errs.New(errs.FailedPrecondition,
-				errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED, "BACKUP STAGE was not had")}
+				errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED, "BACKUP STAGE was not had")}
 		},
 	}
 	for name, plant := range cases {

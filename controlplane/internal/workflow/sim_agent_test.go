@@ -409,7 +409,7 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 			return false, err
 		}
 		if a.h.hold != nil && a.h.hold.open() {
-			return false, errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BUSY,
+			return false, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 				"another hold is open")
 		}
 		d := s.disk

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // Settings are those that a server of a fleet gets.
@@ -43,21 +44,21 @@ func Primary(t testing.TB, o Options) *Instance {
 	return i
 }
 
-// Copy is a copy of the primary's volume, made while it is held, and what was true then.
-func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
+// Copy is a copy of the primary's volume, made while it is quiesced, and its consistent point.
+func Copy(t testing.TB, primary *Instance, to string) consistentpoint.Point {
 	t.Helper()
 	ctx := context.Background()
-	point, err := primary.OpenPoint(ctx, 2*time.Second)
+	session, err := primary.OpenPointSession(ctx, 2*time.Second)
 	must(t, err)
-	defer point.Close()
-	must(t, point.Volume.Sync())
+	defer session.Close()
+	must(t, session.Volume.Sync())
 	marker := filepath.Join(primary.Dir, "stopped")
 	defer func() { must(t, primary.ResumeAppliers(ctx, marker)) }()
-	must(t, point.StopAppliers(ctx, marker))
+	must(t, session.StopAppliers(ctx, marker))
 	for _, stage := range mariadb.Stages() {
-		must(t, point.Stage(ctx, stage))
+		must(t, session.Stage(ctx, stage))
 	}
-	testimony, err := point.Testify(ctx)
+	point, err := session.Read(ctx)
 	must(t, err)
 	runner, err := hostexec.New(hostexec.Config{})
 	must(t, err)
@@ -65,47 +66,47 @@ func Copy(t testing.TB, primary *Instance, to string) mariadb.Testimony {
 		hostexec.Command{Tool: "cp", Args: []string{"-a", "--reflink=auto", "--",
 			primary.Datadir + "/.", to}})
 	must(t, err)
-	must(t, point.StillHeld(ctx, testimony))
-	must(t, point.End(ctx))
-	return testimony
+	must(t, session.Unbroken(ctx, point))
+	must(t, session.End(ctx))
+	return point
 }
 
 // ReplicaOf is a replica of the primary, made of a copy, configured and running, with its own
 // account.
 func ReplicaOf(t testing.TB, primary *Instance, o Options, password string) *Instance {
 	t.Helper()
-	i, testimony := CopyOf(t, primary, o)
+	i, point := CopyOf(t, primary, o)
 	i.Run()
-	i.Join(primary, testimony, password)
+	i.Join(primary, point, password)
 	_, _, err := i.StartReplication(t.Context(), 20*time.Second)
 	must(t, err)
 	return i
 }
 
 // CopyOf is an instance on a copy of the primary that does not run yet.
-func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, mariadb.Testimony) {
+func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, consistentpoint.Point) {
 	t.Helper()
 	if o.ServerID == 0 {
 		o.ServerID = 2
 	}
 	i := New(t, o)
-	testimony := Copy(t, primary, i.Datadir)
+	point := Copy(t, primary, i.Datadir)
 	_, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true})
 	must(t, err)
 	_, err = i.SetConfiguration(t.Context(), i.Settings(int64(o.ServerID)))
 	must(t, err)
-	return i, testimony
+	return i, point
 }
 
 // Join makes it follow the primary; its threads do not run yet.
-func (i *Instance) Join(primary *Instance, testimony mariadb.Testimony, password string) {
+func (i *Instance) Join(primary *Instance, point consistentpoint.Point, password string) {
 	i.t.Helper()
 	ctx := context.Background()
 	id := Atoi(i.t, i.Value("SELECT @@server_id"))
 	_, err := primary.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id),
 		Host: "127.0.0.1", Password: password, RequireTLS: true})
 	must(i.t, err)
-	_, _, err = i.PrepareReplica(ctx, Plan(i.t, testimony, int64(id)))
+	_, _, err = i.PrepareReplica(ctx, Plan(i.t, point, int64(id)))
 	must(i.t, err)
 	_, _, err = i.ConfigureReplica(ctx, i.PrimaryIs(primary, password))
 	must(i.t, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/gtid"
 )
 
@@ -27,11 +28,8 @@ func Position(t testing.TB, text string) gtid.Position {
 }
 
 // Plan is what a copy of a primary must have recovered.
-func Plan(t testing.TB, testimony mariadb.Testimony, id int64) mariadb.ReplicaPlan {
+func Plan(t testing.TB, point consistentpoint.Point, id int64) mariadb.ReplicaPlan {
 	t.Helper()
-	at := testimony.Gtid.Binlog
-	if testimony.Role == mariadb.RoleReplica {
-		at = testimony.Gtid.Slave
-	}
-	return mariadb.ReplicaPlan{Gtid: Position(t, at), SourceRole: testimony.Role, ServerID: id}
+	return mariadb.ReplicaPlan{Gtid: Position(t, point.Position()), SourceReplica: point.Replica,
+		ServerID: id}
 }

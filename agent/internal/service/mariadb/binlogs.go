@@ -92,12 +92,14 @@ func (s *Service) ReleaseBinlogs(ctx context.Context,
 func (s *Service) SetBinlogExpiry(ctx context.Context,
 	r *agentv1.SetBinlogExpiryRequest) (*agentv1.SetBinlogExpiryResponse, error) {
 	f := errs.Fields{}
-	f.Require("seconds", r.GetSeconds() >= 0 && r.GetSeconds() <= mariadb.MaxBinlogExpireSeconds,
-		"must be between 0 and 8553600 (99 days)")
+	f.Require("expiry", r.GetExpiry() != nil, "is missing")
+	after := seconds(&f, "expiry", r.GetExpiry())
+	f.Require("expiry", after >= 0 && after <= mariadb.MaxBinlogExpireSeconds,
+		"must be between 0 and 8553600s (99 days)")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changed, err := s.mariadb.SetBinlogExpiry(ctx, r.GetSeconds())
+	changed, err := s.mariadb.SetBinlogExpiry(ctx, after)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,14 @@ func duration(f *errs.Fields, field string, d *durationpb.Duration, fallback,
 	return got
 }
 
+// seconds is a duration of whole seconds, 0 when absent; what it may be at most is checked by who
+// uses it.
+func seconds(f *errs.Fields, field string, d *durationpb.Duration) int64 {
+	f.Require(field, d == nil || d.CheckValid() == nil && d.GetNanos() == 0,
+		"must be in whole seconds")
+	return d.GetSeconds()
+}
+
 func position(f *errs.Fields, field, text string) gtid.Position {
 	p, err := gtid.ParsePosition(text)
 	if err != nil {
@@ -78,9 +86,10 @@ func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 		Strict: r.GetGtidStrictMode(), Bind: r.GetBindAddress(),
 		Port: int(r.GetPort()), LogBin: r.GetLogBin(), TLS: r.GetTls(),
 		ReportHost: r.GetReportHost(), Durable: r.GetDurable(),
-		BinlogExpireSeconds: r.GetBinlogExpireSeconds(), Extra: r.GetOptions(),
+		Extra: r.GetOptions(),
 	}
 	f := errs.Fields{}
+	settings.BinlogExpireSeconds = seconds(&f, "binlog_expiry", r.GetBinlogExpiry())
 	settings.Check(f.Add)
 	return settings, f.Err()
 }

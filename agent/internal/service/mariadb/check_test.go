@@ -11,9 +11,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -22,8 +22,8 @@ import (
 // reach.
 type neverRuns struct{ t *testing.T }
 
-func (n neverRuns) Launch(context.Context, hold.Spec, string) error {
-	n.t.Error("a hold was begun")
+func (n neverRuns) Launch(context.Context, quiesce.Spec, string) error {
+	n.t.Error("MariaDB was quiesced")
 	return errors.New("no")
 }
 
@@ -47,11 +47,11 @@ func service(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holds, err := hold.New(hold.Config{Launcher: neverRuns{t}, Appliers: server, Dir: dir})
+	manager, err := quiesce.New(quiesce.Config{Launcher: neverRuns{t}, Appliers: server, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{MariaDB: server, Holds: holds})
+	s, err := New(Config{MariaDB: server, Quiesce: manager})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,12 +125,8 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 			},
 			"gtid": func() error {
 				_, err := s.PrepareReplica(ctx,
-					&agentv1.PrepareReplicaRequest{Gtid: bad, SourceRole: "primary", ServerId: 1})
-				return err
-			},
-			"source_role": func() error {
-				_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{SourceRole: bad,
-					ServerId: 1})
+					&agentv1.PrepareReplicaRequest{Gtid: bad, ServerId: 1,
+						SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY})
 				return err
 			},
 			"until_gtid": func() error {
@@ -148,7 +144,7 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 	}
 }
 
-// refused wants INVALID_ARGUMENT with a violation of that field, and a message that holds no hostile text at length.
+// refused wants INVALID_ARGUMENT with a violation of that field, and a short message.
 func refused(t *testing.T, field, bad string, err error) {
 	t.Helper()
 	if !errors.Is(err, errs.InvalidArgument) {
@@ -190,6 +186,11 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 func TestNumbersOutOfRange(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
+	for _, role := range []agentv1.ServerRole{0, 3, -1} {
+		_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
+			SourceRole: role})
+		refused(t, "source_role", role.String(), err)
+	}
 	_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: 1001})
 	refused(t, "page_size", "1001", err)
 	_, err = s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: -1})
@@ -204,14 +205,14 @@ func TestNumbersOutOfRange(t *testing.T) {
 			BindAddress: "::"})
 		refused(t, "server_id", "", err)
 		_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: id,
-			SourceRole: "primary"})
+			SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY})
 		refused(t, "server_id", "", err)
 	}
 	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
 		PrimaryPort: 65536, User: "u", Password: "p"})
 	refused(t, "primary_port", "65536", err)
 	_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
-		SourceRole: "primary", Gtid: "0-1-5", GtidUpper: "0-1-4"})
+		SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY, Gtid: "0-1-5", GtidUpper: "0-1-4"})
 	refused(t, "gtid_upper", "", err)
 	_, err = s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
 	refused(t, "copy", "", err)
@@ -251,36 +252,45 @@ func TestExpiryOutOfRangeIsRefused(t *testing.T) {
 	s := service(t)
 	for _, seconds := range []int64{-1, mariadb.MaxBinlogExpireSeconds + 1, math.MinInt64,
 		math.MaxInt64} {
-		_, err := s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{Seconds: seconds})
-		refused(t, "seconds", "", err)
+		_, err := s.SetBinlogExpiry(t.Context(),
+			&agentv1.SetBinlogExpiryRequest{Expiry: &durationpb.Duration{Seconds: seconds}})
+		refused(t, "expiry", "", err)
 	}
+	_, err := s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{})
+	refused(t, "expiry", "", err)
+	half := durationpb.New(1500 * time.Millisecond)
+	_, err = s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{Expiry: half})
+	refused(t, "expiry", "", err)
+	_, err = s.SetConfiguration(t.Context(), &agentv1.SetConfigurationRequest{ServerId: 1,
+		BindAddress: "::", BinlogExpiry: half})
+	refused(t, "binlog_expiry", "", err)
 }
 
-func TestHoldsThatAreRefused(t *testing.T) {
+func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const nonce = "0123456789abcdef0123456789abcdef"
-	online := agentv1.HoldConsistentPointRequest_MODE_ONLINE
-	for field, open := range map[string]*agentv1.HoldConsistentPointRequest_Open{
-		"open":       nil,
-		"open.mode":  {Nonce: nonce},
-		"open.nonce": {Mode: online, Nonce: strings.ToUpper(nonce)},
-		"open.limit": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
-		"open.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second),
+	online := agentv1.QuiesceRequest_MODE_ONLINE
+	for field, open := range map[string]*agentv1.QuiesceRequest_Start{
+		"start":       nil,
+		"start.mode":  {Nonce: nonce},
+		"start.nonce": {Mode: online, Nonce: strings.ToUpper(nonce)},
+		"start.limit": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
+		"start.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second),
 			LockWait: durationpb.New(2 * time.Second)},
 	} {
-		r := &agentv1.HoldConsistentPointRequest{}
+		r := &agentv1.QuiesceRequest{}
 		if open != nil {
-			r.Action = &agentv1.HoldConsistentPointRequest_Open_{Open: open}
+			r.Action = &agentv1.QuiesceRequest_Start_{Start: open}
 		}
 		_, err := specOf(r)
 		refused(t, field, "", err)
 	}
 	spec, err := specOf(
-		&agentv1.HoldConsistentPointRequest{Action: &agentv1.HoldConsistentPointRequest_Open_{
-			Open: &agentv1.HoldConsistentPointRequest_Open{Mode: online, Nonce: nonce,
+		&agentv1.QuiesceRequest{Action: &agentv1.QuiesceRequest_Start_{
+			Start: &agentv1.QuiesceRequest_Start{Mode: online, Nonce: nonce,
 				Limit: durationpb.New(time.Second)}}})
 	if err != nil || spec.LockWait != time.Second || spec.Limit != time.Second ||
-		spec.Mode != hold.Online {
+		spec.Mode != quiesce.Online {
 		t.Errorf("%+v %v", spec, err)
 	}
 }
@@ -296,8 +306,8 @@ func TestDownIsUnavailable(t *testing.T) {
 	if _, ok := errs.RetryOf(err); !ok {
 		t.Error("no word on when to try again")
 	}
-	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{}); !errors.Is(err,
-		errs.Unavailable) {
+	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{
+		Expiry: durationpb.New(0)}); !errors.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
 	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1",

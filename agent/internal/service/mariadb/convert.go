@@ -1,6 +1,8 @@
 package mariadb
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -11,7 +13,7 @@ func statusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 	status := &agentv1.MariaDBStatus{
 		Answers: s.Answers, DownReason: s.DownReason, BinaryVersion: s.Binary.String(),
 		DatadirVersion: s.DatadirVersion.String(),
-		Datadir:        s.Datadir, Held: s.Held, Options: s.Options,
+		Datadir:        s.Datadir, Quiesced: s.Quiesced, Options: s.Options,
 		FilesystemUsedBytes: s.Volume.UsedBytes, FilesystemFreeBytes: s.Volume.FreeBytes,
 		FilesystemUuid: s.Volume.UUID, Filesystem: s.Volume.Type, FilesystemMount: s.Volume.Mount,
 	}
@@ -31,8 +33,8 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 		l.LogBin, l.LogSlaveUpdates, l.Strict
 	status.SyncBinlog, status.FlushLogAtTrxCommit, status.EventScheduler, status.Tls = l.SyncBinlog,
 		l.FlushLogAtTrxCommit, l.EventScheduler, l.TLS
-	status.BinlogExpireSeconds, status.BinlogTotalSizeBytes = l.BinlogExpireSeconds,
-		l.BinlogTotalSize
+	status.BinlogExpiry = durationpb.New(time.Duration(l.BinlogExpireSeconds) * time.Second)
+	status.BinlogTotalSizeBytes = l.BinlogTotalSize
 	status.Gtid = positionsToProto(l.Gtid)
 	status.BinlogFile, status.BinlogOffset, status.OldestGtid, status.OldestBinlog = l.BinlogFile,
 		l.BinlogOffset, l.OldestGtid, l.OldestBinlog
@@ -71,15 +73,4 @@ func replicationToProto(r mariadb.Replication) *agentv1.ReplicationStatus {
 
 func reservationToProto(r mariadb.Reservation) *agentv1.BinlogReservation {
 	return &agentv1.BinlogReservation{Id: r.ID, FirstFile: r.FirstFile, ExpireTime: stamp(r.Until)}
-}
-
-func testimonyToProto(t mariadb.Testimony) *agentv1.Testimony {
-	return &agentv1.Testimony{
-		Role: t.Role, ServerId: t.ServerID, ServerVersion: t.ServerVersion,
-		Gtid: positionsToProto(t.Gtid), BinlogFile: t.BinlogFile,
-		BinlogOffset: t.BinlogOffset, FilesystemUuid: t.FilesystemUUID, Filesystem: t.Filesystem,
-		Datadir:         t.Datadir,
-		DatadirOnVolume: t.DatadirOnVolume, Nonce: t.Nonce, HoldTime: stamp(t.At),
-		GtidDomainId: t.DomainID, DatadirVersion: t.DatadirVersion,
-	}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/rpcfuzz"
@@ -19,8 +19,8 @@ type nothing struct{}
 
 var errNothing = errors.New("there is nothing here")
 
-func (nothing) Launch(context.Context, hold.Spec, string) error { return errNothing }
-func (nothing) Clear(context.Context) error                     { return nil }
+func (nothing) Launch(context.Context, quiesce.Spec, string) error { return errNothing }
+func (nothing) Clear(context.Context) error                        { return nil }
 func (nothing) Run(context.Context, hostexec.Command) (hostexec.Result, error) {
 	return hostexec.Result{}, errNothing
 }
@@ -40,11 +40,11 @@ func FuzzRequests(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { server.Close() })
-	holds, err := hold.New(hold.Config{Launcher: nothing{}, Appliers: server, Dir: dir})
+	manager, err := quiesce.New(quiesce.Config{Launcher: nothing{}, Appliers: server, Dir: dir})
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := New(Config{MariaDB: server, Holds: holds})
+	s, err := New(Config{MariaDB: server, Quiesce: manager})
 	if err != nil {
 		f.Fatal(err)
 	}

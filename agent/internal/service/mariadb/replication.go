@@ -55,9 +55,11 @@ func (s *Service) PrepareReplica(ctx context.Context,
 	f := errs.Fields{}
 	plan := mariadb.ReplicaPlan{Gtid: position(&f, "gtid", r.GetGtid()),
 		Upper:  position(&f, "gtid_upper", r.GetGtidUpper()),
-		Ranged: r.GetGtidUpper() != "", SourceRole: r.GetSourceRole(), ServerID: r.GetServerId()}
-	f.Require("source_role", plan.SourceRole == mariadb.RolePrimary ||
-		plan.SourceRole == mariadb.RoleReplica, `must be "primary" or "replica"`)
+		Ranged: r.GetGtidUpper() != "", ServerID: r.GetServerId(),
+		SourceReplica: r.GetSourceRole() == agentv1.ServerRole_SERVER_ROLE_REPLICA}
+	f.Require("source_role", plan.SourceReplica ||
+		r.GetSourceRole() == agentv1.ServerRole_SERVER_ROLE_PRIMARY,
+		"must be SERVER_ROLE_PRIMARY or SERVER_ROLE_REPLICA")
 	f.Require("server_id", plan.ServerID > 0 && plan.ServerID < 1<<32,
 		"must be between 1 and 4294967295")
 	f.Require("gtid_upper", !plan.Ranged || plan.Upper.Contains(plan.Gtid),

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -19,23 +19,23 @@ import (
 type Config struct {
 	// MariaDB is the server of this host. Required.
 	MariaDB *mariadb.Server
-	// Holds keeps consistent points. Required.
-	Holds *hold.Manager
+	// Quiesce brings MariaDB to consistent points. Required.
+	Quiesce *quiesce.Manager
 }
 
 // Service implements agentv1.MariaDBServiceServer.
 type Service struct {
 	agentv1.UnimplementedMariaDBServiceServer
 	mariadb *mariadb.Server
-	holds   *hold.Manager
+	quiesce *quiesce.Manager
 }
 
 // New makes a Service.
 func New(config Config) (*Service, error) {
-	if config.MariaDB == nil || config.Holds == nil {
-		return nil, errors.New("cannot serve MariaDBService: no server or no hold manager")
+	if config.MariaDB == nil || config.Quiesce == nil {
+		return nil, errors.New("cannot serve MariaDBService: no server or no quiesce manager")
 	}
-	return &Service{mariadb: config.MariaDB, holds: config.Holds}, nil
+	return &Service{mariadb: config.MariaDB, quiesce: config.Quiesce}, nil
 }
 
 // GetStatus implements the RPC.

@@ -23,30 +23,83 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Mode is how the point is made consistent.
-type HoldConsistentPointRequest_Mode int32
+// ServerRole is the role of a server in replication.
+type ServerRole int32
 
 const (
-	// Not told; refused.
-	HoldConsistentPointRequest_MODE_UNSPECIFIED HoldConsistentPointRequest_Mode = 0
-	// Commits are blocked; the server goes on serving reads.
-	HoldConsistentPointRequest_MODE_ONLINE HoldConsistentPointRequest_Mode = 1
-	// MariaDB is stopped cleanly and started again at the end of the hold.
-	HoldConsistentPointRequest_MODE_OFFLINE HoldConsistentPointRequest_Mode = 2
-	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1 (MARIADB_SETTING), or with tables
-	// of engines without transactions (TABLES_NOT_TRANSACTIONAL).
-	HoldConsistentPointRequest_MODE_CRASH HoldConsistentPointRequest_Mode = 3
+	// Unspecified; refused in requests.
+	ServerRole_SERVER_ROLE_UNSPECIFIED ServerRole = 0
+	// It replicates from no server.
+	ServerRole_SERVER_ROLE_PRIMARY ServerRole = 1
+	// It replicates from a primary.
+	ServerRole_SERVER_ROLE_REPLICA ServerRole = 2
 )
 
-// Enum value maps for HoldConsistentPointRequest_Mode.
+// Enum value maps for ServerRole.
 var (
-	HoldConsistentPointRequest_Mode_name = map[int32]string{
+	ServerRole_name = map[int32]string{
+		0: "SERVER_ROLE_UNSPECIFIED",
+		1: "SERVER_ROLE_PRIMARY",
+		2: "SERVER_ROLE_REPLICA",
+	}
+	ServerRole_value = map[string]int32{
+		"SERVER_ROLE_UNSPECIFIED": 0,
+		"SERVER_ROLE_PRIMARY":     1,
+		"SERVER_ROLE_REPLICA":     2,
+	}
+)
+
+func (x ServerRole) Enum() *ServerRole {
+	p := new(ServerRole)
+	*p = x
+	return p
+}
+
+func (x ServerRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ServerRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ServerRole) Type() protoreflect.EnumType {
+	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[0]
+}
+
+func (x ServerRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ServerRole.Descriptor instead.
+func (ServerRole) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{0}
+}
+
+// Mode is how the point is made consistent.
+type QuiesceRequest_Mode int32
+
+const (
+	// Unspecified; refused.
+	QuiesceRequest_MODE_UNSPECIFIED QuiesceRequest_Mode = 0
+	// Commits are blocked; the server continues to serve reads.
+	QuiesceRequest_MODE_ONLINE QuiesceRequest_Mode = 1
+	// MariaDB is stopped cleanly and started again at the end.
+	QuiesceRequest_MODE_OFFLINE QuiesceRequest_Mode = 2
+	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1 (MARIADB_SETTING), or with tables
+	// of engines without transactions (TABLES_NOT_TRANSACTIONAL).
+	QuiesceRequest_MODE_CRASH QuiesceRequest_Mode = 3
+)
+
+// Enum value maps for QuiesceRequest_Mode.
+var (
+	QuiesceRequest_Mode_name = map[int32]string{
 		0: "MODE_UNSPECIFIED",
 		1: "MODE_ONLINE",
 		2: "MODE_OFFLINE",
 		3: "MODE_CRASH",
 	}
-	HoldConsistentPointRequest_Mode_value = map[string]int32{
+	QuiesceRequest_Mode_value = map[string]int32{
 		"MODE_UNSPECIFIED": 0,
 		"MODE_ONLINE":      1,
 		"MODE_OFFLINE":     2,
@@ -54,30 +107,30 @@ var (
 	}
 )
 
-func (x HoldConsistentPointRequest_Mode) Enum() *HoldConsistentPointRequest_Mode {
-	p := new(HoldConsistentPointRequest_Mode)
+func (x QuiesceRequest_Mode) Enum() *QuiesceRequest_Mode {
+	p := new(QuiesceRequest_Mode)
 	*p = x
 	return p
 }
 
-func (x HoldConsistentPointRequest_Mode) String() string {
+func (x QuiesceRequest_Mode) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (HoldConsistentPointRequest_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[0].Descriptor()
+func (QuiesceRequest_Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[1].Descriptor()
 }
 
-func (HoldConsistentPointRequest_Mode) Type() protoreflect.EnumType {
-	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[0]
+func (QuiesceRequest_Mode) Type() protoreflect.EnumType {
+	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[1]
 }
 
-func (x HoldConsistentPointRequest_Mode) Number() protoreflect.EnumNumber {
+func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use HoldConsistentPointRequest_Mode.Descriptor instead.
-func (HoldConsistentPointRequest_Mode) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceRequest_Mode.Descriptor instead.
+func (QuiesceRequest_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 0}
 }
 
@@ -602,7 +655,7 @@ type MariaDBStatus struct {
 	// Whether TLS is on (@@have_ssl = YES).
 	Tls bool `protobuf:"varint,17,opt,name=tls,proto3" json:"tls,omitempty"`
 	// @@binlog_expire_logs_seconds.
-	BinlogExpireSeconds int64 `protobuf:"varint,18,opt,name=binlog_expire_seconds,json=binlogExpireSeconds,proto3" json:"binlog_expire_seconds,omitempty"`
+	BinlogExpiry *durationpb.Duration `protobuf:"bytes,18,opt,name=binlog_expiry,json=binlogExpiry,proto3" json:"binlog_expiry,omitempty"`
 	// @@max_binlog_total_size (11.4 and later), in bytes; 0 is no limit.
 	BinlogTotalSizeBytes int64 `protobuf:"varint,19,opt,name=binlog_total_size_bytes,json=binlogTotalSizeBytes,proto3" json:"binlog_total_size_bytes,omitempty"`
 	// GTID positions.
@@ -619,8 +672,8 @@ type MariaDBStatus struct {
 	Replicas []*ConnectedReplica `protobuf:"bytes,25,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	// Reservations in force.
 	Reservations []*BinlogReservation `protobuf:"bytes,26,rep,name=reservations,proto3" json:"reservations,omitempty"`
-	// True while a hold is open.
-	Held bool `protobuf:"varint,27,opt,name=held,proto3" json:"held,omitempty"`
+	// True while a stream of Quiesce is open.
+	Quiesced bool `protobuf:"varint,27,opt,name=quiesced,proto3" json:"quiesced,omitempty"`
 	// Options that MariaDB would read at its next start, without leading dashes, in order; passwords left out.
 	Options []string `protobuf:"bytes,28,rep,name=options,proto3" json:"options,omitempty"`
 	// Bytes used by the datadir's filesystem.
@@ -794,11 +847,11 @@ func (x *MariaDBStatus) GetTls() bool {
 	return false
 }
 
-func (x *MariaDBStatus) GetBinlogExpireSeconds() int64 {
+func (x *MariaDBStatus) GetBinlogExpiry() *durationpb.Duration {
 	if x != nil {
-		return x.BinlogExpireSeconds
+		return x.BinlogExpiry
 	}
-	return 0
+	return nil
 }
 
 func (x *MariaDBStatus) GetBinlogTotalSizeBytes() int64 {
@@ -857,9 +910,9 @@ func (x *MariaDBStatus) GetReservations() []*BinlogReservation {
 	return nil
 }
 
-func (x *MariaDBStatus) GetHeld() bool {
+func (x *MariaDBStatus) GetQuiesced() bool {
 	if x != nil {
-		return x.Held
+		return x.Quiesced
 	}
 	return false
 }
@@ -961,8 +1014,8 @@ type SetConfigurationRequest struct {
 	ReportHost string `protobuf:"bytes,11,opt,name=report_host,json=reportHost,proto3" json:"report_host,omitempty"`
 	// sync_binlog and innodb_flush_log_at_trx_commit are 1.
 	Durable bool `protobuf:"varint,12,opt,name=durable,proto3" json:"durable,omitempty"`
-	// binlog_expire_logs_seconds; 0 keeps binary logs for ever.
-	BinlogExpireSeconds int64 `protobuf:"varint,13,opt,name=binlog_expire_seconds,json=binlogExpireSeconds,proto3" json:"binlog_expire_seconds,omitempty"`
+	// binlog_expire_logs_seconds, in whole seconds; absent or 0 keeps binary logs for ever.
+	BinlogExpiry *durationpb.Duration `protobuf:"bytes,13,opt,name=binlog_expiry,json=binlogExpiry,proto3" json:"binlog_expiry,omitempty"`
 	// More options from an allow-list (innodb_buffer_pool_size, max_connections, …).
 	Options map[string]string `protobuf:"bytes,14,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// gtid_domain_id.
@@ -1087,11 +1140,11 @@ func (x *SetConfigurationRequest) GetDurable() bool {
 	return false
 }
 
-func (x *SetConfigurationRequest) GetBinlogExpireSeconds() int64 {
+func (x *SetConfigurationRequest) GetBinlogExpiry() *durationpb.Duration {
 	if x != nil {
-		return x.BinlogExpireSeconds
+		return x.BinlogExpiry
 	}
-	return 0
+	return nil
 }
 
 func (x *SetConfigurationRequest) GetOptions() map[string]string {
@@ -1343,36 +1396,36 @@ func (x *PrepareDatadirResponse) GetUpgradeNeeded() bool {
 	return false
 }
 
-// HoldConsistentPointRequest opens or releases a hold.
-type HoldConsistentPointRequest struct {
+// QuiesceRequest starts to quiesce MariaDB, or resumes it.
+type QuiesceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What to do.
 	//
 	// Types that are valid to be assigned to Action:
 	//
-	//	*HoldConsistentPointRequest_Open_
-	//	*HoldConsistentPointRequest_Release_
-	Action isHoldConsistentPointRequest_Action `protobuf_oneof:"action"`
+	//	*QuiesceRequest_Start_
+	//	*QuiesceRequest_Resume_
+	Action isQuiesceRequest_Action `protobuf_oneof:"action"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HoldConsistentPointRequest) Reset() {
-	*x = HoldConsistentPointRequest{}
+func (x *QuiesceRequest) Reset() {
+	*x = QuiesceRequest{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HoldConsistentPointRequest) String() string {
+func (x *QuiesceRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HoldConsistentPointRequest) ProtoMessage() {}
+func (*QuiesceRequest) ProtoMessage() {}
 
-func (x *HoldConsistentPointRequest) ProtoReflect() protoreflect.Message {
+func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1384,110 +1437,110 @@ func (x *HoldConsistentPointRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HoldConsistentPointRequest.ProtoReflect.Descriptor instead.
-func (*HoldConsistentPointRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
+func (*QuiesceRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *HoldConsistentPointRequest) GetAction() isHoldConsistentPointRequest_Action {
+func (x *QuiesceRequest) GetAction() isQuiesceRequest_Action {
 	if x != nil {
 		return x.Action
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointRequest) GetOpen() *HoldConsistentPointRequest_Open {
+func (x *QuiesceRequest) GetStart() *QuiesceRequest_Start {
 	if x != nil {
-		if x, ok := x.Action.(*HoldConsistentPointRequest_Open_); ok {
-			return x.Open
+		if x, ok := x.Action.(*QuiesceRequest_Start_); ok {
+			return x.Start
 		}
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointRequest) GetRelease() *HoldConsistentPointRequest_Release {
+func (x *QuiesceRequest) GetResume() *QuiesceRequest_Resume {
 	if x != nil {
-		if x, ok := x.Action.(*HoldConsistentPointRequest_Release_); ok {
-			return x.Release
+		if x, ok := x.Action.(*QuiesceRequest_Resume_); ok {
+			return x.Resume
 		}
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointRequest) GetFencingToken() *FencingToken {
+func (x *QuiesceRequest) GetFencingToken() *FencingToken {
 	if x != nil {
 		return x.FencingToken
 	}
 	return nil
 }
 
-type isHoldConsistentPointRequest_Action interface {
-	isHoldConsistentPointRequest_Action()
+type isQuiesceRequest_Action interface {
+	isQuiesceRequest_Action()
 }
 
-type HoldConsistentPointRequest_Open_ struct {
+type QuiesceRequest_Start_ struct {
 	// First message.
-	Open *HoldConsistentPointRequest_Open `protobuf:"bytes,1,opt,name=open,proto3,oneof"`
+	Start *QuiesceRequest_Start `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
 }
 
-type HoldConsistentPointRequest_Release_ struct {
-	// After the cut.
-	Release *HoldConsistentPointRequest_Release `protobuf:"bytes,2,opt,name=release,proto3,oneof"`
+type QuiesceRequest_Resume_ struct {
+	// After the snapshot.
+	Resume *QuiesceRequest_Resume `protobuf:"bytes,2,opt,name=resume,proto3,oneof"`
 }
 
-func (*HoldConsistentPointRequest_Open_) isHoldConsistentPointRequest_Action() {}
+func (*QuiesceRequest_Start_) isQuiesceRequest_Action() {}
 
-func (*HoldConsistentPointRequest_Release_) isHoldConsistentPointRequest_Action() {}
+func (*QuiesceRequest_Resume_) isQuiesceRequest_Action() {}
 
-// Testimony is what was true while the hold was held.
-type Testimony struct {
+// ConsistentPoint is what is true of a server at the point at which its data volume is snapshotted.
+type ConsistentPoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "primary" or "replica".
-	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	// Role of the server.
+	Role ServerRole `protobuf:"varint,1,opt,name=role,proto3,enum=understudy.agent.v1.ServerRole" json:"role,omitempty"`
 	// server_id.
 	ServerId int64 `protobuf:"varint,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
-	// Version of the server.
-	ServerVersion string `protobuf:"bytes,3,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
-	// Positions.
-	Gtid *GtidPositions `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	// Binary log.
-	BinlogFile string `protobuf:"bytes,5,opt,name=binlog_file,json=binlogFile,proto3" json:"binlog_file,omitempty"`
-	// Position in it, in bytes.
-	BinlogOffset int64 `protobuf:"varint,6,opt,name=binlog_offset,json=binlogOffset,proto3" json:"binlog_offset,omitempty"`
-	// UUID of the filesystem.
-	FilesystemUuid string `protobuf:"bytes,7,opt,name=filesystem_uuid,json=filesystemUuid,proto3" json:"filesystem_uuid,omitempty"`
-	// Type of the filesystem.
-	Filesystem string `protobuf:"bytes,8,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
-	// Datadir.
-	Datadir string `protobuf:"bytes,9,opt,name=datadir,proto3" json:"datadir,omitempty"`
-	// Path of the datadir below the filesystem's root.
-	DatadirOnVolume string `protobuf:"bytes,10,opt,name=datadir_on_volume,json=datadirOnVolume,proto3" json:"datadir_on_volume,omitempty"`
-	// Nonce that was written.
-	Nonce string `protobuf:"bytes,11,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	// When the point was reached.
-	HoldTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
 	// gtid_domain_id.
-	GtidDomainId int64 `protobuf:"varint,13,opt,name=gtid_domain_id,json=gtidDomainId,proto3" json:"gtid_domain_id,omitempty"`
-	// Version of the datadir.
-	DatadirVersion string `protobuf:"bytes,14,opt,name=datadir_version,json=datadirVersion,proto3" json:"datadir_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	DomainId int64 `protobuf:"varint,3,opt,name=domain_id,json=domainId,proto3" json:"domain_id,omitempty"`
+	// Version of the server.
+	ServerVersion string `protobuf:"bytes,4,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// Version that last upgraded the datadir.
+	DatadirVersion string `protobuf:"bytes,5,opt,name=datadir_version,json=datadirVersion,proto3" json:"datadir_version,omitempty"`
+	// GTID positions.
+	Gtid *GtidPositions `protobuf:"bytes,6,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	// Current binary log.
+	BinlogFile string `protobuf:"bytes,7,opt,name=binlog_file,json=binlogFile,proto3" json:"binlog_file,omitempty"`
+	// Position in it, in bytes.
+	BinlogOffset int64 `protobuf:"varint,8,opt,name=binlog_offset,json=binlogOffset,proto3" json:"binlog_offset,omitempty"`
+	// UUID of the filesystem.
+	FilesystemUuid string `protobuf:"bytes,9,opt,name=filesystem_uuid,json=filesystemUuid,proto3" json:"filesystem_uuid,omitempty"`
+	// Type of the filesystem.
+	Filesystem string `protobuf:"bytes,10,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
+	// Path of the datadir on the host.
+	Datadir string `protobuf:"bytes,11,opt,name=datadir,proto3" json:"datadir,omitempty"`
+	// Path of the datadir below the filesystem's root.
+	DatadirOnVolume string `protobuf:"bytes,12,opt,name=datadir_on_volume,json=datadirOnVolume,proto3" json:"datadir_on_volume,omitempty"`
+	// Nonce that was written.
+	Nonce string `protobuf:"bytes,13,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// When the point was reached.
+	At            *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Testimony) Reset() {
-	*x = Testimony{}
+func (x *ConsistentPoint) Reset() {
+	*x = ConsistentPoint{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Testimony) String() string {
+func (x *ConsistentPoint) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Testimony) ProtoMessage() {}
+func (*ConsistentPoint) ProtoMessage() {}
 
-func (x *Testimony) ProtoReflect() protoreflect.Message {
+func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1499,136 +1552,136 @@ func (x *Testimony) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Testimony.ProtoReflect.Descriptor instead.
-func (*Testimony) Descriptor() ([]byte, []int) {
+// Deprecated: Use ConsistentPoint.ProtoReflect.Descriptor instead.
+func (*ConsistentPoint) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
 }
 
-func (x *Testimony) GetRole() string {
+func (x *ConsistentPoint) GetRole() ServerRole {
 	if x != nil {
 		return x.Role
 	}
-	return ""
+	return ServerRole_SERVER_ROLE_UNSPECIFIED
 }
 
-func (x *Testimony) GetServerId() int64 {
+func (x *ConsistentPoint) GetServerId() int64 {
 	if x != nil {
 		return x.ServerId
 	}
 	return 0
 }
 
-func (x *Testimony) GetServerVersion() string {
+func (x *ConsistentPoint) GetDomainId() int64 {
+	if x != nil {
+		return x.DomainId
+	}
+	return 0
+}
+
+func (x *ConsistentPoint) GetServerVersion() string {
 	if x != nil {
 		return x.ServerVersion
 	}
 	return ""
 }
 
-func (x *Testimony) GetGtid() *GtidPositions {
-	if x != nil {
-		return x.Gtid
-	}
-	return nil
-}
-
-func (x *Testimony) GetBinlogFile() string {
-	if x != nil {
-		return x.BinlogFile
-	}
-	return ""
-}
-
-func (x *Testimony) GetBinlogOffset() int64 {
-	if x != nil {
-		return x.BinlogOffset
-	}
-	return 0
-}
-
-func (x *Testimony) GetFilesystemUuid() string {
-	if x != nil {
-		return x.FilesystemUuid
-	}
-	return ""
-}
-
-func (x *Testimony) GetFilesystem() string {
-	if x != nil {
-		return x.Filesystem
-	}
-	return ""
-}
-
-func (x *Testimony) GetDatadir() string {
-	if x != nil {
-		return x.Datadir
-	}
-	return ""
-}
-
-func (x *Testimony) GetDatadirOnVolume() string {
-	if x != nil {
-		return x.DatadirOnVolume
-	}
-	return ""
-}
-
-func (x *Testimony) GetNonce() string {
-	if x != nil {
-		return x.Nonce
-	}
-	return ""
-}
-
-func (x *Testimony) GetHoldTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.HoldTime
-	}
-	return nil
-}
-
-func (x *Testimony) GetGtidDomainId() int64 {
-	if x != nil {
-		return x.GtidDomainId
-	}
-	return 0
-}
-
-func (x *Testimony) GetDatadirVersion() string {
+func (x *ConsistentPoint) GetDatadirVersion() string {
 	if x != nil {
 		return x.DatadirVersion
 	}
 	return ""
 }
 
-// HoldConsistentPointResponse tells what the hold does.
-type HoldConsistentPointResponse struct {
+func (x *ConsistentPoint) GetGtid() *GtidPositions {
+	if x != nil {
+		return x.Gtid
+	}
+	return nil
+}
+
+func (x *ConsistentPoint) GetBinlogFile() string {
+	if x != nil {
+		return x.BinlogFile
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetBinlogOffset() int64 {
+	if x != nil {
+		return x.BinlogOffset
+	}
+	return 0
+}
+
+func (x *ConsistentPoint) GetFilesystemUuid() string {
+	if x != nil {
+		return x.FilesystemUuid
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetFilesystem() string {
+	if x != nil {
+		return x.Filesystem
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetDatadir() string {
+	if x != nil {
+		return x.Datadir
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetDatadirOnVolume() string {
+	if x != nil {
+		return x.DatadirOnVolume
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+func (x *ConsistentPoint) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// QuiesceResponse reports progress, the point, and the end.
+type QuiesceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Progress before the point is reached, for people.
+	// Progress before the point is reached, for an operator to read.
 	Progress string `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
-	// Set once, when the point is reached: cut now.
-	Testimony *Testimony `protobuf:"bytes,2,opt,name=testimony,proto3" json:"testimony,omitempty"`
+	// Set once, when the point is reached: take the snapshot now.
+	Point *ConsistentPoint `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
 	// Set on the last message.
-	Result        *HoldResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	Result        *QuiesceResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HoldConsistentPointResponse) Reset() {
-	*x = HoldConsistentPointResponse{}
+func (x *QuiesceResponse) Reset() {
+	*x = QuiesceResponse{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HoldConsistentPointResponse) String() string {
+func (x *QuiesceResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HoldConsistentPointResponse) ProtoMessage() {}
+func (*QuiesceResponse) ProtoMessage() {}
 
-func (x *HoldConsistentPointResponse) ProtoReflect() protoreflect.Message {
+func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1640,36 +1693,36 @@ func (x *HoldConsistentPointResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HoldConsistentPointResponse.ProtoReflect.Descriptor instead.
-func (*HoldConsistentPointResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
+func (*QuiesceResponse) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *HoldConsistentPointResponse) GetProgress() string {
+func (x *QuiesceResponse) GetProgress() string {
 	if x != nil {
 		return x.Progress
 	}
 	return ""
 }
 
-func (x *HoldConsistentPointResponse) GetTestimony() *Testimony {
+func (x *QuiesceResponse) GetPoint() *ConsistentPoint {
 	if x != nil {
-		return x.Testimony
+		return x.Point
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointResponse) GetResult() *HoldResult {
+func (x *QuiesceResponse) GetResult() *QuiesceResult {
 	if x != nil {
 		return x.Result
 	}
 	return nil
 }
 
-// HoldResult says how a hold ended.
-type HoldResult struct {
+// QuiesceResult says how it ended.
+type QuiesceResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when it was proved unbroken until the release: same session, same position, filesystem still frozen.
+	// True when the point was proved unbroken until `resume`: same session, same position, filesystem still frozen.
 	Unbroken bool `protobuf:"varint,1,opt,name=unbroken,proto3" json:"unbroken,omitempty"`
 	// Why it is not proved; empty when it is.
 	BrokenReason string `protobuf:"bytes,2,opt,name=broken_reason,json=brokenReason,proto3" json:"broken_reason,omitempty"`
@@ -1677,29 +1730,29 @@ type HoldResult struct {
 	Blocked *durationpb.Duration `protobuf:"bytes,3,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	// How long the filesystem was frozen.
 	Frozen *durationpb.Duration `protobuf:"bytes,4,opt,name=frozen,proto3" json:"frozen,omitempty"`
-	// Offline: how long MariaDB was down.
+	// How long MariaDB was down in MODE_OFFLINE.
 	Down *durationpb.Duration `protobuf:"bytes,5,opt,name=down,proto3" json:"down,omitempty"`
-	// Positions read after the cut. They differ from the testimony's in MODE_CRASH alone, where the position that a copy recovers lies
-	// between both: PrepareReplicaRequest.gtid_upper.
+	// Positions read after the snapshot. They differ from the point's in MODE_CRASH alone, where a copy recovers a position between
+	// both: PrepareReplicaRequest.gtid_upper.
 	GtidAfter     *GtidPositions `protobuf:"bytes,6,opt,name=gtid_after,json=gtidAfter,proto3" json:"gtid_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HoldResult) Reset() {
-	*x = HoldResult{}
+func (x *QuiesceResult) Reset() {
+	*x = QuiesceResult{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HoldResult) String() string {
+func (x *QuiesceResult) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HoldResult) ProtoMessage() {}
+func (*QuiesceResult) ProtoMessage() {}
 
-func (x *HoldResult) ProtoReflect() protoreflect.Message {
+func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1711,47 +1764,47 @@ func (x *HoldResult) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HoldResult.ProtoReflect.Descriptor instead.
-func (*HoldResult) Descriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
+func (*QuiesceResult) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *HoldResult) GetUnbroken() bool {
+func (x *QuiesceResult) GetUnbroken() bool {
 	if x != nil {
 		return x.Unbroken
 	}
 	return false
 }
 
-func (x *HoldResult) GetBrokenReason() string {
+func (x *QuiesceResult) GetBrokenReason() string {
 	if x != nil {
 		return x.BrokenReason
 	}
 	return ""
 }
 
-func (x *HoldResult) GetBlocked() *durationpb.Duration {
+func (x *QuiesceResult) GetBlocked() *durationpb.Duration {
 	if x != nil {
 		return x.Blocked
 	}
 	return nil
 }
 
-func (x *HoldResult) GetFrozen() *durationpb.Duration {
+func (x *QuiesceResult) GetFrozen() *durationpb.Duration {
 	if x != nil {
 		return x.Frozen
 	}
 	return nil
 }
 
-func (x *HoldResult) GetDown() *durationpb.Duration {
+func (x *QuiesceResult) GetDown() *durationpb.Duration {
 	if x != nil {
 		return x.Down
 	}
 	return nil
 }
 
-func (x *HoldResult) GetGtidAfter() *GtidPositions {
+func (x *QuiesceResult) GetGtidAfter() *GtidPositions {
 	if x != nil {
 		return x.GtidAfter
 	}
@@ -2366,8 +2419,8 @@ func (x *PurgeBinlogsResponse) GetPurged() []string {
 // SetBinlogExpiryRequest has the value.
 type SetBinlogExpiryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Seconds after which MariaDB deletes a binary log by itself, at most 8553600 (99 days); 0 keeps binary logs for ever.
-	Seconds int64 `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// Age at which MariaDB deletes a binary log by itself, in whole seconds, at most 99 days; 0 keeps binary logs for ever. Required.
+	Expiry *durationpb.Duration `protobuf:"bytes,1,opt,name=expiry,proto3" json:"expiry,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2404,11 +2457,11 @@ func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
-func (x *SetBinlogExpiryRequest) GetSeconds() int64 {
+func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
 	if x != nil {
-		return x.Seconds
+		return x.Expiry
 	}
-	return 0
+	return nil
 }
 
 func (x *SetBinlogExpiryRequest) GetFencingToken() *FencingToken {
@@ -2702,13 +2755,14 @@ func (x *DeleteReplicationAccountResponse) GetChanged() bool {
 	return false
 }
 
-// PrepareReplicaRequest has the position of the snapshot's testimony.
+// PrepareReplicaRequest has the position of the snapshot's consistent point.
 type PrepareReplicaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position from which replication starts. Empty only when the primary's binary log began empty.
 	Gtid string `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	// Role of the snapshot's source: "primary" (the copy recovers it as gtid_binlog_pos) or "replica" (as gtid_slave_pos).
-	SourceRole string `protobuf:"bytes,2,opt,name=source_role,json=sourceRole,proto3" json:"source_role,omitempty"`
+	// Role of the snapshot's source. A copy of a primary recovers the position as gtid_binlog_pos, a copy of a replica as
+	// gtid_slave_pos. Required.
+	SourceRole ServerRole `protobuf:"varint,2,opt,name=source_role,json=sourceRole,proto3,enum=understudy.agent.v1.ServerRole" json:"source_role,omitempty"`
 	// Range for a snapshot that was taken without a lock: the recovered position must be at or after `gtid` and at or before this one.
 	GtidUpper string `protobuf:"bytes,3,opt,name=gtid_upper,json=gtidUpper,proto3" json:"gtid_upper,omitempty"`
 	// server_id that this MariaDB must have.
@@ -2756,11 +2810,11 @@ func (x *PrepareReplicaRequest) GetGtid() string {
 	return ""
 }
 
-func (x *PrepareReplicaRequest) GetSourceRole() string {
+func (x *PrepareReplicaRequest) GetSourceRole() ServerRole {
 	if x != nil {
 		return x.SourceRole
 	}
-	return ""
+	return ServerRole_SERVER_ROLE_UNSPECIFIED
 }
 
 func (x *PrepareReplicaRequest) GetGtidUpper() string {
@@ -3881,14 +3935,14 @@ func (x *UpgradeDatadirResponse) GetChanged() bool {
 	return false
 }
 
-// Open opens the hold.
-type HoldConsistentPointRequest_Open struct {
+// Start says how to quiesce.
+type QuiesceRequest_Start struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How.
-	Mode HoldConsistentPointRequest_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=understudy.agent.v1.HoldConsistentPointRequest_Mode" json:"mode,omitempty"`
-	// Hard limit of the whole hold; default 10 s, at most 60 s (4 h offline).
+	// Mode.
+	Mode QuiesceRequest_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=understudy.agent.v1.QuiesceRequest_Mode" json:"mode,omitempty"`
+	// Hard limit, counted from the first lock; default 10 s, at most 60 s (4 h in MODE_OFFLINE).
 	Limit *durationpb.Duration `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	// How long one lock may be waited for; default 2 s. A writer waits no longer than this before the point is reached.
+	// Longest wait for one lock; default 2 s. A writer waits no longer than this before the point is reached.
 	LockWait *durationpb.Duration `protobuf:"bytes,3,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`
 	// Nonce to write on the filesystem; 32 to 64 characters of [0-9a-f]. Required.
 	Nonce string `protobuf:"bytes,4,opt,name=nonce,proto3" json:"nonce,omitempty"`
@@ -3898,20 +3952,20 @@ type HoldConsistentPointRequest_Open struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HoldConsistentPointRequest_Open) Reset() {
-	*x = HoldConsistentPointRequest_Open{}
+func (x *QuiesceRequest_Start) Reset() {
+	*x = QuiesceRequest_Start{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HoldConsistentPointRequest_Open) String() string {
+func (x *QuiesceRequest_Start) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HoldConsistentPointRequest_Open) ProtoMessage() {}
+func (*QuiesceRequest_Start) ProtoMessage() {}
 
-func (x *HoldConsistentPointRequest_Open) ProtoReflect() protoreflect.Message {
+func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -3923,67 +3977,67 @@ func (x *HoldConsistentPointRequest_Open) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HoldConsistentPointRequest_Open.ProtoReflect.Descriptor instead.
-func (*HoldConsistentPointRequest_Open) Descriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceRequest_Start.ProtoReflect.Descriptor instead.
+func (*QuiesceRequest_Start) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 0}
 }
 
-func (x *HoldConsistentPointRequest_Open) GetMode() HoldConsistentPointRequest_Mode {
+func (x *QuiesceRequest_Start) GetMode() QuiesceRequest_Mode {
 	if x != nil {
 		return x.Mode
 	}
-	return HoldConsistentPointRequest_MODE_UNSPECIFIED
+	return QuiesceRequest_MODE_UNSPECIFIED
 }
 
-func (x *HoldConsistentPointRequest_Open) GetLimit() *durationpb.Duration {
+func (x *QuiesceRequest_Start) GetLimit() *durationpb.Duration {
 	if x != nil {
 		return x.Limit
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointRequest_Open) GetLockWait() *durationpb.Duration {
+func (x *QuiesceRequest_Start) GetLockWait() *durationpb.Duration {
 	if x != nil {
 		return x.LockWait
 	}
 	return nil
 }
 
-func (x *HoldConsistentPointRequest_Open) GetNonce() string {
+func (x *QuiesceRequest_Start) GetNonce() string {
 	if x != nil {
 		return x.Nonce
 	}
 	return ""
 }
 
-func (x *HoldConsistentPointRequest_Open) GetFreeze() bool {
+func (x *QuiesceRequest_Start) GetFreeze() bool {
 	if x != nil {
 		return x.Freeze
 	}
 	return false
 }
 
-// Release ends the hold.
-type HoldConsistentPointRequest_Release struct {
+// Resume lets MariaDB continue.
+type QuiesceRequest_Resume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HoldConsistentPointRequest_Release) Reset() {
-	*x = HoldConsistentPointRequest_Release{}
+func (x *QuiesceRequest_Resume) Reset() {
+	*x = QuiesceRequest_Resume{}
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HoldConsistentPointRequest_Release) String() string {
+func (x *QuiesceRequest_Resume) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HoldConsistentPointRequest_Release) ProtoMessage() {}
+func (*QuiesceRequest_Resume) ProtoMessage() {}
 
-func (x *HoldConsistentPointRequest_Release) ProtoReflect() protoreflect.Message {
+func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -3995,8 +4049,8 @@ func (x *HoldConsistentPointRequest_Release) ProtoReflect() protoreflect.Message
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HoldConsistentPointRequest_Release.ProtoReflect.Descriptor instead.
-func (*HoldConsistentPointRequest_Release) Descriptor() ([]byte, []int) {
+// Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
+func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 1}
 }
 
@@ -4050,7 +4104,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"expireTime\"\x12\n" +
 	"\x10GetStatusRequest\"O\n" +
 	"\x11GetStatusResponse\x12:\n" +
-	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\x99\f\n" +
+	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xad\f\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -4071,8 +4125,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"syncBinlog\x124\n" +
 	"\x17flush_log_at_trx_commit\x18\x0f \x01(\x03R\x13flushLogAtTrxCommit\x12'\n" +
 	"\x0fevent_scheduler\x18\x10 \x01(\tR\x0eeventScheduler\x12\x10\n" +
-	"\x03tls\x18\x11 \x01(\bR\x03tls\x122\n" +
-	"\x15binlog_expire_seconds\x18\x12 \x01(\x03R\x13binlogExpireSeconds\x125\n" +
+	"\x03tls\x18\x11 \x01(\bR\x03tls\x12>\n" +
+	"\rbinlog_expiry\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\fbinlogExpiry\x125\n" +
 	"\x17binlog_total_size_bytes\x18\x13 \x01(\x03R\x14binlogTotalSizeBytes\x126\n" +
 	"\x04gtid\x18\x14 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
 	"\vbinlog_file\x18\x15 \x01(\tR\n" +
@@ -4082,8 +4136,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"oldestGtid\x12H\n" +
 	"\vreplication\x18\x18 \x03(\v2&.understudy.agent.v1.ReplicationStatusR\vreplication\x12A\n" +
 	"\breplicas\x18\x19 \x03(\v2%.understudy.agent.v1.ConnectedReplicaR\breplicas\x12J\n" +
-	"\freservations\x18\x1a \x03(\v2&.understudy.agent.v1.BinlogReservationR\freservations\x12\x12\n" +
-	"\x04held\x18\x1b \x01(\bR\x04held\x12\x18\n" +
+	"\freservations\x18\x1a \x03(\v2&.understudy.agent.v1.BinlogReservationR\freservations\x12\x1a\n" +
+	"\bquiesced\x18\x1b \x01(\bR\bquiesced\x12\x18\n" +
 	"\aoptions\x18\x1c \x03(\tR\aoptions\x122\n" +
 	"\x15filesystem_used_bytes\x18\x1d \x01(\x03R\x13filesystemUsedBytes\x122\n" +
 	"\x15filesystem_free_bytes\x18\x1e \x01(\x03R\x13filesystemFreeBytes\x12'\n" +
@@ -4096,7 +4150,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x18non_transactional_tables\x18# \x03(\tR\x16nonTransactionalTables\x129\n" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
-	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xd0\x05\n" +
+	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xdc\x05\n" +
 	"\x17SetConfigurationRequest\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\x03R\bserverId\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12,\n" +
@@ -4111,8 +4165,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	" \x01(\bR\x03tls\x12\x1f\n" +
 	"\vreport_host\x18\v \x01(\tR\n" +
 	"reportHost\x12\x18\n" +
-	"\adurable\x18\f \x01(\bR\adurable\x122\n" +
-	"\x15binlog_expire_seconds\x18\r \x01(\x03R\x13binlogExpireSeconds\x12S\n" +
+	"\adurable\x18\f \x01(\bR\adurable\x12>\n" +
+	"\rbinlog_expiry\x18\r \x01(\v2\x19.google.protobuf.DurationR\fbinlogExpiry\x12S\n" +
 	"\aoptions\x18\x0e \x03(\v29.understudy.agent.v1.SetConfigurationRequest.OptionsEntryR\aoptions\x12$\n" +
 	"\x0egtid_domain_id\x18\x0f \x01(\x03R\fgtidDomainId\x12F\n" +
 	"\rfencing_token\x18\x10 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a:\n" +
@@ -4138,50 +4192,49 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12%\n" +
 	"\x0ebinary_version\x18\x03 \x01(\tR\rbinaryVersion\x12%\n" +
-	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xd5\x04\n" +
-	"\x1aHoldConsistentPointRequest\x12J\n" +
-	"\x04open\x18\x01 \x01(\v24.understudy.agent.v1.HoldConsistentPointRequest.OpenH\x00R\x04open\x12S\n" +
-	"\arelease\x18\x02 \x01(\v27.understudy.agent.v1.HoldConsistentPointRequest.ReleaseH\x00R\arelease\x12F\n" +
-	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\xe7\x01\n" +
-	"\x04Open\x12H\n" +
-	"\x04mode\x18\x01 \x01(\x0e24.understudy.agent.v1.HoldConsistentPointRequest.ModeR\x04mode\x12/\n" +
+	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xa5\x04\n" +
+	"\x0eQuiesceRequest\x12A\n" +
+	"\x05start\x18\x01 \x01(\v2).understudy.agent.v1.QuiesceRequest.StartH\x00R\x05start\x12D\n" +
+	"\x06resume\x18\x02 \x01(\v2*.understudy.agent.v1.QuiesceRequest.ResumeH\x00R\x06resume\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\xdc\x01\n" +
+	"\x05Start\x12<\n" +
+	"\x04mode\x18\x01 \x01(\x0e2(.understudy.agent.v1.QuiesceRequest.ModeR\x04mode\x12/\n" +
 	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x126\n" +
 	"\tlock_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\blockWait\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\tR\x05nonce\x12\x16\n" +
-	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x1a\t\n" +
-	"\aRelease\"O\n" +
+	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x1a\b\n" +
+	"\x06Resume\"O\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_ONLINE\x10\x01\x12\x10\n" +
 	"\fMODE_OFFLINE\x10\x02\x12\x0e\n" +
 	"\n" +
 	"MODE_CRASH\x10\x03B\b\n" +
-	"\x06action\"\x8e\x04\n" +
-	"\tTestimony\x12\x12\n" +
-	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\x03R\bserverId\x12%\n" +
-	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\x126\n" +
-	"\x04gtid\x18\x04 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
-	"\vbinlog_file\x18\x05 \x01(\tR\n" +
+	"\x06action\"\x9f\x04\n" +
+	"\x0fConsistentPoint\x123\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1f.understudy.agent.v1.ServerRoleR\x04role\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\x03R\bserverId\x12\x1b\n" +
+	"\tdomain_id\x18\x03 \x01(\x03R\bdomainId\x12%\n" +
+	"\x0eserver_version\x18\x04 \x01(\tR\rserverVersion\x12'\n" +
+	"\x0fdatadir_version\x18\x05 \x01(\tR\x0edatadirVersion\x126\n" +
+	"\x04gtid\x18\x06 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
+	"\vbinlog_file\x18\a \x01(\tR\n" +
 	"binlogFile\x12#\n" +
-	"\rbinlog_offset\x18\x06 \x01(\x03R\fbinlogOffset\x12'\n" +
-	"\x0ffilesystem_uuid\x18\a \x01(\tR\x0efilesystemUuid\x12\x1e\n" +
+	"\rbinlog_offset\x18\b \x01(\x03R\fbinlogOffset\x12'\n" +
+	"\x0ffilesystem_uuid\x18\t \x01(\tR\x0efilesystemUuid\x12\x1e\n" +
 	"\n" +
-	"filesystem\x18\b \x01(\tR\n" +
+	"filesystem\x18\n" +
+	" \x01(\tR\n" +
 	"filesystem\x12\x18\n" +
-	"\adatadir\x18\t \x01(\tR\adatadir\x12*\n" +
-	"\x11datadir_on_volume\x18\n" +
-	" \x01(\tR\x0fdatadirOnVolume\x12\x14\n" +
-	"\x05nonce\x18\v \x01(\tR\x05nonce\x127\n" +
-	"\thold_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bholdTime\x12$\n" +
-	"\x0egtid_domain_id\x18\r \x01(\x03R\fgtidDomainId\x12'\n" +
-	"\x0fdatadir_version\x18\x0e \x01(\tR\x0edatadirVersion\"\xb0\x01\n" +
-	"\x1bHoldConsistentPointResponse\x12\x1a\n" +
-	"\bprogress\x18\x01 \x01(\tR\bprogress\x12<\n" +
-	"\ttestimony\x18\x02 \x01(\v2\x1e.understudy.agent.v1.TestimonyR\ttestimony\x127\n" +
-	"\x06result\x18\x03 \x01(\v2\x1f.understudy.agent.v1.HoldResultR\x06result\"\xa7\x02\n" +
-	"\n" +
-	"HoldResult\x12\x1a\n" +
+	"\adatadir\x18\v \x01(\tR\adatadir\x12*\n" +
+	"\x11datadir_on_volume\x18\f \x01(\tR\x0fdatadirOnVolume\x12\x14\n" +
+	"\x05nonce\x18\r \x01(\tR\x05nonce\x12*\n" +
+	"\x02at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa5\x01\n" +
+	"\x0fQuiesceResponse\x12\x1a\n" +
+	"\bprogress\x18\x01 \x01(\tR\bprogress\x12:\n" +
+	"\x05point\x18\x02 \x01(\v2$.understudy.agent.v1.ConsistentPointR\x05point\x12:\n" +
+	"\x06result\x18\x03 \x01(\v2\".understudy.agent.v1.QuiesceResultR\x06result\"\xaa\x02\n" +
+	"\rQuiesceResult\x12\x1a\n" +
 	"\bunbroken\x18\x01 \x01(\bR\bunbroken\x12#\n" +
 	"\rbroken_reason\x18\x02 \x01(\tR\fbrokenReason\x123\n" +
 	"\ablocked\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\ablocked\x121\n" +
@@ -4224,9 +4277,9 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\ato_file\x18\x01 \x01(\tR\x06toFile\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\".\n" +
 	"\x14PurgeBinlogsResponse\x12\x16\n" +
-	"\x06purged\x18\x01 \x03(\tR\x06purged\"z\n" +
-	"\x16SetBinlogExpiryRequest\x12\x18\n" +
-	"\aseconds\x18\x01 \x01(\x03R\aseconds\x12F\n" +
+	"\x06purged\x18\x01 \x03(\tR\x06purged\"\x93\x01\n" +
+	"\x16SetBinlogExpiryRequest\x121\n" +
+	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06expiry\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\xd3\x01\n" +
@@ -4244,10 +4297,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" DeleteReplicationAccountResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xd0\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xf1\x01\n" +
 	"\x15PrepareReplicaRequest\x12\x12\n" +
-	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12\x1f\n" +
-	"\vsource_role\x18\x02 \x01(\tR\n" +
+	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12@\n" +
+	"\vsource_role\x18\x02 \x01(\x0e2\x1f.understudy.agent.v1.ServerRoleR\n" +
 	"sourceRole\x12\x1d\n" +
 	"\n" +
 	"gtid_upper\x18\x03 \x01(\tR\tgtidUpper\x12\x1b\n" +
@@ -4327,12 +4380,17 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x16UpgradeDatadirResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12\x18\n" +
-	"\achanged\x18\x03 \x01(\bR\achanged2\xad\x12\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged*[\n" +
+	"\n" +
+	"ServerRole\x12\x1b\n" +
+	"\x17SERVER_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13SERVER_ROLE_PRIMARY\x10\x01\x12\x17\n" +
+	"\x13SERVER_ROLE_REPLICA\x10\x022\x89\x12\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
-	"\x0ePrepareDatadir\x12*.understudy.agent.v1.PrepareDatadirRequest\x1a+.understudy.agent.v1.PrepareDatadirResponse\x12|\n" +
-	"\x13HoldConsistentPoint\x12/.understudy.agent.v1.HoldConsistentPointRequest\x1a0.understudy.agent.v1.HoldConsistentPointResponse(\x010\x01\x12f\n" +
+	"\x0ePrepareDatadir\x12*.understudy.agent.v1.PrepareDatadirRequest\x1a+.understudy.agent.v1.PrepareDatadirResponse\x12X\n" +
+	"\aQuiesce\x12#.understudy.agent.v1.QuiesceRequest\x1a$.understudy.agent.v1.QuiesceResponse(\x010\x01\x12f\n" +
 	"\rProveWritable\x12).understudy.agent.v1.ProveWritableRequest\x1a*.understudy.agent.v1.ProveWritableResponse\x12e\n" +
 	"\vListBinlogs\x12'.understudy.agent.v1.ListBinlogsRequest\x1a(.understudy.agent.v1.ListBinlogsResponse\"\x03\x90\x02\x01\x12i\n" +
 	"\x0eReserveBinlogs\x12*.understudy.agent.v1.ReserveBinlogsRequest\x1a+.understudy.agent.v1.ReserveBinlogsResponse\x12i\n" +
@@ -4364,166 +4422,172 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
-	(HoldConsistentPointRequest_Mode)(0),       // 0: understudy.agent.v1.HoldConsistentPointRequest.Mode
-	(*GtidPositions)(nil),                      // 1: understudy.agent.v1.GtidPositions
-	(*ReplicationStatus)(nil),                  // 2: understudy.agent.v1.ReplicationStatus
-	(*ConnectedReplica)(nil),                   // 3: understudy.agent.v1.ConnectedReplica
-	(*BinlogReservation)(nil),                  // 4: understudy.agent.v1.BinlogReservation
-	(*GetStatusRequest)(nil),                   // 5: understudy.agent.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),                  // 6: understudy.agent.v1.GetStatusResponse
-	(*MariaDBStatus)(nil),                      // 7: understudy.agent.v1.MariaDBStatus
-	(*SetConfigurationRequest)(nil),            // 8: understudy.agent.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),           // 9: understudy.agent.v1.SetConfigurationResponse
-	(*PrepareDatadirRequest)(nil),              // 10: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),             // 11: understudy.agent.v1.PrepareDatadirResponse
-	(*HoldConsistentPointRequest)(nil),         // 12: understudy.agent.v1.HoldConsistentPointRequest
-	(*Testimony)(nil),                          // 13: understudy.agent.v1.Testimony
-	(*HoldConsistentPointResponse)(nil),        // 14: understudy.agent.v1.HoldConsistentPointResponse
-	(*HoldResult)(nil),                         // 15: understudy.agent.v1.HoldResult
-	(*ProveWritableRequest)(nil),               // 16: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),              // 17: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                             // 18: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),                 // 19: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),                // 20: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),              // 21: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),             // 22: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),              // 23: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),             // 24: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),                // 25: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),               // 26: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),             // 27: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),            // 28: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),    // 29: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil),   // 30: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),    // 31: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil),   // 32: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),              // 33: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),             // 34: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),            // 35: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),           // 36: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),            // 37: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),           // 38: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),             // 39: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),            // 40: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),            // 41: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),           // 42: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),                 // 43: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),                // 44: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),                 // 45: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),                // 46: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),              // 47: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),             // 48: understudy.agent.v1.ChecksumTablesResponse
-	(*UpgradeDatadirRequest)(nil),              // 49: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),             // 50: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                        // 51: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*HoldConsistentPointRequest_Open)(nil),    // 52: understudy.agent.v1.HoldConsistentPointRequest.Open
-	(*HoldConsistentPointRequest_Release)(nil), // 53: understudy.agent.v1.HoldConsistentPointRequest.Release
-	(*durationpb.Duration)(nil),                // 54: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),              // 55: google.protobuf.Timestamp
-	(*FencingToken)(nil),                       // 56: understudy.agent.v1.FencingToken
+	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
+	(QuiesceRequest_Mode)(0),                 // 1: understudy.agent.v1.QuiesceRequest.Mode
+	(*GtidPositions)(nil),                    // 2: understudy.agent.v1.GtidPositions
+	(*ReplicationStatus)(nil),                // 3: understudy.agent.v1.ReplicationStatus
+	(*ConnectedReplica)(nil),                 // 4: understudy.agent.v1.ConnectedReplica
+	(*BinlogReservation)(nil),                // 5: understudy.agent.v1.BinlogReservation
+	(*GetStatusRequest)(nil),                 // 6: understudy.agent.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),                // 7: understudy.agent.v1.GetStatusResponse
+	(*MariaDBStatus)(nil),                    // 8: understudy.agent.v1.MariaDBStatus
+	(*SetConfigurationRequest)(nil),          // 9: understudy.agent.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),         // 10: understudy.agent.v1.SetConfigurationResponse
+	(*PrepareDatadirRequest)(nil),            // 11: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 12: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 13: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 14: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 15: understudy.agent.v1.QuiesceResponse
+	(*QuiesceResult)(nil),                    // 16: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 17: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 18: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 19: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 20: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 21: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 22: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 23: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 24: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 25: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 26: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 27: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 28: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 29: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 30: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 31: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 32: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 33: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 34: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 35: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 36: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 37: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 38: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 39: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 40: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 41: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 42: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 43: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 44: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 45: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 46: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 47: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 48: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 49: understudy.agent.v1.ChecksumTablesResponse
+	(*UpgradeDatadirRequest)(nil),            // 50: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 51: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 52: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 53: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 54: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 55: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 56: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 57: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	54, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	55, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	1,  // 3: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
-	2,  // 4: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
-	3,  // 5: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
-	4,  // 6: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	55, // 7: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	51, // 8: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	56, // 9: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 10: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	52, // 11: understudy.agent.v1.HoldConsistentPointRequest.open:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Open
-	53, // 12: understudy.agent.v1.HoldConsistentPointRequest.release:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Release
-	56, // 13: understudy.agent.v1.HoldConsistentPointRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	1,  // 14: understudy.agent.v1.Testimony.gtid:type_name -> understudy.agent.v1.GtidPositions
-	55, // 15: understudy.agent.v1.Testimony.hold_time:type_name -> google.protobuf.Timestamp
-	13, // 16: understudy.agent.v1.HoldConsistentPointResponse.testimony:type_name -> understudy.agent.v1.Testimony
-	15, // 17: understudy.agent.v1.HoldConsistentPointResponse.result:type_name -> understudy.agent.v1.HoldResult
-	54, // 18: understudy.agent.v1.HoldResult.blocked:type_name -> google.protobuf.Duration
-	54, // 19: understudy.agent.v1.HoldResult.frozen:type_name -> google.protobuf.Duration
-	54, // 20: understudy.agent.v1.HoldResult.down:type_name -> google.protobuf.Duration
-	1,  // 21: understudy.agent.v1.HoldResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	56, // 22: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	54, // 23: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	18, // 24: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	54, // 25: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	56, // 26: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 27: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	56, // 28: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 29: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 30: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 31: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 32: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 33: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 34: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 35: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	54, // 36: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 37: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 38: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	54, // 39: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 40: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 41: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	56, // 42: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	54, // 43: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 44: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	56, // 45: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	54, // 46: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 47: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 48: understudy.agent.v1.HoldConsistentPointRequest.Open.mode:type_name -> understudy.agent.v1.HoldConsistentPointRequest.Mode
-	54, // 49: understudy.agent.v1.HoldConsistentPointRequest.Open.limit:type_name -> google.protobuf.Duration
-	54, // 50: understudy.agent.v1.HoldConsistentPointRequest.Open.lock_wait:type_name -> google.protobuf.Duration
-	5,  // 51: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	8,  // 52: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	10, // 53: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	12, // 54: understudy.agent.v1.MariaDBService.HoldConsistentPoint:input_type -> understudy.agent.v1.HoldConsistentPointRequest
-	16, // 55: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	19, // 56: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	21, // 57: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	23, // 58: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	25, // 59: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	27, // 60: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	29, // 61: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	31, // 62: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	33, // 63: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	35, // 64: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	37, // 65: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	39, // 66: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	41, // 67: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	43, // 68: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	45, // 69: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	47, // 70: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	49, // 71: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	6,  // 72: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	9,  // 73: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	11, // 74: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	14, // 75: understudy.agent.v1.MariaDBService.HoldConsistentPoint:output_type -> understudy.agent.v1.HoldConsistentPointResponse
-	17, // 76: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	20, // 77: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	22, // 78: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	24, // 79: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	26, // 80: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	28, // 81: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	30, // 82: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	32, // 83: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	34, // 84: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	36, // 85: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	38, // 86: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	40, // 87: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	42, // 88: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	44, // 89: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	46, // 90: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	48, // 91: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	50, // 92: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	72, // [72:93] is the sub-list for method output_type
-	51, // [51:72] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	55, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	56, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
+	55, // 3: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	2,  // 4: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
+	3,  // 5: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
+	4,  // 6: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
+	5,  // 7: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
+	56, // 8: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	55, // 9: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	52, // 10: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	57, // 11: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 12: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	53, // 13: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	54, // 14: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	57, // 15: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 16: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	2,  // 17: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	56, // 18: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	14, // 19: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	16, // 20: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	55, // 21: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	55, // 22: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	55, // 23: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	2,  // 24: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	57, // 25: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	55, // 26: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	19, // 27: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	55, // 28: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	57, // 29: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	5,  // 30: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	57, // 31: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 32: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	55, // 33: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	57, // 34: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 35: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 36: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 37: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	57, // 38: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 39: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 40: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	55, // 41: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	57, // 42: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 43: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	55, // 44: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	57, // 45: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 46: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	57, // 47: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	55, // 48: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	55, // 49: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	57, // 50: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	55, // 51: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	57, // 52: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	1,  // 53: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	55, // 54: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	55, // 55: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	6,  // 56: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	9,  // 57: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	11, // 58: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	13, // 59: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	17, // 60: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	20, // 61: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	22, // 62: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	24, // 63: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	26, // 64: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	28, // 65: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	30, // 66: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	32, // 67: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	34, // 68: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	36, // 69: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	38, // 70: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	40, // 71: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	42, // 72: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	44, // 73: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	46, // 74: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	48, // 75: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	50, // 76: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	7,  // 77: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	10, // 78: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	12, // 79: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	15, // 80: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	18, // 81: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	21, // 82: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	23, // 83: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	25, // 84: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	27, // 85: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	29, // 86: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	31, // 87: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	33, // 88: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	35, // 89: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	37, // 90: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	39, // 91: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	41, // 92: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	43, // 93: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	45, // 94: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	47, // 95: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	49, // 96: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	51, // 97: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	77, // [77:98] is the sub-list for method output_type
+	56, // [56:77] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -4533,15 +4597,15 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 	}
 	file_understudy_agent_v1_fencing_token_proto_init()
 	file_understudy_agent_v1_mariadb_service_proto_msgTypes[11].OneofWrappers = []any{
-		(*HoldConsistentPointRequest_Open_)(nil),
-		(*HoldConsistentPointRequest_Release_)(nil),
+		(*QuiesceRequest_Start_)(nil),
+		(*QuiesceRequest_Resume_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -22,7 +22,7 @@ const (
 	MariaDBService_GetStatus_FullMethodName                = "/understudy.agent.v1.MariaDBService/GetStatus"
 	MariaDBService_SetConfiguration_FullMethodName         = "/understudy.agent.v1.MariaDBService/SetConfiguration"
 	MariaDBService_PrepareDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/PrepareDatadir"
-	MariaDBService_HoldConsistentPoint_FullMethodName      = "/understudy.agent.v1.MariaDBService/HoldConsistentPoint"
+	MariaDBService_Quiesce_FullMethodName                  = "/understudy.agent.v1.MariaDBService/Quiesce"
 	MariaDBService_ProveWritable_FullMethodName            = "/understudy.agent.v1.MariaDBService/ProveWritable"
 	MariaDBService_ListBinlogs_FullMethodName              = "/understudy.agent.v1.MariaDBService/ListBinlogs"
 	MariaDBService_ReserveBinlogs_FullMethodName           = "/understudy.agent.v1.MariaDBService/ReserveBinlogs"
@@ -65,12 +65,13 @@ type MariaDBServiceClient interface {
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
 	// the same files are this server's own.
 	PrepareDatadir(ctx context.Context, in *PrepareDatadirRequest, opts ...grpc.CallOption) (*PrepareDatadirResponse, error)
-	// HoldConsistentPoint blocks commits (BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the filesystem, and answers with
-	// what was true at that point. The hold lasts while the stream does and never longer than its limit, whatever happens to the
-	// agent, the caller or the connection: another process, armed before the first lock, ends it. Send `open` first; send `release`
-	// after the cut: the last answer says whether the hold was proved unbroken until then. ABORTED (HOLD_BUSY) when another hold is
-	// open, FAILED_PRECONDITION (HOLD_NOT_ACQUIRED) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
-	HoldConsistentPoint(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[HoldConsistentPointRequest, HoldConsistentPointResponse], error)
+	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the
+	// filesystem, and answers with what is true at that point. MariaDB stays quiesced while the stream is open, and never longer than
+	// the limit, whatever happens to the agent, the caller or the connection: another process, armed before the first lock, resumes
+	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point was proved unbroken until then.
+	// ABORTED (QUIESCE_BUSY) while another stream has it quiesced, FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not
+	// acquired within `lock_wait`; nothing stays blocked then.
+	Quiesce(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse], error)
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
 	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
 	ProveWritable(ctx context.Context, in *ProveWritableRequest, opts ...grpc.CallOption) (*ProveWritableResponse, error)
@@ -159,18 +160,18 @@ func (c *mariaDBServiceClient) PrepareDatadir(ctx context.Context, in *PrepareDa
 	return out, nil
 }
 
-func (c *mariaDBServiceClient) HoldConsistentPoint(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[HoldConsistentPointRequest, HoldConsistentPointResponse], error) {
+func (c *mariaDBServiceClient) Quiesce(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[0], MariaDBService_HoldConsistentPoint_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[0], MariaDBService_Quiesce_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[HoldConsistentPointRequest, HoldConsistentPointResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[QuiesceRequest, QuiesceResponse]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type MariaDBService_HoldConsistentPointClient = grpc.BidiStreamingClient[HoldConsistentPointRequest, HoldConsistentPointResponse]
+type MariaDBService_QuiesceClient = grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse]
 
 func (c *mariaDBServiceClient) ProveWritable(ctx context.Context, in *ProveWritableRequest, opts ...grpc.CallOption) (*ProveWritableResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -392,12 +393,13 @@ type MariaDBServiceServer interface {
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
 	// the same files are this server's own.
 	PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error)
-	// HoldConsistentPoint blocks commits (BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the filesystem, and answers with
-	// what was true at that point. The hold lasts while the stream does and never longer than its limit, whatever happens to the
-	// agent, the caller or the connection: another process, armed before the first lock, ends it. Send `open` first; send `release`
-	// after the cut: the last answer says whether the hold was proved unbroken until then. ABORTED (HOLD_BUSY) when another hold is
-	// open, FAILED_PRECONDITION (HOLD_NOT_ACQUIRED) when the locks were not to be had within `lock_wait`; nothing stays blocked then.
-	HoldConsistentPoint(grpc.BidiStreamingServer[HoldConsistentPointRequest, HoldConsistentPointResponse]) error
+	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the
+	// filesystem, and answers with what is true at that point. MariaDB stays quiesced while the stream is open, and never longer than
+	// the limit, whatever happens to the agent, the caller or the connection: another process, armed before the first lock, resumes
+	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point was proved unbroken until then.
+	// ABORTED (QUIESCE_BUSY) while another stream has it quiesced, FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not
+	// acquired within `lock_wait`; nothing stays blocked then.
+	Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
 	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
 	ProveWritable(context.Context, *ProveWritableRequest) (*ProveWritableResponse, error)
@@ -465,8 +467,8 @@ func (UnimplementedMariaDBServiceServer) SetConfiguration(context.Context, *SetC
 func (UnimplementedMariaDBServiceServer) PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PrepareDatadir not implemented")
 }
-func (UnimplementedMariaDBServiceServer) HoldConsistentPoint(grpc.BidiStreamingServer[HoldConsistentPointRequest, HoldConsistentPointResponse]) error {
-	return status.Error(codes.Unimplemented, "method HoldConsistentPoint not implemented")
+func (UnimplementedMariaDBServiceServer) Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error {
+	return status.Error(codes.Unimplemented, "method Quiesce not implemented")
 }
 func (UnimplementedMariaDBServiceServer) ProveWritable(context.Context, *ProveWritableRequest) (*ProveWritableResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProveWritable not implemented")
@@ -594,12 +596,12 @@ func _MariaDBService_PrepareDatadir_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
-func _MariaDBService_HoldConsistentPoint_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(MariaDBServiceServer).HoldConsistentPoint(&grpc.GenericServerStream[HoldConsistentPointRequest, HoldConsistentPointResponse]{ServerStream: stream})
+func _MariaDBService_Quiesce_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(MariaDBServiceServer).Quiesce(&grpc.GenericServerStream[QuiesceRequest, QuiesceResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type MariaDBService_HoldConsistentPointServer = grpc.BidiStreamingServer[HoldConsistentPointRequest, HoldConsistentPointResponse]
+type MariaDBService_QuiesceServer = grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]
 
 func _MariaDBService_ProveWritable_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProveWritableRequest)
@@ -964,8 +966,8 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 	},
 	Streams: []grpc.StreamDesc{
 		{
-			StreamName:    "HoldConsistentPoint",
-			Handler:       _MariaDBService_HoldConsistentPoint_Handler,
+			StreamName:    "Quiesce",
+			Handler:       _MariaDBService_Quiesce_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

@@ -68,7 +68,7 @@ type MountServiceClient interface {
 	GrowFilesystem(ctx context.Context, in *GrowFilesystemRequest, opts ...grpc.CallOption) (*GrowFilesystemResponse, error)
 	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than `limit`, whatever
 	// happens to the agent: another process, armed before the freeze, thaws it. The first message says that it is frozen; a
-	// last one that it was thawed, and when. ABORTED (HOLD_BUSY) when another hold has it.
+	// last one that it was thawed, and when. ABORTED (QUIESCE_BUSY) when another hold has it.
 	FreezeFilesystem(ctx context.Context, in *FreezeFilesystemRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FreezeFilesystemResponse], error)
 }
 
@@ -226,7 +226,7 @@ type MountServiceServer interface {
 	GrowFilesystem(context.Context, *GrowFilesystemRequest) (*GrowFilesystemResponse, error)
 	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than `limit`, whatever
 	// happens to the agent: another process, armed before the freeze, thaws it. The first message says that it is frozen; a
-	// last one that it was thawed, and when. ABORTED (HOLD_BUSY) when another hold has it.
+	// last one that it was thawed, and when. ABORTED (QUIESCE_BUSY) when another hold has it.
 	FreezeFilesystem(*FreezeFilesystemRequest, grpc.ServerStreamingServer[FreezeFilesystemResponse]) error
 	mustEmbedUnimplementedMountServiceServer()
 }

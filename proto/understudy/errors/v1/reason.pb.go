@@ -88,13 +88,13 @@ const (
 	Reason_REASON_FILESYSTEM_BROKEN Reason = 208
 	// The device holds no filesystem, or one of a type that is not supported.
 	Reason_REASON_FILESYSTEM_MISSING Reason = 209
-	// The volume does not carry the nonce that the snapshot's testimony recorded.
+	// The volume does not carry the nonce that the snapshot's consistent point recorded.
 	Reason_REASON_NONCE_MISMATCH Reason = 210
 	// The filesystem is full.
 	Reason_REASON_DISK_FULL Reason = 211
 	// The filesystem is frozen by somebody else.
 	Reason_REASON_FILESYSTEM_FROZEN Reason = 212
-	// The GTID position is not the one that the testimony recorded.
+	// The GTID position is not the one that the consistent point recorded.
 	Reason_REASON_GTID_MISMATCH Reason = 300
 	// The server holds transactions of its own that its primary does not have.
 	Reason_REASON_GTID_ERRANT Reason = 301
@@ -134,12 +134,12 @@ const (
 	Reason_REASON_WRONG_ROLE Reason = 318
 	// Tables of engines without transactions stand in the way.
 	Reason_REASON_TABLES_NOT_TRANSACTIONAL Reason = 319
-	// The hold on a consistent point ended before it was released.
-	Reason_REASON_HOLD_BROKEN Reason = 400
-	// Another hold on this server is under way.
-	Reason_REASON_HOLD_BUSY Reason = 401
-	// The hold was not had within its limit, because of long transactions, DDL or table locks.
-	Reason_REASON_HOLD_NOT_ACQUIRED Reason = 402
+	// The server did not stay quiesced until it was resumed.
+	Reason_REASON_QUIESCE_BROKEN Reason = 400
+	// Another caller has the server quiesced.
+	Reason_REASON_QUIESCE_BUSY Reason = 401
+	// A lock was not acquired in time, because of long transactions, DDL or table locks.
+	Reason_REASON_QUIESCE_NOT_ACQUIRED Reason = 402
 	// A worker with a newer epoch owns the job.
 	Reason_REASON_STALE_EPOCH Reason = 500
 	// Another changing job holds the server.
@@ -238,9 +238,9 @@ var (
 		317: "REASON_DATA_MISMATCH",
 		318: "REASON_WRONG_ROLE",
 		319: "REASON_TABLES_NOT_TRANSACTIONAL",
-		400: "REASON_HOLD_BROKEN",
-		401: "REASON_HOLD_BUSY",
-		402: "REASON_HOLD_NOT_ACQUIRED",
+		400: "REASON_QUIESCE_BROKEN",
+		401: "REASON_QUIESCE_BUSY",
+		402: "REASON_QUIESCE_NOT_ACQUIRED",
 		500: "REASON_STALE_EPOCH",
 		501: "REASON_JOB_BUSY",
 		502: "REASON_JOB_WRONG_STATE",
@@ -316,9 +316,9 @@ var (
 		"REASON_DATA_MISMATCH":              317,
 		"REASON_WRONG_ROLE":                 318,
 		"REASON_TABLES_NOT_TRANSACTIONAL":   319,
-		"REASON_HOLD_BROKEN":                400,
-		"REASON_HOLD_BUSY":                  401,
-		"REASON_HOLD_NOT_ACQUIRED":          402,
+		"REASON_QUIESCE_BROKEN":             400,
+		"REASON_QUIESCE_BUSY":               401,
+		"REASON_QUIESCE_NOT_ACQUIRED":       402,
 		"REASON_STALE_EPOCH":                500,
 		"REASON_JOB_BUSY":                   501,
 		"REASON_JOB_WRONG_STATE":            502,
@@ -372,7 +372,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xc3\x10\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xcc\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -428,10 +428,10 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x17REASON_GTID_NOT_REACHED\x10\xbc\x02\x12\x19\n" +
 	"\x14REASON_DATA_MISMATCH\x10\xbd\x02\x12\x16\n" +
 	"\x11REASON_WRONG_ROLE\x10\xbe\x02\x12$\n" +
-	"\x1fREASON_TABLES_NOT_TRANSACTIONAL\x10\xbf\x02\x12\x17\n" +
-	"\x12REASON_HOLD_BROKEN\x10\x90\x03\x12\x15\n" +
-	"\x10REASON_HOLD_BUSY\x10\x91\x03\x12\x1d\n" +
-	"\x18REASON_HOLD_NOT_ACQUIRED\x10\x92\x03\x12\x17\n" +
+	"\x1fREASON_TABLES_NOT_TRANSACTIONAL\x10\xbf\x02\x12\x1a\n" +
+	"\x15REASON_QUIESCE_BROKEN\x10\x90\x03\x12\x18\n" +
+	"\x13REASON_QUIESCE_BUSY\x10\x91\x03\x12 \n" +
+	"\x1bREASON_QUIESCE_NOT_ACQUIRED\x10\x92\x03\x12\x17\n" +
 	"\x12REASON_STALE_EPOCH\x10\xf4\x03\x12\x14\n" +
 	"\x0fREASON_JOB_BUSY\x10\xf5\x03\x12\x1b\n" +
 	"\x16REASON_JOB_WRONG_STATE\x10\xf6\x03\x12\x1b\n" +

@@ -1,4 +1,4 @@
-package hold
+package quiesce
 
 import (
 	"context"
@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// restartTime bounds the start of MariaDB after an offline hold.
+// restartTime bounds the start of MariaDB in the mode offline.
 const restartTime = 5 * time.Minute
 
 // listening are the sockets that would wake a MariaDB that is stopped.
-func listening(ctx context.Context, units Looker) ([]string, error) {
+func listening(ctx context.Context, units UnitReader) ([]string, error) {
 	var all []string
 	for _, socket := range []string{"mariadb.socket", "mariadb-extra.socket"} {
 		unit, err := units.Get(ctx, socket)
@@ -37,46 +38,47 @@ type offline struct {
 	failed  error
 }
 
-func (w *offline) reach(ctx context.Context) (mariadb.Testimony, error) {
+func (w *offline) reach(ctx context.Context) (consistentpoint.Point, error) {
 	if w.config.Services == nil {
-		return mariadb.Testimony{}, errors.New("cannot hold offline: nothing to stop MariaDB with")
+		return consistentpoint.Point{},
+			errors.New("cannot quiesce MariaDB offline: nothing to stop it with")
 	}
-	if err := w.point.StopReplicas(ctx); err != nil {
-		return mariadb.Testimony{}, err
+	if err := w.session.StopReplicas(ctx); err != nil {
+		return consistentpoint.Point{}, err
 	}
-	testimony, err := w.point.Testify(ctx)
+	point, err := w.session.Read(ctx)
 	if err != nil {
-		return testimony, err
+		return point, err
 	}
 	if err := w.stop(ctx); err != nil {
-		return testimony, err
+		return point, err
 	}
-	if err := atRest(&testimony); err != nil {
-		return testimony, err
+	if err := atRest(&point, w.session.Before().BinlogBasename); err != nil {
+		return point, err
 	}
 	if err := w.volume.Sync(); err != nil {
-		return testimony, err
+		return point, err
 	}
-	w.testimony = testimony
-	return testimony, w.freeze(ctx)
+	w.point = point
+	return point, w.freeze(ctx)
 }
 
-// atRest replaces what was read from the running server by what the stopped one left: writes went
-// on in between.
-func atRest(t *mariadb.Testimony) error {
-	t.At, t.BinlogFile, t.BinlogOffset = time.Now().UTC(), "", 0
-	if t.BinlogBasename == "" {
+// atRest replaces what was read from the running server by what the stopped one left: writes
+// continued in between.
+func atRest(p *consistentpoint.Point, binlogBasename string) error {
+	p.At, p.BinlogFile, p.BinlogOffset = time.Now().UTC(), "", 0
+	if binlogBasename == "" {
 		// a replica without a binary log: its position is in its tables, and its threads stood
 		// still
 		return nil
 	}
-	at, state, err := mariadb.PositionAtRest(t.BinlogBasename)
+	at, state, err := mariadb.PositionAtRest(binlogBasename)
 	if err != nil {
 		return err
 	}
-	t.Gtid.Binlog, t.Gtid.BinlogState = at.String(), state
-	if t.Role == mariadb.RolePrimary {
-		t.Gtid.Current = at.String()
+	p.BinlogPos, p.BinlogState = at.String(), state
+	if !p.Replica {
+		p.CurrentPos = at.String()
 	}
 	return nil
 }
@@ -105,13 +107,13 @@ func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 	}
 	if !unit.Stopped() {
 		return mariadb.Positions{},
-			errors.New("MariaDB was started by somebody else during the hold")
+			errors.New("another process started MariaDB meanwhile")
 	}
-	return w.testimony.Gtid, w.stillFrozen()
+	return mariadb.PositionsOf(w.point), w.stillFrozen()
 }
 
-// letGo starts MariaDB again, whatever stopped it.
-func (w *offline) letGo() {
+// resume starts MariaDB again, whatever stopped it.
+func (w *offline) resume() {
 	w.thaw()
 	w.close()
 	if w.config.Services == nil {
@@ -135,7 +137,7 @@ func (w *offline) start(ctx context.Context) error {
 	if err := w.config.MariaDB.AwaitAnswer(ctx); err != nil {
 		return err
 	}
-	if w.point.Before().RunningReplication {
+	if w.session.Before().RunningReplication {
 		return w.config.MariaDB.StartReplicas(ctx)
 	}
 	return nil

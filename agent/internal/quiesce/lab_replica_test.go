@@ -1,6 +1,6 @@
 //go:build lab
 
-package hold_test
+package quiesce_test
 
 import (
 	"database/sql"
@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -21,7 +22,7 @@ const password = "a password of a replica"
 
 // The source is a replica in the middle of an event group whose MyISAM row is on the disk already.
 // A copy of that would apply it twice.
-func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
+func TestPointOfAReplicaFallsBetweenTransactions(t *testing.T) {
 	for name, config := range map[string]string{"one applier": "",
 		"parallel appliers": "slave_parallel_threads=2\nslave_parallel_mode=optimistic"} {
 		t.Run(name, func(t *testing.T) {
@@ -33,15 +34,15 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 				m, _ := manager(t, first)
 				row := amidAGroup(t, primary, first)
 				began := time.Now()
-				h, err := m.Open(t.Context(), spec(hold.Online, false), nil)
+				h, err := m.Start(t.Context(), spec(quiesce.Online, false), nil)
 				if err == nil {
 					h.Close()
 				}
-				if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED ||
+				if errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED ||
 					!strings.Contains(errs.HintOf(err).String(), "SHOW PROCESSLIST") {
 					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.HintOf(err).String())
 				}
-				if m.Held() {
+				if m.Active() {
 					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in " +
 						"the middle of a transaction")
 				}
@@ -51,7 +52,7 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 				}
 				applies(t, m, first)
 				load := mariadbtest.Load(t, primary)
-				h, err = m.Open(t.Context(), spec(hold.Online, false), nil)
+				h, err = m.Start(t.Context(), spec(quiesce.Online, false), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -60,11 +61,11 @@ func TestHoldOfAReplicaFallsBetweenTransactions(t *testing.T) {
 					volume).CombinedOutput(); err != nil {
 					t.Fatalf("%v %s", err, out)
 				}
-				if result, err := h.Release(t.Context()); err != nil || !result.Unbroken {
+				if result, err := h.Resume(t.Context()); err != nil || !result.Unbroken {
 					t.Fatalf("%+v %v", result, err)
 				}
 				applies(t, m, first)
-				second := joined(t, root, primary, volume, h.Testimony)
+				second := joined(t, root, primary, volume, h.Point)
 				load.Stop()
 				equal(t, primary, first, second)
 			})
@@ -96,13 +97,13 @@ func amidAGroup(t *testing.T, primary, replica *mariadbtest.Instance) *sql.Tx {
 	return row
 }
 
-// applies proves that replication runs, and that the hold left nothing behind.
-func applies(t *testing.T, m *hold.Manager, replica *mariadbtest.Instance) {
+// applies proves that replication runs, and that Quiesce left nothing behind.
+func applies(t *testing.T, m *quiesce.Manager, replica *mariadbtest.Instance) {
 	t.Helper()
 	eventually(t, "replication runs", func() bool {
 		s, err := replica.Status(t.Context())
 		return err == nil && len(s.Live.Replication) == 1 && s.Live.Replication[0].Runs() &&
-			!m.Held()
+			!m.Active()
 	})
 }
 
@@ -118,7 +119,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func joined(t *testing.T, root string, primary *mariadbtest.Instance, volume string,
-	at mariadb.Testimony) *mariadbtest.Instance {
+	at consistentpoint.Point) *mariadbtest.Instance {
 	t.Helper()
 	i := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 3, Volume: volume,
 		CA: mariadbtest.SameCA(primary)})
@@ -155,34 +156,34 @@ func equal(t *testing.T, primary *mariadbtest.Instance, replicas ...*mariadbtest
 
 // The agent starts replication again that a killed process has stopped, and nothing that was
 // stopped before.
-func TestKilledHoldOfAReplica(t *testing.T) {
+func TestKilledProcessOnAReplica(t *testing.T) {
 	root := roots(t)[0]
 	primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 	replica := mariadbtest.ReplicaOf(t, primary,
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 	m, l := manager(t, replica)
-	for _, mode := range []hold.Mode{hold.Online, hold.Crash} {
-		if mode == hold.Crash {
+	for _, mode := range []quiesce.Mode{quiesce.Online, quiesce.Crash} {
+		if mode == quiesce.Crash {
 			primary.Exec("ALTER TABLE shop.m ENGINE=InnoDB")
 			equal(t, primary, replica)
 		}
-		h, err := m.Open(t.Context(), spec(mode, false), nil)
+		h, err := m.Start(t.Context(), spec(mode, false), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := applier(t, replica); got != "No" {
-			t.Errorf("%s: the applier runs during the hold: %s", mode, got)
+			t.Errorf("%s: the applier runs meanwhile: %s", mode, got)
 		}
 		l.signal(t, syscall.SIGKILL)
 		<-h.Ended()
 		applies(t, m, replica)
 	}
 	replica.Exec("STOP SLAVE SQL_THREAD")
-	h, err := m.Open(t.Context(), spec(hold.Online, false), nil)
+	h, err := m.Start(t.Context(), spec(quiesce.Online, false), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result, err := h.Release(t.Context()); err != nil || !result.Unbroken {
+	if result, err := h.Resume(t.Context()); err != nil || !result.Unbroken {
 		t.Errorf("%+v %v", result, err)
 	}
 	if got := applier(t, replica); got != "No" {
@@ -218,7 +219,7 @@ func TestReplicationStartedOnTheWay(t *testing.T) {
 		}
 	}
 	lock("LOCK TABLES shop.m WRITE") // the stages wait for it
-	h, err := m.Open(t.Context(), spec(hold.Online, false), func(step string) {
+	h, err := m.Start(t.Context(), spec(quiesce.Online, false), func(step string) {
 		if strings.HasPrefix(step, "BACKUP STAGE START") {
 			replica.Exec("START SLAVE SQL_THREAD")
 			lock("UNLOCK TABLES")
@@ -226,9 +227,9 @@ func TestReplicationStartedOnTheWay(t *testing.T) {
 	})
 	if err == nil {
 		h.Close()
-		t.Fatal("a point was held")
+		t.Fatal("a point was reached")
 	}
-	if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED {
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED {
 		t.Error(err)
 	}
 	applies(t, m, replica)

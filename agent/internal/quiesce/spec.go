@@ -1,8 +1,8 @@
-// Package hold keeps a consistent point of MariaDB for as long as its caller needs it and not a
-// moment longer. The point is held by a process of its own, which systemd limits, so that neither
-// the death of the agent nor that of the caller leaves the server blocked. The agent's side is
-// Manager; the process's side is Run, which `understudy-agent hold SOCKET` calls.
-package hold
+// Package quiesce keeps MariaDB at a consistent point while its caller takes a snapshot. A process
+// of its own has the locks, and systemd limits that process, so that the death of the agent or of
+// the caller does not leave the server blocked. The agent's side is Manager; the process's side
+// is Run, which `understudy-agent quiesce SOCKET` calls.
+package quiesce
 
 import (
 	"time"
@@ -15,31 +15,31 @@ type Mode string
 
 // The modes.
 const (
-	// Online blocks commits; MariaDB goes on serving reads.
+	// Online blocks commits; MariaDB continues to serve reads.
 	Online Mode = "online"
 	// Offline stops MariaDB cleanly and starts it again.
 	Offline Mode = "offline"
-	// Crash takes no lock and relies on recovery.
+	// Crash takes no lock and relies on crash recovery.
 	Crash Mode = "crash"
 )
 
-// Spec says what to hold.
+// Spec says how to quiesce.
 type Spec struct {
 	Mode Mode `json:"mode"`
-	// Limit is the hard limit, from the first lock on.
+	// Limit is the hard limit, counted from the first lock.
 	Limit time.Duration `json:"limit"`
-	// LockWait is how long one lock may be waited for.
+	// LockWait is the longest wait for one lock.
 	LockWait time.Duration `json:"lock_wait"`
-	// Nonce is written onto the volume before.
+	// Nonce is written onto the volume before the first lock.
 	Nonce string `json:"nonce"`
 	// Freeze freezes the filesystem as well.
 	Freeze bool `json:"freeze"`
 }
 
-// Result says how a hold ended.
+// Result says how a session ended.
 type Result struct {
-	// Unbroken is true when it was proved unbroken until the release; BrokenReason says why it is
-	// not.
+	// Unbroken is true when the session was proved unbroken until it resumed; BrokenReason says
+	// why it was not.
 	Unbroken     bool   `json:"unbroken"`
 	BrokenReason string `json:"broken_reason"`
 	// Blocked, Frozen and Down are how long commits were blocked, the filesystem frozen, MariaDB
@@ -47,6 +47,6 @@ type Result struct {
 	Blocked time.Duration `json:"blocked"`
 	Frozen  time.Duration `json:"frozen"`
 	Down    time.Duration `json:"down"`
-	// After are the positions after the cut.
+	// After are the positions after the snapshot.
 	After mariadb.Positions `json:"after"`
 }

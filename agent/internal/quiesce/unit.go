@@ -1,4 +1,4 @@
-package hold
+package quiesce
 
 import (
 	"context"
@@ -12,45 +12,44 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// UnitName is the transient unit that holds. There is one name, so systemd itself sees to it that
-// there is one hold.
-const UnitName = systemd.TransientPrefix + "hold.service"
+// UnitName is the transient unit of the process. Systemd runs one unit of a name at a time.
+const UnitName = systemd.TransientPrefix + "quiesce.service"
 
 const (
-	// slack is how much later than the process itself systemd ends a hold. With what it takes to
-	// run ExecStopPost, a writer waits for less than a second more than the limit.
+	// slack is how much later than the process itself systemd ends the unit. With the time of
+	// ExecStopPost, a writer waits for less than a second more than the limit.
 	slack = 400 * time.Millisecond
-	// syncTime bounds what comes before the first lock: the nonce and bringing the filesystem to
-	// the disk.
+	// syncTime bounds what comes before the first lock: the nonce and the sync of the filesystem.
 	syncTime = 2 * time.Minute
-	// stopTime is how long a process that was told to end may take before it is killed.
+	// stopTime is the time from SIGTERM to SIGKILL.
 	stopTime = 2 * time.Second
-	// offlineStop is the same for a hold that has to start MariaDB again.
+	// offlineStop is the same for a process that has to start MariaDB again.
 	offlineStop = restartTime
 	// oomScore keeps the process alive when memory runs out.
 	oomScore = -900
-	// afterlife is how long the unit of the hold before may need to be gone.
+	// afterlife is how long the unit of the session before may need to be gone.
 	afterlife = 3 * time.Second
 )
 
-// Looker tells how units are; *systemd.Manager is one.
-type Looker interface {
+// UnitReader reads the state of units; *systemd.Manager is one.
+type UnitReader interface {
 	Get(ctx context.Context, name string) (systemd.Unit, error)
 }
 
-// Units looks at units, and starts and stops transient ones; *systemd.Manager is one.
+// Units reads units, and starts and stops transient ones; *systemd.Manager is one.
 type Units interface {
-	Looker
+	UnitReader
 	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
 	StopTransient(ctx context.Context, name string) error
 }
 
-// UnitLauncher runs the process as a transient unit of systemd, which holds the hard limit whatever
-// happens to the process: it kills it, thaws the filesystem, and starts MariaDB or its replication.
+// UnitLauncher runs the process as a transient unit of systemd, which enforces the hard limit
+// whatever happens to the process: it kills the process, thaws the filesystem, and starts MariaDB
+// or its replication.
 type UnitLauncher struct {
 	// Units is systemd.
 	Units Units
-	// Program is the agent's own path; it is run as `Program hold SOCKET`.
+	// Program is the agent's own path; it is run as `Program quiesce SOCKET`.
 	Program string
 	// Mount answers the mount point of the filesystem that the datadir is on;
 	// mariadb.Server.DatadirMount.
@@ -89,8 +88,8 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
 	mount string) (systemd.TransientSpec, error) {
 	unit := systemd.TransientSpec{
-		Description: "Understudy's hold of a consistent point",
-		Exec:        []string{l.Program, "hold", socket},
+		Description: "MariaDB quiesced for a snapshot of Understudy",
+		Exec:        []string{l.Program, "quiesce", socket},
 		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime,
 		TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
 	}
@@ -119,7 +118,7 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
 // Clear stops a unit that an earlier agent left behind and thaws the filesystem.
 func (l *UnitLauncher) Clear(ctx context.Context) error {
 	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
-		return fmt.Errorf("cannot end the hold of an earlier agent: %w", err)
+		return fmt.Errorf("cannot stop %s of an earlier agent: %w", UnitName, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package hold
+package quiesce
 
 import (
 	"context"
@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// giveUpTime bounds giving the lock back.
+// giveUpTime bounds the time to give the lock back.
 const giveUpTime = 2 * time.Second
 
 // online blocks commits by BACKUP STAGE.
@@ -22,32 +23,31 @@ type online struct {
 	blocked time.Duration
 }
 
-func (w *online) reach(ctx context.Context) (mariadb.Testimony, error) {
+func (w *online) reach(ctx context.Context) (consistentpoint.Point, error) {
 	if err := w.stopAppliers(ctx); err != nil {
-		return mariadb.Testimony{}, err
+		return consistentpoint.Point{}, err
 	}
 	for _, stage := range mariadb.Stages() {
 		if stage == "BLOCK_DDL" {
-			// Once more, with the tables flushed: what is dirty now is little when nobody may write
-			// any more.
+			// Once more, with the tables flushed: little is left to write when writes are blocked.
 			if err := w.volume.Sync(); err != nil {
-				return mariadb.Testimony{}, err
+				return consistentpoint.Point{}, err
 			}
 		}
 		if stage == "BLOCK_COMMIT" {
 			w.begin()
 		}
 		w.say("BACKUP STAGE " + stage)
-		if err := w.point.Stage(ctx, stage); err != nil {
-			return mariadb.Testimony{}, err
+		if err := w.session.Stage(ctx, stage); err != nil {
+			return consistentpoint.Point{}, err
 		}
 	}
-	testimony, err := w.point.Testify(ctx)
+	point, err := w.session.Read(ctx)
 	if err != nil {
-		return testimony, err
+		return point, err
 	}
-	w.testimony = testimony
-	return testimony, w.freeze(ctx)
+	w.point = point
+	return point, w.freeze(ctx)
 }
 
 func (w *online) begin() {
@@ -60,15 +60,15 @@ func (w *online) prove(ctx context.Context) (mariadb.Positions, error) {
 	if err := w.stillFrozen(); err != nil {
 		return mariadb.Positions{}, err
 	}
-	return w.testimony.Gtid, w.point.StillHeld(ctx, w.testimony)
+	return mariadb.PositionsOf(w.point), w.session.Unbroken(ctx, w.point)
 }
 
-func (w *online) letGo() {
+func (w *online) resume() {
 	w.thaw()
 	ctx, cancel := context.WithTimeout(context.Background(), giveUpTime)
 	defer cancel()
-	if err := w.point.End(ctx); err != nil {
-		w.config.Log.Warn("the lock was not given back in order", "error", err)
+	if err := w.session.End(ctx); err != nil {
+		w.config.Log.Warn("cannot give the lock back in order", "error", err)
 	}
 	w.mu.Lock()
 	if !w.began.IsZero() {
@@ -86,37 +86,38 @@ func (w *online) finish(result *Result) {
 	result.Blocked = w.blocked
 }
 
-// crash takes no lock: whatever the moment of the cut, recovery leads to a position between the two
-// that are read around it.
+// crash takes no lock: recovery leads to a position between the two that are read before and after
+// the snapshot.
 type crash struct{ base }
 
-func (w *crash) reach(ctx context.Context) (mariadb.Testimony, error) {
-	if err := fitToCrash(w.point.Before()); err != nil {
-		return mariadb.Testimony{}, err
+func (w *crash) reach(ctx context.Context) (consistentpoint.Point, error) {
+	if err := fitToCrash(w.session.Before()); err != nil {
+		return consistentpoint.Point{}, err
 	}
-	// Recovery knows nothing of half an event group either: DDL is on the disk before
-	// gtid_slave_pos is.
+	// Recovery does not complete half an event group: DDL is on the disk before gtid_slave_pos is.
 	if err := w.stopAppliers(ctx); err != nil {
-		return mariadb.Testimony{}, err
+		return consistentpoint.Point{}, err
 	}
-	testimony, err := w.point.Testify(ctx)
+	point, err := w.session.Read(ctx)
 	if err != nil {
-		return testimony, err
+		return point, err
 	}
-	return testimony, w.freeze(ctx)
+	return point, w.freeze(ctx)
 }
 
-// fitToCrash refuses where recovery would not bring everything back that was committed.
-func fitToCrash(t mariadb.Testimony) error {
+// fitToCrash refuses a server whose recovery would lose committed transactions.
+func fitToCrash(t mariadb.Source) error {
 	if t.FlushLogAtTrxCommit != 1 || t.SyncBinlog != 1 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
-			"cannot take a point without a lock: innodb_flush_log_at_trx_commit and sync_binlog "+
+			"cannot reach a consistent point without a lock: "+
+				"innodb_flush_log_at_trx_commit and sync_binlog "+
 				"must be 1",
 			errs.WithHint("use the mode online, or make the server durable (SetConfiguration)"))
 	}
 	if len(t.NonTransactionalTables) > 0 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL,
-			"cannot take a point without a lock: these tables have no transactions: "+
+			"cannot reach a consistent point without a lock: these tables have no "+
+				"transactions: "+
 				strings.Join(t.NonTransactionalTables, ", "),
 			errs.WithHint("use the mode online, or convert the tables to InnoDB"))
 	}
@@ -127,10 +128,10 @@ func (w *crash) prove(ctx context.Context) (mariadb.Positions, error) {
 	if err := w.stillFrozen(); err != nil {
 		return mariadb.Positions{}, err
 	}
-	return w.point.Positions(ctx)
+	return w.session.Positions(ctx)
 }
 
-func (w *crash) letGo() {
+func (w *crash) resume() {
 	w.thaw()
 	w.resumeAppliers()
 	w.close()

@@ -25,18 +25,17 @@ const (
 	offlineSlack = 15 * time.Minute
 )
 
-type holdStream = grpc.BidiStreamingClient[agentv1.HoldConsistentPointRequest,
-	agentv1.HoldConsistentPointResponse]
+type quiesceStream = grpc.BidiStreamingClient[agentv1.QuiesceRequest, agentv1.QuiesceResponse]
 
 // hold is an open hold: a stream, and a reader that waits for its end.
 type hold struct {
-	server    string
-	stream    holdStream
-	cancel    context.CancelFunc
-	testimony workflow.Testimony
+	server string
+	stream quiesceStream
+	cancel context.CancelFunc
+	point  workflow.Testimony
 
 	done   chan struct{} // closed when the stream has ended; what is below is settled then
-	result *agentv1.HoldResult
+	result *agentv1.QuiesceResult
 	err    error
 
 	send     sync.Mutex
@@ -48,10 +47,10 @@ type hold struct {
 func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 	progress workflow.Progress) (workflow.Hold, error) {
 	held, cancel := context.WithTimeout(ctx, holdBound(req))
-	stream, err := a.mariadb.HoldConsistentPoint(held)
+	stream, err := a.mariadb.Quiesce(held)
 	if err == nil {
-		err = stream.Send(&agentv1.HoldConsistentPointRequest{
-			Action:       &agentv1.HoldConsistentPointRequest_Open_{Open: openHold(req)},
+		err = stream.Send(&agentv1.QuiesceRequest{
+			Action:       &agentv1.QuiesceRequest_Start_{Start: quiesceStart(req)},
 			FencingToken: fencingToken(req.Fence),
 		})
 		if errors.Is(err, io.EOF) { // the stream ended already; Recv says why
@@ -87,11 +86,11 @@ func (h *hold) awaitPoint(ctx context.Context, progress workflow.Progress) error
 		m, err := h.stream.Recv()
 		switch {
 		case errors.Is(err, io.EOF):
-			return cutShort(h.server, "the hold")
+			return cutShort(h.server, "Quiesce")
 		case err != nil:
 			return lost(ctx, h.server, err)
-		case m.GetTestimony() != nil:
-			h.testimony = testimony(m.GetTestimony())
+		case m.GetPoint() != nil:
+			h.point = testimony(consistentPoint(m.GetPoint()))
 			return nil
 		case m.GetResult() != nil:
 			return broken(h.server, m.GetResult().GetBrokenReason())
@@ -120,7 +119,7 @@ func (h *hold) read(ctx context.Context) {
 }
 
 // Testimony is what was true when the point was reached.
-func (h *hold) Testimony() workflow.Testimony { return h.testimony }
+func (h *hold) Testimony() workflow.Testimony { return h.point }
 
 // Done is closed when the hold has ended, whoever ended it.
 func (h *hold) Done() <-chan struct{} { return h.done }
@@ -141,7 +140,7 @@ func (h *hold) Release(ctx context.Context) (workflow.HoldResult, error) {
 	case h.err != nil:
 		return workflow.HoldResult{}, h.err
 	default:
-		return workflow.HoldResult{}, broken(h.server, "it ended without a proof")
+		return workflow.HoldResult{}, broken(h.server, "the stream ended without a proof")
 	}
 }
 
@@ -151,12 +150,12 @@ func (h *hold) askRelease() error {
 	defer h.send.Unlock()
 	if h.released {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
-			"the hold on "+h.server+" was released before",
-			errs.WithHint("retry the job: it holds the server anew"))
+			"cannot resume "+h.server+" twice",
+			errs.WithHint("retry the job, which quiesces the server again"))
 	}
 	h.released = true
-	err := h.stream.Send(&agentv1.HoldConsistentPointRequest{
-		Action: &agentv1.HoldConsistentPointRequest_Release_{Release: &agentv1.HoldConsistentPointRequest_Release{}},
+	err := h.stream.Send(&agentv1.QuiesceRequest{
+		Action: &agentv1.QuiesceRequest_Resume_{Resume: &agentv1.QuiesceRequest_Resume{}},
 	})
 	if err == nil {
 		err = h.stream.CloseSend()
@@ -175,7 +174,7 @@ func (h *hold) Close() error {
 }
 
 func broken(server, why string) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_HOLD_BROKEN,
-		"the hold on "+server+" is broken: "+why,
-		errs.WithHint("try again; a shorter transaction load or a higher limit helps when it stays"))
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
+		"cannot keep "+server+" quiesced: "+why,
+		errs.WithHint("retry; allow a longer limit if it happens again"))
 }

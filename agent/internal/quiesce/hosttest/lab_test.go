@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/lab"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -35,7 +35,7 @@ const (
 type host struct {
 	units   *systemd.Manager
 	mariadb *mariadb.Server
-	holds   *hold.Manager
+	manager *quiesce.Manager
 }
 
 func newHost(t *testing.T) host {
@@ -68,9 +68,10 @@ func makeHost() (host, error) {
 		return host{}, err
 	}
 	units.SetReady(mariadb.Unit, server.Ready)
-	holds, err := hold.New(hold.Config{Appliers: server, Launcher: &hold.UnitLauncher{Units: units,
-		Program: program, Mount: server.DatadirMount}})
-	return host{units, server, holds}, err
+	manager, err := quiesce.New(quiesce.Config{Appliers: server,
+		Launcher: &quiesce.UnitLauncher{Units: units,
+			Program: program, Mount: server.DatadirMount}})
+	return host{units, server, manager}, err
 }
 
 // install makes the volume and a datadir on it, as a new primary gets them.
@@ -131,21 +132,21 @@ func load(t *testing.T) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func spec(mode hold.Mode, limit time.Duration) hold.Spec {
-	return hold.Spec{Mode: mode, Limit: limit, LockWait: time.Second, Nonce: nonce, Freeze: true}
+func spec(mode quiesce.Mode, limit time.Duration) quiesce.Spec {
+	return quiesce.Spec{Mode: mode, Limit: limit, LockWait: time.Second, Nonce: nonce, Freeze: true}
 }
 
-func (h host) open(t *testing.T, s hold.Spec) *hold.Hold {
+func (h host) open(t *testing.T, s quiesce.Spec) *quiesce.Session {
 	t.Helper()
-	held, err := h.holds.Open(t.Context(), s, func(p string) { t.Log(p) })
+	session, err := h.manager.Start(t.Context(), s, func(p string) { t.Log(p) })
 	if err != nil {
-		out, _ := lab.Try("journalctl", "-u", hold.UnitName, "--no-pager", "-n", "20")
+		out, _ := lab.Try("journalctl", "-u", quiesce.UnitName, "--no-pager", "-n", "20")
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return held
+	return session
 }
 
-// serves proves that the primary takes writes within that time, and that no unit of a hold is left.
+// serves proves that the primary takes writes within that time, and that no unit of the process is left.
 func (h host) serves(t *testing.T, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -157,45 +158,45 @@ func (h host) serves(t *testing.T, within time.Duration) {
 	})
 	t.Logf("serves after %s", time.Since(began))
 	lab.Eventually(t, 5*time.Second, "the unit is gone", func() bool {
-		_, err := h.units.Get(t.Context(), hold.UnitName)
+		_, err := h.units.Get(t.Context(), quiesce.UnitName)
 		return errors.Is(err, errs.NotFound)
 	})
 }
 
-func TestOnlineHold(t *testing.T) {
+func TestOnlineSession(t *testing.T) {
 	h := newHost(t)
 	load(t)
-	held := h.open(t, spec(hold.Online, 10*time.Second))
-	if _, err := h.holds.Open(t.Context(), spec(hold.Online, time.Second),
-		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
-		t.Errorf("second hold: %v", err)
+	session := h.open(t, spec(quiesce.Online, 10*time.Second))
+	if _, err := h.manager.Start(t.Context(), spec(quiesce.Online, time.Second),
+		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY {
+		t.Errorf("second caller: %v", err)
 	}
 	// Another agent, or this one after a restart, is refused by systemd.
 	other, err := makeHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.holds.Open(t.Context(), spec(hold.Online, time.Second),
-		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
-		t.Errorf("hold of another agent: %v", err)
+	if _, err := other.manager.Start(t.Context(), spec(quiesce.Online, time.Second),
+		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY {
+		t.Errorf("another agent: %v", err)
 	}
-	result, err := held.Release(t.Context())
+	result, err := session.Resume(t.Context())
 	if err != nil || !result.Unbroken || result.Frozen <= 0 || result.Blocked <= 0 {
 		t.Errorf("%+v %v", result, err)
 	}
-	t.Logf("%+v %+v", held.Testimony, result)
-	if held.Testimony.FilesystemUUID == "" || held.Testimony.DatadirOnVolume != "/mysql" ||
-		held.Testimony.Filesystem != "ext4" {
-		t.Errorf("%+v", held.Testimony)
+	t.Logf("%+v %+v", session.Point, result)
+	if session.Point.FilesystemUUID == "" || session.Point.DatadirOnVolume != "/mysql" ||
+		session.Point.Filesystem != "ext4" {
+		t.Errorf("%+v", session.Point)
 	}
 	h.serves(t, 2*time.Second)
-	again := h.open(t, spec(hold.Online, 10*time.Second))
+	again := h.open(t, spec(quiesce.Online, 10*time.Second))
 	again.Close()
 	h.serves(t, 2*time.Second)
 }
 
-// Whatever happens to the process that holds, the primary serves again in time.
-func TestHoldNeverOutlivesItsProcess(t *testing.T) {
+// Whatever happens to the process, the primary serves again in time.
+func TestMariaDBResumesWhateverHappensToTheProcess(t *testing.T) {
 	h := newHost(t)
 	const limit = 3 * time.Second
 	for name, test := range map[string]struct {
@@ -206,8 +207,8 @@ func TestHoldNeverOutlivesItsProcess(t *testing.T) {
 		"told to end": {syscall.SIGTERM, 2 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			load(t)
-			held := h.open(t, spec(hold.Online, limit))
-			unit, err := h.units.Get(t.Context(), hold.UnitName)
+			session := h.open(t, spec(quiesce.Online, limit))
+			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
 			if err != nil || unit.MainPID == 0 {
 				t.Fatalf("%+v %v", unit, err)
 			}
@@ -215,7 +216,7 @@ func TestHoldNeverOutlivesItsProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.serves(t, test.within)
-			if result, err := held.Release(t.Context()); err != nil || result.Unbroken {
+			if result, err := session.Resume(t.Context()); err != nil || result.Unbroken {
 				t.Errorf("%+v %v", result, err)
 			}
 		})
@@ -229,7 +230,7 @@ func (deadAgent) ResumeAppliers(context.Context, string) error {
 	return errors.New("the agent is dead")
 }
 
-// A hold of a replica stops its applier; systemd starts it again when the process that holds is
+// Quiesce stops the applier of a replica; systemd starts it again when the process is
 // killed or hangs.
 func TestReplicationNeverStaysStopped(t *testing.T) {
 	h := newHost(t)
@@ -247,67 +248,67 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL,
 		"stopped": syscall.SIGSTOP, "told to end": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
-			holds, err := hold.New(hold.Config{Appliers: deadAgent{},
-				Launcher: &hold.UnitLauncher{Units: h.units, Program: program,
+			manager, err := quiesce.New(quiesce.Config{Appliers: deadAgent{},
+				Launcher: &quiesce.UnitLauncher{Units: h.units, Program: program,
 					Mount: h.mariadb.DatadirMount}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			held := host{h.units, h.mariadb, holds}.open(t, spec(hold.Online, limit))
+			session := host{h.units, h.mariadb, manager}.open(t, spec(quiesce.Online, limit))
 			if running() {
-				t.Error("the applier runs during the hold")
+				t.Error("the applier runs while MariaDB is quiesced")
 			}
-			unit, err := h.units.Get(t.Context(), hold.UnitName)
+			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
 			if err != nil || unit.MainPID == 0 {
 				t.Fatalf("%+v %v", unit, err)
 			}
 			if err := syscall.Kill(unit.MainPID, signal); err != nil {
 				t.Fatal(err)
 			}
-			<-held.Ended()
+			<-session.Ended()
 			lab.Eventually(t, 15*time.Second, "replication runs again", running)
-			lab.Eventually(t, 5*time.Second, "the next hold may come",
-				func() bool { return !holds.Held() })
+			lab.Eventually(t, 5*time.Second, "the next session may start",
+				func() bool { return !manager.Active() })
 			sql(t, "INSERT INTO shop.t (a) VALUES (3)")
 		})
 	}
 }
 
-func TestHoldOfADeadAgentIsCleared(t *testing.T) {
+func TestSessionOfADeadAgentIsCleared(t *testing.T) {
 	h := newHost(t)
-	h.open(t, spec(hold.Online, 30*time.Second))
+	h.open(t, spec(quiesce.Online, 30*time.Second))
 	other, err := makeHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.holds.Clear(t.Context()); err != nil {
+	if err := other.manager.Clear(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.serves(t, 2*time.Second)
-	if err := other.holds.Clear(t.Context()); err != nil {
+	if err := other.manager.Clear(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestOfflineHold(t *testing.T) {
+func TestOffline(t *testing.T) {
 	h := newHost(t)
-	// What would wake a stopped MariaDB: it is asleep during the hold, and listens again
+	// What would wake a stopped MariaDB: it sleeps meanwhile, and listens again
 	// afterwards.
 	lab.Run(t, "systemctl", "stop", "mariadb.service")
 	lab.Run(t, "systemctl", "start", "mariadb.socket")
 	lab.Run(t, "systemctl", "start", "mariadb.service")
-	for _, way := range []struct {
+	for _, test := range []struct {
 		name string
-		end  func(t *testing.T, held *hold.Hold)
+		end  func(t *testing.T, session *quiesce.Session)
 	}{
-		{"released", func(t *testing.T, held *hold.Hold) {
-			if result, err := held.Release(t.Context()); err != nil || !result.Unbroken ||
+		{"released", func(t *testing.T, session *quiesce.Session) {
+			if result, err := session.Resume(t.Context()); err != nil || !result.Unbroken ||
 				result.Down <= 0 {
 				t.Errorf("%+v %v", result, err)
 			}
 		}},
-		{"killed", func(t *testing.T, _ *hold.Hold) {
-			unit, err := h.units.Get(t.Context(), hold.UnitName)
+		{"killed", func(t *testing.T, _ *quiesce.Session) {
+			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
 			if err == nil {
 				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
 			}
@@ -316,29 +317,29 @@ func TestOfflineHold(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(way.name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
-			held := h.open(t, spec(hold.Offline, time.Minute))
+			session := h.open(t, spec(quiesce.Offline, time.Minute))
 			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
-				t.Errorf("somebody answers: %s", out)
+				t.Errorf("MariaDB answers: %s", out)
 			}
 			if unit, err := h.units.Get(t.Context(), mariadb.Unit); err != nil || !unit.Stopped() {
 				t.Errorf("%+v %v", unit, err)
 			}
-			way.end(t, held)
+			test.end(t, session)
 			h.serves(t, 30*time.Second)
 			if unit, err := h.units.Get(t.Context(), "mariadb.socket"); err != nil ||
 				!unit.Running() {
 				t.Errorf("what wakes MariaDB does not listen again: %+v %v", unit, err)
 			}
-			at, err := gtid.ParsePosition(held.Testimony.Gtid.Binlog)
+			at, err := gtid.ParsePosition(session.Point.BinlogPos)
 			if err != nil || at.IsEmpty() {
 				t.Fatalf("%v %v", at, err)
 			}
 			// One row proved that it serves.
 			now, err := gtid.ParsePosition(sql(t, "SELECT @@gtid_binlog_pos"))
 			if err != nil || at.Missing(now) != 1 {
-				t.Errorf("held at %s, now at %s: %v", at, now, err)
+				t.Errorf("quiesced at %s, now at %s: %v", at, now, err)
 			}
 		})
 	}

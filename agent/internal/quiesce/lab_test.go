@@ -1,6 +1,6 @@
 //go:build lab
 
-package hold_test
+package quiesce_test
 
 import (
 	"context"
@@ -17,23 +17,23 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/freeze"
-	"github.com/understudy-db/understudy/agent/internal/hold"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// The test program is the process that holds as well: what `understudy-agent hold` does.
+// The test program is the process as well: what `understudy-agent quiesce` does.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "hold" {
-		os.Exit(holdMain(os.Args[2], os.Args[3]))
+	if len(os.Args) == 4 && os.Args[1] == "quiesce" {
+		os.Exit(quiesceMain(os.Args[2], os.Args[3]))
 	}
 	os.Exit(m.Run())
 }
 
-func holdMain(socket, mariadbSocket string) int {
+func quiesceMain(socket, mariadbSocket string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	runner, err := hostexec.New(hostexec.Config{})
@@ -44,24 +44,24 @@ func holdMain(socket, mariadbSocket string) int {
 	if err != nil {
 		return 2
 	}
-	if err := hold.Run(ctx, hold.ProcessConfig{Socket: socket, MariaDB: server}); err != nil {
+	if err := quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: server}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
 
-// launcher runs the process without systemd, but for the limits that systemd holds.
+// launcher runs the process without systemd, but for the limits that systemd enforces.
 type launcher struct {
 	mariadb string
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 }
 
-func (l *launcher) Launch(_ context.Context, _ hold.Spec, socket string) error {
+func (l *launcher) Launch(_ context.Context, _ quiesce.Spec, socket string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cmd := exec.Command(os.Args[0], "hold", socket, l.mariadb)
+	cmd := exec.Command(os.Args[0], "quiesce", socket, l.mariadb)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err
@@ -82,10 +82,10 @@ func (l *launcher) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-func manager(t *testing.T, primary *mariadbtest.Instance) (*hold.Manager, *launcher) {
+func manager(t *testing.T, primary *mariadbtest.Instance) (*quiesce.Manager, *launcher) {
 	t.Helper()
 	l := &launcher{mariadb: primary.Socket}
-	m, err := hold.New(hold.Config{Launcher: l, Appliers: primary, Dir: t.TempDir()})
+	m, err := quiesce.New(quiesce.Config{Launcher: l, Appliers: primary, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ func volume(t *testing.T) string {
 
 const nonce = "0123456789abcdef0123456789abcdef"
 
-func spec(mode hold.Mode, freeze bool) hold.Spec {
-	return hold.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce,
+func spec(mode quiesce.Mode, freeze bool) quiesce.Spec {
+	return quiesce.Spec{Mode: mode, Limit: 10 * time.Second, LockWait: time.Second, Nonce: nonce,
 		Freeze: freeze}
 }
 
@@ -142,21 +142,21 @@ func writable(t *testing.T, primary *mariadbtest.Instance, within time.Duration)
 	t.Logf("writable after %s at %s", latency, gtid)
 }
 
-func TestOnlineHoldUnderLoad(t *testing.T) {
+func TestOnlineSessionUnderLoad(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 		load := mariadbtest.Load(t, primary)
 		m, _ := manager(t, primary)
-		h, err := m.Open(t.Context(), spec(hold.Online, true), func(p string) { t.Log(p) })
+		h, err := m.Start(t.Context(), spec(quiesce.Online, true), func(p string) { t.Log(p) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !m.Held() {
-			t.Error("not held")
+		if !m.Active() {
+			t.Error("not active")
 		}
-		if _, err := m.Open(t.Context(), spec(hold.Online, true),
-			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_BUSY {
-			t.Errorf("second hold: %v", err)
+		if _, err := m.Start(t.Context(), spec(quiesce.Online, true),
+			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY {
+			t.Errorf("second caller: %v", err)
 		}
 		commits := load.Commits.Load()
 		copied := t.TempDir()
@@ -165,9 +165,9 @@ func TestOnlineHoldUnderLoad(t *testing.T) {
 			t.Fatalf("%v %s", err, out)
 		}
 		if after := load.Commits.Load(); after > commits {
-			t.Errorf("%d commits during the hold", after-commits)
+			t.Errorf("%d commits meanwhile", after-commits)
 		}
-		result, err := h.Release(t.Context())
+		result, err := h.Resume(t.Context())
 		if err != nil || !result.Unbroken || result.Blocked <= 0 || result.Frozen <= 0 {
 			t.Fatalf("%+v %v", result, err)
 		}
@@ -180,7 +180,7 @@ func TestOnlineHoldUnderLoad(t *testing.T) {
 		load.Stop()
 		t.Logf("%+v; %d commits, %d errors, slowest %s", result, load.Commits.Load(),
 			load.Errors.Load(), time.Duration(load.Slowest.Load()))
-		boots(t, root, copied, h.Testimony.Gtid.Binlog)
+		boots(t, root, copied, h.Point.BinlogPos)
 	})
 }
 
@@ -198,26 +198,26 @@ func boots(t *testing.T, root, volume, position string) {
 	}
 }
 
-func TestHoldEndsByItself(t *testing.T) {
+func TestSessionEndsByItself(t *testing.T) {
 	root := roots(t)[0]
-	for name, end := range map[string]func(t *testing.T, l *launcher, h *hold.Hold){
-		"limit": func(t *testing.T, _ *launcher, h *hold.Hold) { <-h.Ended() },
-		"agent": func(t *testing.T, _ *launcher, h *hold.Hold) { h.Close() },
-		"term":  func(t *testing.T, l *launcher, _ *hold.Hold) { l.signal(t, syscall.SIGTERM) },
+	for name, end := range map[string]func(t *testing.T, l *launcher, h *quiesce.Session){
+		"limit": func(t *testing.T, _ *launcher, h *quiesce.Session) { <-h.Ended() },
+		"agent": func(t *testing.T, _ *launcher, h *quiesce.Session) { h.Close() },
+		"term":  func(t *testing.T, l *launcher, _ *quiesce.Session) { l.signal(t, syscall.SIGTERM) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 			load := mariadbtest.Load(t, primary)
 			m, l := manager(t, primary)
-			s := spec(hold.Online, true)
+			s := spec(quiesce.Online, true)
 			s.Limit = 2 * time.Second
-			h, err := m.Open(t.Context(), s, nil)
+			h, err := m.Start(t.Context(), s, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			end(t, l, h)
 			<-h.Ended()
-			result, err := h.Release(t.Context())
+			result, err := h.Resume(t.Context())
 			if err != nil || result.Unbroken || result.BrokenReason == "" {
 				t.Errorf("%+v %v", result, err)
 			}
@@ -227,11 +227,11 @@ func TestHoldEndsByItself(t *testing.T) {
 	}
 }
 
-func TestKilledHoldReleasesTheLock(t *testing.T) {
+func TestKilledProcessReleasesTheLock(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 		m, l := manager(t, primary)
-		h, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+		h, err := m.Start(t.Context(), spec(quiesce.Online, true), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +241,7 @@ func TestKilledHoldReleasesTheLock(t *testing.T) {
 		if thawed, err := freeze.Thaw(primary.Volume); err != nil || !thawed {
 			t.Errorf("thaw: %v %v", thawed, err)
 		}
-		result, err := h.Release(t.Context())
+		result, err := h.Resume(t.Context())
 		if err != nil || result.Unbroken {
 			t.Errorf("%+v %v", result, err)
 		}
@@ -249,7 +249,7 @@ func TestKilledHoldReleasesTheLock(t *testing.T) {
 	})
 }
 
-func TestBrokenHoldIsNoticed(t *testing.T) {
+func TestBrokenPointIsNoticed(t *testing.T) {
 	root := roots(t)[0]
 	for name, breakIt := range map[string]func(t *testing.T, primary *mariadbtest.Instance){
 		"thawed": func(t *testing.T, primary *mariadbtest.Instance) {
@@ -266,12 +266,12 @@ func TestBrokenHoldIsNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 			m, _ := manager(t, primary)
-			h, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+			h, err := m.Start(t.Context(), spec(quiesce.Online, true), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			breakIt(t, primary)
-			result, err := h.Release(t.Context())
+			result, err := h.Resume(t.Context())
 			if err != nil || result.Unbroken || result.BrokenReason == "" {
 				t.Errorf("%+v %v", result, err)
 			}
@@ -281,8 +281,8 @@ func TestBrokenHoldIsNoticed(t *testing.T) {
 	}
 }
 
-// S4: what holds up BACKUP STAGE makes the hold give up in time, and nobody stays blocked.
-func TestHoldGivesUp(t *testing.T) {
+// S4: what blocks BACKUP STAGE makes Quiesce give up in time, and no writer stays blocked.
+func TestQuiesceGivesUp(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
 		m, _ := manager(t, primary)
@@ -297,8 +297,8 @@ func TestHoldGivesUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			_, err := m.Open(t.Context(), spec(hold.Online, false), nil)
-			if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOLD_NOT_ACQUIRED ||
+			_, err := m.Start(t.Context(), spec(quiesce.Online, false), nil)
+			if errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED ||
 				!errors.Is(err, errs.FailedPrecondition) {
 				t.Errorf("behind %s: %v", statement, err)
 			}
@@ -310,16 +310,16 @@ func TestHoldGivesUp(t *testing.T) {
 		if _, err := blocker.ExecContext(t.Context(), "BACKUP STAGE END"); err != nil {
 			t.Fatal(err)
 		}
-		// A long transaction holds nothing up.
+		// A long transaction blocks nothing.
 		if _, err := blocker.ExecContext(t.Context(),
 			"BEGIN; UPDATE shop.t SET a = 1"); err != nil {
 			t.Fatal(err)
 		}
-		h, err := m.Open(t.Context(), spec(hold.Online, false), nil)
+		h, err := m.Start(t.Context(), spec(quiesce.Online, false), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if result, err := h.Release(t.Context()); err != nil || !result.Unbroken {
+		if result, err := h.Resume(t.Context()); err != nil || !result.Unbroken {
 			t.Errorf("%+v %v", result, err)
 		}
 	})
@@ -329,13 +329,13 @@ func TestCrashMode(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})
 		m, _ := manager(t, primary)
-		if _, err := m.Open(t.Context(), spec(hold.Crash, true),
+		if _, err := m.Start(t.Context(), spec(quiesce.Crash, true),
 			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL {
 			t.Errorf("with MyISAM: %v", err)
 		}
 		primary.Exec("ALTER TABLE shop.m ENGINE=InnoDB")
 		load := mariadbtest.Load(t, primary)
-		h, err := m.Open(t.Context(), spec(hold.Crash, true), nil)
+		h, err := m.Start(t.Context(), spec(quiesce.Crash, true), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -344,7 +344,7 @@ func TestCrashMode(t *testing.T) {
 			copied).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
-		result, err := h.Release(t.Context())
+		result, err := h.Resume(t.Context())
 		if err != nil || !result.Unbroken {
 			t.Fatalf("%+v %v", result, err)
 		}
@@ -353,12 +353,12 @@ func TestCrashMode(t *testing.T) {
 		replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: copied})
 		replica.Run()
 		got := mariadbtest.Position(t, replica.Value("SELECT @@gtid_binlog_pos"))
-		if err := got.Between(mariadbtest.Position(t, h.Testimony.Gtid.Binlog),
+		if err := got.Between(mariadbtest.Position(t, h.Point.BinlogPos),
 			mariadbtest.Position(t, result.After.Binlog)); err != nil {
 			t.Error(err)
 		}
 		primary.Exec("SET GLOBAL sync_binlog = 0")
-		if _, err := m.Open(t.Context(), spec(hold.Crash, true),
+		if _, err := m.Start(t.Context(), spec(quiesce.Crash, true),
 			nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_MARIADB_SETTING {
 			t.Errorf("without sync_binlog: %v", err)
 		}
@@ -371,7 +371,7 @@ func TestFilesystemsThatAreNotFrozen(t *testing.T) {
 			primary := mariadbtest.Primary(t,
 				mariadbtest.Options{Root: roots(t)[0], Volume: volume})
 			m, _ := manager(t, primary)
-			_, err := m.Open(t.Context(), spec(hold.Online, true), nil)
+			_, err := m.Start(t.Context(), spec(quiesce.Online, true), nil)
 			if !errors.Is(err, errs.FailedPrecondition) || errs.HintOf(err).String() == "" {
 				t.Errorf("%v", err)
 			}

@@ -1,3 +1,0 @@
-// Package hosttest proves holds and reservations on a real host: its own systemd, its own
-// mariadb.service, the agent's own program (build tag lab).
-package hosttest

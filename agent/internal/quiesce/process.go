@@ -1,0 +1,177 @@
+package quiesce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Services stops and starts units; *systemd.Manager is one. Only the mode offline needs it.
+type Services interface {
+	UnitReader
+	Start(ctx context.Context, name string) (systemd.Unit, bool, error)
+	Stop(ctx context.Context, name string) (systemd.Unit, bool, error)
+}
+
+// ProcessConfig has what the process needs.
+type ProcessConfig struct {
+	// Socket is the agent's; the spec comes from there. Required.
+	Socket string
+	// MariaDB is the server. Required.
+	MariaDB *mariadb.Server
+	// Services is needed for the mode offline alone.
+	Services Services
+	// Armed is called once, just before the first lock: the time limit of systemd counts from here
+	// (READY=1). May be nil.
+	Armed func()
+	// Log must not be on the filesystem of the datadir; default slog.Default().
+	Log *slog.Logger
+}
+
+// proofTime bounds the proof; a statement that hangs longer breaks the point.
+const proofTime = 2 * time.Second
+
+// Run quiesces MariaDB once: it connects to the agent's socket, receives the spec, and returns when
+// MariaDB has resumed. It resumes at once when ctx is done (SIGTERM), when the agent's side closes,
+// and at the limit.
+func Run(ctx context.Context, config ProcessConfig) error {
+	if config.Log == nil {
+		config.Log = slog.Default()
+	}
+	if config.Armed == nil {
+		config.Armed = func() {}
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: config.Socket, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("cannot reach the agent: %w", err)
+	}
+	defer conn.Close()
+	p := &process{config: config, conn: newConnection(conn), released: make(chan struct{})}
+	if err := p.run(ctx); err != nil {
+		// The agent may be gone, and no other peer would read it.
+		_ = p.conn.send(message{Fault: toFault(err)})
+		return err
+	}
+	return nil
+}
+
+type process struct {
+	config   ProcessConfig
+	conn     *connection
+	spec     Spec
+	released chan struct{}
+}
+
+// errLimit is the cause of a context that ends at the limit.
+var errLimit = errors.New("its limit was over")
+
+// errGone is the cause of a context that ends with the agent's side.
+var errGone = errors.New("the agent closed the connection")
+
+func (p *process) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := p.awaitStart(); err != nil {
+		return err
+	}
+	go p.listen(cancel)
+	chosen, err := p.newStrategy(ctx)
+	if err != nil {
+		return err
+	}
+	p.say("locking")
+	p.config.Armed()
+	ctx, stop := context.WithTimeoutCause(ctx, p.spec.Limit, errLimit)
+	defer stop()
+	// At the limit, also a strategy that hangs gives back what it took.
+	resume := sync.OnceFunc(chosen.resume)
+	defer resume()
+	defer context.AfterFunc(ctx, resume)()
+	point, err := chosen.reach(ctx)
+	if err != nil {
+		return p.notReached(ctx, err)
+	}
+	point.Nonce = p.spec.Nonce
+	if err := p.conn.send(message{Point: &point}); err != nil {
+		return err
+	}
+	p.config.Log.Info("MariaDB is quiesced", "mode", p.spec.Mode, "gtid", point.BinlogPos)
+	result := p.awaitResume(ctx, chosen)
+	resume()
+	chosen.finish(&result)
+	p.config.Log.Info("MariaDB has resumed", "unbroken", result.Unbroken, "reason",
+		result.BrokenReason, "blocked", result.Blocked, "frozen", result.Frozen)
+	// The connection is half closed by an agent that gave up, and gone when it died.
+	_ = p.conn.send(message{Result: &result})
+	return nil
+}
+
+func (p *process) awaitStart() error {
+	if err := p.conn.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return fmt.Errorf("cannot wait for the agent: %w", err)
+	}
+	m, err := p.conn.receive()
+	if err != nil || m.Start == nil {
+		return fmt.Errorf("cannot quiesce MariaDB: the agent sent no spec: %w", errors.Join(err))
+	}
+	p.spec = *m.Start
+	return p.conn.conn.SetReadDeadline(time.Time{})
+}
+
+// listen receives the request to resume, and the end of the connection.
+func (p *process) listen(cancel context.CancelCauseFunc) {
+	resume := sync.OnceFunc(func() { close(p.released) })
+	for {
+		m, err := p.conn.receive()
+		if err != nil {
+			cancel(errGone)
+			return
+		}
+		if m.Resume {
+			resume()
+		}
+	}
+}
+
+func (p *process) awaitResume(ctx context.Context, chosen strategy) Result {
+	select {
+	case <-ctx.Done():
+		return Result{BrokenReason: "MariaDB was resumed before the caller asked for it: " +
+			context.Cause(ctx).Error()}
+	case <-p.released:
+	}
+	proof, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	after, err := chosen.prove(proof)
+	if err == nil {
+		err = context.Cause(ctx) // the limit may have passed during the proof
+	}
+	if err != nil {
+		return Result{BrokenReason: err.Error()}
+	}
+	return Result{Unbroken: true, After: after}
+}
+
+func (p *process) notReached(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
+		"cannot reach a consistent point: "+context.Cause(ctx).Error(), errs.Wrap(err),
+		errs.WithHint("find the session that keeps the locks (SHOW PROCESSLIST), or allow a "+
+			"longer limit"))
+}
+
+func (p *process) say(progress string) {
+	// listen notices an agent that is gone.
+	_ = p.conn.send(message{Progress: progress})
+}

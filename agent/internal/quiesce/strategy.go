@@ -1,0 +1,95 @@
+package quiesce
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+)
+
+// strategy is how a mode reaches and keeps a point.
+type strategy interface {
+	// reach makes the point; resume gives back what it took, also when it fails.
+	reach(ctx context.Context) (consistentpoint.Point, error)
+	// prove proves that the point is unbroken until now, and answers the current positions.
+	prove(ctx context.Context) (mariadb.Positions, error)
+	// resume gives everything back. It must not hang on what reach hangs on.
+	resume()
+	// finish adds the durations.
+	finish(result *Result)
+}
+
+// newStrategy does all that can be done before the first lock: connect, write the nonce, sync the
+// filesystem.
+func (p *process) newStrategy(ctx context.Context) (strategy, error) {
+	p.say("writing the nonce and syncing the filesystem")
+	session, err := p.config.MariaDB.OpenPointSession(ctx, p.spec.LockWait)
+	if err != nil {
+		return nil, err
+	}
+	b := base{process: p, session: session, volume: session.Volume}
+	if p.spec.Freeze {
+		if b.filesystem, err = openFilesystem(session.Volume.Mount); err != nil {
+			session.Close()
+			return nil, err
+		}
+	}
+	if err := b.volume.WriteNonce(p.spec.Nonce); err != nil {
+		b.close()
+		return nil, err
+	}
+	switch p.spec.Mode {
+	case Online:
+		return &online{base: b}, nil
+	case Crash:
+		return &crash{base: b}, nil
+	case Offline:
+		return &offline{base: b}, nil
+	}
+	b.close()
+	return nil, fmt.Errorf("cannot quiesce MariaDB: unknown mode %q", p.spec.Mode)
+}
+
+// base is common to all strategies.
+type base struct {
+	*process
+	session    *mariadb.PointSession
+	volume     mariadb.Volume
+	filesystem *frozenFilesystem
+	point      consistentpoint.Point
+}
+
+func (b *base) freeze(ctx context.Context) error {
+	if b.filesystem == nil {
+		return nil
+	}
+	b.say("freezing the filesystem")
+	return b.filesystem.freeze(ctx)
+}
+
+func (b *base) stillFrozen() error {
+	if b.filesystem == nil {
+		return nil
+	}
+	return b.filesystem.stillFrozen()
+}
+
+func (b *base) thaw() {
+	if b.filesystem != nil {
+		b.filesystem.thaw()
+	}
+}
+
+func (b *base) close() {
+	if b.filesystem != nil {
+		b.filesystem.close()
+	}
+	b.session.Close()
+}
+
+func (b *base) finish(result *Result) {
+	if b.filesystem != nil {
+		result.Frozen = b.filesystem.took()
+	}
+}

@@ -1,0 +1,131 @@
+package mariadb
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+const (
+	defaultLimit    = 10 * time.Second
+	maxLimit        = time.Minute
+	maxOfflineLimit = 4 * time.Hour
+	defaultLockWait = 2 * time.Second
+)
+
+type quiesceStream = agentv1.MariaDBService_QuiesceServer
+
+// Quiesce implements the RPC.
+func (s *Service) Quiesce(stream quiesceStream) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	spec, err := specOf(first)
+	if err != nil {
+		return err
+	}
+	session, err := s.quiesce.Start(stream.Context(), spec, func(progress string) {
+		// The end of the stream ends the session by its context.
+		_ = stream.Send(&agentv1.QuiesceResponse{Progress: progress})
+	})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	point := &agentv1.QuiesceResponse{Point: pointToProto(session.Point)}
+	if err := stream.Send(point); err != nil {
+		return err
+	}
+	result, err := untilResumed(stream, session)
+	if err != nil {
+		return err
+	}
+	return stream.Send(&agentv1.QuiesceResponse{Result: resultToProto(result)})
+}
+
+// untilResumed waits for the request to resume, or for the end of the session or the stream.
+func untilResumed(stream quiesceStream, session *quiesce.Session) (quiesce.Result, error) {
+	asked := make(chan error, 1)
+	go func() { asked <- awaitResume(stream) }()
+	select {
+	case err := <-asked:
+		if err != nil {
+			return quiesce.Result{}, err
+		}
+	case <-session.Ended():
+	case <-stream.Context().Done():
+		return quiesce.Result{}, stream.Context().Err()
+	}
+	return session.Resume(stream.Context())
+}
+
+func awaitResume(stream quiesceStream) error {
+	next, err := stream.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		return errs.New(errs.Canceled, 0,
+			"the caller closed its side without `resume`: MariaDB has resumed without a proof",
+			errs.WithHint("send `resume` after the snapshot, and keep the stream open until then"))
+	case err != nil:
+		return err
+	case next.GetResume() == nil:
+		f := errs.Fields{}
+		f.Add("action", "must be `resume` after `start`")
+		return f.Err()
+	}
+	return nil
+}
+
+func specOf(r *agentv1.QuiesceRequest) (quiesce.Spec, error) {
+	f := errs.Fields{}
+	start := r.GetStart()
+	f.Require("start", start != nil, "must come first")
+	modes := map[agentv1.QuiesceRequest_Mode]quiesce.Mode{
+		agentv1.QuiesceRequest_MODE_ONLINE:  quiesce.Online,
+		agentv1.QuiesceRequest_MODE_OFFLINE: quiesce.Offline,
+		agentv1.QuiesceRequest_MODE_CRASH:   quiesce.Crash}
+	mode, known := modes[start.GetMode()]
+	f.Require("start.mode", known, "must be MODE_ONLINE, MODE_OFFLINE or MODE_CRASH")
+	most := maxLimit
+	if mode == quiesce.Offline {
+		most = maxOfflineLimit
+	}
+	limit := duration(&f, "start.limit", start.GetLimit(), defaultLimit, most)
+	spec := quiesce.Spec{Mode: mode, Nonce: start.GetNonce(), Freeze: start.GetFreeze(),
+		Limit: limit, LockWait: duration(&f, "start.lock_wait", start.GetLockWait(),
+			min(defaultLockWait, limit), most)}
+	f.Require("start.nonce", noncePattern.MatchString(spec.Nonce),
+		"must be 32 to 64 characters of 0-9 and a-f")
+	f.Require("start.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
+	return spec, f.Err()
+}
+
+func pointToProto(p consistentpoint.Point) *agentv1.ConsistentPoint {
+	role := agentv1.ServerRole_SERVER_ROLE_PRIMARY
+	if p.Replica {
+		role = agentv1.ServerRole_SERVER_ROLE_REPLICA
+	}
+	return &agentv1.ConsistentPoint{
+		Role: role, ServerId: int64(p.ServerID), DomainId: int64(p.DomainID),
+		ServerVersion: p.ServerVersion, DatadirVersion: p.DatadirVersion,
+		Gtid: &agentv1.GtidPositions{BinlogPos: p.BinlogPos, SlavePos: p.SlavePos,
+			CurrentPos: p.CurrentPos, BinlogState: p.BinlogState},
+		BinlogFile: p.BinlogFile, BinlogOffset: p.BinlogOffset,
+		FilesystemUuid: p.FilesystemUUID, Filesystem: p.Filesystem, Datadir: p.Datadir,
+		DatadirOnVolume: p.DatadirOnVolume, Nonce: p.Nonce, At: stamp(p.At),
+	}
+}
+
+func resultToProto(r quiesce.Result) *agentv1.QuiesceResult {
+	return &agentv1.QuiesceResult{Unbroken: r.Unbroken, BrokenReason: r.BrokenReason,
+		Blocked: durationpb.New(r.Blocked), Frozen: durationpb.New(r.Frozen),
+		Down: durationpb.New(r.Down), GtidAfter: positionsToProto(r.After)}
+}
