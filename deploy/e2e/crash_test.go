@@ -47,7 +47,7 @@ func (l *lab) awaitKilled(limit time.Duration) {
 // killHeld kills the control plane after the hold was taken and before anything was cut: the host
 // itself lets go of the primary.
 func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
-	l.restartWith("after_commit:hold")
+	l.restartWith("after_commit:quiesce")
 	writer.Reset()
 	l.run("snapshot", "create", "db1", "--detach")
 	l.awaitKilled(time.Minute)
@@ -68,7 +68,7 @@ func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
 	if n := len(l.objects("snapshot")); n != 1 {
 		t.Errorf("the provider has %d snapshots, not 1", n)
 	}
-	if hold := stepOf(job, "hold"); hold.GetGeneration() < 2 {
+	if hold := stepOf(job, "quiesce"); hold.GetGeneration() < 2 {
 		t.Errorf("the hold that was lost was used: generation %d", hold.GetGeneration())
 	}
 }

@@ -50,7 +50,7 @@ func (l *lab) freeze(flags ...string) *frozen {
 	f.answer = l.shutProvider()
 	l.must(gate, "UNLOCK TABLES")
 	l.eventually(5*time.Second, "the cut waits for the provider",
-		func() bool { return l.stepState(f.job, "cut") == "running" })
+		func() bool { return l.stepState(f.job, "snapshot") == "running" })
 	f.since = l.writer.Commits()
 	return f
 }
@@ -154,7 +154,7 @@ func (l *lab) thaws(f *frozen) {
 func (l *lab) oneCut(job string, generation int32) {
 	l.t.Helper()
 	j := l.succeeds(job)
-	if hold := stepOf(j, "hold"); hold.GetGeneration() < generation {
+	if hold := stepOf(j, "quiesce"); hold.GetGeneration() < generation {
 		l.t.Errorf("the hold is of generation %d, not at least %d", hold.GetGeneration(),
 			generation)
 	}

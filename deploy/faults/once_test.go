@@ -62,7 +62,7 @@ func (l *lab) effectsOnce(m making) {
 		}
 	}
 	wanted := map[string]int{}
-	if l.stepState(m.job, "cut") == "succeeded" {
+	if l.stepState(m.job, "snapshot") == "succeeded" {
 		wanted["snapshot"] = 1
 	}
 	if m.name != "" {

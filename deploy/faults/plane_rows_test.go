@@ -41,7 +41,7 @@ func planeRows() []row {
 			id: "C6", variant: "while frozen", quick: true, run: (*lab).cancelFrozen,
 			planted: "a snapshot's job is cancelled at its worst moment",
 			happens: "CANCELLED; the primary is released, what was cut is deleted",
-			why:     "release runs although the job is cancelled",
+			why:     "resume runs although the job is cancelled",
 		},
 	}
 }

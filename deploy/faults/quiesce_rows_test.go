@@ -62,7 +62,7 @@ func (l *lab) silentFrozen(toHost, fromHost bool) {
 	l.thaws(f)
 	cable.swallowed()
 	l.eventually(time.Minute, "the job has noticed",
-		func() bool { return l.stepState(f.job, "release") != "running" })
+		func() bool { return l.stepState(f.job, "resume") != "running" })
 	cable.silence(false, false)
 	l.oneCut(f.job, 2)
 }

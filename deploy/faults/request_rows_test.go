@@ -56,7 +56,7 @@ var (
 
 // plausible are values that a call would do something with, of things that are not there, by field.
 var plausible = map[string]string{
-	"server": "servers/nobody", "primary": "servers/nobody", "etag": "r1", "step": "cut",
+	"server": "servers/nobody", "primary": "servers/nobody", "etag": "r1", "step": "snapshot",
 	"reason": "why", "unit": "mariadb.service", "drop_in": "understudy-none.conf",
 	"path": "/srv/mariadb", "device_ids": "virtio-none", "source": "/srv/mariadb/mysql",
 	"filesystem": "ext4", "filesystem_uuid": "11111111-1111-4111-8111-111111111111",

@@ -57,7 +57,7 @@ func snapshotRows() []row {
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, holderOf, false) },
 			planted: "`kill -9` of the process that holds",
 			happens: "MariaDB drops its locks, systemd thaws the filesystem; the job takes a new " +
-				"hold",
+				"quiesce",
 			why: "ExecStopPost of the holder's unit thaws, however the process ended",
 		},
 		{
@@ -69,7 +69,7 @@ func snapshotRows() []row {
 		},
 		{
 			id: "S3", variant: "killed after the cut", quick: true,
-			run:     func(l *lab) { l.cutLost("after_effect:cut") },
+			run:     func(l *lab) { l.cutLost("after_effect:snapshot") },
 			planted: "the control plane is killed between the provider's cut and the step's commit",
 			happens: "the cut is found by its tag and deleted, for its hold was lost; a new one " +
 				"is made; never two",
@@ -77,7 +77,7 @@ func snapshotRows() []row {
 		},
 		{
 			id: "S3", variant: "killed after the commit",
-			run:     func(l *lab) { l.cutLost("after_commit:cut") },
+			run:     func(l *lab) { l.cutLost("after_commit:snapshot") },
 			planted: "the control plane is killed after the cut was committed, before the release",
 			happens: "the cut is deleted, for its hold was not proved; a new one is made; never two",
 			why:     "only a hold that is proved after the cut makes a snapshot",

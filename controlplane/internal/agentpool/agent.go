@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -35,7 +35,7 @@ type agent struct {
 	mariadb agentv1.MariaDBServiceClient
 }
 
-var _ workflow.Agent = (*agent)(nil)
+var _ kit.Agent = (*agent)(nil)
 
 func newAgent(server string, conn grpc.ClientConnInterface) *agent {
 	return &agent{
@@ -64,10 +64,10 @@ func orDefault(d, fallback time.Duration) time.Duration {
 }
 
 // Host returns identity and versions of the host.
-func (a *agent) Host(ctx context.Context) (workflow.HostInfo, error) {
+func (a *agent) Host(ctx context.Context) (kit.HostInfo, error) {
 	resp, err := call(ctx, a, lookLimit, a.host.GetHost, &agentv1.GetHostRequest{})
 	if err != nil {
-		return workflow.HostInfo{}, err
+		return kit.HostInfo{}, err
 	}
 	return hostInfo(resp), nil
 }

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -19,15 +19,15 @@ func duration(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-func fencingToken(f workflow.Fence) *agentv1.FencingToken {
-	if f == (workflow.Fence{}) {
+func fencingToken(f kit.Fence) *agentv1.FencingToken {
+	if f == (kit.Fence{}) {
 		return nil
 	}
 	return &agentv1.FencingToken{Job: f.Job, Epoch: f.Epoch, EffectKey: f.EffectKey}
 }
 
-func hostInfo(h *agentv1.GetHostResponse) workflow.HostInfo {
-	return workflow.HostInfo{
+func hostInfo(h *agentv1.GetHostResponse) kit.HostInfo {
+	return kit.HostInfo{
 		Server: h.GetServer(), MachineID: h.GetMachineId(), BootID: h.GetBootId(), OS: h.GetOs(),
 		SystemdVersion: h.GetSystemdVersion(),
 		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(),
@@ -44,8 +44,8 @@ var activeStates = map[agentv1.Unit_ActiveState]string{
 	agentv1.Unit_ACTIVE_STATE_DEACTIVATING: "deactivating",
 }
 
-func unit(u *agentv1.Unit) workflow.Unit {
-	return workflow.Unit{
+func unit(u *agentv1.Unit) kit.Unit {
+	return kit.Unit{
 		Name: u.GetName(), ActiveState: activeStates[u.GetActiveState()], SubState: u.GetSubState(),
 		LoadState:     u.GetLoadState(),
 		UnitFileState: u.GetUnitFileState(), InvocationID: u.GetInvocationId(),
@@ -53,8 +53,8 @@ func unit(u *agentv1.Unit) workflow.Unit {
 	}
 }
 
-func blockDevice(d *agentv1.BlockDevice) workflow.BlockDevice {
-	return workflow.BlockDevice{
+func blockDevice(d *agentv1.BlockDevice) kit.BlockDevice {
+	return kit.BlockDevice{
 		Path: d.GetPath(), IDs: d.GetIds(), Serial: d.GetSerial(), SizeBytes: d.GetSizeBytes(),
 		Filesystem: d.GetFilesystem(),
 		UUID:       d.GetUuid(), MountPoints: d.GetMountPoints(), Parent: d.GetParent(),
@@ -62,8 +62,8 @@ func blockDevice(d *agentv1.BlockDevice) workflow.BlockDevice {
 	}
 }
 
-func mount(m *agentv1.Mount) workflow.Mount {
-	return workflow.Mount{
+func mount(m *agentv1.Mount) kit.Mount {
+	return kit.Mount{
 		Path: m.GetPath(), Mounted: m.GetMounted(), Device: m.GetDevice(),
 		DeviceIDs: m.GetDeviceIds(), Filesystem: m.GetFilesystem(),
 		UUID: m.GetUuid(), SizeBytes: m.GetSizeBytes(), FreeBytes: m.GetFreeBytes(),
@@ -73,7 +73,7 @@ func mount(m *agentv1.Mount) workflow.Mount {
 	}
 }
 
-func ensureMount(r workflow.EnsureMount) *agentv1.EnsureMountRequest {
+func ensureMount(r kit.EnsureMount) *agentv1.EnsureMountRequest {
 	return &agentv1.EnsureMountRequest{
 		DeviceIds: r.DeviceIDs, Path: r.Path, Filesystem: r.Filesystem,
 		FilesystemUuid:       r.FilesystemUUID,
@@ -91,7 +91,7 @@ var quiesceModes = map[inventory.SnapshotMode]agentv1.QuiesceRequest_Mode{
 	inventory.ModeCrash:   agentv1.QuiesceRequest_MODE_CRASH,
 }
 
-func quiesceStart(r workflow.OpenHold) *agentv1.QuiesceRequest_Start {
+func quiesceStart(r kit.OpenHold) *agentv1.QuiesceRequest_Start {
 	return &agentv1.QuiesceRequest_Start{
 		Mode: quiesceModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
 		Nonce: r.Nonce, Freeze: r.Freeze,
@@ -113,8 +113,8 @@ func consistentPoint(p *agentv1.ConsistentPoint) consistentpoint.Point {
 	}
 }
 
-func testimony(p consistentpoint.Point) workflow.Testimony {
-	return workflow.Testimony{
+func testimony(p consistentpoint.Point) kit.Testimony {
+	return kit.Testimony{
 		Replica: p.Replica, ServerID: p.ServerID, Version: p.ServerVersion,
 		BinlogPos: p.BinlogPos, SlavePos: p.SlavePos, CurrentPos: p.CurrentPos,
 		DomainID: p.DomainID, BinlogFile: p.BinlogFile, BinlogOffset: p.BinlogOffset,
@@ -124,8 +124,8 @@ func testimony(p consistentpoint.Point) workflow.Testimony {
 	}
 }
 
-func holdResult(r *agentv1.QuiesceResult) workflow.HoldResult {
-	return workflow.HoldResult{
+func holdResult(r *agentv1.QuiesceResult) kit.HoldResult {
+	return kit.HoldResult{
 		Unbroken: r.GetUnbroken(), BrokenReason: r.GetBrokenReason(),
 		Blocked: r.GetBlocked().AsDuration(),
 		Frozen:  r.GetFrozen().AsDuration(), Down: r.GetDown().AsDuration(),

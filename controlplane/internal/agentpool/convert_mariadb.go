@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -77,7 +77,7 @@ func moment(t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-func configuration(c workflow.Configuration) *agentv1.SetConfigurationRequest {
+func configuration(c kit.Configuration) *agentv1.SetConfigurationRequest {
 	return &agentv1.SetConfigurationRequest{
 		ServerId: int64(c.ServerID), ReadOnly: c.ReadOnly, SkipReplicaStart: c.SkipReplicaStart,
 		EventScheduler: c.EventScheduler,
@@ -89,16 +89,16 @@ func configuration(c workflow.Configuration) *agentv1.SetConfigurationRequest {
 	}
 }
 
-func tableChecksum(m *agentv1.ChecksumTablesResponse) workflow.TableChecksum {
-	return workflow.TableChecksum{
+func tableChecksum(m *agentv1.ChecksumTablesResponse) kit.TableChecksum {
+	return kit.TableChecksum{
 		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(),
 		Engine: m.GetEngine(), Consistent: m.GetConsistent(),
 		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(),
 	}
 }
 
-func waited(m *agentv1.WaitForGtidResponse) workflow.Waited {
-	return workflow.Waited{
+func waited(m *agentv1.WaitForGtidResponse) kit.Waited {
+	return kit.Waited{
 		Current: m.GetCurrentGtid(), Remaining: m.GetRemaining(),
 		SecondsBehind: m.GetSecondsBehind().AsDuration(),
 		SecondsKnown:  m.GetSecondsBehind() != nil,

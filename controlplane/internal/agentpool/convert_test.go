@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -72,7 +72,7 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 func unset(v reflect.Value, path string) []string {
 	switch {
 	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]() &&
-		v.Type() != reflect.TypeFor[workflow.Secret]():
+		v.Type() != reflect.TypeFor[kit.Secret]():
 		var all []string
 		for i := range v.NumField() {
 			all = append(all, unset(v.Field(i), path+"."+v.Type().Field(i).Name)...)
@@ -145,11 +145,11 @@ func give(v reflect.Value) {
 // gets something.
 func TestNothingIsLostOnTheWire(t *testing.T) {
 	t.Parallel()
-	hold := given[workflow.OpenHold]()
+	hold := given[kit.OpenHold]()
 	hold.Mode = inventory.ModeOnline
 	for _, m := range []proto.Message{
-		fencingToken(given[workflow.Fence]()), ensureMount(given[workflow.EnsureMount]()),
-		configuration(given[workflow.Configuration]()), quiesceStart(hold),
+		fencingToken(given[kit.Fence]()), ensureMount(given[kit.EnsureMount]()),
+		configuration(given[kit.Configuration]()), quiesceStart(hold),
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
@@ -164,7 +164,7 @@ func TestModesAndRoles(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
 		inventory.ModeCrash} {
-		if got := quiesceStart(workflow.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
+		if got := quiesceStart(kit.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
 			string(mode) {
 			t.Errorf("%s became %s", mode, got)
 		}
@@ -173,7 +173,7 @@ func TestModesAndRoles(t *testing.T) {
 		serverRole(false) != agentv1.ServerRole_SERVER_ROLE_PRIMARY {
 		t.Error("roles are mixed up")
 	}
-	if fencingToken(workflow.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
+	if fencingToken(kit.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
 		t.Error("what is not told is told")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -20,12 +20,12 @@ func (a *agent) Status(ctx context.Context) (replication.Status, error) {
 
 // SetConfiguration writes the agent's option file.
 func (a *agent) SetConfiguration(ctx context.Context,
-	req workflow.Configuration) (workflow.Configured, error) {
+	req kit.Configuration) (kit.Configured, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetConfiguration, configuration(req))
 	if err != nil {
-		return workflow.Configured{}, err
+		return kit.Configured{}, err
 	}
-	return workflow.Configured{
+	return kit.Configured{
 		Changed: resp.GetChanged(), RestartRequired: resp.GetRestartRequired(),
 		Overridden: resp.GetOverridden(), Effective: resp.GetEffective(),
 	}, nil
@@ -33,15 +33,15 @@ func (a *agent) SetConfiguration(ctx context.Context,
 
 // PrepareDatadir makes a datadir fit for its first start here.
 func (a *agent) PrepareDatadir(ctx context.Context,
-	req workflow.PrepareDatadir) (workflow.PreparedDatadir, error) {
+	req kit.PrepareDatadir) (kit.PreparedDatadir, error) {
 	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
 		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
 		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
-		return workflow.PreparedDatadir{}, err
+		return kit.PreparedDatadir{}, err
 	}
-	return workflow.PreparedDatadir{
+	return kit.PreparedDatadir{
 		Changes: resp.GetChanges(), DatadirVersion: resp.GetDatadirVersion(),
 		BinaryVersion: resp.GetBinaryVersion(),
 		UpgradeNeeded: resp.GetUpgradeNeeded(),
@@ -49,8 +49,8 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 }
 
 // UpgradeDatadir brings the system tables to the binary's version.
-func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f workflow.Fence,
-	progress workflow.Progress) (string, bool, error) {
+func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f kit.Fence,
+	progress kit.Progress) (string, bool, error) {
 	var last *agentv1.UpgradeDatadirResponse
 	err := follow(ctx, a, orDefault(timeout, upgradeLimit)+answerGrace, a.mariadb.UpgradeDatadir,
 		&agentv1.UpgradeDatadirRequest{Timeout: duration(timeout), FencingToken: fencingToken(f)},
@@ -65,18 +65,18 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f wor
 }
 
 // ProveWritable commits one row on a primary, and proves the filesystem on a replica.
-func (a *agent) ProveWritable(ctx context.Context, f workflow.Fence) (workflow.WriteProof, error) {
+func (a *agent) ProveWritable(ctx context.Context, f kit.Fence) (kit.WriteProof, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable,
 		&agentv1.ProveWritableRequest{FencingToken: fencingToken(f)})
 	if err != nil {
-		return workflow.WriteProof{}, err
+		return kit.WriteProof{}, err
 	}
-	return workflow.WriteProof{Latency: resp.GetLatency().AsDuration(), GTID: resp.GetGtid()}, nil
+	return kit.WriteProof{Latency: resp.GetLatency().AsDuration(), GTID: resp.GetGtid()}, nil
 }
 
 // ChecksumTables sends a checksum of each table at one position.
-func (a *agent) ChecksumTables(ctx context.Context, req workflow.ChecksumTables,
-	begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
+func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
+	begin func(kit.ChecksumBegin), each func(kit.TableChecksum)) error {
 	began := false
 	err := follow(ctx, a, dataLimit, a.mariadb.ChecksumTables,
 		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables,
@@ -84,7 +84,7 @@ func (a *agent) ChecksumTables(ctx context.Context, req workflow.ChecksumTables,
 		func(m *agentv1.ChecksumTablesResponse) {
 			if !began {
 				began = true
-				begin(workflow.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()),
+				begin(kit.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()),
 					Bytes: m.GetBytesTotal()})
 			}
 			if m.GetTable() != "" {

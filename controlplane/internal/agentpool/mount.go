@@ -3,15 +3,15 @@ package agentpool
 import (
 	"context"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 const pageSize = 1000
 
 // BlockDevices lists the devices that are attached to the host, all pages.
-func (a *agent) BlockDevices(ctx context.Context) ([]workflow.BlockDevice, error) {
-	var all []workflow.BlockDevice
+func (a *agent) BlockDevices(ctx context.Context) ([]kit.BlockDevice, error) {
+	var all []kit.BlockDevice
 	for token := ""; ; {
 		resp, err := call(ctx, a, lookLimit, a.mounts.ListBlockDevices,
 			&agentv1.ListBlockDevicesRequest{PageSize: pageSize, PageToken: token})
@@ -28,17 +28,17 @@ func (a *agent) BlockDevices(ctx context.Context) ([]workflow.BlockDevice, error
 }
 
 // Mount reads what is mounted at a path and what its unit file says.
-func (a *agent) Mount(ctx context.Context, path string) (workflow.Mount, error) {
+func (a *agent) Mount(ctx context.Context, path string) (kit.Mount, error) {
 	resp, err := call(ctx, a, lookLimit, a.mounts.GetMount, &agentv1.GetMountRequest{Path: path})
 	if err != nil {
-		return workflow.Mount{}, err
+		return kit.Mount{}, err
 	}
 	return mount(resp.GetMount()), nil
 }
 
 // EnsureMount makes sure that the volume is mounted at the path, now and after a reboot.
-func (a *agent) EnsureMount(ctx context.Context, req workflow.EnsureMount,
-	progress workflow.Progress) (workflow.Mounted, error) {
+func (a *agent) EnsureMount(ctx context.Context, req kit.EnsureMount,
+	progress kit.Progress) (kit.Mounted, error) {
 	var last *agentv1.EnsureMountResponse
 	limit := orDefault(req.DeviceTimeout, deviceDefault) + fileLimit
 	err := follow(ctx, a, limit, a.mounts.EnsureMount, ensureMount(req),
@@ -50,29 +50,29 @@ func (a *agent) EnsureMount(ctx context.Context, req workflow.EnsureMount,
 		err = cutShort(a.server, "EnsureMount")
 	}
 	if err != nil {
-		return workflow.Mounted{}, err
+		return kit.Mounted{}, err
 	}
-	return workflow.Mounted{Mount: mount(last.GetMount()), Found: last.GetFound(),
+	return kit.Mounted{Mount: mount(last.GetMount()), Found: last.GetFound(),
 		Changes: last.GetChanges()}, nil
 }
 
 // EnsureBindMount makes sure that a directory is bound to another path.
 func (a *agent) EnsureBindMount(ctx context.Context,
-	req workflow.EnsureBindMount) (workflow.Mounted, error) {
+	req kit.EnsureBindMount) (kit.Mounted, error) {
 	resp, err := call(ctx, a, fileLimit, a.mounts.EnsureBindMount, &agentv1.EnsureBindMountRequest{
 		Source: req.Source, Path: req.Path, Owner: req.Owner, Create: req.Create,
 		BoundUnits: req.BoundUnits, StopUnits: req.StopUnits,
 		FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
-		return workflow.Mounted{}, err
+		return kit.Mounted{}, err
 	}
-	return workflow.Mounted{Mount: mount(resp.GetMount()), Changes: resp.GetChanges()}, nil
+	return kit.Mounted{Mount: mount(resp.GetMount()), Changes: resp.GetChanges()}, nil
 }
 
 // EnsureUnmounted makes sure that nothing is mounted at the path, now and after a reboot.
 func (a *agent) EnsureUnmounted(ctx context.Context,
-	req workflow.EnsureUnmounted) ([]string, error) {
+	req kit.EnsureUnmounted) ([]string, error) {
 	resp, err := call(ctx, a, changeLimit, a.mounts.EnsureUnmounted,
 		&agentv1.EnsureUnmountedRequest{
 			Path: req.Path, ExpectedDeviceIds: req.ExpectedDeviceIDs, StopUnits: req.StopUnits,
@@ -83,7 +83,7 @@ func (a *agent) EnsureUnmounted(ctx context.Context,
 
 // FormatVolume makes a filesystem on a volume that is recorded blank and probes blank.
 func (a *agent) FormatVolume(ctx context.Context,
-	req workflow.FormatVolume) (workflow.BlockDevice, bool, error) {
+	req kit.FormatVolume) (kit.BlockDevice, bool, error) {
 	limit := orDefault(req.DeviceTimeout, deviceDefault) + fileLimit
 	resp, err := call(ctx, a, limit, a.mounts.FormatVolume, &agentv1.FormatVolumeRequest{
 		DeviceIds: req.DeviceIDs, Filesystem: req.Filesystem, FilesystemUuid: req.FilesystemUUID,
@@ -91,7 +91,7 @@ func (a *agent) FormatVolume(ctx context.Context,
 		DeviceTimeout: duration(req.DeviceTimeout), FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
-		return workflow.BlockDevice{}, false, err
+		return kit.BlockDevice{}, false, err
 	}
 	return blockDevice(resp.GetDevice()), resp.GetChanged(), nil
 }

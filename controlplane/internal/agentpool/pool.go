@@ -16,7 +16,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -51,7 +51,7 @@ type Config struct {
 	BeforeCall func(method string)
 }
 
-// Pool holds one connection to each agent that was asked for. It implements workflow.Agents.
+// Pool holds one connection to each agent that was asked for. It implements kit.Agents.
 type Pool struct {
 	cfg Config
 
@@ -66,7 +66,7 @@ type line struct {
 	conn    *grpc.ClientConn
 }
 
-var _ workflow.Agents = (*Pool)(nil)
+var _ kit.Agents = (*Pool)(nil)
 
 // New makes a pool; it connects to nobody yet.
 func New(cfg Config) (*Pool, error) {
@@ -89,7 +89,7 @@ func New(cfg Config) (*Pool, error) {
 // Agent returns the server's agent, which proved to be that server's and answered just now.
 // errs.Unavailable (AGENT_UNREACHABLE) when it does not, inventory.ErrNotFound for a server without
 // a record.
-func (p *Pool) Agent(ctx context.Context, server string) (workflow.Agent, error) {
+func (p *Pool) Agent(ctx context.Context, server string) (kit.Agent, error) {
 	address, err := p.cfg.Addresses.Address(ctx, server)
 	if err != nil {
 		return nil, err

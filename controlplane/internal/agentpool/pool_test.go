@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -206,14 +206,14 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.PrepareReplica(t.Context(), workflow.PrepareReplica{GTID: "0-1-5"})
+	_, err = a.PrepareReplica(t.Context(), kit.PrepareReplica{GTID: "0-1-5"})
 	if !errors.Is(err, errs.FailedPrecondition) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
 		errs.HintOf(err).String() != "make the replica again" || errs.MetaOf(err)["recovered"] != "0-1-6" {
 		t.Errorf("%v", err)
 	}
 	var said []string
-	_, err = a.EnsureUnit(t.Context(), workflow.EnsureUnit{Unit: "mariadb.service"},
+	_, err = a.EnsureUnit(t.Context(), kit.EnsureUnit{Unit: "mariadb.service"},
 		func(line string) { said = append(said, line) })
 	if !errors.Is(err, errs.Internal) || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_FAILED ||
 		len(said) != 1 {

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -32,7 +32,7 @@ type hold struct {
 	server string
 	stream quiesceStream
 	cancel context.CancelFunc
-	point  workflow.Testimony
+	point  kit.Testimony
 
 	done   chan struct{} // closed when the stream has ended; what is below is settled then
 	result *agentv1.QuiesceResult
@@ -44,8 +44,8 @@ type hold struct {
 
 // OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The hold
 // lives as long as ctx does.
-func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
-	progress workflow.Progress) (workflow.Hold, error) {
+func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
+	progress kit.Progress) (kit.Hold, error) {
 	held, cancel := context.WithTimeout(ctx, holdBound(req))
 	stream, err := a.mariadb.Quiesce(held)
 	if err == nil {
@@ -71,7 +71,7 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 }
 
 // holdBound is when a hold is over for certain: the host ends it long before.
-func holdBound(req workflow.OpenHold) time.Duration {
+func holdBound(req kit.OpenHold) time.Duration {
 	bound := orDefault(req.Limit, defaultHold) + lockStages*orDefault(req.LockWait,
 		defaultLockWait) + changeLimit
 	if req.Mode == inventory.ModeOffline {
@@ -81,7 +81,7 @@ func holdBound(req workflow.OpenHold) time.Duration {
 }
 
 // awaitPoint reads until the point is reached.
-func (h *hold) awaitPoint(ctx context.Context, progress workflow.Progress) error {
+func (h *hold) awaitPoint(ctx context.Context, progress kit.Progress) error {
 	for {
 		m, err := h.stream.Recv()
 		switch {
@@ -119,28 +119,28 @@ func (h *hold) read(ctx context.Context) {
 }
 
 // Testimony is what was true when the point was reached.
-func (h *hold) Testimony() workflow.Testimony { return h.point }
+func (h *hold) Testimony() kit.Testimony { return h.point }
 
 // Done is closed when the hold has ended, whoever ended it.
 func (h *hold) Done() <-chan struct{} { return h.done }
 
 // Release ends the hold and tells whether it was proved unbroken until now.
-func (h *hold) Release(ctx context.Context) (workflow.HoldResult, error) {
+func (h *hold) Release(ctx context.Context) (kit.HoldResult, error) {
 	if err := h.askRelease(); err != nil {
-		return workflow.HoldResult{}, err
+		return kit.HoldResult{}, err
 	}
 	select {
 	case <-h.done:
 	case <-ctx.Done():
-		return workflow.HoldResult{}, ctx.Err()
+		return kit.HoldResult{}, ctx.Err()
 	}
 	switch {
 	case h.result != nil:
 		return holdResult(h.result), nil
 	case h.err != nil:
-		return workflow.HoldResult{}, h.err
+		return kit.HoldResult{}, h.err
 	default:
-		return workflow.HoldResult{}, broken(h.server, "the stream ended without a proof")
+		return kit.HoldResult{}, broken(h.server, "the stream ended without a proof")
 	}
 }
 

@@ -7,28 +7,28 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 // PrepareReplica proves the recovered position, takes the source's settings away and sets
 // gtid_slave_pos.
 func (a *agent) PrepareReplica(ctx context.Context,
-	req workflow.PrepareReplica) (workflow.PreparedReplica, error) {
+	req kit.PrepareReplica) (kit.PreparedReplica, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.PrepareReplica, &agentv1.PrepareReplicaRequest{
 		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: serverRole(req.SourceReplica),
 		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Fence),
 	})
 	if err != nil {
-		return workflow.PreparedReplica{}, err
+		return kit.PreparedReplica{}, err
 	}
-	return workflow.PreparedReplica{RecoveredGTID: resp.GetRecoveredGtid(),
+	return kit.PreparedReplica{RecoveredGTID: resp.GetRecoveredGtid(),
 		Changes: resp.GetChanges()}, nil
 }
 
 // ConfigureReplica points MariaDB to its primary.
 func (a *agent) ConfigureReplica(ctx context.Context,
-	req workflow.ConfigureReplica) ([]string, error) {
+	req kit.ConfigureReplica) ([]string, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ConfigureReplica,
 		&agentv1.ConfigureReplicaRequest{
 			PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User,
@@ -40,7 +40,7 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 
 // StartReplication makes both threads run, or applies exactly up to a position and stops there.
 func (a *agent) StartReplication(ctx context.Context, until string, timeout time.Duration,
-	f workflow.Fence) (replication.Connection, bool, error) {
+	f kit.Fence) (replication.Connection, bool, error) {
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StartReplication,
 		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout),
@@ -53,7 +53,7 @@ func (a *agent) StartReplication(ctx context.Context, until string, timeout time
 
 // StopReplication stops both threads, or the SQL thread alone.
 func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration,
-	f workflow.Fence) (bool, error) {
+	f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StopReplication,
 		&agentv1.StopReplicationRequest{SqlThreadOnly: sqlOnly, Timeout: duration(timeout),
@@ -63,7 +63,7 @@ func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.
 
 // WaitForGTID waits until the position is applied and tells how far it is meanwhile.
 func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Duration,
-	report func(workflow.Waited)) (bool, error) {
+	report func(kit.Waited)) (bool, error) {
 	reached := false
 	err := follow(ctx, a, orDefault(timeout, replDefault)+answerGrace, a.mariadb.WaitForGtid,
 		&agentv1.WaitForGtidRequest{Gtid: gtid, Timeout: duration(timeout)},
@@ -77,7 +77,7 @@ func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Durat
 }
 
 // SetReadOnly turns read_only on or off.
-func (a *agent) SetReadOnly(ctx context.Context, on bool, f workflow.Fence) (bool, error) {
+func (a *agent) SetReadOnly(ctx context.Context, on bool, f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetReadOnly,
 		&agentv1.SetReadOnlyRequest{ReadOnly: on, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
@@ -85,7 +85,7 @@ func (a *agent) SetReadOnly(ctx context.Context, on bool, f workflow.Fence) (boo
 
 // ReserveBinlogs keeps the binary logs.
 func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
-	f workflow.Fence) (replication.Reservation, error) {
+	f kit.Fence) (replication.Reservation, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReserveBinlogs,
 		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from,
 			FencingToken: fencingToken(f)})
@@ -96,7 +96,7 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 }
 
 // ReleaseBinlogs ends a reservation.
-func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence) (bool, error) {
+func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReleaseBinlogs,
 		&agentv1.ReleaseBinlogsRequest{Id: id, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
@@ -104,7 +104,7 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f workflow.Fence)
 
 // SetBinlogExpiry makes MariaDB delete binary logs of that age, in whole seconds; 0 keeps them.
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
-	f workflow.Fence) (bool, error) {
+	f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
 		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(after), FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
@@ -112,7 +112,7 @@ func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 
 // EnsureReplicationAccount makes a replica's account on its primary.
 func (a *agent) EnsureReplicationAccount(ctx context.Context,
-	req workflow.ReplicationAccount) ([]string, error) {
+	req kit.ReplicationAccount) ([]string, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
@@ -124,7 +124,7 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 
 // DeleteReplicationAccount drops the account.
 func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string,
-	f workflow.Fence) (bool, error) {
+	f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.DeleteReplicationAccount,
 		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err

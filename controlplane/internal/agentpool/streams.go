@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -46,7 +46,7 @@ func cutShort(server, what string) error {
 }
 
 // tell passes a line of progress on, if anybody listens and there is one.
-func tell(progress workflow.Progress, line string) {
+func tell(progress kit.Progress, line string) {
 	if progress != nil && line != "" {
 		progress(line)
 	}

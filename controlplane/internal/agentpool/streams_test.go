@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -21,11 +21,11 @@ import (
 type holdServer = grpc.BidiStreamingServer[agentv1.QuiesceRequest,
 	agentv1.QuiesceResponse]
 
-var onBehalf = workflow.Fence{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
+var onBehalf = kit.Fence{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
 
 // holding runs an agent with that hold and asks it for one.
 func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
-	progress workflow.Progress) (workflow.Hold, *agent, error) {
+	progress kit.Progress) (kit.Hold, *agent, error) {
 	t.Helper()
 	f := newFleet(t)
 	running := f.db1(&agent{mariadb: mariadbService{hold: serve}})
@@ -33,7 +33,7 @@ func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := a.OpenHold(ctx, workflow.OpenHold{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
+	h, err := a.OpenHold(ctx, kit.OpenHold{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
 		LockWait: time.Second, Nonce: "n", Freeze: true, Fence: onBehalf}, progress)
 	return h, running, err
 }
@@ -56,7 +56,7 @@ func reach(stream holdServer) (*agentv1.QuiesceRequest, error) {
 	return first, nil
 }
 
-func ended(t *testing.T, h workflow.Hold) {
+func ended(t *testing.T, h kit.Hold) {
 	t.Helper()
 	select {
 	case <-h.Done():
@@ -259,7 +259,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	mounted, err := a.EnsureMount(t.Context(), workflow.EnsureMount{Path: "/srv/mariadb",
+	mounted, err := a.EnsureMount(t.Context(), kit.EnsureMount{Path: "/srv/mariadb",
 		Fence: onBehalf}, func(line string) { said = append(said, line) })
 	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 ||
 		len(mounted.Found) != 1 || len(said) != 1 {
@@ -268,18 +268,18 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	if devices, err := a.BlockDevices(t.Context()); err != nil || len(devices) != 2 {
 		t.Errorf("%v, %v", devices, err)
 	}
-	var waits []workflow.Waited
+	var waits []kit.Waited
 	reached, err := a.WaitForGTID(t.Context(), "0-1-9", time.Second,
-		func(w workflow.Waited) { waits = append(waits, w) })
+		func(w kit.Waited) { waits = append(waits, w) })
 	if err != nil || !reached || len(waits) != 2 || !waits[0].SecondsKnown ||
 		waits[1].SecondsKnown || waits[1].Current != "0-1-9" {
 		t.Errorf("%v, %v, %+v", reached, err, waits)
 	}
-	var begin workflow.ChecksumBegin
-	var tables []workflow.TableChecksum
-	err = a.ChecksumTables(t.Context(), workflow.ChecksumTables{},
-		func(b workflow.ChecksumBegin) { begin = b },
-		func(c workflow.TableChecksum) { tables = append(tables, c) })
+	var begin kit.ChecksumBegin
+	var tables []kit.TableChecksum
+	err = a.ChecksumTables(t.Context(), kit.ChecksumTables{},
+		func(b kit.ChecksumBegin) { begin = b },
+		func(c kit.TableChecksum) { tables = append(tables, c) })
 	if err != nil || begin.GTID != "0-1-9" || begin.Tables != 2 || len(tables) != 2 ||
 		tables[0].Checksum != 1<<63 || !tables[1].Missing {
 		t.Errorf("%v, %+v, %+v", err, begin, tables)
@@ -300,8 +300,8 @@ func TestStreamWithoutItsLastMessageIsNoSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.EnsureMount(t.Context(), workflow.EnsureMount{}, nil)
+	_, err = a.EnsureMount(t.Context(), kit.EnsureMount{}, nil)
 	outOfReach(t, err)
-	_, err = a.EnsureUnit(t.Context(), workflow.EnsureUnit{}, nil)
+	_, err = a.EnsureUnit(t.Context(), kit.EnsureUnit{}, nil)
 	outOfReach(t, err)
 }

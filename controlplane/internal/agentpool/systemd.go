@@ -3,22 +3,22 @@ package agentpool
 import (
 	"context"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 // Unit reads one unit.
-func (a *agent) Unit(ctx context.Context, name string) (workflow.Unit, error) {
+func (a *agent) Unit(ctx context.Context, name string) (kit.Unit, error) {
 	resp, err := call(ctx, a, lookLimit, a.systemd.GetUnit, &agentv1.GetUnitRequest{Unit: name})
 	if err != nil {
-		return workflow.Unit{}, err
+		return kit.Unit{}, err
 	}
 	return unit(resp.GetUnit()), nil
 }
 
 // EnsureUnit makes the unit unmasked, enabled, active and ready, from any state.
-func (a *agent) EnsureUnit(ctx context.Context, req workflow.EnsureUnit,
-	progress workflow.Progress) (workflow.EnsuredUnit, error) {
+func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
+	progress kit.Progress) (kit.EnsuredUnit, error) {
 	var last *agentv1.EnsureUnitResponse
 	limit := orDefault(req.Timeout, unitDefault) + answerGrace
 	err := follow(ctx, a, limit, a.systemd.EnsureUnit,
@@ -32,13 +32,13 @@ func (a *agent) EnsureUnit(ctx context.Context, req workflow.EnsureUnit,
 		err = cutShort(a.server, "EnsureUnit")
 	}
 	if err != nil {
-		return workflow.EnsuredUnit{}, err
+		return kit.EnsuredUnit{}, err
 	}
-	return workflow.EnsuredUnit{Unit: unit(last.GetUnit()), Changes: last.GetChanges()}, nil
+	return kit.EnsuredUnit{Unit: unit(last.GetUnit()), Changes: last.GetChanges()}, nil
 }
 
 // StopUnit makes the unit inactive.
-func (a *agent) StopUnit(ctx context.Context, req workflow.UnitRequest) (bool, error) {
+func (a *agent) StopUnit(ctx context.Context, req kit.UnitRequest) (bool, error) {
 	resp, err := call(ctx, a, orDefault(req.Timeout, unitDefault)+answerGrace, a.systemd.StopUnit,
 		&agentv1.StopUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout),
 			FencingToken: fencingToken(req.Fence)})
@@ -46,7 +46,7 @@ func (a *agent) StopUnit(ctx context.Context, req workflow.UnitRequest) (bool, e
 }
 
 // MaskUnit makes an inactive unit unstartable.
-func (a *agent) MaskUnit(ctx context.Context, req workflow.UnitRequest) (bool, error) {
+func (a *agent) MaskUnit(ctx context.Context, req kit.UnitRequest) (bool, error) {
 	resp, err := call(ctx, a, orDefault(req.Timeout, unitDefault)+answerGrace, a.systemd.MaskUnit,
 		&agentv1.MaskUnitRequest{Unit: req.Unit, FencingToken: fencingToken(req.Fence)})
 	return resp.GetChanged(), err

@@ -23,6 +23,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/stored"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -44,8 +46,8 @@ type App struct {
 	dev      Dev
 	registry *ca.Registry
 	agents   *agentpool.Pool
-	engine   *job.Engine[*store.Tx]
-	work     *workflow.Workflow
+	engine   *job.Engine[kit.Records]
+	work     *kit.Kit
 	server   *chassis.Server
 	metrics  *prometheus.Registry
 
@@ -98,9 +100,6 @@ func Logger(cfg Config, out io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(out, options))
 }
-
-// bind sees the store's transaction as the jobs do.
-func bind(tx *store.Tx) workflow.Records { return workflow.Bind(tx) }
 
 // Address is the first address that it serves on.
 func (a *App) Address() string { return a.listener.Addr().String() }
@@ -219,22 +218,23 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.closers = append(a.closers, a.agents.Close)
-	if m, ok := a.cloud.(*byOperator); ok {
-		m.hosts.open(query.Servers{Store: a.st}, a.agents)
+	if byHand, ok := a.cloud.(*byHand); ok {
+		byHand.hosts.open(query.Servers{Store: a.st}, a.agents)
 	}
-	if a.engine, err = job.New(job.Config[*store.Tx]{Store: a.st, Logger: a.log,
+	records := stored.New(a.st)
+	if a.engine, err = job.New(job.Config[kit.Records]{Store: records, Logger: a.log,
 		Hook: atStep}); err != nil {
 		return err
 	}
-	a.work, err = workflow.New(workflow.Config{
-		Agents: a.agents, Cloud: a.cloud, Store: workflow.Over(a.st, bind), Tokens: a.registry,
+	a.work, err = workflow.New(kit.Config{
+		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
 		VolumeLimit: a.cfg.VolumeLimit,
 	})
 	if err != nil {
 		return err
 	}
-	for _, plan := range workflow.Plans(a.work, bind) {
+	for _, plan := range a.work.Plans() {
 		if err := a.engine.Register(plan); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 )
 
 // newMetrics is a registry with what the process itself and the records tell.
-func newMetrics(st *store.Store, jobs *job.Engine[*store.Tx]) *prometheus.Registry {
+func newMetrics(st *store.Store, jobs *job.Engine[kit.Records]) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -43,7 +44,7 @@ func newMetrics(st *store.Store, jobs *job.Engine[*store.Tx]) *prometheus.Regist
 // recordMetrics counts records when it is asked to.
 type recordMetrics struct {
 	st                      *store.Store
-	jobs                    *job.Engine[*store.Tx]
+	jobs                    *job.Engine[kit.Records]
 	servers, active, silent *prometheus.Desc
 }
 

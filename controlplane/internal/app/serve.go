@@ -48,20 +48,20 @@ func (a *App) openServer(context.Context) error {
 
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
-	start := starter{Workflow: a.work, engine: a.engine, st: a.st}
+	start := starter{Kit: a.work, engine: a.engine, st: a.st}
 	onServers, err := serverservice.New(serverservice.Config{Records: fleet.NewPurging(
 		query.Servers{Store: a.st}, a.agents), Jobs: start})
 	if err != nil {
 		return err
 	}
-	onSnapshots, err := snapshotservice.New(snapshotservice.Config{
-		Records: query.Snapshots{Store: a.st}, Jobs: start})
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: query.Snapshots{Store: a.st},
+		Jobs: start})
 	if err != nil {
 		return err
 	}
 	onJobs, err := jobservice.New(jobservice.Config{
 		Engine: a.engine, Events: query.Events{Store: a.st},
-		Cleanups: query.Cleanups{Engine: a.engine, Provider: a.cloud, Fleet: a.cfg.Fleet},
+		Cleanups: a.work,
 	})
 	if err != nil {
 		return err

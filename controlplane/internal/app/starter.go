@@ -5,19 +5,19 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 // starter starts jobs for the services, and plans them.
 type starter struct {
-	*workflow.Workflow
-	engine *job.Engine[*store.Tx]
+	*kit.Kit
+	engine *job.Engine[kit.Records]
 	st     *store.Store
 }
 
 // Start makes the job, or answers with the one that the same request id made before.
-func (s starter) Start(ctx context.Context, ask workflow.Ask) (job.Job, error) {
-	req, err := s.Request(ctx, ask)
+func (s starter) Start(ctx context.Context, ask kit.Request) (job.Job, error) {
+	args, req, err := s.Resolve(ctx, ask)
 	if err != nil {
 		return job.Job{}, err
 	}
@@ -26,7 +26,7 @@ func (s starter) Start(ctx context.Context, ask workflow.Ask) (job.Job, error) {
 		return job.Job{}, err
 	}
 	if !repeated { // a repeat is answered with its job, whatever that job has changed meanwhile
-		if err := s.Preflight(ctx, req); err != nil {
+		if err := args.Check(ctx, s.Kit); err != nil {
 			return job.Job{}, err
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/query"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -21,12 +22,12 @@ const undoLimit = 15 * time.Second
 // first, turned on it comes last.
 type Purging struct {
 	query.Servers
-	agents workflow.Agents
+	agents kit.Agents
 	locks  sync.Map // by server: changes that are asked for at one time come one after the other
 }
 
 // NewPurging makes it.
-func NewPurging(servers query.Servers, agents workflow.Agents) *Purging {
+func NewPurging(servers query.Servers, agents kit.Agents) *Purging {
 	return &Purging{Servers: servers, agents: agents}
 }
 
@@ -53,7 +54,7 @@ func (p *Purging) SetBinlogAutoPurge(ctx context.Context,
 }
 
 // answering is the agent of a MariaDB that answers.
-func (p *Purging) answering(ctx context.Context, server string) (workflow.Agent, error) {
+func (p *Purging) answering(ctx context.Context, server string) (kit.Agent, error) {
 	agent, err := p.agents.Agent(ctx, server)
 	if err != nil {
 		return nil, err
@@ -78,10 +79,10 @@ func unchanged(change AutoPurge, err error) error {
 
 // turnOff goes on from a MariaDB that keeps its binary logs, if the record cannot be written, to
 // one that the record describes.
-func (p *Purging) turnOff(ctx context.Context, agent workflow.Agent,
+func (p *Purging) turnOff(ctx context.Context, agent kit.Agent,
 	change AutoPurge) (query.Server, error) {
-	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false),
-		workflow.Fence{}); err != nil {
+	if _, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(false),
+		kit.Fence{}); err != nil {
 		p.follow(ctx, agent, change.Server) // the answer alone may be lost
 		return query.Server{}, unchanged(change, err)
 	}
@@ -92,7 +93,7 @@ func (p *Purging) turnOff(ctx context.Context, agent workflow.Agent,
 	return r, err
 }
 
-func (p *Purging) turnOn(ctx context.Context, agent workflow.Agent,
+func (p *Purging) turnOn(ctx context.Context, agent kit.Agent,
 	change AutoPurge) (query.Server, error) {
 	was, err := p.Get(ctx, change.Server)
 	if err != nil {
@@ -102,8 +103,8 @@ func (p *Purging) turnOn(ctx context.Context, agent workflow.Agent,
 	if err != nil {
 		return r, err
 	}
-	if _, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(true),
-		workflow.Fence{}); err != nil {
+	if _, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(true),
+		kit.Fence{}); err != nil {
 		if was.BinlogAutoPurge {
 			return r, unconfirmed(change, err)
 		}
@@ -121,11 +122,11 @@ func (p *Purging) turnOn(ctx context.Context, agent workflow.Agent,
 
 // giveUp takes the record's change back, once MariaDB is known to keep its binary logs: a call that
 // failed may have had its effect.
-func (p *Purging) giveUp(ctx context.Context, agent workflow.Agent, change AutoPurge,
+func (p *Purging) giveUp(ctx context.Context, agent kit.Agent, change AutoPurge,
 	cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	_, err := agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(false), workflow.Fence{})
+	_, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(false), kit.Fence{})
 	if err == nil {
 		change.On, change.Etag = false, ""
 		_, err = p.setRecord(ctx, change)
@@ -145,7 +146,7 @@ func unconfirmed(change AutoPurge, err error) error {
 }
 
 // follow makes MariaDB what the record says, as far as both are there, and returns the record.
-func (p *Purging) follow(ctx context.Context, agent workflow.Agent,
+func (p *Purging) follow(ctx context.Context, agent kit.Agent,
 	server string) *query.Server {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
@@ -153,6 +154,6 @@ func (p *Purging) follow(ctx context.Context, agent workflow.Agent,
 	if err != nil {
 		return nil
 	}
-	_, _ = agent.SetBinlogExpiry(ctx, workflow.BinlogExpiry(r.BinlogAutoPurge), workflow.Fence{})
+	_, _ = agent.SetBinlogExpiry(ctx, host.BinlogExpiry(r.BinlogAutoPurge), kit.Fence{})
 	return &r
 }

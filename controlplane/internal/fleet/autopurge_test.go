@@ -13,14 +13,15 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 var errGone = errors.New("no route")
 
 // purgeAgent is the agent of a MariaDB that purges, or not.
 type purgeAgent struct {
-	workflow.Agent
+	kit.Agent
 	expiry   time.Duration
 	down     bool
 	away     bool
@@ -31,7 +32,7 @@ type purgeAgent struct {
 
 type purgeAgents struct{ one *purgeAgent }
 
-func (a purgeAgents) Agent(context.Context, string) (workflow.Agent, error) {
+func (a purgeAgents) Agent(context.Context, string) (kit.Agent, error) {
 	if a.one.away {
 		return nil, errGone
 	}
@@ -43,7 +44,7 @@ func (a *purgeAgent) Status(context.Context) (replication.Status, error) {
 }
 
 func (a *purgeAgent) SetBinlogExpiry(ctx context.Context, after time.Duration,
-	_ workflow.Fence) (bool, error) {
+	_ kit.Fence) (bool, error) {
 	if fn := a.before; fn != nil {
 		a.before = nil
 		fn()
@@ -75,7 +76,7 @@ func newPurgeLab(t *testing.T, on bool) *purgeLab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	l := &purgeLab{t: t, st: st, agent: &purgeAgent{expiry: workflow.BinlogExpiry(on)}}
+	l := &purgeLab{t: t, st: st, agent: &purgeAgent{expiry: host.BinlogExpiry(on)}}
 	l.p = NewPurging(query.Servers{Store: st}, purgeAgents{l.agent})
 	l.write(func(ctx context.Context, tx *store.Tx) error {
 		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", State: inventory.ServerReady,

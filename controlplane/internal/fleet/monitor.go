@@ -15,7 +15,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -33,7 +33,7 @@ type Jobs interface {
 // MonitorConfig is what a monitor needs; all of it is required.
 type MonitorConfig struct {
 	Store  *store.Store
-	Agents workflow.Agents
+	Agents kit.Agents
 	// Forget closes the connection to the agent of a server that is gone.
 	Forget func(server string)
 	Jobs   Jobs

@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 func TestWhatFollowsFromALook(t *testing.T) {
@@ -61,13 +61,13 @@ type oneAgent struct {
 	err    error
 }
 
-func (a *oneAgent) Agent(context.Context, string) (workflow.Agent, error) {
+func (a *oneAgent) Agent(context.Context, string) (kit.Agent, error) {
 	return statusOf{status: a.status}, a.err
 }
 
 // statusOf is an agent that tells a status and nothing else.
 type statusOf struct {
-	workflow.Agent
+	kit.Agent
 	status replication.Status
 }
 

@@ -42,7 +42,8 @@ func TestActionRequired(t *testing.T) {
 			return e.Cleanup(ctx, id, job.ChangeRequest{})
 		}, job.Cancelled, "a=succeeded ask=action_required z=pending remove=succeeded "},
 	} {
-		bubbles(t, tt.name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			var answered atomic.Bool
 			action := errs.Call("CompleteTask", "name", "tasks/1")
 			e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{

@@ -41,3 +41,16 @@ func (v Volumes) List(ctx context.Context, f VolumeFilter,
 	where.equal("job", f.Job)
 	return v.list(ctx, f, where, p)
 }
+
+// OfServer reads all volumes that were ever a server's, by id.
+func (v Volumes) OfServer(ctx context.Context, server string) (all []inventory.Volume, err error) {
+	for p := (Page{}); ; {
+		var page []inventory.Volume
+		if page, p.Token, err = v.List(ctx, VolumeFilter{Server: server}, p); err != nil {
+			return nil, err
+		}
+		if all = append(all, page...); p.Token == "" {
+			return all, nil
+		}
+	}
+}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -105,7 +105,7 @@ func (l Leftovers) IDs() []string {
 // Find lists what was left behind. The provider is read first and the records last: a job that ends
 // in between has then written what it owns.
 func (s *Sweeper) Find(ctx context.Context) (Leftovers, error) {
-	fleet := provider.Filter{Tags: map[string]string{workflow.TagFleet: s.cfg.Fleet}}
+	fleet := provider.Filter{Tags: map[string]string{kit.TagFleet: s.cfg.Fleet}}
 	machines, err := s.cfg.Cloud.ListMachines(ctx, fleet)
 	if err != nil {
 		return Leftovers{}, err
@@ -120,7 +120,7 @@ func (s *Sweeper) Find(ctx context.Context) (Leftovers, error) {
 	}
 	ended := map[string]bool{}
 	for _, tags := range tagsOf(machines, volumes, snapshots) {
-		if err := s.look(ctx, tags[workflow.TagJob], ended); err != nil {
+		if err := s.look(ctx, tags[kit.TagJob], ended); err != nil {
 			return Leftovers{}, err
 		}
 	}
@@ -164,7 +164,7 @@ func sift(machines []provider.Machine, volumes []provider.Volume, snapshots []pr
 	var left Leftovers
 	loose := func(id string, tags map[string]string) bool {
 		return owners[id] == "" &&
-			ended[tags[workflow.TagJob]]
+			ended[tags[kit.TagJob]]
 	}
 	going := map[string]bool{}
 	for _, m := range machines {
@@ -255,7 +255,7 @@ func (s *Sweeper) remove(ctx context.Context, who, kind, id string, tags map[str
 		return fmt.Errorf("cannot remove %s %s: %w", kind, id, err)
 	}
 	s.cfg.Log.Info("removed what a job left behind", "kind", kind, "id", id)
-	if err := s.cfg.Audit.Swept(ctx, who, kind, id, tags[workflow.TagJob]); err != nil {
+	if err := s.cfg.Audit.Swept(ctx, who, kind, id, tags[kit.TagJob]); err != nil {
 		return fmt.Errorf("%s %s was removed, but the audit cannot be written: %w", kind, id, err)
 	}
 	return nil

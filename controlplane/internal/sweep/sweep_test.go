@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/sweep"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -74,7 +74,7 @@ type owners map[string]string
 func (o owners) Owners(context.Context) (map[string]string, error) { return o, nil }
 
 func tags(fleet, job string) map[string]string {
-	return map[string]string{workflow.TagFleet: fleet, workflow.TagJob: job}
+	return map[string]string{kit.TagFleet: fleet, kit.TagJob: job}
 }
 
 func newCloud() *cloud {
@@ -88,7 +88,7 @@ func newCloud() *cloud {
 			{ID: "i-stranger", State: provider.MachineRunning},
 			{ID: "i-unknown", Tags: tags("f", "of another control plane"),
 				State: provider.MachineRunning},
-			{ID: "i-nojob", Tags: map[string]string{workflow.TagFleet: "f"}},
+			{ID: "i-nojob", Tags: map[string]string{kit.TagFleet: "f"}},
 			{ID: "i-person", Tags: tags("f", "person"), State: provider.MachineRunning},
 		},
 		volumes: []provider.Volume{

@@ -10,7 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 // byHand is the cloud with people behind it: what takes it some looks to settle is what takes them
@@ -21,7 +21,7 @@ func (byHand) CutTime() time.Duration { return time.Minute }
 
 func (byHand) Tasks(context.Context, bool) ([]provider.Task, error) { return nil, nil }
 
-func (byHand) CompleteTask(context.Context, string, provider.TaskResult) (provider.Task, error) {
+func (byHand) CompleteTask(context.Context, string, provider.Word) (provider.Task, error) {
 	return provider.Task{}, provider.ErrNotFound
 }
 
@@ -30,7 +30,7 @@ func (byHand) RefuseTask(context.Context, string, string) (provider.Task, error)
 }
 
 // view is the cloud as a process sees it.
-func (w *world) view(p *process) workflow.Cloud {
+func (w *world) view(p *process) kit.Provider {
 	if w.byHand {
 		return byHand{cloudView{w.cloud, p}}
 	}
@@ -50,7 +50,7 @@ func TestCutByHandWantsTimeForAPerson(t *testing.T) {
 	t.Parallel()
 	w, p := labByHand(t)
 	p.run()
-	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
+	j := p.end(p.ask(snapshotOf{Source: "db1"}).ID)
 	f := j.Steps[0].Failure
 	if j.State != job.Failed || f == nil || f.Reason != "ACTION_REQUIRED" ||
 		!strings.Contains(f.Hint.String(), "--mode offline --quiesce-limit") {
@@ -67,20 +67,20 @@ func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for id, snap := range w.cloud.snapshots {
-			if at == job.BeforeEffect && in == "release" &&
+			if at == job.BeforeEffect && in == "resume" &&
 				(snap.State != provider.SnapshotCompleted && w.cloud.settling[id] >= 0) {
 				early.Store(true)
 			}
 		}
 	}
 	p.run()
-	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline,
-		HoldLimit: 30 * time.Minute})
+	j := p.must(snapshotOf{Source: "db1", Mode: inventory.ModeOffline,
+		QuiesceLimit: 30 * time.Minute})
 	if early.Load() {
 		t.Error("the hold was released before the copy was complete")
 	}
-	args, _ := workflow.ArgsOf(j)
-	if err := w.snapshot(args.Snapshot).Usable("db1"); err != nil {
+	args := snapshotIn(t, j)
+	if err := w.snapshot(args).Usable("db1"); err != nil {
 		t.Error(err)
 	}
 }
@@ -92,8 +92,8 @@ func TestCutByHandHasATimeLimitThatIsTold(t *testing.T) {
 	w.cloud.slowCut = 1000
 	w.mu.Unlock()
 	p.run()
-	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1", Mode: inventory.ModeOffline,
-		HoldLimit: 30 * time.Minute})
+	j := p.ask(snapshotOf{Source: "db1", Mode: inventory.ModeOffline,
+		QuiesceLimit: 30 * time.Minute})
 	updates, err := p.engine.Watch(t.Context(), j.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	w, p := labByHand(t)
 	var fine atomic.Bool
 	p.hook = func(at job.Point, in string) {
-		if at == job.AfterEffect && in == "cut" && !fine.Load() {
+		if at == job.AfterEffect && in == "snapshot" && !fine.Load() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if h := w.hosts["db1"].hold; h != nil {
@@ -126,9 +126,8 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	}
 	p.run()
 	mark := w.mark()
-	j := p.end(p.ask(workflow.KindTakeSnapshot,
-		workflow.Args{Source: "db1", Mode: inventory.ModeOffline, HoldLimit: time.Minute}).ID)
-	if j.State != job.Failed || !strings.Contains(j.Reason, "the hold ended") {
+	j := p.end(p.ask(snapshotOf{Source: "db1", Mode: inventory.ModeOffline, QuiesceLimit: time.Minute}).ID)
+	if j.State != job.Failed || !strings.Contains(j.Reason, "the quiesce ended") {
 		t.Fatalf("%s: %s", states(j), j.Reason)
 	}
 	asked := 0

@@ -4,7 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -12,15 +13,15 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
 	mark := w.mark()
-	for _, ask := range []workflow.Ask{
-		{Kind: workflow.KindCreateReplica, Args: replicaArgs},
-		{Kind: workflow.KindCreatePrimary, Args: workflow.Args{Server: "db9"}},
-		{Kind: workflow.KindTakeSnapshot, Args: workflow.Args{Source: "db1"}},
-		{Kind: workflow.KindDeleteServer, Args: workflow.Args{Server: "db1"}},
+	for _, ask := range []kit.Request{
+		{Args: replicaArgs.args()},
+		{Args: primary{Server: "db9"}.args()},
+		{Args: snapshotOf{Source: "db1"}.args()},
+		{Args: deletion{Server: "db1"}.args()},
 	} {
-		j, err := p.flow.Plan(t.Context(), ask)
+		j, err := p.flow.DryRun(t.Context(), ask)
 		if err != nil {
-			t.Fatal(ask.Kind, err)
+			t.Fatal(ask.Args.Kind(), err)
 		}
 		if j.ID != "" || len(j.Steps) == 0 {
 			t.Errorf("%+v", j)
@@ -36,12 +37,12 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 func TestPlanSaysWhatWillBe(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)
-	for level, want := range map[workflow.Verify]string{workflow.VerifyPosition: "no data is compared",
-		workflow.VerifySample: "some tables", workflow.VerifyFull: "all tables"} {
+	for level, want := range map[inventory.VerifyLevel]string{inventory.VerifyPosition: "no data is compared",
+		inventory.VerifySample: "some tables", inventory.VerifyFull: "all tables"} {
 		args := replicaArgs
 		args.Verify = level
-		j, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica,
-			Args: args})
+		j, err := p.flow.DryRun(t.Context(), kit.Request{
+			Args: args.args()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,37 +62,37 @@ func TestPlanSaysWhatWillBe(t *testing.T) {
 func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
-	taken, _ := workflow.ArgsOf(j)
-	from := func(a workflow.Args) workflow.Ask {
+	j := p.must(snapshotOf{Source: "db1"})
+	taken := snapshotIn(t, j)
+	from := func(a replica) kit.Request {
 		if a.Server == "" {
 			a.Server = "db2"
 		}
 		if a.Snapshot == "" {
-			a.Snapshot = taken.Snapshot
+			a.Snapshot = taken
 		}
-		return workflow.Ask{Kind: workflow.KindCreateReplica, Args: a}
+		return kit.Request{Args: a.args()}
 	}
 	cases := map[string]struct {
-		ask   workflow.Ask
+		ask   kit.Request
 		says  string
 		plant func()
 	}{
-		"a name that is taken": {ask: from(workflow.Args{Server: "db1", Source: "db1"}),
+		"a name that is taken": {ask: from(replica{Server: "db1", Source: "db1"}),
 			says: "own replica"},
-		"a smaller volume": {ask: from(workflow.Args{VolumeBytes: 1 << 30}),
+		"a smaller volume": {ask: from(replica{VolumeBytes: 1 << 30}),
 			says: "smaller"},
-		"no such image": {ask: from(workflow.Args{Image: "woody"}), says: "woody"},
-		"an older image": {ask: from(workflow.Args{Image: "bookworm"}),
+		"no such image": {ask: from(replica{Image: "woody"}), says: "woody"},
+		"an older image": {ask: from(replica{Image: "bookworm"}),
 			says: "never goes back"},
-		"another zone":     {ask: from(workflow.Args{Zone: "moon"}), says: "moon"},
-		"no such snapshot": {ask: from(workflow.Args{Snapshot: "snap-0"}), says: "snap-0"},
-		"a level that is not there": {ask: from(workflow.Args{Verify: "maybe"}),
-			says: "fence, sample or full"},
-		"purged binary logs": {ask: from(workflow.Args{}), says: "purged", plant: func() {
+		"another zone":     {ask: from(replica{Zone: "moon"}), says: "moon"},
+		"no such snapshot": {ask: from(replica{Snapshot: "snap-0"}), says: "snap-0"},
+		"a level that is not there": {ask: from(replica{Verify: "maybe"}),
+			says: "position, sample, full"},
+		"purged binary logs": {ask: from(replica{}), says: "purged", plant: func() {
 			w.hosts["db1"].running.disk.data.oldest = 1000
 		}},
-		"a primary that is down": {ask: from(workflow.Args{}), says: "does not answer",
+		"a primary that is down": {ask: from(replica{}), says: "does not answer",
 			plant: func() { w.hosts["db1"].down = true }},
 	}
 	for _, name := range []string{"a name that is taken", "a smaller volume", "no such image",
@@ -103,7 +104,7 @@ func TestPlanRefusesWhatTheJobWouldRefuse(t *testing.T) {
 			c.plant()
 			w.mu.Unlock()
 		}
-		_, err := p.flow.Plan(t.Context(), c.ask)
+		_, err := p.flow.DryRun(t.Context(), c.ask)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -116,10 +117,10 @@ func TestRegionalSnapshotServesEveryZone(t *testing.T) {
 	w.mu.Lock()
 	w.cloud.regional = true
 	w.mu.Unlock()
-	taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}))
-	ask := workflow.Args{Server: "db2", Snapshot: taken.Snapshot, Zone: "moon"}
-	if _, err := p.flow.Plan(t.Context(), workflow.Ask{Kind: workflow.KindCreateReplica,
-		Args: ask}); err != nil {
+	taken := snapshotIn(t, p.must(snapshotOf{Source: "db1"}))
+	ask := replica{Server: "db2", Snapshot: taken, Zone: "moon"}
+	if _, err := p.flow.DryRun(t.Context(), kit.Request{
+		Args: ask.args()}); err != nil {
 		t.Error(err)
 	}
 }
@@ -127,10 +128,10 @@ func TestRegionalSnapshotServesEveryZone(t *testing.T) {
 func TestRepeatedRequestIsTheSame(t *testing.T) {
 	t.Parallel()
 	_, p := lab(t)
-	ask := workflow.Ask{Kind: workflow.KindCreateReplica, Args: replicaArgs,
+	ask := kit.Request{Args: replicaArgs.args(),
 		RequestID: "11111111-2222-3333-4444-555555555555", Who: "tester"}
 	create := func() (string, error) {
-		req, err := p.flow.Request(t.Context(), ask)
+		_, req, err := p.flow.Resolve(t.Context(), ask)
 		if err != nil {
 			return "", err
 		}
@@ -145,7 +146,7 @@ func TestRepeatedRequestIsTheSame(t *testing.T) {
 	if again, err := create(); err != nil || again != first {
 		t.Errorf("%s, %v", again, err)
 	}
-	ask.Args.Server = "Bad Name"
+	ask.Args = replica{Server: "Bad Name", Source: "db1"}.args()
 	if _, err := create(); errs.KindOf(err) != errs.InvalidArgument {
 		t.Errorf("a bad name: %v", err)
 	}

@@ -10,20 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
-var replicaArgs = workflow.Args{Server: "db2", Source: "db1", Verify: workflow.VerifyFull}
+var replicaArgs = replica{Server: "db2", Source: "db1", Verify: inventory.VerifyFull}
 
 // replicaSteps are the steps of a replica's job.
 func replicaSteps(t *testing.T) []string {
 	t.Helper()
 	p := newWorld(t).start()
-	plan, _ := p.engine.Plan(workflow.KindCreateReplica)
+	plan, _ := p.engine.Plan(replicate.KindCreateReplica)
 	var kinds []string
 	for _, s := range plan.Steps {
 		kinds = append(kinds, s.Kind)
@@ -34,7 +36,7 @@ func replicaSteps(t *testing.T) []string {
 func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindCreateReplica, replicaArgs)
+	j := p.must(replicaArgs)
 	before := w.server("db2")
 	for _, s := range j.Steps {
 		mark := w.mark()
@@ -120,7 +122,7 @@ func (w *world) checkCloud(t *testing.T) {
 	}
 	bySnapshot := map[string]string{}
 	for id, s := range w.cloud.snapshots {
-		key := s.Tags[workflow.TagSnapshot]
+		key := s.Tags[kit.TagSnapshot]
 		if other := bySnapshot[key]; other != "" {
 			t.Errorf("two snapshots for %s: %s and %s", key, id, other)
 		}
@@ -150,7 +152,7 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 				}
 				first.stop()
 				p.run()
-				j := p.ask(workflow.KindCreateReplica, replicaArgs)
+				j := p.ask(replicaArgs)
 				<-killed
 				next := w.start().run()
 				succeeded(t, next.end(j.ID))
@@ -176,13 +178,13 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 			p := w.start()
 			killed := make(chan struct{})
 			p.hook = func(at job.Point, in string) {
-				if at == job.AfterEffect && in == "cut" {
+				if at == job.AfterEffect && in == "snapshot" {
 					p.kill()
 					close(killed)
 				}
 			}
 			p.run()
-			j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+			j := p.ask(snapshotOf{Source: "db1"})
 			<-killed
 			next := w.start()
 			if cancelled {
@@ -213,7 +215,7 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 // nothing at the cloud.
 func TestLostWorkerMakesNothing(t *testing.T) {
 	t.Parallel()
-	for step, call := range map[string]string{"cut": "CreateSnapshot",
+	for step, call := range map[string]string{"snapshot": "CreateSnapshot",
 		"create_machine": "CreateMachine", "swap_volume": "CreateVolume"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -241,7 +243,7 @@ func TestLostWorkerMakesNothing(t *testing.T) {
 				}
 			}
 			p.run()
-			j := p.ask(workflow.KindCreateReplica, replicaArgs)
+			j := p.ask(replicaArgs)
 			if n := <-made; n != 0 {
 				t.Errorf("the lost worker called %s %d times", call, n)
 			}
@@ -282,7 +284,7 @@ func TestLostAnswersCostNothing(t *testing.T) {
 			w.mu.Lock()
 			p.lose[call] = 1
 			w.mu.Unlock()
-			p.must(workflow.KindCreateReplica, replicaArgs)
+			p.must(replicaArgs)
 			w.checkReplica(t, "db2")
 			if h := w.host("db2"); h.startsOn[h.running.disk.uuid] != 1 {
 				t.Errorf("MariaDB was started %v", h.startsOn)

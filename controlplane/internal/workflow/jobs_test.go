@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
 // lab is a world with a primary that has data.
@@ -12,7 +11,7 @@ func lab(t *testing.T) (*world, *process) {
 	t.Helper()
 	w := newWorld(t)
 	p := w.start().run()
-	p.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1"})
+	p.must(primary{Server: "db1"})
 	w.mu.Lock()
 	d := w.hosts["db1"].running.disk.data
 	for i := range 20 {
@@ -39,8 +38,8 @@ func TestPrimaryIsMadeOnAVolumeOfItsOwn(t *testing.T) {
 func TestReplicaIsMadeFromANewSnapshot(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1",
-		Verify: workflow.VerifyFull})
+	j := p.must(replica{Server: "db2", Source: "db1",
+		Verify: inventory.VerifyFull})
 	srv, h := w.server("db2"), w.host("db2")
 	if srv.State != inventory.ServerReady || srv.Primary != "db1" || !srv.ReplicationConfigured ||
 		srv.BinlogAutoPurge {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
 // TestNoRecordNamesAMountOfWhatIsTakenAway looks before and after each effect of the jobs that take
@@ -15,8 +14,7 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 	t.Parallel()
 	redo := func(step string) func(p *process, made job.Job) job.Job {
 		return func(p *process, made job.Job) job.Job {
-			j, err := p.engine.Redo(p.w.t.Context(), made.ID, step,
-				job.ChangeRequest{Who: "tester", Reason: "to see"})
+			j, err := p.engine.Redo(p.w.t.Context(), made.ID, step, p.w.confirmed("db2"))
 			if err != nil {
 				p.w.t.Fatal(err)
 			}
@@ -25,7 +23,7 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 	}
 	for name, ask := range map[string]func(p *process, made job.Job) job.Job{
 		"delete_server": func(p *process, _ job.Job) job.Job {
-			return p.ask(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+			return p.ask(deletion{Server: "db2"})
 		},
 		"redo create_machine": redo("create_machine"),
 		"redo swap_volume":    redo("swap_volume"),
@@ -33,8 +31,7 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, first := lab(t)
-			made := first.must(workflow.KindCreateReplica,
-				workflow.Args{Server: "db2", Source: "db1"})
+			made := first.must(replica{Server: "db2", Source: "db1"})
 			first.stop()
 			if len(w.server("db2").Mounts) == 0 {
 				t.Fatal("the replica has no mount on record")

@@ -10,7 +10,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -40,7 +39,7 @@ func planted(t *testing.T, plant func(w *world, p *process)) (*world, *process, 
 	p := w.start()
 	plant(w, p)
 	p.run()
-	return w, p, p.end(p.ask(workflow.KindCreateReplica, replicaArgs).ID)
+	return w, p, p.end(p.ask(replicaArgs).ID)
 }
 
 func TestPlantedStatesConverge(t *testing.T) {
@@ -120,7 +119,7 @@ func TestPlantedStatesConverge(t *testing.T) {
 			}
 		},
 		"the hold's limit ends it before the cut was confirmed": func(w *world, p *process) {
-			p.at(job.AfterEffect, "cut",
+			p.at(job.AfterEffect, "snapshot",
 				func() { w.hosts["db1"].hold.end("the limit was reached") })
 		},
 		"the locks are not to be had at first": func(_ *world, p *process) {
@@ -356,7 +355,7 @@ func TestCancelledAnywhereThePrimaryIsUntouched(t *testing.T) {
 				}
 			}
 			p.run()
-			j := p.ask(workflow.KindCreateReplica, replicaArgs)
+			j := p.ask(replicaArgs)
 			<-reached
 			if _, err := p.engine.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 				t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
 // TestRedoneFromAnyStepNothingIsThereTwice: what an effect made anew takes the place of is taken
@@ -17,10 +16,9 @@ import (
 func TestRedoneFromAnyStepNothingIsThereTwice(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	j := p.must(replica{Server: "db2", Source: "db1"})
 	for _, s := range j.Steps {
-		if _, err := p.engine.Redo(t.Context(), j.ID, s.Kind,
-			job.ChangeRequest{Who: "tester", Reason: "to see"}); err != nil {
+		if _, err := p.engine.Redo(t.Context(), j.ID, s.Kind, w.confirmed("db2")); err != nil {
 			t.Fatalf("redo %s: %v", s.Kind, err)
 		}
 		succeeded(t, p.end(j.ID))
@@ -65,7 +63,7 @@ func cancelledIn(t *testing.T, step string) (*world, *process, job.Job) {
 		}
 	}
 	p.run()
-	j := p.ask(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	j := p.ask(replica{Server: "db2", Source: "db1"})
 	<-reached
 	if _, err := p.engine.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "tester"}); err != nil {
 		t.Fatal(err)

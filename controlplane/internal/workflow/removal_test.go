@@ -4,17 +4,18 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 )
 
 // cancelled asks for a job that is cancelled before anything of it is done.
-func (w *world) cancelled(kind string, args workflow.Args) job.Job {
+func (w *world) cancelled(what asked) job.Job {
 	w.t.Helper()
 	idle := w.start()
-	j := idle.ask(kind, args)
+	j := idle.ask(what)
 	j, err := idle.engine.Cancel(w.t.Context(), j.ID, job.ChangeRequest{Who: "tester"})
 	if err != nil || j.State != job.Cancelled {
 		w.t.Fatalf("%s %v", j.State, err)
@@ -38,12 +39,12 @@ func (w *world) left(name string) (machines, volumes, accounts int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.cloud.machines {
-		if m.Tags[workflow.TagServer] == name && m.State != provider.MachineTerminated {
+		if m.Tags[kit.TagServer] == name && m.State != provider.MachineTerminated {
 			machines++
 		}
 	}
 	for _, v := range w.cloud.volumes {
-		if v.Tags[workflow.TagServer] == name {
+		if v.Tags[kit.TagServer] == name {
 			volumes++
 		}
 	}
@@ -60,9 +61,9 @@ func TestEachStepOfARemovalAlone(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			w, first := lab(t)
-			first.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+			first.must(replica{Server: "db2", Source: "db1"})
 			first.stop()
-			asked := w.cancelled(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+			asked := w.cancelled(deletion{Server: "db2"})
 			p := w.start().run()
 			if s := p.alone(asked.ID, step); s.State != job.StepSucceeded {
 				t.Fatalf("%s: %+v", s.State, s.Failure)
@@ -97,9 +98,9 @@ func TestRemovalAloneLooksWhoDependsOnIt(t *testing.T) {
 	t.Parallel()
 	w, first := lab(t)
 	first.stop()
-	asked := w.cancelled(workflow.KindDeleteServer, workflow.Args{Server: "db1"})
+	asked := w.cancelled(deletion{Server: "db1"})
 	p := w.start().run()
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	p.must(replica{Server: "db2", Source: "db1"})
 	for _, step := range removal {
 		if s := p.alone(asked.ID, step); s.State != job.StepFailed || s.Failure.Reason != "IN_USE" {
 			t.Errorf("%s is %s: %+v", step, s.State, s.Failure)
@@ -116,16 +117,16 @@ func TestRemovalAloneLooksWhoDependsOnIt(t *testing.T) {
 func TestWhatIsGoneStaysGone(t *testing.T) {
 	t.Parallel()
 	w, first := lab(t)
-	made := first.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	made := first.must(replica{Server: "db2", Source: "db1"})
 	first.stop()
-	never := w.cancelled(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+	never := w.cancelled(deletion{Server: "db2"})
 	p := w.start().run()
-	deleted := p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+	deleted := p.must(deletion{Server: "db2"})
 	p.changeNothing(t, never, deleted, made)
 	if srv := w.server("db2"); srv.State != inventory.ServerDeleted {
 		t.Errorf("db2 is %s again", srv.State)
 	}
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1",
+	p.must(replica{Server: "db2", Source: "db1",
 		Options: map[string]string{"max_connections": "77"}})
 	p.changeNothing(t, never, deleted, made)
 	w.checkReplica(t, "db2")
@@ -135,8 +136,8 @@ func TestWhatIsGoneStaysGone(t *testing.T) {
 func TestAServerThatIsGoneIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	made := p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
-	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+	made := p.must(replica{Server: "db2", Source: "db1"})
+	p.must(deletion{Server: "db2"})
 	if _, err := p.engine.Redo(t.Context(), made.ID, "plan",
 		job.ChangeRequest{Who: "tester", Reason: "it was missed"}); err != nil {
 		t.Fatal(err)
@@ -171,9 +172,9 @@ func (p *process) changeNothing(t *testing.T, jobs ...job.Job) {
 func TestWhatAPersonSkippedIsLeftOut(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	p.must(replica{Server: "db2", Source: "db1"})
 	p.stop()
-	asked := w.cancelled(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
+	asked := w.cancelled(deletion{Server: "db2"})
 	p = w.start()
 	for _, ask := range []func() (job.Job, error){
 		func() (job.Job, error) {
@@ -200,15 +201,11 @@ func TestWhatAPersonSkippedIsLeftOut(t *testing.T) {
 func TestRemovingASnapshotAlone(t *testing.T) {
 	t.Parallel()
 	w, first := lab(t)
-	taken := first.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+	taken := first.must(snapshotOf{Source: "db1"})
 	first.stop()
-	args, err := workflow.ArgsOf(taken)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asked := w.cancelled(workflow.KindDeleteSnapshot, workflow.Args{Snapshot: args.Snapshot})
-	using := w.start().ask(workflow.KindCreateReplica,
-		workflow.Args{Server: "db2", Snapshot: args.Snapshot})
+	args := snapshotIn(t, taken)
+	asked := w.cancelled(snapshotDeletion{Snapshot: args})
+	using := w.start().ask(replica{Server: "db2", Snapshot: args})
 	p := w.start()
 	p.at(job.BeforeEffect, "plan", func() {})
 	if _, err := p.engine.RetryStep(t.Context(), asked.ID, "remove_snapshot",
@@ -224,8 +221,8 @@ func TestRemovingASnapshotAlone(t *testing.T) {
 		t.Fatalf("%s: %+v", s.State, s.Failure)
 	}
 	if h := w.host("db1"); len(h.running.disk.data.reserved) > 0 ||
-		w.snapshot(args.Snapshot).State != inventory.SnapshotDeleted {
+		w.snapshot(args).State != inventory.SnapshotDeleted {
 		t.Errorf("binary logs are kept for %v, the snapshot is %s", h.running.disk.data.reserved,
-			w.snapshot(args.Snapshot).State)
+			w.snapshot(args).State)
 	}
 }

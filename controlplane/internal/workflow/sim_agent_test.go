@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -58,9 +59,9 @@ func (h *host) fillStatus(st *replication.Status) {
 }
 
 func (a *agent) SetConfiguration(_ context.Context,
-	req workflow.Configuration) (c workflow.Configured, err error) {
+	req kit.Configuration) (c kit.Configured, err error) {
 	err = a.change("SetConfiguration", req.Fence, func() (bool, error) {
-		req.Fence = workflow.Fence{}
+		req.Fence = kit.Fence{}
 		c.Changed = a.h.file == nil || !reflect.DeepEqual(*a.h.file, req)
 		a.h.file = &req
 		return c.Changed, nil
@@ -69,7 +70,7 @@ func (a *agent) SetConfiguration(_ context.Context,
 }
 
 func (a *agent) PrepareDatadir(_ context.Context,
-	req workflow.PrepareDatadir) (p workflow.PreparedDatadir, err error) {
+	req kit.PrepareDatadir) (p kit.PreparedDatadir, err error) {
 	err = a.change("PrepareDatadir", req.Fence, func() (bool, error) {
 		d := a.h.datadirDisk()
 		if d.data == nil && req.Initialize {
@@ -96,8 +97,8 @@ func (a *agent) PrepareDatadir(_ context.Context,
 	return p, err
 }
 
-func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f workflow.Fence,
-	_ workflow.Progress) (version string, changed bool, err error) {
+func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.Fence,
+	_ kit.Progress) (version string, changed bool, err error) {
 	err = a.change("UpgradeDatadir", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -112,7 +113,7 @@ func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f workflow.Fe
 }
 
 func (a *agent) ProveWritable(_ context.Context,
-	f workflow.Fence) (proof workflow.WriteProof, err error) {
+	f kit.Fence) (proof kit.WriteProof, err error) {
 	err = a.change("ProveWritable", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -130,9 +131,9 @@ func (a *agent) ProveWritable(_ context.Context,
 	return proof, err
 }
 
-func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables,
-	begin func(workflow.ChecksumBegin), each func(workflow.TableChecksum)) error {
-	var list []workflow.TableChecksum
+func (a *agent) ChecksumTables(_ context.Context, req kit.ChecksumTables,
+	begin func(kit.ChecksumBegin), each func(kit.TableChecksum)) error {
+	var list []kit.TableChecksum
 	var at string
 	err := a.look("ChecksumTables", func() error {
 		s, err := a.up()
@@ -146,7 +147,7 @@ func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables,
 		}
 		for _, table := range slices.Sorted(maps.Keys(d.tables)) {
 			if len(req.Tables) == 0 || slices.Contains(req.Tables, table) {
-				list = append(list, workflow.TableChecksum{Table: table, Checksum: d.tables[table],
+				list = append(list, kit.TableChecksum{Table: table, Checksum: d.tables[table],
 					Engine: "InnoDB", Bytes: 1000,
 					DefinitionHash: "h", Consistent: !d.unstable[table]})
 			}
@@ -156,7 +157,7 @@ func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables,
 	if err != nil {
 		return err
 	}
-	begin(workflow.ChecksumBegin{GTID: at, Tables: len(list), Bytes: int64(len(list)) * 1000})
+	begin(kit.ChecksumBegin{GTID: at, Tables: len(list), Bytes: int64(len(list)) * 1000})
 	for _, t := range list {
 		each(t)
 	}
@@ -164,7 +165,7 @@ func (a *agent) ChecksumTables(_ context.Context, req workflow.ChecksumTables,
 }
 
 func (a *agent) PrepareReplica(_ context.Context,
-	req workflow.PrepareReplica) (r workflow.PreparedReplica, err error) {
+	req kit.PrepareReplica) (r kit.PreparedReplica, err error) {
 	err = a.change("PrepareReplica", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -190,7 +191,7 @@ func (a *agent) PrepareReplica(_ context.Context,
 }
 
 func (a *agent) ConfigureReplica(_ context.Context,
-	req workflow.ConfigureReplica) (changes []string, err error) {
+	req kit.ConfigureReplica) (changes []string, err error) {
 	err = a.change("ConfigureReplica", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -205,7 +206,7 @@ func (a *agent) ConfigureReplica(_ context.Context,
 }
 
 func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration,
-	f workflow.Fence) (conn replication.Connection, changed bool, err error) {
+	f kit.Fence) (conn replication.Connection, changed bool, err error) {
 	name := "StartReplication"
 	if until != "" {
 		name = "StartUntil"
@@ -240,7 +241,7 @@ func (a *agent) StartReplication(_ context.Context, until string, _ time.Duratio
 }
 
 func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration,
-	f workflow.Fence) (changed bool, err error) {
+	f kit.Fence) (changed bool, err error) {
 	err = a.change("StopReplication", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -257,7 +258,7 @@ func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration
 }
 
 func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
-	report func(workflow.Waited)) (reached bool, err error) {
+	report func(kit.Waited)) (reached bool, err error) {
 	err = a.look("WaitForGTID", func() error {
 		s, err := a.up()
 		if err != nil {
@@ -269,7 +270,7 @@ func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
 		a.h.replicate()
 		at := s.disk.data.slavePos
 		reached = seqOf(at) >= seqOf(gtid)
-		report(workflow.Waited{Current: at, Remaining: int64(seqOf(gtid)) - int64(seqOf(at))})
+		report(kit.Waited{Current: at, Remaining: int64(seqOf(gtid)) - int64(seqOf(at))})
 		if !reached {
 			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
 				"not reached in time")
@@ -280,7 +281,7 @@ func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
 }
 
 func (a *agent) SetReadOnly(_ context.Context, on bool,
-	f workflow.Fence) (changed bool, err error) {
+	f kit.Fence) (changed bool, err error) {
 	err = a.change("SetReadOnly", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -293,7 +294,7 @@ func (a *agent) SetReadOnly(_ context.Context, on bool,
 }
 
 func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string,
-	f workflow.Fence) (r replication.Reservation, err error) {
+	f kit.Fence) (r replication.Reservation, err error) {
 	err = a.change("ReserveBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -313,7 +314,7 @@ func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration,
 }
 
 func (a *agent) ReleaseBinlogs(_ context.Context, id string,
-	f workflow.Fence) (changed bool, err error) {
+	f kit.Fence) (changed bool, err error) {
 	err = a.change("ReleaseBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -327,7 +328,7 @@ func (a *agent) ReleaseBinlogs(_ context.Context, id string,
 }
 
 func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
-	f workflow.Fence) (changed bool, err error) {
+	f kit.Fence) (changed bool, err error) {
 	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -341,7 +342,7 @@ func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
 }
 
 func (a *agent) EnsureReplicationAccount(_ context.Context,
-	req workflow.ReplicationAccount) (changes []string, err error) {
+	req kit.ReplicationAccount) (changes []string, err error) {
 	err = a.change("EnsureReplicationAccount", req.Fence, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -355,7 +356,7 @@ func (a *agent) EnsureReplicationAccount(_ context.Context,
 }
 
 func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
-	f workflow.Fence) (changed bool, err error) {
+	f kit.Fence) (changed bool, err error) {
 	err = a.change("DeleteReplicationAccount", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -370,7 +371,7 @@ func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
 
 // simHold is a hold as its host sees it.
 type simHold struct {
-	testimony workflow.Testimony
+	testimony kit.Testimony
 	opened    time.Time
 	once      sync.Once
 	done      chan struct{}
@@ -389,19 +390,19 @@ func (h *simHold) open() bool {
 // end ends the hold, whoever does it.
 func (h *simHold) end(why string) { h.once.Do(func() { h.why = why; close(h.done) }) }
 
-func (h *simHold) Testimony() workflow.Testimony { return h.testimony }
-func (h *simHold) Done() <-chan struct{}         { return h.done }
-func (h *simHold) Close() error                  { h.end("it was closed"); return nil }
+func (h *simHold) Testimony() kit.Testimony { return h.testimony }
+func (h *simHold) Done() <-chan struct{}    { return h.done }
+func (h *simHold) Close() error             { h.end("it was closed"); return nil }
 
-func (h *simHold) Release(context.Context) (workflow.HoldResult, error) {
+func (h *simHold) Release(context.Context) (kit.HoldResult, error) {
 	unbroken := h.open()
 	h.end("released")
-	return workflow.HoldResult{Unbroken: unbroken, BrokenReason: h.why,
+	return kit.HoldResult{Unbroken: unbroken, BrokenReason: h.why,
 		Blocked: time.Since(h.opened), Frozen: time.Since(h.opened)}, nil
 }
 
-func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
-	_ workflow.Progress) (workflow.Hold, error) {
+func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
+	_ kit.Progress) (kit.Hold, error) {
 	var made *simHold
 	err := a.change("OpenHold", req.Fence, func() (bool, error) {
 		s, err := a.up()
@@ -415,7 +416,7 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 		d := s.disk
 		d.nonce = req.Nonce
 		made = &simHold{done: make(chan struct{}), opened: time.Now(),
-			testimony: workflow.Testimony{
+			testimony: kit.Testimony{
 				Replica: d.data.conn != nil, ServerID: s.conf.ServerID, Version: a.h.binary,
 				BinlogPos: d.data.pos(), SlavePos: d.data.slavePos,
 				CurrentPos: d.data.pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.uuid,
@@ -437,5 +438,5 @@ func (a *agent) OpenHold(ctx context.Context, req workflow.OpenHold,
 	return made, nil
 }
 
-var _ workflow.Agent = (*agent)(nil)
-var _ workflow.Hold = (*simHold)(nil)
+var _ kit.Agent = (*agent)(nil)
+var _ kit.Hold = (*simHold)(nil)

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -33,8 +34,8 @@ type host struct {
 	running  *server // MariaDB that runs; nil when it is stopped
 	starts   int     // of MariaDB
 	startsOn map[string]int
-	file     *workflow.Configuration // our option file
-	root     *disk                   // the root disk, with the image's own datadir
+	file     *kit.Configuration // our option file
+	root     *disk              // the root disk, with the image's own datadir
 	binary   string
 	epochs   map[string]int64
 	hidden   int // looks at the block devices until a new one appears
@@ -54,7 +55,7 @@ type mountPoint struct {
 
 // server is a running MariaDB.
 type server struct {
-	conf     workflow.Configuration
+	conf     kit.Configuration
 	disk     *disk
 	readOnly bool
 }
@@ -85,7 +86,7 @@ func (h *host) datadirDisk() *disk {
 
 // start starts MariaDB with the options that it finds.
 func (h *host) start() {
-	conf := workflow.Configuration{ServerID: 1, LogBin: "mariadb-bin", Port: 3306}
+	conf := kit.Configuration{ServerID: 1, LogBin: "mariadb-bin", Port: 3306}
 	if h.file != nil {
 		conf = *h.file
 	}
@@ -173,7 +174,7 @@ func yes(on bool) string {
 // agentsView is one process's way to the agents.
 type agentsView struct{ p *process }
 
-func (a agentsView) Agent(_ context.Context, server string) (workflow.Agent, error) {
+func (a agentsView) Agent(_ context.Context, server string) (kit.Agent, error) {
 	w := a.p.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -205,7 +206,7 @@ func (a *agent) look(name string, fn func() error) error {
 }
 
 // change makes a change on behalf of a job; fn says whether it did anything.
-func (a *agent) change(name string, f workflow.Fence, fn func() (bool, error)) error {
+func (a *agent) change(name string, f kit.Fence, fn func() (bool, error)) error {
 	return a.look(name, func() error {
 		if f.Epoch < a.h.epochs[f.Job] {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
@@ -229,21 +230,21 @@ func (a *agent) up() (*server, error) {
 	return a.h.running, nil
 }
 
-func (a *agent) Host(context.Context) (info workflow.HostInfo, err error) {
+func (a *agent) Host(context.Context) (info kit.HostInfo, err error) {
 	err = a.look("Host", func() error {
-		info = workflow.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
+		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
 			MariaDBVersion: a.h.binary, AgentVersion: "test"}
 		return nil
 	})
 	return info, err
 }
 
-func (a *agent) Unit(_ context.Context, name string) (u workflow.Unit, err error) {
+func (a *agent) Unit(_ context.Context, name string) (u kit.Unit, err error) {
 	err = a.look("Unit", func() error {
 		if name != mariadb {
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "no unit "+name)
 		}
-		u = workflow.Unit{Name: name, ActiveState: "inactive", UnitFileState: "disabled"}
+		u = kit.Unit{Name: name, ActiveState: "inactive", UnitFileState: "disabled"}
 		if a.h.running != nil {
 			u.ActiveState = "active"
 		}
@@ -255,8 +256,8 @@ func (a *agent) Unit(_ context.Context, name string) (u workflow.Unit, err error
 	return u, err
 }
 
-func (a *agent) EnsureUnit(_ context.Context, req workflow.EnsureUnit,
-	_ workflow.Progress) (up workflow.EnsuredUnit, err error) {
+func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
+	_ kit.Progress) (up kit.EnsuredUnit, err error) {
 	err = a.change("EnsureUnit", req.Fence, func() (bool, error) {
 		if a.h.masked {
 			a.h.masked = false
@@ -275,13 +276,13 @@ func (a *agent) EnsureUnit(_ context.Context, req workflow.EnsureUnit,
 			a.h.start()
 			up.Changes = append(up.Changes, "started")
 		}
-		up.Unit = workflow.Unit{Name: req.Unit, ActiveState: "active"}
+		up.Unit = kit.Unit{Name: req.Unit, ActiveState: "active"}
 		return len(up.Changes) > 0, nil
 	})
 	return up, err
 }
 
-func (a *agent) StopUnit(_ context.Context, req workflow.UnitRequest) (changed bool, err error) {
+func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
 	err = a.change("StopUnit", req.Fence, func() (bool, error) {
 		changed = a.h.running != nil
 		a.h.stop()
@@ -290,7 +291,7 @@ func (a *agent) StopUnit(_ context.Context, req workflow.UnitRequest) (changed b
 	return changed, err
 }
 
-func (a *agent) MaskUnit(_ context.Context, req workflow.UnitRequest) (changed bool, err error) {
+func (a *agent) MaskUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
 	err = a.change("MaskUnit", req.Fence, func() (bool, error) {
 		if a.h.running != nil {
 			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
@@ -322,7 +323,7 @@ func (h *host) device(ids []string) string {
 	return ""
 }
 
-func (a *agent) BlockDevices(context.Context) (list []workflow.BlockDevice, err error) {
+func (a *agent) BlockDevices(context.Context) (list []kit.BlockDevice, err error) {
 	err = a.look("BlockDevices", func() error {
 		for _, v := range a.h.attached() {
 			if !v.Default && a.h.hidden > 0 {
@@ -330,7 +331,7 @@ func (a *agent) BlockDevices(context.Context) (list []workflow.BlockDevice, err 
 				continue
 			}
 			d := a.h.w.cloud.disks[v.ID]
-			list = append(list, workflow.BlockDevice{Path: "/dev/" + v.ID,
+			list = append(list, kit.BlockDevice{Path: "/dev/" + v.ID,
 				IDs: []string{"virtio-" + v.ID}, SizeBytes: v.SizeBytes,
 				Filesystem: d.fs, UUID: d.uuid, Blank: d.fs == "", MountPoints: a.h.pathsOf(v.ID)})
 		}
@@ -348,9 +349,9 @@ func (h *host) pathsOf(volume string) (paths []string) {
 	return paths
 }
 
-func (h *host) mountOf(path string) (m workflow.Mount) {
+func (h *host) mountOf(path string) (m kit.Mount) {
 	at := h.mounts[path]
-	m = workflow.Mount{Path: path, Mounted: at.mounted, UnitSource: "/dev/disk/by-id/virtio-" +
+	m = kit.Mount{Path: path, Mounted: at.mounted, UnitSource: "/dev/disk/by-id/virtio-" +
 		at.volume, Root: at.root}
 	_, m.UnitSourceExists = h.w.cloud.volumes[at.volume]
 	if d := h.w.cloud.disks[at.volume]; at.mounted && d != nil {
@@ -360,7 +361,7 @@ func (h *host) mountOf(path string) (m workflow.Mount) {
 	return m
 }
 
-func (a *agent) Mount(_ context.Context, path string) (m workflow.Mount, err error) {
+func (a *agent) Mount(_ context.Context, path string) (m kit.Mount, err error) {
 	err = a.look("Mount", func() error {
 		if a.h.mounts[path] == nil {
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
@@ -377,8 +378,8 @@ func deny(reason errorsv1.Reason, format string, args ...any) error {
 		errs.WithHint("a hint"))
 }
 
-func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount,
-	_ workflow.Progress) (out workflow.Mounted, err error) {
+func (a *agent) EnsureMount(_ context.Context, req kit.EnsureMount,
+	_ kit.Progress) (out kit.Mounted, err error) {
 	err = a.change("EnsureMount", req.Fence, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
@@ -412,7 +413,7 @@ func (a *agent) EnsureMount(_ context.Context, req workflow.EnsureMount,
 	return out, err
 }
 
-func fits(d *disk, req workflow.EnsureMount) error {
+func fits(d *disk, req kit.EnsureMount) error {
 	switch {
 	case d.fs == "":
 		return deny(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
@@ -430,7 +431,7 @@ func fits(d *disk, req workflow.EnsureMount) error {
 }
 
 func (a *agent) EnsureBindMount(_ context.Context,
-	req workflow.EnsureBindMount) (out workflow.Mounted, err error) {
+	req kit.EnsureBindMount) (out kit.Mounted, err error) {
 	err = a.change("EnsureBindMount", req.Fence, func() (bool, error) {
 		from := a.h.mounts[dataMount]
 		if from == nil || !from.mounted {
@@ -449,7 +450,7 @@ func (a *agent) EnsureBindMount(_ context.Context,
 }
 
 func (a *agent) EnsureUnmounted(_ context.Context,
-	req workflow.EnsureUnmounted) (changes []string, err error) {
+	req kit.EnsureUnmounted) (changes []string, err error) {
 	err = a.change("EnsureUnmounted", req.Fence, func() (bool, error) {
 		at := a.h.mounts[req.Path]
 		if at == nil {
@@ -471,7 +472,7 @@ func (a *agent) EnsureUnmounted(_ context.Context,
 }
 
 func (a *agent) FormatVolume(_ context.Context,
-	req workflow.FormatVolume) (device workflow.BlockDevice, changed bool, err error) {
+	req kit.FormatVolume) (device kit.BlockDevice, changed bool, err error) {
 	err = a.change("FormatVolume", req.Fence, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
@@ -483,7 +484,7 @@ func (a *agent) FormatVolume(_ context.Context,
 		}
 		changed = d.fs == ""
 		d.fs, d.uuid = req.Filesystem, req.FilesystemUUID
-		device = workflow.BlockDevice{Path: "/dev/" + volume, Filesystem: d.fs}
+		device = kit.BlockDevice{Path: "/dev/" + volume, Filesystem: d.fs}
 		return changed, nil
 	})
 	return device, changed, err

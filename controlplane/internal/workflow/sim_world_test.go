@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/stored"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -123,8 +126,8 @@ func (w *world) mounted(machine, volume string) bool {
 type process struct {
 	w      *world
 	dead   atomic.Bool
-	engine *job.Engine[*store.Tx]
-	flow   *workflow.Workflow
+	engine *job.Engine[kit.Records]
+	flow   *kit.Kit
 	stop   func()
 	holds  []*simHold
 
@@ -191,8 +194,6 @@ func (m mortal) Read(ctx context.Context, fn func(ctx context.Context, tx *store
 	return m.Store.Read(ctx, fn)
 }
 
-func bind(tx *store.Tx) workflow.Records { return workflow.Bind(tx) }
-
 type joinFiles struct{}
 
 func (joinFiles) JoinFile(_ context.Context, server string) ([]byte, error) {
@@ -203,8 +204,8 @@ func (joinFiles) JoinFile(_ context.Context, server string) ([]byte, error) {
 func (w *world) start() *process {
 	w.t.Helper()
 	p := &process{w: w, fail: map[string][]error{}, lose: map[string]int{}}
-	st := mortal{w.store, p}
-	engine, err := job.New(job.Config[*store.Tx]{
+	st := stored.New(mortal{w.store, p})
+	engine, err := job.New(job.Config[kit.Records]{
 		Store: st, Limit: time.Second, Poll: 5 * time.Millisecond, Logger: quiet(),
 		Random: func() float64 { return 0.999 },
 		Hook: func(point job.Point, _, step string) {
@@ -217,15 +218,15 @@ func (w *world) start() *process {
 		w.t.Fatal(err)
 	}
 	p.engine = engine
-	p.flow, err = workflow.New(workflow.Config{
-		Agents: agentsView{p}, Cloud: w.view(p), Store: workflow.Over(st, bind),
+	p.flow, err = workflow.New(kit.Config{
+		Agents: agentsView{p}, Provider: w.view(p), Store: st,
 		Tokens: joinFiles{}, Jobs: engine,
 		Poll: time.Millisecond, Logger: quiet(),
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, plan := range workflow.Plans(p.flow, bind) {
+	for _, plan := range p.flow.Plans() {
 		if err := engine.Register(plan); err != nil {
 			w.t.Fatal(err)
 		}
@@ -244,9 +245,9 @@ func (p *process) run() *process {
 }
 
 // ask makes a job.
-func (p *process) ask(kind string, args workflow.Args) job.Job {
+func (p *process) ask(what asked) job.Job {
 	p.w.t.Helper()
-	req, err := p.flow.Request(p.w.t.Context(), workflow.Ask{Kind: kind, Args: args, Who: "tester"})
+	req, err := p.request(p.w.t.Context(), what)
 	if err != nil {
 		p.w.t.Fatal(err)
 	}
@@ -277,9 +278,9 @@ func (p *process) end(id string) job.Job {
 }
 
 // must runs a job that has to succeed.
-func (p *process) must(kind string, args workflow.Args) job.Job {
+func (p *process) must(what asked) job.Job {
 	p.w.t.Helper()
-	return succeeded(p.w.t, p.end(p.ask(kind, args).ID))
+	return succeeded(p.w.t, p.end(p.ask(what).ID))
 }
 
 func succeeded(t testing.TB, j job.Job) job.Job {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	hosts "github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -16,12 +16,9 @@ import (
 func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	j := p.must(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
-	args, err := workflow.ArgsOf(j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap := w.snapshot(args.Snapshot)
+	j := p.must(snapshotOf{Source: "db1"})
+	args := snapshotIn(t, j)
+	snap := w.snapshot(args)
 	if err := snap.Usable("db1"); err != nil {
 		t.Error(err)
 	}
@@ -43,13 +40,13 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 			t.Errorf("%s made changes: %v", s.Kind, changes)
 		}
 	}
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Snapshot: args.Snapshot,
-		Verify: workflow.VerifySample})
+	p.must(replica{Server: "db2", Snapshot: args,
+		Verify: inventory.VerifySample})
 	if d := w.host("db1").running.disk.data; len(d.reserved) != 1 {
 		t.Errorf("the snapshot's reservation alone should be left: %v", d.reserved)
 	}
 	if srv := w.server("db2"); srv.State != inventory.ServerReady ||
-		srv.StateReason != "verified by sample" {
+		srv.StateReason != "verified to level sample" {
 		t.Errorf("%+v", srv)
 	}
 }
@@ -61,7 +58,7 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 	p := w.start()
 	var held atomic.Bool
 	p.hook = func(at job.Point, in string) {
-		if at == job.AfterEffect && in == "cut" && !held.Load() {
+		if at == job.AfterEffect && in == "snapshot" && !held.Load() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if h := w.hosts["db1"].hold; h != nil {
@@ -70,12 +67,12 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		}
 	}
 	p.run()
-	j := p.end(p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"}).ID)
+	j := p.end(p.ask(snapshotOf{Source: "db1"}).ID)
 	if j.State != job.Failed {
 		t.Fatal(states(j))
 	}
-	args, _ := workflow.ArgsOf(j)
-	if snap := w.snapshot(args.Snapshot); snap.State != inventory.SnapshotFailed ||
+	args := snapshotIn(t, j)
+	if snap := w.snapshot(args); snap.State != inventory.SnapshotFailed ||
 		snap.ProviderID != "" {
 		t.Errorf("%+v", snap)
 	}
@@ -89,7 +86,7 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	succeeded(t, p.end(j.ID))
-	if snap := w.snapshot(args.Snapshot); snap.Usable("db1") != nil || snap.Reservation == "" ||
+	if snap := w.snapshot(args); snap.Usable("db1") != nil || snap.Reservation == "" ||
 		len(w.host("db1").running.disk.data.reserved) != 1 {
 		t.Errorf("after a retry: %+v", snap)
 	}
@@ -112,10 +109,9 @@ func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
 		}
 	}
 	p.run()
-	j := p.ask(workflow.KindTakeSnapshot, workflow.Args{Source: "db1"})
+	j := p.ask(snapshotOf{Source: "db1"})
 	<-reached
-	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindTakeSnapshot,
-		Args: workflow.Args{Source: "db1"}})
+	req, err := p.request(t.Context(), snapshotOf{Source: "db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,24 +125,18 @@ func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
 func TestServersAreTakenAwayReplicasFirst(t *testing.T) {
 	t.Parallel()
 	w, p := lab(t)
-	p.must(workflow.KindCreateReplica, replicaArgs)
-	req, err := p.flow.Request(t.Context(), workflow.Ask{Kind: workflow.KindDeleteServer,
-		Args: workflow.Args{Server: "db1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.flow.Preflight(t.Context(),
-		req); errs.ReasonOf(err) != errorsv1.Reason_REASON_IN_USE {
+	p.must(replicaArgs)
+	if err := (deletion{Server: "db1"}).args().Check(t.Context(),
+		p.flow); errs.ReasonOf(err) != errorsv1.Reason_REASON_IN_USE {
 		t.Errorf("deleting a primary with a replica: %v", err)
 	}
-	if j := p.end(p.ask(workflow.KindDeleteServer,
-		workflow.Args{Server: "db1"}).ID); j.State != job.Failed {
+	if j := p.end(p.ask(deletion{Server: "db1"}).ID); j.State != job.Failed {
 		t.Error(states(j))
 	}
 	if srv := w.server("db1"); srv.State != inventory.ServerReady {
 		t.Errorf("%+v", srv)
 	}
-	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2", Etag: w.server("db2").Etag()})
+	p.must(deletion{Server: "db2", Etag: w.server("db2").Etag()})
 	if d := w.host("db1").running.disk.data; len(d.accounts) != 0 {
 		t.Errorf("accounts are left: %v", d.accounts)
 	}
@@ -154,12 +144,12 @@ func TestServersAreTakenAwayReplicasFirst(t *testing.T) {
 		t.Error("the primary counts as having a replica still")
 	}
 	old := w.server("db2").ServerID
-	p.must(workflow.KindCreateReplica, replicaArgs)
+	p.must(replicaArgs)
 	if srv := w.server("db2"); srv.ServerID == old {
 		t.Errorf("server_id %d was used again", old)
 	}
-	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db2"})
-	p.must(workflow.KindDeleteServer, workflow.Args{Server: "db1"})
+	p.must(deletion{Server: "db2"})
+	p.must(deletion{Server: "db1"})
 	if len(w.cloud.volumes) != 0 {
 		t.Errorf("volumes are left: %v", w.cloud.volumes)
 	}
@@ -169,11 +159,11 @@ func TestAutoPurgeGoesWithTheFirstReplica(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.start().run()
-	p.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1", AutoPurge: true})
+	p.must(primary{Server: "db1", AutoPurge: true})
 	if !w.server("db1").BinlogAutoPurge {
 		t.Fatal("auto purge was not turned on")
 	}
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	p.must(replica{Server: "db2", Source: "db1"})
 	srv := w.server("db1")
 	if srv.BinlogAutoPurge || !srv.ReplicationConfigured {
 		t.Errorf("%+v", srv)
@@ -200,9 +190,9 @@ func TestAutoPurgeEndsInMariaDBBeforeTheRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.start().run()
-	first.must(workflow.KindCreatePrimary, workflow.Args{Server: "db1", AutoPurge: true})
-	if h := w.host("db1"); h.running.conf.BinlogExpire != workflow.BinlogExpiry(true) ||
-		h.file.BinlogExpire != workflow.BinlogExpiry(true) {
+	first.must(primary{Server: "db1", AutoPurge: true})
+	if h := w.host("db1"); h.running.conf.BinlogExpire != hosts.BinlogExpiry(true) ||
+		h.file.BinlogExpire != hosts.BinlogExpiry(true) {
 		t.Errorf("db1 purges after %s", h.running.conf.BinlogExpire)
 	}
 	first.stop()
@@ -224,7 +214,7 @@ func TestAutoPurgeEndsInMariaDBBeforeTheRecord(t *testing.T) {
 			time.Hour
 	})
 	p.run()
-	p.must(workflow.KindCreateReplica, workflow.Args{Server: "db2", Source: "db1"})
+	p.must(replica{Server: "db2", Source: "db1"})
 	w.keepsBinlogs(t, "after the job")
 	if srv := w.server("db1"); srv.BinlogAutoPurge {
 		t.Error("the record says that it is purged")
@@ -238,14 +228,13 @@ func TestPlanStepRefusesAnOlderImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, p := lab(t)
-			args := workflow.Args{Server: "db2", Source: "db1", Image: "bookworm"}
+			args := replica{Server: "db2", Source: "db1", Image: "bookworm"}
 			if withSnapshot {
-				taken, _ := workflow.ArgsOf(p.must(workflow.KindTakeSnapshot,
-					workflow.Args{Source: "db1"}))
-				args.Snapshot = taken.Snapshot
+				taken := snapshotIn(t, p.must(snapshotOf{Source: "db1"}))
+				args.Snapshot = taken
 			}
 			mark := w.mark()
-			j := p.end(p.ask(workflow.KindCreateReplica, args).ID)
+			j := p.end(p.ask(args).ID)
 			s, _ := j.Step("plan")
 			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" ||
 				!strings.Contains(s.Failure.Message, "10.11.14") ||
@@ -271,7 +260,7 @@ func TestCleanupFlagRemovesEverythingWhenTheJobFails(t *testing.T) {
 	p.run()
 	args := replicaArgs
 	args.Cleanup = true
-	j := p.end(p.ask(workflow.KindCreateReplica, args).ID)
+	j := p.end(p.ask(args).ID)
 	if j.State != job.Failed {
 		t.Fatal(states(j))
 	}

@@ -1,63 +1,37 @@
+// Package workflow has the kinds of jobs that there are, one package a family. Each kind is a value
+// of its own package; this one wires them together, as no family imports a sibling.
 package workflow
 
 import (
-	"errors"
-	"log/slog"
-	"sync"
-	"time"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 )
 
-// Config is what the jobs work with. All but the last five are required.
-type Config struct {
-	Agents Agents
-	Cloud  Cloud
-	Store  Store
-	Tokens Tokens
-	Jobs   Jobs
-
-	VolumeLimit time.Duration // how long the provider may take to make a volume; default 10 minutes
-
-	Fleet  string        // marks what this control plane makes at the provider; default "default"
-	Poll   time.Duration // how soon a wait looks again; default 250 ms
-	Logger *slog.Logger
-	Now    func() time.Time
-}
-
-// Workflow makes the jobs of the domain. Make one with New, then register what Plans returns with
-// the engine.
-type Workflow struct {
-	Config
-
-	mu sync.Mutex
-	// when a job's reservation was renewed last; losing it costs one call
-	renewed map[string]time.Time
-}
-
-const (
-	defaultPoll        = 250 * time.Millisecond
-	defaultVolumeLimit = 10 * time.Minute
-)
-
-// New makes a workflow; it does nothing by itself.
-func New(cfg Config) (*Workflow, error) {
-	if cfg.Agents == nil || cfg.Cloud == nil || cfg.Store == nil || cfg.Tokens == nil ||
-		cfg.Jobs == nil {
-		return nil, errors.New("workflow: agents, cloud, store, tokens and jobs are all needed")
+// New makes a kit with all kinds of jobs.
+func New(cfg kit.Config) (*kit.Kit, error) {
+	k, err := kit.New(cfg)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.Fleet == "" {
-		cfg.Fleet = "default"
-	}
-	if cfg.Poll <= 0 {
-		cfg.Poll = defaultPoll
-	}
-	if cfg.VolumeLimit <= 0 {
-		cfg.VolumeLimit = defaultVolumeLimit
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	return &Workflow{Config: cfg, renewed: map[string]time.Time{}}, nil
+	k.Register(
+		provision.CreatePrimary(remove.Server(), remove.Rest),
+		snapshot.TakeSnapshot(remove.Snapshot()),
+		replicate.CreateReplica(replicate.Parts{
+			Snapshot: snapshot.Steps(), Sections: snapshot.Sections(), DropSnapshot: snapshot.Drop,
+			Machine: provision.MachineSteps(
+				"the image's default data volume is gone, a volume from the snapshot is attached"),
+			Copy: provision.CopySteps(), DropReplaced: provision.DropReplaced,
+			Compare: verify.Compare, WouldCompare: verify.Describe,
+			Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
+		}),
+		verify.VerifyReplica(),
+		remove.DeleteServer(), remove.DeleteSnapshot(),
+	)
+	return k, nil
 }

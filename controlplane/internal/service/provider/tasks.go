@@ -10,7 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -31,14 +31,14 @@ var (
 const maxTaskText = 200
 
 // byHand is the provider, if its work is done by people.
-func (s *Service) byHand() (provider.Manual, error) {
-	p, ok := s.cfg.Cloud.(provider.Manual)
+func (s *Service) byHand() (provider.ByHand, error) {
+	p, ok := s.cfg.Cloud.(provider.ByHand)
 	if !ok {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
 			"the provider "+s.cfg.Cloud.Name()+
 				" does its work by itself: it has no tasks for people",
 			errs.WithHint("see `understudy provider objects` for what it has; tasks are what "+
-				"`understudy serve --provider manual` asks for"))
+				"`understudy serve --provider static` asks for"))
 	}
 	return p, nil
 }
@@ -84,7 +84,7 @@ func (s *Service) CompleteTask(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.CompleteTask(ctx, req.GetId(), provider.TaskResult{
+	t, err := p.CompleteTask(ctx, req.GetId(), provider.Word{
 		Address: req.GetAddress(), DefaultDevice: req.GetDefaultDevice(), Device: req.GetDevice(),
 		SizeBytes: req.GetSizeBytes(), Label: req.GetLabel(),
 	})
@@ -147,14 +147,14 @@ func checkWord(check *wire.Check, req *cpv1.CompleteTaskRequest) {
 func (s *Service) audit(ctx context.Context, t provider.Task, what string) error {
 	return s.cfg.Audit.Add(ctx, inventory.Event{
 		Actor: wire.Who(ctx), Action: "task." + string(t.State), Subject: subjectOf(t),
-		Job: t.Tags[workflow.TagJob], Message: t.ID + " (" + t.Kind + " " + t.ObjectID + ") " +
+		Job: t.Tags[kit.TagJob], Message: t.ID + " (" + t.Kind + " " + t.ObjectID + ") " +
 			what,
 	})
 }
 
 // subjectOf is the server that the task is for.
 func subjectOf(t provider.Task) string {
-	if name := t.Tags[workflow.TagServer]; name != "" {
+	if name := t.Tags[kit.TagServer]; name != "" {
 		return inventory.ServerSubject(name)
 	}
 	return ""

@@ -2,9 +2,15 @@ package server
 
 import (
 	"context"
+	"strings"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -31,6 +37,12 @@ func checkMachine(check *wire.Check, req machine) (name, requestID string) {
 		check.RequestID("request_id", req.GetRequestId())
 }
 
+func machineArgs(name string, req machine) kit.ServerArgs {
+	return kit.ServerArgs{Server: name, Image: req.GetImage(), Zone: req.GetZone(),
+		VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
+		Options: req.GetOptions()}
+}
+
 // CreateServer starts a job that makes a primary.
 func (s *Service) CreateServer(ctx context.Context,
 	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
@@ -40,13 +52,9 @@ func (s *Service) CreateServer(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindCreatePrimary,
-		RequestID: requestID, Args: workflow.Args{
-			Server: name, Image: req.GetImage(), Zone: req.GetZone(),
-			VolumeBytes: req.GetVolumeSizeBytes(), Filesystem: req.GetFilesystem(),
-			Port: int(req.GetPort()), AutoPurge: req.GetBinlogAutoPurge(),
-			Options: req.GetOptions(),
-		}})
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
+		Args: provision.Args{ServerArgs: machineArgs(name, req), Filesystem: req.GetFilesystem(),
+			AutoPurge: req.GetBinlogAutoPurge()}})
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +64,8 @@ func (s *Service) CreateServer(ctx context.Context,
 func isFilesystem(name string) bool { return name == "" || name == "ext4" || name == "xfs" }
 
 // levelOf is the level that a request asks for.
-func levelOf(level cpv1.VerifyLevel) workflow.Verify {
-	return workflow.Verify(enum.Word(max(level, cpv1.VerifyLevel_VERIFY_LEVEL_POSITION)))
+func levelOf(level cpv1.VerifyLevel) inventory.VerifyLevel {
+	return inventory.VerifyLevel(strings.ToUpper(enum.Word(level)))
 }
 
 // CreateReplica starts a job that makes a verified replica, or plans one.
@@ -74,14 +82,12 @@ func (s *Service) CreateReplica(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindCreateReplica,
-		RequestID: requestID, Args: workflow.Args{
-			Server: name, Source: primary, Snapshot: snapshot, Image: req.GetImage(),
-			Zone: req.GetZone(), Verify: levelOf(req.GetVerify()),
-			VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
-			Cleanup: req.GetCleanup(), Options: req.GetOptions(),
-			HoldLimit: req.GetQuiesceLimit().AsDuration(),
-		}})
+	args := replicate.Args{Verify: levelOf(req.GetVerify())}
+	args.ServerArgs = machineArgs(name, req)
+	args.Cleanup = req.GetCleanup()
+	args.Source, args.Snapshot = primary, snapshot
+	args.QuiesceLimit = req.GetQuiesceLimit().AsDuration()
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID, Args: args})
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +104,8 @@ func (s *Service) VerifyReplica(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: "verify_replica", RequestID: requestID,
-		Args: workflow.Args{Server: name, Verify: levelOf(req.GetLevel())}})
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
+		Args: verify.Args{Replica: name, Level: levelOf(req.GetLevel())}})
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +122,8 @@ func (s *Service) DeleteServer(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindDeleteServer,
-		RequestID: requestID, Args: workflow.Args{Server: name, Etag: req.GetEtag()}})
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
+		Args: remove.ServerArgs{Server: name, Etag: req.GetEtag()}})
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -110,12 +112,12 @@ func (s *Service) CreateSnapshot(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindTakeSnapshot,
-		RequestID: requestID, Args: workflow.Args{
-			Source: server, HoldLimit: req.GetQuiesceLimit().AsDuration(),
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
+		Args: snapshot.Args{SnapshotArgs: kit.SnapshotArgs{
+			Source: server, QuiesceLimit: req.GetQuiesceLimit().AsDuration(),
 			Mode:    inventory.SnapshotMode(strings.ToUpper(enum.Word(req.GetMode()))),
 			Reserve: req.GetReserveBinlogs().AsDuration(),
-		}})
+		}}})
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +134,8 @@ func (s *Service) DeleteSnapshot(ctx context.Context,
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.cfg.Start(ctx, req, workflow.Ask{Kind: workflow.KindDeleteSnapshot,
-		RequestID: requestID, Args: workflow.Args{Snapshot: id, Etag: req.GetEtag()}})
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
+		Args: remove.SnapshotArgs{Snapshot: id, Etag: req.GetEtag()}})
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -16,9 +16,9 @@ import (
 type Starter interface {
 	// Start makes the job and answers with it, or with the one that the same request id made
 	// before.
-	Start(ctx context.Context, ask workflow.Ask) (job.Job, error)
-	// Plan says what the job would find and do, as a job without an id. It starts nothing.
-	Plan(ctx context.Context, ask workflow.Ask) (job.Job, error)
+	Start(ctx context.Context, ask kit.Request) (job.Job, error)
+	// DryRun says what the job would find and do, as a job without an id. It starts nothing.
+	DryRun(ctx context.Context, ask kit.Request) (job.Job, error)
 }
 
 // Config is what a service of records and of jobs that change them needs. Records and Jobs have no
@@ -42,11 +42,11 @@ func (c Config[R]) Filled() (Config[R], error) {
 
 // Start starts what the caller asks for, or plans it when the request is to be validated only.
 func (c Config[R]) Start(ctx context.Context, req interface{ GetValidateOnly() bool },
-	ask workflow.Ask) (*cpv1.Job, error) {
+	ask kit.Request) (*cpv1.Job, error) {
 	ask.Who = Who(ctx)
 	start := c.Jobs.Start
 	if req.GetValidateOnly() {
-		start = c.Jobs.Plan
+		start = c.Jobs.DryRun
 	}
 	made, err := start(ctx, ask)
 	if err != nil {

@@ -136,12 +136,12 @@ func TestJobShowsItsErrorAndTimes(t *testing.T) {
 	j := job.Job{
 		ID: "1", State: job.Failed, Subjects: []string{"snapshotting/db1", "snapshots/s1"},
 		Steps: []job.Step{
-			{Kind: "hold", State: job.StepSucceeded, Started: now.Add(-9 * time.Second),
+			{Kind: "quiesce", State: job.StepSucceeded, Started: now.Add(-9 * time.Second),
 				Finished: now.Add(-4 * time.Second)},
-			{Kind: "cut", State: job.StepFailed, Started: now.Add(-3 * time.Second),
+			{Kind: "snapshot", State: job.StepFailed, Started: now.Add(-3 * time.Second),
 				Progress: job.Progress{Done: 1, Total: 2, ETA: time.Second},
 				Failure:  &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", Hint: errs.Hint{Text: "yes"}}},
-			{Kind: "release", State: job.StepPending},
+			{Kind: "resume", State: job.StepPending},
 		},
 	}
 	got := wire.Job(j, now)

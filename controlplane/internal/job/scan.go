@@ -1,0 +1,190 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sighting is how long this process has seen a job's holder give no sign of life.
+type sighting struct {
+	epoch, heartbeat int64
+	since            time.Time // by the monotonic clock
+}
+
+// Run takes and runs jobs until ctx ends, then stops the handlers, lets the jobs go so that another
+// process can take them at once, and returns nil.
+func (e *Engine[T]) Run(ctx context.Context) error {
+	if err := e.startOnce(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for failing := ""; ; {
+		select {
+		case <-ctx.Done():
+			e.stopWorkers()
+			return nil
+		case <-e.kick:
+		case <-timer.C:
+		}
+		failing = e.logScan(e.scan(ctx), failing)
+		timer.Reset(min(e.cfg.Poll, e.cfg.Limit/3))
+	}
+}
+
+func (e *Engine[T]) startOnce() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running {
+		return errors.New("job engine: it was started before")
+	}
+	e.running = true
+	return nil
+}
+
+// logScan logs a trouble once, when it begins.
+func (e *Engine[T]) logScan(err error, before string) string {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return ""
+	}
+	if err.Error() != before {
+		e.log.Warn("cannot look for jobs", "error", err)
+	}
+	return err.Error()
+}
+
+func (e *Engine[T]) stopWorkers() {
+	e.mu.Lock()
+	for _, w := range e.held {
+		w.stop()
+	}
+	e.mu.Unlock()
+	e.wg.Wait()
+}
+
+// scan takes every job that nobody holds, or whose holder has been silent for the limit.
+func (e *Engine[T]) scan(ctx context.Context) error {
+	var holdings []Holding
+	err := e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
+		holdings, err = e.store.Jobs(tx).Holdings(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range e.free(holdings, time.Now()) {
+		if err := e.take(ctx, h); err != nil {
+			return fmt.Errorf("job %s: %w", h.ID, err)
+		}
+	}
+	return nil
+}
+
+// free picks the jobs to take, and keeps book of the silent ones.
+func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// this process was itself away: it must not take that for the others' silence
+	if now.Sub(e.looked) >= e.cfg.Limit {
+		e.seen = nil
+	}
+	e.looked = now
+	seen := map[string]sighting{}
+	var free []Holding
+	for _, h := range holdings {
+		_, known := e.plans[h.Kind]
+		if _, mine := e.held[h.ID]; mine || !known {
+			continue
+		}
+		s, ok := e.seen[h.ID]
+		if !ok || s.epoch != h.Epoch || s.heartbeat != h.Heartbeat {
+			s = sighting{epoch: h.Epoch, heartbeat: h.Heartbeat, since: now}
+		}
+		seen[h.ID] = s
+		silent := now.Sub(s.since) >= e.cfg.Limit
+		if (h.Owner == "" || silent) && len(e.held)+len(free) < e.cfg.Hold {
+			free = append(free, h)
+		}
+	}
+	e.seen = seen
+	return free
+}
+
+var (
+	errTaken   = errors.New("somebody else was faster")
+	errUnknown = errors.New("this process has no handler for one of its steps")
+)
+
+// take claims a job, begins its next step in the same transaction, and starts a worker.
+func (e *Engine[T]) take(ctx context.Context, seen Holding) error {
+	plan, _ := e.Plan(seen.Kind)
+	w := newWorker(e, seen.ID, seen.Epoch+1, plan)
+	var first *turn
+	var after Job
+	err := e.store.Write(ctx, func(ctx context.Context, tx T) (err error) {
+		first, after, err = w.claim(ctx, e.store.Jobs(tx), seen)
+		return err
+	})
+	switch {
+	case errors.Is(err, errTaken) || errors.Is(err, errUnknown):
+		e.log.Debug("job not taken", "job", seen.ID, "cause", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	w.log.Info("job taken", "from", seen.Owner, "state", string(after.State))
+	e.published(seen.ID)
+	if first != nil {
+		e.start(w, first)
+	}
+	return nil
+}
+
+func (w *worker[T]) claim(ctx context.Context, records Records, seen Holding) (*turn, Job, error) {
+	owner := w.e.cfg.Owner
+	if ok, err := records.Claim(ctx, seen, owner); err != nil || !ok {
+		return nil, Job{}, errors.Join(err, taken(ok))
+	}
+	m, err := w.fenced(ctx, records)
+	if err != nil {
+		return nil, Job{}, err
+	}
+	for _, s := range m.job.Steps {
+		if _, ok := w.plan.step(s.Kind); !ok && !s.State.Done() {
+			return nil, Job{}, errUnknown
+		}
+	}
+	var first *turn
+	if s := m.proceed(); s != nil {
+		first = w.newTurn(m.job, s.Seq)
+	}
+	return first, m.job.clone(), m.save(ctx, records)
+}
+
+func taken(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errTaken
+}
+
+// start runs the worker until it lets the job go.
+func (e *Engine[T]) start(w *worker[T], first *turn) {
+	e.mu.Lock()
+	e.held[w.id] = w
+	e.mu.Unlock()
+	e.wg.Go(func() {
+		defer e.forget(w)
+		w.run(first)
+	})
+}
+
+func (e *Engine[T]) forget(w *worker[T]) {
+	e.mu.Lock()
+	delete(e.held, w.id)
+	e.mu.Unlock()
+	e.published(w.id)
+	e.kickScan() // the job may have been asked for again meanwhile
+}

@@ -1,0 +1,353 @@
+package static_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
+)
+
+// hosts are machines that show what a test says.
+type hosts struct {
+	mu    sync.Mutex
+	shown []string
+	err   error
+}
+
+func (h *hosts) Devices(context.Context, provider.Machine) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.shown, h.err
+}
+
+func (h *hosts) show(err error, devices ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shown, h.err = devices, err
+}
+
+type world struct {
+	*static.Provider
+	t     *testing.T
+	dir   string
+	hosts *hosts
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "static"), hosts: &hosts{}}
+	w.restart()
+	return w
+}
+
+// restart opens the same records anew, as after a crash.
+func (w *world) restart() {
+	w.t.Helper()
+	p, err := static.New(static.Config{Dir: w.dir, Hosts: w.hosts,
+		Images: []provider.Image{{Name: "trixie", MariaDBVersion: "11.8", Ready: true}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Provider = p
+}
+
+// task is the one open task of an object.
+func (w *world) task(object string) provider.Task {
+	w.t.Helper()
+	tasks, err := w.Tasks(w.t.Context(), false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, t := range tasks {
+		if t.ObjectID == object {
+			return t
+		}
+	}
+	w.t.Fatalf("nobody is asked about %s: %+v", object, tasks)
+	return provider.Task{}
+}
+
+func (w *world) idle(object string) {
+	w.t.Helper()
+	tasks, err := w.Tasks(w.t.Context(), false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, t := range tasks {
+		if t.ObjectID == object {
+			w.t.Errorf("somebody is asked still: %s", t.Do)
+		}
+	}
+}
+
+func (w *world) done(object string, word provider.Word) {
+	w.t.Helper()
+	id := w.task(object).ID
+	for range 2 { // saying it twice is fine
+		if _, err := w.CompleteTask(w.t.Context(), id, word); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) machine() provider.Machine {
+	w.t.Helper()
+	m, err := w.CreateMachine(w.t.Context(), provider.CreateMachineRequest{ClientToken: "m",
+		Name: "db1", Image: "trixie", UserData: []byte("the-secret")})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.done(m.ID, provider.Word{Address: "192.0.2.5"})
+	return m
+}
+
+func (w *world) volume(device string) provider.Volume {
+	w.t.Helper()
+	v, err := w.CreateVolume(w.t.Context(), provider.CreateVolumeRequest{ClientToken: device,
+		SizeBytes: 1 << 30})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.done(v.ID, provider.Word{Device: device})
+	return v
+}
+
+func (w *world) attachment(id string) provider.AttachmentState {
+	w.t.Helper()
+	v, err := w.GetVolume(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v.Attachment
+}
+
+func wants(t *testing.T, err, kind error, words ...string) {
+	t.Helper()
+	if !errors.Is(err, kind) {
+		t.Errorf("error is %v, not %v", err, kind)
+	}
+	for _, word := range words {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("error %v does not say %q", err, word)
+		}
+	}
+}
+
+func TestWordIsNotBelievedWhereTheHostShows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, v := w.machine(), w.volume("scsi-right")
+	w.hosts.show(nil, "scsi-wrong")
+	if _, err := w.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+		t.Fatal(err)
+	}
+	task := w.task(v.ID)
+	_, err := w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	wants(t, err, provider.ErrIncorrectState, "does not show", "scsi-right", "it shows scsi-wrong")
+	w.restart()
+	if a := w.attachment(v.ID); a != provider.AttachmentAttaching {
+		t.Errorf("after a word alone it is %q", a)
+	}
+	w.hosts.show(errors.New("away"))
+	_, err = w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	wants(t, err, provider.ErrIncorrectState, "away")
+	w.hosts.show(nil, "scsi-wrong", "scsi-right")
+	if _, err = w.CompleteTask(t.Context(), task.ID, provider.Word{}); err != nil {
+		t.Error(err)
+	}
+	if a := w.attachment(v.ID); a != provider.AttachmentAttached {
+		t.Errorf("the host shows it, and it is %q", a)
+	}
+}
+
+func TestDetachIsWhatTheHostDoesNotShow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, v := w.machine(), w.volume("scsi-a")
+	w.hosts.show(nil, "scsi-a")
+	for _, away := range []bool{false, true} {
+		if _, err := w.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.hosts.show(nil, "scsi-a")
+		w.settle(v.ID)
+		if _, err := w.DetachVolume(t.Context(), v.ID, m.ID); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.CompleteTask(t.Context(), w.task(v.ID).ID, provider.Word{})
+		wants(t, err, provider.ErrIncorrectState, "still shows")
+		task := w.task(v.ID)
+		if away { // nobody to ask: the word counts
+			w.hosts.show(errors.New("away"))
+		} else {
+			w.hosts.show(nil)
+		}
+		if _, err := w.CompleteTask(t.Context(), task.ID, provider.Word{}); err != nil {
+			t.Fatal(err)
+		}
+		if a := w.attachment(v.ID); a != provider.AttachmentNone {
+			t.Errorf("it is %q", a)
+		}
+	}
+}
+
+// settle lets the host be asked now.
+func (w *world) settle(object string) {
+	w.t.Helper()
+	w.restart() // which forgets what the host showed
+	if a := w.attachment(object); a != provider.AttachmentAttached {
+		w.t.Fatalf("it is %q", a)
+	}
+}
+
+func TestRefusalIsToldOnceAndThenAskedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, v := w.machine(), w.volume("scsi-a")
+	if _, err := w.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+		t.Fatal(err)
+	}
+	task := w.task(v.ID)
+	for range 2 {
+		if _, err := w.RefuseTask(t.Context(), task.ID, "no free slot"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	wants(t, err, provider.ErrIncorrectState, "refused", "no free slot")
+	w.restart()
+	_, err = w.AttachVolume(t.Context(), v.ID, m.ID)
+	wants(t, err, provider.ErrRefused, "no free slot")
+	w.idle(v.ID)
+	w.restart()
+	if _, err := w.AttachVolume(t.Context(), v.ID, m.ID); err != nil {
+		t.Errorf("asking again after a refusal: %v", err)
+	}
+	if w.task(v.ID).ID == task.ID {
+		t.Error("the refused task was opened again")
+	}
+}
+
+func TestWhatIsRefusedToBeMadeFails(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), t.Context()
+	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1",
+		Image: "trixie"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v",
+		SizeBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{m.ID, v.ID} {
+		if _, err := w.RefuseTask(ctx, w.task(id).ID, "no room"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err = w.GetMachine(ctx, m.ID); err != nil || m.State != provider.MachineTerminated ||
+		!strings.Contains(m.Reason, "no room") {
+		t.Errorf("machine is %+v, %v", m, err)
+	}
+	if v, err = w.GetVolume(ctx, v.ID); err != nil || v.State != provider.VolumeError ||
+		!strings.Contains(v.Reason, "no room") {
+		t.Errorf("volume is %+v, %v", v, err)
+	}
+}
+
+func TestCutIsWithdrawnWhenItIsNotWantedAnyMore(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), t.Context()
+	v := w.volume("scsi-a")
+	s, err := w.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID})
+	if err != nil || s.State != provider.SnapshotPending {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	task := w.task(s.ID)
+	if err := w.DeleteSnapshot(ctx, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.idle(s.ID)
+	_, err = w.CompleteTask(ctx, task.ID, provider.Word{})
+	wants(t, err, provider.ErrIncorrectState, "withdrawn", "delete what there is of it")
+	if s, err = w.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID}); err != nil {
+		t.Fatal(err)
+	}
+	w.done(s.ID, provider.Word{Label: "lun 9"})
+	if err := w.DeleteSnapshot(ctx, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	if do := w.task(s.ID).Do; !strings.Contains(do, "lun 9") {
+		t.Errorf("the task does not say what to delete: %s", do)
+	}
+}
+
+func TestBadWordsChangeNothing(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), t.Context()
+	taken := w.volume("scsi-taken")
+	m, err := w.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: "m", Name: "db1",
+		Image: "trixie"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := w.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: "v",
+		SizeBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, words := range map[string][]provider.Word{
+		m.ID: {{}, {Address: "not-an-address"}, {Address: "127.0.0.1"}, {Address: "fe80::1%eth0"},
+			{Address: "192.0.2.5", Device: "scsi-b"},
+			{Address: "192.0.2.5", DefaultDevice: "scsi-taken", SizeBytes: 1 << 30},
+			{Address: "192.0.2.5", DefaultDevice: "scsi-b"},
+			{Address: "192.0.2.5", SizeBytes: 1 << 30}},
+		v.ID: {{}, {Device: "/dev/sdb"}, {Device: "../sdb"}, {Device: "scsi-b-part1"},
+			{Device: "scsi-taken"}, {Device: "scsi-b", SizeBytes: 1 << 20},
+			{Device: "scsi-b", Address: "192.0.2.5"}, {Device: "scsi-b", Label: "a\nb"}},
+	} {
+		for _, word := range words {
+			_, err := w.CompleteTask(ctx, w.task(id).ID, word)
+			wants(t, err, provider.ErrInvalid)
+		}
+	}
+	if names := w.DeviceNames(v.ID); names != nil {
+		t.Errorf("a device is guessed: %v", names)
+	}
+	if names := w.DeviceNames(taken.ID); len(names) != 1 || names[0] != "scsi-taken" {
+		t.Errorf("devices are %v", names)
+	}
+	_, err = w.CompleteTask(ctx, "task-000000000000", provider.Word{})
+	wants(t, err, provider.ErrNotFound)
+}
+
+func TestNoSecretIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.machine()
+	data, err := os.ReadFile(filepath.Join(w.dir, "records.json"))
+	if err != nil || strings.Contains(string(data), "secret") {
+		t.Errorf("records hold the join file: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(w.dir, "records.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("records are %v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "records.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "records.json") {
+		t.Errorf("broken records pass the check: %v", err)
+	}
+	if _, err := w.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "x",
+		SizeBytes: 1 << 30}); err == nil {
+		t.Error("broken records are written over")
+	}
+}

@@ -1,0 +1,245 @@
+package static
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"unicode"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+const maxText = 200
+
+// CompleteTask takes a person's word for a task, where the host cannot show it.
+func (p *Provider) CompleteTask(ctx context.Context, id string,
+	word provider.Word) (shown provider.Task, err error) {
+	if err := checkText("label", word.Label); err != nil {
+		return shown, err
+	}
+	// The hosts are asked first, so that what they can show needs no word.
+	if _, err := p.settled(ctx, func(*volume) bool { return true }, 0); err != nil {
+		return shown, err
+	}
+	err = p.change(ctx, func(r *records) error {
+		t, err := find(r.Tasks, "task", id)
+		if err != nil {
+			return err
+		}
+		if t.State == provider.TaskOpen {
+			if err := p.take(r, t, word); err != nil {
+				return err
+			}
+			p.closeTask(t, provider.TaskDone, "")
+		}
+		if t.State != provider.TaskDone {
+			return provider.Errorf(provider.ErrIncorrectState, id, "task %s was %s: %s", id,
+				t.State, t.Why)
+		}
+		shown = p.showTask(r, t)
+		return nil
+	})
+	return shown, err
+}
+
+// take changes the records by a word.
+func (p *Provider) take(r *records, t *task, word provider.Word) error {
+	if err := t.checkWord(word); err != nil {
+		return err
+	}
+	m, v := r.Machines[t.ObjectID], r.Volumes[t.ObjectID]
+	switch t.Kind {
+	case makeMachine:
+		return p.machineMade(r, m, word)
+	case startMachine, rebootMachine:
+		m.State, m.StartedAt = provider.MachineRunning, p.cfg.Now()
+	case stopMachine:
+		m.State = provider.MachineStopped
+	case destroyMachine:
+		p.ended(r, m)
+	case makeVolume:
+		return r.volumeMade(v, word)
+	case attachVolume, detachVolume:
+		return p.contradict(r, t, v)
+	case deleteVolume:
+		delete(r.Volumes, v.ID)
+	case cutSnapshot:
+		s := r.Snapshots[t.ObjectID]
+		s.State, s.Progress, s.Label = provider.SnapshotCompleted, 100, word.Label
+	}
+	return nil
+}
+
+// checkWord refuses what the task has no use for, and what it lacks.
+func (t *task) checkWord(word provider.Word) error {
+	machine, volume := t.Kind == makeMachine, t.Kind == makeVolume
+	wants := func(given, wanted bool, flag string) error {
+		if given && !wanted {
+			return provider.Errorf(provider.ErrInvalid, t.ID,
+				"%s has no meaning for task %s to %s: leave it out", flag, t.ID, kindWords[t.Kind])
+		}
+		return nil
+	}
+	for _, err := range []error{
+		wants(word.Address != "", machine, "the address"),
+		wants(word.DefaultDevice != "", machine, "the default device"),
+		wants(word.Device != "", volume, "the device"),
+		wants(word.SizeBytes != 0, volume || machine && word.DefaultDevice != "", "the size"),
+		wants(word.Label != "", machine || volume || t.Kind == cutSnapshot, "the label"),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case machine && word.Address == "":
+		return provider.Errorf(provider.ErrInvalid, t.ID,
+			"the address of the machine is missing: say --address IP")
+	case volume && word.Device == "":
+		return provider.Errorf(provider.ErrInvalid, t.ID, "the device of the volume is missing: "+
+			"say --device NAME, as its serial makes it below /dev/disk/by-id")
+	}
+	return nil
+}
+
+func (p *Provider) machineMade(r *records, m *machine, word provider.Word) error {
+	address, err := netip.ParseAddr(word.Address)
+	if err != nil || !address.IsValid() || address.IsUnspecified() || address.IsMulticast() ||
+		address.IsLoopback() || address.Zone() != "" {
+		return provider.Errorf(provider.ErrInvalid, m.ID,
+			"address %.50q is not the IP address of a machine", word.Address)
+	}
+	for _, other := range r.Machines {
+		if other.ID != m.ID && other.State != provider.MachineTerminated &&
+			other.Address == address.String() {
+			return provider.Errorf(provider.ErrInvalid, m.ID, "address %s is that of machine %s",
+				address, other.Name)
+		}
+	}
+	if word.DefaultDevice != "" {
+		if err := r.checkDevice(word.DefaultDevice); err != nil {
+			return err
+		}
+		if err := provider.ValidateSize(word.SizeBytes); err != nil {
+			return provider.Errorf(provider.ErrInvalid, m.ID,
+				"size of the machine's data volume: %w", err)
+		}
+		v := &volume{Device: word.DefaultDevice, Volume: provider.Volume{
+			ID: newID("vol"), State: provider.VolumeInUse, SizeBytes: word.SizeBytes, Zone: m.Zone,
+			MachineID: m.ID, Attachment: provider.AttachmentAttached,
+			Default: true, DeleteOnTermination: true, CreatedAt: p.cfg.Now(),
+		}}
+		r.Volumes[v.ID] = v
+	}
+	m.State, m.Address, m.Label, m.StartedAt = provider.MachineRunning, address.String(),
+		word.Label, p.cfg.Now()
+	return nil
+}
+
+func (r *records) volumeMade(v *volume, word provider.Word) error {
+	if err := r.checkDevice(word.Device); err != nil {
+		return err
+	}
+	if word.SizeBytes != 0 {
+		if err := provider.ValidateSize(word.SizeBytes); err != nil {
+			return err
+		}
+		if word.SizeBytes < v.SizeBytes {
+			return provider.Errorf(provider.ErrInvalid, v.ID,
+				"volume %s has %d bytes, %d were asked for: make it larger", v.ID, word.SizeBytes,
+				v.SizeBytes)
+		}
+		v.SizeBytes = word.SizeBytes
+	}
+	v.State, v.Device, v.Label = provider.VolumeAvailable, word.Device, word.Label
+	return nil
+}
+
+// checkDevice refuses a name that proves nothing: one of another volume, of a partition, of no
+// device at all.
+func (r *records) checkDevice(name string) error {
+	if !deviceName.MatchString(name) || strings.Contains(name, "..") ||
+		partition.MatchString(name) {
+		return provider.Errorf(provider.ErrInvalid, "", "device %.70q is not the name of a whole "+
+			"disk below /dev/disk/by-id: give the name alone, without the folder", name)
+	}
+	for _, v := range r.Volumes {
+		if v.Device == name {
+			return provider.Errorf(provider.ErrInvalid, v.ID,
+				"device %s is that of volume %s: two volumes never share one", name, v.ID)
+		}
+	}
+	return nil
+}
+
+// RefuseTask records that a person will not do a task.
+func (p *Provider) RefuseTask(ctx context.Context, id,
+	why string) (shown provider.Task, err error) {
+	if err := checkText("reason", why); err != nil {
+		return shown, err
+	}
+	if strings.TrimSpace(why) == "" {
+		return shown, provider.Errorf(provider.ErrInvalid, id,
+			"the reason is missing: the job that asked ends with it")
+	}
+	err = p.change(ctx, func(r *records) error {
+		t, err := find(r.Tasks, "task", id)
+		if err != nil {
+			return err
+		}
+		if t.State == provider.TaskOpen {
+			p.refuse(r, t, why)
+		}
+		if t.State != provider.TaskRefused {
+			return provider.Errorf(provider.ErrIncorrectState, id, "task %s is %s already", id,
+				t.State)
+		}
+		shown = p.showTask(r, t)
+		return nil
+	})
+	return shown, err
+}
+
+// refuse puts the object back as it was, and keeps the reason for whoever asks next. What was to be
+// made will not be.
+func (p *Provider) refuse(r *records, t *task, why string) {
+	m, v := r.Machines[t.ObjectID], r.Volumes[t.ObjectID]
+	p.closeTask(t, provider.TaskRefused, why)
+	switch t.Kind {
+	case makeMachine:
+		p.ended(r, m)
+		m.Reason = "a person refused to make it: " + why
+		return
+	case makeVolume:
+		v.State, v.Reason = provider.VolumeError, "a person refused to make it: "+why
+		return
+	case cutSnapshot:
+		s := r.Snapshots[t.ObjectID]
+		s.State, s.Reason = provider.SnapshotError, "a person refused to copy the volume: "+why
+		return
+	case deleteSnapshot:
+		return // nobody waits for it
+	case startMachine:
+		m.State = provider.MachineStopped
+	case stopMachine, destroyMachine:
+		m.State = provider.MachineRunning
+	case attachVolume:
+		v.free()
+	case detachVolume:
+		v.Attachment = provider.AttachmentAttached
+	case growVolume:
+		v.SizeBytes = t.Former
+	case deleteVolume:
+		v.State = provider.VolumeAvailable
+	}
+	r.Refusals[t.Kind+" "+t.ObjectID] = why
+}
+
+func checkText(what, text string) error {
+	if len(text) > maxText ||
+		strings.IndexFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) >= 0 {
+		return provider.Errorf(provider.ErrInvalid, "",
+			"the %s is not one line of at most %d bytes", what, maxText)
+	}
+	return nil
+}

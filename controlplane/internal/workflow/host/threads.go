@@ -1,0 +1,232 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const threadsTimeout = time.Minute
+
+// Pair is a replica, up and serving, and its primary.
+type Pair struct {
+	*Host
+	St      replication.Status // of the replica, observed in this step
+	Primary *kit.Node
+	Want    replication.Want
+	Paused  bool // this step stopped replication, and starts it again
+}
+
+// Pair makes sure that the replica's MariaDB serves and that its primary's answers: no statement is
+// sent to one that did not.
+func (h *Host) Pair(ctx context.Context) (*Pair, error) {
+	st, err := h.EnsureServing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.Serving(ctx, h.Srv.Primary)
+	if err != nil {
+		return nil, err
+	}
+	if !h.observing {
+		if err := KeepBinlogs(ctx, h.Call, h.Asked, p); err != nil {
+			return nil, err
+		}
+	}
+	if err := aloneWithID(h.Srv, p.Status); err != nil {
+		return nil, err
+	}
+	return &Pair{Host: h, St: st, Primary: p, Want: replication.Want{
+		ServerID: h.Srv.ServerID, Account: kit.Account(h.Srv.Name), PrimaryHost: p.Address,
+		PrimaryPort: p.Port, AutoStart: true,
+	}}, nil
+}
+
+// look observes the replica again and returns its connection to the primary.
+func (p *Pair) look(ctx context.Context) (conn replication.Connection, ok bool, err error) {
+	if p.St, err = p.EnsureServing(ctx); err != nil {
+		return conn, false, err
+	}
+	conn, ok = replication.Find(p.St.Connections, p.Want.Account)
+	return conn, ok, nil
+}
+
+// Prepare proves the copy's recovered position, removes the source's replication and sets the
+// position that replication starts from.
+func (p *Pair) Prepare(ctx context.Context) (kit.PreparedReplica, error) {
+	point := PointOf(p.Snap.Testimony, p.Snap.Mode)
+	r, err := p.Agent.PrepareReplica(ctx, kit.PrepareReplica{
+		GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica,
+		ServerID: p.Srv.ServerID, Fence: p.FencingToken(),
+	})
+	if err != nil {
+		return r, fmt.Errorf("cannot prepare %s: %w", p.Srv.Name, err)
+	}
+	return r, nil
+}
+
+// Stop stops both replication threads, or the SQL thread alone.
+func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
+	_, err := p.Agent.StopReplication(ctx, sqlOnly, threadsTimeout, p.FencingToken())
+	if err != nil {
+		return fmt.Errorf("cannot stop replication on %s: %w", p.Srv.Name, err)
+	}
+	p.Paused = true
+	return nil
+}
+
+// EnsureAccount makes the replica's account on its primary.
+func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
+	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, kit.ReplicationAccount{
+		User: p.Want.Account, Host: kit.AccountHost, Password: password, RequireTLS: true,
+		Fence: p.FencingToken(),
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make the account of %s on %s: %w", p.Srv.Name, p.Primary.Name,
+			err)
+	}
+	p.ChangedAll("account "+p.Want.Account+" on "+p.Primary.Name, changes)
+	return nil
+}
+
+// Connect gives the account a fresh password on both sides, which nobody keeps, and points the
+// replica to the primary.
+func (p *Pair) Connect(ctx context.Context, configured bool) error {
+	if configured {
+		if err := p.Stop(ctx, false); err != nil {
+			return err
+		}
+	} else if _, err := p.Prepare(ctx); err != nil {
+		return err // the position must be right before the first connection
+	}
+	password := kit.NewSecret()
+	if err := p.EnsureAccount(ctx, password); err != nil {
+		return err
+	}
+	changes, err := p.Agent.ConfigureReplica(ctx, kit.ConfigureReplica{
+		PrimaryHost: p.Want.PrimaryHost, PrimaryPort: p.Want.PrimaryPort, User: p.Want.Account,
+		Password: password, TLS: true, Force: true,
+		Fence: p.FencingToken(),
+	})
+	if err != nil {
+		return fmt.Errorf("cannot point %s to %s: %w", p.Srv.Name, p.Primary.Name, err)
+	}
+	p.ChangedAll(p.Srv.Name, changes)
+	return nil
+}
+
+// CheckRunning refuses a replica whose threads do not both run. It changes nothing.
+func (p *Pair) CheckRunning() error {
+	v := replication.Verdict{Threads: replication.Absent}
+	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok {
+		v = replication.Diagnose(conn)
+	}
+	if v.Threads == replication.Running {
+		p.Found("%s replicates from %s", p.Srv.Name, p.Primary.Name)
+		return nil
+	}
+	return p.notReplicating(v)
+}
+
+func (p *Pair) notReplicating(v replication.Verdict) error {
+	return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR,
+		"repair its replication on the host, then ask again",
+		"%s does not replicate from %s: %s", p.Srv.Name, p.Primary.Name, v)
+}
+
+// EnsureReplicating makes both threads run, repairing what can be repaired: stopped or killed threads,
+// a refused account.
+func (p *Pair) EnsureReplicating(ctx context.Context) error {
+	for tries := 0; ; tries++ {
+		conn, ok, err := p.look(ctx)
+		if err != nil {
+			return err
+		}
+		v := replication.Verdict{Threads: replication.Absent}
+		if ok {
+			v = replication.Diagnose(conn)
+		}
+		switch {
+		case v.Threads == replication.Running:
+			return nil
+		case tries == 3:
+			return fmt.Errorf("replication on %s does not stay up: %s", p.Srv.Name, v)
+		}
+		if err := p.repair(ctx, v); err != nil {
+			return err
+		}
+	}
+}
+
+// repair does the one thing that helps against what keeps the threads from running, or refuses with
+// MariaDB's own words.
+func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
+	switch v.Threads {
+	case replication.Connecting:
+		if st, err := p.Primary.Agent.Status(ctx); err == nil {
+			if err := aloneWithID(p.Srv, st); err != nil {
+				return err
+			}
+		}
+		return kit.Wait("%s cannot connect to %s yet: %s", p.Srv.Name, p.Primary.Name, v)
+	case replication.Absent, replication.AccountRefused:
+		if p.observing {
+			return p.notReplicating(v)
+		}
+		if v.Threads == replication.AccountRefused {
+			p.Found("%s refused the account: %s", p.Primary.Name, v)
+		}
+		if err := p.Connect(ctx, v.Threads == replication.AccountRefused); err != nil {
+			return err
+		}
+	case replication.BinlogsGone:
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup "+
+			"JOB`) and make the replica from a new snapshot (`understudy replica create --of`)",
+			"%s cannot replicate: %s", p.Srv.Name, v)
+	case replication.ServerIDTaken:
+		return idTaken(p.Srv, v.String())
+	case replication.Broken:
+		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit "+
+			"the primary's events: remove it (`understudy job cleanup JOB`) and make it again "+
+			"from a new snapshot",
+			"replication on %s is broken: %s", p.Srv.Name, v)
+	}
+	return p.startThreads(ctx, v)
+}
+
+// aloneWithID refuses while another replica is connected to the primary under the server's
+// server_id. The primary lets one of them in at a time, in turns for ever, and none of them sees an
+// error.
+func aloneWithID(srv inventory.Server, primary replication.Status) error {
+	if other, taken := primary.Namesake(srv.ServerID, srv.Name, srv.Address); taken {
+		return idTaken(srv, "the replica "+other.Host+" is connected with it")
+	}
+	return nil
+}
+
+func idTaken(srv inventory.Server, why string) error {
+	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW "+
+		"SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
+		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
+}
+
+// startThreads starts what is stopped. An error of the agent is looked at, not believed: the
+// replica's own status says what it means.
+func (p *Pair) startThreads(ctx context.Context, before replication.Verdict) error {
+	_, changed, err := p.Agent.StartReplication(ctx, "", threadsTimeout, p.FencingToken())
+	switch {
+	case changed && p.Paused:
+		p.Found("replication on %s goes on", p.Srv.Name)
+	case changed:
+		p.Changed("started replication on %s (%s)", p.Srv.Name, before)
+	}
+	if err == nil || kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
+		return nil
+	}
+	return fmt.Errorf("cannot start replication on %s: %w", p.Srv.Name, err)
+}

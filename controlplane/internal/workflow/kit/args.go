@@ -1,0 +1,101 @@
+package kit
+
+import (
+	"slices"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// ServerArgs are the arguments of every kind that makes a server. A kind's own arguments embed
+// them, and a step reads as many of its job's arguments as it needs.
+type ServerArgs struct {
+	Server      string            `json:"server,omitempty"` // that is made
+	Image       string            `json:"image,omitempty"`
+	Zone        string            `json:"zone,omitempty"`
+	VolumeBytes int64             `json:"volume_bytes,omitempty"`
+	Port        int               `json:"port,omitempty"`
+	Options     map[string]string `json:"options,omitempty"`
+	Cleanup     bool              `json:"cleanup,omitempty"` // remove what was made when it fails
+}
+
+// SnapshotArgs are the arguments of every kind that takes or uses a snapshot.
+type SnapshotArgs struct {
+	Source       string                 `json:"source,omitempty"`   // the snapshot's server; a replica's primary
+	Snapshot     string                 `json:"snapshot,omitempty"` // id of the record
+	Given        bool                   `json:"given,omitempty"`    // the snapshot is there already
+	Mode         inventory.SnapshotMode `json:"mode,omitempty"`
+	QuiesceLimit time.Duration          `json:"quiesce_limit,omitempty"`
+	Reserve      time.Duration          `json:"reserve,omitempty"` // how long binary logs are kept
+}
+
+// The limits of quiesces and reservations.
+const (
+	DefaultReserve = 24 * time.Hour
+	// MaxOfflineLimit is the longest time that a quiesce may stop MariaDB.
+	MaxOfflineLimit = 4 * time.Hour
+
+	defaultPort         = 3306
+	defaultQuiesceLimit = 10 * time.Second
+	maxQuiesceLimit     = 60 * time.Second
+	maxReserve          = 7 * 24 * time.Hour
+)
+
+// Fill sets defaults and collects what can never work.
+func (a *ServerArgs) Fill(wrong *errs.Fields) {
+	if err := inventory.ValidateName(a.Server); err != nil {
+		wrong.Add("name", err.Error())
+	}
+	if a.Port == 0 {
+		a.Port = defaultPort
+	}
+	wrong.Require("port", a.Port > 0 && a.Port < 65536, "must be 1 to 65535")
+	if a.VolumeBytes != 0 {
+		if err := provider.ValidateSize(a.VolumeBytes); err != nil {
+			wrong.Add("volume_size_bytes", err.Error())
+		}
+	}
+}
+
+// Fill sets defaults and collects what can never work.
+func (a *SnapshotArgs) Fill(wrong *errs.Fields) {
+	if a.Mode == "" {
+		a.Mode = inventory.ModeOnline
+	}
+	if a.QuiesceLimit == 0 {
+		a.QuiesceLimit = defaultQuiesceLimit
+	}
+	if a.Reserve == 0 {
+		a.Reserve = DefaultReserve
+	}
+	most := maxQuiesceLimit
+	if a.Mode == inventory.ModeOffline {
+		most = MaxOfflineLimit
+	}
+	modes := []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
+		inventory.ModeCrash}
+	wrong.Require("mode", slices.Contains(modes, a.Mode), "must be ONLINE, OFFLINE or CRASH")
+	wrong.Require("quiesce_limit", a.QuiesceLimit >= time.Second && a.QuiesceLimit <= most,
+		"must be 1s to "+most.String())
+	wrong.Require("reserve_binlogs", a.Reserve >= time.Minute && a.Reserve <= maxReserve,
+		"must be 1m to "+maxReserve.String())
+}
+
+// SnapshotID is the id of the snapshot that a request makes: the same for a repeat of the request.
+func SnapshotID(requestID string) string { return "snap-" + digest("snapshot", requestID)[:12] }
+
+// MakeArgs are what the steps of a server in the making read, primary or replica.
+type MakeArgs struct {
+	ServerArgs
+	SnapshotArgs
+}
+
+// Makes is the server that is made.
+func (a ServerArgs) Makes() string { return a.Server }
+
+// Uses are the source and the snapshot.
+func (a SnapshotArgs) Uses() []string {
+	return []string{inventory.ServerSubject(a.Source), inventory.SnapshotSubject(a.Snapshot)}
+}

@@ -1,0 +1,28 @@
+package kit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// FillLevel sets the default of a level of verification, or collects that there is none such.
+func FillLevel(l *inventory.VerifyLevel, field string, wrong *errs.Fields) {
+	if *l == "" {
+		*l = inventory.VerifyPosition
+	}
+	levels := []inventory.VerifyLevel{inventory.VerifyPosition, inventory.VerifySample,
+		inventory.VerifyFull}
+	wrong.Require(field, slices.Contains(levels, *l), "must be one of position, sample, full")
+}
+
+// RecordVerified records when, where and how far a replica was last compared.
+func (c *Call) RecordVerified(server string, v inventory.Verification) Commit {
+	return c.UpdateServer(server, func(srv *inventory.Server) error {
+		srv.Verified = v
+		return nil
+	}, "verified to level %s at %s", strings.ToLower(string(v.Level)), cmp.Or(v.GTID, "(empty)"))
+}

@@ -1,0 +1,141 @@
+package kit
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// MachineFit is the error of a server whose machine is gone for good. One that somebody switched
+// off while this job makes the server is switched on again.
+func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
+	m, err := c.Provider.GetMachine(ctx, srv.MachineID)
+	switch {
+	case Missing(err):
+		return MachineGone(provider.Machine{ID: srv.MachineID}, srv.Name)
+	case err != nil:
+		return err
+	case m.State == provider.MachineTerminated:
+		return MachineGone(m, srv.Name)
+	case m.State == provider.MachineStopped && srv.Job == c.JobID && !EverReady(srv):
+		if err := c.Provider.StartMachine(ctx, m.ID); err != nil {
+			return err
+		}
+		c.Changed("switched machine %s on", m.ID)
+	}
+	return nil
+}
+
+// MachineGone is the error of a machine that ended without this project's doing.
+func MachineGone(m provider.Machine, server string) error {
+	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo "+
+		"JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
+		"machine %s of %s was terminated by somebody else: %s", m.ID, server,
+		cmp.Or(m.Reason, "no reason given"))
+}
+
+// NeedsMachine refuses a step that is run alone before there is a machine.
+func NeedsMachine(srv inventory.Server) error {
+	if srv.MachineID != "" {
+		return nil
+	}
+	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE,
+		"run create_machine first: `understudy job retry JOB` goes on there",
+		"%s has no machine on record", srv.Name)
+}
+
+// WhyAway is the error of an agent that will never answer, as its machine is gone; nil when waiting
+// for it makes sense.
+func (c *Call) WhyAway(ctx context.Context, why error) error {
+	if !IsReason(why, errorsv1.Reason_REASON_AGENT_UNREACHABLE) {
+		return nil
+	}
+	srv, err := c.Server(ctx, errs.MetaOf(why)["server"])
+	if err == nil && srv.MachineID != "" {
+		err = c.MachineFit(ctx, srv)
+	}
+	if IsReason(err, errorsv1.Reason_REASON_MACHINE_GONE) {
+		return err
+	}
+	return nil
+}
+
+// WentWithMachine reports whether what was to be removed on a server went with its machine.
+func (c *Call) WentWithMachine(ctx context.Context, why error) bool {
+	gone := c.WhyAway(ctx, why)
+	if gone != nil {
+		c.Found("%v", gone)
+	}
+	return gone != nil
+}
+
+// Replaces reports whether the attached volume is one that the server's own takes the place of: the
+// image's default one, or one that this step made in an earlier generation.
+func (c *Call) Replaces(v provider.Volume) bool {
+	ours := v.Tags[TagJob] == c.JobID
+	if v.Tags[TagRole] == RoleData {
+		return ours && v.Tags[TagStep] != c.EffectKey
+	}
+	return v.Default || ours && v.Tags[TagRole] == RoleDefault
+}
+
+// VolumeGone records that a volume is gone.
+func VolumeGone(ctx context.Context, rec Records, id string) error {
+	if id == "" {
+		return nil
+	}
+	vol, err := rec.Volumes.Get(ctx, id)
+	if Missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	vol.State, vol.MachineID = inventory.VolumeDeleted, ""
+	return rec.Volumes.Update(ctx, &vol)
+}
+
+// Image is the named one, or the provider's default.
+func (c *Call) Image(ctx context.Context, name string) (provider.Image, error) {
+	images, err := c.Provider.Images(ctx)
+	if err != nil {
+		return provider.Image{}, err
+	}
+	var names []string
+	for _, image := range images {
+		if image.Name == name || name == "" && image.Ready {
+			return image, nil
+		}
+		names = append(names, image.Name)
+	}
+	if name == "" {
+		return provider.Image{}, Refuse(errorsv1.Reason_REASON_NOT_FOUND, "have one made first: "+
+			"docs/providers.md says how; `understudy provider images` lists them",
+			"the provider has no image that is ready")
+	}
+	return provider.Image{},
+		Refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+SomeOf(names, 20),
+			"there is no image %q", name)
+}
+
+// FoundImage tells which image is used.
+func (c *Call) FoundImage(image provider.Image) {
+	c.Found("image %s, MariaDB %s", image.Name,
+		cmp.Or(image.MariaDBVersion, "of a version not known yet"))
+}
+
+// CheckVersions refuses a datadir of a newer series than the binary, as far as both are known.
+func CheckVersions(datadir, binary string) error {
+	if order, ok := replication.CompareSeries(datadir, binary); ok && order > 0 {
+		return Refuse(errorsv1.Reason_REASON_DATADIR_NEWER,
+			"use an image with MariaDB "+replication.Series(datadir)+" or newer",
+			"the datadir is of MariaDB %s, the binary is %s: a datadir never goes back", datadir,
+			binary)
+	}
+	return nil
+}

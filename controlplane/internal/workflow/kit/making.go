@@ -1,0 +1,186 @@
+package kit
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// Making is what the record of a server that a job makes begins with.
+type Making struct {
+	ServerArgs
+	Image     string
+	Zone      string
+	Primary   string // empty makes a primary
+	AutoPurge bool
+}
+
+// Begun is the record of the server that this job makes, as far as there is one. It refuses a name
+// that is taken, and to begin again, in this step alone, what was deleted.
+func (c *Call) Begun(ctx context.Context) (inventory.Server, error) {
+	srv, err := c.Record(ctx, c.making)
+	switch {
+	case Missing(err):
+		return inventory.Server{}, nil
+	case err != nil:
+		return srv, err
+	case srv.Job == c.JobID && c.Alone:
+		return srv, c.Still(srv)
+	case srv.Job != c.JobID && srv.State != inventory.ServerDeleted:
+		return srv, Taken(srv.Name)
+	case srv.Job != c.JobID:
+		return inventory.Server{}, nil
+	}
+	return srv, nil
+}
+
+// RecordServer adds the record of the server that the job makes, with its server_id. A replica's
+// primary loses binlog auto purge in the same transaction.
+func (c *Call) RecordServer(m Making) Commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers.Get(ctx, m.Server)
+		switch {
+		case err == nil && srv.Job == c.JobID && srv.State != inventory.ServerDeleted:
+			return nil // written by an earlier run of this step
+		case err == nil && srv.State != inventory.ServerDeleted:
+			return Taken(srv.Name)
+		case err != nil && !Missing(err):
+			return err
+		}
+		write := rec.Servers.Update
+		if Missing(err) {
+			write = rec.Servers.Insert
+		}
+		if srv, err = c.newServer(srv, m); err != nil {
+			return err
+		}
+		if srv.ServerID, err = rec.ServerIDs.Allot(ctx, srv.Name); err != nil {
+			return err
+		}
+		if err := write(ctx, &srv); err != nil {
+			return err
+		}
+		if err := c.GainReplica(ctx, rec, m.Primary); err != nil {
+			return err
+		}
+		return c.Event(ctx, rec, "server.create", srv.Subject(),
+			"%s is being made with server_id %d", srv.Name, srv.ServerID)
+	}
+}
+
+// newServer is the record as it begins; old is the one of a deleted server of that name.
+func (c *Call) newServer(old inventory.Server, m Making) (inventory.Server, error) {
+	srv := inventory.Server{
+		Name: m.Server, Provider: c.Provider.Name(), Zone: m.Zone, Image: m.Image, Port: m.Port,
+		Job: c.JobID, Created: old.Created, Updated: old.Updated, Rev: old.Rev,
+	}
+	if err := srv.SetState(inventory.ServerProvisioning, ""); err != nil {
+		return srv, err
+	}
+	if m.Primary != "" {
+		return srv, srv.BecomeReplica(m.Primary, nil)
+	}
+	if err := srv.BecomePrimary(); err != nil {
+		return srv, err
+	}
+	return srv, srv.SetBinlogAutoPurge(m.AutoPurge, nil)
+}
+
+// GainReplica readies a primary's record for the replica that the job makes: replication counts as
+// configured, and binlog auto purge is off.
+func (c *Call) GainReplica(ctx context.Context, rec Records, primary string) error {
+	if primary == "" {
+		return nil
+	}
+	p, err := rec.Servers.Get(ctx, primary)
+	if err != nil || p.ReplicationConfigured && !p.BinlogAutoPurge {
+		return err
+	}
+	purged := p.BinlogAutoPurge
+	if err := p.GainReplica(); err != nil {
+		return err
+	}
+	if err := rec.Servers.Update(ctx, &p); err != nil {
+		return err
+	}
+	if !purged {
+		return nil
+	}
+	return c.Event(ctx, rec, "server.update", p.Subject(),
+		"binlog auto purge is off: %s gets the replica %s", primary, c.making)
+}
+
+// RecordFailed marks the server that the job makes as one whose making failed.
+func (c *Call) RecordFailed() Commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers.Get(ctx, c.making)
+		if Missing(err) || err == nil &&
+			(srv.Job != c.JobID || srv.State != inventory.ServerProvisioning) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := srv.SetState(inventory.ServerFailed,
+			"job "+c.JobID+" ended before it was READY: retry it, or clean it up"); err != nil {
+			return err
+		}
+		if err := rec.Servers.Update(ctx, &srv); err != nil {
+			return err
+		}
+		return c.Event(ctx, rec, "server.update", srv.Subject(), "the making of %s failed",
+			srv.Name)
+	}
+}
+
+// TellLeftovers says what this job has made so far.
+func (c *Call) TellLeftovers(ctx context.Context) error {
+	filter := c.Made(map[string]string{TagJob: c.JobID})
+	machines, err := c.Provider.ListMachines(ctx, filter)
+	if err != nil {
+		return err
+	}
+	for _, m := range machines {
+		if m.State != provider.MachineTerminated {
+			c.Found("machine %s of this job is left: clean the job up to remove it", m.ID)
+		}
+	}
+	volumes, err := c.Provider.ListVolumes(ctx, filter)
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		c.Found("volume %s of this job is left: clean the job up to remove it", v.ID)
+	}
+	return nil
+}
+
+// Taken is the error of a name that another server has.
+func Taken(name string) error {
+	return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
+		"use another name; that of a server is free again once it is deleted",
+		"there is a server %s already", name)
+}
+
+// NameFree refuses a name that another server has.
+func (k *Kit) NameFree(ctx context.Context, name string) error {
+	return k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers.Get(ctx, name)
+		if err == nil && srv.State != inventory.ServerDeleted {
+			return Taken(name)
+		}
+		if err != nil && !Missing(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+// Exists refuses a server that has no record.
+func (k *Kit) Exists(ctx context.Context, name string) error {
+	return k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
+		_, err := rec.Servers.Get(ctx, name)
+		return err
+	})
+}

@@ -1,0 +1,195 @@
+package kit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Server is a server's record: of the one that this job makes only while that is there, not when it
+// was deleted or a later one has its name.
+func (c *Call) Server(ctx context.Context, name string) (inventory.Server, error) {
+	srv, err := c.Record(ctx, name)
+	if err != nil || name != c.making {
+		return srv, err
+	}
+	if srv.Job != c.JobID {
+		return srv, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+			"ask again for what you want of it; `understudy server get "+name+"` shows how it is",
+			"the server of this job is gone, %s is a later one, which job %s made", name, srv.Job)
+	}
+	return srv, c.Still(srv)
+}
+
+// Still refuses when the server that this job made was deleted, or is about to be.
+func (c *Call) Still(srv inventory.Server) error {
+	if srv.State != inventory.ServerDeleting && srv.State != inventory.ServerDeleted {
+		return nil
+	}
+	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
+		"ask for another, or, once it is gone, have it made again: `understudy job redo "+c.JobID+
+			" plan --reason …`",
+		"server %s of this job is %s", srv.Name, srv.State)
+}
+
+// Record is a server's record, whatever it says.
+func (c *Call) Record(ctx context.Context, name string) (srv inventory.Server, err error) {
+	err = c.Store.Read(ctx, func(ctx context.Context, rec Records) (err error) {
+		srv, err = rec.Servers.Get(ctx, name)
+		return err
+	})
+	return srv, err
+}
+
+// Snapshot is a snapshot's record.
+func (c *Call) Snapshot(ctx context.Context, id string) (snap inventory.Snapshot, err error) {
+	err = c.Store.Read(ctx, func(ctx context.Context, rec Records) (err error) {
+		snap, err = rec.Snapshots.Get(ctx, id)
+		return err
+	})
+	return snap, err
+}
+
+// Node is a server with its agent, observed just now.
+type Node struct {
+	inventory.Server
+	Agent  Agent
+	Status replication.Status
+}
+
+// Node reads a server's record and asks its agent how MariaDB is.
+func (c *Call) Node(ctx context.Context, name string) (*Node, error) {
+	srv, err := c.Server(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := c.Agent(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	status, err := agent.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot observe MariaDB on %s: %w", name, err)
+	}
+	return &Node{Server: srv, Agent: agent, Status: status}, nil
+}
+
+// Agent is the connection to a server's agent.
+func (c *Call) Agent(ctx context.Context, name string) (Agent, error) {
+	agent, err := c.Agents.Agent(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the agent of %s: %w", name, err)
+	}
+	return agent, nil
+}
+
+// Serving is a node whose MariaDB answers; it waits for one that does not.
+func (c *Call) Serving(ctx context.Context, name string) (*Node, error) {
+	n, err := c.Node(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !n.Status.Answers {
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
+			Sprintf("MariaDB on %s does not answer: %s", name, n.Status.DownReason),
+			errs.WithHint("start mariadb.service on "+name))
+	}
+	return n, nil
+}
+
+// EverReady reports whether the server was proved to do what its role says.
+func EverReady(srv inventory.Server) bool {
+	return srv.State == inventory.ServerReady || srv.State == inventory.ServerUnreachable ||
+		srv.State == inventory.ServerDegraded
+}
+
+// Event adds an event with the step that caused it.
+func (c *Call) Event(ctx context.Context, rec Records, action, subject, format string,
+	args ...any) error {
+	return rec.Events.Add(ctx, inventory.Event{
+		Actor: "controlplane", Action: action, Subject: subject, Job: c.JobID, Step: c.Step,
+		Message: Sprintf(format, args...),
+	})
+}
+
+// UpdateServer is a commit that changes a server's record and adds an event.
+func (c *Call) UpdateServer(name string, change func(srv *inventory.Server) error, format string,
+	args ...any) Commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := change(&srv); err != nil {
+			return err
+		}
+		if err := rec.Servers.Update(ctx, &srv); err != nil {
+			return err
+		}
+		return c.Event(ctx, rec, "server.update", srv.Subject(), format, args...)
+	}
+}
+
+// UpdateSnapshot is a commit that changes a snapshot's record and adds an event.
+func (c *Call) UpdateSnapshot(id string, change func(snap *inventory.Snapshot) error,
+	format string, args ...any) Commit {
+	return func(ctx context.Context, rec Records) error {
+		snap, err := rec.Snapshots.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := change(&snap); err != nil {
+			return err
+		}
+		if err := rec.Snapshots.Update(ctx, &snap); err != nil {
+			return err
+		}
+		return c.Event(ctx, rec, "snapshot.update", snap.Subject(), format, args...)
+	}
+}
+
+// RecordReady records a server as proved to do what its role says.
+func (c *Call) RecordReady(name string, st replication.Status, reason string) Commit {
+	return func(ctx context.Context, rec Records) error {
+		srv, err := rec.Servers.Get(ctx, name)
+		if err != nil || srv.State == inventory.ServerReady && srv.StateReason == reason {
+			return err
+		}
+		srv.BinaryVersion = cmp.Or(st.BinaryVersion, srv.BinaryVersion)
+		srv.DatadirVersion = cmp.Or(st.DatadirVersion, srv.DatadirVersion)
+		srv.LastSeen = c.Now()
+		if err := srv.SetState(inventory.ServerReady, reason); err != nil {
+			return err
+		}
+		replicas, err := rec.Servers.ReplicasOf(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := srv.Check(replicas); err != nil {
+			return err
+		}
+		if err := rec.Servers.Update(ctx, &srv); err != nil {
+			return err
+		}
+		return c.Event(ctx, rec, "server.update", srv.Subject(), "%s is READY, %s", name, reason)
+	}
+}
+
+// LetGo makes the step wait once while the record loses the server's mounts, in a transaction
+// before the machine or the volume goes: whatever ends the job then, no record names a mount of a
+// volume that is not attached.
+func (c *Call) LetGo(srv inventory.Server) error {
+	if len(srv.Mounts) == 0 {
+		return nil
+	}
+	return Waiting{Reason: "the mounts of " + srv.Name + " are taken off the record",
+		Commit: c.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+			srv.Mounts = nil
+			return nil
+		}, "no mount is relied on: what is mounted is about to go")}
+}

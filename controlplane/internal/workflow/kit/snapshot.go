@@ -1,0 +1,75 @@
+package kit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Proved reports whether a snapshot was proved to have been taken within its quiesce: that is when
+// its id is recorded.
+func Proved(snap inventory.Snapshot) bool { return snap.ProviderID != "" }
+
+// Usable refuses a snapshot that no replica of the primary can be made from. It may also be of a
+// replica of the primary.
+func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary string) error {
+	if snap.State != inventory.SnapshotReady || !Proved(snap) {
+		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"wait until `understudy snapshot get` says READY, or take another one",
+			"snapshot %s is %s", snap.ID, snap.State)
+	}
+	if err := snap.Usable(snap.Server); err != nil || snap.Server == primary {
+		return err
+	}
+	source, err := c.Server(ctx, snap.Server)
+	if err != nil {
+		return err
+	}
+	if snap.Testimony.Role != inventory.RoleReplica || source.Primary != primary {
+		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a snapshot of "+primary,
+			"snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
+	}
+	return nil
+}
+
+// DeleteSnapshots deletes everything at the provider that was taken for a snapshot's record.
+func (c *Call) DeleteSnapshots(ctx context.Context, id string) error {
+	list, err := c.Provider.ListSnapshots(ctx, c.Made(map[string]string{TagSnapshot: id}))
+	if err != nil {
+		return err
+	}
+	for _, at := range list {
+		if err := c.Provider.DeleteSnapshot(ctx, at.ID); err != nil && !Missing(err) {
+			return fmt.Errorf("cannot delete snapshot %s: %w", at.ID, err)
+		}
+		c.Changed("deleted snapshot %s", at.ID)
+	}
+	return nil
+}
+
+// Overlap reports whether two lists of a device's names have one in common.
+func Overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
+}
+
+// Follows is the primary that a replica from the snapshot follows: the snapshot's server, or the
+// primary of that when it was a replica itself.
+func (k *Kit) Follows(ctx context.Context, snapshot string) (primary string, err error) {
+	err = k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
+		snap, err := rec.Snapshots.Get(ctx, snapshot)
+		if err != nil {
+			return err
+		}
+		primary = snap.Server
+		if snap.Testimony.Role != inventory.RoleReplica {
+			return nil
+		}
+		source, err := rec.Servers.Get(ctx, snap.Server)
+		primary = source.Primary
+		return err
+	})
+	return primary, err
+}

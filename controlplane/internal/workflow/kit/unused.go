@@ -1,0 +1,43 @@
+package kit
+
+import (
+	"context"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Unused refuses while an unfinished job uses the subject.
+func (k *Kit) Unused(ctx context.Context, subject string) error {
+	for token := ""; ; {
+		jobs, next, err := k.Jobs.List(ctx,
+			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
+				job.Cancelling}, PageToken: token})
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if slices.Contains(k.used(j), subject) {
+				return Refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job (`understudy job "+
+					"watch`), or cancel it (`understudy job cancel`)", "job %s uses %s", j.ID,
+					subject)
+			}
+		}
+		if token = next; token == "" {
+			return nil
+		}
+	}
+}
+
+func (k *Kit) used(j job.Job) []string {
+	kind, ok := k.kinds[j.Kind]
+	if !ok {
+		return nil
+	}
+	args, err := kind.Decode(j.Args)
+	if err != nil {
+		return nil
+	}
+	return uses(args)
+}

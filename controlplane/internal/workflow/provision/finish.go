@@ -1,0 +1,62 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// finishPrimary proves that the primary takes writes and records it as READY.
+func (s *step) finishPrimary(ctx context.Context) (kit.Outcome, error) {
+	h, err := host.Open(ctx, s.Call, s.args)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	st, err := h.EnsureServing(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if health, why := replication.JudgePrimary(st, nil,
+		h.Srv.ServerID); health != replication.Healthy {
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"take away what makes it one on the host, then `understudy job retry JOB`",
+			"%s is not a primary: %s", h.Srv.Name, why)
+	}
+	proof, err := h.Agent.ProveWritable(ctx, s.FencingToken())
+	if err != nil {
+		return kit.Outcome{}, fmt.Errorf("%s does not take writes: %w", h.Srv.Name, err)
+	}
+	s.Found("a commit took %s and is %s", proof.Latency.Round(time.Millisecond), proof.GTID)
+	return kit.Done(s.RecordReady(h.Srv.Name, st, ""))
+}
+
+// settlePrimary deletes what the primary's volume replaced. When the making ended before, it records
+// the primary as failed and says what is left of it, or removes that.
+func settlePrimary(rest kit.Remover) kit.Handler {
+	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
+		error) {
+		switch {
+		case !c.Unwinding:
+			dropped, err := DropReplaced(ctx, c, args)
+			if err != nil {
+				return kit.Outcome{}, err
+			}
+			return kit.Done(dropped)
+		case args.Cleanup:
+			gone, err := rest(ctx, c)
+			if err != nil {
+				return kit.Outcome{}, err
+			}
+			return kit.Done(gone)
+		}
+		if err := c.TellLeftovers(ctx); err != nil {
+			return kit.Outcome{}, err
+		}
+		return kit.Done(c.RecordFailed())
+	})
+}

@@ -1,0 +1,174 @@
+package provision
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// createMachine makes sure that the server's machine exists and is switched on. One that an earlier
+// attempt made is found by its tag.
+func (s *step) createMachine(ctx context.Context) (kit.Outcome, error) {
+	srv, err := s.Server(ctx, s.args.Server)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if err := s.keepIfReplica(ctx, srv); err != nil {
+		return kit.Outcome{}, err
+	}
+	m, err := s.ensureMachine(ctx, srv)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	switch m.State {
+	case provider.MachineRunning:
+		s.Found("machine %s runs at %s", m.ID, m.Address)
+		return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address, cmp.Or(m.Zone, srv.Zone),
+				m.Image
+			return nil
+		}, "machine %s runs at %s", m.ID, m.Address))
+	case provider.MachineStopped:
+		if err := s.Provider.StartMachine(ctx, m.ID); err != nil {
+			return kit.Outcome{}, err
+		}
+		s.Changed("switched machine %s on", m.ID)
+	}
+	return s.Again("machine %s is %s%s", m.ID, m.State, kit.Because(m.Reason))
+}
+
+func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {
+	if srv.Role != inventory.RoleReplica {
+		return nil
+	}
+	return host.KeepBinlogs(ctx, s.Call, s.args, nil)
+}
+
+// ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an
+// earlier generation are ended.
+func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
+	list, err := s.Provider.ListMachines(ctx,
+		s.Made(map[string]string{kit.TagJob: s.JobID, kit.TagServer: srv.Name}))
+	if err != nil {
+		return provider.Machine{}, err
+	}
+	var ours *provider.Machine
+	for i, m := range list {
+		switch {
+		case m.Tags[kit.TagStep] == s.EffectKey:
+			ours = &list[i]
+		case m.State != provider.MachineTerminated && m.State != provider.MachineStopping:
+			if err := s.LetGo(srv); srv.MachineID == m.ID && err != nil {
+				return m, err
+			}
+			if err := s.Provider.TerminateMachine(ctx, m.ID); err != nil && !kit.Missing(err) {
+				return m, err
+			}
+			s.Changed("ended machine %s, which is to be made again", m.ID)
+		}
+	}
+	if ours == nil {
+		return s.newMachine(ctx, srv)
+	}
+	if ours.State == provider.MachineTerminated {
+		return *ours, kit.MachineGone(*ours, srv.Name)
+	}
+	return *ours, nil
+}
+
+func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.Machine, error) {
+	join, err := s.Tokens.JoinFile(ctx, srv.Name)
+	if err != nil {
+		return provider.Machine{}, fmt.Errorf("cannot mint a join token for %s: %w", srv.Name, err)
+	}
+	if err := s.Prove(ctx); err != nil {
+		return provider.Machine{}, err
+	}
+	m, err := s.Provider.CreateMachine(ctx, provider.CreateMachineRequest{
+		ClientToken: kit.ClientToken(s.EffectKey), Name: srv.Name, Image: srv.Image, Zone: srv.Zone,
+		Tags: s.Tags(srv.Name, kit.RoleMachine), UserData: join,
+	})
+	if err != nil {
+		return m, fmt.Errorf("cannot make a machine for %s: %w", srv.Name, err)
+	}
+	s.Changed("made machine %s from image %s", m.ID, m.Image)
+	return m, nil
+}
+
+// awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit
+// binary before anything is done with it.
+func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
+	srv, err := s.Server(ctx, s.args.Server)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if err := kit.NeedsMachine(srv); err != nil {
+		return kit.Outcome{}, err
+	}
+	agent, err := s.Agents.Agent(ctx, srv.Name)
+	if err != nil {
+		return s.whyNoAgent(ctx, srv, err)
+	}
+	host, err := agent.Host(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if host.Server != srv.Name {
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "another machine answers "+
+			"at this address: have one made again (`understudy job redo JOB create_machine`)",
+			"the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
+	}
+	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion,
+		cmp.Or(host.MariaDBVersion, "not installed"), host.AgentVersion)
+	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
+		return kit.Outcome{}, err
+	}
+	if sealer, ok := s.Provider.(provider.Sealer); ok {
+		if err := sealer.SealMachine(ctx, srv.MachineID); err != nil {
+			return kit.Outcome{}, fmt.Errorf(
+				"cannot take the join file out of the reach of machine %s: %w", srv.MachineID, err)
+		}
+	}
+	return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion,
+			s.Now()
+		return nil
+	}, "the agent answers"))
+}
+
+// whyNoAgent waits for the agent, unless its machine cannot run it.
+func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) (kit.Outcome, error) {
+	if _, away := kit.Pause(why); !away {
+		return kit.Outcome{}, why
+	}
+	if err := s.MachineFit(ctx, srv); err != nil {
+		return kit.Outcome{}, err
+	}
+	return s.Again("the agent of %s does not answer yet", srv.Name)
+}
+
+// checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never
+// goes back.
+func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version string) error {
+	if version == "" {
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN,
+			"no MariaDB is installed on "+srv.Name,
+			errs.WithHint(
+				"clean the job up and name an image that has one (`understudy provider images`)"))
+	}
+	if srv.Role != inventory.RoleReplica {
+		return nil
+	}
+	snap, err := s.Snapshot(ctx, s.args.Snapshot)
+	if err != nil {
+		return err
+	}
+	return kit.CheckVersions(snap.Testimony.Version, version)
+}

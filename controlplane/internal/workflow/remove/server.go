@@ -1,0 +1,373 @@
+package remove
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// server is one call of a step that removes a server.
+type server struct {
+	*kit.Call
+	name    string
+	maker   string // job that made it: a later server of the name is left alone
+	etag    string
+	deletes bool // the job deletes a server; else it removes what it has made itself
+}
+
+// which tells a step which server it is about.
+type which func(c *kit.Call) (*server, error)
+
+// asked is the server that a deletion is asked for.
+func asked(c *kit.Call) (*server, error) {
+	var a ServerArgs
+	err := c.ReadArgs(&a)
+	return &server{Call: c, name: a.Server, maker: a.MadeBy, etag: a.Etag, deletes: true}, err
+}
+
+// own is the server that the job makes.
+func own(c *kit.Call) (*server, error) {
+	return &server{Call: c, name: c.Making(), maker: c.JobID}, nil
+}
+
+func run(of which, h func(*server, context.Context) (kit.Outcome, error)) kit.Handler {
+	return func(ctx context.Context, c *kit.Call) (kit.Outcome, error) {
+		s, err := of(c)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
+		return h(s, ctx)
+	}
+}
+
+func dryRun(of which, h func(*server, context.Context) ([]string, error)) kit.DryRun {
+	return func(ctx context.Context, c *kit.Call, _ *kit.Preview) ([]string, error) {
+		s, err := of(c)
+		if err != nil {
+			return nil, err
+		}
+		return h(s, ctx)
+	}
+}
+
+// Rest removes what is left of the server that a job makes, in one go.
+func Rest(ctx context.Context, c *kit.Call) (kit.Commit, error) {
+	s, err := own(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.rest(ctx)
+}
+
+// ours reports whether the record is of the server to remove, and not of a later namesake.
+func (s *server) ours(srv inventory.Server) bool { return srv.Job == s.maker }
+
+// check refuses to delete what others depend on, and records that the server is being deleted.
+func (s *server) check(ctx context.Context) (kit.Outcome, error) {
+	srv, err := s.Record(ctx, s.name)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if !s.ours(srv) {
+		return kit.NotNeeded("the server that was to go is gone, %s is another one of that name",
+			srv.Name)
+	}
+	commit, err := s.announce(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.Done(commit)
+}
+
+// announce records that the server is being deleted, unless something depends on it.
+func (s *server) announce(ctx context.Context) (kit.Commit, error) {
+	if err := s.Unused(ctx, inventory.ServerSubject(s.name)); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, rec kit.Records) error {
+		srv, err := rec.Servers.Get(ctx, s.name)
+		if err != nil || going(srv) || !s.ours(srv) {
+			return err
+		}
+		if s.etag != "" && srv.Etag() != s.etag {
+			return kit.Refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
+				"read it again with `understudy server get`, and decide again",
+				"%s changed since it was read", srv.Name)
+		}
+		if err := noReplicas(ctx, rec, srv.Name); err != nil {
+			return err
+		}
+		if err := srv.SetState(inventory.ServerDeleting, "job "+s.JobID); err != nil {
+			return err
+		}
+		if err := rec.Servers.Update(ctx, &srv); err != nil {
+			return err
+		}
+		return s.Event(ctx, rec, "server.delete", srv.Subject(), "%s is being deleted", srv.Name)
+	}, nil
+}
+
+func going(srv inventory.Server) bool {
+	return srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted
+}
+
+// leave has the record say that the server goes before anything of it does, and refuses where
+// others depend on it.
+func (s *server) leave(ctx context.Context) error {
+	if !s.deletes || s.Skipped(stepCheck) {
+		return nil
+	}
+	srv, err := s.Record(ctx, s.name)
+	if kit.Missing(err) || err == nil && (going(srv) || !s.ours(srv)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	commit, err := s.announce(ctx)
+	if err != nil {
+		return err
+	}
+	return kit.Waiting{Reason: srv.Name + " is recorded as one that goes", Commit: commit}
+}
+
+// letGo is leave, and has the record name no mount any more.
+func (s *server) letGo(ctx context.Context) error {
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	srv, err := s.Record(ctx, s.name)
+	if kit.Missing(err) || err == nil && !s.ours(srv) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.LetGo(srv)
+}
+
+// removeAccount drops the server's account on its primary.
+func (s *server) removeAccount(ctx context.Context) (kit.Outcome, error) {
+	if err := s.leave(ctx); err != nil {
+		return kit.Outcome{}, err
+	}
+	srv, err := s.Record(ctx, s.name)
+	if kit.Missing(err) || err == nil && (srv.Primary == "" || !s.ours(srv)) {
+		return kit.NotNeeded("it has no primary")
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if p, err := s.Record(ctx, srv.Primary); kit.Missing(err) || err == nil && going(p) {
+		return kit.NotNeeded("the primary is gone")
+	}
+	agent, err := s.Agent(ctx, srv.Primary)
+	if s.WentWithMachine(ctx, err) {
+		return kit.NotNeeded("the primary is gone")
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	account := kit.Account(srv.Name)
+	dropped, err := agent.DeleteReplicationAccount(ctx, account, kit.AccountHost,
+		s.FencingToken())
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if dropped {
+		s.Changed("dropped the account %s on %s", account, srv.Primary)
+	}
+	return kit.Done(nil)
+}
+
+// belongs is how the machines and volumes to remove are found: by the server's name and the job
+// that made it.
+func (s *server) belongs() provider.Filter {
+	return s.Made(map[string]string{kit.TagServer: s.name, kit.TagJob: s.maker})
+}
+
+func (s *server) removeMachine(ctx context.Context) (kit.Outcome, error) {
+	return kit.DoneUnless(s.machineGone(ctx))
+}
+
+// machineGone terminates the machine and waits until it is gone.
+func (s *server) machineGone(ctx context.Context) error {
+	if err := s.letGo(ctx); err != nil {
+		return err
+	}
+	list, err := s.Provider.ListMachines(ctx, s.belongs())
+	if err != nil {
+		return err
+	}
+	var left []string
+	why := ""
+	for _, m := range list {
+		switch m.State {
+		case provider.MachineTerminated:
+			continue
+		case provider.MachineStopping:
+			why = kit.Because(m.Reason)
+		default:
+			if err := s.Provider.TerminateMachine(ctx, m.ID); err != nil && !kit.Missing(err) {
+				return fmt.Errorf("cannot terminate machine %s: %w", m.ID, err)
+			}
+			s.Changed("terminated machine %s", m.ID)
+		}
+		left = append(left, m.ID)
+	}
+	if len(left) > 0 {
+		return kit.Wait("machine %s is going%s", kit.SomeOf(left, 3), why)
+	}
+	return nil
+}
+
+func (s *server) wouldMachines(ctx context.Context) (would []string, err error) {
+	list, err := s.Provider.ListMachines(ctx, s.belongs())
+	for _, m := range list {
+		if m.State != provider.MachineTerminated {
+			would = append(would, "remove machine "+m.ID)
+		}
+	}
+	return would, err
+}
+
+func (s *server) removeVolumes(ctx context.Context) (kit.Outcome, error) {
+	return kit.DoneUnless(s.volumesGone(ctx))
+}
+
+// volumesGone deletes the volumes, which no machine has any more.
+func (s *server) volumesGone(ctx context.Context) error {
+	if !s.Skipped(stepRemoveMachine) {
+		if err := s.machineGone(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.letGo(ctx); err != nil {
+		return err
+	}
+	list, err := s.Provider.ListVolumes(ctx, s.belongs())
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, v := range list {
+		if v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
+			continue
+		}
+		err := s.Provider.DeleteVolume(ctx, v.ID)
+		switch {
+		case errors.Is(err, provider.ErrInUse) || errors.Is(err, provider.ErrIncorrectState):
+			left = append(left, v.ID)
+		case err != nil && !kit.Missing(err):
+			return fmt.Errorf("cannot delete volume %s: %w", v.ID, err)
+		default:
+			s.Changed("deleted volume %s", v.ID)
+		}
+	}
+	if len(left) > 0 {
+		return kit.Wait("volume %s is still attached", kit.SomeOf(left, 3))
+	}
+	return nil
+}
+
+func (s *server) wouldVolumes(ctx context.Context) (would []string, err error) {
+	list, err := s.Provider.ListVolumes(ctx, s.belongs())
+	for _, v := range list {
+		would = append(would, "remove volume "+v.ID)
+	}
+	return would, err
+}
+
+// forget removes what is left of the server and records that it is gone.
+func (s *server) forget(ctx context.Context) (kit.Outcome, error) {
+	gone, err := s.rest(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.Done(gone)
+}
+
+func (s *server) rest(ctx context.Context) (kit.Commit, error) {
+	if !s.Skipped(stepRemoveAccount) {
+		if _, err := s.removeAccount(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !s.Skipped(stepRemoveMachine) {
+		if err := s.machineGone(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !s.Skipped(stepRemoveVolumes) {
+		if err := s.volumesGone(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.recordGone(), nil
+}
+
+func (s *server) recordGone() kit.Commit {
+	return func(ctx context.Context, rec kit.Records) error {
+		srv, err := rec.Servers.Get(ctx, s.name)
+		if kit.Missing(err) || err == nil &&
+			(srv.State == inventory.ServerDeleted || !s.ours(srv)) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := kit.VolumeGone(ctx, rec, srv.DataVolume); err != nil {
+			return err
+		}
+		if srv.State != inventory.ServerDeleting {
+			if err := srv.SetState(inventory.ServerDeleting, "job "+s.JobID); err != nil {
+				return err
+			}
+		}
+		if err := srv.SetState(inventory.ServerDeleted,
+			"job "+s.JobID+" deleted it"); err != nil {
+			return err
+		}
+		srv.MachineID, srv.Address, srv.DataVolume, srv.Mounts = "", "", "", nil
+		if err := rec.Servers.Update(ctx, &srv); err != nil {
+			return err
+		}
+		if err := rec.ServerIDs.Release(ctx, srv.Name); err != nil {
+			return err
+		}
+		if err := loseReplica(ctx, rec, srv); err != nil {
+			return err
+		}
+		return s.Event(ctx, rec, "server.delete", srv.Subject(), "%s is deleted", srv.Name)
+	}
+}
+
+// loseReplica records on the primary that a replica of it is gone.
+func loseReplica(ctx context.Context, rec kit.Records, gone inventory.Server) error {
+	if gone.Primary == "" {
+		return nil
+	}
+	p, err := rec.Servers.Get(ctx, gone.Primary)
+	if kit.Missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rest, err := rec.Servers.ReplicasOf(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	was := p.ReplicationConfigured
+	p.LoseReplica(slices.DeleteFunc(rest, func(name string) bool { return name == gone.Name }))
+	if p.ReplicationConfigured == was {
+		return nil
+	}
+	return rec.Servers.Update(ctx, &p)
+}

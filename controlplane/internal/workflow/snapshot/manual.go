@@ -1,0 +1,61 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// checkCopyTime refuses a quiesce that would end before an operator is done.
+func (s *step) checkCopyTime() error {
+	least, manual := s.OperatorCopyTime()
+	if !manual || s.args.QuiesceLimit >= least {
+		return nil
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
+		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --quiesce-limit 30m` "+
+			"(MariaDB is down until you are done, 30 minutes at most), "+
+			"or online with --quiesce-limit 60s (commits are blocked so long); a replica is then "+
+			"made with --from",
+		"an operator copies the volumes of provider %s, which takes %s at least, and the quiesce would "+
+			"end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
+}
+
+// awaitCopy waits, under the quiesce, until an operator has said that the copy is complete.
+func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) {
+	at, err := s.Provider.GetSnapshot(ctx, h.snapshot)
+	switch {
+	case kit.Missing(err):
+		return kit.Back("snapshot %s is gone at the provider", h.snapshot)
+	case err != nil:
+		return kit.Outcome{}, err
+	case at.State == provider.SnapshotError:
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+			"retry the job to be asked again", "snapshot %s was not made: %s", at.ID, at.Reason)
+	case at.State == provider.SnapshotCompleted:
+		return kit.Done(nil)
+	}
+	left := timeLeft(h.until.Sub(s.Now()))
+	s.Progress(job.Progress{Text: left})
+	return s.Again("%s: %s", left, cmp.Or(at.Reason, "snapshot "+at.ID+" is being made"))
+}
+
+// timeLeft says how long a person has, no more often than they care to read: each change of it is a
+// line for whoever watches.
+func timeLeft(left time.Duration) string {
+	step := time.Second
+	switch {
+	case left > 10*time.Minute:
+		step = 5 * time.Minute
+	case left > 2*time.Minute:
+		step = time.Minute
+	case left > 20*time.Second:
+		step = 10 * time.Second
+	}
+	return kit.Sprintf("at least %s left", max(0, left).Truncate(step))
+}

@@ -1,0 +1,151 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+)
+
+const (
+	keptQuiesce = "quiesce"
+	lockWait    = 2 * time.Second
+	proving     = 20 * time.Second
+)
+
+// quiesced is an open quiesce, kept in this process while its section lasts, with what was taken under it.
+// When the process dies, or the stream breaks, it is gone, and the section starts over.
+type quiesced struct {
+	kit.Hold
+	until    time.Time       // it ends by its limit, at the latest
+	snapshot string          // provider's id of the snapshot; empty until it was begun
+	result   *kit.HoldResult // once released
+}
+
+func (h *quiesced) alive() bool {
+	select {
+	case <-h.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// kept is the quiesce that an earlier step of the section opened; nil when it is not there any
+// more.
+func (s *step) kept() *quiesced {
+	kept, ok := s.Kept(keptQuiesce)
+	if !ok {
+		return nil
+	}
+	h, _ := kept.(*quiesced)
+	return h
+}
+
+// quiesce holds a consistent point, having deleted what was taken earlier and could not be proved.
+func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if kit.Proved(snap) {
+		s.Found("the point at %s was held, and the snapshot proved",
+			cmp.Or(snap.Testimony.Position(), "(empty)"))
+		return kit.Done(nil)
+	}
+	if err := s.dropUnproved(ctx, snap); err != nil {
+		return kit.Outcome{}, err
+	}
+	reserved, err := s.reserveAgain(ctx, snap)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	h := s.kept()
+	if h == nil || !h.alive() {
+		if h, err = s.open(ctx); err != nil {
+			return kit.Outcome{}, err
+		}
+	}
+	t := h.Testimony()
+	s.Found("position %s", cmp.Or(position(t), "(empty)"))
+	if t.BinlogFile != "" {
+		s.Found("binary log %s at %d", t.BinlogFile, t.BinlogOffset)
+	}
+	return kit.Done(kit.Both(reserved, s.recordPoint(t)))
+}
+
+// reserveAgain keeps the binary logs once more when this job failed before, and gave its
+// reservation up.
+func (s *step) reserveAgain(ctx context.Context, snap inventory.Snapshot) (kit.Commit, error) {
+	if snap.State != inventory.SnapshotFailed {
+		return nil, nil
+	}
+	return s.reserve(ctx, snap)
+}
+
+func (s *step) open(ctx context.Context) (*quiesced, error) {
+	n, err := s.Serving(ctx, s.args.Source)
+	if err != nil {
+		return nil, err
+	}
+	until := s.Now().Add(s.args.QuiesceLimit)
+	// The quiesce outlives this call: it lasts while this process holds the job.
+	open, err := n.Agent.OpenHold(s.HoldContext(), kit.OpenHold{
+		Mode: s.args.Mode, Limit: s.args.QuiesceLimit, LockWait: lockWait, Nonce: kit.Nonce(s.EffectKey),
+		Freeze: s.args.Mode != inventory.ModeCrash,
+		Fence:  s.FencingToken(),
+	}, s.Say)
+	if err != nil {
+		return nil, fmt.Errorf("cannot quiesce %s: %w", n.Name, err)
+	}
+	h := &quiesced{Hold: open, until: until}
+	s.Keep(keptQuiesce, h)
+	s.Changed("%s on %s", how(s.args.Mode), n.Name)
+	return h, nil
+}
+
+func how(mode inventory.SnapshotMode) string {
+	switch mode {
+	case inventory.ModeOffline:
+		return "MariaDB is stopped cleanly and the filesystem is frozen"
+	case inventory.ModeCrash:
+		return "a point is marked, without a lock,"
+	default:
+		return "commits are blocked and the filesystem is frozen"
+	}
+}
+
+func (s *step) recordPoint(t kit.Testimony) kit.Commit {
+	return s.update(func(snap *inventory.Snapshot) error {
+		if snap.State == inventory.SnapshotFailed { // the job is retried
+			if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
+				return err
+			}
+		}
+		role := inventory.RolePrimary
+		if t.Replica {
+			role = inventory.RoleReplica
+		}
+		snap.Testimony = inventory.Testimony{
+			Server: snap.Server, Role: role, ServerID: t.ServerID, Version: t.Version,
+			Datadir:       t.Datadir,
+			GTIDBinlogPos: t.BinlogPos, GTIDSlavePos: t.SlavePos, GTIDCurrentPos: t.CurrentPos,
+			GTIDDomainID: t.DomainID,
+			BinlogFile:   t.BinlogFile, BinlogPosition: uint64(max(t.BinlogOffset, 0)),
+			FSUUID: t.FilesystemUUID, FSType: t.Filesystem, Nonce: t.Nonce, HeldAt: t.HeldAt,
+			MaxBlock: s.args.QuiesceLimit,
+		}
+		return nil
+	}, "a consistent point is held at %s", cmp.Or(position(t), "(empty)"))
+}
+
+// position is the one that a replica starts from.
+func position(t kit.Testimony) string {
+	if t.Replica {
+		return t.SlavePos
+	}
+	return t.BinlogPos
+}

@@ -1,0 +1,158 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// resume ends the quiesce with the proof that it was unbroken until after the snapshot began, and proves that
+// the source takes writes again.
+func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if kit.Missing(err) && s.Unwinding {
+		return kit.Done(nil)
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if s.Unwinding {
+		return s.abandon(ctx, snap)
+	}
+	if kit.Proved(snap) {
+		s.Found("writes were blocked for %s", snap.Testimony.Block)
+		return kit.Done(nil)
+	}
+	h := s.kept()
+	if h == nil || h.snapshot == "" {
+		return kit.Back("the quiesce ended before the snapshot was confirmed")
+	}
+	if h.result == nil {
+		// Ending a quiesce must not be cut short by whoever ends this job.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proving)
+		result, err := h.Release(ctx)
+		cancel()
+		if err != nil {
+			return s.broken(h, err.Error())
+		}
+		h.result = &result
+	}
+	if !h.result.Unbroken {
+		return s.broken(h, h.result.BrokenReason)
+	}
+	return s.proveResumed(ctx, h, snap)
+}
+
+// broken sends the section back: what was taken is not consistent, and quiesce deletes it.
+func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
+	s.Found("snapshot %s is not consistent: %s", h.snapshot, why)
+	return kit.Back("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is "+
+		"deleted and taken again", why)
+}
+
+// proveResumed shows that the source takes writes, and records the snapshot as proved.
+func (s *step) proveResumed(ctx context.Context, h *quiesced,
+	snap inventory.Snapshot) (kit.Outcome, error) {
+	n, err := s.Serving(ctx, s.args.Source)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	upper := ""
+	// without a lock the copy may hold whatever was committed until after the snapshot
+	if s.args.Mode == inventory.ModeCrash {
+		upper = n.Status.BinlogPos
+		if n.Role == inventory.RoleReplica {
+			upper = n.Status.SlavePos
+		}
+	}
+	proof, err := n.Agent.ProveWritable(ctx, s.FencingToken())
+	if err != nil {
+		return kit.Outcome{}, fmt.Errorf("%s does not take writes after the quiesce: %w", n.Name, err)
+	}
+	r := h.result
+	s.Found("writes were blocked for %s, the filesystem frozen for %s; a commit took %s afterwards",
+		max(r.Blocked, r.Down).Round(time.Millisecond), r.Frozen.Round(time.Millisecond),
+		proof.Latency.Round(time.Millisecond))
+	s.Changed("%s takes writes again", n.Name)
+	return kit.Done(s.recordProved(h, upper))
+}
+
+func (s *step) recordProved(h *quiesced, upper string) kit.Commit {
+	r := *h.result
+	return s.update(func(snap *inventory.Snapshot) error {
+		snap.ProviderID = h.snapshot
+		t := &snap.Testimony
+		t.Block, t.Freeze = r.Blocked, r.Frozen
+		if r.Down > 0 {
+			t.Restarts, t.Block = 1, max(r.Blocked, r.Down)
+		}
+		if upper != "" {
+			t.GTIDCurrentPos = upper
+		}
+		return nil
+	}, "snapshot %s was taken within its quiesce; writes were blocked for %s", h.snapshot,
+		max(r.Blocked, r.Down).Round(time.Millisecond))
+}
+
+// abandon lets go of the source and deletes what was taken, when the job ends before the proof.
+func (s *step) abandon(ctx context.Context, snap inventory.Snapshot) (kit.Outcome, error) {
+	if s.kept() != nil {
+		s.Changed("the source was resumed")
+	}
+	if err := s.Drop(keptQuiesce); err != nil {
+		s.Found("the quiesce ends by its limit: %v", err)
+	}
+	if kit.Proved(snap) {
+		return kit.Done(nil)
+	}
+	if err := s.dropUnproved(ctx, snap); err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.Done(nil)
+}
+
+// awaitReady waits for the provider to complete the snapshot.
+func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if !kit.Proved(snap) {
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"have it taken again: `understudy job retry JOB --step quiesce`",
+			"snapshot %s was not proved consistent", snap.ID)
+	}
+	at, err := s.Provider.GetSnapshot(ctx, snap.ProviderID)
+	if kit.Missing(err) {
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			"somebody deleted it there: take another one (`understudy snapshot create`)",
+			"snapshot %s is gone at the provider", snap.ProviderID)
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	switch at.State {
+	case provider.SnapshotCompleted:
+		s.Found("snapshot %s is complete, %s", at.ID, kit.Size(at.SizeBytes))
+		if snap.State == inventory.SnapshotReady {
+			return kit.Done(nil)
+		}
+		return kit.Done(s.update(func(snap *inventory.Snapshot) error {
+			snap.Progress, snap.SizeBytes = 100, at.SizeBytes
+			return snap.SetState(inventory.SnapshotReady, "")
+		}, "the snapshot is READY"))
+	case provider.SnapshotError:
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see `understudy "+
+			"provider check`, then take another one (`understudy snapshot create`)",
+			"the provider could not complete snapshot %s: %s", at.ID, at.Reason)
+	}
+	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent",
+		Text: "the provider copies"})
+	return s.Again("snapshot %s is %s, %d %%", at.ID, at.State, at.Progress)
+}

@@ -1,0 +1,92 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+)
+
+// take begins the snapshot at the provider, once: one whose answer was lost is found by its tag.
+func (s *step) take(ctx context.Context) (kit.Outcome, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if kit.Proved(snap) {
+		s.Found("snapshot %s", snap.ProviderID)
+		return kit.Done(nil)
+	}
+	h := s.kept()
+	if h == nil || !h.alive() {
+		return kit.Back("the quiesce ended before the snapshot was begun")
+	}
+	found, err := s.findTaken(ctx)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if found == nil {
+		if found, err = s.begin(ctx, snap); err != nil {
+			return kit.Outcome{}, err
+		}
+		s.Changed("began snapshot %s", found.ID)
+	}
+	h.snapshot = found.ID
+	if _, manual := s.OperatorCopyTime(); manual {
+		return s.awaitCopy(ctx, h)
+	}
+	return kit.Done(nil)
+}
+
+func (s *step) findTaken(ctx context.Context) (*provider.Snapshot, error) {
+	list, err := s.Provider.ListSnapshots(ctx, s.Made(map[string]string{kit.TagStep: s.EffectKey}))
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	s.Found("snapshot %s was begun by an earlier attempt", list[0].ID)
+	return &list[0], nil
+}
+
+func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Snapshot, error) {
+	var vol inventory.Volume
+	err := s.Store.Read(ctx, func(ctx context.Context, rec kit.Records) (err error) {
+		vol, err = rec.Volumes.Get(ctx, snap.Volume)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	tags := s.Tags(snap.Server, kit.RoleSnapshot)
+	tags[kit.TagSnapshot] = snap.ID
+	if err := s.Prove(ctx); err != nil {
+		return nil, err
+	}
+	made, err := s.Provider.CreateSnapshot(ctx,
+		provider.CreateSnapshotRequest{VolumeID: vol.ProviderID, Tags: tags})
+	if err != nil {
+		return nil, fmt.Errorf("cannot begin a snapshot of volume %s: %w", vol.ProviderID, err)
+	}
+	return &made, nil
+}
+
+// dropUnproved deletes what was taken for this snapshot and never proved to be consistent.
+func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error {
+	list, err := s.Provider.ListSnapshots(ctx, s.Made(map[string]string{kit.TagSnapshot: snap.ID}))
+	if err != nil {
+		return err
+	}
+	h := s.kept()
+	for _, found := range list {
+		if found.ID == snap.ProviderID || h != nil && h.alive() && h.snapshot == found.ID {
+			continue
+		}
+		if err := s.Provider.DeleteSnapshot(ctx, found.ID); err != nil && !kit.Missing(err) {
+			return fmt.Errorf("cannot delete snapshot %s, which was not proved consistent: %w",
+				found.ID, err)
+		}
+		s.Changed("deleted snapshot %s: its quiesce was not proved unbroken", found.ID)
+	}
+	return nil
+}

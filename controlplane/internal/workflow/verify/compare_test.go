@@ -1,0 +1,85 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+)
+
+func sum(table string, checksum uint64) kit.TableChecksum {
+	return kit.TableChecksum{Table: table, Checksum: checksum, Consistent: true, DefinitionHash: "h",
+		Bytes: 10}
+}
+
+func sumsOf(list ...kit.TableChecksum) sums {
+	s := sums{}
+	for _, t := range list {
+		s[t.Table] = t
+	}
+	return s
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	with := func(t kit.TableChecksum,
+		change func(*kit.TableChecksum)) kit.TableChecksum {
+		change(&t)
+		return t
+	}
+	cases := map[string]struct {
+		primary, replica     sums
+		equal                int
+		different, unsettled []string
+	}{
+		"equal": {sumsOf(sum("a.t", 1), sum("a.u", 2)),
+			sumsOf(sum("a.t", 1), sum("a.u", 2)), 2, nil, nil},
+		"nothing": {nil, nil, 0, nil, nil},
+		"a row differs": {sumsOf(sum("a.t", 1)), sumsOf(sum("a.t", 2)), 0, []string{"a.t"},
+			nil},
+		"made meanwhile":    {sumsOf(sum("a.t", 1)), nil, 0, nil, []string{"a.t"}},
+		"dropped meanwhile": {nil, sumsOf(sum("a.t", 1)), 0, nil, []string{"a.t"}},
+		"altered meanwhile": {sumsOf(with(sum("a.t", 1),
+			func(t *kit.TableChecksum) { t.DefinitionHash = "i" })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"missing on one": {sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.Missing = true })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"no read view": {sumsOf(with(sum("a.t", 1),
+			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 2)), 0, nil,
+			[]string{"a.t"}},
+		"no view, but equal": {sumsOf(with(sum("a.t", 1),
+			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 1)), 1, nil, nil},
+	}
+	for name, c := range cases {
+		got := compare(c.primary, c.replica)
+		if got.equal != c.equal || len(got.different) != len(c.different) ||
+			!slices.Equal(got.unsettled, c.unsettled) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		for i, table := range c.different {
+			if !strings.HasPrefix(got.different[i], table) {
+				t.Errorf("%s: %v", name, got.different)
+			}
+		}
+	}
+}
+
+func TestJudgeTellsWhatHeldStill(t *testing.T) {
+	t.Parallel()
+	still := sumsOf(sum("a.m", 1))
+	before := map[string]history{"a.m": {primary: sum("a.m", 1), replica: sum("a.m", 2)}}
+	if different, open := judge([]string{"a.m"}, before, still,
+		sumsOf(sum("a.m", 2))); len(different) != 1 || len(open) != 0 {
+		t.Errorf("the primary held still and the replica is another: %v %v", different, open)
+	}
+	moved := map[string]history{"a.m": {primary: sum("a.m", 7), replica: sum("a.m", 2)}}
+	if different, open := judge([]string{"a.m"}, moved, still,
+		sumsOf(sum("a.m", 2))); len(different) != 0 || len(open) != 1 {
+		t.Errorf("it moves all the time: %v %v", different, open)
+	}
+	if different, _ := judge([]string{"a.m"}, before, still, nil); len(different) != 1 {
+		t.Errorf("a table that stays away: %v", different)
+	}
+}

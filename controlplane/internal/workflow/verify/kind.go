@@ -1,0 +1,180 @@
+// Package verify compares replicas with their primaries: as a step of the job that makes a replica,
+// and again later as a job of its own.
+package verify
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// KindVerifyReplica compares a READY replica again.
+const KindVerifyReplica = "verify_replica"
+
+// Args are what a verification is asked for with.
+type Args struct {
+	Replica string                `json:"replica"`
+	Primary string                `json:"primary"`
+	Level   inventory.VerifyLevel `json:"level"`
+}
+
+// Kind is verify_replica.
+func (Args) Kind() string { return KindVerifyReplica }
+
+// Resolve finds the primary and sets the default level.
+func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, error) {
+	var wrong errs.Fields
+	wrong.Require("name", a.Replica != "", "a replica is needed")
+	kit.FillLevel(&a.Level, "level", &wrong)
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
+		srv, err := rec.Servers.Get(ctx, a.Replica)
+		a.Primary = srv.Primary
+		return err
+	})
+	return a, err
+}
+
+// Check refuses a server that is no replica, or was never READY.
+func (a Args) Check(ctx context.Context, k *kit.Kit) error {
+	return k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
+		srv, err := rec.Servers.Get(ctx, a.Replica)
+		if err != nil {
+			return err
+		}
+		return verifiable(srv)
+	})
+}
+
+// Title is what the job is for.
+func (a Args) Title() string {
+	return "verify " + a.Replica + " to level " +
+		strings.ToLower(string(a.Level))
+}
+
+// Subjects are the replica.
+func (a Args) Subjects() []string { return []string{inventory.ServerSubject(a.Replica)} }
+
+// Uses are the replica and its primary.
+func (a Args) Uses() []string {
+	return []string{inventory.ServerSubject(a.Replica), inventory.ServerSubject(a.Primary)}
+}
+
+// VerifyReplica is the kind. Each step finds a server that another job made, and repairs nothing on
+// it but the replication that this job itself has stopped.
+func VerifyReplica() kit.Kind {
+	const day = 24 * time.Hour
+	return kit.Kind{Name: KindVerifyReplica, Title: "verify a replica", Decode: kit.Decode[Args],
+		Steps: []kit.Step{
+			{Name: "check", Title: "the replica replicates from its primary", Run: run(check),
+				DryRun: kit.DryTyped(dryCheck)},
+			{Name: "verify", Title: "the data was compared to the level asked for",
+				Run: run(verify), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
+					return []string{Describe(a.Level)}
+				}), Attempt: day, Timeout: 2 * day, Attempts: 4},
+			{Name: "settle", Title: "replication goes on", Run: run(settle), Always: true,
+				Timeout: 5 * time.Minute},
+		}}
+}
+
+func run(h func(context.Context, *kit.Call, Args) (kit.Outcome, error)) kit.Handler {
+	return kit.Typed(h)
+}
+
+// check refuses a replica that does not replicate.
+func check(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.DoneUnless(p.CheckRunning())
+}
+
+// verify compares the data and dates the result. A difference takes the date of an earlier result
+// away, in a transaction of its own: a failed step commits nothing.
+func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	verified, err := Compare(ctx, p, a.Level)
+	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
+		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
+			srv.Verified = inventory.Verification{}
+			return nil
+		}, "its data differs from the primary's: %v", err)
+		return kit.Outcome{}, errors.Join(err, c.Store.Write(ctx, differs))
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.Done(c.RecordVerified(a.Replica, verified))
+}
+
+// settle starts replication that this job stopped and that was not started again.
+func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if kit.Missing(err) {
+		return kit.NotNeeded("the replica is gone")
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.DoneUnless(p.EnsureReplicating(ctx))
+}
+
+func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]string, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return nil, err
+	}
+	return nil, p.CheckRunning()
+}
+
+// pair is the replica as another job made it, and its primary.
+func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
+	h, err := host.Observe(ctx, c, a.Replica)
+	if err != nil {
+		return nil, err
+	}
+	if err := verifiable(h.Srv); err != nil {
+		return nil, err
+	}
+	return h.Pair(ctx)
+}
+
+func verifiable(srv inventory.Server) error {
+	if srv.Role != inventory.RoleReplica {
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name a replica",
+			"%s is not a replica", srv.Name)
+	}
+	if !kit.EverReady(srv) {
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"wait until it is READY", "%s is %s", srv.Name, srv.State)
+	}
+	return nil
+}
+
+// Describe says what a verification to the level does.
+func Describe(level inventory.VerifyLevel) string {
+	switch level {
+	case inventory.VerifyFull:
+		return "compare the checksums and definitions of all tables at one position, without " +
+			"blocking the primary"
+	case inventory.VerifySample:
+		return "compare the checksums and definitions of some tables at one position, without " +
+			"blocking the primary"
+	default:
+		return "take one more position of the primary and wait until the replica has applied it; " +
+			"no data is compared (the levels sample and full do that)"
+	}
+}

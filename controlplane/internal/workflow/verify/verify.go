@@ -1,0 +1,218 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	sampleBytes = 256 << 20 // of tables that are compared at level sample
+	// in which tables that could not be compared at one position are tried at another
+	rounds     = 4
+	resumeTime = time.Minute
+)
+
+// comparer compares one pair.
+type comparer struct {
+	*host.Pair
+	level inventory.VerifyLevel
+}
+
+// Compare compares a replica with its primary to a level and dates the result. A difference is an
+// error (DATA_MISMATCH). Replication goes on afterwards, whatever came out.
+func Compare(ctx context.Context, p *host.Pair,
+	level inventory.VerifyLevel) (inventory.Verification, error) {
+	target, err := p.PassTarget(ctx)
+	if err != nil {
+		return inventory.Verification{}, err
+	}
+	p.Found("passed the target position %s", target)
+	if level != inventory.VerifyPosition {
+		c := &comparer{Pair: p, level: level}
+		target, err = c.compareTables(ctx)
+		if err = errors.Join(err, c.goOn(ctx)); err != nil {
+			return inventory.Verification{}, err
+		}
+	}
+	return inventory.Verification{Level: level, GTID: target, Time: p.Now()}, nil
+}
+
+// goOn makes the replica go on: a comparison stops it at a position. It is done also when the step
+// is being stopped.
+func (c *comparer) goOn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTime)
+	defer cancel()
+	return c.UntilRunning(ctx)
+}
+
+// compareTables compares all tables, or a sample, at one position, and those that it could not
+// settle at later ones.
+func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
+	ask := kit.ChecksumTables{}
+	if c.level == inventory.VerifySample {
+		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.EffectKey)
+	}
+	var total comparison
+	seen := map[string]history{}
+	for round := 1; ; round++ {
+		r, err := c.sumsAt(ctx, ask)
+		if err != nil {
+			return "", err
+		}
+		got := compare(r.primary, r.replica)
+		total.equal, total.bytes = total.equal+got.equal, total.bytes+got.bytes
+		total.different = append(total.different, got.different...)
+		if len(got.unsettled) == 0 || len(total.different) > 0 || round == rounds {
+			different, open := judge(got.unsettled, seen, r.primary, r.replica)
+			return r.at, c.tell(r.at, total, append(total.different, different...), open)
+		}
+		for _, name := range got.unsettled {
+			seen[name] = history{primary: r.primary[name], replica: r.replica[name]}
+		}
+		ask = kit.ChecksumTables{Tables: got.unsettled}
+		c.Found("%d tables could not be compared at %s: tried again at another position",
+			len(got.unsettled), r.at)
+		if _, err := c.PassTarget(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (c *comparer) tell(at string, total comparison, different, open []string) error {
+	if len(open) > 0 {
+		c.Found("%d tables change all the time in an engine that cannot be read at one position, "+
+			"and were not compared: %s", len(open), kit.SomeOf(open, 5))
+	}
+	if len(different) > 0 {
+		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "do not use it: remove it "+
+			"(`understudy job cleanup JOB`) and make the replica again from a new snapshot",
+			"%s differs from %s in %d tables at %s: %s", c.Srv.Name, c.Primary.Name,
+			len(different), at, kit.SomeOf(different, 10))
+	}
+	c.Found("compared %d tables, %s, at %s: 0 mismatches", total.equal, kit.Size(total.bytes), at)
+	return nil
+}
+
+// reading is what both sides said of their tables at one position.
+type reading struct {
+	at               string
+	primary, replica sums
+}
+
+// sumsAt reads both sides' checksums at one position: the replica is stopped before the primary's
+// read view is taken, then applies exactly up to it. The primary is never held up.
+func (c *comparer) sumsAt(ctx context.Context, ask kit.ChecksumTables) (reading, error) {
+	if err := c.Stop(ctx, true); err != nil {
+		return reading{}, err
+	}
+	r := reading{primary: sums{}, replica: sums{}}
+	meter := &meter{call: c.Call}
+	view, complete := make(chan string, 1), make(chan struct{})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(complete)
+		err := c.Primary.Agent.ChecksumTables(ctx, ask, func(b kit.ChecksumBegin) {
+			meter.begin(b)
+			view <- b.GTID
+		}, func(t kit.TableChecksum) { r.primary[t.Table] = t; meter.add() })
+		return wrap(err, "cannot read the checksums of %s", c.Primary.Name)
+	})
+	group.Go(func() error {
+		r.at = viewOf(view, complete)
+		return c.replicaSums(ctx, ask, &r, complete, meter)
+	})
+	return r, group.Wait()
+}
+
+// viewOf is the position of the primary's read view; empty when it came to none.
+func viewOf(view <-chan string, complete <-chan struct{}) string {
+	select {
+	case gtid := <-view:
+		return gtid
+	case <-complete:
+	}
+	select {
+	case gtid := <-view:
+		return gtid
+	default:
+		return ""
+	}
+}
+
+// replicaSums brings the replica to the position of the primary's read view and reads its checksums
+// there. Of a sample the primary says first which tables it took.
+func (c *comparer) replicaSums(ctx context.Context, ask kit.ChecksumTables, r *reading,
+	complete <-chan struct{}, meter *meter) error {
+	if r.at == "" {
+		return errors.New("the primary gave no position for its checksums")
+	}
+	if _, _, err := c.Agent.StartReplication(ctx, r.at, c.LeftFor(ctx), c.FencingToken()); err != nil {
+		return fmt.Errorf("cannot bring %s to exactly %s: %w", c.Srv.Name, r.at, err)
+	}
+	tables := ask.Tables
+	if ask.SampleBytes > 0 {
+		select {
+		case <-complete:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if tables = slices.Sorted(maps.Keys(r.primary)); len(tables) == 0 {
+			return nil
+		}
+	}
+	err := c.Agent.ChecksumTables(ctx, kit.ChecksumTables{AtGTID: r.at, Tables: tables},
+		func(kit.ChecksumBegin) {},
+		func(t kit.TableChecksum) { r.replica[t.Table] = t; meter.add() })
+	return wrap(err, "cannot read the checksums of %s", c.Srv.Name)
+}
+
+// meter tells how many tables are done, of both sides.
+type meter struct {
+	call  *kit.Call
+	mu    sync.Mutex
+	done  int64
+	total int64
+	text  string
+}
+
+func (m *meter) begin(b kit.ChecksumBegin) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total, m.text = 2*int64(b.Tables), fmt.Sprintf("comparing %d tables, %s, at %s", b.Tables,
+		kit.Size(b.Bytes), b.GTID)
+}
+
+func (m *meter) add() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done++
+	m.call.Progress(job.Progress{Done: m.done, Total: max(m.total, m.done), Unit: "tables",
+		Text: m.text})
+}
+
+func seed(key string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key))
+	return int64(h.Sum64() >> 1)
+}
+
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(kit.Sprintf(format, args...)+": %w", err)
+}
