@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // results remembers the rows that ended as expected, so that a run which was interrupted, or in

@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 const blockKey = "PRIVATE KEY"

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // stopLock is a user lock of the session that stops appliers. STOP SLAVE goes on without its
@@ -222,7 +224,7 @@ func (a applier) at() string { return a["relay_master_log_file"] + ":" + a["exec
 func writeMarker(path string, names []string) error {
 	text, err := json.Marshal(names)
 	if err == nil {
-		err = replaceFile(path, text, 0o600, nil)
+		err = atomicfile.Write(path, text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot save which replication ran: %w", err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -69,7 +70,7 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 // writeDropIn writes the option file; reserved binary logs stay so.
 func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
 	err = s.shelf.change(func(shelved *shelved) error {
-		changed, err = ensureFile(s.config.DropIn,
+		changed, err = atomicfile.Ensure(s.config.DropIn,
 			withReserved(content, len(shelved.Reservations) > 0), 0o644, nil)
 		return err
 	})
@@ -179,7 +180,7 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 		if err != nil {
 			return to, false, diskError("cannot install MariaDB's certificate", err)
 		}
-		wrote, err := ensureFile(f.to, content, f.mode, belongs)
+		wrote, err := atomicfile.Ensure(f.to, content, f.mode, belongs)
 		if err != nil {
 			return to, false, diskError("cannot install MariaDB's certificate", err)
 		}

@@ -194,12 +194,12 @@ func (s *Server) ownAll(dir string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.uid ||
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.UID ||
 			foreign(info) {
 			return nil
 		}
 		count++
-		return os.Lchown(path, belongs.uid, belongs.gid)
+		return os.Lchown(path, belongs.UID, belongs.GID)
 	})
 	if err != nil || count == 0 {
 		return nil, err

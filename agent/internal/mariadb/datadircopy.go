@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // cleanedPath marks a volume whose copy of a datadir was cleaned: it holds the nonce that the
@@ -39,7 +41,7 @@ func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
 	if err != nil || nonce == "" {
 		return changes, err
 	}
-	if _, err := ensureFile(mark, []byte(nonce+"\n"), 0o644, nil); err != nil {
+	if _, err := atomicfile.Ensure(mark, []byte(nonce+"\n"), 0o644, nil); err != nil {
 		return changes, diskError("cannot mark the volume as cleaned", err)
 	}
 	return changes, nil
@@ -58,7 +60,7 @@ func remove(doomed []leftover) ([]string, error) {
 			if err := os.RemoveAll(path); err != nil {
 				return changes, fmt.Errorf("cannot remove a leftover of the source: %w", err)
 			}
-			if err := syncDir(filepath.Dir(path)); err != nil {
+			if err := atomicfile.SyncDir(filepath.Dir(path)); err != nil {
 				return changes, fmt.Errorf("cannot remove a leftover of the source: %w", err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -89,14 +90,14 @@ func (s *Server) grow(ctx context.Context, dir string) error {
 	if err := os.Mkdir(place, 0o700); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
-	if err := errors.Join(os.Chown(dir, belongs.uid, belongs.gid),
-		os.Chown(place, belongs.uid, belongs.gid)); err != nil {
+	if err := errors.Join(os.Chown(dir, belongs.UID, belongs.GID),
+		os.Chown(place, belongs.UID, belongs.GID)); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
 	if err := s.installDB(ctx, place); err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(place, grown), nil, 0o600, nil)
+	return atomicfile.Write(filepath.Join(place, grown), nil, 0o600)
 }
 
 func (s *Server) installDB(ctx context.Context, place string) error {
@@ -140,5 +141,5 @@ func moveIn(dir string) error {
 	if err := os.RemoveAll(place); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return atomicfile.SyncDir(dir)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // expireOption is MariaDB's age limit of binary logs, in seconds.
@@ -80,7 +82,7 @@ func (s *Server) expiryInFile(seconds int64, reserved bool) (bool, error) {
 	}
 	content := withReserved(withOption(withReserved(old, false), set(expireOption, seconds)),
 		reserved)
-	changed, err := ensureFile(s.config.DropIn, content, 0o644, nil)
+	changed, err := atomicfile.Ensure(s.config.DropIn, content, 0o644, nil)
 	if err != nil {
 		return false, diskError("cannot write MariaDB's option file", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -264,7 +265,7 @@ func (v Volume) WriteNonce(nonce string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return diskError("cannot write the nonce", err)
 	}
-	if err := replaceFile(path, []byte(nonce+"\n"), 0o644, nil); err != nil {
+	if err := atomicfile.Write(path, []byte(nonce+"\n"), 0o644); err != nil {
 		return diskError("cannot write the nonce", err)
 	}
 	return v.Sync()

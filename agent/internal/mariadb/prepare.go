@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -91,7 +92,7 @@ func (s *Server) leaveMark(mark prepared) error {
 		err = os.MkdirAll(s.config.StateDir, 0o700)
 	}
 	if err == nil {
-		_, err = ensureFile(s.markPath(), text, 0o600, nil)
+		_, err = atomicfile.Ensure(s.markPath(), text, 0o600, nil)
 	}
 	if err != nil {
 		return diskError("cannot remember that the replica is prepared", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -107,7 +108,7 @@ func touch(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return replaceFile(path, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)+"\n"), 0o600, nil)
+	return atomicfile.Write(path, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)+"\n"), 0o600)
 }
 
 func diskError(what string, err error) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // reservedBlock ends the option file while binary logs are reserved: a MariaDB that starts deletes
@@ -40,7 +42,7 @@ func (s *Server) keepInFile(on bool) error {
 	if string(content) == header {
 		err = os.Remove(s.config.DropIn)
 	} else {
-		_, err = ensureFile(s.config.DropIn, content, 0o644, nil)
+		_, err = atomicfile.Ensure(s.config.DropIn, content, 0o644, nil)
 	}
 	if err != nil {
 		return diskError("cannot write MariaDB's option file", err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // Reservation keeps binary logs.
@@ -97,7 +99,7 @@ func (f *shelf) write(content shelved) error {
 	if err != nil {
 		return diskError("cannot keep the binlog reservations", err)
 	}
-	if _, err := ensureFile(f.path, text, 0o600, nil); err != nil {
+	if _, err := atomicfile.Ensure(f.path, text, 0o600, nil); err != nil {
 		return diskError("cannot keep the binlog reservations", err)
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // fstabEntry is one line of /etc/fstab.
@@ -69,28 +71,13 @@ func (m *Manager) dropFromFstab(path, note string) (bool, error) {
 	if !changed {
 		return false, nil
 	}
-	if err := replaceFile(file, []byte(text)); err != nil {
+	info, err := os.Stat(file)
+	if err == nil {
+		err = atomicfile.Write(file, []byte(text), info.Mode().Perm())
+	}
+	if err != nil {
 		return false, fmt.Errorf("cannot write /etc/fstab: %w", err)
 	}
 	m.log.Info("commented out an entry of fstab", "path", path)
 	return true, nil
-}
-
-// replaceFile replaces a file that exists in one step, with the same mode and owner, on disk before
-// it returns.
-func replaceFile(path string, content []byte) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".understudy-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(content)
-	if err = errors.Join(err, tmp.Chmod(info.Mode().Perm()), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -24,19 +24,39 @@ const (
 	mountTimeout = 10 * time.Minute
 )
 
-// Units is what mounting needs of systemd.
+// Units is what mounting needs of systemd; *systemd.Manager is one.
 type Units interface {
+	UnitStates
+	UnitFiles
+	DropIns
+	TransientUnits
+}
+
+// UnitStates reads and changes the states of units.
+type UnitStates interface {
 	Get(ctx context.Context, name string) (systemd.Unit, error)
 	Ensure(ctx context.Context, name string, say systemd.Say) (systemd.Unit, []string, error)
 	Stop(ctx context.Context, name string) (systemd.Unit, bool, error)
 	Disable(ctx context.Context, name string) (systemd.Unit, bool, error)
+	ReloadDaemon(ctx context.Context) error
+}
+
+// UnitFiles reads and changes the administrator's unit files.
+type UnitFiles interface {
 	UnitFile(name string) ([]byte, error)
 	InstallUnitFile(ctx context.Context, name string, content []byte) ([]string, error)
 	DeleteUnitFile(ctx context.Context, name string) (bool, error)
+}
+
+// DropIns reads and changes drop-ins of units.
+type DropIns interface {
 	SetDropIn(ctx context.Context, unit, name, content string) (bool, error)
 	DeleteDropIn(ctx context.Context, unit, name string) (bool, error)
 	DropIns(name string) (map[string]string, error)
-	ReloadDaemon(ctx context.Context) error
+}
+
+// TransientUnits starts and stops transient units.
+type TransientUnits interface {
 	StartTransient(ctx context.Context, name string, spec systemd.TransientSpec) error
 	StartTransientTimer(ctx context.Context, name string, after time.Duration,
 		spec systemd.TransientSpec) error

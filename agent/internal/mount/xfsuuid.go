@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // uuidChange is on record while the UUID of an XFS is changed. The change clears the log, which was

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -15,7 +16,20 @@ func FuzzEntry(f *testing.F) {
 			`{"__REALTIME_TIMESTAMP":"1700000000000000","PRIORITY":"3","MESSAGE":"x","_COMM":"mariadbd"}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[104,105,255],"SYSLOG_IDENTIFIER":null}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":{},"MESSAGE":["a"]}`))
-	f.Fuzz(func(_ *testing.T, line []byte) { parseEntry(line) })
+	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1","PRIORITY":"-9","MESSAGE":"\u0000"}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		entry, ok := parseEntry(line)
+		switch {
+		case !ok && !entry.Time.IsZero():
+			t.Errorf("%q is refused and has %+v", line, entry)
+		case ok && !json.Valid(line):
+			t.Errorf("%q is not JSON and passed", line)
+		case ok && (!utf8.ValidString(entry.Message) || len(entry.Message) > maxMessage):
+			t.Errorf("message %q of %q", entry.Message, line)
+		case ok && (entry.Priority < 0 || entry.Priority > 7):
+			t.Errorf("priority %d of %q", entry.Priority, line)
+		}
+	})
 }
 
 // FuzzName holds that what passes as a unit's name is neither an option nor a path, and that the

@@ -70,7 +70,7 @@ func parseEntry(line []byte) (Entry, bool) {
 		return Entry{}, false
 	}
 	priority, err := strconv.Atoi(text("PRIORITY"))
-	if err != nil {
+	if err != nil || priority < 0 || priority > 7 {
 		priority = 6
 	}
 	entry := Entry{Time: time.UnixMicro(usec), Identifier: text("SYSLOG_IDENTIFIER"),

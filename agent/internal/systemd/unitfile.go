@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -34,9 +34,9 @@ func (m *Manager) InstallUnitFile(ctx context.Context, name string,
 	defer m.files.Unlock()
 	path := filepath.Join(m.unitDir, name)
 	var changes []string
-	written, err := replaceFile(path, content, 0o644)
+	written, err := writeUnitFile(path, content)
 	if err != nil {
-		return nil, writeError(path, err)
+		return nil, err
 	}
 	if written {
 		changes = append(changes, "wrote "+name)
@@ -75,9 +75,9 @@ func (m *Manager) writeAndReload(ctx context.Context, unit, path string,
 	content []byte) (bool, error) {
 	m.files.Lock()
 	defer m.files.Unlock()
-	changed, err := replaceFile(path, content, 0o644)
+	changed, err := writeUnitFile(path, content)
 	if err != nil {
-		return false, writeError(path, err)
+		return false, err
 	}
 	m.log.Info("wrote a unit file", "unit", unit, "path", path, "changed", changed)
 	return changed, m.reloadIfNeeded(ctx, unit, changed)
@@ -112,44 +112,21 @@ func (m *Manager) removeAndReload(ctx context.Context, path string) (bool, error
 	return true, m.ReloadDaemon(ctx)
 }
 
-// replaceFile gives the file this content in one step, on disk before it returns; it says whether
-// the content was another one.
-func replaceFile(path string, content []byte, mode fs.FileMode) (bool, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
-			return false, nil
-		}
+// writeUnitFile writes the file, with its directory, and says whether the content changed. systemd
+// ignores the temporary file, whose name begins with a dot.
+func writeUnitFile(path string, content []byte) (bool, error) {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	changed := false
+	if err == nil {
+		changed, err = atomicfile.Ensure(path, content, 0o644, nil)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return false, err
-	}
-	// systemd reads no file that begins with a dot.
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".understudy-*")
 	if err != nil {
-		return false, err
+		return false, writeError(path, err)
 	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	return err == nil, err
+	return changed, nil
 }
 
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
-
-const makeRoom = "make room on the host's root filesystem, then call again"
+const makeRoom = "free space on the host's root filesystem, then call again"
 
 func writeError(path string, err error) error {
 	if errs.NoRoom(err) {
@@ -158,5 +135,5 @@ func writeError(path string, err error) error {
 	}
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 		fmt.Sprintf("cannot write %s", path), errs.Wrap(err),
-		errs.WithHint("see that the host's root filesystem has room and is writable"))
+		errs.WithHint("make sure that the host's root filesystem has free space and is writable"))
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // state is what EC2 knows and the lab does not, by EC2's IDs.
@@ -89,10 +91,7 @@ func (s *state) save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.file+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(s.file+".new", s.file)
+	return atomicfile.Write(s.file, data, 0o600)
 }
 
 func (s *state) instance(id string) *instanceState {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // Provider is one lab. It keeps nothing in memory that a second process would miss.
@@ -253,5 +254,5 @@ func removeFile(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(filepath.Dir(path)))
+	return errors.Join(err, atomicfile.SyncDir(filepath.Dir(path)))
 }

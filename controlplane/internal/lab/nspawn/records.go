@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // labRecord is written first and removed last.
@@ -156,31 +157,12 @@ func writeJSON(path string, value any) error {
 	return writeAtomic(path, append(data, '\n'), 0o600)
 }
 
-// writeAtomic replaces a file so that a reader, and whoever comes after a crash, sees the
-// old content or the new, on disk.
+// writeAtomic replaces a file, with its directory, in one step.
 func writeAtomic(path string, data []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	temporary := path + ".new"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	return errors.Join(err, syncDir(filepath.Dir(path)))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.Write(path, data, mode)
 }
 
 func byCreation[T any](all []T, created func(T) time.Time) []T {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // CreateSnapshot records the snapshot and clones the volume's file. Unlike everything else
@@ -45,7 +46,7 @@ func (l lab) cut(s *snapshotRecord) error {
 		err = os.Rename(file+".new", file)
 	}
 	if err == nil {
-		return syncDir(l.pool("snapshots"))
+		return atomicfile.SyncDir(l.pool("snapshots"))
 	}
 	s.Error = "cannot copy the volume: " + err.Error()
 	return errors.Join(err, removeFile(file+".new"), saveRecord(l, snapshotKind, s.ID, s))

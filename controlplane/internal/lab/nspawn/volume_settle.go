@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // settledVolume settles a volume and shows it, as settledMachine does.
@@ -83,7 +84,7 @@ func (l lab) makeVolumeFile(v *volumeRecord) error {
 	if err == nil {
 		err = os.Rename(temporary, l.volumeFile(v.ID))
 	}
-	return errors.Join(err, syncDir(l.pool("volumes")))
+	return errors.Join(err, atomicfile.SyncDir(l.pool("volumes")))
 }
 
 func (p *Provider) showVolume(v *volumeRecord) provider.Volume {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/proto/rpc/atomicfile"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // records are all that this provider knows. They are one file that is replaced as a whole, so that

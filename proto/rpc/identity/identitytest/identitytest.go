@@ -12,11 +12,11 @@ import (
 	"math/big"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -99,10 +99,7 @@ func (ca *CA) WriteFiles(dir string, cert *tls.Certificate) identity.FilesConfig
 func (ca *CA) write(dir, name, kind string, der []byte) string {
 	path := filepath.Join(dir, name)
 	data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		ca.t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := atomicfile.Write(path, data, 0o600); err != nil {
 		ca.t.Fatal(err)
 	}
 	return path

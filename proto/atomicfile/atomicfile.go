@@ -1,0 +1,85 @@
+// Package atomicfile writes small files so that a crash leaves the old content or the new one,
+// never a part.
+package atomicfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Owner is whom a file belongs to; nil leaves it to this process's user.
+type Owner struct{ UID, GID int }
+
+// Write puts data in the file's place in one step, with that mode, and returns when it is on disk.
+func Write(path string, data []byte, mode fs.FileMode) error {
+	return put(path, data, mode, nil, os.Rename)
+}
+
+// Create is Write for a file that must not exist yet; errors.Is(err, fs.ErrExist) when it does.
+func Create(path string, data []byte, mode fs.FileMode) error {
+	return put(path, data, mode, nil, os.Link)
+}
+
+// Ensure is Write for a file that may have the content already: only its mode and owner are set
+// then. It says whether it wrote. Anything else in the file's place, a link included, is replaced.
+func Ensure(path string, data []byte, mode fs.FileMode, owner *Owner) (bool, error) {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().IsRegular() {
+		old, err := os.ReadFile(path)
+		if err != nil {
+			return false, err
+		}
+		if bytes.Equal(old, data) {
+			return false, errors.Join(os.Chmod(path, mode), owner.take(path))
+		}
+	}
+	return true, put(path, data, mode, owner, os.Rename)
+}
+
+func (o *Owner) take(path string) error {
+	if o == nil {
+		return nil
+	}
+	return os.Chown(path, o.UID, o.GID)
+}
+
+func put(path string, data []byte, mode fs.FileMode, owner *Owner,
+	place func(from, to string) error) error {
+	temporary, err := fill(path, data, mode, owner)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer os.Remove(temporary)
+	if err := place(temporary, path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// fill makes a file beside path and returns its name, which begins with a dot and has no suffix
+// that anybody reads. Only its owner can read it until it is complete.
+func fill(path string, data []byte, mode fs.FileMode, owner *Owner) (string, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(data)
+	err = errors.Join(err, owner.take(file.Name()), file.Chmod(mode), file.Sync(), file.Close())
+	if err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
+	}
+	return file.Name(), nil
+}
+
+// SyncDir makes the names in a directory durable: files made, renamed or removed in it.
+func SyncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("cannot sync directory: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
