@@ -28,7 +28,7 @@ type Config struct {
 	// Port is the control plane's port on this machine; 0 picks a free one.
 	Port int
 	// Provider is "nspawn", the default; "ec2": then an EC2 endpoint for the lab runs beside the
-	// control plane; or "static": then whoever uses the stack does the tasks.
+	// control plane; or "manual": then whoever uses the stack does the tasks.
 	Provider string
 	// EndpointArgs are given to the EC2 endpoint.
 	EndpointArgs []string
@@ -109,13 +109,13 @@ func (s *Stack) Start(ctx context.Context) error {
 		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region,
 			"--ec2-endpoint", s.endpoint.URL}
 	}
-	if s.cfg.Provider == "static" {
+	if s.cfg.Provider == "manual" {
 		host, err := s.Lab(ctx, "address").Output()
 		if err != nil {
 			return fmt.Errorf("cannot make the network of lab %s: %w", s.cfg.Name, err)
 		}
 		listen += "," + net.JoinHostPort(strings.TrimSpace(string(host)), fmt.Sprint(s.cfg.Port))
-		providerArgs = []string{"--provider", "static"}
+		providerArgs = []string{"--provider", "manual"}
 	}
 	log, err := os.OpenFile(s.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -24,7 +24,7 @@ func newCommand() *cobra.Command {
 			"This program builds their images, runs commands\n" +
 			"on them, and takes a lab away whatever state it is in. With create, volume and " +
 			"snapshot you are the hypervisor yourself, for a\n" +
-			"control plane whose provider is \"static\". It needs root.",
+			"control plane whose provider is \"manual\". It needs root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(lab, "lab", "default",

@@ -19,7 +19,7 @@ import (
 )
 
 // What a hypervisor's console can do, for people and tests who are the provider themselves
-// (docs/static.md). Each command waits for its effect, and those that make something print it as a
+// (docs/manual.md). Each command waits for its effect, and those that make something print it as a
 // line of JSON.
 
 const devicePrefix = "virtio-"

@@ -20,7 +20,7 @@ func (c *cli) newProviderTasks() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "tasks", Short: "List what people are asked to do, where people are the provider",
 		Args: words(nil),
-		Long: `List what people are asked to do. With the provider "static" everything that a job needs becomes a task: make a machine or a volume, attach
+		Long: `List what people are asked to do. With the provider "manual" everything that a job needs becomes a task: make a machine or a volume, attach
 it, copy it. The job waits; a volume that is attached or detached it sees by itself, of other things "provider done" tells it.`,
 		Example: `  understudy provider tasks
   understudy provider tasks --all -o json`,

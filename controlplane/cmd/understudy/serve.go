@@ -34,7 +34,7 @@ What lies in the state directory
 
 const serveExample = `  understudy serve --dev
   understudy serve --provider ec2 --listen 0.0.0.0:7440 --advertise 192.0.2.10:7440
-  understudy serve --provider static --state-dir /srv/understudy
+  understudy serve --provider manual --state-dir /srv/understudy
   understudy serve --config ./understudy.yaml`
 
 // serveFlags are the settings that can be given as flags, with their help; the key in the file has
@@ -50,7 +50,7 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the "+
 		"records, user:password@tcp(host:port)/database")
 	flags.String("provider", "",
-		"what makes machines, volumes and snapshots: ec2, or static, which is people")
+		"what makes machines, volumes and snapshots: ec2, or manual: tasks for operators")
 	flags.Bool("dev", false, "development mode: hosts on this machine (needs root), unless "+
 		"--provider is given, and failpoints")
 	flags.String("lab", "", "`NAME` of the lab of --dev; labs with different names share nothing "+
@@ -78,7 +78,7 @@ func serveFlags(flags *pflag.FlagSet) {
 		"`KEY` that volumes are encrypted with; the account's default one when not given")
 	flags.Int32("ec2-initialization-rate", 0, "MiB/s that volumes are filled from their snapshot "+
 		"with, 100 to 300, at a price; as they are read when not given")
-	flags.StringSlice("static-images", nil, "`NAME=MARIADB` that people make machines from, "+
+	flags.StringSlice("manual-images", nil, "`NAME=MARIADB` that operators make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when nobody names one (default trixie)")
 	flags.String("agent-binary", "", "`FILE` that is installed on hosts of --dev as the agent; "+

@@ -218,8 +218,8 @@ func (a *App) openJobs(context.Context) error {
 		return err
 	}
 	a.closers = append(a.closers, a.agents.Close)
-	if byHand, ok := a.cloud.(*byHand); ok {
-		byHand.hosts.open(query.Servers{Store: a.st}, a.agents)
+	if m, ok := a.cloud.(*byOperator); ok {
+		m.hosts.open(query.Servers{Store: a.st}, a.agents)
 	}
 	records := stored.New(a.st)
 	if a.engine, err = job.New(job.Config[kit.Records]{Store: records, Logger: a.log,

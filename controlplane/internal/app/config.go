@@ -35,7 +35,7 @@ type Config struct {
 	// StoreDSNFile names a file with the address of a MariaDB that keeps the records, as
 	// user:password@tcp(host:port)/database. Empty keeps them in StateDir.
 	StoreDSNFile string `koanf:"store_dsn_file"`
-	// Provider makes machines, volumes and snapshots: "ec2" or "static"; with Dev also
+	// Provider makes machines, volumes and snapshots: "ec2" or "manual"; with Dev also
 	// LabProvider, which is the default then.
 	Provider string `koanf:"provider"`
 	// Dev is for development and tests: the lab on this machine as the provider, and failpoints.
@@ -71,9 +71,9 @@ type Config struct {
 	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as
 	// they are read.
 	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
-	// StaticImages are what people make the static provider's machines from, name=version of
+	// ManualImages are what operators make the manual provider's machines from, name=version of
 	// MariaDB.
-	StaticImages []string `koanf:"static_images"`
+	ManualImages []string `koanf:"manual_images"`
 	// Image is what machines are made from when nobody says.
 	Image string `koanf:"image"`
 	// AgentBinary is installed on every host of Dev's lab; empty takes the one beside this
@@ -113,7 +113,7 @@ func defaults() map[string]any {
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
-		"static_images":     []string{"trixie=11.8", "bookworm=10.11"},
+		"manual_images":     []string{"trixie=11.8", "bookworm=10.11"},
 		"image":             "trixie",
 		"agent_binary":      "",
 		"fleet":             "default",
@@ -176,12 +176,12 @@ func (c Config) check() error {
 	}
 	fault(c.Provider == "", "one of --provider or --dev is required")
 	fault(c.Provider == LabProvider && !c.Dev, "provider: %s is the lab of --dev", LabProvider)
-	fault(!slices.Contains([]string{"", LabProvider, "ec2", "static"}, c.Provider),
-		"provider: %q must be one of ec2, static", c.Provider)
+	fault(!slices.Contains([]string{"", LabProvider, "ec2", "manual"}, c.Provider),
+		"provider: %q must be one of ec2, manual", c.Provider)
 	_, err := c.subnets()
 	fault(err != nil, "ec2_subnets: %v", err)
-	_, err = c.staticImages()
-	fault(err != nil, "static_images: %v", err)
+	_, err = c.manualImages()
+	fault(err != nil, "manual_images: %v", err)
 	if c.Metrics != "off" {
 		_, _, err := net.SplitHostPort(c.Metrics)
 		fault(err != nil, "metrics: %q is neither host:port nor off", c.Metrics)

@@ -81,7 +81,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"relative path": {app.Sources{Flags: map[string]any{"state_dir": "state"}},
 			"state_dir"},
 		"provider": {app.Sources{Flags: map[string]any{"provider": "ec3"}},
-			"must be one of ec2, static"},
+			"must be one of ec2, manual"},
 		"no provider": {app.Sources{}, "one of --provider or --dev is required"},
 		"lab without dev": {app.Sources{Flags: map[string]any{"provider": "nspawn"}},
 			"the lab of --dev"},

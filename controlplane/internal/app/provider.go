@@ -23,8 +23,8 @@ func openProvider(ctx context.Context, cfg Config, log *slog.Logger) (p Provider
 	switch cfg.Provider {
 	case "ec2":
 		p, err = newEC2(ctx, cfg, log)
-	case "static":
-		p, err = newStatic(cfg, log)
+	case "manual":
+		p, err = newManual(cfg, log)
 	default:
 		err = fmt.Errorf("there is no provider %q", cfg.Provider)
 	}

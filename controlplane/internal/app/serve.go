@@ -54,8 +54,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onSnapshots, err := snapshotservice.New(snapshotservice.Config{Records: query.Snapshots{Store: a.st},
-		Jobs: start})
+	onSnapshots, err := snapshotservice.New(snapshotservice.Config{
+		Records: query.Snapshots{Store: a.st}, Jobs: start})
 	if err != nil {
 		return err
 	}

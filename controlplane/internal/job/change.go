@@ -153,7 +153,7 @@ func (e *Engine[T]) apply(ctx context.Context, tx T, j *Job, c change, req Chang
 		JobID: j.ID, Step: c.step, At: m.now, Who: req.Who, Kind: "job." + c.verb,
 		Message: req.Reason, RequestID: req.RequestID,
 	}}, m.events...)
-	return m.save(ctx, records)
+	return save(ctx, records, m)
 }
 
 // guard asks the plan before data is deleted that a user could miss.

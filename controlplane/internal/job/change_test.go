@@ -17,87 +17,50 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestCreateIsIdempotent(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	req := job.Request{Kind: "k", Args: map[string]int{"n": 1},
-		Subjects: []string{"servers/b", "servers/a"}, RequestID: "r1", Who: "ann"}
-	first := create(t, e, req)
-	req.Subjects = []string{"servers/a", "servers/b"}
-	if again := create(t, e, req); again.ID != first.ID {
-		t.Errorf("the same request made another job")
-	}
-	req.Args = map[string]int{"n": 2}
-	if _, err := e.Create(t.Context(), req); !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
-		t.Errorf("another body: %v, want REQUEST_REUSED", err)
-	}
-}
-
-func TestCreateAtTheSameTime(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	var wg sync.WaitGroup
-	ids := make([]string, 8)
-	for i := range ids {
-		wg.Go(func() {
-			j, err := e.Create(context.Background(),
-				job.Request{Kind: "k", RequestID: "r", Subjects: []string{"servers/x"}})
-			if err != nil {
-				t.Error(err)
-			}
-			ids[i] = j.ID
-		})
-	}
-	wg.Wait()
-	if slices.Sort(ids); ids[0] != ids[7] {
-		t.Errorf("several jobs were made: %v", ids)
-	}
-}
-
 func TestInvalidRequests(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	for name, req := range map[string]job.Request{
-		"unknown kind":     {Kind: "nope"},
-		"args too large":   {Kind: "k", Args: strings.Repeat("x", 40<<10)},
-		"args not JSON":    {Kind: "k", Args: func() {}},
-		"long request id":  {Kind: "k", RequestID: strings.Repeat("x", 200)},
-		"empty subject":    {Kind: "k", Subjects: []string{""}},
-		"long subject":     {Kind: "k", Subjects: []string{strings.Repeat("x", 200)}},
-		"long title":       {Kind: "k", Title: strings.Repeat("ä", 300)},
-		"newline in title": {Kind: "k", Title: "a\nb"},
-	} {
-		if _, err := e.Create(t.Context(), req); !errors.Is(err, errs.InvalidArgument) {
-			t.Errorf("%s: %v, want InvalidArgument", name, err)
+	bubble(t, func(t *testing.T) {
+		e := newEngine(t, config{Store: openStore(t)},
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+		for name, req := range map[string]job.Request{
+			"unknown kind":     {Kind: "nope"},
+			"args too large":   {Kind: "k", Args: strings.Repeat("x", 40<<10)},
+			"args not JSON":    {Kind: "k", Args: func() {}},
+			"long request id":  {Kind: "k", RequestID: strings.Repeat("x", 200)},
+			"empty subject":    {Kind: "k", Subjects: []string{""}},
+			"long subject":     {Kind: "k", Subjects: []string{strings.Repeat("x", 200)}},
+			"long title":       {Kind: "k", Title: strings.Repeat("ä", 300)},
+			"newline in title": {Kind: "k", Title: "a\nb"},
+		} {
+			if _, err := e.Create(t.Context(), req); !errors.Is(err, errs.InvalidArgument) {
+				t.Errorf("%s: %v, want InvalidArgument", name, err)
+			}
 		}
-	}
+	})
 }
 
 func TestOneChangingJobForEachSubject(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
-			error) {
-			return job.AskOperator[*store.Tx]("is it well?", "look at it")
-		}}}})
-	start(t, e)
-	first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})
-	await(t, e, first.ID, inState(job.ActionRequired))
-	_, err := e.Create(t.Context(), job.Request{Kind: "k", Subjects: []string{"servers/y"}})
-	wantBusy(t, err, "servers/y", first)
-	if _, err := e.Cancel(t.Context(), first.ID, job.ChangeRequest{Who: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, e, first.ID, inState(job.Cancelled))
-	second := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/y"}})
-	_, err = e.Retry(t.Context(), first.ID, job.ChangeRequest{Who: "ann"})
-	wantBusy(t, err, "servers/y", second)
-	if j, err := e.Get(t.Context(), first.ID); err != nil || j.State != job.Cancelled {
-		t.Errorf("a refused retry left %s, %v", j.State, err)
-	}
+	bubble(t, func(t *testing.T) {
+		e := newEngine(t, config{Store: openStore(t)},
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context,
+				*job.Run) (outcome, error) {
+				return job.AskOperator[*store.Tx]("is it well?", "check it")
+			}}}})
+		start(t, e)
+		first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})
+		await(t, e, first.ID, inState(job.ActionRequired))
+		_, err := e.Create(t.Context(), job.Request{Kind: "k", Subjects: []string{"servers/y"}})
+		wantBusy(t, err, "servers/y", first)
+		if _, err := e.Cancel(t.Context(), first.ID, job.ChangeRequest{Who: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, e, first.ID, inState(job.Cancelled))
+		second := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/y"}})
+		_, err = e.Retry(t.Context(), first.ID, job.ChangeRequest{Who: "ann"})
+		wantBusy(t, err, "servers/y", second)
+		if j, err := e.Get(t.Context(), first.ID); err != nil || j.State != job.Cancelled {
+			t.Errorf("a refused retry left %s, %v", j.State, err)
+		}
+	})
 }
 
 func wantBusy(t *testing.T, err error, subject string, holder job.Job) {
@@ -113,184 +76,196 @@ func hasReason(err error, reason errorsv1.Reason) bool {
 }
 
 func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
-	t.Parallel()
-	entered := make(chan struct{})
-	var released atomic.Bool
-	e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
-		{Kind: "hold", Section: "s", Handler: done},
-		{Kind: "cut", Section: "s", Handler: func(ctx context.Context, _ *job.Run) (outcome,
-			error) {
-			close(entered)
-			<-ctx.Done()
-			if !errors.Is(context.Cause(ctx), job.ErrCancelled) {
-				t.Errorf("cause = %v", context.Cause(ctx))
-			}
-			return job.Fail[*store.Tx](ctx.Err())
-		}},
-		{Kind: "release", Section: "s", Always: true,
-			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
-				if !run.Unwinding {
-					t.Error("the release does not know that the job is unwinding")
+	bubble(t, func(t *testing.T) {
+		entered := make(chan struct{})
+		var released atomic.Bool
+		e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
+			{Kind: "hold", Section: "s", Handler: done},
+			{Kind: "cut", Section: "s", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+				error) {
+				close(entered)
+				<-ctx.Done()
+				if !errors.Is(context.Cause(ctx), job.ErrCancelled) {
+					t.Errorf("cause = %v", context.Cause(ctx))
 				}
-				released.Store(true)
-				return job.Done[*store.Tx](nil)
+				return job.Fail[*store.Tx](ctx.Err())
 			}},
-		{Kind: "rest", Handler: done},
-	}})
-	start(t, e)
-	j := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x"}})
-	<-entered
-	if _, err := e.Cancel(t.Context(), j.ID,
-		job.ChangeRequest{Who: "ann", Reason: "changed my mind"}); err != nil {
-		t.Fatal(err)
-	}
-	j = await(t, e, j.ID, inState(job.Cancelled))
-	if want := "hold=succeeded cut=cancelled release=succeeded rest=cancelled "; states(
-		j) != want || !released.Load() {
-		t.Errorf("steps: %s, want %s", states(j), want)
-	}
+			{Kind: "release", Section: "s", Always: true,
+				Handler: func(_ context.Context, run *job.Run) (outcome, error) {
+					if !run.Unwinding {
+						t.Error("the release does not know that the job is unwinding")
+					}
+					released.Store(true)
+					return job.Done[*store.Tx](nil)
+				}},
+			{Kind: "rest", Handler: done},
+		}})
+		start(t, e)
+		j := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x"}})
+		<-entered
+		if _, err := e.Cancel(t.Context(), j.ID,
+			job.ChangeRequest{Who: "ann", Reason: "changed my mind"}); err != nil {
+			t.Fatal(err)
+		}
+		j = await(t, e, j.ID, inState(job.Cancelled))
+		if want := "hold=succeeded cut=cancelled release=succeeded rest=cancelled "; states(
+			j) != want || !released.Load() {
+			t.Errorf("steps: %s, want %s", states(j), want)
+		}
+	})
 }
 
 func TestCancelByAnotherProcess(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	entered := make(chan struct{})
-	p := plan{Kind: "k",
-		Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-			close(entered)
-			<-ctx.Done()
-			return job.Fail[*store.Tx](ctx.Err())
-		}}}}
-	worker := newEngine(t, config{Store: st}, p)
-	other := newEngine(t, config{Store: st}, p)
-	start(t, worker)
-	j := create(t, other, job.Request{Kind: "k"})
-	<-entered
-	if _, err := other.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, other, j.ID, inState(job.Cancelled))
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		entered := make(chan struct{})
+		p := plan{Kind: "k",
+			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+				error) {
+				close(entered)
+				<-ctx.Done()
+				return job.Fail[*store.Tx](ctx.Err())
+			}}}}
+		worker := newEngine(t, config{Store: st}, p)
+		other := newEngine(t, config{Store: st}, p)
+		start(t, worker)
+		j := create(t, other, job.Request{Kind: "k"})
+		<-entered
+		if _, err := other.Cancel(t.Context(), j.ID, job.ChangeRequest{Who: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, other, j.ID, inState(job.Cancelled))
+	})
 }
 
 func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	var fail atomic.Bool
-	fail.Store(true)
-	var runs atomic.Int32
-	e := newEngine(t, config{Store: st},
-		plan{Kind: "k", Title: "a title",
-			Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome, error) {
-				runs.Add(1)
-				if fail.Load() {
-					return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
-				}
-				return job.Done[*store.Tx](nil)
-			}}}})
-	start(t, e)
-	j := create(t, e, job.Request{Kind: "k", Who: "ann", RequestID: "r0"})
-	await(t, e, j.ID, inState(job.Failed))
-	fail.Store(false)
-	for range 2 {
-		if _, err := e.Retry(t.Context(), j.ID,
-			job.ChangeRequest{Who: "bob", Reason: "mended", RequestID: "r1"}); err != nil {
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		var fail atomic.Bool
+		fail.Store(true)
+		var runs atomic.Int32
+		e := newEngine(t, config{Store: st},
+			plan{Kind: "k", Title: "a title",
+				Steps: []step{{Kind: "a", Handler: func(context.Context, *job.Run) (outcome,
+					error) {
+					runs.Add(1)
+					if fail.Load() {
+						return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
+					}
+					return job.Done[*store.Tx](nil)
+				}}}})
+		start(t, e)
+		j := create(t, e, job.Request{Kind: "k", Who: "ann", RequestID: "r0"})
+		await(t, e, j.ID, inState(job.Failed))
+		fail.Store(false)
+		for range 2 {
+			if _, err := e.Retry(t.Context(), j.ID,
+				job.ChangeRequest{Who: "bob", Reason: "repaired", RequestID: "r1"}); err != nil {
+				t.Fatal(err)
+			}
+			await(t, e, j.ID, inState(job.Succeeded))
+		}
+		if runs.Load() != 2 {
+			t.Errorf("the step ran %d times, want 2: one request id is one retry", runs.Load())
+		}
+		var audit []inventory.Event
+		err := st.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+			audit, _, err = tx.Events().List(ctx, store.EventFilter{Job: j.ID}, store.Page{})
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
-		await(t, e, j.ID, inState(job.Succeeded))
-	}
-	if runs.Load() != 2 {
-		t.Errorf("the step ran %d times, want 2: one request id is one retry", runs.Load())
-	}
-	var audit []inventory.Event
-	err := st.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
-		audit, _, err = tx.Events().List(ctx, store.EventFilter{Job: j.ID}, store.Page{})
-		return err
+		var lines []string
+		for _, ev := range slices.Backward(audit) {
+			lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message,
+				ev.RequestID}, "|"))
+		}
+		want := []string{"ann|job.create|a title|r0", "controlplane|job.failed|a: no|",
+			"bob|job.retry|repaired|r1", "controlplane|job.succeeded||"}
+		if !slices.Equal(lines, want) {
+			t.Errorf("audit = %q\nwant %q", lines, want)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines []string
-	for _, ev := range slices.Backward(audit) {
-		lines = append(lines, strings.Join([]string{ev.Actor, ev.Action, ev.Message, ev.RequestID},
-			"|"))
-	}
-	want := []string{"ann|job.create|a title|r0", "controlplane|job.failed|a: no|",
-		"bob|job.retry|mended|r1", "controlplane|job.succeeded||"}
-	if !slices.Equal(lines, want) {
-		t.Errorf("audit = %q\nwant %q", lines, want)
-	}
 }
 
 func TestRefusalsSayWhatToDo(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	start(t, e)
-	j := create(t, e, job.Request{Kind: "k"})
-	await(t, e, j.ID, inState(job.Succeeded))
-	req := job.ChangeRequest{Who: "ann"}
-	for _, tt := range []struct {
-		err        error
-		kind       errs.Kind
-		text, hint string
-	}{
-		{second(e.Cancel(t.Context(), j.ID, req)), errs.FailedPrecondition,
-			"cannot cancel job ID: job ID has succeeded already",
-			"delete what the job made if it is not wanted"},
-		{second(e.Retry(t.Context(), j.ID, req)), errs.FailedPrecondition,
-			"cannot retry job ID: job ID has succeeded", "name a step to run it again"},
-		{second(e.RetryStep(t.Context(), j.ID, "x", req)), errs.NotFound,
-			`cannot retry step x of job ID: job ID has no step "x"`, "name one of its steps: a"},
-		{second(e.Skip(t.Context(), j.ID, "a", req)), errs.InvalidArgument,
-			"cannot skip step a of job ID: a reason is required",
-			"say why the step is not needed"},
-		{second(e.Skip(t.Context(), j.ID, "a", job.ChangeRequest{Reason: "r"})),
-			errs.FailedPrecondition, "cannot skip step a of job ID: step a of job ID is succeeded",
-			"redo the step to run it again once the job has ended (RedoStep name=jobs/ID step=a)"},
-		{second(e.Retry(t.Context(), "nope", req)), errs.NotFound,
-			"cannot retry job nope: there is no job nope", "list the jobs (ListJobs)"},
-		{second(e.Get(t.Context(), "nope")), errs.NotFound,
-			"cannot read job nope: there is no job nope", "list the jobs (ListJobs)"},
-	} {
-		text := strings.ReplaceAll(tt.text, "ID", j.ID)
-		hint := strings.ReplaceAll(tt.hint, "ID", j.ID)
-		if !errors.Is(tt.err, tt.kind) || tt.err.Error() != text ||
-			errs.HintOf(tt.err).String() != hint {
-			t.Errorf("got  %v (hint: %s)\nwant %s (hint: %s)", tt.err,
-				errs.HintOf(tt.err), text, hint)
+	bubble(t, func(t *testing.T) {
+		e := newEngine(t, config{Store: openStore(t)},
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
+		start(t, e)
+		j := create(t, e, job.Request{Kind: "k"})
+		await(t, e, j.ID, inState(job.Succeeded))
+		req := job.ChangeRequest{Who: "ann"}
+		for _, tt := range []struct {
+			err        error
+			kind       errs.Kind
+			text, hint string
+		}{
+			{second(e.Cancel(t.Context(), j.ID, req)), errs.FailedPrecondition,
+				"cannot cancel job ID: job ID has succeeded already",
+				"delete what the job made if it is not wanted"},
+			{second(e.Retry(t.Context(), j.ID, req)), errs.FailedPrecondition,
+				"cannot retry job ID: job ID has succeeded", "name a step to run it again"},
+			{second(e.RetryStep(t.Context(), j.ID, "x", req)), errs.NotFound,
+				`cannot retry step x of job ID: job ID has no step "x"`,
+				"name one of its steps: a"},
+			{second(e.Skip(t.Context(), j.ID, "a", req)), errs.InvalidArgument,
+				"cannot skip step a of job ID: a reason is required",
+				"say why the step is not needed"},
+			{second(e.Skip(t.Context(), j.ID, "a", job.ChangeRequest{Reason: "r"})),
+				errs.FailedPrecondition,
+				"cannot skip step a of job ID: step a of job ID is succeeded",
+				"redo the step to run it again once the job has ended " +
+					"(RedoStep name=jobs/ID step=a)"},
+			{second(e.Retry(t.Context(), "nope", req)), errs.NotFound,
+				"cannot retry job nope: there is no job nope", "list the jobs (ListJobs)"},
+			{second(e.Get(t.Context(), "nope")), errs.NotFound,
+				"cannot read job nope: there is no job nope", "list the jobs (ListJobs)"},
+		} {
+			text := strings.ReplaceAll(tt.text, "ID", j.ID)
+			hint := strings.ReplaceAll(tt.hint, "ID", j.ID)
+			if !errors.Is(tt.err, tt.kind) || tt.err.Error() != text ||
+				errs.HintOf(tt.err).String() != hint {
+				t.Errorf("got  %v (hint: %s)\nwant %s (hint: %s)", tt.err,
+					errs.HintOf(tt.err), text, hint)
+			}
 		}
-	}
+	})
 }
 
 func second(_ job.Job, err error) error { return err }
 
 func TestRetryStepAloneAfterSuccess(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	var keys []string
-	note := func(_ context.Context, run *job.Run) (outcome, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		keys = append(keys, run.EffectKey[len(run.JobID):])
-		return job.Done[*store.Tx](nil)
-	}
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: note}, {Kind: "b", Handler: note},
-			{Kind: "c", Handler: note}}})
-	start(t, e)
-	j := create(t, e, job.Request{Kind: "k"})
-	await(t, e, j.ID, inState(job.Succeeded))
-	if _, err := e.RetryStep(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, e, j.ID, inState(job.Succeeded))
-	if _, err := e.Redo(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, e, j.ID, inState(job.Succeeded))
-	if want := []string{"/a/1", "/b/1", "/c/1", "/b/1", "/b/2", "/c/2"}; !slices.Equal(keys, want) {
-		t.Errorf("effects = %v, want %v", keys, want)
-	}
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var keys []string
+		note := func(_ context.Context, run *job.Run) (outcome, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			keys = append(keys, run.EffectKey[len(run.JobID):])
+			return job.Done[*store.Tx](nil)
+		}
+		e := newEngine(t, config{Store: openStore(t)},
+			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: note}, {Kind: "b", Handler: note},
+				{Kind: "c", Handler: note}}})
+		start(t, e)
+		j := create(t, e, job.Request{Kind: "k"})
+		await(t, e, j.ID, inState(job.Succeeded))
+		if _, err := e.RetryStep(t.Context(), j.ID, "b",
+			job.ChangeRequest{Who: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, e, j.ID, inState(job.Succeeded))
+		if _, err := e.Redo(t.Context(), j.ID, "b", job.ChangeRequest{Who: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, e, j.ID, inState(job.Succeeded))
+		want := []string{"/a/1", "/b/1", "/c/1", "/b/1", "/b/2", "/c/2"}
+		if !slices.Equal(keys, want) {
+			t.Errorf("effects = %v, want %v", keys, want)
+		}
+	})
 }
 
 func TestStepLimits(t *testing.T) {
@@ -327,8 +302,7 @@ func TestStepLimits(t *testing.T) {
 			return outcome{}, nil
 		}}, 1, "the step's handler answered with neither an outcome nor an error"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, tt.name, func(t *testing.T) {
 			tt.step.Kind, tt.step.Backoff = "a", fast
 			e := newEngine(t, config{Store: openStore(t), Owner: "me"},
 				plan{Kind: "k", Steps: []step{tt.step}})
@@ -340,78 +314,5 @@ func TestStepLimits(t *testing.T) {
 				t.Errorf("attempts = %d, failure = %+v", s.Attempts, s.Failure)
 			}
 		})
-	}
-}
-
-func TestRequestIDsOfChanges(t *testing.T) {
-	t.Parallel()
-	var runs atomic.Int32
-	count := func(context.Context, *job.Run) (outcome, error) {
-		runs.Add(1)
-		return job.Done[*store.Tx](nil)
-	}
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: count}, {Kind: "b", Handler: done}}})
-	start(t, e)
-	first := create(t, e, job.Request{Kind: "k", RequestID: "made"})
-	other := create(t, e, job.Request{Kind: "k"})
-	await(t, e, first.ID, inState(job.Succeeded))
-	await(t, e, other.ID, inState(job.Succeeded))
-	redo := func(id, step, reason, requestID string) error {
-		_, err := e.Redo(t.Context(), id, step, job.ChangeRequest{Reason: reason,
-			RequestID: requestID})
-		if err == nil {
-			await(t, e, id, inState(job.Succeeded))
-		}
-		return err
-	}
-	for _, id := range []string{"r1", "r2", "r1", "r2"} {
-		if err := redo(first.ID, "a", "again", id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if runs.Load() != 4 { // twice when the jobs were made
-		t.Errorf("the step ran %d times, want 4: a request id is one redo", runs.Load())
-	}
-	for name, err := range map[string]error{
-		"another step":   redo(first.ID, "b", "again", "r1"),
-		"another reason": redo(first.ID, "a", "once more", "r1"),
-		"another job":    redo(other.ID, "a", "again", "r1"),
-		"a creation's":   redo(first.ID, "a", "again", "made"),
-		"another verb": second(e.RetryStep(t.Context(), first.ID, "a",
-			job.ChangeRequest{Reason: "again", RequestID: "r1"})),
-		"a new job": second(e.Create(t.Context(), job.Request{Kind: "k", RequestID: "r1"})),
-	} {
-		if !hasReason(err, errorsv1.Reason_REASON_REQUEST_REUSED) {
-			t.Errorf("%s under a used request id: %v, want REQUEST_REUSED", name, err)
-		}
-	}
-	if runs.Load() != 4 {
-		t.Errorf("a refused request was carried out")
-	}
-}
-
-func TestRepeatedRequestAnswersWithTheJobAsItIs(t *testing.T) {
-	t.Parallel()
-	e := newEngine(t, config{Store: openStore(t)},
-		plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}})
-	j := create(t, e, job.Request{Kind: "k"})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			got, err := e.Cancel(context.Background(), j.ID, job.ChangeRequest{RequestID: "r"})
-			if err != nil || got.State != job.Cancelled {
-				t.Errorf("cancel: %s, %v", got.State, err)
-			}
-		})
-	}
-	wg.Wait()
-	if got, err := e.Retry(t.Context(), j.ID, job.ChangeRequest{}); err != nil ||
-		got.State != job.Queued {
-		t.Fatalf("retry: %s, %v", got.State, err)
-	}
-	got, err := e.Cancel(t.Context(), j.ID, job.ChangeRequest{RequestID: "r"})
-	if err != nil || got.State != job.Queued {
-		t.Errorf("the repeated cancel: %s, %v, want the job queued as it is", got.State, err)
 	}
 }

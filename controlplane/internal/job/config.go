@@ -31,7 +31,7 @@ type Config[T any] struct {
 	// unique for each start of each process; default: host, pid and a random part
 	Owner  string
 	Limit  time.Duration // without a heartbeat, after which a job is taken over; default 3 s
-	Poll   time.Duration // longest time between two looks at anything; default and maximum 1 s
+	Poll   time.Duration // longest time between two polls of anything; default and maximum 1 s
 	Hold   int           // jobs held at the same time; default 64
 	Logger *slog.Logger  // default slog.Default()
 	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end

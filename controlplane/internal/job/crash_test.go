@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 type mortal struct {
 	*store.Store
 	dead atomic.Bool
+	gone func() // when set, is called at the death
 	fate func() fate
 
 	away    *atomic.Bool // when set and true, the store is out of reach
@@ -35,8 +35,15 @@ const (
 	goesWell fate = iota
 	diesBefore
 	diesAfter
-	losesAnswer // it is committed, but the caller is told that the store was out of reach
+	losesAnswer // it is committed, but the caller gets the error that the store is out of reach
 )
+
+func (m *mortal) die() {
+	m.dead.Store(true)
+	if m.gone != nil {
+		m.gone()
+	}
+}
 
 var errDead = errors.New("this process is dead")
 
@@ -55,7 +62,7 @@ func (m *mortal) Write(ctx context.Context,
 			return err
 		}
 		if befalls == diesBefore {
-			m.dead.Store(true)
+			m.die()
 		}
 		if m.dead.Load() {
 			return errDead
@@ -63,7 +70,7 @@ func (m *mortal) Write(ctx context.Context,
 		return nil
 	})
 	if err == nil && befalls == diesAfter {
-		m.dead.Store(true)
+		m.die()
 		return errDead
 	}
 	if err == nil && befalls == losesAnswer {
@@ -89,7 +96,7 @@ type world struct {
 
 func newWorld() *world { return &world{made: map[string]int{}, epoch: map[string]int64{}} }
 
-// ensure is a cloud's or an agent's call: it looks for the key before it makes something, and
+// ensure is a cloud's or an agent's call: it searches the key before it makes something, and
 // refuses lower epochs.
 func (w *world) ensure(run *job.Run) error {
 	w.mu.Lock()
@@ -119,35 +126,31 @@ func (d *dice) roll(n int) int {
 }
 
 // TestRandomCrashes kills the process again and again, at every failpoint and in the middle of
-// transactions, in jobs whose steps wait, fail and go back, until the job has succeeded. Every
-// effect must have been made, none twice, and every completion recorded once.
+// transactions, in jobs whose steps wait, fail and start their section over, until the job has
+// succeeded. Every effect must have been made, none twice, and every completion recorded once.
 func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
 	sequences := 1000
 	if testing.Short() {
 		sequences = 50
 	}
-	for i := range sequences {
-		seed := uint64(i)
-		synctest.Test(t, func(t *testing.T) { crashSequence(t, seed) })
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+	workers := runtime.GOMAXPROCS(0)
+	for worker := range workers {
+		t.Run(fmt.Sprint("worker ", worker), func(t *testing.T) {
+			t.Parallel()
+			for seed := worker; seed < sequences && !t.Failed(); seed += workers {
+				synctest.Test(t, func(t *testing.T) { crashSequence(t, uint64(seed)) })
+				if t.Failed() {
+					t.Logf("seed %d", seed)
+				}
+			}
+		})
 	}
 }
 
 func crashSequence(t *testing.T, seed uint64) {
 	d := &dice{r: rand.New(rand.NewPCG(seed, 1))}
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"),
-		Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	st := openStore(t)
 	w := newWorld()
 	p := randomPlan(w, d)
 	j := create(t, newEngine(t, config{Store: st}, p),
@@ -157,6 +160,7 @@ func crashSequence(t *testing.T, seed uint64) {
 			t.Fatalf("job is still %s after %d lives: %s", j.State, lives, states(j))
 		}
 		live(t, st, p, d, j.ID, lives < 40)
+		var err error
 		if j, err = newEngine(t, config{Store: st}, p).Get(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -178,34 +182,39 @@ func live(t *testing.T, st *store.Store, p plan, d *dice, id string, deadly bool
 		}
 		return goesWell
 	}}
-	ctx, die := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	m.gone = stop
+	stopAtRest := func() {
+		if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
+			!j.State.Active() {
+			stop()
+		}
+	}
 	e := newEngine(t, config{Store: m, Owner: fmt.Sprintf("p%d", d.roll(1<<30)),
-		Hook: func(job.Point, string, string) {
+		Hook: func(point job.Point, _, step string) {
 			if m.dead.Load() || deadly && d.oneIn(12) {
-				m.dead.Store(true)
-				die()
+				m.die()
 				runtime.Goexit()
+			}
+			if point == job.AfterCommit && step == lastStep {
+				stopAtRest()
 			}
 		}}, p)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	defer die()
-	watching.Go(func() { // the process is gone as soon as it is dead
+	watching.Go(func() {
 		for ctx.Err() == nil {
-			if m.dead.Load() {
-				die()
-			}
-			if j, err := newEngine(t, config{Store: st}, p).Get(ctx, id); err == nil &&
-				!j.State.Active() {
-				die()
-			}
-			time.Sleep(100 * time.Millisecond) // of the bubble's own time
+			stopAtRest()
+			time.Sleep(10 * time.Second) // of the bubble's own time
 		}
 	})
 	if err := e.Run(ctx); err != nil {
 		t.Error(err)
 	}
 }
+
+const lastStep = "e"
 
 func randomPlan(w *world, d *dice) plan {
 	back := job.Backoff{First: 10 * time.Millisecond, Max: 100 * time.Millisecond}
@@ -236,7 +245,7 @@ func randomPlan(w *world, d *dice) plan {
 		Kind:     "crash",
 		Sections: map[string]job.Section{"s": {Attempts: 1000}},
 		Steps: []step{mk("a", "", false), mk("b", "s", false), mk("c", "s", false),
-			mk("d", "s", true), mk("e", "", false)},
+			mk("d", "s", true), mk(lastStep, "", false)},
 	}
 }
 

@@ -9,21 +9,31 @@
 // # Writing a handler
 //
 //	func attachVolume(ctx context.Context, run *job.Run) (job.Outcome[*store.Tx], error) {
-//		vol, err := cloud.EnsureAttached(ctx, volumeID, machineID, run.EffectKey)   // converges: look, act on the difference, look
+//		// Converges: observes, acts on the difference, observes again.
+//		vol, err := cloud.EnsureAttached(ctx, volumeID, machineID, run.EffectKey)
 //		if err != nil {
-//			return job.Fail[*store.Tx](err)                                          // retried with back-off; job.Permanent(err) is not
+//			// Retried with back-off; job.Permanent(err) is not.
+//			return job.Fail[*store.Tx](err)
 //		}
 //		if vol.State != "attached" {
-//			return job.Again[*store.Tx](time.Second, "volume is %s", vol.State)      // a wait: woken by Engine.Wake, polled behind it
+//			// A wait: ended by Engine.Wake, with a poll behind it.
+//			return job.Again[*store.Tx](time.Second, "volume is %s", vol.State)
 //		}
 //		run.Changed("attached volume %s", vol.ID)
 //		return job.Done(func(ctx context.Context, tx *store.Tx) error {
-//			return tx.Volumes().Update(ctx, record)                                  // commits with the step, or not at all
+//			// Commits with the step, or not at all.
+//			return tx.Volumes().Update(ctx, record)
 //		})
 //	}
 //
 // Handlers are called at least once: after a crash a step that was running is run again, with the
 // same [Run.EffectKey]. What a handler makes must be found again by that key.
+//
+// # Following one attempt
+//
+// claim.go finds a job that nobody holds and starts a worker. worker.go runs one attempt after the
+// other and records each outcome in one transaction; attempt.go waits and calls the handler. The
+// files fsm*.go hold every transition of jobs and steps, without any I/O.
 //
 // # Sections, always-steps, kept values
 //
@@ -40,14 +50,21 @@
 // the job's row under both; when another process took the job over that update finds nothing, the
 // handler's context ends with [ErrFenced] and nothing is written. Another process takes over when
 // epoch and heartbeat have not moved for the limit on its own monotonic clock. There is no other
-// way back from a crash.
+// recovery from a crash.
 //
-// # Requests of people
+// # Requests of operators
 //
 // Retry goes on from where the job stopped; RetryStep runs one step (or its section) alone, also
-// after success; Redo does a step and all after it anew, under new effect keys; Skip goes past a
-// step, Cancel stops at a safe point, Cleanup removes what the job made. All are audited. What each
-// does from every state is pinned by the table in fsm_test.go.
+// after success; Redo does a step and all after it again, under new effect keys; Skip goes past a
+// step, Cancel stops at a safe point, Cleanup removes what the job made. All are in the audit log.
+// What each does from every state is pinned by the table in fsm_test.go.
+//
+// A step marked with DeletesData deletes data that a user could miss. Before such a step gets a new
+// effect key, and before a cleanup, the plan's [Guard] decides in the request's own transaction,
+// with the confirmation that the request carries.
+//
+// A request id makes a request once: the same request under the same id is answered with the job as
+// it is, another request under it is refused.
 //
 // Args, reasons, progress and errors are stored and shown: they must never hold a secret.
 package job

@@ -16,13 +16,13 @@ type Engine[T any] struct {
 	hub   *hub
 	kick  chan struct{}
 
-	mu      sync.Mutex
-	plans   map[string]Plan[T]
-	running bool
-	held    map[string]*worker[T]
-	seen    map[string]sighting
-	looked  time.Time // when seen was brought up to date
-	wg      sync.WaitGroup
+	mu         sync.Mutex
+	plans      map[string]Plan[T]
+	running    bool
+	held       map[string]*worker[T]
+	observed   map[string]observation
+	observedAt time.Time
+	wg         sync.WaitGroup
 }
 
 // New makes an engine. It does nothing until Run, but requests on jobs can be made at once.
@@ -33,7 +33,8 @@ func New[T any](cfg Config[T]) (*Engine[T], error) {
 	}
 	e := &Engine[T]{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, hub: newHub(), kick: make(chan struct{}, 1),
-		plans: map[string]Plan[T]{}, held: map[string]*worker[T]{}, seen: map[string]sighting{},
+		plans: map[string]Plan[T]{}, held: map[string]*worker[T]{},
+		observed: map[string]observation{},
 	}
 	for _, p := range cfg.Plans {
 		if err := e.Register(p); err != nil {
@@ -71,8 +72,8 @@ func (e *Engine[T]) Plan(kind string) (Plan[T], bool) {
 // Owner is the name under which this process holds jobs.
 func (e *Engine[T]) Owner() string { return e.cfg.Owner }
 
-// Get reads a job with its steps and, when this process runs it, what the running step has told so
-// far.
+// Get reads a job with its steps and, when this process runs it, what the running step has
+// reported so far.
 func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {
 	var j Job
 	err := e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
@@ -121,7 +122,7 @@ func (e *Engine[T]) Wake(jobID string) {
 	w := e.held[jobID]
 	e.mu.Unlock()
 	if w != nil {
-		w.poke()
+		w.wakeUp()
 	}
 }
 
@@ -130,7 +131,7 @@ func (e *Engine[T]) overlay(j *Job) {
 	w := e.held[j.ID]
 	e.mu.Unlock()
 	if w != nil && w.epoch == j.Epoch {
-		w.live().over(j)
+		w.reported().overlay(j)
 	}
 }
 

@@ -43,6 +43,12 @@ func Busy(subject, jobID string) error {
 		errs.Retry(time.Second), errs.Meta("job", name), errs.Meta("subject", subject))
 }
 
+func overdue(limit time.Duration, why string) error {
+	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
+		fmt.Sprintf("not done within %s: %s", limit, why),
+		errs.WithHint("remove the cause, then retry: the step gets its whole time again"))
+}
+
 func requestReused(requestID, jobID string) error {
 	return refuse(errs.AlreadyExists, errorsv1.Reason_REASON_REQUEST_REUSED,
 		errs.WithHint("use a new request id"),

@@ -58,9 +58,9 @@ func (s *sleeper) Read(ctx context.Context,
 
 func TestPausedWorkerWritesNothing(t *testing.T) {
 	t.Parallel()
-	t.Run("paused in its handler", func(t *testing.T) { t.Parallel(); pausedWorker(t, true) })
-	t.Run("paused with the outcome on its way",
-		func(t *testing.T) { t.Parallel(); pausedWorker(t, false) })
+	bubbles(t, "paused in its handler", func(t *testing.T) { pausedWorker(t, true) })
+	bubbles(t, "paused with the outcome on its way",
+		func(t *testing.T) { pausedWorker(t, false) })
 }
 
 func pausedWorker(t *testing.T, inHandler bool) {
@@ -149,119 +149,126 @@ func serverNames(t *testing.T, st *store.Store) (names []string) {
 }
 
 func TestLivingWorkerIsNotTakenOver(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	const limit = 300 * time.Millisecond
-	owners := make(chan string, 10)
-	p := plan{Kind: "k", Steps: []step{{
-		Kind: "a",
-		Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
-			owners <- run.Owner
-			timer := time.NewTimer(5 * limit)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-				return job.Done[*store.Tx](nil)
-			case <-ctx.Done():
-				return job.Fail[*store.Tx](context.Cause(ctx))
-			}
-		},
-	}}}
-	engines := []*job.Engine[*store.Tx]{
-		newEngine(t, config{Store: st, Limit: limit}, p),
-		newEngine(t, config{Store: st, Limit: limit}, p),
-		newEngine(t, config{Store: st, Limit: limit}, p),
-	}
-	for _, e := range engines {
-		start(t, e)
-	}
-	j := create(t, engines[0], job.Request{Kind: "k"})
-	j = await(t, engines[1], j.ID, inState(job.Succeeded))
-	if len(owners) != 1 || j.Epoch != 1 {
-		t.Errorf("%d workers ran it, epoch %d: want one", len(owners), j.Epoch)
-	}
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		const limit = 300 * time.Millisecond
+		owners := make(chan string, 10)
+		p := plan{Kind: "k", Steps: []step{{
+			Kind: "a",
+			Handler: func(ctx context.Context, run *job.Run) (outcome, error) {
+				owners <- run.Owner
+				timer := time.NewTimer(5 * limit)
+				defer timer.Stop()
+				select {
+				case <-timer.C:
+					return job.Done[*store.Tx](nil)
+				case <-ctx.Done():
+					return job.Fail[*store.Tx](context.Cause(ctx))
+				}
+			},
+		}}}
+		engines := []*job.Engine[*store.Tx]{
+			newEngine(t, config{Store: st, Limit: limit}, p),
+			newEngine(t, config{Store: st, Limit: limit}, p),
+			newEngine(t, config{Store: st, Limit: limit}, p),
+		}
+		for _, e := range engines {
+			start(t, e)
+		}
+		j := create(t, engines[0], job.Request{Kind: "k"})
+		j = await(t, engines[1], j.ID, inState(job.Succeeded))
+		if len(owners) != 1 || j.Epoch != 1 {
+			t.Errorf("%d workers ran it, epoch %d: want one", len(owners), j.Epoch)
+		}
+	})
 }
 
 func TestStopLetsGoAtOnce(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	var stopped atomic.Bool
-	entered := make(chan struct{}, 2)
-	p := plan{Kind: "k", Steps: []step{{
-		Kind: "a",
-		Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-			entered <- struct{}{}
-			if stopped.Load() {
-				return job.Done[*store.Tx](nil)
-			}
-			<-ctx.Done()
-			return job.Fail[*store.Tx](ctx.Err())
-		},
-	}}}
-	first := newEngine(t, config{Store: st, Limit: time.Minute}, p)
-	stop := start(t, first)
-	j := create(t, first, job.Request{Kind: "k"})
-	<-entered
-	stopped.Store(true)
-	stop()
-	j, err := first.Get(t.Context(), j.ID)
-	if err != nil || j.State != job.Queued || j.Owner != "" {
-		t.Fatalf("after the stop: %+v, %v", j, err)
-	}
-	// it would wait a minute for a dead one
-	second := newEngine(t, config{Store: st, Limit: time.Minute}, p)
-	start(t, second)
-	j = await(t, second, j.ID, inState(job.Succeeded))
-	if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 {
-		t.Errorf("attempts %d, failures %d: a stop is nobody's failure", s.Attempts, s.Failures)
-	}
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		var stopped atomic.Bool
+		entered := make(chan struct{}, 2)
+		p := plan{Kind: "k", Steps: []step{{
+			Kind: "a",
+			Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
+				entered <- struct{}{}
+				if stopped.Load() {
+					return job.Done[*store.Tx](nil)
+				}
+				<-ctx.Done()
+				return job.Fail[*store.Tx](ctx.Err())
+			},
+		}}}
+		first := newEngine(t, config{Store: st, Limit: time.Minute}, p)
+		stop := start(t, first)
+		j := create(t, first, job.Request{Kind: "k"})
+		<-entered
+		stopped.Store(true)
+		stop()
+		j, err := first.Get(t.Context(), j.ID)
+		if err != nil || j.State != job.Queued || j.Owner != "" {
+			t.Fatalf("after the stop: %+v, %v", j, err)
+		}
+		// it would wait a minute for a dead one
+		second := newEngine(t, config{Store: st, Limit: time.Minute}, p)
+		start(t, second)
+		j = await(t, second, j.ID, inState(job.Succeeded))
+		if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 {
+			t.Errorf("attempts %d, failures %d: a stop is nobody's failure", s.Attempts, s.Failures)
+		}
+	})
 }
 
 func TestUnknownStepsAreLeftToOthers(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	old := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}}
-	with := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}, {Kind: "b", Handler: done}}}
-	older := newEngine(t, config{Store: st, Owner: "older"}, old)
-	newer := newEngine(t, config{Store: st, Owner: "newer"}, with)
-	j := create(t, newer, job.Request{Kind: "k"})
-	start(t, older)
-	start(t, newer)
-	await(t, newer, j.ID, inState(job.Succeeded))
-	attempts, err := newer.Attempts(t.Context(), j.ID)
-	if err != nil || len(attempts) != 2 || attempts[0].Owner != "newer" ||
-		attempts[1].Owner != "newer" {
-		t.Errorf("attempts = %+v, %v", attempts, err)
-	}
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		old := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done}}}
+		with := plan{Kind: "k", Steps: []step{{Kind: "a", Handler: done},
+			{Kind: "b", Handler: done}}}
+		older := newEngine(t, config{Store: st, Owner: "older"}, old)
+		newer := newEngine(t, config{Store: st, Owner: "newer"}, with)
+		j := create(t, newer, job.Request{Kind: "k"})
+		start(t, older)
+		start(t, newer)
+		await(t, newer, j.ID, inState(job.Succeeded))
+		attempts, err := newer.Attempts(t.Context(), j.ID)
+		if err != nil || len(attempts) != 2 || attempts[0].Owner != "newer" ||
+			attempts[1].Owner != "newer" {
+			t.Errorf("attempts = %+v, %v", attempts, err)
+		}
+	})
 }
 
 func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
-	t.Parallel()
-	st := openStore(t)
-	var away atomic.Bool
-	gone := &mortal{Store: st, fate: func() fate { return goesWell }, away: &away}
-	causes := make(chan error, 1)
-	var calls atomic.Int32
-	p := plan{Kind: "k",
-		Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome, error) {
-			if calls.Add(1) > 1 {
-				return job.Done[*store.Tx](nil)
-			}
-			away.Store(true)
-			<-ctx.Done()
-			causes <- context.Cause(ctx)
-			return job.Fail[*store.Tx](ctx.Err())
-		}}}}
-	e := newEngine(t, config{Store: gone, Limit: 300 * time.Millisecond}, p)
-	start(t, e)
-	j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: "k"})
-	if err := <-causes; !errors.Is(err, job.ErrFenced) {
-		t.Errorf("cause = %v, want ErrFenced", err)
-	}
-	away.Store(false)
-	j = await(t, e, j.ID, inState(job.Succeeded))
-	if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 || j.Epoch != 2 {
-		t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, and no failure",
-			s.Attempts, s.Failures, j.Epoch)
-	}
+	bubble(t, func(t *testing.T) {
+		st := openStore(t)
+		var away atomic.Bool
+		gone := &mortal{Store: st, fate: func() fate { return goesWell }, away: &away}
+		causes := make(chan error, 1)
+		var calls atomic.Int32
+		p := plan{Kind: "k",
+			Steps: []step{{Kind: "a", Handler: func(ctx context.Context, _ *job.Run) (outcome,
+				error) {
+				if calls.Add(1) > 1 {
+					return job.Done[*store.Tx](nil)
+				}
+				away.Store(true)
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return job.Fail[*store.Tx](ctx.Err())
+			}}}}
+		e := newEngine(t, config{Store: gone, Limit: 300 * time.Millisecond}, p)
+		start(t, e)
+		j := create(t, newEngine(t, config{Store: st}, p), job.Request{Kind: "k"})
+		if err := <-causes; !errors.Is(err, job.ErrFenced) {
+			t.Errorf("cause = %v, want ErrFenced", err)
+		}
+		away.Store(false)
+		j = await(t, e, j.ID, inState(job.Succeeded))
+		if s := j.Steps[0]; s.Attempts != 2 || s.Failures != 0 || j.Epoch != 2 {
+			t.Errorf("attempts %d, failures %d, epoch %d: want the job taken once more, "+
+				"and no failure",
+				s.Attempts, s.Failures, j.Epoch)
+		}
+	})
 }

@@ -49,7 +49,7 @@ func (m *fsm) proceed() *Step {
 	if m.job.Mode == Unwind {
 		m.cancelOpen()
 	}
-	if seq, ok := m.next(); ok {
+	if seq, ok := m.job.next(); ok {
 		return m.begin(seq)
 	}
 	m.end()
@@ -65,62 +65,6 @@ func (m *fsm) cancelOpen() {
 	}
 }
 
-// next is the step that is open already, or else the first that is wanted.
-func (m *fsm) next() (int, bool) {
-	first := -1
-	for i := range m.job.Steps {
-		s := &m.job.Steps[i]
-		if !m.wanted(s) {
-			continue
-		}
-		if s.State.open() {
-			return i, true
-		}
-		if first < 0 {
-			first = i
-		}
-	}
-	return first, first >= 0
-}
-
-func (m *fsm) wanted(s *Step) bool {
-	switch m.job.Mode {
-	case Unwind:
-		return m.due(s)
-	case Solo:
-		return m.within(s) && !s.State.Done()
-	case Cleanup:
-		return s.Phase == CleanupPhase && !s.State.Done()
-	default:
-		return s.Phase == MainPhase && !s.State.Done()
-	}
-}
-
-// due reports whether an always-step is still to be run by an unwinding job: one whose section has
-// begun, or one that has begun itself and so owes its release from before.
-func (m *fsm) due(s *Step) bool {
-	if !s.Always || s.State != StepPending && !s.State.open() {
-		return false
-	}
-	return s.begun() || m.within(s) && slices.ContainsFunc(m.job.Steps, func(other Step) bool {
-		return other.Phase == MainPhase && other.begun() &&
-			(s.Section == "" || s.Section == other.Section)
-	})
-}
-
-func (m *fsm) within(s *Step) bool {
-	return s.Phase == MainPhase && s.Seq >= m.job.From && s.Seq <= m.job.To
-}
-
-func (s *Step) begun() bool { return !s.Started.IsZero() }
-
-// owed reports whether a release was tried and did not get done. Such a step stays begun when it is
-// reset, so that it is run whatever comes in between.
-func (s *Step) owed() bool {
-	return s.Always && s.begun() && (s.State == StepFailed || s.State == StepActionRequired ||
-		s.State == StepPending)
-}
-
 // begin opens a new attempt. An attempt that is still open was lost with its process.
 func (m *fsm) begin(seq int) *Step {
 	s := m.touch(seq)
@@ -129,7 +73,7 @@ func (m *fsm) begin(seq int) *Step {
 	}
 	s.State, s.Reason = StepRunning, ""
 	s.Attempts++
-	said{}.write(s)
+	report{}.write(s)
 	if !s.begun() {
 		s.Started = m.now
 	}
@@ -166,7 +110,7 @@ func (m *fsm) closeAttempt(s *Step, state AttemptState, failure *Failure) {
 	})
 }
 
-// end gives the job the state that its mode leads to, and lets it go.
+// end gives the job the state that its mode leads to, and releases it.
 func (m *fsm) end() {
 	j := m.job
 	switch j.Mode {
@@ -194,12 +138,12 @@ func (m *fsm) endUnwind() {
 	}
 	for i := range j.Steps {
 		s := &j.Steps[i]
-		switch unreleased := s.Always && m.within(s); {
+		switch unreleased := s.Always && j.within(s); {
 		case unreleased && s.State == StepFailed:
 			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" failed: "+s.Failure.Message
 		case unreleased && s.State == StepActionRequired:
-			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs a person: "+s.Reason
-		case s.Phase == MainPhase && s.State == StepPending, m.within(s) &&
+			j.State, j.Reason = Failed, "cancelled, but "+s.Kind+" needs an operator: "+s.Reason
+		case s.Phase == MainPhase && s.State == StepPending, j.within(s) &&
 			s.State == StepActionRequired:
 			m.touch(i).State, s.Failure = StepCancelled, nil
 		}
@@ -224,40 +168,10 @@ func (m *fsm) unwind(target State, reason string, from, to int) {
 	j.From, j.To = from, to
 }
 
-func (m *fsm) lastMain() int {
-	last := -1
-	for i := range m.job.Steps {
-		if m.job.Steps[i].Phase == MainPhase {
-			last = i
-		}
-	}
-	return last
-}
-
-// span is the step's section, or the step itself when it has none.
-func (m *fsm) span(seq int) (from, to int) {
-	from, to = seq, seq
-	section := m.job.Steps[seq].Section
-	if section == "" {
-		return from, to
-	}
-	same := func(i int) bool {
-		return i >= 0 && i < len(m.job.Steps) && m.job.Steps[i].Phase == MainPhase &&
-			m.job.Steps[i].Section == section
-	}
-	for same(from - 1) {
-		from--
-	}
-	for same(to + 1) {
-		to++
-	}
-	return from, to
-}
-
-// reset makes a step pending again; anew gives it a new generation, so a new effect key.
-func (m *fsm) reset(seq int, anew bool) {
+// reset makes a step pending; renew gives it a new generation, so a new effect key.
+func (m *fsm) reset(seq int, renew bool) {
 	s := m.touch(seq)
-	if anew && s.Phase == MainPhase {
+	if renew && s.Phase == MainPhase {
 		m.deletes(s)
 	}
 	if !s.owed() {
@@ -266,8 +180,8 @@ func (m *fsm) reset(seq int, anew bool) {
 	s.State, s.Reason, s.Failure = StepPending, "", nil
 	s.Failures, s.Spent = 0, 0
 	s.Finished = time.Time{}
-	said{}.write(s)
-	if anew {
+	report{}.write(s)
+	if renew {
 		s.Generation++
 	}
 }

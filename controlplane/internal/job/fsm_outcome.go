@@ -13,14 +13,14 @@ type answer struct {
 type sequel int
 
 const (
-	goesOn    sequel = iota // to whatever is next
-	asksAgain               // the handler, after a while, in the same attempt
-	backsOff                // and then opens a new attempt
+	proceeds sequel = iota // to whatever is next
+	polls                  // the handler, after a while, in the same attempt
+	backsOff               // and then opens a new attempt
 )
 
-// take changes the rows by an answer. A step that a cancel caught is not gone on with, unless it
-// got done all the same.
-func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
+// conclude changes the rows by an answer. A step that a cancel stopped does not go on, unless it is
+// done.
+func (m *fsm) conclude(s *Step, a answer, attempts, starts int) sequel {
 	m.touch(s.Seq)
 	caught := m.job.Mode == Unwind && !s.Always
 	switch {
@@ -34,7 +34,7 @@ func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
 		m.cancelStep(s)
 	case a.verdict == verdictAgain:
 		m.await(s, a.reason)
-		return asksAgain
+		return polls
 	case a.verdict == verdictOperator:
 		m.requireAction(s, a.failure)
 	case a.verdict == verdictBack:
@@ -42,7 +42,7 @@ func (m *fsm) take(s *Step, a answer, attempts, starts int) sequel {
 	case m.fail(s, a.failure, attempts):
 		return backsOff
 	}
-	return goesOn
+	return proceeds
 }
 
 // finish closes the step for good.
@@ -91,7 +91,7 @@ func (m *fsm) requireAction(s *Step, question *Failure) {
 // giveUp sends the job on its way to failed or action_required because of s.
 func (m *fsm) giveUp(target State, s *Step, why string) {
 	j := m.job
-	from, to := m.span(s.Seq)
+	from, to := j.span(s.Seq)
 	switch {
 	case j.Mode == Unwind: // an always-step: the others still have their turn
 		j.Reason += fmt.Sprintf("; %s failed: %s", s.Kind, why)
@@ -101,7 +101,7 @@ func (m *fsm) giveUp(target State, s *Step, why string) {
 	case j.Mode == Solo:
 		from, to = j.From, j.To
 	case target == Failed:
-		from, to = 0, m.lastMain()
+		from, to = 0, j.lastMain()
 	}
 	m.unwind(target, s.Kind+": "+why, from, to)
 }
@@ -113,7 +113,7 @@ func (m *fsm) back(s *Step, reason string, limit int) {
 			s.Kind, reason), Permanent: true}, 1)
 		return
 	}
-	first, last := m.span(s.Seq)
+	first, last := m.job.span(s.Seq)
 	restarts := m.job.Steps[first].Restarts + 1
 	if restarts >= limit {
 		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section,
@@ -135,11 +135,11 @@ func (m *fsm) stopStep(s *Step) {
 	m.touch(s.Seq)
 	m.closeAttempt(s, AttemptStopped, nil)
 	s.State, s.Reason = StepWaiting, "the control plane was stopped"
-	m.letGo()
+	m.release()
 }
 
-// letGo gives the job back to whoever takes it next.
-func (m *fsm) letGo() {
+// release gives the job back to whoever takes it next.
+func (m *fsm) release() {
 	m.setState(Queued, "")
 	m.job.Owner = ""
 }
@@ -147,13 +147,4 @@ func (m *fsm) letGo() {
 // cancelStep records that the handler was stopped by a cancel.
 func (m *fsm) cancelStep(s *Step) {
 	m.finish(s, StepCancelled, AttemptCancelled, "cancelled", nil)
-}
-
-func (m *fsm) find(kind string) int {
-	for i := range m.job.Steps {
-		if m.job.Steps[i].Kind == kind {
-			return i
-		}
-	}
-	return -1
 }

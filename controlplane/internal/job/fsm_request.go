@@ -16,50 +16,31 @@ func (m *fsm) retry() error {
 		return err
 	}
 	if j.State == Succeeded {
-		return wrongState("name a step to run it again", nil, "job %s has succeeded", j.ID)
+		return wrongState(errs.WithHint("name a step to run it again"),
+			"job %s has succeeded", j.ID)
 	}
-	if m.cleaningUp() {
-		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
+	if j.cleaningUp() {
+		return wrongState(errs.WithHint("create a new job"),
+			"the cleanup of job %s has begun", j.ID)
 	}
-	blocker := m.blocker()
+	blocker := j.blocker()
 	if blocker < 0 { // the always-steps that ended the job may have undone what its last step did
-		if blocker = m.lastOwn(); blocker >= 0 {
+		if blocker = j.lastOwn(); blocker >= 0 {
 			m.reset(blocker, false)
 		}
 	}
 	if blocker < 0 {
-		return wrongState("name a step to run it again", nil, "job %s has no step left to do", j.ID)
+		return wrongState(errs.WithHint("name a step to run it again"),
+			"job %s has no step left to do", j.ID)
 	}
 	m.resume(blocker)
 	return nil
 }
 
-// blocker is the first step that keeps the job from having succeeded, or -1.
-func (m *fsm) blocker() int {
-	for i := range m.job.Steps {
-		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.State.Done() {
-			return i
-		}
-	}
-	return -1
-}
-
-// lastOwn is the last step that is the job's own, neither an always-step nor skipped by a person;
-// or -1.
-func (m *fsm) lastOwn() int {
-	last := -1
-	for i := range m.job.Steps {
-		if s := &m.job.Steps[i]; s.Phase == MainPhase && !s.Always && !s.skippedByOperator() {
-			last = i
-		}
-	}
-	return last
-}
-
 // resume makes the job go on from a step. A section is started over; the always-steps that an
 // unwinding ran are to be run again.
 func (m *fsm) resume(from int) {
-	first, last := m.span(from)
+	first, last := m.job.span(from)
 	inSection := m.job.Steps[from].Section != ""
 	for i := range m.job.Steps {
 		s := &m.job.Steps[i]
@@ -75,19 +56,6 @@ func (m *fsm) resume(from int) {
 	m.restart(Forward)
 }
 
-// skippedByOperator tells a skip from a handler's own finding that there was nothing to do, which
-// holds for that time only.
-func (s *Step) skippedByOperator() bool { return s.State == StepSkipped && !s.begun() }
-
-func (j *Job) leftOut() (kinds []string) {
-	for i := range j.Steps {
-		if j.Steps[i].skippedByOperator() {
-			kinds = append(kinds, j.Steps[i].Kind)
-		}
-	}
-	return kinds
-}
-
 // restart puts the job back to work.
 func (m *fsm) restart(mode Mode) {
 	j := m.job
@@ -100,14 +68,15 @@ func (m *fsm) retryStep(kind string) error {
 	if err := m.mustRest(); err != nil {
 		return err
 	}
-	seq := m.find(kind)
+	seq := j.find(kind)
 	if seq < 0 || j.Steps[seq].Phase != MainPhase {
-		return m.noStep(kind)
+		return noStep(j, kind)
 	}
-	if m.cleaningUp() {
-		return wrongState("create a new job", nil, "the cleanup of job %s has begun", j.ID)
+	if j.cleaningUp() {
+		return wrongState(errs.WithHint("create a new job"),
+			"the cleanup of job %s has begun", j.ID)
 	}
-	from, to := m.span(seq)
+	from, to := j.span(seq)
 	whole := true
 	for i := from; i <= to; i++ {
 		whole = whole && j.Steps[i].State.Done()
@@ -126,27 +95,29 @@ func (m *fsm) redo(kind string) error {
 	if err := m.mustRest(); err != nil {
 		return err
 	}
-	seq := m.find(kind)
+	seq := j.find(kind)
 	if seq < 0 || j.Steps[seq].Phase != MainPhase {
-		return m.noStep(kind)
+		return noStep(j, kind)
 	}
-	first, _ := m.span(seq)
-	if m.cleaningUp() && first > 0 {
-		return wrongState("redo the job from its first step, or create a new job",
-			[]errs.Action{m.call("RedoStep", "step", j.Steps[0].Kind)}, "the cleanup of job %s has begun", j.ID)
+	first, _ := j.span(seq)
+	if j.cleaningUp() && first > 0 {
+		return wrongState(errs.WithHint("redo the job from its first step, or create a new job",
+			j.call("RedoStep", "step", j.Steps[0].Kind)),
+			"the cleanup of job %s has begun", j.ID)
 	}
-	if b := m.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
+	if b := j.blocker(); b >= 0 && b < first { // what was not done before it is caught up on
 		m.resume(b)
 	}
 	for i := range j.Steps {
 		s := &j.Steps[i]
-		if i >= first && s.Phase == MainPhase || s.begun() && s.Phase == CleanupPhase {
-			if s.Phase == MainPhase {
-				m.deletes(s)
-			}
-			m.reset(i, s.Attempts > 0)
-			s.Restarts = 0
+		if s.Phase == MainPhase && i < first {
+			continue
 		}
+		if s.Phase == MainPhase {
+			m.deletes(s)
+		}
+		m.reset(i, s.Attempts > 0)
+		s.Restarts = 0
 	}
 	j.Cleaned = false
 	m.restart(Forward)
@@ -158,23 +129,25 @@ func (m *fsm) skip(kind, reason string) error {
 	if reason == "" {
 		return invalid("reason", "say why the step is not needed", "a reason is required")
 	}
-	seq := m.find(kind)
+	seq := j.find(kind)
 	if seq < 0 {
-		return m.noStep(kind)
+		return noStep(j, kind)
 	}
 	s := &j.Steps[seq]
 	switch {
 	case s.State.Done():
-		return wrongState("redo the step to run it again once the job has ended",
-			[]errs.Action{m.call("RedoStep", "step", kind)}, "step %s of job %s is %s", kind, j.ID, s.State)
+		return wrongState(errs.WithHint("redo the step to run it again once the job has ended",
+			j.call("RedoStep", "step", kind)),
+			"step %s of job %s is %s", kind, j.ID, s.State)
 	case s.Always && s.State != StepFailed && s.State != StepActionRequired:
-		return wrongState("wait until the step has failed", nil,
+		return wrongState(errs.WithHint("wait until the step has failed"),
 			"step %s of job %s releases what the job holds", kind, j.ID)
 	case s.State.open() || j.State == Cancelling || j.State.Active() && j.Mode != Forward:
-		return wrongState("wait for the step, or cancel the job", []errs.Action{m.call("CancelJob")},
+		return wrongState(errs.WithHint("wait for the step, or cancel the job",
+			j.call("CancelJob")),
 			"step %s of job %s is being worked on", kind, j.ID)
 	}
-	blocking := !j.State.Active() && s.Phase == MainPhase && m.blocker() == seq && !m.cleaningUp()
+	blocking := !j.State.Active() && s.Phase == MainPhase && j.blocker() == seq && !j.cleaningUp()
 	m.touch(seq)
 	s.State, s.Reason, s.Failure = StepSkipped, clip(reason, maxText), nil
 	s.Started, s.Finished = time.Time{}, m.now // no start: see skippedByOperator
@@ -186,7 +159,7 @@ func (m *fsm) skip(kind, reason string) error {
 
 // goOn resumes after a skip.
 func (m *fsm) goOn() {
-	if next := m.blocker(); next >= 0 {
+	if next := m.job.blocker(); next >= 0 {
 		m.resume(next)
 		return
 	}
@@ -202,13 +175,14 @@ func (m *fsm) cancel(leaves bool) error {
 	case j.State == Succeeded || j.State == Failed:
 		return m.ended(leaves)
 	case j.Mode == Cleanup:
-		return wrongState("wait for the end of the cleanup", []errs.Action{m.call("WatchJob")},
+		return wrongState(errs.WithHint("wait for the end of the cleanup", j.call("WatchJob")),
 			"job %s is being cleaned up", j.ID)
 	case j.Mode == Unwind && j.Target == Failed:
-		return wrongState("wait for its end, then retry it or clean it up", []errs.Action{m.call("WatchJob")},
+		return wrongState(errs.WithHint("wait for its end, then retry it or clean it up",
+			j.call("WatchJob")),
 			"job %s is failing: it releases what it holds", j.ID)
 	}
-	from, to := 0, m.lastMain()
+	from, to := 0, j.lastMain()
 	if j.Mode == Solo {
 		from, to = j.From, j.To
 	}
@@ -218,7 +192,7 @@ func (m *fsm) cancel(leaves bool) error {
 		return nil // its worker stops the handler and ends the job
 	}
 	m.cancelOpen()
-	if _, due := m.next(); !due {
+	if _, due := j.next(); !due {
 		m.end()
 	}
 	return nil
@@ -227,15 +201,15 @@ func (m *fsm) cancel(leaves bool) error {
 // ended refuses to stop a job that has ended.
 func (m *fsm) ended(leaves bool) error {
 	j := m.job
-	hint, calls := "retry the job to go on where it failed", []errs.Action{m.call("RetryJob")}
+	hint, calls := "retry the job to go on where it failed", []errs.Action{j.call("RetryJob")}
 	switch {
 	case j.State == Succeeded:
 		hint, calls = "delete what the job made if it is not wanted", nil
 	case leaves:
 		hint = "retry the job, or clean up what it made"
-		calls = append(calls, m.call("CleanupJob"))
+		calls = append(calls, j.call("CleanupJob"))
 	}
-	return wrongState(hint, calls, "job %s has %s already", j.ID, j.State)
+	return wrongState(errs.WithHint(hint, calls...), "job %s has %s already", j.ID, j.State)
 }
 
 func (m *fsm) cleanup(rows func(from int) []Step) error {
@@ -244,13 +218,15 @@ func (m *fsm) cleanup(rows func(from int) []Step) error {
 		return err
 	}
 	if j.State == Succeeded {
-		return wrongState("delete what the job made instead", nil, "job %s has succeeded", j.ID)
+		return wrongState(errs.WithHint("delete what the job made instead"),
+			"job %s has succeeded", j.ID)
 	}
-	again := m.cleaningUp()
-	if !m.hasCleanup() {
+	again := j.cleaningUp()
+	if !j.hasCleanup() {
 		added := rows(len(j.Steps))
 		if len(added) == 0 {
-			return wrongState("retry the job to go on where it failed", []errs.Action{m.call("RetryJob")},
+			return wrongState(errs.WithHint("retry the job to go on where it failed",
+				j.call("RetryJob")),
 				"jobs of kind %s leave nothing to clean up", j.Kind)
 		}
 		j.Steps = append(j.Steps, added...)
@@ -261,56 +237,45 @@ func (m *fsm) cleanup(rows func(from int) []Step) error {
 			m.reset(i, false)
 		}
 	}
-	if !again {
-		j.Return = j.State
-	}
-	if j.State == ActionRequired {
+	switch {
+	case again: // it returns to where the first cleanup began
+	case j.State == ActionRequired:
 		j.Return = Cancelled
+	default:
+		j.Return = j.State
 	}
 	j.Cleaned = false
 	m.restart(Cleanup)
 	return nil
 }
 
-func (m *fsm) hasCleanup() bool {
-	return len(m.job.Steps) > m.lastMain()+1
-}
-
-// cleaningUp reports whether a cleanup has begun to remove what the job made.
-func (m *fsm) cleaningUp() bool {
-	for i := range m.job.Steps {
-		if s := &m.job.Steps[i]; s.Phase == CleanupPhase && s.begun() {
-			return true
-		}
-	}
-	return m.job.Cleaned
-}
-
 func (m *fsm) mustRest() error {
-	if !m.job.State.Active() {
+	j := m.job
+	if !j.State.Active() {
 		return nil
 	}
-	return wrongState("wait for its end, or cancel it first", []errs.Action{m.call("WatchJob"), m.call("CancelJob")},
-		"job %s is %s", m.job.ID, m.job.State)
+	return wrongState(errs.WithHint("wait for its end, or cancel it first",
+		j.call("WatchJob"), j.call("CancelJob")),
+		"job %s is %s", j.ID, j.State)
 }
 
-func (m *fsm) noStep(kind string) error {
-	kinds := make([]string, len(m.job.Steps))
-	for i, s := range m.job.Steps {
+func noStep(j *Job, kind string) error {
+	kinds := make([]string, len(j.Steps))
+	for i, s := range j.Steps {
 		kinds[i] = s.Kind
 	}
 	return refuse(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 		errs.WithHint("name one of its steps: "+strings.Join(kinds, ", ")),
-		"job %s has no step %q", m.job.ID, kind)
+		"job %s has no step %q", j.ID, kind)
 }
 
 // wrongState says that the job's state does not allow a request.
-func wrongState(hint string, calls []errs.Action, format string, args ...any) error {
-	return refuse(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
-		errs.WithHint(hint, calls...), format, args...)
+func wrongState(hint errs.Option, format string, args ...any) error {
+	return refuse(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE, hint, format,
+		args...)
 }
 
-// call is a call about this job.
-func (m *fsm) call(method string, fields ...string) errs.Action {
-	return errs.Call(method, append([]string{"name", resource(m.job.ID)}, fields...)...)
+// call is a call about this job, for a hint.
+func (j *Job) call(method string, fields ...string) errs.Action {
+	return errs.Call(method, append([]string{"name", resource(j.ID)}, fields...)...)
 }

@@ -1,10 +1,8 @@
 package job
 
 import (
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The table below pins every transition in a small language.
@@ -18,9 +16,10 @@ import (
 //	+          the step at hand is done; the next is begun
 //	~          … is not needed
 //	.          … waits
-//	?          … needs a person
+//	?          … asks the operator
 //	<          … starts its section over
-//	-          … fails; the limit is two attempts; with ++ the back-off ends and a new attempt begins
+//	-          … fails; the limit is two attempts
+//	++         the back-off ends and a new attempt begins
 //	=          … fails for good
 //	stop       the process is stopped in good order
 //	crash      the process dies: nothing is written
@@ -28,7 +27,7 @@ import (
 //	!word      the request is refused and changes nothing
 //
 // The outcome is the job's state, then its steps: their sign (+ done, ~ skipped, * running, .
-// waiting, - failed, ? needs a person, x cancelled, nothing for pending) and, when it is not 1,
+// waiting, - failed, ? asks the operator, x cancelled, nothing for pending) and, when it is not 1,
 // their generation.
 func TestTransitions(t *testing.T) {
 	t.Parallel()
@@ -44,7 +43,7 @@ func TestTransitions(t *testing.T) {
 		{"a new attempt", "a b", "take - ++", "running a* b"},
 		{"failures are limited", "a b", "take - ++ -", "failed a- b"},
 		{"permanent failure", "a b", "take =", "failed a- b"},
-		{"needs a person", "a b", "take ?", "action_required a? b"},
+		{"asks the operator", "a b", "take ?", "action_required a? b"},
 
 		{"crash before the effect", "a b", "take crash take", "running a* b"},
 		{"crash while waiting", "a b", "take . crash take", "running a* b"},
@@ -74,15 +73,15 @@ func TestTransitions(t *testing.T) {
 		{"first of the section fails, released", "a [h c r!] z", "take + = +",
 			"failed a+ h- c r+ z"},
 		{"section is over, nothing to release", "[h c r!] z", "take + + + =", "failed h+ c+ r+ z-"},
-		{"section goes back", "a [h c r!] z", "take + + <", "running a+ h*2 c2 r z"},
-		{"section goes back and is done", "[h c r!] z", "take + < + + + +",
+		{"section starts over", "a [h c r!] z", "take + + <", "running a+ h*2 c2 r z"},
+		{"section starts over and is done", "[h c r!] z", "take + < + + + +",
 			"succeeded h+2 c+2 r+ z+"},
-		{"section goes back too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
-		{"back outside a section", "a b", "take + <", "failed a+ b-"},
+		{"section starts over too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
+		{"start over outside a section", "a b", "take + <", "failed a+ b-"},
 		{"crash in a section", "[h c r!]", "take + crash take <", "running h*2 c2 r"},
-		{"person in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},
-		{"person in a section", "[h c r!] s!", "take + ? +", "action_required h+ c? r+ s"},
-		{"person in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +",
+		{"question in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},
+		{"question in a section", "[h c r!] s!", "take + ? +", "action_required h+ c? r+ s"},
+		{"question in a section, cancelled meanwhile", "[h c r!] s!", "take + ? cancel + +",
 			"cancelled h+ cx r+ s+"},
 
 		{"cancel before the start", "a b", "cancel", "cancelled ax bx"},
@@ -91,13 +90,13 @@ func TestTransitions(t *testing.T) {
 		{"cancelled", "a b c", "take + cancel -", "cancelled a+ bx cx"},
 		{"cancelled though it got done", "a b c", "take + cancel +", "cancelled a+ b+ cx"},
 		{"cancelled while it would wait", "a b c", "take + cancel .", "cancelled a+ bx cx"},
-		{"cancelled while it needs a person", "a b c", "take + cancel ?", "cancelled a+ bx cx"},
-		{"cancelled while it would go back", "a [h c r!]", "take + + cancel < +",
+		{"cancelled while it asks the operator", "a b c", "take + cancel ?", "cancelled a+ bx cx"},
+		{"cancelled while it would start its section over", "a [h c r!]", "take + + cancel < +",
 			"cancelled a+ h+ cx r+"},
 		{"cancel releases", "a [h c r!] z", "take + + cancel - +", "cancelled a+ h+ cx r+ zx"},
 		{"cancel during the release", "[h r!] z", "take + cancel +", "cancelled h+ r+ zx"},
 		{"cancelled, but not released", "[h c r!]", "take + cancel - =", "failed h+ cx r-"},
-		{"cancelled, but the release needs a person", "[h c r!]", "take + cancel - ?",
+		{"cancelled, but the release asks the operator", "[h c r!]", "take + cancel - ?",
 			"failed h+ cx r?"},
 		{"a release that failed is run by a later cancel", "[h c r!]",
 			"take + = = retry cancel take +", "cancelled hx2 cx2 r+2"},
@@ -105,8 +104,8 @@ func TestTransitions(t *testing.T) {
 		{"cancel, crash, take over", "a b r!", "take cancel crash take +", "cancelled ax bx r+"},
 		{"cancel after a crash, before the takeover", "a b r!", "take + crash cancel take +",
 			"cancelled a+ bx r+"},
-		{"cancel of who needs a person", "a r!", "take ? cancel take +", "cancelled ax r+"},
-		{"cancel of who needs a person, nothing to release", "a b", "take ? cancel",
+		{"cancel of who asks the operator", "a r!", "take ? cancel take +", "cancelled ax r+"},
+		{"cancel of who asks the operator, nothing to release", "a b", "take ? cancel",
 			"cancelled ax bx"},
 		{"cancel after stop", "a b", "take stop cancel", "cancelled ax bx"},
 		{"cancel of the failed", "a", "take = !cancel", "failed a-"},
@@ -116,8 +115,8 @@ func TestTransitions(t *testing.T) {
 
 		{"retry from the failed step", "a b c", "take + = retry", "queued a+ b c"},
 		{"retry and done", "a b c", "take + = retry take + +", "succeeded a+ b+ c+"},
-		{"retry counts failures anew", "a", "take - ++ - retry take -", "waiting a."},
-		{"retry after a person was asked", "a b", "take ? retry take + +", "succeeded a+ b+"},
+		{"retry counts failures again", "a", "take - ++ - retry take -", "waiting a."},
+		{"retry after the operator was asked", "a b", "take ? retry take + +", "succeeded a+ b+"},
 		{"retry of the cancelled", "a b r!", "take + cancel - + retry take + +",
 			"succeeded a+ b+ r+"},
 		{"retry of the cancelled that had done all", "a b r!", "take + cancel + + retry take + +",
@@ -149,7 +148,8 @@ func TestTransitions(t *testing.T) {
 			"succeeded a+ b+ c+"},
 		{"one step alone stops", "a b c", "take + + + retry:b take stop take +",
 			"succeeded a+ b+ c+"},
-		{"one step alone needs a person", "a b", "take + + retry:a take ?", "action_required a? b+"},
+		{"one step alone asks the operator", "a b", "take + + retry:a take ?",
+			"action_required a? b+"},
 		{"one step alone is cancelled", "a b", "take + + retry:a take cancel -", "cancelled ax b+"},
 		{"one always-step alone", "a r!", "take + + retry:r take +", "succeeded a+ r+"},
 		{"the failed step alone, others left", "a b c", "take + = retry:b take +",
@@ -164,7 +164,7 @@ func TestTransitions(t *testing.T) {
 			"failed a+ h+2 c+2 r+2 z"},
 		{"a section alone fails: released", "[h c r!] s!", "take + + + + retry:h take + = +",
 			"failed h+ c- r+ s+"},
-		{"a section alone goes back", "[h c r!] z", "take + + + + retry:c take + <",
+		{"a section alone starts over", "[h c r!] z", "take + + + + retry:c take + <",
 			"running h*2 c2 r z+"},
 		{"a section alone is cancelled", "[h c r!] s!", "take + + + + retry:h take + cancel - +",
 			"cancelled h+ cx r+ s+"},
@@ -174,7 +174,7 @@ func TestTransitions(t *testing.T) {
 		{"redo", "a b c", "take + + + redo:b", "queued a+ b2 c2"},
 		{"redo runs all after it", "a b c", "take + + + redo:b take + +", "succeeded a+ b+2 c+2"},
 		{"redo twice", "a b", "take + + redo:a take + + redo:a", "queued a3 b3"},
-		{"redo of a failed job mends what is before", "a b c", "take + = redo:c take + +",
+		{"redo of a failed job does what is before", "a b c", "take + = redo:c take + +",
 			"succeeded a+ b+ c+"},
 		{"redo of a section's step", "a [h c] z", "take + + + + redo:c", "queued a+ h2 c2 z2"},
 		{"redo behind a section that failed", "[h c r!] z", "take = + redo:z", "queued h2 c r2 z"},
@@ -183,7 +183,7 @@ func TestTransitions(t *testing.T) {
 
 		{"skip the failed step", "a b c", "take + = skip:b", "queued a+ b~ c"},
 		{"skip the last step", "a b", "take + = skip:b take", "succeeded a+ b~"},
-		{"skip for who needs a person", "a b", "take ? skip:a take +", "succeeded a~ b+"},
+		{"skip for who asks the operator", "a b", "take ? skip:a take +", "succeeded a~ b+"},
 		{"skip ahead", "a b c", "take skip:b +", "running a+ b~ c*"},
 		{"skip ahead in a failed job", "a b c", "take = skip:c", "failed a- b c~"},
 		{"skip in a section that failed", "[h c r!] z", "take + = + skip:c", "queued h+ c~ r+ z"},
@@ -198,11 +198,22 @@ func TestTransitions(t *testing.T) {
 		{"cleanup", "a b / x y", "take + = cleanup", "queued a+ b- | x y"},
 		{"cleaned up", "a b / x y", "take + = cleanup take + +", "failed a+ b- | x+ y+"},
 		{"cleanup of the cancelled", "a / x", "cancel cleanup take +", "cancelled ax | x+"},
-		{"cleanup of who needs a person", "a / x", "take ? cleanup take +", "cancelled a? | x+"},
+		{"cleanup of who asks the operator", "a / x", "take ? cleanup take +",
+			"cancelled a? | x+"},
 		{"cleanup crashes", "a / x y", "take = cleanup take crash take + +", "failed a- | x+ y+"},
 		{"cleanup fails", "a r! / x y", "take = + cleanup take =", "failed a- r+ | x- y"},
 		{"cleanup again", "a / x y", "take cancel - cleanup take = cleanup take + +",
 			"cancelled ax | x+ y+"},
+		{"cleanup asks the operator", "a / x y", "take = cleanup take ?",
+			"action_required a- | x? y"},
+		{"cleanup that asked, again", "a / x y", "take = cleanup take ? cleanup take + +",
+			"failed a- | x+ y+"},
+		{"cleanup that asked, skipped", "a / x y",
+			"take = cleanup take ? skip:x cleanup take +", "failed a- | x~ y+"},
+		{"cleanup that asked, retry", "a / x", "take = cleanup take ? !retry",
+			"action_required a- | x?"},
+		{"cleanup that asked, cancelled", "a / x", "take = cleanup take ? cancel",
+			"cancelled a- | x?"},
 		{"cleanup after a cleanup", "a / x", "take = cleanup take + cleanup take +",
 			"failed a- | x+"},
 		{"cleanup goes past what was skipped", "a / x y",
@@ -231,176 +242,4 @@ func TestTransitions(t *testing.T) {
 			}
 		})
 	}
-}
-
-// script plays words on a job's rows.
-type script struct {
-	t       *testing.T
-	job     Job
-	cleanup []Step
-	clock   time.Time
-	step    *Step // at hand; nil when no process holds the job
-}
-
-func newScript(t *testing.T, plan string) *script {
-	s := &script{t: t, job: Job{ID: "j", Kind: "k", State: Queued, Mode: Forward},
-		clock: time.Unix(1, 0)}
-	phase, section := MainPhase, ""
-	for _, word := range strings.Fields(plan) {
-		if word == "/" {
-			phase = CleanupPhase
-			continue
-		}
-		if strings.HasPrefix(word, "[") {
-			section = "s"
-		}
-		step := Step{Kind: strings.Trim(word, "[]!"), Section: section,
-			Always: strings.Contains(word, "!"), Phase: phase, State: StepPending, Generation: 1}
-		if strings.HasSuffix(word, "]") {
-			section = ""
-		}
-		if phase == CleanupPhase {
-			s.cleanup = append(s.cleanup, step)
-			continue
-		}
-		step.Seq = len(s.job.Steps)
-		s.job.Steps = append(s.job.Steps, step)
-	}
-	return s
-}
-
-func (s *script) fsm() *fsm {
-	s.clock = s.clock.Add(time.Second)
-	return newFSM(&s.job, s.clock)
-}
-
-func (s *script) do(word string) {
-	s.t.Helper()
-	switch word {
-	case "crash":
-		s.step = nil
-		return
-	case "take":
-		s.takeJob()
-		return
-	case "++":
-		s.goOn(s.fsm())
-		return
-	}
-	if a, ok := answerOf(word); ok {
-		s.answer(a)
-		return
-	}
-	name, refused := strings.CutPrefix(word, "!")
-	before := s.show()
-	err := s.request(name)
-	if (err != nil) != refused {
-		s.t.Errorf("%s: error %v", word, err)
-	}
-	if refused && s.show() != before {
-		s.t.Errorf("%s changed %s to %s", word, before, s.show())
-	}
-}
-
-func (s *script) takeJob() {
-	s.t.Helper()
-	if !s.job.State.Active() {
-		s.t.Fatalf("nobody takes a job that is %s", s.job.State)
-	}
-	s.job.Owner, s.job.Epoch = "me", s.job.Epoch+1
-	s.goOn(s.fsm())
-}
-
-func (s *script) goOn(m *fsm) {
-	if s.step = m.proceed(); s.step == nil && s.job.Owner != "" {
-		s.t.Errorf("the job is %s and still held", s.job.State)
-	}
-}
-
-func answerOf(word string) (answer, bool) {
-	switch word {
-	case "+":
-		return answer{verdict: verdictDone}, true
-	case "~":
-		return answer{verdict: verdictNotNeeded}, true
-	case ".":
-		return answer{verdict: verdictAgain}, true
-	case "?":
-		return answer{verdict: verdictOperator, failure: &Failure{Message: "ask"}}, true
-	case "-":
-		return answer{verdict: verdictFailed, failure: &Failure{Message: "no"}}, true
-	case "=":
-		return answer{verdict: verdictFailed, failure: &Failure{Message: "no", Permanent: true}},
-			true
-	case "stop":
-		return answer{verdict: verdictStopped}, true
-	}
-	return answer{verdict: verdictBack}, word == "<"
-}
-
-func (s *script) answer(a answer) {
-	s.t.Helper()
-	if s.step == nil {
-		s.t.Fatalf("no step is at hand: %s", s.show())
-	}
-	m := s.fsm()
-	if m.take(s.step, a, 2, 3) == goesOn {
-		if s.job.Owner == "" {
-			s.step = nil
-			return
-		}
-		s.goOn(m)
-	}
-}
-
-func (s *script) request(word string) error {
-	m := s.fsm()
-	verb, step, _ := strings.Cut(word, ":")
-	switch verb {
-	case "retry":
-		if step != "" {
-			return m.retryStep(step)
-		}
-		return m.retry()
-	case "redo":
-		return m.redo(step)
-	case "skip":
-		return m.skip(step, "because")
-	case "cancel":
-		return m.cancel(len(s.cleanup) > 0)
-	case "cleanup":
-		return m.cleanup(func(from int) []Step {
-			rows := append([]Step(nil), s.cleanup...)
-			for i := range rows {
-				rows[i].Seq = from + i
-			}
-			return rows
-		})
-	}
-	s.t.Fatalf("no such word: %s", word)
-	return nil
-}
-
-func (s *script) show() string {
-	var out strings.Builder
-	out.WriteString(string(s.job.State))
-	phase := MainPhase
-	for _, step := range s.job.Steps {
-		if step.Phase != phase {
-			out.WriteString(" |")
-			phase = step.Phase
-		}
-		out.WriteString(" " + step.Kind + sign(step.State))
-		if step.Generation > 1 {
-			fmt.Fprint(&out, step.Generation)
-		}
-	}
-	return out.String()
-}
-
-func sign(s StepState) string {
-	return map[StepState]string{
-		StepSucceeded: "+", StepSkipped: "~", StepRunning: "*", StepWaiting: ".", StepFailed: "-",
-		StepActionRequired: "?", StepCancelled: "x",
-	}[s]
 }

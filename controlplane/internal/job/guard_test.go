@@ -61,8 +61,7 @@ func (g *guarded) guard(ctx context.Context, tx *store.Tx, what job.Deletion) er
 func TestGuardRefusesARedoThatDeletesData(t *testing.T) {
 	t.Parallel()
 	for _, from := range []string{"make", "swap"} {
-		t.Run(from, func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, from, func(t *testing.T) {
 			g := newGuarded(t)
 			j := create(t, g.e, job.Request{Kind: "k"})
 			j = await(t, g.e, j.ID, inState(job.Succeeded))
@@ -100,57 +99,60 @@ func TestGuardRefusesARedoThatDeletesData(t *testing.T) {
 }
 
 func TestGuardIsNotAskedWhereNoDataGoes(t *testing.T) {
-	t.Parallel()
-	g := newGuarded(t)
-	j := create(t, g.e, job.Request{Kind: "k"})
-	await(t, g.e, j.ID, inState(job.Succeeded))
-	for _, request := range []func() (job.Job, error){
-		func() (job.Job, error) {
-			return g.e.Redo(t.Context(), j.ID, "use", job.ChangeRequest{})
-		},
-		func() (job.Job, error) {
-			return g.e.RetryStep(t.Context(), j.ID, "swap", job.ChangeRequest{})
-		},
-	} {
-		if _, err := request(); err != nil {
-			t.Fatal(err)
-		}
+	bubble(t, func(t *testing.T) {
+		g := newGuarded(t)
+		j := create(t, g.e, job.Request{Kind: "k"})
 		await(t, g.e, j.ID, inState(job.Succeeded))
-	}
-	if len(g.asked) != 0 {
-		t.Errorf("the guard was asked about %v", g.kinds)
-	}
+		for _, request := range []func() (job.Job, error){
+			func() (job.Job, error) {
+				return g.e.Redo(t.Context(), j.ID, "use", job.ChangeRequest{})
+			},
+			func() (job.Job, error) {
+				return g.e.RetryStep(t.Context(), j.ID, "swap", job.ChangeRequest{})
+			},
+		} {
+			if _, err := request(); err != nil {
+				t.Fatal(err)
+			}
+			await(t, g.e, j.ID, inState(job.Succeeded))
+		}
+		if len(g.asked) != 0 {
+			t.Errorf("the guard was asked about %v", g.kinds)
+		}
+	})
 }
 
 func TestGuardDecidesOnCleanup(t *testing.T) {
-	t.Parallel()
-	g := newGuarded(t)
-	g.broken.Store(true)
-	j := create(t, g.e, job.Request{Kind: "k"})
-	j = await(t, g.e, j.ID, inState(job.Failed))
-	_, err := g.e.Cleanup(t.Context(), j.ID, job.ChangeRequest{})
-	if after, getErr := g.e.Get(t.Context(), j.ID); !errors.Is(err, errs.FailedPrecondition) ||
-		getErr != nil || after.Rev != j.Rev || len(after.Steps) != len(j.Steps) {
-		t.Errorf("a cleanup without a confirmation: %v, left %+v, %v", err, after, getErr)
-	}
-	if _, err := g.e.Cleanup(t.Context(), j.ID, job.ChangeRequest{
-		Confirm: job.Confirm{Name: "db1"}}); err != nil {
-		t.Fatal(err)
-	}
-	j = await(t, g.e, j.ID, inState(job.Failed))
-	if s, ok := j.Step("wipe"); !ok || s.State != job.StepSucceeded || !s.DeletesData {
-		t.Errorf("step wipe = %+v", s)
-	}
-	if !slices.Equal(g.kinds, []string{"wipe", "wipe"}) {
-		t.Errorf("the guard was asked about %v", g.kinds)
-	}
+	bubble(t, func(t *testing.T) {
+		g := newGuarded(t)
+		g.broken.Store(true)
+		j := create(t, g.e, job.Request{Kind: "k"})
+		j = await(t, g.e, j.ID, inState(job.Failed))
+		_, err := g.e.Cleanup(t.Context(), j.ID, job.ChangeRequest{})
+		if after, getErr := g.e.Get(t.Context(), j.ID); !errors.Is(err, errs.FailedPrecondition) ||
+			getErr != nil || after.Rev != j.Rev || len(after.Steps) != len(j.Steps) {
+			t.Errorf("a cleanup without a confirmation: %v, left %+v, %v", err, after, getErr)
+		}
+		if _, err := g.e.Cleanup(t.Context(), j.ID, job.ChangeRequest{
+			Confirm: job.Confirm{Name: "db1"}}); err != nil {
+			t.Fatal(err)
+		}
+		j = await(t, g.e, j.ID, inState(job.Failed))
+		if s, ok := j.Step("wipe"); !ok || s.State != job.StepSucceeded || !s.DeletesData {
+			t.Errorf("step wipe = %+v", s)
+		}
+		if !slices.Equal(g.kinds, []string{"wipe", "wipe"}) {
+			t.Errorf("the guard was asked about %v", g.kinds)
+		}
+	})
 }
 
 func TestAPlanThatDeletesDataNeedsAGuard(t *testing.T) {
-	t.Parallel()
-	_, err := job.New(config{Store: openStore(t), Plans: []plan{{Kind: "k",
-		Steps: []step{{Kind: "a", DeletesData: true, Handler: done}}}}})
-	if err == nil {
-		t.Error("a plan without a guard was registered")
-	}
+	bubble(t, func(t *testing.T) {
+		_, err := job.New(config{Store: openStore(t), Plans: []plan{{Kind: "k",
+			Steps: []step{{Kind: "a", DeletesData: true, Handler: done}}}}})
+		if err == nil {
+			t.Error("a plan without a guard was registered")
+		}
+	})
 }

@@ -2,10 +2,15 @@ package job_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -19,10 +24,54 @@ type (
 	config  = job.Config[*store.Tx]
 )
 
+// bubble runs a test on a clock of its own, which moves on when everything in it waits.
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, test)
+}
+
+// bubbles is bubble for one case of several.
+func bubbles(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { bubble(t, test) })
+}
+
+// emptyStore is the file of a store without records, for tests to begin with.
+var emptyStore []byte
+
+func TestMain(m *testing.M) {
+	var err error
+	if emptyStore, err = makeStore(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func makeStore() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "jobs")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "jobs.db")
+	st, err := store.Open(context.Background(), store.Config{Path: path, Logger: quiet()})
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
 func openStore(t testing.TB) *store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "jobs.db"),
-		Logger: quiet()})
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	if err := os.WriteFile(path, emptyStore, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.Context(), store.Config{Path: path, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,11 @@ type Job struct {
 	Who         string // who asked
 
 	State  State
-	Reason string // why it is in this state, for people
+	Reason string // why it is in this state
 
 	Mode     Mode
 	Target   State // where an unwinding job ends
-	Return   State // where a solo run or a cleanup goes back to
+	Return   State // of the job after a solo run or a cleanup
 	From, To int   // bounds (step seq) of what a solo run covers
 	Cleaned  bool  // the cleanup has removed what the job made
 
@@ -34,7 +34,7 @@ type Job struct {
 	Heartbeat int64  // moves while the owner lives
 	Rev       int64  // moves with every change that a watcher should see
 
-	Created, Updated, Started, Finished time.Time // zero when it has not happened
+	Created, Updated, Started, Finished time.Time // zero until it happens
 
 	Steps []Step
 }
@@ -63,12 +63,12 @@ type Step struct {
 	Phase       Phase
 
 	State  StepState
-	Reason string // why it waits, was skipped, needs a person
-	// grows only when the step is to be done anew: redo, or a section started over
+	Reason string // why it waits or was skipped, or what it asks the operator
+	// grows only when the step is to be done again: redo, or a section started over
 	Generation int
 	Attempts   int // tries in all
 	Failures   int // failed tries since the last start or retry; compared with the plan's limit
-	Restarts   int // of the first step of a section: how often the section went back
+	Restarts   int // of the first step of a section: how often the section was started over
 	Spent      time.Duration
 
 	Progress Progress
@@ -108,9 +108,9 @@ const (
 	AttemptDone AttemptState = "done"
 	// AttemptFailed means that the try ended with an error.
 	AttemptFailed AttemptState = "failed"
-	// AttemptParked means that the try ended by asking for a person.
+	// AttemptParked means that the try ended by asking the operator.
 	AttemptParked AttemptState = "parked"
-	// AttemptBack means that the try sent its section back to an earlier step.
+	// AttemptBack means that the try started its section over.
 	AttemptBack AttemptState = "back"
 	// AttemptCancelled means that the try was stopped by a cancel.
 	AttemptCancelled AttemptState = "cancelled"
@@ -157,7 +157,7 @@ func (j *Job) Step(kind string) (*Step, bool) {
 	return &j.Steps[i], true
 }
 
-// Current returns the step that is being worked on, that gave up or that asked for a person.
+// Current returns the step that is being worked on, that failed or that asks the operator.
 func (j *Job) Current() (*Step, bool) {
 	for _, want := range []func(StepState) bool{
 		StepState.open,

@@ -73,7 +73,7 @@ func (m *model) goOn(t *rapid.T, mc *fsm) {
 	m.absorb(t, mc)
 }
 
-// take is a process that takes the job: at first, after a crash, or after another let it go.
+// take is a process that takes the job: at first, after a crash, or after another released it.
 func (m *model) take(t *rapid.T) {
 	if !m.job.State.Active() || m.step != nil {
 		return // not possible now
@@ -98,7 +98,8 @@ func (m *model) call(t *rapid.T) {
 	a := rapid.SampledFrom([]answer{
 		{verdict: verdictDone}, {verdict: verdictDone}, {verdict: verdictDone},
 		{verdict: verdictNotNeeded}, {verdict: verdictAgain},
-		{verdict: verdictOperator, failure: &Failure{Message: "look"}}, {verdict: verdictBack, reason: "broken"},
+		{verdict: verdictOperator, failure: &Failure{Message: "attach it"}},
+		{verdict: verdictBack, reason: "broken"},
 		{verdict: verdictStopped},
 		{verdict: verdictFailed, failure: &Failure{Message: "no"}},
 		{verdict: verdictFailed, failure: &Failure{Message: "never", Permanent: true}},
@@ -114,12 +115,12 @@ func (m *model) call(t *rapid.T) {
 		m.held[s.Section] = 0
 	}
 	mc := m.fsm()
-	sequel := mc.take(s, a, 3, 3)
+	sequel := mc.conclude(s, a, 3, 3)
 	if a.verdict == verdictBack && s.State == StepPending {
 		m.held[s.Section] = 0 // the worker drops what the section kept
 	}
 	switch {
-	case sequel == asksAgain:
+	case sequel == polls:
 		m.absorb(t, mc)
 	case m.job.Owner == "":
 		m.step = nil
@@ -161,8 +162,8 @@ func (m *model) request(t *rapid.T) {
 		return
 	}
 	if verb == "skip" {
-		if s := m.job.Steps[mc.find(kind)]; s.Always && s.Section != "" {
-			m.held[s.Section] = 0 // a person answers for it
+		if s := m.job.Steps[mc.job.find(kind)]; s.Always && s.Section != "" {
+			m.held[s.Section] = 0 // the operator answers for it
 		}
 	}
 	m.absorb(t, mc)
@@ -227,7 +228,7 @@ func (m *model) checkRest(t *rapid.T, open int) {
 			return s.Section == section &&
 				s.Always
 		})
-		// it was tried, and said why it could not
+		// it was tried, and reports why it failed
 		if r := j.Steps[i].State; n > 0 && r != StepFailed && r != StepActionRequired {
 			t.Fatalf("at rest (%s) with section %s begun and its release %s", j.State, section, r)
 		}
@@ -274,7 +275,7 @@ func (m *model) finish(t *rapid.T) {
 			if s := m.step; s.Always && s.Section != "" {
 				m.held[s.Section] = 0
 			}
-			mc.take(m.step, answer{verdict: verdictDone}, 3, 3)
+			mc.conclude(m.step, answer{verdict: verdictDone}, 3, 3)
 			m.goOn(t, mc)
 		case m.job.State.Active():
 			m.job.Owner, m.job.Epoch = "last", m.job.Epoch+1

@@ -42,8 +42,7 @@ func TestActionRequired(t *testing.T) {
 			return e.Cleanup(ctx, id, job.ChangeRequest{})
 		}, job.Cancelled, "a=succeeded ask=action_required z=pending remove=succeeded "},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, tt.name, func(t *testing.T) {
 			var answered atomic.Bool
 			action := errs.Call("CompleteTask", "name", "tasks/1")
 			e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{

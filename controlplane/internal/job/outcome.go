@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// Handler makes one step true. It may be called any number of times for one effect key: it looks
+// Handler makes one step true. It may be called any number of times for one effect key: it observes
 // first, acts on the difference, and answers with an outcome. It must return soon after ctx ends;
 // context.Cause tells why (ErrCancelled, ErrFenced, ErrStopping, or a deadline). An error is a
 // failed attempt: retried with back-off until the plan's limits are reached, at once final when
@@ -59,16 +59,16 @@ func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], 
 		nil
 }
 
-// AskOperator says that the job goes on only when an operator has done or decided something: what is
-// asked for, and as a hint what to do and the calls that do it. The job becomes ActionRequired;
+// AskOperator says that the job goes on only when an operator has done or decided something. The
+// hint says what to do, and the actions are the calls that do it. The job becomes ActionRequired;
 // retrying it calls the handler again. Inside a section its always-steps are run first.
 func AskOperator[T any](question, hint string, actions ...errs.Action) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictOperator, reason: question,
 		hint: errs.Hint{Text: hint, Actions: actions}}, nil
 }
 
-// Back starts the step's section over with a new generation, and says why. A section that went back
-// more often than its plan allows fails.
+// Back starts the step's section over with a new generation, and says why. A section that was
+// started over more often than its plan allows fails.
 func Back[T any](format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictBack, reason: fmt.Sprintf(format, args...)}, nil
 }
@@ -79,7 +79,8 @@ func Fail[T any](err error) (Outcome[T], error) {
 }
 
 // With adds a commit function to an outcome: what it changes is recorded also when the step waits,
-// goes back or asks the operator. A wait that carries a commit is written on every poll.
+// starts its section over or asks the operator. A wait that carries a commit is written on every
+// poll.
 func (o Outcome[T]) With(commit Commit[T]) Outcome[T] {
 	o.commit = commit
 	return o

@@ -13,7 +13,7 @@ const (
 	maxLines = 40   // lines of found or changed that are kept
 )
 
-// Run is one call of a handler: what it is for, and its way to tell people what it does. Its
+// Run is one call of a handler: what it is for, and how it reports what it does. Its
 // methods may be called from several goroutines until the handler returns.
 type Run struct {
 	JobID    string
@@ -25,7 +25,7 @@ type Run struct {
 	Step       string // kind of the step
 	Seq        int
 	Attempt    int // from 1, in the step's whole life
-	Generation int // from 1; grows only when the step is to be done anew
+	Generation int // from 1; grows only when the step is to be done again
 	// "job/step/generation": the same for every attempt; send it with every effect
 	EffectKey string
 	Epoch     int64  // send it with every change to an agent, which refuses lower ones
@@ -34,12 +34,12 @@ type Run struct {
 	Deadline  time.Time // end of this call
 	Unwinding bool      // the step runs because the job failed or was cancelled
 	Alone     bool      // the step runs by itself, those after it do not follow
-	LeftOut   []string  // kinds of the job's steps that a person skipped
-	// when this process took the job from another worker, which may have acted until then; zero:
-	// nobody had it before
+	LeftOut   []string  // kinds of the job's steps that an operator skipped
+	// when this process took the job from another worker, which may have acted until then; zero
+	// when no other had it
 	TakenOver time.Time
 
-	live   *live
+	report *liveReport
 	values *sessionValues
 	hold   context.Context
 	prove  func(context.Context) error
@@ -49,26 +49,26 @@ type Run struct {
 // second to the store.
 func (r *Run) Progress(p Progress) {
 	p.Text = clip(p.Text, maxText)
-	r.live.setProgress(p)
+	r.report.setProgress(p)
 }
 
-// Found tells people what the step found. A line that is already there is not repeated.
+// Found reports what the step found. A line that is already there is not repeated.
 func (r *Run) Found(format string, args ...any) {
-	r.live.addFound(clip(fmt.Sprintf(format, args...), maxText))
+	r.report.addFound(clip(fmt.Sprintf(format, args...), maxText))
 }
 
-// Changed tells people what the step changed. A step that says nothing here was a no-op.
+// Changed reports what the step changed. A step that reports nothing here changed nothing.
 func (r *Run) Changed(format string, args ...any) {
-	r.live.addChanged(clip(fmt.Sprintf(format, args...), maxText))
+	r.report.addChanged(clip(fmt.Sprintf(format, args...), maxText))
 }
 
 // HoldContext lives as long as this process holds the job: longer than the handler's own context,
 // for what Keep keeps.
 func (r *Run) HoldContext() context.Context { return r.hold }
 
-// Prove proves by the store that this process holds the job, just before an effect that whoever
-// makes it cannot refuse to a worker that lost its job: a process that was stopped for a while does
-// not know yet that it did. ErrFenced.
+// Prove proves by the store that this process holds the job, just before an effect that a provider
+// cannot refuse to a worker that lost its job: a process that was stopped for a while does not know
+// yet that it did. ErrFenced.
 func (r *Run) Prove(ctx context.Context) error {
 	if r.prove == nil {
 		return nil
@@ -80,8 +80,8 @@ func (r *Run) Prove(ctx context.Context) error {
 }
 
 // Keep ties a value to this process's hold on the job, to be found by a later step. It is closed
-// when the step's section ends or goes back, when the job is let go or lost, when another value is
-// kept under the name, or by Drop. After a crash it is simply not there.
+// when the step's section ends or starts over, when the job is released or lost, when another value
+// is kept under the name, or by Drop. After a crash it is simply not there.
 func (r *Run) Keep(name string, value io.Closer) { r.values.put(name, value) }
 
 // Kept returns what an earlier step of this job kept under the name in this process.

@@ -12,14 +12,14 @@ const (
 	// Waiting means that the current step waits for something to become true or for its next
 	// attempt.
 	Waiting State = "waiting"
-	// ActionRequired means that the job goes on only when a person has decided: retry, skip, redo or
-	// cancel.
+	// ActionRequired means that the job goes on only when an operator has acted: retry, skip, redo
+	// or cancel.
 	ActionRequired State = "action_required"
 	// Failed means that a step gave up; what had to be released was released.
 	Failed State = "failed"
-	// Cancelling means that a person asked for the end and that the always-steps are being run.
+	// Cancelling means that an operator cancelled the job and that the always-steps are being run.
 	Cancelling State = "cancelling"
-	// Cancelled means that the job ended at a person's request.
+	// Cancelled means that the job ended at an operator's request.
 	Cancelled State = "cancelled"
 	// Succeeded means that every step is done or skipped.
 	Succeeded State = "succeeded"
@@ -30,7 +30,7 @@ func (s State) Active() bool {
 	return s == Queued || s == Running || s == Waiting || s == Cancelling
 }
 
-// Ended reports whether nothing will happen to the job any more unless somebody asks for it.
+// Ended reports whether nothing will happen to the job any more without a request.
 func (s State) Ended() bool {
 	return s == Failed || s == Cancelled || s == Succeeded
 }
@@ -48,11 +48,12 @@ const (
 	StepWaiting StepState = "waiting"
 	// StepSucceeded means that what the step stands for is true and recorded.
 	StepSucceeded StepState = "succeeded"
-	// StepSkipped means that a person, or the handler itself, decided that the step is not needed.
+	// StepSkipped means that an operator, or the handler itself, decided that the step is not
+	// needed.
 	StepSkipped StepState = "skipped"
 	// StepFailed means that the step gave up.
 	StepFailed StepState = "failed"
-	// StepActionRequired means that the step asked for a decision.
+	// StepActionRequired means that the step asked the operator.
 	StepActionRequired StepState = "action_required"
 	// StepCancelled means that the step was stopped, or not begun, because the job was cancelled.
 	StepCancelled StepState = "cancelled"

@@ -95,7 +95,7 @@ type Holding struct {
 }
 
 // save writes what the transitions changed.
-func (m *fsm) save(ctx context.Context, records Records) error {
+func save(ctx context.Context, records Records, m *fsm) error {
 	m.job.Updated = m.now
 	if err := records.Update(ctx, m.job, m.steps()); err != nil {
 		return err

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// sessionValues holds the values that handlers keep while this process holds the job, each with the section
-// it was kept in.
+// sessionValues are the values that handlers keep while this process holds the job, each with the
+// section it was kept in.
 type sessionValues struct {
 	mu      sync.Mutex
 	section string
@@ -40,7 +40,7 @@ func (s *sessionValues) put(name string, value io.Closer) {
 	s.items[name] = kept{value: value, section: s.section}
 	s.mu.Unlock()
 	if had && old.value != value {
-		_ = old.value.Close() // replaced: its owner has given up on it
+		_ = old.value.Close() // it was replaced
 	}
 }
 

@@ -46,7 +46,7 @@ func (h *hub) notify(id string) {
 
 // Watch sends the job as it is now and then after every change, also by other processes (within
 // Config.Poll). A slow reader misses snapshots, but never the latest. The channel is closed when
-// ctx ends; a job that has ended can be asked for again, so its end does not close it.
+// ctx ends; a job that has ended can be retried, so its end does not close it.
 func (e *Engine[T]) Watch(ctx context.Context, id string) (<-chan Job, error) {
 	changed, leave := e.hub.subscribe(id)
 	first, err := e.Get(ctx, id)
@@ -76,7 +76,7 @@ func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{
 		}
 		now, err := e.Get(ctx, last.ID)
 		if err != nil || same(now, last) {
-			continue // a store that is out of reach is looked at again
+			continue // a store that is out of reach is polled again
 		}
 		last = now
 		select {
@@ -87,7 +87,7 @@ func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{
 	}
 }
 
-// same compares what a person sees.
+// same compares what an operator sees.
 func same(a, b Job) bool {
 	a.Heartbeat, b.Heartbeat = 0, 0
 	a.Rev, b.Rev = 0, 0

@@ -32,7 +32,8 @@ func scanJob(row scanner) (job.Job, error) {
 	var active int
 	err := row.Scan(
 		&j.ID, &j.Kind, &j.Title, (*[]byte)(&j.Args), decoded{&j.Subjects}, &j.RequestID,
-		&j.RequestHash, &j.Who, &j.State, &active, &j.Reason, &j.Mode, &j.Target, &j.Return, &j.From, &j.To,
+		&j.RequestHash, &j.Who, &j.State, &active, &j.Reason, &j.Mode, &j.Target, &j.Return,
+		&j.From, &j.To,
 		&j.Cleaned, &j.Owner, &j.Epoch,
 		&j.Heartbeat, &j.Rev, moment{&j.Created}, moment{&j.Updated}, moment{&j.Started},
 		moment{&j.Finished},

@@ -6,8 +6,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
-const stepColumns = "job_id, seq, kind, title, section, always, deletes_data, phase, state, reason, " +
-	"generation, attempts, failures, restarts, " +
+const stepColumns = "job_id, seq, kind, title, section, always, deletes_data, phase, state, " +
+	"reason, generation, attempts, failures, restarts, " +
 	"spent_ms, progress, found, changed, failure, started_at, finished_at"
 
 // stepTexts are the columns of a step that are kept as encoded text.
@@ -26,8 +26,8 @@ func (r jobs) insertStep(ctx context.Context, s *job.Step) error {
 		return err
 	}
 	_, err = r.tx.exec(ctx, insertSQL("job_steps", stepColumns), s.JobID, s.Seq, s.Kind, s.Title,
-		s.Section, flag(s.Always), flag(s.DeletesData), s.Phase, s.State, s.Reason, s.Generation, s.Attempts, s.Failures,
-		s.Restarts, s.Spent.Milliseconds(),
+		s.Section, flag(s.Always), flag(s.DeletesData), s.Phase, s.State, s.Reason, s.Generation,
+		s.Attempts, s.Failures, s.Restarts, s.Spent.Milliseconds(),
 		texts[0], texts[1], texts[2], texts[3], millis(s.Started), millis(s.Finished))
 	return err
 }

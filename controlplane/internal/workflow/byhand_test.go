@@ -21,7 +21,7 @@ func (byHand) CutTime() time.Duration { return time.Minute }
 
 func (byHand) Tasks(context.Context, bool) ([]provider.Task, error) { return nil, nil }
 
-func (byHand) CompleteTask(context.Context, string, provider.Word) (provider.Task, error) {
+func (byHand) CompleteTask(context.Context, string, provider.TaskResult) (provider.Task, error) {
 	return provider.Task{}, provider.ErrNotFound
 }
 

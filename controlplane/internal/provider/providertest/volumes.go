@@ -169,7 +169,7 @@ func (s *suite) pointInTime(t *testing.T) {
 	s.write(t, m.ID, device, "before")
 	first := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(),
 		provider.CreateSnapshotRequest{VolumeID: v.ID}))
-	if _, byHand := s.Provider.(provider.ByHand); byHand {
+	if _, byHand := s.Provider.(provider.Manual); byHand {
 		s.untilSnapshot(t, first.ID) // its point in time is somewhere before that
 	}
 	s.write(t, m.ID, device, "after!")

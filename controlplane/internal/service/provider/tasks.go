@@ -31,14 +31,14 @@ var (
 const maxTaskText = 200
 
 // byHand is the provider, if its work is done by people.
-func (s *Service) byHand() (provider.ByHand, error) {
-	p, ok := s.cfg.Cloud.(provider.ByHand)
+func (s *Service) byHand() (provider.Manual, error) {
+	p, ok := s.cfg.Cloud.(provider.Manual)
 	if !ok {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
 			"the provider "+s.cfg.Cloud.Name()+
 				" does its work by itself: it has no tasks for people",
 			errs.WithHint("see `understudy provider objects` for what it has; tasks are what "+
-				"`understudy serve --provider static` asks for"))
+				"`understudy serve --provider manual` asks for"))
 	}
 	return p, nil
 }
@@ -84,7 +84,7 @@ func (s *Service) CompleteTask(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.CompleteTask(ctx, req.GetId(), provider.Word{
+	t, err := p.CompleteTask(ctx, req.GetId(), provider.TaskResult{
 		Address: req.GetAddress(), DefaultDevice: req.GetDefaultDevice(), Device: req.GetDevice(),
 		SizeBytes: req.GetSizeBytes(), Label: req.GetLabel(),
 	})

@@ -136,9 +136,9 @@ func (c *Call) Made(tags map[string]string) provider.Filter {
 // OperatorCopyTime is the least time that an operator needs to copy a volume; manual is false for a
 // provider that takes snapshots by itself.
 func (k *Kit) OperatorCopyTime() (least time.Duration, manual bool) {
-	p, manual := k.Provider.(provider.ByHand)
+	p, manual := k.Provider.(provider.Manual)
 	if !manual {
 		return 0, false
 	}
-	return p.CutTime(), true
+	return p.SnapshotTime(), true
 }

@@ -179,12 +179,12 @@ func (h *hand) waits(kind string, words ...string) {
 	})
 }
 
-// TestStoryOnStatic walks the road with a person for a provider, who does not always do what was
+// TestStoryOnManual walks the road with a person for a provider, who does not always do what was
 // asked.
-func TestStoryOnStatic(t *testing.T) {
-	l := newLabOf(t, stack.Config{Name: "static-story",
-		Dir: filepath.Join("/var/lib/understudy-e2e", "static-story"), Provider: "static",
-		ExtraArgs: []string{"--static-images", "trixie=11.8,trixie-masked=11.8"}})
+func TestStoryOnManual(t *testing.T) {
+	l := newLabOf(t, stack.Config{Name: "manual-story",
+		Dir: filepath.Join("/var/lib/understudy-e2e", "manual-story"), Provider: "manual",
+		ExtraArgs: []string{"--manual-images", "trixie=11.8,trixie-masked=11.8"}})
 	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){},
 		since: time.Now()}
 

@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateSnapshot asks a person to copy the volume. It is completed when the person says so; see
-// provider.ByHand.
+// CreateSnapshot asks an operator to copy the volume. It is completed when the operator says so;
+// see provider.Manual.
 func (p *Provider) CreateSnapshot(ctx context.Context,
 	req provider.CreateSnapshotRequest) (made provider.Snapshot, err error) {
 	if err := provider.ValidateTags(req.Tags); err != nil {
@@ -28,7 +28,7 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 			SizeBytes: v.SizeBytes, Tags: req.Tags, CreatedAt: p.cfg.Now(),
 		}}
 		r.Snapshots[s.ID] = s
-		if err := p.ask(r, cutSnapshot, s.ID,
+		if err := p.openTask(r, takeSnapshot, s.ID,
 			task{Task: provider.Task{MachineID: v.MachineID, VolumeID: v.ID, Device: v.Device,
 				Label: v.Label}}); err != nil {
 			return err
@@ -72,7 +72,7 @@ func (p *Provider) showSnapshot(r *records, s *snapshot) provider.Snapshot {
 	return shown
 }
 
-// DeleteSnapshot forgets the snapshot and asks a person to delete the copy. One that was not
+// DeleteSnapshot forgets the snapshot and asks an operator to delete the copy. One that was not
 // confirmed is worthless: its task is withdrawn.
 func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 	return p.change(ctx, func(r *records) error {
@@ -89,7 +89,7 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 		if s.State == provider.SnapshotError {
 			return nil
 		}
-		return p.ask(r, deleteSnapshot, id,
+		return p.openTask(r, deleteSnapshot, id,
 			task{Task: provider.Task{Label: s.Label, VolumeID: s.VolumeID, Tags: s.Tags}})
 	})
 }

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// sighting is how long this process has seen a job's holder give no sign of life.
-type sighting struct {
+// observation is since when this process has seen no heartbeat of a job's holder.
+type observation struct {
 	epoch, heartbeat int64
 	since            time.Time // by the monotonic clock
 }
 
-// Run takes and runs jobs until ctx ends, then stops the handlers, lets the jobs go so that another
-// process can take them at once, and returns nil.
+// Run takes and runs jobs until ctx ends, then stops the handlers, releases the jobs so that
+// another process can take them at once, and returns nil.
 func (e *Engine[T]) Run(ctx context.Context) error {
 	if err := e.startOnce(); err != nil {
 		return err
@@ -44,13 +44,13 @@ func (e *Engine[T]) startOnce() error {
 	return nil
 }
 
-// logScan logs a trouble once, when it begins.
+// logScan logs an error once, when it begins.
 func (e *Engine[T]) logScan(err error, before string) string {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return ""
 	}
 	if err.Error() != before {
-		e.log.Warn("cannot look for jobs", "error", err)
+		e.log.Warn("cannot scan for jobs", "error", err)
 	}
 	return err.Error()
 }
@@ -82,25 +82,25 @@ func (e *Engine[T]) scan(ctx context.Context) error {
 	return nil
 }
 
-// free picks the jobs to take, and keeps book of the silent ones.
+// free picks the jobs to take, and notes since when the others are silent.
 func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// this process was itself away: it must not take that for the others' silence
-	if now.Sub(e.looked) >= e.cfg.Limit {
-		e.seen = nil
+	// this process itself was stopped: that is no silence of the others
+	if now.Sub(e.observedAt) >= e.cfg.Limit {
+		e.observed = nil
 	}
-	e.looked = now
-	seen := map[string]sighting{}
+	e.observedAt = now
+	seen := map[string]observation{}
 	var free []Holding
 	for _, h := range holdings {
 		_, known := e.plans[h.Kind]
 		if _, mine := e.held[h.ID]; mine || !known {
 			continue
 		}
-		s, ok := e.seen[h.ID]
+		s, ok := e.observed[h.ID]
 		if !ok || s.epoch != h.Epoch || s.heartbeat != h.Heartbeat {
-			s = sighting{epoch: h.Epoch, heartbeat: h.Heartbeat, since: now}
+			s = observation{epoch: h.Epoch, heartbeat: h.Heartbeat, since: now}
 		}
 		seen[h.ID] = s
 		silent := now.Sub(s.since) >= e.cfg.Limit
@@ -108,12 +108,12 @@ func (e *Engine[T]) free(holdings []Holding, now time.Time) []Holding {
 			free = append(free, h)
 		}
 	}
-	e.seen = seen
+	e.observed = seen
 	return free
 }
 
 var (
-	errTaken   = errors.New("somebody else was faster")
+	errClaimed = errors.New("already claimed by another worker")
 	errUnknown = errors.New("this process has no handler for one of its steps")
 )
 
@@ -121,20 +121,20 @@ var (
 func (e *Engine[T]) take(ctx context.Context, seen Holding) error {
 	plan, _ := e.Plan(seen.Kind)
 	w := newWorker(e, seen.ID, seen.Epoch+1, plan)
-	var first *turn
+	var first *attempt[T]
 	var after Job
 	err := e.store.Write(ctx, func(ctx context.Context, tx T) (err error) {
 		first, after, err = w.claim(ctx, e.store.Jobs(tx), seen)
 		return err
 	})
 	switch {
-	case errors.Is(err, errTaken) || errors.Is(err, errUnknown):
-		e.log.Debug("job not taken", "job", seen.ID, "cause", err)
+	case errors.Is(err, errClaimed) || errors.Is(err, errUnknown):
+		e.log.Debug("job not claimed", "job", seen.ID, "cause", err)
 		return nil
 	case err != nil:
 		return err
 	}
-	w.log.Info("job taken", "from", seen.Owner, "state", string(after.State))
+	w.log.Info("job claimed", "from", seen.Owner, "state", string(after.State))
 	e.published(seen.ID)
 	if first != nil {
 		e.start(w, first)
@@ -142,10 +142,11 @@ func (e *Engine[T]) take(ctx context.Context, seen Holding) error {
 	return nil
 }
 
-func (w *worker[T]) claim(ctx context.Context, records Records, seen Holding) (*turn, Job, error) {
+func (w *worker[T]) claim(ctx context.Context, records Records,
+	seen Holding) (*attempt[T], Job, error) {
 	owner := w.e.cfg.Owner
 	if ok, err := records.Claim(ctx, seen, owner); err != nil || !ok {
-		return nil, Job{}, errors.Join(err, taken(ok))
+		return nil, Job{}, errors.Join(err, claimed(ok))
 	}
 	m, err := w.fenced(ctx, records)
 	if err != nil {
@@ -156,22 +157,22 @@ func (w *worker[T]) claim(ctx context.Context, records Records, seen Holding) (*
 			return nil, Job{}, errUnknown
 		}
 	}
-	var first *turn
+	var first *attempt[T]
 	if s := m.proceed(); s != nil {
-		first = w.newTurn(m.job, s.Seq)
+		first = w.newAttempt(m.job, s.Seq)
 	}
-	return first, m.job.clone(), m.save(ctx, records)
+	return first, m.job.clone(), save(ctx, records, m)
 }
 
-func taken(ok bool) error {
+func claimed(ok bool) error {
 	if ok {
 		return nil
 	}
-	return errTaken
+	return errClaimed
 }
 
-// start runs the worker until it lets the job go.
-func (e *Engine[T]) start(w *worker[T], first *turn) {
+// start runs the worker until it releases the job.
+func (e *Engine[T]) start(w *worker[T], first *attempt[T]) {
 	e.mu.Lock()
 	e.held[w.id] = w
 	e.mu.Unlock()
@@ -186,5 +187,5 @@ func (e *Engine[T]) forget(w *worker[T]) {
 	delete(e.held, w.id)
 	e.mu.Unlock()
 	e.published(w.id)
-	e.kickScan() // the job may have been asked for again meanwhile
+	e.kickScan() // there may have been a request meanwhile
 }

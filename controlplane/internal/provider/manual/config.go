@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	zone = "static"
-	// cutTime is the least that a person needs to read a task and press a button.
-	cutTime = time.Minute
+	zone = "manual"
+	// snapshotTime is the least that an operator needs to read a task and press a button.
+	snapshotTime = time.Minute
 	// keepClosed is how long ended tasks and terminated machines stay readable.
 	keepClosed = 7 * 24 * time.Hour
-	// lookAgain is how often a host is asked at most, however often its volumes are read.
-	lookAgain = time.Second
+	// observeAgain is how often a host is asked at most, however often its volumes are read.
+	observeAgain = time.Second
 )
 
-// Hosts are the machines' own agents, as witnesses.
-type Hosts interface {
+// DeviceObserver asks the machines' own agents.
+type DeviceObserver interface {
 	// Devices are the names below /dev/disk/by-id that the machine shows now; an error when it
 	// cannot be asked.
 	Devices(ctx context.Context, machine provider.Machine) ([]string, error)
@@ -33,28 +33,28 @@ type Hosts interface {
 type Config struct {
 	// Dir holds the records. It is made when it is not there.
 	Dir string
-	// Images are what people can make machines from.
+	// Images are what operators can make machines from.
 	Images []provider.Image
 	// Hosts show what is attached.
-	Hosts Hosts
+	Hosts DeviceObserver
 	// Log gets a line for each task; default none.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
 
-// Provider is the provider static.
+// Provider is the provider manual.
 type Provider struct {
 	cfg Config
 
 	mu sync.Mutex // of the records
 
 	seenMu sync.Mutex
-	seen   map[string]sight // by machine: what its host showed when it was asked last
+	seen   map[string]observation // by machine: what its host showed when it was asked last
 }
 
-// sight is what a host showed, and when it was asked.
-type sight struct {
+// observation is what a host showed, and when it was asked.
+type observation struct {
 	at      time.Time
 	devices []string
 	err     error
@@ -62,14 +62,14 @@ type sight struct {
 
 var _ interface {
 	provider.Provider
-	provider.ByHand
+	provider.Manual
 } = (*Provider)(nil)
 
 // New makes the provider. It writes nothing yet.
 func New(cfg Config) (*Provider, error) {
 	if !filepath.IsAbs(cfg.Dir) || cfg.Hosts == nil {
 		return nil, provider.Errorf(provider.ErrInvalid, "",
-			"the static provider needs an absolute folder and the hosts to look at")
+			"the manual provider needs an absolute folder and the hosts to look at")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -77,28 +77,30 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Provider{cfg: cfg, seen: map[string]sight{}}, nil
+	return &Provider{cfg: cfg, seen: map[string]observation{}}, nil
 }
 
-// Name is "static".
-func (p *Provider) Name() string { return "static" }
+// Name is "manual".
+func (p *Provider) Name() string { return "manual" }
 
-// CutTime is the least time that a person needs to copy a volume.
-func (p *Provider) CutTime() time.Duration { return cutTime }
+// SnapshotTime is the least time that an operator needs to copy a volume.
+func (p *Provider) SnapshotTime() time.Duration { return snapshotTime }
 
 // Check says whether the records can be read and images are declared.
 func (p *Provider) Check(context.Context) error {
 	if len(p.cfg.Images) == 0 {
-		return provider.Errorf(provider.ErrInvalid, "", "static cannot work here: no image is "+
-			"declared: name what machines are made from with --static-images NAME=MARIADB")
+		return provider.Errorf(provider.ErrInvalid, "",
+			"provider manual cannot work here: no image is declared: name what machines are made "+
+				"from with --manual-images NAME=MARIADB")
 	}
 	if _, err := p.read(); err != nil {
-		return provider.Errorf(provider.ErrIncorrectState, "", "static cannot work here: %w", err)
+		return provider.Errorf(provider.ErrIncorrectState, "",
+			"provider manual cannot work here: %w", err)
 	}
 	info, err := os.Stat(p.cfg.Dir)
 	if err == nil && info.Mode().Perm()&0o077 != 0 {
 		return provider.Errorf(provider.ErrIncorrectState, "",
-			"static cannot work here: others can read %s: chmod 0700 it", p.cfg.Dir)
+			"provider manual cannot work here: others can read %s: chmod 0700 it", p.cfg.Dir)
 	}
 	return nil
 }

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// beat moves the heartbeat until the hold ends, and stores what the running step tells. A worker
-// that could not prove its hold for the limit gives itself up: somebody else may have the job by
-// now.
+// beat moves the heartbeat until the hold ends, and stores what the running step reports. A
+// worker that could not prove its hold for the limit gives it up: another may have the job by now.
 func (w *worker[T]) beat() {
 	limit := w.e.cfg.Limit
 	ticker := time.NewTicker(min(limit/3, maxPoll))
@@ -36,35 +35,35 @@ func (w *worker[T]) beatOnce(budget time.Duration) error {
 	ctx, cancel := context.WithTimeout(w.hold, max(budget, time.Millisecond))
 	defer cancel()
 	var state State
-	told := w.live()
-	version := told.at()
+	report := w.reported()
+	version := report.at()
 	err := w.e.store.Write(ctx, func(ctx context.Context, tx T) (err error) {
 		records := w.e.store.Jobs(tx)
 		if state, err = records.Beat(ctx, w.id, w.e.cfg.Owner, w.epoch); err != nil {
 			return err
 		}
-		return w.flush(ctx, records, told)
+		return w.flush(ctx, records, report)
 	})
 	if err != nil {
 		return err
 	}
-	told.markSaved(version)
+	report.markSaved(version)
 	if state == Cancelling {
 		w.cancel()
 	}
 	return nil
 }
 
-// flush writes what the running attempt has told since the last time.
-func (w *worker[T]) flush(ctx context.Context, records Records, told *live) error {
-	if !told.unsaved() {
+// flush writes what the running attempt has reported since the last time.
+func (w *worker[T]) flush(ctx context.Context, records Records, report *liveReport) error {
+	if !report.unsaved() {
 		return nil
 	}
 	m, err := w.fenced(ctx, records)
 	if err != nil {
 		return err
 	}
-	told.over(m.job)
-	m.touch(told.seq)
-	return m.save(ctx, records)
+	report.overlay(m.job)
+	m.touch(report.seq)
+	return save(ctx, records, m)
 }

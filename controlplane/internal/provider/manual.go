@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// ByHand is a provider whose work is done by people. What is asked of it becomes a task; the
+// Manual is a provider whose work is done by operators. What is asked of it becomes a task; the
 // object's Reason says it until it is done.
 //
 // Its snapshots are a point in time between the call of CreateSnapshot and the state completed,
 // which can be minutes later: whoever needs a consistent one holds the volume still until then.
-type ByHand interface {
-	// CutTime is the least time that a person needs to copy a volume.
-	CutTime() time.Duration
+type Manual interface {
+	// SnapshotTime is the least time that an operator needs to copy a volume.
+	SnapshotTime() time.Duration
 	// Tasks lists the tasks that are open, oldest first; with closed also those that ended in the
 	// last days.
 	Tasks(ctx context.Context, closed bool) ([]Task, error)
-	// CompleteTask says that a task was done, with what only the person knows. Saying it twice is
+	// CompleteTask says that a task was done, with what only the operator knows. Saying it twice is
 	// fine. ErrNotFound, ErrInvalid (something is missing or taken), ErrIncorrectState (refused or
 	// withdrawn meanwhile; or the host shows that it was not done).
-	CompleteTask(ctx context.Context, id string, word Word) (Task, error)
+	CompleteTask(ctx context.Context, id string, result TaskResult) (Task, error)
 	// RefuseTask says that a task will not be done, and why. The job that asked fails with that.
 	// ErrNotFound, ErrInvalid, ErrIncorrectState.
 	RefuseTask(ctx context.Context, id, why string) (Task, error)
 }
 
-// Task is one thing that a person is asked to do.
+// Task is one thing that an operator is asked to do.
 type Task struct {
 	// ID is given by the provider and never reused.
 	ID string
@@ -43,7 +43,7 @@ type Task struct {
 	VolumeID, SnapshotID string
 	// Device is the name of the volume's device below /dev/disk/by-id, once it is known.
 	Device string
-	// Label is what the person called the volume, snapshot or machine that the task starts from.
+	// Label is what the operator called the volume, snapshot or machine that the task starts from.
 	Label string
 	// SizeBytes is the size to make a volume of, or to grow it to.
 	SizeBytes int64
@@ -68,8 +68,9 @@ const (
 	TaskWithdrawn TaskState = "withdrawn"
 )
 
-// Word is what only a person knows of what they did. What a task has no use for is ErrInvalid.
-type Word struct {
+// TaskResult is what only an operator knows of what they did. What a task has no use for is
+// ErrInvalid.
+type TaskResult struct {
 	// Address is the IP address of a machine that was made.
 	Address string
 	// DefaultDevice is the device of the data volume that a machine came with; empty when it has
@@ -80,6 +81,6 @@ type Word struct {
 	// SizeBytes is the size of a volume that is larger than was asked for, or that of the default
 	// volume.
 	SizeBytes int64
-	// Label is what people call it; later tasks repeat it.
+	// Label is what operators call it; later tasks repeat it.
 	Label string
 }

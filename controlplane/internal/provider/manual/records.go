@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -67,7 +67,7 @@ func (p *Provider) read() (*records, error) {
 		err = json.Unmarshal(data, r)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot read the records of the static provider in %s: %w", p.file(),
+		return nil, fmt.Errorf("cannot read the records of the manual provider in %s: %w", p.file(),
 			err)
 	}
 	for _, m := range []func(){
@@ -127,7 +127,7 @@ func (p *Provider) lock() (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("cannot lock the records of the static provider: %w", err)
+		return nil, fmt.Errorf("cannot lock the records of the manual provider: %w", err)
 	}
 	return func() { f.Close() }, nil
 }

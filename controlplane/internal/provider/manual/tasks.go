@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -22,30 +22,30 @@ const (
 	detachVolume   = "detach-volume"
 	growVolume     = "grow-volume"
 	deleteVolume   = "delete-volume"
-	cutSnapshot    = "take-snapshot"
+	takeSnapshot   = "take-snapshot"
 	deleteSnapshot = "delete-snapshot"
 )
 
-var kindWords = map[string]string{
+var kindTexts = map[string]string{
 	makeMachine: "make it", startMachine: "switch on", stopMachine: "shut down",
 	rebootMachine: "restart", destroyMachine: "go",
 	makeVolume: "make it", attachVolume: "attach it", detachVolume: "detach it",
 	growVolume: "grow it", deleteVolume: "delete it",
-	cutSnapshot: "copy it", deleteSnapshot: "delete it",
+	takeSnapshot: "copy it", deleteSnapshot: "delete it",
 }
 
-// ask opens a task about an object, unless the same was refused since anybody asked: then it tells
-// that, once.
-func (p *Provider) ask(r *records, kind, object string, t task) error {
+// openTask opens a task about an object, unless the same was refused since anybody asked: then it
+// tells that, once.
+func (p *Provider) openTask(r *records, kind, object string, t task) error {
 	if why, refused := r.Refusals[kind+" "+object]; refused {
 		delete(r.Refusals, kind+" "+object)
 		return provider.Errorf(provider.ErrRefused, object,
-			"a person was asked to %s and refused (%s): %s", kindWords[kind], object, why)
+			"an operator was asked to %s and refused (%s): %s", kindTexts[kind], object, why)
 	}
 	if other := r.open(object); other != nil {
 		return provider.Errorf(provider.ErrIncorrectState, object,
 			"%s waits for task %s to %s: do or refuse that first", object, other.ID,
-			kindWords[other.Kind])
+			kindTexts[other.Kind])
 	}
 	t.ID, t.Kind, t.ObjectID, t.State, t.CreatedAt = newID("task"), kind, object, provider.TaskOpen,
 		p.cfg.Now()
@@ -53,7 +53,7 @@ func (p *Provider) ask(r *records, kind, object string, t task) error {
 		t.Tags = maps.Clone(r.tagsOf(object))
 	}
 	r.Tasks[t.ID] = &t
-	p.cfg.Log.Info("a person is asked", "task", t.ID, "kind", kind, "object", object)
+	p.cfg.Log.Info("an operator is asked", "task", t.ID, "kind", kind, "object", object)
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (p *Provider) withdraw(t *task, why string) { p.closeTask(t, provider.TaskW
 
 // Tasks lists the tasks.
 func (p *Provider) Tasks(ctx context.Context, closed bool) ([]provider.Task, error) {
-	r, err := p.settled(ctx, func(*volume) bool { return true }, lookAgain)
+	r, err := p.settled(ctx, func(*volume) bool { return true }, observeAgain)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (p *Provider) sentence(r *records, t *task) string {
 			t.SizeBytes)
 	case deleteVolume:
 		what += "delete volume " + r.volumeName(r.Volumes[t.ObjectID])
-	case cutSnapshot:
+	case takeSnapshot:
 		what += fmt.Sprintf("copy volume %s of %s now, while its data holds still",
 			named(t.VolumeID, t.Label, t.Device), r.machineName(t.MachineID))
 		then += " once the copy is complete"
@@ -165,7 +165,7 @@ func (p *Provider) sentence(r *records, t *task) string {
 	case destroyMachine:
 		what += "destroy machine " + r.machineName(t.ObjectID) + r.fate(t.ObjectID)
 	default:
-		what += kindWords[t.Kind] + " machine " + r.machineName(t.ObjectID)
+		what += kindTexts[t.Kind] + " machine " + r.machineName(t.ObjectID)
 	}
 	return what + then
 }
@@ -197,7 +197,7 @@ func (r *records) fate(machineID string) string {
 	return all.String()
 }
 
-// named is an id with what people know of it.
+// named is an id with what operators know of it.
 func named(id string, known ...string) string {
 	var more []string
 	for _, k := range known {

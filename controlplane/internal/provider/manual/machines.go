@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateMachine asks a person for a machine. The join file is not kept: a person makes one when the
-// machine is there.
+// CreateMachine asks an operator for a machine. The join file is not kept: an operator makes one
+// when the machine is there.
 func (p *Provider) CreateMachine(ctx context.Context,
 	req provider.CreateMachineRequest) (made provider.Machine, err error) {
 	if err := req.Validate(); err != nil {
@@ -36,7 +36,7 @@ func (p *Provider) CreateMachine(ctx context.Context,
 			Zone: req.Zone, Tags: req.Tags, CreatedAt: p.cfg.Now(),
 		}}
 		r.Machines[m.ID] = m
-		if err := p.ask(r, makeMachine, m.ID, task{}); err != nil {
+		if err := p.openTask(r, makeMachine, m.ID, task{}); err != nil {
 			return err
 		}
 		made = p.showMachine(r, m)
@@ -94,7 +94,7 @@ func (p *Provider) power(ctx context.Context, id, kind string, from,
 		}
 		for _, state := range from {
 			if m.State == state && !r.goes(m) {
-				if err := p.ask(r, kind, id, task{}); err != nil {
+				if err := p.openTask(r, kind, id, task{}); err != nil {
 					return err
 				}
 				m.State = meanwhile
@@ -102,23 +102,23 @@ func (p *Provider) power(ctx context.Context, id, kind string, from,
 			}
 		}
 		return provider.Errorf(provider.ErrIncorrectState, id,
-			"machine %s is %s: it cannot be asked to %s", id, m.State, kindWords[kind])
+			"machine %s is %s: it cannot be asked to %s", id, m.State, kindTexts[kind])
 	})
 }
 
-// StartMachine asks a person to switch a stopped machine on.
+// StartMachine asks an operator to switch a stopped machine on.
 func (p *Provider) StartMachine(ctx context.Context, id string) error {
 	return p.power(ctx, id, startMachine, states(provider.MachineStopped),
 		states(provider.MachineRunning, provider.MachinePending), provider.MachinePending)
 }
 
-// StopMachine asks a person to shut a machine down.
+// StopMachine asks an operator to shut a machine down.
 func (p *Provider) StopMachine(ctx context.Context, id string) error {
 	return p.power(ctx, id, stopMachine, states(provider.MachineRunning),
 		states(provider.MachineStopped, provider.MachineStopping), provider.MachineStopping)
 }
 
-// RebootMachine asks a person to restart a machine.
+// RebootMachine asks an operator to restart a machine.
 func (p *Provider) RebootMachine(ctx context.Context, id string) error {
 	return p.power(ctx, id, rebootMachine, states(provider.MachineRunning), nil,
 		provider.MachineRunning)
@@ -126,8 +126,8 @@ func (p *Provider) RebootMachine(ctx context.Context, id string) error {
 
 func states(all ...provider.MachineState) []provider.MachineState { return all }
 
-// TerminateMachine asks a person to destroy a machine. One that nobody made yet is not wanted any
-// more.
+// TerminateMachine asks an operator to destroy a machine. One that nobody made yet is not wanted
+// any more.
 func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 	return p.change(ctx, func(r *records) error {
 		m, err := find(r.Machines, "machine", id)
@@ -135,13 +135,13 @@ func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 			return err
 		}
 		if t := r.open(id); t != nil {
-			p.withdraw(t, "machine "+id+" is not wanted any more: take away what you made for it")
+			p.withdraw(t, "machine "+id+" is not needed any more: delete what you made for it")
 			if t.Kind == makeMachine {
 				p.ended(r, m)
 				return nil
 			}
 		}
-		if err := p.ask(r, destroyMachine, id, task{}); err != nil {
+		if err := p.openTask(r, destroyMachine, id, task{}); err != nil {
 			return err
 		}
 		m.State = provider.MachineStopping

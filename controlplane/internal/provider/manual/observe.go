@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func (p *Provider) settled(ctx context.Context, of func(*volume) bool,
 			t.Kind != detachVolume {
 			continue
 		}
-		finished[t.ID] = p.look(ctx, r.Machines[t.MachineID], t.CreatedAt, maxAge).settles(t.Kind,
+		finished[t.ID] = p.observe(ctx, r.Machines[t.MachineID], t.CreatedAt, maxAge).settles(t.Kind,
 			v.Device)
 	}
 	if !slices.Contains(values(finished), true) {
@@ -63,17 +63,18 @@ func (r *records) settle(t *task) {
 	}
 }
 
-// look is what a machine's host shows since the task was asked: no older than maxAge, and
-// remembered for people.
-func (p *Provider) look(ctx context.Context, m *machine, since time.Time,
-	maxAge time.Duration) sight {
+// observe is what a machine's host shows since the task was asked: no older than maxAge, and
+// remembered for operators.
+func (p *Provider) observe(ctx context.Context, m *machine, since time.Time,
+	maxAge time.Duration) observation {
 	if m == nil {
-		return sight{err: provider.Errorf(provider.ErrNotFound, "", "the machine is not on record")}
+		return observation{err: provider.Errorf(provider.ErrNotFound, "",
+			"the machine is not on record")}
 	}
 	p.seenMu.Lock()
 	last, asked := p.seen[m.ID]
 	p.seenMu.Unlock()
-	s := sight{at: p.cfg.Now()}
+	s := observation{at: p.cfg.Now()}
 	if asked && last.at.After(since) && s.at.Sub(last.at) < maxAge {
 		return last
 	}
@@ -94,11 +95,11 @@ func (p *Provider) look(ctx context.Context, m *machine, since time.Time,
 
 // settles says whether what the host shows completes the task. A host that cannot be asked shows
 // nothing.
-func (s sight) settles(kind, device string) bool {
+func (s observation) settles(kind, device string) bool {
 	return s.err == nil && slices.Contains(s.devices, device) == (kind == attachVolume)
 }
 
-// shows is what the host showed last, for people.
+// shows is what the host showed last, for operators.
 func (p *Provider) shows(machineID string) string {
 	p.seenMu.Lock()
 	defer p.seenMu.Unlock()
@@ -114,8 +115,8 @@ func (p *Provider) shows(machineID string) string {
 	return " (it shows " + strings.Join(s.devices[:min(len(s.devices), 8)], ", ") + ")"
 }
 
-// contradict refuses a word that the host contradicts. Only for a detach, when there is no host to
-// ask, the word counts.
+// contradict refuses a result that the host contradicts. Only for a detach, when there is no host
+// to ask, the result counts.
 func (p *Provider) contradict(r *records, t *task, v *volume) error {
 	p.seenMu.Lock()
 	s, asked := p.seen[t.MachineID]
@@ -126,11 +127,12 @@ func (p *Provider) contradict(r *records, t *task, v *volume) error {
 	}
 	verb := map[string]string{attachVolume: "does not show", detachVolume: "still shows"}[t.Kind]
 	return provider.Errorf(provider.ErrIncorrectState, t.ID,
-		"%s %s /dev/disk/by-id/%s, so the word is not taken for it%s", r.shortName(t.MachineID),
+		"%s %s /dev/disk/by-id/%s, and the agent's observation takes precedence%s",
+		r.shortName(t.MachineID),
 		verb, v.Device, s.tell())
 }
 
-func (s sight) tell() string {
+func (s observation) tell() string {
 	if s.err != nil {
 		return ": it cannot be asked: " + s.err.Error()
 	}

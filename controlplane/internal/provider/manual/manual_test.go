@@ -1,4 +1,4 @@
-package static_test
+package manual_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/manual"
 )
 
 // hosts are machines that show what a test says.
@@ -33,7 +33,7 @@ func (h *hosts) show(err error, devices ...string) {
 }
 
 type world struct {
-	*static.Provider
+	*manual.Provider
 	t     *testing.T
 	dir   string
 	hosts *hosts
@@ -41,7 +41,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "static"), hosts: &hosts{}}
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "manual"), hosts: &hosts{}}
 	w.restart()
 	return w
 }
@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 // restart opens the same records anew, as after a crash.
 func (w *world) restart() {
 	w.t.Helper()
-	p, err := static.New(static.Config{Dir: w.dir, Hosts: w.hosts,
+	p, err := manual.New(manual.Config{Dir: w.dir, Hosts: w.hosts,
 		Images: []provider.Image{{Name: "trixie", MariaDBVersion: "11.8", Ready: true}}})
 	if err != nil {
 		w.t.Fatal(err)
@@ -86,11 +86,11 @@ func (w *world) idle(object string) {
 	}
 }
 
-func (w *world) done(object string, word provider.Word) {
+func (w *world) done(object string, result provider.TaskResult) {
 	w.t.Helper()
 	id := w.task(object).ID
 	for range 2 { // saying it twice is fine
-		if _, err := w.CompleteTask(w.t.Context(), id, word); err != nil {
+		if _, err := w.CompleteTask(w.t.Context(), id, result); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -103,7 +103,7 @@ func (w *world) machine() provider.Machine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.done(m.ID, provider.Word{Address: "192.0.2.5"})
+	w.done(m.ID, provider.TaskResult{Address: "192.0.2.5"})
 	return m
 }
 
@@ -114,7 +114,7 @@ func (w *world) volume(device string) provider.Volume {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.done(v.ID, provider.Word{Device: device})
+	w.done(v.ID, provider.TaskResult{Device: device})
 	return v
 }
 
@@ -148,17 +148,17 @@ func TestWordIsNotBelievedWhereTheHostShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := w.task(v.ID)
-	_, err := w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	_, err := w.CompleteTask(t.Context(), task.ID, provider.TaskResult{})
 	wants(t, err, provider.ErrIncorrectState, "does not show", "scsi-right", "it shows scsi-wrong")
 	w.restart()
 	if a := w.attachment(v.ID); a != provider.AttachmentAttaching {
-		t.Errorf("after a word alone it is %q", a)
+		t.Errorf("after a result alone it is %q", a)
 	}
 	w.hosts.show(errors.New("away"))
-	_, err = w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	_, err = w.CompleteTask(t.Context(), task.ID, provider.TaskResult{})
 	wants(t, err, provider.ErrIncorrectState, "away")
 	w.hosts.show(nil, "scsi-wrong", "scsi-right")
-	if _, err = w.CompleteTask(t.Context(), task.ID, provider.Word{}); err != nil {
+	if _, err = w.CompleteTask(t.Context(), task.ID, provider.TaskResult{}); err != nil {
 		t.Error(err)
 	}
 	if a := w.attachment(v.ID); a != provider.AttachmentAttached {
@@ -180,15 +180,15 @@ func TestDetachIsWhatTheHostDoesNotShow(t *testing.T) {
 		if _, err := w.DetachVolume(t.Context(), v.ID, m.ID); err != nil {
 			t.Fatal(err)
 		}
-		_, err := w.CompleteTask(t.Context(), w.task(v.ID).ID, provider.Word{})
+		_, err := w.CompleteTask(t.Context(), w.task(v.ID).ID, provider.TaskResult{})
 		wants(t, err, provider.ErrIncorrectState, "still shows")
 		task := w.task(v.ID)
-		if away { // nobody to ask: the word counts
+		if away { // nobody to ask: the result counts
 			w.hosts.show(errors.New("away"))
 		} else {
 			w.hosts.show(nil)
 		}
-		if _, err := w.CompleteTask(t.Context(), task.ID, provider.Word{}); err != nil {
+		if _, err := w.CompleteTask(t.Context(), task.ID, provider.TaskResult{}); err != nil {
 			t.Fatal(err)
 		}
 		if a := w.attachment(v.ID); a != provider.AttachmentNone {
@@ -219,7 +219,7 @@ func TestRefusalIsToldOnceAndThenAskedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := w.CompleteTask(t.Context(), task.ID, provider.Word{})
+	_, err := w.CompleteTask(t.Context(), task.ID, provider.TaskResult{})
 	wants(t, err, provider.ErrIncorrectState, "refused", "no free slot")
 	w.restart()
 	_, err = w.AttachVolume(t.Context(), v.ID, m.ID)
@@ -275,12 +275,12 @@ func TestCutIsWithdrawnWhenItIsNotWantedAnyMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.idle(s.ID)
-	_, err = w.CompleteTask(ctx, task.ID, provider.Word{})
+	_, err = w.CompleteTask(ctx, task.ID, provider.TaskResult{})
 	wants(t, err, provider.ErrIncorrectState, "withdrawn", "delete what there is of it")
 	if s, err = w.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID}); err != nil {
 		t.Fatal(err)
 	}
-	w.done(s.ID, provider.Word{Label: "lun 9"})
+	w.done(s.ID, provider.TaskResult{Label: "lun 9"})
 	if err := w.DeleteSnapshot(ctx, s.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestBadWordsChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, words := range map[string][]provider.Word{
+	for id, results := range map[string][]provider.TaskResult{
 		m.ID: {{}, {Address: "not-an-address"}, {Address: "127.0.0.1"}, {Address: "fe80::1%eth0"},
 			{Address: "192.0.2.5", Device: "scsi-b"},
 			{Address: "192.0.2.5", DefaultDevice: "scsi-taken", SizeBytes: 1 << 30},
@@ -313,8 +313,8 @@ func TestBadWordsChangeNothing(t *testing.T) {
 			{Device: "scsi-taken"}, {Device: "scsi-b", SizeBytes: 1 << 20},
 			{Device: "scsi-b", Address: "192.0.2.5"}, {Device: "scsi-b", Label: "a\nb"}},
 	} {
-		for _, word := range words {
-			_, err := w.CompleteTask(ctx, w.task(id).ID, word)
+		for _, result := range results {
+			_, err := w.CompleteTask(ctx, w.task(id).ID, result)
 			wants(t, err, provider.ErrInvalid)
 		}
 	}
@@ -324,7 +324,7 @@ func TestBadWordsChangeNothing(t *testing.T) {
 	if names := w.DeviceNames(taken.ID); len(names) != 1 || names[0] != "scsi-taken" {
 		t.Errorf("devices are %v", names)
 	}
-	_, err = w.CompleteTask(ctx, "task-000000000000", provider.Word{})
+	_, err = w.CompleteTask(ctx, "task-000000000000", provider.TaskResult{})
 	wants(t, err, provider.ErrNotFound)
 }
 

@@ -1,6 +1,6 @@
 //go:build lab
 
-package static_test
+package manual_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/manual"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
 )
 
 func TestMain(m *testing.M) {
@@ -86,7 +86,7 @@ func (h *person) Devices(ctx context.Context, m provider.Machine) ([]string, err
 }
 
 // work does what is asked until ctx ends, several tasks at a time.
-func (h *person) work(ctx context.Context, t *testing.T, p *static.Provider) {
+func (h *person) work(ctx context.Context, t *testing.T, p *manual.Provider) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -117,12 +117,12 @@ func (h *person) work(ctx context.Context, t *testing.T, p *static.Provider) {
 // volumeOf is the lab's volume behind a device.
 func volumeOf(device string) string { return strings.TrimPrefix(device, "virtio-") }
 
-func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task) (err error) {
-	var word provider.Word
+func (h *person) do(ctx context.Context, p *manual.Provider, task provider.Task) (err error) {
+	var result provider.TaskResult
 	machine, volume := h.find(task.MachineID), volumeOf(task.Device)
 	switch task.Kind {
 	case "make-machine":
-		word, err = h.makeMachine(ctx, task)
+		result, err = h.makeMachine(ctx, task)
 	case "start-machine":
 		err = h.power(ctx, machine, h.lab.StartMachine, provider.MachineRunning)
 	case "stop-machine":
@@ -139,7 +139,7 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 			v, err = h.lab.GetVolume(ctx, v.ID)
 			return v.State == provider.VolumeAvailable, err
 		})
-		word.Device = "virtio-" + v.ID
+		result.Device = "virtio-" + v.ID
 	case "attach-volume":
 		// a machine that is starting takes no volume yet; the host shows it then
 		return until(ctx, nil, func() (bool, error) {
@@ -175,13 +175,13 @@ func (h *person) do(ctx context.Context, p *static.Provider, task provider.Task)
 		err = fmt.Errorf("nobody told me how")
 	}
 	if err == nil {
-		_, err = p.CompleteTask(ctx, task.ID, word)
+		_, err = p.CompleteTask(ctx, task.ID, result)
 	}
 	return err
 }
 
 func (h *person) makeMachine(ctx context.Context,
-	task provider.Task) (word provider.Word, err error) {
+	task provider.Task) (result provider.TaskResult, err error) {
 	m, err := h.lab.CreateMachine(ctx, provider.CreateMachineRequest{ClientToken: task.ID,
 		Name: task.MachineName, Image: task.Image})
 	err = until(ctx, err, func() (bool, error) {
@@ -189,18 +189,18 @@ func (h *person) makeMachine(ctx context.Context,
 		return m.State == provider.MachineRunning, err
 	})
 	if err != nil {
-		return word, err
+		return result, err
 	}
 	h.keep(task.ObjectID, m.ID)
 	volumes, err := h.lab.ListVolumes(ctx, provider.Filter{MachineID: m.ID})
 	if err != nil {
-		return word, err
+		return result, err
 	}
-	word = provider.Word{Address: m.Address}
+	result = provider.TaskResult{Address: m.Address}
 	for _, v := range volumes {
-		word.DefaultDevice, word.SizeBytes = "virtio-"+v.ID, v.SizeBytes
+		result.DefaultDevice, result.SizeBytes = "virtio-"+v.ID, v.SizeBytes
 	}
-	return word, nil
+	return result, nil
 }
 
 // power changes a machine's power and waits for the effect.
@@ -247,7 +247,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	providertest.Run(t, func(t *testing.T) providertest.Subject {
 		h := newPerson(t)
-		p, err := static.New(static.Config{Dir: t.TempDir(),
+		p, err := manual.New(manual.Config{Dir: t.TempDir(),
 			Images: []provider.Image{{Name: image, MariaDBVersion: "11.8", Ready: true}}, Hosts: h})
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateVolume asks a person for a volume.
+// CreateVolume asks an operator for a volume.
 func (p *Provider) CreateVolume(ctx context.Context,
 	req provider.CreateVolumeRequest) (made provider.Volume, err error) {
 	if err := req.Validate(); err != nil {
@@ -41,7 +41,7 @@ func (p *Provider) CreateVolume(ctx context.Context,
 			CreatedAt: p.cfg.Now(),
 		}}
 		r.Volumes[v.ID] = v
-		if err := p.ask(r, makeVolume, v.ID, task{}); err != nil {
+		if err := p.openTask(r, makeVolume, v.ID, task{}); err != nil {
 			return err
 		}
 		made = p.showVolume(r, v)
@@ -74,7 +74,7 @@ func (r *records) sizeFor(req provider.CreateVolumeRequest) (int64, error) {
 
 // GetVolume reads one volume, having asked its host if that can show something new.
 func (p *Provider) GetVolume(ctx context.Context, id string) (shown provider.Volume, err error) {
-	r, err := p.settled(ctx, func(v *volume) bool { return v.ID == id }, lookAgain)
+	r, err := p.settled(ctx, func(v *volume) bool { return v.ID == id }, observeAgain)
 	if err != nil {
 		return shown, err
 	}
@@ -91,7 +91,7 @@ func (p *Provider) ListVolumes(ctx context.Context,
 	fits := func(v *volume) bool {
 		return filter.Matches(v.Tags) && (filter.MachineID == "" || v.MachineID == filter.MachineID)
 	}
-	r, err := p.settled(ctx, fits, lookAgain)
+	r, err := p.settled(ctx, fits, observeAgain)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (p *Provider) showVolume(r *records, v *volume) provider.Volume {
 	return shown
 }
 
-// DeviceNames is the one name that the person said; none while it is not known.
+// DeviceNames is the one name that the operator said; none while it is not known.
 func (p *Provider) DeviceNames(volumeID string) []string {
 	r, err := p.read()
 	if err != nil || r.Volumes[volumeID] == nil || r.Volumes[volumeID].Device == "" {
@@ -116,7 +116,7 @@ func (p *Provider) DeviceNames(volumeID string) []string {
 	return []string{r.Volumes[volumeID].Device}
 }
 
-// AttachVolume asks a person to attach the volume.
+// AttachVolume asks an operator to attach the volume.
 func (p *Provider) AttachVolume(ctx context.Context, id,
 	machineID string) (shown provider.Volume, err error) {
 	err = p.change(ctx, func(r *records) error {
@@ -138,7 +138,7 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 			return provider.Errorf(provider.ErrIncorrectState, machineID,
 				"machine %s is %s: it cannot be given a volume", machineID, m.State)
 		}
-		if err := p.ask(r, attachVolume, id,
+		if err := p.openTask(r, attachVolume, id,
 			task{Task: provider.Task{MachineID: machineID}}); err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func inUse(v *volume) error {
 	return err
 }
 
-// DetachVolume asks a person to detach the volume.
+// DetachVolume asks an operator to detach the volume.
 func (p *Provider) DetachVolume(ctx context.Context, id,
 	machineID string) (shown provider.Volume, err error) {
 	err = p.change(ctx, func(r *records) error {
@@ -173,7 +173,7 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 			if t := r.open(id); t != nil {
 				p.withdraw(t, "the volume is to be detached again")
 			}
-			if err := p.ask(r, detachVolume, id,
+			if err := p.openTask(r, detachVolume, id,
 				task{Task: provider.Task{MachineID: machineID}}); err != nil {
 				return err
 			}
@@ -185,7 +185,8 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 	return shown, err
 }
 
-// DeleteVolume asks a person to delete the volume. One that nobody made yet is not wanted any more.
+// DeleteVolume asks an operator to delete the volume. One that nobody made yet is not needed any
+// more.
 func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 	return p.change(ctx, func(r *records) error {
 		v, err := find(r.Volumes, "volume", id)
@@ -196,13 +197,13 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 			return inUse(v)
 		}
 		if t := r.open(id); t != nil {
-			p.withdraw(t, "volume "+id+" is not wanted any more: take away what you made for it")
+			p.withdraw(t, "volume "+id+" is not needed any more: delete what you made for it")
 		}
 		if v.Device == "" { // never made
 			delete(r.Volumes, id)
 			return nil
 		}
-		if err := p.ask(r, deleteVolume, id, task{}); err != nil {
+		if err := p.openTask(r, deleteVolume, id, task{}); err != nil {
 			return err
 		}
 		v.State = provider.VolumeDeleting
@@ -210,7 +211,7 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 	})
 }
 
-// GrowVolume asks a person to make the volume larger.
+// GrowVolume asks an operator to make the volume larger.
 func (p *Provider) GrowVolume(ctx context.Context, id string,
 	sizeBytes int64) (shown provider.Volume, err error) {
 	if err := provider.ValidateSize(sizeBytes); err != nil {
@@ -233,7 +234,7 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 			return provider.Errorf(provider.ErrIncorrectState, id,
 				"volume %s waits for something else: %s", id, shown.Reason)
 		}
-		if err := p.ask(r, growVolume, id, task{Task: provider.Task{SizeBytes: sizeBytes},
+		if err := p.openTask(r, growVolume, id, task{Task: provider.Task{SizeBytes: sizeBytes},
 			Former: v.SizeBytes}); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package static
+package manual
 
 import (
 	"context"
@@ -11,13 +11,13 @@ import (
 
 const maxText = 200
 
-// CompleteTask takes a person's word for a task, where the host cannot show it.
+// CompleteTask takes the result of a task from an operator where the host cannot show it.
 func (p *Provider) CompleteTask(ctx context.Context, id string,
-	word provider.Word) (shown provider.Task, err error) {
-	if err := checkText("label", word.Label); err != nil {
+	result provider.TaskResult) (shown provider.Task, err error) {
+	if err := checkText("label", result.Label); err != nil {
 		return shown, err
 	}
-	// The hosts are asked first, so that what they can show needs no word.
+	// The hosts are asked first, so that what they can show needs no result.
 	if _, err := p.settled(ctx, func(*volume) bool { return true }, 0); err != nil {
 		return shown, err
 	}
@@ -27,7 +27,7 @@ func (p *Provider) CompleteTask(ctx context.Context, id string,
 			return err
 		}
 		if t.State == provider.TaskOpen {
-			if err := p.take(r, t, word); err != nil {
+			if err := p.apply(r, t, result); err != nil {
 				return err
 			}
 			p.closeTask(t, provider.TaskDone, "")
@@ -42,15 +42,15 @@ func (p *Provider) CompleteTask(ctx context.Context, id string,
 	return shown, err
 }
 
-// take changes the records by a word.
-func (p *Provider) take(r *records, t *task, word provider.Word) error {
-	if err := t.checkWord(word); err != nil {
+// apply changes the records by a result.
+func (p *Provider) apply(r *records, t *task, result provider.TaskResult) error {
+	if err := t.checkResult(result); err != nil {
 		return err
 	}
 	m, v := r.Machines[t.ObjectID], r.Volumes[t.ObjectID]
 	switch t.Kind {
 	case makeMachine:
-		return p.machineMade(r, m, word)
+		return p.machineMade(r, m, result)
 	case startMachine, rebootMachine:
 		m.State, m.StartedAt = provider.MachineRunning, p.cfg.Now()
 	case stopMachine:
@@ -58,56 +58,56 @@ func (p *Provider) take(r *records, t *task, word provider.Word) error {
 	case destroyMachine:
 		p.ended(r, m)
 	case makeVolume:
-		return r.volumeMade(v, word)
+		return r.volumeMade(v, result)
 	case attachVolume, detachVolume:
 		return p.contradict(r, t, v)
 	case deleteVolume:
 		delete(r.Volumes, v.ID)
-	case cutSnapshot:
+	case takeSnapshot:
 		s := r.Snapshots[t.ObjectID]
-		s.State, s.Progress, s.Label = provider.SnapshotCompleted, 100, word.Label
+		s.State, s.Progress, s.Label = provider.SnapshotCompleted, 100, result.Label
 	}
 	return nil
 }
 
-// checkWord refuses what the task has no use for, and what it lacks.
-func (t *task) checkWord(word provider.Word) error {
+// checkResult refuses what the task has no use for, and what it lacks.
+func (t *task) checkResult(result provider.TaskResult) error {
 	machine, volume := t.Kind == makeMachine, t.Kind == makeVolume
 	wants := func(given, wanted bool, flag string) error {
 		if given && !wanted {
 			return provider.Errorf(provider.ErrInvalid, t.ID,
-				"%s has no meaning for task %s to %s: leave it out", flag, t.ID, kindWords[t.Kind])
+				"%s has no meaning for task %s to %s: leave it out", flag, t.ID, kindTexts[t.Kind])
 		}
 		return nil
 	}
 	for _, err := range []error{
-		wants(word.Address != "", machine, "the address"),
-		wants(word.DefaultDevice != "", machine, "the default device"),
-		wants(word.Device != "", volume, "the device"),
-		wants(word.SizeBytes != 0, volume || machine && word.DefaultDevice != "", "the size"),
-		wants(word.Label != "", machine || volume || t.Kind == cutSnapshot, "the label"),
+		wants(result.Address != "", machine, "the address"),
+		wants(result.DefaultDevice != "", machine, "the default device"),
+		wants(result.Device != "", volume, "the device"),
+		wants(result.SizeBytes != 0, volume || machine && result.DefaultDevice != "", "the size"),
+		wants(result.Label != "", machine || volume || t.Kind == takeSnapshot, "the label"),
 	} {
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case machine && word.Address == "":
+	case machine && result.Address == "":
 		return provider.Errorf(provider.ErrInvalid, t.ID,
 			"the address of the machine is missing: say --address IP")
-	case volume && word.Device == "":
+	case volume && result.Device == "":
 		return provider.Errorf(provider.ErrInvalid, t.ID, "the device of the volume is missing: "+
 			"say --device NAME, as its serial makes it below /dev/disk/by-id")
 	}
 	return nil
 }
 
-func (p *Provider) machineMade(r *records, m *machine, word provider.Word) error {
-	address, err := netip.ParseAddr(word.Address)
+func (p *Provider) machineMade(r *records, m *machine, result provider.TaskResult) error {
+	address, err := netip.ParseAddr(result.Address)
 	if err != nil || !address.IsValid() || address.IsUnspecified() || address.IsMulticast() ||
 		address.IsLoopback() || address.Zone() != "" {
 		return provider.Errorf(provider.ErrInvalid, m.ID,
-			"address %.50q is not the IP address of a machine", word.Address)
+			"address %.50q is not the IP address of a machine", result.Address)
 	}
 	for _, other := range r.Machines {
 		if other.ID != m.ID && other.State != provider.MachineTerminated &&
@@ -116,42 +116,42 @@ func (p *Provider) machineMade(r *records, m *machine, word provider.Word) error
 				address, other.Name)
 		}
 	}
-	if word.DefaultDevice != "" {
-		if err := r.checkDevice(word.DefaultDevice); err != nil {
+	if result.DefaultDevice != "" {
+		if err := r.checkDevice(result.DefaultDevice); err != nil {
 			return err
 		}
-		if err := provider.ValidateSize(word.SizeBytes); err != nil {
+		if err := provider.ValidateSize(result.SizeBytes); err != nil {
 			return provider.Errorf(provider.ErrInvalid, m.ID,
 				"size of the machine's data volume: %w", err)
 		}
-		v := &volume{Device: word.DefaultDevice, Volume: provider.Volume{
-			ID: newID("vol"), State: provider.VolumeInUse, SizeBytes: word.SizeBytes, Zone: m.Zone,
+		v := &volume{Device: result.DefaultDevice, Volume: provider.Volume{
+			ID: newID("vol"), State: provider.VolumeInUse, SizeBytes: result.SizeBytes, Zone: m.Zone,
 			MachineID: m.ID, Attachment: provider.AttachmentAttached,
 			Default: true, DeleteOnTermination: true, CreatedAt: p.cfg.Now(),
 		}}
 		r.Volumes[v.ID] = v
 	}
 	m.State, m.Address, m.Label, m.StartedAt = provider.MachineRunning, address.String(),
-		word.Label, p.cfg.Now()
+		result.Label, p.cfg.Now()
 	return nil
 }
 
-func (r *records) volumeMade(v *volume, word provider.Word) error {
-	if err := r.checkDevice(word.Device); err != nil {
+func (r *records) volumeMade(v *volume, result provider.TaskResult) error {
+	if err := r.checkDevice(result.Device); err != nil {
 		return err
 	}
-	if word.SizeBytes != 0 {
-		if err := provider.ValidateSize(word.SizeBytes); err != nil {
+	if result.SizeBytes != 0 {
+		if err := provider.ValidateSize(result.SizeBytes); err != nil {
 			return err
 		}
-		if word.SizeBytes < v.SizeBytes {
+		if result.SizeBytes < v.SizeBytes {
 			return provider.Errorf(provider.ErrInvalid, v.ID,
-				"volume %s has %d bytes, %d were asked for: make it larger", v.ID, word.SizeBytes,
+				"volume %s has %d bytes, %d were asked for: make it larger", v.ID, result.SizeBytes,
 				v.SizeBytes)
 		}
-		v.SizeBytes = word.SizeBytes
+		v.SizeBytes = result.SizeBytes
 	}
-	v.State, v.Device, v.Label = provider.VolumeAvailable, word.Device, word.Label
+	v.State, v.Device, v.Label = provider.VolumeAvailable, result.Device, result.Label
 	return nil
 }
 
@@ -172,7 +172,7 @@ func (r *records) checkDevice(name string) error {
 	return nil
 }
 
-// RefuseTask records that a person will not do a task.
+// RefuseTask records that an operator will not do a task.
 func (p *Provider) RefuseTask(ctx context.Context, id,
 	why string) (shown provider.Task, err error) {
 	if err := checkText("reason", why); err != nil {
@@ -208,14 +208,14 @@ func (p *Provider) refuse(r *records, t *task, why string) {
 	switch t.Kind {
 	case makeMachine:
 		p.ended(r, m)
-		m.Reason = "a person refused to make it: " + why
+		m.Reason = "an operator refused to make it: " + why
 		return
 	case makeVolume:
-		v.State, v.Reason = provider.VolumeError, "a person refused to make it: "+why
+		v.State, v.Reason = provider.VolumeError, "an operator refused to make it: "+why
 		return
-	case cutSnapshot:
+	case takeSnapshot:
 		s := r.Snapshots[t.ObjectID]
-		s.State, s.Reason = provider.SnapshotError, "a person refused to copy the volume: "+why
+		s.State, s.Reason = provider.SnapshotError, "an operator refused to copy the volume: "+why
 		return
 	case deleteSnapshot:
 		return // nobody waits for it

@@ -9,38 +9,38 @@ import (
 	"sync"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/static"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/manual"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
-// byHand is the provider static with a default image.
-type byHand struct {
-	*static.Provider
+// byOperator is the provider manual with a default image.
+type byOperator struct {
+	*manual.Provider
 	image string
-	hosts *witnesses
+	hosts *deviceObserver
 }
 
-func newStatic(cfg Config, log *slog.Logger) (*byHand, error) {
-	images, err := cfg.staticImages()
+func newManual(cfg Config, log *slog.Logger) (*byOperator, error) {
+	images, err := cfg.manualImages()
 	if err != nil {
 		return nil, err
 	}
-	hosts := &witnesses{}
-	p, err := static.New(static.Config{Dir: cfg.path("static"), Images: images, Hosts: hosts,
+	hosts := &deviceObserver{}
+	p, err := manual.New(manual.Config{Dir: cfg.path("manual"), Images: images, Hosts: hosts,
 		Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return &byHand{p, cfg.Image, hosts}, nil
+	return &byOperator{p, cfg.Image, hosts}, nil
 }
 
 var imageOfVersion = regexp.MustCompile(
 	`^([A-Za-z0-9][A-Za-z0-9._:-]{0,127})=([0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?)$`)
 
-// staticImages are the images that people make machines from.
-func (c Config) staticImages() (images []provider.Image, err error) {
-	for _, pair := range c.StaticImages {
+// manualImages are the images that operators make machines from.
+func (c Config) manualImages() (images []provider.Image, err error) {
+	for _, pair := range c.ManualImages {
 		parts := imageOfVersion.FindStringSubmatch(pair)
 		if parts == nil || strings.Contains(pair, "..") {
 			return nil, fmt.Errorf("%q is not name=version of MariaDB, such as trixie=11.8", pair)
@@ -52,28 +52,28 @@ func (c Config) staticImages() (images []provider.Image, err error) {
 }
 
 // HostAddress is empty: machines reach the control plane at one of the addresses that it serves on.
-func (b *byHand) HostAddress(context.Context) (string, error) { return "", nil }
+func (m *byOperator) HostAddress(context.Context) (string, error) { return "", nil }
 
 // Images lists the images, the default one first.
-func (b *byHand) Images(ctx context.Context) ([]provider.Image, error) {
-	images, err := b.Provider.Images(ctx)
-	return provider.DefaultFirst(images, b.image), err
+func (m *byOperator) Images(ctx context.Context) ([]provider.Image, error) {
+	images, err := m.Provider.Images(ctx)
+	return provider.DefaultFirst(images, m.image), err
 }
 
 // Problems are what is missing for the jobs to work, one line each.
-func (b *byHand) Problems(ctx context.Context) ([]string, error) {
-	return provider.Problems(b.Check(ctx)), nil
+func (m *byOperator) Problems(ctx context.Context) ([]string, error) {
+	return provider.Problems(m.Check(ctx)), nil
 }
 
-// witnesses are the agents of the machines that people made. They are asked once the control plane
-// knows its agents.
-type witnesses struct {
+// deviceObserver asks the agents of the machines that operators made. It works once the control
+// plane knows its agents.
+type deviceObserver struct {
 	mu     sync.Mutex
 	rows   query.Servers
 	agents kit.Agents
 }
 
-func (w *witnesses) open(rows query.Servers, agents kit.Agents) {
+func (w *deviceObserver) open(rows query.Servers, agents kit.Agents) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rows, w.agents = rows, agents
@@ -81,7 +81,7 @@ func (w *witnesses) open(rows query.Servers, agents kit.Agents) {
 
 // Devices are what the machine's agent shows. The agent that is asked must be of that very machine:
 // a server may have got another one since.
-func (w *witnesses) Devices(ctx context.Context, m provider.Machine) ([]string, error) {
+func (w *deviceObserver) Devices(ctx context.Context, m provider.Machine) ([]string, error) {
 	w.mu.Lock()
 	rows, agents := w.rows, w.agents
 	w.mu.Unlock()
