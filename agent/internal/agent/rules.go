@@ -15,7 +15,7 @@ func rules() authz.Table {
 		agentv1.SystemdService_ServiceDesc.ServiceName: {
 			"GetUnit", "ListUnits", "StartUnit", "StopUnit", "RestartUnit", "ReloadUnit",
 			"EnableUnit", "DisableUnit", "MaskUnit", "UnmaskUnit",
-			"ResetFailedUnit", "ReloadDaemon", "EnsureUnit", "WatchUnits", "TailJournal",
+			"ResetFailedUnit", "EnsureUnit", "WatchUnits", "TailJournal",
 			"SetDropIn", "DeleteDropIn",
 		},
 		agentv1.MountService_ServiceDesc.ServiceName: {

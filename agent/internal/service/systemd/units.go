@@ -174,15 +174,6 @@ func (s *Service) ResetFailedUnit(ctx context.Context,
 	return &agentv1.ResetFailedUnitResponse{Unit: unit, Changed: changed}, nil
 }
 
-// ReloadDaemon makes systemd read all unit files again.
-func (s *Service) ReloadDaemon(ctx context.Context,
-	_ *agentv1.ReloadDaemonRequest) (*agentv1.ReloadDaemonResponse, error) {
-	if err := s.units.ReloadDaemon(ctx); err != nil {
-		return nil, err
-	}
-	return &agentv1.ReloadDaemonResponse{}, nil
-}
-
 // SetDropIn writes a drop-in.
 func (s *Service) SetDropIn(ctx context.Context,
 	r *agentv1.SetDropInRequest) (*agentv1.SetDropInResponse, error) {

@@ -60,7 +60,7 @@ func (*GetHostRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
 }
 
-// GetHostResponse is what the agent knows of its host.
+// GetHostResponse describes the host.
 type GetHostResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the server that this agent was enrolled as.

@@ -26,9 +26,10 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// HostService tells what host this is. Nothing here changes anything.
+// HostService describes the host. It changes nothing.
 type HostServiceClient interface {
-	// GetHost returns the identity, versions and resources of the host. Always answers while the agent runs.
+	// GetHost returns the identity, versions and resources of the host. Always answers while the
+	// agent runs.
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*GetHostResponse, error)
 }
 
@@ -54,9 +55,10 @@ func (c *hostServiceClient) GetHost(ctx context.Context, in *GetHostRequest, opt
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
 //
-// HostService tells what host this is. Nothing here changes anything.
+// HostService describes the host. It changes nothing.
 type HostServiceServer interface {
-	// GetHost returns the identity, versions and resources of the host. Always answers while the agent runs.
+	// GetHost returns the identity, versions and resources of the host. Always answers while the
+	// agent runs.
 	GetHost(context.Context, *GetHostRequest) (*GetHostResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }

@@ -86,8 +86,8 @@ const (
 	QuiesceRequest_MODE_ONLINE QuiesceRequest_Mode = 1
 	// MariaDB is stopped cleanly and started again at the end.
 	QuiesceRequest_MODE_OFFLINE QuiesceRequest_Mode = 2
-	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1 (MARIADB_SETTING), or with tables
-	// of engines without transactions (TABLES_NOT_TRANSACTIONAL).
+	// No lock at all. FAILED_PRECONDITION unless innodb_flush_log_at_trx_commit=1 and sync_binlog=1
+	// (MARIADB_SETTING), or with tables of engines without transactions (TABLES_NOT_TRANSACTIONAL).
 	QuiesceRequest_MODE_CRASH QuiesceRequest_Mode = 3
 )
 
@@ -238,7 +238,8 @@ type ReplicationStatus struct {
 	UsingGtid string `protobuf:"bytes,13,opt,name=using_gtid,json=usingGtid,proto3" json:"using_gtid,omitempty"`
 	// Position that the IO thread has received up to.
 	GtidIoPos string `protobuf:"bytes,14,opt,name=gtid_io_pos,json=gtidIoPos,proto3" json:"gtid_io_pos,omitempty"`
-	// Seconds_Behind_Master as MariaDB tells it; absent when it tells NULL. It stays 0 while the primary hangs.
+	// Seconds_Behind_Master as MariaDB reports it; absent when that is NULL. It stays 0 while the
+	// primary hangs.
 	SecondsBehind *durationpb.Duration `protobuf:"bytes,15,opt,name=seconds_behind,json=secondsBehind,proto3" json:"seconds_behind,omitempty"`
 	// Whether TLS is used.
 	Tls bool `protobuf:"varint,16,opt,name=tls,proto3" json:"tls,omitempty"`
@@ -617,10 +618,11 @@ func (x *GetStatusResponse) GetStatus() *MariaDBStatus {
 	return nil
 }
 
-// MariaDBStatus is all that can be known of the MariaDB of a host.
+// MariaDBStatus is the status of the MariaDB of a host.
 type MariaDBStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when it answered a query in this very call. What is below `answers` and needs a query is empty otherwise.
+	// True when it answered a query in this very call. What is below `answers` and needs a query is
+	// empty otherwise.
 	Answers bool `protobuf:"varint,1,opt,name=answers,proto3" json:"answers,omitempty"`
 	// Why it does not answer.
 	DownReason string `protobuf:"bytes,2,opt,name=down_reason,json=downReason,proto3" json:"down_reason,omitempty"`
@@ -674,7 +676,8 @@ type MariaDBStatus struct {
 	Reservations []*BinlogReservation `protobuf:"bytes,26,rep,name=reservations,proto3" json:"reservations,omitempty"`
 	// True while a stream of Quiesce is open.
 	Quiesced bool `protobuf:"varint,27,opt,name=quiesced,proto3" json:"quiesced,omitempty"`
-	// Options that MariaDB would read at its next start, without leading dashes, in order; passwords left out.
+	// Options that MariaDB would read at its next start, without leading dashes, in order; passwords
+	// left out.
 	Options []string `protobuf:"bytes,28,rep,name=options,proto3" json:"options,omitempty"`
 	// Bytes used by the datadir's filesystem.
 	FilesystemUsedBytes int64 `protobuf:"varint,29,opt,name=filesystem_used_bytes,json=filesystemUsedBytes,proto3" json:"filesystem_used_bytes,omitempty"`
@@ -987,7 +990,7 @@ func (x *MariaDBStatus) GetOldestBinlog() string {
 	return ""
 }
 
-// SetConfigurationRequest has the whole of the agent's option file; what is left out is not set.
+// SetConfigurationRequest has the whole of the agent's option file; an absent field is not set.
 type SetConfigurationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// server_id. Required, not 0.
@@ -1010,7 +1013,7 @@ type SetConfigurationRequest struct {
 	GtidStrictMode bool `protobuf:"varint,9,opt,name=gtid_strict_mode,json=gtidStrictMode,proto3" json:"gtid_strict_mode,omitempty"`
 	// Use the certificate that the agent got for MariaDB.
 	Tls bool `protobuf:"varint,10,opt,name=tls,proto3" json:"tls,omitempty"`
-	// report_host: the name that this server tells its primary.
+	// report_host: the name that this server reports to its primary.
 	ReportHost string `protobuf:"bytes,11,opt,name=report_host,json=reportHost,proto3" json:"report_host,omitempty"`
 	// sync_binlog and innodb_flush_log_at_trx_commit are 1.
 	Durable bool `protobuf:"varint,12,opt,name=durable,proto3" json:"durable,omitempty"`
@@ -1175,7 +1178,8 @@ type SetConfigurationResponse struct {
 	Changed bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
 	// True when a running MariaDB differs from the file in an option that needs a restart.
 	RestartRequired bool `protobuf:"varint,2,opt,name=restart_required,json=restartRequired,proto3" json:"restart_required,omitempty"`
-	// Options in force that the agent's file overrides from other files, as "server-id=1 (/etc/mysql/my.cnf)".
+	// Options in force that the agent's file overrides from other files, as "server-id=1
+	// (/etc/mysql/my.cnf)".
 	Overridden []string `protobuf:"bytes,3,rep,name=overridden,proto3" json:"overridden,omitempty"`
 	// Options that MariaDB would read at its next start.
 	Effective     []string `protobuf:"bytes,4,rep,name=effective,proto3" json:"effective,omitempty"`
@@ -1248,7 +1252,7 @@ type PrepareDatadirRequest struct {
 	Datadir string `protobuf:"bytes,1,opt,name=datadir,proto3" json:"datadir,omitempty"`
 	// Make a new datadir when it is empty. For a new primary only.
 	Initialize bool `protobuf:"varint,2,opt,name=initialize,proto3" json:"initialize,omitempty"`
-	// Nonce that must lie on the datadir's filesystem; empty does not look.
+	// Nonce that must lie on the datadir's filesystem; empty skips the check.
 	ExpectedNonce string `protobuf:"bytes,3,opt,name=expected_nonce,json=expectedNonce,proto3" json:"expected_nonce,omitempty"`
 	// The datadir is a copy of another server's: clean it of that server's replication state.
 	Copy bool `protobuf:"varint,4,opt,name=copy,proto3" json:"copy,omitempty"`
@@ -1722,7 +1726,8 @@ func (x *QuiesceResponse) GetResult() *QuiesceResult {
 // QuiesceResult says how it ended.
 type QuiesceResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when the point was proved unbroken until `resume`: same session, same position, filesystem still frozen.
+	// True when the point was proved unbroken until `resume`: same session, same position, filesystem
+	// still frozen.
 	Unbroken bool `protobuf:"varint,1,opt,name=unbroken,proto3" json:"unbroken,omitempty"`
 	// Why it is not proved; empty when it is.
 	BrokenReason string `protobuf:"bytes,2,opt,name=broken_reason,json=brokenReason,proto3" json:"broken_reason,omitempty"`
@@ -1732,8 +1737,8 @@ type QuiesceResult struct {
 	Frozen *durationpb.Duration `protobuf:"bytes,4,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	// How long MariaDB was down in MODE_OFFLINE.
 	Down *durationpb.Duration `protobuf:"bytes,5,opt,name=down,proto3" json:"down,omitempty"`
-	// Positions read after the snapshot. They differ from the point's in MODE_CRASH alone, where a copy recovers a position between
-	// both: PrepareReplicaRequest.gtid_upper.
+	// Positions read after the snapshot. They differ from the point's in MODE_CRASH alone, where a
+	// copy recovers a position between both: PrepareReplicaRequest.gtid_upper.
 	GtidAfter     *GtidPositions `protobuf:"bytes,6,opt,name=gtid_after,json=gtidAfter,proto3" json:"gtid_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1988,7 +1993,7 @@ func (x *Binlog) GetNeededBy() []string {
 // ListBinlogsRequest asks for the binary logs.
 type ListBinlogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// Size of the page, at most 1000; 50 when 0.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -2102,7 +2107,8 @@ type ReserveBinlogsRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// For how long from now; at most 7 days. Required.
 	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	// Position that must still be served: FAILED_PRECONDITION (BINLOGS_PURGED) when the logs do not reach back to it. Empty does not look.
+	// Position that must still be served: FAILED_PRECONDITION (BINLOGS_PURGED) when the logs do not
+	// reach back to it. Empty does not look.
 	FromGtid string `protobuf:"bytes,3,opt,name=from_gtid,json=fromGtid,proto3" json:"from_gtid,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -2419,7 +2425,8 @@ func (x *PurgeBinlogsResponse) GetPurged() []string {
 // SetBinlogExpiryRequest has the value.
 type SetBinlogExpiryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Age at which MariaDB deletes a binary log by itself, in whole seconds, at most 99 days; 0 keeps binary logs for ever. Required.
+	// Age at which MariaDB deletes a binary log by itself, in whole seconds, at most 99 days; 0 keeps
+	// binary logs for ever. Required.
 	Expiry *durationpb.Duration `protobuf:"bytes,1,opt,name=expiry,proto3" json:"expiry,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -2474,7 +2481,7 @@ func (x *SetBinlogExpiryRequest) GetFencingToken() *FencingToken {
 // SetBinlogExpiryResponse says whether it changed.
 type SetBinlogExpiryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// False when the file and the running server, or what the end of its reservations puts back, were so already.
+	// False when the file and the running server, or the value to restore, were so already.
 	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2760,10 +2767,11 @@ type PrepareReplicaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position from which replication starts. Empty only when the primary's binary log began empty.
 	Gtid string `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	// Role of the snapshot's source. A copy of a primary recovers the position as gtid_binlog_pos, a copy of a replica as
-	// gtid_slave_pos. Required.
+	// Role of the snapshot's source. A copy of a primary recovers the position as gtid_binlog_pos, a
+	// copy of a replica as gtid_slave_pos. Required.
 	SourceRole ServerRole `protobuf:"varint,2,opt,name=source_role,json=sourceRole,proto3,enum=understudy.agent.v1.ServerRole" json:"source_role,omitempty"`
-	// Range for a snapshot that was taken without a lock: the recovered position must be at or after `gtid` and at or before this one.
+	// Range for a snapshot that was taken without a lock: the recovered position must be at or after
+	// `gtid` and at or before this one.
 	GtidUpper string `protobuf:"bytes,3,opt,name=gtid_upper,json=gtidUpper,proto3" json:"gtid_upper,omitempty"`
 	// server_id that this MariaDB must have.
 	ServerId int64 `protobuf:"varint,4,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
@@ -3392,7 +3400,7 @@ type WaitForGtidRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position to wait for.
 	Gtid string `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	// How long at most; default 60 s, at most 24 h.
+	// Time limit; default 60 s, at most 24 h.
 	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3442,7 +3450,7 @@ func (x *WaitForGtidRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
-// WaitForGtidResponse tells how far it is.
+// WaitForGtidResponse reports progress.
 type WaitForGtidResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position that is applied.
@@ -3451,7 +3459,7 @@ type WaitForGtidResponse struct {
 	Remaining int64 `protobuf:"varint,2,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	// True on the last message.
 	Reached bool `protobuf:"varint,3,opt,name=reached,proto3" json:"reached,omitempty"`
-	// Seconds_Behind_Master, when MariaDB tells it.
+	// Seconds_Behind_Master, when MariaDB reports it.
 	SecondsBehind *durationpb.Duration `protobuf:"bytes,4,opt,name=seconds_behind,json=secondsBehind,proto3" json:"seconds_behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3623,7 +3631,8 @@ type ChecksumTablesRequest struct {
 	AtGtid string `protobuf:"bytes,1,opt,name=at_gtid,json=atGtid,proto3" json:"at_gtid,omitempty"`
 	// Tables as "schema.table"; all of the user's schemas when empty.
 	Tables []string `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
-	// Stop after about so many bytes of data, tables taken in an order given by `sample_seed`; 0 takes all.
+	// Stop after about this many bytes of data, with the tables in an order given by `sample_seed`; 0
+	// takes all.
 	SampleBytes int64 `protobuf:"varint,3,opt,name=sample_bytes,json=sampleBytes,proto3" json:"sample_bytes,omitempty"`
 	// Seed of the order.
 	SampleSeed    int64 `protobuf:"varint,4,opt,name=sample_seed,json=sampleSeed,proto3" json:"sample_seed,omitempty"`
@@ -3710,7 +3719,8 @@ type ChecksumTablesResponse struct {
 	Consistent bool `protobuf:"varint,8,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	// Bytes of the table, estimated.
 	Bytes int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	// Definition of the table, hashed (SHOW CREATE TABLE without AUTO_INCREMENT): equal on both sides.
+	// Definition of the table, hashed (SHOW CREATE TABLE without AUTO_INCREMENT): equal on both
+	// sides.
 	DefinitionHash string `protobuf:"bytes,10,opt,name=definition_hash,json=definitionHash,proto3" json:"definition_hash,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -3819,7 +3829,7 @@ func (x *ChecksumTablesResponse) GetDefinitionHash() string {
 // UpgradeDatadirRequest asks for the upgrade.
 type UpgradeDatadirRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long at most; default 1 h.
+	// Time limit; default 1 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -3871,10 +3881,10 @@ func (x *UpgradeDatadirRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
-// UpgradeDatadirResponse tells how far it is.
+// UpgradeDatadirResponse reports progress.
 type UpgradeDatadirResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What goes on, for people.
+	// Progress, for an operator to read.
 	Progress string `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Set on the last message: version of the datadir.
 	DatadirVersion string `protobuf:"bytes,2,opt,name=datadir_version,json=datadirVersion,proto3" json:"datadir_version,omitempty"`
@@ -3942,7 +3952,8 @@ type QuiesceRequest_Start struct {
 	Mode QuiesceRequest_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=understudy.agent.v1.QuiesceRequest_Mode" json:"mode,omitempty"`
 	// Hard limit, counted from the first lock; default 10 s, at most 60 s (4 h in MODE_OFFLINE).
 	Limit *durationpb.Duration `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	// Longest wait for one lock; default 2 s. A writer waits no longer than this before the point is reached.
+	// Longest wait for one lock; default 2 s. A writer waits no longer than this before the point
+	// is reached.
 	LockWait *durationpb.Duration `protobuf:"bytes,3,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`
 	// Nonce to write on the filesystem; 32 to 64 characters of [0-9a-f]. Required.
 	Nonce string `protobuf:"bytes,4,opt,name=nonce,proto3" json:"nonce,omitempty"`

@@ -46,79 +46,97 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// MariaDBService controls the MariaDB server of this host over its unix socket. It stores no password. Statements are sent
-// only to a server that answered a query in the same call.
+// MariaDBService controls the MariaDB server of this host over its unix socket. It stores no
+// password. Statements are sent only to a server that answered a query in the same call.
 //
-// Codes common to all calls: INVALID_ARGUMENT for a malformed field, UNAVAILABLE (MARIADB_DOWN) when MariaDB does not answer, with
-// how to start it, FAILED_PRECONDITION where going on would be unsafe, INTERNAL (MARIADB_ERROR) with MariaDB's own error number and
-// text word for word.
+// Codes common to all calls: INVALID_ARGUMENT for a malformed field, UNAVAILABLE (MARIADB_DOWN)
+// when MariaDB does not answer, with how to start it, FAILED_PRECONDITION where going on would be
+// unsafe, INTERNAL (MARIADB_ERROR) with MariaDB's own error number and text word for word.
 type MariaDBServiceClient interface {
-	// GetStatus returns all that can be known, also of a MariaDB that is down.
+	// GetStatus returns the status, also of a MariaDB that is down.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
-	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself would read at its next
-	// start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when another file is read later and would win, or when the datadir
-	// has binary logs of another base name than `log_bin`.
+	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself
+	// would read at its next start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when
+	// another file is read later and would win, or when the datadir has binary logs of another base
+	// name than `log_bin`.
 	SetConfiguration(ctx context.Context, in *SetConfigurationRequest, opts ...grpc.CallOption) (*SetConfigurationResponse, error)
-	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
-	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings and relay logs (by their own
-	// index), and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
-	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
-	// the same files are this server's own.
+	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with
+	// `initialize` it makes a new one in an empty directory (mariadb-install-db); of a copy it
+	// removes the source's replication settings and relay logs (by their own index), and refuses a
+	// datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to
+	// remove. A copy is cleaned once: later the same files are this server's own.
 	PrepareDatadir(ctx context.Context, in *PrepareDatadirRequest, opts ...grpc.CallOption) (*PrepareDatadirResponse, error)
-	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the
-	// filesystem, and answers with what is true at that point. MariaDB stays quiesced while the stream is open, and never longer than
-	// the limit, whatever happens to the agent, the caller or the connection: another process, armed before the first lock, resumes
-	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point was proved unbroken until then.
-	// ABORTED (QUIESCE_BUSY) while another stream has it quiesced, FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not
-	// acquired within `lock_wait`; nothing stays blocked then.
+	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT),
+	// writes a nonce, freezes the filesystem, and answers with what is true at that point. MariaDB
+	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
+	// the agent, the caller or the connection: another process, armed before the first lock, resumes
+	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point
+	// was proved unbroken until then. ABORTED (QUIESCE_BUSY) while another stream has it quiesced,
+	// FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not acquired within `lock_wait`;
+	// nothing stays blocked then.
 	Quiesce(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse], error)
-	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
-	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
+	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table
+	// and says how long it took. On a replica it writes nothing there and proves that the filesystem
+	// of the datadir takes writes.
 	ProveWritable(ctx context.Context, in *ProveWritableRequest, opts ...grpc.CallOption) (*ProveWritableResponse, error)
-	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each begins.
+	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each
+	// begins. The control plane does not call it; it is for an operator with grpcurl.
 	ListBinlogs(ctx context.Context, in *ListBinlogsRequest, opts ...grpc.CallOption) (*ListBinlogsResponse, error)
-	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or its time is over. Reserving again under
-	// the same id moves its end. The host ends it by itself: a timer of systemd, whatever happens to the agent.
+	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or
+	// expires. Reserving again under the same id moves its end. The host ends it by itself: a timer
+	// of systemd, whatever happens to the agent.
 	ReserveBinlogs(ctx context.Context, in *ReserveBinlogsRequest, opts ...grpc.CallOption) (*ReserveBinlogsResponse, error)
 	// ReleaseBinlogs ends a reservation. One that is not there is released already.
 	ReleaseBinlogs(ctx context.Context, in *ReleaseBinlogsRequest, opts ...grpc.CallOption) (*ReleaseBinlogsResponse, error)
-	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED) when a reservation or a
-	// connected replica still needs one of them.
+	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED)
+	// when a reservation or a connected replica still needs one of them. The control plane does not
+	// call it; it is for an operator with grpcurl.
 	PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error)
-	// SetBinlogExpiry makes binlog_expire_logs_seconds so, in the agent's one option file and in the running server. While a reservation is in
-	// force the running value stays 0, and this one is what the end of the last reservation puts in its place. FAILED_PRECONDITION
-	// (MARIADB_SETTING) when another option file is read later and would win.
+	// SetBinlogExpiry sets binlog_expire_logs_seconds in the agent's one option file and in the
+	// running server. While a reservation is in force the running value stays 0, and this one takes
+	// effect at the end of the last reservation. FAILED_PRECONDITION (MARIADB_SETTING) when another
+	// option file is read later and would win.
 	SetBinlogExpiry(ctx context.Context, in *SetBinlogExpiryRequest, opts ...grpc.CallOption) (*SetBinlogExpiryResponse, error)
-	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone and TLS required, and gives it this
-	// password. Runs on the primary; an account that fits already is left alone but for the password.
+	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
+	// and TLS required, and gives it this password. Runs on the primary; an account that fits already
+	// is left alone but for the password.
 	EnsureReplicationAccount(ctx context.Context, in *EnsureReplicationAccountRequest, opts ...grpc.CallOption) (*EnsureReplicationAccountResponse, error)
 	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
 	DeleteReplicationAccount(ctx context.Context, in *DeleteReplicationAccountRequest, opts ...grpc.CallOption) (*DeleteReplicationAccountResponse, error)
-	// PrepareReplica takes the source's replication settings away and sets gtid_slave_pos once, after it has proved that the position that
-	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once
-	// replication goes on from there the same call changes nothing.
+	// PrepareReplica removes the source's replication settings and sets gtid_slave_pos once, after it
+	// has proved that the position that this MariaDB recovered equals the one expected: otherwise
+	// FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once replication goes on from there
+	// the same call changes nothing.
 	PrepareReplica(ctx context.Context, in *PrepareReplicaRequest, opts ...grpc.CallOption) (*PrepareReplicaResponse, error)
-	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
+	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right
+	// already are left alone.
 	ConfigureReplica(ctx context.Context, in *ConfigureReplicaRequest, opts ...grpc.CallOption) (*ConfigureReplicaResponse, error)
-	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's own error
-	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there;
-	// FAILED_PRECONDITION (GTID_MISMATCH) when it is past it already.
+	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION
+	// (REPLICATION_ERROR) with MariaDB's own error when one does not. With `until_gtid` it returns
+	// once the replica has applied exactly up to it and has stopped there; FAILED_PRECONDITION
+	// (GTID_MISMATCH) when it is past it already.
 	StartReplication(ctx context.Context, in *StartReplicationRequest, opts ...grpc.CallOption) (*StartReplicationResponse, error)
 	// StopReplication stops both threads, or the SQL thread alone.
 	StopReplication(ctx context.Context, in *StopReplicationRequest, opts ...grpc.CallOption) (*StopReplicationResponse, error)
-	// ResetReplication stops replication and forgets its settings. FAILED_PRECONDITION (GTID_MISMATCH) when the position is not the expected one.
+	// ResetReplication stops replication and forgets its settings. FAILED_PRECONDITION
+	// (GTID_MISMATCH) when the position is another one. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	ResetReplication(ctx context.Context, in *ResetReplicationRequest, opts ...grpc.CallOption) (*ResetReplicationResponse, error)
-	// WaitForGtid waits until the position is applied (MASTER_GTID_WAIT) and tells how far it is meanwhile. The last message has
-	// `reached`. FAILED_PRECONDITION (REPLICATION_ERROR) as soon as a thread stops with an error, DEADLINE_EXCEEDED past the timeout.
+	// WaitForGtid waits until the position is applied (MASTER_GTID_WAIT) and reports progress
+	// meanwhile. The last message has `reached`. FAILED_PRECONDITION (REPLICATION_ERROR) as soon as a
+	// thread stops with an error, DEADLINE_EXCEEDED past the timeout.
 	WaitForGtid(ctx context.Context, in *WaitForGtidRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitForGtidResponse], error)
-	// SetReadOnly turns read_only on or off. FAILED_PRECONDITION when replication is configured and it is to be turned off.
+	// SetReadOnly turns read_only on or off. FAILED_PRECONDITION when replication is configured and
+	// it is to be turned off.
 	SetReadOnly(ctx context.Context, in *SetReadOnlyRequest, opts ...grpc.CallOption) (*SetReadOnlyResponse, error)
-	// ChecksumTables sends a checksum of each table of the user's schemas at one GTID position, which comes with the first message. On a
-	// primary that is a consistent-snapshot transaction that blocks nobody; on a replica `at_gtid` names the position at which it was
-	// stopped, and FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
+	// ChecksumTables sends a checksum of each table of the user's schemas at one GTID position, which
+	// comes with the first message. On a primary that is a consistent-snapshot transaction that
+	// blocks nobody; on a replica `at_gtid` names the position at which it was stopped, and
+	// FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
 	ChecksumTables(ctx context.Context, in *ChecksumTablesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChecksumTablesResponse], error)
-	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary log. Nothing is done when both
-	// are of the same series. The last message has `datadir_version`.
+	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
+	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error)
 }
 
@@ -374,79 +392,97 @@ type MariaDBService_UpgradeDatadirClient = grpc.ServerStreamingClient[UpgradeDat
 // All implementations must embed UnimplementedMariaDBServiceServer
 // for forward compatibility.
 //
-// MariaDBService controls the MariaDB server of this host over its unix socket. It stores no password. Statements are sent
-// only to a server that answered a query in the same call.
+// MariaDBService controls the MariaDB server of this host over its unix socket. It stores no
+// password. Statements are sent only to a server that answered a query in the same call.
 //
-// Codes common to all calls: INVALID_ARGUMENT for a malformed field, UNAVAILABLE (MARIADB_DOWN) when MariaDB does not answer, with
-// how to start it, FAILED_PRECONDITION where going on would be unsafe, INTERNAL (MARIADB_ERROR) with MariaDB's own error number and
-// text word for word.
+// Codes common to all calls: INVALID_ARGUMENT for a malformed field, UNAVAILABLE (MARIADB_DOWN)
+// when MariaDB does not answer, with how to start it, FAILED_PRECONDITION where going on would be
+// unsafe, INTERNAL (MARIADB_ERROR) with MariaDB's own error number and text word for word.
 type MariaDBServiceServer interface {
-	// GetStatus returns all that can be known, also of a MariaDB that is down.
+	// GetStatus returns the status, also of a MariaDB that is down.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
-	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself would read at its next
-	// start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when another file is read later and would win, or when the datadir
-	// has binary logs of another base name than `log_bin`.
+	// SetConfiguration writes the agent's one option file and returns the options that MariaDB itself
+	// would read at its next start. It restarts nothing. FAILED_PRECONDITION (MARIADB_SETTING) when
+	// another file is read later and would win, or when the datadir has binary logs of another base
+	// name than `log_bin`.
 	SetConfiguration(context.Context, *SetConfigurationRequest) (*SetConfigurationResponse, error)
-	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with `initialize` it makes a new one in an
-	// empty directory (mariadb-install-db); of a copy it removes the source's replication settings and relay logs (by their own
-	// index), and refuses a datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
-	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to remove. A copy is cleaned once: later
-	// the same files are this server's own.
+	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with
+	// `initialize` it makes a new one in an empty directory (mariadb-install-db); of a copy it
+	// removes the source's replication settings and relay logs (by their own index), and refuses a
+	// datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to
+	// remove. A copy is cleaned once: later the same files are this server's own.
 	PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error)
-	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT), writes a nonce, freezes the
-	// filesystem, and answers with what is true at that point. MariaDB stays quiesced while the stream is open, and never longer than
-	// the limit, whatever happens to the agent, the caller or the connection: another process, armed before the first lock, resumes
-	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point was proved unbroken until then.
-	// ABORTED (QUIESCE_BUSY) while another stream has it quiesced, FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not
-	// acquired within `lock_wait`; nothing stays blocked then.
+	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT),
+	// writes a nonce, freezes the filesystem, and answers with what is true at that point. MariaDB
+	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
+	// the agent, the caller or the connection: another process, armed before the first lock, resumes
+	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point
+	// was proved unbroken until then. ABORTED (QUIESCE_BUSY) while another stream has it quiesced,
+	// FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not acquired within `lock_wait`;
+	// nothing stays blocked then.
 	Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error
-	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table and says how long it took.
-	// On a replica it writes nothing there and proves that the filesystem of the datadir takes writes.
+	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table
+	// and says how long it took. On a replica it writes nothing there and proves that the filesystem
+	// of the datadir takes writes.
 	ProveWritable(context.Context, *ProveWritableRequest) (*ProveWritableResponse, error)
-	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each begins.
+	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each
+	// begins. The control plane does not call it; it is for an operator with grpcurl.
 	ListBinlogs(context.Context, *ListBinlogsRequest) (*ListBinlogsResponse, error)
-	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or its time is over. Reserving again under
-	// the same id moves its end. The host ends it by itself: a timer of systemd, whatever happens to the agent.
+	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or
+	// expires. Reserving again under the same id moves its end. The host ends it by itself: a timer
+	// of systemd, whatever happens to the agent.
 	ReserveBinlogs(context.Context, *ReserveBinlogsRequest) (*ReserveBinlogsResponse, error)
 	// ReleaseBinlogs ends a reservation. One that is not there is released already.
 	ReleaseBinlogs(context.Context, *ReleaseBinlogsRequest) (*ReleaseBinlogsResponse, error)
-	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED) when a reservation or a
-	// connected replica still needs one of them.
+	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED)
+	// when a reservation or a connected replica still needs one of them. The control plane does not
+	// call it; it is for an operator with grpcurl.
 	PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error)
-	// SetBinlogExpiry makes binlog_expire_logs_seconds so, in the agent's one option file and in the running server. While a reservation is in
-	// force the running value stays 0, and this one is what the end of the last reservation puts in its place. FAILED_PRECONDITION
-	// (MARIADB_SETTING) when another option file is read later and would win.
+	// SetBinlogExpiry sets binlog_expire_logs_seconds in the agent's one option file and in the
+	// running server. While a reservation is in force the running value stays 0, and this one takes
+	// effect at the end of the last reservation. FAILED_PRECONDITION (MARIADB_SETTING) when another
+	// option file is read later and would win.
 	SetBinlogExpiry(context.Context, *SetBinlogExpiryRequest) (*SetBinlogExpiryResponse, error)
-	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone and TLS required, and gives it this
-	// password. Runs on the primary; an account that fits already is left alone but for the password.
+	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
+	// and TLS required, and gives it this password. Runs on the primary; an account that fits already
+	// is left alone but for the password.
 	EnsureReplicationAccount(context.Context, *EnsureReplicationAccountRequest) (*EnsureReplicationAccountResponse, error)
 	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
 	DeleteReplicationAccount(context.Context, *DeleteReplicationAccountRequest) (*DeleteReplicationAccountResponse, error)
-	// PrepareReplica takes the source's replication settings away and sets gtid_slave_pos once, after it has proved that the position that
-	// this MariaDB recovered equals the one expected: otherwise FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once
-	// replication goes on from there the same call changes nothing.
+	// PrepareReplica removes the source's replication settings and sets gtid_slave_pos once, after it
+	// has proved that the position that this MariaDB recovered equals the one expected: otherwise
+	// FAILED_PRECONDITION (GTID_MISMATCH) and nothing is changed. Once replication goes on from there
+	// the same call changes nothing.
 	PrepareReplica(context.Context, *PrepareReplicaRequest) (*PrepareReplicaResponse, error)
-	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right already are left alone.
+	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right
+	// already are left alone.
 	ConfigureReplica(context.Context, *ConfigureReplicaRequest) (*ConfigureReplicaResponse, error)
-	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's own error
-	// when one does not. With `until_gtid` it returns once the replica has applied exactly up to it and has stopped there;
-	// FAILED_PRECONDITION (GTID_MISMATCH) when it is past it already.
+	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION
+	// (REPLICATION_ERROR) with MariaDB's own error when one does not. With `until_gtid` it returns
+	// once the replica has applied exactly up to it and has stopped there; FAILED_PRECONDITION
+	// (GTID_MISMATCH) when it is past it already.
 	StartReplication(context.Context, *StartReplicationRequest) (*StartReplicationResponse, error)
 	// StopReplication stops both threads, or the SQL thread alone.
 	StopReplication(context.Context, *StopReplicationRequest) (*StopReplicationResponse, error)
-	// ResetReplication stops replication and forgets its settings. FAILED_PRECONDITION (GTID_MISMATCH) when the position is not the expected one.
+	// ResetReplication stops replication and forgets its settings. FAILED_PRECONDITION
+	// (GTID_MISMATCH) when the position is another one. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	ResetReplication(context.Context, *ResetReplicationRequest) (*ResetReplicationResponse, error)
-	// WaitForGtid waits until the position is applied (MASTER_GTID_WAIT) and tells how far it is meanwhile. The last message has
-	// `reached`. FAILED_PRECONDITION (REPLICATION_ERROR) as soon as a thread stops with an error, DEADLINE_EXCEEDED past the timeout.
+	// WaitForGtid waits until the position is applied (MASTER_GTID_WAIT) and reports progress
+	// meanwhile. The last message has `reached`. FAILED_PRECONDITION (REPLICATION_ERROR) as soon as a
+	// thread stops with an error, DEADLINE_EXCEEDED past the timeout.
 	WaitForGtid(*WaitForGtidRequest, grpc.ServerStreamingServer[WaitForGtidResponse]) error
-	// SetReadOnly turns read_only on or off. FAILED_PRECONDITION when replication is configured and it is to be turned off.
+	// SetReadOnly turns read_only on or off. FAILED_PRECONDITION when replication is configured and
+	// it is to be turned off.
 	SetReadOnly(context.Context, *SetReadOnlyRequest) (*SetReadOnlyResponse, error)
-	// ChecksumTables sends a checksum of each table of the user's schemas at one GTID position, which comes with the first message. On a
-	// primary that is a consistent-snapshot transaction that blocks nobody; on a replica `at_gtid` names the position at which it was
-	// stopped, and FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
+	// ChecksumTables sends a checksum of each table of the user's schemas at one GTID position, which
+	// comes with the first message. On a primary that is a consistent-snapshot transaction that
+	// blocks nobody; on a replica `at_gtid` names the position at which it was stopped, and
+	// FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
 	ChecksumTables(*ChecksumTablesRequest, grpc.ServerStreamingServer[ChecksumTablesResponse]) error
-	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary log. Nothing is done when both
-	// are of the same series. The last message has `datadir_version`.
+	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
+	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error
 	mustEmbedUnimplementedMariaDBServiceServer()
 }

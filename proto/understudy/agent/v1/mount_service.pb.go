@@ -30,11 +30,12 @@ type BlockDevice struct {
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Names below /dev/disk/by-id, for example "virtio-vol-1".
 	Ids []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
-	// Serial number as the kernel tells it; empty where it has none.
+	// Serial number as the kernel reports it; empty where it has none.
 	Serial string `protobuf:"bytes,3,opt,name=serial,proto3" json:"serial,omitempty"`
 	// Size in bytes.
 	SizeBytes int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// Filesystem or other signature that blkid finds by probing, for example "ext4", "xfs"; empty when none.
+	// Filesystem or other signature that blkid finds by probing, for example "ext4", "xfs"; empty
+	// when none.
 	Filesystem string `protobuf:"bytes,5,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
 	// UUID of the filesystem.
 	Uuid string `protobuf:"bytes,6,opt,name=uuid,proto3" json:"uuid,omitempty"`
@@ -343,7 +344,7 @@ func (x *Mount) GetNonce() string {
 // ListBlockDevicesRequest asks for the block devices.
 type ListBlockDevicesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// Size of the page, at most 1000; 50 when 0.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -545,7 +546,7 @@ func (x *GetMountResponse) GetMount() *Mount {
 // ListMountsRequest asks for the mounts.
 type ListMountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// Size of the page, at most 1000; 50 when 0.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -661,17 +662,20 @@ type EnsureMountRequest struct {
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// "ext4" or "xfs"; empty accepts either.
 	Filesystem string `protobuf:"bytes,3,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
-	// UUID that the filesystem must have; minted by the caller with the step. When the volume still has another UUID (it came
-	// from a snapshot) the filesystem is given this one before its first mount. Empty leaves the identity alone.
+	// UUID that the filesystem must have; minted by the caller with the step. When the volume still
+	// has another UUID (it came from a snapshot) the filesystem is given this one before its first
+	// mount. Empty leaves the identity alone.
 	FilesystemUuid string `protobuf:"bytes,4,opt,name=filesystem_uuid,json=filesystemUuid,proto3" json:"filesystem_uuid,omitempty"`
-	// UUID that the filesystem may have had at the source; anything else than this or `filesystem_uuid` is DEVICE_WRONG. Empty accepts any.
+	// UUID that the filesystem may have had at the source; anything else than this or
+	// `filesystem_uuid` is DEVICE_WRONG. Empty accepts any.
 	SourceFilesystemUuid string `protobuf:"bytes,5,opt,name=source_filesystem_uuid,json=sourceFilesystemUuid,proto3" json:"source_filesystem_uuid,omitempty"`
-	// Nonce that must lie on the filesystem; empty does not look.
+	// Nonce that must lie on the filesystem; empty skips the check.
 	ExpectedNonce string `protobuf:"bytes,6,opt,name=expected_nonce,json=expectedNonce,proto3" json:"expected_nonce,omitempty"`
-	// Volume that may be replaced when it is mounted there or named by the unit file: names below /dev/disk/by-id. A source that does
-	// not exist on the host any more is always replaced.
+	// Volume that may be replaced when it is mounted there or named by the unit file: names below
+	// /dev/disk/by-id. A source that does not exist on the host any more is always replaced.
 	ReplaceDeviceIds []string `protobuf:"bytes,7,rep,name=replace_device_ids,json=replaceDeviceIds,proto3" json:"replace_device_ids,omitempty"`
-	// Units to stop before something is unmounted, for example "mariadb.service"; they must be on the allow-list.
+	// Units to stop before something is unmounted, for example "mariadb.service"; they must be on the
+	// allow-list.
 	StopUnits []string `protobuf:"bytes,8,rep,name=stop_units,json=stopUnits,proto3" json:"stop_units,omitempty"`
 	// How long to wait for the device; default 60 s.
 	DeviceTimeout *durationpb.Duration `protobuf:"bytes,9,opt,name=device_timeout,json=deviceTimeout,proto3" json:"device_timeout,omitempty"`
@@ -679,7 +683,8 @@ type EnsureMountRequest struct {
 	Grow bool `protobuf:"varint,10,opt,name=grow,proto3" json:"grow,omitempty"`
 	// Owner of the mount's root directory, for example "root".
 	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Units that are bound to the mount by a drop-in (BindsTo and After), for example "mariadb.service".
+	// Units that are bound to the mount by a drop-in (BindsTo and After), for example
+	// "mariadb.service".
 	BoundUnits []string `protobuf:"bytes,12,rep,name=bound_units,json=boundUnits,proto3" json:"bound_units,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,13,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -808,14 +813,15 @@ func (x *EnsureMountRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
-// EnsureMountResponse tells how far it is.
+// EnsureMountResponse reports progress.
 type EnsureMountResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What goes on now, for people: "waiting for the device, 12s".
+	// Progress, for an operator to read: "waiting for the device, 12s".
 	Progress string `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Set on the last message alone: the mount as proved.
 	Mount *Mount `protobuf:"bytes,2,opt,name=mount,proto3" json:"mount,omitempty"`
-	// Set on the last message: what was changed, for example "replaced stale source virtio-vol-9", "new UUID", "mounted", "grown".
+	// Set on the last message: what was changed, for example "replaced stale source virtio-vol-9",
+	// "new UUID", "mounted", "grown".
 	Changes []string `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Set on the last message: what was found before, one line each.
 	Found         []string `protobuf:"bytes,4,rep,name=found,proto3" json:"found,omitempty"`
@@ -892,7 +898,8 @@ type EnsureBindMountRequest struct {
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	// Make the source directory when it is missing.
 	Create bool `protobuf:"varint,4,opt,name=create,proto3" json:"create,omitempty"`
-	// Units that are bound to the mount by a drop-in (BindsTo and After), for example "mariadb.service".
+	// Units that are bound to the mount by a drop-in (BindsTo and After), for example
+	// "mariadb.service".
 	BoundUnits []string `protobuf:"bytes,5,rep,name=bound_units,json=boundUnits,proto3" json:"bound_units,omitempty"`
 	// Units to stop before something is unmounted or bound over; they must be on the allow-list.
 	StopUnits []string `protobuf:"bytes,6,rep,name=stop_units,json=stopUnits,proto3" json:"stop_units,omitempty"`
@@ -1041,8 +1048,8 @@ type EnsureUnmountedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Mount point.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// Names below /dev/disk/by-id of the volume that the caller believes is mounted there; FAILED_PRECONDITION (MOUNT_WRONG_SOURCE)
-	// when it is another one. Empty accepts any.
+	// Names below /dev/disk/by-id of the volume that the caller believes is mounted there;
+	// FAILED_PRECONDITION (MOUNT_WRONG_SOURCE) when it is another one. Empty accepts any.
 	ExpectedDeviceIds []string `protobuf:"bytes,2,rep,name=expected_device_ids,json=expectedDeviceIds,proto3" json:"expected_device_ids,omitempty"`
 	// Units to stop first; they must be on the allow-list.
 	StopUnits []string `protobuf:"bytes,3,rep,name=stop_units,json=stopUnits,proto3" json:"stop_units,omitempty"`
@@ -1165,7 +1172,8 @@ type FormatVolumeRequest struct {
 	Filesystem string `protobuf:"bytes,2,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
 	// UUID of the new filesystem, minted by the caller with the step. Required.
 	FilesystemUuid string `protobuf:"bytes,3,opt,name=filesystem_uuid,json=filesystemUuid,proto3" json:"filesystem_uuid,omitempty"`
-	// The caller's record says that the volume is blank. Must be true: it is the fact that the call relies on.
+	// The caller's record says that the volume is blank. Must be true: it is the fact that the call
+	// relies on.
 	RecordedBlank bool `protobuf:"varint,4,opt,name=recorded_blank,json=recordedBlank,proto3" json:"recorded_blank,omitempty"`
 	// How long to wait for the device; default 60 s.
 	DeviceTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=device_timeout,json=deviceTimeout,proto3" json:"device_timeout,omitempty"`
@@ -1476,7 +1484,7 @@ func (x *FreezeFilesystemRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
-// FreezeFilesystemResponse tells what the freeze does.
+// FreezeFilesystemResponse reports the freeze.
 type FreezeFilesystemResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True on the first message; false on the last.

@@ -34,41 +34,53 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// MountService sees block devices and mounts by volume identity: a device is looked for under the names that its provider
-// gives it in /dev/disk/by-id, never by /dev names that move. Mount points and device patterns are on the agent's allow-list.
+// MountService sees block devices and mounts by volume identity: a device is looked for under the
+// names that its provider gives it in /dev/disk/by-id, never by /dev names that move. Mount points
+// and device patterns are on the agent's allow-list.
 //
-// Codes common to all calls: INVALID_ARGUMENT for malformed names, PERMISSION_DENIED (NOT_ALLOWED) for a mount point that is
-// not on the allow-list, FAILED_PRECONDITION where going on would be unsafe, INTERNAL when a tool failed (with its exit code).
+// Codes common to all calls: INVALID_ARGUMENT for malformed names, PERMISSION_DENIED (NOT_ALLOWED)
+// for a mount point that is not on the allow-list, FAILED_PRECONDITION where going on would be
+// unsafe, INTERNAL when a tool failed (with its exit code).
 type MountServiceClient interface {
 	// ListBlockDevices returns the block devices that are attached to this host.
 	ListBlockDevices(ctx context.Context, in *ListBlockDevicesRequest, opts ...grpc.CallOption) (*ListBlockDevicesResponse, error)
-	// GetMount returns what is mounted at a path and what its unit file says. NOT_FOUND when there is neither.
+	// GetMount returns what is mounted at a path and what its unit file says. NOT_FOUND when there is
+	// neither.
 	GetMount(ctx context.Context, in *GetMountRequest, opts ...grpc.CallOption) (*GetMountResponse, error)
-	// ListMounts returns all mounts on allowed mount points.
+	// ListMounts returns all mounts on allowed mount points. The control plane does not call it; it
+	// is for an operator with grpcurl.
 	ListMounts(ctx context.Context, in *ListMountsRequest, opts ...grpc.CallOption) (*ListMountsResponse, error)
-	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot: waits for its device, refuses one
-	// that is blank or broken (it never formats), makes the filesystem's identity unique when asked, checks it, writes the
-	// mount unit, replaces a unit file that names a volume that is gone, mounts through systemd, grows the filesystem to the
-	// volume, sets the owner, and proves that the path is on that volume's device. Progress comes as messages, the last one
-	// has `mount` set. Cut off anywhere and called again, it goes on from what it finds. FAILED_PRECONDITION: DEVICE_MISSING (with
-	// the time waited and what is attached instead), FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another
-	// UUID or type, or names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another attached volume is
-	// mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (names who holds it), NONCE_MISMATCH.
+	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot: waits
+	// for its device, refuses one that is blank or broken (it never formats), makes the filesystem's
+	// identity unique when asked, checks it, writes the mount unit, replaces a unit file that names a
+	// volume that is gone, mounts through systemd, grows the filesystem to the volume, sets the
+	// owner, and proves that the path is on that volume's device. Progress comes as messages, the
+	// last one has `mount` set. Interrupted anywhere and called again, it continues from what it
+	// finds. FAILED_PRECONDITION: DEVICE_MISSING (with the time waited and what is attached instead),
+	// FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another UUID or type, or
+	// names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another
+	// attached volume is mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (with
+	// the processes that use it), NONCE_MISMATCH.
 	EnsureMount(ctx context.Context, in *EnsureMountRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EnsureMountResponse], error)
-	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit file as well.
+	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit
+	// file as well.
 	EnsureBindMount(ctx context.Context, in *EnsureBindMountRequest, opts ...grpc.CallOption) (*EnsureBindMountResponse, error)
-	// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount it again.
-	// FAILED_PRECONDITION (MOUNT_BUSY) names the processes that hold it.
+	// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount
+	// it again. FAILED_PRECONDITION (MOUNT_BUSY) names the processes that use it.
 	EnsureUnmounted(ctx context.Context, in *EnsureUnmountedRequest, opts ...grpc.CallOption) (*EnsureUnmountedResponse, error)
-	// FormatVolume makes a filesystem on a volume that the caller says is blank and that probes blank: no signature, no
-	// partition table, first and last MiB zero. Otherwise FAILED_PRECONDITION (DEVICE_NOT_BLANK). A volume that already has
-	// the filesystem with this `filesystem_uuid` was formatted by this very call before: nothing is done.
+	// FormatVolume makes a filesystem on a volume that the caller says is blank and that probes
+	// blank: no signature, no partition table, first and last MiB zero. Otherwise FAILED_PRECONDITION
+	// (DEVICE_NOT_BLANK). A volume that already has the filesystem with this `filesystem_uuid` was
+	// formatted by this very call before: nothing is done.
 	FormatVolume(ctx context.Context, in *FormatVolumeRequest, opts ...grpc.CallOption) (*FormatVolumeResponse, error)
-	// GrowFilesystem grows a mounted filesystem to its device.
+	// GrowFilesystem grows a mounted filesystem to its device. The control plane does not call it; it
+	// is for an operator with grpcurl.
 	GrowFilesystem(ctx context.Context, in *GrowFilesystemRequest, opts ...grpc.CallOption) (*GrowFilesystemResponse, error)
-	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than `limit`, whatever
-	// happens to the agent: another process, armed before the freeze, thaws it. The first message says that it is frozen; a
-	// last one that it was thawed, and when. ABORTED (QUIESCE_BUSY) when another hold has it.
+	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than
+	// `limit`, whatever happens to the agent: another process, armed before the freeze, thaws it. The
+	// first message says that it is frozen; a last one that it was thawed, and when. ABORTED
+	// (QUIESCE_BUSY) when another caller has it frozen. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	FreezeFilesystem(ctx context.Context, in *FreezeFilesystemRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FreezeFilesystemResponse], error)
 }
 
@@ -192,41 +204,53 @@ type MountService_FreezeFilesystemClient = grpc.ServerStreamingClient[FreezeFile
 // All implementations must embed UnimplementedMountServiceServer
 // for forward compatibility.
 //
-// MountService sees block devices and mounts by volume identity: a device is looked for under the names that its provider
-// gives it in /dev/disk/by-id, never by /dev names that move. Mount points and device patterns are on the agent's allow-list.
+// MountService sees block devices and mounts by volume identity: a device is looked for under the
+// names that its provider gives it in /dev/disk/by-id, never by /dev names that move. Mount points
+// and device patterns are on the agent's allow-list.
 //
-// Codes common to all calls: INVALID_ARGUMENT for malformed names, PERMISSION_DENIED (NOT_ALLOWED) for a mount point that is
-// not on the allow-list, FAILED_PRECONDITION where going on would be unsafe, INTERNAL when a tool failed (with its exit code).
+// Codes common to all calls: INVALID_ARGUMENT for malformed names, PERMISSION_DENIED (NOT_ALLOWED)
+// for a mount point that is not on the allow-list, FAILED_PRECONDITION where going on would be
+// unsafe, INTERNAL when a tool failed (with its exit code).
 type MountServiceServer interface {
 	// ListBlockDevices returns the block devices that are attached to this host.
 	ListBlockDevices(context.Context, *ListBlockDevicesRequest) (*ListBlockDevicesResponse, error)
-	// GetMount returns what is mounted at a path and what its unit file says. NOT_FOUND when there is neither.
+	// GetMount returns what is mounted at a path and what its unit file says. NOT_FOUND when there is
+	// neither.
 	GetMount(context.Context, *GetMountRequest) (*GetMountResponse, error)
-	// ListMounts returns all mounts on allowed mount points.
+	// ListMounts returns all mounts on allowed mount points. The control plane does not call it; it
+	// is for an operator with grpcurl.
 	ListMounts(context.Context, *ListMountsRequest) (*ListMountsResponse, error)
-	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot: waits for its device, refuses one
-	// that is blank or broken (it never formats), makes the filesystem's identity unique when asked, checks it, writes the
-	// mount unit, replaces a unit file that names a volume that is gone, mounts through systemd, grows the filesystem to the
-	// volume, sets the owner, and proves that the path is on that volume's device. Progress comes as messages, the last one
-	// has `mount` set. Cut off anywhere and called again, it goes on from what it finds. FAILED_PRECONDITION: DEVICE_MISSING (with
-	// the time waited and what is attached instead), FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another
-	// UUID or type, or names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another attached volume is
-	// mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (names who holds it), NONCE_MISMATCH.
+	// EnsureMount makes sure that the volume is mounted at the path, now and after a reboot: waits
+	// for its device, refuses one that is blank or broken (it never formats), makes the filesystem's
+	// identity unique when asked, checks it, writes the mount unit, replaces a unit file that names a
+	// volume that is gone, mounts through systemd, grows the filesystem to the volume, sets the
+	// owner, and proves that the path is on that volume's device. Progress comes as messages, the
+	// last one has `mount` set. Interrupted anywhere and called again, it continues from what it
+	// finds. FAILED_PRECONDITION: DEVICE_MISSING (with the time waited and what is attached instead),
+	// FILESYSTEM_MISSING (a blank device), FILESYSTEM_BROKEN, DEVICE_WRONG (another UUID or type, or
+	// names of different devices), DEVICE_BUSY (mounted elsewhere), MOUNT_WRONG_SOURCE (another
+	// attached volume is mounted there and `replace_device_ids` does not name it), MOUNT_BUSY (with
+	// the processes that use it), NONCE_MISMATCH.
 	EnsureMount(*EnsureMountRequest, grpc.ServerStreamingServer[EnsureMountResponse]) error
-	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit file as well.
+	// EnsureBindMount makes sure that a directory below a mount is bound to another path, by a unit
+	// file as well.
 	EnsureBindMount(context.Context, *EnsureBindMountRequest) (*EnsureBindMountResponse, error)
-	// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount it again.
-	// FAILED_PRECONDITION (MOUNT_BUSY) names the processes that hold it.
+	// EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount
+	// it again. FAILED_PRECONDITION (MOUNT_BUSY) names the processes that use it.
 	EnsureUnmounted(context.Context, *EnsureUnmountedRequest) (*EnsureUnmountedResponse, error)
-	// FormatVolume makes a filesystem on a volume that the caller says is blank and that probes blank: no signature, no
-	// partition table, first and last MiB zero. Otherwise FAILED_PRECONDITION (DEVICE_NOT_BLANK). A volume that already has
-	// the filesystem with this `filesystem_uuid` was formatted by this very call before: nothing is done.
+	// FormatVolume makes a filesystem on a volume that the caller says is blank and that probes
+	// blank: no signature, no partition table, first and last MiB zero. Otherwise FAILED_PRECONDITION
+	// (DEVICE_NOT_BLANK). A volume that already has the filesystem with this `filesystem_uuid` was
+	// formatted by this very call before: nothing is done.
 	FormatVolume(context.Context, *FormatVolumeRequest) (*FormatVolumeResponse, error)
-	// GrowFilesystem grows a mounted filesystem to its device.
+	// GrowFilesystem grows a mounted filesystem to its device. The control plane does not call it; it
+	// is for an operator with grpcurl.
 	GrowFilesystem(context.Context, *GrowFilesystemRequest) (*GrowFilesystemResponse, error)
-	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than `limit`, whatever
-	// happens to the agent: another process, armed before the freeze, thaws it. The first message says that it is frozen; a
-	// last one that it was thawed, and when. ABORTED (QUIESCE_BUSY) when another hold has it.
+	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than
+	// `limit`, whatever happens to the agent: another process, armed before the freeze, thaws it. The
+	// first message says that it is frozen; a last one that it was thawed, and when. ABORTED
+	// (QUIESCE_BUSY) when another caller has it frozen. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	FreezeFilesystem(*FreezeFilesystemRequest, grpc.ServerStreamingServer[FreezeFilesystemResponse]) error
 	mustEmbedUnimplementedMountServiceServer()
 }

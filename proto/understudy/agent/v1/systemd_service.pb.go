@@ -27,7 +27,7 @@ const (
 type Unit_ActiveState int32
 
 const (
-	// Not told.
+	// Unspecified.
 	Unit_ACTIVE_STATE_UNSPECIFIED Unit_ActiveState = 0
 	// Started.
 	Unit_ACTIVE_STATE_ACTIVE Unit_ActiveState = 1
@@ -105,7 +105,8 @@ type Unit struct {
 	SubState string `protobuf:"bytes,4,opt,name=sub_state,json=subState,proto3" json:"sub_state,omitempty"`
 	// "loaded", "not-found", "masked", "bad-setting", "error".
 	LoadState string `protobuf:"bytes,5,opt,name=load_state,json=loadState,proto3" json:"load_state,omitempty"`
-	// "enabled", "disabled", "masked", "masked-runtime", "static", "generated", "alias"; empty without a file.
+	// "enabled", "disabled", "masked", "masked-runtime", "static", "generated", "alias"; empty
+	// without a file.
 	UnitFileState string `protobuf:"bytes,6,opt,name=unit_file_state,json=unitFileState,proto3" json:"unit_file_state,omitempty"`
 	// Path of the unit's main file.
 	FragmentPath string `protobuf:"bytes,7,opt,name=fragment_path,json=fragmentPath,proto3" json:"fragment_path,omitempty"`
@@ -450,7 +451,7 @@ func (x *GetUnitResponse) GetUnit() *Unit {
 // ListUnitsRequest asks for the units of the allow-list.
 type ListUnitsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 means 50, at most 1000.
+	// Size of the page, at most 1000; 50 when 0.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -1574,89 +1575,6 @@ func (x *ResetFailedUnitResponse) GetChanged() bool {
 	return false
 }
 
-// ReloadDaemonRequest asks systemd to read its unit files again.
-type ReloadDaemonRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReloadDaemonRequest) Reset() {
-	*x = ReloadDaemonRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReloadDaemonRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReloadDaemonRequest) ProtoMessage() {}
-
-func (x *ReloadDaemonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReloadDaemonRequest.ProtoReflect.Descriptor instead.
-func (*ReloadDaemonRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *ReloadDaemonRequest) GetFencingToken() *FencingToken {
-	if x != nil {
-		return x.FencingToken
-	}
-	return nil
-}
-
-// ReloadDaemonResponse is empty.
-type ReloadDaemonResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReloadDaemonResponse) Reset() {
-	*x = ReloadDaemonResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReloadDaemonResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReloadDaemonResponse) ProtoMessage() {}
-
-func (x *ReloadDaemonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReloadDaemonResponse.ProtoReflect.Descriptor instead.
-func (*ReloadDaemonResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{25}
-}
-
 // EnsureUnitRequest asks for a unit that is up and ready.
 type EnsureUnitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1672,7 +1590,7 @@ type EnsureUnitRequest struct {
 
 func (x *EnsureUnitRequest) Reset() {
 	*x = EnsureUnitRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1602,7 @@ func (x *EnsureUnitRequest) String() string {
 func (*EnsureUnitRequest) ProtoMessage() {}
 
 func (x *EnsureUnitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1615,7 @@ func (x *EnsureUnitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureUnitRequest.ProtoReflect.Descriptor instead.
 func (*EnsureUnitRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EnsureUnitRequest) GetUnit() string {
@@ -1721,14 +1639,15 @@ func (x *EnsureUnitRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
-// EnsureUnitResponse tells how far it is.
+// EnsureUnitResponse reports progress.
 type EnsureUnitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What goes on now, for people: "waiting for systemd's job", "InnoDB: crash recovery, …".
+	// Progress, for an operator to read: "waiting for systemd's job", "InnoDB: crash recovery, …".
 	Progress string `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Set on the last message alone: the unit, up and ready.
 	Unit *Unit `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Set on the last message: what was changed, for example "unmasked", "enabled", "started"; empty when all was well.
+	// Set on the last message: what was changed, for example "unmasked", "enabled", "started"; empty
+	// when all was well.
 	Changes       []string `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1736,7 +1655,7 @@ type EnsureUnitResponse struct {
 
 func (x *EnsureUnitResponse) Reset() {
 	*x = EnsureUnitResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1667,7 @@ func (x *EnsureUnitResponse) String() string {
 func (*EnsureUnitResponse) ProtoMessage() {}
 
 func (x *EnsureUnitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1680,7 @@ func (x *EnsureUnitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureUnitResponse.ProtoReflect.Descriptor instead.
 func (*EnsureUnitResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EnsureUnitResponse) GetProgress() string {
@@ -1796,7 +1715,7 @@ type WatchUnitsRequest struct {
 
 func (x *WatchUnitsRequest) Reset() {
 	*x = WatchUnitsRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1727,7 @@ func (x *WatchUnitsRequest) String() string {
 func (*WatchUnitsRequest) ProtoMessage() {}
 
 func (x *WatchUnitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +1740,7 @@ func (x *WatchUnitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchUnitsRequest.ProtoReflect.Descriptor instead.
 func (*WatchUnitsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchUnitsRequest) GetUnits() []string {
@@ -1842,7 +1761,7 @@ type WatchUnitsResponse struct {
 
 func (x *WatchUnitsResponse) Reset() {
 	*x = WatchUnitsResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1773,7 @@ func (x *WatchUnitsResponse) String() string {
 func (*WatchUnitsResponse) ProtoMessage() {}
 
 func (x *WatchUnitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +1786,7 @@ func (x *WatchUnitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchUnitsResponse.ProtoReflect.Descriptor instead.
 func (*WatchUnitsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchUnitsResponse) GetUnit() *Unit {
@@ -1882,9 +1801,9 @@ type TailJournalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unit name.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	// Last so many lines first; default 20, at most 1000.
+	// Number of last lines to begin with, at most 1000; 20 when 0.
 	Lines int32 `protobuf:"varint,2,opt,name=lines,proto3" json:"lines,omitempty"`
-	// Go on with new lines until the caller ends it.
+	// Continue with new lines until the caller ends the stream.
 	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1892,7 +1811,7 @@ type TailJournalRequest struct {
 
 func (x *TailJournalRequest) Reset() {
 	*x = TailJournalRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +1823,7 @@ func (x *TailJournalRequest) String() string {
 func (*TailJournalRequest) ProtoMessage() {}
 
 func (x *TailJournalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +1836,7 @@ func (x *TailJournalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailJournalRequest.ProtoReflect.Descriptor instead.
 func (*TailJournalRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TailJournalRequest) GetUnit() string {
@@ -1952,7 +1871,7 @@ type TailJournalResponse struct {
 
 func (x *TailJournalResponse) Reset() {
 	*x = TailJournalResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +1883,7 @@ func (x *TailJournalResponse) String() string {
 func (*TailJournalResponse) ProtoMessage() {}
 
 func (x *TailJournalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +1896,7 @@ func (x *TailJournalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailJournalResponse.ProtoReflect.Descriptor instead.
 func (*TailJournalResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TailJournalResponse) GetEntry() *JournalEntry {
@@ -2004,7 +1923,7 @@ type SetDropInRequest struct {
 
 func (x *SetDropInRequest) Reset() {
 	*x = SetDropInRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +1935,7 @@ func (x *SetDropInRequest) String() string {
 func (*SetDropInRequest) ProtoMessage() {}
 
 func (x *SetDropInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +1948,7 @@ func (x *SetDropInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDropInRequest.ProtoReflect.Descriptor instead.
 func (*SetDropInRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetDropInRequest) GetUnit() string {
@@ -2071,7 +1990,7 @@ type SetDropInResponse struct {
 
 func (x *SetDropInResponse) Reset() {
 	*x = SetDropInResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2002,7 @@ func (x *SetDropInResponse) String() string {
 func (*SetDropInResponse) ProtoMessage() {}
 
 func (x *SetDropInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2015,7 @@ func (x *SetDropInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDropInResponse.ProtoReflect.Descriptor instead.
 func (*SetDropInResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetDropInResponse) GetChanged() bool {
@@ -2121,7 +2040,7 @@ type DeleteDropInRequest struct {
 
 func (x *DeleteDropInRequest) Reset() {
 	*x = DeleteDropInRequest{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2052,7 @@ func (x *DeleteDropInRequest) String() string {
 func (*DeleteDropInRequest) ProtoMessage() {}
 
 func (x *DeleteDropInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2065,7 @@ func (x *DeleteDropInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDropInRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDropInRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteDropInRequest) GetUnit() string {
@@ -2181,7 +2100,7 @@ type DeleteDropInResponse struct {
 
 func (x *DeleteDropInResponse) Reset() {
 	*x = DeleteDropInResponse{}
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2112,7 @@ func (x *DeleteDropInResponse) String() string {
 func (*DeleteDropInResponse) ProtoMessage() {}
 
 func (x *DeleteDropInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_systemd_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2125,7 @@ func (x *DeleteDropInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDropInResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDropInResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_systemd_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteDropInResponse) GetChanged() bool {
@@ -2326,10 +2245,7 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"b\n" +
 	"\x17ResetFailedUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"]\n" +
-	"\x13ReloadDaemonRequest\x12F\n" +
-	"\rfencing_token\x18\x01 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\x16\n" +
-	"\x14ReloadDaemonResponse\"\xa4\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xa4\x01\n" +
 	"\x11EnsureUnitRequest\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
@@ -2360,7 +2276,7 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"0\n" +
 	"\x14DeleteDropInResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged2\xff\f\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged2\x9a\f\n" +
 	"\x0eSystemdService\x12Y\n" +
 	"\aGetUnit\x12#.understudy.agent.v1.GetUnitRequest\x1a$.understudy.agent.v1.GetUnitResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\tListUnits\x12%.understudy.agent.v1.ListUnitsRequest\x1a&.understudy.agent.v1.ListUnitsResponse\"\x03\x90\x02\x01\x12Z\n" +
@@ -2375,8 +2291,7 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\bMaskUnit\x12$.understudy.agent.v1.MaskUnitRequest\x1a%.understudy.agent.v1.MaskUnitResponse\x12]\n" +
 	"\n" +
 	"UnmaskUnit\x12&.understudy.agent.v1.UnmaskUnitRequest\x1a'.understudy.agent.v1.UnmaskUnitResponse\x12l\n" +
-	"\x0fResetFailedUnit\x12+.understudy.agent.v1.ResetFailedUnitRequest\x1a,.understudy.agent.v1.ResetFailedUnitResponse\x12c\n" +
-	"\fReloadDaemon\x12(.understudy.agent.v1.ReloadDaemonRequest\x1a).understudy.agent.v1.ReloadDaemonResponse\x12_\n" +
+	"\x0fResetFailedUnit\x12+.understudy.agent.v1.ResetFailedUnitRequest\x1a,.understudy.agent.v1.ResetFailedUnitResponse\x12_\n" +
 	"\n" +
 	"EnsureUnit\x12&.understudy.agent.v1.EnsureUnitRequest\x1a'.understudy.agent.v1.EnsureUnitResponse0\x01\x12d\n" +
 	"\n" +
@@ -2399,7 +2314,7 @@ func file_understudy_agent_v1_systemd_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_systemd_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_understudy_agent_v1_systemd_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_understudy_agent_v1_systemd_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_understudy_agent_v1_systemd_service_proto_goTypes = []any{
 	(Unit_ActiveState)(0),           // 0: understudy.agent.v1.Unit.ActiveState
 	(*Unit)(nil),                    // 1: understudy.agent.v1.Unit
@@ -2426,96 +2341,91 @@ var file_understudy_agent_v1_systemd_service_proto_goTypes = []any{
 	(*UnmaskUnitResponse)(nil),      // 22: understudy.agent.v1.UnmaskUnitResponse
 	(*ResetFailedUnitRequest)(nil),  // 23: understudy.agent.v1.ResetFailedUnitRequest
 	(*ResetFailedUnitResponse)(nil), // 24: understudy.agent.v1.ResetFailedUnitResponse
-	(*ReloadDaemonRequest)(nil),     // 25: understudy.agent.v1.ReloadDaemonRequest
-	(*ReloadDaemonResponse)(nil),    // 26: understudy.agent.v1.ReloadDaemonResponse
-	(*EnsureUnitRequest)(nil),       // 27: understudy.agent.v1.EnsureUnitRequest
-	(*EnsureUnitResponse)(nil),      // 28: understudy.agent.v1.EnsureUnitResponse
-	(*WatchUnitsRequest)(nil),       // 29: understudy.agent.v1.WatchUnitsRequest
-	(*WatchUnitsResponse)(nil),      // 30: understudy.agent.v1.WatchUnitsResponse
-	(*TailJournalRequest)(nil),      // 31: understudy.agent.v1.TailJournalRequest
-	(*TailJournalResponse)(nil),     // 32: understudy.agent.v1.TailJournalResponse
-	(*SetDropInRequest)(nil),        // 33: understudy.agent.v1.SetDropInRequest
-	(*SetDropInResponse)(nil),       // 34: understudy.agent.v1.SetDropInResponse
-	(*DeleteDropInRequest)(nil),     // 35: understudy.agent.v1.DeleteDropInRequest
-	(*DeleteDropInResponse)(nil),    // 36: understudy.agent.v1.DeleteDropInResponse
-	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
-	(*FencingToken)(nil),            // 39: understudy.agent.v1.FencingToken
+	(*EnsureUnitRequest)(nil),       // 25: understudy.agent.v1.EnsureUnitRequest
+	(*EnsureUnitResponse)(nil),      // 26: understudy.agent.v1.EnsureUnitResponse
+	(*WatchUnitsRequest)(nil),       // 27: understudy.agent.v1.WatchUnitsRequest
+	(*WatchUnitsResponse)(nil),      // 28: understudy.agent.v1.WatchUnitsResponse
+	(*TailJournalRequest)(nil),      // 29: understudy.agent.v1.TailJournalRequest
+	(*TailJournalResponse)(nil),     // 30: understudy.agent.v1.TailJournalResponse
+	(*SetDropInRequest)(nil),        // 31: understudy.agent.v1.SetDropInRequest
+	(*SetDropInResponse)(nil),       // 32: understudy.agent.v1.SetDropInResponse
+	(*DeleteDropInRequest)(nil),     // 33: understudy.agent.v1.DeleteDropInRequest
+	(*DeleteDropInResponse)(nil),    // 34: understudy.agent.v1.DeleteDropInResponse
+	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*FencingToken)(nil),            // 37: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_systemd_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.agent.v1.Unit.active_state:type_name -> understudy.agent.v1.Unit.ActiveState
-	37, // 1: understudy.agent.v1.Unit.active_time:type_name -> google.protobuf.Timestamp
-	37, // 2: understudy.agent.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	35, // 1: understudy.agent.v1.Unit.active_time:type_name -> google.protobuf.Timestamp
+	35, // 2: understudy.agent.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
 	1,  // 3: understudy.agent.v1.GetUnitResponse.unit:type_name -> understudy.agent.v1.Unit
 	1,  // 4: understudy.agent.v1.ListUnitsResponse.units:type_name -> understudy.agent.v1.Unit
-	38, // 5: understudy.agent.v1.StartUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 6: understudy.agent.v1.StartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	36, // 5: understudy.agent.v1.StartUnitRequest.timeout:type_name -> google.protobuf.Duration
+	37, // 6: understudy.agent.v1.StartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 7: understudy.agent.v1.StartUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	38, // 8: understudy.agent.v1.StopUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 9: understudy.agent.v1.StopUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	36, // 8: understudy.agent.v1.StopUnitRequest.timeout:type_name -> google.protobuf.Duration
+	37, // 9: understudy.agent.v1.StopUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 10: understudy.agent.v1.StopUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	38, // 11: understudy.agent.v1.RestartUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 12: understudy.agent.v1.RestartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	36, // 11: understudy.agent.v1.RestartUnitRequest.timeout:type_name -> google.protobuf.Duration
+	37, // 12: understudy.agent.v1.RestartUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 13: understudy.agent.v1.RestartUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 14: understudy.agent.v1.ReloadUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 14: understudy.agent.v1.ReloadUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 15: understudy.agent.v1.ReloadUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 16: understudy.agent.v1.EnableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 16: understudy.agent.v1.EnableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 17: understudy.agent.v1.EnableUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 18: understudy.agent.v1.DisableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 18: understudy.agent.v1.DisableUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 19: understudy.agent.v1.DisableUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 20: understudy.agent.v1.MaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 20: understudy.agent.v1.MaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 21: understudy.agent.v1.MaskUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 22: understudy.agent.v1.UnmaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 22: understudy.agent.v1.UnmaskUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 23: understudy.agent.v1.UnmaskUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 24: understudy.agent.v1.ResetFailedUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 24: understudy.agent.v1.ResetFailedUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	1,  // 25: understudy.agent.v1.ResetFailedUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	39, // 26: understudy.agent.v1.ReloadDaemonRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	38, // 27: understudy.agent.v1.EnsureUnitRequest.timeout:type_name -> google.protobuf.Duration
-	39, // 28: understudy.agent.v1.EnsureUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	1,  // 29: understudy.agent.v1.EnsureUnitResponse.unit:type_name -> understudy.agent.v1.Unit
-	1,  // 30: understudy.agent.v1.WatchUnitsResponse.unit:type_name -> understudy.agent.v1.Unit
-	2,  // 31: understudy.agent.v1.TailJournalResponse.entry:type_name -> understudy.agent.v1.JournalEntry
-	39, // 32: understudy.agent.v1.SetDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	39, // 33: understudy.agent.v1.DeleteDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 34: understudy.agent.v1.SystemdService.GetUnit:input_type -> understudy.agent.v1.GetUnitRequest
-	5,  // 35: understudy.agent.v1.SystemdService.ListUnits:input_type -> understudy.agent.v1.ListUnitsRequest
-	7,  // 36: understudy.agent.v1.SystemdService.StartUnit:input_type -> understudy.agent.v1.StartUnitRequest
-	9,  // 37: understudy.agent.v1.SystemdService.StopUnit:input_type -> understudy.agent.v1.StopUnitRequest
-	11, // 38: understudy.agent.v1.SystemdService.RestartUnit:input_type -> understudy.agent.v1.RestartUnitRequest
-	13, // 39: understudy.agent.v1.SystemdService.ReloadUnit:input_type -> understudy.agent.v1.ReloadUnitRequest
-	15, // 40: understudy.agent.v1.SystemdService.EnableUnit:input_type -> understudy.agent.v1.EnableUnitRequest
-	17, // 41: understudy.agent.v1.SystemdService.DisableUnit:input_type -> understudy.agent.v1.DisableUnitRequest
-	19, // 42: understudy.agent.v1.SystemdService.MaskUnit:input_type -> understudy.agent.v1.MaskUnitRequest
-	21, // 43: understudy.agent.v1.SystemdService.UnmaskUnit:input_type -> understudy.agent.v1.UnmaskUnitRequest
-	23, // 44: understudy.agent.v1.SystemdService.ResetFailedUnit:input_type -> understudy.agent.v1.ResetFailedUnitRequest
-	25, // 45: understudy.agent.v1.SystemdService.ReloadDaemon:input_type -> understudy.agent.v1.ReloadDaemonRequest
-	27, // 46: understudy.agent.v1.SystemdService.EnsureUnit:input_type -> understudy.agent.v1.EnsureUnitRequest
-	29, // 47: understudy.agent.v1.SystemdService.WatchUnits:input_type -> understudy.agent.v1.WatchUnitsRequest
-	31, // 48: understudy.agent.v1.SystemdService.TailJournal:input_type -> understudy.agent.v1.TailJournalRequest
-	33, // 49: understudy.agent.v1.SystemdService.SetDropIn:input_type -> understudy.agent.v1.SetDropInRequest
-	35, // 50: understudy.agent.v1.SystemdService.DeleteDropIn:input_type -> understudy.agent.v1.DeleteDropInRequest
-	4,  // 51: understudy.agent.v1.SystemdService.GetUnit:output_type -> understudy.agent.v1.GetUnitResponse
-	6,  // 52: understudy.agent.v1.SystemdService.ListUnits:output_type -> understudy.agent.v1.ListUnitsResponse
-	8,  // 53: understudy.agent.v1.SystemdService.StartUnit:output_type -> understudy.agent.v1.StartUnitResponse
-	10, // 54: understudy.agent.v1.SystemdService.StopUnit:output_type -> understudy.agent.v1.StopUnitResponse
-	12, // 55: understudy.agent.v1.SystemdService.RestartUnit:output_type -> understudy.agent.v1.RestartUnitResponse
-	14, // 56: understudy.agent.v1.SystemdService.ReloadUnit:output_type -> understudy.agent.v1.ReloadUnitResponse
-	16, // 57: understudy.agent.v1.SystemdService.EnableUnit:output_type -> understudy.agent.v1.EnableUnitResponse
-	18, // 58: understudy.agent.v1.SystemdService.DisableUnit:output_type -> understudy.agent.v1.DisableUnitResponse
-	20, // 59: understudy.agent.v1.SystemdService.MaskUnit:output_type -> understudy.agent.v1.MaskUnitResponse
-	22, // 60: understudy.agent.v1.SystemdService.UnmaskUnit:output_type -> understudy.agent.v1.UnmaskUnitResponse
-	24, // 61: understudy.agent.v1.SystemdService.ResetFailedUnit:output_type -> understudy.agent.v1.ResetFailedUnitResponse
-	26, // 62: understudy.agent.v1.SystemdService.ReloadDaemon:output_type -> understudy.agent.v1.ReloadDaemonResponse
-	28, // 63: understudy.agent.v1.SystemdService.EnsureUnit:output_type -> understudy.agent.v1.EnsureUnitResponse
-	30, // 64: understudy.agent.v1.SystemdService.WatchUnits:output_type -> understudy.agent.v1.WatchUnitsResponse
-	32, // 65: understudy.agent.v1.SystemdService.TailJournal:output_type -> understudy.agent.v1.TailJournalResponse
-	34, // 66: understudy.agent.v1.SystemdService.SetDropIn:output_type -> understudy.agent.v1.SetDropInResponse
-	36, // 67: understudy.agent.v1.SystemdService.DeleteDropIn:output_type -> understudy.agent.v1.DeleteDropInResponse
-	51, // [51:68] is the sub-list for method output_type
-	34, // [34:51] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	36, // 26: understudy.agent.v1.EnsureUnitRequest.timeout:type_name -> google.protobuf.Duration
+	37, // 27: understudy.agent.v1.EnsureUnitRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	1,  // 28: understudy.agent.v1.EnsureUnitResponse.unit:type_name -> understudy.agent.v1.Unit
+	1,  // 29: understudy.agent.v1.WatchUnitsResponse.unit:type_name -> understudy.agent.v1.Unit
+	2,  // 30: understudy.agent.v1.TailJournalResponse.entry:type_name -> understudy.agent.v1.JournalEntry
+	37, // 31: understudy.agent.v1.SetDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	37, // 32: understudy.agent.v1.DeleteDropInRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 33: understudy.agent.v1.SystemdService.GetUnit:input_type -> understudy.agent.v1.GetUnitRequest
+	5,  // 34: understudy.agent.v1.SystemdService.ListUnits:input_type -> understudy.agent.v1.ListUnitsRequest
+	7,  // 35: understudy.agent.v1.SystemdService.StartUnit:input_type -> understudy.agent.v1.StartUnitRequest
+	9,  // 36: understudy.agent.v1.SystemdService.StopUnit:input_type -> understudy.agent.v1.StopUnitRequest
+	11, // 37: understudy.agent.v1.SystemdService.RestartUnit:input_type -> understudy.agent.v1.RestartUnitRequest
+	13, // 38: understudy.agent.v1.SystemdService.ReloadUnit:input_type -> understudy.agent.v1.ReloadUnitRequest
+	15, // 39: understudy.agent.v1.SystemdService.EnableUnit:input_type -> understudy.agent.v1.EnableUnitRequest
+	17, // 40: understudy.agent.v1.SystemdService.DisableUnit:input_type -> understudy.agent.v1.DisableUnitRequest
+	19, // 41: understudy.agent.v1.SystemdService.MaskUnit:input_type -> understudy.agent.v1.MaskUnitRequest
+	21, // 42: understudy.agent.v1.SystemdService.UnmaskUnit:input_type -> understudy.agent.v1.UnmaskUnitRequest
+	23, // 43: understudy.agent.v1.SystemdService.ResetFailedUnit:input_type -> understudy.agent.v1.ResetFailedUnitRequest
+	25, // 44: understudy.agent.v1.SystemdService.EnsureUnit:input_type -> understudy.agent.v1.EnsureUnitRequest
+	27, // 45: understudy.agent.v1.SystemdService.WatchUnits:input_type -> understudy.agent.v1.WatchUnitsRequest
+	29, // 46: understudy.agent.v1.SystemdService.TailJournal:input_type -> understudy.agent.v1.TailJournalRequest
+	31, // 47: understudy.agent.v1.SystemdService.SetDropIn:input_type -> understudy.agent.v1.SetDropInRequest
+	33, // 48: understudy.agent.v1.SystemdService.DeleteDropIn:input_type -> understudy.agent.v1.DeleteDropInRequest
+	4,  // 49: understudy.agent.v1.SystemdService.GetUnit:output_type -> understudy.agent.v1.GetUnitResponse
+	6,  // 50: understudy.agent.v1.SystemdService.ListUnits:output_type -> understudy.agent.v1.ListUnitsResponse
+	8,  // 51: understudy.agent.v1.SystemdService.StartUnit:output_type -> understudy.agent.v1.StartUnitResponse
+	10, // 52: understudy.agent.v1.SystemdService.StopUnit:output_type -> understudy.agent.v1.StopUnitResponse
+	12, // 53: understudy.agent.v1.SystemdService.RestartUnit:output_type -> understudy.agent.v1.RestartUnitResponse
+	14, // 54: understudy.agent.v1.SystemdService.ReloadUnit:output_type -> understudy.agent.v1.ReloadUnitResponse
+	16, // 55: understudy.agent.v1.SystemdService.EnableUnit:output_type -> understudy.agent.v1.EnableUnitResponse
+	18, // 56: understudy.agent.v1.SystemdService.DisableUnit:output_type -> understudy.agent.v1.DisableUnitResponse
+	20, // 57: understudy.agent.v1.SystemdService.MaskUnit:output_type -> understudy.agent.v1.MaskUnitResponse
+	22, // 58: understudy.agent.v1.SystemdService.UnmaskUnit:output_type -> understudy.agent.v1.UnmaskUnitResponse
+	24, // 59: understudy.agent.v1.SystemdService.ResetFailedUnit:output_type -> understudy.agent.v1.ResetFailedUnitResponse
+	26, // 60: understudy.agent.v1.SystemdService.EnsureUnit:output_type -> understudy.agent.v1.EnsureUnitResponse
+	28, // 61: understudy.agent.v1.SystemdService.WatchUnits:output_type -> understudy.agent.v1.WatchUnitsResponse
+	30, // 62: understudy.agent.v1.SystemdService.TailJournal:output_type -> understudy.agent.v1.TailJournalResponse
+	32, // 63: understudy.agent.v1.SystemdService.SetDropIn:output_type -> understudy.agent.v1.SetDropInResponse
+	34, // 64: understudy.agent.v1.SystemdService.DeleteDropIn:output_type -> understudy.agent.v1.DeleteDropInResponse
+	49, // [49:65] is the sub-list for method output_type
+	33, // [33:49] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_systemd_service_proto_init() }
@@ -2530,7 +2440,7 @@ func file_understudy_agent_v1_systemd_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_systemd_service_proto_rawDesc), len(file_understudy_agent_v1_systemd_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

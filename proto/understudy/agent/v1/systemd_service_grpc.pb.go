@@ -30,7 +30,6 @@ const (
 	SystemdService_MaskUnit_FullMethodName        = "/understudy.agent.v1.SystemdService/MaskUnit"
 	SystemdService_UnmaskUnit_FullMethodName      = "/understudy.agent.v1.SystemdService/UnmaskUnit"
 	SystemdService_ResetFailedUnit_FullMethodName = "/understudy.agent.v1.SystemdService/ResetFailedUnit"
-	SystemdService_ReloadDaemon_FullMethodName    = "/understudy.agent.v1.SystemdService/ReloadDaemon"
 	SystemdService_EnsureUnit_FullMethodName      = "/understudy.agent.v1.SystemdService/EnsureUnit"
 	SystemdService_WatchUnits_FullMethodName      = "/understudy.agent.v1.SystemdService/WatchUnits"
 	SystemdService_TailJournal_FullMethodName     = "/understudy.agent.v1.SystemdService/TailJournal"
@@ -42,51 +41,66 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SystemdService controls the units on the agent's allow-list (patterns in its configuration). Every changing call is
-// convergent: it looks, acts on the difference alone, looks again, and says what it changed.
+// SystemdService controls the units on the agent's allow-list (patterns in its configuration).
+// Every changing call is convergent: it observes, acts on the difference alone, observes again, and
+// reports what it changed.
 //
-// Codes common to all calls: INVALID_ARGUMENT for a malformed unit name, PERMISSION_DENIED (NOT_ALLOWED) for a unit that
-// is not on the allow-list, NOT_FOUND for a unit that systemd does not know, UNAVAILABLE when D-Bus does not answer.
+// Codes common to all calls: INVALID_ARGUMENT for a malformed unit name, PERMISSION_DENIED
+// (NOT_ALLOWED) for a unit that is not on the allow-list, NOT_FOUND for a unit that systemd does
+// not know, UNAVAILABLE when D-Bus does not answer.
 type SystemdServiceClient interface {
 	// GetUnit returns one unit as systemd sees it now.
 	GetUnit(ctx context.Context, in *GetUnitRequest, opts ...grpc.CallOption) (*GetUnitResponse, error)
-	// ListUnits returns all units on the allow-list that are known to systemd, sorted by name.
+	// ListUnits returns all units on the allow-list that are known to systemd, sorted by name. The
+	// control plane does not call it; it is for an operator with grpcurl.
 	ListUnits(ctx context.Context, in *ListUnitsRequest, opts ...grpc.CallOption) (*ListUnitsResponse, error)
-	// StartUnit makes the unit active and waits for the end of systemd's job. FAILED_PRECONDITION (UNIT_MASKED) for a
-	// masked unit, INTERNAL (UNIT_FAILED) with the last journal lines when it fails, DEADLINE_EXCEEDED past timeout.
+	// StartUnit makes the unit active and waits for the end of systemd's job. FAILED_PRECONDITION
+	// (UNIT_MASKED) for a masked unit, INTERNAL (UNIT_FAILED) with the last journal lines when it
+	// fails, DEADLINE_EXCEEDED past timeout. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	StartUnit(ctx context.Context, in *StartUnitRequest, opts ...grpc.CallOption) (*StartUnitResponse, error)
 	// StopUnit makes the unit inactive and waits for the end of systemd's job.
 	StopUnit(ctx context.Context, in *StopUnitRequest, opts ...grpc.CallOption) (*StopUnitResponse, error)
-	// RestartUnit restarts the unit once: the caller names the InvocationID that it saw, and a unit that already runs under
-	// another one has been restarted and is left alone.
+	// RestartUnit restarts the unit once: the caller names the InvocationID that it saw, and a unit
+	// that already runs under another one has been restarted and is left alone. The control plane
+	// does not call it; it is for an operator with grpcurl.
 	RestartUnit(ctx context.Context, in *RestartUnitRequest, opts ...grpc.CallOption) (*RestartUnitResponse, error)
-	// ReloadUnit asks an active unit to reload. FAILED_PRECONDITION when it is not active or cannot reload.
+	// ReloadUnit asks an active unit to reload. FAILED_PRECONDITION when it is not active or cannot
+	// reload. The control plane does not call it; it is for an operator with grpcurl.
 	ReloadUnit(ctx context.Context, in *ReloadUnitRequest, opts ...grpc.CallOption) (*ReloadUnitResponse, error)
-	// EnableUnit makes the unit start at boot.
+	// EnableUnit makes the unit start at boot. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	EnableUnit(ctx context.Context, in *EnableUnitRequest, opts ...grpc.CallOption) (*EnableUnitResponse, error)
-	// DisableUnit makes the unit not start at boot.
+	// DisableUnit makes the unit not start at boot. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	DisableUnit(ctx context.Context, in *DisableUnitRequest, opts ...grpc.CallOption) (*DisableUnitResponse, error)
-	// MaskUnit makes the unit unstartable. FAILED_PRECONDITION while it is active.
+	// MaskUnit prevents the unit from being started. FAILED_PRECONDITION while it is active.
 	MaskUnit(ctx context.Context, in *MaskUnitRequest, opts ...grpc.CallOption) (*MaskUnitResponse, error)
-	// UnmaskUnit takes a mask away, in /etc and in /run.
+	// UnmaskUnit removes a mask, in /etc and in /run. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	UnmaskUnit(ctx context.Context, in *UnmaskUnitRequest, opts ...grpc.CallOption) (*UnmaskUnitResponse, error)
-	// ResetFailedUnit clears the failed state and the start limit.
+	// ResetFailedUnit clears the failed state and the start limit. The control plane does not call
+	// it; it is for an operator with grpcurl.
 	ResetFailedUnit(ctx context.Context, in *ResetFailedUnitRequest, opts ...grpc.CallOption) (*ResetFailedUnitResponse, error)
-	// ReloadDaemon makes systemd read all unit files again.
-	ReloadDaemon(ctx context.Context, in *ReloadDaemonRequest, opts ...grpc.CallOption) (*ReloadDaemonResponse, error)
-	// EnsureUnit makes sure that the unit is up and ready from any state: it unmasks, clears a failed state, enables,
-	// starts, and waits for the job's end; a unit with a readiness probe (mariadb.service answers a query) is waited for
-	// until it is ready. Progress comes as messages; the last one has `unit` set. When it fails, the error holds the last
-	// journal lines: INTERNAL (UNIT_FAILED), or DEADLINE_EXCEEDED (MARIADB_NOT_READY) past the timeout.
+	// EnsureUnit makes sure that the unit is up and ready from any state: it unmasks, clears a failed
+	// state, enables, starts, and waits for the job's end; a unit with a readiness probe
+	// (mariadb.service answers a query) is waited for until it is ready. Progress comes as messages;
+	// the last one has `unit` set. When it fails, the error has the last journal lines: INTERNAL
+	// (UNIT_FAILED), or DEADLINE_EXCEEDED (MARIADB_NOT_READY) past the timeout.
 	EnsureUnit(ctx context.Context, in *EnsureUnitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EnsureUnitResponse], error)
-	// WatchUnits sends each unit's state at once, and again whenever it changes, until the caller ends it.
+	// WatchUnits sends each unit's state at once, and again whenever it changes, until the caller
+	// ends the stream. The control plane does not call it; it is for an operator with grpcurl.
 	WatchUnits(ctx context.Context, in *WatchUnitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchUnitsResponse], error)
-	// TailJournal sends the last lines of the unit's journal, and with `follow` the new ones as they come.
+	// TailJournal sends the last lines of the unit's journal, and with `follow` the new ones as they
+	// are written. The control plane does not call it; it is for an operator with grpcurl.
 	TailJournal(ctx context.Context, in *TailJournalRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailJournalResponse], error)
-	// SetDropIn writes the unit's drop-in file of that name with that content (atomically) and reloads the daemon. The names
-	// and sections that may be written are on an allow-list: [Unit] dependencies and [Service] limits, never Exec lines.
+	// SetDropIn writes the unit's drop-in file of that name with that content (atomically) and
+	// reloads the daemon. The names and sections that may be written are on an allow-list: [Unit]
+	// dependencies and [Service] limits, never Exec lines. The control plane does not call it; it is
+	// for an operator with grpcurl.
 	SetDropIn(ctx context.Context, in *SetDropInRequest, opts ...grpc.CallOption) (*SetDropInResponse, error)
-	// DeleteDropIn removes a drop-in that SetDropIn wrote and reloads the daemon.
+	// DeleteDropIn removes a drop-in that SetDropIn wrote and reloads the daemon. The control plane
+	// does not call it; it is for an operator with grpcurl.
 	DeleteDropIn(ctx context.Context, in *DeleteDropInRequest, opts ...grpc.CallOption) (*DeleteDropInResponse, error)
 }
 
@@ -208,16 +222,6 @@ func (c *systemdServiceClient) ResetFailedUnit(ctx context.Context, in *ResetFai
 	return out, nil
 }
 
-func (c *systemdServiceClient) ReloadDaemon(ctx context.Context, in *ReloadDaemonRequest, opts ...grpc.CallOption) (*ReloadDaemonResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReloadDaemonResponse)
-	err := c.cc.Invoke(ctx, SystemdService_ReloadDaemon_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 func (c *systemdServiceClient) EnsureUnit(ctx context.Context, in *EnsureUnitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EnsureUnitResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &SystemdService_ServiceDesc.Streams[0], SystemdService_EnsureUnit_FullMethodName, cOpts...)
@@ -299,51 +303,66 @@ func (c *systemdServiceClient) DeleteDropIn(ctx context.Context, in *DeleteDropI
 // All implementations must embed UnimplementedSystemdServiceServer
 // for forward compatibility.
 //
-// SystemdService controls the units on the agent's allow-list (patterns in its configuration). Every changing call is
-// convergent: it looks, acts on the difference alone, looks again, and says what it changed.
+// SystemdService controls the units on the agent's allow-list (patterns in its configuration).
+// Every changing call is convergent: it observes, acts on the difference alone, observes again, and
+// reports what it changed.
 //
-// Codes common to all calls: INVALID_ARGUMENT for a malformed unit name, PERMISSION_DENIED (NOT_ALLOWED) for a unit that
-// is not on the allow-list, NOT_FOUND for a unit that systemd does not know, UNAVAILABLE when D-Bus does not answer.
+// Codes common to all calls: INVALID_ARGUMENT for a malformed unit name, PERMISSION_DENIED
+// (NOT_ALLOWED) for a unit that is not on the allow-list, NOT_FOUND for a unit that systemd does
+// not know, UNAVAILABLE when D-Bus does not answer.
 type SystemdServiceServer interface {
 	// GetUnit returns one unit as systemd sees it now.
 	GetUnit(context.Context, *GetUnitRequest) (*GetUnitResponse, error)
-	// ListUnits returns all units on the allow-list that are known to systemd, sorted by name.
+	// ListUnits returns all units on the allow-list that are known to systemd, sorted by name. The
+	// control plane does not call it; it is for an operator with grpcurl.
 	ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error)
-	// StartUnit makes the unit active and waits for the end of systemd's job. FAILED_PRECONDITION (UNIT_MASKED) for a
-	// masked unit, INTERNAL (UNIT_FAILED) with the last journal lines when it fails, DEADLINE_EXCEEDED past timeout.
+	// StartUnit makes the unit active and waits for the end of systemd's job. FAILED_PRECONDITION
+	// (UNIT_MASKED) for a masked unit, INTERNAL (UNIT_FAILED) with the last journal lines when it
+	// fails, DEADLINE_EXCEEDED past timeout. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	StartUnit(context.Context, *StartUnitRequest) (*StartUnitResponse, error)
 	// StopUnit makes the unit inactive and waits for the end of systemd's job.
 	StopUnit(context.Context, *StopUnitRequest) (*StopUnitResponse, error)
-	// RestartUnit restarts the unit once: the caller names the InvocationID that it saw, and a unit that already runs under
-	// another one has been restarted and is left alone.
+	// RestartUnit restarts the unit once: the caller names the InvocationID that it saw, and a unit
+	// that already runs under another one has been restarted and is left alone. The control plane
+	// does not call it; it is for an operator with grpcurl.
 	RestartUnit(context.Context, *RestartUnitRequest) (*RestartUnitResponse, error)
-	// ReloadUnit asks an active unit to reload. FAILED_PRECONDITION when it is not active or cannot reload.
+	// ReloadUnit asks an active unit to reload. FAILED_PRECONDITION when it is not active or cannot
+	// reload. The control plane does not call it; it is for an operator with grpcurl.
 	ReloadUnit(context.Context, *ReloadUnitRequest) (*ReloadUnitResponse, error)
-	// EnableUnit makes the unit start at boot.
+	// EnableUnit makes the unit start at boot. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	EnableUnit(context.Context, *EnableUnitRequest) (*EnableUnitResponse, error)
-	// DisableUnit makes the unit not start at boot.
+	// DisableUnit makes the unit not start at boot. The control plane does not call it; it is for an
+	// operator with grpcurl.
 	DisableUnit(context.Context, *DisableUnitRequest) (*DisableUnitResponse, error)
-	// MaskUnit makes the unit unstartable. FAILED_PRECONDITION while it is active.
+	// MaskUnit prevents the unit from being started. FAILED_PRECONDITION while it is active.
 	MaskUnit(context.Context, *MaskUnitRequest) (*MaskUnitResponse, error)
-	// UnmaskUnit takes a mask away, in /etc and in /run.
+	// UnmaskUnit removes a mask, in /etc and in /run. The control plane does not call it; it is for
+	// an operator with grpcurl.
 	UnmaskUnit(context.Context, *UnmaskUnitRequest) (*UnmaskUnitResponse, error)
-	// ResetFailedUnit clears the failed state and the start limit.
+	// ResetFailedUnit clears the failed state and the start limit. The control plane does not call
+	// it; it is for an operator with grpcurl.
 	ResetFailedUnit(context.Context, *ResetFailedUnitRequest) (*ResetFailedUnitResponse, error)
-	// ReloadDaemon makes systemd read all unit files again.
-	ReloadDaemon(context.Context, *ReloadDaemonRequest) (*ReloadDaemonResponse, error)
-	// EnsureUnit makes sure that the unit is up and ready from any state: it unmasks, clears a failed state, enables,
-	// starts, and waits for the job's end; a unit with a readiness probe (mariadb.service answers a query) is waited for
-	// until it is ready. Progress comes as messages; the last one has `unit` set. When it fails, the error holds the last
-	// journal lines: INTERNAL (UNIT_FAILED), or DEADLINE_EXCEEDED (MARIADB_NOT_READY) past the timeout.
+	// EnsureUnit makes sure that the unit is up and ready from any state: it unmasks, clears a failed
+	// state, enables, starts, and waits for the job's end; a unit with a readiness probe
+	// (mariadb.service answers a query) is waited for until it is ready. Progress comes as messages;
+	// the last one has `unit` set. When it fails, the error has the last journal lines: INTERNAL
+	// (UNIT_FAILED), or DEADLINE_EXCEEDED (MARIADB_NOT_READY) past the timeout.
 	EnsureUnit(*EnsureUnitRequest, grpc.ServerStreamingServer[EnsureUnitResponse]) error
-	// WatchUnits sends each unit's state at once, and again whenever it changes, until the caller ends it.
+	// WatchUnits sends each unit's state at once, and again whenever it changes, until the caller
+	// ends the stream. The control plane does not call it; it is for an operator with grpcurl.
 	WatchUnits(*WatchUnitsRequest, grpc.ServerStreamingServer[WatchUnitsResponse]) error
-	// TailJournal sends the last lines of the unit's journal, and with `follow` the new ones as they come.
+	// TailJournal sends the last lines of the unit's journal, and with `follow` the new ones as they
+	// are written. The control plane does not call it; it is for an operator with grpcurl.
 	TailJournal(*TailJournalRequest, grpc.ServerStreamingServer[TailJournalResponse]) error
-	// SetDropIn writes the unit's drop-in file of that name with that content (atomically) and reloads the daemon. The names
-	// and sections that may be written are on an allow-list: [Unit] dependencies and [Service] limits, never Exec lines.
+	// SetDropIn writes the unit's drop-in file of that name with that content (atomically) and
+	// reloads the daemon. The names and sections that may be written are on an allow-list: [Unit]
+	// dependencies and [Service] limits, never Exec lines. The control plane does not call it; it is
+	// for an operator with grpcurl.
 	SetDropIn(context.Context, *SetDropInRequest) (*SetDropInResponse, error)
-	// DeleteDropIn removes a drop-in that SetDropIn wrote and reloads the daemon.
+	// DeleteDropIn removes a drop-in that SetDropIn wrote and reloads the daemon. The control plane
+	// does not call it; it is for an operator with grpcurl.
 	DeleteDropIn(context.Context, *DeleteDropInRequest) (*DeleteDropInResponse, error)
 	mustEmbedUnimplementedSystemdServiceServer()
 }
@@ -387,9 +406,6 @@ func (UnimplementedSystemdServiceServer) UnmaskUnit(context.Context, *UnmaskUnit
 }
 func (UnimplementedSystemdServiceServer) ResetFailedUnit(context.Context, *ResetFailedUnitRequest) (*ResetFailedUnitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResetFailedUnit not implemented")
-}
-func (UnimplementedSystemdServiceServer) ReloadDaemon(context.Context, *ReloadDaemonRequest) (*ReloadDaemonResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ReloadDaemon not implemented")
 }
 func (UnimplementedSystemdServiceServer) EnsureUnit(*EnsureUnitRequest, grpc.ServerStreamingServer[EnsureUnitResponse]) error {
 	return status.Error(codes.Unimplemented, "method EnsureUnit not implemented")
@@ -625,24 +641,6 @@ func _SystemdService_ResetFailedUnit_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
-func _SystemdService_ReloadDaemon_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ReloadDaemonRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(SystemdServiceServer).ReloadDaemon(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: SystemdService_ReloadDaemon_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SystemdServiceServer).ReloadDaemon(ctx, req.(*ReloadDaemonRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 func _SystemdService_EnsureUnit_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(EnsureUnitRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -762,10 +760,6 @@ var SystemdService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResetFailedUnit",
 			Handler:    _SystemdService_ResetFailedUnit_Handler,
-		},
-		{
-			MethodName: "ReloadDaemon",
-			Handler:    _SystemdService_ReloadDaemon_Handler,
 		},
 		{
 			MethodName: "SetDropIn",
