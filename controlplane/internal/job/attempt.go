@@ -136,7 +136,7 @@ func (w *worker[T]) call(a *attempt[T]) result[T] {
 
 	kind := a.step.Kind
 	w.e.cfg.Hook(BeforeEffect, w.id, kind)
-	outcome, err := w.guarded(ctx, a.limits.Handler, w.newRun(a, budget))
+	outcome, err := w.guarded(ctx, a.limits.Handler, w.newRun(a))
 	w.e.cfg.Hook(AfterEffect, w.id, kind)
 	return judge(ctx, outcome, err, budget)
 }
@@ -184,14 +184,14 @@ func (w *worker[T]) guarded(ctx context.Context, h Handler[T],
 	return h(ctx, run)
 }
 
-func (w *worker[T]) newRun(a *attempt[T], budget time.Duration) *Run {
+func (w *worker[T]) newRun(a *attempt[T]) *Run {
 	j, s := &a.job, &a.step
 	return &Run{
-		JobID: j.ID, JobKind: j.Kind, Args: j.Args, Subjects: j.Subjects, Who: j.Who,
-		Step: s.Kind, Seq: s.Seq, Attempt: s.Attempts, Generation: s.Generation,
+		JobID: j.ID, JobKind: j.Kind, Args: j.Args,
+		Step: s.Kind, Attempt: s.Attempts, Generation: s.Generation,
 		EffectKey: effectKey(j.ID, s.Kind, s.Generation), Epoch: w.epoch, Owner: w.e.cfg.Owner,
-		Deadline: time.Now().Add(budget), Unwinding: j.Mode == Unwind,
-		Alone: j.Mode == Solo, LeftOut: j.leftOut(), TakenOver: w.since, report: a.report,
+		Unwinding: j.Mode == Unwind, Alone: j.Mode == Solo, LeftOut: j.leftOut(),
+		TakenOver: w.since, report: a.report,
 		values: w.values, hold: w.hold, prove: w.prove,
 	}
 }

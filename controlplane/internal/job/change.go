@@ -92,9 +92,6 @@ func (e *Engine[T]) change(ctx context.Context, c change, req ChangeRequest) (Jo
 
 func (e *Engine[T]) changeOnce(ctx context.Context, c change,
 	req ChangeRequest) (after Job, err error) {
-	if err := req.check(); err != nil {
-		return Job{}, err
-	}
 	err = e.store.Write(ctx, func(ctx context.Context, tx T) error {
 		records := e.store.Jobs(tx)
 		if err := records.Lock(ctx, c.id); err != nil {

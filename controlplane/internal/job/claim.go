@@ -144,9 +144,12 @@ func (e *Engine[T]) take(ctx context.Context, seen Holding) error {
 
 func (w *worker[T]) claim(ctx context.Context, records Records,
 	seen Holding) (*attempt[T], Job, error) {
-	owner := w.e.cfg.Owner
-	if ok, err := records.Claim(ctx, seen, owner); err != nil || !ok {
-		return nil, Job{}, errors.Join(err, claimed(ok))
+	ok, err := records.Claim(ctx, seen, w.e.cfg.Owner)
+	if err == nil && !ok {
+		err = errClaimed
+	}
+	if err != nil {
+		return nil, Job{}, err
 	}
 	m, err := w.fenced(ctx, records)
 	if err != nil {
@@ -162,13 +165,6 @@ func (w *worker[T]) claim(ctx context.Context, records Records,
 		first = w.newAttempt(m.job, s.Seq)
 	}
 	return first, m.job.clone(), save(ctx, records, m)
-}
-
-func claimed(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errClaimed
 }
 
 // start runs the worker until it releases the job.

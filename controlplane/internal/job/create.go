@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -40,13 +41,10 @@ func (e *Engine[T]) CreateTx(ctx context.Context, tx T, req Request) (Job, error
 		return Job{}, invalid("kind", "use a kind of job that this control plane has",
 			"there is no kind of job %q", req.Kind)
 	}
-	if err := req.check(); err != nil {
-		return Job{}, err
-	}
 	req = req.normal()
-	args, err := req.encode()
+	args, err := json.Marshal(req.Args)
 	if err != nil {
-		return Job{}, err
+		return Job{}, fmt.Errorf("cannot encode the arguments: %w", err)
 	}
 	j := e.newJob(req, plan, args)
 	records := e.store.Jobs(tx)
@@ -74,7 +72,8 @@ func (e *Engine[T]) newJob(req Request, plan Plan[T], args []byte) Job {
 	id := uuid.Must(uuid.NewV7()).String()
 	now := e.now()
 	return Job{
-		ID: id, Kind: plan.Kind, Title: or(or(req.Title, plan.Title), plan.Kind), Args: args,
+		ID: id, Kind: plan.Kind, Title: clip(or(or(req.Title, plan.Title), plan.Kind), maxTitle),
+		Args:      args,
 		Subjects:  req.Subjects,
 		RequestID: or(req.RequestID, id), RequestHash: req.hash(args), Who: req.Who,
 		State: Queued, Mode: Forward, Created: now, Updated: now,

@@ -69,9 +69,6 @@ func (e *Engine[T]) Plan(kind string) (Plan[T], bool) {
 	return p, ok
 }
 
-// Owner is the name under which this process holds jobs.
-func (e *Engine[T]) Owner() string { return e.cfg.Owner }
-
 // Get reads a job with its steps and, when this process runs it, what the running step has
 // reported so far.
 func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {

@@ -9,6 +9,7 @@ import (
 )
 
 const (
+	maxTitle = 250  // bytes of a title that are kept
 	maxText  = 4000 // bytes of one reason, line or error that are kept
 	maxLines = 40   // lines of found or changed that are kept
 )
@@ -16,25 +17,21 @@ const (
 // Run is one call of a handler: what it is for, and how it reports what it does. Its
 // methods may be called from several goroutines until the handler returns.
 type Run struct {
-	JobID    string
-	JobKind  string
-	Args     json.RawMessage // of the job
-	Subjects []string
-	Who      string // who asked for the job
+	JobID   string
+	JobKind string
+	Args    json.RawMessage // of the job
 
 	Step       string // kind of the step
-	Seq        int
-	Attempt    int // from 1, in the step's whole life
-	Generation int // from 1; grows only when the step is to be done again
+	Attempt    int    // from 1, in the step's whole life
+	Generation int    // from 1; grows only when the step is to be done again
 	// "job/step/generation": the same for every attempt; send it with every effect
 	EffectKey string
 	Epoch     int64  // send it with every change to an agent, which refuses lower ones
 	Owner     string // this process
 
-	Deadline  time.Time // end of this call
-	Unwinding bool      // the step runs because the job failed or was cancelled
-	Alone     bool      // the step runs by itself, those after it do not follow
-	LeftOut   []string  // kinds of the job's steps that an operator skipped
+	Unwinding bool     // the step runs because the job failed or was cancelled
+	Alone     bool     // the step runs by itself, those after it do not follow
+	LeftOut   []string // kinds of the job's steps that an operator skipped
 	// when this process took the job from another worker, which may have acted until then; zero
 	// when no other had it
 	TakenOver time.Time
