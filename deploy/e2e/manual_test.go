@@ -313,7 +313,7 @@ func (h *hand) refused(t *testing.T) {
 	var id string
 	h.instead["make_machine"] = func(task *cpv1.Task) {
 		id = task.GetId()
-		h.run("provider", "refuse", id, "--why", "no room in rack 4")
+		h.run("provider", "refuse", id, "--reason", "no room in rack 4")
 	}
 	job := h.until(h.ask("create_primary", "server", "create", "db3", "--image", "trixie"),
 		cpv1.Job_STATE_FAILED)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -57,10 +58,10 @@ func (c *cli) suggestions(ctx context.Context, words suggest, args []string) []c
 }
 
 func (c *cli) serverIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	answer, err := allServers(ctx, a, &cpv1.ListServersRequest{})
-	return rowsOf(answer.GetServers(), func(s *cpv1.Server) cobra.Completion {
+	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
+	return rowsOf(servers, func(s *cpv1.Server) cobra.Completion {
 		return cobra.CompletionWithDesc(show.ID(s.GetName()),
-			roleWord(s.GetRole())+", "+trimEnum(s.GetState()))
+			enum.Word(s.GetRole())+", "+trimEnum(s.GetState()))
 	}), err
 }
 

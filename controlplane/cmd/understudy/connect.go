@@ -34,10 +34,8 @@ func (c *cli) connect() (*api, error) {
 		return nil, usageError{
 			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
 				c.flags.credentials, err),
-			hint: "the control plane makes them in operator/ of its state directory when it " +
-				"starts (understudy serve); " +
-				"copy ca.pem, cert.pem and key.pem from there, say where they are with " +
-				"--credentials DIR or UNDERSTUDY_CREDENTIALS, and see that you may read them",
+			hint: "copy ca.pem, cert.pem and key.pem from operator/ in the state directory of the " +
+				"control plane, and name their folder with --credentials",
 		}
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{
@@ -49,7 +47,7 @@ func (c *cli) connect() (*api, error) {
 	}
 	return &api{conn: conn, servers: cpv1.NewServerServiceClient(conn),
 		snapshots:  cpv1.NewSnapshotServiceClient(conn),
-		jobs:       prefixJobs{cpv1.NewJobServiceClient(conn)},
+		jobs:       cpv1.NewJobServiceClient(prefixConn{conn}),
 		providers:  cpv1.NewProviderServiceClient(conn),
 		enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
 }
@@ -60,8 +58,8 @@ func (c *cli) checkAddress() error {
 		return nil
 	}
 	return usageError{
-		message: "the control plane's address " + quote(c.flags.address) + " is not HOST:PORT",
-		hint:    "write for example --address " + defaultAddress,
+		message: "--address " + quote(c.flags.address) + " must be HOST:PORT, such as " +
+			defaultAddress,
 	}
 }
 
@@ -71,7 +69,7 @@ func (c *cli) credentialFiles() identity.FilesConfig {
 		Logger: slog.New(slog.DiscardHandler)}
 }
 
-// call connects, lets use talk to the control plane, and hangs up.
+// call connects, lets use talk to the control plane, and closes the connection.
 func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) error {
 	a, err := c.connect()
 	if err != nil {

@@ -29,10 +29,11 @@ type finding struct {
 
 func (c *cli) newDoctor() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Check the way to the control plane, and what it needs",
+		Use: "doctor", Short: "Check the connection to the control plane, and what needs attention",
 		Args: words(nil),
-		Long: `Check what the other commands rely on, one after the other: the operator's credentials and how long they are good for, the control
-plane, its provider, and servers and jobs that need attention. It changes nothing. The exit code is that of the first thing that is wrong.`,
+		Long: `Check what the other commands rely on: the operator's credentials and how long they are valid, the
+control plane, its provider, and servers and jobs that need attention. Nothing is changed. The exit
+code is that of the first problem.`,
 		Example: "  understudy doctor",
 		RunE:    c.do(func(ctx context.Context, _ []string) error { return c.doctor(ctx) }),
 	}
@@ -46,7 +47,7 @@ func (c *cli) doctor(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			findings = append(findings, broken("address", err))
+			findings = append(findings, c.broken("address", err))
 		}
 	}
 	if err := c.printFindings(findings); err != nil {
@@ -66,33 +67,33 @@ type saidError struct{ error }
 // Unwrap is the error.
 func (e saidError) Unwrap() error { return e.error }
 
-func broken(what string, err error) finding {
-	p := problemOf(err)
-	return finding{What: what, Found: p.Message, Hint: p.Hint, err: err}
+func (c *cli) broken(what string, err error) finding {
+	p := c.problemOf(err)
+	return finding{What: what, Found: p.Message, Hint: p.advice, err: err}
 }
 
 func (c *cli) examineCredentials() finding {
 	const what = "credentials"
 	if _, err := identity.NewFiles(c.credentialFiles()); err != nil {
 		_, err = c.connect()
-		return broken(what, err)
+		return c.broken(what, err)
 	}
 	cert, err := readCertificate(c.credentialFiles().Cert)
 	if err != nil {
-		return broken(what, usageError{message: err.Error()})
+		return c.broken(what, usageError{message: err.Error()})
 	}
 	left := cert.NotAfter.Sub(c.Now())
 	if left <= 0 {
-		return broken(what, usageError{message: fmt.Sprintf("the certificate in %s ended on %s",
+		return c.broken(what, usageError{message: fmt.Sprintf("the certificate in %s expired on %s",
 			c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
 			hint: "copy new credentials from operator/ of the control plane's state directory"})
 	}
 	who, err := identity.FromCertificate(cert)
 	if err != nil {
-		return broken(what, usageError{message: err.Error()})
+		return c.broken(what, usageError{message: err.Error()})
 	}
 	return finding{What: what, OK: true,
-		Found: fmt.Sprintf("%s, good for %s", show.Who(who.String()), show.Duration(left))}
+		Found: fmt.Sprintf("%s, valid for %s", show.Who(who.String()), show.Duration(left))}
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
@@ -111,58 +112,58 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 	began := c.Now()
 	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
 	if err != nil {
-		return []finding{broken("control plane", err)}
+		return []finding{c.broken("control plane", err)}
 	}
 	answered := finding{What: "control plane", OK: true,
 		Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
-	return []finding{answered, examineProvider(ctx, a), examineServers(servers.GetServers()),
-		examineJobs(ctx, a)}
+	return []finding{answered, c.examineProvider(ctx, a), c.examineServers(servers),
+		c.examineJobs(ctx, a)}
 }
 
-func examineProvider(ctx context.Context, a *api) finding {
+func (c *cli) examineProvider(ctx context.Context, a *api) finding {
 	answer, err := a.providers.CheckProvider(ctx, &cpv1.CheckProviderRequest{})
 	if err != nil {
-		return broken("provider", err)
+		return c.broken("provider", err)
 	}
 	if problems := answer.GetProblems(); len(problems) > 0 {
-		return broken("provider", errs.New(errs.FailedPrecondition, 0,
+		return c.broken("provider", errs.New(errs.FailedPrecondition, 0,
 			fmt.Sprintf("%s: %s", answer.GetProvider(), problems[0]),
-			errs.WithHint("see understudy provider check")))
+			errs.WithHint("see all problems", errs.Call("CheckProvider"))))
 	}
 	return finding{What: "provider", OK: true,
-		Found: answer.GetProvider() + " has all that the jobs need"}
+		Found: answer.GetProvider() + " can do what the jobs need"}
 }
 
-func examineServers(servers []*cpv1.Server) finding {
+func (c *cli) examineServers(servers []*cpv1.Server) finding {
 	for _, s := range servers {
 		switch s.GetState() {
 		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE, cpv1.Server_STATE_DEGRADED:
-			return broken("servers",
+			return c.broken("servers",
 				errs.New(errs.FailedPrecondition, 0,
 					fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()),
 						s.GetStateReason()),
-					errs.WithHint("see understudy server get "+show.ID(s.GetName()))))
+					errs.WithHint("see the server", errs.Call("GetServer", "name", s.GetName()))))
 		}
 	}
 	return finding{What: "servers", OK: true,
-		Found: fmt.Sprintf("%d, none of which needs attention", len(servers))}
+		Found: fmt.Sprintf("%d, none needs attention", len(servers))}
 }
 
-func examineJobs(ctx context.Context, a *api) finding {
+func (c *cli) examineJobs(ctx context.Context, a *api) finding {
 	answer, err := a.jobs.ListJobs(ctx, &cpv1.ListJobsRequest{ActiveOnly: true, PageSize: pageSize})
 	if err != nil {
-		return broken("jobs", err)
+		return c.broken("jobs", err)
 	}
 	for _, j := range answer.GetJobs() {
 		if j.GetState() == cpv1.Job_STATE_ACTION_REQUIRED {
-			return broken("jobs",
+			return c.broken("jobs",
 				errs.New(errs.FailedPrecondition, 0,
-					show.ID(j.GetName())+" waits for your decision",
-					errs.WithHint("see understudy job get "+show.ID(j.GetName()))))
+					show.ID(j.GetName())+" needs an operator",
+					errs.WithHint("see the job", errs.Call("GetJob", "name", j.GetName()))))
 		}
 	}
 	return finding{What: "jobs", OK: true,
-		Found: fmt.Sprintf("%d under way, none of which waits for you", len(answer.GetJobs()))}
+		Found: fmt.Sprintf("%d active, none needs an operator", len(answer.GetJobs()))}
 }
 
 func (c *cli) printFindings(findings []finding) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,84 +11,74 @@ import (
 )
 
 func (c *cli) newEvent() *cobra.Command {
-	return c.group("event", "See who asked for what, and what changed",
-		"The audit: who asked what, what changed, and when. It is only ever added to.",
-		c.newEventList())
+	return c.group("event", "See what happened, and who asked for it",
+		"An event is something that happened, or that somebody asked for: who, what, when and why."+
+			"\nEvents are never changed or deleted.", c.newEventList())
+}
+
+type eventList struct {
+	filterFlags
+	action, actor string
 }
 
 func (c *cli) newEventList() *cobra.Command {
-	var on string
-	limit := count{n: defaultLimit}
+	f := &eventList{filterFlags: filterFlags{cli: c}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List events, newest first", Args: words(nil),
-		Long: "List events of the audit, newest first.",
+		Long: "List events, newest first: when, who, what was asked or done, on what, and why.",
 		Example: `  understudy event list
-  understudy event list --on servers/db2
-  understudy event list --limit 1000 -o json | jq -r '.events[] | select(.action == "step.skip") | .text'`,
-		RunE: c.do(func(ctx context.Context, _ []string) error {
-			req := &cpv1.ListEventsRequest{}
-			var err error
-			if on != "" {
-				if req.Subject, err = subjectName(on); err != nil {
-					return err
-				}
-			}
-			return c.printEvents(ctx, req, limit.n)
-		}),
+  understudy event list --on servers/db2 --since 24h
+  understudy event list --action job.skip --actor operator/alice
+  understudy event list --limit 1000 -o json | jq -r '.events[].text'`,
+		RunE: c.do(func(ctx context.Context, _ []string) error { return c.printEvents(ctx, f) }),
 	}
-	cmd.Flags().StringVar(&on, "on", "",
-		"only those on `SUBJECT`: servers/NAME, snapshots/NAME or jobs/NAME")
-	cmd.Flags().Var(&limit, "limit", "at most so many")
-	c.completeFlag(cmd, "on", c.subjectNames)
+	f.addOn(cmd, "servers/NAME, snapshots/NAME or jobs/NAME")
+	cmd.Flags().StringVar(&f.action, "action", "", "only this `ACTION`, such as job.create")
+	cmd.Flags().StringVar(&f.actor, "actor", "",
+		"only those of this `ACTOR`, such as operator/alice or jobs/NAME")
+	f.addTimes(cmd)
+	f.addText(cmd, "the text")
+	f.addLimit(cmd)
 	return cmd
 }
 
-func (c *cli) printEvents(ctx context.Context, req *cpv1.ListEventsRequest, limit int) error {
+// identityOf is an actor as events have it.
+func identityOf(actor string) string {
+	for _, role := range []string{"operator/", "agent/", "controlplane"} {
+		if strings.HasPrefix(actor, role) {
+			return show.Identities + actor
+		}
+	}
+	return actor
+}
+
+func (c *cli) printEvents(ctx context.Context, f *eventList) error {
+	subject, err := f.subject()
+	if err != nil {
+		return err
+	}
+	req := &cpv1.ListEventsRequest{Subject: subject, Action: f.action, Text: f.text,
+		Actor: identityOf(f.actor), After: f.since.proto(), Before: f.until.proto()}
 	return c.call(ctx, func(ctx context.Context, a *api) error {
-		answer, err := listEvents(ctx, a, req, limit)
+		all, next, err := pages(f.limit.n, func(size int32, token string) ([]*cpv1.Event, string,
+			error) {
+			req.PageSize, req.PageToken = size, token
+			page, err := a.jobs.ListEvents(ctx, req)
+			return page.GetEvents(), page.GetNextPageToken(), err
+		})
 		if err != nil {
 			return err
 		}
-		err = c.list(answer, []string{"TIME", "WHO", "WHAT", "ON", "CHANGE"},
-			func(show.Style) [][]string {
-				return rows(answer.GetEvents(), func(e *cpv1.Event) []string {
-					return []string{stamp(e.GetTime()), show.Who(e.GetActor()),
-						show.Clean(e.GetAction()), show.Clean(e.GetSubject()),
-						show.Clean(e.GetText())}
-				})
+		err = c.list(&cpv1.ListEventsResponse{Events: all, NextPageToken: next},
+			[]string{"TIME", "WHO", "WHAT", "ON", "TEXT"}, func(show.Style) [][]string {
+				return rows(all, eventRow)
 			}, "no events")
-		c.sayMore(answer.GetNextPageToken() != "", limit)
+		f.sayMore(next)
 		return err
 	})
 }
 
-func listEvents(ctx context.Context, a *api, req *cpv1.ListEventsRequest,
-	limit int) (*cpv1.ListEventsResponse, error) {
-	all := &cpv1.ListEventsResponse{}
-	for {
-		req.PageSize = nextPage(limit, len(all.GetEvents()))
-		page, err := a.jobs.ListEvents(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		all.Events = append(all.Events, page.GetEvents()...)
-		all.NextPageToken = page.GetNextPageToken()
-		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" ||
-			len(all.GetEvents()) >= limit {
-			return all, nil
-		}
-	}
-}
-
-// subjectNames are the resources that jobs and events are about.
-func (c *cli) subjectNames(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
-	if err != nil {
-		return nil, err
-	}
-	snapshots, err := allSnapshots(ctx, a, &cpv1.ListSnapshotsRequest{})
-	return append(rowsOf(servers.GetServers(),
-		func(s *cpv1.Server) cobra.Completion { return show.Clean(s.GetName()) }),
-		rowsOf(snapshots.GetSnapshots(),
-			func(s *cpv1.Snapshot) cobra.Completion { return show.Clean(s.GetName()) })...), err
+func eventRow(e *cpv1.Event) []string {
+	return []string{stamp(e.GetTime()), show.Who(e.GetActor()), show.Clean(e.GetAction()),
+		show.Clean(e.GetSubject()), show.Clean(e.GetText())}
 }

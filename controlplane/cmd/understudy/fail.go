@@ -10,24 +10,24 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/hint"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// usageError is a mistake in the command line or in what it needs on this machine: nothing was
-// sent.
+// usageError is a mistake in the command line or in what it needs on this host: nothing was sent.
 type usageError struct{ message, hint string }
 
 // Error is the message.
 func (e usageError) Error() string { return e.message }
 
-// jobError says that a job did not end as it should; what there is to say was said when it ended.
+// jobError says that a job did not end well; the reason was printed when it ended.
 type jobError struct{ message string }
 
 // Error is the message.
 func (e jobError) Error() string { return e.message }
 
-// leftError says that a person left a live view; the job goes on.
+// leftError says that the user left a live view; the job goes on.
 type leftError struct{}
 
 // Error is the message.
@@ -78,21 +78,17 @@ func (c *cli) fail(ctx context.Context, err error) int {
 	if ctx.Err() != nil {
 		err = usageError{message: "interrupted"}
 	}
-	problem := problemOf(err)
+	p := c.problemOf(err)
 	if c.flags.output.json() {
-		c.failJSON(problem)
+		c.failJSON(p)
 		return code
 	}
 	st := c.styleFor(c.Stderr)
-	fmt.Fprintln(c.Stderr, st.Bad("understudy:")+" "+show.Clean(problem.Message))
-	if problem.Reason != "" {
-		fmt.Fprintln(c.Stderr, st.Dim("  reason:  ")+problem.Reason)
-	}
-	if problem.Hint != "" {
-		fmt.Fprintln(c.Stderr, st.Dim("  hint: ")+show.Clean(problem.Hint))
-	}
-	if problem.Note != "" {
-		fmt.Fprintln(c.Stderr, st.Dim("  note:    ")+show.Clean(problem.Note))
+	fmt.Fprintln(c.Stderr, st.Bad("understudy:")+" "+show.Clean(p.Message))
+	for _, line := range [][2]string{{"reason:", p.Reason}, {"hint:", p.advice}, {"note:", p.Note}} {
+		if line[1] != "" {
+			fmt.Fprintln(c.Stderr, st.Dim(fmt.Sprintf("  %-8s", line[0]))+" "+show.Clean(line[1]))
+		}
 	}
 	c.usageHint(err)
 	return code
@@ -104,7 +100,7 @@ func (c *cli) usageHint(err error) {
 	if !errors.As(err, &usage) || c.current == nil || c.running {
 		return
 	}
-	fmt.Fprintf(c.Stderr, "  usage:   %s\n  more:    %s --help\n",
+	fmt.Fprintf(c.Stderr, "  usage:   %s\n  help:    %s --help\n",
 		strings.TrimSpace(c.current.UseLine()), c.current.CommandPath())
 }
 
@@ -114,10 +110,13 @@ type problem struct {
 	Reason    string            `json:"reason,omitempty"`
 	Message   string            `json:"message"`
 	Hint      string            `json:"hint,omitempty"`
+	Commands  []string          `json:"commands,omitempty"`
 	Note      string            `json:"note,omitempty"`
 	Fields    []fieldProblem    `json:"fields,omitempty"`
 	RequestID string            `json:"requestId,omitempty"`
 	Metadata  map[string]string `json:"metadata,omitempty"`
+	// advice is the hint with its commands in one line.
+	advice string
 }
 
 // codeName is a kind as gRPC's own documents write it, NOT_FOUND.
@@ -128,18 +127,22 @@ type fieldProblem struct {
 	Why   string `json:"why"`
 }
 
-func problemOf(err error) problem {
+func (c *cli) problemOf(err error) problem {
 	var usage usageError
 	if errors.As(err, &usage) {
-		return problem{Code: "USAGE", Message: usage.message, Hint: usage.hint}
+		return problem{Code: "USAGE", Message: usage.message, Hint: usage.hint, advice: usage.hint}
 	}
-	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), Hint: errs.HintOf(err).String(),
-		Metadata: errs.MetaOf(err)}
+	advised := errs.HintOf(err)
+	p := problem{Code: codeName(errs.KindOf(err)), Message: err.Error(), Hint: advised.Text,
+		Commands: hint.Commands(advised), advice: hint.Text(advised), Metadata: errs.MetaOf(err)}
 	if reason := errs.ReasonOf(err); reason != 0 {
 		p.Reason = strings.TrimPrefix(reason.String(), "REASON_")
 	}
 	for _, f := range errs.FieldsOf(err) {
 		p.Fields = append(p.Fields, fieldProblem{f.Field, f.Why})
+	}
+	if len(p.Fields) > 0 {
+		p.Message = c.aboutFlags(p.Fields)
 	}
 	p.RequestID = p.Metadata["request_id"]
 	delete(p.Metadata, "request_id")

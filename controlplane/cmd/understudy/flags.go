@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
@@ -35,10 +36,10 @@ func (c *cli) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&f.credentials, "credentials",
 		envOr(c.getenv("UNDERSTUDY_CREDENTIALS"), defaultCredentials),
 		"`DIR` with ca.pem, cert.pem and key.pem (UNDERSTUDY_CREDENTIALS)")
-	flags.VarP(&f.output, "output", "o", "`FORMAT` of results: table or json")
+	flags.VarP(&f.output, "output", "o", "format of results")
 	flags.BoolVar(&f.noColor, "no-color", false,
-		"no colours, also when the terminal has them (NO_COLOR)")
-	flags.Var(&f.timeout, "timeout", "longest `TIME` to wait for one answer of the control plane")
+		"no colours (NO_COLOR)")
+	flags.Var(&f.timeout, "timeout", "longest `TIME` to wait for an answer")
 	mustComplete(root, "output", f.output.allowed)
 }
 
@@ -72,7 +73,7 @@ func (c *choice) Type() string { return strings.Join(c.allowed, "|") }
 // Set takes one of the allowed values.
 func (c *choice) Set(value string) error {
 	if !slices.Contains(c.allowed, value) {
-		return fmt.Errorf("has to be one of %s", strings.Join(c.allowed, ", "))
+		return fmt.Errorf("must be one of %s", strings.Join(c.allowed, ", "))
 	}
 	c.value = value
 	return nil
@@ -94,6 +95,14 @@ func (s *span) String() string {
 // Type names the kind of value in help.
 func (s *span) Type() string { return "TIME" }
 
+// proto is the span in a request; nil for the control plane's default.
+func (s *span) proto() *durationpb.Duration {
+	if s.value == 0 {
+		return nil
+	}
+	return durationpb.New(s.value)
+}
+
 // Set takes a time span within the limits.
 func (s *span) Set(text string) error {
 	d, err := show.ParseDuration(text)
@@ -101,7 +110,7 @@ func (s *span) Set(text string) error {
 		return err
 	}
 	if d < s.min || d > s.max {
-		return fmt.Errorf("has to be between %s and %s", show.Duration(s.min), show.Duration(s.max))
+		return fmt.Errorf("must be between %s and %s", show.Duration(s.min), show.Duration(s.max))
 	}
 	s.value = d
 	return nil
@@ -145,7 +154,7 @@ func (p *port) Type() string { return "PORT" }
 func (p *port) Set(text string) error {
 	var n int32
 	if _, err := fmt.Sscanf(text+"\n", "%d\n", &n); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("has to be a number from 1 to 65535")
+		return fmt.Errorf("must be 1 to 65535")
 	}
 	p.number = n
 	return nil
@@ -169,7 +178,7 @@ func (n *count) Type() string { return "N" }
 func (n *count) Set(text string) error {
 	var v int
 	if _, err := fmt.Sscanf(text+"\n", "%d\n", &v); err != nil || v < 1 {
-		return fmt.Errorf("has to be a number from 1")
+		return fmt.Errorf("must be at least 1")
 	}
 	n.n = v
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -11,48 +12,56 @@ import (
 )
 
 func (c *cli) newJobCleanup() *cobra.Command {
-	w := waitFlags{}
-	var dryRun bool
+	f, req := &changeFlags{}, &cpv1.CleanupJobRequest{}
 	cmd := &cobra.Command{
-		Use: "cleanup JOB", Short: "Remove exactly what a failed or cancelled job made",
+		Use: "cleanup JOB", Short: "Remove what a failed or cancelled job made",
 		Args: words([]string{"JOB"}),
-		Long: `Remove exactly what a failed or cancelled job made, found by its tags: machines, volumes, snapshots, accounts. Nothing else is touched.
+		Long: `Remove what a failed or cancelled job made, found by its tags: machines, volumes, snapshots and
+accounts. Nothing else is touched. Afterwards the job cannot be retried.
 
-Afterwards the job can no longer be retried. The exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
+When that deletes data, the control plane refuses until --yes-delete names what may be deleted. The
+exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
 		Example: `  understudy job cleanup JOB --dry-run
-  understudy job cleanup JOB`,
+  understudy job cleanup JOB
+  understudy job cleanup JOB --yes-delete db2`,
 		ValidArgsFunction: c.complete(c.jobIDs),
-		RunE: c.do(func(ctx context.Context, args []string) error {
-			name, err := resourceName(jobKind, args[0])
-			if err != nil {
+		RunE: c.do(func(ctx context.Context, args []string) (err error) {
+			if req.Name, err = resourceName(jobKind, args[0]); err != nil {
 				return err
 			}
-			return c.cleanupJob(ctx, &cpv1.CleanupJobRequest{Name: name, ValidateOnly: dryRun}, w)
+			return c.cleanupJob(ctx, req, f)
 		}),
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed; remove nothing")
-	w.add(cmd)
+	cmd.Flags().BoolVar(&req.ValidateOnly, "dry-run", false,
+		"print what would be removed; remove nothing")
+	f.add(cmd)
+	f.addConfirm(c, cmd)
 	return cmd
 }
 
-func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, w waitFlags) error {
-	send := func(ctx context.Context, a *api) (*cpv1.Job, error) {
-		answer, err := a.jobs.CleanupJob(ctx, req)
-		return answer.GetJob(), err
-	}
+func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, f *changeFlags) error {
 	if !req.GetValidateOnly() {
-		return c.onJob(ctx, w, cleanedUp, send)
+		return c.change(ctx, f, cleanedUp,
+			func(ctx context.Context, a *api, requestID string) (job *cpv1.Job, err error) {
+				req.RequestId = requestID
+				if req.ConfirmDelete, err = c.confirmation(ctx, a, f.confirm); err != nil {
+					return nil, err
+				}
+				answer, err := a.jobs.CleanupJob(ctx, req)
+				return answer.GetJob(), unconfirmed(ctx, a, err, "CleanupJob", "name",
+					req.GetName())
+			})
 	}
 	return c.call(ctx, func(ctx context.Context, a *api) error {
 		was, err := getJob(ctx, a, req.GetName())
 		if err != nil {
 			return err
 		}
-		plan, err := send(ctx, a)
+		answer, err := a.jobs.CleanupJob(ctx, req)
 		if err != nil {
 			return err
 		}
-		return c.plan(cleanupPlan(was, plan))
+		return c.plan(cleanupPlan(was, answer.GetJob()))
 	})
 }
 
@@ -71,4 +80,26 @@ func cleanupPlan(was, plan *cpv1.Job) *cpv1.Job {
 		return !had[step.GetName()] || ahead && len(step.GetChanged()) > 0
 	})
 	return only
+}
+
+// cleanedUp is the ending of a clean-up: the steps that were to be done are, whatever became of the
+// others before.
+func cleanedUp(asked *cpv1.Job) ending {
+	due := map[string]bool{}
+	for _, s := range asked.GetSteps() {
+		switch s.GetState() {
+		case cpv1.Step_STATE_PENDING, cpv1.Step_STATE_RUNNING, cpv1.Step_STATE_WAITING:
+			due[s.GetName()] = true
+		}
+	}
+	return func(job *cpv1.Job) outcome {
+		for _, s := range job.GetSteps() {
+			if failed := s.GetState() == cpv1.Step_STATE_FAILED ||
+				s.GetState() == cpv1.Step_STATE_ACTION_REQUIRED; failed && due[s.GetName()] {
+				return outcome{line: fmt.Sprintf("not all that %s made was removed: step %s is %s",
+					show.ID(job.GetName()), s.GetName(), stepWord(s))}
+			}
+		}
+		return outcome{good: true, line: "what " + show.ID(job.GetName()) + " made was removed"}
+	}
 }

@@ -9,34 +9,27 @@ import (
 )
 
 func (c *cli) newJobRedo() *cobra.Command {
-	w := waitFlags{}
-	var reason string
+	f := &changeFlags{}
 	cmd := &cobra.Command{
-		Use: "redo JOB STEP --reason WHY", Short: "Make a step's effect anew, and go on from there",
-		Args: words([]string{"JOB", "STEP"}),
-		Long: `Make a step's effect anew, and go on from there with the steps behind it.
+		Use: "redo JOB STEP --reason WHY", Short: "Run a step again as if it had never run",
+		Long: `Run a step again as if it had never run, and go on with the steps after it.
 
-A retry finds what an earlier attempt has made, a machine or a volume, and goes on with it. Redo does not: the effect gets a new key, so that
-the earlier one is not found again. It is for an effect that is there and is no good.`,
-		Example:           `  understudy job redo JOB create_machine --reason "the machine's disk is broken"`,
-		ValidArgsFunction: c.complete(c.jobIDs, c.stepNames),
-		RunE: c.do(func(ctx context.Context, args []string) error {
-			job, step, err := jobAndStep(args)
-			if err != nil {
-				return err
-			}
-			if err := checkReason(reason); err != nil {
-				return err
-			}
-			return c.onJob(ctx, w, always(succeeded), func(ctx context.Context, a *api) (*cpv1.Job,
-				error) {
-				answer, err := a.jobs.RedoStep(ctx, &cpv1.RedoStepRequest{Name: job, Step: step,
-					Reason: reason})
-				return answer.GetJob(), err
-			})
-		}),
+A retry finds what an earlier attempt made, such as a machine or a volume, and goes on with it. Redo
+makes another one, because the step gets a new key. Use it when what was made is of no use.
+
+When that deletes data, the control plane refuses until --yes-delete names what may be deleted.`,
+		Example: `  understudy job redo JOB create_machine --reason "the machine's disk is broken"
+  understudy job redo JOB swap_volume --reason "wrong snapshot" --yes-delete db2`,
 	}
-	reasonFlag(cmd, &reason)
-	w.add(cmd)
+	c.stepVerb(f, cmd, func(ctx context.Context, a *api,
+		req *cpv1.RedoStepRequest) (job *cpv1.Job, err error) {
+		if req.ConfirmDelete, err = c.confirmation(ctx, a, f.confirm); err != nil {
+			return nil, err
+		}
+		answer, err := a.jobs.RedoStep(ctx, req)
+		return answer.GetJob(), unconfirmed(ctx, a, err, "RedoStep", "name", req.GetName(), "step",
+			req.GetStep(), "reason", req.GetReason())
+	})
+	f.addConfirm(c, cmd)
 	return cmd
 }

@@ -9,15 +9,15 @@ import (
 )
 
 func (c *cli) newJobRetry() *cobra.Command {
-	w := waitFlags{}
-	var step string
+	f, step := &changeFlags{}, ""
 	cmd := &cobra.Command{
 		Use: "retry JOB", Short: "Go on at the step that failed, or run one step alone",
 		Args: words([]string{"JOB"}),
-		Long: `Go on with a job that failed or waits for a decision, at the step that stopped it.
+		Long: `Go on with a job that failed or waits for an operator, at the step that stopped it.
 
-With --step, run that one step alone, whatever became of the job, and leave the job as it was. Steps look before they act: one whose
-work is done already finds it done and changes nothing. The exit code tells how the step ended.`,
+With --step, run that step alone, whatever the state of the job, and leave the job as it was. Steps
+observe before they act: a step whose work is done changes nothing. The exit code says how the step
+ended.`,
 		Example: `  understudy job retry JOB
   understudy job retry JOB --step configure_replica`,
 		ValidArgsFunction: c.complete(c.jobIDs),
@@ -33,15 +33,16 @@ work is done already finds it done and changes nothing. The exit code tells how 
 				}
 				good = stepEnded(step)
 			}
-			return c.onJob(ctx, w, always(good), func(ctx context.Context, a *api) (*cpv1.Job,
-				error) {
-				answer, err := a.jobs.RetryJob(ctx, &cpv1.RetryJobRequest{Name: name, Step: step})
+			return c.change(ctx, f, always(good), func(ctx context.Context, a *api,
+				requestID string) (*cpv1.Job, error) {
+				answer, err := a.jobs.RetryJob(ctx, &cpv1.RetryJobRequest{Name: name, Step: step,
+					RequestId: requestID})
 				return answer.GetJob(), err
 			})
 		}),
 	}
 	cmd.Flags().StringVar(&step, "step", "", "run this `STEP` alone")
-	w.add(cmd)
+	f.add(cmd)
 	c.completeFlag(cmd, "step", c.stepNames)
 	return cmd
 }

@@ -15,10 +15,11 @@ func (c *cli) newJobWatch() *cobra.Command {
 	w := waitFlags{}
 	cmd := &cobra.Command{
 		Use: "watch [JOB]", Short: "Show a job until it ends", Args: words(nil, "JOB"),
-		Long: `Show a job until it ends, or until it waits for a person's decision. Without a name it shows the one job that is under way.
+		Long: `Show a job until it ends, or until it needs an operator. Without a name it shows the job that is
+active, when there is one.
 
-On a terminal the view is live, and Ctrl-C leaves it: the job goes on. Elsewhere each change is one line, with -o json one line of JSON.
-When the control plane is restarted meanwhile, the view waits for it, for --reconnect-limit at most.`,
+On a terminal the view is live; Ctrl-C leaves it and the job goes on. Elsewhere each change is one
+line, with -o json one line of JSON. When the control plane restarts, the view waits for it.`,
 		Example: `  understudy job watch
   understudy job watch JOB
   understudy job watch JOB -o json | jq --unbuffered -r .state`,
@@ -65,12 +66,12 @@ func theActiveJob(ctx context.Context, a *api) (string, error) {
 	ids := rowsOf(answer.GetJobs(), func(j *cpv1.Job) string { return show.ID(j.GetName()) })
 	switch len(ids) {
 	case 0:
-		return "", usageError{message: "no job is under way",
+		return "", usageError{message: "no job is active",
 			hint: "name one that `understudy job list` shows"}
 	case 1:
 		return answer.GetJobs()[0].GetName(), nil
 	default:
-		return "", usageError{message: fmt.Sprintf("%d jobs are under way", len(ids)),
+		return "", usageError{message: fmt.Sprintf("%d jobs are active", len(ids)),
 			hint: "name one of them: " + strings.Join(ids, ", ")}
 	}
 }

@@ -23,33 +23,26 @@ var (
 	imagePattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
 )
 
-// serverID is the id in a server's name as people write it, "db1" or "servers/db1".
-func serverID(text string) (string, error) {
+// serverName is the name of the server that users call "db1" or "servers/db1".
+func serverName(text string) (string, error) {
 	id := strings.TrimPrefix(text, serverKind+"/")
 	if !serverPattern.MatchString(id) {
 		return "", usageError{
-			message: quote(text) + " cannot be the name of a server",
-			hint: "use 2 to 40 lower-case letters, digits and dashes, a letter first and no " +
-				"dash at the end, for example db1",
+			message: quote(text) + " is not a valid server name: it must be 2 to 40 lower-case " +
+				"letters, digits and dashes, a letter first and no dash last",
 		}
 	}
-	return id, nil
+	return serverKind + "/" + id, nil
 }
 
-// serverName is the resource that people mean by "db1" or "servers/db1".
-func serverName(text string) (string, error) {
-	id, err := serverID(text)
-	return serverKind + "/" + id, err
-}
-
-// resourceName is the resource of a kind that people mean by "x" or "kind/x".
+// resourceName is the name of the resource that users call "x" or "kind/x".
 func resourceName(kind, text string) (string, error) {
 	id := strings.TrimPrefix(text, kind+"/")
 	if !idPattern.MatchString(id) {
 		singular := strings.TrimSuffix(kind, "s")
 		return "", usageError{
-			message: fmt.Sprintf("%s cannot be the name of a %s", quote(text), singular),
-			hint:    fmt.Sprintf("take one that `understudy %s list` shows", singular),
+			message: fmt.Sprintf("%s is not a valid %s name", quote(text), singular),
+			hint:    fmt.Sprintf("use one that `understudy %s list` shows", singular),
 		}
 	}
 	return kind + "/" + id, nil
@@ -58,8 +51,8 @@ func resourceName(kind, text string) (string, error) {
 // stepName is a step's name, when it can be one.
 func stepName(text string) (string, error) {
 	if !stepPattern.MatchString(text) {
-		return "", usageError{message: quote(text) + " cannot be the name of a step",
-			hint: "take one that `understudy job get JOB` shows, for example mount_data"}
+		return "", usageError{message: quote(text) + " is not a valid step name",
+			hint: "use one that `understudy job get JOB` shows, for example mount_data"}
 	}
 	return text, nil
 }
@@ -69,8 +62,8 @@ func subjectName(text string) (string, error) {
 	kind, id, _ := strings.Cut(text, "/")
 	known := kind == serverKind || kind == snapshotKind || kind == jobKind
 	if !known || !idPattern.MatchString(id) {
-		return "", usageError{message: quote(text) + " names nothing",
-			hint: "write servers/NAME, snapshots/NAME or jobs/NAME"}
+		return "", usageError{message: quote(text) +
+			" must be servers/NAME, snapshots/NAME or jobs/NAME"}
 	}
 	return text, nil
 }
@@ -80,10 +73,10 @@ func subjectName(text string) (string, error) {
 func words(required []string, optional ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < len(required) {
-			return usageError{message: "missing " + strings.Join(required[len(args):], " and ")}
+			return usageError{message: required[len(args)] + " is required"}
 		}
 		if most := len(required) + len(optional); len(args) > most {
-			return usageError{message: fmt.Sprintf("one word too many: %s", quote(args[most]))}
+			return usageError{message: "unexpected argument " + quote(args[most])}
 		}
 		return nil
 	}

@@ -98,14 +98,17 @@ func compactJSON(msg proto.Message) ([]byte, error) {
 	return compact.Bytes(), nil
 }
 
-// say tells a person something beside the result; programs that read JSON are not bothered with it.
+// say prints a line beside the result, unless the result is JSON.
 func (c *cli) say(format string, args ...any) {
 	if !c.flags.output.json() {
 		fmt.Fprintf(c.Stdout, format+"\n", args...)
 	}
 }
 
-// list shows rows as a table; when there are none it says so beside, and what to do about it.
+// message is a message of the API.
+type message = proto.Message
+
+// list shows rows as a table; when there are none it says so on standard error.
 func (c *cli) list(msg proto.Message, head []string, rows func(show.Style) [][]string,
 	empty string) error {
 	return c.print(msg, func(st show.Style) string {

@@ -14,18 +14,17 @@ import (
 func (c *cli) newProviderSweep() *cobra.Command {
 	var remove bool
 	cmd := &cobra.Command{
-		Use: "sweep", Short: "List what jobs left behind at the provider, and remove it on request",
+		Use: "sweep", Short: "List what jobs left behind at the provider, or remove it",
 		Args: words(nil),
-		Long: `List the machines, volumes and snapshots that jobs left behind at the provider. Each carries the tags of this control plane's fleet and of a
-job that has ended, and no record names it. Nothing is removed unless --remove is given, and nothing else is ever removed: what other
-people or other control planes made is not even listed.
+		Long: `List the machines, volumes and snapshots that jobs left behind at the provider: they have the tags of
+this fleet and of a job that has ended, and no record names them. With --remove they are removed.
+Nothing else is ever removed or listed.
 
-After a failed or cancelled job "job cleanup" is the better way, as it also takes away records and accounts.`,
+After a failed or cancelled job use "job cleanup", which also removes records and accounts.`,
 		Example: `  understudy provider sweep
   understudy provider sweep --remove`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.call(ctx, func(ctx context.Context,
-				a *api) error {
+			return c.call(ctx, func(ctx context.Context, a *api) error {
 				return c.sweep(ctx, a, remove)
 			})
 		}),
@@ -40,23 +39,16 @@ func (c *cli) sweep(ctx context.Context, a *api, remove bool) error {
 		return err
 	}
 	if remove && len(answer.GetObjects()) > 0 {
-		var ids []string
-		for _, o := range answer.GetObjects() {
-			ids = append(ids, o.GetId())
-		}
+		ids := rowsOf(answer.GetObjects(), (*cpv1.ProviderObject).GetId)
 		if answer, err = a.providers.SweepProvider(ctx,
 			&cpv1.SweepProviderRequest{Ids: ids}); err != nil {
 			return err
 		}
 	}
-	err = c.list(answer, []string{"KIND", "ID", "STATE", "OWNER", "SIZE", "ATTACHED", "MADE",
-		"TAGS"}, func(st show.Style) [][]string {
-		return rows(answer.GetObjects(),
-			func(o *cpv1.ProviderObject) []string { return c.objectRow(st, o) })
-	}, "nothing was left behind")
+	err = c.listObjects(answer, "nothing was left behind")
 	if busy := answer.GetBusyIds(); err == nil && len(busy) > 0 {
-		fmt.Fprintln(c.Stderr, "still in use by what is going: "+
-			show.Clean(strings.Join(busy, ", "))+"; sweep again in a moment")
+		fmt.Fprintln(c.Stderr, "still in use: "+show.Clean(strings.Join(busy, ", "))+
+			"; sweep again in a moment")
 	}
 	return err
 }

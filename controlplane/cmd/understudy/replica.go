@@ -9,55 +9,50 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const replicaLong = `A replica is a server that follows a primary. It is made from a snapshot of that primary's data volume, and it is READY only when both
-replication threads run, it has passed a position taken on the primary after they started, and its data was verified to the level asked for.
+const replicaLong = `A replica is a server that follows a primary. It is made from a snapshot of the primary's data
+volume. It is READY when both replication threads run, it has applied a target position that was
+taken on the primary after they started, and its data was verified to the level asked for.
 
 A replica is a server: "server get", "server update" and "server delete" work on it.`
 
 func (c *cli) newReplica() *cobra.Command {
-	return c.group("replica", "Make and list verified replicas", replicaLong, c.newReplicaCreate(),
-		c.newReplicaList())
+	return c.group("replica", "Create, verify and list replicas", replicaLong,
+		c.newReplicaCreate(), c.newReplicaVerify(), c.newReplicaList())
 }
 
 func (c *cli) newReplicaList() *cobra.Command {
-	var of string
-	var all bool
+	f := &serverList{filterFlags: filterFlags{cli: c},
+		role: enums[cpv1.Server_Role]{values: []cpv1.Server_Role{cpv1.Server_ROLE_REPLICA}}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List replicas", Args: words(nil),
 		Long: `List replicas with the primary that each follows, its state, and how it was verified.`,
 		Example: `  understudy replica list
-  understudy replica list --of db1`,
+  understudy replica list --of db1 --state degraded`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {
-			isReplica := func(
-				s *cpv1.Server) bool {
-				return s.GetRole() == cpv1.Server_ROLE_REPLICA
-			}
-			return c.listServers(ctx, of, all, isReplica,
-				"no replicas: make one with understudy replica create --of PRIMARY")
+			return c.listServers(ctx, f,
+				"no replicas; `understudy replica create --of PRIMARY` makes one")
 		}),
 	}
-	cmd.Flags().StringVar(&of, "of", "", "only those of `PRIMARY`")
-	cmd.Flags().BoolVar(&all, "all", false, "deleted ones too")
-	c.completeFlag(cmd, "of", c.serverIDs)
+	f.add(cmd)
 	return cmd
 }
 
-// freeReplicaID is a name for a replica of that primary that no server has or ever had: "db1-r1",
+// freeReplicaName is a name for a replica of a primary that no server has or had: "db1-r1",
 // "db1-r2", …
-func freeReplicaID(ctx context.Context, a *api, primary string) (string, error) {
-	answer, err := allServers(ctx, a, &cpv1.ListServersRequest{ShowDeleted: true})
+func freeReplicaName(ctx context.Context, a *api, primary string) (string, error) {
+	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{ShowDeleted: true})
 	if err != nil {
 		return "", err
 	}
 	taken := map[string]bool{}
-	for _, s := range answer.GetServers() {
+	for _, s := range servers {
 		taken[s.GetName()] = true
 	}
 	const room = 34 // of the 40 characters of a name, the rest is for the number
-	stem := primary[:min(len(primary), room)]
+	stem := primary[:min(len(primary), len(serverKind)+1+room)]
 	for n := 1; ; n++ {
-		if id := fmt.Sprintf("%s-r%d", stem, n); !taken[serverKind+"/"+id] {
-			return id, nil
+		if name := fmt.Sprintf("%s-r%d", stem, n); !taken[name] {
+			return name, nil
 		}
 	}
 }

@@ -8,25 +8,26 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const rootLong = `Understudy makes MariaDB replicas on machines of their own, from consistent volume snapshots, and proves that each one is a replica
-before it calls it READY.
+const rootLong = `Understudy makes MariaDB replicas from volume snapshots, each on a machine of its own, and verifies
+each replica before it is READY.
 
-The control plane (understudy serve) keeps the records and runs the jobs; all other commands talk to it. On the machine where it runs
-they need no settings: they find it on 127.0.0.1:7440 and show the operator's credentials that it made. From elsewhere, say where it is
-and which credentials to show, by --address and --credentials or by the environment.
+The control plane (understudy serve) keeps the records and runs the jobs; all other commands call it.
+On its own host they need no settings. From elsewhere, --address and --credentials say where it is
+and which credentials to use.
 
-Commands that start a job show it until it ends: live on a terminal, one line a change elsewhere. Ctrl-C leaves the view, never the
-job: it goes on in the control plane, and "understudy job watch" shows it again.
+Commands that start a job show it until it ends: live on a terminal, one line a change elsewhere.
+Ctrl-C leaves the view and the job goes on; "understudy job watch" shows it again.
 
 Output
-  Tables are for people. With -o json the result is the API's message as JSON, with all its fields; a list is one object. A command that
-  shows a job writes one line of JSON for each change of it, and the last line is the job as it ended. Errors are an object on standard
-  error then, {"error": {"code", "reason", "message", "hint"}}.
+  Tables are for users. With -o json the result is the API's message as JSON; a list is one object. A
+  command that shows a job writes one line of JSON for each change; the last line is the job as it
+  ended. Errors are an object on standard error: {"error": {"code", "reason", "message", "hint",
+  "commands"}}.
 
 Exit codes
   0    done; a job that was shown ended well
-  1    the control plane refused, or the job failed, was cancelled or waits for a person's decision
-  2    a mistake in the command line, its input or the credentials: nothing was done
+  1    the control plane refused, or the job failed, was cancelled or needs an operator
+  2    a mistake in the command line, its input or the credentials: nothing was changed
   3    the control plane cannot be reached or did not answer in time
   130  interrupted; a job that was shown goes on
 
@@ -35,22 +36,21 @@ Environment
   UNDERSTUDY_CREDENTIALS  folder with ca.pem, cert.pem and key.pem
   NO_COLOR                no colours`
 
-const rootExample = `  # a primary, a snapshot of it while it serves, and a verified replica from that
+const rootExample = `  # a primary, and a verified replica of it
   understudy server create db1
-  understudy snapshot create db1
-  understudy replica create --of db1 --verify full db2
+  understudy replica create db2 --of db1 --verify full
 
-  # what a replica would take, without doing anything
+  # the plan of a replica; nothing is changed
   understudy replica create --of db1 --dry-run
 
-  # see what goes on
+  # jobs that are active
   understudy job list --active
   understudy job watch`
 
 // newRoot is the whole command line.
 func newRoot(c *cli) *cobra.Command {
 	root := c.group("understudy",
-		"MariaDB replicas from volume snapshots, each proved before it counts", rootLong,
+		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
 		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(),
 		c.newToken(), c.newAgent(),
 		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand(c.World)))
@@ -69,7 +69,7 @@ func flagError(err error) error {
 	if !errors.As(err, &invalid) {
 		return usageError{message: err.Error()}
 	}
-	return usageError{message: fmt.Sprintf("--%s %s: %v", invalid.GetFlag().Name,
+	return usageError{message: fmt.Sprintf("--%s %s %v", invalid.GetFlag().Name,
 		quote(invalid.GetValue()), invalid.Unwrap())}
 }
 

@@ -12,34 +12,27 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const serverLong = `A server is the record of one MariaDB server and of the machine that it runs on: a primary, or a replica of one.
+const serverLong = `A server is the record of one MariaDB server and of the machine that it runs on: a primary, or a
+replica of one.
 
-A primary is made with "server create", a replica with "replica create". What has happened to a server shows "event list --on servers/NAME".`
+"server create" makes a primary, "replica create" a replica. "event list --on servers/NAME" shows
+what happened to a server.`
 
 func (c *cli) newServer() *cobra.Command {
-	return c.group("server", "Make, show, change and take away MariaDB servers", serverLong,
+	return c.group("server", "Create, show, change and delete MariaDB servers", serverLong,
 		c.newServerCreate(), c.newServerList(), c.newServerGet(), c.newServerUpdate(),
 		c.newServerDelete())
 }
 
-// pageSize is how many records are asked for at once.
-const pageSize = 500
-
-// allServers is every server that the request means, page by page.
+// allServers are all servers that a request means.
 func allServers(ctx context.Context, a *api,
-	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
-	all := &cpv1.ListServersResponse{}
-	req.PageSize = pageSize
-	for {
+	req *cpv1.ListServersRequest) ([]*cpv1.Server, error) {
+	all, _, err := pages(0, func(size int32, token string) ([]*cpv1.Server, string, error) {
+		req.PageSize, req.PageToken = size, token
 		page, err := a.servers.ListServers(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		all.Servers = append(all.Servers, page.GetServers()...)
-		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
-			return all, nil
-		}
-	}
+		return page.GetServers(), page.GetNextPageToken(), err
+	})
+	return all, err
 }
 
 func getServer(ctx context.Context, a *api, name string) (*cpv1.Server, error) {
@@ -47,31 +40,8 @@ func getServer(ctx context.Context, a *api, name string) (*cpv1.Server, error) {
 	return answer.GetServer(), err
 }
 
-func serverHead() []string {
-	return []string{"NAME", "ROLE", "STATE", "PRIMARY", "ADDRESS", "MARIADB", "VERIFIED", "SEEN"}
-}
-
-func (c *cli) serverRow(st show.Style, s *cpv1.Server) []string {
-	return []string{
-		show.ID(s.GetName()), roleWord(s.GetRole()), st.State(trimEnum(s.GetState())),
-		show.ID(s.GetPrimary()), endpoint(s),
-		show.Clean(s.GetMariadbVersion()), enum.Word(s.GetVerified().GetLevel()),
-		show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
-	}
-}
-
-func roleWord(r cpv1.Server_Role) string {
-	return enum.Word(r)
-}
-
-// trimEnum is a state as people read it: "READY" for STATE_READY, "" for none.
-func trimEnum(state fmt.Stringer) string {
-	word := strings.TrimPrefix(state.String(), "STATE_")
-	if word == "UNSPECIFIED" {
-		return ""
-	}
-	return word
-}
+// trimEnum is a state as tables show it: "READY" for STATE_READY, "" for none.
+func trimEnum[E enum.Enum](state E) string { return strings.ToUpper(enum.Word(state)) }
 
 func endpoint(s *cpv1.Server) string {
 	if s.GetAddress() == "" {
@@ -90,21 +60,43 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// optionFlag adds the flag for more MariaDB options.
-func optionFlag(cmd *cobra.Command, options *map[string]string) {
-	cmd.Flags().StringToStringVar(options, "option", nil, "more of MariaDB's options, "+
-		"`NAME=VALUE`, from the agent's allow-list; may be given again")
-	cmd.Flags().Lookup("option").DefValue = ""
-}
-
-// checkOptions refuses names and values that can be no option.
-func checkOptions(options map[string]string) error {
-	for name, value := range options {
+// checkMachine refuses names and options that cannot exist.
+func (m *machineFlags) check() error {
+	for flag, value := range map[string]string{"image": m.image, "zone": m.zone} {
+		if value != "" && !imagePattern.MatchString(value) {
+			return usageError{message: "--" + flag + " " + quote(value) + " is not a valid name",
+				hint: "`understudy provider images` lists the images"}
+		}
+	}
+	for name, value := range m.options {
 		if !optionPattern.MatchString(name) || strings.ContainsAny(value, "\n\r\x00") {
 			return usageError{message: "--option " + quote(name+"="+value) +
-				" is no option of MariaDB",
-				hint: "write for example --option max_connections=500"}
+				" is not a valid MariaDB option",
+				hint: "write NAME=VALUE, for example --option max_connections=500"}
 		}
 	}
 	return nil
+}
+
+// sayServer prints in a line what became of a server; when that cannot be read, the job's end has
+// said enough.
+func (c *cli) sayServer(ctx context.Context, a *api, job *cpv1.Job) {
+	s, err := getServer(ctx, a, job.GetSubject())
+	if err != nil {
+		return
+	}
+	line := fmt.Sprintf("%s is %s", show.ID(s.GetName()), trimEnum(s.GetState()))
+	if at := endpoint(s); at != "" {
+		line += " at " + at
+	}
+	if s.GetMariadbVersion() != "" {
+		line += ", MariaDB " + show.Clean(s.GetMariadbVersion())
+	}
+	if s.GetPrimary() != "" {
+		line += ", a replica of " + show.ID(s.GetPrimary())
+	}
+	if level := enum.Word(s.GetVerified().GetLevel()); level != "" {
+		line += ", verified: " + level
+	}
+	c.say("%s", line)
 }

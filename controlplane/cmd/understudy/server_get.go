@@ -16,8 +16,8 @@ func (c *cli) newServerGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get NAME", Aliases: []string{"show"}, Short: "Show one server",
 		Args: words([]string{"NAME"}),
-		Long: "Show all that is recorded about one server: what it is for, why it is not READY, " +
-			"its machine, its volumes and its replication.",
+		Long: `Show the record of one server: its role, why it is not READY, its machine, its volumes, its
+replication, and how and when it was verified.`,
 		Example: `  understudy server get db1
   understudy server get db1 -o json | jq .server.state`,
 		ValidArgsFunction: c.complete(c.serverIDs),
@@ -42,7 +42,7 @@ func (c *cli) serverRecord(st show.Style, s *cpv1.Server) string {
 	one := func(text string) []string { return []string{show.Clean(text)} }
 	fields := []show.Field{
 		{Name: "name", Values: one(show.ID(s.GetName()))},
-		{Name: "role", Values: one(roleWord(s.GetRole()))},
+		{Name: "role", Values: one(enum.Word(s.GetRole()))},
 		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
 			show.Clean(s.GetStateReason())}},
 		{Name: "primary", Values: one(show.ID(s.GetPrimary()))},
@@ -91,15 +91,6 @@ func seen(c *cli, s *cpv1.Server) string {
 		return "never"
 	}
 	return show.Age(c.Now(), s.GetLastSeenTime().AsTime())
-}
-
-// rowsOf is a line of each record.
-func rowsOf[T any](records []T, line func(T) string) []string {
-	lines := make([]string, len(records))
-	for i, r := range records {
-		lines[i] = line(r)
-	}
-	return lines
 }
 
 func number(n uint32) string {

@@ -6,71 +6,70 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
+type serverList struct {
+	filterFlags
+	role   enums[cpv1.Server_Role]
+	states enums[cpv1.Server_State]
+}
+
 func (c *cli) newServerList() *cobra.Command {
-	var of string
-	var all bool
+	f := &serverList{filterFlags: filterFlags{cli: c}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List servers", Args: words(nil),
-		Long: `List servers by name, with their role, state and how a replica was verified.
+		Long: `List servers by name, with their role, their state and how a replica was verified.
 
-SEEN is when the server's agent was heard of last. A server whose agent is out of reach is UNREACHABLE, whatever it was before:
-what is not known is not called healthy.`,
+SEEN is when the server's agent last answered. A server whose agent cannot be reached is
+UNREACHABLE, whatever its state was before.`,
 		Example: `  understudy server list
-  understudy server list --of db1
+  understudy server list --of db1 --state degraded,unreachable
   understudy server list -o json | jq -r '.servers[].name'`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.listServers(ctx, of, all, func(*cpv1.Server) bool { return true },
-				"no servers: make one with understudy server create NAME")
+			return c.listServers(ctx, f, "no servers; `understudy server create NAME` makes one")
 		}),
 	}
-	cmd.Flags().StringVar(&of, "of", "", "only the replicas of `PRIMARY`")
-	cmd.Flags().BoolVar(&all, "all", false, "deleted ones too")
-	c.completeFlag(cmd, "of", c.serverIDs)
+	f.add(cmd)
+	addEnums(cmd, &f.role, "role", "only this role")
 	return cmd
 }
 
-func (c *cli) listServers(ctx context.Context, of string, all bool, keep func(*cpv1.Server) bool,
-	empty string) error {
-	req := &cpv1.ListServersRequest{ShowDeleted: all}
-	if of != "" {
-		name, err := serverName(of)
-		if err != nil {
-			return err
-		}
-		req.Primary = name
+func (f *serverList) add(cmd *cobra.Command) {
+	f.addOf(cmd, "only the replicas of `PRIMARY`")
+	addEnums(cmd, &f.states, "state", "only these states")
+	f.addText(cmd, "the name, primary, machine, address or reason")
+	f.addAll(cmd, "with deleted servers")
+}
+
+func (c *cli) listServers(ctx context.Context, f *serverList, empty string) error {
+	primary, err := f.server()
+	if err != nil {
+		return err
+	}
+	req := &cpv1.ListServersRequest{Primary: primary, ShowDeleted: f.all, Text: f.text,
+		States: f.states.values}
+	if len(f.role.values) == 1 {
+		req.Role = f.role.values[0]
 	}
 	return c.call(ctx, func(ctx context.Context, a *api) error {
-		answer, err := allServers(ctx, a, req)
+		all, err := allServers(ctx, a, req)
 		if err != nil {
 			return err
 		}
-		answer.Servers = filter(answer.GetServers(), keep)
-		return c.list(answer, serverHead(), func(st show.Style) [][]string {
-			return rows(answer.GetServers(),
-				func(s *cpv1.Server) []string { return c.serverRow(st, s) })
-		}, empty)
+		return c.list(&cpv1.ListServersResponse{Servers: all},
+			[]string{"NAME", "ROLE", "STATE", "PRIMARY", "ADDRESS", "MARIADB", "VERIFIED", "SEEN"},
+			func(st show.Style) [][]string {
+				return rows(all, func(s *cpv1.Server) []string { return c.serverRow(st, s) })
+			}, empty)
 	})
 }
 
-// rows makes a row of each record.
-func rows[T any](records []T, row func(T) []string) [][]string {
-	lines := make([][]string, len(records))
-	for i, r := range records {
-		lines[i] = row(r)
+func (c *cli) serverRow(st show.Style, s *cpv1.Server) []string {
+	return []string{
+		show.ID(s.GetName()), enum.Word(s.GetRole()), st.State(trimEnum(s.GetState())),
+		show.ID(s.GetPrimary()), endpoint(s), show.Clean(s.GetMariadbVersion()),
+		enum.Word(s.GetVerified().GetLevel()), show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
 	}
-	return lines
-}
-
-// filter is the records to keep.
-func filter[T any](records []T, keep func(T) bool) []T {
-	var kept []T
-	for _, r := range records {
-		if keep(r) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
 }

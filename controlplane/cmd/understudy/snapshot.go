@@ -6,44 +6,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
-	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const snapshotLong = `A snapshot is a copy of a server's data volume at one point in time, together with what was true at that point: the GTID position, the
-binary log and its offset, the versions, and how long writes were blocked for it.
+const snapshotLong = `A snapshot is a copy of a server's data volume at one point in time, with what was true at that
+point: the GTID position, the binary log and its offset, the versions, and how long writes were
+blocked for it.
 
-Any number of replicas can be made from it, as long as the primary still has the binary logs from that point on; they are kept for the
-time that --reserve-binlogs says.`
+Any number of replicas can be made from it while the primary has the binary logs from that point on:
+--reserve-binlogs says how long it keeps them.`
 
 func (c *cli) newSnapshot() *cobra.Command {
-	return c.group("snapshot", "Take, show and delete consistent snapshots", snapshotLong,
+	return c.group("snapshot", "Create, show and delete consistent snapshots", snapshotLong,
 		c.newSnapshotCreate(), c.newSnapshotList(), c.newSnapshotGet(), c.newSnapshotDelete())
 }
 
 func getSnapshot(ctx context.Context, a *api, name string) (*cpv1.Snapshot, error) {
 	answer, err := a.snapshots.GetSnapshot(ctx, &cpv1.GetSnapshotRequest{Name: name})
 	return answer.GetSnapshot(), err
-}
-
-func allSnapshots(ctx context.Context, a *api,
-	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
-	all := &cpv1.ListSnapshotsResponse{}
-	req.PageSize = pageSize
-	for {
-		page, err := a.snapshots.ListSnapshots(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		all.Snapshots = append(all.Snapshots, page.GetSnapshots()...)
-		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
-			return all, nil
-		}
-	}
-}
-
-func modeWord(m cpv1.Snapshot_Mode) string {
-	return enum.Word(m)
 }
 
 // blocked is how long writes were blocked; "" while that is not known.

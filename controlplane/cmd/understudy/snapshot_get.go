@@ -17,8 +17,8 @@ func (c *cli) newSnapshotGet() *cobra.Command {
 		Use: "get SNAPSHOT", Aliases: []string{"show"},
 		Short: "Show one snapshot and what was true at its point",
 		Args:  words([]string{"SNAPSHOT"}),
-		Long: "Show one snapshot with its consistent point: what was read from the server while " +
-			"its writes were blocked.",
+		Long: `Show one snapshot with its consistent point: what was read from the server while its writes were
+blocked.`,
 		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
   understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.point.position`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
@@ -46,7 +46,7 @@ func snapshotRecord(st show.Style, s *cpv1.Snapshot) string {
 		{Name: "server", Values: one(show.ID(s.GetServer()))},
 		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
 			show.Clean(s.GetStateReason())}},
-		{Name: "mode", Values: one(modeWord(s.GetMode()))},
+		{Name: "mode", Values: one(enum.Word(s.GetMode()))},
 		{Name: "size", Values: one(sizeWord(s.GetSizeBytes()))},
 		{Name: "volume", Values: one(s.GetVolume())},
 		{Name: "provider's id", Values: one(s.GetProviderId())},

@@ -6,56 +6,63 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
+type snapshotList struct {
+	filterFlags
+	states enums[cpv1.Snapshot_State]
+}
+
 func (c *cli) newSnapshotList() *cobra.Command {
-	var of string
-	var all bool
+	f := &snapshotList{filterFlags: filterFlags{cli: c}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List snapshots, newest first",
 		Args: words(nil),
-		Long: `List snapshots, newest first. BLOCKED is how long the server's writes were blocked for it, GTID where a replica made from it starts.`,
+		Long: `List snapshots, newest first. BLOCKED is how long the server's writes were blocked for it, GTID where
+a replica that is made from it starts.`,
 		Example: `  understudy snapshot list
-  understudy snapshot list --of db1 --all
+  understudy snapshot list --of db1 --since 7d
   understudy snapshot list -o json | jq -r '.snapshots[0].name'`,
-		RunE: c.do(func(ctx context.Context, _ []string) error {
-			req := &cpv1.ListSnapshotsRequest{ShowDeleted: all}
-			if of != "" {
-				name, err := serverName(of)
-				if err != nil {
-					return err
-				}
-				req.Server = name
-			}
-			return c.listSnapshots(ctx, req)
-		}),
+		RunE: c.do(func(ctx context.Context, _ []string) error { return c.listSnapshots(ctx, f) }),
 	}
-	cmd.Flags().StringVar(&of, "of", "", "only those of `SERVER`")
-	cmd.Flags().BoolVar(&all, "all", false, "failed and deleted ones too")
-	c.completeFlag(cmd, "of", c.serverIDs)
+	f.addOf(cmd, "only those of `SERVER`")
+	addEnums(cmd, &f.states, "state", "only these states")
+	f.addTimes(cmd)
+	f.addText(cmd, "the name, server, provider's id or reason")
+	f.addAll(cmd, "with failed and deleted snapshots")
 	return cmd
 }
 
-func (c *cli) listSnapshots(ctx context.Context, req *cpv1.ListSnapshotsRequest) error {
+func (c *cli) listSnapshots(ctx context.Context, f *snapshotList) error {
+	server, err := f.server()
+	if err != nil {
+		return err
+	}
+	req := &cpv1.ListSnapshotsRequest{Server: server, ShowDeleted: f.all, Text: f.text,
+		States: f.states.values, CreatedAfter: f.since.proto(), CreatedBefore: f.until.proto()}
 	return c.call(ctx, func(ctx context.Context, a *api) error {
-		answer, err := allSnapshots(ctx, a, req)
+		all, _, err := pages(0, func(size int32, token string) ([]*cpv1.Snapshot, string, error) {
+			req.PageSize, req.PageToken = size, token
+			page, err := a.snapshots.ListSnapshots(ctx, req)
+			return page.GetSnapshots(), page.GetNextPageToken(), err
+		})
 		if err != nil {
 			return err
 		}
-		head := []string{"NAME", "SERVER", "STATE", "MODE", "SIZE", "BLOCKED", "TAKEN", "GTID"}
-		return c.list(answer, head, func(st show.Style) [][]string {
-			return rows(answer.GetSnapshots(),
-				func(s *cpv1.Snapshot) []string { return c.snapshotRow(st, s) })
-		}, "no snapshots: take one with understudy snapshot create SERVER")
+		return c.list(&cpv1.ListSnapshotsResponse{Snapshots: all},
+			[]string{"NAME", "SERVER", "STATE", "MODE", "SIZE", "BLOCKED", "TAKEN", "GTID"},
+			func(st show.Style) [][]string {
+				return rows(all, func(s *cpv1.Snapshot) []string { return c.snapshotRow(st, s) })
+			}, "no snapshots; `understudy snapshot create SERVER` takes one")
 	})
 }
 
 func (c *cli) snapshotRow(st show.Style, s *cpv1.Snapshot) []string {
 	return []string{
 		show.ID(s.GetName()), show.ID(s.GetServer()), st.State(trimEnum(s.GetState())),
-		modeWord(s.GetMode()), sizeWord(s.GetSizeBytes()),
-		blocked(s), show.Age(c.Now(), s.GetCreateTime().AsTime()),
-		show.Clean(s.GetPoint().GetPosition()),
+		enum.Word(s.GetMode()), sizeWord(s.GetSizeBytes()), blocked(s),
+		show.Age(c.Now(), s.GetCreateTime().AsTime()), show.Clean(s.GetPoint().GetPosition()),
 	}
 }

@@ -12,8 +12,7 @@ import (
 func (c *cli) newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show the version of this program", Args: words(nil),
-		Long: "Show the version of this program, and what it was built with. It does not ask " +
-			"the control plane.",
+		Long:    `Show the version of this program and of Go. The control plane is not asked.`,
 		Example: "  understudy version -o json | jq -r .version",
 		RunE: c.do(func(context.Context, []string) error {
 			if !c.flags.output.json() {

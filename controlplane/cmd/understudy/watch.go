@@ -23,11 +23,10 @@ type waitFlags struct {
 func (w *waitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", true, "show the job until it ends")
 	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false,
-		"print the job's name and end; the job goes on (same as --wait=false)")
+		"print the job's name and exit; same as --wait=false")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if w.detach && cmd.Flags().Changed("wait") {
-			return usageError{message: "--wait and --detach exclude each other",
-				hint: "say one of them"}
+			return usageError{message: "--wait and --detach exclude each other"}
 		}
 		return nil
 	}
@@ -37,8 +36,8 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 func (w *waitFlags) addReconnect(cmd *cobra.Command) {
 	w.wait = true
 	w.reconnect = span{value: 2 * time.Minute, max: 7 * 24 * time.Hour}
-	cmd.Flags().Var(&w.reconnect, "reconnect-limit", "how long to go on when the control plane "+
-		"is away in the middle, for example while it restarts")
+	cmd.Flags().Var(&w.reconnect, "reconnect-limit",
+		"how long to reconnect when the control plane stops answering, as when it restarts")
 }
 
 // outcome is what came of what a command asked for, in a sentence.
@@ -56,9 +55,9 @@ func succeeded(job *cpv1.Job) outcome {
 }
 
 // finish waits for a job as the flags say: it shows it until it rests, or prints its name. After a
-// good end it tells news, if any.
+// good end it prints news, if any.
 func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, end ending,
-	news func(context.Context, *cpv1.Job)) error {
+	news func(context.Context, *api, *cpv1.Job)) error {
 	if w.detach || !w.wait {
 		return c.print(job, func(show.Style) string { return show.ID(job.GetName()) + "\n" })
 	}
@@ -73,7 +72,7 @@ func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, en
 		return jobError{came.line}
 	}
 	if news != nil && !c.flags.output.json() {
-		news(ctx, last)
+		news(ctx, a, last)
 	}
 	return nil
 }
@@ -128,8 +127,7 @@ func watchFailed(name string, err error) error {
 		return nil
 	}
 	return noted{err: fmt.Errorf("cannot watch %s any longer: %w", name, err),
-		note: "the job goes on without this view: watch it again with understudy job watch " +
-			show.ID(name)}
+		note: "the job goes on; watch it again with `understudy job watch " + show.ID(name) + "`"}
 }
 
 func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.Job, err error) {
@@ -157,7 +155,7 @@ func (c *cli) sayLeft(name string) {
 		return
 	}
 	id := show.ID(name)
-	fmt.Fprintf(c.Stderr, "%s goes on without this view.\n  watch it again:  understudy job "+
+	fmt.Fprintf(c.Stderr, "%s goes on.\n  watch it again:  understudy job "+
 		"watch %s\n  cancel it:       understudy job cancel %s\n", id, id, id)
 }
 

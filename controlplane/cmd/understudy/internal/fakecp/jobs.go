@@ -3,13 +3,16 @@ package fakecp
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -71,12 +74,12 @@ func (s *Server) find(name string) (*run, error) {
 			return r, nil
 		}
 	}
-	return nil, notFound(name, "understudy job list")
+	return nil, notFound(name, "ListJobs")
 }
 
-func notFound(name, see string) error {
+func notFound(name, list string) error {
 	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "there is no "+name,
-		errs.WithHint("see what there is with "+see))
+		errs.WithHint("see what there is", errs.Call(list)))
 }
 
 // GetJob returns a job as it is now.
@@ -138,8 +141,10 @@ func (s *Server) ListJobs(_ context.Context,
 	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
 	var kept []*cpv1.Job
 	for _, j := range s.scene.jobs {
-		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() || req.GetActiveOnly() &&
-			ended(j) {
+		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() ||
+			req.GetActiveOnly() && ended(j) || !has(req.GetStates(), j.GetState()) ||
+			!has(req.GetKinds(), j.GetKind()) || !strings.Contains(j.GetTitle(), req.GetText()) ||
+			!within(j.GetCreateTime(), req.GetCreatedAfter(), req.GetCreatedBefore()) {
 			continue
 		}
 		brief := proto.CloneOf(j)
@@ -148,6 +153,38 @@ func (s *Server) ListJobs(_ context.Context,
 	}
 	jobs, token := page(kept, req.GetPageToken(), min(2, int(req.GetPageSize())))
 	return &cpv1.ListJobsResponse{Jobs: jobs, NextPageToken: token}, nil
+}
+
+// has reports whether a value is among those that a list is narrowed to.
+func has[V comparable](wanted []V, value V) bool {
+	return len(wanted) == 0 || slices.Contains(wanted, value)
+}
+
+func within(t, after, before *timestamppb.Timestamp) bool {
+	return (after == nil || !t.AsTime().Before(after.AsTime())) &&
+		(before == nil || t.AsTime().Before(before.AsTime()))
+}
+
+// ListAttempts returns an attempt of each step that was begun.
+func (s *Server) ListAttempts(_ context.Context,
+	req *cpv1.ListAttemptsRequest) (*cpv1.ListAttemptsResponse, error) {
+	r, err := s.find(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	var all []*cpv1.Attempt
+	for _, step := range r.now().job.GetSteps() {
+		if step.GetStartTime() == nil || req.GetStep() != "" && req.GetStep() != step.GetName() {
+			continue
+		}
+		all = append(all, &cpv1.Attempt{Step: step.GetName(), Number: step.GetAttempts(),
+			Generation: step.GetGeneration(), Error: step.GetError(), Found: step.GetFound(),
+			State:   enum.Of[cpv1.Attempt_State](enum.Word(step.GetState())),
+			Changed: step.GetChanged(), StartTime: step.GetStartTime(),
+			EndTime: step.GetEndTime(), Worker: "cp1", Epoch: 1})
+	}
+	attempts, token := page(all, req.GetPageToken(), 3)
+	return &cpv1.ListAttemptsResponse{Attempts: attempts, NextPageToken: token}, nil
 }
 
 func ended(j *cpv1.Job) bool {
@@ -171,7 +208,11 @@ func (s *Server) ListEvents(_ context.Context,
 	req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
 	var kept []*cpv1.Event
 	for _, e := range s.scene.events {
-		if req.GetSubject() == "" || e.GetSubject() == req.GetSubject() {
+		if (req.GetSubject() == "" || e.GetSubject() == req.GetSubject()) &&
+			(req.GetAction() == "" || e.GetAction() == req.GetAction()) &&
+			(req.GetActor() == "" || e.GetActor() == req.GetActor()) &&
+			strings.Contains(e.GetText(), req.GetText()) &&
+			within(e.GetTime(), req.GetAfter(), req.GetBefore()) {
 			kept = append(kept, e)
 		}
 	}
@@ -189,7 +230,7 @@ func (s *Server) again(name, step string) (*cpv1.Job, error) {
 	if !ended(job) && job.GetState() != cpv1.Job_STATE_ACTION_REQUIRED {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 			"cannot retry job "+name+" while it is running",
-			errs.WithHint("wait for its end, or cancel it first"))
+			errs.WithHint("wait for its end, or cancel it", errs.Call("CancelJob", "name", name)))
 	}
 	return s.play(againScript(job, step)), nil
 }
@@ -221,11 +262,33 @@ func (s *Server) RetryJob(_ context.Context,
 	return &cpv1.RetryJobResponse{Job: job}, err
 }
 
-// RedoStep lets a job go on.
+// RedoStep lets a job go on; one that swaps a volume wants its server confirmed.
 func (s *Server) RedoStep(_ context.Context,
 	req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
+	if req.GetStep() == "swap_volume" {
+		if err := s.confirmed(req.GetName(), req.GetConfirmDelete()); err != nil {
+			return nil, err
+		}
+	}
 	job, err := s.again(req.GetName(), "")
 	return &cpv1.RedoStepResponse{Job: job}, err
+}
+
+func (s *Server) confirmed(job string, confirm *cpv1.DeleteConfirmation) error {
+	r, err := s.find(job)
+	if err != nil {
+		return err
+	}
+	server, err := s.server(r.now().job.GetSubject())
+	if err != nil {
+		return err
+	}
+	if confirm.GetName() == server.GetName() && confirm.GetEtag() == server.GetEtag() {
+		return nil
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DATA_LOSS_NOT_CONFIRMED,
+		"cannot delete the data of "+server.GetName()+": the request does not confirm it",
+		errs.WithHint("confirm with its name and etag what is deleted"))
 }
 
 // SkipStep lets a job go on.
@@ -246,7 +309,7 @@ func (s *Server) CancelJob(_ context.Context,
 	if ended(job) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 			"job "+strings.TrimPrefix(job.GetName(), "jobs/")+" has ended",
-			errs.WithHint("clean it up instead, or leave it"))
+			errs.WithHint("remove what it made", errs.Call("CleanupJob", "name", job.GetName())))
 	}
 	job.State = cpv1.Job_STATE_CANCELLING
 	gone := proto.CloneOf(job)

@@ -22,7 +22,7 @@ func (s *Server) server(name string) (*cpv1.Server, error) {
 			return proto.CloneOf(r), nil
 		}
 	}
-	return nil, notFound(name, "understudy server list")
+	return nil, notFound(name, "ListServers")
 }
 
 // GetServer returns a server.
@@ -39,7 +39,11 @@ func (s *Server) ListServers(_ context.Context,
 	defer s.mu.Unlock()
 	var kept []*cpv1.Server
 	for _, r := range s.scene.servers {
-		if (req.GetShowDeleted() || r.GetState() != cpv1.Server_STATE_DELETED) &&
+		if (req.GetShowDeleted() || len(req.GetStates()) > 0 ||
+			r.GetState() != cpv1.Server_STATE_DELETED) &&
+			(req.GetRole() == 0 || req.GetRole() == r.GetRole()) &&
+			has(req.GetStates(), r.GetState()) &&
+			strings.Contains(r.GetName()+r.GetStateReason(), req.GetText()) &&
 			(req.GetPrimary() == "" || req.GetPrimary() == r.GetPrimary()) {
 			kept = append(kept, r)
 		}
@@ -126,6 +130,27 @@ func (s *Server) CreateReplica(_ context.Context,
 	return &cpv1.CreateReplicaResponse{Job: plan}, nil
 }
 
+// VerifyReplica starts a job.
+func (s *Server) VerifyReplica(_ context.Context,
+	req *cpv1.VerifyReplicaRequest) (*cpv1.VerifyReplicaResponse, error) {
+	r, err := s.server(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if r.GetRole() != cpv1.Server_ROLE_REPLICA {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_WRONG_ROLE,
+			"cannot verify "+r.GetName()+": it is not a replica",
+			errs.WithHint("name a replica", errs.Call("ListServers")))
+	}
+	job := newJob("j-0105", cpv1.Job_KIND_VERIFY_REPLICA, req.GetName(), "verify "+
+		strings.TrimPrefix(req.GetName(), "servers/")+" ("+enum.Word(req.GetLevel())+")",
+		req.GetRequestId(), [][2]string{{"verify", "the data is equal"}})
+	if req.GetValidateOnly() {
+		return &cpv1.VerifyReplicaResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.VerifyReplicaResponse{Job: s.play(oneStep(job, nil))}, nil
+}
+
 // UpdateServer changes a server in the answer alone.
 func (s *Server) UpdateServer(_ context.Context,
 	req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
@@ -159,7 +184,7 @@ func (s *Server) DeleteServer(_ context.Context,
 	if req.GetValidateOnly() {
 		return &cpv1.DeleteServerResponse{Job: planOf(job)}, nil
 	}
-	return &cpv1.DeleteServerResponse{Job: s.play(oneStep(job))}, nil
+	return &cpv1.DeleteServerResponse{Job: s.play(oneStep(job, []string{"removed it"}))}, nil
 }
 
 func sameEtag(is, said, name string) error {
@@ -170,11 +195,11 @@ func sameEtag(is, said, name string) error {
 		name+" changed since it was read", errs.WithHint("read it again, and decide again"))
 }
 
-func oneStep(job *cpv1.Job) *script {
+func oneStep(job *cpv1.Job, changed []string) *script {
 	sc := newScript(job)
 	name := job.GetSteps()[0].GetName()
 	sc.begin(name)
-	sc.done(name, time.Second, nil, []string{"removed it"})
+	sc.done(name, time.Second, nil, changed)
 	sc.succeed()
 	return sc
 }
@@ -185,7 +210,7 @@ func (s *Server) snapshot(name string) (*cpv1.Snapshot, error) {
 			return proto.CloneOf(r), nil
 		}
 	}
-	return nil, notFound(name, "understudy snapshot list")
+	return nil, notFound(name, "ListSnapshots")
 }
 
 // GetSnapshot returns a snapshot.
@@ -202,7 +227,9 @@ func (s *Server) ListSnapshots(_ context.Context,
 	for _, r := range s.scene.snapshots {
 		gone := r.GetState() == cpv1.Snapshot_STATE_FAILED ||
 			r.GetState() == cpv1.Snapshot_STATE_DELETED
-		if (req.GetShowDeleted() || !gone) &&
+		if (req.GetShowDeleted() || !gone || len(req.GetStates()) > 0) && has(req.GetStates(), r.GetState()) &&
+			within(r.GetCreateTime(), req.GetCreatedAfter(), req.GetCreatedBefore()) &&
+			strings.Contains(r.GetName(), req.GetText()) &&
 			(req.GetServer() == "" || req.GetServer() == r.GetServer()) {
 			kept = append(kept, r)
 		}
@@ -239,7 +266,7 @@ func (s *Server) DeleteSnapshot(_ context.Context,
 	job := newJob("j-0104", cpv1.Job_KIND_DELETE_SNAPSHOT, req.GetName(), "delete "+req.GetName(),
 		req.GetRequestId(),
 		[][2]string{{"delete_snapshot", "the provider's snapshot is gone"}})
-	return &cpv1.DeleteSnapshotResponse{Job: s.play(oneStep(job))}, nil
+	return &cpv1.DeleteSnapshotResponse{Job: s.play(oneStep(job, []string{"removed it"}))}, nil
 }
 
 // CheckProvider says that all is well.
@@ -302,7 +329,7 @@ func theTask(state cpv1.Task_State) *cpv1.Task {
 func (s *Server) CompleteTask(_ context.Context,
 	req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
 	if req.GetId() != theTask(0).GetId() {
-		return nil, notFound(req.GetId(), "understudy provider tasks")
+		return nil, notFound(req.GetId(), "ListTasks")
 	}
 	if req.GetAddress() == "" {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
@@ -329,7 +356,7 @@ func (s *Server) CreateJoinToken(_ context.Context,
 // Revoke says which certificates were good.
 func (s *Server) Revoke(_ context.Context, req *cpv1.RevokeRequest) (*cpv1.RevokeResponse, error) {
 	if !strings.HasSuffix(req.GetName(), "/db2") {
-		return nil, notFound(req.GetName(), "understudy server list")
+		return nil, notFound(req.GetName(), "ListServers")
 	}
 	return &cpv1.RevokeResponse{Serials: []string{"1f", "2a"}}, nil
 }

@@ -41,8 +41,7 @@ func ParseBytes(text string) (int64, error) {
 		return scaled(number, unit.size)
 	}
 	if _, err := strconv.ParseFloat(compact, 64); err == nil {
-		return 0, fmt.Errorf("the size has no unit: write for example %sGiB or %sMiB", compact,
-			compact)
+		return 0, fmt.Errorf("must have a unit, such as %sGiB or %sMiB", compact, compact)
 	}
 	return 0, notASize()
 }
@@ -54,14 +53,14 @@ func scaled(number string, unit float64) (int64, error) {
 	}
 	bytes := value * unit
 	if bytes < 1 {
-		return 0, errors.New("the size has to be at least 1 byte")
+		return 0, errors.New("must be at least 1 byte")
 	}
 	if bytes > math.MaxInt64/2 {
-		return 0, errors.New("the size is too large")
+		return 0, errors.New("must be at most 4096 TiB")
 	}
 	return int64(math.Round(bytes)), nil
 }
 
 func notASize() error {
-	return errors.New("not a size: write a number and a unit, for example 10GiB or 512MiB")
+	return errors.New("must be a number and a unit, such as 10GiB or 512MiB")
 }

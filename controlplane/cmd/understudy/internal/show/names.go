@@ -12,9 +12,12 @@ func ID(name string) string {
 	return name[strings.LastIndex(name, "/")+1:]
 }
 
+// Identities is what all identities begin with.
+const Identities = "spiffe://understudy/"
+
 // Who is who asked for something, without what all identities have in common: "operator/alice", or
 // the job "jobs/x".
-func Who(actor string) string { return strings.TrimPrefix(Clean(actor), "spiffe://understudy/") }
+func Who(actor string) string { return strings.TrimPrefix(Clean(actor), Identities) }
 
 // JobState is a job's state in capitals, "SUCCEEDED".
 func JobState(s cpv1.Job_State) string { return strings.TrimPrefix(s.String(), "STATE_") }

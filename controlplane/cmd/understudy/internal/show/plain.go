@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/hint"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -109,8 +110,8 @@ func errorLines(label string, err *cpv1.JobError) []string {
 	if err.GetReason() != "" {
 		lines[0] += " (" + Clean(err.GetReason()) + ")"
 	}
-	if hint := errs.HintFromProto(err.GetHint()); !hint.Empty() {
-		lines = append(lines, label+": hint: "+Clean(hint.String()))
+	if text := hint.Text(errs.HintFromProto(err.GetHint())); text != "" {
+		lines = append(lines, label+": hint: "+Clean(text))
 	}
 	return lines
 }
@@ -157,7 +158,7 @@ func Ended(job *cpv1.Job) string {
 	case cpv1.Job_STATE_CANCELLED:
 		return id + " was cancelled" + took
 	case cpv1.Job_STATE_ACTION_REQUIRED:
-		return id + " waits for your decision"
+		return id + " needs an operator"
 	case cpv1.Job_STATE_FAILED:
 		return id + " failed" + took
 	default:

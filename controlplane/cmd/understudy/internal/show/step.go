@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/hint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -213,9 +214,8 @@ func failure(err *cpv1.JobError, screen Screen) []string {
 	if err.GetReason() != "" {
 		lines = append(lines, told([]string{err.GetReason()}, "reason", screen, nil)...)
 	}
-	if hint := errs.HintFromProto(err.GetHint()); !hint.Empty() {
-		lines = append(lines, told([]string{hint.String()}, "hint", screen,
-			screen.Style.Accent)...)
+	if text := hint.Text(errs.HintFromProto(err.GetHint())); text != "" {
+		lines = append(lines, told([]string{text}, "hint", screen, screen.Style.Accent)...)
 	}
 	return lines
 }

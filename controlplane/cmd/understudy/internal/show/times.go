@@ -81,11 +81,11 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, notADuration()
 	}
 	if d < 0 {
-		return 0, errors.New("the time is negative")
+		return 0, errors.New("must not be negative")
 	}
 	return d, nil
 }
 
 func notADuration() error {
-	return errors.New("not a time: write a number and a unit, for example 10s, 5m, 24h or 7d")
+	return errors.New("must be a number and a unit, such as 10s, 5m, 24h or 7d")
 }

@@ -12,8 +12,9 @@ import (
 )
 
 func (c *cli) newAgent() *cobra.Command {
-	return c.group("agent", "Take identities away from agents", "An agent is the daemon on a "+
-		"server's machine. Its identity is a certificate that the control plane gave it.",
+	return c.group("agent", "Revoke the identities of agents and operators",
+		"An agent is the daemon on a server's machine. Its identity is a certificate that the "+
+			"control plane\nissued.",
 		c.newAgentRevoke())
 }
 
@@ -23,10 +24,11 @@ func (c *cli) newAgentRevoke() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "revoke SERVER --reason WHY", Short: "Revoke all certificates of a server's agent",
 		Args: words([]string{"SERVER"}),
-		Long: `Take from a server's agent and its MariaDB all certificates that they have, and all join tokens. Open connections are refused from their next
-call on. To let the machine in again, make it a new token with "understudy token create".
+		Long: `Revoke all certificates of a server's agent and its MariaDB, and all its join tokens. Open
+connections are refused from their next call on. "understudy token create" lets the machine in
+again.
 
-With --operator the name is that of an operator instead. Doing it twice is fine.`,
+With --operator the name is that of an operator. A repeat changes nothing.`,
 		Example: `  understudy agent revoke db2 --reason "the machine was lost"
   understudy agent revoke --operator alice --reason "left the team"`,
 		ValidArgsFunction: c.complete(c.serverIDs),
@@ -36,16 +38,15 @@ With --operator the name is that of an operator instead. Doing it twice is fine.
 			if req.Name, err = revokeName(args[0], operator); err != nil {
 				return err
 			}
-			if strings.TrimSpace(reason) == "" || len(reason) > 200 {
-				return usageError{message: "missing --reason",
-					hint: "say why, in at most 200 bytes: the audit keeps it"}
+			if err := checkReason("reason", reason, 200); err != nil {
+				return err
 			}
 			return c.revoke(ctx, req)
 		}),
 	}
 	reasonFlag(cmd, &reason)
 	cmd.Flags().BoolVar(&operator, "operator", false, "revoke an operator's certificates")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be revoked; revoke nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be revoked; revoke nothing")
 	return cmd
 }
 
@@ -55,7 +56,7 @@ func revokeName(text string, operator bool) (string, error) {
 	}
 	id := strings.TrimPrefix(text, "operators/")
 	if err := identity.CheckName(id); err != nil {
-		return "", usageError{message: "operator: " + err.Error()}
+		return "", usageError{message: quote(id) + " is not a valid operator name: " + err.Error()}
 	}
 	return "operators/" + id, nil
 }
@@ -72,7 +73,7 @@ func (c *cli) revoke(ctx context.Context, req *cpv1.RevokeRequest) error {
 				verb = "would be revoked"
 			}
 			if len(answer.GetSerials()) == 0 {
-				return req.GetName() + " has no certificate that is good any more\n"
+				return req.GetName() + " has no valid certificate\n"
 			}
 			var b strings.Builder
 			for _, serial := range answer.GetSerials() {

@@ -15,11 +15,11 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const tokenLong = `A join token lets the agent of one new machine get its identity, once. Machines that a provider makes get theirs by themselves; a token
-made by hand is for a machine that was set up in another way.`
+const tokenLong = `A join token lets the agent of one new machine get its identity, once. Machines that a provider makes
+get theirs by themselves; create a token for a machine that was set up in another way.`
 
 func (c *cli) newToken() *cobra.Command {
-	return c.group("token", "Make join tokens for machines that were set up by hand", tokenLong,
+	return c.group("token", "Create join tokens for machines that were set up by hand", tokenLong,
 		c.newTokenCreate())
 }
 
@@ -27,15 +27,16 @@ func (c *cli) newTokenCreate() *cobra.Command {
 	ttl := span{value: 15 * time.Minute, min: time.Minute, max: 24 * time.Hour}
 	var out string
 	cmd := &cobra.Command{
-		Use: "create SERVER --out FILE", Short: "Make a join file with a one-time token",
+		Use: "create SERVER --out FILE", Short: "Create a join file with a one-time token",
 		Args: words([]string{"SERVER"}),
-		Long: `Make a one-time join token for the machine of a server, and write the join file with it: readable by its owner alone, and never over a
-file that is there. Put it on the machine as /etc/understudy-agent/join.json before the agent's first start.
+		Long: `Create a one-time join token for the machine of a server, and write the join file with it. Only its
+owner can read the file, and no file is overwritten. Put it on the machine as
+/etc/understudy-agent/join.json before the agent's first start.
 
-The token works once, for that server alone, and ends by itself after --ttl. With --out - the file goes to standard output: it is a
-secret, so keep it out of logs and argument lists.`,
+The token works once, for that server alone, and expires after --ttl. With --out - the file goes to
+standard output: it is a secret, so keep it out of logs and argument lists.`,
 		Example: `  understudy token create db4 --out join.json
-  understudy token create db4 --ttl 1h --out - | ssh db4 'umask 077; cat > /etc/understudy-agent/join.json'`,
+  understudy token create db4 --ttl 1h --out - | ssh db4 'install -m 600 /dev/stdin join.json'`,
 		ValidArgsFunction: c.complete(c.serverIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			name, err := serverName(args[0])
@@ -43,14 +44,14 @@ secret, so keep it out of logs and argument lists.`,
 				return err
 			}
 			if out == "" {
-				return usageError{message: "missing --out FILE", hint: "say where to write the " +
-					"join file, for example --out join.json; --out - is standard output"}
+				return usageError{message: "--out is required",
+					hint: "name the join file to write, or - for standard output"}
 			}
 			return c.createToken(ctx, &cpv1.CreateJoinTokenRequest{Server: name,
 				Ttl: durationpb.New(ttl.value)}, out)
 		}),
 	}
-	cmd.Flags().Var(&ttl, "ttl", "how long the token is good for, 1m to 24h")
+	cmd.Flags().Var(&ttl, "ttl", "how long the token is valid, 1m to 24h")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write, - for standard output")
 	return cmd
 }
@@ -72,14 +73,14 @@ func (c *cli) createToken(ctx context.Context, req *cpv1.CreateJoinTokenRequest,
 	}
 	if err != nil {
 		discard()
-		return fmt.Errorf("cannot make a join file: %w", err)
+		return fmt.Errorf("cannot create a join file: %w", err)
 	}
 	if out == "-" {
 		return nil
 	}
 	return c.print(&cpv1.CreateJoinTokenResponse{ExpireTime: answer.GetExpireTime()},
 		func(show.Style) string {
-			return fmt.Sprintf("%s is a join file for %s, good until %s\n", out,
+			return fmt.Sprintf("%s is a join file for %s, valid until %s\n", out,
 				show.ID(req.GetServer()), stamp(answer.GetExpireTime()))
 		})
 }
@@ -93,11 +94,11 @@ func (c *cli) openSecret(path string) (write func([]byte) error, discard func(),
 	}
 	file, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, nil, usageError{message: path + " is there already",
+		return nil, nil, usageError{message: path + " exists already",
 			hint: "remove it, or name another file"}
 	}
 	if err != nil {
-		return nil, nil, usageError{message: "cannot make the join file: " + err.Error()}
+		return nil, nil, usageError{message: "cannot write the join file: " + err.Error()}
 	}
 	write = func(data []byte) error {
 		_, err := file.Write(data)
