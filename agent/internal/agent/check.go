@@ -125,7 +125,7 @@ func checkIdentity(config Config, enroller *enroll.Enroller) Finding {
 		return Finding{what, StateMissing, statErr.Error()}
 	}
 	return Finding{what, StateMissing,
-		"none, and no join file; make one with `understudy token create` and put it in " +
+		"none, and no join file; write a new join token of the control plane to " +
 			config.JoinFile}
 }
 

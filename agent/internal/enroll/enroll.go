@@ -18,8 +18,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const hintJoin = "make a join file with `understudy token create SERVER --out join.json` and " +
-	"put it on this host as %s"
+// joinHint says how the host gets a join file.
+func (e *Enroller) joinHint() errs.Option {
+	return errs.WithHint("write a new join token of the control plane to "+e.config.JoinFile+
+		" on this host", errs.Call("CreateJoinToken"))
+}
 
 // Config is what an Enroller needs. StateDir and JoinFile have no default.
 type Config struct {
@@ -103,7 +106,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 func (e *Enroller) noIdentity(haveErr, joinErr error) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
 		fmt.Sprintf("this host has no identity: %v", haveErr), errs.Wrap(joinErr),
-		errs.WithHint(fmt.Sprintf(hintJoin, e.config.JoinFile)))
+		e.joinHint())
 }
 
 func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
@@ -116,7 +119,7 @@ func (e *Enroller) readJoinFile() (identity.JoinFile, error) {
 		return identity.JoinFile{},
 			errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TOKEN_INVALID,
 				"cannot use "+e.config.JoinFile, errs.Wrap(err),
-				errs.WithHint(fmt.Sprintf(hintJoin, e.config.JoinFile)))
+				e.joinHint())
 	}
 	return file, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -76,8 +77,8 @@ func (p *PointSession) notAtBoundary(ctx context.Context, err error) error {
 	return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 		fmt.Sprintf("cannot reach a consistent point: replication came to no end of a "+
 			"transaction within %s", p.lockWait),
-		"wait until the SQL thread ends its transaction (SHOW PROCESSLIST lists it as system "+
-			"user), or allow a longer lock_wait")
+		errs.WithHint("wait until the SQL thread ends its transaction (SHOW PROCESSLIST lists it "+
+			"as system user), or allow a longer lock_wait"))
 }
 
 // stopAt stops what runs; the marker is there before the first statement.
@@ -107,7 +108,7 @@ func (p *PointSession) appliersStopped(ctx context.Context) error {
 	}
 	return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 		"cannot reach a consistent point: replication was started meanwhile",
-		"call again, and start no replication on this server until it is resumed")
+		errs.WithHint("call again, and start no replication on this server until it is resumed"))
 }
 
 // ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away;

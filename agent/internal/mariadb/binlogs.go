@@ -156,5 +156,6 @@ func (s *Server) purge(ctx context.Context, before []Binlog, to string) ([]strin
 func needed(file string, by []string) error {
 	return unsafe(errorsv1.Reason_REASON_BINLOGS_NEEDED,
 		fmt.Sprintf("cannot purge %s: needed by %s", file, strings.Join(by, ", ")),
-		"release the reservation, or wait until the replica has read it", errs.Meta("file", file))
+		errs.WithHint("release the reservation, or wait until the replica has read it"),
+		errs.Meta("file", file))
 }

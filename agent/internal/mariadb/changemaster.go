@@ -68,13 +68,14 @@ func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 	live := fromVariables(v)
 	if !live.ReadOnly {
 		return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, what+": this server is not read-only",
-			"call SetReadOnly first")
+			errs.WithHint("make it read-only first", errs.Call("SetReadOnly", "read_only", "true")))
 	}
 	if own := errantTransactions(live); own != "" {
 		return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
 			what+": this server wrote "+own+" itself, past the position "+live.Gtid.Slave+
 				" that it replicates from",
-			"make the replica again from the snapshot, on a fresh volume", errs.Meta("gtid", own))
+			errs.WithHint("make the replica again from the snapshot, on a new volume"),
+			errs.Meta("gtid", own))
 	}
 	all, err := replications(ctx, s.db)
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 			return unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
 				fmt.Sprintf("%s: connection %q to %s is configured as well", what, r.Connection,
 					r.Host),
-				"take it away with RESET SLAVE ALL, or with PrepareReplica",
+				errs.WithHint("remove it (RESET SLAVE ALL)", errs.Call("PrepareReplica")),
 				errs.Meta("connection", r.Connection))
 		}
 	}

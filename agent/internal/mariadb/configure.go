@@ -119,7 +119,7 @@ func sameBinlog(datadir, wanted string) error {
 	}
 	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 		fmt.Sprintf("the datadir has binary logs named %s, and log_bin would be %s", base, wanted),
-		"set log_bin to "+base, errs.Meta("log_bin", base))
+		errs.WithHint("set log_bin to "+base), errs.Meta("log_bin", base))
 }
 
 // binlogBase is the base name of the binary logs in a datadir; empty when it has none.
@@ -175,7 +175,7 @@ func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
 		if errors.Is(err, os.ErrNotExist) || f.from == "" {
 			return to, false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 				"cannot turn TLS on: the agent has no certificate for MariaDB",
-				"enrol the agent, or let it renew its certificate, then call again")
+				errs.WithHint("enrol the agent, or let it renew its certificate, then call again"))
 		}
 		if err != nil {
 			return to, false, diskError("cannot install MariaDB's certificate", err)
@@ -245,8 +245,8 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 				fmt.Sprintf("option %s would be %q instead of %q: another option file is read "+
 					"after %s and says %s", name, counts[name].value, value, s.config.DropIn,
 					counts[name].written),
-				"take the option out of that file (my_print_defaults --mysqld shows all), then "+
-					"call again")
+				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
+					"all), then call again"))
 		}
 	}
 	return nil

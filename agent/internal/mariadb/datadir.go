@@ -86,7 +86,8 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 	if err != nil || !info.IsDir() {
 		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("datadir %s is no directory", dir),
-			"mount the data volume first (MountService.EnsureMount)", errs.Wrap(errors.Join(err)))
+			errs.WithHint("mount the data volume first", errs.Call("EnsureMount")),
+			errs.Wrap(errors.Join(err)))
 	}
 	return dir, nil
 }
@@ -105,7 +106,7 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 		return Volume{}, unsafe(errorsv1.Reason_REASON_NONCE_MISMATCH,
 			fmt.Sprintf("the volume of %s carries nonce %.64q, not %q: it is not the snapshot's",
 				dir, found, nonce),
-			"attach the volume that was made from the snapshot, then call again",
+			errs.WithHint("attach the volume that was made from the snapshot, then call again"),
 			errs.Meta("found", found))
 	}
 	return volume, nil
@@ -116,20 +117,20 @@ func (s *Server) guardVersion(dir string, done *DatadirDone) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("%s holds no datadir of MariaDB", dir),
-			"mount the volume that has it, or ask for a new one with initialize")
+			errs.WithHint("mount the volume that has it, or ask for a new one with initialize"))
 	}
 	var err error
 	if done.Datadir, err = datadirVersion(dir); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot trust the datadir %s", dir),
-			"look at mariadb_upgrade_info in it", errs.Wrap(err))
+			errs.WithHint("correct the file mariadb_upgrade_info in it"), errs.Wrap(err))
 	}
 	if done.Datadir.newerSeries(done.Binary) {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
 			fmt.Sprintf("the datadir was last used by MariaDB %s, and %s is installed here",
 				done.Datadir, done.Binary),
-			"use a machine image with MariaDB "+done.Datadir.String()+
-				" or newer: a datadir never goes back",
+			errs.WithHint("use a machine image with MariaDB "+done.Datadir.String()+
+				" or newer"),
 			errs.Meta("datadir_version", done.Datadir.String()),
 			errs.Meta("binary_version", done.Binary.String()))
 	}
@@ -169,7 +170,7 @@ func mustStand(dir, todo string) error {
 	}
 	return unsafe(errorsv1.Reason_REASON_UNIT_WRONG_STATE,
 		fmt.Sprintf("cannot %s: MariaDB (pid %d) runs on %s", todo, pid, dir),
-		"stop "+Unit+" first, then call again",
+		errs.WithHint("stop MariaDB first", errs.Call("StopUnit", "unit", Unit)),
 		errs.Precondition("units/"+Unit, "is running"))
 }
 

@@ -33,7 +33,7 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 	if len(state.strangers) > 0 && !state.grown {
 		return nil, unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot make a new datadir in %s: it is not empty (%s)", dir,
-				state.strangers[0]), "give it an empty volume")
+				state.strangers[0]), errs.WithHint("give it an empty volume"))
 	}
 	if err := mustStand(dir, "make a new datadir"); err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (s *Server) installDB(ctx context.Context, place string) error {
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir",
 		errs.Wrap(err),
 		errs.Meta("tool", "mariadb-install-db"), errs.Meta("exit_code", fmt.Sprint(code)),
-		errs.WithHint("see what it says: most often the volume is full or not writable"))
+		errs.WithHint("correct what its output in the agent's log says, most often a full volume"))
 }
 
 // moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for

@@ -44,7 +44,7 @@ func failure(what string, err error) error {
 			errs.Meta("errno", strconv.Itoa(int(said.Number))),
 			errs.Meta("sqlstate", string(said.SQLState[:])),
 			errs.Meta("text", said.Message),
-			errs.WithHint("put right what MariaDB says is wrong, then call again"))
+			errs.WithHint("correct what MariaDB reports, then call again"))
 	case errors.Is(err, context.DeadlineExceeded):
 		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err),
 			errs.WithHint("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
@@ -82,10 +82,9 @@ func errno(err error) int {
 	return 0
 }
 
-// unsafe says that going on would be unsafe as things stand.
-func unsafe(reason errorsv1.Reason, message, hint string, options ...errs.Option) error {
-	return errs.New(errs.FailedPrecondition, reason, message,
-		append(options, errs.WithHint(hint))...)
+// unsafe is the error of a call that is not safe as things stand.
+func unsafe(reason errorsv1.Reason, message string, options ...errs.Option) error {
+	return errs.New(errs.FailedPrecondition, reason, message, options...)
 }
 
 // withoutSecret takes a secret out of MariaDB's text: a syntax error quotes the statement.

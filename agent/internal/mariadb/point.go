@@ -129,8 +129,8 @@ func (p *PointSession) Stage(ctx context.Context, stage string) error {
 	if errno(err) == errLockWaitTimeout {
 		return unsafe(errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,
 			"cannot reach a consistent point: BACKUP STAGE "+stage+" was not acquired in time",
-			"wait for the long DDL, LOCK TABLES or other backup to end (SHOW PROCESSLIST names "+
-				"it), or allow a longer lock_wait", errs.Wrap(err),
+			errs.WithHint("wait for the end of the long DDL, LOCK TABLES or other backup (SHOW "+
+				"PROCESSLIST lists it), or allow a longer lock_wait"), errs.Wrap(err),
 			errs.Meta("stage", stage))
 	}
 	return failure("cannot reach a consistent point: BACKUP STAGE "+stage, err)

@@ -53,8 +53,9 @@ func (s *Server) PrepareReplica(ctx context.Context,
 	if live.ServerID != plan.ServerID {
 		return "", nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 			fmt.Sprintf("%s: server_id is %d instead of %d", what, live.ServerID, plan.ServerID),
-			"write the configuration (SetConfiguration) and restart "+Unit+
-				" before anything is written here")
+			errs.WithHint("write the configuration and restart MariaDB before anything is written "+
+				"here", errs.Call("SetConfiguration", "server_id", fmt.Sprint(plan.ServerID)),
+				errs.Call("RestartUnit", "unit", Unit)))
 	}
 	connections, err := replications(ctx, s.db)
 	if err != nil {
@@ -179,8 +180,7 @@ func errant(what string, at gtid.Position, plan ReplicaPlan) error {
 
 func mismatch(message string, at, expected gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, message,
-		"something wrote to the copy, or it is not the snapshot's: make the replica again from "+
-			"the snapshot, on a fresh volume",
+		errs.WithHint("make the replica again from the snapshot, on a new volume"),
 		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
 }
 

@@ -113,7 +113,8 @@ func touch(path string) error {
 
 func diskError(what string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what, "make room on it, or grow it",
+		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what,
+			errs.WithHint("free space on it, or grow it"),
 			errs.Wrap(err))
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Server) Upgrade(ctx context.Context, timeout time.Duration,
 	if before.newerSeries(server) {
 		return before, false, unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
 			fmt.Sprintf("%s: it is of %s, and %s runs", what, before, server),
-			"install a MariaDB that is not older than the datadir")
+			errs.WithHint("install a MariaDB that is not older than the datadir"))
 	}
 	if before.sameSeries(server) {
 		return before, false, nil
@@ -180,5 +181,5 @@ func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration,
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir",
 		errs.Wrap(err),
 		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)),
-		errs.WithHint("read what it says, repair that, and call again"))
+		errs.WithHint("correct what its output in the agent's log says, then call again"))
 }

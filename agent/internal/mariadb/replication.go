@@ -126,34 +126,37 @@ func replicationError(thread string, number int, text string) error {
 }
 
 // hint says what helps against an error of replication.
-func hint(number int, text string) string {
+func hint(number int, text string) errs.Option {
 	switch number {
 	case 1045, 1698, 1130, 1820, 1862, 4151:
-		return "make the replication account on the primary again (EnsureReplicationAccount), " +
-			"then ConfigureReplica with force"
+		return errs.WithHint("create the replication account on the primary again, then configure "+
+			"this replica", errs.Call("EnsureReplicationAccount"),
+			errs.Call("ConfigureReplica", "force", "true"))
 	case 2026:
-		return "see that the primary's certificate is of this fleet's authority and names the " +
-			"address that replication connects to"
+		return errs.WithHint("give the primary a certificate of this fleet's authority for the " +
+			"address that replication connects to")
 	case 1236:
 		return hint1236(text)
 	case 1593, 4052:
-		return "another server has the same server_id: give one of them an id of its own " +
-			"(SetConfiguration), restart it, and start again"
+		return errs.WithHint("give one of the two servers with this server_id another one, "+
+			"restart it, and start replication again", errs.Call("SetConfiguration"),
+			errs.Call("StartReplication"))
 	case 1062, 1032, 1950:
-		return "the data of this replica differ from the primary's: make the replica again from " +
-			"a new snapshot"
+		return errs.WithHint("make the replica again from a new snapshot: its data differ")
 	}
-	return "look MariaDB's error up, repair its cause, and start replication again"
+	return errs.WithHint("correct the cause of MariaDB's error, then start replication again",
+		errs.Call("StartReplication"))
 }
 
-func hint1236(text string) string {
+func hint1236(text string) errs.Option {
 	switch {
 	case strings.Contains(text, "not in the master's binlog"), strings.Contains(text, "diverged"):
-		return "this replica has transactions that its primary does not have: make it again from " +
-			"a new snapshot"
+		return errs.WithHint("make the replica again from a new snapshot: it has transactions " +
+			"that its primary does not have")
 	case strings.Contains(text, "same server_uuid/server_id"), strings.Contains(text, "server_id"):
-		return "another replica has the same server_id: give one of them an id of its own"
+		return errs.WithHint("give one of the two replicas with this server_id another one",
+			errs.Call("SetConfiguration"))
 	}
-	return "the primary no longer has the binary logs that are needed: make the replica again " +
-		"from a newer snapshot"
+	return errs.WithHint("make the replica again from a newer snapshot: the primary no longer " +
+		"has the binary logs that it needs")
 }

@@ -49,7 +49,7 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 	if s.config.Timers == nil {
 		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 			"cannot reserve binary logs: no timers to end it",
-			errs.WithHint("this agent was put together wrongly: install another build of it"))
+			errs.WithHint("install another build of the agent"))
 	}
 	if err := s.require(ctx, "cannot reserve binary logs"); err != nil {
 		return Reservation{}, err
@@ -115,7 +115,7 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	wanted, err := gtid.ParsePosition(from)
 	if err != nil {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			"from_gtid is no position", errs.Field("from_gtid", err.Error()),
+			"from_gtid is not a position", errs.Field("from_gtid", err.Error()),
 			errs.WithHint("give it as MariaDB writes it, for example 0-1001-42"))
 	}
 	start, err := startOf(ctx, s.db, logs[0].File)
@@ -129,7 +129,7 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	if !wanted.Contains(oldest) {
 		return nil, unsafe(errorsv1.Reason_REASON_BINLOGS_PURGED,
 			fmt.Sprintf("the binary logs begin at %s and do not reach back to %s", oldest, wanted),
-			"take a new snapshot: this position cannot be served any more",
+			errs.WithHint("take a new snapshot"),
 			errs.Meta("oldest_gtid", oldest.String()))
 	}
 	return logs, nil
@@ -137,7 +137,9 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 
 func binlogOff(what string) error {
 	return unsafe(errorsv1.Reason_REASON_BINLOG_OFF, "cannot "+what+": the binary log is off",
-		"turn log_bin on (SetConfiguration) and restart "+Unit)
+		errs.WithHint("turn log_bin on and restart MariaDB",
+			errs.Call("SetConfiguration", "log_bin", "mariadb-bin"),
+			errs.Call("RestartUnit", "unit", Unit)))
 }
 
 // undoUnlessReserved gives MariaDB its expiry back when a reservation was refused and there is no

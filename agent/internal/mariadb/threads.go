@@ -47,7 +47,8 @@ func (s *Server) configuredReplication(ctx context.Context, what string) (Replic
 	}
 	if !configured {
 		return Replication{}, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
-			what+": no primary is configured", "call ConfigureReplica first")
+			what+": no primary is configured",
+			errs.WithHint("configure one first", errs.Call("ConfigureReplica")))
 	}
 	return current, nil
 }
@@ -89,7 +90,9 @@ func served(r Replication) bool {
 
 func replicationStopped(message string) error {
 	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR, "replication: "+message,
-		"look into MariaDB's error log (journal of "+Unit+"), then start replication again")
+		errs.WithHint("read MariaDB's error log (journalctl -u "+Unit+"), then start "+
+			"replication again",
+			errs.Call("StartReplication")))
 }
 
 func notRunning(last Replication, timeout time.Duration) error {
@@ -100,7 +103,8 @@ func notRunning(last Replication, timeout time.Duration) error {
 		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)",
 			timeout, last.IORunning, last.IOState,
 			last.SQLRunning, last.SQLState),
-		errs.WithHint("see that the primary is up and can be reached from here, then call again"))
+		errs.WithHint("make sure that the primary runs and can be reached from here, then call "+
+			"again"))
 }
 
 // poll asks until it is done, an error comes, or ctx is over.
@@ -157,7 +161,7 @@ func (s *Server) StartUntil(ctx context.Context, until gtid.Position,
 func pastIt(at, until gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
 		fmt.Sprintf("the replica is at %s and cannot stop at %s any more", said(at), said(until)),
-		"take a later position of the primary, while the replica stands still",
+		errs.WithHint("choose a later position of the primary"),
 		errs.Meta("gtid", at.String()))
 }
 
@@ -273,7 +277,8 @@ func (s *Server) expectPosition(ctx context.Context, expected gtid.Position) err
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
 		fmt.Sprintf("the replica is at %s, not at %s", said(at), said(expected)),
-		"stop replication, read the position again, and decide anew",
+		errs.WithHint("stop replication and read its position", errs.Call("StopReplication"),
+			errs.Call("GetStatus")),
 		errs.Meta("gtid", at.String()))
 }
 
@@ -299,7 +304,7 @@ func (s *Server) SetReadOnly(ctx context.Context, on bool) (bool, error) {
 	if !on && len(all) > 0 {
 		return false, unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
 			what+": replication is configured here",
-			"a replica stays read-only until it is promoted (ResetReplication)")
+			errs.WithHint("remove its replication settings first", errs.Call("ResetReplication")))
 	}
 	conn, done, err := s.pinned(ctx)
 	if err != nil {

@@ -45,7 +45,8 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 				fmt.Sprintf("position %s is not reached after %s: the replica is at %s, %d "+
 					"transactions are missing", said(target), timeout, said(p.Current),
 					p.Remaining),
-				errs.WithHint("wait longer; see what the SQL thread does in GetStatus"),
+				errs.WithHint("wait longer, or find out what the SQL thread does",
+					errs.Call("GetStatus")),
 				errs.Meta("gtid", p.Current.String()))
 		}
 		if err := s.waitASlice(ctx, target); err != nil {
@@ -70,7 +71,7 @@ func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
 		fmt.Sprintf(
 			"the replica is at %s, which is another transaction than %s under the same number",
 			said(at), said(target)),
-		"make the replica again from a new snapshot", errs.Meta("gtid", at.String()))
+		errs.WithHint("make the replica again from a new snapshot"), errs.Meta("gtid", at.String()))
 }
 
 // progress looks once. A replica that cannot go on is an error; one whose primary is away for a
@@ -90,7 +91,8 @@ func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, 
 		return p, err
 	case !configured:
 		return p, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
-			"no primary is configured", "call ConfigureReplica first")
+			"no primary is configured",
+			errs.WithHint("configure one first", errs.Call("ConfigureReplica")))
 	case r.trouble() != nil:
 		return p, r.trouble()
 	case r.SQLRunning == "No":

@@ -21,8 +21,8 @@ func (m *Manager) CheckPath(field, path string) error {
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 		fmt.Sprintf("mount point %s is not on the allow-list of this host", path),
-		errs.WithHint("an administrator of the host can add it to `mount_points` in "+
-			"/etc/understudy-agent/agent.yaml"), errs.Meta("path", path))
+		errs.WithHint("add it to `mount_points` in /etc/understudy-agent/agent.yaml on the host, "+
+			"then restart understudy-agent"), errs.Meta("path", path))
 }
 
 func (m *Manager) allowed(path string) bool { return matchesAny(m.mountPoints, path) }
@@ -62,8 +62,8 @@ func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 				fmt.Sprintf("device %s is not on the allow-list of this host", id),
 				errs.Meta("device", id),
-				errs.WithHint("an administrator of the host can add it to `device_ids` in "+
-					"/etc/understudy-agent/agent.yaml"))
+				errs.WithHint("add it to `device_ids` in /etc/understudy-agent/agent.yaml on the "+
+					"host, then restart understudy-agent"))
 		}
 	}
 	return nil
@@ -83,7 +83,6 @@ func invalid(field, message, why string) error {
 		errs.Field(field, why))
 }
 
-func refuse(reason errorsv1.Reason, message, hint string, options ...errs.Option) error {
-	return errs.New(errs.FailedPrecondition, reason, message,
-		append(options, errs.WithHint(hint))...)
+func refuse(reason errorsv1.Reason, message string, options ...errs.Option) error {
+	return errs.New(errs.FailedPrecondition, reason, message, options...)
 }

@@ -92,7 +92,8 @@ func (b *binding) volume(context.Context) error {
 	if b.below.Path == "" || !b.m.allowed(b.below.Path) {
 		return refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
 			fmt.Sprintf("%s is not on a volume", b.r.Source),
-			"mount the volume first (EnsureMount)", errs.Meta("source", b.r.Source))
+			errs.WithHint("mount the volume first", errs.Call("EnsureMount")),
+			errs.Meta("source", b.r.Source))
 	}
 	return nil
 }
@@ -110,17 +111,17 @@ func (b *binding) source(context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("there is no directory %s on the volume", b.r.Source),
-			"check which volume is mounted, or set create for a new one")
+			errs.WithHint("check which volume is mounted, or set create for a new one"))
 	case err != nil:
 		return err
 	case real != b.r.Source:
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("%s leads through a link to %s", b.r.Source, real),
-			"name the directory itself")
+			errs.WithHint("name the directory itself"))
 	}
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("%s is no directory", b.r.Source), "name a directory")
+			fmt.Sprintf("%s is no directory", b.r.Source), errs.WithHint("name a directory"))
 	}
 	return nil
 }
@@ -181,7 +182,7 @@ func (b *binding) decide(now Mount) error {
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 		fmt.Sprintf("%s is mounted there", name(now.Device, now.DeviceIDs, now.Filesystem)),
-		"unmount it first (EnsureUnmounted)",
+		errs.WithHint("unmount it first", errs.Call("EnsureUnmounted", "path", now.Path)),
 		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
 
@@ -231,7 +232,7 @@ func (b *binding) prove(ctx context.Context) (Mount, []string, error) {
 	if !mounted || !b.right(e) || source.Dev != path.Dev || source.Ino != path.Ino {
 		return Mount{}, b.changes, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 			fmt.Sprintf("%s is not %s", b.r.Path, b.r.Source),
-			"look for drop-ins of "+b.unit+" and for other programs that mount there")
+			errs.WithHint("remove drop-ins of "+b.unit+" and other programs that mount there"))
 	}
 	mount, err := b.m.look(ctx, b.r.Path)
 	return mount, b.changes, err

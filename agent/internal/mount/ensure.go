@@ -154,7 +154,8 @@ func partitionID(d Device, diskID string) (string, error) {
 	}
 	return "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 		fmt.Sprintf("partition %s has no name below /dev/disk/by-id", d.Path),
-		"see that udev runs on the host; it makes these names")
+		errs.WithHint("start udev on the host, which makes these names (systemctl start "+
+			"systemd-udevd)"))
 }
 
 // look decides on what is there now, before anything is touched.
@@ -173,7 +174,9 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 		e.place != placeRight {
 		return refuse(errorsv1.Reason_REASON_DEVICE_BUSY,
 			fmt.Sprintf("%s is mounted at %s", e.volume.Path, strings.Join(elsewhere, ", ")),
-			"unmount it there first", errs.Meta("mount_points", strings.Join(elsewhere, ",")))
+			errs.WithHint("unmount it there first",
+				errs.Call("EnsureUnmounted", "path", elsewhere[0])),
+			errs.Meta("mount_points", strings.Join(elsewhere, ",")))
 	}
 	return nil
 }
@@ -279,7 +282,8 @@ func checkNonce(got, want string) error {
 	}
 	return refuse(errorsv1.Reason_REASON_NONCE_MISMATCH,
 		fmt.Sprintf("the volume carries the nonce %q, not the snapshot's %q", got, want),
-		"the volume is not made from that snapshot: attach the right one", errs.Meta("found", got),
+		errs.WithHint("attach the volume that was made from that snapshot"),
+		errs.Meta("found", got),
 		errs.Meta("expected", want))
 }
 
@@ -358,11 +362,11 @@ func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 		return Mount{}, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 			fmt.Sprintf("%s is on %s, not on %s", e.r.Path,
 				name(mount.Device, mount.DeviceIDs, mount.Filesystem), e.id),
-			"look for drop-ins of "+e.unit+" and for other programs that mount there")
+			errs.WithHint("remove drop-ins of "+e.unit+" and other programs that mount there"))
 	case e.r.UUID != "" && mount.UUID != e.r.UUID:
 		return Mount{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 			fmt.Sprintf("the filesystem at %s has the UUID %s, not %s", e.r.Path, mount.UUID,
-				e.r.UUID), "call again; it is prepared anew then")
+				e.r.UUID), errs.WithHint("call again, which prepares it again"))
 	}
 	return mount, checkNonce(mount.Nonce, e.r.Nonce)
 }

@@ -80,7 +80,8 @@ func (m *Manager) broken(device Device, tool string, err error) error {
 	return refuse(errorsv1.Reason_REASON_FILESYSTEM_BROKEN,
 		fmt.Sprintf("the filesystem on %s (%s) has errors that %s does not correct by itself",
 			device.Path, strings.Join(device.IDs, ", "), tool),
-		"take another snapshot; or repair this volume by hand and call again", errs.Wrap(err),
+		errs.WithHint("take another snapshot, or repair the volume on the host and call again"),
+		errs.Wrap(err),
 		errs.Meta("device", device.Path), errs.Meta("tool", tool))
 }
 
@@ -193,13 +194,14 @@ func toolError(what string, err error) error {
 	switch {
 	case errors.Is(err, hostexec.ErrToolMissing):
 		return refuse(errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what,
-			"install e2fsprogs and xfsprogs on the host", errs.Wrap(err))
+			errs.WithHint("install e2fsprogs and xfsprogs on the host"), errs.Wrap(err))
 	case errors.As(err, &exit):
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot "+what,
 			errs.Wrap(err),
 			errs.Meta("tool", exit.Tool), errs.Meta("exit_code", fmt.Sprint(exit.Code)),
 			errs.Retry(5*time.Second),
-			errs.WithHint("read the agent's log on the host; the call can be made again"))
+			errs.WithHint("read the agent's log on the host (journalctl -u understudy-agent), "+
+				"then call again"))
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)
 }

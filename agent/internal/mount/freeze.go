@@ -60,7 +60,9 @@ func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
 	if _, mounted, err := m.mountedAt(path); err != nil || !mounted {
 		return freeze.Report{},
 			errors.Join(err, refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
-				"nothing is mounted at "+path, "mount a volume there first"))
+				"nothing is mounted at "+path,
+				errs.WithHint("mount a volume there first",
+					errs.Call("EnsureMount", "path", path))))
 	}
 	if !m.freezes.take(path) {
 		return freeze.Report{}, holdBusy(path, nil)
@@ -80,8 +82,8 @@ func guardUnit(path string) string {
 
 func holdBusy(path string, cause error) error {
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
-		fmt.Sprintf("cannot freeze %s: another hold has it frozen", path),
-		errs.Wrap(cause), errs.Retry(time.Second), errs.WithHint("wait for the other hold's end"))
+		fmt.Sprintf("cannot freeze %s: another caller has it frozen", path),
+		errs.Wrap(cause), errs.Retry(time.Second), errs.WithHint("wait until it is thawed"))
 }
 
 // lease is one freeze.
@@ -193,7 +195,7 @@ func (l *lease) first(conn net.Conn, reports *json.Decoder) error {
 		return holdBusy(l.path, errors.New(report.Error))
 	case report.Error != "":
 		return refuse(errorsv1.Reason_REASON_FILESYSTEM_FROZEN, report.Error,
-			"freeze a mounted ext4 or xfs filesystem")
+			errs.WithHint("freeze a mounted ext4 or xfs filesystem"))
 	}
 	return nil
 }
@@ -205,12 +207,12 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 	if err != nil {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path),
-			errs.Wrap(err), errs.WithHint("what was cut meanwhile is not consistent: discard it"))
+			errs.Wrap(err), errs.WithHint("delete the snapshot that was taken meanwhile"))
 	}
 	if report.Error != "" {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 			fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
-			errs.WithHint("what was cut meanwhile is not consistent: discard it"))
+			errs.WithHint("delete the snapshot that was taken meanwhile"))
 	}
 	return report, nil
 }

@@ -31,8 +31,9 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 			return false, refuse(errorsv1.Reason_REASON_TOOL_FAILED,
 				fmt.Sprintf("cannot grow the filesystem at %s while it is mounted: this host's "+
 					"kernel does not let the agent (no CAP_SYS_RESOURCE)", path),
-				"mount the volume anew with EnsureMount and grow set: it is grown before it is "+
-					"mounted then", errs.Meta("path", path))
+				errs.WithHint("mount the volume again, which grows it first",
+					errs.Call("EnsureMount", "path", path, "grow", "true")),
+				errs.Meta("path", path))
 		}
 	}
 	if _, err := m.exec.Run(ctx, command); err != nil {

@@ -29,7 +29,7 @@ func lookUp(owner string) (uid, gid int, err error) {
 	if err != nil {
 		return 0, 0, refuse(errorsv1.Reason_REASON_NOT_FOUND,
 			fmt.Sprintf("this host has no user %s", owner),
-			"install the package that makes the user", errs.Wrap(err))
+			errs.WithHint("install the package that creates the user"), errs.Wrap(err))
 	}
 	uid, err = strconv.Atoi(account.Uid)
 	if err != nil {

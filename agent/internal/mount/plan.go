@@ -41,7 +41,8 @@ func decidePlace(now Mount, device Device, r Request) (place, error) {
 	}
 	return placeFree, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 		name(now.Device, now.DeviceIDs, now.Filesystem)+" is mounted there",
-		"unmount it (EnsureUnmounted), or name it in replace_device_ids if it may be replaced",
+		errs.WithHint("unmount it, or name it in replace_device_ids if it may be replaced",
+			errs.Call("EnsureUnmounted", "path", now.Path)),
 		errs.Meta("device", now.Device),
 		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
@@ -66,7 +67,8 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 			return "", refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 				fmt.Sprintf("its unit file or fstab names %s, which is attached",
 					name(d.Path, d.IDs, d.Filesystem)),
-				"detach that volume, or name it in replace_device_ids if it may be replaced",
+				errs.WithHint("detach that volume, or name it in replace_device_ids if it may be "+
+					"replaced"),
 				errs.Meta("source", source))
 		}
 	}
@@ -77,7 +79,7 @@ func decideSource(source string, means []Device, device Device, r Request) (stri
 // UUID.
 func decideDevice(device Device, r Request) (newUUID bool, err error) {
 	wrong := func(reason errorsv1.Reason, hint, format string, args ...any) error {
-		return refuse(reason, fmt.Sprintf(format, args...), hint,
+		return refuse(reason, fmt.Sprintf(format, args...), errs.WithHint(hint),
 			errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID),
 			errs.Meta("filesystem", device.Filesystem))
 	}
@@ -139,7 +141,7 @@ func partition(devices []Device, disk Device) (Device, error) {
 	return Device{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 		fmt.Sprintf("cannot tell what to mount of %s: it has a partition table, and %d "+
 			"partitions with ext4 or xfs", disk.Path, len(found)),
-		"name the partition itself: its id ends in -part1, -part2, …")
+		errs.WithHint("name the partition itself: its id ends in -part1, -part2, …"))
 }
 
 func intersects(a, b []string) bool {

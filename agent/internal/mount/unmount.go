@@ -53,7 +53,8 @@ func decideUnmount(now Mount, expected []string) error {
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 		fmt.Sprintf("cannot unmount %s: %s is mounted there, not %s", now.Path,
 			name(now.Device, now.DeviceIDs, now.Filesystem), strings.Join(expected, " or ")),
-		"look at the mount again (GetMount) and name the volume that is to be unmounted",
+		errs.WithHint("name the volume that is to be unmounted",
+			errs.Call("GetMount", "path", now.Path)),
 		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
 }
 
@@ -161,6 +162,6 @@ func (m *Manager) busy(path string, mount entry, cause error) error {
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_BUSY,
 		fmt.Sprintf("cannot unmount %s: it is in use by %s", path, said),
-		"end these processes, or name their units in stop_units", errs.Wrap(cause),
+		errs.WithHint("end these processes, or name their units in stop_units"), errs.Wrap(cause),
 		errs.Meta("holders", said), errs.Meta("path", path))
 }

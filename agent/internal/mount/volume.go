@@ -35,7 +35,7 @@ func (m *Manager) Format(ctx context.Context, r FormatRequest) (Device, bool, er
 	if !r.RecordedBlank {
 		return Device{}, false, refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK,
 			fmt.Sprintf("cannot format %s: it is not recorded as blank", r.DeviceIDs[0]),
-			"only a volume that was made blank is formatted")
+			errs.WithHint("set recorded_blank if your record of the volume says that it is blank"))
 	}
 	unlock, err := m.lock(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func (m *Manager) provablyBlank(device Device, devices []Device) error {
 		why = "its first and last MiB are not all zero"
 	}
 	return refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, why,
-		"nothing was changed; check which volume is attached under that name, or make a new one",
+		errs.WithHint("check which volume is attached under that name, or create a new one"),
 		errs.Meta("device", device.Path), errs.Meta("uuid", device.UUID),
 		errs.Meta("filesystem", device.Filesystem))
 }
@@ -128,12 +128,12 @@ func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
 	if !mount.Mounted || mount.Device == "" {
 		return Mount{}, false,
 			refuse(errorsv1.Reason_REASON_NOT_MOUNTED, "no volume is mounted at "+path,
-				"mount one first (EnsureMount)")
+				errs.WithHint("mount one first", errs.Call("EnsureMount", "path", path)))
 	}
 	if mount.Filesystem != ext4 && mount.Filesystem != xfs {
 		return mount, false, refuse(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
 			fmt.Sprintf("cannot grow %s: it is %s", path, mount.Filesystem),
-			"only ext4 and xfs can be grown")
+			errs.WithHint("use ext4 or xfs"))
 	}
 	grown, err := m.growMounted(ctx, path, mount.Device, mount.Filesystem)
 	if err != nil {

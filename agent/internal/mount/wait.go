@@ -65,7 +65,7 @@ func (m *Manager) find(ids []string) (Device, string, error) {
 			return Device{}, "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 				fmt.Sprintf("cannot tell which device is meant: %s is %s, but %s is %s", name,
 					found.Path, id, devices[at].Path),
-				"name one volume alone, or detach the other one")
+				errs.WithHint("name one volume, or detach the other one"))
 		}
 	}
 	return found, name, nil
@@ -85,7 +85,7 @@ func (m *Manager) missing(ids []string, waited time.Duration) error {
 	return refuse(errorsv1.Reason_REASON_DEVICE_MISSING,
 		fmt.Sprintf("no device with the name %s after %s; %s", strings.Join(ids, " or "),
 			waited.Round(time.Second), attached),
-		"attach the volume to this machine and call again",
+		errs.WithHint("attach the volume to this machine, then call again"),
 		errs.Meta("device_ids", strings.Join(ids, ",")),
 		errs.Meta("waited", waited.Round(time.Second).String()))
 }

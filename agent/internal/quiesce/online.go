@@ -112,14 +112,15 @@ func fitToCrash(t mariadb.Source) error {
 			"cannot reach a consistent point without a lock: "+
 				"innodb_flush_log_at_trx_commit and sync_binlog "+
 				"must be 1",
-			errs.WithHint("use the mode online, or make the server durable (SetConfiguration)"))
+			errs.WithHint("use MODE_ONLINE, or make the server durable",
+				errs.Call("SetConfiguration", "durable", "true")))
 	}
 	if len(t.NonTransactionalTables) > 0 {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL,
 			"cannot reach a consistent point without a lock: these tables have no "+
 				"transactions: "+
 				strings.Join(t.NonTransactionalTables, ", "),
-			errs.WithHint("use the mode online, or convert the tables to InnoDB"))
+			errs.WithHint("use MODE_ONLINE, or convert the tables to InnoDB"))
 	}
 	return nil
 }

@@ -68,6 +68,6 @@ func matches(patterns []string, name string) bool {
 func notAllowed(name, setting, format string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 		fmt.Sprintf(format, name), errs.Meta("unit", name),
-		errs.WithHint(fmt.Sprintf("an administrator of the host can add it to `%s` in "+
-			"/etc/understudy-agent/agent.yaml", setting)))
+		errs.WithHint(fmt.Sprintf("add it to `%s` in /etc/understudy-agent/agent.yaml on the "+
+			"host, then restart understudy-agent", setting)))
 }

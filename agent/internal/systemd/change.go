@@ -79,10 +79,10 @@ func (m *Manager) Reload(ctx context.Context, name string) (Unit, error) {
 		return Unit{}, err
 	case !unit.Running():
 		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it is %s", name, unit.Active),
-			"start it first")
+			errs.WithHint("start it first", errs.Call("StartUnit", "unit", name)))
 	case !unit.CanReload:
 		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it knows no reload", name),
-			"restart it instead")
+			errs.WithHint("restart it instead", errs.Call("RestartUnit", "unit", name)))
 	}
 	return m.run(ctx, reloads(), name, nil)
 }
@@ -131,6 +131,6 @@ func maskedError(verb, name string) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED, message,
 		errs.Meta("unit", name),
 		errs.Precondition("units/"+name, "masked"),
-		errs.WithHint(
-			"unmask it first (UnmaskUnit), or use EnsureUnit, which does all that is needed"))
+		errs.WithHint("unmask it", errs.Call("UnmaskUnit", "unit", name),
+			errs.Call("EnsureUnit", "unit", name)))
 }

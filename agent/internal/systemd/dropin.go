@@ -139,8 +139,8 @@ func (m *Manager) checkDependencies(value string) error {
 func badContent(why string) error {
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 		"cannot write the drop-in: "+why, errs.Field("content", why),
-		errs.WithHint("[Unit] takes dependencies and start limits, [Service] takes limits and "+
-			"timeouts; nothing that runs a command"))
+		errs.WithHint("keep to dependencies and start limits in [Unit], limits and timeouts in "+
+			"[Service]"))
 }
 
 // DropIns are the contents of all drop-ins of that name that SetDropIn wrote, by unit.

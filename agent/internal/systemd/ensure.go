@@ -133,7 +133,7 @@ func (e *ensuring) up(ctx context.Context, unit Unit) error {
 			fmt.Sprintf("cannot start %s: systemd cannot load it (%s): %s", e.name, unit.Load,
 				unit.LoadError),
 			errs.Meta("unit", e.name),
-			errs.WithHint("correct its file: systemd-analyze verify "+e.name))
+			errs.WithHint("correct its file (systemd-analyze verify "+e.name+")"))
 	}
 	// The start limit may be near without being hit: a start of ours is a person's wish and counts
 	// from zero.
@@ -211,5 +211,5 @@ func (e *ensuring) notReady(ctx context.Context, unit Unit, cause error) error {
 			"its journal:\n%s", e.name,
 			time.Since(e.start).Round(time.Millisecond), unit.Active, unit.Sub, words),
 		errs.Wrap(cause), errs.Meta("unit", e.name), errs.Meta("journal", words),
-		errs.WithHint("it goes on by itself; call again with a longer timeout"))
+		errs.WithHint("call again with a longer timeout: the unit continues by itself"))
 }

@@ -16,8 +16,8 @@ import (
 func down(cause error) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN,
 		"systemd does not answer", errs.Wrap(cause),
-		errs.Retry(time.Second), errs.WithHint("look at `systemctl status dbus` on the host; "+
-			"without systemd the agent can do nothing"))
+		errs.Retry(time.Second),
+		errs.WithHint("find out on the host why (systemctl status dbus)"))
 }
 
 // wrap gives an error of D-Bus its kind.
@@ -39,22 +39,22 @@ func meaning(name, unit string) (errs.Kind, errorsv1.Reason, string) {
 	switch name {
 	case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound":
 		return errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
-			"check the unit's name; install the package that brings it"
+			"check the unit's name, or install its package"
 	case "System.Error.ENOSPC", "System.Error.EDQUOT":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL, makeRoom
 	case "org.freedesktop.systemd1.UnitMasked":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED,
-			"unmask it first (UnmaskUnit), or use EnsureUnit"
+			"unmask it"
 	case "org.freedesktop.systemd1.LoadFailed", "org.freedesktop.systemd1.BadUnitSetting":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_FAILED,
-			"correct its file: systemd-analyze verify " + unit
+			"correct its file (systemd-analyze verify " + unit + ")"
 	case "org.freedesktop.systemd1.OnlyByDependency",
 		"org.freedesktop.systemd1.JobTypeNotApplicable":
 		return errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
-			"this kind of unit does not take that request"
+			"choose a request that this kind of unit accepts"
 	case "org.freedesktop.systemd1.TransactionIsDestructive":
 		return errs.Aborted, errorsv1.Reason_REASON_UNIT_JOB_REPLACED,
-			"another request for the unit is under way; try again when it is over"
+			"call again when the other request for the unit has ended"
 	case "org.freedesktop.DBus.Error.InvalidArgs":
 		return errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, "check the unit's name"
 	case "org.freedesktop.DBus.Error.AccessDenied",
@@ -65,19 +65,20 @@ func meaning(name, unit string) (errs.Kind, errorsv1.Reason, string) {
 		"org.freedesktop.DBus.Error.Disconnected":
 		return errs.Unavailable, errorsv1.Reason_REASON_SYSTEMD_DOWN, "try again"
 	}
-	return errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, "look at its journal (TailJournal)"
+	return errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED,
+		"read its journal (journalctl -u " + unit + ")"
 }
 
 func notFound(unit string) error {
 	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 		fmt.Sprintf("systemd knows no unit %s", unit),
-		errs.WithHint("check the unit's name; install the package that brings it"),
+		errs.WithHint("check the unit's name, or install its package"),
 		errs.Meta("unit", unit))
 }
 
-func wrongState(unit, message, hint string) error {
+func wrongState(unit, message string, hint errs.Option) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE, message,
-		errs.WithHint(hint), errs.Meta("unit", unit), errs.Precondition("units/"+unit, message))
+		hint, errs.Meta("unit", unit), errs.Precondition("units/"+unit, message))
 }
 
 func unquote(variant string) string { return strings.Trim(variant, `"`) }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // States of a unit file.
@@ -62,7 +64,8 @@ func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
 	case !canEnable(unit):
 		return unit, false, wrongState(name,
 			fmt.Sprintf("cannot enable %s: its file is %q and names no target to be started with",
-				name, unit.FileState), "start it instead, or enable the unit that pulls it in")
+				name, unit.FileState),
+			errs.WithHint("start it, or enable the unit that requires it"))
 	}
 	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
 		_, _, err := conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
@@ -108,7 +111,7 @@ func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
 		return unit, false, nil
 	case !unit.Stopped():
 		return unit, false, wrongState(name, fmt.Sprintf("cannot mask %s: it is %s", name,
-			unit.Active), "stop it first")
+			unit.Active), errs.WithHint("stop it first", errs.Call("StopUnit", "unit", name)))
 	}
 	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
 		_, err := conn.MaskUnitFilesContext(ctx, []string{name}, false, false)
@@ -138,8 +141,8 @@ func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
 	if err == nil && unit.Masked() {
 		return unit, false, wrongState(name,
 			fmt.Sprintf("cannot unmask %s: its package masks it (%s)", name, unit.Fragment),
-			"put a unit file of its own under /etc/systemd/system, or install another version of "+
-				"the package")
+			errs.WithHint("write a unit file for it below /etc/systemd/system, or install another "+
+				"version of the package"))
 	}
 	return unit, changed, err
 }
@@ -178,7 +181,7 @@ func wrapFiles(what, name string, err error) error {
 		return errors.Join(wrongState(name,
 			fmt.Sprintf("%s %s: a file of its own is in the way in /etc/systemd/system", what,
 				name),
-			"move that file away on the host"), err)
+			errs.WithHint("move that file away on the host")), err)
 	}
 	return wrap(what, name, err)
 }

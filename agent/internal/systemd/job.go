@@ -95,7 +95,7 @@ func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.
 		fmt.Sprintf("cannot %s %s: not over after %s, its state is %s", v.name, name,
 			waited.Round(time.Millisecond), state),
 		errs.Wrap(err), errs.Meta("unit", name), errs.Meta("journal", m.lastWords(bounded, unit)),
-		errs.WithHint("systemd goes on with it; call again with a longer timeout to wait for it"))
+		errs.WithHint("call again with a longer timeout: systemd continues with the job"))
 }
 
 // judge decides from the job's result and the state after it whether the job did what it was asked
@@ -109,7 +109,8 @@ func (m *Manager) judge(ctx context.Context, v verb, unit Unit, result string) e
 			fmt.Sprintf("cannot %s %s: another request took its place, its state is %s (%s)",
 				v.name, unit.Name, unit.Active, unit.Sub),
 			errs.Meta("unit", unit.Name), errs.Retry(time.Second),
-			errs.WithHint("look at the unit and call again"))
+			errs.WithHint("observe the unit, then call again",
+				errs.Call("GetUnit", "unit", unit.Name)))
 	}
 	return m.failure(ctx, v.name, unit, result)
 }
@@ -134,16 +135,17 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
 	why := fmt.Sprintf("it is %s (%s), result %s", unit.Active, unit.Sub, unit.Result)
-	hint := "read its journal (TailJournal), correct the cause, and call again"
+	action := errs.Call("TailJournal", "unit", unit.Name)
+	hint := "correct the cause that its journal shows, then call again"
 	switch {
 	case result == "dependency":
 		why = "a unit that it depends on failed: " + m.brokenDependencies(bounded, unit)
-		hint = "make the units that it depends on active first"
+		hint = "start the units that it depends on first"
 	case result == "timeout":
 		why = "it did not get ready within systemd's own timeout"
 	case unit.Result == "start-limit-hit":
-		hint = "it was started too often in too short a time; correct the cause, then use " +
-			"EnsureUnit or ResetFailedUnit"
+		hint = "correct the cause of its many starts, then start it"
+		action = errs.Call("EnsureUnit", "unit", unit.Name)
 	// of the main process, which may never have been started
 	case unit.Result == "exit-code" && unit.ExitStatus == 0:
 		why = "a command that its file has run before or after its main process failed"
@@ -156,8 +158,8 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 	if words != "" {
 		message += "; last lines of its journal:\n" + words
 	}
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, message, errs.WithHint(hint),
-		errs.Meta("unit", unit.Name),
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, message,
+		errs.WithHint(hint, action), errs.Meta("unit", unit.Name),
 		errs.Meta("result", unit.Result), errs.Meta("exit_status", fmt.Sprint(unit.ExitStatus)),
 		errs.Meta("journal", words))
 }

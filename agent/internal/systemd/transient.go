@@ -121,7 +121,7 @@ func (m *Manager) transient(ctx context.Context, name string, properties []dbus.
 		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
 			fmt.Sprintf("cannot start %s: it runs already", name),
 			errs.Wrap(err), errs.Meta("unit", name),
-			errs.WithHint("wait for its end, or stop it on the host"))
+			errs.WithHint("wait for its end, or stop it on the host (systemctl stop "+name+")"))
 	}
 	return err
 }
@@ -192,7 +192,7 @@ func checkTransient(name, suffix string, spec TransientSpec) error {
 		if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 				fmt.Sprintf("cannot start %s: %q does not begin with an absolute path", name, argv),
-				errs.WithHint("this agent was put together wrongly: install another build of it"))
+				errs.WithHint("install another build of the agent"))
 		}
 	}
 	return nil

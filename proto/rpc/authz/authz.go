@@ -65,7 +65,7 @@ func (g *Guard) Check(caller identity.Peer, method string) error {
 	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 			fmt.Sprintf("certificate of %s is revoked", caller.Identity),
-			errs.WithHint("enrol again with a new join file (`understudy token create`)"))
+			errs.WithHint("enrol again with a new join token", errs.Call("CreateJoinToken")))
 	}
 	roles, known := g.table[method]
 	switch {

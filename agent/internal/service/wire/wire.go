@@ -83,5 +83,5 @@ func EndOfStream(ctx context.Context, err error) error {
 		return err
 	}
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CANCELED, "the agent is stopping",
-		errs.Wrap(err), errs.WithHint("call again; the agent is started anew"))
+		errs.Wrap(err), errs.WithHint("call again when the agent has started again"))
 }
