@@ -13,7 +13,7 @@ type Tokens interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, hash string) (inventory.JoinToken, error)
 	// Spend writes that the token is used, if it still is unused or was used by the same key; else
-	// inventory.ErrDenied.
+	// errs.PermissionDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
 }
 

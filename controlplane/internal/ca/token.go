@@ -136,12 +136,12 @@ func redeem(ctx context.Context, records Records, token, server, keyPrint string
 		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
 	}
 	if err := record.Redeem(server, keyPrint, now); err != nil {
-		return refusedBy(err)
+		return err
 	}
 	if err := outlivesRevocation(ctx, records, record); err != nil {
 		return err
 	}
-	return refusedBy(records.Tokens.Spend(ctx, record))
+	return records.Tokens.Spend(ctx, record)
 }
 
 // outlivesRevocation refuses a token that was made before its server's certificates were revoked:
@@ -159,22 +159,6 @@ func outlivesRevocation(ctx context.Context, records Records, token inventory.Jo
 		}
 	}
 	return nil
-}
-
-// refusedBy is the record's own refusal as a caller gets it.
-func refusedBy(err error) error {
-	var refusal *inventory.Refusal
-	if !errors.As(err, &refusal) {
-		return err
-	}
-	reason := errorsv1.Reason_REASON_TOKEN_INVALID
-	switch refusal.Code {
-	case inventory.TokenSpent:
-		reason = errorsv1.Reason_REASON_TOKEN_USED
-	case inventory.TokenExpired:
-		reason = errorsv1.Reason_REASON_TOKEN_EXPIRED
-	}
-	return tokenRefused(reason, refusal.Cause)
 }
 
 func tokenRefused(reason errorsv1.Reason, cause string) error {

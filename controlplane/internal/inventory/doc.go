@@ -2,6 +2,6 @@
 // pure functions, no I/O.
 //
 // Change a record through its rules (Server.BecomeReplica, Server.SetBinlogAutoPurge, …), not by
-// setting fields: the rules keep the invariants and answer with a *Refusal that names the cause and
-// the hint.
+// setting fields: the rules keep the invariants and answer with an error of package errs that
+// has the cause and a hint.
 package inventory

@@ -1,6 +1,11 @@
 package inventory
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
 
 // FirstServerID is the lowest server_id that is allotted: lower ones are left to people.
 const FirstServerID = 1001
@@ -16,8 +21,9 @@ func ValidateName(name string) error {
 	if validName(name) {
 		return nil
 	}
-	return Refuse(ErrInvalid, BadName,
-		"use 2 to 40 lower-case letters, digits and hyphens, a letter first and no hyphen last",
+	return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+		errs.WithHint("use 2 to 40 lower-case letters, digits and hyphens, a letter first and "+
+			"no hyphen last"),
 		"the name %q cannot be used", shorten(name))
 }
 

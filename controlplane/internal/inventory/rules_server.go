@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // BecomeReplica makes the server a replica of primary: replication counts as configured, and binlog
@@ -13,18 +16,20 @@ import (
 func (s *Server) BecomeReplica(primary string, replicas []string) error {
 	switch {
 	case primary == "":
-		return Refuse(ErrInvalid, RoleForbids, "name its primary",
+		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_WRONG_ROLE,
+			errs.WithHint("name its primary"),
 			"server %s cannot be a replica of nobody", s.Name)
 	case primary == s.Name:
-		return Refuse(ErrInvalid, RoleForbids, "name another server",
+		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_WRONG_ROLE,
+			errs.WithHint("name another server"),
 			"server %s cannot be its own replica", s.Name)
 	case len(replicas) > 0:
-		return Refuse(ErrPrecondition, RoleForbids,
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE,
 			"let them follow another primary first, or delete them",
 			"server %s cannot become a replica: %s replicate from it", s.Name,
 			strings.Join(replicas, ", "))
 	case s.Role == RoleReplica && s.Primary != primary:
-		return Refuse(ErrPrecondition, RoleForbids, "take it out of replication first",
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE, "take it out of replication first",
 			"server %s cannot follow %s: it is a replica of %s", s.Name, primary, s.Primary)
 	}
 	s.Role, s.Primary = RoleReplica, primary
@@ -37,8 +42,8 @@ func (s *Server) BecomeReplica(primary string, replicas []string) error {
 // comes: see GainReplica.
 func (s *Server) BecomePrimary() error {
 	if s.Role == RoleReplica {
-		return Refuse(ErrPrecondition, RoleForbids,
-			"promote it, or take it out of replication first",
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			"take it out of replication first",
 			"server %s cannot become a primary: it is a replica of %s", s.Name, s.Primary)
 	}
 	s.Role = RolePrimary
@@ -66,7 +71,7 @@ func (s *Server) LoseReplica(rest []string) {
 // has replicas (their names are given).
 func (s *Server) LeaveReplication(replicas []string) error {
 	if len(replicas) > 0 {
-		return Refuse(ErrPrecondition, RoleForbids,
+		return refuse(errorsv1.Reason_REASON_WRONG_ROLE,
 			"let them follow another primary first, or delete them",
 			"server %s cannot leave replication: %s replicate from it", s.Name,
 			strings.Join(replicas, ", "))
@@ -82,18 +87,18 @@ func (s *Server) SetBinlogAutoPurge(on bool, replicas []string) error {
 	switch {
 	case !on:
 	case s.Role == RoleReplica:
-		return Refuse(ErrPrecondition, AutoPurgeOnReplica,
+		return refuse(errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"leave binlog auto purge off: purging goes by what replicas still need",
 			"binlog auto purge cannot be turned on: server %s is a replica of %s", s.Name,
 			s.Primary)
 	case len(replicas) > 0:
-		return Refuse(ErrPrecondition, AutoPurgeOnPrimaryWithReplicas,
+		return refuse(errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"purge up to what all of them have applied instead",
 			"binlog auto purge cannot be turned on: %s replicate from server %s and may need the "+
 				"binlogs it would remove",
 			strings.Join(replicas, ", "), s.Name)
 	case s.ReplicationConfigured:
-		return Refuse(ErrPrecondition, AutoPurgeOnPrimaryWithReplicas,
+		return refuse(errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"wait until the replica that is being made is there or given up",
 			"binlog auto purge cannot be turned on: replication is configured on server %s", s.Name)
 	}
@@ -129,9 +134,9 @@ func (s *Server) SetState(to ServerState, reason string) error {
 	free := to == s.State || !gone && (to == ServerDeleting || to == ServerUnreachable &&
 		s.State != "")
 	if !free && !slices.Contains(s.State.next(), to) {
-		return Refuse(ErrPrecondition, StateForbids,
-			"see what it is now, and why, with `understudy server get`",
-			"server %s is %s and cannot become %s", s.Name, s.State, to)
+		return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			errs.WithHint("see its state and the reason", errs.Call("GetServer", "name",
+				s.Subject())), "server %s is %s and cannot become %s", s.Name, s.State, to)
 	}
 	s.State, s.StateReason = to, reason
 	return nil

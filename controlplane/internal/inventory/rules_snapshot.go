@@ -3,19 +3,23 @@ package inventory
 import (
 	"slices"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // Usable refuses a snapshot that a replica of primary cannot be made from.
 func (s Snapshot) Usable(primary string) error {
 	switch {
 	case s.State == SnapshotPending:
-		return Refuse(ErrPrecondition, SnapshotNotUsable,
-			"wait until `understudy snapshot get` says READY", "snapshot %s is not complete", s.ID)
+		return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+			errs.WithHint("wait until it is READY", errs.Call("GetSnapshot", "name", s.Subject())),
+			"snapshot %s is not complete", s.ID)
 	case s.State != SnapshotReady:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one", "snapshot %s is %s",
-			s.ID, describeState(s))
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a new one",
+			"snapshot %s is %s", s.ID, describeState(s))
 	case s.Server != primary:
-		return Refuse(ErrPrecondition, SnapshotNotUsable, "use a snapshot of "+primary,
+		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "use a snapshot of "+primary,
 			"snapshot %s is of server %s, not of %s", s.ID, s.Server, primary)
 	}
 	return s.Testimony.check(s.ID)
@@ -46,7 +50,7 @@ func (t Testimony) check(snapshot string) error {
 	if missing == "" {
 		return nil
 	}
-	return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one",
+	return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a new one",
 		"snapshot %s has no record of %s", snapshot, missing)
 }
 
@@ -69,13 +73,14 @@ func (s SnapshotState) next() []SnapshotState {
 // provider id and a complete testimony, and nothing follows DELETED.
 func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	if to != s.State && !slices.Contains(s.State.next(), to) {
-		return Refuse(ErrPrecondition, StateForbids, "see what it is now, and why, with "+
-			"`understudy snapshot get`; take a new one when it is of no use",
+		return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			errs.WithHint("see its state and the reason; take a new one if it is of no use",
+				errs.Call("GetSnapshot", "name", s.Subject())),
 			"snapshot %s is %s and cannot become %s", s.ID, s.State, to)
 	}
 	if to == SnapshotReady {
 		if s.ProviderID == "" {
-			return Refuse(ErrPrecondition, SnapshotNotUsable, "take a new one",
+			return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a new one",
 				"snapshot %s was never cut", s.ID)
 		}
 		if err := s.Testimony.check(s.ID); err != nil {
@@ -86,23 +91,32 @@ func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	return nil
 }
 
-// Redeem marks the token as used by the key, or refuses with ErrDenied. The key that used it may
-// use it again until it expires, so that a lost answer costs nothing.
+// TokenUsed says that another key has used the join token of the server.
+func TokenUsed(server string) error {
+	return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED, newToken,
+		"the join token of server %s was used by another key", server)
+}
+
+var newToken = errs.WithHint("make a new join token for the server")
+
+// Redeem marks the token as used by the key, or refuses with errs.PermissionDenied. The key that
+// used it may use it again until it expires, so that a lost answer costs nothing.
 func (t *JoinToken) Redeem(server, keyPrint string, now time.Time) error {
-	const way = "make a new join token for the server"
 	switch {
 	case t.Server != server:
-		return Refuse(ErrDenied, TokenForOther, way, "the join token was not made for server %s",
+		return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID,
+			newToken, "the join token was not made for server %s",
 			server)
 	case !now.Before(t.Expires):
-		return Refuse(ErrDenied, TokenExpired, way, "the join token of server %s has expired",
+		return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_EXPIRED,
+			newToken, "the join token of server %s has expired",
 			server)
 	case keyPrint == "":
-		return Refuse(ErrInvalid, TokenSpent, "send a certificate request",
+		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_TOKEN_USED,
+			errs.WithHint("send a certificate request"),
 			"no key was given for server %s", server)
 	case t.UsedBy != "" && t.UsedBy != keyPrint:
-		return Refuse(ErrDenied, TokenSpent, way,
-			"the join token of server %s was used by another key", server)
+		return TokenUsed(server)
 	}
 	if t.UsedBy == "" {
 		t.UsedBy, t.UsedAt = keyPrint, now

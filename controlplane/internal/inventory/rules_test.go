@@ -9,7 +9,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
+
+// said is the text of an error, then the text of its hint.
+func said(err error) string { return err.Error() + ": " + errs.HintOf(err).Text }
 
 func TestValidateName(t *testing.T) {
 	t.Parallel()
@@ -24,7 +29,7 @@ func TestValidateName(t *testing.T) {
 		strings.Repeat("a", 41), strings.Repeat("é", 4000),
 	} {
 		err := inventory.ValidateName(name)
-		if !errors.Is(err, inventory.ErrInvalid) {
+		if !errors.Is(err, errs.InvalidArgument) {
 			t.Errorf("%q: %v, want ErrInvalid", name, err)
 		}
 		if err != nil && (len(err.Error()) > 400 || strings.Contains(err.Error(), "\n")) {
@@ -81,8 +86,8 @@ func TestBinlogAutoPurge(t *testing.T) {
 			if tt.want == "" && (err != nil || s.BinlogAutoPurge != tt.on) {
 				t.Errorf("error = %v, auto purge = %v", err, s.BinlogAutoPurge)
 			}
-			if tt.want != "" && (err == nil || err.Error() != tt.want ||
-				!errors.Is(err, inventory.ErrPrecondition) || s.BinlogAutoPurge) {
+			if tt.want != "" && (err == nil || said(err) != tt.want ||
+				!errors.Is(err, errs.FailedPrecondition) || s.BinlogAutoPurge) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
@@ -133,8 +138,7 @@ func TestRoleRefusals(t *testing.T) {
 	} {
 		s := replica
 		err := change(&s)
-		var refusal *inventory.Refusal
-		if !errors.As(err, &refusal) || refusal.Hint() == "" || refusal.Reason() == "" {
+		if errs.HintOf(err).Empty() || errs.ReasonOf(err) != errorsv1.Reason_REASON_WRONG_ROLE {
 			t.Errorf("%s: %v, want a refusal with a reason and a hint", name, err)
 		}
 		if s.Role != replica.Role || s.Primary != replica.Primary || !s.ReplicationConfigured {
@@ -288,7 +292,7 @@ func TestUsableSnapshots(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*inventory.Snapshot){
 		"": func(*inventory.Snapshot) {},
-		"snapshot s1 is not complete: wait until `understudy snapshot get` says READY": func(
+		"snapshot s1 is not complete: wait until it is READY": func(
 			s *inventory.Snapshot) {
 			s.State = inventory.SnapshotPending
 		},
@@ -328,7 +332,7 @@ func TestUsableSnapshots(t *testing.T) {
 		s := readySnapshot()
 		change(&s)
 		switch err := s.Usable("db1"); {
-		case want == "" && err != nil, want != "" && (err == nil || err.Error() != want):
+		case want == "" && err != nil, want != "" && (err == nil || said(err) != want):
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -348,7 +352,7 @@ func TestSnapshotStates(t *testing.T) {
 	gone := inventory.Snapshot{ID: "s1", State: inventory.SnapshotDeleted}
 	for _, s := range []inventory.Snapshot{never, blind, gone} {
 		if err := s.SetState(inventory.SnapshotReady, ""); !errors.Is(err,
-			inventory.ErrPrecondition) {
+			errs.FailedPrecondition) {
 			t.Errorf("%+v became ready: %v", s, err)
 		}
 	}
@@ -383,7 +387,7 @@ func TestRedeem(t *testing.T) {
 		"another server": token.Redeem("db2", "k1", now),
 		"too late":       token.Redeem("db1", "k1", now.Add(time.Minute)),
 	} {
-		if !errors.Is(err, inventory.ErrDenied) {
+		if !errors.Is(err, errs.PermissionDenied) {
 			t.Errorf("%s: %v, want ErrDenied", name, err)
 		}
 	}

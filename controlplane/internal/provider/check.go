@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"errors"
 	"slices"
 	"strings"
 )
@@ -21,13 +20,9 @@ func Problems(err error) []string {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if !errors.As(err, &e) {
-		return []string{err.Error()}
-	}
-	text := e.Message
+	text := err.Error()
 	if _, list, ok := strings.Cut(text, " cannot work here: "); ok {
-		text = list
+		return strings.Split(list, "; ")
 	}
-	return strings.Split(text, "; ")
+	return []string{text}
 }

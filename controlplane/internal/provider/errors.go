@@ -4,17 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// The kinds of errors, for errors.Is.
+// What callers decide by, for errors.Is.
 var (
 	// ErrNotFound says that there is nothing by that ID or name.
 	ErrNotFound = errors.New("not found")
 	// ErrIncorrectState says that the thing's present state forbids the call.
 	ErrIncorrectState = errors.New("incorrect state")
-	// ErrInUse says that somebody else has it; Error.HeldBy says who.
+	// ErrInUse says that somebody else has it; HeldBy says who.
 	ErrInUse = errors.New("in use")
-	// ErrThrottled says that the call may be repeated after Error.RetryAfter.
+	// ErrThrottled says that the call may be repeated after RetryAfter.
 	ErrThrottled = errors.New("throttled")
 	// ErrLimitExceeded says that the provider has no more room or quota.
 	ErrLimitExceeded = errors.New("limit exceeded")
@@ -22,88 +25,115 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrDenied says that the control plane's credentials do not allow the call.
 	ErrDenied = errors.New("not allowed")
-	// ErrRefused says that a person was asked and will not do it.
-	ErrRefused = errors.New("refused by a person")
+	// ErrRefused says that an operator was asked and will not do it.
+	ErrRefused = errors.New("refused by an operator")
 	// ErrTokenReused says that the client token was used with other parameters.
 	ErrTokenReused = errors.New("client token used with different parameters")
 )
 
-// Error is a refusal with its details. errors.Is sees its Kind and its cause.
-type Error struct {
-	// Kind is one of the Err variables of this package.
-	Kind error
-	// ID is the machine, volume, snapshot or image that the error is about.
-	ID string
-	// HeldBy is who has it, with ErrInUse.
-	HeldBy string
-	// RetryAfter is how long to wait, with ErrThrottled.
-	RetryAfter time.Duration
-	// Message is the whole sentence, with the hint.
-	Message string
-	// Cause may be nil.
-	Cause error
+// meaning is what one of these errors is to those who do not know this package.
+type meaning struct {
+	kind   errs.Kind
+	reason errorsv1.Reason
+	hint   errs.Option
 }
 
-// Errorf makes an Error about id; a %w verb sets its cause.
-func Errorf(kind error, id, format string, args ...any) *Error {
+var listObjects = errs.Call("ListObjects")
+
+var meanings = map[error]meaning{
+	ErrNotFound: {errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+		errs.WithHint("list what there is", listObjects, errs.Call("ListImages"))},
+	ErrIncorrectState: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR,
+		errs.WithHint("repair what these show, then retry", errs.Call("CheckProvider"),
+			listObjects)},
+	ErrInUse: {errs.FailedPrecondition, errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE,
+		errs.WithHint("detach it there first; the list shows where it is", listObjects)},
+	ErrThrottled: {errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_THROTTLED,
+		errs.WithHint("wait: it is tried again")},
+	ErrLimitExceeded: {errs.ResourceExhausted, errorsv1.Reason_REASON_QUOTA_EXCEEDED,
+		errs.WithHint("remove what jobs left behind, or have the limit raised",
+			errs.Call("SweepProvider"))},
+	ErrInvalid: {errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+		errs.WithHint("correct it, and ask again")},
+	ErrDenied: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR,
+		errs.WithHint("give the control plane's credentials this right; the check tries all that "+
+			"it needs", errs.Call("CheckProvider"))},
+	ErrRefused: {errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED,
+		errs.WithHint("settle it with whoever refused, then retry the job: an operator is asked " +
+			"again")},
+	ErrTokenReused: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR,
+		errs.WithHint("redo the step: it is done under another token")},
+}
+
+const holder = "held_by"
+
+// refusal carries the text, and shows to errors.Is and errors.As what the error is and why.
+type refusal struct {
+	text   string
+	causes []error
+}
+
+func (r *refusal) Error() string   { return r.text }
+func (r *refusal) Unwrap() []error { return r.causes }
+
+// Errorf makes an error of package errs about the object of that id; is is one of the errors above,
+// and %w verbs set causes.
+func Errorf(is error, id, format string, args ...any) error {
+	return newRefusal(is, format, args...).as(is, id)
+}
+
+// Because makes an error as Errorf does, whose cause is not part of the text.
+func Because(cause, is error, id, format string, args ...any) error {
+	r := newRefusal(is, format, args...)
+	r.causes = append(r.causes, cause)
+	return r.as(is, id)
+}
+
+// InUse is an ErrInUse that says who has the object.
+func InUse(id, heldBy, format string, args ...any) error {
+	r := newRefusal(ErrInUse, format, args...)
+	return r.as(ErrInUse, id, errs.Meta(holder, heldBy))
+}
+
+// Throttled is an ErrThrottled that says how long to wait, at least a second.
+func Throttled(cause error, after time.Duration, format string, args ...any) error {
+	r := newRefusal(ErrThrottled, format, args...)
+	if cause != nil {
+		r.causes = append(r.causes, cause)
+	}
+	return r.as(ErrThrottled, "", errs.Retry(max(after, time.Second)))
+}
+
+func newRefusal(is error, format string, args ...any) *refusal {
 	wrapped := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, ID: id, Message: wrapped.Error(), Cause: errors.Unwrap(wrapped)}
-}
-
-// Error is the message.
-func (e *Error) Error() string { return e.Message }
-
-// Hint says what a person can do, by the kind of error; the message may say more.
-func (e *Error) Hint() string {
-	switch e.Kind {
-	case ErrNotFound: //nolint:errorlint // a Kind is one of these itself, never wrapped
-		return "see what there is with `understudy provider objects` and `understudy provider " +
-			"images`"
-	case ErrInUse:
-		return "let it go there first: `understudy provider objects` shows who has it"
-	case ErrThrottled:
-		return "wait: it is tried again by itself"
-	case ErrLimitExceeded:
-		return "remove what is not needed (`understudy provider sweep` shows what jobs left " +
-			"behind), or have the limit raised"
-	case ErrInvalid:
-		return "correct it, and ask again"
-	case ErrDenied:
-		return "give the control plane's credentials this right; `understudy provider check` " +
-			"tries all that it needs"
-	case ErrRefused:
-		return "clear up with whoever refused, then `understudy job retry JOB`: a person is " +
-			"asked again"
-	case ErrTokenReused:
-		return "have the step done anew, under another token: `understudy job redo`"
-	default:
-		return "see `understudy provider check` and `understudy provider objects`; put right " +
-			"what they show, then retry"
+	r := &refusal{text: wrapped.Error(), causes: []error{is}}
+	if cause := errors.Unwrap(wrapped); cause != nil {
+		r.causes = append(r.causes, cause)
 	}
+	return r
 }
 
-// Unwrap shows kind and cause to errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	if e.Cause == nil {
-		return []error{e.Kind}
+func (r *refusal) as(is error, id string, options ...errs.Option) error {
+	m := meanings[is]
+	options = append(options, errs.Wrap(r), m.hint)
+	if id != "" {
+		options = append(options, errs.Meta("object", id))
 	}
-	return []error{e.Kind, e.Cause}
+	return errs.New(m.kind, m.reason, "", options...)
 }
 
-// HeldBy is who has the thing that an ErrInUse is about; empty for other errors.
+// HeldBy is who has the object that an ErrInUse is about; empty for other errors.
 func HeldBy(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.HeldBy
+	if !errors.Is(err, ErrInUse) {
+		return ""
 	}
-	return ""
+	return errs.MetaOf(err)[holder]
 }
 
 // RetryAfter is how long an ErrThrottled asks to wait; false for other errors.
 func RetryAfter(err error) (time.Duration, bool) {
-	var e *Error
-	if errors.As(err, &e) && errors.Is(e.Kind, ErrThrottled) {
-		return e.RetryAfter, true
+	if !errors.Is(err, ErrThrottled) {
+		return 0, false
 	}
-	return 0, false
+	return errs.RetryOf(err)
 }

@@ -23,8 +23,7 @@ func TestErrorShowsKindAndCause(t *testing.T) {
 
 func TestDetailsAreFoundThroughWrapping(t *testing.T) {
 	t.Parallel()
-	inUse, throttled := Errorf(ErrInUse, "vol-1", "in use"), Errorf(ErrThrottled, "", "slow down")
-	inUse.HeldBy, throttled.RetryAfter = "i-1", time.Second
+	inUse, throttled := InUse("vol-1", "i-1", "in use"), Throttled(nil, time.Second, "slow down")
 	if got := HeldBy(fmt.Errorf("x: %w", inUse)); got != "i-1" {
 		t.Errorf("held by %q", got)
 	}

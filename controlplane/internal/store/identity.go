@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // JoinTokens keeps join tokens, by hash.
@@ -32,23 +33,19 @@ func (j JoinTokens) Get(ctx context.Context, hash string) (t inventory.JoinToken
 	err = row.Scan(&t.Hash, &t.Server, moment{&t.Created}, moment{&t.Expires}, &t.UsedBy,
 		moment{&t.UsedAt})
 	if errors.Is(err, sql.ErrNoRows) {
-		return t, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-			"make a new join token for the server",
-			"the join token is unknown")
+		return t, inventory.NotFound(errs.WithHint("make a new join token for the server"), "the join token is unknown")
 	}
 	return t, err
 }
 
 // Spend writes that JoinToken.Redeem marked the token as used, if it still is unused or was used by
-// the same key. Otherwise it answers a refusal with inventory.ErrDenied.
+// the same key. Otherwise it answers a refusal with errs.PermissionDenied.
 func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
 	n, err := j.tx.exec(ctx, "UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ? AND "+
 		"(used_by = '' OR used_by = ?)",
 		t.UsedBy, millis(t.UsedAt), t.Hash, t.UsedBy)
 	if err == nil && n == 0 {
-		return inventory.Refuse(inventory.ErrDenied, inventory.TokenSpent,
-			"make a new join token for the server",
-			"the join token of server %s was used by another key", t.Server)
+		return inventory.TokenUsed(t.Server)
 	}
 	return err
 }
@@ -66,15 +63,14 @@ func (tx *Tx) Certificates() Certificates { return Certificates{tx: tx} }
 
 const certificateColumns = "serial, identity, key_print, not_before, not_after, revoked_at, reason"
 
-// Insert adds a certificate, or answers inventory.ErrExists.
+// Insert adds a certificate, or answers errs.AlreadyExists.
 func (c Certificates) Insert(ctx context.Context, cert inventory.Certificate) error {
 	_, err := c.tx.exec(ctx, insertSQL("certificates", certificateColumns), cert.Serial,
 		cert.Identity, cert.KeyPrint,
 		millis(cert.NotBefore), millis(cert.NotAfter), millis(cert.RevokedAt), cert.Reason)
 	if c.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
-			"ask again: the next serial number is another one", "there is a certificate %s already",
-			cert.Serial)
+		return inventory.Taken("certificate", cert.Serial,
+			"ask again: the next serial number is another one")
 	}
 	return err
 }
@@ -85,9 +81,8 @@ func (c Certificates) Get(ctx context.Context, serial string) (inventory.Certifi
 		"SELECT "+certificateColumns+" FROM certificates WHERE serial = ?", serial)
 	cert, err := scanCertificate(row)
 	if errors.Is(err, sql.ErrNoRows) {
-		return cert, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-			"see the names of servers with `understudy server list`: one that is not there has "+
-				"no certificate", "there is no certificate %s", serial)
+		return cert, inventory.NotFound(errs.WithHint("a server that does not exist has no "+
+			"certificate", errs.Call("ListServers")), "there is no certificate %s", serial)
 	}
 	return cert, err
 }

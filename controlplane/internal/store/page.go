@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"hash/fnv"
 
-	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 const (
@@ -60,8 +61,9 @@ func (p Page) open(filter any) (cursor, error) {
 }
 
 func badPage(format string, args ...any) error {
-	return inventory.Refuse(inventory.ErrInvalid, inventory.BadPage,
-		"start again without a page token", format, args...)
+	text := fmt.Sprintf(format, args...)
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID, text,
+		errs.Field("page_token", text), errs.WithHint("start again without a page token"))
 }
 
 func fingerprint(filter any) uint64 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // table says how one kind of record is kept: as a document, beside the columns that lists are
@@ -14,7 +15,7 @@ import (
 type table[R any] struct {
 	name    string
 	noun    string
-	lister  string   // the command that shows them
+	list    string   // the call that lists them
 	key     string   // column of the key
 	columns []string // beside key, rev and doc
 	values  func(*R) []any
@@ -68,7 +69,7 @@ func (r Repo[R]) Named(ctx context.Context, keys []string) (map[string]R, error)
 	return named, err
 }
 
-// Insert adds a record and sets its Rev and times, or answers inventory.ErrExists.
+// Insert adds a record and sets its Rev and times, or answers errs.AlreadyExists.
 func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	fresh := *rec
 	m := r.t.meta(&fresh)
@@ -80,9 +81,7 @@ func (r Repo[R]) Insert(ctx context.Context, rec *R) error {
 	query := insertSQL(r.t.name, r.t.key+", rev, doc"+prefixed(", ", r.t.columns))
 	_, err = r.tx.exec(ctx, query, append([]any{m.key, *m.rev, doc}, r.t.values(&fresh)...)...)
 	if r.tx.engine.duplicate(err) {
-		return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
-			"choose another name: names are never used again, not even those of deleted records",
-			"there is a %s %s already", r.t.noun, m.key)
+		return inventory.Taken(r.t.noun, m.key, "choose another name")
 	}
 	if err == nil {
 		*rec = fresh
@@ -119,9 +118,7 @@ func (r Repo[R]) notUpdated(ctx context.Context, key string) error {
 	if _, err := r.Get(ctx, key); err != nil {
 		return err
 	}
-	return inventory.Refuse(inventory.ErrStale, inventory.StaleRecord,
-		"read it again and decide anew",
-		"the %s %s changed since it was read", r.t.noun, key)
+	return inventory.Stale(r.t.noun, key)
 }
 
 // Delete removes a record, or answers inventory.ErrNotFound.
@@ -134,8 +131,7 @@ func (r Repo[R]) Delete(ctx context.Context, key string) error {
 }
 
 func (r Repo[R]) missing(key string) error {
-	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-		"see which there are with `understudy "+r.t.lister+"`",
+	return inventory.NotFound(errs.WithHint("name one that exists", errs.Call(r.t.list)),
 		"there is no %s %s", r.t.noun, key)
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // ServerIDs allots MariaDB server ids: unique in the fleet, never used again. Rows are never
@@ -29,8 +32,9 @@ func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
 			return 0, err
 		}
 		if next > math.MaxUint32 {
-			return 0, inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken,
-				"no server_id is ever used again: begin a new fleet with a control plane of its own", "all server ids have been used")
+			return 0, errs.New(errs.FailedPrecondition,
+				errorsv1.Reason_REASON_SERVER_ID_TAKEN, "all server ids have been used",
+				errs.WithHint("begin a new fleet with a control plane of its own"))
 		}
 		_, err = s.holder(ctx, next)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -53,8 +57,7 @@ func (tx *Tx) Next(ctx context.Context, name string, first int64) (value int64, 
 	if n == 0 {
 		_, err = tx.exec(ctx, insertSQL("counters", "name, value"), name, first)
 		if tx.engine.duplicate(err) { // another transaction made it: run this one again
-			return 0, inventory.Refuse(inventory.ErrStale, inventory.StaleRecord, "try again",
-				"counter %s was just made", name)
+			return 0, inventory.Stale("counter", name)
 		}
 		return first, err
 	}
@@ -79,9 +82,9 @@ func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {
 	if holder == "" {
 		holder = "a server that is gone"
 	}
-	return inventory.Refuse(inventory.ErrPrecondition, inventory.ServerIDTaken,
-		"give the server another server_id",
-		"server %s has server_id %d, which belongs to %s", server, id, holder)
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SERVER_ID_TAKEN,
+		fmt.Sprintf("server %s has server_id %d, which belongs to %s", server, id, holder),
+		errs.WithHint("give the server another server_id"))
 }
 
 // Release makes the server's ids nobody's, for good: a new server of that name gets another.

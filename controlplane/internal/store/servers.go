@@ -26,7 +26,7 @@ type Servers struct{ Repo[inventory.Server] }
 // Servers gives the server records.
 func (tx *Tx) Servers() Servers {
 	return Servers{Repo[inventory.Server]{tx: tx, t: table[inventory.Server]{
-		name: "servers", noun: "server", lister: "server list", key: "name", seen: "last_seen",
+		name: "servers", noun: "server", list: "ListServers", key: "name", seen: "last_seen",
 		columns: []string{"state", "role", "primary_name", "last_seen", "search"},
 		values: func(s *inventory.Server) []any {
 			return []any{s.State, s.Role, s.Primary, millis(s.LastSeen),

@@ -28,7 +28,7 @@ type Snapshots struct{ Repo[inventory.Snapshot] }
 // Snapshots gives the snapshot records.
 func (tx *Tx) Snapshots() Snapshots {
 	return Snapshots{Repo[inventory.Snapshot]{tx: tx, t: table[inventory.Snapshot]{
-		name: "snapshots", noun: "snapshot", lister: "snapshot list", key: "id",
+		name: "snapshots", noun: "snapshot", list: "ListSnapshots", key: "id",
 		columns: []string{"created", "state", "server", "job", "search"},
 		values: func(s *inventory.Snapshot) []any {
 			return []any{millis(s.Created), s.State, s.Server, s.Job,

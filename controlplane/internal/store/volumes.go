@@ -20,7 +20,7 @@ type Volumes struct{ Repo[inventory.Volume] }
 // Volumes gives the volume records.
 func (tx *Tx) Volumes() Volumes {
 	return Volumes{Repo[inventory.Volume]{tx: tx, t: table[inventory.Volume]{
-		name: "volumes", noun: "volume", lister: "provider objects", key: "id",
+		name: "volumes", noun: "volume", list: "ListObjects", key: "id",
 		columns: []string{"state", "server", "snapshot", "job"},
 		values: func(v *inventory.Volume) []any {
 			return []any{v.State, v.Server, v.Snapshot, v.Job}

@@ -276,8 +276,7 @@ func (v cloudView) AttachVolume(_ context.Context, id,
 			return err
 		}
 		if found.MachineID != "" {
-			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID,
-				Message: "volume is in use"}
+			return provider.InUse(id, found.MachineID, "volume is in use")
 		}
 		if m, err := v.machine(machine); err != nil || m.State == provider.MachineTerminated {
 			return provider.Errorf(provider.ErrIncorrectState, machine, "machine %s is not there",
@@ -318,8 +317,7 @@ func (v cloudView) DeleteVolume(_ context.Context, id string) error {
 			return err
 		}
 		if found.MachineID != "" {
-			return &provider.Error{Kind: provider.ErrInUse, ID: id, HeldBy: found.MachineID,
-				Message: "volume is in use"}
+			return provider.InUse(id, found.MachineID, "volume is in use")
 		}
 		delete(v.c.volumes, id)
 		delete(v.c.disks, id)

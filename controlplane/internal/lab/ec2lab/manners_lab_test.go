@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // once makes a fault of the first call of an action.
@@ -209,6 +210,6 @@ func TestManners(t *testing.T) {
 
 // codeless is an error that EC2 did not answer.
 func codeless(err error) bool {
-	var e *provider.Error
+	var e *errs.Error
 	return !errors.As(err, &e)
 }

@@ -80,10 +80,8 @@ func (p *Provider) throttle() error {
 	if p.cfg.ThrottleEvery == 0 || n%int64(p.cfg.ThrottleEvery) != 0 {
 		return nil
 	}
-	e := provider.Errorf(provider.ErrThrottled, "", "request limit exceeded: retry after %s",
+	return provider.Throttled(nil, p.cfg.RetryAfter, "request limit exceeded: retry after %s",
 		p.cfg.RetryAfter)
-	e.RetryAfter = p.cfg.RetryAfter
-	return e
 }
 
 // lose says whether this answer of the method is lost.

@@ -69,10 +69,8 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 }
 
 func underWay(v provider.Volume) error {
-	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+	return provider.InUse(v.ID, v.MachineID, "volume %s is attached to machine %s", v.ID,
 		v.MachineID)
-	e.HeldBy = v.MachineID
-	return e
 }
 
 func (p *Provider) plugLater(ctx context.Context, id, machineID string) {

@@ -74,10 +74,8 @@ func (l lab) checkName(ctx context.Context) error {
 	}
 	for _, link := range links {
 		if link.IfAlias != "" && link.IfAlias != l.dir {
-			e := provider.Errorf(provider.ErrInUse, "", "lab name %s is used by the lab in %s: "+
+			return provider.InUse("", link.IfAlias, "lab name %s is used by the lab in %s: "+
 				"choose another name, or take that one down", l.name, link.IfAlias)
-			e.HeldBy = link.IfAlias
-			return e
 		}
 	}
 	return nil

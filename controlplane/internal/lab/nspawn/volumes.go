@@ -215,10 +215,8 @@ func (p *Provider) saveAndSettle(ctx context.Context, v *volumeRecord) error {
 }
 
 func volumeInUse(v *volumeRecord) error {
-	e := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+	return provider.InUse(v.ID, v.MachineID, "volume %s is attached to machine %s", v.ID,
 		v.MachineID)
-	e.HeldBy = v.MachineID
-	return e
 }
 
 func wrongState(v *volumeRecord, state provider.VolumeState, done string) error {

@@ -30,7 +30,7 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 	}
 	out, err := p.attachSomewhere(ctx, id, machine)
 	if err != nil {
-		return none, p.heldBy(ctx, err)
+		return none, p.heldBy(ctx, id, err)
 	}
 	// The answer is newer than what a look would show now.
 	shown := toVolume(before)
@@ -114,17 +114,18 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 	if err != nil {
 		return none, err
 	}
-	notThere := provider.Errorf(provider.ErrIncorrectState, id,
-		"volume %s is not attached to machine %.40q", id, machineID)
-	if checkID(machineID, "i") != nil {
-		return none, notThere
+	notThere := func(cause error) error {
+		return provider.Because(cause, provider.ErrIncorrectState, id,
+			"volume %s is not attached to machine %.40q", id, machineID)
+	}
+	if err := checkID(machineID, "i"); err != nil {
+		return none, notThere(err)
 	}
 	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id),
 		InstanceId: aws.String(machineID)})
 	switch {
 	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
-		notThere.Cause = err
-		return none, notThere
+		return none, notThere(err)
 	case err != nil:
 		return none, refused(err, "DetachVolume", id)
 	}

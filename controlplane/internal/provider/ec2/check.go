@@ -179,7 +179,7 @@ func (p *Provider) volumeTrials(yes *bool) []trial {
 					&ec2.CreateVolumeInput{DryRun: yes, AvailabilityZone: aws.String(zone),
 						Size: aws.Int32(1)})
 			}
-			return unwrapped(err)
+			return err
 		}},
 		{"AttachVolume", func(ctx context.Context) error {
 			_, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{DryRun: yes, VolumeId: volume,
@@ -211,13 +211,4 @@ func (p *Provider) volumeTrials(yes *bool) []trial {
 			return err
 		}},
 	}
-}
-
-// unwrapped is EC2's own error below the provider's.
-func unwrapped(err error) error {
-	var e *provider.Error
-	if errors.As(err, &e) && e.Cause != nil {
-		return e.Cause
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // throttling are the codes that ask for patience, and how much.
@@ -115,7 +116,7 @@ func refused(err error, action, id string) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	var already *provider.Error
+	var already *errs.Error
 	if errors.As(err, &already) {
 		return err
 	}
@@ -128,10 +129,12 @@ func refused(err error, action, id string) error {
 	if kind == nil {
 		return &callError{action, id, err}
 	}
-	e := provider.Errorf(kind, id, "EC2 refused %s: %s: %s%s", about(action, id), code,
-		refusal.ErrorMessage(), hint(code, action))
-	e.Cause, e.RetryAfter = err, throttling[code]
-	return e
+	text := "EC2 refused " + about(action, id) + ": " + code + ": " + refusal.ErrorMessage() +
+		hint(code, action)
+	if after := throttling[code]; after > 0 {
+		return provider.Throttled(err, after, "%s", text)
+	}
+	return provider.Because(err, kind, id, "%s", text)
 }
 
 // callError is a call that brought no usable answer.

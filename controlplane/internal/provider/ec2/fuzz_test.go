@@ -6,7 +6,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
-	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // FuzzRefused reads what EC2 answers instead of doing it: a known code becomes the provider's kind
@@ -21,8 +21,8 @@ func FuzzRefused(f *testing.F) {
 		if err == nil || err.Error() == "" {
 			t.Errorf("%q is no error", code)
 		}
-		var known *provider.Error
-		if errors.As(err, &known) && (known.Kind == nil || known.Hint() == "") {
+		var known *errs.Error
+		if errors.As(err, &known) && errs.HintOf(err).Empty() {
 			t.Errorf("%q has no kind or no hint", code)
 		}
 		if err := checkID(id, "i", "vol", "snap"); err == nil && len(id) < 3 {

@@ -60,9 +60,8 @@ func (p *Provider) CreateMachine(ctx context.Context,
 // retry may bring a newer one; whether the rest is the same is written on the instance.
 func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineRequest,
 	mismatch error) (provider.Machine, error) {
-	reused := provider.Errorf(provider.ErrTokenReused, "",
+	reused := provider.Because(mismatch, provider.ErrTokenReused, "",
 		"client token %s made a machine with other parameters: use a new token", req.ClientToken)
-	reused.Cause = mismatch
 	list, err := find(ctx, p.new, "i", provider.Filter{Tags: req.Tags}, instanceTags,
 		func() ([]types.Instance, error) {
 			return p.describeInstances(ctx,

@@ -171,17 +171,17 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 	if err == nil {
 		p.new.forget(id)
 	}
-	return p.heldBy(ctx, err)
+	return p.heldBy(ctx, id, err)
 }
 
-// heldBy completes an ErrInUse.
-func (p *Provider) heldBy(ctx context.Context, err error) error {
-	var e *provider.Error
-	if !errors.Is(err, provider.ErrInUse) || !errors.As(err, &e) || checkID(e.ID, "vol") != nil {
+// heldBy adds to an ErrInUse about the volume who has it.
+func (p *Provider) heldBy(ctx context.Context, id string, err error) error {
+	if !errors.Is(err, provider.ErrInUse) || checkID(id, "vol") != nil {
 		return err
 	}
-	if v, lookErr := p.volume(ctx, e.ID); lookErr == nil && len(v.Attachments) > 0 {
-		e.HeldBy = aws.ToString(v.Attachments[0].InstanceId)
+	v, unread := p.volume(ctx, id)
+	if unread != nil || len(v.Attachments) == 0 {
+		return err
 	}
-	return e
+	return provider.InUse(id, aws.ToString(v.Attachments[0].InstanceId), "%w", err)
 }

@@ -151,10 +151,8 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 }
 
 func inUse(v *volume) error {
-	err := provider.Errorf(provider.ErrInUse, v.ID, "volume %s is attached to machine %s", v.ID,
+	return provider.InUse(v.ID, v.MachineID, "volume %s is attached to machine %s", v.ID,
 		v.MachineID)
-	err.HeldBy = v.MachineID
-	return err
 }
 
 // DetachVolume asks an operator to detach the volume.

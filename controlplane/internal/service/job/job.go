@@ -105,7 +105,7 @@ func (s *Service) GetJob(ctx context.Context,
 	}
 	j, err := s.cfg.Engine.Get(ctx, id)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.GetJobResponse{Job: wire.Job(j, s.cfg.Now())}, nil
 }

@@ -30,7 +30,7 @@ func (s *Service) ListJobs(ctx context.Context,
 		return s.cfg.Engine.List(ctx, filter)
 	})
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	resp := &cpv1.ListJobsResponse{NextPageToken: next}
 	for _, j := range list {
@@ -74,7 +74,7 @@ func (s *Service) ListAttempts(ctx context.Context,
 			return fmt.Sprintf("%020d %s %06d", a.GetStartTime().AsTime().UnixNano(), a.GetStep(),
 				a.GetNumber())
 		})
-	if err = errors.Join(err, wire.Err(unread)); err != nil { // a bad page token comes first
+	if err = errors.Join(err, unread); err != nil { // a bad page token comes first
 		return nil, err
 	}
 	return &cpv1.ListAttemptsResponse{Attempts: all, NextPageToken: next}, nil
@@ -116,7 +116,7 @@ func (s *Service) ListEvents(ctx context.Context,
 		return s.cfg.Events.Events(ctx, filter, size, token)
 	})
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	resp := &cpv1.ListEventsResponse{NextPageToken: next}
 	for _, e := range list {

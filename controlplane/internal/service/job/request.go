@@ -48,7 +48,7 @@ func read(ctx context.Context, check *wire.Check, req request) (id string, chang
 // answer is the job as it is after a request.
 func (s *Service) answer(j job.Job, err error) (*cpv1.Job, error) {
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return wire.Job(j, s.cfg.Now()), nil
 }

@@ -24,7 +24,7 @@ func (s *Service) WatchJob(req *cpv1.WatchJobRequest,
 	defer cancel()
 	changes, err := s.cfg.Engine.Watch(ctx, id)
 	if err != nil {
-		return wire.Err(err)
+		return err
 	}
 	for {
 		select {

@@ -23,7 +23,7 @@ func (s *Service) ListObjects(ctx context.Context,
 	}
 	all, err := s.objects(ctx)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	all, next, err := wire.Cut(page, all, "objects", sortKey)
 	if err != nil {

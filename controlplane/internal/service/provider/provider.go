@@ -83,7 +83,7 @@ func (s *Service) CheckProvider(ctx context.Context,
 	_ *cpv1.CheckProviderRequest) (*cpv1.CheckProviderResponse, error) {
 	problems, err := s.cfg.Checker.Problems(ctx)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.CheckProviderResponse{Provider: s.cfg.Cloud.Name(), Problems: problems}, nil
 }
@@ -98,7 +98,7 @@ func (s *Service) ListImages(ctx context.Context,
 	}
 	images, err := s.cfg.Cloud.Images(ctx)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	all := toImages(images)
 	all, next, err := wire.Cut(page, all, "images", (*cpv1.Image).GetName)

@@ -35,7 +35,7 @@ func (s *Service) SweepProvider(ctx context.Context,
 	if req.GetValidateOnly() {
 		left, err := s.cfg.Sweeper.Find(ctx)
 		if err != nil {
-			return nil, wire.Err(err)
+			return nil, err
 		}
 		return &cpv1.SweepProviderResponse{Objects: toObjects(left)}, nil
 	}
@@ -45,7 +45,7 @@ func (s *Service) SweepProvider(ctx context.Context,
 			err.Error(), errs.WithHint("ask with validate_only again"))
 	}
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.SweepProviderResponse{Objects: toObjects(removed), BusyIds: busy}, nil
 }

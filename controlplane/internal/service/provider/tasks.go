@@ -56,7 +56,7 @@ func (s *Service) ListTasks(ctx context.Context,
 	if refused == nil {
 		list, err := p.Tasks(ctx, req.GetIncludeClosed())
 		if err != nil {
-			return nil, wire.Err(err)
+			return nil, err
 		}
 		for _, t := range list {
 			all = append(all, toTask(t))
@@ -92,7 +92,7 @@ func (s *Service) CompleteTask(ctx context.Context,
 		return nil, ofTask(err)
 	}
 	if err := s.audit(ctx, t, "done"); err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.CompleteTaskResponse{Task: toTask(t)}, nil
 }
@@ -117,7 +117,7 @@ func (s *Service) RefuseTask(ctx context.Context,
 		return nil, ofTask(err)
 	}
 	if err := s.audit(ctx, t, "refused: "+req.GetReason()); err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.RefuseTaskResponse{Task: toTask(t)}, nil
 }
@@ -160,20 +160,17 @@ func subjectOf(t provider.Task) string {
 	return ""
 }
 
-// ofTask gives a provider's refusal the hint that a person has.
+// ofTask gives a refusal about a task the hint that an operator has.
 func ofTask(err error) error {
-	var e *provider.Error
-	if !errors.As(err, &e) {
-		return wire.Err(err)
-	}
-	way := errs.WithHint("see `understudy provider tasks` for what is asked now")
+	hint := errs.WithHint("list the open tasks", errs.Call("ListTasks"))
 	switch {
-	case errors.Is(e, provider.ErrInvalid):
-		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, e.Message, way)
-	case errors.Is(e, provider.ErrNotFound):
-		return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, e.Message, way)
+	case errors.Is(err, provider.ErrInvalid) || errors.Is(err, provider.ErrNotFound):
+		return errs.New(errs.KindOf(err), errs.ReasonOf(err), "", errs.Wrap(err), hint)
+	case errors.Is(err, provider.ErrIncorrectState):
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED, "",
+			errs.Wrap(err), hint)
 	}
-	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED, e.Message, way)
+	return err
 }
 
 func toTask(t provider.Task) *cpv1.Task {

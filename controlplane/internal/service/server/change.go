@@ -150,7 +150,7 @@ func (s *Service) UpdateServer(ctx context.Context,
 	if len(req.GetUpdateMask().GetPaths()) == 0 && !req.GetServer().GetBinlogAutoPurge() {
 		r, err := s.cfg.Records.Get(ctx, name)
 		if err != nil {
-			return nil, wire.Err(err)
+			return nil, err
 		}
 		return &cpv1.UpdateServerResponse{Server: toWire(r)}, nil
 	}
@@ -160,7 +160,7 @@ func (s *Service) UpdateServer(ctx context.Context,
 		CheckOnly: req.GetValidateOnly(),
 	})
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.UpdateServerResponse{Server: toWire(r)}, nil
 }

@@ -71,7 +71,7 @@ func (s *Service) GetServer(ctx context.Context,
 	}
 	r, err := s.cfg.Records.Get(ctx, name)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.GetServerResponse{Server: toWire(r)}, nil
 }
@@ -98,7 +98,7 @@ func (s *Service) ListServers(ctx context.Context,
 		return s.cfg.Records.List(ctx, filter, size, token)
 	})
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	resp := &cpv1.ListServersResponse{NextPageToken: next}
 	for _, r := range list {

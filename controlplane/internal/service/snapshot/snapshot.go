@@ -65,7 +65,7 @@ func (s *Service) GetSnapshot(ctx context.Context,
 	}
 	r, err := s.cfg.Records.Get(ctx, id)
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	return &cpv1.GetSnapshotResponse{Snapshot: toWire(r)}, nil
 }
@@ -91,7 +91,7 @@ func (s *Service) ListSnapshots(ctx context.Context,
 		return s.cfg.Records.List(ctx, filter, size, token)
 	})
 	if err != nil {
-		return nil, wire.Err(err)
+		return nil, err
 	}
 	resp := &cpv1.ListSnapshotsResponse{NextPageToken: next}
 	for _, r := range list {

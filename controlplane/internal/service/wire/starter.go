@@ -50,7 +50,7 @@ func (c Config[R]) Start(ctx context.Context, req interface{ GetValidateOnly() b
 	}
 	made, err := start(ctx, ask)
 	if err != nil {
-		return nil, Err(err)
+		return nil, err
 	}
 	return Job(made, c.Now()), nil
 }

@@ -1,65 +1,17 @@
 package wire_test
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
-
-func TestErrorsGetKindReasonAndHint(t *testing.T) {
-	t.Parallel()
-	refusal := func(kind error, code inventory.Reason) error {
-		return fmt.Errorf("cannot do it: %w", inventory.Refuse(kind, code, "do that", "it is so"))
-	}
-	tests := []struct {
-		err    error
-		kind   errs.Kind
-		reason errorsv1.Reason
-	}{
-		{refusal(inventory.ErrPrecondition, inventory.AutoPurgeOnReplica), errs.FailedPrecondition,
-			errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT},
-		{refusal(inventory.ErrNotFound, inventory.MissingRecord), errs.NotFound,
-			errorsv1.Reason_REASON_NOT_FOUND},
-		{refusal(inventory.ErrExists, inventory.TakenName), errs.AlreadyExists,
-			errorsv1.Reason_REASON_ALREADY_EXISTS},
-		{refusal(inventory.ErrStale, inventory.StaleRecord), errs.Aborted,
-			errorsv1.Reason_REASON_ETAG_MISMATCH},
-		{refusal(inventory.ErrInvalid, inventory.BadPage), errs.InvalidArgument,
-			errorsv1.Reason_REASON_PAGE_TOKEN_INVALID},
-		{provider.Errorf(provider.ErrThrottled, "", "slow down"), errs.Unavailable,
-			errorsv1.Reason_REASON_PROVIDER_THROTTLED},
-		{provider.Errorf(provider.ErrNotFound, "i-1", "no machine i-1"), errs.NotFound,
-			errorsv1.Reason_REASON_NOT_FOUND},
-	}
-	for _, test := range tests {
-		got := wire.Err(test.err)
-		if errs.KindOf(got) != test.kind || errs.ReasonOf(got) != test.reason ||
-			errs.HintOf(got).String() == "" || !errors.Is(got, errors.Unwrap(test.err)) &&
-			errors.Unwrap(test.err) != nil {
-			t.Errorf("%v became %v (%v), hint %q", test.err, errs.KindOf(got),
-				errs.ReasonOf(got), errs.HintOf(got).String())
-		}
-		if strings.Contains(got.Error(), "do that") {
-			t.Errorf("the message repeats the hint: %s", got)
-		}
-	}
-	own := errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "mine")
-	if got := wire.Err(own); got.Error() != "mine" || errs.HintOf(got).String() != "" ||
-		wire.Err(nil) != nil {
-		t.Error("an error of package errs was changed")
-	}
-}
 
 func TestCollectFillsAPageFromParts(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 func testEvents(t *testing.T, open Open) {
@@ -173,7 +174,7 @@ func badPages(t *testing.T, st *store.Store) {
 			"other filter":  {f: store.ServerFilter{Primary: "x"}, p: store.Page{Token: token}},
 		} {
 			if _, _, err := tx.Servers().List(ctx, bad.f, bad.p); !errors.Is(err,
-				inventory.ErrInvalid) {
+				errs.InvalidArgument) {
 				t.Errorf("%s: %v, want ErrInvalid", name, err)
 			}
 		}
@@ -227,7 +228,7 @@ func testJoinTokens(t *testing.T, open Open) {
 			t.Error(err)
 		}
 	}
-	if err := spend("k2"); !errors.Is(err, inventory.ErrDenied) {
+	if err := spend("k2"); !errors.Is(err, errs.PermissionDenied) {
 		t.Errorf("another key: %v, want ErrDenied", err)
 	}
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {

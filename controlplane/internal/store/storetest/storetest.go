@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Open gives a store on a database of its own, empty at first; called again in one test it opens
@@ -92,7 +93,7 @@ func testServers(t *testing.T, open Open) {
 	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1"})
 	})
-	if !errors.Is(err, inventory.ErrExists) {
+	if !errors.Is(err, errs.AlreadyExists) {
 		t.Errorf("a second one: %v", err)
 	}
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {

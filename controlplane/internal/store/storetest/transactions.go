@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 func testServerIDs(t *testing.T, open Open) {
@@ -39,7 +40,7 @@ func testServerIDs(t *testing.T, open Open) {
 		t.Errorf("a = %d, b = %d: want the first, the one behind the claimed, and the same again",
 			a, b)
 	}
-	if err := claim("c", a); !errors.Is(err, inventory.ErrPrecondition) {
+	if err := claim("c", a); !errors.Is(err, errs.FailedPrecondition) {
 		t.Errorf("claim of a's id: %v", err)
 	}
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
@@ -49,7 +50,7 @@ func testServerIDs(t *testing.T, open Open) {
 	if again := allot("a"); again == a {
 		t.Errorf("%d was used again", a)
 	}
-	if err := claim("c", a); !errors.Is(err, inventory.ErrPrecondition) {
+	if err := claim("c", a); !errors.Is(err, errs.FailedPrecondition) {
 		t.Errorf("claim of an id that was used: %v", err)
 	}
 }

@@ -1,9 +1,9 @@
 package kit
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,87 +14,63 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// fault is an error as the engine keeps it: with its reason and the hint.
+// fault is an error whose hint names the job.
 type fault struct {
-	err         error
-	reason, way string
+	error
+	hint string
 }
 
-func (f fault) Error() string { return f.err.Error() }
-func (f fault) Unwrap() error { return f.err }
+func (f fault) Unwrap() error { return f.error }
 
-// Reason is the error's reason for programs.
-func (f fault) Reason() string { return f.reason }
-
-// Hint says what a person can do.
-func (f fault) Hint() string { return f.way }
+// Hint is what an operator can do.
+func (f fault) Hint() string { return f.hint }
 
 // Refuse makes the error of a step that must not go on as things stand.
 func Refuse(reason errorsv1.Reason, way, format string, args ...any) error {
 	return errs.New(errs.FailedPrecondition, reason, Sprintf(format, args...), errs.WithHint(way))
 }
 
-// explain prepares an error for the engine: reason and hint where it looks for them, with the
-// job's own id in the commands of the hint, and whether another attempt can mend it.
+// explain prepares an error for the engine: the job's own id in the hint, and whether another
+// attempt can repair it.
 func explain(err error, jobID string) error {
-	f := fault{err: err, way: errs.HintOf(err).String()}
-	var refusal *inventory.Refusal
-	var cloud *provider.Error
-	switch {
-	case errors.As(err, &refusal):
-		f.reason, f.way = refusal.Reason(), refusal.Hint()
-	case errors.As(err, &cloud):
-		f.reason, f.way = reasonName(cloudReason(cloud)), cmp.Or(f.way, cloud.Hint())
-	default:
-		if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
-			f.reason = reasonName(reason)
-		}
+	told := err
+	if hint := errs.HintOf(err); strings.Contains(hint.Text, "JOB") && jobID != "" {
+		told = fault{err, strings.ReplaceAll(hint.String(), "JOB", jobID)}
 	}
-	f.way = strings.ReplaceAll(f.way, "JOB", cmp.Or(jobID, "JOB"))
 	if Permanent(err) {
-		return job.Permanent(f)
+		return job.Permanent(told)
 	}
-	return f
+	return told
 }
 
-func reasonName(r errorsv1.Reason) string { return strings.TrimPrefix(r.String(), "REASON_") }
+// ends are errors that no further attempt can repair; passing are those that one can, whatever
+// their kind.
+var (
+	ends = []error{inventory.ErrNotFound, provider.ErrInvalid, provider.ErrTokenReused,
+		provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused}
+	passing = []error{inventory.ErrStale, provider.ErrNotFound, provider.ErrIncorrectState,
+		provider.ErrInUse, provider.ErrThrottled}
+)
 
-func cloudReason(e *provider.Error) errorsv1.Reason {
-	switch {
-	case errors.Is(e, provider.ErrThrottled):
-		return errorsv1.Reason_REASON_PROVIDER_THROTTLED
-	case errors.Is(e, provider.ErrLimitExceeded):
-		return errorsv1.Reason_REASON_QUOTA_EXCEEDED
-	case errors.Is(e, provider.ErrRefused):
-		return errorsv1.Reason_REASON_ACTION_REQUIRED
-	case errors.Is(e, provider.ErrInUse):
-		return errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE
-	default:
-		return errorsv1.Reason_REASON_PROVIDER_ERROR
-	}
+func isOneOf(err error, of []error) bool {
+	return slices.ContainsFunc(of, func(one error) bool { return errors.Is(err, one) })
 }
 
-// Permanent reports whether no further attempt can mend the error: a person decides.
+// Permanent reports whether no further attempt can repair the error: an operator decides.
 func Permanent(err error) bool {
-	if job.IsPermanent(err) {
+	switch {
+	case job.IsPermanent(err) || isOneOf(err, ends):
 		return true
-	}
-	var refusal *inventory.Refusal
-	if errors.As(err, &refusal) {
-		return !errors.Is(err, inventory.ErrStale)
-	}
-	for _, kind := range []error{provider.ErrInvalid, provider.ErrTokenReused,
-		provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused} {
-		if errors.Is(err, kind) {
-			return true
-		}
+	case isOneOf(err, passing):
+		return false
 	}
 	switch errs.KindOf(err) {
 	case errs.FailedPrecondition:
 		return !mends(errs.ReasonOf(err))
 	case errs.Aborted:
 		return errs.ReasonOf(err) == errorsv1.Reason_REASON_STALE_EPOCH
-	case errs.InvalidArgument, errs.PermissionDenied, errs.Unimplemented, errs.Unauthenticated:
+	case errs.AlreadyExists, errs.InvalidArgument, errs.PermissionDenied, errs.Unimplemented,
+		errs.Unauthenticated:
 		return true
 	default:
 		return false
@@ -123,7 +99,10 @@ func Pause(err error) (time.Duration, bool) {
 		return 0, true
 	}
 	if after, throttled := provider.RetryAfter(err); throttled {
-		return max(after, time.Second), true
+		return after, true
+	}
+	if isOneOf(err, ends) {
+		return 0, false
 	}
 	switch errs.KindOf(err) {
 	case errs.Unavailable, errs.ResourceExhausted:
@@ -142,8 +121,7 @@ func IsReason(err error, reason errorsv1.Reason) bool {
 
 // Missing reports whether a record, a unit, a mount or an object is not there.
 func Missing(err error) bool {
-	return err != nil && (errors.Is(err, inventory.ErrNotFound) ||
-		errors.Is(err, provider.ErrNotFound) || errs.KindOf(err) == errs.NotFound)
+	return err != nil && errs.KindOf(err) == errs.NotFound
 }
 
 // explained explains the errors of a commit too.

@@ -158,9 +158,8 @@ func (c *Call) TellLeftovers(ctx context.Context) error {
 
 // Taken is the error of a name that another server has.
 func Taken(name string) error {
-	return inventory.Refuse(inventory.ErrExists, inventory.TakenName,
-		"use another name; that of a server is free again once it is deleted",
-		"there is a server %s already", name)
+	return inventory.Taken("server", name,
+		"use another name; that of a server is free again once it is deleted")
 }
 
 // NameFree refuses a name that another server has.

@@ -19,8 +19,8 @@ func (c *Call) Server(ctx context.Context, name string) (inventory.Server, error
 		return srv, err
 	}
 	if srv.Job != c.JobID {
-		return srv, inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-			"ask again for what you want of it; `understudy server get "+name+"` shows how it is",
+		return srv, inventory.NotFound(errs.WithHint("ask again for what you want of it",
+			errs.Call("GetServer", "name", srv.Subject())),
 			"the server of this job is gone, %s is a later one, which job %s made", name, srv.Job)
 	}
 	return srv, c.Still(srv)
@@ -31,9 +31,8 @@ func (c *Call) Still(srv inventory.Server) error {
 	if srv.State != inventory.ServerDeleting && srv.State != inventory.ServerDeleted {
 		return nil
 	}
-	return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-		"ask for another, or, once it is gone, have it made again: `understudy job redo "+c.JobID+
-			" plan --reason …`",
+	return inventory.NotFound(errs.WithHint("ask for another, or, once it is gone, have it made "+
+		"again", errs.Call("RedoStep", "name", "jobs/"+c.JobID, "step", "plan")),
 		"server %s of this job is %s", srv.Name, srv.State)
 }
 

@@ -56,9 +56,8 @@ func (a ServerArgs) Check(ctx context.Context, k *kit.Kit) error {
 			return err
 		}
 		if srv.State == inventory.ServerDeleted {
-			return inventory.Refuse(inventory.ErrNotFound, inventory.MissingRecord,
-				"nothing is left to do; `understudy server list` shows which there are",
-				"server %s was deleted", srv.Name)
+			return inventory.NotFound(errs.WithHint("nothing is left to do",
+				errs.Call("ListServers")), "server %s was deleted", srv.Name)
 		}
 		if a.Etag != "" && a.Etag != srv.Etag() {
 			return changed(srv.Name)
