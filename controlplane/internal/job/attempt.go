@@ -58,15 +58,15 @@ func failed[T any](err error) result[T] { return result[T]{err: err, final: IsPe
 func (r result[T]) waits() bool { return r.err == nil && r.verdict == verdictAgain }
 
 // answer is the result as the transitions take it.
-func (r result[T]) answer() answer {
+func (r result[T]) answer(jobID string) answer {
 	switch {
 	case errors.Is(r.err, ErrStopping):
 		return answer{verdict: verdictStopped}
 	case r.err != nil:
-		return answer{verdict: verdictFailed, failure: describe(r.err, r.final)}
+		return answer{verdict: verdictFailed, failure: describe(r.err, r.final, jobID)}
 	case r.verdict == verdictOperator:
 		return answer{verdict: r.verdict, failure: &Failure{Message: clip(r.reason, maxText),
-			Reason: reasonName(errorsv1.Reason_REASON_ACTION_REQUIRED), Hint: r.hint}}
+			Reason: reasonName(errorsv1.Reason_REASON_ACTION_REQUIRED), Hint: about(r.hint, jobID)}}
 	}
 	return answer{verdict: r.verdict, reason: r.reason}
 }

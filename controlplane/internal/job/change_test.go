@@ -33,7 +33,7 @@ func TestOneChangingJobForEachSubject(t *testing.T) {
 		e := newEngine(t, config{Store: openStore(t)},
 			plan{Kind: "k", Steps: []step{{Kind: "a", Handler: func(context.Context,
 				*job.Run) (outcome, error) {
-				return job.AskOperator[*store.Tx]("is it well?", "check it")
+				return job.AskOperator[*store.Tx]("is it well?", errs.Hint{Text: "check it"})
 			}}}})
 		start(t, e)
 		first := create(t, e, job.Request{Kind: "k", Subjects: []string{"servers/x", "servers/y"}})

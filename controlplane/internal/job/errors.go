@@ -3,6 +3,8 @@ package job
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +91,7 @@ func IsPermanent(err error) bool {
 }
 
 // describe turns an error into what is kept of it.
-func describe(err error, final bool) *Failure {
+func describe(err error, final bool, jobID string) *Failure {
 	f := &Failure{Message: clip(err.Error(), maxText), Permanent: final, Hint: errs.HintOf(err)}
 	if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
 		f.Reason = reasonName(reason)
@@ -102,8 +104,27 @@ func describe(err error, final bool) *Failure {
 	if errors.As(err, &hint) {
 		f.Hint = errs.Hint{Text: hint.Hint()}
 	}
-	f.Hint.Text = clip(f.Hint.Text, maxText)
+	f.Hint = about(f.Hint, jobID)
 	return f
+}
+
+// ThisJob stands in a hint's calls for the job whose step gives the hint: the engine puts the job's
+// name there.
+const ThisJob = "jobs/-"
+
+// about is the hint with the job's name in its calls.
+func about(h errs.Hint, jobID string) errs.Hint {
+	h.Text = clip(h.Text, maxText)
+	h.Actions = slices.Clone(h.Actions)
+	for i, a := range h.Actions {
+		h.Actions[i].Args = maps.Clone(a.Args)
+		for field, value := range a.Args {
+			if value == ThisJob {
+				h.Actions[i].Args[field] = resource(jobID)
+			}
+		}
+	}
+	return h
 }
 
 func reasonName(r errorsv1.Reason) string { return strings.TrimPrefix(r.String(), "REASON_") }

@@ -44,14 +44,15 @@ func TestActionRequired(t *testing.T) {
 	} {
 		bubbles(t, tt.name, func(t *testing.T) {
 			var answered atomic.Bool
-			action := errs.Call("CompleteTask", "name", "tasks/1")
+			hint := errs.Hint{Text: "attach it",
+				Actions: []errs.Action{errs.Call("RetryJob", "name", job.ThisJob)}}
 			e := newEngine(t, config{Store: openStore(t)}, plan{Kind: "k", Steps: []step{
 				{Kind: "a", Handler: done},
 				{Kind: "ask", Handler: func(context.Context, *job.Run) (outcome, error) {
 					if answered.Load() {
 						return job.Done[*store.Tx](nil)
 					}
-					return job.AskOperator[*store.Tx]("is volume v1 attached?", "attach it", action)
+					return job.AskOperator[*store.Tx]("is volume v1 attached?", hint)
 				}},
 				{Kind: "z", Handler: done},
 			}, Cleanup: []step{{Kind: "remove", Handler: done}}})
@@ -61,7 +62,7 @@ func TestActionRequired(t *testing.T) {
 			asking, ok := j.Current()
 			if !ok || asking.Kind != "ask" || asking.State != job.StepActionRequired ||
 				asking.Reason != "is volume v1 attached?" || asking.Failures != 0 ||
-				asking.Failure.Hint.String() != "attach it (CompleteTask name=tasks/1)" {
+				asking.Failure.Hint.String() != "attach it (RetryJob name=jobs/"+j.ID+")" {
 				t.Fatalf("the step that asks is %+v", asking)
 			}
 

@@ -59,12 +59,11 @@ func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], 
 		nil
 }
 
-// AskOperator says that the job goes on only when an operator has done or decided something. The
-// hint says what to do, and the actions are the calls that do it. The job becomes ActionRequired;
-// retrying it calls the handler again. Inside a section its always-steps are run first.
-func AskOperator[T any](question, hint string, actions ...errs.Action) (Outcome[T], error) {
-	return Outcome[T]{verdict: verdictOperator, reason: question,
-		hint: errs.Hint{Text: hint, Actions: actions}}, nil
+// AskOperator says that the job goes on only when an operator has done or decided something, and
+// what; ThisJob in the hint's calls names the job. The job becomes ActionRequired; retrying it calls
+// the handler again. Inside a section its always-steps are run first.
+func AskOperator[T any](question string, hint errs.Hint) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictOperator, reason: question, hint: hint}, nil
 }
 
 // Back starts the step's section over with a new generation, and says why. A section that was

@@ -257,7 +257,7 @@ func (w *worker[T]) apply(m *fsm, a *attempt[T], res result[T]) (next *attempt[T
 		return nil, false
 	}
 	a.report.current().write(s)
-	switch m.conclude(s, res.answer(), a.limits.Attempts, w.plan.sectionAttempts(s.Section)) {
+	switch m.conclude(s, res.answer(w.id), a.limits.Attempts, w.plan.sectionAttempts(s.Section)) {
 	case proceeds:
 		return nil, false
 	case polls:
