@@ -22,7 +22,7 @@ import (
 )
 
 const ec2Long = `Serve EC2's API in front of the lab, for "understudy serve --provider ec2 --ec2-endpoint URL": its calls make real hosts, volumes and
-snapshots of the lab. It speaks the query protocol of the AWS SDK, and keeps EC2's manners: what was made does not show at once, an
+snapshots of the lab. It speaks the query protocol of the AWS SDK, and keeps EC2's behaviour: what was made does not show at once, an
 attached device appears late, and on request calls are throttled or their answers get lost.
 
 When it serves it prints one line of JSON: the URL, the region, the access key that it takes (any secret will do), and the address in the
@@ -35,7 +35,7 @@ many seconds a volume is creating, a snapshot pending, an attached device not on
 type ec2Options struct {
 	listen, agent string
 	seed          uint64
-	manners       ec2lab.Manners
+	behaviour     ec2lab.Behaviour
 	odds          ec2lab.Odds
 }
 
@@ -56,14 +56,14 @@ func newEC2(lab *string) *cobra.Command {
 		"`HOST:PORT` to serve on; keep it on this box")
 	flags.StringVar(&o.agent, "agent-binary", besideThis("understudy-agent"),
 		"`FILE` that is put into hosts as the agent")
-	flags.DurationVar(&o.manners.Consistency, "consistency", 300*time.Millisecond,
+	flags.DurationVar(&o.behaviour.Consistency, "consistency", 300*time.Millisecond,
 		"how long what was made does not show")
-	flags.DurationVar(&o.manners.DeviceDelay, "device-delay", 500*time.Millisecond,
+	flags.DurationVar(&o.behaviour.DeviceDelay, "device-delay", 500*time.Millisecond,
 		"how long after a volume is attached its device appears")
-	flags.DurationVar(&o.manners.ModifyTime, "modify-time", time.Second,
+	flags.DurationVar(&o.behaviour.ModifyTime, "modify-time", time.Second,
 		"how long a volume that grows is modifying")
-	flags.IntVar(&o.manners.PageSize, "page-size", 5, "most entries of a page")
-	flags.StringSliceVar(&o.manners.Denied, "deny", nil,
+	flags.IntVar(&o.behaviour.PageSize, "page-size", 5, "most entries of a page")
+	flags.StringSliceVar(&o.behaviour.Denied, "deny", nil,
 		"`ACTION` that the credentials do not allow, several with commas")
 	flags.IntVar(&o.odds.Throttle, "throttle", 0, "how many of 100 calls are refused as too many")
 	flags.IntVar(&o.odds.LoseRequest, "lose-request", 0,
@@ -88,10 +88,10 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 		return err
 	}
 	if o.odds != (ec2lab.Odds{}) {
-		o.manners.Fault = ec2lab.Random(o.seed, o.odds)
+		o.behaviour.Fault = ec2lab.Random(o.seed, o.odds)
 	}
 	server, err := ec2lab.New(ec2lab.Config{Lab: p, StateFile: filepath.Join(nspawn.DefaultLabsDir,
-		name, "ec2.json"), Manners: o.manners,
+		name, "ec2.json"), Behaviour: o.behaviour,
 		Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		return err

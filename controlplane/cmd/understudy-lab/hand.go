@@ -18,7 +18,7 @@ import (
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
-// What a hypervisor's console can do, for people and tests who are the provider themselves
+// What a hypervisor's console can do, for operators and tests who are the provider themselves
 // (docs/manual.md). Each command waits for its effect, and those that make something print it as a
 // line of JSON.
 

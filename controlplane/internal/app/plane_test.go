@@ -125,7 +125,7 @@ func (p *plane) write(fn func(ctx context.Context, tx *store.Tx) error) {
 func (p *plane) addServer(name, primary string) {
 	p.t.Helper()
 	p.write(func(ctx context.Context, tx *store.Tx) error {
-		id, err := tx.ServerIDs().Allot(ctx, name)
+		id, err := tx.ServerIDs().Allocate(ctx, name)
 		if err != nil {
 			return err
 		}

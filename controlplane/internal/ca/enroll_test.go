@@ -304,10 +304,10 @@ func TestOnlyAgentsRenewAndOnlyWithRecordedCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, operator := peer(t, bundle), peer(t, bundle)
+	unknownPeer, operator := peer(t, bundle), peer(t, bundle)
 	operator.Identity = identity.Operator("ann")
 	if _, err := h.registry.Renew(t.Context(),
-		ca.RenewRequest{Peer: stranger, Keys: keys(t)}); !errors.Is(err, errs.Unauthenticated) {
+		ca.RenewRequest{Peer: unknownPeer, Keys: keys(t)}); !errors.Is(err, errs.Unauthenticated) {
 		t.Error(err)
 	}
 	if _, err := h.registry.Renew(t.Context(),

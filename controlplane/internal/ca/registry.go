@@ -39,7 +39,7 @@ type Config struct {
 	OperatorLife time.Duration
 	// TokenLife is how long a join token is good when nobody says; 15 minutes when 0.
 	TokenLife time.Duration
-	// Enrolled is told of each server whose agent got its certificates by a token, after that was
+	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.
 	Enrolled func(server string)
 	// Now is the clock; time.Now when nil.

@@ -65,7 +65,7 @@ func (r *Registry) refreshing(ctx context.Context) {
 	}
 }
 
-// RevokeRequest says whose certificates are to be taken away.
+// RevokeRequest says whose certificates are to be revoked.
 type RevokeRequest struct {
 	// Who is an agent or an operator; an agent's MariaDB goes with it.
 	Who identity.Identity

@@ -45,7 +45,7 @@ type TokenRequest struct {
 }
 
 // CreateToken makes a join token and answers with the join file and the token's end. Only the
-// token's hash is kept, so this is the one time that it is told. INVALID_ARGUMENT for a wrong name
+// token's hash is kept, so this is the one time that it is shown. INVALID_ARGUMENT for a wrong name
 // or life.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
 	if req.TTL == 0 {

@@ -49,7 +49,7 @@ func apply(ctx context.Context, tx *store.Tx,
 	if change.Etag != "" && change.Etag != srv.Etag() {
 		return srv, errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
 			srv.Name+" changed since it was read",
-			errs.WithHint("read it again and decide anew"))
+			errs.WithHint("read it again, then ask again"))
 	}
 	if srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted {
 		return srv, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_WRONG_ROLE,

@@ -39,7 +39,7 @@ func NotFound(hint errs.Option, format string, args ...any) error {
 func Stale(noun, key string) error {
 	text := fmt.Sprintf("the %s %s changed since it was read", noun, key)
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH, "",
-		errs.Wrap(marked{text, ErrStale}), errs.WithHint("read it again and decide again"),
+		errs.Wrap(marked{text, ErrStale}), errs.WithHint("read it again, then ask again"),
 		errs.Retry(staleRetry))
 }
 

@@ -7,7 +7,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// FirstServerID is the lowest server_id that is allotted: lower ones are left to people.
+// FirstServerID is the lowest server_id that is allocated: lower ones are left to operators.
 const FirstServerID = 1001
 
 const (

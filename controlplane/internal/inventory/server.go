@@ -34,7 +34,7 @@ const (
 	// ServerDegraded is a server that was READY and does not do what its role says any more, such
 	// as a replica whose threads stopped.
 	ServerDegraded ServerState = "DEGRADED"
-	// ServerDeleting is a server that a job is taking away.
+	// ServerDeleting is a server that a job is deleting.
 	ServerDeleting ServerState = "DELETING"
 	// ServerDeleted is a server that is gone; its name is free again.
 	ServerDeleted ServerState = "DELETED"
@@ -44,7 +44,7 @@ const (
 type Server struct {
 	Name        string
 	State       ServerState
-	StateReason string // why it is in this state, for people
+	StateReason string // why it is in this state, for operators
 	Role        Role
 	Primary     string // name of the server it follows; set on replicas alone
 
@@ -57,7 +57,7 @@ type Server struct {
 	AgentIdentity string // URI of the agent's certificate; empty until it has enrolled
 	AgentVersion  string
 	Port          int // of MariaDB
-	// MariaDB's server_id: unique in the fleet, never used again; zero until allotted
+	// MariaDB's server_id: unique in the fleet, never used again; zero until allocated
 	ServerID uint32
 
 	BinaryVersion  string // of the MariaDB programs

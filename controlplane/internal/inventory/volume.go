@@ -15,7 +15,7 @@ const (
 	VolumeAttached VolumeState = "ATTACHED"
 	// VolumeFailed is a volume that the provider gave up on.
 	VolumeFailed VolumeState = "FAILED"
-	// VolumeDeleting is a volume that is being taken away.
+	// VolumeDeleting is a volume that is being deleted.
 	VolumeDeleting VolumeState = "DELETING"
 	// VolumeDeleted is a volume that is gone.
 	VolumeDeleted VolumeState = "DELETED"

@@ -15,7 +15,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrIncorrectState says that the thing's present state forbids the call.
 	ErrIncorrectState = errors.New("incorrect state")
-	// ErrInUse says that somebody else has it; HeldBy says who.
+	// ErrInUse says that another one has it; HeldBy says who.
 	ErrInUse = errors.New("in use")
 	// ErrThrottled says that the call may be repeated after RetryAfter.
 	ErrThrottled = errors.New("throttled")

@@ -4,7 +4,7 @@ package provider
 type Image struct {
 	// Name is how CreateMachine asks for it.
 	Name string
-	// Description is one line for people.
+	// Description is one line for operators.
 	Description string
 	// MariaDBVersion is the version installed in it, or its series when the image is
 	// not made yet.

@@ -266,7 +266,7 @@ func TestPaceEstimates(t *testing.T) {
 		total != 1000 {
 		t.Errorf("%s %v, %d of %d", left, known, done, total)
 	}
-	p.Observe(begin.Add(20*time.Second), 5000) // it fell behind: begin anew
+	p.Observe(begin.Add(20*time.Second), 5000) // it fell behind: begin again
 	if done, total := p.Progress(); done != 0 || total != 5000 {
 		t.Errorf("%d of %d", done, total)
 	}

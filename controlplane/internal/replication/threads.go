@@ -24,9 +24,9 @@ const (
 	Connecting
 	// Interrupted: a thread was killed or gave up on something that passes; start it again.
 	Interrupted
-	// AccountRefused: the primary refuses the account; make it anew.
+	// AccountRefused: the primary refuses the account; make it again.
 	AccountRefused
-	// BinlogsGone: the primary no longer has what this replica needs; make the replica anew.
+	// BinlogsGone: the primary no longer has what this replica needs; make the replica again.
 	BinlogsGone
 	// ServerIDTaken: another server uses this one's server_id.
 	ServerIDTaken
@@ -70,7 +70,7 @@ func Find(conns []Connection, account string) (Connection, bool) {
 }
 
 // Diagnose says what the state of a connection's threads means. The SQL thread comes first: its
-// errors need a person.
+// errors need an operator.
 func Diagnose(c Connection) Verdict {
 	sql, io := c.sqlVerdict(), c.ioVerdict()
 	switch {
@@ -99,7 +99,7 @@ func (c Connection) sqlVerdict() Verdict {
 }
 
 // passing are errors after which the SQL thread may simply be started again: interrupted, shutdown,
-// lock wait, deadlock, connection killed, relay log unreadable (with GTID it is fetched anew).
+// lock wait, deadlock, connection killed, relay log unreadable (with GTID it is fetched again).
 var passing = []int{1053, 1205, 1213, 1317, 1594, 1927}
 
 func (c Connection) ioVerdict() Verdict {

@@ -12,16 +12,16 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// ServerIDs allots MariaDB server ids: unique in the fleet, never used again. Rows are never
+// ServerIDs allocates MariaDB server ids: unique in the fleet, never used again. Rows are never
 // removed.
 type ServerIDs struct{ tx *Tx }
 
-// ServerIDs gives the allotment of MariaDB server ids.
+// ServerIDs gives the allocation of MariaDB server ids.
 func (tx *Tx) ServerIDs() ServerIDs { return ServerIDs{tx: tx} }
 
-// Allot gives the server a server_id that no server ever had. A name that was allotted one gets the
-// same again, until Release.
-func (s ServerIDs) Allot(ctx context.Context, server string) (uint32, error) {
+// Allocate gives the server a server_id that no server ever had. A name that was allocated one gets
+// the same again, until Release.
+func (s ServerIDs) Allocate(ctx context.Context, server string) (uint32, error) {
 	id, err := s.of(ctx, server)
 	if err != nil || id != 0 {
 		return uint32(id), err

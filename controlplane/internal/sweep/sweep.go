@@ -48,7 +48,7 @@ type Owners interface {
 
 // Audit keeps who removed what.
 type Audit interface {
-	// Swept notes that somebody had a thing removed that a job left behind. The kind is "machine",
+	// Swept notes that a thing was removed that a job left behind. The kind is "machine",
 	// "volume" or "snapshot".
 	Swept(ctx context.Context, who, kind, id, job string) error
 }

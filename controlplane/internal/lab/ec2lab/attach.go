@@ -55,7 +55,7 @@ func (s *Server) attachVolume(ctx context.Context,
 	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
-	if delay := max(s.currentManners().DeviceDelay, faultOf(ctx).Slow); delay > 0 &&
+	if delay := max(s.currentBehaviour().DeviceDelay, faultOf(ctx).Slow); delay > 0 &&
 		m.State == provider.MachineRunning {
 		s.plugLater(id, instance, delay)
 	} else if _, err := s.cfg.Lab.AttachVolume(ctx, v.ID, m.ID); err != nil {

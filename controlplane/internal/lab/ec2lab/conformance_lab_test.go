@@ -13,13 +13,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	for name, manners := range map[string]ec2lab.Manners{
+	for name, behaviour := range map[string]ec2lab.Behaviour{
 		"good":  {},
-		"usual": usualManners(),
+		"usual": usualBehaviour(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			providertest.Run(t, func(t *testing.T) providertest.Subject {
-				l := newLab(t, name, manners)
+				l := newLab(t, name, behaviour)
 				return providertest.Subject{Provider: l.provider(t), Image: "test-masked",
 					Unit: 1 << 30, OtherZone: ec2lab.Zones()[1],
 					Run: func(ctx context.Context, machineID string, argv ...string) (string,
@@ -31,9 +31,9 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// usualManners are EC2 on a bad day, without what no caller can mend.
-func usualManners() ec2lab.Manners {
-	return ec2lab.Manners{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond,
+// usualBehaviour are EC2 on a bad day, without what no caller can repair.
+func usualBehaviour() ec2lab.Behaviour {
+	return ec2lab.Behaviour{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond,
 		ModifyTime: 300 * time.Millisecond, PageSize: 2,
 		Fault: ec2lab.Random(1, ec2lab.Odds{Throttle: 5})}
 }

@@ -1,5 +1,6 @@
 // Package ec2lab is EC2 for the lab: it speaks EC2's query protocol in front of the nspawn
-// provider, so that the real SDK drives real hosts, and keeps EC2's manners, the bad ones included.
+// provider, so that the real SDK drives real hosts, and keeps EC2's behaviour, the bad ones
+// included.
 //
 // # How near the truth it is
 //

@@ -47,7 +47,7 @@ func (s *Server) describeImages(ctx context.Context,
 	if len(in.ImageIds) > len(found) && len(in.Filters) == 0 {
 		return nil, refuse("InvalidAMIID.NotFound", "The image id '%v' does not exist", in.ImageIds)
 	}
-	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentManners().PageSize)
+	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentBehaviour().PageSize)
 	return &ec2.DescribeImagesOutput{Images: found, NextToken: next}, err
 }
 

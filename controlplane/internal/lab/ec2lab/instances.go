@@ -56,7 +56,7 @@ func (s *Server) describeInstances(ctx context.Context,
 		return nil, notFound("i", strings.Join(in.InstanceIds, ", "))
 	}
 	out.Reservations, out.NextToken, err = page(out.Reservations, in.MaxResults, in.NextToken,
-		s.currentManners().PageSize)
+		s.currentBehaviour().PageSize)
 	return out, err
 }
 

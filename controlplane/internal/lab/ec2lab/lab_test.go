@@ -40,7 +40,7 @@ type lab struct {
 	url    string
 }
 
-func newLab(t *testing.T, name string, manners ec2lab.Manners) *lab {
+func newLab(t *testing.T, name string, behaviour ec2lab.Behaviour) *lab {
 	t.Helper()
 	name = fmt.Sprintf("ec2-%s-%d", name, os.Getpid())
 	short := 50 * time.Millisecond
@@ -66,7 +66,7 @@ func newLab(t *testing.T, name string, manners ec2lab.Manners) *lab {
 	if err := p.BuildImage(t.Context(), "trixie", func(line string) { t.Log(line) }); err != nil {
 		t.Fatal(err)
 	}
-	server, err := ec2lab.New(ec2lab.Config{Lab: p, Manners: manners})
+	server, err := ec2lab.New(ec2lab.Config{Lab: p, Behaviour: behaviour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,14 +21,14 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 )
 
-func newServer(t *testing.T, manners Manners) *Server {
+func newServer(t *testing.T, behaviour Behaviour) *Server {
 	t.Helper()
 	lab, err := nspawn.New(nspawn.Config{Name: "ec2-unit", Dir: t.TempDir(), Zones: Zones(),
 		DevicePattern: DevicePattern})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Lab: lab, Manners: manners})
+	s, err := New(Config{Lab: lab, Behaviour: behaviour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (w whole) Do(r *http.Request) (*http.Response, error) {
 // Every field of every input comes back as it was.
 func TestRequestsOfTheSDKAreRead(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, Manners{})
+	s := newServer(t, Behaviour{})
 	for action, op := range s.operations {
 		in := reflect.New(op.model.input)
 		for _, l := range op.model.leaves {
@@ -89,7 +89,7 @@ func TestRequestsOfTheSDKAreRead(t *testing.T) {
 
 func TestRequestsThatTheSDKWouldNotMakeAreRefused(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, Manners{})
+	s := newServer(t, Behaviour{})
 	for name, test := range map[string]struct {
 		action string
 		form   url.Values
@@ -203,7 +203,7 @@ func populate(v reflect.Value, depth int) {
 
 func TestRefusalsOfTheEndpoint(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, Manners{Denied: []string{"DeleteVolume"}, Fault: func(action string) Fault {
+	s := newServer(t, Behaviour{Denied: []string{"DeleteVolume"}, Fault: func(action string) Fault {
 		return map[string]Fault{"StartInstances": {Refuse: "RequestLimitExceeded"},
 			"StopInstances": {LoseRequest: true}}[action]
 	}})

@@ -47,7 +47,7 @@ func (s *Server) modifyVolume(ctx context.Context,
 }
 
 func (s *Server) modifying(m *modification) bool {
-	return s.cfg.Now().Sub(m.At) < s.currentManners().ModifyTime
+	return s.cfg.Now().Sub(m.At) < s.currentBehaviour().ModifyTime
 }
 
 func (s *Server) showModification(id string, m *modification) types.VolumeModification {

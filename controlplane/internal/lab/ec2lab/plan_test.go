@@ -56,7 +56,7 @@ func TestPlannedFaults(t *testing.T) {
 		t.Errorf("it tells of %s", text)
 	}
 	ask(http.MethodPut, `[]`)
-	s.SetManners(Manners{Fault: func(string) Fault { return Fault{Refuse: "InternalError"} }})
+	s.SetBehaviour(Behaviour{Fault: func(string) Fault { return Fault{Refuse: "InternalError"} }})
 	if f := s.nextFault("CreateVolume"); f.Refuse != "InternalError" {
 		t.Errorf("without a plan a call has %+v", f)
 	}

@@ -36,8 +36,8 @@ type Config struct {
 	Lab *nspawn.Provider
 	// StateFile keeps what EC2 knows beyond the lab, over restarts; empty: in memory alone.
 	StateFile string
-	// Manners may be changed later by SetManners.
-	Manners Manners
+	// Behaviour may be changed later by SetBehaviour.
+	Behaviour Behaviour
 	// Log gets a line a call; default none.
 	Log *slog.Logger
 	// Now is the clock; default time.Now.
@@ -49,10 +49,10 @@ type Server struct {
 	cfg        Config
 	operations map[string]operation
 
-	plan    plan
-	manners sync.RWMutex
-	mu      sync.Mutex // one call at a time: the lab itself has one lock
-	state   *state
+	plan      plan
+	behaviour sync.RWMutex
+	mu        sync.Mutex // one call at a time: the lab itself has one lock
+	state     *state
 }
 
 type operation struct {
@@ -79,17 +79,17 @@ func New(cfg Config) (*Server, error) {
 	return s, s.learnAll()
 }
 
-// SetManners changes them while the endpoint serves.
-func (s *Server) SetManners(m Manners) {
-	s.manners.Lock()
-	defer s.manners.Unlock()
-	s.cfg.Manners = m
+// SetBehaviour changes them while the endpoint serves.
+func (s *Server) SetBehaviour(m Behaviour) {
+	s.behaviour.Lock()
+	defer s.behaviour.Unlock()
+	s.cfg.Behaviour = m
 }
 
-func (s *Server) currentManners() Manners {
-	s.manners.RLock()
-	defer s.manners.RUnlock()
-	return s.cfg.Manners
+func (s *Server) currentBehaviour() Behaviour {
+	s.behaviour.RLock()
+	defer s.behaviour.RUnlock()
+	return s.cfg.Behaviour
 }
 
 func (s *Server) learnAll() error {
@@ -174,12 +174,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// nextFault is what goes wrong in this call: what is planned, or else what the manners have.
+// nextFault is what goes wrong in this call: what is planned, or else what the behaviour have.
 func (s *Server) nextFault(action string) Fault {
 	if fault, planned := s.plan.next(action); planned {
 		return fault
 	}
-	if f := s.currentManners().Fault; f != nil {
+	if f := s.currentBehaviour().Fault; f != nil {
 		return f(action)
 	}
 	return Fault{}
@@ -213,7 +213,7 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string,
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(s.currentManners().Denied, action) {
+	if slices.Contains(s.currentBehaviour().Denied, action) {
 		return nil, refuse("UnauthorizedOperation", "You are not authorized to perform this "+
 			"operation. User: lab is not authorized to perform: ec2:%s", action)
 	}

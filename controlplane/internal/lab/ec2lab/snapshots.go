@@ -101,7 +101,7 @@ func (s *Server) describeSnapshots(ctx context.Context,
 	if seen < len(in.SnapshotIds) {
 		return nil, notFound("snap", strings.Join(in.SnapshotIds, ", "))
 	}
-	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentManners().PageSize)
+	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentBehaviour().PageSize)
 	return &ec2.DescribeSnapshotsOutput{Snapshots: found, NextToken: next}, err
 }
 

@@ -15,7 +15,7 @@ import (
 
 // hidden says that describes do not know of what was made at that time.
 func (s *Server) hidden(made time.Time) bool {
-	return s.cfg.Now().Sub(made) < s.currentManners().Consistency
+	return s.cfg.Now().Sub(made) < s.currentBehaviour().Consistency
 }
 
 func (s *Server) createVolume(ctx context.Context,
@@ -171,7 +171,7 @@ func (s *Server) describeVolumes(ctx context.Context,
 	if seen < len(in.VolumeIds) {
 		return nil, notFound("vol", strings.Join(in.VolumeIds, ", "))
 	}
-	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentManners().PageSize)
+	found, next, err := page(found, in.MaxResults, in.NextToken, s.currentBehaviour().PageSize)
 	return &ec2.DescribeVolumesOutput{Volumes: found, NextToken: next}, err
 }
 

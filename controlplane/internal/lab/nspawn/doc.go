@@ -19,10 +19,10 @@
 // No goroutine and no process of the control plane holds state. Each call takes the lab's
 // lock, settles what records say against what is there (a volume whose file is missing is
 // made, an attachment whose device is missing is plugged, a machine that was being taken
-// away is taken away), and then acts: record first, effect second, and each effect is
+// away is removed), and then acts: record first, effect second, and each effect is
 // found by name and not repeated. States that take time are computed from recorded times.
 //
-// A machine is run by a supervisor: this same program, started anew in a session and a
+// A machine is run by a supervisor: this same program, started again in a session and a
 // control group of its own (see Supervise), so that it outlives the control plane. The
 // supervisor holds a lock file for as long as the machine is on; the kernel lets go of it
 // whatever happens, and nobody has to trust a process number in a file.
@@ -41,6 +41,6 @@
 // There is no udev in a container, so the provider plays its part: it makes the node and
 // the by-id link in the running machine, and writes the same as a tmpfiles.d file before
 // each start, which systemd applies before it mounts anything. That is what makes mounts
-// survive a reboot. As on EC2, a device that the machine has mounted is not taken away:
+// survive a reboot. As on EC2, a device that the machine has mounted is not removed:
 // the detach stays under way until it is unmounted.
 package nspawn

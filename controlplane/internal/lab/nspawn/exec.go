@@ -25,7 +25,7 @@ type Command struct {
 }
 
 // Exec runs a command as root in a running machine and gives its output. The error of one
-// that failed holds what it wrote to its standard error. It is for people and for tests:
+// that failed holds what it wrote to its standard error. It is for operators and for tests:
 // the product itself goes through the agent.
 func (p *Provider) Exec(ctx context.Context, machineID string, command Command) (string, error) {
 	if len(command.Argv) == 0 {
@@ -103,7 +103,7 @@ func enterNamespaces(leader int) error {
 	return nil
 }
 
-// ShellCommand is what a person types to get a shell on a running machine.
+// ShellCommand is what an operator types to get a shell on a running machine.
 func (p *Provider) ShellCommand(ctx context.Context, machineID string) (string, error) {
 	leader, err := p.leader(ctx, machineID)
 	if err != nil {
@@ -118,7 +118,7 @@ func shellPrefix(leader int) []string {
 		strconv.Itoa(leader)}
 }
 
-// resumeShells wakes the nsenter of people's shells, for the reason that runInside has.
+// resumeShells wakes the nsenter of operators' shells, for the reason that runInside has.
 func resumeShells(leader int) {
 	all, err := os.ReadDir("/proc")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type ImageSpec struct {
 	// Name is how machines ask for it.
 	Name string
-	// Description is one line for people.
+	// Description is one line for operators.
 	Description string
 	// Suite is the Debian release to build: trixie (MariaDB 11.8) or bookworm (10.11).
 	Suite string

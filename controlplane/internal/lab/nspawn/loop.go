@@ -57,7 +57,7 @@ func (l lab) ensureLoop(file string) (int, error) {
 	for {
 		n, err := configureFreeLoop(&config)
 		if errors.Is(err, unix.EBUSY) {
-			continue // somebody else took the free one first
+			continue // another process took the free one first
 		}
 		if err != nil {
 			return 0, fmt.Errorf("cannot attach %s to a loop device: %w", file, err)

@@ -100,7 +100,7 @@ func (p *Provider) recordDefaultVolume(m *machineRecord, spec ImageSpec) error {
 	return saveRecord(p.lab, volumeKind, v.ID, v)
 }
 
-// removeOrphans takes away what a killed CreateMachine made before its record.
+// removeOrphans removes what a killed CreateMachine made before its record.
 func (p *Provider) removeOrphans(machines []*machineRecord) error {
 	known := map[string]bool{}
 	for _, m := range machines {

@@ -150,7 +150,7 @@ func (l lab) makeNetwork(ctx context.Context, m *machineRecord) error {
 	return err
 }
 
-// removeNetwork takes away whatever part of a machine's network is there.
+// removeNetwork removes whatever part of a machine's network is there.
 func (l lab) removeNetwork(ctx context.Context, machine string, ordinal int) error {
 	var errs []error
 	if veth := l.veth(ordinal); hasInterface(veth) {

@@ -184,7 +184,7 @@ WantedBy=multi-user.target
 `, device, dataMount, v.Filesystem)
 }
 
-// mountRoot puts the layers together, anew: the mount point is a fresh one, as removing the
+// mountRoot puts the layers together again: the mount point is a fresh one, as removing the
 // old one ends the copies of its mount that other machines may hold (see unmountPool).
 func (l lab) mountRoot(m *machineRecord) error {
 	root, work := l.root(m.ID), l.pool("machines", m.ID, "work")

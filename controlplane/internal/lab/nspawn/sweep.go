@@ -33,7 +33,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(p.lab.path("lab.json")); err == nil {
-		// Held to the end, when the lock's file is gone: who waits for it starts anew.
+		// Held to the end, when the lock's file is gone: who waits for it starts again.
 		unlock, err := lockFile(ctx, p.lab.path("lock"))
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// restart opens the same records anew, as after a crash.
+// restart opens the same records again, as after a crash.
 func (w *world) restart() {
 	w.t.Helper()
 	p, err := manual.New(manual.Config{Dir: w.dir, Hosts: w.hosts,

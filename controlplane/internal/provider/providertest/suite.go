@@ -18,7 +18,7 @@ const Limit = 90 * time.Second
 
 // Subject is the provider under test and what the suite needs to look inside machines.
 type Subject struct {
-	// Provider is empty, and taken away by whoever made it.
+	// Provider is empty, and removed by whoever made it.
 	Provider provider.Provider
 	// Image has a default volume with a filesystem on it; its units do not matter.
 	Image string

@@ -15,9 +15,9 @@ import (
 
 func testServerIDs(t *testing.T, open Open) {
 	st := open(t)
-	allot := func(server string) (id uint32) {
+	allocate := func(server string) (id uint32) {
 		write(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
-			id, err = tx.ServerIDs().Allot(ctx, server)
+			id, err = tx.ServerIDs().Allocate(ctx, server)
 			return err
 		})
 		return id
@@ -35,8 +35,8 @@ func testServerIDs(t *testing.T, open Open) {
 	if err := claim("huge", 4294967295); err != nil {
 		t.Error(err)
 	}
-	a, b := allot("a"), allot("b")
-	if a != inventory.FirstServerID || b != inventory.FirstServerID+2 || allot("a") != a {
+	a, b := allocate("a"), allocate("b")
+	if a != inventory.FirstServerID || b != inventory.FirstServerID+2 || allocate("a") != a {
 		t.Errorf("a = %d, b = %d: want the first, the one behind the claimed, and the same again",
 			a, b)
 	}
@@ -47,7 +47,7 @@ func testServerIDs(t *testing.T, open Open) {
 		return tx.ServerIDs().Release(ctx,
 			"a")
 	})
-	if again := allot("a"); again == a {
+	if again := allocate("a"); again == a {
 		t.Errorf("%d was used again", a)
 	}
 	if err := claim("c", a); !errors.Is(err, errs.FailedPrecondition) {
@@ -64,7 +64,7 @@ func testServerIDsAtOnce(t *testing.T, open Open) {
 		wg.Go(func() {
 			err := stores[i%2].Write(context.Background(),
 				func(ctx context.Context, tx *store.Tx) (err error) {
-					ids[i], err = tx.ServerIDs().Allot(ctx, string(rune('a'+i)))
+					ids[i], err = tx.ServerIDs().Allocate(ctx, string(rune('a'+i)))
 					return err
 				})
 			if err != nil {
@@ -117,7 +117,7 @@ func testQuiet(t *testing.T, open Open) {
 			_ = st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 				writing.Store(true)
 				defer writing.Store(false)
-				_, err := tx.ServerIDs().Allot(ctx, "a")
+				_, err := tx.ServerIDs().Allocate(ctx, "a")
 				select {
 				case wrote <- struct{}{}:
 				default:
@@ -133,7 +133,7 @@ func testQuiet(t *testing.T, open Open) {
 				t.Error("quiet in the middle of a write")
 			}
 			write(t, other, func(ctx context.Context, tx *store.Tx) error {
-				_, err := tx.ServerIDs().Allot(ctx, "b")
+				_, err := tx.ServerIDs().Allocate(ctx, "b")
 				return err
 			})
 		})

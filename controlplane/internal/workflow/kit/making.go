@@ -55,7 +55,7 @@ func (c *Call) RecordServer(m Making) Commit {
 		if srv, err = c.newServer(srv, m); err != nil {
 			return err
 		}
-		if srv.ServerID, err = rec.ServerIDs.Allot(ctx, srv.Name); err != nil {
+		if srv.ServerID, err = rec.ServerIDs.Allocate(ctx, srv.Name); err != nil {
 			return err
 		}
 		if err := write(ctx, &srv); err != nil {

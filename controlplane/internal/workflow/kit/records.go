@@ -74,8 +74,9 @@ type EventRecords interface {
 
 // ServerIDRecords allocates server_ids in one transaction.
 type ServerIDRecords interface {
-	// Allot gives the server a server_id that no server ever had, the same again when it has one.
-	Allot(ctx context.Context, server string) (uint32, error)
+	// Allocate gives the server a server_id that no server ever had, the same again when it has
+	// one.
+	Allocate(ctx context.Context, server string) (uint32, error)
 	// Release frees a deleted server's ids from its name; they are never given again.
 	Release(ctx context.Context, server string) error
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Manners are what EC2 does beside what it is asked for. The zero value is an EC2 in the best of
+// Behaviour are what EC2 does beside what it is asked for. The zero value is an EC2 in the best of
 // moods.
-type Manners struct {
+type Behaviour struct {
 	// Consistency is how long describes do not know of what was made, and show a volume as it was
 	// before its attachment.
 	Consistency time.Duration

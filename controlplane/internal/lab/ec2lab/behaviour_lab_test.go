@@ -45,13 +45,13 @@ func settled[T any](t *testing.T, what string, look func() (T, error), good func
 	}
 }
 
-func TestManners(t *testing.T) {
-	l := newLab(t, "manners", ec2lab.Manners{})
+func TestBehaviour(t *testing.T) {
+	l := newLab(t, "behaviour", ec2lab.Behaviour{})
 	p := l.provider(t)
-	manners := func(t *testing.T, m ec2lab.Manners) {
+	behaviour := func(t *testing.T, m ec2lab.Behaviour) {
 		t.Helper()
 		m.Consistency = 300 * time.Millisecond
-		l.server.SetManners(m)
+		l.server.SetBehaviour(m)
 	}
 	newVolume := func(t *testing.T, token string) provider.Volume {
 		t.Helper()
@@ -91,9 +91,9 @@ func TestManners(t *testing.T) {
 		}
 	})
 	t.Run("snapshot whose answer is lost is found", func(t *testing.T) {
-		manners(t, ec2lab.Manners{})
+		behaviour(t, ec2lab.Behaviour{})
 		v := newVolume(t, "snapshotted")
-		manners(t, ec2lab.Manners{Fault: once("CreateSnapshot", ec2lab.Fault{LoseAnswer: true})})
+		behaviour(t, ec2lab.Behaviour{Fault: once("CreateSnapshot", ec2lab.Fault{LoseAnswer: true})})
 		tags := map[string]string{"lost": "snapshot"}
 		s, err := p.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID,
 			Tags: tags})
@@ -107,9 +107,9 @@ func TestManners(t *testing.T) {
 	})
 	t.Run("attachment whose answer is lost is made once, and the device appears late",
 		func(t *testing.T) {
-			manners(t, ec2lab.Manners{})
+			behaviour(t, ec2lab.Behaviour{})
 			v := newVolume(t, "attached")
-			manners(t, ec2lab.Manners{DeviceDelay: time.Second,
+			behaviour(t, ec2lab.Behaviour{DeviceDelay: time.Second,
 				Fault: once("AttachVolume", ec2lab.Fault{LoseAnswer: true})})
 			_, err := p.AttachVolume(t.Context(), v.ID, m.ID)
 			if err != nil && codeless(err) {
@@ -135,7 +135,7 @@ func TestManners(t *testing.T) {
 			}, func(string) bool { return true })
 		})
 	t.Run("volume that stays creating", func(t *testing.T) {
-		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{Slow: ec2lab.ForEver})})
+		behaviour(t, ec2lab.Behaviour{Fault: once("CreateVolume", ec2lab.Fault{Slow: ec2lab.ForEver})})
 		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "stuck",
 			SizeBytes: 1 << 30})
 		if err != nil {
@@ -147,7 +147,7 @@ func TestManners(t *testing.T) {
 		}
 	})
 	t.Run("creation whose answer is lost is made once", func(t *testing.T) {
-		manners(t, ec2lab.Manners{Fault: once("CreateVolume", ec2lab.Fault{LoseAnswer: true})})
+		behaviour(t, ec2lab.Behaviour{Fault: once("CreateVolume", ec2lab.Fault{LoseAnswer: true})})
 		newVolume(t, "lost")
 		if list, err := p.ListVolumes(t.Context(),
 			provider.Filter{Tags: map[string]string{"token": "lost"}}); err != nil ||
@@ -156,7 +156,7 @@ func TestManners(t *testing.T) {
 		}
 	})
 	t.Run("no machine whose volumes cannot be told apart", func(t *testing.T) {
-		manners(t, ec2lab.Manners{})
+		behaviour(t, ec2lab.Behaviour{})
 		for kind, says := range map[string]string{"t2.large": "choose a Nitro type",
 			"m9.huge": "m9.huge"} {
 			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
@@ -180,8 +180,8 @@ func TestManners(t *testing.T) {
 		}
 	})
 	t.Run("throttled for long", func(t *testing.T) {
-		manners(
-			t, ec2lab.Manners{Fault: func(
+		behaviour(
+			t, ec2lab.Behaviour{Fault: func(
 				string) ec2lab.Fault {
 				return ec2lab.Fault{Refuse: "RequestLimitExceeded"}
 			}})
@@ -191,11 +191,11 @@ func TestManners(t *testing.T) {
 		}
 	})
 	t.Run("check names what is not allowed", func(t *testing.T) {
-		manners(t, ec2lab.Manners{})
+		behaviour(t, ec2lab.Behaviour{})
 		if err := p.Check(t.Context()); err != nil {
 			t.Error(err)
 		}
-		manners(t, ec2lab.Manners{Denied: []string{"CreateSnapshot", "DescribeVolumes"}})
+		behaviour(t, ec2lab.Behaviour{Denied: []string{"CreateSnapshot", "DescribeVolumes"}})
 		err := p.Check(t.Context())
 		if err == nil || !strings.Contains(err.Error(),
 			"allow ec2:DescribeVolumes, ec2:CreateSnapshot to") {
