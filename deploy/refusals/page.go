@@ -30,14 +30,14 @@ says so, with words in braces for what is known only when it happens. ` + "`make
 
 // Page is docs/errors.md.
 func Page(root string, all []Refusal, said []Said) (string, error) {
-	meanings, err := meanings(root)
+	described, err := documentation(root)
 	if err != nil {
 		return "", err
 	}
 	var page bytes.Buffer
 	page.WriteString(head)
 	for _, reason := range Reasons() {
-		fmt.Fprintf(&page, "## %s\n\n%s\n\n", reason, meanings[reason])
+		fmt.Fprintf(&page, "## %s\n\n%s\n\n", reason, described[reason])
 		var lines []string
 		for _, r := range all {
 			if r.Reason == reason {
@@ -58,8 +58,8 @@ func Page(root string, all []Refusal, said []Said) (string, error) {
 
 // elsewhere are reasons whose errors are made by the machinery below the product, and what it says.
 var elsewhere = map[string]string{
-	"ACTION_REQUIRED": "what the step says of itself, for example: the data differ\n  *Way " +
-		"out:* decide: `understudy job retry`, `skip`, `redo` or `cancel`",
+	"ACTION_REQUIRED": "what the step says of itself, for example: the data differ\n  *Hint:* " +
+		"decide: retry, skip or redo the step, or cancel the job",
 	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays " +
 		"where it is, and the mount is made",
 	"TIMEOUT": "context deadline exceeded\n  *Hint:* ask again with a longer " +
@@ -142,8 +142,8 @@ func Reasons() []string {
 
 var documented = regexp.MustCompile(`(?m)^  // (.*)\n  REASON_(\w+) = `)
 
-// meanings are what the contract says of each reason.
-func meanings(root string) (map[string]string, error) {
+// documentation is what the contract says of each reason.
+func documentation(root string) (map[string]string, error) {
 	contract, err := os.ReadFile(filepath.Join(root, "proto/understudy/errors/v1/reason.proto"))
 	if err != nil {
 		return nil, err

@@ -50,10 +50,15 @@ func (u *unit) given(call *ast.CallExpr) []ast.Expr {
 
 func (u *unit) way(call *ast.CallExpr, m maker) ast.Expr {
 	if way := argument(call, m.way); way != nil {
-		return way
+		return hintText(way)
 	}
 	if way := u.option(call, "WithHint"); way != nil {
 		return way
+	}
+	for _, arg := range call.Args { // a hint that a function or a variable has
+		if strings.HasSuffix(strings.ToLower(calledOrNamed(arg)), "hint") {
+			return arg
+		}
 	}
 	if m.fixedWay != "" || m.way >= 0 {
 		return nil
@@ -61,22 +66,30 @@ func (u *unit) way(call *ast.CallExpr, m maker) ast.Expr {
 	return u.option(call, "Field") // what a field must be is the hint
 }
 
+func calledOrNamed(e ast.Expr) string {
+	if call, ok := e.(*ast.CallExpr); ok {
+		return called(call)
+	}
+	return name(e)
+}
+
+// hintText is the text of a hint that is given as an option.
+func hintText(e ast.Expr) ast.Expr {
+	if call, ok := e.(*ast.CallExpr); ok && called(call) == "WithHint" {
+		return call.Args[0]
+	}
+	return e
+}
+
 func (u *unit) wayOf(call *ast.CallExpr, m maker) string {
 	way := u.way(call, m)
 	if way == nil {
 		if m.fixedWay == "" && strings.Contains(u.folder, "internal/provider") {
-			return or(u.ways[u.kindOf(call, m)], u.ways[""])
+			return u.meant[u.kindOf(call, m)].way
 		}
 		return m.fixedWay
 	}
 	return strings.Join(u.texts(way), " / ")
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (u *unit) kindOf(call *ast.CallExpr, m maker) string {
@@ -152,7 +165,7 @@ func (u *unit) text(e ast.Expr, depth int) string {
 	case *ast.Ident:
 		if value, ok := u.consts[e.Name]; ok && depth < 3 && u.param(e) < 0 &&
 			len(u.locals[e.Name]) == 0 {
-			return u.text(value, depth+1)
+			return u.text(hintText(value), depth+1)
 		}
 	}
 	return "{" + name(e) + "}"

@@ -38,8 +38,10 @@ type maker struct {
 func base() map[string]maker {
 	return map[string]maker{
 		"errs.New":         {kind: 0, reason: 1, text: 2, way: -1},
-		"inventory.Refuse": {kind: 0, reason: 1, text: 3, way: 2},
 		"provider.Errorf":  {kind: 0, reason: -1, text: 2, way: -1},
+		"provider.Because": {kind: 1, reason: -1, text: 3, way: -1},
+		"inventory.NotFound": {kind: -1, reason: -1, text: 1, way: 0, fixedKind: "NotFound",
+			fixedReason: "NOT_FOUND"},
 	}
 }
 
@@ -49,7 +51,7 @@ type unit struct {
 	fn          *ast.FuncDecl
 	consts      map[string]ast.Expr
 	locals      map[string][]ast.Expr
-	ways        map[string]string // by kind, where the place itself names none
+	meant       map[string]meaning // of the provider's kinds of errors
 }
 
 // Scan reads the product under root, with the reasons that callers are given.
@@ -58,13 +60,13 @@ func Scan(root string) ([]Refusal, error) {
 	if err != nil {
 		return nil, err
 	}
-	reasons, ways, err := edge(root)
+	meant, err := meanings(root)
 	if err != nil {
 		return nil, err
 	}
 	makers := base()
 	for _, u := range units {
-		u.ways = ways
+		u.meant = meant
 	}
 	for range 3 { // a maker may stand on a maker
 		for _, u := range units {
@@ -78,27 +80,36 @@ func Scan(root string) ([]Refusal, error) {
 		}
 	}
 	for i := range all {
-		all[i].translate(reasons)
+		all[i].translate(meant)
 	}
 	return slices.DeleteFunc(all, func(r Refusal) bool { return !r.own() }), nil
 }
 
-// edge is how the services call the reasons and kinds of the core, read from where they translate
-// them, and the hints of the provider's kinds.
-func edge(root string) (reasons, ways map[string]string, err error) {
-	file, err := parse(root, "controlplane/internal/service/wire/errors.go")
+// meaning is what callers see of a kind of the provider's errors.
+type meaning struct{ kind, reason, way string }
+
+// meanings reads them from the table of the provider.
+func meanings(root string) (map[string]meaning, error) {
+	file, err := parse(root, "controlplane/internal/provider/errors.go")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cloud, err := parse(root, "controlplane/internal/provider/errors.go")
-	if err != nil {
-		return nil, nil, err
-	}
-	// What the certificate authority makes of the token's record, in refusedBy.
-	reasons = map[string]string{"TokenSpent": "TOKEN_USED", "TokenExpired": "TOKEN_EXPIRED",
-		"TokenForOther": "TOKEN_INVALID"}
-	translated(file, reasons)
-	return reasons, cases(cloud), nil
+	all := map[string]meaning{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		pair, ok := n.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		value, ok := pair.Value.(*ast.CompositeLit)
+		if !ok || len(value.Elts) != 3 {
+			return true
+		}
+		all[strings.TrimPrefix(name(pair.Key), "Err")] = meaning{name(value.Elts[0]),
+			strings.TrimPrefix(name(value.Elts[1]), reasonPrefix),
+			(&unit{}).text(hintText(value.Elts[2]), 0)}
+		return true
+	})
+	return all, nil
 }
 
 func parse(root, name string) (*ast.File, error) {
@@ -106,58 +117,12 @@ func parse(root, name string) (*ast.File, error) {
 		parser.SkipObjectResolution)
 }
 
-// cases are the texts that a switch over kinds of errors returns.
-func cases(file *ast.File) map[string]string {
-	texts := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		clause, ok := n.(*ast.CaseClause)
-		if !ok || len(clause.Body) != 1 {
-			return true
-		}
-		said, ok := clause.Body[0].(*ast.ReturnStmt)
-		if !ok || len(said.Results) != 1 {
-			return true
-		}
-		kind := "" // the default
-		if len(clause.List) == 1 {
-			kind = strings.TrimPrefix(name(clause.List[0]), "Err")
-		}
-		texts[kind] = (&unit{}).text(said.Results[0], 0)
-		return true
-	})
-	return texts
-}
-
-// translated reads the pairs of a table whose values hold a reason.
-func translated(file *ast.File, reasons map[string]string) {
-	ast.Inspect(file, func(n ast.Node) bool {
-		pair, ok := n.(*ast.KeyValueExpr)
-		if !ok {
-			return true
-		}
-		ast.Inspect(pair.Value, func(n ast.Node) bool {
-			if e, ok := n.(*ast.SelectorExpr); ok && strings.HasPrefix(e.Sel.Name, reasonPrefix) {
-				reasons[name(pair.Key)] = strings.TrimPrefix(e.Sel.Name, reasonPrefix)
-			}
-			return true
-		})
-		return true
-	})
-}
-
 const reasonPrefix = "Reason_REASON_"
 
-// translate gives a refusal of the core the reason that callers see.
-func (r *Refusal) translate(reasons map[string]string) {
-	for _, from := range []string{r.Reason, "Err" + r.Kind} {
-		if reason, ok := reasons[from]; ok {
-			r.Reason = reason
-			return
-		}
-	}
-	switch {
-	case strings.HasPrefix(r.Package, "controlplane/internal/provider"):
-		r.Reason = "PROVIDER_ERROR"
+// translate gives a refusal of the provider the kind and the reason that callers see.
+func (r *Refusal) translate(meant map[string]meaning) {
+	if m, ok := meant[r.Kind]; ok && r.Reason == "" {
+		r.Kind, r.Reason = m.kind, m.reason
 	}
 }
 
