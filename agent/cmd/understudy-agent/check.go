@@ -32,7 +32,7 @@ changed. Ends with exit code 1 when something is missing that the agent cannot d
 				return err
 			}
 			if agent.Missing(findings) {
-				return errSaid
+				return errReported
 			}
 			return nil
 		},

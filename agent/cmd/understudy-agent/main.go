@@ -20,7 +20,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newRoot().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errSaid) {
+		if !errors.Is(err, errReported) {
 			fmt.Fprintln(os.Stderr, "understudy-agent:", err)
 		}
 		stop()
@@ -28,16 +28,17 @@ func main() {
 	}
 }
 
-// errSaid ends the program with an exit code when all was said already.
-var errSaid = errors.New("said already")
+// errReported ends the program with an exit code when everything was reported already.
+var errReported = errors.New("reported already")
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "understudy-agent",
 		Short: "The daemon that makes a MariaDB host part of an Understudy fleet",
-		Long: `understudy-agent runs on each MariaDB host. It enrols once with a join token, then serves a gRPC API over mutual TLS: systemd's
-units, block devices and mounts, MariaDB, and facts of the host. It never runs a command of the caller's; units, mount points and
-devices are on allow-lists in its configuration.
+		Long: `understudy-agent runs on each MariaDB host. It enrols once with a join token, then serves a gRPC
+API over mutual TLS: systemd's units, block devices and mounts, MariaDB, and facts of the host. It
+never runs a command of the caller's; units, mount points and devices are on allow-lists in its
+configuration.
 
 On a host it runs as a unit:
 
@@ -45,7 +46,7 @@ On a host it runs as a unit:
   journalctl -u understudy-agent -f           read its log
   understudy-agent check                      see what the host has and what is missing
 
-Its join file is made on the control plane and put in /etc/understudy-agent/join.json before the first start.`,
+Write a join token of the control plane to /etc/understudy-agent/join.json before the first start.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newQuiesce(),

@@ -18,10 +18,11 @@ const defaultConfig = "/etc/understudy-agent/agent.yaml"
 
 func newRun() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "run", Short: "Enrol if needed, then serve until told to stop", Args: cobra.NoArgs,
-		Long: `Enrol if needed, then serve until told to stop (SIGTERM or Ctrl-C). A stop ends what the agent holds: nothing stays frozen or locked.
+		Use: "run", Short: "Enrol if needed, then serve until stopped", Args: cobra.NoArgs,
+		Long: `Enrol if needed, then serve until SIGTERM or Ctrl-C. A stop leaves nothing frozen or locked.
 
-The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_LISTEN=…), then from the file, then from the defaults.`,
+The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_LISTEN=…), then from
+the file, then from the defaults.`,
 		Example: `  understudy-agent run
   understudy-agent run --listen 10.0.0.7:7443 --log-level debug`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +37,7 @@ The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_
 			err = agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program,
 				Log: log})
 			if errors.Is(err, context.Canceled) {
-				return nil // stopped as told
+				return nil // stopped by a signal
 			}
 			return err
 		},

@@ -21,9 +21,9 @@ const EnvPrefix = "UNDERSTUDY_AGENT_"
 type Config struct {
 	// Listen is the address to serve on, host:port.
 	Listen string `koanf:"listen"`
-	// StateDir holds the agent's identity and what it must not forget.
+	// StateDir has the agent's identity and what must survive a reboot.
 	StateDir string `koanf:"state_dir"`
-	// RuntimeDir holds what may vanish at a reboot.
+	// RuntimeDir has what may vanish at a reboot.
 	RuntimeDir string `koanf:"runtime_dir"`
 	// JoinFile has the one-time token; it is needed until the agent has an identity.
 	JoinFile string `koanf:"join_file"`
@@ -101,7 +101,7 @@ func (c Config) check() error {
 func (c Config) Level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return level, fmt.Errorf("log_level: %q is none of debug, info, warn, error", c.LogLevel)
+		return level, fmt.Errorf("log_level: %q: must be one of debug, info, warn, error", c.LogLevel)
 	}
 	return level, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// supervisor tells systemd how the agent is. Without systemd it says nothing.
+// supervisor reports the agent's state to systemd. Without systemd it does nothing.
 type supervisor struct{ log *slog.Logger }
 
 func (s supervisor) status(format string, args ...any) {
@@ -22,11 +22,11 @@ func (s supervisor) stopping() { s.say(daemon.SdNotifyStopping) }
 
 func (s supervisor) say(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("cannot tell systemd", "state", state, "error", err)
+		s.log.Warn("cannot notify systemd", "state", state, "error", err)
 	}
 }
 
-// watchdog tells systemd that the agent is alive for as long as check passes, at half the interval
+// watchdog reports to systemd that the agent is alive for as long as check passes, at half the interval
 // that systemd asks for. It returns when ctx is done; an agent whose check fails is restarted by
 // systemd.
 func (s supervisor) watchdog(ctx context.Context, check func(context.Context) error) error {

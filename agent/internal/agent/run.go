@@ -42,8 +42,8 @@ type Options struct {
 	Ready func(address string)
 }
 
-// Run is the agent: it enrols, serves until ctx is done, and ends what it holds. A stop before it
-// has enrolled is ctx's error; any other error is one that a restart may cure.
+// Run enrols the agent and serves until ctx is done; a stop leaves nothing frozen or locked. A stop
+// before the agent has enrolled is ctx's error. A restart may cure any other error.
 func Run(ctx context.Context, config Config, options Options) error {
 	if options.Log == nil {
 		options.Log = slog.Default()
@@ -61,13 +61,13 @@ func Run(ctx context.Context, config Config, options Options) error {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
 	defer p.close(options.Log)
-	d := &daemonized{config: config, options: options, parts: p, enroller: enroller,
+	d := &runner{config: config, options: options, parts: p, enroller: enroller,
 		say: supervisor{options.Log}}
 	return d.run(ctx)
 }
 
-// daemonized is one run of the agent.
-type daemonized struct {
+// runner is one run of the agent.
+type runner struct {
 	config   Config
 	options  Options
 	parts    *parts
@@ -75,10 +75,10 @@ type daemonized struct {
 	say      supervisor
 }
 
-func (d *daemonized) run(ctx context.Context) error {
+func (d *runner) run(ctx context.Context) error {
 	name, err := d.enrol(ctx)
 	if errors.Is(err, context.Canceled) {
-		return ctx.Err() // told to stop before there was anything to end
+		return ctx.Err() // stopped before there was anything to end
 	}
 	if err != nil {
 		return err
@@ -99,8 +99,7 @@ func (d *daemonized) run(ctx context.Context) error {
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return d.enroller.Run(ctx) })
 	group.Go(func() error {
-		d.parts.resume(ctx,
-			d.options.Log)
+		d.parts.resume(ctx, d.options.Log)
 		d.parts.mariadb.KeepReservations(ctx)
 		return nil
 	})
@@ -111,8 +110,8 @@ func (d *daemonized) run(ctx context.Context) error {
 
 // enrol waits until this host has an identity. What keeps it from one is logged once, and shown as
 // the unit's status.
-func (d *daemonized) enrol(ctx context.Context) (string, error) {
-	told := ""
+func (d *runner) enrol(ctx context.Context) (string, error) {
+	logged := ""
 	for {
 		d.say.status("enrolling")
 		name, err := d.enroller.Ensure(ctx)
@@ -122,8 +121,8 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 		if err == nil {
 			return name, nil
 		}
-		if err.Error() != told {
-			told = err.Error()
+		if err.Error() != logged {
+			logged = err.Error()
 			d.options.Log.Error("cannot enrol yet", "error", err, "hint", errs.HintOf(err).String())
 		}
 		d.say.status("not enrolled: %v", err)
@@ -133,7 +132,7 @@ func (d *daemonized) enrol(ctx context.Context) (string, error) {
 	}
 }
 
-func (d *daemonized) server(name string, source identity.Source,
+func (d *runner) server(name string, source identity.Source,
 	listener net.Listener) (*chassis.Server, error) {
 	epochs, err := fencing.Open(epochsFile(d.config))
 	if err != nil {
@@ -143,7 +142,8 @@ func (d *daemonized) server(name string, source identity.Source,
 		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(),
 		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
-		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
+		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{
+			"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
 	})
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (d *daemonized) server(name string, source identity.Source,
 
 // announce says that the agent is ready once it answers itself, and keeps systemd's watchdog
 // content while it does.
-func (d *daemonized) announce(ctx context.Context, name string, source identity.Source,
+func (d *runner) announce(ctx context.Context, name string, source identity.Source,
 	address net.Addr) error {
 	self, err := newSelfCheck(name, source, address)
 	if err != nil {

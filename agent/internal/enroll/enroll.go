@@ -41,9 +41,9 @@ type Config struct {
 
 // Enroller owns the agent's identity.
 type Enroller struct {
-	config Config
-	slots  slots
-	untold atomic.Bool // the hook has not taken the newest certificates yet
+	config  Config
+	slots   slots
+	pending atomic.Bool // the hook has not taken the newest certificates yet
 }
 
 // New makes an Enroller; nothing is read or written yet.
@@ -97,7 +97,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	case haveErr != nil:
 		return "", e.noIdentity(haveErr, joinErr)
 	case !errors.Is(joinErr, fs.ErrNotExist):
-		e.config.Logger.Warn("going on with the identity in use: the join file cannot be used",
+		e.config.Logger.Warn("cannot use the join file; the identity in use stays",
 			"error", joinErr, "hint", errs.HintOf(joinErr).String())
 	}
 	return have.Server, nil
@@ -149,21 +149,21 @@ func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, er
 	if err := e.slots.use(slot); err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 	}
-	e.untold.Store(true)
+	e.pending.Store(true)
 	e.config.Logger.Info("enrolled", "server", file.Server)
 	e.removeJoinFile()
-	e.tell(ctx)
+	e.notify(ctx)
 	return file.Server, nil
 }
 
-// tell calls the hook until it took the newest certificates once.
-func (e *Enroller) tell(ctx context.Context) {
-	if !e.untold.Load() {
+// notify calls the hook until it took the newest certificates once.
+func (e *Enroller) notify(ctx context.Context) {
+	if !e.pending.Load() {
 		return
 	}
 	if err := e.config.Changed(ctx); err != nil {
-		e.config.Logger.Warn("cannot hand the new certificates on yet", "error", err)
+		e.config.Logger.Warn("cannot pass the new certificates on yet", "error", err)
 		return
 	}
-	e.untold.Store(false)
+	e.pending.Store(false)
 }

@@ -32,8 +32,8 @@ func ensureKey(path string) error {
 	return atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), 0o600)
 }
 
-// signingRequest asks for a certificate for the key. It names nobody: the control plane knows who
-// this is.
+// signingRequest asks for a certificate for the key. It has no name in it: the control
+// plane knows the server.
 func signingRequest(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -41,11 +41,11 @@ func signingRequest(path string) ([]byte, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != blockKey {
-		return nil, fmt.Errorf("%s holds no private key", path)
+		return nil, fmt.Errorf("%s has no private key", path)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%s holds no usable private key", path)
+		return nil, fmt.Errorf("%s has no usable private key", path)
 	}
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }

@@ -56,7 +56,7 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 	if wait == 0 {
 		wait = k.tryRenew(ctx)
 	}
-	if k.tell(ctx); k.untold.Load() {
+	if k.notify(ctx); k.pending.Load() {
 		wait = min(wait, tellAgain)
 	}
 	return max(wait, renewFirst)
@@ -103,7 +103,7 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	if err := e.renew(ctx, have); err != nil {
 		return fmt.Errorf("cannot renew the identity of %s: %w", have.Server, err)
 	}
-	e.untold.Store(true)
+	e.pending.Store(true)
 	e.config.Logger.Info("renewed the identity", "server", have.Server)
 	return nil
 }

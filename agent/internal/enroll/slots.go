@@ -105,7 +105,7 @@ func (s slots) use(chosen slot) error {
 	if err := atomicfile.SyncDir(s.dir); err != nil {
 		return err
 	}
-	// Keys that nobody uses any more need not lie around.
+	// Unused keys are not kept.
 	return os.RemoveAll(s.spare().dir)
 }
 

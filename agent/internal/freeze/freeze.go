@@ -33,7 +33,7 @@ type Filesystem struct {
 	dir  *os.File
 }
 
-// Open takes hold of the filesystem at the mount point. ErrRoot when that is the root filesystem.
+// Open opens the filesystem at the mount point. ErrRoot when that is the root filesystem.
 func Open(path string) (*Filesystem, error) {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func (f *Filesystem) refuseRoot() error {
 	return nil
 }
 
-// Close lets go of the filesystem. It thaws nothing.
+// Close closes the filesystem. It thaws nothing.
 func (f *Filesystem) Close() error { return f.dir.Close() }
 
 // Freeze writes out what is dirty and stops all writes. It cannot be interrupted, and takes as long

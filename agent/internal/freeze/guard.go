@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Guard is the process that freezes on behalf of a caller, and thaws when the caller says so, goes
+// Guard is the process that freezes on behalf of a caller, and thaws when the caller asks, goes
 // away, or when the limit is over. It is another process than the caller's, so that the caller's
 // death thaws as well.
 type Guard struct {
@@ -20,7 +20,7 @@ type Guard struct {
 	Path string
 	// Limit is the hard limit, counted from before the freeze.
 	Limit time.Duration
-	// Socket is where the caller listens. Its end of the connection is what holds the freeze.
+	// Socket is where the caller listens. The freeze lasts as long as this connection.
 	Socket string
 	// Marker is a file that exists while this guard may have frozen the filesystem; see ThawMarked.
 	Marker string
@@ -34,26 +34,26 @@ type Report struct {
 	Held time.Duration `json:"held,omitempty"`
 	// Expired says that the limit ended it.
 	Expired bool `json:"expired,omitempty"`
-	// Busy says that it was frozen by somebody else already.
+	// Busy is true when another process had frozen it already.
 	Busy bool `json:"busy,omitempty"`
 	// Error says why it was not frozen, or not thawed.
 	Error string `json:"error,omitempty"`
 }
 
-// Run freezes, holds and thaws. It returns when the filesystem is thawed.
+// Run freezes, waits and thaws. It returns when the filesystem is thawed.
 func (g Guard) Run(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", g.Socket)
 	if err != nil {
 		return fmt.Errorf("cannot reach the one who asked for the freeze: %w", err)
 	}
 	defer conn.Close()
-	report, err := g.hold(ctx, conn)
+	report, err := g.freeze(ctx, conn)
 	// The caller may be gone; what counts is done.
 	_ = say(conn, report)
 	return err
 }
 
-func (g Guard) hold(ctx context.Context, conn net.Conn) (Report, error) {
+func (g Guard) freeze(ctx context.Context, conn net.Conn) (Report, error) {
 	filesystem, err := Open(g.Path)
 	if err != nil {
 		return Report{Error: err.Error()}, err
@@ -85,7 +85,7 @@ func (g Guard) hold(ctx context.Context, conn net.Conn) (Report, error) {
 		report.Error = err.Error()
 		return report, err // the marker stays: what runs after this process tries again
 	case !thawed:
-		report.Error = "somebody else thawed it before"
+		report.Error = "another process thawed it before"
 	}
 	return report, os.Remove(g.Marker)
 }
@@ -100,7 +100,7 @@ func say(conn net.Conn, report Report) error {
 }
 
 // ThawMarked thaws what a guard that was killed has left frozen. Without the marker it does
-// nothing: the freeze is somebody else's.
+// nothing: the freeze is another process's.
 func ThawMarked(path, marker string) error {
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil

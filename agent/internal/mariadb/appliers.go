@@ -94,14 +94,14 @@ func stopAt(ctx context.Context, q querier, marker string, before applierStates)
 	return nil
 }
 
-// appliersStopped proves under the lock that nobody started one meanwhile.
+// appliersStopped proves under the lock that no applier was started meanwhile.
 func (p *PointSession) appliersStopped(ctx context.Context) error {
 	if !p.before.Replica {
 		return nil
 	}
 	now, err := appliers(ctx, p.conn)
 	if err != nil {
-		return failure("cannot see whether replication stands still", err)
+		return failure("cannot prove that replication is stopped", err)
 	}
 	if len(now.running()) == 0 {
 		return nil
@@ -111,8 +111,8 @@ func (p *PointSession) appliersStopped(ctx context.Context) error {
 		errs.WithHint("call again, and start no replication on this server until it is resumed"))
 }
 
-// ResumeAppliers starts what the marker names, proves that it runs, and takes the marker away;
-// without a marker it asks MariaDB nothing. What stopped by an error of its own, or is configured
+// ResumeAppliers starts what the marker names, proves that it runs, and removes the marker;
+// without a marker it sends MariaDB nothing. What stopped by an error of its own, or is configured
 // no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
 // then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {

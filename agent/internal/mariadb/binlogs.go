@@ -16,7 +16,7 @@ type Binlog struct {
 	SizeBytes int64
 	// StartGtid is the position at its begin.
 	StartGtid string
-	// NeededBy says who needs it, for people.
+	// NeededBy names what needs it, for an operator to read.
 	NeededBy []string
 }
 

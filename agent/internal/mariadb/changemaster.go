@@ -132,7 +132,7 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// refused is an error that other credentials may mend.
+// refused is an error that other credentials may cure.
 func refused(number int) bool {
 	switch number {
 	case 1045, 1698, 1130, 1820, 1862, 4151, 2026:

@@ -53,8 +53,8 @@ type candidate struct {
 	missing bool
 }
 
-// Checksums tells the position, then each table's checksum at it. It runs in a consistent-snapshot
-// transaction of its own, which blocks nobody: metadata locks are given back after each table.
+// Checksums reports the position, then each table's checksum at it. It runs in a consistent-snapshot
+// transaction of its own, which blocks no session: metadata locks are given back after each table.
 func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(ChecksumHead) error,
 	each func(TableChecksum) error) error {
 	const what = "cannot read checksums"
@@ -143,7 +143,7 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 	}
 	file, offset := found["binlog_snapshot_file"], found["binlog_snapshot_position"]
 	if file == "" {
-		return "", binlogOff("tell the position of a checksum")
+		return "", binlogOff("read the position of a checksum")
 	}
 	at, err := strconv.ParseUint(offset, 10, 63)
 	if err != nil {

@@ -69,9 +69,9 @@ func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Confi
 
 // writeDropIn writes the option file; reserved binary logs stay so.
 func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
-	err = s.shelf.change(func(shelved *shelved) error {
+	err = s.reserved.change(func(kept *reservations) error {
 		changed, err = atomicfile.Ensure(s.config.DropIn,
-			withReserved(content, len(shelved.Reservations) > 0), 0o644, nil)
+			withReserved(content, len(kept.Reservations) > 0), 0o644, nil)
 		return err
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func binlogBase(datadir string) (string, error) {
 	}
 	relay, err := currentRelayLogs(datadir)
 	if err != nil {
-		return "", fmt.Errorf("cannot tell relay logs from binary logs: %w", err)
+		return "", fmt.Errorf("cannot distinguish relay logs from binary logs: %w", err)
 	}
 	for _, index := range indexes {
 		logs, err := readIndex(index)
@@ -243,7 +243,7 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 		if counts[name].value != value && !suspended(name, counts[name].value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 				fmt.Sprintf("option %s would be %q instead of %q: another option file is read "+
-					"after %s and says %s", name, counts[name].value, value, s.config.DropIn,
+					"after %s and sets %s", name, counts[name].value, value, s.config.DropIn,
 					counts[name].written),
 				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
 					"all), then call again"))

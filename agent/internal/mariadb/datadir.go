@@ -85,7 +85,7 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
 		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("datadir %s is no directory", dir),
+			fmt.Sprintf("datadir %s is not a directory", dir),
 			errs.WithHint("mount the data volume first", errs.Call("EnsureMount")),
 			errs.Wrap(errors.Join(err)))
 	}
@@ -104,7 +104,7 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 	}
 	if found != nonce {
 		return Volume{}, unsafe(errorsv1.Reason_REASON_NONCE_MISMATCH,
-			fmt.Sprintf("the volume of %s carries nonce %.64q, not %q: it is not the snapshot's",
+			fmt.Sprintf("the volume of %s has nonce %.64q, not %q: it is not the snapshot's",
 				dir, found, nonce),
 			errs.WithHint("attach the volume that was made from the snapshot, then call again"),
 			errs.Meta("found", found))
@@ -116,7 +116,7 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 func (s *Server) guardVersion(dir string, done *DatadirDone) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("%s holds no datadir of MariaDB", dir),
+			fmt.Sprintf("%s has no datadir of MariaDB", dir),
 			errs.WithHint("mount the volume that has it, or ask for a new one with initialize"))
 	}
 	var err error
@@ -147,13 +147,13 @@ func running(dir string) (int, error) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("cannot tell whether MariaDB runs on %s: %w", dir, err)
+			return 0, fmt.Errorf("cannot find out whether MariaDB runs on %s: %w", dir, err)
 		}
 		lock := unix.Flock_t{Type: unix.F_WRLCK}
 		err = unix.FcntlFlock(file.Fd(), unix.F_GETLK, &lock)
 		file.Close()
 		if err != nil {
-			return 0, fmt.Errorf("cannot tell whether MariaDB runs on %s: %w", dir, err)
+			return 0, fmt.Errorf("cannot find out whether MariaDB runs on %s: %w", dir, err)
 		}
 		if lock.Type != unix.F_UNLCK {
 			return max(int(lock.Pid), 1), nil

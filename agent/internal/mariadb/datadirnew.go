@@ -30,10 +30,10 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 	if err != nil || state.complete {
 		return nil, err
 	}
-	if len(state.strangers) > 0 && !state.grown {
+	if len(state.others) > 0 && !state.grown {
 		return nil, unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot make a new datadir in %s: it is not empty (%s)", dir,
-				state.strangers[0]), errs.WithHint("give it an empty volume"))
+				state.others[0]), errs.WithHint("give it an empty volume"))
 	}
 	if err := mustStand(dir, "make a new datadir"); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 
 type datadirState struct {
 	complete, grown bool
-	strangers       []string
+	others          []string
 }
 
 func lookInto(dir string) (datadirState, error) {
@@ -67,13 +67,13 @@ func lookInto(dir string) (datadirState, error) {
 		case nursery:
 			nurseryThere = true
 		default:
-			state.strangers = append(state.strangers, e.Name())
+			state.others = append(state.others, e.Name())
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, nursery, grown)); err == nil {
 		state.grown = true
 	}
-	state.complete = !nurseryThere && slices.Contains(state.strangers, "mysql")
+	state.complete = !nurseryThere && slices.Contains(state.others, "mysql")
 	return state, nil
 }
 

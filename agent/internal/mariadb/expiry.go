@@ -28,7 +28,7 @@ func (s *Server) SetBinlogExpiry(ctx context.Context, seconds int64) (changed bo
 	if err := s.require(ctx, what); err != nil {
 		return false, err
 	}
-	err = s.shelf.change(func(content *shelved) error {
+	err = s.reserved.change(func(content *reservations) error {
 		inFile, err := s.expiryInFile(seconds, len(content.Reservations) > 0)
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func (s *Server) SetBinlogExpiry(ctx context.Context, seconds int64) (changed bo
 }
 
 // expireAfter makes the running server follow the rule, now or after the last reservation.
-func (s *Server) expireAfter(ctx context.Context, content *shelved, seconds int64) (bool, error) {
+func (s *Server) expireAfter(ctx context.Context, content *reservations, seconds int64) (bool, error) {
 	if len(content.Reservations) > 0 {
 		return s.expireLater(ctx, content, seconds)
 	}
@@ -58,7 +58,7 @@ func (s *Server) expireAfter(ctx context.Context, content *shelved, seconds int6
 	return true, s.writeExpiry(ctx, current, expiry{seconds, current.TotalSize})
 }
 
-func (s *Server) expireLater(ctx context.Context, content *shelved, seconds int64) (bool, error) {
+func (s *Server) expireLater(ctx context.Context, content *reservations, seconds int64) (bool, error) {
 	if err := s.suspendExpiry(ctx, content); err != nil {
 		return false, err
 	}
@@ -74,7 +74,7 @@ func (s *Server) expireLater(ctx context.Context, content *shelved, seconds int6
 	return true, nil
 }
 
-// expiryInFile rewrites the one option in the agent's file. To be called with the shelf locked.
+// expiryInFile rewrites the one option in the agent's file. Call it from reservationFile.change.
 func (s *Server) expiryInFile(seconds int64, reserved bool) (bool, error) {
 	old, err := os.ReadFile(s.config.DropIn)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

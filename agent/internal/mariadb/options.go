@@ -27,7 +27,7 @@ func (o Option) String() string {
 	return o.Name + "=" + o.Value
 }
 
-// secret is true for options whose value is nobody's business.
+// secret is true for options whose value is never shown.
 func (o Option) secret() bool {
 	for _, word := range []string{"password", "passphrase", "secret", "_auth", "token"} {
 		if strings.Contains(o.Name, word) {
@@ -164,7 +164,7 @@ func (s *Server) origins(ctx context.Context) map[string][]Option {
 	return found
 }
 
-// includes is true for a file that only names others: their options would be told twice.
+// includes is true for a file that only names others: their options would be listed twice.
 func includes(file string) bool {
 	text, err := os.ReadFile(file)
 	return err != nil || strings.Contains(string(text), "!include")

@@ -101,13 +101,13 @@ func (s *Server) leaveMark(mark prepared) error {
 	return nil
 }
 
-// isPrepared is true once the very same call has succeeded: the mark says so, or replication is at
+// isPrepared is true once the very same call has succeeded: the mark shows it, or replication is at
 // work with settings of ours. The position has moved on since and contains the expected one.
 func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPlan,
 	mark prepared) bool {
 	at, err := gtid.ParsePosition(live.Gtid.Slave)
 	if err != nil || !at.Contains(plan.Gtid) || len(connections) == 0 {
-		return false // before it follows anybody its position stands still, and is proved again
+		return false // before it follows a primary its position does not move, and is proved again
 	}
 	for _, r := range connections {
 		if r.Connection != "" {
@@ -184,7 +184,7 @@ func mismatch(message string, at, expected gtid.Position) error {
 		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
 }
 
-// said is a position for people.
+// said is a position for an operator to read.
 func said(p gtid.Position) string {
 	if p.IsEmpty() {
 		return "(empty)"

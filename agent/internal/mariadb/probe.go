@@ -94,7 +94,7 @@ func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Dura
 	path := filepath.Join(volume.Mount, filepath.Dir(noncePath), "probe")
 	took := make(chan error, 1)
 	began := time.Now()
-	// A frozen filesystem lets nobody go, and knows no deadline.
+	// A write to a frozen filesystem does not return, and has no deadline.
 	go func() { took <- touch(path) }()
 	select {
 	case err := <-took:

@@ -18,7 +18,7 @@ type querier interface {
 // row is one row by lower-case column name; a NULL is absent.
 type row map[string]string
 
-// number is a column as a number; 0 when it is none.
+// number is a column as a number; 0 when it is not one.
 func (r row) number(column string) int64 {
 	n, err := strconv.ParseInt(r[column], 10, 64)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Replication is one connection to a primary, as SHOW ALL SLAVES STATUS tells it.
+// Replication is one connection to a primary, as SHOW ALL SLAVES STATUS reports it.
 type Replication struct {
 	// Connection is its name; empty for the default one.
 	Connection string
@@ -73,7 +73,7 @@ func replication(r row) Replication {
 		PrimaryServerID: r.number("master_server_id"),
 		ConnectRetry:    time.Duration(r.number("connect_retry")) * time.Second,
 	}
-	if text, told := r["seconds_behind_master"]; told {
+	if text, known := r["seconds_behind_master"]; known {
 		if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
 			behind := time.Duration(seconds) * time.Second
 			made.Behind = &behind

@@ -26,7 +26,7 @@ func ValidReservationID(id string) bool { return reservationID.MatchString(id) }
 
 // Reservations are those in force.
 func (s *Server) Reservations() ([]Reservation, error) {
-	content, err := s.shelf.read()
+	content, err := s.reserved.read()
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 		return Reservation{}, err
 	}
 	var made Reservation
-	err := s.shelf.change(func(content *shelved) error {
+	err := s.reserved.change(func(content *reservations) error {
 		var err error
 		made, err = s.reserve(ctx, content, id, duration, from)
 		return err
@@ -67,7 +67,7 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 	return made, failure("cannot reserve binary logs", err)
 }
 
-func (s *Server) reserve(ctx context.Context, content *shelved, id string, duration time.Duration,
+func (s *Server) reserve(ctx context.Context, content *reservations, id string, duration time.Duration,
 	from string) (Reservation, error) {
 	// Nothing is deleted from here on, so that what is looked at next stays.
 	if err := errors.Join(s.keepInFile(true), s.suspendExpiry(ctx, content)); err != nil {
@@ -143,12 +143,12 @@ func binlogOff(what string) error {
 }
 
 // undoUnlessReserved gives MariaDB its expiry back when a reservation was refused and there is no
-// other one. The shelf is not written then, so it is done here.
-func (s *Server) undoUnlessReserved(ctx context.Context, content *shelved, cause error) error {
+// other one. reservationFile.change does not write then, so undoUnlessReserved does.
+func (s *Server) undoUnlessReserved(ctx context.Context, content *reservations, cause error) error {
 	if len(content.Reservations) == 0 {
 		if err := errors.Join(s.keepInFile(false), s.restoreExpiry(ctx, content),
-			s.shelf.write(*content)); err != nil {
-			s.log.Warn("binary logs are kept for longer than asked for", "error", err)
+			s.reserved.write(*content)); err != nil {
+			s.log.Warn("cannot restore the expiry of binary logs", "error", err)
 		}
 	}
 	return cause
@@ -157,7 +157,7 @@ func (s *Server) undoUnlessReserved(ctx context.Context, content *shelved, cause
 // Release ends a reservation and says whether there was one.
 func (s *Server) Release(ctx context.Context, id string) (bool, error) {
 	found := false
-	err := s.shelf.change(func(content *shelved) error {
+	err := s.reserved.change(func(content *reservations) error {
 		rest := slices.DeleteFunc(slices.Clone(content.Reservations),
 			func(r Reservation) bool { return r.ID == id })
 		found = len(rest) < len(content.Reservations)
@@ -177,7 +177,7 @@ func (s *Server) Release(ctx context.Context, id string) (bool, error) {
 // Unreserve ends a reservation whose time is over; it is what the host's timer runs
 // (`understudy-agent unreserve ID`). One that was prolonged meanwhile stays.
 func (s *Server) Unreserve(ctx context.Context, id string) error {
-	return s.shelf.change(func(content *shelved) error {
+	return s.reserved.change(func(content *reservations) error {
 		boot, now, err := clock()
 		if err != nil {
 			return err
@@ -192,7 +192,7 @@ func (s *Server) Unreserve(ctx context.Context, id string) error {
 // ResumeReservations is to be called when the agent starts: it arms the ends again that a reboot
 // took away, drops what is over, and makes MariaDB keep what is reserved.
 func (s *Server) ResumeReservations(ctx context.Context) error {
-	err := s.shelf.change(func(content *shelved) error {
+	err := s.reserved.change(func(content *reservations) error {
 		alive, err := inForce(content.Reservations)
 		if err != nil {
 			return err
@@ -235,7 +235,7 @@ func (s *Server) KeepReservations(ctx context.Context) {
 
 // keepReserved looks cheaply first: most of the time nothing is reserved.
 func (s *Server) keepReserved(ctx context.Context) {
-	content, err := s.shelf.read()
+	content, err := s.reserved.read()
 	if err != nil || len(content.Reservations) == 0 && content.Original == nil {
 		return
 	}
@@ -250,7 +250,7 @@ func (s *Server) keepReserved(ctx context.Context) {
 		len(alive) == len(content.Reservations) {
 		return
 	}
-	err = s.shelf.change(func(content *shelved) error {
+	err = s.reserved.change(func(content *reservations) error {
 		alive, err := inForce(content.Reservations)
 		if err != nil {
 			return err
@@ -265,7 +265,7 @@ func (s *Server) keepReserved(ctx context.Context) {
 
 // settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the
 // rule anyway.
-func (s *Server) settleExpiry(ctx context.Context, content *shelved) error {
+func (s *Server) settleExpiry(ctx context.Context, content *reservations) error {
 	if err := s.keepInFile(len(content.Reservations) > 0); err != nil {
 		return err
 	}
@@ -287,14 +287,14 @@ func (s *Server) readExpiry(ctx context.Context) (expiry, error) {
 }
 
 // suspendExpiry stops MariaDB from deleting binary logs, and remembers its rule.
-func (s *Server) suspendExpiry(ctx context.Context, content *shelved) error {
+func (s *Server) suspendExpiry(ctx context.Context, content *reservations) error {
 	current, err := s.readExpiry(ctx)
 	if err != nil || current == (expiry{}) {
 		return err
 	}
 	// Remembered first: whoever comes after a crash in between can still give it back.
 	content.Original = &current
-	if err := s.shelf.write(*content); err != nil {
+	if err := s.reserved.write(*content); err != nil {
 		return err
 	}
 	if err := s.writeExpiry(ctx, current, expiry{}); err != nil {
@@ -305,8 +305,8 @@ func (s *Server) suspendExpiry(ctx context.Context, content *shelved) error {
 	return nil
 }
 
-// restoreExpiry gives MariaDB its rule back, unless somebody made another one meanwhile.
-func (s *Server) restoreExpiry(ctx context.Context, content *shelved) error {
+// restoreExpiry restores MariaDB's rule, unless it was changed meanwhile.
+func (s *Server) restoreExpiry(ctx context.Context, content *reservations) error {
 	if content.Original == nil {
 		return nil
 	}

@@ -29,7 +29,7 @@ func withReserved(content []byte, on bool) []byte {
 	return append(bytes.Clone(plain), reservedBlock...)
 }
 
-// keepInFile makes the option file keep binary logs, or not. To be called with the shelf locked.
+// keepInFile makes the option file keep binary logs, or not. Call it from reservationFile.change.
 func (s *Server) keepInFile(on bool) error {
 	old, err := os.ReadFile(s.config.DropIn)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

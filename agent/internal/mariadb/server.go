@@ -1,6 +1,6 @@
 // Package mariadb knows the MariaDB server of this host: every SQL statement and every option file
-// that the agent writes is here. It speaks over the unix socket as the socket-authenticated root
-// and stores no password. Changing calls look first, act on the difference alone, and tell what
+// that the agent writes is here. It connects to the unix socket as the socket-authenticated root
+// and stores no password. Changing calls observe first, act on the difference alone, and report what
 // they changed.
 package mariadb
 
@@ -83,9 +83,9 @@ type Server struct {
 	db     *sql.DB
 	log    *slog.Logger
 	// changes serialises what changes replication, options and datadir.
-	changes sync.Mutex
-	slow    slowFacts
-	shelf   *shelf
+	changes  sync.Mutex
+	slow     slowFacts
+	reserved *reservationFile
 	// binary and uuids spare GetStatus a program a call.
 	binary binaryFacts
 	uuids  sync.Map // mount id -> UUID: it cannot change while it is mounted
@@ -112,7 +112,7 @@ func New(config Config) (*Server, error) {
 	db.SetMaxIdleConns(2)
 	db.SetConnMaxIdleTime(30 * time.Second)
 	s := &Server{config: config, db: db, log: config.Log}
-	s.shelf = &shelf{path: filepath.Join(config.StateDir, "reservations.json")}
+	s.reserved = &reservationFile{path: filepath.Join(config.StateDir, "reservations.json")}
 	return s, nil
 }
 

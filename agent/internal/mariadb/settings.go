@@ -26,7 +26,7 @@ type Settings struct {
 	LogBin string
 	// TLS uses the certificate that the agent got for MariaDB.
 	TLS bool
-	// ReportHost is the name that this server tells its primary.
+	// ReportHost is the name that this server reports to its primary.
 	ReportHost string
 	// Durable makes sync_binlog and innodb_flush_log_at_trx_commit 1.
 	Durable bool

@@ -106,7 +106,7 @@ func (s *Server) datadir(options []Option) string {
 	return s.config.Datadir
 }
 
-// liveVariables are the global variables that a status tells.
+// liveVariables are the global variables in a status.
 func liveVariables() []string {
 	return []string{"version", "server_id", "gtid_domain_id", "port", "read_only", "log_bin",
 		"log_slave_updates", "gtid_strict_mode",

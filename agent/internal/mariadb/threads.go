@@ -11,7 +11,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// pollInterval is how often the state of the threads is read: MariaDB tells of no change by itself.
+// pollInterval is how often the state of the threads is read: MariaDB reports no change by itself.
 const pollInterval = 100 * time.Millisecond
 
 // StartReplication makes both threads run and waits until they do. It says whether it changed

@@ -60,11 +60,11 @@ func (s *Server) binaryVersion(ctx context.Context) (Version, error) {
 	result, err := s.config.Exec.Run(ctx,
 		hostexec.Command{Tool: "mariadbd", Args: []string{"--no-defaults", "--version"}})
 	if err != nil {
-		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB: %w", err)
+		return Version{}, fmt.Errorf("cannot read the version of the installed MariaDB: %w", err)
 	}
 	v, ok := parseVersion(string(result.Stdout))
 	if !ok {
-		return Version{}, fmt.Errorf("cannot tell the version of the installed MariaDB from %.80q",
+		return Version{}, fmt.Errorf("cannot read the version of the installed MariaDB from %.80q",
 			result.Stdout)
 	}
 	return v, nil

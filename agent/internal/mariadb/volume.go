@@ -14,7 +14,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
-// noncePath is where the nonce of a hold lies, below the root of the filesystem.
+// noncePath is the file of the nonce, below the root of the filesystem.
 const noncePath = ".understudy/nonce"
 
 // Volume is the filesystem that a datadir lies on.
@@ -34,7 +34,7 @@ type Volume struct {
 	id int
 }
 
-// Nonce is where the nonce of a hold lies on the volume.
+// Nonce is the file of the nonce on the volume.
 func (v Volume) Nonce() string { return filepath.Join(v.Mount, noncePath) }
 
 // volumeOf finds the filesystem of a path that exists.
@@ -87,7 +87,7 @@ func within(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// filesystemUUID probes the device itself; empty when that tells nothing.
+// filesystemUUID probes the device itself; empty when that finds none.
 func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
 	if known, ok := s.uuids.Load(v.id); ok {
 		return known.(string)

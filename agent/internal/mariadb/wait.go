@@ -23,7 +23,7 @@ type Progress struct {
 	Behind *time.Duration
 }
 
-// WaitForGtid waits until the position is applied and tells each of its steps. The last one has
+// WaitForGtid waits until the position is applied and reports each of its steps. The last one has
 // Reached.
 func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout time.Duration,
 	say func(Progress) error) error {

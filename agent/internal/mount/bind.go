@@ -121,7 +121,7 @@ func (b *binding) source(context.Context) error {
 	}
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("%s is no directory", b.r.Source), errs.WithHint("name a directory"))
+			fmt.Sprintf("%s is not a directory", b.r.Source), errs.WithHint("name a directory"))
 	}
 	return nil
 }

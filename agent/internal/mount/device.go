@@ -21,7 +21,7 @@ type Device struct {
 	Major, Minor uint32
 	// IDs are its names below /dev/disk/by-id, sorted.
 	IDs []string
-	// Serial as the kernel tells it; empty where it has none.
+	// Serial as the kernel reports it; empty where it has none.
 	Serial string
 	// SizeBytes is its size.
 	SizeBytes int64
@@ -49,7 +49,7 @@ func (m *Manager) Devices(ctx context.Context) ([]Device, error) {
 	}
 	for i := range devices {
 		if devices[i].Signature, err = m.probe(ctx, devices[i].Path); err != nil {
-			m.log.Warn("cannot probe a device", "device", devices[i].Path, "error", err)
+			m.log.Debug("cannot probe a device", "device", devices[i].Path, "error", err)
 		}
 	}
 	return devices, nil

@@ -46,7 +46,7 @@ type Request struct {
 type Result struct {
 	// Mount as proved.
 	Mount Mount
-	// Changes and Found are for people, one line each.
+	// Changes and Found are for an operator to read, one line each.
 	Changes, Found []string
 }
 
@@ -219,7 +219,7 @@ func (e *ensuring) unmountAll(ctx context.Context) error {
 		}
 	}
 	for i := len(paths) - 1; i >= 0; i-- {
-		e.say.tell("unmounting %s", paths[i])
+		e.say.report("unmounting %s", paths[i])
 		changes, err := e.m.unmount(ctx, paths[i], e.r.StopUnits)
 		for _, change := range changes {
 			e.changed("%s", change)
@@ -237,7 +237,7 @@ func (e *ensuring) prepare(ctx context.Context) error {
 	if e.place == placeRight {
 		return nil
 	}
-	e.say.tell("checking the filesystem on %s", e.volume.Path)
+	e.say.report("checking the filesystem on %s", e.volume.Path)
 	corrected, err := e.m.check(ctx, e.volume)
 	if err != nil {
 		return err
@@ -260,7 +260,7 @@ func (e *ensuring) prepare(ctx context.Context) error {
 	if !e.newUUID {
 		return nil
 	}
-	e.say.tell("giving the filesystem the UUID %s", e.r.UUID)
+	e.say.report("giving the filesystem the UUID %s", e.r.UUID)
 	if err := e.m.setUUID(ctx, e.volume, e.r.UUID); err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func checkNonce(got, want string) error {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_NONCE_MISMATCH,
-		fmt.Sprintf("the volume carries the nonce %q, not the snapshot's %q", got, want),
+		fmt.Sprintf("the volume has the nonce %q, not the snapshot's %q", got, want),
 		errs.WithHint("attach the volume that was made from that snapshot"),
 		errs.Meta("found", got),
 		errs.Meta("expected", want))
@@ -305,9 +305,9 @@ func (e *ensuring) mount(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
 	defer cancel()
-	e.say.tell("mounting")
+	e.say.report("mounting")
 	_, changes, err := e.m.units.Ensure(ctx, e.unit,
-		func(text string) { e.say.tell("mounting: %s", text) })
+		func(text string) { e.say.report("mounting: %s", text) })
 	for _, change := range changes {
 		e.changed("%s %s", e.unit, strings.Replace(change, "started", "mounted", 1))
 	}
@@ -342,7 +342,7 @@ func (e *ensuring) finish(ctx context.Context) error {
 	return err
 }
 
-// prove looks at the host anew and answers only if the path is on the volume that the id names.
+// prove observes the host again and answers only if the path is on the volume that the id names.
 func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 	number, err := blockNumber(e.m.path(byID, e.id))
 	if err != nil {

@@ -55,7 +55,7 @@ func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error
 // checkXFS replays the log, which only the kernel can do, and looks for damage without correcting
 // any.
 func (m *Manager) checkXFS(ctx context.Context, device Device) error {
-	if err := m.mendUUID(ctx, device); err != nil {
+	if err := m.repairUUID(ctx, device); err != nil {
 		return err
 	}
 	err := m.peek(device, func(string) error { return nil })
@@ -127,7 +127,7 @@ func tune2fsField(output, name string) string {
 	return ""
 }
 
-// peek mounts the device out of everybody's sight for as long as look takes. Log or journal are
+// peek mounts the device where no other process sees it for as long as look takes. Log or journal are
 // replayed by it.
 func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 	if err := os.MkdirAll(m.runtimeDir, 0o700); err != nil {
@@ -155,7 +155,7 @@ func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 	return look(dir)
 }
 
-// clearPeeks takes away what an agent that was killed while it peeked has left.
+// clearPeeks removes what an agent that was killed while it peeked has left.
 func (m *Manager) clearPeeks() error {
 	entries, err := m.mounts()
 	if err != nil {

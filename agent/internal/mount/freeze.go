@@ -50,8 +50,8 @@ func (f *freezes) give(path string) {
 }
 
 // Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the
-// limit, whatever happens to the agent: another process freezes, holds and thaws. Frozen is called
-// when it is frozen. QUIESCE_BUSY when somebody else has it frozen.
+// limit, whatever happens to the agent: another process freezes and thaws. Frozen is called
+// when it is frozen. QUIESCE_BUSY when another caller has it frozen.
 func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
 	frozen func(time.Time) error) (freeze.Report, error) {
 	if err := m.CheckPath("path", path); err != nil {
@@ -65,7 +65,7 @@ func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
 					errs.Call("EnsureMount", "path", path))))
 	}
 	if !m.freezes.take(path) {
-		return freeze.Report{}, holdBusy(path, nil)
+		return freeze.Report{}, frozenElsewhere(path, nil)
 	}
 	defer m.freezes.give(path)
 	unit := guardUnit(path)
@@ -80,7 +80,7 @@ func guardUnit(path string) string {
 		".mount") + ".service"
 }
 
-func holdBusy(path string, cause error) error {
+func frozenElsewhere(path string, cause error) error {
 	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 		fmt.Sprintf("cannot freeze %s: another caller has it frozen", path),
 		errs.Wrap(cause), errs.Retry(time.Second), errs.WithHint("wait until it is thawed"))
@@ -162,7 +162,7 @@ func (l *lease) start(ctx context.Context, socket string) error {
 		RuntimeMax:   l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
 	})
 	if err != nil && errs.KindOf(err) == errs.AlreadyExists {
-		return holdBusy(l.path, err)
+		return frozenElsewhere(l.path, err)
 	}
 	return err
 }
@@ -192,7 +192,7 @@ func (l *lease) first(conn net.Conn, reports *json.Decoder) error {
 	}
 	switch {
 	case report.Busy:
-		return holdBusy(l.path, errors.New(report.Error))
+		return frozenElsewhere(l.path, errors.New(report.Error))
 	case report.Error != "":
 		return refuse(errorsv1.Reason_REASON_FILESYSTEM_FROZEN, report.Error,
 			errs.WithHint("freeze a mounted ext4 or xfs filesystem"))
@@ -206,12 +206,12 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 	err := reports.Decode(&report)
 	if err != nil {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
-			fmt.Sprintf("the freeze of %s ended by itself: its process is gone", l.path),
+			fmt.Sprintf("cannot keep %s frozen: its process is gone", l.path),
 			errs.Wrap(err), errs.WithHint("delete the snapshot that was taken meanwhile"))
 	}
 	if report.Error != "" {
 		return report, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN,
-			fmt.Sprintf("the freeze of %s broke: %s", l.path, report.Error),
+			fmt.Sprintf("cannot keep %s frozen: %s", l.path, report.Error),
 			errs.WithHint("delete the snapshot that was taken meanwhile"))
 	}
 	return report, nil

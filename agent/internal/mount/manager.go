@@ -67,7 +67,7 @@ type TransientUnits interface {
 type Config struct {
 	// Exec runs the filesystems' tools. Required.
 	Exec *hostexec.Runner
-	// Units speaks with systemd. Required.
+	// Units controls systemd. Required.
 	Units Units
 	// MountPoints are shell patterns of the paths that may be mounted on and unmounted. Required.
 	MountPoints []string
@@ -156,10 +156,10 @@ func (m *Manager) path(elements ...string) string {
 	return filepath.Join(append([]string{m.root, "/"}, elements...)...)
 }
 
-// Say hands progress to whoever waits, for people; it may be nil.
+// Say reports progress to the caller, as text for an operator; it may be nil.
 type Say func(progress string)
 
-func (s Say) tell(format string, args ...any) {
+func (s Say) report(format string, args ...any) {
 	if s != nil {
 		s(fmt.Sprintf(format, args...))
 	}

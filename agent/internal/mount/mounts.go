@@ -103,7 +103,7 @@ func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
 	}
 	if !mount.Mounted && mount.UnitSource == "" {
 		return Mount{}, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
-			fmt.Sprintf("nothing is mounted at %s, and no unit file says so", path),
+			fmt.Sprintf("nothing is mounted at %s, and no unit file names it", path),
 			errs.Meta("path", path),
 			errs.WithHint("mount a volume there", errs.Call("EnsureMount", "path", path)))
 	}
@@ -222,7 +222,7 @@ func usage(path string) (size, free int64) {
 	return int64(stat.Blocks) * stat.Frsize, int64(stat.Bavail) * stat.Frsize
 }
 
-// readNonce is the nonce that a snapshot's hold left on the filesystem at the path.
+// readNonce is the nonce that Quiesce left on the filesystem at the path.
 func readNonce(path string) string {
 	const noncePath, maxNonce = ".understudy/nonce", 64
 	file, err := os.OpenInRoot(path, noncePath)

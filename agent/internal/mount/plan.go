@@ -139,7 +139,7 @@ func partition(devices []Device, disk Device) (Device, error) {
 		return found[0], nil
 	}
 	return Device{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
-		fmt.Sprintf("cannot tell what to mount of %s: it has a partition table, and %d "+
+		fmt.Sprintf("cannot choose what to mount of %s: it has a partition table, and %d "+
 			"partitions with ext4 or xfs", disk.Path, len(found)),
 		errs.WithHint("name the partition itself: its id ends in -part1, -part2, …"))
 }

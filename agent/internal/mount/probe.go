@@ -63,7 +63,7 @@ func parseSignature(code int, output string) Signature {
 			s.PartitionTable = value
 		}
 	}
-	// blkid tells of the partition's entry in the table of its disk also when the partition itself
+	// blkid reports the partition's entry in the table of its disk also when the partition itself
 	// holds nothing.
 	s.Blank = s.Filesystem == "" && s.PartitionTable == ""
 	return s

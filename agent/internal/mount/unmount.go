@@ -156,12 +156,12 @@ func (m *Manager) takeOff(ctx context.Context, path string) error {
 
 func (m *Manager) busy(path string, mount entry, cause error) error {
 	holders := m.holders(mount.Major, mount.Minor)
-	said := "nobody that /proc tells of"
+	found := "no process that /proc lists"
 	if len(holders) > 0 {
-		said = strings.Join(holders, ", ")
+		found = strings.Join(holders, ", ")
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_BUSY,
-		fmt.Sprintf("cannot unmount %s: it is in use by %s", path, said),
+		fmt.Sprintf("cannot unmount %s: it is in use by %s", path, found),
 		errs.WithHint("end these processes, or name their units in stop_units"), errs.Wrap(cause),
-		errs.Meta("holders", said), errs.Meta("path", path))
+		errs.Meta("holders", found), errs.Meta("path", path))
 }

@@ -78,7 +78,7 @@ func (m *Manager) probed(ctx context.Context, path string) (Device, []Device, er
 	return Device{}, nil, fmt.Errorf("device %s went away", path)
 }
 
-// provablyBlank holds everything that speaks for data on the device against it.
+// provablyBlank refuses a device with any sign of data on it.
 func (m *Manager) provablyBlank(device Device, devices []Device) error {
 	why := ""
 	switch {

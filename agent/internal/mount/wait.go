@@ -34,7 +34,7 @@ func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration
 			return device, id, err
 		}
 		if waited := time.Since(start).Truncate(time.Second); waited > 0 {
-			say.tell("waiting for the device %s, %s", ids[0], waited)
+			say.report("waiting for the device %s, %s", ids[0], waited)
 		}
 		select {
 		case <-ctx.Done():
@@ -63,7 +63,7 @@ func (m *Manager) find(ids []string) (Device, string, error) {
 			found, name = devices[at], id
 		case devices[at].Path != found.Path:
 			return Device{}, "", refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
-				fmt.Sprintf("cannot tell which device is meant: %s is %s, but %s is %s", name,
+				fmt.Sprintf("cannot choose a device: %s is %s, but %s is %s", name,
 					found.Path, id, devices[at].Path),
 				errs.WithHint("name one volume, or detach the other one"))
 		}
@@ -90,7 +90,7 @@ func (m *Manager) missing(ids []string, waited time.Duration) error {
 		errs.Meta("waited", waited.Round(time.Second).String()))
 }
 
-// dirWatch tells that something came or went in a directory.
+// dirWatch reports that an entry of a directory came or went.
 type dirWatch struct {
 	changed chan struct{}
 	stop    func()

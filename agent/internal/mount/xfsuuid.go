@@ -56,8 +56,8 @@ func (m *Manager) changeXFSUUID(ctx context.Context, device Device, uuid string)
 	return now.UUID == uuid, err
 }
 
-// mendUUID makes a filesystem whole whose change of UUID was cut off.
-func (m *Manager) mendUUID(ctx context.Context, device Device) error {
+// repairUUID repairs a filesystem whose change of UUID was interrupted.
+func (m *Manager) repairUUID(ctx context.Context, device Device) error {
 	path := m.uuidRecord(device)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,14 +76,14 @@ func (m *Manager) mendUUID(ctx context.Context, device Device) error {
 	if device.UUID != change.Old && device.UUID != change.New {
 		return forgetRecord(path) // another volume under that name
 	}
-	m.log.Info("mending a change of UUID that was cut off", "device", device.Path, "old",
+	m.log.Info("repairing a change of UUID that was interrupted", "device", device.Path, "old",
 		change.Old, "new", change.New)
 	if changed, err := m.changeXFSUUID(ctx, device, change.New); err == nil && !changed {
 		_, err = m.exec.Run(ctx,
 			hostexec.Command{Tool: "xfs_repair", Args: []string{"-L", device.Path},
 				Timeout: checkTimeout})
 		if err != nil {
-			return toolError("mend the filesystem on "+device.Path, err)
+			return toolError("repair the filesystem on "+device.Path, err)
 		}
 	} else if err != nil {
 		return err

@@ -103,7 +103,7 @@ func (w *offline) stop(ctx context.Context) error {
 func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 	unit, err := w.config.Services.Get(ctx, mariadb.Unit)
 	if err != nil {
-		return mariadb.Positions{}, fmt.Errorf("cannot tell whether MariaDB stayed down: %w", err)
+		return mariadb.Positions{}, fmt.Errorf("cannot prove that MariaDB stayed down: %w", err)
 	}
 	if !unit.Stopped() {
 		return mariadb.Positions{},

@@ -122,7 +122,7 @@ func (m *Manager) ReloadDaemon(ctx context.Context) error {
 	if err := conn.ReloadContext(ctx); err != nil {
 		return wrap("cannot make systemd read its unit files", "", err)
 	}
-	m.log.Info("systemd read its unit files", "took", time.Since(start))
+	m.log.Debug("systemd read its unit files", "took", time.Since(start))
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 const maxDropIn = 16 << 10
 
-// dropInName: our own files alone, so that nobody else's is overwritten.
+// dropInName matches the agent's own files, so that no other is overwritten.
 const dropInName = `^understudy(-[a-z0-9-]{1,40})?\.conf$`
 
 // What a drop-in may set. Nothing here can run a command or start a unit that is not on the
@@ -73,7 +73,7 @@ func (m *Manager) checkDropIn(unit, name string) error {
 		return nil
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("%.100q is no drop-in that may be written", name),
+		fmt.Sprintf("cannot write drop-in %.100q: its name is not allowed", name),
 		errs.Field("drop_in", "must be understudy.conf or understudy-….conf"),
 		errs.WithHint("name it understudy.conf or understudy-….conf"))
 }
@@ -112,9 +112,9 @@ func (m *Manager) checkSetting(section, line string) error {
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	switch {
 	case !found:
-		return fmt.Errorf("%.40q is no setting", line)
+		return fmt.Errorf("%.40q is not a setting", line)
 	case strings.ContainsAny(value, "%\\\x00\r"):
-		return fmt.Errorf("the value of %.40q holds a character that is not allowed", key)
+		return fmt.Errorf("the value of %.40q has a character that is not allowed", key)
 	case section == "Unit" && slices.Contains(dependencyKeys(), key):
 		return m.checkDependencies(value)
 	case !slices.Contains(plainKeys(section), key):

@@ -11,7 +11,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Say hands progress to whoever waits, for people; it may be nil.
+// Say reports progress to the caller, as text for an operator; it may be nil.
 type Say func(progress string)
 
 // need is one thing that stands between a unit and being up.
@@ -46,7 +46,7 @@ func needs(unit Unit) []need {
 	return list
 }
 
-// Ensure makes sure that the unit is up and ready, from any state: read anew, unmasked, its failed
+// Ensure makes sure that the unit is up and ready, from any state: read again, unmasked, its failed
 // state cleared, enabled, started, the job over, and its readiness probe passed; ctx bounds the
 // whole. It answers the unit and what was changed.
 func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []string, error) {
@@ -55,7 +55,7 @@ func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []str
 	if err != nil {
 		return Unit{}, nil, err
 	}
-	// each round removes a need; more rounds than needs means that somebody works against us
+	// each round removes a need; more rounds than needs means that another process adds them
 	for len(e.done) < 8 {
 		todo := needs(unit)
 		if slices.Contains(e.done, needReload) {
@@ -88,7 +88,7 @@ type ensuring struct {
 	last    string
 }
 
-func (e *ensuring) tell(format string, args ...any) {
+func (e *ensuring) report(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); e.say != nil && text != e.last {
 		e.say(text)
 		e.last = text
@@ -99,18 +99,18 @@ func (e *ensuring) satisfy(ctx context.Context, n need, unit Unit) error {
 	e.done = append(e.done, n)
 	switch n {
 	case needReload:
-		e.tell("reading unit files again")
+		e.report("reading unit files again")
 		return e.changed("unit files read again", e.m.ReloadDaemon(ctx))
 	case needUnmask:
-		e.tell("unmasking")
+		e.report("unmasking")
 		_, _, err := e.m.Unmask(ctx, e.name)
 		return e.changed("unmasked", err)
 	case needReset:
-		e.tell("clearing the failed state (%s)", unit.Result)
+		e.report("clearing the failed state (%s)", unit.Result)
 		return e.changed(fmt.Sprintf("cleared the failed state (%s)", unit.Result),
 			e.m.resetFailed(ctx, e.name))
 	case needEnable:
-		e.tell("enabling")
+		e.report("enabling")
 		_, _, err := e.m.Enable(ctx, e.name)
 		return e.changed("enabled", err)
 	default:
@@ -126,7 +126,7 @@ func (e *ensuring) changed(what string, err error) error {
 	return err
 }
 
-// up starts the unit and tells what it does meanwhile.
+// up starts the unit and reports its progress.
 func (e *ensuring) up(ctx context.Context, unit Unit) error {
 	if unit.Load != "loaded" && unit.Load != masked {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_FAILED,
@@ -135,13 +135,12 @@ func (e *ensuring) up(ctx context.Context, unit Unit) error {
 			errs.Meta("unit", e.name),
 			errs.WithHint("correct its file (systemd-analyze verify "+e.name+")"))
 	}
-	// The start limit may be near without being hit: a start of ours is a person's wish and counts
-	// from zero.
+	// The start limit may be near without being hit: this start was asked for and counts from zero.
 	if err := e.m.resetFailed(ctx, e.name); err != nil {
 		return err
 	}
-	e.tell("waiting for systemd to start it")
-	_, err := e.m.run(ctx, starting(), e.name, func(u Unit) { e.tell("%s", e.m.describe(ctx, u)) })
+	e.report("waiting for systemd to start it")
+	_, err := e.m.run(ctx, starting(), e.name, func(u Unit) { e.report("%s", e.m.describe(ctx, u)) })
 	return e.changed("started", err)
 }
 
@@ -179,9 +178,9 @@ func (e *ensuring) awaitReady(ctx context.Context) (Unit, error) {
 			if progress, probeErr = probe(ctx, e.name); probeErr == nil {
 				return unit, nil
 			}
-			e.tell("%s", said(progress, probeErr))
+			e.report("%s", said(progress, probeErr))
 		} else if err == nil {
-			e.tell("%s", e.m.describe(ctx, unit))
+			e.report("%s", e.m.describe(ctx, unit))
 		}
 		select {
 		case <-ctx.Done():

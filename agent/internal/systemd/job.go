@@ -32,7 +32,7 @@ func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit))
 	if err != nil {
 		return Unit{}, err
 	}
-	// Buffered: go-systemd handles no other job while nobody takes the result.
+	// Buffered: go-systemd handles no other job until the result is received.
 	results := make(chan string, 1)
 	start := time.Now()
 	if _, err := v.call(conn, ctx, name, "replace", results); err != nil {
@@ -89,7 +89,7 @@ func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.
 	unit, lookErr := m.look(bounded, name)
 	state := unit.Active + " (" + unit.Sub + ")"
 	if lookErr != nil {
-		state = "not told"
+		state = "unknown"
 	}
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
 		fmt.Sprintf("cannot %s %s: not over after %s, its state is %s", v.name, name,

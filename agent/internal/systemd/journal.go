@@ -124,7 +124,7 @@ func (m *Manager) lastWords(ctx context.Context, unit Unit) string {
 		return nil
 	})
 	if err != nil {
-		m.log.Warn("cannot read a journal", "unit", unit.Name, "error", err)
+		m.log.Debug("cannot read a journal", "unit", unit.Name, "error", err)
 	}
 	return strings.Join(lines[max(0, len(lines)-lastWordsLines):], "\n")
 }

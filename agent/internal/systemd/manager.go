@@ -37,7 +37,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Manager speaks with systemd. It is safe for concurrent use.
+// Manager controls systemd. It is safe for concurrent use.
 type Manager struct {
 	exec    *hostexec.Runner
 	unitDir string
@@ -107,7 +107,7 @@ func (m *Manager) Version(ctx context.Context) (string, error) {
 	return unquote(version), nil
 }
 
-// connect is the live connection, made anew when there is none.
+// connect is the live connection; it connects again when that is closed.
 func (m *Manager) connect(ctx context.Context) (*dbus.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

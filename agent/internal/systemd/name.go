@@ -22,7 +22,7 @@ func CheckName(name string) error {
 		return nil
 	}
 	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-		fmt.Sprintf("%.100q is no unit name", name),
+		fmt.Sprintf("%.100q is not a unit name", name),
 		errs.Field("unit", "must be a unit name with its suffix"),
 		errs.WithHint(`give it with its suffix, for example "mariadb.service"`))
 }

@@ -20,7 +20,7 @@ const TransientPrefix = "understudy-"
 
 // TransientSpec says what a transient unit runs. It vanishes at a reboot, and with its end.
 type TransientSpec struct {
-	// Description for people.
+	// Description for an operator to read.
 	Description string
 	// Exec is the argument list, an absolute path first. No secret: everybody can read it.
 	Exec []string
@@ -30,7 +30,7 @@ type TransientSpec struct {
 	// Type is "exec" (the default), "notify", "oneshot", "simple". With "notify" the start is over
 	// with READY=1.
 	Type string
-	// RuntimeMax is the hard limit that systemd itself holds; 0 is none.
+	// RuntimeMax is the hard limit that systemd itself enforces; 0 is none.
 	RuntimeMax time.Duration
 	// TimeoutStart and TimeoutStop bound start and stop, ExecStopPost included; 0 is systemd's
 	// default.
@@ -200,7 +200,7 @@ func checkTransient(name, suffix string, spec TransientSpec) error {
 
 func notTransient(name string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("%s is no name of a transient unit: it does not begin with %s", name,
+		fmt.Sprintf("cannot use %s as a transient unit: its name does not begin with %s", name,
 			TransientPrefix),
 		errs.WithHint("name it "+TransientPrefix+"…"))
 }

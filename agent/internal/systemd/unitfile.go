@@ -79,7 +79,9 @@ func (m *Manager) writeAndReload(ctx context.Context, unit, path string,
 	if err != nil {
 		return false, err
 	}
-	m.log.Info("wrote a unit file", "unit", unit, "path", path, "changed", changed)
+	if changed {
+		m.log.Info("wrote a unit file", "unit", unit, "path", path)
+	}
 	return changed, m.reloadIfNeeded(ctx, unit, changed)
 }
 

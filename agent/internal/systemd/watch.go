@@ -15,7 +15,7 @@ type hub struct {
 	watchers map[*watcher]struct{}
 }
 
-// watcher is told, through a channel of one, that one of its units may have changed.
+// watcher receives, through a channel of one, that one of its units may have changed.
 type watcher struct {
 	hub    *hub
 	units  map[string]struct{}
@@ -36,20 +36,20 @@ func (h *hub) feedFrom(conn *dbus.Conn) {
 		for conn.Connected() {
 			select {
 			case update := <-updates:
-				h.tell(update.UnitName)
+				h.notify(update.UnitName)
 			case err := <-dropped: // everybody looks again
 				if err != nil {
-					h.tell("")
+					h.notify("")
 				}
 			case <-alive.C:
 			}
 		}
-		h.tell("")
+		h.notify("")
 	}()
 }
 
-// tell wakes the watchers of the unit; all of them for "".
-func (h *hub) tell(unit string) {
+// notify wakes the watchers of the unit; all of them for "".
+func (h *hub) notify(unit string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {

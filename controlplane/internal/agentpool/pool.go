@@ -115,7 +115,7 @@ func (p *Pool) line(server, address string) (*grpc.ClientConn, error) {
 	if p.closed {
 		return nil, errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED,
 			"the control plane is being stopped",
-			errs.WithHint("ask again: it goes on when a control plane runs"))
+			errs.WithHint("retry when a control plane runs"))
 	}
 	if l := p.lines[server]; l != nil {
 		if l.address == address {

@@ -42,7 +42,8 @@ func cutShort(server, what string) error {
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
 		"the agent of "+server+" ended "+what+" without its result", errs.Retry(time.Second),
 		errs.Meta("server", server),
-		errs.WithHint("try again; if it stays, see `journalctl -u understudy-agent` on the host"))
+		errs.WithHint("retry; if it fails again, read the log on the host (journalctl -u "+
+			"understudy-agent)"))
 }
 
 // tell passes a line of progress on, if anybody listens and there is one.

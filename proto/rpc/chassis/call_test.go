@@ -44,7 +44,7 @@ func TestOneLineACallWithoutItsBody(t *testing.T) {
 		t.Fatalf("%d lines", len(lines))
 	}
 	want := map[string]any{"method": getUnit, "code": "OK",
-		"peer": "spiffe://understudy/operator/ann", "request_id": "req-1", "level": "INFO"}
+		"peer": "spiffe://understudy/operator/ann", "request_id": "req-1", "level": "DEBUG"}
 	for key, value := range want {
 		if lines[0][key] != value {
 			t.Errorf("%s is %v, want %v", key, lines[0][key], value)
@@ -144,7 +144,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		}
 	}
 	for _, line := range w.calls() {
-		if line["level"] != "WARN" || line["error"] != masked.Error() {
+		if line["level"] != "INFO" || line["error"] != masked.Error() {
 			t.Errorf("%v", line)
 		}
 	}

@@ -80,7 +80,8 @@ func serve(t *testing.T, service *units, change ...func(*chassis.Config)) *world
 	}
 	w := &world{t: t, ca: identitytest.New(t), address: listener.Addr().String(), log: &logBuffer{}}
 	config := chassis.Config{
-		Listener: listener, Rules: rules(), Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Listener: listener, Rules: rules(), Logger: slog.New(slog.NewJSONHandler(w.log,
+			&slog.HandlerOptions{Level: slog.LevelDebug})),
 		TLS: identity.ServerConfig{Source: w.ca.Source(identity.Agent("db-1"))},
 	}
 	for _, c := range change {

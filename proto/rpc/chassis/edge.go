@@ -69,7 +69,7 @@ func (e *edge) end(ctx context.Context, method string, began time.Time, err erro
 	message := ""
 	if identity.PeerOf(ctx).Identity.Role == identity.RoleAnonymous &&
 		errs.KindOf(err) == errs.Internal {
-		// The inside of the house is nothing that a stranger has to read.
+		// Anonymous callers get no internal details.
 		err, message = nil, "internal error"
 	}
 	options := []errs.Option{errs.Wrap(err), errs.Meta("request_id", RequestID(ctx))}
@@ -81,17 +81,17 @@ func (e *edge) end(ctx context.Context, method string, began time.Time, err erro
 		message, options...))
 }
 
-// hint is what can be done about an error that says nothing of it itself.
+// hint is the hint for an error that has none.
 func hint(kind errs.Kind, requestID string) string {
 	switch kind {
 	case errs.Internal, errs.Unknown:
-		return "try again; if it stays, look for request " + requestID + " in the server's log"
+		return "retry; if it fails again, find request " + requestID + " in the server's log"
 	case errs.DeadlineExceeded:
-		return "see how far it got, then ask again with more time"
+		return "check what was done, then retry with a longer timeout"
 	case errs.Canceled, errs.Unavailable, errs.Aborted:
-		return "ask again"
+		return "retry"
 	case errs.Unimplemented:
-		return "bring both sides to the same version"
+		return "install the same version on both sides"
 	default:
 		return ""
 	}
@@ -111,7 +111,7 @@ func (e *edge) log(ctx context.Context, method string, took time.Duration, err e
 		slog.String("request_id", RequestID(ctx)), slog.String("peer", peerName(ctx)),
 	}
 	attrs = append(attrs, callOf(ctx).attrs...)
-	level := slog.LevelInfo
+	level := slog.LevelDebug
 	if err != nil {
 		level = levelOf(errs.KindOf(err))
 		attrs = append(attrs, slog.Any("error", err))
@@ -123,10 +123,10 @@ func levelOf(kind errs.Kind) slog.Level {
 	switch kind {
 	case errs.Internal, errs.Unknown, errs.DataLoss:
 		return slog.LevelError
-	case errs.Canceled:
-		return slog.LevelInfo
-	default:
+	case errs.Unavailable, errs.DeadlineExceeded, errs.ResourceExhausted:
 		return slog.LevelWarn
+	default: // the caller's mistake, or its own decision
+		return slog.LevelInfo
 	}
 }
 
@@ -137,7 +137,7 @@ func codeOf(err error) string {
 	return errs.KindOf(err).String()
 }
 
-// peerName is who called; a stranger is named by address.
+// peerName is who called; an unknown peer is named by its address.
 func peerName(ctx context.Context) string {
 	p := identity.PeerOf(ctx)
 	if p.Identity.Role == identity.RoleAnonymous {

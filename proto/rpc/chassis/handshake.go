@@ -10,14 +10,14 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// toldCredentials log why a peer was not let in: the peer itself only learns that it was not.
-type toldCredentials struct {
+// loggingCredentials log why a handshake failed; the peer itself does not learn the cause.
+type loggingCredentials struct {
 	credentials.TransportCredentials
 	logger *slog.Logger
 }
 
-// ServerHandshake shakes hands and logs what fails.
-func (c toldCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+// ServerHandshake logs a handshake that fails.
+func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
 	if err != nil && !wentAway(err) {
 		c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
@@ -26,11 +26,11 @@ func (c toldCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 }
 
 // Clone keeps the logger.
-func (c toldCredentials) Clone() credentials.TransportCredentials {
-	return toldCredentials{TransportCredentials: c.TransportCredentials.Clone(), logger: c.logger}
+func (c loggingCredentials) Clone() credentials.TransportCredentials {
+	return loggingCredentials{TransportCredentials: c.TransportCredentials.Clone(), logger: c.logger}
 }
 
-// wentAway is a peer that only looked whether the port is open.
+// wentAway is a peer that only probed the port.
 func wentAway(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }

@@ -103,7 +103,7 @@ func New(config Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
 	options := append(transport(config),
-		grpc.Creds(toldCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
+		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(config, edge, authz.NewGuard(rules, config.TLS.Revoked))...)...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)

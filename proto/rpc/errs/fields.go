@@ -34,7 +34,7 @@ func (f *Fields) Err() error {
 	}
 	e := New(InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 		"invalid request: "+strings.Join(said, "; "),
-		WithHint("correct these fields, and ask again"))
+		WithHint("correct these fields, then retry"))
 	e.fields = f.violations
 	return e
 }

@@ -1,5 +1,5 @@
 // Package host serves HostService: what host this is. It changes nothing, and it always answers:
-// what cannot be told is left empty.
+// what cannot be read is left empty.
 package host
 
 import (
@@ -18,7 +18,7 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// Systemd tells its version.
+// Systemd reports its version.
 type Systemd interface {
 	Version(ctx context.Context) (string, error)
 }
@@ -31,9 +31,9 @@ type Config struct {
 	Version string
 	// Exec asks MariaDB's binary for its version.
 	Exec *hostexec.Runner
-	// Systemd tells its version.
+	// Systemd reports its version.
 	Systemd Systemd
-	// Log hears of what cannot be told; default slog.Default().
+	// Log gets what cannot be read; default slog.Default().
 	Log *slog.Logger
 }
 
@@ -91,7 +91,7 @@ func (s *Service) systemdVersion(ctx context.Context) string {
 	defer cancel()
 	version, err := s.config.Systemd.Version(ctx)
 	if err != nil {
-		s.config.Log.Warn("cannot tell systemd's version", "error", err)
+		s.config.Log.Debug("cannot read systemd's version", "error", err)
 	}
 	return version
 }

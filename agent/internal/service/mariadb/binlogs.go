@@ -32,7 +32,7 @@ func (s *Service) ListBinlogs(ctx context.Context,
 	after, err := base64.RawURLEncoding.DecodeString(r.GetPageToken())
 	if err != nil || len(after) > 0 && !logPattern.Match(after) {
 		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
-			"page_token was not handed out by this list",
+			"page_token is invalid for this list",
 			errs.Field("page_token", "must be a next_page_token"),
 			errs.WithHint("begin again without a page token"))
 	}

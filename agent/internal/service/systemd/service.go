@@ -23,7 +23,7 @@ const (
 
 // Config has what a Service needs; all of it is required.
 type Config struct {
-	// Units speaks with systemd.
+	// Units controls systemd.
 	Units *domain.Manager
 	// Allow says which units may be seen and changed.
 	Allow *domain.AllowList
@@ -64,6 +64,6 @@ func bounded(ctx context.Context, timeout *durationpb.Duration,
 func checkInvocation(id string) error {
 	var f errs.Fields
 	f.Require("invocation_id", regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id),
-		"must be the unit's invocation_id, 32 hexadecimal digits (GetUnit tells it)")
+		"must be the unit's invocation_id, 32 hexadecimal digits (see GetUnit)")
 	return f.Err()
 }

@@ -54,7 +54,7 @@ func readToken(token string) (string, error) {
 	last, found := strings.CutPrefix(string(text), tokenPrefix)
 	if err != nil || !found {
 		return "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_PAGE_TOKEN_INVALID,
-			"page_token is not one that this list handed out",
+			"page_token is invalid for this list",
 			errs.Field("page_token", "must be the next_page_token of the page before, or empty"),
 			errs.WithHint("begin again without a token"))
 	}

@@ -42,36 +42,36 @@ type expiry struct {
 	TotalSize int64 `json:"total_size"`
 }
 
-// shelved is what the agent remembers of reservations, across its own life.
-type shelved struct {
+// reservations are kept across restarts of the agent.
+type reservations struct {
 	Reservations []Reservation `json:"reservations"`
 	// Original is the expiry to go back to after the last reservation; nil when none was changed.
 	Original *expiry `json:"original,omitempty"`
 }
 
-// shelf is the file of the reservations. The agent and the program that a timer starts both change
+// reservationFile is the file of the reservations. The agent and the program that a timer starts both change
 // it.
-type shelf struct{ path string }
+type reservationFile struct{ path string }
 
 // read is the content; the lock is not needed to see one of the states.
-func (f *shelf) read() (shelved, error) {
+func (f *reservationFile) read() (reservations, error) {
 	text, err := os.ReadFile(f.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return shelved{}, nil
+		return reservations{}, nil
 	}
 	if err != nil {
-		return shelved{}, fmt.Errorf("cannot read the binlog reservations: %w", err)
+		return reservations{}, fmt.Errorf("cannot read the binlog reservations: %w", err)
 	}
-	var content shelved
+	var content reservations
 	if err := json.Unmarshal(text, &content); err != nil {
-		return shelved{}, fmt.Errorf("cannot read the binlog reservations in %s: %w", f.path, err)
+		return reservations{}, fmt.Errorf("cannot read the binlog reservations in %s: %w", f.path, err)
 	}
 	return content, nil
 }
 
 // change gives the content to a function and keeps what it made of it, alone against other
 // processes.
-func (f *shelf) change(how func(*shelved) error) error {
+func (f *reservationFile) change(how func(*reservations) error) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return diskError("cannot keep the binlog reservations", err)
 	}
@@ -94,7 +94,7 @@ func (f *shelf) change(how func(*shelved) error) error {
 }
 
 // write keeps the content; for a function that change runs.
-func (f *shelf) write(content shelved) error {
+func (f *reservationFile) write(content reservations) error {
 	text, err := json.Marshal(content)
 	if err != nil {
 		return diskError("cannot keep the binlog reservations", err)
