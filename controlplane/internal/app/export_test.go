@@ -4,3 +4,11 @@ import "github.com/understudy-db/understudy/controlplane/internal/store"
 
 // Store is where the control plane keeps its records.
 func (a *App) Store() *store.Store { return a.st }
+
+// Kinds are the kinds of jobs that are run.
+func (a *App) Kinds() (kinds []string) {
+	for _, plan := range a.work.Plans() {
+		kinds = append(kinds, plan.Kind)
+	}
+	return kinds
+}
