@@ -68,7 +68,8 @@ func (d *Demo) explain(ctx context.Context) {
   # grpcurl, on the control plane
   TLS="-cacert %s/ca.pem -cert %s/cert.pem -key %s/key.pem"
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane %s list
-  go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane -d '{"name":"servers/%s"}' %s understudy.controlplane.v1.ServerService/GetServer
+  go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane \
+    -d '{"name":"servers/%s"}' %s understudy.controlplane.v1.ServerService/GetServer
 `, d.stack.Address(), credentials, d.stack.Program("understudy"), d.stack.Program("understudy"),
 		d.stack.Program("understudy"), primary,
 		credentials, credentials, credentials, d.stack.Address(), replica, d.stack.Address())
@@ -79,7 +80,8 @@ func (d *Demo) explain(ctx context.Context) {
 		}
 		fmt.Printf(`
   # %s: its agent, and a shell on its host
-  go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername %s %s:7443 understudy.agent.v1.MariaDBService/GetStatus
+  go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername %s \
+    %s:7443 understudy.agent.v1.MariaDBService/GetStatus
   %s --lab %s shell %s
 `, name, name, server.GetAddress(), d.stack.Program("understudy-lab"), d.cfg.Name, name)
 	}

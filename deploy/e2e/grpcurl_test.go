@@ -49,7 +49,8 @@ func (l *lab) testGrpcurl(t *testing.T) {
 			[]string{"InvalidArgument", "must be a clean path"}, true},
 		{"agent does not format what is not blank", agent, "db1",
 			[]string{"-d", `{"device_ids":["virtio-` + l.server("db1").GetDataVolume() +
-				`"],"filesystem":"ext4","filesystem_uuid":"b46345e9-8c01-5cb7-ba32-c7236b216bc8","recorded_blank":true}`,
+				`"],"filesystem":"ext4","recorded_blank":true,` +
+				`"filesystem_uuid":"b46345e9-8c01-5cb7-ba32-c7236b216bc8"}`,
 				"understudy.agent.v1.MountService/FormatVolume"},
 			[]string{"FailedPrecondition", "DEVICE_NOT_BLANK", "hint"}, true},
 	} {

@@ -225,7 +225,8 @@ func (l *lab) objects(kind string) []*cpv1.ProviderObject {
 	}
 	var found []*cpv1.ProviderObject
 	for _, o := range answer.GetObjects() {
-		if enum.Word(o.GetKind()) == kind && o.GetState() != "deleted" && o.GetState() != "terminated" {
+		if enum.Word(o.GetKind()) == kind && o.GetState() != "deleted" &&
+			o.GetState() != "terminated" {
 			found = append(found, o)
 		}
 	}

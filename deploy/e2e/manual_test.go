@@ -112,7 +112,8 @@ func (h *hand) do(task *cpv1.Task) {
 		return
 	}
 	h.did = append(h.did,
-		fmt.Sprintf("%s after %s", enum.Word(task.GetKind()), time.Since(h.since).Round(time.Second)))
+		fmt.Sprintf("%s after %s", enum.Word(task.GetKind()),
+			time.Since(h.since).Round(time.Second)))
 	var word []string
 	switch enum.Word(task.GetKind()) {
 	case "make_machine":
@@ -194,7 +195,8 @@ func TestStoryOnManual(t *testing.T) {
 		"AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
 	early := h.tool("snapshot", "create", h.device("db1")).Snapshot
 
-	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit"}, "snapshot", "create", "db1")
+	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit"}, "snapshot", "create",
+		"db1")
 	h.snapshotByHand()
 	h.sql("db1", "USE shop; INSERT INTO sale (what) SELECT UUID() FROM seq_1_to_100")
 
@@ -211,7 +213,8 @@ func TestStoryOnManual(t *testing.T) {
 		"--detach")
 	h.until(replica.GetName(), cpv1.Job_STATE_SUCCEEDED)
 
-	if s := h.server("db2"); s.GetState() != cpv1.Server_STATE_READY || s.GetVerified().GetLevel() != cpv1.VerifyLevel_VERIFY_LEVEL_FULL {
+	if s := h.server("db2"); s.GetState() != cpv1.Server_STATE_READY ||
+		s.GetVerified().GetLevel() != cpv1.VerifyLevel_VERIFY_LEVEL_FULL {
 		t.Errorf("the replica is %v", s)
 	}
 	const rows = "SELECT COUNT(*), SUM(CRC32(what)) FROM shop.sale"
@@ -243,7 +246,8 @@ func (h *hand) snapshotByHand() {
 		h.Kill()
 		h.start()
 	}
-	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline", "--quiesce-limit",
+	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline",
+		"--quiesce-limit",
 		"4m")
 	h.until(job, cpv1.Job_STATE_FAILED)
 	if tasks := h.tasks(); len(tasks) != 0 {

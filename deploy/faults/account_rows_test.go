@@ -56,7 +56,8 @@ func accountRows() []row {
 		},
 		{
 			id: "R5", variant: "account without REQUIRE SSL", run: (*lab).notRequired,
-			planted: "the account on the primary does not demand TLS when the replica is configured",
+			planted: "the account on the primary does not demand TLS when the replica is " +
+				"configured",
 			happens: "configure_replica makes it demand TLS; converges",
 			why:     "the account's every property is looked at, not only that it is there",
 		},

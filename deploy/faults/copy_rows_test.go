@@ -98,7 +98,8 @@ func (l *lab) leftovers() {
 	m := l.makeUntil("before_effect:mount_data")
 	l.onVolume(m.name, func(dir string) {
 		l.put(m.name, dir+"/master.info",
-			"33\nother-bin.000009\n4\n192.0.2.1\nrepl\nnobody-knows\n3306\n60\n0\n\n\n\n\n\n0\n1800.000\n\n0\n")
+			"33\nother-bin.000009\n4\n192.0.2.1\nrepl\nnobody-knows\n3306\n60\n0\n"+
+				"\n\n\n\n\n0\n1800.000\n\n0\n")
 		l.put(m.name, dir+"/multi-master.info", "second\n")
 		l.put(m.name, dir+"/relay-log.info",
 			"5\n./other-relay-bin.000002\n4\nother-bin.000009\n4\n0\n")
@@ -120,10 +121,13 @@ func (l *lab) leftovers() {
 func (l *lab) sourceConfig() {
 	m := l.makeUntil("before_effect:configure_mariadb")
 	l.put(m.name, "/etc/mysql/mariadb.conf.d/70-source.cnf",
-		"[mariadbd]\nserver-id=1001\nread_only=OFF\nbind-address=127.0.0.1\nevent_scheduler=ON\nskip-slave-start\ntmpdir=/no/such/place\nlog_bin=source-bin\nrelay_log=source-relay\n")
+		"[mariadbd]\nserver-id=1001\nread_only=OFF\nbind-address=127.0.0.1\n"+
+			"event_scheduler=ON\nskip-slave-start\ntmpdir=/no/such/place\n"+
+			"log_bin=source-bin\nrelay_log=source-relay\n")
 	l.goesOn(m)
 	if got := l.sql(m.name,
-		"SELECT @@bind_address, @@log_bin_basename, @@tmpdir"); got != "0.0.0.0\t/var/lib/mysql/mariadb-bin\t/tmp" {
+		"SELECT @@bind_address, @@log_bin_basename, @@tmpdir"); got !=
+		"0.0.0.0\t/var/lib/mysql/mariadb-bin\t/tmp" {
 		l.t.Errorf("bind_address, log_bin and tmpdir are %q", got)
 	}
 	// a replica starts its threads by itself, whatever the source's file says
@@ -208,7 +212,8 @@ func (l *lab) rootFull() {
 	m := l.makeUntil("before_effect:mount_data")
 	for _, folder := range folders {
 		l.exec(m.name, "bash", "-ec", `c=$(mktemp -d /run/full.XXXX); cp -a $0/. $c
-			mount -t tmpfs -o size=$(( $(du -sk $c | cut -f1) + 512 ))k,mode=$(stat -c %a $0) full $0
+			mount -t tmpfs full $0 \
+				-o size=$(( $(du -sk $c | cut -f1) + 512 ))k,mode=$(stat -c %a $0)
 			cp -a $c/. $0; cat /dev/zero > $0/fill 2> /dev/null || true`, folder)
 	}
 	l.start()

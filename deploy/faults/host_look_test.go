@@ -113,8 +113,11 @@ func properties(text string, keys ...string) string {
 
 // ask asks a host's MariaDB how it is; nil when it does not answer.
 func (l *lab) ask(name string) map[string]string {
-	const variables = `SELECT 'read_only', @@read_only UNION ALL SELECT 'events', @@event_scheduler UNION ALL SELECT 'server_id', @@server_id
-		UNION ALL SELECT 'binlog_state', @@gtid_binlog_state UNION ALL SELECT 'slave_pos', @@gtid_slave_pos UNION ALL SELECT 'expire', ROUND(@@expire_logs_days * 86400)`
+	const variables = `SELECT 'read_only', @@read_only
+		UNION ALL SELECT 'events', @@event_scheduler UNION ALL SELECT 'server_id', @@server_id
+		UNION ALL SELECT 'binlog_state', @@gtid_binlog_state
+		UNION ALL SELECT 'slave_pos', @@gtid_slave_pos
+		UNION ALL SELECT 'expire', ROUND(@@expire_logs_days * 86400)`
 	out, err := l.SQL(l.t.Context(), name, variables)
 	if err != nil {
 		return nil

@@ -174,7 +174,8 @@ func (l *lab) startLimit() {
 	name := l.stand()
 	l.exec(name, "systemctl", "stop", mariadbUnit)
 	l.put(name, unitFolder+"zz-fault.conf",
-		"[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n[Service]\nExecStartPre=/bin/false\nRestart=no\n")
+		"[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n"+
+			"[Service]\nExecStartPre=/bin/false\nRestart=no\n")
 	l.exec(name, "systemctl", "daemon-reload")
 	for range 3 {
 		l.maybe(name, "systemctl", "start", mariadbUnit)

@@ -139,9 +139,11 @@ func (w *world) purgeOrReplicate(bad func(string, ...any)) {
 // attempt.
 func (w *world) statementsAnswered(bad func(string, ...any)) {
 	for _, row := range w.query(w.db,
-		`SELECT s.kind, a.failure, s.job_id FROM job_attempts a JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
+		`SELECT s.kind, a.failure, s.job_id FROM job_attempts a
+		JOIN job_steps s ON s.job_id = a.job_id AND s.seq = a.seq
 		WHERE s.kind IN ('prepare_replica', 'configure_replica', 'start_replica', 'finish')
-		AND (a.failure LIKE '%mysqld.sock%' OR a.failure LIKE '%bad connection%' OR a.failure LIKE '%invalid connection%')`) {
+		AND (a.failure LIKE '%mysqld.sock%' OR a.failure LIKE '%bad connection%'
+		OR a.failure LIKE '%invalid connection%')`) {
 		if !slices.Contains(w.felledJobs, row[2]) {
 			bad("%s: %s", row[0], row[1])
 		}
@@ -315,8 +317,10 @@ func (w *world) oneJob(bad func(string, ...any)) {
 		bad("%s is locked by job %s, which has ended", row[0], row[1])
 	}
 	for _, row := range w.query(w.db,
-		`SELECT a.job_id, b.job_id, x.subject FROM job_attempts a JOIN job_attempts b ON a.job_id < b.job_id
-		JOIN job_subjects x ON x.job_id = a.job_id JOIN job_subjects y ON y.job_id = b.job_id AND y.subject = x.subject
+		`SELECT a.job_id, b.job_id, x.subject FROM job_attempts a
+		JOIN job_attempts b ON a.job_id < b.job_id
+		JOIN job_subjects x ON x.job_id = a.job_id
+		JOIN job_subjects y ON y.job_id = b.job_id AND y.subject = x.subject
 		WHERE a.started_at < b.started_at AND b.started_at < a.finished_at`) {
 		if slices.Contains(w.misdated, row[0]) || slices.Contains(w.misdated, row[1]) {
 			continue

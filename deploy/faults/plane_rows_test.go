@@ -19,7 +19,8 @@ func planeRows() []row {
 			id: "C4", variant: "owner stopped past its lease", run: (*lab).twoPlanes,
 			planted: "a second control plane on the same store; SIGSTOP of the first in the " +
 				"middle of a job, SIGCONT when the second has finished it",
-			happens: "the second takes the job over and finishes it; the first commits nothing more",
+			happens: "the second takes the job over and finishes it; the first commits " +
+				"nothing more",
 			why: "each transaction of a worker writes the job's row under its epoch; agents " +
 				"refuse older epochs",
 		},

@@ -64,8 +64,9 @@ func snapshotRows() []row {
 			id: "S2", variant: "holder stopped", quick: true,
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, holderOf, false) },
 			planted: "SIGSTOP of the process that holds",
-			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a new hold",
-			why:     "RuntimeMaxSec stands behind the holder's own limit",
+			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a " +
+				"new hold",
+			why: "RuntimeMaxSec stands behind the holder's own limit",
 		},
 		{
 			id: "S3", variant: "killed after the cut", quick: true,
@@ -79,8 +80,9 @@ func snapshotRows() []row {
 			id: "S3", variant: "killed after the commit",
 			run:     func(l *lab) { l.cutLost("after_commit:snapshot") },
 			planted: "the control plane is killed after the cut was committed, before the release",
-			happens: "the cut is deleted, for its hold was not proved; a new one is made; never two",
-			why:     "only a hold that is proved after the cut makes a snapshot",
+			happens: "the cut is deleted, for its hold was not proved; a new one is made; " +
+				"never two",
+			why: "only a hold that is proved after the cut makes a snapshot",
 		},
 		{
 			id: "S4", variant: "LOCK TABLES", run: (*lab).lockedTables,
@@ -99,7 +101,8 @@ func snapshotRows() []row {
 		{
 			id: "S5", variant: "second snapshot", quick: true, run: (*lab).secondSnapshot,
 			planted: "a second snapshot of the same server is asked for while the first one holds",
-			happens: "it is refused, naming the job that is under way; the first one is not touched",
+			happens: "it is refused, naming the job that is under way; the first one is not " +
+				"touched",
 			why: "the subject `snapshotting/SERVER` is locked in the transaction that makes " +
 				"the job",
 		},

@@ -55,7 +55,8 @@ func sourceRows() []row {
 		},
 		{
 			id: "R4", variant: "the primary has the replica's server_id", run: (*lab).takenID,
-			planted: "the primary has been given the server_id that the replica was allotted (1593)",
+			planted: "the primary has been given the server_id that the replica was allotted " +
+				"(1593)",
 			happens: "refuses with SERVER_ID_TAKEN, naming the id",
 			why:     "waiting does not help; a person has to find the other server",
 		},

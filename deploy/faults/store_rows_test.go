@@ -26,14 +26,16 @@ func storeRows() []row {
 		},
 		{
 			id: "C8", variant: "disk full while frozen", run: (*lab).storeFullFrozen,
-			planted: "the same, while commits are blocked and the filesystem of a primary is frozen",
+			planted: "the same, while commits are blocked and the filesystem of a primary is " +
+				"frozen",
 			happens: "the primary is let go within the hold's limit; once there is space the job " +
 				"takes a new hold, and there is one snapshot",
 			why: "a worker that cannot prove that it has the job gives up what it holds",
 		},
 		{
 			id: "C8", variant: "store locked", run: (*lab).storeLocked,
-			planted: "another process holds the store's write lock in the middle of a replica's job",
+			planted: "another process holds the store's write lock in the middle of a " +
+				"replica's job",
 			happens: "new work is refused, saying that the store is busy; once the lock is gone " +
 				"the job goes on by itself",
 			why: "the same",

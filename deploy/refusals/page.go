@@ -22,7 +22,8 @@ type Said struct {
 
 const head = `# What can be refused
 
-Every refusal says what is wrong and where, and how to get out. These are all of them, by the reason that programs may rely on: as a test met them, or, where it
+Every refusal says what is wrong and where, and how to get out. These are all of ` +
+	`them, by the reason that programs may rely on: as a test met them, or, where it
 says so, with words in braces for what is known only when it happens. ` + "`make errors`" +
 	` writes this page; a test compares it with the source.
 

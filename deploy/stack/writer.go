@@ -64,7 +64,8 @@ func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, e
 	}
 	db := sql.OpenDB(connector)
 	if _, err := db.ExecContext(ctx,
-		"CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, at DATETIME(6) NOT NULL)"); err != nil {
+		"CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, "+
+			"at DATETIME(6) NOT NULL)"); err != nil {
 		return nil, fmt.Errorf("cannot start the writer on %s: %w", a.Host, err)
 	}
 	var next int64

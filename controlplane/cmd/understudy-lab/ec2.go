@@ -21,16 +21,22 @@ import (
 	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
-const ec2Long = `Serve EC2's API in front of the lab, for "understudy serve --provider ec2 --ec2-endpoint URL": its calls make real hosts, volumes and
-snapshots of the lab. It speaks the query protocol of the AWS SDK, and keeps EC2's behaviour: what was made does not show at once, an
-attached device appears late, and on request calls are throttled or their answers get lost.
+const ec2Long = `Serve EC2's API in front of the lab, for "understudy serve --provider ec2
+--ec2-endpoint URL": its calls make real hosts, volumes and snapshots of the lab.
+It speaks the query protocol of the AWS SDK, and keeps EC2's behaviour: what was
+made does not show at once, an attached device appears late, and on request calls
+are throttled or their answers get lost.
 
-When it serves it prints one line of JSON: the URL, the region, the access key that it takes (any secret will do), and the address in the
-lab's network that a control plane on this box must listen on to be reached by the hosts.
+When it serves it prints one line of JSON: the URL, the region, the access key
+that it takes (any secret will do), and the address in the lab's network that a
+control plane on this box must listen on to be reached by the hosts.
 
-Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says how often each has struck. Each fault has an action (none:
-every call), times (none: all calls until others are put), and one of: refuse with a code and a message, lose_request, lose_answer, slow (for how
-many seconds a volume is creating, a snapshot pending, an attached device not on the host), fails (why what is begun ends in error).`
+Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says
+how often each has struck. Each fault has an action (none: every call), times
+(none: all calls until others are put), and one of: refuse with a code and a
+message, lose_request, lose_answer, slow (for how many seconds a volume is
+creating, a snapshot pending, an attached device not on the host), fails (why what
+is begun ends in error).`
 
 type ec2Options struct {
 	listen, agent string

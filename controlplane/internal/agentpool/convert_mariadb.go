@@ -85,7 +85,8 @@ func configuration(c kit.Configuration) *agentv1.SetConfigurationRequest {
 		LogSlaveUpdates: c.LogUpdates, GtidStrictMode: c.StrictMode,
 		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
 		BinlogExpiry: duration(c.BinlogExpire),
-		Options:      c.Options, GtidDomainId: int64(c.DomainID), FencingToken: fencingToken(c.Fence),
+		Options:      c.Options, GtidDomainId: int64(c.DomainID),
+		FencingToken: fencingToken(c.Fence),
 	}
 }
 

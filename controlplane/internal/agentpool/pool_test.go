@@ -209,7 +209,8 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	_, err = a.PrepareReplica(t.Context(), kit.PrepareReplica{GTID: "0-1-5"})
 	if !errors.Is(err, errs.FailedPrecondition) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
-		errs.HintOf(err).String() != "make the replica again" || errs.MetaOf(err)["recovered"] != "0-1-6" {
+		errs.HintOf(err).String() != "make the replica again" ||
+		errs.MetaOf(err)["recovered"] != "0-1-6" {
 		t.Errorf("%v", err)
 	}
 	var said []string

@@ -106,7 +106,8 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f kit.Fence) (boo
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 	f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
-		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(after), FencingToken: fencingToken(f)})
+		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(after),
+			FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }
 
@@ -126,6 +127,7 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string,
 	f kit.Fence) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.DeleteReplicationAccount,
-		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host, FencingToken: fencingToken(f)})
+		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host,
+			FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
 }

@@ -86,7 +86,8 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := <-opened
-	if first.GetFencingToken().GetEpoch() != 3 || first.GetFencingToken().GetEffectKey() != "1/hold/1" ||
+	if first.GetFencingToken().GetEpoch() != 3 ||
+		first.GetFencingToken().GetEffectKey() != "1/hold/1" ||
 		first.GetStart().GetMode() != agentv1.QuiesceRequest_MODE_ONLINE ||
 		!first.GetStart().GetFreeze() || first.GetStart().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
@@ -172,13 +173,15 @@ func TestHoldThatCannotBeHad(t *testing.T) {
 				"a table lock stands in the way")
 		}, errs.FailedPrecondition, errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED},
 		"busy": {func(holdServer) error {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY, "another one is open")
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+				"another one is open")
 		}, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY},
 		"ended early": {func(holdServer) error { return nil }, errs.Unavailable,
 			errorsv1.Reason_REASON_AGENT_UNREACHABLE},
 		"broken at once": {func(s holdServer) error {
 			return s.Send(
-				&agentv1.QuiesceResponse{Result: &agentv1.QuiesceResult{BrokenReason: "the limit was over"}})
+				&agentv1.QuiesceResponse{
+					Result: &agentv1.QuiesceResult{BrokenReason: "the limit was over"}})
 		}, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN},
 	}
 	for name, test := range tests {
@@ -202,7 +205,8 @@ func TestBrokenHoldSaysWhy(t *testing.T) {
 			return err
 		}
 		return stream.Send(
-			&agentv1.QuiesceResponse{Result: &agentv1.QuiesceResult{BrokenReason: "another session"}})
+			&agentv1.QuiesceResponse{
+				Result: &agentv1.QuiesceResult{BrokenReason: "another session"}})
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -232,9 +236,11 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 			devices: func(req *agentv1.ListBlockDevicesRequest) (*agentv1.ListBlockDevicesResponse,
 				error) {
 				if req.GetPageToken() == "" {
-					return &agentv1.ListBlockDevicesResponse{Devices: []*agentv1.BlockDevice{{Path: "/dev/vda"}}, NextPageToken: "more"}, nil
+					return &agentv1.ListBlockDevicesResponse{NextPageToken: "more",
+						Devices: []*agentv1.BlockDevice{{Path: "/dev/vda"}}}, nil
 				}
-				return &agentv1.ListBlockDevicesResponse{Devices: []*agentv1.BlockDevice{{Path: "/dev/vdb"}}}, nil
+				return &agentv1.ListBlockDevicesResponse{
+					Devices: []*agentv1.BlockDevice{{Path: "/dev/vdb"}}}, nil
 			},
 		},
 		mariadb: mariadbService{

@@ -211,7 +211,8 @@ func (a *App) openJobs(context.Context) error {
 		atStep, beforeCall = a.dev.Failpoints(a.st.Quietly)
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
-		Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied, Logger: a.log,
+		Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied,
+		Logger:     a.log,
 		BeforeCall: beforeCall,
 	})
 	if err != nil {

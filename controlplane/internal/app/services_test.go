@@ -55,8 +55,9 @@ func TestOneRequestMakesOneJob(t *testing.T) {
 func TestPlanStartsNothing(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1",
-		ValidateOnly: true})
+	answer, err := p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1",
+			ValidateOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,8 @@ func TestPlanStartsNothing(t *testing.T) {
 func TestJobIsWatchedCancelledAndCleanedUp(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
+	answer, err := p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,8 @@ func (p *plane) checkAudit(name string) {
 func TestFailedJobSaysWhyAndIsRetried(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t, t.TempDir(), &stillCloud{noImages: true})
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
+	answer, err := p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +352,8 @@ func TestDeletionReliesOnWhatWasRead(t *testing.T) {
 func TestASecondJobOnAServerIsShutOut(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
+	answer, err := p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}

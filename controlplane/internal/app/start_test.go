@@ -112,7 +112,8 @@ func TestJobsGoOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	dir, cloud := t.TempDir(), &stillCloud{}
 	p := startPlane(t, dir, cloud)
-	answer, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: "servers/db1"})
+	answer, err := p.servers().CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -325,7 +325,8 @@ func TestAStoreThatFailsIsSaidSo(t *testing.T) {
 	}
 	_, err := h.enroll(file.Token, "db-1", keys(t))
 	if !errors.Is(err, errs.Unavailable) ||
-		errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE || errs.HintOf(err).String() == "" {
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_UNAVAILABLE ||
+		errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 	if len(h.enrolled) != 0 {

@@ -163,7 +163,8 @@ func (m *Monitor) observe(ctx context.Context, due []observation) {
 }
 
 // record writes down an observation, if it changes what is known.
-func (m *Monitor) record(ctx context.Context, o observation, known map[string]inventory.Server) error {
+func (m *Monitor) record(ctx context.Context, o observation,
+	known map[string]inventory.Server) error {
 	seen, now := m.seen[o.server.Name], time.Now()
 	if o.err == nil {
 		seen.answered = now
@@ -217,7 +218,8 @@ func (m *Monitor) decide(state inventory.ServerState, health replication.Health,
 
 // touch records which agents answered, all of them in one transaction.
 func (m *Monitor) touch(ctx context.Context, due []observation, at time.Time) error {
-	answered := slices.DeleteFunc(slices.Clone(due), func(o observation) bool { return o.err != nil })
+	answered := slices.DeleteFunc(slices.Clone(due),
+		func(o observation) bool { return o.err != nil })
 	if len(answered) == 0 {
 		return nil
 	}

@@ -60,8 +60,8 @@ func Again[T any](after time.Duration, format string, args ...any) (Outcome[T], 
 }
 
 // AskOperator says that the job goes on only when an operator has done or decided something, and
-// what; ThisJob in the hint's calls names the job. The job becomes ActionRequired; retrying it calls
-// the handler again. Inside a section its always-steps are run first.
+// what; ThisJob in the hint's calls names the job. The job becomes ActionRequired; retrying it
+// calls the handler again. Inside a section its always-steps are run first.
 func AskOperator[T any](question string, hint errs.Hint) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictOperator, reason: question, hint: hint}, nil
 }

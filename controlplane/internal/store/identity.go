@@ -33,7 +33,8 @@ func (j JoinTokens) Get(ctx context.Context, hash string) (t inventory.JoinToken
 	err = row.Scan(&t.Hash, &t.Server, moment{&t.Created}, moment{&t.Expires}, &t.UsedBy,
 		moment{&t.UsedAt})
 	if errors.Is(err, sql.ErrNoRows) {
-		return t, inventory.NotFound(errs.WithHint("make a new join token for the server"), "the join token is unknown")
+		return t, inventory.NotFound(errs.WithHint("make a new join token for the server"),
+			"the join token is unknown")
 	}
 	return t, err
 }

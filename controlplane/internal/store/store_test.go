@@ -65,9 +65,10 @@ func TestOpenRefuses(t *testing.T) {
 		"give either a file or a MariaDB address ": {Path: "x", DSN: "y"},
 		"no such file or directory": {Path: filepath.Join(t.TempDir(), "no",
 			"such", "dir.db")},
-		"the MariaDB address cannot be read":          {DSN: "user:hunter2@nonsense"},
-		"the MariaDB address names no database":       {DSN: "user:hunter2@tcp(127.0.0.1:1)/"},
-		"connect to MariaDB: dial tcp 127.0.0.1:1: c": {DSN: "user:hunter2@tcp(127.0.0.1:1)/understudy"},
+		"the MariaDB address cannot be read":    {DSN: "user:hunter2@nonsense"},
+		"the MariaDB address names no database": {DSN: "user:hunter2@tcp(127.0.0.1:1)/"},
+		"connect to MariaDB: dial tcp 127.0.0.1:1: c": {
+			DSN: "user:hunter2@tcp(127.0.0.1:1)/understudy"},
 	} {
 		_, err := store.Open(t.Context(), cfg)
 		if err == nil || !strings.Contains(err.Error(), strings.TrimSpace(name)) {

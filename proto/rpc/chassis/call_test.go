@@ -135,7 +135,8 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	for name, err := range map[string]error{"unary": unaryErr, "stream": streamErr} {
 		if !errors.Is(err, errs.FailedPrecondition) ||
 			errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_MASKED ||
-			errs.HintOf(err).String() != "unmask it" || errs.MetaOf(err)["unit"] != "mariadb.service" ||
+			errs.HintOf(err).String() != "unmask it" ||
+			errs.MetaOf(err)["unit"] != "mariadb.service" ||
 			errs.MetaOf(err)["request_id"] == "" {
 			t.Errorf("%s: %v %v", name, err, errs.MetaOf(err))
 		}
@@ -269,7 +270,8 @@ func reflect(t *testing.T, conn *grpc.ClientConn) error {
 	if err != nil {
 		return err
 	}
-	list := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+	list := &reflectionv1.ServerReflectionRequest{
+		MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
 	if err := stream.Send(list); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -370,7 +372,8 @@ func TestUnreachableSaysWho(t *testing.T) {
 	_, err = agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{})
 	if !errors.Is(err, errs.Unavailable) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
-		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") || errs.HintOf(err).String() == "" {
+		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") ||
+		errs.HintOf(err).String() == "" {
 		t.Error(err)
 	}
 }

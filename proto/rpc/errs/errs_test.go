@@ -177,7 +177,8 @@ func TestFields(t *testing.T) {
 	if !errors.Is(err, errs.InvalidArgument) || len(errs.FieldsOf(err)) != 2 {
 		t.Fatalf("%v: %v", err, errs.FieldsOf(err))
 	}
-	if want := "invalid request: size_bytes: must be positive; mounts[1].path: must be absolute"; err.Error() != want {
+	want := "invalid request: size_bytes: must be positive; mounts[1].path: must be absolute"
+	if err.Error() != want {
 		t.Errorf("%q", err)
 	}
 }

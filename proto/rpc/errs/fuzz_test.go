@@ -12,7 +12,8 @@ import (
 
 // FuzzFromStatus reads errors as a peer of any make and version may send them, and sends them on.
 func FuzzFromStatus(f *testing.F) {
-	made := errs.New(errs.FailedPrecondition, 100, "no", errs.WithHint("yes"), errs.Meta("unit", "x"),
+	made := errs.New(errs.FailedPrecondition, 100, "no", errs.WithHint("yes"), errs.Meta("unit",
+		"x"),
 		errs.Field("a", "b"), errs.Precondition("c", "d"), errs.Retry(1))
 	seed, err := proto.Marshal(status.Convert(errs.ToStatus(made)).Proto())
 	if err != nil {

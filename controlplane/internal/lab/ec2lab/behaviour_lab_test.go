@@ -93,7 +93,8 @@ func TestBehaviour(t *testing.T) {
 	t.Run("snapshot whose answer is lost is found", func(t *testing.T) {
 		behaviour(t, ec2lab.Behaviour{})
 		v := newVolume(t, "snapshotted")
-		behaviour(t, ec2lab.Behaviour{Fault: once("CreateSnapshot", ec2lab.Fault{LoseAnswer: true})})
+		behaviour(t, ec2lab.Behaviour{Fault: once("CreateSnapshot",
+			ec2lab.Fault{LoseAnswer: true})})
 		tags := map[string]string{"lost": "snapshot"}
 		s, err := p.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: v.ID,
 			Tags: tags})
@@ -135,7 +136,8 @@ func TestBehaviour(t *testing.T) {
 			}, func(string) bool { return true })
 		})
 	t.Run("volume that stays creating", func(t *testing.T) {
-		behaviour(t, ec2lab.Behaviour{Fault: once("CreateVolume", ec2lab.Fault{Slow: ec2lab.ForEver})})
+		behaviour(t, ec2lab.Behaviour{Fault: once("CreateVolume",
+			ec2lab.Fault{Slow: ec2lab.ForEver})})
 		v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "stuck",
 			SizeBytes: 1 << 30})
 		if err != nil {

@@ -33,7 +33,8 @@ func TestConformance(t *testing.T) {
 
 // usualBehaviour are EC2 on a bad day, without what no caller can repair.
 func usualBehaviour() ec2lab.Behaviour {
-	return ec2lab.Behaviour{Consistency: 400 * time.Millisecond, DeviceDelay: 300 * time.Millisecond,
-		ModifyTime: 300 * time.Millisecond, PageSize: 2,
+	return ec2lab.Behaviour{Consistency: 400 * time.Millisecond,
+		DeviceDelay: 300 * time.Millisecond,
+		ModifyTime:  300 * time.Millisecond, PageSize: 2,
 		Fault: ec2lab.Random(1, ec2lab.Odds{Throttle: 5})}
 }

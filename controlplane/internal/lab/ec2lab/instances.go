@@ -84,7 +84,9 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 			Tenancy: types.TenancyDefault},
 		RootDeviceName: aws.String(rootDevice), RootDeviceType: types.DeviceTypeEbs,
 		EnaSupport: aws.Bool(true),
-		MetadataOptions: &types.InstanceMetadataOptionsResponse{State: types.InstanceMetadataOptionsStateApplied, HttpTokens: types.HttpTokensState(kept.Metadata.Tokens),
+		MetadataOptions: &types.InstanceMetadataOptionsResponse{
+			State:                   types.InstanceMetadataOptionsStateApplied,
+			HttpTokens:              types.HttpTokensState(kept.Metadata.Tokens),
 			HttpEndpoint:            types.InstanceMetadataEndpointState(kept.Metadata.Endpoint),
 			HttpPutResponseHopLimit: aws.Int32(kept.Metadata.HopLimit)}}
 	if !m.StartedAt.IsZero() {

@@ -37,7 +37,8 @@ func TestPlannedFaults(t *testing.T) {
 		}
 	}
 	if code, text := ask(http.MethodPut,
-		`[{"action": "AttachVolume", "times": 1, "lose_answer": true}, {"action": "CreateVolume", "slow": 1.5}]`); code != http.StatusNoContent {
+		`[{"action": "AttachVolume", "times": 1, "lose_answer": true},
+			{"action": "CreateVolume", "slow": 1.5}]`); code != http.StatusNoContent {
 		t.Fatalf("%d %s", code, text)
 	}
 	if f := s.nextFault("AttachVolume"); !f.LoseAnswer {
@@ -51,7 +52,8 @@ func TestPlannedFaults(t *testing.T) {
 			t.Errorf("each call is to be slow, this has %+v", f)
 		}
 	}
-	want := `[{"action":"AttachVolume","times":1,"struck":1,"lose_answer":true},{"action":"CreateVolume","struck":3,"slow":1.5}]`
+	want := `[{"action":"AttachVolume","times":1,"struck":1,"lose_answer":true},` +
+		`{"action":"CreateVolume","struck":3,"slow":1.5}]`
 	if _, text := ask(http.MethodGet, ""); text != want {
 		t.Errorf("it tells of %s", text)
 	}

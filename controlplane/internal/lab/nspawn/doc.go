@@ -12,7 +12,8 @@
 //	run/ID/               of a machine: lock held by its supervisor, console, log
 //	pool.img, pool/       XFS with reflinks on a loop device (pool/ alone where the
 //	                      directory's own filesystem has reflinks)
-//	pool/volumes/ID.img   and pool/snapshots/ID.img, pool/machines/ID/{upper,work,root}, pool/layers/KEY
+//	pool/volumes/ID.img   and pool/snapshots/ID.img, pool/machines/ID/{upper,work,root},
+//	                      pool/layers/KEY
 //
 // # Why it survives kill -9 at any line
 //

@@ -14,10 +14,12 @@
 // is therefore asked for again before it counts as not found, and a list by tags is read again for
 // as long as that while after
 //
-//   - a call with these tags that ended without an answer: it failed, or its caller gave up when the job was cancelled, and EC2 may
-//     be at it still;
-//   - the moment until which, by the filter, others have worked on what it is about: a worker whose job was taken over;
-//   - the start of the provider, when the list is empty: a crash just before may have made what is being looked for.
+//   - a call with these tags that ended without an answer: it failed, or its caller gave up when
+//     the job was cancelled, and EC2 may be at it still;
+//   - the moment until which, by the filter, others have worked on what it is about: a worker whose
+//     job was taken over;
+//   - the start of the provider, when the list is empty: a crash just before may have made what is
+//     being looked for.
 //
 // # The join token
 //

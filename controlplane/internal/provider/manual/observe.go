@@ -25,7 +25,8 @@ func (p *Provider) settled(ctx context.Context, of func(*volume) bool,
 			t.Kind != detachVolume {
 			continue
 		}
-		finished[t.ID] = p.observe(ctx, r.Machines[t.MachineID], t.CreatedAt, maxAge).settles(t.Kind,
+		finished[t.ID] = p.observe(ctx, r.Machines[t.MachineID], t.CreatedAt,
+			maxAge).settles(t.Kind,
 			v.Device)
 	}
 	if !slices.Contains(values(finished), true) {

@@ -125,7 +125,8 @@ func (p *Provider) machineMade(r *records, m *machine, result provider.TaskResul
 				"size of the machine's data volume: %w", err)
 		}
 		v := &volume{Device: result.DefaultDevice, Volume: provider.Volume{
-			ID: newID("vol"), State: provider.VolumeInUse, SizeBytes: result.SizeBytes, Zone: m.Zone,
+			ID: newID("vol"), State: provider.VolumeInUse, SizeBytes: result.SizeBytes,
+			Zone:      m.Zone,
 			MachineID: m.ID, Attachment: provider.AttachmentAttached,
 			Default: true, DeleteOnTermination: true, CreatedAt: p.cfg.Now(),
 		}}

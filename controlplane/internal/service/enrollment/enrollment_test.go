@@ -191,7 +191,8 @@ func TestTheWholeLifeOfAnIdentity(t *testing.T) {
 	}
 	_, err = p.client(m.identity(t, renewed.GetCertificates())).Renew(ctx,
 		&controlplanev1.RenewRequest{})
-	if !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.HintOf(err).String(), "revocation") {
+	if !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.HintOf(err).String(),
+		"revocation") {
 		t.Errorf("%v; hint %q", err, errs.HintOf(err).String())
 	}
 }

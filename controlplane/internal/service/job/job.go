@@ -49,7 +49,8 @@ type Cleanups interface {
 type Events interface {
 	// Events reads a part of the events that the filter lets through, newest first, and the token
 	// of the next one.
-	Events(ctx context.Context, filter query.EventFilter, size int, token string) ([]inventory.Event,
+	Events(ctx context.Context, filter query.EventFilter, size int,
+		token string) ([]inventory.Event,
 		string, error)
 }
 

@@ -105,7 +105,8 @@ func (s *Service) ListEvents(ctx context.Context,
 	page := check.Page(req.GetPageSize(), req.GetPageToken())
 	check.Subject("subject", req.GetSubject())
 	within := check.Range("", req.GetAfter(), req.GetBefore())
-	filter := query.EventFilter{Subject: req.GetSubject(), Action: check.Action("action", req.GetAction()),
+	filter := query.EventFilter{Subject: req.GetSubject(), Action: check.Action("action",
+		req.GetAction()),
 		Actor: check.Text("actor", req.GetActor()), Text: check.Text("text", req.GetText()),
 		After: within.After, Before: within.Before}
 	if err := check.Err(); err != nil {

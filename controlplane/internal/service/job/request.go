@@ -27,9 +27,11 @@ type confirming interface {
 }
 
 // read checks a request on a job and answers with the job's id and the request for the engine.
-func read(ctx context.Context, check *wire.Check, req request) (id string, change job.ChangeRequest, err error) {
+func read(ctx context.Context, check *wire.Check, req request) (id string, change job.ChangeRequest,
+	err error) {
 	id = check.Job("name", req.GetName())
-	change = job.ChangeRequest{Who: wire.Who(ctx), RequestID: check.RequestID("request_id", req.GetRequestId())}
+	change = job.ChangeRequest{Who: wire.Who(ctx), RequestID: check.RequestID("request_id",
+		req.GetRequestId())}
 	if about, ok := req.(stepRequest); ok {
 		check.Step("step", about.GetStep(), true)
 		check.Reason("reason", about.GetReason())

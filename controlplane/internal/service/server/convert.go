@@ -25,7 +25,8 @@ func toWire(r Record) *cpv1.Server {
 		out.StateReason = "" // how it was verified has a field of its own
 	}
 	if r.Verified != (inventory.Verification{}) {
-		out.Verified = &cpv1.Verification{Level: enum.Of[cpv1.VerifyLevel](string(r.Verified.Level)),
+		out.Verified = &cpv1.Verification{Level: enum.Of[cpv1.VerifyLevel](string(
+			r.Verified.Level)),
 			Gtid: r.Verified.GTID, Time: wire.Time(r.Verified.Time)}
 	}
 	if r.Primary != "" {

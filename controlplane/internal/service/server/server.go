@@ -22,8 +22,8 @@ type Record = query.Server
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, name string) (Record, error)
-	// List reads a part of the list that the filter lets through, by name, and the token of the next
-	// one.
+	// List reads a part of the list that the filter lets through, by name, and the token of the
+	// next one.
 	List(ctx context.Context, filter query.ServerFilter, size int, token string) ([]Record, string,
 		error)
 	// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.

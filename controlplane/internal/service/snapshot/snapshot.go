@@ -24,8 +24,8 @@ type Record = query.Snapshot
 type Records interface {
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, id string) (Record, error)
-	// List reads a part of the list that the filter lets through, newest first, and the token of the
-	// next one.
+	// List reads a part of the list that the filter lets through, newest first, and the token of
+	// the next one.
 	List(ctx context.Context, filter query.SnapshotFilter, size int, token string) ([]Record,
 		string, error)
 }

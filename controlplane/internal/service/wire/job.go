@@ -26,7 +26,8 @@ func Job(j job.Job, now time.Time) *cpv1.Job {
 // JobHead is a job without its steps.
 func JobHead(j job.Job) *cpv1.Job {
 	out := &cpv1.Job{
-		Kind: enum.Of[cpv1.Job_Kind](j.Kind), State: enum.Of[cpv1.Job_State](string(j.State)), Subject: subject(j.Subjects), Error: whyNot(j),
+		Kind: enum.Of[cpv1.Job_Kind](j.Kind), State: enum.Of[cpv1.Job_State](string(j.State)),
+		Subject: subject(j.Subjects), Error: whyNot(j),
 		RequestId: j.RequestID, RequestedBy: j.Who,
 		CreateTime: Time(j.Created), StartTime: Time(j.Started), EndTime: Time(j.Finished),
 		Epoch: j.Epoch, Title: j.Title,
@@ -77,7 +78,8 @@ func failure(f *job.Failure) *cpv1.JobError {
 
 func step(s job.Step, plan bool, now time.Time) *cpv1.Step {
 	out := &cpv1.Step{
-		Name: s.Kind, Title: s.Title, State: enum.Of[cpv1.Step_State](string(s.State)), Attempts: int32(s.Attempts),
+		Name: s.Kind, Title: s.Title, State: enum.Of[cpv1.Step_State](string(s.State)),
+		Attempts:   int32(s.Attempts),
 		Generation: int32(s.Generation),
 		Found:      s.Found, Changed: s.Changed, Progress: progress(s.Progress),
 		Error:     failure(s.Failure),

@@ -92,7 +92,8 @@ func TestJobShowsItsErrorAndTimes(t *testing.T) {
 				Finished: now.Add(-4 * time.Second)},
 			{Kind: "snapshot", State: job.StepFailed, Started: now.Add(-3 * time.Second),
 				Progress: job.Progress{Done: 1, Total: 2, ETA: time.Second},
-				Failure:  &job.Failure{Message: "no", Reason: "PROVIDER_ERROR", Hint: errs.Hint{Text: "yes"}}},
+				Failure: &job.Failure{Message: "no", Reason: "PROVIDER_ERROR",
+					Hint: errs.Hint{Text: "yes"}}},
 			{Kind: "resume", State: job.StepPending},
 		},
 	}
