@@ -1,7 +1,6 @@
 package workflow_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,13 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/provider"
-	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
 var replicaArgs = replica{Server: "db2", Source: "db1", Verify: inventory.VerifyFull}
@@ -24,8 +21,8 @@ var replicaArgs = replica{Server: "db2", Source: "db1", Verify: inventory.Verify
 // replicaSteps are the steps of a replica's job.
 func replicaSteps(t *testing.T) []string {
 	t.Helper()
-	p := newWorld(t).start()
-	plan, _ := p.engine.Plan(replicate.KindCreateReplica)
+	p := workflowtest.NewWorld(t).Start()
+	plan, _ := p.Engine.Plan(replicate.KindCreateReplica)
 	var kinds []string
 	for _, s := range plan.Steps {
 		kinds = append(kinds, s.Kind)
@@ -34,100 +31,37 @@ func replicaSteps(t *testing.T) []string {
 }
 
 func TestEachStepRetriedAloneAfterSuccessChangesNothing(t *testing.T) {
-	t.Parallel()
-	w, p := lab(t)
-	j := p.must(replicaArgs)
-	before := w.server("db2")
-	for _, s := range j.Steps {
-		mark := w.mark()
-		if _, err := p.engine.RetryStep(t.Context(), j.ID, s.Kind,
-			job.ChangeRequest{Who: "tester"}); err != nil {
-			t.Fatal(err)
+	bubble(t, func(t *testing.T) {
+		w, p := lab(t)
+		j := p.Must(replicaArgs)
+		before := w.Server("db2")
+		for _, s := range j.Steps {
+			mark := w.Mark()
+			if _, err := p.Engine.RetryStep(t.Context(), j.ID, s.Kind,
+				job.ChangeRequest{Who: "tester"}); err != nil {
+				t.Fatal(err)
+			}
+			after := succeeded(t, p.End(j.ID))
+			changes := w.Changes(mark)
+			if s.Kind == "verify" { // it stops the replica at a position and lets it go on
+				changes = slices.DeleteFunc(changes,
+					func(c string) bool { return strings.HasPrefix(c, "db2:St") })
+			}
+			if len(changes) > 0 {
+				t.Errorf("%s made changes: %v\n%s", s.Kind, changes, states(after))
+			}
 		}
-		after := succeeded(t, p.end(j.ID))
-		changes := w.changes(mark)
-		if s.Kind == "verify" { // it stops the replica at a position and lets it go on
-			changes = slices.DeleteFunc(changes,
-				func(c string) bool { return strings.HasPrefix(c, "db2:St") })
+		after := w.Server("db2")
+		after.Rev, after.Updated, after.LastSeen = before.Rev, before.Updated, before.LastSeen
+		if after.State != before.State || after.DataVolume != before.DataVolume ||
+			len(after.Mounts) != 1 {
+			t.Errorf("the record changed: %+v, was %+v", after, before)
 		}
-		if len(changes) > 0 {
-			t.Errorf("%s made changes: %v\n%s", s.Kind, changes, states(after))
+		if h := w.Host("db2"); h.Starts != 1 || h.File.SkipReplicaStart {
+			t.Errorf("%d starts of MariaDB; settings %+v", h.Starts, h.File)
 		}
-	}
-	after := w.server("db2")
-	after.Rev, after.Updated, after.LastSeen = before.Rev, before.Updated, before.LastSeen
-	if after.State != before.State || after.DataVolume != before.DataVolume ||
-		len(after.Mounts) != 1 {
-		t.Errorf("the record changed: %+v, was %+v", after, before)
-	}
-	if h := w.host("db2"); h.starts != 1 || h.file.SkipReplicaStart {
-		t.Errorf("%d starts of MariaDB; settings %+v", h.starts, h.file)
-	}
-	w.checkReplica(t, "db2")
-}
-
-// checkReplica asserts the invariants on a READY replica and its surroundings.
-func (w *world) checkReplica(t *testing.T, name string) {
-	t.Helper()
-	srv := w.server(name)
-	h, primary := w.host(name), w.host(srv.Primary)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if srv.State != inventory.ServerReady {
-		t.Errorf("%s is %s: %s", name, srv.State, srv.StateReason)
-	}
-	if err := srv.Check(nil); err != nil {
-		t.Error(err)
-	}
-	if h.running == nil || !h.running.readOnly || h.running.conf.ServerID != srv.ServerID {
-		t.Fatalf("MariaDB on %s: %+v", name, h.running)
-	}
-	h.replicate()
-	if got, want := h.running.disk.data.pos(), primary.running.disk.data.pos(); got != want {
-		t.Errorf("%s is at %s, its primary at %s", name, got, want)
-	}
-	for table, sum := range primary.running.disk.data.tables {
-		if h.running.disk.data.tables[table] != sum {
-			t.Errorf("%s differs", table)
-		}
-	}
-	w.checkCloud(t)
-	for _, m := range h.mounts {
-		if v := w.cloud.volumes[m.volume]; v == nil || v.MachineID != h.machine.ID || v.Default {
-			t.Errorf("a mount of %s refers to volume %s, which is %+v", name, m.volume, v)
-		}
-	}
-	if primary.hold != nil && primary.hold.open() || len(primary.running.disk.data.reserved) > 0 {
-		t.Errorf("the primary is held up: %v", primary.running.disk.data.reserved)
-	}
-}
-
-// checkCloud asserts that each thing was made once.
-func (w *world) checkCloud(t *testing.T) {
-	t.Helper()
-	seen := map[string]string{}
-	for id, m := range w.cloud.machines {
-		if m.State == provider.MachineTerminated {
-			continue
-		}
-		if other := seen[m.Name]; other != "" {
-			t.Errorf("two machines %s: %s and %s", m.Name, id, other)
-		}
-		seen[m.Name] = id
-	}
-	for id, v := range w.cloud.volumes {
-		if v.MachineID == "" || v.Default {
-			t.Errorf("volume %s was left: %+v", id, v)
-		}
-	}
-	bySnapshot := map[string]string{}
-	for id, s := range w.cloud.snapshots {
-		key := s.Tags[kit.TagSnapshot]
-		if other := bySnapshot[key]; other != "" {
-			t.Errorf("two snapshots for %s: %s and %s", key, id, other)
-		}
-		bySnapshot[key] = id
-	}
+		w.CheckReplica(t, "db2")
+	})
 }
 
 func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
@@ -139,26 +73,25 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 			points = append(points, job.AfterCommit)
 		}
 		for _, point := range points {
-			t.Run(step+"/"+string(point), func(t *testing.T) {
-				t.Parallel()
+			bubbles(t, step+"/"+string(point), func(t *testing.T) {
 				w, first := lab(t)
-				p := w.start()
+				p := w.Start()
 				killed := make(chan struct{})
-				p.hook = func(at job.Point, in string) {
-					if at == point && in == step && !p.dead.Load() {
-						p.kill()
+				p.Hook = func(at job.Point, in string) {
+					if at == point && in == step && !p.Dead.Load() {
+						p.Kill()
 						close(killed)
 					}
 				}
-				first.stop()
-				p.run()
-				j := p.ask(replicaArgs)
+				first.Stop()
+				p.Run()
+				j := p.Ask(replicaArgs)
 				<-killed
-				next := w.start().run()
-				succeeded(t, next.end(j.ID))
-				w.checkReplica(t, "db2")
-				if h := w.host("db2"); h.startsOn[h.running.disk.uuid] != 1 {
-					t.Errorf("MariaDB was started %v", h.startsOn)
+				next := w.Start().Run()
+				succeeded(t, next.End(j.ID))
+				w.CheckReplica(t, "db2")
+				if h := w.Host("db2"); h.StartsOn[h.Running.Disk.UUID] != 1 {
+					t.Errorf("MariaDB was started %v", h.StartsOn)
 				}
 			})
 		}
@@ -170,42 +103,41 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, cancelled := range []bool{false, true} {
-		t.Run(fmt.Sprintf("cancelled=%v", cancelled), func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, fmt.Sprintf("cancelled=%v", cancelled), func(t *testing.T) {
 			w, first := lab(t)
-			first.stop()
-			w.cloud.late = 3 * time.Second // longer than a take-over takes
-			p := w.start()
+			first.Stop()
+			w.Cloud.Late = 3 * time.Second // longer than a take-over takes
+			p := w.Start()
 			killed := make(chan struct{})
-			p.hook = func(at job.Point, in string) {
+			p.Hook = func(at job.Point, in string) {
 				if at == job.AfterEffect && in == "snapshot" {
-					p.kill()
+					p.Kill()
 					close(killed)
 				}
 			}
-			p.run()
-			j := p.ask(snapshotOf{Source: "db1"})
+			p.Run()
+			j := p.Ask(snapshotOf{Source: "db1"})
 			<-killed
-			next := w.start()
+			next := w.Start()
 			if cancelled {
-				if _, err := next.engine.Cancel(t.Context(), j.ID,
+				if _, err := next.Engine.Cancel(t.Context(), j.ID,
 					job.ChangeRequest{Who: "tester"}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			next.run()
+			next.Run()
 			left := 0
-			if j = next.end(j.ID); j.State == job.Succeeded {
+			if j = next.End(j.ID); j.State == job.Succeeded {
 				left = 1
 			}
 			if cancelled == (j.State == job.Succeeded) {
 				t.Error(states(j))
 			}
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if len(w.cloud.snapshots) != left {
+			w.Mu.Lock()
+			defer w.Mu.Unlock()
+			if len(w.Cloud.Snapshots) != left {
 				t.Errorf("%s, and at the cloud there is %v", j.State,
-					slices.Collect(maps.Keys(w.cloud.snapshots)))
+					slices.Collect(maps.Keys(w.Cloud.Snapshots)))
 			}
 		})
 	}
@@ -217,23 +149,22 @@ func TestLostWorkerMakesNothing(t *testing.T) {
 	t.Parallel()
 	for step, call := range map[string]string{"snapshot": "CreateSnapshot",
 		"create_machine": "CreateMachine", "swap_volume": "CreateVolume"} {
-		t.Run(step, func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, step, func(t *testing.T) {
 			w, first := lab(t)
-			first.stop()
-			p := w.start()
+			first.Stop()
+			p := w.Start()
 			mark, made := 0, make(chan int, 1)
-			lose := sync.OnceFunc(func() { w.steal(); mark = w.mark() })
+			lose := sync.OnceFunc(func() { w.Steal(); mark = w.Mark() })
 			tell := sync.OnceFunc(func() {
 				n := 0
-				for _, e := range w.changes(mark) {
+				for _, e := range w.Changes(mark) {
 					if e == "cloud:"+call {
 						n++
 					}
 				}
 				made <- n
 			})
-			p.hook = func(at job.Point, in string) {
+			p.Hook = func(at job.Point, in string) {
 				switch {
 				case in != step:
 				case at == job.BeforeEffect:
@@ -242,30 +173,14 @@ func TestLostWorkerMakesNothing(t *testing.T) {
 					tell()
 				}
 			}
-			p.run()
-			j := p.ask(replicaArgs)
+			p.Run()
+			j := p.Ask(replicaArgs)
 			if n := <-made; n != 0 {
 				t.Errorf("the lost worker called %s %d times", call, n)
 			}
-			succeeded(t, p.end(j.ID))
-			w.checkReplica(t, "db2")
+			succeeded(t, p.End(j.ID))
+			w.CheckReplica(t, "db2")
 		})
-	}
-}
-
-// steal takes all jobs from their workers, for an owner that then does nothing.
-func (w *world) steal() {
-	err := w.store.Write(context.Background(), func(ctx context.Context, tx *store.Tx) error {
-		held, err := w.store.Jobs(tx).Holdings(ctx)
-		for _, h := range held {
-			if _, err := w.store.Jobs(tx).Claim(ctx, h, "thief"); err != nil {
-				return err
-			}
-		}
-		return err
-	})
-	if err != nil {
-		w.t.Error(err)
 	}
 }
 
@@ -278,16 +193,15 @@ func TestLostAnswersCostNothing(t *testing.T) {
 		"EnsureReplicationAccount", "StartReplication", "StartUntil", "StopReplication",
 		"ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "OpenHold"}
 	for _, call := range calls {
-		t.Run(call, func(t *testing.T) {
-			t.Parallel()
+		bubbles(t, call, func(t *testing.T) {
 			w, p := lab(t)
-			w.mu.Lock()
-			p.lose[call] = 1
-			w.mu.Unlock()
-			p.must(replicaArgs)
-			w.checkReplica(t, "db2")
-			if h := w.host("db2"); h.startsOn[h.running.disk.uuid] != 1 {
-				t.Errorf("MariaDB was started %v", h.startsOn)
+			w.Mu.Lock()
+			p.Lose[call] = 1
+			w.Mu.Unlock()
+			p.Must(replicaArgs)
+			w.CheckReplica(t, "db2")
+			if h := w.Host("db2"); h.StartsOn[h.Running.Disk.UUID] != 1 {
+				t.Errorf("MariaDB was started %v", h.StartsOn)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package workflow_test
+package workflowtest
 
 import (
 	"context"
@@ -11,60 +11,60 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// cloud is a provider in memory, shaped after EC2: requests answer before their effect is complete.
-type cloud struct {
-	w         *world
-	machines  map[string]*provider.Machine
-	volumes   map[string]*provider.Volume
-	snapshots map[string]*provider.Snapshot
-	disks     map[string]*disk // of volumes and snapshots
+// Cloud is a provider in memory, shaped after EC2: requests answer before their effect is complete.
+type Cloud struct {
+	w         *World
+	Machines  map[string]*provider.Machine
+	Volumes   map[string]*provider.Volume
+	Snapshots map[string]*provider.Snapshot
+	Disks     map[string]*Disk // of volumes and snapshots
 	tokens    map[string]string
-	settling  map[string]int // looks until a state settles
-	slowCut   int            // looks that a snapshot takes beyond the usual
-	late      time.Duration  // that a snapshot does not show in lists of others than who made it
-	cutBy     map[string]*process
+	Settling  map[string]int // looks until a state settles
+	SlowCut   int            // looks that a snapshot takes beyond the usual
+	Late      time.Duration  // that a snapshot does not show in lists of others than who made it
+	cutBy     map[string]*Process
 	n         int
-	regional  bool // snapshots serve every zone
+	Regional  bool // snapshots serve every zone
 }
 
-func newCloud(w *world) *cloud {
-	return &cloud{w: w, machines: map[string]*provider.Machine{},
-		volumes: map[string]*provider.Volume{}, snapshots: map[string]*provider.Snapshot{},
-		disks: map[string]*disk{}, tokens: map[string]string{}, settling: map[string]int{},
-		cutBy: map[string]*process{}}
+func newCloud(w *World) *Cloud {
+	return &Cloud{w: w, Machines: map[string]*provider.Machine{},
+		Volumes: map[string]*provider.Volume{}, Snapshots: map[string]*provider.Snapshot{},
+		Disks: map[string]*Disk{}, tokens: map[string]string{}, Settling: map[string]int{},
+		cutBy: map[string]*Process{}}
 }
 
-func (c *cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
+func (c *Cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
 
 // settles reports whether something has been looked at often enough to have settled.
-func (c *cloud) settles(id string) bool {
-	c.settling[id]--
-	return c.settling[id] < 0
+func (c *Cloud) settles(id string) bool {
+	c.Settling[id]--
+	return c.Settling[id] < 0
 }
 
-func (c *cloud) addVolume(v provider.Volume, d *disk) *provider.Volume {
+func (c *Cloud) addVolume(v provider.Volume, d *Disk) *provider.Volume {
 	v.ID, v.CreatedAt, v.Zone = c.id("vol"), c.w.now(), "z1"
-	c.volumes[v.ID], c.disks[v.ID] = &v, d
+	c.Volumes[v.ID], c.Disks[v.ID] = &v, d
 	return &v
 }
 
 // cloudView is one process's way to the cloud.
 type cloudView struct {
-	c *cloud
-	p *process
+	c *Cloud
+	p *Process
 }
 
 func (v cloudView) SnapshotsInEveryZone() bool {
-	v.c.w.mu.Lock()
-	defer v.c.w.mu.Unlock()
-	return v.c.regional
+	v.c.w.Mu.Lock()
+	defer v.c.w.Mu.Unlock()
+	return v.c.Regional
 }
 
 // call does something at the cloud as one process: it fails when the process is dead, or when a
 // test has asked for it.
 func (v cloudView) call(name string, effect bool, fn func() error) error {
-	v.c.w.mu.Lock()
-	defer v.c.w.mu.Unlock()
+	v.c.w.Mu.Lock()
+	defer v.c.w.Mu.Unlock()
 	if err := v.p.before(name); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (v cloudView) Images(context.Context) ([]provider.Image, error) {
 
 func (v cloudView) SetTags(_ context.Context, id string, tags map[string]string) error {
 	return v.call("SetTags", true, func() error {
-		vol, ok := v.c.volumes[id]
+		vol, ok := v.c.Volumes[id]
 		if !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
 		}
@@ -118,13 +118,13 @@ func (v cloudView) CreateMachine(_ context.Context,
 			return err
 		}
 		if id, ok := v.c.tokens[req.ClientToken]; ok {
-			m = *v.c.machines[id]
+			m = *v.c.Machines[id]
 			return nil
 		}
 		m = provider.Machine{ID: v.c.id("i"), Name: req.Name, State: provider.MachinePending,
 			Image: req.Image, Zone: "z1", Tags: req.Tags}
 		m.Address = "10.0.0." + m.ID[2:]
-		v.c.machines[m.ID], v.c.tokens[req.ClientToken], v.c.settling[m.ID] = &m, m.ID, 1
+		v.c.Machines[m.ID], v.c.tokens[req.ClientToken], v.c.Settling[m.ID] = &m, m.ID, 1
 		v.c.w.boot(&m)
 		return nil
 	})
@@ -132,7 +132,7 @@ func (v cloudView) CreateMachine(_ context.Context,
 }
 
 func (v cloudView) machine(id string) (*provider.Machine, error) {
-	m, ok := v.c.machines[id]
+	m, ok := v.c.Machines[id]
 	if !ok {
 		return nil, provider.Errorf(provider.ErrNotFound, id, "no machine %s", id)
 	}
@@ -141,7 +141,7 @@ func (v cloudView) machine(id string) (*provider.Machine, error) {
 	}
 	if m.State == provider.MachineStopping && v.c.settles(id) {
 		m.State = provider.MachineTerminated
-		v.c.w.powerOff(m.ID)
+		v.c.w.PowerOff(m.ID)
 	}
 	return m, nil
 }
@@ -160,7 +160,7 @@ func (v cloudView) GetMachine(_ context.Context, id string) (m provider.Machine,
 func (v cloudView) ListMachines(_ context.Context,
 	f provider.Filter) (list []provider.Machine, err error) {
 	err = v.call("ListMachines", false, func() error {
-		for _, id := range slices.Sorted(maps.Keys(v.c.machines)) {
+		for _, id := range slices.Sorted(maps.Keys(v.c.Machines)) {
 			if m, _ := v.machine(id); f.Matches(m.Tags) {
 				list = append(list, *m)
 			}
@@ -185,7 +185,7 @@ func (v cloudView) TerminateMachine(_ context.Context, id string) error {
 		m, err := v.machine(id)
 		if err == nil && m.State != provider.MachineTerminated {
 			m.State = provider.MachineStopping
-			v.c.settling[id] = 1
+			v.c.Settling[id] = 1
 		}
 		return err
 	})
@@ -198,12 +198,12 @@ func (v cloudView) CreateVolume(_ context.Context,
 			return err
 		}
 		if id, ok := v.c.tokens[req.ClientToken]; ok {
-			vol = *v.c.volumes[id]
+			vol = *v.c.Volumes[id]
 			return nil
 		}
-		content, size := &disk{}, req.SizeBytes
+		content, size := &Disk{}, req.SizeBytes
 		if req.SnapshotID != "" {
-			snap, ok := v.c.snapshots[req.SnapshotID]
+			snap, ok := v.c.Snapshots[req.SnapshotID]
 			if !ok {
 				return provider.Errorf(provider.ErrNotFound, req.SnapshotID, "no snapshot %s",
 					req.SnapshotID)
@@ -212,11 +212,11 @@ func (v cloudView) CreateVolume(_ context.Context,
 				return provider.Errorf(provider.ErrIncorrectState, snap.ID, "snapshot %s is %s",
 					snap.ID, snap.State)
 			}
-			content, size = v.c.disks[snap.ID].clone(), max(size, snap.SizeBytes)
+			content, size = v.c.Disks[snap.ID].clone(), max(size, snap.SizeBytes)
 		}
 		made := v.c.addVolume(provider.Volume{State: provider.VolumeCreating, SizeBytes: size,
 			SnapshotID: req.SnapshotID, Tags: req.Tags}, content)
-		v.c.tokens[req.ClientToken], v.c.settling[made.ID] = made.ID, 1
+		v.c.tokens[req.ClientToken], v.c.Settling[made.ID] = made.ID, 1
 		vol = *made
 		return nil
 	})
@@ -224,7 +224,7 @@ func (v cloudView) CreateVolume(_ context.Context,
 }
 
 func (v cloudView) volume(id string) (*provider.Volume, error) {
-	vol, ok := v.c.volumes[id]
+	vol, ok := v.c.Volumes[id]
 	if !ok {
 		return nil, provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
 	}
@@ -255,7 +255,7 @@ func (v cloudView) GetVolume(_ context.Context, id string) (vol provider.Volume,
 func (v cloudView) ListVolumes(_ context.Context,
 	f provider.Filter) (list []provider.Volume, err error) {
 	err = v.call("ListVolumes", false, func() error {
-		for _, id := range slices.Sorted(maps.Keys(v.c.volumes)) {
+		for _, id := range slices.Sorted(maps.Keys(v.c.Volumes)) {
 			vol, _ := v.volume(id)
 			if f.Matches(vol.Tags) && (f.MachineID == "" || f.MachineID == vol.MachineID) {
 				copied := *vol
@@ -284,7 +284,7 @@ func (v cloudView) AttachVolume(_ context.Context, id,
 		}
 		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse,
 			provider.AttachmentAttaching
-		v.c.settling[id] = 1
+		v.c.Settling[id] = 1
 		vol = *found
 		return nil
 	})
@@ -303,7 +303,7 @@ func (v cloudView) DetachVolume(_ context.Context, id,
 				"volume %s is not attached to %s", id, machine)
 		}
 		found.Attachment = provider.AttachmentDetaching
-		v.c.settling[id] = 1
+		v.c.Settling[id] = 1
 		vol = *found
 		return nil
 	})
@@ -319,8 +319,8 @@ func (v cloudView) DeleteVolume(_ context.Context, id string) error {
 		if found.MachineID != "" {
 			return provider.InUse(id, found.MachineID, "volume is in use")
 		}
-		delete(v.c.volumes, id)
-		delete(v.c.disks, id)
+		delete(v.c.Volumes, id)
+		delete(v.c.Disks, id)
 		return nil
 	})
 }
@@ -337,8 +337,8 @@ func (v cloudView) CreateSnapshot(_ context.Context,
 		snap.CreatedAt = v.c.w.now()
 		made := snap
 		v.c.cutBy[snap.ID] = v.p
-		v.c.snapshots[snap.ID], v.c.disks[snap.ID], v.c.settling[snap.ID] = &made,
-			v.c.disks[vol.ID].clone(), 2+v.c.slowCut
+		v.c.Snapshots[snap.ID], v.c.Disks[snap.ID], v.c.Settling[snap.ID] = &made,
+			v.c.Disks[vol.ID].clone(), 2+v.c.SlowCut
 		return nil
 	})
 	return snap, err
@@ -346,7 +346,7 @@ func (v cloudView) CreateSnapshot(_ context.Context,
 
 func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snapshot, err error) {
 	err = v.call("GetSnapshot", false, func() error {
-		found, ok := v.c.snapshots[id]
+		found, ok := v.c.Snapshots[id]
 		if !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
 		}
@@ -361,16 +361,16 @@ func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snap
 
 func (v cloudView) ListSnapshots(_ context.Context,
 	f provider.Filter) (list []provider.Snapshot, err error) {
-	v.c.w.mu.Lock()
-	late := v.c.late
-	v.c.w.mu.Unlock()
+	v.c.w.Mu.Lock()
+	late := v.c.Late
+	v.c.w.Mu.Unlock()
 	if !f.MadeUntil.IsZero() {
 		<-time.After(time.Until(f.MadeUntil.Add(late)))
 	}
 	err = v.call("ListSnapshots", false, func() error {
-		for _, id := range slices.Sorted(maps.Keys(v.c.snapshots)) {
-			shown := v.c.cutBy[id] == v.p || v.c.w.now().Sub(v.c.snapshots[id].CreatedAt) >= late
-			if snap := v.c.snapshots[id]; shown && f.Matches(snap.Tags) {
+		for _, id := range slices.Sorted(maps.Keys(v.c.Snapshots)) {
+			shown := v.c.cutBy[id] == v.p || v.c.w.now().Sub(v.c.Snapshots[id].CreatedAt) >= late
+			if snap := v.c.Snapshots[id]; shown && f.Matches(snap.Tags) {
 				list = append(list, *snap)
 			}
 		}
@@ -381,11 +381,11 @@ func (v cloudView) ListSnapshots(_ context.Context,
 
 func (v cloudView) DeleteSnapshot(_ context.Context, id string) error {
 	return v.call("DeleteSnapshot", true, func() error {
-		if _, ok := v.c.snapshots[id]; !ok {
+		if _, ok := v.c.Snapshots[id]; !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
 		}
-		delete(v.c.snapshots, id)
-		delete(v.c.disks, id)
+		delete(v.c.Snapshots, id)
+		delete(v.c.Disks, id)
 		return nil
 	})
 }

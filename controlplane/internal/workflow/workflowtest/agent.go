@@ -1,0 +1,166 @@
+package workflowtest
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func (a *agent) Status(context.Context) (st replication.Status, err error) {
+	err = a.look("Status", func() error {
+		a.h.replicate()
+		st.BinaryVersion = a.h.Binary
+		d := a.h.DatadirDisk()
+		if d == nil || d.Data == nil {
+			st.DownReason = "there is no datadir"
+			return nil
+		}
+		st.DatadirVersion, st.FilesystemUUID, st.Filesystem = d.Data.version, d.UUID, d.fs
+		st.FilesystemFree = 10 << 30
+		if a.h.Running == nil {
+			st.DownReason = "it is stopped"
+			return nil
+		}
+		a.h.fillStatus(&st)
+		return nil
+	})
+	return st, err
+}
+
+func (h *Host) fillStatus(st *replication.Status) {
+	s := h.Running
+	d := s.Disk.Data
+	st.Answers, st.ServerVersion, st.FilesystemUUID = true, h.Binary, s.Disk.UUID
+	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.readOnly,
+		s.Conf.LogBin != ""
+	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
+	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
+	st.BinlogPos, st.SlavePos, st.BinlogState = d.pos(), d.slavePos, d.state()
+	st.CurrentPos = st.BinlogPos
+	st.Replicas = h.Readers
+	st.OldestGTID = gtidOf(d.last, d.Oldest)
+	st.Connections = h.connection()
+	st.Held = h.Hold != nil && h.Hold.Open()
+	if len(d.Reserved) == 0 {
+		st.BinlogExpire = s.Conf.BinlogExpire
+	}
+	for _, r := range d.Reserved {
+		st.Reservations = append(st.Reservations, r)
+	}
+}
+
+func (a *agent) SetConfiguration(_ context.Context,
+	req kit.Configuration) (c kit.Configured, err error) {
+	err = a.change("SetConfiguration", req.Fence, func() (bool, error) {
+		req.Fence = kit.Fence{}
+		c.Changed = a.h.File == nil || !reflect.DeepEqual(*a.h.File, req)
+		a.h.File = &req
+		return c.Changed, nil
+	})
+	return c, err
+}
+
+func (a *agent) PrepareDatadir(_ context.Context,
+	req kit.PrepareDatadir) (p kit.PreparedDatadir, err error) {
+	err = a.change("PrepareDatadir", req.Fence, func() (bool, error) {
+		d := a.h.DatadirDisk()
+		if d.Data == nil && req.Initialize {
+			d.Data = newDatadir(a.h.Binary)
+			p.Changes = append(p.Changes, "initialised")
+		}
+		if d.Data == nil {
+			return false, deny(errorsv1.Reason_REASON_DATADIR_INVALID, "there is no datadir")
+		}
+		if order, _ := replication.CompareSeries(d.Data.version, a.h.Binary); order > 0 {
+			return false, deny(errorsv1.Reason_REASON_DATADIR_NEWER, "datadir %s, binary %s",
+				d.Data.version, a.h.Binary)
+		}
+		if req.Copy && (d.Data.Foreign || d.Data.Conn != nil) {
+			if a.h.Running != nil {
+				return false, deny(errorsv1.Reason_REASON_UNIT_WRONG_STATE, "MariaDB runs on it")
+			}
+			d.Data.Foreign, d.Data.Conn = false, nil
+			p.Changes = append(p.Changes, "removed master.info")
+		}
+		p.DatadirVersion, p.BinaryVersion = d.Data.version, a.h.Binary
+		return len(p.Changes) > 0, nil
+	})
+	return p, err
+}
+
+func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.Fence,
+	_ kit.Progress) (version string, changed bool, err error) {
+	err = a.change("UpgradeDatadir", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		changed = replication.Series(s.Disk.Data.version) != replication.Series(a.h.Binary)
+		s.Disk.Data.version = a.h.Binary
+		version = a.h.Binary
+		return changed, nil
+	})
+	return version, changed, err
+}
+
+func (a *agent) ProveWritable(_ context.Context,
+	f kit.Fence) (proof kit.WriteProof, err error) {
+	err = a.change("ProveWritable", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		if a.h.Hold != nil && a.h.Hold.Open() {
+			return false, errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
+				"commits are blocked")
+		}
+		if s.Disk.Data.Conn == nil {
+			proof.GTID = s.Disk.Data.Write(s.Conf.ServerID, "understudy.proof", 1)
+		}
+		return true, nil
+	})
+	return proof, err
+}
+
+func (a *agent) ChecksumTables(_ context.Context, req kit.ChecksumTables,
+	begin func(kit.ChecksumBegin), each func(kit.TableChecksum)) error {
+	var list []kit.TableChecksum
+	var at string
+	err := a.look("ChecksumTables", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		d := s.Disk.Data
+		at = d.pos()
+		if req.AtGTID != "" && d.slavePos != req.AtGTID {
+			return deny(errorsv1.Reason_REASON_GTID_MISMATCH, "the replica is at %s", d.slavePos)
+		}
+		for _, table := range slices.Sorted(maps.Keys(d.Tables)) {
+			if len(req.Tables) == 0 || slices.Contains(req.Tables, table) {
+				list = append(list, kit.TableChecksum{Table: table, Checksum: d.Tables[table],
+					Engine: "InnoDB", Bytes: 1000,
+					DefinitionHash: "h", Consistent: !d.unstable[table]})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	begin(kit.ChecksumBegin{GTID: at, Tables: len(list), Bytes: int64(len(list)) * 1000})
+	for _, t := range list {
+		each(t)
+	}
+	return nil
+}
+
+var _ kit.Agent = (*agent)(nil)

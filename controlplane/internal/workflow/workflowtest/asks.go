@@ -1,0 +1,97 @@
+package workflowtest
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	snapshots "github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
+)
+
+// Asked is what a test asks for: the arguments of a kind, as far as tests set them.
+type Asked interface {
+	// Args are the arguments of the kind.
+	Args() kit.Args
+}
+
+// Primary asks for a primary.
+type Primary struct {
+	Server    string
+	AutoPurge bool
+}
+
+// Args are the arguments of the kind.
+func (p Primary) Args() kit.Args {
+	return provision.Args{ServerArgs: kit.ServerArgs{Server: p.Server}, AutoPurge: p.AutoPurge}
+}
+
+// Replica asks for a replica.
+type Replica struct {
+	Server, Source, Snapshot, Image, Zone string
+
+	VolumeBytes int64
+	Verify      inventory.VerifyLevel
+	Cleanup     bool
+	Options     map[string]string
+}
+
+// Args are the arguments of the kind.
+func (r Replica) Args() kit.Args {
+	return replicate.Args{Verify: r.Verify, MakeArgs: kit.MakeArgs{
+		ServerArgs: kit.ServerArgs{Server: r.Server, Image: r.Image, Zone: r.Zone,
+			VolumeBytes: r.VolumeBytes, Cleanup: r.Cleanup, Options: r.Options},
+		SnapshotArgs: kit.SnapshotArgs{Source: r.Source, Snapshot: r.Snapshot},
+	}}
+}
+
+// SnapshotOf asks for a snapshot of a server.
+type SnapshotOf struct {
+	Source       string
+	Mode         inventory.SnapshotMode
+	QuiesceLimit time.Duration
+}
+
+// Args are the arguments of the kind.
+func (s SnapshotOf) Args() kit.Args {
+	return snapshots.Args{SnapshotArgs: kit.SnapshotArgs{Source: s.Source, Mode: s.Mode,
+		QuiesceLimit: s.QuiesceLimit}}
+}
+
+// Deletion asks for the deletion of a server.
+type Deletion struct{ Server, Etag string }
+
+// Args are the arguments of the kind.
+func (d Deletion) Args() kit.Args { return remove.ServerArgs{Server: d.Server, Etag: d.Etag} }
+
+// SnapshotDeletion asks for the deletion of a snapshot.
+type SnapshotDeletion struct{ Snapshot string }
+
+// Args are the arguments of the kind.
+func (d SnapshotDeletion) Args() kit.Args { return remove.SnapshotArgs{Snapshot: d.Snapshot} }
+
+// Verification asks to verify a replica again.
+type Verification struct {
+	Replica string
+	Level   inventory.VerifyLevel
+}
+
+// Args are the arguments of the kind.
+func (v Verification) Args() kit.Args { return verify.Args{Replica: v.Replica, Level: v.Level} }
+
+// Request is what the engine is asked for.
+func (p *Process) Request(ctx context.Context, what Asked) (job.Request, error) {
+	_, req, err := p.Flow.Resolve(ctx, kit.Request{Args: what.Args(), Who: "tester"})
+	return req, err
+}
+
+// Confirmed is a request on a job by an operator who agrees to lose a server's data.
+func (w *World) Confirmed(server string) job.ChangeRequest {
+	return job.ChangeRequest{Who: "tester", Reason: "to see", Confirm: job.Confirm{
+		Name: inventory.ServerSubject(server), Etag: w.Server(server).Etag()}}
+}

@@ -1,0 +1,118 @@
+package workflowtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+// Disk is what is on a volume.
+type Disk struct {
+	fs, UUID, Nonce string
+	Broken          bool // fsck cannot correct it
+	Data            *Datadir
+}
+
+func (d *Disk) clone() *Disk {
+	c := *d
+	if d.Data != nil {
+		c.Data = d.Data.clone()
+	}
+	return &c
+}
+
+// Txn is one transaction in a binary log.
+type Txn struct {
+	server uint32
+	seq    uint64
+	table  string
+	value  uint64
+}
+
+// Datadir is a MariaDB datadir: tables, binary log, replication settings.
+type Datadir struct {
+	version  string
+	log      []Txn
+	Oldest   uint64 // sequence number before the oldest binary log
+	seq      uint64
+	last     uint32 // server of the last transaction
+	slavePos string
+	Tables   map[string]uint64
+	unstable map[string]bool // tables of an engine without read views
+	Accounts map[string]string
+	Conn     *Settings
+	Foreign  bool // replication settings and relay logs of the source
+	Reserved map[string]replication.Reservation
+}
+
+// Settings is a replica's way to its primary.
+type Settings struct {
+	host, user, password string
+	port                 int
+	io, SQL              bool
+	SQLErrno             int
+	SQLError             string
+}
+
+func newDatadir(version string) *Datadir {
+	return &Datadir{version: version, Tables: map[string]uint64{}, Accounts: map[string]string{},
+		unstable: map[string]bool{},
+		Reserved: map[string]replication.Reservation{}}
+}
+
+func (d *Datadir) clone() *Datadir {
+	c := *d
+	c.log, c.Tables = slices.Clone(d.log), maps.Clone(d.Tables)
+	c.Accounts, c.unstable = maps.Clone(d.Accounts), maps.Clone(d.unstable)
+	c.Reserved = map[string]replication.Reservation{}
+	if d.Conn != nil {
+		conn := *d.Conn
+		c.Conn = &conn
+	}
+	return &c
+}
+
+// Write commits one transaction under a server_id.
+func (d *Datadir) Write(server uint32, table string, value uint64) string {
+	d.apply(Txn{server: server, seq: d.seq + 1, table: table, value: value})
+	return d.pos()
+}
+
+func (d *Datadir) apply(t Txn) {
+	d.log = append(d.log, t)
+	d.seq, d.last = t.seq, t.server
+	d.Tables[t.table] = d.Tables[t.table]*31 + t.value
+}
+
+func (d *Datadir) pos() string { return gtidOf(d.last, d.seq) }
+
+func gtidOf(server uint32, seq uint64) string {
+	if seq == 0 {
+		return ""
+	}
+	return fmt.Sprintf("0-%d-%d", server, seq)
+}
+
+func (d *Datadir) state() string {
+	last := map[uint32]uint64{}
+	for _, t := range d.log {
+		last[t.server] = t.seq
+	}
+	var all []string
+	for _, server := range slices.Sorted(maps.Keys(last)) {
+		all = append(all, gtidOf(server, last[server]))
+	}
+	return strings.Join(all, ",")
+}
+
+func seqOf(gtid string) (seq uint64) {
+	if gtid == "" {
+		return 0
+	}
+	var domain, server uint32
+	_, _ = fmt.Sscanf(gtid, "%d-%d-%d", &domain, &server, &seq)
+	return seq
+}

@@ -1,0 +1,297 @@
+package workflowtest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Host is a machine's system: mounts, units, MariaDB.
+type Host struct {
+	w       *World
+	name    string
+	machine *provider.Machine
+	Down    bool // the agent does not answer
+
+	Mounts   map[string]*mountPoint
+	Masked   bool
+	Enabled  bool
+	Running  *server // MariaDB that runs; nil when it is stopped
+	Starts   int     // of MariaDB
+	StartsOn map[string]int
+	File     *kit.Configuration // our option file
+	root     *Disk              // the root disk, with the image's own datadir
+	Binary   string
+	epochs   map[string]int64
+	Hidden   int // looks at the block devices until a new one appears
+	Unstarts int // starts of MariaDB that fail
+	Hold     *simHold
+	Readers  []replication.Connected // strangers that replicate from it
+	// transactions that a replica applies between two looks; 0 is all
+	rate int
+}
+
+// mountPoint is what is mounted at a path, and what its unit file says.
+type mountPoint struct {
+	volume  string
+	root    string
+	Mounted bool
+}
+
+// server is a running MariaDB.
+type server struct {
+	Conf     kit.Configuration
+	Disk     *Disk
+	readOnly bool
+}
+
+func newHost(w *World, m *provider.Machine) *Host {
+	binary := "11.8.6"
+	if m.Image == "bookworm" {
+		binary = "10.11.14"
+	}
+	h := &Host{w: w, name: m.Name, machine: m, Mounts: map[string]*mountPoint{}, Masked: true,
+		Binary: binary, epochs: map[string]int64{},
+		StartsOn: map[string]int{}}
+	h.root = &Disk{fs: "overlay", UUID: "root", Data: newDatadir(binary)}
+	return h
+}
+
+// MountRaw mounts a volume at a path, as a boot or an operator does.
+func (h *Host) MountRaw(path, volume, root string) {
+	h.Mounts[path] = &mountPoint{volume: volume, root: root, Mounted: true}
+}
+
+// DatadirDisk is the disk that MariaDB finds at its datadir.
+func (h *Host) DatadirDisk() *Disk {
+	if m := h.Mounts[kit.DatadirPath]; m != nil && m.Mounted {
+		return h.w.Cloud.Disks[m.volume]
+	}
+	return h.root
+}
+
+// Start starts MariaDB with the options that it finds.
+func (h *Host) Start() {
+	conf := kit.Configuration{ServerID: 1, LogBin: "mariadb-bin", Port: 3306}
+	if h.File != nil {
+		conf = *h.File
+	}
+	d := h.DatadirDisk()
+	h.Running = &server{Conf: conf, Disk: d, readOnly: conf.ReadOnly}
+	h.Starts++
+	h.StartsOn[d.UUID]++
+	if c := d.Data.Conn; c != nil {
+		c.io, c.SQL = !conf.SkipReplicaStart, !conf.SkipReplicaStart
+	}
+}
+
+// Stop stops MariaDB.
+func (h *Host) Stop() { h.Running = nil }
+
+// replicate lets the replica apply what it can from its primary.
+func (h *Host) replicate() {
+	if h.Running == nil {
+		return
+	}
+	d := h.Running.Disk.Data
+	if d.Conn == nil || !d.Conn.io || !d.Conn.SQL {
+		return
+	}
+	p := h.primary(d)
+	if p == nil || p.Running == nil {
+		return
+	}
+	h.applyFrom(p.Running.Disk.Data, h.rate)
+}
+
+func (h *Host) primary(d *Datadir) *Host {
+	for _, other := range h.w.Hosts {
+		if other.machine.Address == d.Conn.host {
+			return other
+		}
+	}
+	return nil
+}
+
+func (h *Host) applyFrom(primary *Datadir, most int) {
+	d := h.Running.Disk.Data
+	for _, t := range primary.log {
+		if t.seq <= seqOf(d.slavePos) {
+			continue
+		}
+		d.apply(t)
+		d.slavePos = gtidOf(t.server, t.seq)
+		if most--; most == 0 {
+			return
+		}
+	}
+}
+
+// connection is what SHOW ALL REPLICAS STATUS tells.
+func (h *Host) connection() []replication.Connection {
+	d := h.Running.Disk.Data
+	if d.Conn == nil {
+		return nil
+	}
+	c := d.Conn
+	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
+		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
+		IORunning: yes(c.io), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
+	p := h.primary(d)
+	switch {
+	case !c.io:
+	case p == nil || p.Running == nil:
+		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2003, "Can't connect to server"
+	case p.Running.Disk.Data.Accounts[c.user] != c.password:
+		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 1045, "Access denied for user"
+	case seqOf(d.slavePos) < p.Running.Disk.Data.Oldest:
+		conn.IORunning, conn.IOErrno, conn.IOError = "No", 1236,
+			"Could not find GTID state requested by slave in any binlog files"
+	}
+	return []replication.Connection{conn}
+}
+
+func yes(on bool) string {
+	if on {
+		return "Yes"
+	}
+	return "No"
+}
+
+// agentsView is one process's way to the agents.
+type agentsView struct{ p *Process }
+
+func (a agentsView) Agent(_ context.Context, server string) (kit.Agent, error) {
+	w := a.p.W
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	h := w.Hosts[server]
+	if a.p.Dead.Load() || h == nil || h.Down || h.machine.State != provider.MachineRunning {
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
+			"the agent of "+server+" does not answer", errs.Meta("server", server))
+	}
+	return &agent{h: h, p: a.p}, nil
+}
+
+// agent is one process's connection to a host's agent.
+type agent struct {
+	h *Host
+	p *Process
+}
+
+func (a *agent) look(name string, fn func() error) error {
+	a.h.w.Mu.Lock()
+	defer a.h.w.Mu.Unlock()
+	if err := a.p.before(name); err != nil {
+		return err
+	}
+	if a.h.Down {
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
+			"the agent does not answer")
+	}
+	return fn()
+}
+
+// change makes a change on behalf of a job; fn says whether it did anything.
+func (a *agent) change(name string, f kit.Fence, fn func() (bool, error)) error {
+	return a.look(name, func() error {
+		if f.Epoch < a.h.epochs[f.Job] {
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
+				"a newer owner was seen")
+		}
+		a.h.epochs[f.Job] = f.Epoch
+		changed, err := fn()
+		if changed {
+			a.h.w.effect(a.h.name, name)
+		}
+		return errors.Join(err, a.p.after(name))
+	})
+}
+
+// up is the running MariaDB, or the error of one that does not answer.
+func (a *agent) up() (*server, error) {
+	if a.h.Running == nil {
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
+			"MariaDB does not answer")
+	}
+	return a.h.Running, nil
+}
+
+func (a *agent) Host(context.Context) (info kit.HostInfo, err error) {
+	err = a.look("Host", func() error {
+		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
+			MariaDBVersion: a.h.Binary, AgentVersion: "test"}
+		return nil
+	})
+	return info, err
+}
+
+func (a *agent) Unit(_ context.Context, name string) (u kit.Unit, err error) {
+	err = a.look("Unit", func() error {
+		if name != kit.MariaDBUnit {
+			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "no unit "+name)
+		}
+		u = kit.Unit{Name: name, ActiveState: "inactive", UnitFileState: "disabled"}
+		if a.h.Running != nil {
+			u.ActiveState = "active"
+		}
+		if a.h.Masked {
+			u.UnitFileState = "masked"
+		}
+		return nil
+	})
+	return u, err
+}
+
+func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
+	_ kit.Progress) (up kit.EnsuredUnit, err error) {
+	err = a.change("EnsureUnit", req.Fence, func() (bool, error) {
+		if a.h.Masked {
+			a.h.Masked = false
+			up.Changes = append(up.Changes, "unmasked")
+		}
+		if !a.h.Enabled {
+			a.h.Enabled = true
+			up.Changes = append(up.Changes, "enabled")
+		}
+		if a.h.Running == nil {
+			if a.h.Unstarts > 0 {
+				a.h.Unstarts--
+				return true, errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED,
+					"mariadb.service failed: InnoDB: crash recovery was interrupted")
+			}
+			a.h.Start()
+			up.Changes = append(up.Changes, "started")
+		}
+		up.Unit = kit.Unit{Name: req.Unit, ActiveState: "active"}
+		return len(up.Changes) > 0, nil
+	})
+	return up, err
+}
+
+func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
+	err = a.change("StopUnit", req.Fence, func() (bool, error) {
+		changed = a.h.Running != nil
+		a.h.Stop()
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) MaskUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
+	err = a.change("MaskUnit", req.Fence, func() (bool, error) {
+		if a.h.Running != nil {
+			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
+				"it is active")
+		}
+		changed, a.h.Masked = !a.h.Masked, true
+		return changed, nil
+	})
+	return changed, err
+}

@@ -1,0 +1,216 @@
+package workflowtest
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func (a *agent) PrepareReplica(_ context.Context,
+	req kit.PrepareReplica) (r kit.PreparedReplica, err error) {
+	err = a.change("PrepareReplica", req.Fence, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		d := s.Disk.Data
+		got := d.pos()
+		if req.SourceReplica {
+			got = d.slavePos
+		}
+		if req.GTIDUpper == "" && got != req.GTID || s.Conf.ServerID != req.ServerID {
+			return false, deny(errorsv1.Reason_REASON_GTID_MISMATCH, "recovered %q, expected %q",
+				got, req.GTID)
+		}
+		changed := d.slavePos != got
+		d.slavePos, r.RecoveredGTID = got, got
+		if changed {
+			r.Changes = []string{"set gtid_slave_pos"}
+		}
+		return changed, nil
+	})
+	return r, err
+}
+
+func (a *agent) ConfigureReplica(_ context.Context,
+	req kit.ConfigureReplica) (changes []string, err error) {
+	err = a.change("ConfigureReplica", req.Fence, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		s.Disk.Data.Conn = &Settings{host: req.PrimaryHost, port: req.PrimaryPort, user: req.User,
+			password: req.Password.Reveal()}
+		changes = []string{"configured"}
+		return true, nil
+	})
+	return changes, err
+}
+
+func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration,
+	f kit.Fence) (conn replication.Connection, changed bool, err error) {
+	name := "StartReplication"
+	if until != "" {
+		name = "StartUntil"
+	}
+	err = a.change(name, f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		d := s.Disk.Data
+		if d.Conn == nil {
+			return false, deny(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, "not configured")
+		}
+		if until != "" {
+			for seqOf(d.slavePos) < seqOf(until) {
+				a.h.applyFrom(a.h.primary(d).Running.Disk.Data, 1)
+			}
+			return true, nil
+		}
+		changed = !d.Conn.io || !d.Conn.SQL
+		d.Conn.io, d.Conn.SQL = true, d.Conn.SQLErrno == 0 || d.Conn.SQLErrno == 1927
+		if d.Conn.SQL {
+			d.Conn.SQLErrno, d.Conn.SQLError = 0, ""
+		}
+		conn = a.h.connection()[0]
+		if v := replication.Diagnose(conn); v.Threads != replication.Running {
+			return changed, deny(errorsv1.Reason_REASON_REPLICATION_ERROR, "%s", v)
+		}
+		return changed, nil
+	})
+	return conn, changed, err
+}
+
+func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration,
+	f kit.Fence) (changed bool, err error) {
+	err = a.change("StopReplication", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		if c := s.Disk.Data.Conn; c != nil {
+			changed = c.SQL || c.io && !sqlOnly
+			c.SQL = false
+			c.io = c.io && sqlOnly
+		}
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
+	report func(kit.Waited)) (reached bool, err error) {
+	err = a.look("WaitForGTID", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		if v := replication.Diagnose(a.h.connection()[0]); v.Threads != replication.Running {
+			return deny(errorsv1.Reason_REASON_REPLICATION_ERROR, "%s", v)
+		}
+		a.h.replicate()
+		at := s.Disk.Data.slavePos
+		reached = seqOf(at) >= seqOf(gtid)
+		report(kit.Waited{Current: at, Remaining: int64(seqOf(gtid)) - int64(seqOf(at))})
+		if !reached {
+			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
+				"not reached in time")
+		}
+		return nil
+	})
+	return reached, err
+}
+
+func (a *agent) SetReadOnly(_ context.Context, on bool,
+	f kit.Fence) (changed bool, err error) {
+	err = a.change("SetReadOnly", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		changed, s.readOnly = s.readOnly != on, on
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string,
+	f kit.Fence) (r replication.Reservation, err error) {
+	err = a.change("ReserveBinlogs", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		d := s.Disk.Data
+		if from != "" && seqOf(from) < d.Oldest {
+			return false, deny(errorsv1.Reason_REASON_BINLOGS_PURGED, "the binary logs begin at %d",
+				d.Oldest)
+		}
+		r = replication.Reservation{ID: id, FirstFile: "mariadb-bin.000001",
+			Expires: time.Now().Add(keep)}
+		d.Reserved[id] = r
+		return true, nil
+	})
+	return r, err
+}
+
+func (a *agent) ReleaseBinlogs(_ context.Context, id string,
+	f kit.Fence) (changed bool, err error) {
+	err = a.change("ReleaseBinlogs", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		_, changed = s.Disk.Data.Reserved[id]
+		delete(s.Disk.Data.Reserved, id)
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
+	f kit.Fence) (changed bool, err error) {
+	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		changed = s.Conf.BinlogExpire != after || a.h.File.BinlogExpire != after
+		s.Conf.BinlogExpire, a.h.File.BinlogExpire = after, after
+		return changed, nil
+	})
+	return changed, err
+}
+
+func (a *agent) EnsureReplicationAccount(_ context.Context,
+	req kit.ReplicationAccount) (changes []string, err error) {
+	err = a.change("EnsureReplicationAccount", req.Fence, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		s.Disk.Data.Accounts[req.User] = req.Password.Reveal()
+		changes = []string{"password set"}
+		return true, nil
+	})
+	return changes, err
+}
+
+func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
+	f kit.Fence) (changed bool, err error) {
+	err = a.change("DeleteReplicationAccount", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		_, changed = s.Disk.Data.Accounts[user]
+		delete(s.Disk.Data.Accounts, user)
+		return changed, nil
+	})
+	return changed, err
+}
