@@ -13,12 +13,13 @@ import (
 func newCheck() *cobra.Command {
 	output := ""
 	cmd := &cobra.Command{
-		Use: "check", Short: "See what this host has and what is missing", Args: cobra.NoArgs,
-		Long: `See whether this host has what the agent needs: root, systemd over D-Bus, the filesystems' tools, MariaDB, an identity. Nothing is
-changed. Ends with exit code 1 when something is missing that the agent cannot do without.`,
+		Use: "check", Short: "Check what this host has and what is missing", Args: cobra.NoArgs,
+		Long: `Check whether this host has what the agent needs: root, systemd over D-Bus, the
+filesystems' tools, MariaDB, an identity. Changes nothing. The exit code is 1 when something is
+missing that the agent requires.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "" && output != "json" {
-				return fmt.Errorf("cannot write %q: -o knows json alone", output)
+				return fmt.Errorf("cannot write %q: -o must be json", output)
 			}
 			config, _, err := load(cmd)
 			if err != nil {

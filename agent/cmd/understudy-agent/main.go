@@ -35,10 +35,10 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "understudy-agent",
 		Short: "The daemon that makes a MariaDB host part of an Understudy fleet",
-		Long: `understudy-agent runs on each MariaDB host. It enrols once with a join token, then serves a gRPC
-API over mutual TLS: systemd's units, block devices and mounts, MariaDB, and facts of the host. It
-never runs a command of the caller's; units, mount points and devices are on allow-lists in its
-configuration.
+		Long: `understudy-agent runs on each MariaDB host. It enrols once with a join token, then
+serves a gRPC API over mutual TLS: systemd's units, block devices and mounts, MariaDB, and facts of
+the host. It never runs a command of the caller's; units, mount points and devices are on
+allow-lists in its configuration.
 
 On a host it runs as a unit:
 

@@ -19,10 +19,11 @@ const defaultConfig = "/etc/understudy-agent/agent.yaml"
 func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run", Short: "Enrol if needed, then serve until stopped", Args: cobra.NoArgs,
-		Long: `Enrol if needed, then serve until SIGTERM or Ctrl-C. A stop leaves nothing frozen or locked.
+		Long: `Enrol if needed, then serve until SIGTERM or Ctrl-C. A stop leaves nothing frozen or
+locked.
 
-The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_LISTEN=…), then from
-the file, then from the defaults.`,
+The configuration comes from flags, then from the environment (UNDERSTUDY_AGENT_LISTEN=…), then
+from the file, then from the defaults.`,
 		Example: `  understudy-agent run
   understudy-agent run --listen 10.0.0.7:7443 --log-level debug`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

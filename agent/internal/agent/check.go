@@ -17,9 +17,9 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// Finding is one thing that was looked at on the host.
+// Finding is one check of the host.
 type Finding struct {
-	// What was looked at.
+	// What was checked.
 	What string `json:"what"`
 	// State is "ok", "missing" (the agent cannot do its work) or "warning".
 	State string `json:"state"`

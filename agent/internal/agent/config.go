@@ -101,7 +101,8 @@ func (c Config) check() error {
 func (c Config) Level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return level, fmt.Errorf("log_level: %q: must be one of debug, info, warn, error", c.LogLevel)
+		return level, fmt.Errorf("log_level: %q: must be one of debug, info, warn, error",
+			c.LogLevel)
 	}
 	return level, nil
 }

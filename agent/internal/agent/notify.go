@@ -26,9 +26,9 @@ func (s supervisor) say(state string) {
 	}
 }
 
-// watchdog reports to systemd that the agent is alive for as long as check passes, at half the interval
-// that systemd asks for. It returns when ctx is done; an agent whose check fails is restarted by
-// systemd.
+// watchdog reports to systemd that the agent is alive for as long as check passes, at half the
+// interval that systemd asks for. It returns when ctx is done; an agent whose check fails is
+// restarted by systemd.
 func (s supervisor) watchdog(ctx context.Context, check func(context.Context) error) error {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

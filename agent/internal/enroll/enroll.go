@@ -76,9 +76,8 @@ func (e *Enroller) Files() identity.FilesConfig {
 func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current().mariadbFiles() }
 
 // Ensure returns the name of the server that this host is, once it has an identity that is good
-// now. A new join file is used, one that was used already is removed. It goes on until the control
-// plane answers; its refusal is an error that says the hint, unless there is a good identity to
-// go on with.
+// now. A new join file is used, one that was used already is removed. It retries until the control
+// plane answers; its refusal is an error with a hint, unless the host has a good identity.
 func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	have, haveErr := e.slots.current().load(e.config.Now())
 	join, joinErr := e.readJoinFile()
@@ -132,7 +131,7 @@ func (e *Enroller) removeJoinFile() {
 	}
 }
 
-// join turns a join file into an identity. Whatever interrupts it, the next call goes on with the
+// join turns a join file into an identity. After any interruption the next call continues with the
 // same keys, so that the token still counts.
 func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
 	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server,

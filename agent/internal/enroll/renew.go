@@ -29,8 +29,8 @@ const (
 )
 
 // Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that
-// fails is tried again; meanwhile the agent goes on with what it has. A join file that turns up is
-// used.
+// fails is tried again; meanwhile the agent continues with what it has. A join file that turns up
+// is used.
 func (e *Enroller) Run(ctx context.Context) error {
 	k := keeper{Enroller: e, delay: renewFirst}
 	for pause(ctx, k.look(ctx), nil) {
@@ -108,7 +108,7 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	return nil
 }
 
-func (e *Enroller) renew(ctx context.Context, have held) error {
+func (e *Enroller) renew(ctx context.Context, have loaded) error {
 	next := have.meta
 	next.Purpose = "renew:" + identity.Serial(have.cert)
 	s, err := e.slots.prepare(next)

@@ -19,7 +19,7 @@ import (
 )
 
 // slots are two folders, of which the link `current` names the one in use. A new identity is made
-// in the other one, keys first, and then put to use by changing the link: at any moment there is a
+// in the other one, keys first, and then used by changing the link: at any moment there is a
 // whole identity, or none.
 type slots struct{ dir string }
 
@@ -63,7 +63,7 @@ func (s slots) spare() slot {
 	return slot{dir: filepath.Join(s.dir, "a")}
 }
 
-// prepare makes the spare slot hold keys for that purpose: those it has, when they were made for
+// prepare gives the spare slot keys for that purpose: those it has, when they were made for
 // it, else new ones.
 func (s slots) prepare(m meta) (slot, error) {
 	spare := s.spare()
@@ -130,30 +130,30 @@ func (s slot) meta() (meta, error) {
 	return m, json.Unmarshal(data, &m)
 }
 
-// held is an identity in a slot.
-type held struct {
+// loaded is an identity in a slot.
+type loaded struct {
 	meta
 	cert *x509.Certificate
 }
 
 // load reads the identity in the slot; an error says why there is none that is good now.
-func (s slot) load(now time.Time) (held, error) {
+func (s slot) load(now time.Time) (loaded, error) {
 	m, err := s.meta()
 	if errors.Is(err, fs.ErrNotExist) {
-		return held{}, errors.New("it has never enrolled")
+		return loaded{}, errors.New("it has never enrolled")
 	}
 	if err != nil {
-		return held{}, fmt.Errorf("%s: %w", metaName, err)
+		return loaded{}, fmt.Errorf("%s: %w", metaName, err)
 	}
 	cert, err := check(s.files(), now, identity.Agent(m.Server))
 	if err != nil {
-		return held{}, err
+		return loaded{}, err
 	}
 	// MariaDB's certificate carries no identity: who shows it is nobody to the fleet.
 	if _, err := check(s.mariadbFiles(), now, identity.Identity{}); err != nil {
-		return held{}, fmt.Errorf("MariaDB's files: %w", err)
+		return loaded{}, fmt.Errorf("MariaDB's files: %w", err)
 	}
-	return held{meta: m, cert: cert}, nil
+	return loaded{meta: m, cert: cert}, nil
 }
 
 // check reads a certificate with its key and CA, and says whether it is good now, and whose it

@@ -26,7 +26,7 @@ var (
 	ErrUnsupported = errors.New("the filesystem cannot be frozen")
 )
 
-// Filesystem is the filesystem that a path lies on. It keeps the path's mount in use until it is
+// Filesystem is the filesystem of a path. It keeps the path's mount in use until it is
 // closed, so that it can be thawed whatever happens to the path.
 type Filesystem struct {
 	path string
@@ -50,10 +50,10 @@ func Open(path string) (*Filesystem, error) {
 func (f *Filesystem) refuseRoot() error {
 	var root, here unix.Stat_t
 	if err := unix.Stat("/", &root); err != nil {
-		return fmt.Errorf("cannot look at the root filesystem: %w", err)
+		return fmt.Errorf("cannot read the root filesystem: %w", err)
 	}
 	if err := unix.Fstat(int(f.dir.Fd()), &here); err != nil {
-		return fmt.Errorf("cannot look at %s: %w", f.path, err)
+		return fmt.Errorf("cannot read %s: %w", f.path, err)
 	}
 	if root.Dev == here.Dev {
 		return fmt.Errorf("%s: %w", f.path, ErrRoot)
@@ -79,7 +79,7 @@ func (f *Filesystem) Freeze() error {
 	}
 }
 
-// Thaw lets writes go on. It says whether the filesystem was frozen; one that was not is no error.
+// Thaw thaws the filesystem and says whether it was frozen.
 func (f *Filesystem) Thaw() (thawed bool, err error) {
 	switch err := f.ioctl(fiThaw); {
 	case err == nil:

@@ -30,8 +30,8 @@ type Guard struct {
 type Report struct {
 	// Frozen is true in the first report, and false in the last.
 	Frozen bool `json:"frozen"`
-	// Held is how long the filesystem was frozen; in the last report.
-	Held time.Duration `json:"held,omitempty"`
+	// Lasted is how long the filesystem was frozen; in the last report.
+	Lasted time.Duration `json:"lasted,omitempty"`
 	// Expired says that the limit ended it.
 	Expired bool `json:"expired,omitempty"`
 	// Busy is true when another process had frozen it already.
@@ -78,7 +78,7 @@ func (g Guard) freeze(ctx context.Context, conn net.Conn) (Report, error) {
 	}
 	<-ctx.Done()
 	thawed, err := filesystem.Thaw()
-	report := Report{Held: time.Since(frozen),
+	report := Report{Lasted: time.Since(frozen),
 		Expired: errors.Is(ctx.Err(), context.DeadlineExceeded)}
 	switch {
 	case err != nil:

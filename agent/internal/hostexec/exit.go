@@ -64,7 +64,7 @@ type capped struct {
 	limit int
 }
 
-// Write never fails and never blocks, so that a talkative tool goes on.
+// Write never fails and never blocks, so that a tool with much output continues.
 func (c *capped) Write(p []byte) (int, error) {
 	if room := c.limit - c.Len(); room > 0 {
 		c.Buffer.Write(p[:min(room, len(p))])
@@ -81,7 +81,7 @@ func Operand(value string) error {
 	case strings.HasPrefix(value, "-"):
 		return errors.New("it begins with a dash")
 	case strings.ContainsAny(value, "\x00\n\r"):
-		return errors.New("it holds a control character")
+		return errors.New("it has a control character")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package hostexec runs the host's tools, and is the only place that does. There is no shell: a
-// tool is looked for in fixed directories, gets an argument list, a clean environment and a
+// tool is searched in fixed directories, gets an argument list, a clean environment and a
 // deadline, and what it may say is bounded.
 package hostexec
 
@@ -25,7 +25,7 @@ const (
 	killGrace = 5 * time.Second
 )
 
-// searchPath is where tools are looked for, in order; PATH of the agent's own environment is not
+// searchPath is where tools are searched, in order; PATH of the agent's own environment is not
 // asked.
 func searchPath() []string {
 	return []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
@@ -33,7 +33,7 @@ func searchPath() []string {
 
 // Config has what a Runner needs; the zero value is ready.
 type Config struct {
-	// Dirs are absolute directories that tools are looked for in; the system's own by default.
+	// Dirs are absolute directories to search for tools; the system's own by default.
 	Dirs []string
 	// Log gets one debug line a run; default slog.Default().
 	Log *slog.Logger
@@ -52,7 +52,7 @@ func New(config Config) (*Runner, error) {
 	}
 	for _, dir := range config.Dirs {
 		if !filepath.IsAbs(dir) {
-			return nil, fmt.Errorf("cannot look for tools in %q: not an absolute directory", dir)
+			return nil, fmt.Errorf("cannot search for tools in %q: not an absolute directory", dir)
 		}
 	}
 	if config.Log == nil {
@@ -94,7 +94,7 @@ var ErrToolMissing = errors.New("the tool is not installed")
 // Look is the absolute path of the tool, or ErrToolMissing.
 func (r *Runner) Look(tool string) (string, error) {
 	if tool == "" || strings.ContainsAny(tool, "/\x00") {
-		return "", fmt.Errorf("%q is no name of a tool", tool)
+		return "", fmt.Errorf("%q is not a tool's name", tool)
 	}
 	for _, dir := range r.dirs {
 		path := filepath.Join(dir, tool)

@@ -14,7 +14,7 @@ import (
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
-// stopLock is a user lock of the session that stops appliers. STOP SLAVE goes on without its
+// stopLock is a user lock of the session that stops appliers. STOP SLAVE continues without its
 // client; the lock is free again only when no such statement is on its way any more.
 const stopLock = "understudy_stops_appliers"
 
@@ -208,7 +208,7 @@ func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 
 func (a applier) runs() bool { return a["slave_sql_running"] == "Yes" }
 
-// stopped is true of one that stands still without an error.
+// stopped is true of an applier that stopped without an error.
 func (a applier) stopped() bool {
 	return a["slave_sql_running"] == "No" && row(a).number("last_sql_errno") == 0
 }

@@ -59,7 +59,7 @@ func (s *Server) ConfigureReplica(ctx context.Context,
 	return wrong, now, failure(what, err)
 }
 
-// fitToReplicate holds the invariants of a replica: it is read-only, and there is one primary.
+// fitToReplicate checks the invariants of a replica: it is read-only, and there is one primary.
 func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 	v, err := variables(ctx, s.db, liveVariables()...)
 	if err != nil {

@@ -53,8 +53,9 @@ type candidate struct {
 	missing bool
 }
 
-// Checksums reports the position, then each table's checksum at it. It runs in a consistent-snapshot
-// transaction of its own, which blocks no session: metadata locks are given back after each table.
+// Checksums reports the position, then each table's checksum at it. It runs in a
+// consistent-snapshot transaction of its own, which blocks no session: metadata locks are given
+// back after each table.
 func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(ChecksumHead) error,
 	each func(TableChecksum) error) error {
 	const what = "cannot read checksums"
@@ -166,7 +167,8 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candidate, error) {
 	rows, err := query(ctx, conn,
 		"SELECT table_schema AS s, table_name AS n, engine AS e, COALESCE(data_length, 0) AS b"+
-			" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"+
+			" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', "+
+			"'SYSTEM VERSIONED')"+
 			" AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2")
 	if err != nil {
 		return nil, err

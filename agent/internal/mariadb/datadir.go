@@ -23,7 +23,7 @@ type DatadirPlan struct {
 	Datadir string
 	// Initialize makes a new one in an empty directory.
 	Initialize bool
-	// Nonce must lie on its filesystem; empty does not look.
+	// Nonce must be on its filesystem; empty skips the check.
 	Nonce string
 	// Copy cleans it of another server's replication state.
 	Copy bool
@@ -138,7 +138,7 @@ func (s *Server) guardVersion(dir string, done *DatadirDone) error {
 	return nil
 }
 
-// running is the pid of the server that has the datadir open, or 0: it holds locks on these files
+// running is the pid of the server that has the datadir open, or 0: it has locks on these files
 // as long as it lives.
 func running(dir string) (int, error) {
 	for _, name := range []string{"aria_log_control", "ibdata1"} {

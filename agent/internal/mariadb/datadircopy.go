@@ -11,13 +11,13 @@ import (
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
-// cleanedPath marks a volume whose copy of a datadir was cleaned: it holds the nonce that the
+// cleanedPath marks a volume whose copy of a datadir was cleaned: it has the nonce that the
 // volume carried then. A snapshot of this volume carries another nonce, so the mark does not count
 // there.
 const cleanedPath = ".understudy/cleaned"
 
 // cleanCopy takes the source's replication state out of a copied datadir, once in a volume's life:
-// what lies there later is this server's own.
+// what is there later is this server's own.
 func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
 	nonce, err := readNonce(volume)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
 	}
 	doomed, err := leftovers(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot look for what the source left in %s: %w", dir, err)
+		return nil, fmt.Errorf("cannot read what the source left in %s: %w", dir, err)
 	}
 	if len(doomed) > 0 {
 		if err := mustStand(dir, "clean the copied datadir"); err != nil {
@@ -76,7 +76,7 @@ func remove(doomed []leftover) ([]string, error) {
 // leftovers are what a copy must not start with. The files of a change of a table (#sql-…) are not
 // among them: MariaDB's recovery ends or undoes the change by them, and takes one whose files are
 // gone for done, and writes it to the binary log. Relay logs come first and their index after them:
-// a run that is cut off finds the rest by the index.
+// a run that is interrupted finds the rest by the index.
 func leftovers(dir string) ([]leftover, error) {
 	relay, err := relayLogs(dir)
 	if err != nil {

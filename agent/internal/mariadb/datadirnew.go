@@ -24,7 +24,7 @@ const (
 )
 
 // initialize makes a new datadir in an empty directory. One that is there already is left alone; a
-// run that was cut off is gone on with.
+// run that was interrupted is continued.
 func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 	state, err := lookInto(dir)
 	if err != nil || state.complete {
@@ -57,7 +57,7 @@ type datadirState struct {
 func lookInto(dir string) (datadirState, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return datadirState{}, fmt.Errorf("cannot look into the datadir: %w", err)
+		return datadirState{}, fmt.Errorf("cannot read the datadir: %w", err)
 	}
 	var state datadirState
 	nurseryThere := false

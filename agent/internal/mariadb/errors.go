@@ -50,7 +50,7 @@ func failure(what string, err error) error {
 			errs.WithHint("see what MariaDB is busy with (SHOW PROCESSLIST), then call again"))
 	case errors.Is(err, context.Canceled):
 		return errs.New(errs.Canceled, errorsv1.Reason_REASON_CANCELED, what, errs.Wrap(err),
-			errs.WithHint("call again: it goes on where it stopped"))
+			errs.WithHint("call again: it continues where it stopped"))
 	case broken(err):
 		return down(what, err)
 	default:

@@ -47,7 +47,8 @@ func (s *Server) SetBinlogExpiry(ctx context.Context, seconds int64) (changed bo
 }
 
 // expireAfter makes the running server follow the rule, now or after the last reservation.
-func (s *Server) expireAfter(ctx context.Context, content *reservations, seconds int64) (bool, error) {
+func (s *Server) expireAfter(ctx context.Context, content *reservations,
+	seconds int64) (bool, error) {
 	if len(content.Reservations) > 0 {
 		return s.expireLater(ctx, content, seconds)
 	}
@@ -58,7 +59,8 @@ func (s *Server) expireAfter(ctx context.Context, content *reservations, seconds
 	return true, s.writeExpiry(ctx, current, expiry{seconds, current.TotalSize})
 }
 
-func (s *Server) expireLater(ctx context.Context, content *reservations, seconds int64) (bool, error) {
+func (s *Server) expireLater(ctx context.Context, content *reservations,
+	seconds int64) (bool, error) {
 	if err := s.suspendExpiry(ctx, content); err != nil {
 		return false, err
 	}

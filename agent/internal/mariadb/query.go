@@ -122,7 +122,7 @@ func (s *Server) pinned(ctx context.Context) (conn *sql.Conn, done func(), err e
 	return conn, done, nil
 }
 
-// quietly are settings of a session whose statements are to be in no log: they hold secrets, or the
+// quietly are settings of a session whose statements must be in no log: they have secrets, or the
 // log may not be writable.
 func quietly() []string {
 	return []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0"}

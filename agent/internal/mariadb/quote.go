@@ -6,7 +6,7 @@ import (
 )
 
 // literal is text as a string literal of SQL, for statements that cannot be prepared (CHANGE
-// MASTER). It holds under the empty sql_mode that every connection of the agent sets, where a
+// MASTER). It is right under the empty sql_mode that every connection of the agent sets, where a
 // backslash escapes.
 func literal(text string) string { return "'" + literalBody(text) + "'" }
 

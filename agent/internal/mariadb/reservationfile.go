@@ -49,8 +49,8 @@ type reservations struct {
 	Original *expiry `json:"original,omitempty"`
 }
 
-// reservationFile is the file of the reservations. The agent and the program that a timer starts both change
-// it.
+// reservationFile is the file of the reservations. The agent and the program that a timer starts
+// both change it.
 type reservationFile struct{ path string }
 
 // read is the content; the lock is not needed to see one of the states.
@@ -64,7 +64,8 @@ func (f *reservationFile) read() (reservations, error) {
 	}
 	var content reservations
 	if err := json.Unmarshal(text, &content); err != nil {
-		return reservations{}, fmt.Errorf("cannot read the binlog reservations in %s: %w", f.path, err)
+		return reservations{}, fmt.Errorf("cannot read the binlog reservations in %s: %w", f.path,
+			err)
 	}
 	return content, nil
 }

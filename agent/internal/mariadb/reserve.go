@@ -14,7 +14,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// keepInterval is how often a MariaDB that restarted is looked for while binary logs are reserved.
+// keepInterval is how often a restart of MariaDB is checked for while binary logs are reserved.
 const keepInterval = time.Second
 
 // ReservationID is what ids of reservations look like: they become names of units.
@@ -67,9 +67,9 @@ func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
 	return made, failure("cannot reserve binary logs", err)
 }
 
-func (s *Server) reserve(ctx context.Context, content *reservations, id string, duration time.Duration,
-	from string) (Reservation, error) {
-	// Nothing is deleted from here on, so that what is looked at next stays.
+func (s *Server) reserve(ctx context.Context, content *reservations, id string,
+	duration time.Duration, from string) (Reservation, error) {
+	// MariaDB deletes nothing from here on, so what is read next stays.
 	if err := errors.Join(s.keepInFile(true), s.suspendExpiry(ctx, content)); err != nil {
 		return Reservation{}, s.undoUnlessReserved(ctx, content, err)
 	}

@@ -1,7 +1,7 @@
 // Package mariadb knows the MariaDB server of this host: every SQL statement and every option file
 // that the agent writes is here. It connects to the unix socket as the socket-authenticated root
-// and stores no password. Changing calls observe first, act on the difference alone, and report what
-// they changed.
+// and stores no password. Changing calls observe first, act on the difference alone, and report
+// what they changed.
 package mariadb
 
 import (

@@ -13,7 +13,7 @@ type Status struct {
 	DownReason string
 	// Binary is the installed version, DatadirVersion the one that last upgraded the datadir.
 	Binary, DatadirVersion Version
-	// Datadir is where the options put it, Volume what it lies on.
+	// Datadir is what the options name, Volume the filesystem that has it.
 	Datadir string
 	Volume  Volume
 	// Options are those that MariaDB would read at its next start; secrets left out.
@@ -116,7 +116,7 @@ func liveVariables() []string {
 		"gtid_binlog_state", "datadir"}
 }
 
-func (s *Server) live(ctx context.Context, held bool) (Live, error) {
+func (s *Server) live(ctx context.Context, quiesced bool) (Live, error) {
 	v, err := variables(ctx, s.db, liveVariables()...)
 	if err != nil {
 		return Live{}, err
@@ -129,7 +129,7 @@ func (s *Server) live(ctx context.Context, held bool) (Live, error) {
 		return Live{}, err
 	}
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
-	if held {
+	if quiesced {
 		return live, nil
 	}
 	if live.LogBin {

@@ -17,7 +17,7 @@ import (
 // noncePath is the file of the nonce, below the root of the filesystem.
 const noncePath = ".understudy/nonce"
 
-// Volume is the filesystem that a datadir lies on.
+// Volume is the filesystem of a datadir.
 type Volume struct {
 	// Mount is where the filesystem's own root is mounted; where only a part of it is (a bind
 	// mount), that part.
@@ -61,7 +61,7 @@ func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
 	return v, nil
 }
 
-// locate is the mount that a path lies in, and the mount of the whole filesystem where there is
+// locate is the mount of a path, and the mount of the whole filesystem where there is
 // one.
 func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 	var in *mountinfo.Info

@@ -10,7 +10,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// waitSlice is how long MariaDB itself waits before its threads are looked at again.
+// waitSlice is how long MariaDB itself waits before its threads are observed again.
 const waitSlice = "0.5"
 
 // Progress is how far a wait is.
@@ -74,8 +74,8 @@ func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
 		errs.WithHint("make the replica again from a new snapshot"), errs.Meta("gtid", at.String()))
 }
 
-// progress looks once. A replica that cannot go on is an error; one whose primary is away for a
-// while is none.
+// progress observes once. A replica that cannot continue is an error; one whose primary is away for
+// a while is none.
 func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, error) {
 	at, err := s.slavePosition(ctx)
 	if err != nil {

@@ -38,7 +38,7 @@ func checkCleanPath(field, path string) error {
 		why = "is too long"
 	case !regexp.MustCompile(`^[A-Za-z0-9/._@:+-]+$`).MatchString(path):
 		// Nothing that a unit file, fstab or a tool could read as something else than a path.
-		why = "may hold letters, digits and /._@:+- alone"
+		why = "may have letters, digits and /._@:+- alone"
 	default:
 		return nil
 	}
@@ -56,7 +56,7 @@ func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
 		if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=@-]{0,254}$`).MatchString(id) ||
 			strings.Contains(id, "..") {
 			return invalid(field, fmt.Sprintf("%.200q is no name below /dev/disk/by-id", id),
-				"must hold names without a directory")
+				"must be names without a directory")
 		}
 		if !matchesAny(m.deviceIDs, id) {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,

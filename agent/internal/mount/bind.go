@@ -78,7 +78,7 @@ func (b *binding) changed(format string, args ...any) {
 	b.m.log.Info("mount changed", "path", b.r.Path, "change", text)
 }
 
-// volume finds the mount that the source lies on.
+// volume finds the mount that has the source.
 func (b *binding) volume(context.Context) error {
 	entries, err := b.m.mounts()
 	if err != nil {

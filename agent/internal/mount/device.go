@@ -55,7 +55,7 @@ func (m *Manager) Devices(ctx context.Context) ([]Device, error) {
 	return devices, nil
 }
 
-// attached are the devices without a look at what is on them.
+// attached are the devices, without their content.
 func (m *Manager) attached() ([]Device, error) {
 	entries, err := os.ReadDir(m.path("/sys/class/block"))
 	if err != nil {

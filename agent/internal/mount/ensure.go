@@ -26,7 +26,7 @@ type Request struct {
 	UUID string
 	// SourceUUID is what the filesystem may have had before; empty accepts any.
 	SourceUUID string
-	// Nonce that must lie on the filesystem; empty does not look.
+	// Nonce that must be on the filesystem; empty skips the check.
 	Nonce string
 	// ReplaceIDs name volumes that may be mounted there now, or named by the unit file.
 	ReplaceIDs []string
@@ -51,7 +51,7 @@ type Result struct {
 }
 
 // Ensure makes sure that the volume is mounted at the path, now and after a reboot. It formats
-// nothing. Called again after it was cut off anywhere, it goes on from what it finds.
+// nothing. Interrupted anywhere and called again, it continues from what it finds.
 func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error) {
 	if err := m.checkRequest(r); err != nil {
 		return Result{}, err
@@ -145,7 +145,7 @@ func (e *ensuring) identify(ctx context.Context) error {
 	return err
 }
 
-// partitionID is the name of a partition that holds after a reboot too.
+// partitionID is the name of a partition that is the same after a reboot.
 func partitionID(d Device, diskID string) (string, error) {
 	for _, id := range d.IDs {
 		if strings.HasPrefix(id, diskID+"-part") {
@@ -181,7 +181,7 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 	return nil
 }
 
-// takeOff unmounts what is in the way, and this volume where it is mounted without being prepared.
+// takeOff unmounts what is mounted there, and this volume where it is mounted unprepared.
 func (e *ensuring) takeOff(ctx context.Context) error {
 	stale, err := decideSource(e.now.UnitSource, e.m.resolve(ctx, e.now.UnitSource), e.volume, e.r)
 	if err != nil {
@@ -231,7 +231,7 @@ func (e *ensuring) unmountAll(ctx context.Context) error {
 	return nil
 }
 
-// prepare checks the filesystem, looks for the nonce and changes the UUID, in this order, on the
+// prepare checks the filesystem, checks the nonce and changes the UUID, in this order, on the
 // unmounted device.
 func (e *ensuring) prepare(ctx context.Context) error {
 	if e.place == placeRight {

@@ -52,7 +52,7 @@ func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error
 	return nil, m.broken(device, "e2fsck", err)
 }
 
-// checkXFS replays the log, which only the kernel can do, and looks for damage without correcting
+// checkXFS replays the log, which only the kernel can do, and checks for damage without correcting
 // any.
 func (m *Manager) checkXFS(ctx context.Context, device Device) error {
 	if err := m.repairUUID(ctx, device); err != nil {
@@ -127,8 +127,8 @@ func tune2fsField(output, name string) string {
 	return ""
 }
 
-// peek mounts the device where no other process sees it for as long as look takes. Log or journal are
-// replayed by it.
+// peek mounts the device where no other process sees it for as long as look takes. Log or journal
+// are replayed by it.
 func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 	if err := os.MkdirAll(m.runtimeDir, 0o700); err != nil {
 		return err

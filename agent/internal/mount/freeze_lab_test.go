@@ -59,7 +59,7 @@ func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 		cancel()
 		return nil
 	})
-	if err != nil || report.Expired || report.Held < 300*time.Millisecond {
+	if err != nil || report.Expired || report.Lasted < 300*time.Millisecond {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	if !writable(5 * time.Second) {
@@ -71,7 +71,7 @@ func TestAFreezeEndsByItsLimit(t *testing.T) {
 	h := frozenHost(t)
 	report, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
 		func(time.Time) error { return nil })
-	if err != nil || !report.Expired || report.Held > 2*time.Second {
+	if err != nil || !report.Expired || report.Lasted > 2*time.Second {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	if !writable(5 * time.Second) {

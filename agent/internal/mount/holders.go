@@ -26,7 +26,7 @@ func (m *Manager) holders(major, minor uint32) []string {
 		if err != nil || len(found) == maxHolders {
 			continue
 		}
-		if how := m.holds(pid, number, own); how != "" {
+		if how := m.use(pid, number, own); how != "" {
 			found = append(found,
 				fmt.Sprintf("%s (pid %d: %s)", readText(m.path("/proc", entry.Name(), "comm")), pid,
 					how))
@@ -36,8 +36,8 @@ func (m *Manager) holders(major, minor uint32) []string {
 	return found
 }
 
-// holds says how the process uses the filesystem; "" when it does not.
-func (m *Manager) holds(pid int, number uint64, hostNamespace string) string {
+// use says how the process uses the filesystem; "" when it does not.
+func (m *Manager) use(pid int, number uint64, hostNamespace string) string {
 	dir := m.path("/proc", strconv.Itoa(pid))
 	for _, link := range []string{"cwd", "root", "exe"} {
 		if isOn(filepath.Join(dir, link), number) {

@@ -1,5 +1,5 @@
 // Package mount sees block devices, and makes sure that the right volume is mounted in the right
-// place, now and after a reboot. A volume is looked for under the names that its provider gives it
+// place, now and after a reboot. A volume is searched under the names that its provider gives it
 // in /dev/disk/by-id; what is mounted is proved, never assumed.
 package mount
 
@@ -103,7 +103,7 @@ type Manager struct {
 	patience    time.Duration
 	root        string
 	log         *slog.Logger
-	// changing is held by the one that changes something.
+	// changing is locked during a change.
 	changing chan struct{}
 	freezes  freezes
 }

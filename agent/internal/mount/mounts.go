@@ -88,7 +88,7 @@ type Mount struct {
 	// UnitSourceExists is false for a stale unit file; Enabled says whether it is mounted after a
 	// reboot.
 	UnitSourceExists, Enabled bool
-	// Nonce lies on the filesystem; empty without one.
+	// Nonce on the filesystem; empty without one.
 	Nonce string
 	major uint32
 	minor uint32

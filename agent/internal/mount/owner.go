@@ -95,7 +95,7 @@ func ownAll(ctx context.Context, path, owner string) (int, error) {
 func chownIfOther(path string, uid, gid int) (bool, error) {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
-		return false, fmt.Errorf("cannot look at the owner of %s: %w", path, err)
+		return false, fmt.Errorf("cannot read the owner of %s: %w", path, err)
 	}
 	if int(stat.Uid) == uid && int(stat.Gid) == gid {
 		return false, nil

@@ -86,17 +86,17 @@ func decideDevice(device Device, r Request) (newUUID bool, err error) {
 	switch {
 	case device.Ambiguous:
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
-			"look at it with wipefs on the host; nothing was changed",
+			"inspect it on the host (wipefs "+device.Path+")",
 			"signatures on %s contradict each other", device.Path)
 	case device.Filesystem == "":
 		return false, wrong(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
 			"nothing is formatted here: make the volume from a snapshot that has data, or format "+
-				"a blank one with FormatVolume", "%s holds no filesystem", device.Path)
+				"a blank one with FormatVolume", "%s has no filesystem", device.Path)
 	case device.Filesystem != ext4 && device.Filesystem != xfs || r.Filesystem != "" &&
 		device.Filesystem != r.Filesystem:
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
 			"check which volume is attached under that name",
-			"%s holds %s, wanted is %s", device.Path, device.Filesystem,
+			"%s has %s, not %s", device.Path, device.Filesystem,
 			orElse(r.Filesystem, "ext4 or xfs"))
 	case device.ReadOnly:
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,

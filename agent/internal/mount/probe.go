@@ -64,7 +64,7 @@ func parseSignature(code int, output string) Signature {
 		}
 	}
 	// blkid reports the partition's entry in the table of its disk also when the partition itself
-	// holds nothing.
+	// has nothing on it.
 	s.Blank = s.Filesystem == "" && s.PartitionTable == ""
 	return s
 }

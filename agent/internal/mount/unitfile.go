@@ -16,7 +16,7 @@ const (
 )
 
 // volumeUnit is the unit file that mounts a volume by its id. A volume that is missing at boot
-// holds up nothing but what is bound to it.
+// delays nothing but what is bound to it.
 func volumeUnit(id, path, filesystem string) []byte {
 	options := "noatime,nofail"
 	if filesystem == xfs {

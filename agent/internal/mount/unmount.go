@@ -86,7 +86,7 @@ func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 }
 
 // unmount takes everything off the path: units that use it are stopped first, then systemd
-// unmounts. A mount in use is tried again for a while, then refused with those who hold it.
+// unmounts. A mount in use is retried for a while, then refused with the processes that use it.
 func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) ([]string, error) {
 	changes, err := m.stopAll(ctx, stopUnits)
 	if err != nil {

@@ -83,7 +83,7 @@ func (m *Manager) provablyBlank(device Device, devices []Device) error {
 	why := ""
 	switch {
 	case !device.Blank || device.Ambiguous:
-		why = "it holds " + strings.TrimSpace(orElse(device.Filesystem, device.PartitionTable)+" "+
+		why = "it has " + strings.TrimSpace(orElse(device.Filesystem, device.PartitionTable)+" "+
 			device.UUID)
 	case len(device.MountPoints) > 0:
 		why = "it is mounted at " + strings.Join(device.MountPoints, ", ")

@@ -14,8 +14,8 @@ import (
 )
 
 // uuidChange is on record while the UUID of an XFS is changed. The change clears the log, which was
-// clean, and then writes each superblock: cut off in between it leaves a filesystem that does not
-// mount. Where the new log is whole, the same change made again makes all of it whole, while
+// clean, and then writes each superblock: interrupted in between it leaves a filesystem that does
+// not mount. Where the new log is whole, the same change made again makes all of it whole, while
 // xfs_repair would take the log's UUID for the filesystem's own. Where the log is half cleared,
 // only xfs_repair -L helps.
 type uuidChange struct {

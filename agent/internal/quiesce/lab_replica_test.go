@@ -40,7 +40,8 @@ func TestPointOfAReplicaFallsBetweenTransactions(t *testing.T) {
 				}
 				if errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED ||
 					!strings.Contains(errs.HintOf(err).String(), "SHOW PROCESSLIST") {
-					t.Fatalf("in the middle of a transaction: %v (%s)", err, errs.HintOf(err).String())
+					t.Fatalf("in the middle of a transaction: %v (%s)", err,
+						errs.HintOf(err).String())
 				}
 				if m.Active() {
 					t.Error("a STOP SLAVE that cannot be taken back was given to an applier in " +

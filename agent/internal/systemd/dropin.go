@@ -90,7 +90,7 @@ func (m *Manager) checkContent(content string) error {
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
 			if strings.HasSuffix(line, `\`) {
-				return badContent(fmt.Sprintf("line %d goes on in the next", number+1))
+				return badContent(fmt.Sprintf("line %d continues in the next line", number+1))
 			}
 		case strings.HasPrefix(line, "["):
 			section = strings.Trim(line, "[]")

@@ -140,7 +140,8 @@ func (e *ensuring) up(ctx context.Context, unit Unit) error {
 		return err
 	}
 	e.report("waiting for systemd to start it")
-	_, err := e.m.run(ctx, starting(), e.name, func(u Unit) { e.report("%s", e.m.describe(ctx, u)) })
+	_, err := e.m.run(ctx, starting(), e.name,
+		func(u Unit) { e.report("%s", e.m.describe(ctx, u)) })
 	return e.changed("started", err)
 }
 

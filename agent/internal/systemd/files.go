@@ -27,7 +27,7 @@ func (m *Manager) withFileState(ctx context.Context, unit Unit) (Unit, error) {
 	}
 	files, err := conn.ListUnitFilesByPatternsContext(ctx, nil, []string{unit.Name})
 	if err != nil {
-		return unit, wrap("cannot look at the file of", unit.Name, err)
+		return unit, wrap("cannot read the unit file of", unit.Name, err)
 	}
 	for _, file := range files {
 		if filepath.Base(file.Path) == unit.Name {
@@ -179,7 +179,7 @@ func wrapFiles(what, name string, err error) error {
 		return nil
 	case dbusName(err) == "org.freedesktop.DBus.Error.FileExists":
 		return errors.Join(wrongState(name,
-			fmt.Sprintf("%s %s: a file of its own is in the way in /etc/systemd/system", what,
+			fmt.Sprintf("%s %s: a file in /etc/systemd/system stands in its place", what,
 				name),
 			errs.WithHint("move that file away on the host")), err)
 	}

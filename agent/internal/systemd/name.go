@@ -13,9 +13,10 @@ import (
 
 // A unit name: systemd's own alphabet with a suffix that it knows; no leading dash or dot, so that
 // it is never an option or a path.
-const namePattern = `^[A-Za-z0-9_:][A-Za-z0-9_:.@\\-]{0,200}\.(service|socket|mount|timer|target|path|slice|device|swap|automount|scope)$`
+const namePattern = `^[A-Za-z0-9_:][A-Za-z0-9_:.@\\-]{0,200}` +
+	`\.(service|socket|mount|timer|target|path|slice|device|swap|automount|scope)$`
 
-// CheckName refuses what is no unit name: InvalidArgument.
+// CheckName refuses what is not a unit name with INVALID_ARGUMENT.
 func CheckName(name string) error {
 	if matched, err := regexp.MatchString(namePattern, name); err == nil && matched &&
 		!strings.Contains(name, "..") {

@@ -98,7 +98,7 @@ func read(ctx context.Context, conn *dbus.Conn, name string) (Unit, error) {
 	// All interfaces at once: a unit's own state and its type's cannot be of two moments then.
 	p, err := conn.GetAllPropertiesContext(ctx, name)
 	if err != nil {
-		return Unit{}, wrap("cannot look at", name, err)
+		return Unit{}, wrap("cannot read the state of", name, err)
 	}
 	return fromProperties(name, p), nil
 }

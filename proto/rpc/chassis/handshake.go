@@ -27,7 +27,8 @@ func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 
 // Clone keeps the logger.
 func (c loggingCredentials) Clone() credentials.TransportCredentials {
-	return loggingCredentials{TransportCredentials: c.TransportCredentials.Clone(), logger: c.logger}
+	c.TransportCredentials = c.TransportCredentials.Clone()
+	return c
 }
 
 // wentAway is a peer that only probed the port.

@@ -146,7 +146,8 @@ func (h host) open(t *testing.T, s quiesce.Spec) *quiesce.Session {
 	return session
 }
 
-// serves proves that the primary takes writes within that time, and that no unit of the process is left.
+// serves proves that the primary takes writes within that time, and that no unit of the process is
+// left.
 func (h host) serves(t *testing.T, within time.Duration) {
 	t.Helper()
 	began := time.Now()

@@ -59,12 +59,12 @@ func position(f *errs.Fields, field, text string) gtid.Position {
 	return p
 }
 
-// secret is a password: what the file of MariaDB's replication settings, one line each, can hold.
+// secret checks a password: it must fit on one line of MariaDB's file of replication settings.
 func secret(f *errs.Fields, field, text string) {
 	f.Require(field, text != "", "is missing")
 	f.Require(field, utf8.ValidString(text) && len(text) <= 64, "must be at most 64 bytes of UTF-8")
 	f.Require(field, !strings.ContainsFunc(text, unicode.IsControl),
-		"must not hold control characters")
+		"must not have control characters")
 }
 
 func checkDatadir(r *agentv1.PrepareDatadirRequest) error {

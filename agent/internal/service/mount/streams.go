@@ -67,5 +67,5 @@ func (s *Service) FreezeFilesystem(r *agentv1.FreezeFilesystemRequest,
 		return err
 	}
 	return stream.Send(&agentv1.FreezeFilesystemResponse{FreezeTime: began,
-		Duration: durationpb.New(report.Held), Expired: report.Expired})
+		Duration: durationpb.New(report.Lasted), Expired: report.Expired})
 }

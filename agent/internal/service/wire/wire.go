@@ -20,7 +20,7 @@ const (
 )
 
 // Page is the part of a list, sorted by key, that the token and size ask for, and the token of the
-// next part. The token holds the last key that was seen, so that a list that changes meanwhile
+// next part. The token has the last key that was seen, so that a list that changes meanwhile
 // neither repeats nor skips what stays.
 func Page[T any](all []T, key func(T) string, size int32, token string) ([]T, string, error) {
 	if size < 0 || size > maxPage {
