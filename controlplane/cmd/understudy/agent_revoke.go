@@ -24,9 +24,9 @@ func (c *cli) newAgentRevoke() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "revoke SERVER --reason WHY", Short: "Revoke all certificates of a server's agent",
 		Args: words([]string{"SERVER"}),
-		Long: `Revoke all certificates of a server's agent and its MariaDB, and all its join tokens. Open
-connections are refused from their next call on. "understudy token create" lets the machine in
-again.
+		Long: `Revoke all certificates of a server's agent and its MariaDB, and all its join
+tokens. Open connections are refused from their next call on. "understudy token
+create" lets the machine in again.
 
 With --operator the name is that of an operator. A repeat changes nothing.`,
 		Example: `  understudy agent revoke db2 --reason "the machine was lost"

@@ -34,8 +34,8 @@ func (c *cli) connect() (*api, error) {
 		return nil, usageError{
 			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
 				c.flags.credentials, err),
-			hint: "copy ca.pem, cert.pem and key.pem from operator/ in the state directory of the " +
-				"control plane, and name their folder with --credentials",
+			hint: "copy ca.pem, cert.pem and key.pem from operator/ in the control plane's " +
+				"state directory, and name their folder with --credentials",
 		}
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{

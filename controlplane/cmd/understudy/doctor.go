@@ -31,10 +31,10 @@ func (c *cli) newDoctor() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Check the connection to the control plane, and what needs attention",
 		Args: words(nil),
-		Long: `Check what the other commands rely on: the operator's credentials and how long they are valid, the
-control plane, its provider, and servers and jobs that need attention. Nothing is changed. The exit
-code is that of the first problem.`,
-		Example: "  understudy doctor",
+		Long: `Check what the other commands rely on: the operator's credentials and how long
+they are valid, the control plane, its provider, and servers and jobs that need
+attention. Nothing is changed. The exit code is that of the first problem.`,
+		Example: "  understudy doctor\n  understudy doctor -o json",
 		RunE:    c.do(func(ctx context.Context, _ []string) error { return c.doctor(ctx) }),
 	}
 }

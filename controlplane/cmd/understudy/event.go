@@ -37,7 +37,7 @@ func (c *cli) newEventList() *cobra.Command {
 	cmd.Flags().StringVar(&f.actor, "actor", "",
 		"only those of this `ACTOR`, such as operator/alice or jobs/NAME")
 	f.addTimes(cmd)
-	f.addText(cmd, "the text")
+	f.addText(cmd, "its text")
 	f.addLimit(cmd)
 	return cmd
 }

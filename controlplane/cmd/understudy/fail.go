@@ -73,7 +73,7 @@ func (c *cli) fail(ctx context.Context, err error) int {
 	var job jobError
 	var said saidError
 	if errors.Is(err, leftError{}) || errors.As(err, &job) || errors.As(err, &said) {
-		return code // said already
+		return code // printed already
 	}
 	if ctx.Err() != nil {
 		err = usageError{message: "interrupted"}
@@ -85,7 +85,8 @@ func (c *cli) fail(ctx context.Context, err error) int {
 	}
 	st := c.styleFor(c.Stderr)
 	fmt.Fprintln(c.Stderr, st.Bad("understudy:")+" "+show.Clean(p.Message))
-	for _, line := range [][2]string{{"reason:", p.Reason}, {"hint:", p.advice}, {"note:", p.Note}} {
+	for _, line := range [][2]string{{"reason:", p.Reason}, {"hint:", p.advice},
+		{"note:", p.Note}} {
 		if line[1] != "" {
 			fmt.Fprintln(c.Stderr, st.Dim(fmt.Sprintf("  %-8s", line[0]))+" "+show.Clean(line[1]))
 		}

@@ -8,11 +8,13 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const jobLong = `A job is work that takes a while: taking a snapshot, making a replica, deleting a server. It is made
-of steps. Each step observes, changes what differs, and observes again, so any step can be retried.
+const jobLong = `A job is work that takes a while: taking a snapshot, making a replica, deleting
+a server. It is made of steps. Each step observes, changes what differs, and
+observes again, so any step can be retried.
 
-A job survives the control plane and goes on when that is back. When a step fails for good, the job
-stops, resumes a primary that it quiesced, and says why and what to do:
+A job survives the control plane and goes on when that is back. When a step
+fails for good, the job stops, resumes a primary that it quiesced, and says why
+and what to do:
 
   retry    go on at the step that failed, or run one step alone
   redo     run a step again as if it had never run, and go on
@@ -20,8 +22,8 @@ stops, resumes a primary that it quiesced, and says why and what to do:
   cancel   stop a job that runs or waits
   cleanup  remove what a failed or cancelled job made
 
-The beginning of a job's id is enough, while no other job begins so. Every request is recorded: see
-"understudy event list".`
+The beginning of a job's id is enough, while no other job begins so. Every
+request is recorded: see "understudy event list".`
 
 func (c *cli) newJob() *cobra.Command {
 	return c.group("job", "Watch jobs, and decide about those that stopped", jobLong,

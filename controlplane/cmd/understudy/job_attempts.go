@@ -17,8 +17,9 @@ func (c *cli) newJobAttempts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "attempts JOB", Short: "Show every attempt of a job's steps, oldest first",
 		Args: words([]string{"JOB"}),
-		Long: `Show every attempt of a job's steps, oldest first: when it began, how long it took, how it ended, and
-its error. With -o json also what it found and changed, and which worker made it.`,
+		Long: `Show every attempt of a job's steps, oldest first: when it began, how long it
+took, how it ended, and its error. With -o json also what it found and changed,
+and which worker made it.`,
 		Example: `  understudy job attempts JOB
   understudy job attempts JOB --step start_mariadb
   understudy job attempts JOB -o json | jq -r '.attempts[] | [.step, .state, .worker] | @tsv'`,

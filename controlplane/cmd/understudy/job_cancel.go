@@ -15,8 +15,8 @@ func (c *cli) newJobCancel() *cobra.Command {
 		Use: "cancel JOB", Short: "Stop a job at its next safe point", Args: words([]string{"JOB"}),
 		Long: `Stop a job at its next safe point. A primary that it quiesced is resumed.
 
-What the job made stays: "job retry" goes on with it, "job cleanup" removes it. The exit code is 0
-when the job ended as cancelled.`,
+What the job made stays: "job retry" goes on with it, "job cleanup" removes it.
+The exit code is 0 when the job ended as cancelled.`,
 		Example: `  understudy job cancel JOB
   understudy job cancel JOB && understudy job cleanup JOB`,
 		ValidArgsFunction: c.complete(c.activeJobIDs),

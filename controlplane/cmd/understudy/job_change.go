@@ -95,7 +95,7 @@ func (c *cli) stepVerb(f *changeFlags, cmd *cobra.Command,
 
 // reasonFlag adds the reason that is recorded with a request.
 func reasonFlag(cmd *cobra.Command, reason *string) {
-	cmd.Flags().StringVar(reason, "reason", "", "`WHY`, for the record; required")
+	cmd.Flags().StringVar(reason, "reason", "", "`WHY`; it is recorded (required)")
 }
 
 func checkReason(flag, reason string, most int) error {

@@ -16,11 +16,13 @@ func (c *cli) newJobCleanup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cleanup JOB", Short: "Remove what a failed or cancelled job made",
 		Args: words([]string{"JOB"}),
-		Long: `Remove what a failed or cancelled job made, found by its tags: machines, volumes, snapshots and
-accounts. Nothing else is touched. Afterwards the job cannot be retried.
+		Long: `Remove what a failed or cancelled job made, found by its tags: machines,
+volumes, snapshots and accounts. Nothing else is touched. Afterwards the job
+cannot be retried.
 
-When that deletes data, the control plane refuses until --yes-delete names what may be deleted. The
-exit code is 0 when everything was removed, though the job stays failed or cancelled.`,
+When that deletes data, the control plane refuses until --yes-delete names what
+may be deleted. The exit code is 0 when everything was removed, though the job
+stays failed or cancelled.`,
 		Example: `  understudy job cleanup JOB --dry-run
   understudy job cleanup JOB
   understudy job cleanup JOB --yes-delete db2`,

@@ -13,8 +13,8 @@ func (c *cli) newJobGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get JOB", Aliases: []string{"show"}, Short: "Show one job with all its steps",
 		Args: words([]string{"JOB"}),
-		Long: `Show one job with all its steps: what each found, what it changed, how long it took, and its error
-with a hint.`,
+		Long: `Show one job with all its steps: what each found, what it changed, how long it
+took, and its error with a hint.`,
 		Example: `  understudy job get JOB
   understudy job get JOB -o json | jq -r '.job.steps[] | [.name, .state, .duration] | @tsv'`,
 		ValidArgsFunction: c.complete(c.jobIDs),

@@ -21,8 +21,8 @@ func (c *cli) newJobList() *cobra.Command {
 	f := &jobList{filterFlags: filterFlags{cli: c}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List jobs, newest first", Args: words(nil),
-		Long: `List jobs without their steps, newest first: what was asked for, the state, when it was asked for and
-how long it took.`,
+		Long: `List jobs without their steps, newest first: what was asked for, the state, when
+it was asked for and how long it took.`,
 		Example: `  understudy job list --active
   understudy job list --on servers/db2 --limit 5
   understudy job list --state failed --kind create_replica --since 7d
@@ -31,8 +31,8 @@ how long it took.`,
 	}
 	f.addOn(cmd, "servers/NAME or snapshots/NAME")
 	cmd.Flags().BoolVar(&f.active, "active", false, "only those that have not ended")
-	addEnums(cmd, &f.states, "state", "only these states")
-	addEnums(cmd, &f.kinds, "kind", "only these kinds")
+	addEnums(cmd, &f.states, "state")
+	addEnums(cmd, &f.kinds, "kind")
 	f.addTimes(cmd)
 	f.addText(cmd, "the title")
 	f.addLimit(cmd)

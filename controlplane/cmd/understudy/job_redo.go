@@ -14,10 +14,12 @@ func (c *cli) newJobRedo() *cobra.Command {
 		Use: "redo JOB STEP --reason WHY", Short: "Run a step again as if it had never run",
 		Long: `Run a step again as if it had never run, and go on with the steps after it.
 
-A retry finds what an earlier attempt made, such as a machine or a volume, and goes on with it. Redo
-makes another one, because the step gets a new key. Use it when what was made is of no use.
+A retry finds what an earlier attempt made, such as a machine or a volume, and
+goes on with it. Redo makes another one, because the step gets a new key. Use it
+when what was made is of no use.
 
-When that deletes data, the control plane refuses until --yes-delete names what may be deleted.`,
+When that deletes data, the control plane refuses until --yes-delete names what
+may be deleted.`,
 		Example: `  understudy job redo JOB create_machine --reason "the machine's disk is broken"
   understudy job redo JOB swap_volume --reason "wrong snapshot" --yes-delete db2`,
 	}

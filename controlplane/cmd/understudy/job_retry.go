@@ -13,11 +13,12 @@ func (c *cli) newJobRetry() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retry JOB", Short: "Go on at the step that failed, or run one step alone",
 		Args: words([]string{"JOB"}),
-		Long: `Go on with a job that failed or waits for an operator, at the step that stopped it.
+		Long: `Go on with a job that failed or waits for an operator, at the step that stopped
+it.
 
-With --step, run that step alone, whatever the state of the job, and leave the job as it was. Steps
-observe before they act: a step whose work is done changes nothing. The exit code says how the step
-ended.`,
+With --step, run that step alone, whatever the state of the job, and leave the
+job as it was. Steps observe before they act: a step whose work is done changes
+nothing. The exit code says how the step ended.`,
 		Example: `  understudy job retry JOB
   understudy job retry JOB --step configure_replica`,
 		ValidArgsFunction: c.complete(c.jobIDs),

@@ -15,11 +15,12 @@ func (c *cli) newJobWatch() *cobra.Command {
 	w := waitFlags{}
 	cmd := &cobra.Command{
 		Use: "watch [JOB]", Short: "Show a job until it ends", Args: words(nil, "JOB"),
-		Long: `Show a job until it ends, or until it needs an operator. Without a name it shows the job that is
-active, when there is one.
+		Long: `Show a job until it ends, or until it needs an operator. Without a name it shows
+the job that is active, when there is one.
 
-On a terminal the view is live; Ctrl-C leaves it and the job goes on. Elsewhere each change is one
-line, with -o json one line of JSON. When the control plane restarts, the view waits for it.`,
+On a terminal the view is live; Ctrl-C leaves it and the job goes on. Elsewhere
+each change is one line, with -o json one line of JSON. When the control plane
+restarts, the view waits for it.`,
 		Example: `  understudy job watch
   understudy job watch JOB
   understudy job watch JOB -o json | jq --unbuffered -r .state`,

@@ -66,13 +66,13 @@ func (f *filterFlags) addAll(cmd *cobra.Command, what string) {
 }
 
 func (f *filterFlags) addText(cmd *cobra.Command, where string) {
-	cmd.Flags().StringVar(&f.text, "text", "", "only those with this `TEXT` in "+where)
+	cmd.Flags().StringVar(&f.text, "text", "", "only those with `TEXT` in "+where+", in any case")
 }
 
 func (f *filterFlags) addTimes(cmd *cobra.Command) {
 	f.since.now, f.until.now = f.cli.Now, f.cli.Now
 	cmd.Flags().Var(&f.since, "since",
-		"only those from this time on: 2h ago as 2h, or 2026-01-31, or 2026-01-31T15:04:05Z")
+		"only those since this time: 2h (ago), 2026-01-31 or 2026-01-31T15:04:05Z")
 	cmd.Flags().Var(&f.until, "until", "only those before this time")
 }
 
@@ -105,9 +105,10 @@ func (f *filterFlags) sayMore(token string) {
 }
 
 // addEnums adds a flag that takes the words of an enum's values.
-func addEnums[E enum.Enum](cmd *cobra.Command, values *enums[E], flag, help string) {
-	cmd.Flags().Var(values, flag, help+": "+strings.Join(enum.Words[E](), ", ")+
-		"; several with commas")
+func addEnums[E enum.Enum](cmd *cobra.Command, values *enums[E], flag string) {
+	name := strings.ToUpper(flag)
+	cmd.Flags().Var(values, flag, "only `"+name+"`[,"+name+"...]: "+
+		strings.Join(enum.Words[E](), ", "))
 	mustComplete(cmd, flag, enum.Words[E]())
 }
 

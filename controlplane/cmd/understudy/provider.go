@@ -12,11 +12,12 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const providerLong = `A provider makes machines, volumes and snapshots. These commands show what it has, and whether it can
-do what the jobs need. Only "sweep --remove" changes something.
+const providerLong = `A provider makes machines, volumes and snapshots. These commands show what it
+has, and whether it can do what the jobs need. Only "sweep --remove" changes
+something.
 
-With the provider "manual" an operator does the work: "tasks" lists what is to be done, "done" and
-"refuse" report the result.`
+With the provider "manual" an operator does the work: "tasks" lists what is to
+be done, "done" and "refuse" report the result.`
 
 func (c *cli) newProvider() *cobra.Command {
 	return c.group("provider", "See what the provider of machines and volumes has", providerLong,

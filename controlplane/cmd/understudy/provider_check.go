@@ -14,9 +14,9 @@ import (
 func (c *cli) newProviderCheck() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Check that the provider can do what the jobs need", Args: words(nil),
-		Long: `Try what the jobs need of the provider, and print what is missing with what to do. The exit code is 1
-when something is missing.`,
-		Example: "  understudy provider check",
+		Long: `Try what the jobs need of the provider, and print what is missing with what to
+do. The exit code is 1 when something is missing.`,
+		Example: "  understudy provider check\n  understudy provider check -o json",
 		RunE: c.do(func(ctx context.Context, _ []string) error {
 			return c.call(ctx, func(ctx context.Context, a *api) error {
 				answer, err := a.providers.CheckProvider(ctx, &cpv1.CheckProviderRequest{})

@@ -17,9 +17,9 @@ func (c *cli) newProviderDone() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "done TASK", Short: "Report that a manual task was done",
 		Args: words([]string{"TASK"}),
-		Long: `Report that a manual task was done, with what only you know: the task says which flags it needs.
-Where the machine's agent observes something else, its observation takes precedence and the command
-is refused.`,
+		Long: `Report that a manual task was done, with what only you know: the task says which
+flags it needs. Where the machine's agent observes something else, its
+observation takes precedence and the command is refused.`,
 		Example: `  understudy provider done task-1f0c52a9be31 --address 10.0.0.5
   understudy provider done task-77b00c4d12ea --device scsi-36001405f3a9c2 --label 'lun 7 on san-2'`,
 		ValidArgsFunction: c.complete(c.taskIDs),

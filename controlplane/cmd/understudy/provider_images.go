@@ -12,9 +12,9 @@ import (
 func (c *cli) newProviderImages() *cobra.Command {
 	return &cobra.Command{
 		Use: "images", Short: "List the images that machines can be made from", Args: words(nil),
-		Long: `List the images that machines can be made from, for --image of "server create" and
-"replica create".`,
-		Example: "  understudy provider images",
+		Long: `List the images that machines can be made from, for --image of "server create"
+and "replica create".`,
+		Example: "  understudy provider images\n  understudy provider images -o json",
 		RunE:    c.do(func(ctx context.Context, _ []string) error { return c.printImages(ctx) }),
 	}
 }

@@ -13,10 +13,12 @@ func (c *cli) newProviderObjects() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "objects", Short: "List machines, volumes and snapshots of the provider",
 		Args: words(nil),
-		Long: `List the machines, volumes and snapshots of the provider, with the server or snapshot that each
-belongs to. AT is the address of a machine, or the machine that a volume is attached to.
+		Long: `List the machines, volumes and snapshots of the provider, with the server or
+snapshot that each belongs to. AT is the address of a machine, or the machine
+that a volume is attached to.
 
-Objects that no record names are orphans: a failed job left them, or somebody made them by hand.`,
+Objects that no record names are orphans: a failed job left them, or somebody
+made them by hand.`,
 		Example: `  understudy provider objects
   understudy provider objects --orphans`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {

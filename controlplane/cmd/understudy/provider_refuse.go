@@ -17,9 +17,10 @@ func (c *cli) newProviderRefuse() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "refuse TASK --reason WHY", Short: "Report that a manual task will not be done",
 		Args: words([]string{"TASK"}),
-		Long: `Report that a manual task will not be done, and why. The job that needs it fails with that reason;
-"job retry" asks again.`,
-		Example:           `  understudy provider refuse task-1f0c52a9be31 --reason 'no room in rack 4'`,
+		Long: `Report that a manual task will not be done, and why. The job that needs it fails
+with that reason; "job retry" asks again.`,
+		Example: `  understudy provider refuse task-1f0c52a9be31 --reason 'no room in rack 4'
+  understudy provider tasks --all`,
 		ValidArgsFunction: c.complete(c.taskIDs),
 		RunE: c.do(func(ctx context.Context, args []string) error {
 			if err := checkReason("reason", reason, maxTaskText); err != nil {

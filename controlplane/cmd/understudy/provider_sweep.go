@@ -16,11 +16,13 @@ func (c *cli) newProviderSweep() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sweep", Short: "List what jobs left behind at the provider, or remove it",
 		Args: words(nil),
-		Long: `List the machines, volumes and snapshots that jobs left behind at the provider: they have the tags of
-this fleet and of a job that has ended, and no record names them. With --remove they are removed.
-Nothing else is ever removed or listed.
+		Long: `List the machines, volumes and snapshots that jobs left behind at the provider:
+they have the tags of this fleet and of a job that has ended, and no record
+names them. With --remove they are removed. Nothing else is ever removed or
+listed.
 
-After a failed or cancelled job use "job cleanup", which also removes records and accounts.`,
+After a failed or cancelled job use "job cleanup", which also removes records
+and accounts.`,
 		Example: `  understudy provider sweep
   understudy provider sweep --remove`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {

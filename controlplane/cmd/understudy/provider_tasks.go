@@ -16,9 +16,10 @@ func (c *cli) newProviderTasks() *cobra.Command {
 	var closed bool
 	cmd := &cobra.Command{
 		Use: "tasks", Short: "List manual tasks", Args: words(nil),
-		Long: `List manual tasks. With the provider "manual" everything that a job needs becomes a task for an
-operator: make a machine or a volume, attach it, copy it. The job waits. The control plane observes
-by itself that a volume was attached or detached; report other tasks with "provider done".`,
+		Long: `List manual tasks. With the provider "manual" everything that a job needs
+becomes a task for an operator: make a machine or a volume, attach it, copy it.
+The job waits. The control plane observes by itself that a volume was attached
+or detached; report other tasks with "provider done".`,
 		Example: `  understudy provider tasks
   understudy provider tasks --all -o json`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {

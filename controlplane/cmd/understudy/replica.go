@@ -9,11 +9,13 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const replicaLong = `A replica is a server that follows a primary. It is made from a snapshot of the primary's data
-volume. It is READY when both replication threads run, it has applied a target position that was
-taken on the primary after they started, and its data was verified to the level asked for.
+const replicaLong = `A replica is a server that follows a primary. It is made from a snapshot of the
+primary's data volume. It is READY when both replication threads run, it has
+applied a target position that was taken on the primary after they started, and
+its data was verified to the level asked for.
 
-A replica is a server: "server get", "server update" and "server delete" work on it.`
+A replica is a server: "server get", "server update" and "server delete" work on
+it.`
 
 func (c *cli) newReplica() *cobra.Command {
 	return c.group("replica", "Create, verify and list replicas", replicaLong,
@@ -25,7 +27,8 @@ func (c *cli) newReplicaList() *cobra.Command {
 		role: enums[cpv1.Server_Role]{values: []cpv1.Server_Role{cpv1.Server_ROLE_REPLICA}}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List replicas", Args: words(nil),
-		Long: `List replicas with the primary that each follows, its state, and how it was verified.`,
+		Long: `List replicas with the primary that each follows, its state, and how it was
+verified.`,
 		Example: `  understudy replica list
   understudy replica list --of db1 --state degraded`,
 		RunE: c.do(func(ctx context.Context, _ []string) error {

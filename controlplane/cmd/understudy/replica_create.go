@@ -19,19 +19,22 @@ type replicaCreate struct {
 	quiesce  span
 }
 
-const replicaCreateLong = `Create a replica of a server: a machine, a data volume made from a snapshot of the primary, and a
-MariaDB that follows the primary by GTID over TLS. The primary goes on serving.
+const replicaCreateLong = `Create a replica of a server: a machine, a data volume made from a
+snapshot of the primary, and a MariaDB that follows the primary by GTID over TLS.
+The primary goes on serving.
 
-With --of PRIMARY a new snapshot is taken. With --from SNAPSHOT the replica is made from that
-snapshot and follows the server that it was taken of. With both it follows PRIMARY with the data of
-SNAPSHOT. Without a NAME the replica gets the primary's name with a number: db1-r1.
+With --of PRIMARY a new snapshot is taken. With --from SNAPSHOT the replica is
+made from that snapshot and follows the server that it was taken of. With both it
+follows PRIMARY with the data of SNAPSHOT. Without a NAME the replica gets the
+primary's name with a number: db1-r1.
 
 --verify says how the data is compared before the replica is READY:
 
 ` + levels + `
 
-A job that fails leaves the primary as it was. It says what it left of the replica: --cleanup removes
-that at once, "understudy job retry" goes on, "understudy job cleanup" removes it later.`
+A job that fails leaves the primary as it was, and says what it left of the
+replica. --cleanup removes that at once; "understudy job retry" goes on;
+"understudy job cleanup" removes it later.`
 
 func (c *cli) newReplicaCreate() *cobra.Command {
 	f := &replicaCreate{verify: newLevel(), quiesce: span{min: time.Second, max: time.Minute}}

@@ -15,17 +15,18 @@ func newLevel() choice {
 }
 
 // levels explains them.
-const levels = `  position  the replica has applied a target position that was taken on the primary
+const levels = `  position  the replica has applied a target position taken on the primary
   sample    and the checksums of a sample of the tables are equal
-  full      and the checksums of all tables are equal, at one position, without blocking the primary`
+  full      and the checksums of all tables are equal, at one position, without
+            blocking the primary`
 
 func (c *cli) newReplicaVerify() *cobra.Command {
 	f, level := &startFlags{}, newLevel()
 	cmd := &cobra.Command{
 		Use: "verify NAME", Short: "Compare a replica with its primary again",
 		Args: words([]string{"NAME"}),
-		Long: `Compare a replica with its primary again, and date the result. Both go on serving. "server get"
-shows when a replica was verified, and how.
+		Long: `Compare a replica with its primary again, and date the result. Both go on
+serving. "server get" shows when a replica was verified, and how.
 
 ` + levels,
 		Example: `  understudy replica verify db2

@@ -8,21 +8,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const rootLong = `Understudy makes MariaDB replicas from volume snapshots, each on a machine of its own, and verifies
-each replica before it is READY.
+const rootLong = `Understudy makes MariaDB replicas from volume snapshots, each on a machine of
+its own, and verifies each replica before it is READY.
 
-The control plane (understudy serve) keeps the records and runs the jobs; all other commands call it.
-On its own host they need no settings. From elsewhere, --address and --credentials say where it is
-and which credentials to use.
+The control plane (understudy serve) keeps the records and runs the jobs; all
+other commands call it. On its own host they need no settings. From elsewhere,
+--address and --credentials say where it is and which credentials to use.
 
-Commands that start a job show it until it ends: live on a terminal, one line a change elsewhere.
-Ctrl-C leaves the view and the job goes on; "understudy job watch" shows it again.
+Commands that start a job show it until it ends: live on a terminal, one line a
+change elsewhere. Ctrl-C leaves the view and the job goes on; "understudy job
+watch" shows it again.
 
 Output
-  Tables are for users. With -o json the result is the API's message as JSON; a list is one object. A
-  command that shows a job writes one line of JSON for each change; the last line is the job as it
-  ended. Errors are an object on standard error: {"error": {"code", "reason", "message", "hint",
-  "commands"}}.
+  Tables are for users. With -o json the result is the API's message as JSON; a
+  list is one object. A command that shows a job writes one line of JSON for each
+  change; the last line is the job as it ended. Errors are an object on standard
+  error: {"error": {"code", "reason", "message", "hint", "commands"}}.
 
 Exit codes
   0    done; a job that was shown ended well
@@ -54,7 +55,7 @@ func newRoot(c *cli) *cobra.Command {
 		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(),
 		c.newToken(), c.newAgent(),
 		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand(c.World)))
-	root.Example = rootExample
+	root.Long, root.Example = rootLong, rootExample
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	c.addGlobalFlags(root)

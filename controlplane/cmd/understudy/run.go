@@ -17,7 +17,7 @@ type World struct {
 	Args []string
 	// Stdin is where answers to questions come from.
 	Stdin io.Reader
-	// Stdout gets results, Stderr errors and what is said beside.
+	// Stdout gets results, Stderr errors and what else is printed.
 	Stdout, Stderr io.Writer
 	// Environ is the environment, "KEY=value" each.
 	Environ []string
@@ -87,7 +87,7 @@ func (c *cli) do(run func(context.Context, []string) error) func(*cobra.Command,
 // know it refuses.
 func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
-		Use: use, Short: short, Long: long,
+		Use: use, Short: short, Long: short + ".\n\n" + long,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

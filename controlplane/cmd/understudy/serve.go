@@ -10,27 +10,32 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 )
 
-const serveLong = `Run the control plane: it keeps the records of servers and snapshots, runs the jobs, and serves the API that all other commands use.
+const serveLong = `Run the control plane. It keeps the records of servers and snapshots, runs the
+jobs, and serves the API that all other commands use.
 
-One setting is required: the provider that makes machines, volumes and snapshots, --provider. To try it out, --dev makes real hosts on
-this machine instead (that needs root); it is not for data that must be kept. The first start makes all that is missing: the state
-directory with the store, a certificate authority, its own identity and an operator's credentials. Stop it with Ctrl-C or SIGTERM;
-jobs go on with its next start.
+Name the provider that makes machines, volumes and snapshots with --provider. To
+try it out, --dev makes hosts on this machine instead (it needs root); do not
+keep data there. The first start makes what is missing: the state directory, the
+store, a certificate authority, and an operator's credentials. Ctrl-C or SIGTERM
+stops it; jobs go on with its next start.
 
-Settings come from flags, over the environment, over a file, over defaults. In the environment the flag --state-dir is
-UNDERSTUDY_STATE_DIR, in the file it is state_dir; lists are separated by commas in the environment and are lists in the file. A setting
+Settings come from flags, then the environment, then a file, then defaults. The
+flag --state-dir is UNDERSTUDY_STATE_DIR in the environment and state_dir in the
+file. Lists have commas in the environment and are lists in the file. A setting
 that is not known is an error.
 
 What it serves
-  the API       on --listen, and on the provider's own network under the same port, so that machines reach it; every connection is
-                mutual TLS, and only a machine with a join token may call without a certificate, to enrol
+  the API       on --listen, and on the provider's network under the same port;
+                every connection is mutual TLS, and only a machine with a join
+                token may call without a certificate, to enrol
   metrics       for Prometheus, on --metrics
 
-What lies in the state directory
-  understudy.db the records (SQLite), unless --store-dsn-file names a MariaDB for them
-  ca/           the certificate authority; with the records, this is what to back up
+What is in the state directory
+  understudy.db the records (SQLite), unless --store-dsn-file names a MariaDB
+  ca/           the certificate authority: back it up with the records
   controlplane/ the control plane's own identity
-  operator/     the operator's credentials, which the other commands show by themselves on this box`
+  operator/     the operator's credentials, which the other commands use on this
+                host`
 
 const serveExample = `  understudy serve --dev
   understudy serve --provider ec2 --listen 0.0.0.0:7440 --advertise 192.0.2.10:7440
@@ -41,12 +46,12 @@ const serveExample = `  understudy serve --dev
 // underscores.
 func serveFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "`FILE` with settings (YAML; UNDERSTUDY_CONFIG); "+app.DefaultFile+
-		" is read when it is there")
-	flags.String("state-dir", "", "`DIR` of all that it keeps (default /var/lib/understudy)")
+		" is read when it exists")
+	flags.String("state-dir", "", "state `DIR` (default /var/lib/understudy)")
 	flags.StringSlice("listen", nil,
 		"`HOST:PORT` to serve on, several with commas (default 127.0.0.1:7440)")
 	flags.StringSlice("advertise", nil,
-		"`HOST:PORT` under which new machines reach it; found out when not given")
+		"`HOST:PORT` under which new machines reach it (default found out)")
 	flags.String("store-dsn-file", "", "`FILE` with the address of a MariaDB that keeps the "+
 		"records, user:password@tcp(host:port)/database")
 	flags.String("provider", "",
@@ -58,13 +63,13 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("image-cache-dir", "",
 		"`DIR` of the images of --dev (default /var/cache/understudy/images)")
 	flags.String("ec2-region", "",
-		"`REGION` of the provider ec2; what the AWS SDK finds when not given")
+		"`REGION` of the provider ec2 (default what the AWS SDK finds)")
 	flags.String("ec2-endpoint", "",
 		"`URL` in place of EC2's own, such as that of understudy-lab ec2")
 	flags.StringSlice("ec2-zones", nil, "`ZONE` that the provider ec2 may use, several with "+
-		"commas; all of the region when not given")
+		"commas (default all of the region)")
 	flags.StringSlice("ec2-subnets", nil, "`ZONE=SUBNET` of machines in a zone, several with "+
-		"commas; that of the default VPC when not given")
+		"commas (default that of the default VPC)")
 	flags.StringSlice("ec2-security-groups", nil,
 		"`ID` of the machines' security groups, several with commas")
 	flags.String("ec2-instance-type", "", "`TYPE` of machines (default t3.large)")
@@ -75,26 +80,26 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.Int32("ec2-volume-throughput", 0, "MiB/s of volumes, where the type takes them")
 	flags.Bool("ec2-encrypt", false, "encrypt volumes")
 	flags.String("ec2-kms-key", "",
-		"`KEY` that volumes are encrypted with; the account's default one when not given")
+		"`KEY` that volumes are encrypted with (default the account's)")
 	flags.Int32("ec2-initialization-rate", 0, "MiB/s that volumes are filled from their snapshot "+
-		"with, 100 to 300, at a price; as they are read when not given")
+		"with, 100 to 300; it has a price (default as they are read)")
 	flags.StringSlice("manual-images", nil, "`NAME=MARIADB` that operators make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
-	flags.String("image", "", "`IMAGE` of machines when nobody names one (default trixie)")
-	flags.String("agent-binary", "", "`FILE` that is installed on hosts of --dev as the agent; "+
-		"the one beside this program when not given")
+	flags.String("image", "", "`IMAGE` of machines when a request names none (default trixie)")
+	flags.String("agent-binary", "", "`FILE` that is installed on hosts of --dev as the agent "+
+		"(default the one beside this program)")
 	flags.String("fleet", "",
 		"`NAME` that marks what it makes at the provider (default \"default\")")
 	flags.String("metrics", "", "`HOST:PORT` to serve metrics on, or off (default 127.0.0.1:7441)")
 	flags.String("log-level", "", "debug, info, warn or error (default info)")
 	flags.String("log-format", "", "text or json (default text)")
-	flags.Duration("monitor-interval", 0, "how often every agent is looked at (default 3s)")
+	flags.Duration("monitor-interval", 0, "how often every agent is observed (default 3s)")
 	flags.Duration("unreachable-after", 0,
 		"how long an agent may be silent until its server is UNREACHABLE (default 15s)")
-	flags.Duration("volume-limit", 0, "how long the provider may take to make a volume until its "+
-		"job gives up on it (default 10m)")
+	flags.Duration("volume-limit", 0,
+		"longest time that the provider may take to make a volume (default 10m)")
 	flags.Duration("degraded-after", 0,
-		"how long a server may not do what its role says until it is DEGRADED (default 10s)")
+		"how long a server may fail its role until it is DEGRADED (default 10s)")
 }
 
 // newServeCommand runs the control plane.

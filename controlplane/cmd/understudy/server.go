@@ -12,11 +12,11 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const serverLong = `A server is the record of one MariaDB server and of the machine that it runs on: a primary, or a
-replica of one.
+const serverLong = `A server is the record of one MariaDB server and of the machine that it runs on:
+a primary, or a replica of one.
 
-"server create" makes a primary, "replica create" a replica. "event list --on servers/NAME" shows
-what happened to a server.`
+"server create" makes a primary, "replica create" a replica. "event list --on
+servers/NAME" shows what happened to a server.`
 
 func (c *cli) newServer() *cobra.Command {
 	return c.group("server", "Create, show, change and delete MariaDB servers", serverLong,

@@ -19,8 +19,8 @@ func (c *cli) newServerCreate() *cobra.Command {
 	f := &serverCreate{filesystem: choice{value: "ext4", allowed: []string{"ext4", "xfs"}}}
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Create a primary", Args: words([]string{"NAME"}),
-		Long: `Create a primary: a machine, a blank data volume, a new datadir, and a MariaDB that answers on the
-machine's address with binary log and GTIDs on.
+		Long: `Create a primary: a machine, a blank data volume, a new datadir, and a MariaDB
+that answers on the machine's address with binary log and GTIDs on.
 
 NAME is 2 to 40 lower-case letters, digits and dashes, a letter first.`,
 		Example: `  understudy server create db1

@@ -16,11 +16,13 @@ func (c *cli) newServerDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete NAME", Aliases: []string{"rm"},
 		Short: "Delete a server with its machine and its data", Args: words([]string{"NAME"}),
-		Long: `Delete a server: its machine, its volumes with their data, and a replica's account on its primary.
-Its snapshots stay. A primary that still has replicas is refused.
+		Long: `Delete a server: its machine, its volumes with their data, and a replica's
+account on its primary. Its snapshots stay. A primary that still has replicas is
+refused.
 
-The command asks for the server's name; --yes answers for scripts. It deletes the record that it
-showed: when the record changes meanwhile, the control plane refuses.`,
+The command asks for the server's name; --yes answers for scripts. It deletes
+the record that it showed: when the record changes meanwhile, the control plane
+refuses.`,
 		Example: `  understudy server delete db2
   understudy server delete db2 --dry-run
   understudy server delete db2 --yes`,

@@ -16,8 +16,8 @@ func (c *cli) newServerGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get NAME", Aliases: []string{"show"}, Short: "Show one server",
 		Args: words([]string{"NAME"}),
-		Long: `Show the record of one server: its role, why it is not READY, its machine, its volumes, its
-replication, and how and when it was verified.`,
+		Long: `Show the record of one server: its role, why it is not READY, its machine, its
+volumes, its replication, and how and when it was verified.`,
 		Example: `  understudy server get db1
   understudy server get db1 -o json | jq .server.state`,
 		ValidArgsFunction: c.complete(c.serverIDs),

@@ -20,10 +20,11 @@ func (c *cli) newServerList() *cobra.Command {
 	f := &serverList{filterFlags: filterFlags{cli: c}}
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List servers", Args: words(nil),
-		Long: `List servers by name, with their role, their state and how a replica was verified.
+		Long: `List servers by name, with their role, their state and how a replica was
+verified.
 
-SEEN is when the server's agent last answered. A server whose agent cannot be reached is
-UNREACHABLE, whatever its state was before.`,
+SEEN is when the server's agent last answered. A server whose agent cannot be
+reached is UNREACHABLE, whatever its state was before.`,
 		Example: `  understudy server list
   understudy server list --of db1 --state degraded,unreachable
   understudy server list -o json | jq -r '.servers[].name'`,
@@ -32,13 +33,13 @@ UNREACHABLE, whatever its state was before.`,
 		}),
 	}
 	f.add(cmd)
-	addEnums(cmd, &f.role, "role", "only this role")
+	addEnums(cmd, &f.role, "role")
 	return cmd
 }
 
 func (f *serverList) add(cmd *cobra.Command) {
 	f.addOf(cmd, "only the replicas of `PRIMARY`")
-	addEnums(cmd, &f.states, "state", "only these states")
+	addEnums(cmd, &f.states, "state")
 	f.addText(cmd, "the name, primary, machine, address or reason")
 	f.addAll(cmd, "with deleted servers")
 }

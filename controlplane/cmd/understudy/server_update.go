@@ -22,8 +22,9 @@ func (c *cli) newServerUpdate() *cobra.Command {
 		Use: "update NAME", Short: "Change settings of a server", Args: words([]string{"NAME"}),
 		Long: `Change settings of a server. Only what is given changes.
 
-Binlog auto purge and replication exclude each other, because MariaDB would purge binary logs that a
-replica still needs: it is refused on a replica, and on a primary that has replicas.`,
+Binlog auto purge and replication exclude each other, because MariaDB would
+purge binary logs that a replica still needs: it is refused on a replica, and on
+a primary that has replicas.`,
 		Example: `  understudy server update db1 --binlog-auto-purge=true
   understudy server update db1 --binlog-auto-purge=false`,
 		ValidArgsFunction: c.complete(c.serverIDs),

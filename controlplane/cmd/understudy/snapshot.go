@@ -9,12 +9,12 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const snapshotLong = `A snapshot is a copy of a server's data volume at one point in time, with what was true at that
-point: the GTID position, the binary log and its offset, the versions, and how long writes were
-blocked for it.
+const snapshotLong = `A snapshot is a copy of a server's data volume at one point in time, with what
+was true at that point: the GTID position, the binary log and its offset, the
+versions, and how long writes were blocked for it.
 
-Any number of replicas can be made from it while the primary has the binary logs from that point on:
---reserve-binlogs says how long it keeps them.`
+Any number of replicas can be made from it while the primary has the binary logs
+from that point on: --reserve-binlogs says how long it keeps them.`
 
 func (c *cli) newSnapshot() *cobra.Command {
 	return c.group("snapshot", "Create, show and delete consistent snapshots", snapshotLong,

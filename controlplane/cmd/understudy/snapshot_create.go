@@ -28,7 +28,8 @@ func (c *cli) newSnapshotCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create SERVER", Short: "Take a consistent snapshot of a server",
 		Args: words([]string{"SERVER"}),
-		Long: `Take a consistent snapshot of a server's data volume, and record what was true at its point.
+		Long: `Take a consistent snapshot of a server's data volume, and record what was true
+at its point.
 
   online   the server goes on serving: its commits are blocked for a moment, never longer than
            --quiesce-limit, because the host itself ends the block when the limit is over
@@ -36,8 +37,8 @@ func (c *cli) newSnapshotCreate() *cobra.Command {
            with the provider "manual" that is the downtime that you allow
   crash    no lock: allowed only with innodb_flush_log_at_trx_commit=1, sync_binlog=1 and one volume
 
-When a long transaction or DDL keeps the lock from being taken within the limit, the job fails and
-the server goes on as before.`,
+When a long transaction or DDL keeps the lock from being taken within the limit,
+the job fails and the server goes on as before.`,
 		Example: `  understudy snapshot create db1
   understudy snapshot create db1 --quiesce-limit 2s --reserve-binlogs 7d
   understudy snapshot create db1 --mode offline --quiesce-limit 30m

@@ -15,8 +15,8 @@ func (c *cli) newSnapshotDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete SNAPSHOT", Aliases: []string{"rm"}, Short: "Delete a snapshot",
 		Args: words([]string{"SNAPSHOT"}),
-		Long: `Delete a snapshot at the provider. Replicas that were made from it stay; while one is being made from
-it, deleting is refused.
+		Long: `Delete a snapshot at the provider. Replicas that were made from it stay; while
+one is being made from it, deleting is refused.
 
 The command asks for the snapshot's name; --yes answers for scripts.`,
 		Example: `  understudy snapshot delete snap-4f7a0c1d2e3f

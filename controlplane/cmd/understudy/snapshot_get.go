@@ -17,8 +17,8 @@ func (c *cli) newSnapshotGet() *cobra.Command {
 		Use: "get SNAPSHOT", Aliases: []string{"show"},
 		Short: "Show one snapshot and what was true at its point",
 		Args:  words([]string{"SNAPSHOT"}),
-		Long: `Show one snapshot with its consistent point: what was read from the server while its writes were
-blocked.`,
+		Long: `Show one snapshot with its consistent point: what was read from the server while
+its writes were blocked.`,
 		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
   understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.point.position`,
 		ValidArgsFunction: c.complete(c.snapshotIDs),
@@ -80,15 +80,15 @@ func point(s *cpv1.Snapshot) []show.Field {
 		{Name: "gtid_slave_pos", Values: one(t.GetSlavePos())},
 		{Name: "gtid_current_pos", Values: one(t.GetCurrentPos())},
 		{Name: "binary log", Values: one(binlog)},
-		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s", enum.Word(t.GetSourceRole()),
-			t.GetServerId(), t.GetServerVersion()))},
+		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s",
+			enum.Word(t.GetSourceRole()), t.GetServerId(), t.GetServerVersion()))},
 		{Name: "filesystem", Values: one(t.GetFilesystem() + " " + t.GetFilesystemUuid())},
 		{Name: "datadir", Values: one(t.GetDatadir())},
 		{Name: "nonce", Values: one(t.GetNonce())},
 	}
 }
 
-// stamp is a point in time as people read it, in their own zone; "" for none.
+// stamp is a point in time as users read it, in their own zone; "" for none.
 func stamp(t *timestamppb.Timestamp) string {
 	if t.GetSeconds() == 0 {
 		return ""

@@ -20,15 +20,15 @@ func (c *cli) newSnapshotList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List snapshots, newest first",
 		Args: words(nil),
-		Long: `List snapshots, newest first. BLOCKED is how long the server's writes were blocked for it, GTID where
-a replica that is made from it starts.`,
+		Long: `List snapshots, newest first. BLOCKED is how long the server's writes were
+blocked for it, GTID where a replica that is made from it starts.`,
 		Example: `  understudy snapshot list
   understudy snapshot list --of db1 --since 7d
   understudy snapshot list -o json | jq -r '.snapshots[0].name'`,
 		RunE: c.do(func(ctx context.Context, _ []string) error { return c.listSnapshots(ctx, f) }),
 	}
 	f.addOf(cmd, "only those of `SERVER`")
-	addEnums(cmd, &f.states, "state", "only these states")
+	addEnums(cmd, &f.states, "state")
 	f.addTimes(cmd)
 	f.addText(cmd, "the name, server, provider's id or reason")
 	f.addAll(cmd, "with failed and deleted snapshots")

@@ -16,7 +16,7 @@ type requestFlags struct{ requestID string }
 
 func (r *requestFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.requestID, "request-id", "",
-		"`UUID` that makes the request safe to repeat; generated when not given")
+		"`UUID` under which a repeat is the same request (default a new one)")
 }
 
 // id is the id to send: the one that was given, or a new one, which all further calls return.

@@ -15,8 +15,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const tokenLong = `A join token lets the agent of one new machine get its identity, once. Machines that a provider makes
-get theirs by themselves; create a token for a machine that was set up in another way.`
+const tokenLong = `A join token lets the agent of one new machine get its identity, once. Machines
+that a provider makes get theirs by themselves; create a token for a machine
+that was set up in another way.`
 
 func (c *cli) newToken() *cobra.Command {
 	return c.group("token", "Create join tokens for machines that were set up by hand", tokenLong,
@@ -29,12 +30,14 @@ func (c *cli) newTokenCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create SERVER --out FILE", Short: "Create a join file with a one-time token",
 		Args: words([]string{"SERVER"}),
-		Long: `Create a one-time join token for the machine of a server, and write the join file with it. Only its
-owner can read the file, and no file is overwritten. Put it on the machine as
-/etc/understudy-agent/join.json before the agent's first start.
+		Long: `Create a one-time join token for the machine of a server, and write the join
+file with it. Only its owner can read the file, and no file is overwritten. Put
+it on the machine as /etc/understudy-agent/join.json before the agent's first
+start.
 
-The token works once, for that server alone, and expires after --ttl. With --out - the file goes to
-standard output: it is a secret, so keep it out of logs and argument lists.`,
+The token works once, for that server alone, and expires after --ttl. With --out
+- the file goes to standard output: it is a secret, so keep it out of logs and
+argument lists.`,
 		Example: `  understudy token create db4 --out join.json
   understudy token create db4 --ttl 1h --out - | ssh db4 'install -m 600 /dev/stdin join.json'`,
 		ValidArgsFunction: c.complete(c.serverIDs),

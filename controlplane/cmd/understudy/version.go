@@ -13,7 +13,7 @@ func (c *cli) newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show the version of this program", Args: words(nil),
 		Long:    `Show the version of this program and of Go. The control plane is not asked.`,
-		Example: "  understudy version -o json | jq -r .version",
+		Example: "  understudy version\n  understudy version -o json | jq -r .version",
 		RunE: c.do(func(context.Context, []string) error {
 			if !c.flags.output.json() {
 				_, err := fmt.Fprintf(c.Stdout, "understudy %s (%s, %s/%s)\n", c.Version,

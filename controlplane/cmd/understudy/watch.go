@@ -37,7 +37,7 @@ func (w *waitFlags) addReconnect(cmd *cobra.Command) {
 	w.wait = true
 	w.reconnect = span{value: 2 * time.Minute, max: 7 * 24 * time.Hour}
 	cmd.Flags().Var(&w.reconnect, "reconnect-limit",
-		"how long to reconnect when the control plane stops answering, as when it restarts")
+		"how long to wait for a control plane that stops answering")
 }
 
 // outcome is what came of what a command asked for, in a sentence.
@@ -84,7 +84,7 @@ func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
 	case came.good:
 		sign = st.Good(st.Glyphs.Done)
 	case job.GetState() == cpv1.Job_STATE_ACTION_REQUIRED:
-		sign = st.Warn(st.Glyphs.Person)
+		sign = st.Warn(st.Glyphs.Question)
 	}
 	line := sign + " " + came.line
 	if !c.livelike() {
@@ -93,7 +93,7 @@ func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
 	c.say("%s", line)
 }
 
-// livelike holds where jobs are drawn and redrawn, and not told in lines.
+// livelike holds where jobs are drawn and redrawn, and not printed in lines.
 func (c *cli) livelike() bool {
 	return terminal(c.Stdout) != nil && c.getenv("TERM") != "dumb" && !c.flags.output.json()
 }
@@ -190,7 +190,8 @@ func (c *cli) sayWhatNow(job *cpv1.Job) {
 // stopper is the step that keeps a job from going on.
 func stopper(job *cpv1.Job) string {
 	for _, step := range job.GetSteps() {
-		if s := step.GetState(); s == cpv1.Step_STATE_ACTION_REQUIRED || s == cpv1.Step_STATE_FAILED {
+		switch step.GetState() {
+		case cpv1.Step_STATE_ACTION_REQUIRED, cpv1.Step_STATE_FAILED:
 			return show.Clean(step.GetName())
 		}
 	}

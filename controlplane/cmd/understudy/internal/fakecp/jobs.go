@@ -354,7 +354,8 @@ func sceneJobs() []*cpv1.Job {
 		"replica db4 of db1, verified position", "", replicaSteps()), "fails"))
 	parked := end(replicaScript(newJob("j-0005", cpv1.Job_KIND_CREATE_REPLICA, "servers/db5",
 		"replica db5 of db1, verified position", "", replicaSteps()), "parks"))
-	taken := end(snapshotScript(newJob("j-0002", cpv1.Job_KIND_TAKE_SNAPSHOT, "snapshots/db1-20260102-140000",
+	taken := end(snapshotScript(newJob("j-0002", cpv1.Job_KIND_TAKE_SNAPSHOT,
+		"snapshots/db1-20260102-140000",
 		"online snapshot of db1", "", snapshotSteps())))
 	return []*cpv1.Job{parked, failed, ok, taken}
 }

@@ -61,7 +61,8 @@ func (s *Server) CreateServer(_ context.Context,
 			errs.WithHint("use another name; that of a server is free again once it is deleted"))
 	}
 	job := newJob("j-0100", cpv1.Job_KIND_CREATE_PRIMARY, req.GetName(),
-		"primary "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(), primarySteps())
+		"primary "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
+		primarySteps())
 	if req.GetValidateOnly() {
 		return &cpv1.CreateServerResponse{Job: planOf(job)}, nil
 	}
@@ -125,7 +126,8 @@ func (s *Server) CreateReplica(_ context.Context,
 		[]string{"nothing"}
 	if strings.HasPrefix(id, "refused") {
 		plan.Steps[0].Error = &cpv1.JobError{Message: "the primary purged mysql-bin.000003, " +
-			"which the snapshot needs", Reason: "BINLOGS_PURGED", Hint: &errorsv1.Hint{Text: "take a new snapshot"}}
+			"which the snapshot needs", Reason: "BINLOGS_PURGED",
+			Hint: &errorsv1.Hint{Text: "take a new snapshot"}}
 	}
 	return &cpv1.CreateReplicaResponse{Job: plan}, nil
 }
@@ -227,7 +229,8 @@ func (s *Server) ListSnapshots(_ context.Context,
 	for _, r := range s.scene.snapshots {
 		gone := r.GetState() == cpv1.Snapshot_STATE_FAILED ||
 			r.GetState() == cpv1.Snapshot_STATE_DELETED
-		if (req.GetShowDeleted() || !gone || len(req.GetStates()) > 0) && has(req.GetStates(), r.GetState()) &&
+		if (req.GetShowDeleted() || !gone || len(req.GetStates()) > 0) &&
+			has(req.GetStates(), r.GetState()) &&
 			within(r.GetCreateTime(), req.GetCreatedAfter(), req.GetCreatedBefore()) &&
 			strings.Contains(r.GetName(), req.GetText()) &&
 			(req.GetServer() == "" || req.GetServer() == r.GetServer()) {
@@ -290,10 +293,12 @@ func (s *Server) ListObjects(context.Context,
 		{Kind: cpv1.ProviderObject_KIND_MACHINE, Id: "i-1", State: "running", Address: "10.88.0.2",
 			Owner: "servers/db1", CreateTime: ago(26 * time.Hour),
 			Tags: map[string]string{"understudy-job": "j-0001", "understudy-server": "db1"}},
-		{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-1", State: "in-use", SizeBytes: 2 << 30, Machine: "i-1",
+		{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-1", State: "in-use",
+			SizeBytes: 2 << 30, Machine: "i-1",
 			Owner: "servers/db1", CreateTime: ago(26 * time.Hour)},
-		{Kind: cpv1.ProviderObject_KIND_SNAPSHOT, Id: "snap-3", State: "completed", SizeBytes: 2 << 30,
-			Owner: "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
+		{Kind: cpv1.ProviderObject_KIND_SNAPSHOT, Id: "snap-3", State: "completed",
+			SizeBytes: 2 << 30,
+			Owner:     "snapshots/db1-20260102-140000", CreateTime: ago(64 * time.Minute)},
 		{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-8", State: "available", SizeBytes: 1 << 30,
 			CreateTime: ago(3 * time.Minute), Tags: map[string]string{"understudy-job": "j-0004"}},
 	}}, nil
@@ -302,7 +307,8 @@ func (s *Server) ListObjects(context.Context,
 // SweepProvider lists the volume that no record names, and removes it.
 func (s *Server) SweepProvider(_ context.Context,
 	req *cpv1.SweepProviderRequest) (*cpv1.SweepProviderResponse, error) {
-	left := &cpv1.ProviderObject{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-8", State: "available",
+	left := &cpv1.ProviderObject{Kind: cpv1.ProviderObject_KIND_VOLUME, Id: "vol-8",
+		State:     "available",
 		SizeBytes: 1 << 30, CreateTime: ago(3 * time.Minute),
 		Tags: map[string]string{"understudy-job": "j-0004"}}
 	if !req.GetValidateOnly() && (len(req.GetIds()) != 1 || req.GetIds()[0] != left.GetId()) {

@@ -160,7 +160,8 @@ func replicaSteps() [][2]string {
 	}
 }
 
-func newJob(id string, kind cpv1.Job_Kind, subject, title, requestID string, steps [][2]string) *cpv1.Job {
+func newJob(id string, kind cpv1.Job_Kind, subject, title, requestID string,
+	steps [][2]string) *cpv1.Job {
 	return &cpv1.Job{Name: "jobs/" + id, Kind: kind, State: cpv1.Job_STATE_QUEUED, Subject: subject,
 		Title: title, RequestId: requestID,
 		RequestedBy: "spiffe://understudy/operator/alice", Steps: stepsOf(steps), Epoch: 1}
@@ -256,8 +257,9 @@ func (s *script) startReplica(server string) bool {
 		s.fail("start_mariadb", 1400*time.Millisecond, &cpv1.JobError{Reason: "GTID_MISMATCH",
 			Message: "cannot start replication of " + server +
 				": MariaDB is at GTID 0-101-4712, the snapshot at 0-101-4711",
-			Hint: &errorsv1.Hint{Text: "something wrote on the copy: remove it with job cleanup and make the " +
-				"replica again"}}, cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
+			Hint: &errorsv1.Hint{Text: "something wrote on the copy: remove it with job " +
+				"cleanup and make the replica again"}},
+			cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
 		return false
 	}
 	s.done("start_mariadb", 1400*time.Millisecond,
@@ -283,7 +285,8 @@ func (s *script) catchUp(server string) bool {
 	if strings.HasPrefix(server, "parks") {
 		s.fail("catch_up", time.Second, &cpv1.JobError{Reason: "REPLICATION_ERROR",
 			Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for key 'PRIMARY'",
-			Hint:    &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}, cpv1.Step_STATE_ACTION_REQUIRED,
+			Hint:    &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}},
+			cpv1.Step_STATE_ACTION_REQUIRED,
 			cpv1.Job_STATE_ACTION_REQUIRED)
 		return false
 	}

@@ -53,9 +53,9 @@ type follower struct {
 	lostAt time.Time
 }
 
-// Job follows a job until it rests: it ended, or needs a person's decision. It returns the job as
-// it was told last, and an error when ctx ended, when the first call failed, or when the control
-// plane was out of reach for longer than the limit.
+// Job follows a job until it rests: it ended, or needs an operator. It returns the job as
+// it was reported last, and an error when ctx ended, when the first call failed, or when the
+// control plane was out of reach for longer than the limit.
 func Job(ctx context.Context, config Config) (*cpv1.Job, error) {
 	if config.Limit == 0 {
 		config.Limit = defaultLimit
@@ -107,7 +107,7 @@ func (f *follower) listen(ctx context.Context, cancel context.CancelFunc, limit 
 		if limit != nil {
 			limit.Stop()
 		}
-		f.told(answer.GetJob())
+		f.reported(answer.GetJob())
 		if rest.Stop(); resting(f.last) {
 			rest.Reset(restFor)
 		}
@@ -121,7 +121,7 @@ func stoppedTimer(f func()) *time.Timer {
 	return timer
 }
 
-func (f *follower) told(job *cpv1.Job) {
+func (f *follower) reported(job *cpv1.Job) {
 	if !f.lostAt.IsZero() {
 		f.lostAt = time.Time{}
 		f.Watcher.Back()
@@ -130,7 +130,7 @@ func (f *follower) told(job *cpv1.Job) {
 	f.Watcher.Job(job)
 }
 
-// resting holds when nothing happens to a job unless somebody asks for it.
+// resting holds when nothing happens to a job unless a user asks for it.
 func resting(job *cpv1.Job) bool {
 	switch job.GetState() {
 	case cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED,

@@ -20,12 +20,13 @@ import (
 // of the call, and its name in capitals when the call leaves it open; what stands in [brackets] is
 // left out then.
 var commands = map[string]string{
-	"GetServer":     "server get {name}",
-	"ListServers":   "server list[ --of {primary}]",
-	"CreateServer":  "server create {name}",
-	"UpdateServer":  "server update {server.name} --binlog-auto-purge={server.binlog_auto_purge}",
-	"DeleteServer":  "server delete {name}",
-	"CreateReplica": "replica create[ --of {primary}][ --from {snapshot}][ --verify {verify}][ {name}]",
+	"GetServer":    "server get {name}",
+	"ListServers":  "server list[ --of {primary}]",
+	"CreateServer": "server create {name}",
+	"UpdateServer": "server update {server.name} --binlog-auto-purge={server.binlog_auto_purge}",
+	"DeleteServer": "server delete {name}",
+	"CreateReplica": "replica create[ {name}][ --of {primary}][ --from {snapshot}]" +
+		"[ --verify {verify}]",
 	"VerifyReplica": "replica verify {name}[ --level {level}]",
 
 	"GetSnapshot":   "snapshot get {name}",

@@ -18,7 +18,7 @@ var byteUnits = []struct {
 	{"B", 1},
 }
 
-// Bytes is a size as people read it, in powers of 1024: "512 B", "2.0 GiB".
+// Bytes is a size as users read it, in powers of 1024: "512 B", "2.0 GiB".
 func Bytes(n int64) string {
 	for _, unit := range byteUnits[:4] {
 		if float64(n) >= unit.size {

@@ -20,7 +20,7 @@ type Screen struct {
 	Height int
 	// Frame counts the frames of what spins.
 	Frame int
-	// Since is how long ago the job was told: running steps have run for that much longer.
+	// Since is how long ago the job was reported: running steps have run for that much longer.
 	Since time.Duration
 	// All shows what every step found and changed, not just the ones that matter now.
 	All bool
@@ -70,8 +70,8 @@ func header(job *cpv1.Job, screen Screen) []string {
 		room = max(20, room-width(state)-2)
 	}
 	head := st.Bold(cut(title, room, st.Glyphs.Ellipsis)) + "  " + state
-	under := st.Dim(cut(ID(job.GetName())+"  "+enum.Word(job.GetKind())+stepsDone(job), screen.Width,
-		st.Glyphs.Ellipsis))
+	under := st.Dim(cut(ID(job.GetName())+"  "+enum.Word(job.GetKind())+stepsDone(job),
+		screen.Width, st.Glyphs.Ellipsis))
 	return []string{head, under}
 }
 
@@ -136,8 +136,8 @@ func Plan(job *cpv1.Job, screen Screen) string {
 		lines = append(lines, st.Dim(number)+st.Accent(pad(Clean(step.GetName()), names))+"  "+
 			cut(Clean(step.GetTitle()), tail(screen.Width, len(number)+names+2),
 				st.Glyphs.Ellipsis))
-		lines = append(lines, told(step.GetFound(), "found", screen, st.Dim)...)
-		lines = append(lines, told(step.GetChanged(), "would", screen, nil)...)
+		lines = append(lines, labelled(step.GetFound(), "found", screen, st.Dim)...)
+		lines = append(lines, labelled(step.GetChanged(), "would", screen, nil)...)
 		lines = append(lines, failure(step.GetError(), screen)...)
 	}
 	if job.GetError() != nil {

@@ -48,7 +48,8 @@ func job(state cpv1.Job_State, now *cpv1.Step) *cpv1.Job {
 func jobs() map[string]*cpv1.Job {
 	oops := &cpv1.JobError{Message: "the SQL thread stopped: error 1062: Duplicate entry '7' for " +
 		"key 'PRIMARY' at 0-101-471147114711471147114711",
-		Reason: "REPLICATION_ERROR", Hint: &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}
+		Reason: "REPLICATION_ERROR",
+		Hint:   &errorsv1.Hint{Text: "make the row equal on both sides, then retry"}}
 	half := &cpv1.StepProgress{Done: 1 << 30, Total: 2 << 30, Unit: "bytes", Text: "lag 4.2s",
 		Remaining: durationpb.New(12 * time.Second)}
 	open := &cpv1.StepProgress{Done: 4711, Unit: "transactions"}
@@ -62,10 +63,12 @@ func jobs() map[string]*cpv1.Job {
 			Attempts: 3, WaitReason: "next attempt in 4s", Error: oops}),
 		"failed": job(cpv1.Job_STATE_FAILED, &cpv1.Step{State: cpv1.Step_STATE_FAILED, Attempts: 5,
 			Error: oops, Progress: half}),
-		"person": job(cpv1.Job_STATE_ACTION_REQUIRED, &cpv1.Step{State: cpv1.Step_STATE_ACTION_REQUIRED,
+		"person": job(cpv1.Job_STATE_ACTION_REQUIRED, &cpv1.Step{
+			State:    cpv1.Step_STATE_ACTION_REQUIRED,
 			Attempts: 1, Error: oops}),
 		"stopped": stopped(),
-		"queued":  {Name: "jobs/j-1", Kind: cpv1.Job_KIND_CREATE_REPLICA, State: cpv1.Job_STATE_QUEUED},
+		"queued": {Name: "jobs/j-1", Kind: cpv1.Job_KIND_CREATE_REPLICA,
+			State: cpv1.Job_STATE_QUEUED},
 		"hostile": {Name: "jobs/\x1b]0;x\a", Title: "a\x1b[2Jb",
 			State: cpv1.Job_STATE_FAILED,
 			Steps: []*cpv1.Step{{Name: "s\x1b[1m", State: cpv1.Step_STATE_FAILED,
@@ -172,7 +175,8 @@ func randomJob(t *rapid.T) *cpv1.Job {
 				cpv1.Step_STATE_WAITING, cpv1.Step_STATE_FAILED}).Draw(t, "state")
 			step.Found, step.Changed = lines.Draw(t, "found"), lines.Draw(t, "changed")
 			step.WaitReason, step.Error = text.Draw(t, "wait"),
-				&cpv1.JobError{Message: text.Draw(t, "error"), Hint: &errorsv1.Hint{Text: text.Draw(t, "out")}}
+				&cpv1.JobError{Message: text.Draw(t, "error"),
+					Hint: &errorsv1.Hint{Text: text.Draw(t, "out")}}
 			step.Progress = &cpv1.StepProgress{Done: 5, Total: 9, Text: text.Draw(t, "progress")}
 		}
 		j.Steps = append(j.Steps, step)

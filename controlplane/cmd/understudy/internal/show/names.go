@@ -25,5 +25,5 @@ func JobState(s cpv1.Job_State) string { return strings.TrimPrefix(s.String(), "
 // StepState is a step's state in capitals, "SUCCEEDED".
 func StepState(s cpv1.Step_State) string { return strings.TrimPrefix(s.String(), "STATE_") }
 
-// words is a state in lower case, for sentences: "needs person".
+// words is a state in lower case, for sentences: "action required".
 func words(state string) string { return strings.ToLower(strings.ReplaceAll(state, "_", " ")) }

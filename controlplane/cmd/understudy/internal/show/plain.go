@@ -15,7 +15,8 @@ import (
 
 // Headline is one line that says what a job is for.
 func Headline(job *cpv1.Job) string {
-	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), enum.Word(job.GetKind()), Clean(job.GetTitle()))
+	return fmt.Sprintf("%s %s: %s", ID(job.GetName()), enum.Word(job.GetKind()),
+		Clean(job.GetTitle()))
 }
 
 // Transitions tells what became of a job between two views of it, one line each, for logs and

@@ -137,7 +137,7 @@ func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
 	case cpv1.Step_STATE_FAILED:
 		return g.Failed, st.Bad
 	case cpv1.Step_STATE_ACTION_REQUIRED:
-		return g.Person, st.Warn
+		return g.Question, st.Warn
 	case cpv1.Step_STATE_CANCELLED:
 		return g.Failed, st.Dim
 	default:
@@ -145,7 +145,7 @@ func mark(job *cpv1.Job, step *cpv1.Step, screen Screen) (string, Paint) {
 	}
 }
 
-// StepTook is how long a step took; one under way goes on by the time since it was told.
+// StepTook is how long a step took; one under way goes on by the time since it was reported.
 func StepTook(job *cpv1.Job, step *cpv1.Step, since time.Duration) time.Duration {
 	took := step.GetDuration().AsDuration()
 	if underWay(step) && Active(job.GetState()) {
@@ -165,11 +165,11 @@ func details(step *cpv1.Step, screen Screen) []string {
 		}
 	}
 	if because(step) != "" && step.GetState() != cpv1.Step_STATE_SKIPPED {
-		lines = append(lines, told([]string{step.GetWaitReason()}, waitLabel(step), screen,
+		lines = append(lines, labelled([]string{step.GetWaitReason()}, waitLabel(step), screen,
 			screen.Style.Warn)...)
 	}
-	lines = append(lines, told(step.GetFound(), "found", screen, screen.Style.Dim)...)
-	lines = append(lines, told(step.GetChanged(), "changed", screen, nil)...)
+	lines = append(lines, labelled(step.GetFound(), "found", screen, screen.Style.Dim)...)
+	lines = append(lines, labelled(step.GetChanged(), "changed", screen, nil)...)
 	return append(lines, failure(step.GetError(), screen)...)
 }
 
@@ -189,8 +189,8 @@ func waitLabel(step *cpv1.Step) string {
 	return "because"
 }
 
-// told is a list of lines behind a label, the label on the first one alone.
-func told(texts []string, label string, screen Screen, paint Paint) []string {
+// labelled is a list of lines behind a label, the label on the first one alone.
+func labelled(texts []string, label string, screen Screen, paint Paint) []string {
 	const labelWidth = 9
 	var lines []string
 	for _, text := range texts {
@@ -210,12 +210,12 @@ func failure(err *cpv1.JobError, screen Screen) []string {
 	if err == nil {
 		return nil
 	}
-	lines := told([]string{err.GetMessage()}, "error", screen, screen.Style.Bad)
+	lines := labelled([]string{err.GetMessage()}, "error", screen, screen.Style.Bad)
 	if err.GetReason() != "" {
-		lines = append(lines, told([]string{err.GetReason()}, "reason", screen, nil)...)
+		lines = append(lines, labelled([]string{err.GetReason()}, "reason", screen, nil)...)
 	}
 	if text := hint.Text(errs.HintFromProto(err.GetHint())); text != "" {
-		lines = append(lines, told([]string{text}, "hint", screen, screen.Style.Accent)...)
+		lines = append(lines, labelled([]string{text}, "hint", screen, screen.Style.Accent)...)
 	}
 	return lines
 }

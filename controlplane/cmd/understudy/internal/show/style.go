@@ -21,8 +21,8 @@ type Style struct {
 
 // Glyphs are the signs that a terminal can draw.
 type Glyphs struct {
-	// Done, Failed, Person, Pending, Skipped and Waiting mark a step.
-	Done, Failed, Person, Pending, Skipped, Waiting string
+	// Done, Failed, Question, Pending, Skipped and Waiting mark a step.
+	Done, Failed, Question, Pending, Skipped, Waiting string
 	// Spin marks a running step, one frame after the other.
 	Spin []string
 	// Full and Empty make a progress bar, BarLeft and BarRight its ends.
@@ -34,7 +34,7 @@ type Glyphs struct {
 // Unicode are the signs for terminals that draw UTF-8.
 func Unicode() Glyphs {
 	return Glyphs{
-		Done: "✓", Failed: "✗", Person: "?", Pending: "·", Skipped: "↷", Waiting: "…",
+		Done: "✓", Failed: "✗", Question: "?", Pending: "·", Skipped: "↷", Waiting: "…",
 		Spin: []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"},
 		Full: "█", Empty: "░", BarLeft: "", BarRight: "", Ellipsis: "…",
 	}
@@ -43,7 +43,7 @@ func Unicode() Glyphs {
 // ASCII are the signs for all other terminals.
 func ASCII() Glyphs {
 	return Glyphs{
-		Done: "+", Failed: "x", Person: "?", Pending: ".", Skipped: "-", Waiting: "~",
+		Done: "+", Failed: "x", Question: "?", Pending: ".", Skipped: "-", Waiting: "~",
 		Spin: []string{"|", "/", "-", "\\"},
 		Full: "#", Empty: ".", BarLeft: "[", BarRight: "]", Ellipsis: "...",
 	}

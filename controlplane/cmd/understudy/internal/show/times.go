@@ -10,7 +10,7 @@ import (
 
 const day = 24 * time.Hour
 
-// Duration is a time span as people read it, with as much detail as matters: "3ms", "2.4s", "42s",
+// Duration is a time span as users read it, with as much detail as matters: "3ms", "2.4s", "42s",
 // "3m12s", "5h4m", "2d4h".
 func Duration(d time.Duration) string {
 	switch d = max(d, 0); {
