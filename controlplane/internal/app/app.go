@@ -149,7 +149,7 @@ func (a *App) openNetwork(ctx context.Context) error {
 	host, err := a.cloud.HostAddress(bounded)
 	if err != nil {
 		a.log.Error("the provider's network is not there, so machines cannot reach this control "+
-			"plane; see `understudy provider check`, then start it again",
+			"plane; check the provider, then start it again",
 			"error", err)
 		host = ""
 	}

@@ -82,8 +82,9 @@ func TestServersAndSnapshotsNarrow(t *testing.T) {
 		"no filter": {&cpv1.ListSnapshotsRequest{}, []string{"snap-0"}},
 		"a state": {&cpv1.ListSnapshotsRequest{States: []cpv1.Snapshot_State{
 			cpv1.Snapshot_STATE_FAILED}}, []string{"snap-1"}},
-		"text":   {&cpv1.ListSnapshotsRequest{Text: "VS-0"}, []string{"snap-0"}},
-		"before": {&cpv1.ListSnapshotsRequest{CreatedBefore: timestamppb.New(time.Unix(1, 0))}, nil},
+		"text": {&cpv1.ListSnapshotsRequest{Text: "VS-0"}, []string{"snap-0"}},
+		"before": {&cpv1.ListSnapshotsRequest{
+			CreatedBefore: timestamppb.New(time.Unix(1, 0))}, nil},
 		"after": {&cpv1.ListSnapshotsRequest{CreatedAfter: timestamppb.New(
 			now.AsTime().Add(-time.Hour))}, []string{"snap-0"}},
 	} {

@@ -127,7 +127,7 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 		return nil
 	}
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-		"the certificate with serial "+peer.Serial()+" is revoked", errs.WithHint(newTokenWay))
+		"the certificate with serial "+peer.Serial()+" is revoked", newToken)
 }
 
 // certification is one pair of certificates to be issued.

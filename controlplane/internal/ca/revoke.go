@@ -107,7 +107,7 @@ func (r *Registry) revoke(ctx context.Context, records Records,
 	if !known {
 		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 			"it never had a certificate",
-			errs.WithHint("see the names with `understudy server list`"))
+			errs.WithHint("name a server that exists", errs.Call("ListServers")))
 	}
 	var serials []string
 	for _, name := range req.names() {

@@ -18,11 +18,10 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const (
-	tokenBytes  = 32
-	newTokenWay = "make a new join file with `understudy token create SERVER --out join.json` " +
-		"and put it on the machine"
-)
+const tokenBytes = 32
+
+var newToken = errs.WithHint("make a new join file and put it on the machine",
+	errs.Call("CreateJoinToken"))
 
 // JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of
 // the usual life.
@@ -162,5 +161,5 @@ func outlivesRevocation(ctx context.Context, records Records, token inventory.Jo
 }
 
 func tokenRefused(reason errorsv1.Reason, cause string) error {
-	return errs.New(errs.PermissionDenied, reason, cause, errs.WithHint(newTokenWay))
+	return errs.New(errs.PermissionDenied, reason, cause, newToken)
 }

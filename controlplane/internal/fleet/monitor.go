@@ -277,7 +277,12 @@ func (m *Monitor) move(ctx context.Context, was inventory.Server, to inventory.S
 		})
 	})
 	if err == nil && moved && to != was.State {
-		m.cfg.Log.Info("server changed", "server", was.Name, "from", string(was.State), "to",
+		level := slog.LevelInfo
+		if to == inventory.ServerDegraded || to == inventory.ServerUnreachable {
+			level = slog.LevelWarn
+		}
+		m.cfg.Log.Log(ctx, level, "server changed", "server", was.Name, "from", string(was.State),
+			"to",
 			string(to), "reason", why)
 	}
 	return err

@@ -117,7 +117,7 @@ func (p *Provider) image(name string) error {
 		}
 	}
 	return provider.Errorf(provider.ErrNotFound, "",
-		"there is no image %.70q: see `understudy provider images`", name)
+		"there is no image %.70q", name)
 }
 
 func zoneOf(asked string) (string, error) {

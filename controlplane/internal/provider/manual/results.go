@@ -94,10 +94,10 @@ func (t *task) checkResult(result provider.TaskResult) error {
 	switch {
 	case machine && result.Address == "":
 		return provider.Errorf(provider.ErrInvalid, t.ID,
-			"the address of the machine is missing: say --address IP")
+			"the address of the machine is missing")
 	case volume && result.Device == "":
 		return provider.Errorf(provider.ErrInvalid, t.ID, "the device of the volume is missing: "+
-			"say --device NAME, as its serial makes it below /dev/disk/by-id")
+			"its name below /dev/disk/by-id, which its serial gives it")
 	}
 	return nil
 }

@@ -121,23 +121,23 @@ func (p *Provider) showTask(r *records, t *task) provider.Task {
 	return shown
 }
 
-// sentence says all of a task: what to do, and what to say then.
+// sentence is the instruction of a task: what to do, and what to report then.
 func (p *Provider) sentence(r *records, t *task) string {
-	what, then := t.ID+": ", "; then: understudy provider done "+t.ID
+	what, then := t.ID+": ", "; then complete the task"
 	switch t.Kind {
 	case makeMachine:
 		m := r.Machines[t.ObjectID]
 		what += fmt.Sprintf("make machine %s from image %s with understudy-agent enabled, and "+
-			"put its join file on it as /etc/understudy-agent/join.json, mode 0600 "+
-			"(understudy token create %s --ttl 1h --out FILE)", m.Name, m.Image, m.Name)
-		then += " --address IP (and --default-device NAME --size SIZE if it came with a data " +
-			"volume)"
+			"put its join file on it as /etc/understudy-agent/join.json, mode 0600",
+			m.Name, m.Image)
+		then += " with its IP address (and with the device and the size of the data volume, if " +
+			"it came with one)"
 	case makeVolume:
 		v := r.Volumes[t.ObjectID]
 		what += fmt.Sprintf(
 			"make a volume of %d bytes, %s, with the serial %s if you can choose one", v.SizeBytes,
 			r.content(v), v.ID)
-		then += " --device NAME, as it will be below /dev/disk/by-id"
+		then += " with its device, the name below /dev/disk/by-id"
 	case attachVolume:
 		v := r.Volumes[t.ObjectID]
 		return what + fmt.Sprintf("attach volume %s to machine %s; it goes on by itself once %s "+
