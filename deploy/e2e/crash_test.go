@@ -18,7 +18,7 @@ func TestKilled(t *testing.T) {
 	l.run("server", "create", "db1", "--image", "trixie")
 	writer := l.writer("db1")
 
-	l.part("while the primary is held", func(l *lab, t *testing.T) { l.killHeld(t, writer) })
+	l.part("while the primary is quiesced", func(l *lab, t *testing.T) { l.killQuiesced(t, writer) })
 	l.part("in the middle of a replica", (*lab).killReplica)
 	l.part("a row written on the copy", (*lab).plantRow)
 }
@@ -44,9 +44,9 @@ func (l *lab) awaitKilled(limit time.Duration) {
 	}
 }
 
-// killHeld kills the control plane after the hold was taken and before anything was cut: the host
+// killQuiesced kills the control plane when MariaDB is quiesced and no snapshot was taken: the host
 // itself lets go of the primary.
-func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
+func (l *lab) killQuiesced(t *testing.T, writer *stack.Writer) {
 	l.restartWith("after_commit:quiesce")
 	writer.Reset()
 	l.run("snapshot", "create", "db1", "--detach")
@@ -55,7 +55,7 @@ func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
 	awaitTrue(t, 11*time.Second, "the primary takes writes again, nobody having told it",
 		func() bool { return writer.Commits() > before+20 })
 	if longest := writer.Longest(); longest > 11*time.Second {
-		t.Errorf("a commit took %s, more than the hold's limit and 1 s", longest)
+		t.Errorf("a commit took %s, more than the limit and 1 s", longest)
 	}
 	t.Logf("the longest commit while nobody was there to release: %s", writer.Longest())
 
@@ -68,8 +68,8 @@ func (l *lab) killHeld(t *testing.T, writer *stack.Writer) {
 	if n := len(l.objects("snapshot")); n != 1 {
 		t.Errorf("the provider has %d snapshots, not 1", n)
 	}
-	if hold := stepOf(job, "quiesce"); hold.GetGeneration() < 2 {
-		t.Errorf("the hold that was lost was used: generation %d", hold.GetGeneration())
+	if step := stepOf(job, "quiesce"); step.GetGeneration() < 2 {
+		t.Errorf("the point that was lost was used: generation %d", step.GetGeneration())
 	}
 }
 

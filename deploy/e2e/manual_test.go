@@ -236,7 +236,7 @@ func TestStoryOnManual(t *testing.T) {
 }
 
 // snapshotByHand takes a snapshot while a person copies. The control plane dies in the midst of the
-// first copy, so the host ends the hold and the copy is worthless: nobody is asked again before a
+// first copy, so MariaDB resumes and the copy is worthless: no operator is asked again before a
 // person says so.
 func (h *hand) snapshotByHand() {
 	h.t.Helper()
@@ -251,7 +251,7 @@ func (h *hand) snapshotByHand() {
 		"4m")
 	h.until(job, cpv1.Job_STATE_FAILED)
 	if tasks := h.tasks(); len(tasks) != 0 {
-		h.t.Errorf("after a lost hold a person is asked: %v", tasks)
+		h.t.Errorf("after a lost point an operator is asked: %v", tasks)
 	}
 	h.refuse([]string{"withdrawn", "delete what there is of it"}, "provider", "done", lost)
 	if got := h.sql("db1", "SELECT COUNT(*) FROM shop.sale"); got != "2000" {

@@ -16,12 +16,12 @@ func cancelRows() []row {
 			id: "C6", variant: "in every step of a snapshot",
 			run: func(l *lab) {
 				l.cancelInEach("snapshot", "create", primary, "--quiesce-limit",
-					holdLimit.String())
+					quiesceLimit.String())
 			},
 			planted: "a snapshot's job is cancelled while it stands before the effect of a step, " +
 				"one job for each step",
 			happens: "CANCELLED; the primary goes on, and `job cleanup` leaves nothing",
-			why: "what is held is released also when a job is cancelled; what it made is " +
+			why: "a cancelled job resumes the server as well; what it made is " +
 				"found by its tags",
 		},
 		{
@@ -49,7 +49,7 @@ func cancelRows() []row {
 func (l *lab) cancelUnanswered() {
 	l.dropSnap()
 	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, LoseAnswer: true})
-	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	l.eventually(time.Minute, "the snapshot is cut", func() bool { return len(l.snapshots()) > 0 })
 	l.run("job", "cancel", job, "--detach")
 	struck()

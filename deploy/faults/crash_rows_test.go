@@ -51,7 +51,7 @@ func crashRows() []row {
 				c.row(point, "the replica's job", []string{"replica", "create", "--of", primary,
 					"--image", "trixie-masked"}),
 				c.row(point, "the snapshot's job",
-					[]string{"snapshot", "create", primary, "--quiesce-limit", holdLimit.String()}))
+					[]string{"snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String()}))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",
@@ -67,7 +67,7 @@ func (c crash) row(point, story string, args []string) row {
 		run:     func(l *lab) { l.strikeEach(c, point, args...) },
 		planted: fmt.Sprintf("%s, %s of each step in turn, in one job", c.what, at),
 		happens: "the job goes on after each; one machine, volume, account, mount and start, one " +
-			"snapshot; a hold that was lost is taken anew, its cut deleted",
+			"snapshot; a point that was lost is reached again, its snapshot deleted",
 		why: c.why,
 	}
 }

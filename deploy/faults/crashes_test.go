@@ -119,7 +119,7 @@ func (s *sequence) say(format string, args ...any) {
 // ask draws the job, and, half of the time, where the control plane kills itself in it.
 func (s *sequence) ask() {
 	kind, args := "take_snapshot", []string{"snapshot", "create", primary, "--quiesce-limit",
-		holdLimit.String()}
+		quiesceLimit.String()}
 	switch n := s.dice.IntN(100); {
 	case n < 45:
 	case n < 67:

@@ -21,13 +21,13 @@ import (
 // frozen is a snapshot's job at its worst moment: commits are blocked, the filesystem is frozen,
 // and the provider does not answer.
 type frozen struct {
-	job           string
-	agent, holder int    // processes on this box
-	answer        func() // lets the provider answer
-	since         int64  // commits before
+	job            string
+	agent, process int    // processes on this box
+	answer         func() // lets the provider answer
+	since          int64  // commits before
 }
 
-// freeze brings a snapshot's job to that moment. A locked table keeps the hold waiting until the
+// freeze brings a snapshot's job to that moment. A locked table keeps Quiesce waiting until the
 // provider's door is shut; then the table is unlocked.
 func (l *lab) freeze(flags ...string) *frozen {
 	l.t.Helper()
@@ -41,12 +41,12 @@ func (l *lab) freeze(flags ...string) *frozen {
 	f := &frozen{agent: l.process(primary, "run")}
 	l.must(gate, "LOCK TABLES "+l.schema()+".gate WRITE")
 	f.job = l.detach(append([]string{"snapshot", "create", primary, "--quiesce-limit",
-		holdLimit.String()}, flags...)...)
-	l.eventually(20*time.Second, "the hold waits for the locked table", func() bool {
+		quiesceLimit.String()}, flags...)...)
+	l.eventually(20*time.Second, "Quiesce waits for the locked table", func() bool {
 		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+
 			"'BACKUP STAGE%' AND command = 'Query'")) > 0
 	})
-	f.holder = l.process(primary, "quiesce")
+	f.process = l.process(primary, "quiesce")
 	f.answer = l.shutProvider()
 	l.must(gate, "UNLOCK TABLES")
 	l.eventually(5*time.Second, "the cut waits for the provider",
@@ -137,25 +137,25 @@ func (l *lab) signal(pid int, s unix.Signal) {
 	}
 }
 
-// thaws waits until the primary takes writes again, nobody having told it, and holds the writer's
+// thaws waits until the primary takes writes again, without a request, and compares the writer's
 // longest commit to the limit.
 func (l *lab) thaws(f *frozen) {
 	l.t.Helper()
-	l.eventually(holdLimit+3*time.Second, "the primary takes writes again",
+	l.eventually(quiesceLimit+3*time.Second, "the primary takes writes again",
 		func() bool { return l.writer.Commits() > f.since+5 })
 	longest := l.writer.Longest()
 	if longest > longestCommit {
-		l.t.Errorf("a commit took %s, more than the hold's limit %s and 1 s", longest, holdLimit)
+		l.t.Errorf("a commit took %s, more than the limit %s and 1 s", longest, quiesceLimit)
 	}
 	l.t.Logf("the longest commit: %s", longest.Round(time.Millisecond))
 }
 
-// oneCut expects that the provider has one snapshot of the job's, of a hold that was not lost.
+// oneCut expects that the provider has one snapshot of the job's, of a point that was not lost.
 func (l *lab) oneCut(job string, generation int32) {
 	l.t.Helper()
 	j := l.succeeds(job)
-	if hold := stepOf(j, "quiesce"); hold.GetGeneration() < generation {
-		l.t.Errorf("the hold is of generation %d, not at least %d", hold.GetGeneration(),
+	if step := stepOf(j, "quiesce"); step.GetGeneration() < generation {
+		l.t.Errorf("quiesce is of generation %d, not at least %d", step.GetGeneration(),
 			generation)
 	}
 	db := l.store()

@@ -14,8 +14,8 @@ import (
 	"github.com/understudy-db/understudy/proto/gtid"
 )
 
-// holdLimit is how long the rows allow a hold to last.
-const holdLimit = 4 * time.Second
+// quiesceLimit is how long the rows allow MariaDB to stay quiesced.
+const quiesceLimit = 4 * time.Second
 
 // host is what the checker found on a host.
 type host struct {

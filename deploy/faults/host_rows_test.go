@@ -76,7 +76,7 @@ func hostRows() []row {
 			planted: "the device that carries the volume's name has another filesystem than the " +
 				"snapshot's",
 			happens: "refuses; the other volume is not written to",
-			why:     "UUID and nonce of the testimony are compared before the first mount",
+			why:     "UUID and nonce of the consistent point are compared before the first mount",
 		},
 		{
 			id: "H7", variant: "errors that fsck corrects",

@@ -199,14 +199,14 @@ func (l *lab) run(args ...string) string {
 	return out
 }
 
-// longestCommit is what a commit may take at most: each hold has the same limit.
-const longestCommit = holdLimit + time.Second
+// longestCommit is what a commit may take at most: each Quiesce has the same limit.
+const longestCommit = quiesceLimit + time.Second
 
-// limited gives the limit to a command that holds a server and says none.
+// limited gives the limit to a command that quiesces a server and has none.
 func limited(args []string) []string {
 	if len(args) > 1 && args[0] == "replica" && args[1] == "create" &&
 		!slices.Contains(args, "--from") && !slices.Contains(args, "--quiesce-limit") {
-		return append(slices.Clone(args), "--quiesce-limit", holdLimit.String())
+		return append(slices.Clone(args), "--quiesce-limit", quiesceLimit.String())
 	}
 	return args
 }

@@ -219,7 +219,7 @@ func matrix() []row {
 	for _, part := range [][]row{
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
-		holdRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
+		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(),
 	} {
 		all = append(all, part...)

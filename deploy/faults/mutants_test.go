@@ -33,11 +33,11 @@ var mutants = []mutant{
 	{
 		name: "a step relies on start_mariadb", row: "H18/configure_replica_alone",
 		says: "configure_replica",
-		file: "controlplane/internal/workflow/replicate.go",
-		old:  "st, err := s.ensureServing(ctx, h)", new: "st, err := h.agent.Status(ctx)",
+		file: "controlplane/internal/workflow/host/threads.go",
+		old:  "st, err := h.EnsureServing(ctx)", new: "st, err := h.Agent.Status(ctx)",
 	},
 	{
-		name: "the holder's unit has no end", row: "S2/holder_stopped",
+		name: "the unit of Quiesce has no end", row: "S2/process_stopped",
 		says: "the primary takes writes again",
 		file: "agent/internal/systemd/transient.go",
 		old:  `add(spec.RuntimeMax > 0, "RuntimeMaxUSec"`, new: `add(false, "RuntimeMaxUSec"`,
@@ -45,7 +45,7 @@ var mutants = []mutant{
 	{
 		name: "a lost cut is not looked for", row: "S3/killed_after_the_cut",
 		says: "the provider has 2 snapshots",
-		file: "controlplane/internal/workflow/holding.go",
+		file: "controlplane/internal/workflow/snapshot/take.go",
 		old:  "for _, found := range list {\n\t\tif found.ID == snap.ProviderID",
 		new:  "for _, found := range list[:0] {\n\t\tif found.ID == snap.ProviderID",
 	},

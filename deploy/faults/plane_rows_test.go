@@ -123,7 +123,7 @@ func (l *lab) staleCall() {
 	for range 5 {
 		l.Stop()
 		l.start("UNDERSTUDY_FAILPOINT=stop@before_call:ReserveBinlogs")
-		job, _ := l.asks("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+		job, _ := l.asks("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 		l.eventually(time.Minute, "the control plane stops before its call", l.stopped)
 		if !l.unlocked() { // nobody could take over from a process that is stopped with a lock
 			l.wake()

@@ -27,7 +27,7 @@ func replicationRows() []row {
 			planted: "one transaction is written on the copy between its first start and its " +
 				"configuration",
 			happens: "refuses with GTID_ERRANT; replication is never configured",
-			why:     "the recovered position has to equal the snapshot's testimony",
+			why:     "the recovered position has to equal that of the snapshot's consistent point",
 		},
 		{
 			id: "R6", variant: "duplicate key", quick: true, run: (*lab).duplicateKey,

@@ -15,64 +15,64 @@ func snapshotRows() []row {
 			id: "S1", variant: "control plane killed", quick: true, run: (*lab).planeKilledFrozen,
 			planted: "`kill -9` of the control plane while commits are blocked, the filesystem " +
 				"is frozen and the provider does not answer",
-			happens: "the host lets go by itself at once; the next control plane takes a new " +
-				"hold; one snapshot",
-			why: "the hold ends with its stream, in a process of the host; the cut of a lost " +
-				"hold is never used",
+			happens: "MariaDB resumes by itself at once; the next control plane quiesces it " +
+				"again; one snapshot",
+			why: "MariaDB resumes when the stream ends, in a process of the host; the snapshot " +
+				"of a lost point is never used",
 		},
 		{
 			id: "S1", variant: "control plane stopped past the limit", quick: true,
 			run: (*lab).planeStoppedFrozen,
 			planted: "SIGSTOP of the control plane at the same moment; SIGCONT once the primary " +
 				"serves",
-			happens: "the host lets go at the hold's limit; the woken control plane deletes its " +
-				"cut and takes a new hold",
-			why: "the limit is counted on the host; the release has to prove the hold " +
+			happens: "MariaDB resumes at the limit; the woken control plane deletes its " +
+				"snapshot and quiesces again",
+			why: "the host counts the limit; resume has to prove the point " +
 				"unbroken after the cut",
 		},
 		{
 			id: "S1", variant: "network cut", run: (*lab).networkCutFrozen,
 			planted: "the primary's network goes down at the same moment",
-			happens: "the host lets go at the hold's limit; once the network is back the job " +
-				"takes a new hold",
-			why: "a half-open connection is no reason to go on holding",
+			happens: "MariaDB resumes at the limit; once the network is back the job " +
+				"quiesces again",
+			why: "a half-open connection does not keep MariaDB quiesced",
 		},
 		{
 			id: "S2", variant: "agent killed", quick: true,
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, agentOf, false) },
 			planted: "`kill -9` of the primary's agent at the same moment",
-			happens: "the holder sees its agent go and lets go at once; the job deletes its cut " +
-				"and takes a new hold",
-			why: "the holder is a unit of its own that outlives the agent",
+			happens: "the process sees its agent end and resumes MariaDB; the job deletes its snapshot " +
+				"and quiesces again",
+			why: "the process is a unit of its own that outlives the agent",
 		},
 		{
 			id: "S2", variant: "agent stopped",
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, agentOf, true) },
 			planted: "SIGSTOP of the primary's agent at the same moment",
-			happens: "the holder lets go at the limit; the job takes a new hold",
-			why:     "the limit is the holder's own",
+			happens: "the process resumes MariaDB at the limit; the job quiesces again",
+			why:     "the limit is the process's own",
 		},
 		{
-			id: "S2", variant: "holder killed", quick: true,
-			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, holderOf, false) },
-			planted: "`kill -9` of the process that holds",
+			id: "S2", variant: "process killed", quick: true,
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, processOf, false) },
+			planted: "`kill -9` of the process that quiesces",
 			happens: "MariaDB drops its locks, systemd thaws the filesystem; the job takes a new " +
 				"quiesce",
-			why: "ExecStopPost of the holder's unit thaws, however the process ended",
+			why: "ExecStopPost of its unit thaws, however the process ended",
 		},
 		{
-			id: "S2", variant: "holder stopped", quick: true,
-			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, holderOf, false) },
-			planted: "SIGSTOP of the process that holds",
+			id: "S2", variant: "process stopped", quick: true,
+			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, processOf, false) },
+			planted: "SIGSTOP of the process that quiesces",
 			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a " +
-				"new hold",
-			why: "RuntimeMaxSec stands behind the holder's own limit",
+				"quiesces again",
+			why: "RuntimeMaxSec applies behind the process's own limit",
 		},
 		{
 			id: "S3", variant: "killed after the cut", quick: true,
 			run:     func(l *lab) { l.cutLost("after_effect:snapshot") },
 			planted: "the control plane is killed between the provider's cut and the step's commit",
-			happens: "the cut is found by its tag and deleted, for its hold was lost; a new one " +
+			happens: "the snapshot is found by its tag and deleted: its point was lost; a new one " +
 				"is made; never two",
 			why: "the tag is set with the cut, so it is found without its id",
 		},
@@ -80,9 +80,9 @@ func snapshotRows() []row {
 			id: "S3", variant: "killed after the commit",
 			run:     func(l *lab) { l.cutLost("after_commit:snapshot") },
 			planted: "the control plane is killed after the cut was committed, before the release",
-			happens: "the cut is deleted, for its hold was not proved; a new one is made; " +
+			happens: "the snapshot is deleted: its point was not proved; a new one is made; " +
 				"never two",
-			why: "only a hold that is proved after the cut makes a snapshot",
+			why: "only a point that is proved afterwards makes a snapshot",
 		},
 		{
 			id: "S4", variant: "LOCK TABLES", run: (*lab).lockedTables,
@@ -100,7 +100,7 @@ func snapshotRows() []row {
 		},
 		{
 			id: "S5", variant: "second snapshot", quick: true, run: (*lab).secondSnapshot,
-			planted: "a second snapshot of the same server is asked for while the first one holds",
+			planted: "a second snapshot of the same server is requested while the first one quiesces",
 			happens: "it is refused, naming the job that is under way; the first one is not " +
 				"touched",
 			why: "the subject `snapshotting/SERVER` is locked in the transaction that makes " +
@@ -152,8 +152,8 @@ func (l *lab) networkDevice(host string) string {
 	return ""
 }
 
-func agentOf(f *frozen) int  { return f.agent }
-func holderOf(f *frozen) int { return f.holder }
+func agentOf(f *frozen) int   { return f.agent }
+func processOf(f *frozen) int { return f.process }
 
 // strikeFrozen sends a signal to one of the host's processes while the primary is frozen.
 func (l *lab) strikeFrozen(s unix.Signal, of func(*frozen) int, wake bool) {
@@ -173,7 +173,7 @@ func (l *lab) strikeFrozen(s unix.Signal, of func(*frozen) int, wake bool) {
 
 func (l *lab) cutLost(failpoint string) {
 	l.dieAt(failpoint)
-	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	l.awaitDead()
 	if n := len(l.snapshots()); n == 0 {
 		l.t.Fatal("nothing was cut")
@@ -190,10 +190,10 @@ func (l *lab) lockedTables() {
 	defer conn.Close()
 	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	l.must(conn, "LOCK TABLES "+l.schema()+".gate WRITE")
-	job := l.detach("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	job := l.detach("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	l.fails(job, "QUIESCE_NOT_ACQUIRED")
 	if longest := l.writer.Longest(); longest > 3*time.Second {
-		l.t.Errorf("a commit took %s although no hold was had", longest)
+		l.t.Errorf("a commit took %s although Quiesce gave up", longest)
 	}
 	l.must(conn, "UNLOCK TABLES")
 	l.run("job", "retry", job)
@@ -209,7 +209,7 @@ func (l *lab) longTransaction() {
 	l.must(conn, "CREATE TABLE IF NOT EXISTS "+l.schema()+".gate (id INT PRIMARY KEY)")
 	l.must(conn, "START TRANSACTION")
 	l.must(conn, "INSERT INTO "+l.schema()+".gate VALUES (1)")
-	l.run("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	l.run("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	if longest := l.writer.Longest(); longest > 2*time.Second {
 		l.t.Errorf("a commit took %s", longest)
 	}

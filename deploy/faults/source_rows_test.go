@@ -131,7 +131,7 @@ func (l *lab) ofReplicaAmid() {
 		" UPDATE %[1]s.waits SET n = 1 WHERE id = 1; COMMIT", schema))
 	l.eventually(20*time.Second, "the row is in the MyISAM table",
 		func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
-	l.fails(l.detach("snapshot", "create", source, "--quiesce-limit", holdLimit.String()),
+	l.fails(l.detach("snapshot", "create", source, "--quiesce-limit", quiesceLimit.String()),
 		"QUIESCE_NOT_ACQUIRED", "no end of a transaction")
 	if err := row.Rollback(); err != nil {
 		l.t.Fatal(err)

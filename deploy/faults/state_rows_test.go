@@ -17,7 +17,7 @@ func stateRows() []row {
 			id: "S4", variant: "long ALTER TABLE", run: (*lab).longAlter,
 			planted: "an `ALTER TABLE` that copies its table runs, as long as the job lasts",
 			happens: "QUIESCE_NOT_ACQUIRED, or a snapshot, but no writer waits longer than the " +
-				"hold's limit; once it is over a snapshot is taken",
+				"limit; once it is over a snapshot is taken",
 			why: "each stage has a lock_wait_timeout of seconds",
 		},
 		{
@@ -32,7 +32,7 @@ func stateRows() []row {
 		},
 		{
 			id: "S6", variant: "pending", quick: true, run: (*lab).fromPending,
-			planted: "a replica is asked for from a snapshot whose job still holds its point",
+			planted: "a replica is requested from a snapshot whose job still has the server quiesced",
 			happens: "it is refused: the snapshot is PENDING; the snapshot's job is not touched",
 			why:     "the plan asks the record's state before anything is made",
 		},
@@ -63,7 +63,7 @@ func stateRows() []row {
 				"of mode crash, taken under load",
 			happens: "both converge",
 			why: "a clean stop is a point; a crash-safe InnoDB recovers to one that the " +
-				"testimony brackets",
+				"point brackets",
 		},
 	}
 }
@@ -96,18 +96,18 @@ func (l *lab) longAlter() {
 		return len(l.query(root,
 			"SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
 	})
-	out, err := l.try("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	out, err := l.try("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	if err != nil && !strings.Contains(out, "QUIESCE_NOT_ACQUIRED") {
 		l.t.Errorf("the snapshot failed, but not for want of the lock:\n%s", out)
 	}
 	l.t.Logf("with the ALTER TABLE under way: %v; the longest commit: %s", err,
 		l.writer.Longest().Round(time.Millisecond))
 	if longest := l.writer.Longest(); longest > longestCommit {
-		l.t.Errorf("a commit took %s, more than the hold's limit %s and 1 s", longest, holdLimit)
+		l.t.Errorf("a commit took %s, more than the limit %s and 1 s", longest, quiesceLimit)
 	}
 	cancel()
 	<-altered
-	l.run("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+	l.run("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	l.sql(primary, "DROP TABLE "+table)
 }
 

@@ -28,9 +28,9 @@ func storeRows() []row {
 			id: "C8", variant: "disk full while frozen", run: (*lab).storeFullFrozen,
 			planted: "the same, while commits are blocked and the filesystem of a primary is " +
 				"frozen",
-			happens: "the primary is let go within the hold's limit; once there is space the job " +
-				"takes a new hold, and there is one snapshot",
-			why: "a worker that cannot prove that it has the job gives up what it holds",
+			happens: "the primary resumes within the limit; once there is space the job " +
+				"quiesces again, and there is one snapshot",
+			why: "a worker that cannot prove that it has the job gives it up",
 		},
 		{
 			id: "C8", variant: "store locked", run: (*lab).storeLocked,
@@ -44,7 +44,7 @@ func storeRows() []row {
 			id: "C8", variant: "store locked while frozen", quick: true,
 			run:     (*lab).storeLockedFrozen,
 			planted: "the same, while commits are blocked and the filesystem is frozen",
-			happens: "the primary is let go within the hold's limit; the job takes a new hold " +
+			happens: "the primary resumes within the limit; the job quiesces again " +
 				"once the lock is gone",
 			why: "the same",
 		},

@@ -96,7 +96,7 @@ func (l *lab) snap() string {
 		l.dropSnap()
 	}
 	if l.shared.snapshot == "" {
-		l.run("snapshot", "create", primary, "--quiesce-limit", holdLimit.String())
+		l.run("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 		l.taken = time.Now()
 		db := l.store()
 		defer db.Close()

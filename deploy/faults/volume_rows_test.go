@@ -187,7 +187,7 @@ func storedRows() []row {
 			id: "S7", variant: "throttled at the cut", only: onEC2, run: (*lab).throttledCut,
 			planted: "EC2 refuses every call with RequestLimitExceeded while commits are blocked",
 			happens: "the primary is let go within the limit; once EC2 answers, the job takes a " +
-				"new hold",
+				"quiesces again",
 			why: "the primary does not wait for EC2's patience",
 		},
 		{
