@@ -60,10 +60,14 @@ func newPlane(t *testing.T) *plane {
 		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()),
 			AllowAnonymous: true},
 		Rules: authz.Table{
-			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator},
-			controlplanev1.EnrollmentService_Enroll_FullMethodName:          {identity.RoleAnonymous},
-			controlplanev1.EnrollmentService_Renew_FullMethodName:           {identity.RoleAgent},
-			controlplanev1.EnrollmentService_Revoke_FullMethodName:          {identity.RoleOperator},
+			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {
+				identity.RoleOperator},
+			controlplanev1.EnrollmentService_Enroll_FullMethodName: {
+				identity.RoleAnonymous},
+			controlplanev1.EnrollmentService_Renew_FullMethodName: {
+				identity.RoleAgent},
+			controlplanev1.EnrollmentService_Revoke_FullMethodName: {
+				identity.RoleOperator},
 		},
 	})
 	if err != nil {

@@ -413,9 +413,11 @@ func reachable(a, b gtid.Position) bool {
 func TestLiteralsArriveAsTheyWere(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
-			Config: "sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES\ngeneral_log=ON\ngeneral_log_file=general.log"})
+			Config: "sql_mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES\ngeneral_log=ON\n" +
+				"general_log_file=general.log"})
 		ctx := t.Context()
-		for n, secret := range []string{`a'b`, `a\`, `\'`, `"x"`, "`", `%_`, "ümläut€", `a\\'b--`,
+		for n, secret := range []string{`a'b`, `a\`, `\'`, `"x"`, "`", `%_`, "ümläut€",
+			`a\\'b--`,
 			strings.Repeat("x", 64)} {
 			account := mariadb.Account{User: "us_x", Host: "%", Password: secret}
 			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) == 0 {
@@ -431,7 +433,8 @@ func TestLiteralsArriveAsTheyWere(t *testing.T) {
 			}
 			_, _ = i.SetReadOnly(ctx, true)
 			i.Exec(
-				"SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos") // its own transactions are no errant ones then
+				// its own transactions are no errant ones then
+				"SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos")
 			if _, _, err := i.ConfigureReplica(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1,
 				User: "us_x", Password: secret, Force: true}); err != nil {
 				t.Fatalf("%q: %v", secret, err)

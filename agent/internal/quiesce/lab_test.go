@@ -203,7 +203,10 @@ func TestSessionEndsByItself(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, l *launcher, h *quiesce.Session){
 		"limit": func(t *testing.T, _ *launcher, h *quiesce.Session) { <-h.Ended() },
 		"agent": func(t *testing.T, _ *launcher, h *quiesce.Session) { h.Close() },
-		"term":  func(t *testing.T, l *launcher, _ *quiesce.Session) { l.signal(t, syscall.SIGTERM) },
+		"term": func(t *testing.T, l *launcher, _ *quiesce.Session) {
+			l.signal(t,
+				syscall.SIGTERM)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root, Volume: volume(t)})

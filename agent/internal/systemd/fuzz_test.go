@@ -13,7 +13,8 @@ import (
 func FuzzEntry(f *testing.F) {
 	f.Add(
 		[]byte(
-			`{"__REALTIME_TIMESTAMP":"1700000000000000","PRIORITY":"3","MESSAGE":"x","_COMM":"mariadbd"}`))
+			`{"__REALTIME_TIMESTAMP":"1700000000000000","PRIORITY":"3","MESSAGE":"x",` +
+				`"_COMM":"mariadbd"}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[104,105,255],"SYSLOG_IDENTIFIER":null}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":{},"MESSAGE":["a"]}`))
 	f.Add([]byte(`{"__REALTIME_TIMESTAMP":"1","PRIORITY":"-9","MESSAGE":"\u0000"}`))

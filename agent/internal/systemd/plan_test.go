@@ -187,10 +187,12 @@ func TestParseEntry(t *testing.T) {
 		want Entry
 		ok   bool
 	}{
-		"plain": {`{"__REALTIME_TIMESTAMP":"1700000000000000","MESSAGE":"ready","PRIORITY":"5","SYSLOG_IDENTIFIER":"mariadbd","_SYSTEMD_INVOCATION_ID":"ab","__CURSOR":"s=1"}`,
+		"plain": {`{"__REALTIME_TIMESTAMP":"1700000000000000","MESSAGE":"ready","PRIORITY":"5",` +
+			`"SYSLOG_IDENTIFIER":"mariadbd","_SYSTEMD_INVOCATION_ID":"ab","__CURSOR":"s=1"}`,
 			Entry{Time: time.UnixMicro(1700000000000000), Message: "ready", Priority: 5,
 				Identifier: "mariadbd", InvocationID: "ab", Cursor: "s=1"}, true},
-		"systemd's own words": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Started","INVOCATION_ID":"cd","_SYSTEMD_INVOCATION_ID":"ab","_COMM":"systemd"}`,
+		"systemd's own words": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Started",` +
+			`"INVOCATION_ID":"cd","_SYSTEMD_INVOCATION_ID":"ab","_COMM":"systemd"}`,
 			Entry{Time: time.UnixMicro(1), Message: "Started", Priority: 6, Identifier: "systemd",
 				InvocationID: "cd"}, true},
 		"bytes": {`{"__REALTIME_TIMESTAMP":"1","MESSAGE":[255,104,105]}`,
@@ -233,7 +235,8 @@ func TestPropertiesOfAnyType(t *testing.T) {
 func TestTransientNamesAreOurOwn(t *testing.T) {
 	t.Parallel()
 	good := TransientSpec{Exec: []string{"/bin/true"}}
-	for name, ok := range map[string]bool{"understudy-quiesce.service": true, "mariadb.service": false,
+	for name, ok := range map[string]bool{"understudy-quiesce.service": true,
+		"mariadb.service":    false,
 		"understudy-x.timer": false, "understudy-../x.service": false} {
 		if err := checkTransient(name, ".service", good); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)

@@ -77,8 +77,10 @@ func New(t testing.TB, o Options) *Instance {
 		must(t, os.MkdirAll(d, 0o755))
 	}
 	base := fmt.Sprintf(
-		"[mariadbd]\nuser=root\ndatadir=%s\nsocket=%s\npid_file=%s/pid\nport=%d\nbind_address=127.0.0.1\nserver_id=%d\nlog_error=%s/error.log\n"+
-			"log_bin=mariadb-bin\ninnodb_log_file_size=16M\ninnodb_buffer_pool_size=64M\n%s\n!includedir %s/conf.d/\n",
+		"[mariadbd]\nuser=root\ndatadir=%s\nsocket=%s\npid_file=%s/pid\nport=%d\n"+
+			"bind_address=127.0.0.1\nserver_id=%d\nlog_error=%s/error.log\n"+
+			"log_bin=mariadb-bin\ninnodb_log_file_size=16M\ninnodb_buffer_pool_size=64M\n%s\n"+
+			"!includedir %s/conf.d/\n",
 		i.Datadir, i.Socket, dir, i.Port, o.ServerID, dir, o.Config, dir)
 	must(t, os.WriteFile(filepath.Join(dir, "my.cnf"), []byte(base), 0o644))
 	i.Config = mariadb.Config{

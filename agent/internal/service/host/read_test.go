@@ -7,7 +7,8 @@ func TestBinaryVersion(t *testing.T) {
 	for output, want := range map[string]string{
 		"mariadbd  Ver 11.8.6-MariaDB-0+deb13u1 from Debian for debian-linux-gnu on x86_64 (-- " +
 			"Please help get to 10k stars)\n": "11.8.6",
-		"mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu on x86_64 (Debian 12)": "10.11.14",
+		"mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu on x86_64 " +
+			"(Debian 12)": "10.11.14",
 		"": "", "nonsense": "",
 	} {
 		if got := binaryVersion(output); got != want {
@@ -23,7 +24,8 @@ func TestReadOfProc(t *testing.T) {
 		t.Errorf("meminfo = %d", got)
 	}
 	if got := osRelease(
-		"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n"); got != "Debian GNU/Linux 13 (trixie)" {
+		"ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n"); got !=
+		"Debian GNU/Linux 13 (trixie)" {
 		t.Errorf("osRelease = %q", got)
 	}
 	if got := firstNumber("0.52 0.58 0.59 1/388 1234"); got != 0.52 {
