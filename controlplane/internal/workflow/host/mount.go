@@ -87,8 +87,8 @@ func (h *Host) EnsureMounts(ctx context.Context) (kit.Mounted, error) {
 	}
 	h.ChangedAll(kit.DataMount, data.Changes)
 	if !kit.Overlap(data.Mount.DeviceIDs, req.DeviceIDs) || data.Mount.UUID != req.FilesystemUUID {
-		return kit.Mounted{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there "+
-			"(`findmnt` on the host), detach what does not belong, then `understudy job retry JOB`",
+		return kit.Mounted{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("see what is mounted there "+
+			"(`findmnt` on the host), detach what does not belong", kit.RetryThis()),
 			"what is mounted at %s on %s is not volume %s: %s with filesystem %s", kit.DataMount,
 			h.Srv.Name, h.At.ID, kit.SomeOf(data.Mount.DeviceIDs, 3), data.Mount.UUID)
 	}
@@ -168,6 +168,6 @@ func wrongCopy(err error) error {
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "",
 		errs.Wrap(err),
-		errs.WithHint(
-			"have another volume made from the snapshot: `understudy job redo JOB swap_volume`"))
+		errs.WithHint("have another volume made from the snapshot",
+			kit.RedoThis("swap_volume")))
 }

@@ -82,7 +82,7 @@ func (h *Host) checkRoom(data kit.Mount) error {
 		return nil
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_DISK_FULL,
-		"delete what is not needed there, or grow the volume, then `understudy job retry JOB`",
+		kit.Hint("delete what is not needed there, or grow the volume", kit.RetryThis()),
 		"the data volume of %s has %s left of %s: MariaDB does not start on a full disk",
 		h.Srv.Name, kit.Size(data.FreeBytes), kit.Size(data.SizeBytes))
 }
@@ -96,22 +96,20 @@ func (h *Host) ensureReadOnly(ctx context.Context, st *replication.Status) error
 			errs.WithHint("see journalctl -u mariadb on "+h.Srv.Name))
 	}
 	if st.ServerID != h.Srv.ServerID {
-		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "take server_id out of the other "+
-			"option files there (`my_print_defaults --mysqld` shows all), then `understudy job "+
-			"retry JOB`",
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("take server_id out of the other option files there (`my_print_defaults "+
+			"--mysqld` shows all)", kit.RetryThis()),
 			"MariaDB on %s came up with server_id %d instead of %d", h.Srv.Name, st.ServerID,
 			h.Srv.ServerID)
 	}
 	if st.FilesystemUUID != kit.FilesystemUUID(h.Vol) {
-		return kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "see what is mounted there (`findmnt` "+
-			"on the host), detach what does not belong, then `understudy job retry JOB`",
+		return kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("see what is mounted there (`findmnt` on the host), detach what does not belong", kit.RetryThis()),
 			"MariaDB on %s runs on filesystem %s instead of %s", h.Srv.Name, st.FilesystemUUID,
 			kit.FilesystemUUID(h.Vol))
 	}
 	if h.Replica() && !st.ReadOnly {
 		if h.observing {
 			return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-				"find what turned read_only off there, then ask again",
+				kit.Hint("find what turned read_only off there, then ask again"),
 				"%s is a replica and takes writes", h.Srv.Name)
 		}
 		if _, err := h.Agent.SetReadOnly(ctx, true, h.FencingToken()); err != nil {
@@ -136,10 +134,9 @@ func PointOf(t inventory.Testimony, mode inventory.SnapshotMode) replication.Poi
 // CheckRecovered refuses a copy that is not at the recorded position, or that wrote something
 // itself. Once it replicates its position moves, and only the latter is asked.
 func (h *Host) CheckRecovered(st replication.Status) error {
-	const way = "something wrote on the copy, so it is no copy any more: clean this job up and " +
-		"make the replica again"
+	const way = "something wrote on the copy, so it is no copy any more: clean this job up and make the replica again"
 	if errant := replication.Errant(st); errant != "" {
-		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, way,
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, kit.Hint(way),
 			"%s holds transactions of its own: %s (it is at %s, the snapshot recorded %s)",
 			h.Srv.Name, errant, st.BinlogPos, cmp.Or(h.Snap.Testimony.Position(), "(empty)"))
 	}
@@ -149,7 +146,7 @@ func (h *Host) CheckRecovered(st replication.Status) error {
 	}
 	point := PointOf(h.Snap.Testimony, h.Snap.Mode)
 	if err := point.Check(st); err != nil {
-		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, way, "%s: %v", h.Srv.Name, err)
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint(way), "%s: %v", h.Srv.Name, err)
 	}
 	h.Found("it came up at the recorded position %s", cmp.Or(point.Recovered(st), "(empty)"))
 	return nil

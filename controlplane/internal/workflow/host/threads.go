@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -135,7 +136,7 @@ func (p *Pair) CheckRunning() error {
 
 func (p *Pair) notReplicating(v replication.Verdict) error {
 	return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR,
-		"repair its replication on the host, then ask again",
+		kit.Hint("repair its replication on the host, then ask again"),
 		"%s does not replicate from %s: %s", p.Srv.Name, p.Primary.Name, v)
 }
 
@@ -185,15 +186,14 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 			return err
 		}
 	case replication.BinlogsGone:
-		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "remove it (`understudy job cleanup "+
-			"JOB`) and make the replica from a new snapshot (`understudy replica create --of`)",
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("remove it, and make the replica from a new snapshot",
+			kit.CleanUpThis(), errs.Call("CreateReplica", "primary", p.Primary.Subject())),
 			"%s cannot replicate: %s", p.Srv.Name, v)
 	case replication.ServerIDTaken:
 		return idTaken(p.Srv, v.String())
 	case replication.Broken:
-		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, "the replica's data do not fit "+
-			"the primary's events: remove it (`understudy job cleanup JOB`) and make it again "+
-			"from a new snapshot",
+		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("remove it and make it again from a new snapshot: its data do not fit the primary's "+
+			"events", kit.CleanUpThis()),
 			"replication on %s is broken: %s", p.Srv.Name, v)
 	}
 	return p.startThreads(ctx, v)
@@ -210,8 +210,7 @@ func aloneWithID(srv inventory.Server, primary replication.Status) error {
 }
 
 func idTaken(srv inventory.Server, why string) error {
-	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, "find the server that uses it (SHOW "+
-		"SLAVE HOSTS on the primary), give it another one, then `understudy job retry JOB`",
+	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, kit.Hint("find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one", kit.RetryThis()),
 		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
 }
 

@@ -26,8 +26,9 @@ func (f fault) Unwrap() error { return f.error }
 func (f fault) Hint() string { return f.hint }
 
 // Refuse makes the error of a step that must not go on as things stand.
-func Refuse(reason errorsv1.Reason, way, format string, args ...any) error {
-	return errs.New(errs.FailedPrecondition, reason, Sprintf(format, args...), errs.WithHint(way))
+func Refuse(reason errorsv1.Reason, hint errs.Hint, format string, args ...any) error {
+	return errs.New(errs.FailedPrecondition, reason, Sprintf(format, args...),
+		errs.WithHint(hint.Text, hint.Actions...))
 }
 
 // explain prepares an error for the engine: the job's own id in the hint, and whether another

@@ -33,8 +33,8 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 
 // MachineGone is the error of a machine that ended without this project's doing.
 func MachineGone(m provider.Machine, server string) error {
-	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, "have another made (`understudy job redo "+
-		"JOB create_machine`), or remove the rest (`understudy job cleanup JOB`)",
+	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, Hint("have another made, or remove the rest",
+		RedoThis("create_machine"), CleanUpThis()),
 		"machine %s of %s was terminated by somebody else: %s", m.ID, server,
 		cmp.Or(m.Reason, "no reason given"))
 }
@@ -45,7 +45,7 @@ func NeedsMachine(srv inventory.Server) error {
 		return nil
 	}
 	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE,
-		"run create_machine first: `understudy job retry JOB` goes on there",
+		Hint("run create_machine first", RetryThis()),
 		"%s has no machine on record", srv.Name)
 }
 
@@ -114,12 +114,12 @@ func (c *Call) Image(ctx context.Context, name string) (provider.Image, error) {
 		names = append(names, image.Name)
 	}
 	if name == "" {
-		return provider.Image{}, Refuse(errorsv1.Reason_REASON_NOT_FOUND, "have one made first: "+
-			"docs/providers.md says how; `understudy provider images` lists them",
+		return provider.Image{}, Refuse(errorsv1.Reason_REASON_NOT_FOUND, Hint("have one made first, as docs/providers.md says",
+			errs.Call("ListImages")),
 			"the provider has no image that is ready")
 	}
 	return provider.Image{},
-		Refuse(errorsv1.Reason_REASON_NOT_FOUND, "name one of: "+SomeOf(names, 20),
+		Refuse(errorsv1.Reason_REASON_NOT_FOUND, Hint("name one of: "+SomeOf(names, 20)),
 			"there is no image %q", name)
 }
 
@@ -133,7 +133,7 @@ func (c *Call) FoundImage(image provider.Image) {
 func CheckVersions(datadir, binary string) error {
 	if order, ok := replication.CompareSeries(datadir, binary); ok && order > 0 {
 		return Refuse(errorsv1.Reason_REASON_DATADIR_NEWER,
-			"use an image with MariaDB "+replication.Series(datadir)+" or newer",
+			Hint("use an image with MariaDB "+replication.Series(datadir)+" or newer"),
 			"the datadir is of MariaDB %s, the binary is %s: a datadir never goes back", datadir,
 			binary)
 	}

@@ -18,7 +18,8 @@ func Proved(snap inventory.Snapshot) bool { return snap.ProviderID != "" }
 func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary string) error {
 	if snap.State != inventory.SnapshotReady || !Proved(snap) {
 		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"wait until `understudy snapshot get` says READY, or take another one",
+			Hint("wait until it is READY, or take another one", GetSnapshot(snap.ID),
+				TakeSnapshot(snap.Server)),
 			"snapshot %s is %s", snap.ID, snap.State)
 	}
 	if err := snap.Usable(snap.Server); err != nil || snap.Server == primary {
@@ -29,7 +30,7 @@ func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary stri
 		return err
 	}
 	if snap.Testimony.Role != inventory.RoleReplica || source.Primary != primary {
-		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a snapshot of "+primary,
+		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, Hint("take a snapshot of "+primary, TakeSnapshot(primary)),
 			"snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
 	}
 	return nil

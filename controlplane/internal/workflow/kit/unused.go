@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -19,8 +20,9 @@ func (k *Kit) Unused(ctx context.Context, subject string) error {
 		}
 		for _, j := range jobs {
 			if slices.Contains(k.used(j), subject) {
-				return Refuse(errorsv1.Reason_REASON_IN_USE, "wait for the job (`understudy job "+
-					"watch`), or cancel it (`understudy job cancel`)", "job %s uses %s", j.ID,
+				return Refuse(errorsv1.Reason_REASON_IN_USE, Hint("wait for the job, or cancel it",
+					errs.Call("WatchJob", "name", "jobs/"+j.ID),
+					errs.Call("CancelJob", "name", "jobs/"+j.ID)), "job %s uses %s", j.ID,
 					subject)
 			}
 		}

@@ -24,7 +24,7 @@ func (s *step) finishPrimary(ctx context.Context) (kit.Outcome, error) {
 	if health, why := replication.JudgePrimary(st, nil,
 		h.Srv.ServerID); health != replication.Healthy {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			"take away what makes it one on the host, then `understudy job retry JOB`",
+			kit.Hint("take away what makes it one on the host", kit.RetryThis()),
 			"%s is not a primary: %s", h.Srv.Name, why)
 	}
 	proof, err := h.Agent.ProveWritable(ctx, s.FencingToken())

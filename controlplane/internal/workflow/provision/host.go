@@ -69,8 +69,8 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 		return kit.Outcome{}, err
 	}
 	if !h.Vol.Blank() || h.At.SnapshotID != "" {
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, "nothing was written "+
-			"to it; have a blank one made: `understudy job redo JOB swap_volume`",
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, kit.Hint("have a blank one made: nothing was written to this one",
+			kit.RedoThis("swap_volume")),
 			"volume %s is not recorded blank: it is not formatted", h.At.ID)
 	}
 	device, changed, err := h.Agent.FormatVolume(ctx, kit.FormatVolume{

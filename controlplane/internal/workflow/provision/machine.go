@@ -121,8 +121,8 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	if host.Server != srv.Name {
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, "another machine answers "+
-			"at this address: have one made again (`understudy job redo JOB create_machine`)",
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("have one made again: another machine answers at this address",
+			kit.RedoThis("create_machine")),
 			"the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
 	}
 	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion,
@@ -160,8 +160,8 @@ func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version st
 	if version == "" {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN,
 			"no MariaDB is installed on "+srv.Name,
-			errs.WithHint(
-				"clean the job up and name an image that has one (`understudy provider images`)"))
+			errs.WithHint("clean the job up and name an image that has one",
+				kit.CleanUpThis(), errs.Call("ListImages")))
 	}
 	if srv.Role != inventory.RoleReplica {
 		return nil

@@ -137,8 +137,7 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 	}
 	err := s.Provider.DeleteVolume(ctx, v.ID)
 	if errors.Is(err, provider.ErrIncorrectState) && v.State == provider.VolumeCreating {
-		s.Found("volume %s of an earlier generation hangs in its creation, and is left to "+
-			"`understudy provider sweep`", v.ID)
+		s.Found("volume %s of an earlier generation hangs in its creation, and is left to a sweep of the provider", v.ID)
 		return nil
 	}
 	if err != nil && !kit.Missing(err) {

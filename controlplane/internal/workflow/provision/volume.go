@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -78,8 +79,8 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 
 func (s *step) checkVolume(v provider.Volume) error {
 	if v.State == provider.VolumeError {
-		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see why with `understudy provider "+
-			"check`, then have another made: `understudy job redo JOB swap_volume`",
+		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see what the provider says, then have another made",
+			errs.Call("CheckProvider"), kit.RedoThis("swap_volume")),
 			"the provider could not make volume %s: %s", v.ID, cmp.Or(v.Reason, "no reason given"))
 	}
 	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
@@ -134,7 +135,7 @@ func (s *step) beingMade(v provider.Volume) error {
 	_, manual := s.OperatorCopyTime() // operators take their time
 	if since := s.Now().Sub(v.CreatedAt); !manual && since > s.VolumeLimit {
 		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
-			"have another made (`understudy job redo JOB swap_volume`)",
+			kit.Hint("have another made", kit.RedoThis("swap_volume")),
 			"volume %s is still being made by the provider after %s", v.ID,
 			since.Round(time.Second))
 	}
@@ -147,7 +148,7 @@ func (s *step) attachedElsewhere(ctx context.Context, v provider.Volume) error {
 		return kit.Wait("volume %s is still held by machine %s, which is going", v.ID, v.MachineID)
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_VOLUME_ATTACHED_ELSEWHERE,
-		"detach it there, then `understudy job retry JOB`",
+		kit.Hint("detach it there", kit.RetryThis()),
 		"volume %s is attached to machine %s", v.ID, v.MachineID)
 }
 

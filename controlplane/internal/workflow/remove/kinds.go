@@ -200,6 +200,7 @@ func noReplicas(ctx context.Context, rec kit.Records, name string) error {
 		return err
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_IN_USE,
-		"delete its replicas first (`understudy server delete`)", "%s has replicas: %s", name,
+		kit.Hint("delete its replicas first",
+			errs.Call("DeleteServer", "name", inventory.ServerSubject(replicas[0]))), "%s has replicas: %s", name,
 		strings.Join(replicas, ", "))
 }

@@ -97,7 +97,7 @@ func (s *server) announce(ctx context.Context) (kit.Commit, error) {
 		}
 		if s.etag != "" && srv.Etag() != s.etag {
 			return kit.Refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
-				"read it again with `understudy server get`, and decide again",
+				kit.Hint("read it again and decide again", kit.GetServer(srv.Name)),
 				"%s changed since it was read", srv.Name)
 		}
 		if err := noReplicas(ctx, rec, srv.Name); err != nil {

@@ -18,7 +18,7 @@ func checkSnapshot(ctx context.Context, c *kit.Call, a SnapshotArgs) (kit.Outcom
 	}
 	if a.Etag != "" && snap.State != inventory.SnapshotDeleted && snap.Etag() != a.Etag {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
-			"read it again with `understudy snapshot get`, and decide again",
+			kit.Hint("read it again and decide again", kit.GetSnapshot(snap.ID)),
 			"snapshot %s changed since it was read", snap.ID)
 	}
 	return kit.DoneUnless(c.Unused(ctx, snap.Subject()))

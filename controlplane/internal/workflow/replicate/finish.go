@@ -70,7 +70,7 @@ func (s *step) checkReplica(ctx context.Context, p *host.Pair) error {
 	if len(problems) > 0 {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_REPLICATION_ERROR,
 			p.Srv.Name+" is not a replica yet: "+strings.Join(problems, "; "),
-			errs.WithHint("`understudy job retry JOB`: its steps make these true again"))
+			errs.WithHint("have the job make these true again", kit.RetryThis()))
 	}
 	p.St = st
 	s.Found("all invariants hold; position %s", cmp.Or(st.SlavePos, "(empty)"))

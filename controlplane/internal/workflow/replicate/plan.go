@@ -53,21 +53,20 @@ func (s *step) plan(ctx context.Context) (kit.Outcome, error) {
 func (s *step) checkPlan(ctx context.Context, p *kit.Node) error {
 	if p.Role != inventory.RolePrimary {
 		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			"name its primary instead: `understudy server get` says which", "%s is not a primary",
+			kit.Hint("name its primary instead", kit.GetServer(p.Name)), "%s is not a primary",
 			p.Name)
 	}
 	if p.State == inventory.ServerDeleting || p.State == inventory.ServerDeleted {
 		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			"it is going or gone: name another primary", "%s is %s", p.Name, p.State)
+			kit.Hint("it is going or gone: name another primary"), "%s is %s", p.Name, p.State)
 	}
 	if !p.Status.LogBin {
 		return kit.Refuse(errorsv1.Reason_REASON_BINLOG_OFF,
-			"set log_bin in its option files, restart mariadb.service, then ask again",
+			kit.Hint("set log_bin in its option files, restart mariadb.service, then ask again"),
 			"the binary log of %s is off: no replica can follow it", p.Name)
 	}
 	if !p.Status.TLS {
-		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, "set ssl_cert, ssl_key and ssl_ca "+
-			"in its option files, restart mariadb.service, then ask again",
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("set ssl_cert, ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again"),
 			"TLS is off on %s: a replica would not connect", p.Name)
 	}
 	s.Found("primary %s answers: MariaDB %s, position %s", p.Name,
@@ -91,13 +90,14 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 	switch {
 	case kit.Missing(err):
 		return kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"somebody deleted it there: take another one (`understudy snapshot create`)",
+			kit.Hint("take another one", kit.TakeSnapshot(snap.Server)),
 			"snapshot %s is gone at the provider", snap.ProviderID)
 	case err != nil:
 		return err
 	case at.State != provider.SnapshotCompleted:
 		return kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"wait until `understudy snapshot get` says READY, or take another one",
+			kit.Hint("wait until it is READY, or take another one",
+				kit.GetSnapshot(snap.ID), kit.TakeSnapshot(snap.Server)),
 			"snapshot %s is %s at the provider", at.ID, at.State)
 	}
 	if s.args.VolumeBytes != 0 && s.args.VolumeBytes < at.SizeBytes {
@@ -109,7 +109,7 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 	if zone := cmp.Or(s.args.Zone, p.Zone); !s.snapshotsInEveryZone() && snap.Zone != "" &&
 		zone != "" && snap.Zone != zone {
 		return kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"make the replica with --zone "+snap.Zone, "snapshot %s is of zone %s, not %s", snap.ID,
+			kit.Hint("make the replica in zone "+snap.Zone), "snapshot %s is of zone %s, not %s", snap.ID,
 			snap.Zone, zone)
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID,
@@ -129,8 +129,8 @@ func checkBinlogs(snap inventory.Snapshot, p *kit.Node) error {
 		return err
 	}
 	if !covered {
-		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, "they are gone for good: take a new "+
-			"snapshot, which `understudy replica create --of` does by itself",
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("make the replica from a new snapshot: what is purged is gone for good",
+			errs.Call("CreateReplica", "primary", p.Subject())),
 			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s",
 			p.Name, p.Status.OldestGTID, cmp.Or(snap.Testimony.Position(), "(empty)"))
 	}

@@ -18,10 +18,10 @@ func (s *step) checkCopyTime() error {
 		return nil
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
-		"ask with `understudy snapshot create "+s.args.Source+" --mode offline --quiesce-limit 30m` "+
+		kit.Hint("ask with `understudy snapshot create "+s.args.Source+" --mode offline --quiesce-limit 30m` "+
 			"(MariaDB is down until you are done, 30 minutes at most), "+
 			"or online with --quiesce-limit 60s (commits are blocked so long); a replica is then "+
-			"made with --from",
+			"made with --from"),
 		"an operator copies the volumes of provider %s, which takes %s at least, and the quiesce would "+
 			"end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
 }
@@ -36,7 +36,7 @@ func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) 
 		return kit.Outcome{}, err
 	case at.State == provider.SnapshotError:
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
-			"retry the job to be asked again", "snapshot %s was not made: %s", at.ID, at.Reason)
+			kit.Hint("retry the job to be asked again"), "snapshot %s was not made: %s", at.ID, at.Reason)
 	case at.State == provider.SnapshotCompleted:
 		return kit.Done(nil)
 	}

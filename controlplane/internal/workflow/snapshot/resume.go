@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -52,8 +53,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 // broken sends the section back: what was taken is not consistent, and quiesce deletes it.
 func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
 	s.Found("snapshot %s is not consistent: %s", h.snapshot, why)
-	return kit.Back("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is "+
-		"deleted and taken again", why)
+	return kit.Back("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is deleted and taken again", why)
 }
 
 // proveResumed shows that the source takes writes, and records the snapshot as proved.
@@ -125,13 +125,13 @@ func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
 	}
 	if !kit.Proved(snap) {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"have it taken again: `understudy job retry JOB --step quiesce`",
+			kit.Hint("have it taken again", kit.RetryStep("", "quiesce")),
 			"snapshot %s was not proved consistent", snap.ID)
 	}
 	at, err := s.Provider.GetSnapshot(ctx, snap.ProviderID)
 	if kit.Missing(err) {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			"somebody deleted it there: take another one (`understudy snapshot create`)",
+			kit.Hint("take another one", kit.TakeSnapshot(snap.Server)),
 			"snapshot %s is gone at the provider", snap.ProviderID)
 	}
 	if err != nil {
@@ -148,8 +148,8 @@ func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
 			return snap.SetState(inventory.SnapshotReady, "")
 		}, "the snapshot is READY"))
 	case provider.SnapshotError:
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, "see `understudy "+
-			"provider check`, then take another one (`understudy snapshot create`)",
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see what the provider says, then take another one",
+			errs.Call("CheckProvider"), kit.TakeSnapshot(snap.Server)),
 			"the provider could not complete snapshot %s: %s", at.ID, at.Reason)
 	}
 	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent",

@@ -154,12 +154,12 @@ func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
 
 func verifiable(srv inventory.Server) error {
 	if srv.Role != inventory.RoleReplica {
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, "name a replica",
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("name a replica"),
 			"%s is not a replica", srv.Name)
 	}
 	if !kit.EverReady(srv) {
 		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			"wait until it is READY", "%s is %s", srv.Name, srv.State)
+			kit.Hint("wait until it is READY"), "%s is %s", srv.Name, srv.State)
 	}
 	return nil
 }

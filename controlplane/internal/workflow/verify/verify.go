@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -94,12 +95,11 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 
 func (c *comparer) tell(at string, total comparison, different, open []string) error {
 	if len(open) > 0 {
-		c.Found("%d tables change all the time in an engine that cannot be read at one position, "+
-			"and were not compared: %s", len(open), kit.SomeOf(open, 5))
+		c.Found("%d tables change all the time in an engine that cannot be read at one position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(different) > 0 {
-		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, "do not use it: remove it "+
-			"(`understudy job cleanup JOB`) and make the replica again from a new snapshot",
+		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not use it: delete it, and make the replica again from a new snapshot",
+			errs.Call("DeleteServer", "name", c.Srv.Subject())),
 			"%s differs from %s in %d tables at %s: %s", c.Srv.Name, c.Primary.Name,
 			len(different), at, kit.SomeOf(different, 10))
 	}
