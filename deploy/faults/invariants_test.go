@@ -179,10 +179,10 @@ func (w *world) datadirOnVolume(bad func(string, ...any)) {
 				bad("%s has filesystem %s recorded and %s mounted", s.Name, m.FSUUID, h.uuid)
 			}
 		}
-		if snap, ok := w.taken[record.Snapshot]; ok && h.nonce != snap.Testimony.Nonce &&
+		if snap, ok := w.taken[record.Snapshot]; ok && h.nonce != snap.Point.Nonce &&
 			s.Role == "REPLICA" && w.renonced(s.Name) == 0 {
 			bad("the volume of %s has nonce %q, its snapshot %q", s.Name, h.nonce,
-				snap.Testimony.Nonce)
+				snap.Point.Nonce)
 		}
 	})
 	for name, h := range w.hosts {
@@ -205,10 +205,7 @@ func (w *world) positionKept(bad func(string, ...any)) {
 		if !ok || h.sql == nil || s.Role != "REPLICA" || h.sql["slave_pos"] == "" {
 			return
 		}
-		at := snap.Testimony.GTIDBinlogPos
-		if snap.Testimony.Role == "REPLICA" {
-			at = snap.Testimony.GTIDSlavePos
-		}
+		at := snap.Point.Position()
 		if !covers(h.sql["slave_pos"], at) {
 			bad("%s is at %s, before its snapshot's %s", s.Name, h.sql["slave_pos"], at)
 		}
@@ -293,10 +290,7 @@ func (w *world) binlogsKept(bad func(string, ...any)) {
 		if s.State != "READY" || h == nil || h.sql == nil {
 			continue
 		}
-		at := s.Testimony.GTIDBinlogPos
-		if s.Testimony.Role == "REPLICA" {
-			at = s.Testimony.GTIDSlavePos
-		}
+		at := s.Point.Position()
 		if !covers(at, h.sql["oldest"]) {
 			bad("the binary logs of %s begin at %s, snapshot %s needs them from %s", source,
 				h.sql["oldest"], s.ID, at)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // labDir is where the provider keeps its records of a lab.
@@ -136,14 +138,7 @@ type volumeDoc struct {
 
 type snapshotDoc struct {
 	ID, Server, Volume, ProviderID, State, Job string
-	Testimony                                  struct {
-		Role          string        `json:"role"`
-		GTIDBinlogPos string        `json:"gtid_binlog_pos"`
-		GTIDSlavePos  string        `json:"gtid_slave_pos"`
-		Nonce         string        `json:"nonce"`
-		Block         time.Duration `json:"block"`
-		MaxBlock      time.Duration `json:"max_block"`
-	}
+	Point                                      consistentpoint.Point
 }
 
 // store opens the control plane's store read-only, whether or not the control plane runs.

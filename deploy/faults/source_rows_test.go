@@ -284,8 +284,8 @@ func (l *lab) emptyPosition() {
 		if s.Server != source {
 			continue
 		}
-		if found = true; s.Testimony.GTIDBinlogPos != "" {
-			l.t.Errorf("the position was %s, not empty", s.Testimony.GTIDBinlogPos)
+		if found = true; s.Point.BinlogPos != "" {
+			l.t.Errorf("the position was %s, not empty", s.Point.BinlogPos)
 		}
 	}
 	if !found {

@@ -19,8 +19,8 @@ func duration(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-func fencingToken(f kit.Fence) *agentv1.FencingToken {
-	if f == (kit.Fence{}) {
+func fencingToken(f kit.FencingToken) *agentv1.FencingToken {
+	if f == (kit.FencingToken{}) {
 		return nil
 	}
 	return &agentv1.FencingToken{Job: f.Job, Epoch: f.Epoch, EffectKey: f.EffectKey}
@@ -81,7 +81,7 @@ func ensureMount(r kit.EnsureMount) *agentv1.EnsureMountRequest {
 		ReplaceDeviceIds: r.ReplaceDeviceIDs,
 		StopUnits:        r.StopUnits, DeviceTimeout: duration(r.DeviceTimeout), Grow: r.Grow,
 		Owner: r.Owner, BoundUnits: r.BoundUnits,
-		FencingToken: fencingToken(r.Fence),
+		FencingToken: fencingToken(r.Token),
 	}
 }
 
@@ -91,7 +91,7 @@ var quiesceModes = map[inventory.SnapshotMode]agentv1.QuiesceRequest_Mode{
 	inventory.ModeCrash:   agentv1.QuiesceRequest_MODE_CRASH,
 }
 
-func quiesceStart(r kit.OpenHold) *agentv1.QuiesceRequest_Start {
+func quiesceStart(r kit.Quiesce) *agentv1.QuiesceRequest_Start {
 	return &agentv1.QuiesceRequest_Start{
 		Mode: quiesceModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
 		Nonce: r.Nonce, Freeze: r.Freeze,
@@ -113,19 +113,8 @@ func consistentPoint(p *agentv1.ConsistentPoint) consistentpoint.Point {
 	}
 }
 
-func testimony(p consistentpoint.Point) kit.Testimony {
-	return kit.Testimony{
-		Replica: p.Replica, ServerID: p.ServerID, Version: p.ServerVersion,
-		BinlogPos: p.BinlogPos, SlavePos: p.SlavePos, CurrentPos: p.CurrentPos,
-		DomainID: p.DomainID, BinlogFile: p.BinlogFile, BinlogOffset: p.BinlogOffset,
-		FilesystemUUID: p.FilesystemUUID, Filesystem: p.Filesystem, Datadir: p.Datadir,
-		DatadirOnVolume: p.DatadirOnVolume, DatadirVersion: p.DatadirVersion, Nonce: p.Nonce,
-		HeldAt: p.At,
-	}
-}
-
-func holdResult(r *agentv1.QuiesceResult) kit.HoldResult {
-	return kit.HoldResult{
+func holdResult(r *agentv1.QuiesceResult) kit.QuiesceResult {
+	return kit.QuiesceResult{
 		Unbroken: r.GetUnbroken(), BrokenReason: r.GetBrokenReason(),
 		Blocked: r.GetBlocked().AsDuration(),
 		Frozen:  r.GetFrozen().AsDuration(), Down: r.GetDown().AsDuration(),

@@ -86,7 +86,7 @@ func configuration(c kit.Configuration) *agentv1.SetConfigurationRequest {
 		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
 		BinlogExpiry: duration(c.BinlogExpire),
 		Options:      c.Options, GtidDomainId: int64(c.DomainID),
-		FencingToken: fencingToken(c.Fence),
+		FencingToken: fencingToken(c.Token),
 	}
 }
 

@@ -96,7 +96,7 @@ func TestNothingIsLostFromTheWire(t *testing.T) {
 		"device":   blockDevice(full(&agentv1.BlockDevice{})),
 		"mount":    mount(full(&agentv1.Mount{})),
 		"status":   status(full(&agentv1.MariaDBStatus{})),
-		"point":    testimony(consistentPoint(full(&agentv1.ConsistentPoint{}))),
+		"point":    consistentPoint(full(&agentv1.ConsistentPoint{})),
 		"result":   holdResult(full(&agentv1.QuiesceResult{})),
 		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
 		"waited":   waited(full(&agentv1.WaitForGtidResponse{})),
@@ -145,10 +145,10 @@ func give(v reflect.Value) {
 // gets something.
 func TestNothingIsLostOnTheWire(t *testing.T) {
 	t.Parallel()
-	hold := given[kit.OpenHold]()
+	hold := given[kit.Quiesce]()
 	hold.Mode = inventory.ModeOnline
 	for _, m := range []proto.Message{
-		fencingToken(given[kit.Fence]()), ensureMount(given[kit.EnsureMount]()),
+		fencingToken(given[kit.FencingToken]()), ensureMount(given[kit.EnsureMount]()),
 		configuration(given[kit.Configuration]()), quiesceStart(hold),
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
@@ -164,7 +164,7 @@ func TestModesAndRoles(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
 		inventory.ModeCrash} {
-		if got := quiesceStart(kit.OpenHold{Mode: mode}).GetMode().String(); got != "MODE_"+
+		if got := quiesceStart(kit.Quiesce{Mode: mode}).GetMode().String(); got != "MODE_"+
 			string(mode) {
 			t.Errorf("%s became %s", mode, got)
 		}
@@ -173,7 +173,7 @@ func TestModesAndRoles(t *testing.T) {
 		serverRole(false) != agentv1.ServerRole_SERVER_ROLE_PRIMARY {
 		t.Error("roles are mixed up")
 	}
-	if fencingToken(kit.Fence{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
+	if fencingToken(kit.FencingToken{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
 		t.Error("what is not told is told")
 	}
 }

@@ -36,7 +36,7 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 	req kit.PrepareDatadir) (kit.PreparedDatadir, error) {
 	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
 		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
-		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Fence),
+		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Token),
 	})
 	if err != nil {
 		return kit.PreparedDatadir{}, err
@@ -49,7 +49,7 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 }
 
 // UpgradeDatadir brings the system tables to the binary's version.
-func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f kit.Fence,
+func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f kit.FencingToken,
 	progress kit.Progress) (string, bool, error) {
 	var last *agentv1.UpgradeDatadirResponse
 	err := follow(ctx, a, orDefault(timeout, upgradeLimit)+answerGrace, a.mariadb.UpgradeDatadir,
@@ -65,7 +65,7 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f kit
 }
 
 // ProveWritable commits one row on a primary, and proves the filesystem on a replica.
-func (a *agent) ProveWritable(ctx context.Context, f kit.Fence) (kit.WriteProof, error) {
+func (a *agent) ProveWritable(ctx context.Context, f kit.FencingToken) (kit.WriteProof, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable,
 		&agentv1.ProveWritableRequest{FencingToken: fencingToken(f)})
 	if err != nil {

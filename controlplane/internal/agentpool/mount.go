@@ -62,7 +62,7 @@ func (a *agent) EnsureBindMount(ctx context.Context,
 	resp, err := call(ctx, a, fileLimit, a.mounts.EnsureBindMount, &agentv1.EnsureBindMountRequest{
 		Source: req.Source, Path: req.Path, Owner: req.Owner, Create: req.Create,
 		BoundUnits: req.BoundUnits, StopUnits: req.StopUnits,
-		FencingToken: fencingToken(req.Fence),
+		FencingToken: fencingToken(req.Token),
 	})
 	if err != nil {
 		return kit.Mounted{}, err
@@ -76,7 +76,7 @@ func (a *agent) EnsureUnmounted(ctx context.Context,
 	resp, err := call(ctx, a, changeLimit, a.mounts.EnsureUnmounted,
 		&agentv1.EnsureUnmountedRequest{
 			Path: req.Path, ExpectedDeviceIds: req.ExpectedDeviceIDs, StopUnits: req.StopUnits,
-			FencingToken: fencingToken(req.Fence),
+			FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }
@@ -88,7 +88,7 @@ func (a *agent) FormatVolume(ctx context.Context,
 	resp, err := call(ctx, a, limit, a.mounts.FormatVolume, &agentv1.FormatVolumeRequest{
 		DeviceIds: req.DeviceIDs, Filesystem: req.Filesystem, FilesystemUuid: req.FilesystemUUID,
 		RecordedBlank: req.RecordedBlank,
-		DeviceTimeout: duration(req.DeviceTimeout), FencingToken: fencingToken(req.Fence),
+		DeviceTimeout: duration(req.DeviceTimeout), FencingToken: fencingToken(req.Token),
 	})
 	if err != nil {
 		return kit.BlockDevice{}, false, err

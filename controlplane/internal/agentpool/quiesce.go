@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -32,7 +33,7 @@ type hold struct {
 	server string
 	stream quiesceStream
 	cancel context.CancelFunc
-	point  kit.Testimony
+	point  consistentpoint.Point
 
 	done   chan struct{} // closed when the stream has ended; what is below is settled then
 	result *agentv1.QuiesceResult
@@ -42,16 +43,16 @@ type hold struct {
 	released bool
 }
 
-// OpenHold blocks commits, freezes the filesystem and returns once the point is reached. The hold
+// Quiesce blocks commits, freezes the filesystem and returns once the point is reached. The hold
 // lives as long as ctx does.
-func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
-	progress kit.Progress) (kit.Hold, error) {
+func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
+	progress kit.Progress) (kit.Quiesced, error) {
 	held, cancel := context.WithTimeout(ctx, holdBound(req))
 	stream, err := a.mariadb.Quiesce(held)
 	if err == nil {
 		err = stream.Send(&agentv1.QuiesceRequest{
 			Action:       &agentv1.QuiesceRequest_Start_{Start: quiesceStart(req)},
-			FencingToken: fencingToken(req.Fence),
+			FencingToken: fencingToken(req.Token),
 		})
 		if errors.Is(err, io.EOF) { // the stream ended already; Recv says why
 			err = nil
@@ -71,7 +72,7 @@ func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
 }
 
 // holdBound is when a hold is over for certain: the host ends it long before.
-func holdBound(req kit.OpenHold) time.Duration {
+func holdBound(req kit.Quiesce) time.Duration {
 	bound := orDefault(req.Limit, defaultHold) + lockStages*orDefault(req.LockWait,
 		defaultLockWait) + changeLimit
 	if req.Mode == inventory.ModeOffline {
@@ -90,7 +91,7 @@ func (h *hold) awaitPoint(ctx context.Context, progress kit.Progress) error {
 		case err != nil:
 			return lost(ctx, h.server, err)
 		case m.GetPoint() != nil:
-			h.point = testimony(consistentPoint(m.GetPoint()))
+			h.point = consistentPoint(m.GetPoint())
 			return nil
 		case m.GetResult() != nil:
 			return broken(h.server, m.GetResult().GetBrokenReason())
@@ -118,29 +119,29 @@ func (h *hold) read(ctx context.Context) {
 	}
 }
 
-// Testimony is what was true when the point was reached.
-func (h *hold) Testimony() kit.Testimony { return h.point }
+// Point is what was true when the point was reached.
+func (h *hold) Point() consistentpoint.Point { return h.point }
 
 // Done is closed when the hold has ended, whoever ended it.
 func (h *hold) Done() <-chan struct{} { return h.done }
 
-// Release ends the hold and tells whether it was proved unbroken until now.
-func (h *hold) Release(ctx context.Context) (kit.HoldResult, error) {
+// Resume ends the hold and tells whether it was proved unbroken until now.
+func (h *hold) Resume(ctx context.Context) (kit.QuiesceResult, error) {
 	if err := h.askRelease(); err != nil {
-		return kit.HoldResult{}, err
+		return kit.QuiesceResult{}, err
 	}
 	select {
 	case <-h.done:
 	case <-ctx.Done():
-		return kit.HoldResult{}, ctx.Err()
+		return kit.QuiesceResult{}, ctx.Err()
 	}
 	switch {
 	case h.result != nil:
 		return holdResult(h.result), nil
 	case h.err != nil:
-		return kit.HoldResult{}, h.err
+		return kit.QuiesceResult{}, h.err
 	default:
-		return kit.HoldResult{}, broken(h.server, "the stream ended without a proof")
+		return kit.QuiesceResult{}, broken(h.server, "the stream ended without a proof")
 	}
 }
 

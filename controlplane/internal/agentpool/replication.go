@@ -17,7 +17,7 @@ func (a *agent) PrepareReplica(ctx context.Context,
 	req kit.PrepareReplica) (kit.PreparedReplica, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.PrepareReplica, &agentv1.PrepareReplicaRequest{
 		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: serverRole(req.SourceReplica),
-		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Fence),
+		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Token),
 	})
 	if err != nil {
 		return kit.PreparedReplica{}, err
@@ -33,14 +33,14 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 		&agentv1.ConfigureReplicaRequest{
 			PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User,
 			Password: req.Password.Reveal(),
-			Tls:      req.TLS, Force: req.Force, FencingToken: fencingToken(req.Fence),
+			Tls:      req.TLS, Force: req.Force, FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }
 
 // StartReplication makes both threads run, or applies exactly up to a position and stops there.
 func (a *agent) StartReplication(ctx context.Context, until string, timeout time.Duration,
-	f kit.Fence) (replication.Connection, bool, error) {
+	f kit.FencingToken) (replication.Connection, bool, error) {
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StartReplication,
 		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout),
@@ -53,7 +53,7 @@ func (a *agent) StartReplication(ctx context.Context, until string, timeout time
 
 // StopReplication stops both threads, or the SQL thread alone.
 func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration,
-	f kit.Fence) (bool, error) {
+	f kit.FencingToken) (bool, error) {
 	resp, err := call(ctx, a, orDefault(timeout, replDefault)+answerGrace,
 		a.mariadb.StopReplication,
 		&agentv1.StopReplicationRequest{SqlThreadOnly: sqlOnly, Timeout: duration(timeout),
@@ -77,7 +77,7 @@ func (a *agent) WaitForGTID(ctx context.Context, gtid string, timeout time.Durat
 }
 
 // SetReadOnly turns read_only on or off.
-func (a *agent) SetReadOnly(ctx context.Context, on bool, f kit.Fence) (bool, error) {
+func (a *agent) SetReadOnly(ctx context.Context, on bool, f kit.FencingToken) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetReadOnly,
 		&agentv1.SetReadOnlyRequest{ReadOnly: on, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
@@ -85,7 +85,7 @@ func (a *agent) SetReadOnly(ctx context.Context, on bool, f kit.Fence) (bool, er
 
 // ReserveBinlogs keeps the binary logs.
 func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
-	f kit.Fence) (replication.Reservation, error) {
+	f kit.FencingToken) (replication.Reservation, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReserveBinlogs,
 		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from,
 			FencingToken: fencingToken(f)})
@@ -96,7 +96,7 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 }
 
 // ReleaseBinlogs ends a reservation.
-func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f kit.Fence) (bool, error) {
+func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f kit.FencingToken) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReleaseBinlogs,
 		&agentv1.ReleaseBinlogsRequest{Id: id, FencingToken: fencingToken(f)})
 	return resp.GetChanged(), err
@@ -104,7 +104,7 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string, f kit.Fence) (boo
 
 // SetBinlogExpiry makes MariaDB delete binary logs of that age, in whole seconds; 0 keeps them.
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
-	f kit.Fence) (bool, error) {
+	f kit.FencingToken) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetBinlogExpiry,
 		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(after),
 			FencingToken: fencingToken(f)})
@@ -118,14 +118,14 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
 			RequireTls:   req.RequireTLS,
-			FencingToken: fencingToken(req.Fence),
+			FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }
 
 // DeleteReplicationAccount drops the account.
 func (a *agent) DeleteReplicationAccount(ctx context.Context, user, host string,
-	f kit.Fence) (bool, error) {
+	f kit.FencingToken) (bool, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.DeleteReplicationAccount,
 		&agentv1.DeleteReplicationAccountRequest{User: user, Host: host,
 			FencingToken: fencingToken(f)})

@@ -21,11 +21,11 @@ import (
 type holdServer = grpc.BidiStreamingServer[agentv1.QuiesceRequest,
 	agentv1.QuiesceResponse]
 
-var onBehalf = kit.Fence{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
+var onBehalf = kit.FencingToken{Job: "jobs/1", Epoch: 3, EffectKey: "1/hold/1"}
 
 // holding runs an agent with that hold and asks it for one.
 func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
-	progress kit.Progress) (kit.Hold, *agent, error) {
+	progress kit.Progress) (kit.Quiesced, *agent, error) {
 	t.Helper()
 	f := newFleet(t)
 	running := f.db1(&agent{mariadb: mariadbService{hold: serve}})
@@ -33,8 +33,8 @@ func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := a.OpenHold(ctx, kit.OpenHold{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
-		LockWait: time.Second, Nonce: "n", Freeze: true, Fence: onBehalf}, progress)
+	h, err := a.Quiesce(ctx, kit.Quiesce{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
+		LockWait: time.Second, Nonce: "n", Freeze: true, Token: onBehalf}, progress)
 	return h, running, err
 }
 
@@ -56,7 +56,7 @@ func reach(stream holdServer) (*agentv1.QuiesceRequest, error) {
 	return first, nil
 }
 
-func ended(t *testing.T, h kit.Hold) {
+func ended(t *testing.T, h kit.Quiesced) {
 	t.Helper()
 	select {
 	case <-h.Done():
@@ -92,11 +92,11 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 		!first.GetStart().GetFreeze() || first.GetStart().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
 	}
-	if got := h.Testimony(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" ||
+	if got := h.Point(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" ||
 		len(said) != 1 {
-		t.Errorf("testimony %+v after %v", got, said)
+		t.Errorf("point %+v after %v", got, said)
 	}
-	result, err := h.Release(t.Context())
+	result, err := h.Resume(t.Context())
 	if err != nil || !result.Unbroken || result.Blocked != time.Second {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -104,7 +104,7 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 	if err := errors.Join(h.Close(), h.Close()); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.Release(t.Context()); err == nil {
+	if _, err := h.Resume(t.Context()); err == nil {
 		t.Error("released twice")
 	}
 }
@@ -128,7 +128,7 @@ func TestHoldEndsWithItsContextAndWithClose(t *testing.T) {
 	cancel()
 	ended(t, h)
 	<-gone
-	if _, err := h.Release(t.Context()); err == nil {
+	if _, err := h.Resume(t.Context()); err == nil {
 		t.Error("a hold that was cancelled is proved")
 	}
 	closed, _, err := holding(t, t.Context(), serve, nil)
@@ -156,7 +156,7 @@ func TestHoldOfAnAgentThatDiesIsNotProved(t *testing.T) {
 	}
 	running.stop()
 	ended(t, h)
-	if _, err := h.Release(t.Context()); err == nil {
+	if _, err := h.Resume(t.Context()); err == nil {
 		t.Error("it is proved")
 	}
 }
@@ -211,7 +211,7 @@ func TestBrokenHoldSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result, err := h.Release(t.Context()); err != nil || result.Unbroken ||
+	if result, err := h.Resume(t.Context()); err != nil || result.Unbroken ||
 		result.BrokenReason != "another session" {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -266,7 +266,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	}
 	var said []string
 	mounted, err := a.EnsureMount(t.Context(), kit.EnsureMount{Path: "/srv/mariadb",
-		Fence: onBehalf}, func(line string) { said = append(said, line) })
+		Token: onBehalf}, func(line string) { said = append(said, line) })
 	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 ||
 		len(mounted.Found) != 1 || len(said) != 1 {
 		t.Errorf("%+v, %v, said %v", mounted, err, said)

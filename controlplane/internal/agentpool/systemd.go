@@ -23,7 +23,7 @@ func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
 	limit := orDefault(req.Timeout, unitDefault) + answerGrace
 	err := follow(ctx, a, limit, a.systemd.EnsureUnit,
 		&agentv1.EnsureUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout),
-			FencingToken: fencingToken(req.Fence)},
+			FencingToken: fencingToken(req.Token)},
 		func(m *agentv1.EnsureUnitResponse) {
 			tell(progress, m.GetProgress())
 			last = m
@@ -41,13 +41,13 @@ func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
 func (a *agent) StopUnit(ctx context.Context, req kit.UnitRequest) (bool, error) {
 	resp, err := call(ctx, a, orDefault(req.Timeout, unitDefault)+answerGrace, a.systemd.StopUnit,
 		&agentv1.StopUnitRequest{Unit: req.Unit, Timeout: duration(req.Timeout),
-			FencingToken: fencingToken(req.Fence)})
+			FencingToken: fencingToken(req.Token)})
 	return resp.GetChanged(), err
 }
 
 // MaskUnit makes an inactive unit unstartable.
 func (a *agent) MaskUnit(ctx context.Context, req kit.UnitRequest) (bool, error) {
 	resp, err := call(ctx, a, orDefault(req.Timeout, unitDefault)+answerGrace, a.systemd.MaskUnit,
-		&agentv1.MaskUnitRequest{Unit: req.Unit, FencingToken: fencingToken(req.Fence)})
+		&agentv1.MaskUnitRequest{Unit: req.Unit, FencingToken: fencingToken(req.Token)})
 	return resp.GetChanged(), err
 }

@@ -82,7 +82,7 @@ func unchanged(change AutoPurge, err error) error {
 func (p *Purging) turnOff(ctx context.Context, agent kit.Agent,
 	change AutoPurge) (query.Server, error) {
 	if _, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(false),
-		kit.Fence{}); err != nil {
+		kit.FencingToken{}); err != nil {
 		p.follow(ctx, agent, change.Server) // the answer alone may be lost
 		return query.Server{}, unchanged(change, err)
 	}
@@ -104,7 +104,7 @@ func (p *Purging) turnOn(ctx context.Context, agent kit.Agent,
 		return r, err
 	}
 	if _, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(true),
-		kit.Fence{}); err != nil {
+		kit.FencingToken{}); err != nil {
 		if was.BinlogAutoPurge {
 			return r, unconfirmed(change, err)
 		}
@@ -126,7 +126,7 @@ func (p *Purging) giveUp(ctx context.Context, agent kit.Agent, change AutoPurge,
 	cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	_, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(false), kit.Fence{})
+	_, err := agent.SetBinlogExpiry(ctx, host.BinlogExpiry(false), kit.FencingToken{})
 	if err == nil {
 		change.On, change.Etag = false, ""
 		_, err = p.setRecord(ctx, change)
@@ -154,6 +154,6 @@ func (p *Purging) follow(ctx context.Context, agent kit.Agent,
 	if err != nil {
 		return nil
 	}
-	_, _ = agent.SetBinlogExpiry(ctx, host.BinlogExpiry(r.BinlogAutoPurge), kit.Fence{})
+	_, _ = agent.SetBinlogExpiry(ctx, host.BinlogExpiry(r.BinlogAutoPurge), kit.FencingToken{})
 	return &r
 }

@@ -44,7 +44,7 @@ func (a *purgeAgent) Status(context.Context) (replication.Status, error) {
 }
 
 func (a *purgeAgent) SetBinlogExpiry(ctx context.Context, after time.Duration,
-	_ kit.Fence) (bool, error) {
+	_ kit.FencingToken) (bool, error) {
 	if fn := a.before; fn != nil {
 		a.before = nil
 		fn()

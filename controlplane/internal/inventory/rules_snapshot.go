@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -22,7 +23,7 @@ func (s Snapshot) Usable(primary string) error {
 		return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "use a snapshot of "+primary,
 			"snapshot %s is of server %s, not of %s", s.ID, s.Server, primary)
 	}
-	return s.Testimony.check(s.ID)
+	return checkPoint(s.Point, s.ID)
 }
 
 func describeState(s Snapshot) string {
@@ -32,20 +33,18 @@ func describeState(s Snapshot) string {
 	return string(s.State) + " (" + s.StateReason + ")"
 }
 
-// check refuses a testimony that proves nothing.
-func (t Testimony) check(snapshot string) error {
+// checkPoint refuses a consistent point that proves nothing.
+func checkPoint(p consistentpoint.Point, snapshot string) error {
 	missing := ""
 	switch {
-	case t.FSUUID == "" || t.FSType == "":
+	case p.FilesystemUUID == "" || p.Filesystem == "":
 		missing = "the filesystem's identity"
-	case t.Nonce == "":
+	case p.Nonce == "":
 		missing = "the nonce"
-	case t.ServerID == 0:
+	case p.ServerID == 0:
 		missing = "the source's server_id"
-	case t.Version == "":
+	case p.ServerVersion == "":
 		missing = "the source's version"
-	case t.Role == "":
-		missing = "the source's role"
 	}
 	if missing == "" {
 		return nil
@@ -70,7 +69,7 @@ func (s SnapshotState) next() []SnapshotState {
 }
 
 // SetState moves the snapshot to a state, with the reason for it, or refuses: READY needs a
-// provider id and a complete testimony, and nothing follows DELETED.
+// provider id and a complete consistent point, and nothing follows DELETED.
 func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 	if to != s.State && !slices.Contains(s.State.next(), to) {
 		return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
@@ -83,7 +82,7 @@ func (s *Snapshot) SetState(to SnapshotState, reason string) error {
 			return refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, "take a new one",
 				"snapshot %s was never cut", s.ID)
 		}
-		if err := s.Testimony.check(s.ID); err != nil {
+		if err := checkPoint(s.Point, s.ID); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -283,8 +284,8 @@ func TestServerStates(t *testing.T) {
 func readySnapshot() inventory.Snapshot {
 	return inventory.Snapshot{
 		ID: "s1", Server: "db1", ProviderID: "p", State: inventory.SnapshotReady,
-		Testimony: inventory.Testimony{Role: inventory.RolePrimary, ServerID: 1, Version: "11.8.6",
-			FSUUID: "u", FSType: "xfs", Nonce: "n", GTIDBinlogPos: "0-1-1", GTIDSlavePos: "0-2-2"},
+		Point: consistentpoint.Point{ServerID: 1, ServerVersion: "11.8.6", FilesystemUUID: "u",
+			Filesystem: "xfs", Nonce: "n", BinlogPos: "0-1-1", SlavePos: "0-2-2"},
 	}
 }
 
@@ -310,23 +311,19 @@ func TestUsableSnapshots(t *testing.T) {
 		},
 		"snapshot s1 has no record of the nonce: take a new one": func(
 			s *inventory.Snapshot) {
-			s.Testimony.Nonce = ""
+			s.Point.Nonce = ""
 		},
 		"snapshot s1 has no record of the filesystem's identity: take a new one": func(
 			s *inventory.Snapshot) {
-			s.Testimony.FSUUID = ""
+			s.Point.FilesystemUUID = ""
 		},
 		"snapshot s1 has no record of the source's server_id: take a new one": func(
 			s *inventory.Snapshot) {
-			s.Testimony.ServerID = 0
+			s.Point.ServerID = 0
 		},
 		"snapshot s1 has no record of the source's version: take a new one": func(
 			s *inventory.Snapshot) {
-			s.Testimony.Version = ""
-		},
-		"snapshot s1 has no record of the source's role: take a new one": func(
-			s *inventory.Snapshot) {
-			s.Testimony.Role = ""
+			s.Point.ServerVersion = ""
 		},
 	} {
 		s := readySnapshot()
@@ -348,25 +345,13 @@ func TestSnapshotStates(t *testing.T) {
 	never := readySnapshot()
 	never.State, never.ProviderID = inventory.SnapshotPending, ""
 	blind := readySnapshot()
-	blind.State, blind.Testimony = inventory.SnapshotPending, inventory.Testimony{}
+	blind.State, blind.Point = inventory.SnapshotPending, consistentpoint.Point{}
 	gone := inventory.Snapshot{ID: "s1", State: inventory.SnapshotDeleted}
 	for _, s := range []inventory.Snapshot{never, blind, gone} {
 		if err := s.SetState(inventory.SnapshotReady, ""); !errors.Is(err,
 			errs.FailedPrecondition) {
 			t.Errorf("%+v became ready: %v", s, err)
 		}
-	}
-}
-
-func TestPositionGoesByRole(t *testing.T) {
-	t.Parallel()
-	s := readySnapshot()
-	if got := s.Testimony.Position(); got != "0-1-1" {
-		t.Errorf("of a primary: %s", got)
-	}
-	s.Testimony.Role = inventory.RoleReplica
-	if got := s.Testimony.Position(); got != "0-2-2" {
-		t.Errorf("of a replica: %s", got)
 	}
 }
 

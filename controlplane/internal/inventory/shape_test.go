@@ -25,12 +25,9 @@ func TestShape(t *testing.T) {
 			"ImageDefault State StateReason Job EffectKey " +
 			"Created Updated Rev"},
 		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
-			"StateReason Progress Testimony Reservation " +
+			"StateReason Progress Point MaxPosition Quiesce Reservation " +
 			"ReservedTo Job EffectKey Created Updated Rev"},
-		{inventory.Testimony{}, "server role server_id version datadir gtid_binlog_pos " +
-			"gtid_slave_pos gtid_current_pos gtid_domain_id " +
-			"binlog_file binlog_position fs_uuid fs_type nonce held_at block freeze restarts " +
-			"boot_id unit_id max_block"},
+		{inventory.Quiesce{}, "limit blocked frozen restarts"},
 	} {
 		record := reflect.TypeOf(tt.record)
 		var names []string

@@ -1,6 +1,10 @@
 package inventory
 
-import "time"
+import (
+	"time"
+
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+)
 
 // SnapshotState is how a snapshot is.
 type SnapshotState string
@@ -9,7 +13,7 @@ type SnapshotState string
 const (
 	// SnapshotPending is a snapshot that is being taken.
 	SnapshotPending SnapshotState = "PENDING"
-	// SnapshotReady is a snapshot that is complete, consistent and has its testimony.
+	// SnapshotReady is a snapshot that is complete, consistent and has its consistent point.
 	SnapshotReady SnapshotState = "READY"
 	// SnapshotFailed is a snapshot that must not be used.
 	SnapshotFailed SnapshotState = "FAILED"
@@ -45,7 +49,12 @@ type Snapshot struct {
 	State       SnapshotState
 	StateReason string
 	Progress    int // of the provider's copy, in percent
-	Testimony   Testimony
+	// Point is what was true of the source when the snapshot was taken.
+	Point consistentpoint.Point
+	// MaxPosition is the highest position that the copy may come up at, of a snapshot without a
+	// lock: what was committed until after it was taken.
+	MaxPosition string
+	Quiesce     Quiesce
 	// id of the lease that keeps the primary's binlogs; empty when there is none
 	Reservation string
 	ReservedTo  time.Time // when that lease ends unless renewed
@@ -56,32 +65,12 @@ type Snapshot struct {
 	Rev         int64
 }
 
-// Testimony is what was true of the source while the snapshot was cut, read under the lock.
-type Testimony struct {
-	Server   string `json:"server"`
-	Role     Role   `json:"role"`
-	ServerID uint32 `json:"server_id"`
-	Version  string `json:"version"` // of the MariaDB programs
-	Datadir  string `json:"datadir"` // path on the source
-
-	GTIDBinlogPos  string `json:"gtid_binlog_pos"`
-	GTIDSlavePos   string `json:"gtid_slave_pos"`
-	GTIDCurrentPos string `json:"gtid_current_pos"`
-	GTIDDomainID   uint32 `json:"gtid_domain_id"`
-	BinlogFile     string `json:"binlog_file"`
-	BinlogPosition uint64 `json:"binlog_position"`
-
-	FSUUID string `json:"fs_uuid"`
-	FSType string `json:"fs_type"`
-	Nonce  string `json:"nonce"` // written into the volume just before the cut
-
-	HeldAt   time.Time     `json:"held_at"`   // when the hold was complete
-	Block    time.Duration `json:"block"`     // how long writes were blocked
-	Freeze   time.Duration `json:"freeze"`    // how long the filesystem was frozen
-	Restarts int           `json:"restarts"`  // of MariaDB by the snapshot: 0 online, 1 offline
-	BootID   string        `json:"boot_id"`   // of the source's host
-	UnitID   string        `json:"unit_id"`   // InvocationID of the source's MariaDB unit
-	MaxBlock time.Duration `json:"max_block"` // limit of the hold
+// Quiesce is how the source was held still for a snapshot.
+type Quiesce struct {
+	Limit    time.Duration `json:"limit"`
+	Blocked  time.Duration `json:"blocked"`  // how long writes were blocked, a restart included
+	Frozen   time.Duration `json:"frozen"`   // how long the filesystem was frozen
+	Restarts int           `json:"restarts"` // of MariaDB: 0 online, 1 offline
 }
 
 // Etag identifies this state of the record in requests that rely on it.
@@ -92,12 +81,3 @@ func (s Snapshot) Subject() string { return SnapshotSubject(s.ID) }
 
 // SnapshotSubject is "snapshots/id".
 func SnapshotSubject(id string) string { return "snapshots/" + id }
-
-// Position is the GTID position that a copy starts replication from: what the source had in its
-// binlog, or had applied when it was a replica itself.
-func (t Testimony) Position() string {
-	if t.Role == RoleReplica {
-		return t.GTIDSlavePos
-	}
-	return t.GTIDBinlogPos
-}

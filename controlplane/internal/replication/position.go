@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-db/understudy/proto/gtid"
 )
 
-// Point is the position that a snapshot's testimony recorded.
+// Point is the position that was recorded with a snapshot.
 type Point struct {
 	Low       string // the position; the lowest one when the snapshot was taken without a lock
 	High      string // the highest one; empty when Low is exact

@@ -14,7 +14,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
+func TestSnapshotHasItsPointAndKeepsBinlogs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := lab(t)
 		j := p.Must(snapshotOf{Source: "db1"})
@@ -23,7 +23,7 @@ func TestSnapshotHasItsTestimonyAndKeepsBinlogs(t *testing.T) {
 		if err := snap.Usable("db1"); err != nil {
 			t.Error(err)
 		}
-		if snap.Testimony.Position() != "0-1001-41" || snap.Testimony.Block <= 0 ||
+		if snap.Point.Position() != "0-1001-41" || snap.Quiesce.Blocked <= 0 ||
 			snap.Reservation == "" {
 			t.Errorf("%+v", snap)
 		}

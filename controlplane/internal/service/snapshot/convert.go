@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -22,23 +23,26 @@ func toWire(r Record) *cpv1.Snapshot {
 		Mode: enum.Of[cpv1.Snapshot_Mode](string(r.Mode)), SizeBytes: r.SizeBytes,
 		CreateTime: wire.Time(r.Created), Etag: r.Etag(), Zone: r.Zone,
 	}
-	if t := r.Testimony; t != (inventory.Testimony{}) {
-		out.Point = point(t)
-		out.WriteBlock, out.Freeze = durationpb.New(t.Block), durationpb.New(t.Freeze)
-		if r.Mode == inventory.ModeCrash {
-			out.Point.MaxPosition = t.GTIDCurrentPos
-		}
+	if r.Point != (consistentpoint.Point{}) {
+		out.Point = point(r.Point)
+		out.Point.MaxPosition = r.MaxPosition
+		out.WriteBlock = durationpb.New(r.Quiesce.Blocked)
+		out.Freeze = durationpb.New(r.Quiesce.Frozen)
 	}
 	return out
 }
 
-func point(t inventory.Testimony) *cpv1.ConsistentPoint {
+func point(p consistentpoint.Point) *cpv1.ConsistentPoint {
+	role := cpv1.Server_ROLE_PRIMARY
+	if p.Replica {
+		role = cpv1.Server_ROLE_REPLICA
+	}
 	return &cpv1.ConsistentPoint{
-		SourceRole: enum.Of[cpv1.Server_Role](string(t.Role)), ServerId: t.ServerID,
-		DomainId: t.GTIDDomainID, ServerVersion: t.Version, Position: t.Position(),
-		BinlogPos: t.GTIDBinlogPos, SlavePos: t.GTIDSlavePos, CurrentPos: t.GTIDCurrentPos,
-		BinlogFile: t.BinlogFile, BinlogOffset: int64(t.BinlogPosition),
-		FilesystemUuid: t.FSUUID, Filesystem: t.FSType, Datadir: t.Datadir, Nonce: t.Nonce,
-		PointTime: wire.Time(t.HeldAt),
+		SourceRole: role, ServerId: p.ServerID, DomainId: p.DomainID,
+		ServerVersion: p.ServerVersion, Position: p.Position(), BinlogPos: p.BinlogPos,
+		SlavePos: p.SlavePos, CurrentPos: p.CurrentPos, BinlogFile: p.BinlogFile,
+		BinlogOffset: p.BinlogOffset, FilesystemUuid: p.FilesystemUUID,
+		Filesystem: p.Filesystem, Datadir: p.Datadir, Nonce: p.Nonce,
+		PointTime: wire.Time(p.At),
 	}
 }

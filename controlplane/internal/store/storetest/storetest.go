@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -205,8 +206,9 @@ func testSnapshots(t *testing.T, open Open) {
 		write(t, st, func(ctx context.Context, tx *store.Tx) error {
 			return tx.Snapshots().Insert(ctx, &inventory.Snapshot{
 				ID: id, Server: "db1", State: inventory.SnapshotPending,
-				Testimony: inventory.Testimony{GTIDBinlogPos: "0-1-5", HeldAt: held,
-					Block: 7 * time.Millisecond, Role: inventory.RolePrimary},
+				Point: consistentpoint.Point{BinlogPos: "0-1-5", At: held},
+				Quiesce: inventory.Quiesce{
+					Blocked: 7 * time.Millisecond},
 			})
 		})
 	}
@@ -216,9 +218,9 @@ func testSnapshots(t *testing.T, open Open) {
 		read(t, st, func(ctx context.Context, tx *store.Tx) error {
 			list, next, err := tx.Snapshots().List(ctx, store.SnapshotFilter{Server: "db1"}, page)
 			for i, s := range list {
-				if s.Testimony.Position() != "0-1-5" || !s.Testimony.HeldAt.Equal(held) ||
-					s.Testimony.Block != 7*time.Millisecond {
-					t.Errorf("testimony = %+v", s.Testimony)
+				if s.Point.Position() != "0-1-5" || !s.Point.At.Equal(held) ||
+					s.Quiesce.Blocked != 7*time.Millisecond {
+					t.Errorf("point = %+v", s.Point)
 				}
 				if i > 0 && list[i-1].Created.Before(s.Created) {
 					t.Errorf("%s is listed before the newer %s", list[i-1].ID, s.ID)

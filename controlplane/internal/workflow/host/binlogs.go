@@ -57,7 +57,7 @@ func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) 
 		}
 	}
 	r, err := p.Agent.ReserveBinlogs(ctx, c.Reservation(a.SnapshotArgs), kit.DefaultReserve,
-		snap.Testimony.Position(), c.FencingToken())
+		snap.Point.Position(), c.FencingToken())
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (h *Host) configuration(srv inventory.Server) kit.Configuration {
 		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: logName,
 		LogUpdates: true, StrictMode: true,
 		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false,
-		Options: maps.Clone(h.Asked.Options), Fence: h.FencingToken(),
+		Options: maps.Clone(h.Asked.Options), Token: h.FencingToken(),
 		BinlogExpire: BinlogExpiry(srv.BinlogAutoPurge),
 	}
 	if srv.Role == inventory.RoleReplica {

@@ -38,7 +38,7 @@ func StopMariaDB(ctx context.Context, c *kit.Call, agent kit.Agent) error {
 			return err
 		}
 	}
-	changed, err := agent.MaskUnit(ctx, kit.UnitRequest{Unit: kit.MariaDBUnit, Fence: c.FencingToken()})
+	changed, err := agent.MaskUnit(ctx, kit.UnitRequest{Unit: kit.MariaDBUnit, Token: c.FencingToken()})
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func stopUnit(ctx context.Context, c *kit.Call, agent kit.Agent, unit string) er
 		return kit.Wait("%s is starting; it is stopped once it is up", unit)
 	}
 	changed, err := agent.StopUnit(ctx, kit.UnitRequest{Unit: unit, Timeout: 2 * time.Minute,
-		Fence: c.FencingToken()})
+		Token: c.FencingToken()})
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (h *Host) EnsureMounts(ctx context.Context) (kit.Mounted, error) {
 	bind, err := h.Agent.EnsureBindMount(ctx, kit.EnsureBindMount{
 		Source: kit.DataDir, Path: kit.DatadirPath, Owner: "mysql", Create: !h.Replica(),
 		BoundUnits: []string{kit.MariaDBUnit},
-		StopUnits:  []string{kit.MariaDBUnit}, Fence: h.FencingToken(),
+		StopUnits:  []string{kit.MariaDBUnit}, Token: h.FencingToken(),
 	})
 	if err != nil {
 		return kit.Mounted{}, fmt.Errorf("cannot bind the datadir of %s: %w", h.Srv.Name, err)
@@ -110,11 +110,11 @@ func (h *Host) dataMount(ctx context.Context) (kit.EnsureMount, error) {
 		DeviceIDs: h.Provider.DeviceNames(h.At.ID), Path: kit.DataMount,
 		FilesystemUUID: kit.FilesystemUUID(h.Vol),
 		StopUnits:      []string{kit.MariaDBUnit}, DeviceTimeout: time.Minute, Grow: true,
-		BoundUnits: []string{kit.MariaDBUnit}, Fence: h.FencingToken(),
+		BoundUnits: []string{kit.MariaDBUnit}, Token: h.FencingToken(),
 	}
 	if h.Vol.Snapshot != "" {
-		t := h.Snap.Testimony
-		req.SourceFilesystemUUID, req.ExpectedNonce, req.Filesystem = t.FSUUID, t.Nonce, t.FSType
+		p := h.Snap.Point
+		req.SourceFilesystemUUID, req.ExpectedNonce, req.Filesystem = p.FilesystemUUID, p.Nonce, p.Filesystem
 	}
 	attached, err := h.Provider.ListVolumes(ctx, provider.Filter{MachineID: h.Srv.MachineID})
 	if err != nil {
@@ -149,7 +149,7 @@ func (h *Host) EnsureCleanCopy(ctx context.Context) error {
 		return nil // this job started it: it was clean then
 	}
 	p, err := h.Agent.PrepareDatadir(ctx, kit.PrepareDatadir{Datadir: kit.DatadirPath, Copy: true,
-		ExpectedNonce: h.Snap.Testimony.Nonce, Fence: h.FencingToken()})
+		ExpectedNonce: h.Snap.Point.Nonce, Token: h.FencingToken()})
 	if err != nil {
 		return wrongCopy(fmt.Errorf("cannot prepare the datadir of %s: %w", h.Srv.Name, err))
 	}

@@ -64,7 +64,7 @@ func (h *Host) startRightly(ctx context.Context) error {
 		return err
 	}
 	up, err := h.Agent.EnsureUnit(ctx, kit.EnsureUnit{Unit: kit.MariaDBUnit, Timeout: h.LeftFor(ctx),
-		Fence: h.FencingToken()}, h.Say)
+		Token: h.FencingToken()}, h.Say)
 	if err != nil {
 		return fmt.Errorf("cannot start MariaDB on %s: %w", h.Srv.Name, err)
 	}
@@ -121,14 +121,10 @@ func (h *Host) ensureReadOnly(ctx context.Context, st *replication.Status) error
 	return nil
 }
 
-// PointOf is the position that the copy must come up at.
-func PointOf(t inventory.Testimony, mode inventory.SnapshotMode) replication.Point {
-	p := replication.Point{Low: t.Position(), OfReplica: t.Role == inventory.RoleReplica}
-	if mode == inventory.ModeCrash {
-		// of a snapshot without a lock: what was committed until after the snapshot
-		p.High = t.GTIDCurrentPos
-	}
-	return p
+// pointOf is the position that the copy must come up at.
+func pointOf(snap inventory.Snapshot) replication.Point {
+	return replication.Point{Low: snap.Point.Position(), High: snap.MaxPosition,
+		OfReplica: snap.Point.Replica}
 }
 
 // CheckRecovered refuses a copy that is not at the recorded position, or that wrote something
@@ -138,13 +134,13 @@ func (h *Host) CheckRecovered(st replication.Status) error {
 	if errant := replication.Errant(st); errant != "" {
 		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, kit.Hint(way),
 			"%s holds transactions of its own: %s (it is at %s, the snapshot recorded %s)",
-			h.Srv.Name, errant, st.BinlogPos, cmp.Or(h.Snap.Testimony.Position(), "(empty)"))
+			h.Srv.Name, errant, st.BinlogPos, cmp.Or(h.Snap.Point.Position(), "(empty)"))
 	}
 	if _, ours := replication.Find(st.Connections, kit.Account(h.Srv.Name)); ours {
 		h.Found("it replicates already")
 		return nil
 	}
-	point := PointOf(h.Snap.Testimony, h.Snap.Mode)
+	point := pointOf(h.Snap)
 	if err := point.Check(st); err != nil {
 		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint(way), "%s: %v", h.Srv.Name, err)
 	}

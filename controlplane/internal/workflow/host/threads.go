@@ -60,10 +60,10 @@ func (p *Pair) look(ctx context.Context) (conn replication.Connection, ok bool, 
 // Prepare proves the copy's recovered position, removes the source's replication and sets the
 // position that replication starts from.
 func (p *Pair) Prepare(ctx context.Context) (kit.PreparedReplica, error) {
-	point := PointOf(p.Snap.Testimony, p.Snap.Mode)
+	point := pointOf(p.Snap)
 	r, err := p.Agent.PrepareReplica(ctx, kit.PrepareReplica{
 		GTID: point.Low, GTIDUpper: point.High, SourceReplica: point.OfReplica,
-		ServerID: p.Srv.ServerID, Fence: p.FencingToken(),
+		ServerID: p.Srv.ServerID, Token: p.FencingToken(),
 	})
 	if err != nil {
 		return r, fmt.Errorf("cannot prepare %s: %w", p.Srv.Name, err)
@@ -85,7 +85,7 @@ func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
 	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, kit.ReplicationAccount{
 		User: p.Want.Account, Host: kit.AccountHost, Password: password, RequireTLS: true,
-		Fence: p.FencingToken(),
+		Token: p.FencingToken(),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make the account of %s on %s: %w", p.Srv.Name, p.Primary.Name,
@@ -112,7 +112,7 @@ func (p *Pair) Connect(ctx context.Context, configured bool) error {
 	changes, err := p.Agent.ConfigureReplica(ctx, kit.ConfigureReplica{
 		PrimaryHost: p.Want.PrimaryHost, PrimaryPort: p.Want.PrimaryPort, User: p.Want.Account,
 		Password: password, TLS: true, Force: true,
-		Fence: p.FencingToken(),
+		Token: p.FencingToken(),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot point %s to %s: %w", p.Srv.Name, p.Primary.Name, err)

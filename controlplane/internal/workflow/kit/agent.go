@@ -15,9 +15,9 @@ type Agents interface {
 	Agent(ctx context.Context, server string) (Agent, error)
 }
 
-// Fence says on whose behalf a changing call is made. Agents refuse an epoch lower than the highest
+// FencingToken says on whose behalf a changing call is made. Agents refuse an epoch lower than the highest
 // that they saw of a job.
-type Fence struct {
+type FencingToken struct {
 	Job       string // "jobs/<id>"
 	Epoch     int64
 	EffectKey string // "job/step/generation": the same on each attempt
@@ -32,7 +32,7 @@ type Agent interface {
 	MariaDB
 	Replication
 	Binlogs
-	Holder
+	Quiescer
 }
 
 // Progress is told what goes on in a long call, one line for people. It may be nil.
@@ -85,14 +85,14 @@ type Unit struct {
 type UnitRequest struct {
 	Unit    string
 	Timeout time.Duration // 0 is the agent's default
-	Fence   Fence
+	Token   FencingToken
 }
 
 // EnsureUnit asks for a unit that is up and ready.
 type EnsureUnit struct {
 	Unit    string
 	Timeout time.Duration
-	Fence   Fence
+	Token   FencingToken
 }
 
 // EnsuredUnit is the unit, up and ready, and what was changed for it: "unmasked", "enabled",
@@ -169,7 +169,7 @@ type EnsureMount struct {
 	Grow                 bool
 	Owner                string
 	BoundUnits           []string
-	Fence                Fence
+	Token                FencingToken
 }
 
 // Mounted is a mount as proved, what was found before, and what was changed.
@@ -187,7 +187,7 @@ type EnsureBindMount struct {
 	Create     bool
 	BoundUnits []string
 	StopUnits  []string
-	Fence      Fence
+	Token      FencingToken
 }
 
 // EnsureUnmounted names a mount point that shall be none.
@@ -195,7 +195,7 @@ type EnsureUnmounted struct {
 	Path              string
 	ExpectedDeviceIDs []string // refused when another volume is mounted there; empty accepts any
 	StopUnits         []string
-	Fence             Fence
+	Token             FencingToken
 }
 
 // FormatVolume says which volume may be formatted.
@@ -205,7 +205,7 @@ type FormatVolume struct {
 	FilesystemUUID string
 	RecordedBlank  bool // the fact that the call relies on
 	DeviceTimeout  time.Duration
-	Fence          Fence
+	Token          FencingToken
 }
 
 // MariaDB looks at and sets up the MariaDB of a host.
@@ -218,11 +218,11 @@ type MariaDB interface {
 	PrepareDatadir(ctx context.Context, req PrepareDatadir) (PreparedDatadir, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log.
-	UpgradeDatadir(ctx context.Context, timeout time.Duration, fence Fence,
+	UpgradeDatadir(ctx context.Context, timeout time.Duration, token FencingToken,
 		progress Progress) (version string, changed bool, err error)
 	// ProveWritable commits one row on a primary; on a replica it proves the filesystem alone, and
 	// GTID is empty.
-	ProveWritable(ctx context.Context, fence Fence) (WriteProof, error)
+	ProveWritable(ctx context.Context, token FencingToken) (WriteProof, error)
 	// ChecksumTables sends a checksum of each table at one position; begin comes first, with that
 	// position.
 	ChecksumTables(ctx context.Context, req ChecksumTables, begin func(ChecksumBegin),
@@ -246,7 +246,7 @@ type Configuration struct {
 	Durable          bool
 	BinlogExpire     time.Duration // 0 keeps binary logs for ever
 	Options          map[string]string
-	Fence            Fence
+	Token            FencingToken
 }
 
 // Configured says what MariaDB would read at its next start.
@@ -263,7 +263,7 @@ type PrepareDatadir struct {
 	Initialize    bool   // make a new one when it is empty
 	Copy          bool   // clean it of another server's replication state
 	ExpectedNonce string // empty does not look
-	Fence         Fence
+	Token         FencingToken
 }
 
 // PreparedDatadir says what was done to a datadir.
@@ -316,24 +316,24 @@ type Replication interface {
 	// StartReplication makes both threads run; with until it returns when exactly that position is
 	// applied and replication stopped there.
 	StartReplication(ctx context.Context, until string, timeout time.Duration,
-		fence Fence) (conn replication.Connection, changed bool, err error)
+		token FencingToken) (conn replication.Connection, changed bool, err error)
 	// StopReplication stops both threads, or the SQL thread alone.
 	StopReplication(ctx context.Context, sqlOnly bool, timeout time.Duration,
-		fence Fence) (changed bool, err error)
+		token FencingToken) (changed bool, err error)
 	// WaitForGTID waits until the position is applied and tells how far it is meanwhile.
 	WaitForGTID(ctx context.Context, gtid string, timeout time.Duration,
 		report func(Waited)) (reached bool, err error)
 	// SetReadOnly turns read_only on or off.
-	SetReadOnly(ctx context.Context, on bool, fence Fence) (changed bool, err error)
+	SetReadOnly(ctx context.Context, on bool, token FencingToken) (changed bool, err error)
 }
 
-// PrepareReplica has the position of the testimony.
+// PrepareReplica has the position of the consistent point.
 type PrepareReplica struct {
 	GTID          string
 	GTIDUpper     string // for a snapshot without a lock
 	SourceReplica bool   // the source was itself a replica
 	ServerID      uint32
-	Fence         Fence
+	Token         FencingToken
 }
 
 // PreparedReplica says what was recovered and done.
@@ -350,7 +350,7 @@ type ConfigureReplica struct {
 	Password    Secret
 	TLS         bool
 	Force       bool // write also when it looks right, because the password is another one
-	Fence       Fence
+	Token       FencingToken
 }
 
 // Waited is how far a wait for a position is.
@@ -366,17 +366,17 @@ type Binlogs interface {
 	// ReserveBinlogs keeps the binary logs; the same id again moves its end. With from it refuses
 	// (BINLOGS_PURGED) when they do not reach back to that position.
 	ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
-		fence Fence) (replication.Reservation, error)
+		token FencingToken) (replication.Reservation, error)
 	// ReleaseBinlogs ends a reservation; changed is false when there was none.
-	ReleaseBinlogs(ctx context.Context, id string, fence Fence) (changed bool, err error)
+	ReleaseBinlogs(ctx context.Context, id string, token FencingToken) (changed bool, err error)
 	// SetBinlogExpiry makes MariaDB delete binary logs of that age, now and after a restart; 0
 	// keeps them. What is reserved is kept anyway.
-	SetBinlogExpiry(ctx context.Context, after time.Duration, fence Fence) (changed bool, err error)
+	SetBinlogExpiry(ctx context.Context, after time.Duration, token FencingToken) (changed bool, err error)
 	// EnsureReplicationAccount makes a replica's account on its primary and says what it changed.
 	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string,
 		err error)
 	// DeleteReplicationAccount drops it; changed is false when there was none.
-	DeleteReplicationAccount(ctx context.Context, user, host string, fence Fence) (changed bool,
+	DeleteReplicationAccount(ctx context.Context, user, host string, token FencingToken) (changed bool,
 		err error)
 }
 
@@ -386,5 +386,5 @@ type ReplicationAccount struct {
 	Host       string
 	Password   Secret
 	RequireTLS bool
-	Fence      Fence
+	Token      FencingToken
 }

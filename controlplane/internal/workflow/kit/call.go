@@ -98,8 +98,8 @@ func (c *Call) LeftFor(ctx context.Context) time.Duration {
 }
 
 // FencingToken says on whose behalf a change is made.
-func (c *Call) FencingToken() Fence {
-	return Fence{Job: "jobs/" + c.JobID, Epoch: c.Epoch, EffectKey: c.EffectKey}
+func (c *Call) FencingToken() FencingToken {
+	return FencingToken{Job: "jobs/" + c.JobID, Epoch: c.Epoch, EffectKey: c.EffectKey}
 }
 
 // Making is the server that the job makes; empty when it makes none.

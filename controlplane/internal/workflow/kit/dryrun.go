@@ -49,7 +49,7 @@ type Preview struct {
 // CopiedVersion is of the MariaDB that wrote the datadir which the replica gets: the snapshot's, or
 // that of the source of one to be taken.
 func (p *Preview) CopiedVersion() string {
-	return cmp.Or(p.Snapshot.Testimony.Version, p.Source.Status.ServerVersion,
+	return cmp.Or(p.Snapshot.Point.ServerVersion, p.Source.Status.ServerVersion,
 		p.Source.Status.BinaryVersion)
 }
 

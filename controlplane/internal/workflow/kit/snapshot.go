@@ -29,7 +29,7 @@ func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary stri
 	if err != nil {
 		return err
 	}
-	if snap.Testimony.Role != inventory.RoleReplica || source.Primary != primary {
+	if !snap.Point.Replica || source.Primary != primary {
 		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, Hint("take a snapshot of "+primary, TakeSnapshot(primary)),
 			"snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
 	}
@@ -65,7 +65,7 @@ func (k *Kit) Follows(ctx context.Context, snapshot string) (primary string, err
 			return err
 		}
 		primary = snap.Server
-		if snap.Testimony.Role != inventory.RoleReplica {
+		if !snap.Point.Replica {
 			return nil
 		}
 		source, err := rec.Servers.Get(ctx, snap.Server)

@@ -76,7 +76,7 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 	device, changed, err := h.Agent.FormatVolume(ctx, kit.FormatVolume{
 		DeviceIDs: c.Provider.DeviceNames(h.At.ID), Filesystem: a.Filesystem,
 		FilesystemUUID: kit.FilesystemUUID(h.Vol), RecordedBlank: true,
-		DeviceTimeout: time.Minute, Fence: c.FencingToken(),
+		DeviceTimeout: time.Minute, Token: c.FencingToken(),
 	})
 	if err != nil {
 		return kit.Outcome{}, fmt.Errorf("cannot format volume %s: %w", h.At.ID, err)
@@ -107,7 +107,7 @@ func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	p, err := h.Agent.PrepareDatadir(ctx, kit.PrepareDatadir{Datadir: kit.DatadirPath, Initialize: true,
-		Fence: s.FencingToken()})
+		Token: s.FencingToken()})
 	if err != nil {
 		return kit.Outcome{}, fmt.Errorf("cannot make the datadir of %s: %w", h.Srv.Name, err)
 	}
@@ -135,7 +135,7 @@ func (s *step) startMariaDB(ctx context.Context) (kit.Outcome, error) {
 	return kit.Done(s.UpdateServer(h.Srv.Name, func(srv *inventory.Server) error {
 		srv.BinaryVersion, srv.LastSeen = cmp.Or(st.BinaryVersion, srv.BinaryVersion), s.Now()
 		// see host.started
-		srv.DatadirVersion = cmp.Or(st.DatadirVersion, h.Snap.Testimony.Version,
+		srv.DatadirVersion = cmp.Or(st.DatadirVersion, h.Snap.Point.ServerVersion,
 			st.ServerVersion)
 		return nil
 	}, "MariaDB %s is up", kit.ShortVersion(st.ServerVersion)))
@@ -151,7 +151,7 @@ func (s *step) upgradeMariaDB(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	datadir := cmp.Or(st.DatadirVersion, h.Snap.Testimony.Version)
+	datadir := cmp.Or(st.DatadirVersion, h.Snap.Point.ServerVersion)
 	if err := kit.CheckVersions(datadir, st.BinaryVersion); err != nil {
 		return kit.Outcome{}, err
 	}

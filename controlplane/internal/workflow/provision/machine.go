@@ -170,5 +170,5 @@ func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version st
 	if err != nil {
 		return err
 	}
-	return kit.CheckVersions(snap.Testimony.Version, version)
+	return kit.CheckVersions(snap.Point.ServerVersion, version)
 }

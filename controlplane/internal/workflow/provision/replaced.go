@@ -70,7 +70,7 @@ func (s *step) unmount(ctx context.Context, srv inventory.Server, v provider.Vol
 	for _, path := range paths {
 		changes, err := agent.EnsureUnmounted(ctx,
 			kit.EnsureUnmounted{Path: path, ExpectedDeviceIDs: names, StopUnits: []string{kit.MariaDBUnit},
-				Fence: s.FencingToken()})
+				Token: s.FencingToken()})
 		if err != nil {
 			return err
 		}

@@ -113,7 +113,7 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 			snap.Zone, zone)
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID,
-		cmp.Or(snap.Testimony.Position(), "(empty)"), snap.Testimony.Version)
+		cmp.Or(snap.Point.Position(), "(empty)"), snap.Point.ServerVersion)
 	return checkBinlogs(snap, p)
 }
 
@@ -124,7 +124,7 @@ func (s *step) snapshotsInEveryZone() bool {
 
 // checkBinlogs refuses when the primary no longer has what a replica from the snapshot needs.
 func checkBinlogs(snap inventory.Snapshot, p *kit.Node) error {
-	covered, err := replication.Covers(snap.Testimony.Position(), p.Status.OldestGTID)
+	covered, err := replication.Covers(snap.Point.Position(), p.Status.OldestGTID)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func checkBinlogs(snap inventory.Snapshot, p *kit.Node) error {
 		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("make the replica from a new snapshot: what is purged is gone for good",
 			errs.Call("CreateReplica", "primary", p.Subject())),
 			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s",
-			p.Name, p.Status.OldestGTID, cmp.Or(snap.Testimony.Position(), "(empty)"))
+			p.Name, p.Status.OldestGTID, cmp.Or(snap.Point.Position(), "(empty)"))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 const (
@@ -19,10 +20,10 @@ const (
 // quiesced is an open quiesce, kept in this process while its section lasts, with what was taken under it.
 // When the process dies, or the stream breaks, it is gone, and the section starts over.
 type quiesced struct {
-	kit.Hold
-	until    time.Time       // it ends by its limit, at the latest
-	snapshot string          // provider's id of the snapshot; empty until it was begun
-	result   *kit.HoldResult // once released
+	kit.Quiesced
+	until    time.Time          // it ends by its limit, at the latest
+	snapshot string             // provider's id of the snapshot; empty until it was begun
+	result   *kit.QuiesceResult // once released
 }
 
 func (h *quiesced) alive() bool {
@@ -53,7 +54,7 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 	}
 	if kit.Proved(snap) {
 		s.Found("the point at %s was held, and the snapshot proved",
-			cmp.Or(snap.Testimony.Position(), "(empty)"))
+			cmp.Or(snap.Point.Position(), "(empty)"))
 		return kit.Done(nil)
 	}
 	if err := s.dropUnproved(ctx, snap); err != nil {
@@ -69,12 +70,12 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 			return kit.Outcome{}, err
 		}
 	}
-	t := h.Testimony()
-	s.Found("position %s", cmp.Or(position(t), "(empty)"))
-	if t.BinlogFile != "" {
-		s.Found("binary log %s at %d", t.BinlogFile, t.BinlogOffset)
+	p := h.Point()
+	s.Found("position %s", cmp.Or(p.Position(), "(empty)"))
+	if p.BinlogFile != "" {
+		s.Found("binary log %s at %d", p.BinlogFile, p.BinlogOffset)
 	}
-	return kit.Done(kit.Both(reserved, s.recordPoint(t)))
+	return kit.Done(kit.Both(reserved, s.recordPoint(p)))
 }
 
 // reserveAgain keeps the binary logs once more when this job failed before, and gave its
@@ -93,15 +94,15 @@ func (s *step) open(ctx context.Context) (*quiesced, error) {
 	}
 	until := s.Now().Add(s.args.QuiesceLimit)
 	// The quiesce outlives this call: it lasts while this process holds the job.
-	open, err := n.Agent.OpenHold(s.HoldContext(), kit.OpenHold{
+	open, err := n.Agent.Quiesce(s.HoldContext(), kit.Quiesce{
 		Mode: s.args.Mode, Limit: s.args.QuiesceLimit, LockWait: lockWait, Nonce: kit.Nonce(s.EffectKey),
 		Freeze: s.args.Mode != inventory.ModeCrash,
-		Fence:  s.FencingToken(),
+		Token:  s.FencingToken(),
 	}, s.Say)
 	if err != nil {
 		return nil, fmt.Errorf("cannot quiesce %s: %w", n.Name, err)
 	}
-	h := &quiesced{Hold: open, until: until}
+	h := &quiesced{Quiesced: open, until: until}
 	s.Keep(keptQuiesce, h)
 	s.Changed("%s on %s", how(s.args.Mode), n.Name)
 	return h, nil
@@ -118,34 +119,14 @@ func how(mode inventory.SnapshotMode) string {
 	}
 }
 
-func (s *step) recordPoint(t kit.Testimony) kit.Commit {
+func (s *step) recordPoint(p consistentpoint.Point) kit.Commit {
 	return s.update(func(snap *inventory.Snapshot) error {
 		if snap.State == inventory.SnapshotFailed { // the job is retried
 			if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
 				return err
 			}
 		}
-		role := inventory.RolePrimary
-		if t.Replica {
-			role = inventory.RoleReplica
-		}
-		snap.Testimony = inventory.Testimony{
-			Server: snap.Server, Role: role, ServerID: t.ServerID, Version: t.Version,
-			Datadir:       t.Datadir,
-			GTIDBinlogPos: t.BinlogPos, GTIDSlavePos: t.SlavePos, GTIDCurrentPos: t.CurrentPos,
-			GTIDDomainID: t.DomainID,
-			BinlogFile:   t.BinlogFile, BinlogPosition: uint64(max(t.BinlogOffset, 0)),
-			FSUUID: t.FilesystemUUID, FSType: t.Filesystem, Nonce: t.Nonce, HeldAt: t.HeldAt,
-			MaxBlock: s.args.QuiesceLimit,
-		}
+		snap.Point, snap.Quiesce = p, inventory.Quiesce{Limit: s.args.QuiesceLimit}
 		return nil
-	}, "a consistent point is held at %s", cmp.Or(position(t), "(empty)"))
-}
-
-// position is the one that a replica starts from.
-func position(t kit.Testimony) string {
-	if t.Replica {
-		return t.SlavePos
-	}
-	return t.BinlogPos
+	}, "a consistent point is held at %s", cmp.Or(p.Position(), "(empty)"))
 }

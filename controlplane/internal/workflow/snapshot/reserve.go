@@ -37,7 +37,7 @@ func (s *step) reserve(ctx context.Context, snap inventory.Snapshot) (kit.Commit
 			return s.recordReservation(r.ID, r.Expires), nil
 		}
 	}
-	r, err := n.Agent.ReserveBinlogs(ctx, snap.ID, s.args.Reserve, snap.Testimony.Position(),
+	r, err := n.Agent.ReserveBinlogs(ctx, snap.ID, s.args.Reserve, snap.Point.Position(),
 		s.FencingToken())
 	if err != nil {
 		return nil, err

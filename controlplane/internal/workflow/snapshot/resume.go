@@ -27,7 +27,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 		return s.abandon(ctx, snap)
 	}
 	if kit.Proved(snap) {
-		s.Found("writes were blocked for %s", snap.Testimony.Block)
+		s.Found("writes were blocked for %s", snap.Quiesce.Blocked)
 		return kit.Done(nil)
 	}
 	h := s.kept()
@@ -37,7 +37,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	if h.result == nil {
 		// Ending a quiesce must not be cut short by whoever ends this job.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proving)
-		result, err := h.Release(ctx)
+		result, err := h.Resume(ctx)
 		cancel()
 		if err != nil {
 			return s.broken(h, err.Error())
@@ -87,13 +87,10 @@ func (s *step) recordProved(h *quiesced, upper string) kit.Commit {
 	r := *h.result
 	return s.update(func(snap *inventory.Snapshot) error {
 		snap.ProviderID = h.snapshot
-		t := &snap.Testimony
-		t.Block, t.Freeze = r.Blocked, r.Frozen
+		q := &snap.Quiesce
+		q.Blocked, q.Frozen, snap.MaxPosition = max(r.Blocked, r.Down), r.Frozen, upper
 		if r.Down > 0 {
-			t.Restarts, t.Block = 1, max(r.Blocked, r.Down)
-		}
-		if upper != "" {
-			t.GTIDCurrentPos = upper
+			q.Restarts = 1
 		}
 		return nil
 	}, "snapshot %s was taken within its quiesce; writes were blocked for %s", h.snapshot,

@@ -59,8 +59,8 @@ func (h *Host) fillStatus(st *replication.Status) {
 
 func (a *agent) SetConfiguration(_ context.Context,
 	req kit.Configuration) (c kit.Configured, err error) {
-	err = a.change("SetConfiguration", req.Fence, func() (bool, error) {
-		req.Fence = kit.Fence{}
+	err = a.change("SetConfiguration", req.Token, func() (bool, error) {
+		req.Token = kit.FencingToken{}
 		c.Changed = a.h.File == nil || !reflect.DeepEqual(*a.h.File, req)
 		a.h.File = &req
 		return c.Changed, nil
@@ -70,7 +70,7 @@ func (a *agent) SetConfiguration(_ context.Context,
 
 func (a *agent) PrepareDatadir(_ context.Context,
 	req kit.PrepareDatadir) (p kit.PreparedDatadir, err error) {
-	err = a.change("PrepareDatadir", req.Fence, func() (bool, error) {
+	err = a.change("PrepareDatadir", req.Token, func() (bool, error) {
 		d := a.h.DatadirDisk()
 		if d.Data == nil && req.Initialize {
 			d.Data = newDatadir(a.h.Binary)
@@ -96,7 +96,7 @@ func (a *agent) PrepareDatadir(_ context.Context,
 	return p, err
 }
 
-func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.Fence,
+func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.FencingToken,
 	_ kit.Progress) (version string, changed bool, err error) {
 	err = a.change("UpgradeDatadir", f, func() (bool, error) {
 		s, err := a.up()
@@ -112,7 +112,7 @@ func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.Fence,
 }
 
 func (a *agent) ProveWritable(_ context.Context,
-	f kit.Fence) (proof kit.WriteProof, err error) {
+	f kit.FencingToken) (proof kit.WriteProof, err error) {
 	err = a.change("ProveWritable", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {

@@ -6,17 +6,18 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // simHold is a hold as its host sees it.
 type simHold struct {
-	testimony kit.Testimony
-	opened    time.Time
-	once      sync.Once
-	done      chan struct{}
-	why       string
+	point  consistentpoint.Point
+	opened time.Time
+	once   sync.Once
+	done   chan struct{}
+	why    string
 }
 
 func (h *simHold) Open() bool {
@@ -31,22 +32,22 @@ func (h *simHold) Open() bool {
 // End ends the hold, whoever does it.
 func (h *simHold) End(why string) { h.once.Do(func() { h.why = why; close(h.done) }) }
 
-func (h *simHold) Testimony() kit.Testimony { return h.testimony }
-func (h *simHold) Done() <-chan struct{}    { return h.done }
-func (h *simHold) Close() error             { h.End("it was closed"); return nil }
+func (h *simHold) Point() consistentpoint.Point { return h.point }
+func (h *simHold) Done() <-chan struct{}        { return h.done }
+func (h *simHold) Close() error                 { h.End("it was closed"); return nil }
 
-func (h *simHold) Release(context.Context) (kit.HoldResult, error) {
+func (h *simHold) Resume(context.Context) (kit.QuiesceResult, error) {
 	time.Sleep(3 * time.Millisecond) // a thaw takes its time
 	unbroken := h.Open()
 	h.End("released")
-	return kit.HoldResult{Unbroken: unbroken, BrokenReason: h.why,
+	return kit.QuiesceResult{Unbroken: unbroken, BrokenReason: h.why,
 		Blocked: time.Since(h.opened), Frozen: time.Since(h.opened)}, nil
 }
 
-func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
-	_ kit.Progress) (kit.Hold, error) {
+func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
+	_ kit.Progress) (kit.Quiesced, error) {
 	var made *simHold
-	err := a.change("OpenHold", req.Fence, func() (bool, error) {
+	err := a.change("OpenHold", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -58,12 +59,12 @@ func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
 		d := s.Disk
 		d.Nonce = req.Nonce
 		made = &simHold{done: make(chan struct{}), opened: time.Now(),
-			testimony: kit.Testimony{
-				Replica: d.Data.Conn != nil, ServerID: s.Conf.ServerID, Version: a.h.Binary,
+			point: consistentpoint.Point{
+				Replica: d.Data.Conn != nil, ServerID: s.Conf.ServerID, ServerVersion: a.h.Binary,
 				BinlogPos: d.Data.pos(), SlavePos: d.Data.slavePos,
 				CurrentPos: d.Data.pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.UUID,
 				Filesystem: d.fs, Datadir: kit.DatadirPath,
-				Nonce: req.Nonce, HeldAt: time.Now(),
+				Nonce: req.Nonce, At: time.Now(),
 			}}
 		a.h.Hold = made
 		a.p.holds = append(a.p.holds, made)
@@ -80,4 +81,4 @@ func (a *agent) OpenHold(ctx context.Context, req kit.OpenHold,
 	return made, nil
 }
 
-var _ kit.Hold = (*simHold)(nil)
+var _ kit.Quiesced = (*simHold)(nil)

@@ -199,7 +199,7 @@ func (a *agent) look(name string, fn func() error) error {
 }
 
 // change makes a change on behalf of a job; fn says whether it did anything.
-func (a *agent) change(name string, f kit.Fence, fn func() (bool, error)) error {
+func (a *agent) change(name string, f kit.FencingToken, fn func() (bool, error)) error {
 	return a.look(name, func() error {
 		if f.Epoch < a.h.epochs[f.Job] {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
@@ -251,7 +251,7 @@ func (a *agent) Unit(_ context.Context, name string) (u kit.Unit, err error) {
 
 func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
 	_ kit.Progress) (up kit.EnsuredUnit, err error) {
-	err = a.change("EnsureUnit", req.Fence, func() (bool, error) {
+	err = a.change("EnsureUnit", req.Token, func() (bool, error) {
 		if a.h.Masked {
 			a.h.Masked = false
 			up.Changes = append(up.Changes, "unmasked")
@@ -276,7 +276,7 @@ func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
 }
 
 func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
-	err = a.change("StopUnit", req.Fence, func() (bool, error) {
+	err = a.change("StopUnit", req.Token, func() (bool, error) {
 		changed = a.h.Running != nil
 		a.h.Stop()
 		return changed, nil
@@ -285,7 +285,7 @@ func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, 
 }
 
 func (a *agent) MaskUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
-	err = a.change("MaskUnit", req.Fence, func() (bool, error) {
+	err = a.change("MaskUnit", req.Token, func() (bool, error) {
 		if a.h.Running != nil {
 			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
 				"it is active")

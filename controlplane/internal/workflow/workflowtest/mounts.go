@@ -89,7 +89,7 @@ func deny(reason errorsv1.Reason, format string, args ...any) error {
 
 func (a *agent) EnsureMount(_ context.Context, req kit.EnsureMount,
 	_ kit.Progress) (out kit.Mounted, err error) {
-	err = a.change("EnsureMount", req.Fence, func() (bool, error) {
+	err = a.change("EnsureMount", req.Token, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
 			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device %s",
@@ -141,7 +141,7 @@ func fits(d *Disk, req kit.EnsureMount) error {
 
 func (a *agent) EnsureBindMount(_ context.Context,
 	req kit.EnsureBindMount) (out kit.Mounted, err error) {
-	err = a.change("EnsureBindMount", req.Fence, func() (bool, error) {
+	err = a.change("EnsureBindMount", req.Token, func() (bool, error) {
 		from := a.h.Mounts[kit.DataMount]
 		if from == nil || !from.Mounted {
 			return false, deny(errorsv1.Reason_REASON_NOT_MOUNTED, "nothing at %s", kit.DataMount)
@@ -160,7 +160,7 @@ func (a *agent) EnsureBindMount(_ context.Context,
 
 func (a *agent) EnsureUnmounted(_ context.Context,
 	req kit.EnsureUnmounted) (changes []string, err error) {
-	err = a.change("EnsureUnmounted", req.Fence, func() (bool, error) {
+	err = a.change("EnsureUnmounted", req.Token, func() (bool, error) {
 		at := a.h.Mounts[req.Path]
 		if at == nil {
 			return false, nil
@@ -182,7 +182,7 @@ func (a *agent) EnsureUnmounted(_ context.Context,
 
 func (a *agent) FormatVolume(_ context.Context,
 	req kit.FormatVolume) (device kit.BlockDevice, changed bool, err error) {
-	err = a.change("FormatVolume", req.Fence, func() (bool, error) {
+	err = a.change("FormatVolume", req.Token, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
 			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device")

@@ -12,7 +12,7 @@ import (
 
 func (a *agent) PrepareReplica(_ context.Context,
 	req kit.PrepareReplica) (r kit.PreparedReplica, err error) {
-	err = a.change("PrepareReplica", req.Fence, func() (bool, error) {
+	err = a.change("PrepareReplica", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -38,7 +38,7 @@ func (a *agent) PrepareReplica(_ context.Context,
 
 func (a *agent) ConfigureReplica(_ context.Context,
 	req kit.ConfigureReplica) (changes []string, err error) {
-	err = a.change("ConfigureReplica", req.Fence, func() (bool, error) {
+	err = a.change("ConfigureReplica", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -52,7 +52,7 @@ func (a *agent) ConfigureReplica(_ context.Context,
 }
 
 func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration,
-	f kit.Fence) (conn replication.Connection, changed bool, err error) {
+	f kit.FencingToken) (conn replication.Connection, changed bool, err error) {
 	name := "StartReplication"
 	if until != "" {
 		name = "StartUntil"
@@ -87,7 +87,7 @@ func (a *agent) StartReplication(_ context.Context, until string, _ time.Duratio
 }
 
 func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration,
-	f kit.Fence) (changed bool, err error) {
+	f kit.FencingToken) (changed bool, err error) {
 	err = a.change("StopReplication", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -127,7 +127,7 @@ func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
 }
 
 func (a *agent) SetReadOnly(_ context.Context, on bool,
-	f kit.Fence) (changed bool, err error) {
+	f kit.FencingToken) (changed bool, err error) {
 	err = a.change("SetReadOnly", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -140,7 +140,7 @@ func (a *agent) SetReadOnly(_ context.Context, on bool,
 }
 
 func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string,
-	f kit.Fence) (r replication.Reservation, err error) {
+	f kit.FencingToken) (r replication.Reservation, err error) {
 	err = a.change("ReserveBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -160,7 +160,7 @@ func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration,
 }
 
 func (a *agent) ReleaseBinlogs(_ context.Context, id string,
-	f kit.Fence) (changed bool, err error) {
+	f kit.FencingToken) (changed bool, err error) {
 	err = a.change("ReleaseBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -174,7 +174,7 @@ func (a *agent) ReleaseBinlogs(_ context.Context, id string,
 }
 
 func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
-	f kit.Fence) (changed bool, err error) {
+	f kit.FencingToken) (changed bool, err error) {
 	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -189,7 +189,7 @@ func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
 
 func (a *agent) EnsureReplicationAccount(_ context.Context,
 	req kit.ReplicationAccount) (changes []string, err error) {
-	err = a.change("EnsureReplicationAccount", req.Fence, func() (bool, error) {
+	err = a.change("EnsureReplicationAccount", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -202,7 +202,7 @@ func (a *agent) EnsureReplicationAccount(_ context.Context,
 }
 
 func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
-	f kit.Fence) (changed bool, err error) {
+	f kit.FencingToken) (changed bool, err error) {
 	err = a.change("DeleteReplicationAccount", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
