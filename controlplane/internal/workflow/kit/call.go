@@ -45,7 +45,7 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 	}
 	if after, ok := Pause(err); ok {
 		if gone := c.WhyAway(ctx, err); gone != nil {
-			return Outcome{}, explain(gone, c.JobID)
+			return Outcome{}, explain(gone)
 		}
 		again, _ := job.Again[Records](max(after, k.Poll), "%s", err.Error())
 		var own Waiting
@@ -54,7 +54,7 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 		}
 		return again, nil
 	}
-	return Outcome{}, explain(err, c.JobID)
+	return Outcome{}, explain(err)
 }
 
 // Waiting is an error by which a helper, deep in a handler, makes the step wait instead of fail.

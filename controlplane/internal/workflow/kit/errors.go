@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -14,34 +13,18 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// fault is an error whose hint names the job.
-type fault struct {
-	error
-	hint string
-}
-
-func (f fault) Unwrap() error { return f.error }
-
-// Hint is what an operator can do.
-func (f fault) Hint() string { return f.hint }
-
 // Refuse makes the error of a step that must not go on as things stand.
 func Refuse(reason errorsv1.Reason, hint errs.Hint, format string, args ...any) error {
 	return errs.New(errs.FailedPrecondition, reason, Sprintf(format, args...),
 		errs.WithHint(hint.Text, hint.Actions...))
 }
 
-// explain prepares an error for the engine: the job's own id in the hint, and whether another
-// attempt can repair it.
-func explain(err error, jobID string) error {
-	told := err
-	if hint := errs.HintOf(err); strings.Contains(hint.Text, "JOB") && jobID != "" {
-		told = fault{err, strings.ReplaceAll(hint.String(), "JOB", jobID)}
-	}
+// explain marks an error that no further attempt can repair.
+func explain(err error) error {
 	if Permanent(err) {
-		return job.Permanent(told)
+		return job.Permanent(err)
 	}
-	return told
+	return err
 }
 
 // ends are errors that no further attempt can repair; passing are those that one can, whatever
@@ -132,7 +115,7 @@ func explained(commit Commit) Commit {
 	}
 	return func(ctx context.Context, rec Records) error {
 		if err := commit(ctx, rec); err != nil {
-			return explain(err, "")
+			return explain(err)
 		}
 		return nil
 	}
