@@ -43,6 +43,10 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 	if err == nil || ctx.Err() != nil {
 		return out, err
 	}
+	if errors.Is(err, provider.ErrRefused) {
+		return AskOperator(err.Error(), Hint("retry the job to be asked again, or remove what it made",
+			RetryThis(), CleanUpThis()))
+	}
 	if after, ok := Pause(err); ok {
 		if gone := c.WhyAway(ctx, err); gone != nil {
 			return Outcome{}, explain(gone)

@@ -106,7 +106,7 @@ func (k *Kit) Plans() []job.Plan[Records] {
 	var plans []job.Plan[Records]
 	for _, kind := range k.kinds {
 		plans = append(plans, job.Plan[Records]{
-			Kind: kind.Name, Title: kind.Title, Sections: k.sections(kind),
+			Kind: kind.Name, Title: kind.Title, Sections: kind.Sections,
 			Steps: k.planSteps(kind, kind.Steps), Cleanup: k.planSteps(kind, kind.Cleanup),
 			Guard: k.guard(kind),
 		})
@@ -134,19 +134,6 @@ func (k *Kit) planSteps(kind Kind, steps []Step) []job.PlanStep[Records] {
 		})
 	}
 	return plan
-}
-
-// sections are the kind's. A quiesce that an operator did not copy in is not started again by
-// itself: whether to hold the source up once more is theirs to say.
-func (k *Kit) sections(kind Kind) map[string]job.Section {
-	if _, manual := k.OperatorCopyTime(); !manual || kind.Sections == nil {
-		return kind.Sections
-	}
-	once := map[string]job.Section{}
-	for name := range kind.Sections {
-		once[name] = job.Section{Attempts: 1}
-	}
-	return once
 }
 
 // makes is the server that a job with these arguments makes; empty when it makes none.

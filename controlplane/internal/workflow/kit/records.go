@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Records is one transaction on everything that steps record, and on the jobs themselves.
@@ -95,6 +96,11 @@ func DoneUnless(err error) (Outcome, error) {
 // NotNeeded says that there is nothing to do here, and why.
 func NotNeeded(format string, args ...any) (Outcome, error) {
 	return job.NotNeeded[Records](format, args...)
+}
+
+// AskOperator says that the job goes on only when an operator has decided something.
+func AskOperator(question string, hint errs.Hint) (Outcome, error) {
+	return job.AskOperator[Records](question, hint)
 }
 
 // Back starts the step's section over.

@@ -26,12 +26,22 @@ func (s *step) checkCopyTime() error {
 			"end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
 }
 
+// startOver starts the section over. Where an operator takes the snapshot it asks first: whether to
+// hold the source up once more is theirs to say.
+func (s *step) startOver(format string, args ...any) (kit.Outcome, error) {
+	if _, manual := s.OperatorCopyTime(); !manual {
+		return kit.Back(format, args...)
+	}
+	return kit.AskOperator(kit.Sprintf(format, args...), kit.Hint("retry the job when the source "+
+		"may be held up once more, and be ready to copy", kit.RetryThis()))
+}
+
 // awaitCopy waits, under the quiesce, until an operator has said that the copy is complete.
 func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) {
 	at, err := s.Provider.GetSnapshot(ctx, h.snapshot)
 	switch {
 	case kit.Missing(err):
-		return kit.Back("snapshot %s is gone at the provider", h.snapshot)
+		return s.startOver("snapshot %s is gone at the provider", h.snapshot)
 	case err != nil:
 		return kit.Outcome{}, err
 	case at.State == provider.SnapshotError:
@@ -45,7 +55,7 @@ func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) 
 	return s.Again("%s: %s", left, cmp.Or(at.Reason, "snapshot "+at.ID+" is being made"))
 }
 
-// timeLeft says how long a person has, no more often than they care to read: each change of it is a
+// timeLeft says how long an operator has, no more often than they care to read: each change of it is a
 // line for whoever watches.
 func timeLeft(left time.Duration) string {
 	step := time.Second

@@ -32,7 +32,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	}
 	h := s.kept()
 	if h == nil || h.snapshot == "" {
-		return kit.Back("the quiesce ended before the snapshot was confirmed")
+		return s.startOver("the quiesce ended before the snapshot was confirmed")
 	}
 	if h.result == nil {
 		// Ending a quiesce must not be cut short by whoever ends this job.
@@ -53,7 +53,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 // broken sends the section back: what was taken is not consistent, and quiesce deletes it.
 func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
 	s.Found("snapshot %s is not consistent: %s", h.snapshot, why)
-	return kit.Back("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is deleted and taken again", why)
+	return s.startOver("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is deleted and taken again", why)
 }
 
 // proveResumed shows that the source takes writes, and records the snapshot as proved.
