@@ -92,19 +92,11 @@ func IsPermanent(err error) bool {
 
 // describe turns an error into what is kept of it.
 func describe(err error, final bool, jobID string) *Failure {
-	f := &Failure{Message: clip(err.Error(), maxText), Permanent: final, Hint: errs.HintOf(err)}
+	f := &Failure{Message: clip(err.Error(), maxText), Permanent: final,
+		Hint: about(errs.HintOf(err), jobID)}
 	if reason := errs.ReasonOf(err); reason != errorsv1.Reason_REASON_INTERNAL {
 		f.Reason = reasonName(reason)
 	}
-	var reason interface{ Reason() string }
-	if errors.As(err, &reason) {
-		f.Reason = reason.Reason()
-	}
-	var hint interface{ Hint() string }
-	if errors.As(err, &hint) {
-		f.Hint = errs.Hint{Text: hint.Hint()}
-	}
-	f.Hint = about(f.Hint, jobID)
 	return f
 }
 
