@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
@@ -142,8 +141,6 @@ func (d *runner) server(name string, source identity.Source,
 		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(),
 		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
-		Limits: chassis.Limits{Texts: map[protoreflect.FullName]int{
-			"understudy.agent.v1.SetDropInRequest.content": 16 << 10}},
 	})
 	if err != nil {
 		return nil, err

@@ -206,7 +206,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.PrepareReplica(t.Context(), kit.PrepareReplica{GTID: "0-1-5"})
+	_, err = a.PrepareReplica(t.Context(), kit.PrepareReplica{GTID: "0-1-5", ServerID: 7})
 	if !errors.Is(err, errs.FailedPrecondition) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_MISMATCH ||
 		errs.HintOf(err).String() != "make the replica again" ||

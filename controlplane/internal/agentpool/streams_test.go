@@ -18,6 +18,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
+const nonce = "0123456789abcdef0123456789abcdef"
+
 type holdServer = grpc.BidiStreamingServer[agentv1.QuiesceRequest,
 	agentv1.QuiesceResponse]
 
@@ -34,7 +36,7 @@ func holding(t *testing.T, ctx context.Context, serve func(holdServer) error,
 		t.Fatal(err)
 	}
 	h, err := a.Quiesce(ctx, kit.Quiesce{Mode: inventory.ModeOnline, Limit: 5 * time.Second,
-		LockWait: time.Second, Nonce: "n", Freeze: true, Token: onBehalf}, progress)
+		LockWait: time.Second, Nonce: nonce, Freeze: true, Token: onBehalf}, progress)
 	return h, running, err
 }
 
@@ -92,7 +94,7 @@ func TestHoldIsReleasedWithItsProof(t *testing.T) {
 		!first.GetStart().GetFreeze() || first.GetStart().GetLimit().AsDuration() != 5*time.Second {
 		t.Errorf("opened with %v", first)
 	}
-	if got := h.Point(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != "n" ||
+	if got := h.Point(); got.ServerID != 7 || got.BinlogPos != "0-7-1" || got.Nonce != nonce ||
 		len(said) != 1 {
 		t.Errorf("point %+v after %v", got, said)
 	}
@@ -266,7 +268,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	}
 	var said []string
 	mounted, err := a.EnsureMount(t.Context(), kit.EnsureMount{Path: "/srv/mariadb",
-		Token: onBehalf}, func(line string) { said = append(said, line) })
+		DeviceIDs: []string{"virtio-vol-1"}, Token: onBehalf}, func(line string) { said = append(said, line) })
 	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 ||
 		len(mounted.Found) != 1 || len(said) != 1 {
 		t.Errorf("%+v, %v, said %v", mounted, err, said)
@@ -306,8 +308,9 @@ func TestStreamWithoutItsLastMessageIsNoSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.EnsureMount(t.Context(), kit.EnsureMount{}, nil)
+	_, err = a.EnsureMount(t.Context(), kit.EnsureMount{Path: "/srv/mariadb",
+		DeviceIDs: []string{"virtio-vol-1"}}, nil)
 	outOfReach(t, err)
-	_, err = a.EnsureUnit(t.Context(), kit.EnsureUnit{}, nil)
+	_, err = a.EnsureUnit(t.Context(), kit.EnsureUnit{Unit: "mariadb.service"}, nil)
 	outOfReach(t, err)
 }

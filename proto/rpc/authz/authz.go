@@ -3,12 +3,9 @@
 package authz
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-
-	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -92,22 +89,4 @@ func hint(roles []identity.Role) string {
 		names[i] = string(role)
 	}
 	return "call it with the certificate of: " + strings.Join(names, ", ")
-}
-
-// Unary refuses unary calls that are not allowed.
-func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
-	handler grpc.UnaryHandler) (any, error) {
-	if err := g.Check(identity.PeerOf(ctx), info.FullMethod); err != nil {
-		return nil, err
-	}
-	return handler(ctx, req)
-}
-
-// Stream refuses streams that are not allowed, before anything is read from them.
-func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
-	handler grpc.StreamHandler) error {
-	if err := g.Check(identity.PeerOf(stream.Context()), info.FullMethod); err != nil {
-		return err
-	}
-	return handler(srv, stream)
 }

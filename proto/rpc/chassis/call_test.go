@@ -93,7 +93,7 @@ func TestRequestIDsAreMadeAndPassedOn(t *testing.T) {
 		return err
 	}})
 	if _, err := outer.client(identity.ControlPlane()).GetUnit(patience(t),
-		&agentv1.GetUnitRequest{}); err != nil {
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Fatal(err)
 	}
 	first, second := <-seen, <-seen
@@ -101,7 +101,7 @@ func TestRequestIDsAreMadeAndPassedOn(t *testing.T) {
 		t.Errorf("request ids %q and %q", first, second)
 	}
 	evil := metadata.AppendToOutgoingContext(patience(t), "x-request-id", "a b\"c")
-	if _, err := behind.GetUnit(evil, &agentv1.GetUnitRequest{}); err != nil {
+	if _, err := behind.GetUnit(evil, &agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-seen; strings.Contains(got, " ") {
@@ -126,7 +126,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		},
 	})
 	client := w.client(identity.ControlPlane())
-	_, unaryErr := client.StartUnit(patience(t), &agentv1.StartUnitRequest{})
+	_, unaryErr := client.StartUnit(patience(t), &agentv1.StartUnitRequest{Unit: "a.service"})
 	stream, err := client.WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestAPanicIsAnErrorAndTheServerGoesOn(t *testing.T) {
 		},
 	})
 	client := w.client(identity.ControlPlane())
-	_, unaryErr := client.StartUnit(patience(t), &agentv1.StartUnitRequest{})
+	_, unaryErr := client.StartUnit(patience(t), &agentv1.StartUnitRequest{Unit: "a.service"})
 	stream, err := client.WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,8 @@ func TestAPanicIsAnErrorAndTheServerGoesOn(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{}); err != nil {
+	if _, err := client.GetUnit(patience(t),
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Error(err)
 	}
 	w.calls()
@@ -195,12 +196,12 @@ func TestWhoMayCallWhat(t *testing.T) {
 	calls := map[string]func(*grpc.ClientConn) error{
 		"start": func(conn *grpc.ClientConn) error {
 			_, err := agentv1.NewSystemdServiceClient(conn).StartUnit(patience(t),
-				&agentv1.StartUnitRequest{})
+				&agentv1.StartUnitRequest{Unit: "a.service"})
 			return err
 		},
 		"get": func(conn *grpc.ClientConn) error {
 			_, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
-				&agentv1.GetUnitRequest{})
+				&agentv1.GetUnitRequest{Unit: "a.service"})
 			return err
 		},
 		"watch": func(conn *grpc.ClientConn) error {
@@ -292,12 +293,12 @@ func TestNoTLSNoAnswer(t *testing.T) {
 	}
 	defer conn.Close()
 	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
-		&agentv1.GetUnitRequest{}); err == nil {
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err == nil {
 		t.Error("an answer without TLS")
 	}
 	stranger := w.dial(identity.ControlPlane(), anonymously(identity.Anonymous(), w))
 	_, err = agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t),
-		&agentv1.GetUnitRequest{})
+		&agentv1.GetUnitRequest{Unit: "a.service"})
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("without a certificate: %v", err)
 	}
@@ -324,11 +325,12 @@ func TestRevokedWhileConnected(t *testing.T) {
 		}
 	})
 	client := w.client(identity.Operator("ann"))
-	if _, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{}); err != nil {
+	if _, err := client.GetUnit(patience(t),
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Fatal(err)
 	}
 	close(revoked)
-	_, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{})
+	_, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a.service"})
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
 		t.Error(err)
 	}
@@ -351,7 +353,7 @@ func TestUnaryCallsHaveAnEnd(t *testing.T) {
 	conn := w.dial(identity.ControlPlane(),
 		func(c *chassis.DialConfig) { c.Deadline = 3 * time.Hour })
 	if _, err := agentv1.NewSystemdServiceClient(conn).GetUnit(context.Background(),
-		&agentv1.GetUnitRequest{}); err != nil {
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-left; got < 2*time.Hour || got > 3*time.Hour {
@@ -369,7 +371,8 @@ func TestUnreachableSaysWho(t *testing.T) {
 	listener.Close()
 	conn := w.dial(identity.ControlPlane(),
 		func(c *chassis.DialConfig) { c.Address = listener.Addr().String() })
-	_, err = agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t), &agentv1.GetUnitRequest{})
+	_, err = agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
+		&agentv1.GetUnitRequest{Unit: "a.service"})
 	if !errors.Is(err, errs.Unavailable) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_AGENT_UNREACHABLE ||
 		!strings.Contains(err.Error(), "agent/db-1 at 127.0.0.1") ||
@@ -387,7 +390,7 @@ func TestAStrangerReadsNothingOfTheInside(t *testing.T) {
 	}}, func(c *chassis.Config) { c.TLS.AllowAnonymous, c.Rules = true, table })
 	stranger := w.dial(identity.ControlPlane(), anonymously(identity.Anonymous(), w))
 	_, err := agentv1.NewSystemdServiceClient(stranger).GetUnit(patience(t),
-		&agentv1.GetUnitRequest{})
+		&agentv1.GetUnitRequest{Unit: "a.service"})
 	if !errors.Is(err, errs.Internal) || err.Error() != "internal error" ||
 		errs.MetaOf(err)["request_id"] == "" {
 		t.Errorf("%v %v", err, errs.MetaOf(err))
@@ -419,10 +422,11 @@ func TestRequestsAreCheckedBeforeTheirHandler(t *testing.T) {
 			return never()
 		},
 	}, func(c *chassis.Config) {
-		c.Validators = map[string]chassis.Validator{getUnit: func(msg proto.Message) error {
+		c.Checks = []chassis.Check{func(_ context.Context, msg proto.Message) error {
 			v := errs.Fields{}
-			v.Require("unit", strings.HasSuffix(msg.(*agentv1.GetUnitRequest).GetUnit(),
-				".service"), "must be a service")
+			r, ok := msg.(*agentv1.GetUnitRequest)
+			v.Require("unit", !ok || strings.HasSuffix(r.GetUnit(), ".service"),
+				"must be a service")
 			return v.Err()
 		}}
 	})
@@ -452,7 +456,7 @@ func TestMetrics(t *testing.T) {
 	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]},
 		func(c *chassis.Config) { c.Metrics = registry })
 	if _, err := w.client(identity.ControlPlane()).GetUnit(patience(t),
-		&agentv1.GetUnitRequest{}); err != nil {
+		&agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
 		t.Fatal(err)
 	}
 	w.calls()
@@ -469,7 +473,8 @@ func TestStatusOfAPlainClient(t *testing.T) {
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_JOB_BUSY, "job jobs/1 holds db-1",
 			errs.WithHint("wait for it"))
 	}})
-	_, err := w.client(identity.ControlPlane()).StartUnit(patience(t), &agentv1.StartUnitRequest{})
+	_, err := w.client(identity.ControlPlane()).StartUnit(patience(t),
+		&agentv1.StartUnitRequest{Unit: "a.service"})
 	if got := status.Convert(err).Message(); got != "job jobs/1 holds db-1; hint: wait for it" {
 		t.Errorf("%q", got)
 	}

@@ -258,7 +258,7 @@ func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
 	answer := make(chan error, 1)
 	client := w.client(identity.ControlPlane())
 	go func() {
-		_, err := client.StartUnit(patience(t), &agentv1.StartUnitRequest{})
+		_, err := client.StartUnit(patience(t), &agentv1.StartUnitRequest{Unit: "a.service"})
 		answer <- err
 	}()
 	<-entered

@@ -3,8 +3,6 @@ package chassis
 import (
 	"context"
 	"time"
-
-	"google.golang.org/grpc"
 )
 
 // deadlines gives unary calls an end when their caller did not; a stream may go on, its handler
@@ -24,9 +22,11 @@ func (d deadlines) of(ctx context.Context, method string) (context.Context, cont
 	return context.WithTimeout(ctx, d.fallback)
 }
 
-func (d deadlines) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
-	handler grpc.UnaryHandler) (any, error) {
-	ctx, cancel := d.of(ctx, info.FullMethod)
+func (d deadlines) around(ctx context.Context, call about, next handler) error {
+	if call.stream {
+		return next(ctx)
+	}
+	ctx, cancel := d.of(ctx, call.method)
 	defer cancel()
-	return handler(ctx, req)
+	return next(ctx)
 }

@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -15,7 +14,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// edge is the outermost of the interceptors: it names the call, turns its error into a status, and
+// edge is the outermost middleware: it names the call, turns its error into a status, and
 // logs it, once.
 type edge struct {
 	logger   *slog.Logger
@@ -31,25 +30,12 @@ func newEdge(config Config, draining <-chan struct{}) (*edge, error) {
 	return &edge{logger: config.Logger, metrics: m, draining: draining}, nil
 }
 
-func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
-	handler grpc.UnaryHandler) (any, error) {
+// around names the call, and hands its caller the id under which it is logged.
+func (e *edge) around(ctx context.Context, call about, next handler) error {
 	ctx, began := e.begin(ctx), time.Now()
 	// The only error is that headers were sent, which cannot be here.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, RequestID(ctx)))
-	resp, err := handler(ctx, req)
-	if err = e.end(ctx, info.FullMethod, began, err); err != nil {
-		return nil, err
-	}
-	return resp, nil
-}
-
-func (e *edge) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
-	handler grpc.StreamHandler) error {
-	ctx, began := e.begin(stream.Context()), time.Now()
-	// As in unary: headers cannot have been sent.
-	_ = stream.SetHeader(metadata.Pairs(requestIDHeader, RequestID(ctx)))
-	err := handler(srv, &contextStream{ServerStream: stream, ctx: ctx})
-	return e.end(ctx, info.FullMethod, began, err)
+	_ = call.setHeader(metadata.Pairs(requestIDHeader, RequestID(ctx)))
+	return e.end(ctx, call.method, began, next(ctx))
 }
 
 func (e *edge) begin(ctx context.Context) context.Context {
@@ -146,16 +132,10 @@ func peerName(ctx context.Context) string {
 	return p.Identity.String()
 }
 
-func recoverUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
-	handler grpc.UnaryHandler) (resp any, err error) {
+// recovering turns a panic of a handler into an error.
+func recovering(ctx context.Context, _ about, next handler) (err error) {
 	defer recovered(&err)
-	return handler(ctx, req)
-}
-
-func recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
-	handler grpc.StreamHandler) (err error) {
-	defer recovered(&err)
-	return handler(srv, stream)
+	return next(ctx)
 }
 
 // panicError keeps the stack for the log and away from the caller.

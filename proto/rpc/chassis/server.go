@@ -19,7 +19,6 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -36,9 +35,6 @@ const (
 	handshakeTimeout  = 15 * time.Second
 )
 
-// Validator says what is wrong with a request, preferably with errs.Fields.
-type Validator func(proto.Message) error
-
 // Config is what a server needs. Listener (or Address), TLS and Rules have no default.
 type Config struct {
 	// Address is where to listen, host:port; used when Listener is nil.
@@ -50,11 +46,7 @@ type Config struct {
 	// Rules says who may call what, for every method that is registered and no other; health and
 	// reflection are added.
 	Rules authz.Table
-	// Validators are called with requests of that full method before anything else sees them.
-	Validators map[string]Validator
-	// Limits bounds what any request may hold.
-	Limits Limits
-	// Checks are asked in their order about each request that passed its limits and its validator.
+	// Checks are asked in their order about each request that is within its limits.
 	Checks []Check
 	// Deadline is that of unary calls that come without one; a minute when 0.
 	Deadline time.Duration
@@ -105,7 +97,8 @@ func New(config Config) (*Server, error) {
 	options := append(transport(config),
 		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
-		interceptors(config, edge, authz.NewGuard(rules, config.TLS.Revoked))...)...)
+		interceptors(middlewares(config, edge, authz.NewGuard(rules, config.TLS.Revoked)),
+			checks(config.Checks))...)...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return s, nil
@@ -116,7 +109,6 @@ func (c *Config) fillDefaults() {
 	c.Grace = orDefault(c.Grace, defaultGrace)
 	c.MaxConnectionAge = orDefault(c.MaxConnectionAge, defaultConnAge)
 	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, defaultMaxMessage)
-	c.Limits.fillDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -148,16 +140,17 @@ func transport(config Config) []grpc.ServerOption {
 	}
 }
 
-// interceptors in the order in which a request meets them; nothing looks into a request before its
+// middlewares in the order in which a call meets them; nothing looks into a request before its
 // caller is known.
-func interceptors(config Config, edge *edge, guard *authz.Guard) []grpc.ServerOption {
-	checks := newChecks(config)
+func middlewares(config Config, edge *edge, guard *authz.Guard) []middleware {
 	limit := deadlines{fallback: config.Deadline, methods: config.Deadlines}
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(edge.unary, recoverUnary, guard.Unary, limit.unary,
-			checks.unary),
-		grpc.ChainStreamInterceptor(edge.stream, recoverStream, guard.Stream, checks.stream),
+	allowed := func(ctx context.Context, call about, next handler) error {
+		if err := guard.Check(identity.PeerOf(ctx), call.method); err != nil {
+			return err
+		}
+		return next(ctx)
 	}
+	return []middleware{edge.around, recovering, allowed, limit.around}
 }
 
 // RegisterService adds a service; it must be called before Run.

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/limits"
 )
 
 // source gives bytes until there are none; then zeros.
@@ -109,7 +109,7 @@ func (s *source) value(_ protoreflect.Message, field protoreflect.FieldDescripto
 // Call hands a request made of data to one of the service's methods, chosen by its number, as the
 // chassis does: what the limits refuse never gets there. A stream is given one request and then its
 // end.
-func Call(ctx context.Context, limits chassis.Limits, desc *grpc.ServiceDesc, service any,
+func Call(ctx context.Context, desc *grpc.ServiceDesc, service any,
 	method uint8, data []byte) error {
 	if len(desc.Methods)+len(desc.Streams) == 0 {
 		return nil

@@ -8,7 +8,6 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/rpcfuzz"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -57,7 +56,7 @@ func FuzzRequests(f *testing.F) {
 	ended, cancel := context.WithCancel(f.Context())
 	cancel()
 	f.Fuzz(func(t *testing.T, method uint8, data []byte) {
-		if err := rpcfuzz.Call(ended, chassis.Limits{}, &desc, s, method, data); err != nil &&
+		if err := rpcfuzz.Call(ended, &desc, s, method, data); err != nil &&
 			errs.KindOf(err) == errs.DataLoss {
 			t.Error(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	domain "github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/rpcfuzz"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -91,7 +90,7 @@ func FuzzRequests(f *testing.F) {
 	ended, cancel := context.WithCancel(f.Context())
 	cancel()
 	f.Fuzz(func(t *testing.T, method uint8, data []byte) {
-		_ = rpcfuzz.Call(ended, chassis.Limits{}, &desc, s, method, data)
+		_ = rpcfuzz.Call(ended, &desc, s, method, data)
 		if written > 0 {
 			t.Error("a unit was written for a device that is not there")
 		}

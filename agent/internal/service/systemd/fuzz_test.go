@@ -8,7 +8,6 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	domain "github.com/understudy-db/understudy/agent/internal/systemd"
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/rpcfuzz"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -41,9 +40,8 @@ func FuzzRequests(f *testing.F) {
 	}
 	ended, cancel := context.WithCancel(f.Context())
 	cancel()
-	limits := chassis.Limits{Texts: nil}
 	f.Fuzz(func(t *testing.T, method uint8, data []byte) {
-		_ = rpcfuzz.Call(ended, limits, &desc, s, method, data)
+		_ = rpcfuzz.Call(ended, &desc, s, method, data)
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(errors.Join(errors.New("the directory of units is gone"), err))

@@ -225,7 +225,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		},
 		"revoke": func(c controlplanev1.EnrollmentServiceClient) error {
 			_, err := c.Revoke(t.Context(), &controlplanev1.RevokeRequest{Name: "servers/db-1",
-				ValidateOnly: true})
+				Reason: "stolen", ValidateOnly: true})
 			return err
 		},
 	}
@@ -289,8 +289,10 @@ func TestBadRequests(t *testing.T) {
 		{"revoke with a book",
 			revoke(&controlplanev1.RevokeRequest{Name: "servers/db-1",
 				Reason: strings.Repeat("x", 201)}), errs.InvalidArgument, "reason"},
-		{"revoke the unknown", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob"}),
-			errs.NotFound, ""},
+		{"revoke the unknown", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob",
+			Reason: "left"}), errs.NotFound, ""},
+		{"revoke without a reason", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob"}),
+			errs.InvalidArgument, "reason"},
 		{"empty", enrol(&controlplanev1.EnrollRequest{}), errs.InvalidArgument, "server"},
 		{"garbage", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1",
 			AgentCsr: []byte("x"), MariadbCsr: []byte("x")}), errs.InvalidArgument, "agent_csr"},

@@ -7,6 +7,7 @@
 package agentv1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -91,10 +92,10 @@ var File_understudy_agent_v1_fencing_token_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_fencing_token_proto_rawDesc = "" +
 	"\n" +
-	"'understudy/agent/v1/fencing_token.proto\x12\x13understudy.agent.v1\"U\n" +
+	"'understudy/agent/v1/fencing_token.proto\x12\x13understudy.agent.v1\x1a!understudy/limits/v1/limits.proto\"]\n" +
 	"\fFencingToken\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1c\n" +
+	"\x05epoch\x18\x02 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\x05epoch\x12\x1d\n" +
 	"\n" +
 	"effect_key\x18\x03 \x01(\tR\teffectKeyB\xe1\x01\n" +
 	"\x17com.understudy.agent.v1B\x11FencingTokenProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"

@@ -7,6 +7,7 @@
 package agentv1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -4069,7 +4070,7 @@ var File_understudy_agent_v1_mariadb_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
-	")understudy/agent/v1/mariadb_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\x8f\x01\n" +
+	")understudy/agent/v1/mariadb_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\x1a!understudy/limits/v1/limits.proto\"\x8f\x01\n" +
 	"\rGtidPositions\x12\x1d\n" +
 	"\n" +
 	"binlog_pos\x18\x01 \x01(\tR\tbinlogPos\x12\x1b\n" +
@@ -4161,14 +4162,15 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x18non_transactional_tables\x18# \x03(\tR\x16nonTransactionalTables\x129\n" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
-	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xdc\x05\n" +
-	"\x17SetConfigurationRequest\x12\x1b\n" +
-	"\tserver_id\x18\x01 \x01(\x03R\bserverId\x12\x1b\n" +
+	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xa3\x06\n" +
+	"\x17SetConfigurationRequest\x12+\n" +
+	"\tserver_id\x18\x01 \x01(\x03B\x0e\xea\xbb\x18\n" +
+	"\b\x01\x10\x01\x18\xff\xff\xff\xff\x0fR\bserverId\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12,\n" +
 	"\x12skip_replica_start\x18\x03 \x01(\bR\x10skipReplicaStart\x12'\n" +
-	"\x0fevent_scheduler\x18\x04 \x01(\bR\x0eeventScheduler\x12!\n" +
-	"\fbind_address\x18\x05 \x01(\tR\vbindAddress\x12\x12\n" +
-	"\x04port\x18\x06 \x01(\x05R\x04port\x12\x17\n" +
+	"\x0fevent_scheduler\x18\x04 \x01(\bR\x0eeventScheduler\x12)\n" +
+	"\fbind_address\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\vbindAddress\x12$\n" +
+	"\x04port\x18\x06 \x01(\x05B\x10\xea\xbb\x18\f\x10\x01\x18\xff\xff\x03r\x043306R\x04port\x12\x17\n" +
 	"\alog_bin\x18\a \x01(\tR\x06logBin\x12*\n" +
 	"\x11log_slave_updates\x18\b \x01(\bR\x0flogSlaveUpdates\x12(\n" +
 	"\x10gtid_strict_mode\x18\t \x01(\bR\x0egtidStrictMode\x12\x10\n" +
@@ -4176,10 +4178,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	" \x01(\bR\x03tls\x12\x1f\n" +
 	"\vreport_host\x18\v \x01(\tR\n" +
 	"reportHost\x12\x18\n" +
-	"\adurable\x18\f \x01(\bR\adurable\x12>\n" +
-	"\rbinlog_expiry\x18\r \x01(\v2\x19.google.protobuf.DurationR\fbinlogExpiry\x12S\n" +
-	"\aoptions\x18\x0e \x03(\v29.understudy.agent.v1.SetConfigurationRequest.OptionsEntryR\aoptions\x12$\n" +
-	"\x0egtid_domain_id\x18\x0f \x01(\x03R\fgtidDomainId\x12F\n" +
+	"\adurable\x18\f \x01(\bR\adurable\x12M\n" +
+	"\rbinlog_expiry\x18\r \x01(\v2\x19.google.protobuf.DurationB\r\xea\xbb\x18\t2\x052376h8\x01R\fbinlogExpiry\x12S\n" +
+	"\aoptions\x18\x0e \x03(\v29.understudy.agent.v1.SetConfigurationRequest.OptionsEntryR\aoptions\x122\n" +
+	"\x0egtid_domain_id\x18\x0f \x01(\x03B\f\xea\xbb\x18\b\x10\x00\x18\xff\xff\xff\xff\x0fR\fgtidDomainId\x12F\n" +
 	"\rfencing_token\x18\x10 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -4190,29 +4192,29 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"overridden\x18\x03 \x03(\tR\n" +
 	"overridden\x12\x1c\n" +
-	"\teffective\x18\x04 \x03(\tR\teffective\"\xd4\x01\n" +
-	"\x15PrepareDatadirRequest\x12\x18\n" +
-	"\adatadir\x18\x01 \x01(\tR\adatadir\x12\x1e\n" +
+	"\teffective\x18\x04 \x03(\tR\teffective\"\xf7\x01\n" +
+	"\x15PrepareDatadirRequest\x123\n" +
+	"\adatadir\x18\x01 \x01(\tB\x19\xea\xbb\x18\x15@\xff\x01P\x18r\x0e/var/lib/mysqlR\adatadir\x12\x1e\n" +
 	"\n" +
 	"initialize\x18\x02 \x01(\bR\n" +
-	"initialize\x12%\n" +
-	"\x0eexpected_nonce\x18\x03 \x01(\tR\rexpectedNonce\x12\x12\n" +
+	"initialize\x12-\n" +
+	"\x0eexpected_nonce\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x11R\rexpectedNonce\x12\x12\n" +
 	"\x04copy\x18\x04 \x01(\bR\x04copy\x12F\n" +
 	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\xa9\x01\n" +
 	"\x16PrepareDatadirResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12%\n" +
 	"\x0ebinary_version\x18\x03 \x01(\tR\rbinaryVersion\x12%\n" +
-	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xa5\x04\n" +
+	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xde\x04\n" +
 	"\x0eQuiesceRequest\x12A\n" +
 	"\x05start\x18\x01 \x01(\v2).understudy.agent.v1.QuiesceRequest.StartH\x00R\x05start\x12D\n" +
 	"\x06resume\x18\x02 \x01(\v2*.understudy.agent.v1.QuiesceRequest.ResumeH\x00R\x06resume\x12F\n" +
-	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\xdc\x01\n" +
-	"\x05Start\x12<\n" +
-	"\x04mode\x18\x01 \x01(\x0e2(.understudy.agent.v1.QuiesceRequest.ModeR\x04mode\x12/\n" +
-	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x126\n" +
-	"\tlock_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\blockWait\x12\x14\n" +
-	"\x05nonce\x18\x04 \x01(\tR\x05nonce\x12\x16\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\x95\x02\n" +
+	"\x05Start\x12D\n" +
+	"\x04mode\x18\x01 \x01(\x0e2(.understudy.agent.v1.QuiesceRequest.ModeB\x06\xea\xbb\x18\x02\b\x01R\x04mode\x12C\n" +
+	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x024hr\x0310sR\x05limit\x12I\n" +
+	"\tlock_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x031ms2\x024hr\x022sR\blockWait\x12\x1e\n" +
+	"\x05nonce\x18\x04 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x11R\x05nonce\x12\x16\n" +
 	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x1a\b\n" +
 	"\x06Resume\"O\n" +
 	"\x04Mode\x12\x14\n" +
@@ -4264,96 +4266,97 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x1d\n" +
 	"\n" +
 	"start_gtid\x18\x03 \x01(\tR\tstartGtid\x12\x1b\n" +
-	"\tneeded_by\x18\x04 \x03(\tR\bneededBy\"P\n" +
-	"\x12ListBinlogsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\tneeded_by\x18\x04 \x03(\tR\bneededBy\"h\n" +
+	"\x12ListBinlogsRequest\x12*\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"t\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"t\n" +
 	"\x13ListBinlogsResponse\x125\n" +
 	"\abinlogs\x18\x01 \x03(\v2\x1b.understudy.agent.v1.BinlogR\abinlogs\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc3\x01\n" +
-	"\x15ReserveBinlogsRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
-	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1b\n" +
-	"\tfrom_gtid\x18\x03 \x01(\tR\bfromGtid\x12F\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe8\x01\n" +
+	"\x15ReserveBinlogsRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x17R\x02id\x12H\n" +
+	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r\b\x01*\x031ms2\x04168hR\bduration\x12#\n" +
+	"\tfrom_gtid\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\bfromGtid\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"b\n" +
 	"\x16ReserveBinlogsResponse\x12H\n" +
-	"\vreservation\x18\x01 \x01(\v2&.understudy.agent.v1.BinlogReservationR\vreservation\"o\n" +
-	"\x15ReleaseBinlogsRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12F\n" +
+	"\vreservation\x18\x01 \x01(\v2&.understudy.agent.v1.BinlogReservationR\vreservation\"y\n" +
+	"\x15ReleaseBinlogsRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x17R\x02id\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"2\n" +
 	"\x16ReleaseBinlogsResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"v\n" +
-	"\x13PurgeBinlogsRequest\x12\x17\n" +
-	"\ato_file\x18\x01 \x01(\tR\x06toFile\x12F\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x80\x01\n" +
+	"\x13PurgeBinlogsRequest\x12!\n" +
+	"\ato_file\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x06toFile\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\".\n" +
 	"\x14PurgeBinlogsResponse\x12\x16\n" +
-	"\x06purged\x18\x01 \x03(\tR\x06purged\"\x93\x01\n" +
-	"\x16SetBinlogExpiryRequest\x121\n" +
-	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06expiry\x12F\n" +
+	"\x06purged\x18\x01 \x03(\tR\x06purged\"\xa4\x01\n" +
+	"\x16SetBinlogExpiryRequest\x12B\n" +
+	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xea\xbb\x18\v\b\x012\x052376h8\x01R\x06expiry\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xd3\x01\n" +
-	"\x1fEnsureReplicationAccountRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1f\n" +
-	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\x12\x1f\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xef\x01\n" +
+	"\x1fEnsureReplicationAccountRequest\x12\x1c\n" +
+	"\x04user\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12\x1c\n" +
+	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12'\n" +
+	"\bpassword\x18\x03 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12\x1f\n" +
 	"\vrequire_tls\x18\x04 \x01(\bR\n" +
 	"requireTls\x12F\n" +
 	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" EnsureReplicationAccountResponse\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\x91\x01\n" +
-	"\x1fDeleteReplicationAccountRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
-	"\x04host\x18\x02 \x01(\tR\x04host\x12F\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xa5\x01\n" +
+	"\x1fDeleteReplicationAccountRequest\x12\x1c\n" +
+	"\x04user\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12\x1c\n" +
+	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" DeleteReplicationAccountResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xf1\x01\n" +
-	"\x15PrepareReplicaRequest\x12\x12\n" +
-	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12@\n" +
-	"\vsource_role\x18\x02 \x01(\x0e2\x1f.understudy.agent.v1.ServerRoleR\n" +
-	"sourceRole\x12\x1d\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x99\x02\n" +
+	"\x15PrepareReplicaRequest\x12\x1a\n" +
+	"\x04gtid\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\x04gtid\x12H\n" +
+	"\vsource_role\x18\x02 \x01(\x0e2\x1f.understudy.agent.v1.ServerRoleB\x06\xea\xbb\x18\x02\b\x01R\n" +
+	"sourceRole\x12%\n" +
 	"\n" +
-	"gtid_upper\x18\x03 \x01(\tR\tgtidUpper\x12\x1b\n" +
-	"\tserver_id\x18\x04 \x01(\x03R\bserverId\x12F\n" +
+	"gtid_upper\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\tgtidUpper\x12+\n" +
+	"\tserver_id\x18\x04 \x01(\x03B\x0e\xea\xbb\x18\n" +
+	"\b\x01\x10\x01\x18\xff\xff\xff\xff\x0fR\bserverId\x12F\n" +
 	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"Y\n" +
 	"\x16PrepareReplicaResponse\x12%\n" +
 	"\x0erecovered_gtid\x18\x01 \x01(\tR\rrecoveredGtid\x12\x18\n" +
-	"\achanges\x18\x02 \x03(\tR\achanges\"\x84\x02\n" +
-	"\x17ConfigureReplicaRequest\x12!\n" +
-	"\fprimary_host\x18\x01 \x01(\tR\vprimaryHost\x12!\n" +
-	"\fprimary_port\x18\x02 \x01(\x05R\vprimaryPort\x12\x12\n" +
-	"\x04user\x18\x03 \x01(\tR\x04user\x12\x1f\n" +
-	"\bpassword\x18\x04 \x01(\tB\x03\x80\x01\x01R\bpassword\x12\x10\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\"\xb2\x02\n" +
+	"\x17ConfigureReplicaRequest\x12+\n" +
+	"\fprimary_host\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x14R\vprimaryHost\x123\n" +
+	"\fprimary_port\x18\x02 \x01(\x05B\x10\xea\xbb\x18\f\x10\x01\x18\xff\xff\x03r\x043306R\vprimaryPort\x12\x1c\n" +
+	"\x04user\x18\x03 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12'\n" +
+	"\bpassword\x18\x04 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12\x10\n" +
 	"\x03tls\x18\x05 \x01(\bR\x03tls\x12\x14\n" +
 	"\x05force\x18\x06 \x01(\bR\x05force\x12F\n" +
 	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
 	"\x18ConfigureReplicaResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12>\n" +
-	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\xb5\x01\n" +
-	"\x17StartReplicationRequest\x123\n" +
-	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1d\n" +
+	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\xd1\x01\n" +
+	"\x17StartReplicationRequest\x12G\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021mR\atimeout\x12%\n" +
 	"\n" +
-	"until_gtid\x18\x02 \x01(\tR\tuntilGtid\x12F\n" +
+	"until_gtid\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\tuntilGtid\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
 	"\x18StartReplicationResponse\x12>\n" +
 	"\x06status\x18\x01 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xbd\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xd1\x01\n" +
 	"\x16StopReplicationRequest\x12&\n" +
-	"\x0fsql_thread_only\x18\x01 \x01(\bR\rsqlThreadOnly\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\x0fsql_thread_only\x18\x01 \x01(\bR\rsqlThreadOnly\x12G\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021mR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"s\n" +
 	"\x17StopReplicationResponse\x12>\n" +
 	"\x06status\x18\x01 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\x86\x01\n" +
-	"\x17ResetReplicationRequest\x12#\n" +
-	"\rexpected_gtid\x18\x01 \x01(\tR\fexpectedGtid\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\x90\x01\n" +
+	"\x17ResetReplicationRequest\x12-\n" +
+	"\rexpected_gtid\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x19R\fexpectedGtid\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"4\n" +
 	"\x18ResetReplicationResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"]\n" +
-	"\x12WaitForGtidRequest\x12\x12\n" +
-	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xb2\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"{\n" +
+	"\x12WaitForGtidRequest\x12\x1c\n" +
+	"\x04gtid\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x19R\x04gtid\x12G\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021mR\atimeout\"\xb2\x01\n" +
 	"\x13WaitForGtidResponse\x12!\n" +
 	"\fcurrent_gtid\x18\x01 \x01(\tR\vcurrentGtid\x12\x1c\n" +
 	"\tremaining\x18\x02 \x01(\x03R\tremaining\x12\x18\n" +
@@ -4363,11 +4366,11 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\tread_only\x18\x01 \x01(\bR\breadOnly\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"/\n" +
 	"\x13SetReadOnlyResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\x8c\x01\n" +
-	"\x15ChecksumTablesRequest\x12\x17\n" +
-	"\aat_gtid\x18\x01 \x01(\tR\x06atGtid\x12\x16\n" +
-	"\x06tables\x18\x02 \x03(\tR\x06tables\x12!\n" +
-	"\fsample_bytes\x18\x03 \x01(\x03R\vsampleBytes\x12\x1f\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xaa\x01\n" +
+	"\x15ChecksumTablesRequest\x12\x1f\n" +
+	"\aat_gtid\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\x06atGtid\x12$\n" +
+	"\x06tables\x18\x02 \x03(\tB\f\xea\xbb\x18\b@\x90\x03H\x90NP\x1aR\x06tables\x12)\n" +
+	"\fsample_bytes\x18\x03 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\vsampleBytes\x12\x1f\n" +
 	"\vsample_seed\x18\x04 \x01(\x03R\n" +
 	"sampleSeed\"\xb3\x02\n" +
 	"\x16ChecksumTablesResponse\x12\x12\n" +
@@ -4384,9 +4387,9 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"consistent\x12\x14\n" +
 	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12'\n" +
 	"\x0fdefinition_hash\x18\n" +
-	" \x01(\tR\x0edefinitionHash\"\x94\x01\n" +
-	"\x15UpgradeDatadirRequest\x123\n" +
-	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	" \x01(\tR\x0edefinitionHash\"\xa8\x01\n" +
+	"\x15UpgradeDatadirRequest\x12G\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021hR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"w\n" +
 	"\x16UpgradeDatadirResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12'\n" +

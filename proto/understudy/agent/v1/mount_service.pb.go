@@ -7,6 +7,7 @@
 package agentv1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -1561,7 +1562,7 @@ var File_understudy_agent_v1_mount_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"\n" +
-	"'understudy/agent/v1/mount_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\xb6\x02\n" +
+	"'understudy/agent/v1/mount_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\x1a!understudy/limits/v1/limits.proto\"\xb6\x02\n" +
 	"\vBlockDevice\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12\x16\n" +
@@ -1601,93 +1602,93 @@ const file_understudy_agent_v1_mount_service_proto_rawDesc = "" +
 	"\x12unit_source_exists\x18\f \x01(\bR\x10unitSourceExists\x12\x18\n" +
 	"\aenabled\x18\r \x01(\bR\aenabled\x12\x12\n" +
 	"\x04root\x18\x0e \x01(\tR\x04root\x12\x14\n" +
-	"\x05nonce\x18\x0f \x01(\tR\x05nonce\"U\n" +
-	"\x17ListBlockDevicesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x05nonce\x18\x0f \x01(\tR\x05nonce\"m\n" +
+	"\x17ListBlockDevicesRequest\x12*\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"~\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"~\n" +
 	"\x18ListBlockDevicesResponse\x12:\n" +
 	"\adevices\x18\x01 \x03(\v2 .understudy.agent.v1.BlockDeviceR\adevices\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n" +
-	"\x0fGetMountRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"D\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"-\n" +
+	"\x0fGetMountRequest\x12\x1a\n" +
+	"\x04path\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\"D\n" +
 	"\x10GetMountResponse\x120\n" +
-	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\"O\n" +
-	"\x11ListMountsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\"g\n" +
+	"\x11ListMountsRequest\x12*\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"p\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"p\n" +
 	"\x12ListMountsResponse\x122\n" +
 	"\x06mounts\x18\x01 \x03(\v2\x1a.understudy.agent.v1.MountR\x06mounts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8f\x04\n" +
-	"\x12EnsureMountRequest\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x83\x05\n" +
+	"\x12EnsureMountRequest\x12*\n" +
 	"\n" +
-	"device_ids\x18\x01 \x03(\tR\tdeviceIds\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1e\n" +
+	"device_ids\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xff\x01H\x14R\tdeviceIds\x12\x1a\n" +
+	"\x04path\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\x12/\n" +
 	"\n" +
-	"filesystem\x18\x03 \x01(\tR\n" +
-	"filesystem\x12'\n" +
-	"\x0ffilesystem_uuid\x18\x04 \x01(\tR\x0efilesystemUuid\x124\n" +
-	"\x16source_filesystem_uuid\x18\x05 \x01(\tR\x14sourceFilesystemUuid\x12%\n" +
-	"\x0eexpected_nonce\x18\x06 \x01(\tR\rexpectedNonce\x12,\n" +
-	"\x12replace_device_ids\x18\a \x03(\tR\x10replaceDeviceIds\x12\x1d\n" +
+	"filesystem\x18\x03 \x01(\tB\x0f\xea\xbb\x18\vb\x04ext4b\x03xfsR\n" +
+	"filesystem\x12/\n" +
+	"\x0ffilesystem_uuid\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x10R\x0efilesystemUuid\x12<\n" +
+	"\x16source_filesystem_uuid\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x10R\x14sourceFilesystemUuid\x12-\n" +
+	"\x0eexpected_nonce\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P\x11R\rexpectedNonce\x127\n" +
+	"\x12replace_device_ids\x18\a \x03(\tB\t\xea\xbb\x18\x05@\xff\x01H\x14R\x10replaceDeviceIds\x12%\n" +
 	"\n" +
-	"stop_units\x18\b \x03(\tR\tstopUnits\x12@\n" +
-	"\x0edevice_timeout\x18\t \x01(\v2\x19.google.protobuf.DurationR\rdeviceTimeout\x12\x12\n" +
+	"stop_units\x18\b \x03(\tB\x06\xea\xbb\x18\x02H\x14R\tstopUnits\x12S\n" +
+	"\x0edevice_timeout\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x031ms2\x021hr\x021mR\rdeviceTimeout\x12\x12\n" +
 	"\x04grow\x18\n" +
-	" \x01(\bR\x04grow\x12\x14\n" +
-	"\x05owner\x18\v \x01(\tR\x05owner\x12\x1f\n" +
-	"\vbound_units\x18\f \x03(\tR\n" +
+	" \x01(\bR\x04grow\x12\x1c\n" +
+	"\x05owner\x18\v \x01(\tB\x06\xea\xbb\x18\x02@ R\x05owner\x12'\n" +
+	"\vbound_units\x18\f \x03(\tB\x06\xea\xbb\x18\x02H\x14R\n" +
 	"boundUnits\x12F\n" +
 	"\rfencing_token\x18\r \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\x93\x01\n" +
 	"\x13EnsureMountResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x120\n" +
 	"\x05mount\x18\x02 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
 	"\achanges\x18\x03 \x03(\tR\achanges\x12\x14\n" +
-	"\x05found\x18\x04 \x03(\tR\x05found\"\xfa\x01\n" +
-	"\x16EnsureBindMountRequest\x12\x16\n" +
-	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x16\n" +
-	"\x06create\x18\x04 \x01(\bR\x06create\x12\x1f\n" +
-	"\vbound_units\x18\x05 \x03(\tR\n" +
-	"boundUnits\x12\x1d\n" +
+	"\x05found\x18\x04 \x03(\tR\x05found\"\xa2\x02\n" +
+	"\x16EnsureBindMountRequest\x12\x1e\n" +
+	"\x06source\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x06source\x12\x1a\n" +
+	"\x04path\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\x12\x1c\n" +
+	"\x05owner\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02@ R\x05owner\x12\x16\n" +
+	"\x06create\x18\x04 \x01(\bR\x06create\x12'\n" +
+	"\vbound_units\x18\x05 \x03(\tB\x06\xea\xbb\x18\x02H\x14R\n" +
+	"boundUnits\x12%\n" +
 	"\n" +
-	"stop_units\x18\x06 \x03(\tR\tstopUnits\x12F\n" +
+	"stop_units\x18\x06 \x03(\tB\x06\xea\xbb\x18\x02H\x14R\tstopUnits\x12F\n" +
 	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"e\n" +
 	"\x17EnsureBindMountResponse\x120\n" +
 	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
-	"\achanges\x18\x02 \x03(\tR\achanges\"\xc3\x01\n" +
-	"\x16EnsureUnmountedRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12.\n" +
-	"\x13expected_device_ids\x18\x02 \x03(\tR\x11expectedDeviceIds\x12\x1d\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\"\xde\x01\n" +
+	"\x16EnsureUnmountedRequest\x12\x1a\n" +
+	"\x04path\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\x129\n" +
+	"\x13expected_device_ids\x18\x02 \x03(\tB\t\xea\xbb\x18\x05@\xff\x01H\x14R\x11expectedDeviceIds\x12%\n" +
 	"\n" +
-	"stop_units\x18\x03 \x03(\tR\tstopUnits\x12F\n" +
+	"stop_units\x18\x03 \x03(\tB\x06\xea\xbb\x18\x02H\x14R\tstopUnits\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17EnsureUnmountedResponse\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\xae\x02\n" +
-	"\x13FormatVolumeRequest\x12\x1d\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xeb\x02\n" +
+	"\x13FormatVolumeRequest\x12*\n" +
 	"\n" +
-	"device_ids\x18\x01 \x03(\tR\tdeviceIds\x12\x1e\n" +
+	"device_ids\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xff\x01H\x14R\tdeviceIds\x121\n" +
 	"\n" +
-	"filesystem\x18\x02 \x01(\tR\n" +
-	"filesystem\x12'\n" +
-	"\x0ffilesystem_uuid\x18\x03 \x01(\tR\x0efilesystemUuid\x12%\n" +
-	"\x0erecorded_blank\x18\x04 \x01(\bR\rrecordedBlank\x12@\n" +
-	"\x0edevice_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdeviceTimeout\x12F\n" +
+	"filesystem\x18\x02 \x01(\tB\x11\xea\xbb\x18\r\b\x01b\x04ext4b\x03xfsR\n" +
+	"filesystem\x121\n" +
+	"\x0ffilesystem_uuid\x18\x03 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x10R\x0efilesystemUuid\x12%\n" +
+	"\x0erecorded_blank\x18\x04 \x01(\bR\rrecordedBlank\x12S\n" +
+	"\x0edevice_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x031ms2\x021hr\x021mR\rdeviceTimeout\x12F\n" +
 	"\rfencing_token\x18\x06 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"j\n" +
 	"\x14FormatVolumeResponse\x128\n" +
 	"\x06device\x18\x01 \x01(\v2 .understudy.agent.v1.BlockDeviceR\x06device\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"s\n" +
-	"\x15GrowFilesystemRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"{\n" +
+	"\x15GrowFilesystemRequest\x12\x1a\n" +
+	"\x04path\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"d\n" +
 	"\x16GrowFilesystemResponse\x120\n" +
 	"\x05mount\x18\x01 \x01(\v2\x1a.understudy.agent.v1.MountR\x05mount\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xa6\x01\n" +
-	"\x17FreezeFilesystemRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12/\n" +
-	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xc2\x01\n" +
+	"\x17FreezeFilesystemRequest\x12\x1a\n" +
+	"\x04path\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02\b\x01R\x04path\x12C\n" +
+	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x021mr\x0310sR\x05limit\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\xc0\x01\n" +
 	"\x18FreezeFilesystemResponse\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12;\n" +

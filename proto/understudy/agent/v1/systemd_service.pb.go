@@ -7,6 +7,7 @@
 package agentv1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -2139,7 +2140,7 @@ var File_understudy_agent_v1_systemd_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\n" +
-	")understudy/agent/v1/systemd_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\"\x9c\x06\n" +
+	")understudy/agent/v1/systemd_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\x1a!understudy/limits/v1/limits.proto\"\x9c\x06\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12H\n" +
@@ -2177,103 +2178,105 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"identifier\x12\x1a\n" +
 	"\bpriority\x18\x03 \x01(\x05R\bpriority\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x16\n" +
-	"\x06cursor\x18\x05 \x01(\tR\x06cursor\"$\n" +
-	"\x0eGetUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\"@\n" +
+	"\x06cursor\x18\x05 \x01(\tR\x06cursor\"/\n" +
+	"\x0eGetUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\"@\n" +
 	"\x0fGetUnitResponse\x12-\n" +
-	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"N\n" +
-	"\x10ListUnitsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"f\n" +
+	"\x10ListUnitsRequest\x12*\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"l\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"l\n" +
 	"\x11ListUnitsResponse\x12/\n" +
 	"\x05units\x18\x01 \x03(\v2\x19.understudy.agent.v1.UnitR\x05units\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\x01\n" +
-	"\x10StartUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc2\x01\n" +
+	"\x10StartUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12G\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x021hr\x0390sR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\\\n" +
 	"\x11StartUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xa2\x01\n" +
-	"\x0fStopUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xc1\x01\n" +
+	"\x0fStopUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12G\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x021hr\x0390sR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"[\n" +
 	"\x10StopUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xca\x01\n" +
-	"\x12RestartUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12#\n" +
-	"\rinvocation_id\x18\x02 \x01(\tR\finvocationId\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xf3\x01\n" +
+	"\x12RestartUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12-\n" +
+	"\rinvocation_id\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x12R\finvocationId\x12G\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x021hr\x0390sR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"^\n" +
 	"\x13RestartUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"o\n" +
-	"\x11ReloadUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"z\n" +
+	"\x11ReloadUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"C\n" +
 	"\x12ReloadUnitResponse\x12-\n" +
-	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"o\n" +
-	"\x11EnableUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"z\n" +
+	"\x11EnableUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"]\n" +
 	"\x12EnableUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"p\n" +
-	"\x12DisableUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"{\n" +
+	"\x12DisableUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"^\n" +
 	"\x13DisableUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"m\n" +
-	"\x0fMaskUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"x\n" +
+	"\x0fMaskUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"[\n" +
 	"\x10MaskUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"o\n" +
-	"\x11UnmaskUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"z\n" +
+	"\x11UnmaskUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"]\n" +
 	"\x12UnmaskUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"t\n" +
-	"\x16ResetFailedUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\x7f\n" +
+	"\x16ResetFailedUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"b\n" +
 	"\x17ResetFailedUnitResponse\x12-\n" +
 	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xa4\x01\n" +
-	"\x11EnsureUnitRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12F\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xc3\x01\n" +
+	"\x11EnsureUnitRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12G\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x026hr\x0390sR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"y\n" +
 	"\x12EnsureUnitResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12-\n" +
 	"\x04unit\x18\x02 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\x12\x18\n" +
-	"\achanges\x18\x03 \x03(\tR\achanges\")\n" +
-	"\x11WatchUnitsRequest\x12\x14\n" +
-	"\x05units\x18\x01 \x03(\tR\x05units\"C\n" +
+	"\achanges\x18\x03 \x03(\tR\achanges\"5\n" +
+	"\x11WatchUnitsRequest\x12 \n" +
+	"\x05units\x18\x01 \x03(\tB\n" +
+	"\xea\xbb\x18\x06@\xff\x01H\xc8\x01R\x05units\"C\n" +
 	"\x12WatchUnitsResponse\x12-\n" +
-	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"V\n" +
-	"\x12TailJournalRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x14\n" +
-	"\x05lines\x18\x02 \x01(\x05R\x05lines\x12\x16\n" +
+	"\x04unit\x18\x01 \x01(\v2\x19.understudy.agent.v1.UnitR\x04unit\"p\n" +
+	"\x12TailJournalRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12#\n" +
+	"\x05lines\x18\x02 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0220R\x05lines\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\"N\n" +
 	"\x13TailJournalResponse\x127\n" +
-	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\xa1\x01\n" +
-	"\x10SetDropInRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x17\n" +
-	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent\x12F\n" +
+	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\xc3\x01\n" +
+	"\x10SetDropInRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12\"\n" +
+	"\adrop_in\x18\x02 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x06dropIn\x12$\n" +
+	"\acontent\x18\x03 \x01(\tB\n" +
+	"\xea\xbb\x18\x06@\x80\x80\x01h\x01R\acontent\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"-\n" +
 	"\x11SetDropInResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\x8a\x01\n" +
-	"\x13DeleteDropInRequest\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x17\n" +
-	"\adrop_in\x18\x02 \x01(\tR\x06dropIn\x12F\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xa0\x01\n" +
+	"\x13DeleteDropInRequest\x12\x1d\n" +
+	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12\"\n" +
+	"\adrop_in\x18\x02 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x06dropIn\x12F\n" +
 	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"0\n" +
 	"\x14DeleteDropInResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged2\x9a\f\n" +

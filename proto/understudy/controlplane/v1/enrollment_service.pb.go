@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -553,26 +554,27 @@ var File_understudy_controlplane_v1_enrollment_service_proto protoreflect.FileDe
 
 const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\n" +
-	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n" +
-	"\x16CreateJoinTokenRequest\x12\x16\n" +
-	"\x06server\x18\x01 \x01(\tR\x06server\x12+\n" +
-	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12#\n" +
+	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xa0\x01\n" +
+	"\x16CreateJoinTokenRequest\x12 \n" +
+	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12?\n" +
+	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x021m2\x0324hr\x0315mR\x03ttl\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x17CreateJoinTokenResponse\x12 \n" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\x80\x01\n" +
-	"\rEnrollRequest\x12\x19\n" +
-	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12\x16\n" +
-	"\x06server\x18\x02 \x01(\tR\x06server\x12\x1b\n" +
-	"\tagent_csr\x18\x03 \x01(\fR\bagentCsr\x12\x1f\n" +
-	"\vmariadb_csr\x18\x04 \x01(\fR\n" +
+	"expireTime\"\xa3\x01\n" +
+	"\rEnrollRequest\x12 \n" +
+	"\x05token\x18\x01 \x01(\tB\n" +
+	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
+	"\x06server\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01@?R\x06server\x12$\n" +
+	"\tagent_csr\x18\x03 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
+	"\vmariadb_csr\x18\x04 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
 	"mariadbCsr\"^\n" +
 	"\x0eEnrollResponse\x12L\n" +
-	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"L\n" +
-	"\fRenewRequest\x12\x1b\n" +
-	"\tagent_csr\x18\x01 \x01(\fR\bagentCsr\x12\x1f\n" +
-	"\vmariadb_csr\x18\x02 \x01(\fR\n" +
+	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"^\n" +
+	"\fRenewRequest\x12$\n" +
+	"\tagent_csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
+	"\vmariadb_csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
 	"mariadbCsr\"]\n" +
 	"\rRenewResponse\x12L\n" +
 	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\xa0\x01\n" +
@@ -582,10 +584,10 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vmariadb_pem\x18\x03 \x01(\fR\n" +
 	"mariadbPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"`\n" +
-	"\rRevokeRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\x12#\n" +
+	"expireTime\"w\n" +
+	"\rRevokeRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x05R\x04name\x12#\n" +
+	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"*\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
 	"\aserials\x18\x01 \x03(\tR\aserials2\xaf\x03\n" +

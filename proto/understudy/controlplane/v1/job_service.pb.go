@@ -8,6 +8,7 @@ package controlplanev1
 
 import (
 	v1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -2289,7 +2290,7 @@ var File_understudy_controlplane_v1_job_service_proto protoreflect.FileDescripto
 
 const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\"\xb5\a\n" +
+	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xb5\a\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
@@ -2397,88 +2398,91 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"<\n" +
-	"\x12DeleteConfirmation\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\"#\n" +
-	"\rGetJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"C\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"P\n" +
+	"\x12DeleteConfirmation\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x04R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\aR\x04etag\"-\n" +
+	"\rGetJobRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\"C\n" +
 	"\x0eGetJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x9b\x03\n" +
-	"\x0fListJobsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xd1\x03\n" +
+	"\x0fListJobsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\x12\x1f\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12 \n" +
+	"\asubject\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x04R\asubject\x12\x1f\n" +
 	"\vactive_only\x18\x04 \x01(\bR\n" +
-	"activeOnly\x12=\n" +
-	"\x06states\x18\x05 \x03(\x0e2%.understudy.controlplane.v1.Job.StateR\x06states\x12:\n" +
-	"\x05kinds\x18\x06 \x03(\x0e2$.understudy.controlplane.v1.Job.KindR\x05kinds\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\x12?\n" +
+	"activeOnly\x12E\n" +
+	"\x06states\x18\x05 \x03(\x0e2%.understudy.controlplane.v1.Job.StateB\x06\xea\xbb\x18\x02H2R\x06states\x12B\n" +
+	"\x05kinds\x18\x06 \x03(\x0e2$.understudy.controlplane.v1.Job.KindB\x06\xea\xbb\x18\x02H2R\x05kinds\x12\x1b\n" +
+	"\x04text\x18\a \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x04text\x12?\n" +
 	"\rcreated_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
 	"\x0ecreated_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\"o\n" +
 	"\x10ListJobsResponse\x123\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x1f.understudy.controlplane.v1.JobR\x04jobs\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
-	"\x13ListAttemptsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\tR\x04step\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x01\n" +
+	"\x13ListAttemptsRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12\x1a\n" +
+	"\x04step\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\bR\x04step\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x7f\n" +
+	"page_token\x18\x04 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x7f\n" +
 	"\x14ListAttemptsResponse\x12?\n" +
 	"\battempts\x18\x01 \x03(\v2#.understudy.controlplane.v1.AttemptR\battempts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n" +
-	"\x0fWatchJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"/\n" +
+	"\x0fWatchJobRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\"E\n" +
 	"\x10WatchJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"X\n" +
-	"\x0fRetryJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\tR\x04step\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"r\n" +
+	"\x0fRetryJobRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12\x1a\n" +
+	"\x04step\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\bR\x04step\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"E\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"E\n" +
 	"\x10RetryJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xc7\x01\n" +
-	"\x0fRedoStepRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\tR\x04step\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xf0\x01\n" +
+	"\x0fRedoStepRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12\x1c\n" +
+	"\x04step\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\bR\x04step\x12#\n" +
+	"\x06reason\x18\x03 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xf4\x03P\x1bR\x06reason\x12%\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\x12U\n" +
+	"request_id\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12U\n" +
 	"\x0econfirm_delete\x18\x05 \x01(\v2..understudy.controlplane.v1.DeleteConfirmationR\rconfirmDelete\"E\n" +
 	"\x10RedoStepResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"p\n" +
-	"\x0fSkipStepRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\tR\x04step\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x99\x01\n" +
+	"\x0fSkipStepRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12\x1c\n" +
+	"\x04step\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\bR\x04step\x12#\n" +
+	"\x06reason\x18\x03 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xf4\x03P\x1bR\x06reason\x12%\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"E\n" +
+	"request_id\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"E\n" +
 	"\x10SkipStepResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"E\n" +
-	"\x10CancelJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"W\n" +
+	"\x10CancelJobRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12%\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"F\n" +
+	"request_id\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"F\n" +
 	"\x11CancelJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xc2\x01\n" +
-	"\x11CleanupJobRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xd4\x01\n" +
+	"\x11CleanupJobRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x03R\x04name\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12U\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12U\n" +
 	"\x0econfirm_delete\x18\x04 \x01(\v2..understudy.controlplane.v1.DeleteConfirmationR\rconfirmDelete\"G\n" +
 	"\x12CleanupJobResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x91\x02\n" +
-	"\x11ListEventsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xc8\x02\n" +
+	"\x11ListEventsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
-	"\x06action\x18\x04 \x01(\tR\x06action\x12\x14\n" +
-	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\x120\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12 \n" +
+	"\asubject\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x04R\asubject\x12\x1e\n" +
+	"\x06action\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\vR\x06action\x12\x1d\n" +
+	"\x05actor\x18\x05 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x05actor\x12\x1b\n" +
+	"\x04text\x18\x06 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x04text\x120\n" +
 	"\x05after\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x122\n" +
 	"\x06before\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"w\n" +
 	"\x12ListEventsResponse\x129\n" +

@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -1383,7 +1384,7 @@ var File_understudy_controlplane_v1_provider_service_proto protoreflect.FileDesc
 
 const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\n" +
-	"1understudy/controlplane/v1/provider_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n" +
+	"1understudy/controlplane/v1/provider_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\\\n" +
 	"\x05Image\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1d\n" +
@@ -1412,23 +1413,25 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\x14CheckProviderRequest\"O\n" +
 	"\x15CheckProviderResponse\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1a\n" +
-	"\bproblems\x18\x02 \x03(\tR\bproblems\"O\n" +
-	"\x11ListImagesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\bproblems\x18\x02 \x03(\tR\bproblems\"d\n" +
+	"\x11ListImagesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"w\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"w\n" +
 	"\x12ListImagesResponse\x129\n" +
 	"\x06images\x18\x01 \x03(\v2!.understudy.controlplane.v1.ImageR\x06images\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
-	"\x12ListObjectsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"e\n" +
+	"\x12ListObjectsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"\x83\x01\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x13ListObjectsResponse\x12D\n" +
 	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
-	"\x14SweepProviderRequest\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\tR\x03ids\x12#\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
+	"\x14SweepProviderRequest\x12\x1b\n" +
+	"\x03ids\x18\x01 \x03(\tB\t\xea\xbb\x18\x05H\xe8\aP\rR\x03ids\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x15SweepProviderResponse\x12D\n" +
 	"\aobjects\x18\x01 \x03(\v2*.understudy.controlplane.v1.ProviderObjectR\aobjects\x12\x19\n" +
@@ -1478,28 +1481,29 @@ const file_understudy_controlplane_v1_provider_service_proto_rawDesc = "" +
 	"\n" +
 	"STATE_DONE\x10\x02\x12\x11\n" +
 	"\rSTATE_REFUSED\x10\x03\x12\x13\n" +
-	"\x0fSTATE_WITHDRAWN\x10\x04\"u\n" +
-	"\x10ListTasksRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x0fSTATE_WITHDRAWN\x10\x04\"\x8a\x01\n" +
+	"\x10ListTasksRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12%\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12%\n" +
 	"\x0einclude_closed\x18\x03 \x01(\bR\rincludeClosed\"s\n" +
 	"\x11ListTasksResponse\x126\n" +
 	"\x05tasks\x18\x01 \x03(\v2 .understudy.controlplane.v1.TaskR\x05tasks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
-	"\x13CompleteTaskRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
-	"\x0edefault_device\x18\x03 \x01(\tR\rdefaultDevice\x12\x16\n" +
-	"\x06device\x18\x04 \x01(\tR\x06device\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf3\x01\n" +
+	"\x13CompleteTaskRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\fR\x02id\x12 \n" +
+	"\aaddress\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x0fR\aaddress\x12-\n" +
+	"\x0edefault_device\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x0eR\rdefaultDevice\x12\x1e\n" +
+	"\x06device\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x0eR\x06device\x122\n" +
 	"\n" +
-	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x14\n" +
-	"\x05label\x18\x06 \x01(\tR\x05label\"L\n" +
+	"size_bytes\x18\x05 \x01(\x03B\x13\xea\xbb\x18\x0f\x10\x80\x80@\x18\x80\x80\x80\x80\x80\x80\x10 \x80\x04R\tsizeBytes\x12\x1d\n" +
+	"\x05label\x18\x06 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x05label\"L\n" +
 	"\x14CompleteTaskResponse\x124\n" +
-	"\x04task\x18\x01 \x01(\v2 .understudy.controlplane.v1.TaskR\x04task\";\n" +
-	"\x11RefuseTaskRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
+	"\x04task\x18\x01 \x01(\v2 .understudy.controlplane.v1.TaskR\x04task\"R\n" +
+	"\x11RefuseTaskRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\fR\x02id\x12#\n" +
+	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\"J\n" +
 	"\x12RefuseTaskResponse\x124\n" +
 	"\x04task\x18\x01 \x01(\v2 .understudy.controlplane.v1.TaskR\x04task2\xc7\x06\n" +
 	"\x0fProviderService\x12y\n" +

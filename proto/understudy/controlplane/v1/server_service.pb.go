@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -1447,9 +1448,9 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\"\xfd\b\n" +
-	"\x06Server\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\x8f\t\n" +
+	"\x06Server\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
 	"\x05state\x18\x03 \x01(\x0e2(.understudy.controlplane.v1.Server.StateR\x05state\x12!\n" +
 	"\fstate_reason\x18\x04 \x01(\tR\vstateReason\x12\x18\n" +
@@ -1471,8 +1472,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\bsnapshot\x18\x12 \x01(\tR\bsnapshot\x12@\n" +
 	"\x0elast_seen_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\flastSeenTime\x12;\n" +
 	"\vcreate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12\x12\n" +
-	"\x04etag\x18\x15 \x01(\tR\x04etag\x12D\n" +
+	"createTime\x12\x1a\n" +
+	"\x04etag\x18\x15 \x01(\tB\x06\xea\xbb\x18\x02P\aR\x04etag\x12D\n" +
 	"\bverified\x18\x16 \x01(\v2(.understudy.controlplane.v1.VerificationR\bverified\x12\x1a\n" +
 	"\bprovider\x18\x17 \x01(\tR\bprovider\"@\n" +
 	"\x04Role\x12\x14\n" +
@@ -1492,86 +1493,89 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
 	"\x06volume\x18\x02 \x01(\tR\x06volume\x12\x1f\n" +
 	"\vbind_source\x18\x03 \x01(\tR\n" +
-	"bindSource\"&\n" +
-	"\x10GetServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"O\n" +
+	"bindSource\"0\n" +
+	"\x10GetServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\"O\n" +
 	"\x11GetServerResponse\x12:\n" +
-	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\xa0\x02\n" +
-	"\x12ListServersRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\xce\x02\n" +
+	"\x12ListServersRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
-	"\aprimary\x18\x03 \x01(\tR\aprimary\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12 \n" +
+	"\aprimary\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\aprimary\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12;\n" +
-	"\x04role\x18\x05 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12@\n" +
-	"\x06states\x18\x06 \x03(\x0e2(.understudy.controlplane.v1.Server.StateR\x06states\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\"{\n" +
+	"\x04role\x18\x05 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12H\n" +
+	"\x06states\x18\x06 \x03(\x0e2(.understudy.controlplane.v1.Server.StateB\x06\xea\xbb\x18\x02H2R\x06states\x12\x1b\n" +
+	"\x04text\x18\a \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x04text\"{\n" +
 	"\x13ListServersResponse\x12<\n" +
 	"\aservers\x18\x01 \x03(\v2\".understudy.controlplane.v1.ServerR\aservers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x03\n" +
-	"\x13CreateServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05image\x18\x02 \x01(\tR\x05image\x12\x12\n" +
-	"\x04zone\x18\x03 \x01(\tR\x04zone\x12*\n" +
-	"\x11volume_size_bytes\x18\x04 \x01(\x03R\x0fvolumeSizeBytes\x12\x1e\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x04\n" +
+	"\x13CreateServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12\x1f\n" +
+	"\x05image\x18\x02 \x01(\tB\t\xea\xbb\x18\x05@\x80\x01P\tR\x05image\x12\x1d\n" +
+	"\x04zone\x18\x03 \x01(\tB\t\xea\xbb\x18\x05@\x80\x01P\tR\x04zone\x12G\n" +
+	"\x11volume_size_bytes\x18\x04 \x01(\x03B\x1b\xea\xbb\x18\x17\x10\x80\x80\x80\x80\x02\x18\x80\x80\x80\x80\x80\x80\x10 \x80\x04r\x042GiBR\x0fvolumeSizeBytes\x125\n" +
 	"\n" +
-	"filesystem\x18\x05 \x01(\tR\n" +
-	"filesystem\x12\x12\n" +
-	"\x04port\x18\x06 \x01(\x05R\x04port\x12*\n" +
-	"\x11binlog_auto_purge\x18\a \x01(\bR\x0fbinlogAutoPurge\x12\x1d\n" +
+	"filesystem\x18\x05 \x01(\tB\x15\xea\xbb\x18\x11b\x04ext4b\x03xfsr\x04ext4R\n" +
+	"filesystem\x12$\n" +
+	"\x04port\x18\x06 \x01(\x05B\x10\xea\xbb\x18\f\x10\x01\x18\xff\xff\x03r\x043306R\x04port\x12*\n" +
+	"\x11binlog_auto_purge\x18\a \x01(\bR\x0fbinlogAutoPurge\x12%\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tR\trequestId\x12#\n" +
-	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly\x12V\n" +
+	"request_id\x18\b \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly\x12c\n" +
 	"\aoptions\x18\n" +
-	" \x03(\v2<.understudy.controlplane.v1.CreateServerRequest.OptionsEntryR\aoptions\x1a:\n" +
+	" \x03(\v2<.understudy.controlplane.v1.CreateServerRequest.OptionsEntryB\v\xea\xbb\x18\a@\x80\x02H2X\n" +
+	"R\aoptions\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"I\n" +
 	"\x14CreateServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbe\x04\n" +
-	"\x14CreateReplicaRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aprimary\x18\x02 \x01(\tR\aprimary\x12\x1a\n" +
-	"\bsnapshot\x18\x03 \x01(\tR\bsnapshot\x12\x14\n" +
-	"\x05image\x18\x04 \x01(\tR\x05image\x12\x12\n" +
-	"\x04zone\x18\x05 \x01(\tR\x04zone\x12?\n" +
-	"\x06verify\x18\x06 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x06verify\x12*\n" +
-	"\x11volume_size_bytes\x18\a \x01(\x03R\x0fvolumeSizeBytes\x12\x12\n" +
-	"\x04port\x18\b \x01(\x05R\x04port\x12\x18\n" +
-	"\acleanup\x18\t \x01(\bR\acleanup\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbf\x05\n" +
+	"\x14CreateReplicaRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12 \n" +
+	"\aprimary\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\aprimary\x12\"\n" +
+	"\bsnapshot\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x02R\bsnapshot\x12\x1f\n" +
+	"\x05image\x18\x04 \x01(\tB\t\xea\xbb\x18\x05@\x80\x01P\tR\x05image\x12\x1d\n" +
+	"\x04zone\x18\x05 \x01(\tB\t\xea\xbb\x18\x05@\x80\x01P\tR\x04zone\x12?\n" +
+	"\x06verify\x18\x06 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x06verify\x12A\n" +
+	"\x11volume_size_bytes\x18\a \x01(\x03B\x15\xea\xbb\x18\x11\x10\x80\x80\x80\x80\x02\x18\x80\x80\x80\x80\x80\x80\x10 \x80\x04R\x0fvolumeSizeBytes\x12$\n" +
+	"\x04port\x18\b \x01(\x05B\x10\xea\xbb\x18\f\x10\x01\x18\xff\xff\x03r\x043306R\x04port\x12\x18\n" +
+	"\acleanup\x18\t \x01(\bR\acleanup\x12%\n" +
 	"\n" +
 	"request_id\x18\n" +
-	" \x01(\tR\trequestId\x12#\n" +
-	"\rvalidate_only\x18\v \x01(\bR\fvalidateOnly\x12W\n" +
-	"\aoptions\x18\f \x03(\v2=.understudy.controlplane.v1.CreateReplicaRequest.OptionsEntryR\aoptions\x12>\n" +
-	"\rquiesce_limit\x18\r \x01(\v2\x19.google.protobuf.DurationR\fquiesceLimit\x1a:\n" +
+	" \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\v \x01(\bR\fvalidateOnly\x12d\n" +
+	"\aoptions\x18\f \x03(\v2=.understudy.controlplane.v1.CreateReplicaRequest.OptionsEntryB\v\xea\xbb\x18\a@\x80\x02H2X\n" +
+	"R\aoptions\x12Q\n" +
+	"\rquiesce_limit\x18\r \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x021s2\x021mr\x0310sR\fquiesceLimit\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x15CreateReplicaResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xad\x01\n" +
-	"\x14VerifyReplicaRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
-	"\x05level\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x05level\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbf\x01\n" +
+	"\x14VerifyReplicaRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12=\n" +
+	"\x05level\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x05level\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"J\n" +
 	"\x15VerifyReplicaResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xd2\x01\n" +
-	"\x13UpdateServerRequest\x12:\n" +
-	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\x12;\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xe2\x01\n" +
+	"\x13UpdateServerRequest\x12B\n" +
+	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerB\x06\xea\xbb\x18\x02\b\x01R\x06server\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\x12\x1d\n" +
+	"updateMask\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"R\n" +
 	"\x14UpdateServerResponse\x12:\n" +
-	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\x81\x01\n" +
-	"\x13DeleteServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1d\n" +
+	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerR\x06server\"\x9d\x01\n" +
+	"\x13DeleteServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\aR\x04etag\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xb8\x06\n" +

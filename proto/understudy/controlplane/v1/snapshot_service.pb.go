@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -824,7 +825,7 @@ var File_understudy_controlplane_v1_snapshot_service_proto protoreflect.FileDesc
 
 const file_understudy_controlplane_v1_snapshot_service_proto_rawDesc = "" +
 	"\n" +
-	"1understudy/controlplane/v1/snapshot_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a1understudy/controlplane/v1/consistent_point.proto\x1a,understudy/controlplane/v1/job_service.proto\"\x83\x06\n" +
+	"1understudy/controlplane/v1/snapshot_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a1understudy/controlplane/v1/consistent_point.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a!understudy/limits/v1/limits.proto\"\x83\x06\n" +
 	"\bSnapshot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x16\n" +
@@ -856,39 +857,40 @@ const file_understudy_controlplane_v1_snapshot_service_proto_rawDesc = "" +
 	"\vMODE_ONLINE\x10\x01\x12\x10\n" +
 	"\fMODE_OFFLINE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"MODE_CRASH\x10\x03\"(\n" +
-	"\x12GetSnapshotRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"W\n" +
+	"MODE_CRASH\x10\x03\"2\n" +
+	"\x12GetSnapshotRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x02R\x04name\"W\n" +
 	"\x13GetSnapshotResponse\x12@\n" +
-	"\bsnapshot\x18\x01 \x01(\v2$.understudy.controlplane.v1.SnapshotR\bsnapshot\"\xe9\x02\n" +
-	"\x14ListSnapshotsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\bsnapshot\x18\x01 \x01(\v2$.understudy.controlplane.v1.SnapshotR\bsnapshot\"\x97\x03\n" +
+	"\x14ListSnapshotsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06server\x18\x03 \x01(\tR\x06server\x12!\n" +
-	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12B\n" +
-	"\x06states\x18\x05 \x03(\x0e2*.understudy.controlplane.v1.Snapshot.StateR\x06states\x12?\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12\x1e\n" +
+	"\x06server\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\x12!\n" +
+	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12J\n" +
+	"\x06states\x18\x05 \x03(\x0e2*.understudy.controlplane.v1.Snapshot.StateB\x06\xea\xbb\x18\x02H2R\x06states\x12?\n" +
 	"\rcreated_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
-	"\x0ecreated_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x12\x12\n" +
-	"\x04text\x18\b \x01(\tR\x04text\"\x83\x01\n" +
+	"\x0ecreated_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x12\x1b\n" +
+	"\x04text\x18\b \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x04text\"\x83\x01\n" +
 	"\x15ListSnapshotsResponse\x12B\n" +
 	"\tsnapshots\x18\x01 \x03(\v2$.understudy.controlplane.v1.SnapshotR\tsnapshots\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb6\x02\n" +
-	"\x15CreateSnapshotRequest\x12\x16\n" +
-	"\x06server\x18\x01 \x01(\tR\x06server\x12=\n" +
-	"\x04mode\x18\x02 \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x12>\n" +
-	"\rquiesce_limit\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\fquiesceLimit\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x02\n" +
+	"\x15CreateSnapshotRequest\x12 \n" +
+	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12=\n" +
+	"\x04mode\x18\x02 \x01(\x0e2).understudy.controlplane.v1.Snapshot.ModeR\x04mode\x12Q\n" +
+	"\rquiesce_limit\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x021s2\x024hr\x0310sR\fquiesceLimit\x12%\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12B\n" +
-	"\x0freserve_binlogs\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0ereserveBinlogs\"K\n" +
+	"request_id\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12W\n" +
+	"\x0freserve_binlogs\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x13\xea\xbb\x18\x0f*\x021m2\x04168hr\x0324hR\x0ereserveBinlogs\"K\n" +
 	"\x16CreateSnapshotResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x83\x01\n" +
-	"\x15DeleteSnapshotRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x1d\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x9f\x01\n" +
+	"\x15DeleteSnapshotRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\aR\x04etag\x12%\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"K\n" +
 	"\x16DeleteSnapshotResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xf3\x03\n" +

@@ -1,0 +1,99 @@
+package chassis
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/understudy-db/understudy/proto/rpc/limits"
+)
+
+// about is what a middleware knows of a call, unary or a stream.
+type about struct {
+	method    string
+	stream    bool
+	setHeader func(metadata.MD) error
+}
+
+// handler does the rest of a call.
+type handler func(ctx context.Context) error
+
+// middleware surrounds the rest of a call, and is written once for unary calls and streams.
+type middleware func(ctx context.Context, call about, next handler) error
+
+// chain runs the handler within all middlewares, the first of them outermost.
+func chain(all []middleware, ctx context.Context, call about, last handler) error {
+	if len(all) == 0 {
+		return last(ctx)
+	}
+	return all[0](ctx, call, func(ctx context.Context) error {
+		return chain(all[1:], ctx, call, last)
+	})
+}
+
+// interceptors are both halves: the middlewares around each call, and the checks of each request
+// before the handler sees it.
+func interceptors(around []middleware, check Check) []grpc.ServerOption {
+	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo,
+		handle grpc.UnaryHandler) (resp any, err error) {
+		call := about{method: info.FullMethod,
+			setHeader: func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }}
+		err = chain(around, ctx, call, func(ctx context.Context) error {
+			if err := check(ctx, req.(proto.Message)); err != nil {
+				return err
+			}
+			resp, err = handle(ctx, req)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return resp, nil
+	}
+	stream := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
+		handle grpc.StreamHandler) error {
+		call := about{method: info.FullMethod, stream: true, setHeader: stream.SetHeader}
+		return chain(around, stream.Context(), call, func(ctx context.Context) error {
+			return handle(srv, &checkedStream{ServerStream: stream, ctx: ctx, check: check})
+		})
+	}
+	return []grpc.ServerOption{grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream)}
+}
+
+// checkedStream has the call's context, and checks each message before the handler sees it.
+type checkedStream struct {
+	grpc.ServerStream
+	ctx   context.Context
+	check Check
+}
+
+// Context is the call's context.
+func (s *checkedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg answers with a checked message, or with what is wrong with it.
+func (s *checkedStream) RecvMsg(msg any) error {
+	if err := s.ServerStream.RecvMsg(msg); err != nil {
+		return err
+	}
+	return s.check(s.ctx, msg.(proto.Message))
+}
+
+// Check refuses a request with an error. It may Annotate the call.
+type Check func(ctx context.Context, request proto.Message) error
+
+// checks asks the limits of the proto file first, then more in their order.
+func checks(more []Check) Check {
+	return func(ctx context.Context, request proto.Message) error {
+		if err := limits.Check(request); err != nil {
+			return err
+		}
+		for _, check := range more {
+			if err := check(ctx, request); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
