@@ -104,7 +104,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 
 func (e *Enroller) noIdentity(haveErr, joinErr error) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
-		fmt.Sprintf("this host has no identity: %v", haveErr), errs.Wrap(joinErr),
+		fmt.Sprintf("cannot identify this host: %v", haveErr), errs.Wrap(joinErr),
 		e.joinHint())
 }
 

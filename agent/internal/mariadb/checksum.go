@@ -122,8 +122,9 @@ func (s *Server) stoppedAt(ctx context.Context, expected gtid.Position) (string,
 	for _, r := range all {
 		if r.SQLRunning != "No" {
 			return "", unsafe(errorsv1.Reason_REASON_REPLICATION_RUNNING,
-				"the replica is not stopped: its SQL thread runs",
-				errs.WithHint("stop it at the position with StartReplication until_gtid"))
+				"cannot read checksums: the SQL thread of the replica runs",
+				errs.WithHint("stop it at the position",
+					errs.Call("StartReplication", "until_gtid", expected.String())))
 		}
 	}
 	if err := s.expectPosition(ctx, expected); err != nil {
@@ -157,7 +158,7 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 	}
 	if _, known := r["pos"]; !known {
 		return "", errs.New(errs.Aborted, errorsv1.Reason_REASON_BINLOGS_PURGED,
-			"the binary log of the view was purged meanwhile",
+			"cannot read checksums: the binary log of the view was purged meanwhile",
 			errs.WithHint("reserve binary logs, then call again", errs.Call("ReserveBinlogs")))
 	}
 	return r["pos"], nil

@@ -118,7 +118,7 @@ func sameBinlog(datadir, wanted string) error {
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-		fmt.Sprintf("the datadir has binary logs named %s, and log_bin would be %s", base, wanted),
+		fmt.Sprintf("cannot set log_bin to %s: the datadir has binary logs named %s", wanted, base),
 		errs.WithHint("set log_bin to "+base), errs.Meta("log_bin", base))
 }
 
@@ -242,9 +242,8 @@ func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) 
 	for name, value := range wanted {
 		if counts[name].value != value && !suspended(name, counts[name].value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-				fmt.Sprintf("option %s would be %q instead of %q: another option file is read "+
-					"after %s and sets %s", name, counts[name].value, value, s.config.DropIn,
-					counts[name].written),
+				fmt.Sprintf("cannot set option %s to %q: another option file is read after %s "+
+					"and sets %s", name, value, s.config.DropIn, counts[name].written),
 				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
 					"all), then call again"))
 		}

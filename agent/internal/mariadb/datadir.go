@@ -78,14 +78,14 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 	}
 	if !slices.Contains(s.config.Datadirs, dir) {
 		return "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-			fmt.Sprintf("datadir %.200q is not on this agent's allow-list", dir),
+			fmt.Sprintf("cannot use datadir %.200q: it is not on the host's allow-list", dir),
 			errs.WithHint("use one of "+strings.Join(s.config.Datadirs, ", ")+
-				", or extend the allow-list in the agent's configuration"))
+				", or extend the agent's allow-list"))
 	}
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
 		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("datadir %s is not a directory", dir),
+			fmt.Sprintf("cannot use datadir %s: it is not a directory", dir),
 			errs.WithHint("mount the data volume first", errs.Call("EnsureMount")),
 			errs.Wrap(errors.Join(err)))
 	}
@@ -104,7 +104,7 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 	}
 	if found != nonce {
 		return Volume{}, unsafe(errorsv1.Reason_REASON_NONCE_MISMATCH,
-			fmt.Sprintf("the volume of %s has nonce %.64q, not %q: it is not the snapshot's",
+			fmt.Sprintf("cannot use datadir %s: its volume has nonce %.64q, not the snapshot's %q",
 				dir, found, nonce),
 			errs.WithHint("attach the volume that was made from the snapshot, then call again"),
 			errs.Meta("found", found))
@@ -116,19 +116,19 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 func (s *Server) guardVersion(dir string, done *DatadirDone) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("%s has no datadir of MariaDB", dir),
+			fmt.Sprintf("cannot use datadir %s: it has no files of MariaDB", dir),
 			errs.WithHint("mount the volume that has it, or ask for a new one with initialize"))
 	}
 	var err error
 	if done.Datadir, err = datadirVersion(dir); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("cannot trust the datadir %s", dir),
+			fmt.Sprintf("cannot use datadir %s: its version is unknown", dir),
 			errs.WithHint("correct the file mariadb_upgrade_info in it"), errs.Wrap(err))
 	}
 	if done.Datadir.newerSeries(done.Binary) {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
-			fmt.Sprintf("the datadir was last used by MariaDB %s, and %s is installed here",
-				done.Datadir, done.Binary),
+			fmt.Sprintf("cannot use datadir %s: MariaDB %s used it last, and %s is installed",
+				dir, done.Datadir, done.Binary),
 			errs.WithHint("use a machine image with MariaDB "+done.Datadir.String()+
 				" or newer"),
 			errs.Meta("datadir_version", done.Datadir.String()),

@@ -119,7 +119,8 @@ func (r Replication) trouble() error {
 
 func replicationError(thread string, number int, text string) error {
 	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR,
-		fmt.Sprintf("replication: the %s thread stopped with error %d: %s", thread, number, text),
+		fmt.Sprintf("cannot replicate: the %s thread stopped with error %d: %s", thread, number,
+			text),
 		hint(number, text),
 		errs.Meta("errno", strconv.Itoa(number)), errs.Meta("text", text),
 		errs.Meta("thread", strings.ToLower(thread)))

@@ -128,7 +128,7 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 	}
 	if !wanted.Contains(oldest) {
 		return nil, unsafe(errorsv1.Reason_REASON_BINLOGS_PURGED,
-			fmt.Sprintf("the binary logs begin at %s and do not reach back to %s", oldest, wanted),
+			fmt.Sprintf("cannot reserve binary logs from %s: they begin at %s", wanted, oldest),
 			errs.WithHint("take a new snapshot"),
 			errs.Meta("oldest_gtid", oldest.String()))
 	}

@@ -89,7 +89,7 @@ func served(r Replication) bool {
 }
 
 func replicationStopped(message string) error {
-	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR, "replication: "+message,
+	return unsafe(errorsv1.Reason_REASON_REPLICATION_ERROR, "cannot replicate: "+message,
 		errs.WithHint("read MariaDB's error log (journalctl -u "+Unit+"), then start "+
 			"replication again",
 			errs.Call("StartReplication")))
@@ -100,9 +100,8 @@ func notRunning(last Replication, timeout time.Duration) error {
 		return replicationError("IO", last.IOErrno, last.IOError)
 	}
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
-		fmt.Sprintf("replication does not run after %s: IO thread %s (%s), SQL thread %s (%s)",
-			timeout, last.IORunning, last.IOState,
-			last.SQLRunning, last.SQLState),
+		fmt.Sprintf("cannot start replication within %s: IO thread %s (%s), SQL thread %s (%s)",
+			timeout, last.IORunning, last.IOState, last.SQLRunning, last.SQLState),
 		errs.WithHint("make sure that the primary runs and can be reached from here, then call "+
 			"again"))
 }
@@ -276,7 +275,7 @@ func (s *Server) expectPosition(ctx context.Context, expected gtid.Position) err
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
-		fmt.Sprintf("the replica is at %s, not at %s", said(at), said(expected)),
+		fmt.Sprintf("cannot rely on position %s: the replica is at %s", said(expected), said(at)),
 		errs.WithHint("stop replication and read its position", errs.Call("StopReplication"),
 			errs.Call("GetStatus")),
 		errs.Meta("gtid", at.String()))

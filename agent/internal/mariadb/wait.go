@@ -42,7 +42,7 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 		}
 		if time.Since(began) >= timeout {
 			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
-				fmt.Sprintf("position %s is not reached after %s: the replica is at %s, %d "+
+				fmt.Sprintf("cannot reach position %s within %s: the replica is at %s, %d "+
 					"transactions are missing", said(target), timeout, said(p.Current),
 					p.Remaining),
 				errs.WithHint("wait longer, or find out what the SQL thread does",
@@ -68,9 +68,8 @@ func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
-		fmt.Sprintf(
-			"the replica is at %s, which is another transaction than %s under the same number",
-			said(at), said(target)),
+		fmt.Sprintf("cannot reach position %s: the replica is at %s, another transaction with the "+
+			"same number", said(target), said(at)),
 		errs.WithHint("make the replica again from a new snapshot"), errs.Meta("gtid", at.String()))
 }
 
@@ -91,7 +90,7 @@ func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, 
 		return p, err
 	case !configured:
 		return p, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
-			"no primary is configured",
+			"cannot wait for a position: no primary is configured",
 			errs.WithHint("configure one first", errs.Call("ConfigureReplica")))
 	case r.trouble() != nil:
 		return p, r.trouble()

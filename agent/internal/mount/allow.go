@@ -20,7 +20,7 @@ func (m *Manager) CheckPath(field, path string) error {
 		return nil
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-		fmt.Sprintf("mount point %s is not on the allow-list of this host", path),
+		fmt.Sprintf("cannot use mount point %s: it is not on the host's allow-list", path),
 		errs.WithHint("add it to `mount_points` in /etc/understudy-agent/agent.yaml on the host, "+
 			"then restart understudy-agent"), errs.Meta("path", path))
 }
@@ -60,7 +60,7 @@ func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
 		}
 		if !matchesAny(m.deviceIDs, id) {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
-				fmt.Sprintf("device %s is not on the allow-list of this host", id),
+				fmt.Sprintf("cannot use device %s: it is not on the host's allow-list", id),
 				errs.Meta("device", id),
 				errs.WithHint("add it to `device_ids` in /etc/understudy-agent/agent.yaml on the "+
 					"host, then restart understudy-agent"))

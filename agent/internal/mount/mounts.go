@@ -103,7 +103,7 @@ func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
 	}
 	if !mount.Mounted && mount.UnitSource == "" {
 		return Mount{}, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
-			fmt.Sprintf("nothing is mounted at %s, and no unit file names it", path),
+			fmt.Sprintf("there is no mount at %s, and no unit file for one", path),
 			errs.Meta("path", path),
 			errs.WithHint("mount a volume there", errs.Call("EnsureMount", "path", path)))
 	}

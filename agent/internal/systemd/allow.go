@@ -32,7 +32,7 @@ func (a *AllowList) CheckSee(name string) error {
 	if a.Sees(name) {
 		return nil
 	}
-	return notAllowed(name, "units", "unit %s is not on the allow-list of this host")
+	return notAllowed(name, "units", "cannot use unit %s: it is not on the host's allow-list")
 }
 
 // CheckChange refuses a malformed name (InvalidArgument), and a unit that may not be changed
@@ -44,7 +44,7 @@ func (a *AllowList) CheckChange(name string) error {
 	if a.Changes(name) {
 		return nil
 	}
-	return notAllowed(name, "units", "unit %s may be seen on this host, but not changed")
+	return notAllowed(name, "units", "cannot change unit %s: it is read-only on this host")
 }
 
 // Sees is true for a unit that may be seen.

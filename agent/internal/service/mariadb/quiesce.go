@@ -72,7 +72,7 @@ func awaitResume(stream quiesceStream) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return errs.New(errs.Canceled, 0,
-			"the caller closed its side without `resume`: MariaDB has resumed without a proof",
+			"cannot prove the point: the caller closed its side without `resume`",
 			errs.WithHint("send `resume` after the snapshot, and keep the stream open until then"))
 	case err != nil:
 		return err
