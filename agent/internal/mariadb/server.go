@@ -88,7 +88,7 @@ type Server struct {
 	reserved *reservationFile
 	// binary and uuids spare GetStatus a program a call.
 	binary binaryFacts
-	uuids  sync.Map // mount id -> UUID: it cannot change while it is mounted
+	uuids  sync.Map // unique mount id -> UUID: it cannot change while it is mounted
 }
 
 // New makes a Server. It connects when first asked for something.

@@ -30,8 +30,6 @@ type Volume struct {
 	Path string
 	// UsedBytes and FreeBytes are its room.
 	UsedBytes, FreeBytes int64
-	// id is the mount's.
-	id int
 }
 
 // Nonce is the file of the nonce on the volume.
@@ -74,7 +72,7 @@ func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: no mount has it", path)
 	}
 	v := Volume{Mount: in.Mountpoint, Whole: in.Root == "/", Device: in.Source, Type: in.FSType,
-		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint)), id: in.ID}
+		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
 	for _, m := range mounts {
 		if !v.Whole && m.Major == in.Major && m.Minor == in.Minor && m.Root == "/" {
 			v.Mount, v.Whole = m.Mountpoint, true
@@ -87,9 +85,11 @@ func within(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// filesystemUUID probes the device itself; empty when that finds none.
+// filesystemUUID probes the device itself; empty when that tells nothing. What it finds it keeps for
+// as long as the filesystem is mounted, where the kernel tells one mount from all others.
 func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
-	if known, ok := s.uuids.Load(v.id); ok {
+	mount, unique := mountOf(v.Mount)
+	if known, ok := s.uuids.Load(mount); unique && ok {
 		return known.(string)
 	}
 	if !strings.HasPrefix(v.Device, "/dev/") {
@@ -102,8 +102,20 @@ func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
 	if err != nil || uuid == "" {
 		return ""
 	}
-	s.uuids.Store(v.id, uuid)
+	if unique {
+		s.uuids.Store(mount, uuid)
+	}
 	return uuid
+}
+
+// mountOf is the id of the mount at a path, which the kernel never gives to another mount; false
+// before Linux 6.8. The id in mountinfo is given again once its mount is gone.
+func mountOf(path string) (id uint64, unique bool) {
+	var at unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID_UNIQUE, &at); err != nil {
+		return 0, false
+	}
+	return at.Mnt_id, at.Mask&unix.STATX_MNT_ID_UNIQUE != 0
 }
 
 // readNonce is the nonce on the volume; empty when there is none.
