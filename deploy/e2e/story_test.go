@@ -39,6 +39,7 @@ func TestStory(t *testing.T) {
 	l.part("auto purge and replication exclude each other", (*lab).checkAutoPurge)
 	l.part("any step retried alone is a no-op", (*lab).checkRetries)
 	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)
+	l.part("the data of a READY replica are made again", (*lab).checkRedone)
 	l.part("mounts and replication survive a reboot", (*lab).checkReboot)
 	l.part("nothing purges after the last reservation, until somebody says so",
 		(*lab).checkPurgeIsReal)
@@ -227,6 +228,7 @@ func (l *lab) fingerprint() string {
 	}
 	s := proto.CloneOf(l.server("db2"))
 	s.LastSeenTime, s.Etag = nil, ""
+	s.Verified.Time, s.Verified.Gtid = nil, "" // verify compares at a position of its own
 	return strings.Join(append(ids,
 		s.String(),
 		l.exec("db2", "systemctl", "show", "--property=InvocationID,MainPID", "mariadb.service",
@@ -245,6 +247,16 @@ func (l *lab) checkStopped(t *testing.T) {
 	if got := l.sql("db2", "SELECT 1"); got != "1" {
 		t.Error("MariaDB does not answer after the retry")
 	}
+	l.same("db1", "db2")
+}
+
+// checkRedone has the replica's volume made again, on the same machine, which needs a confirmation.
+func (l *lab) checkRedone(t *testing.T) {
+	redo := []string{"job", "redo", l.lastJob("create_replica").GetName(), "swap_volume",
+		"--reason", "error 1032"}
+	l.refuse([]string{"DATA_LOSS_NOT_CONFIRMED", "--yes-delete db2"}, redo...)
+	l.run(append(redo, "--yes-delete", "db2")...)
+	l.checkMounts(t)
 	l.same("db1", "db2")
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 // TestRedoneFromAnyStepNothingIsThereTwice: what an effect made anew takes the place of is taken
@@ -25,6 +26,40 @@ func TestRedoneFromAnyStepNothingIsThereTwice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReplacedVolumeIsKeptUntilReady: the data that a redo replaces are there until the server is
+// READY on the new volume.
+func TestReplacedVolumeIsKeptUntilReady(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, first := lab(t)
+		j := first.Must(replica{Server: "db2", Source: "db1"})
+		first.Stop()
+		old := dataVolume(w, j)
+		kept := false
+		p := w.Start()
+		p.At(job.AfterEffect, "verify", func() { _, kept = w.Cloud.Volumes[old] })
+		p.Run()
+		_, err := p.Engine.Redo(t.Context(), j.ID, "swap_volume", w.Confirmed("db2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		succeeded(t, p.End(j.ID))
+		if !kept {
+			t.Errorf("volume %q was deleted before the server was READY on another", old)
+		}
+		w.CheckOnce(t, "redone")
+	})
+}
+
+// dataVolume is the provider's id of the volume that a job made.
+func dataVolume(w *world, j job.Job) string {
+	for id, v := range w.Cloud.Volumes {
+		if v.Tags[kit.TagJob] == j.ID && v.Tags[kit.TagRole] == kit.RoleData {
+			return id
+		}
+	}
+	return ""
 }
 
 // TestCancelledAnywhereARetryConverges cancels the job behind each step, before its outcome is

@@ -33,8 +33,10 @@ func (s *step) detach(ctx context.Context, srv inventory.Server, v provider.Volu
 		srv.DataVolume == kit.VolumeID(v.Tags[kit.TagStep]) && err != nil {
 		return err
 	}
-	// Once detached it is told from other people's volumes by this tag alone.
-	if v.Tags[kit.TagJob] != s.JobID || v.Tags[kit.TagRole] != kit.RoleDefault {
+	// Once detached the image's volume is known by this tag alone. The server's own of an earlier
+	// generation keeps its tags: DropReplaced deletes it once the server is READY.
+	own := v.Tags[kit.TagRole] == kit.RoleDefault || v.Tags[kit.TagRole] == kit.RoleData
+	if !own || v.Tags[kit.TagJob] != s.JobID {
 		if err := s.Provider.SetTags(ctx, v.ID, s.Tags(srv.Name, kit.RoleDefault)); err != nil {
 			return err
 		}
