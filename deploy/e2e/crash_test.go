@@ -18,7 +18,10 @@ func TestKilled(t *testing.T) {
 	l.run("server", "create", "db1", "--image", "trixie")
 	writer := l.writer("db1")
 
-	l.part("while the primary is quiesced", func(l *lab, t *testing.T) { l.killQuiesced(t, writer) })
+	l.part("while the primary is quiesced", func(l *lab,
+		t *testing.T) {
+		l.killQuiesced(t, writer)
+	})
 	l.part("in the middle of a replica", (*lab).killReplica)
 	l.part("a row written on the copy", (*lab).plantRow)
 }

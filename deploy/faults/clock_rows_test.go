@@ -14,8 +14,9 @@ func clockRows() []row {
 			run: func(l *lab) { l.clockStepsFrozen(time.Hour) },
 			planted: "the clock of control plane and host steps an hour forward while commits " +
 				"are blocked and the filesystem is frozen",
-			happens: "MariaDB resumes at the limit, not before and not after; the job quiesces again",
-			why:     "process, unit and stream count on the monotonic clock",
+			happens: "MariaDB resumes at the limit, not before and not after; the job quiesces " +
+				"again",
+			why: "process, unit and stream count on the monotonic clock",
 		},
 		{
 			id: "C7", variant: "an hour back while frozen", alone: true,
@@ -51,7 +52,8 @@ func (l *lab) clockStepsFrozen(offset time.Duration) {
 	l.thaws(f)
 	right()
 	if longest := l.writer.Longest(); longest < quiesceLimit-2*time.Second {
-		l.t.Errorf("MariaDB resumed after %s, the limit is %s: the clock's step ended it early", longest,
+		l.t.Errorf("MariaDB resumed after %s, the limit is %s: the clock's step ended it early",
+			longest,
 			quiesceLimit)
 	}
 	f.answer()

@@ -51,7 +51,8 @@ func crashRows() []row {
 				c.row(point, "the replica's job", []string{"replica", "create", "--of", primary,
 					"--image", "trixie-masked"}),
 				c.row(point, "the snapshot's job",
-					[]string{"snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String()}))
+					[]string{"snapshot", "create", primary, "--quiesce-limit",
+						quiesceLimit.String()}))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",

@@ -41,7 +41,8 @@ func snapshotRows() []row {
 			id: "S2", variant: "agent killed", quick: true,
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGKILL, agentOf, false) },
 			planted: "`kill -9` of the primary's agent at the same moment",
-			happens: "the process sees its agent end and resumes MariaDB; the job deletes its snapshot " +
+			happens: "the process sees its agent end and resumes MariaDB; the job deletes its " +
+				"snapshot " +
 				"and quiesces again",
 			why: "the process is a unit of its own that outlives the agent",
 		},
@@ -72,7 +73,8 @@ func snapshotRows() []row {
 			id: "S3", variant: "killed after the cut", quick: true,
 			run:     func(l *lab) { l.cutLost("after_effect:snapshot") },
 			planted: "the control plane is killed between the provider's cut and the step's commit",
-			happens: "the snapshot is found by its tag and deleted: its point was lost; a new one " +
+			happens: "the snapshot is found by its tag and deleted: its point was lost; a new " +
+				"one " +
 				"is made; never two",
 			why: "the tag is set with the cut, so it is found without its id",
 		},
@@ -100,7 +102,8 @@ func snapshotRows() []row {
 		},
 		{
 			id: "S5", variant: "second snapshot", quick: true, run: (*lab).secondSnapshot,
-			planted: "a second snapshot of the same server is requested while the first one quiesces",
+			planted: "a second snapshot of the same server is requested while the first one " +
+				"quiesces",
 			happens: "it is refused, naming the job that is under way; the first one is not " +
 				"touched",
 			why: "the subject `snapshotting/SERVER` is locked in the transaction that makes " +

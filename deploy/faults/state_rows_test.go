@@ -32,7 +32,8 @@ func stateRows() []row {
 		},
 		{
 			id: "S6", variant: "pending", quick: true, run: (*lab).fromPending,
-			planted: "a replica is requested from a snapshot whose job still has the server quiesced",
+			planted: "a replica is requested from a snapshot whose job still has the server " +
+				"quiesced",
 			happens: "it is refused: the snapshot is PENDING; the snapshot's job is not touched",
 			why:     "the plan asks the record's state before anything is made",
 		},

@@ -38,7 +38,8 @@ func StopMariaDB(ctx context.Context, c *kit.Call, agent kit.Agent) error {
 			return err
 		}
 	}
-	changed, err := agent.MaskUnit(ctx, kit.UnitRequest{Unit: kit.MariaDBUnit, Token: c.FencingToken()})
+	changed, err := agent.MaskUnit(ctx, kit.UnitRequest{Unit: kit.MariaDBUnit,
+		Token: c.FencingToken()})
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,8 @@ func StopMariaDB(ctx context.Context, c *kit.Call, agent kit.Agent) error {
 func stopUnit(ctx context.Context, c *kit.Call, agent kit.Agent, unit string) error {
 	u, err := agent.Unit(ctx, unit)
 	switch {
-	case kit.Missing(err) || err == nil && (u.ActiveState == "inactive" || u.ActiveState == "failed"):
+	case kit.Missing(err) || err == nil && (u.ActiveState == "inactive" ||
+		u.ActiveState == "failed"):
 		return nil
 	case err != nil:
 		return err
@@ -87,8 +89,9 @@ func (h *Host) EnsureMounts(ctx context.Context) (kit.Mounted, error) {
 	}
 	h.ChangedAll(kit.DataMount, data.Changes)
 	if !kit.Overlap(data.Mount.DeviceIDs, req.DeviceIDs) || data.Mount.UUID != req.FilesystemUUID {
-		return kit.Mounted{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("see what is mounted there "+
-			"(`findmnt` on the host), detach what does not belong", kit.RetryThis()),
+		return kit.Mounted{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
+			kit.Hint("see what is mounted there "+
+				"(`findmnt` on the host), detach what does not belong", kit.RetryThis()),
 			"what is mounted at %s on %s is not volume %s: %s with filesystem %s", kit.DataMount,
 			h.Srv.Name, h.At.ID, kit.SomeOf(data.Mount.DeviceIDs, 3), data.Mount.UUID)
 	}
@@ -114,7 +117,8 @@ func (h *Host) dataMount(ctx context.Context) (kit.EnsureMount, error) {
 	}
 	if h.Vol.Snapshot != "" {
 		p := h.Snap.Point
-		req.SourceFilesystemUUID, req.ExpectedNonce, req.Filesystem = p.FilesystemUUID, p.Nonce, p.Filesystem
+		req.SourceFilesystemUUID, req.ExpectedNonce, req.Filesystem = p.FilesystemUUID, p.Nonce,
+			p.Filesystem
 	}
 	attached, err := h.Provider.ListVolumes(ctx, provider.Filter{MachineID: h.Srv.MachineID})
 	if err != nil {
@@ -169,5 +173,5 @@ func wrongCopy(err error) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH, "",
 		errs.Wrap(err),
 		errs.WithHint("have another volume made from the snapshot",
-			kit.RedoThis("swap_volume")))
+			kit.RedoThis(kit.StepSwapVolume)))
 }

@@ -26,7 +26,8 @@ func (h *Host) EnsureServing(ctx context.Context) (replication.Status, error) {
 	if h.observing {
 		return st, h.ensureReadOnly(ctx, &st)
 	}
-	if st.Answers && (st.ServerID != h.Srv.ServerID || st.FilesystemUUID != kit.FilesystemUUID(h.Vol)) {
+	if st.Answers && (st.ServerID != h.Srv.ServerID ||
+		st.FilesystemUUID != kit.FilesystemUUID(h.Vol)) {
 		h.Found("MariaDB on %s ran with server_id %d on filesystem %s", h.Srv.Name, st.ServerID,
 			st.FilesystemUUID)
 		if err := StopMariaDB(ctx, h.Call, h.Agent); err != nil {
@@ -63,8 +64,9 @@ func (h *Host) startRightly(ctx context.Context) error {
 	if err := h.EnsureConfiguration(ctx); err != nil {
 		return err
 	}
-	up, err := h.Agent.EnsureUnit(ctx, kit.EnsureUnit{Unit: kit.MariaDBUnit, Timeout: h.LeftFor(ctx),
-		Token: h.FencingToken()}, h.Say)
+	up, err := h.Agent.EnsureUnit(ctx, kit.EnsureUnit{Unit: kit.MariaDBUnit,
+		Timeout: h.LeftFor(ctx),
+		Token:   h.FencingToken()}, h.Say)
 	if err != nil {
 		return fmt.Errorf("cannot start MariaDB on %s: %w", h.Srv.Name, err)
 	}
@@ -96,13 +98,15 @@ func (h *Host) ensureReadOnly(ctx context.Context, st *replication.Status) error
 			errs.WithHint("see journalctl -u mariadb on "+h.Srv.Name))
 	}
 	if st.ServerID != h.Srv.ServerID {
-		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("take server_id out of the other option files there (`my_print_defaults "+
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("take server_id out "+
+			"of the other option files there (`my_print_defaults "+
 			"--mysqld` shows all)", kit.RetryThis()),
 			"MariaDB on %s came up with server_id %d instead of %d", h.Srv.Name, st.ServerID,
 			h.Srv.ServerID)
 	}
 	if st.FilesystemUUID != kit.FilesystemUUID(h.Vol) {
-		return kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("see what is mounted there (`findmnt` on the host), detach what does not belong", kit.RetryThis()),
+		return kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("see what is mounted "+
+			"there (`findmnt` on the host), detach what does not belong", kit.RetryThis()),
 			"MariaDB on %s runs on filesystem %s instead of %s", h.Srv.Name, st.FilesystemUUID,
 			kit.FilesystemUUID(h.Vol))
 	}
@@ -130,7 +134,8 @@ func pointOf(snap inventory.Snapshot) replication.Point {
 // CheckRecovered refuses a copy that is not at the recorded position, or that wrote something
 // itself. Once it replicates its position moves, and only the latter is asked.
 func (h *Host) CheckRecovered(st replication.Status) error {
-	const way = "something wrote on the copy, so it is no copy any more: clean this job up and make the replica again"
+	const way = "something wrote on the copy, so it is no copy any more: clean this job up and " +
+		"make the replica again"
 	if errant := replication.Errant(st); errant != "" {
 		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, kit.Hint(way),
 			"%s holds transactions of its own: %s (it is at %s, the snapshot recorded %s)",
@@ -142,7 +147,8 @@ func (h *Host) CheckRecovered(st replication.Status) error {
 	}
 	point := pointOf(h.Snap)
 	if err := point.Check(st); err != nil {
-		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint(way), "%s: %v", h.Srv.Name, err)
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint(way), "%s: %v",
+			h.Srv.Name, err)
 	}
 	h.Found("it came up at the recorded position %s", cmp.Or(point.Recovered(st), "(empty)"))
 	return nil

@@ -140,8 +140,8 @@ func (p *Pair) notReplicating(v replication.Verdict) error {
 		"%s does not replicate from %s: %s", p.Srv.Name, p.Primary.Name, v)
 }
 
-// EnsureReplicating makes both threads run, repairing what can be repaired: stopped or killed threads,
-// a refused account.
+// EnsureReplicating makes both threads run, repairing what can be repaired: stopped or killed
+// threads, a refused account.
 func (p *Pair) EnsureReplicating(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		conn, ok, err := p.look(ctx)
@@ -186,13 +186,15 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 			return err
 		}
 	case replication.BinlogsGone:
-		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("remove it, and make the replica from a new snapshot",
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("remove it, and make "+
+			"the replica from a new snapshot",
 			kit.CleanUpThis(), errs.Call("CreateReplica", "primary", p.Primary.Subject())),
 			"%s cannot replicate: %s", p.Srv.Name, v)
 	case replication.ServerIDTaken:
 		return idTaken(p.Srv, v.String())
 	case replication.Broken:
-		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("remove it and make it again from a new snapshot: its data do not fit the primary's "+
+		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("remove it and "+
+			"make it again from a new snapshot: its data do not fit the primary's "+
 			"events", kit.CleanUpThis()),
 			"replication on %s is broken: %s", p.Srv.Name, v)
 	}
@@ -210,7 +212,8 @@ func aloneWithID(srv inventory.Server, primary replication.Status) error {
 }
 
 func idTaken(srv inventory.Server, why string) error {
-	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, kit.Hint("find the server that uses it (SHOW SLAVE HOSTS on the primary), give it another one", kit.RetryThis()),
+	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN, kit.Hint("find the server that "+
+		"uses it (SHOW SLAVE HOSTS on the primary), give it another one", kit.RetryThis()),
 		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
 }
 

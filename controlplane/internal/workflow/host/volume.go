@@ -14,7 +14,8 @@ import (
 func DataVolume(ctx context.Context, c *kit.Call,
 	srv inventory.Server) (vol inventory.Volume, at provider.Volume, err error) {
 	if srv.DataVolume == "" {
-		return vol, at, kit.Refuse(errorsv1.Reason_REASON_DEVICE_MISSING, kit.Hint("have it attached", kit.RetryStep(srv.Job, "swap_volume")),
+		return vol, at, kit.Refuse(errorsv1.Reason_REASON_DEVICE_MISSING,
+			kit.Hint("have it attached", kit.RetryStep(srv.Job, kit.StepSwapVolume)),
 			"%s has no data volume on record", srv.Name)
 	}
 	err = c.Store.Read(ctx, func(ctx context.Context, rec kit.Records) (err error) {
@@ -31,7 +32,8 @@ func DataVolume(ctx context.Context, c *kit.Call,
 		if err := c.MachineFit(ctx, srv); err != nil {
 			return vol, at, err
 		}
-		return vol, at, kit.Refuse(errorsv1.Reason_REASON_DEVICE_MISSING, kit.Hint("have it attached again", kit.RetryStep(srv.Job, "swap_volume")),
+		return vol, at, kit.Refuse(errorsv1.Reason_REASON_DEVICE_MISSING,
+			kit.Hint("have it attached again", kit.RetryStep(srv.Job, kit.StepSwapVolume)),
 			"volume %s of %s is %s, attached to machine %q and not to %s",
 			at.ID, srv.Name, at.State, at.MachineID, srv.MachineID)
 	}

@@ -15,8 +15,8 @@ type Agents interface {
 	Agent(ctx context.Context, server string) (Agent, error)
 }
 
-// FencingToken says on whose behalf a changing call is made. Agents refuse an epoch lower than the highest
-// that they saw of a job.
+// FencingToken says on whose behalf a changing call is made. Agents refuse an epoch lower than the
+// highest that they saw of a job.
 type FencingToken struct {
 	Job       string // "jobs/<id>"
 	Epoch     int64
@@ -371,12 +371,14 @@ type Binlogs interface {
 	ReleaseBinlogs(ctx context.Context, id string, token FencingToken) (changed bool, err error)
 	// SetBinlogExpiry makes MariaDB delete binary logs of that age, now and after a restart; 0
 	// keeps them. What is reserved is kept anyway.
-	SetBinlogExpiry(ctx context.Context, after time.Duration, token FencingToken) (changed bool, err error)
+	SetBinlogExpiry(ctx context.Context, after time.Duration, token FencingToken) (changed bool,
+		err error)
 	// EnsureReplicationAccount makes a replica's account on its primary and says what it changed.
 	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string,
 		err error)
 	// DeleteReplicationAccount drops it; changed is false when there was none.
-	DeleteReplicationAccount(ctx context.Context, user, host string, token FencingToken) (changed bool,
+	DeleteReplicationAccount(ctx context.Context, user, host string,
+		token FencingToken) (changed bool,
 		err error)
 }
 

@@ -23,7 +23,8 @@ type ServerArgs struct {
 
 // SnapshotArgs are the arguments of every kind that takes or uses a snapshot.
 type SnapshotArgs struct {
-	Source       string                 `json:"source,omitempty"`   // the snapshot's server; a replica's primary
+	// the snapshot's server; a replica's primary
+	Source       string                 `json:"source,omitempty"`
 	Snapshot     string                 `json:"snapshot,omitempty"` // id of the record
 	Given        bool                   `json:"given,omitempty"`    // the snapshot is there already
 	Mode         inventory.SnapshotMode `json:"mode,omitempty"`

@@ -44,7 +44,8 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 		return out, err
 	}
 	if errors.Is(err, provider.ErrRefused) {
-		return AskOperator(err.Error(), Hint("retry the job to be asked again, or remove what it made",
+		return AskOperator(err.Error(), Hint("retry the job to be asked again, or remove what "+
+			"it made",
 			RetryThis(), CleanUpThis()))
 	}
 	if after, ok := Pause(err); ok {

@@ -133,8 +133,8 @@ func (k *Kit) dryStep(ctx context.Context, s Step, p *Preview, run *job.Run) (jo
 	return step, err
 }
 
-// PlanCleanup is the job with the steps of its cleanup, and what each would remove. It refuses a job
-// that has nothing to clean up.
+// PlanCleanup is the job with the steps of its cleanup, and what each would remove. It refuses a
+// job that has nothing to clean up.
 func (k *Kit) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 	j, err := k.Jobs.Get(ctx, id)
 	if err != nil {

@@ -38,7 +38,8 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 			return nil
 		}
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DATA_LOSS_NOT_CONFIRMED,
-			fmt.Sprintf("cannot delete the data of %s: it is %s, and the request does not confirm it",
+			fmt.Sprintf("cannot delete the data of %s: it is %s, and the request does not "+
+				"confirm it",
 				srv.Name, srv.State),
 			errs.WithHint("read the server, and confirm with its name and etag what is deleted"))
 	}

@@ -127,7 +127,8 @@ func (k *Kit) planSteps(kind Kind, steps []Step) []job.PlanStep[Records] {
 		plan = append(plan, job.PlanStep[Records]{
 			Kind: s.Name, Title: s.Title, Section: s.Section, Always: s.Always,
 			DeletesData: s.DeletesData,
-			Timeout:     timeout, AttemptTimeout: s.Attempt, Attempts: s.Attempts, Backoff: s.Backoff,
+			Timeout:     timeout, AttemptTimeout: s.Attempt, Attempts: s.Attempts,
+			Backoff: s.Backoff,
 			Handler: func(ctx context.Context, run *job.Run) (Outcome, error) {
 				return k.call(ctx, kind, run, s.Run)
 			},

@@ -59,7 +59,8 @@ func New(cfg Config) (*Kit, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Kit{Config: cfg, kinds: map[string]Kind{}, leases: leases{last: map[string]time.Time{}}},
+	return &Kit{Config: cfg, kinds: map[string]Kind{},
+			leases: leases{last: map[string]time.Time{}}},
 		nil
 }
 

@@ -34,7 +34,7 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 // MachineGone is the error of a machine that ended without this project's doing.
 func MachineGone(m provider.Machine, server string) error {
 	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, Hint("have another made, or remove the rest",
-		RedoThis("create_machine"), CleanUpThis()),
+		RedoThis(StepCreateMachine), CleanUpThis()),
 		"machine %s of %s was terminated by somebody else: %s", m.ID, server,
 		cmp.Or(m.Reason, "no reason given"))
 }
@@ -114,8 +114,9 @@ func (c *Call) Image(ctx context.Context, name string) (provider.Image, error) {
 		names = append(names, image.Name)
 	}
 	if name == "" {
-		return provider.Image{}, Refuse(errorsv1.Reason_REASON_NOT_FOUND, Hint("have one made first, as docs/providers.md says",
-			errs.Call("ListImages")),
+		return provider.Image{}, Refuse(errorsv1.Reason_REASON_NOT_FOUND,
+			Hint("have one made first, as docs/providers.md says",
+				errs.Call("ListImages")),
 			"the provider has no image that is ready")
 	}
 	return provider.Image{},

@@ -28,6 +28,12 @@ const (
 	RoleSnapshot = "snapshot"
 )
 
+// The steps that other families' hints name.
+const (
+	StepCreateMachine = "create_machine"
+	StepSwapVolume    = "swap_volume"
+)
+
 // The fixed places on a host.
 const (
 	DataMount   = "/srv/mariadb"

@@ -20,7 +20,8 @@ func wouldCreate(p *kit.Preview, a kit.ServerArgs) []string {
 func wouldSwap(p *kit.Preview, a kit.MakeArgs) []string {
 	var all []string
 	if v := p.Image.DefaultVolume; v != nil {
-		all = append(all, kit.Sprintf("detach the image's default data volume (%s, %s) and delete it",
+		all = append(all, kit.Sprintf("detach the image's default data volume (%s, %s) and "+
+			"delete it",
 			kit.Size(v.SizeBytes), v.Filesystem))
 	}
 	from, least := "a blank volume of %s", int64(0)

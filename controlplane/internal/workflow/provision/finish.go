@@ -35,8 +35,8 @@ func (s *step) finishPrimary(ctx context.Context) (kit.Outcome, error) {
 	return kit.Done(s.RecordReady(h.Srv.Name, st, ""))
 }
 
-// settlePrimary deletes what the primary's volume replaced. When the making ended before, it records
-// the primary as failed and says what is left of it, or removes that.
+// settlePrimary deletes what the primary's volume replaced. When the making ended before, it
+// records the primary as failed and says what is left of it, or removes that.
 func settlePrimary(rest kit.Remover) kit.Handler {
 	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
 		error) {

@@ -69,8 +69,9 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 		return kit.Outcome{}, err
 	}
 	if !h.Vol.Blank() || h.At.SnapshotID != "" {
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK, kit.Hint("have a blank one made: nothing was written to this one",
-			kit.RedoThis("swap_volume")),
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_NOT_BLANK,
+			kit.Hint("have a blank one made: nothing was written to this one",
+				kit.RedoThis(kit.StepSwapVolume)),
 			"volume %s is not recorded blank: it is not formatted", h.At.ID)
 	}
 	device, changed, err := h.Agent.FormatVolume(ctx, kit.FormatVolume{
@@ -106,8 +107,9 @@ func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
 	if _, err := h.EnsureMounts(ctx); err != nil {
 		return kit.Outcome{}, err
 	}
-	p, err := h.Agent.PrepareDatadir(ctx, kit.PrepareDatadir{Datadir: kit.DatadirPath, Initialize: true,
-		Token: s.FencingToken()})
+	p, err := h.Agent.PrepareDatadir(ctx, kit.PrepareDatadir{Datadir: kit.DatadirPath,
+		Initialize: true,
+		Token:      s.FencingToken()})
 	if err != nil {
 		return kit.Outcome{}, fmt.Errorf("cannot make the datadir of %s: %w", h.Srv.Name, err)
 	}
@@ -125,7 +127,8 @@ func (s *step) startMariaDB(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	s.Found("MariaDB %s answers on %s, server_id %d", kit.ShortVersion(st.ServerVersion), h.Srv.Name,
+	s.Found("MariaDB %s answers on %s, server_id %d", kit.ShortVersion(st.ServerVersion),
+		h.Srv.Name,
 		st.ServerID)
 	if h.Replica() {
 		if err := h.CheckRecovered(st); err != nil {
@@ -156,7 +159,8 @@ func (s *step) upgradeMariaDB(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	if order, ok := replication.CompareSeries(datadir, st.BinaryVersion); ok && order == 0 {
-		return kit.NotNeeded("datadir and binary are both of %s", replication.Series(st.BinaryVersion))
+		return kit.NotNeeded("datadir and binary are both of %s",
+			replication.Series(st.BinaryVersion))
 	}
 	version, changed, err := h.Agent.UpgradeDatadir(ctx, s.LeftFor(ctx), s.FencingToken(), s.Say)
 	if err != nil {

@@ -31,7 +31,8 @@ func (s *step) createMachine(ctx context.Context) (kit.Outcome, error) {
 	case provider.MachineRunning:
 		s.Found("machine %s runs at %s", m.ID, m.Address)
 		return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
-			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address, cmp.Or(m.Zone, srv.Zone),
+			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address,
+				cmp.Or(m.Zone, srv.Zone),
 				m.Image
 			return nil
 		}, "machine %s runs at %s", m.ID, m.Address))
@@ -121,8 +122,9 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	if host.Server != srv.Name {
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG, kit.Hint("have one made again: another machine answers at this address",
-			kit.RedoThis("create_machine")),
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
+			kit.Hint("have one made again: another machine answers at this address",
+				kit.RedoThis(kit.StepCreateMachine)),
 			"the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
 	}
 	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion,
@@ -144,7 +146,8 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 }
 
 // whyNoAgent waits for the agent, unless its machine cannot run it.
-func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) (kit.Outcome, error) {
+func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) (kit.Outcome,
+	error) {
 	if _, away := kit.Pause(why); !away {
 		return kit.Outcome{}, why
 	}

@@ -50,7 +50,8 @@ func (a Args) Subjects() []string { return []string{inventory.ServerSubject(a.Se
 
 const patient = 12 // attempts of steps that ask much of the provider
 
-// CreatePrimary is the kind. cleanup are the steps that remove a server, rest does them all at once.
+// CreatePrimary is the kind. cleanup are the steps that remove a server, rest does them all at
+// once.
 func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 	steps := []kit.Step{{Name: "plan",
 		Title: "the request can be met; the server_id is allocated",
@@ -59,7 +60,8 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 		MachineSteps("the image's default data volume is gone, a blank volume is attached")...)
 	steps = append(steps,
 		kit.Step{Name: "format_volume", Title: "the blank volume has a filesystem",
-			Run: kit.Typed(formatVolume), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
+			Run: kit.Typed(formatVolume), DryRun: kit.WouldFor(func(_ *kit.Preview,
+				a Args) []string {
 				return []string{"make " + a.Filesystem + " on the blank volume"}
 			}), Attempt: 10 * time.Minute, Timeout: 30 * time.Minute},
 		mountStep("the data volume is mounted, now and after a reboot", 10*time.Minute, time.Hour),
@@ -85,7 +87,7 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 // volume is.
 func MachineSteps(volume string) []kit.Step {
 	return []kit.Step{
-		{Name: "create_machine", Title: "a machine from the image runs",
+		{Name: kit.StepCreateMachine, Title: "a machine from the image runs",
 			Run: run((*step).createMachine), DryRun: kit.WouldFor(wouldCreate),
 			Timeout: 15 * time.Minute, Attempts: patient, OperatorTimeout: kit.OperatorTime,
 			DeletesData: true},
@@ -93,7 +95,7 @@ func MachineSteps(volume string) []kit.Step {
 			Run: run((*step).awaitAgent), Timeout: 15 * time.Minute,
 			DryRun:          kit.Would("give its agent an identity, by a one-time token"),
 			OperatorTimeout: kit.OperatorTime},
-		{Name: "swap_volume", Title: volume, Run: run((*step).swapVolume),
+		{Name: kit.StepSwapVolume, Title: volume, Run: run((*step).swapVolume),
 			DryRun: kit.WouldFor(wouldSwap), Timeout: 30 * time.Minute, Attempt: 5 * time.Minute,
 			Attempts: patient, OperatorTimeout: kit.OperatorTime, DeletesData: true},
 	}

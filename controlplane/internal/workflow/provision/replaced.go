@@ -42,7 +42,8 @@ func (s *step) detach(ctx context.Context, srv inventory.Server, v provider.Volu
 		}
 	}
 	if v.Attachment == provider.AttachmentDetaching {
-		return kit.Wait("the replaced volume %s is being detached: %s", v.ID, cmp.Or(v.Reason, "under way"))
+		return kit.Wait("the replaced volume %s is being detached: %s", v.ID,
+			cmp.Or(v.Reason, "under way"))
 	}
 	if err := s.unmount(ctx, srv, v); err != nil {
 		return err
@@ -71,8 +72,9 @@ func (s *step) unmount(ctx context.Context, srv inventory.Server, v provider.Vol
 	}
 	for _, path := range paths {
 		changes, err := agent.EnsureUnmounted(ctx,
-			kit.EnsureUnmounted{Path: path, ExpectedDeviceIDs: names, StopUnits: []string{kit.MariaDBUnit},
-				Token: s.FencingToken()})
+			kit.EnsureUnmounted{Path: path, ExpectedDeviceIDs: names,
+				StopUnits: []string{kit.MariaDBUnit},
+				Token:     s.FencingToken()})
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,8 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 	}
 	err := s.Provider.DeleteVolume(ctx, v.ID)
 	if errors.Is(err, provider.ErrIncorrectState) && v.State == provider.VolumeCreating {
-		s.Found("volume %s of an earlier generation hangs in its creation, and is left to a sweep of the provider", v.ID)
+		s.Found("volume %s of an earlier generation hangs in its creation, and is left to a "+
+			"sweep of the provider", v.ID)
 		return nil
 	}
 	if err != nil && !kit.Missing(err) {

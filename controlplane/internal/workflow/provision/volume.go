@@ -79,8 +79,9 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 
 func (s *step) checkVolume(v provider.Volume) error {
 	if v.State == provider.VolumeError {
-		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see what the provider says, then have another made",
-			errs.Call("CheckProvider"), kit.RedoThis("swap_volume")),
+		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see what the "+
+			"provider says, then have another made",
+			errs.Call("CheckProvider"), kit.RedoThis(kit.StepSwapVolume)),
 			"the provider could not make volume %s: %s", v.ID, cmp.Or(v.Reason, "no reason given"))
 	}
 	s.Found("volume %s was made %s", v.ID, fromWhat(v.SnapshotID))
@@ -135,7 +136,7 @@ func (s *step) beingMade(v provider.Volume) error {
 	_, manual := s.OperatorCopyTime() // operators take their time
 	if since := s.Now().Sub(v.CreatedAt); !manual && since > s.VolumeLimit {
 		return kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
-			kit.Hint("have another made", kit.RedoThis("swap_volume")),
+			kit.Hint("have another made", kit.RedoThis(kit.StepSwapVolume)),
 			"volume %s is still being made by the provider after %s", v.ID,
 			since.Round(time.Second))
 	}

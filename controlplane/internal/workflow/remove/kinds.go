@@ -201,6 +201,7 @@ func noReplicas(ctx context.Context, rec kit.Records, name string) error {
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_IN_USE,
 		kit.Hint("delete its replicas first",
-			errs.Call("DeleteServer", "name", inventory.ServerSubject(replicas[0]))), "%s has replicas: %s", name,
+			errs.Call("DeleteServer", "name", inventory.ServerSubject(replicas[0]))),
+		"%s has replicas: %s", name,
 		strings.Join(replicas, ", "))
 }

@@ -36,7 +36,8 @@ func (s *step) finish(ctx context.Context) (kit.Outcome, error) {
 		s.Reservation(s.args.SnapshotArgs)); err != nil {
 		return kit.Outcome{}, err
 	}
-	return kit.Done(kit.Both(s.RecordReady(p.Srv.Name, p.St, "verified to level "+strings.ToLower(string(s.args.Verify))),
+	return kit.Done(kit.Both(s.RecordReady(p.Srv.Name, p.St,
+		"verified to level "+strings.ToLower(string(s.args.Verify))),
 		s.forgetReservation()))
 }
 

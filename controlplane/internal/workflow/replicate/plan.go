@@ -66,7 +66,8 @@ func (s *step) checkPlan(ctx context.Context, p *kit.Node) error {
 			"the binary log of %s is off: no replica can follow it", p.Name)
 	}
 	if !p.Status.TLS {
-		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("set ssl_cert, ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again"),
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("set ssl_cert, "+
+			"ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again"),
 			"TLS is off on %s: a replica would not connect", p.Name)
 	}
 	s.Found("primary %s answers: MariaDB %s, position %s", p.Name,
@@ -102,14 +103,16 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 	}
 	if s.args.VolumeBytes != 0 && s.args.VolumeBytes < at.SizeBytes {
 		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			kit.Sprintf("a volume of %s is smaller than the snapshot's %s", kit.Size(s.args.VolumeBytes),
+			kit.Sprintf("a volume of %s is smaller than the snapshot's %s",
+				kit.Size(s.args.VolumeBytes),
 				kit.Size(at.SizeBytes)),
 			errs.Field("volume_size_bytes", "must not be smaller than the snapshot"))
 	}
 	if zone := cmp.Or(s.args.Zone, p.Zone); !s.snapshotsInEveryZone() && snap.Zone != "" &&
 		zone != "" && snap.Zone != zone {
 		return kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
-			kit.Hint("make the replica in zone "+snap.Zone), "snapshot %s is of zone %s, not %s", snap.ID,
+			kit.Hint("make the replica in zone "+snap.Zone), "snapshot %s is of zone %s, not %s",
+			snap.ID,
 			snap.Zone, zone)
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID,
@@ -129,7 +132,8 @@ func checkBinlogs(snap inventory.Snapshot, p *kit.Node) error {
 		return err
 	}
 	if !covered {
-		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("make the replica from a new snapshot: what is purged is gone for good",
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("make the replica "+
+			"from a new snapshot: what is purged is gone for good",
 			errs.Call("CreateReplica", "primary", p.Subject())),
 			"%s has purged binary logs that are needed: they begin at %s, the snapshot is at %s",
 			p.Name, p.Status.OldestGTID, cmp.Or(snap.Point.Position(), "(empty)"))

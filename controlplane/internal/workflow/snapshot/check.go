@@ -64,7 +64,8 @@ func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 	st, name := n.Status, n.Name
 	switch {
 	case n.State != inventory.ServerReady && n.State != inventory.ServerUnreachable:
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("wait until it is READY, or name another server", kit.GetServer(name)), "%s is %s", name, n.State)
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("wait until it is READY, "+
+			"or name another server", kit.GetServer(name)), "%s is %s", name, n.State)
 	case !st.LogBin && n.Role != inventory.RoleReplica:
 		return kit.Refuse(errorsv1.Reason_REASON_BINLOG_OFF,
 			kit.Hint("set log_bin in its option files, restart mariadb.service, then ask again"),
@@ -80,7 +81,9 @@ func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 	case mode == inventory.ModeCrash && (st.SyncBinlog != 1 || st.FlushAtCommit != 1):
 		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
 			kit.Hint("set both to 1, or take the snapshot with --mode online"),
-			"a snapshot without a lock needs sync_binlog=1 and innodb_flush_log_at_trx_commit=1; on %s they are %d and %d", name, st.SyncBinlog, st.FlushAtCommit)
+			"a snapshot without a lock needs sync_binlog=1 and "+
+				"innodb_flush_log_at_trx_commit=1; on %s they are %d and %d", name, st.SyncBinlog,
+			st.FlushAtCommit)
 	case mode == inventory.ModeCrash && len(st.NonTransactional) > 0:
 		return kit.Refuse(errorsv1.Reason_REASON_TABLES_NOT_TRANSACTIONAL,
 			kit.Hint("take the snapshot with --mode online, which holds them still"),
@@ -102,8 +105,11 @@ func (s *step) sourceVolume(ctx context.Context, n *kit.Node) (inventory.Volume,
 	}
 	if !mount.Mounted || !kit.Overlap(mount.DeviceIDs, s.Provider.DeviceNames(at.ID)) ||
 		mount.UUID != n.Status.FilesystemUUID {
-		return vol, kit.Refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, kit.Hint("see what is mounted there (`findmnt` on the host), detach what does not belong", kit.RetryThis()),
-			"the datadir of %s is not on its data volume %s: %s is mounted at %s, the datadir's filesystem is %s", n.Name, at.ID,
+		return vol, kit.Refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
+			kit.Hint("see what is mounted there (`findmnt` on the host), detach what does not "+
+				"belong", kit.RetryThis()),
+			"the datadir of %s is not on its data volume %s: %s is mounted at %s, the datadir's "+
+				"filesystem is %s", n.Name, at.ID,
 			kit.SomeOf(mount.DeviceIDs, 3), kit.DataMount, n.Status.FilesystemUUID)
 	}
 	return vol, nil

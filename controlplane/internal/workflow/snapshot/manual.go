@@ -18,11 +18,13 @@ func (s *step) checkCopyTime() error {
 		return nil
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
-		kit.Hint("ask with `understudy snapshot create "+s.args.Source+" --mode offline --quiesce-limit 30m` "+
+		kit.Hint("ask with `understudy snapshot create "+s.args.Source+" --mode offline "+
+			"--quiesce-limit 30m` "+
 			"(MariaDB is down until you are done, 30 minutes at most), "+
 			"or online with --quiesce-limit 60s (commits are blocked so long); a replica is then "+
 			"made with --from"),
-		"an operator copies the volumes of provider %s, which takes %s at least, and the quiesce would "+
+		"an operator copies the volumes of provider %s, which takes %s at least, and the "+
+			"quiesce would "+
 			"end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
 }
 
@@ -46,7 +48,8 @@ func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) 
 		return kit.Outcome{}, err
 	case at.State == provider.SnapshotError:
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
-			kit.Hint("retry the job to be asked again"), "snapshot %s was not made: %s", at.ID, at.Reason)
+			kit.Hint("retry the job to be asked again"), "snapshot %s was not made: %s", at.ID,
+			at.Reason)
 	case at.State == provider.SnapshotCompleted:
 		return kit.Done(nil)
 	}
@@ -55,8 +58,8 @@ func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) 
 	return s.Again("%s: %s", left, cmp.Or(at.Reason, "snapshot "+at.ID+" is being made"))
 }
 
-// timeLeft says how long an operator has, no more often than they care to read: each change of it is a
-// line for whoever watches.
+// timeLeft says how long an operator has, no more often than they care to read: each change of it
+// is a line for whoever watches.
 func timeLeft(left time.Duration) string {
 	step := time.Second
 	switch {

@@ -17,8 +17,8 @@ const (
 	proving     = 20 * time.Second
 )
 
-// quiesced is an open quiesce, kept in this process while its section lasts, with what was taken under it.
-// When the process dies, or the stream breaks, it is gone, and the section starts over.
+// quiesced is an open quiesce, kept in this process while its section lasts, with what was taken
+// under it. When the process dies, or the stream breaks, it is gone, and the section starts over.
 type quiesced struct {
 	kit.Quiesced
 	until    time.Time          // it ends by its limit, at the latest
@@ -95,7 +95,8 @@ func (s *step) open(ctx context.Context) (*quiesced, error) {
 	until := s.Now().Add(s.args.QuiesceLimit)
 	// The quiesce outlives this call: it lasts while this process holds the job.
 	open, err := n.Agent.Quiesce(s.HoldContext(), kit.Quiesce{
-		Mode: s.args.Mode, Limit: s.args.QuiesceLimit, LockWait: lockWait, Nonce: kit.Nonce(s.EffectKey),
+		Mode: s.args.Mode, Limit: s.args.QuiesceLimit, LockWait: lockWait,
+		Nonce:  kit.Nonce(s.EffectKey),
 		Freeze: s.args.Mode != inventory.ModeCrash,
 		Token:  s.FencingToken(),
 	}, s.Say)

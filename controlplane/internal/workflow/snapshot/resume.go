@@ -13,8 +13,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// resume ends the quiesce with the proof that it was unbroken until after the snapshot began, and proves that
-// the source takes writes again.
+// resume ends the quiesce with the proof that it was unbroken until after the snapshot began, and
+// proves that the source takes writes again.
 func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	snap, err := s.snapshot(ctx)
 	if kit.Missing(err) && s.Unwinding {
@@ -53,7 +53,8 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 // broken sends the section back: what was taken is not consistent, and quiesce deletes it.
 func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
 	s.Found("snapshot %s is not consistent: %s", h.snapshot, why)
-	return s.startOver("the quiesce was not proved unbroken until after the snapshot began (%s): the snapshot is deleted and taken again", why)
+	return s.startOver("the quiesce was not proved unbroken until after the snapshot began "+
+		"(%s): the snapshot is deleted and taken again", why)
 }
 
 // proveResumed shows that the source takes writes, and records the snapshot as proved.
@@ -73,7 +74,8 @@ func (s *step) proveResumed(ctx context.Context, h *quiesced,
 	}
 	proof, err := n.Agent.ProveWritable(ctx, s.FencingToken())
 	if err != nil {
-		return kit.Outcome{}, fmt.Errorf("%s does not take writes after the quiesce: %w", n.Name, err)
+		return kit.Outcome{}, fmt.Errorf("%s does not take writes after the quiesce: %w", n.Name,
+			err)
 	}
 	r := h.result
 	s.Found("writes were blocked for %s, the filesystem frozen for %s; a commit took %s afterwards",
@@ -145,8 +147,9 @@ func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
 			return snap.SetState(inventory.SnapshotReady, "")
 		}, "the snapshot is READY"))
 	case provider.SnapshotError:
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see what the provider says, then take another one",
-			errs.Call("CheckProvider"), kit.TakeSnapshot(snap.Server)),
+		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+			kit.Hint("see what the provider says, then take another one",
+				errs.Call("CheckProvider"), kit.TakeSnapshot(snap.Server)),
 			"the provider could not complete snapshot %s: %s", at.ID, at.Reason)
 	}
 	s.Progress(job.Progress{Done: int64(at.Progress), Total: 100, Unit: "percent",

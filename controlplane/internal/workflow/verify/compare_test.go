@@ -9,8 +9,9 @@ import (
 )
 
 func sum(table string, checksum uint64) kit.TableChecksum {
-	return kit.TableChecksum{Table: table, Checksum: checksum, Consistent: true, DefinitionHash: "h",
-		Bytes: 10}
+	return kit.TableChecksum{Table: table, Checksum: checksum, Consistent: true,
+		DefinitionHash: "h",
+		Bytes:          10}
 }
 
 func sumsOf(list ...kit.TableChecksum) sums {
@@ -50,7 +51,8 @@ func TestCompare(t *testing.T) {
 			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 2)), 0, nil,
 			[]string{"a.t"}},
 		"no view, but equal": {sumsOf(with(sum("a.t", 1),
-			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 1)), 1, nil, nil},
+			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 1)), 1, nil,
+			nil},
 	}
 	for name, c := range cases {
 		got := compare(c.primary, c.replica)

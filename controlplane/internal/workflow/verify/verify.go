@@ -95,10 +95,12 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 
 func (c *comparer) tell(at string, total comparison, different, open []string) error {
 	if len(open) > 0 {
-		c.Found("%d tables change all the time in an engine that cannot be read at one position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
+		c.Found("%d tables change all the time in an engine that cannot be read at one "+
+			"position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(different) > 0 {
-		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not use it: delete it, and make the replica again from a new snapshot",
+		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not use it: delete "+
+			"it, and make the replica again from a new snapshot",
 			errs.Call("DeleteServer", "name", c.Srv.Subject())),
 			"%s differs from %s in %d tables at %s: %s", c.Srv.Name, c.Primary.Name,
 			len(different), at, kit.SomeOf(different, 10))
@@ -160,7 +162,8 @@ func (c *comparer) replicaSums(ctx context.Context, ask kit.ChecksumTables, r *r
 	if r.at == "" {
 		return errors.New("the primary gave no position for its checksums")
 	}
-	if _, _, err := c.Agent.StartReplication(ctx, r.at, c.LeftFor(ctx), c.FencingToken()); err != nil {
+	if _, _, err := c.Agent.StartReplication(ctx, r.at, c.LeftFor(ctx),
+		c.FencingToken()); err != nil {
 		return fmt.Errorf("cannot bring %s to exactly %s: %w", c.Srv.Name, r.at, err)
 	}
 	tables := ask.Tables
