@@ -160,7 +160,7 @@ func load(root string) ([]*unit, error) {
 // skipped are folders that hold tests and doubles.
 func skipped(name string) bool {
 	switch name {
-	case "testdata", "lab", "mariadbtest", "hosttest", "storetest", "providertest",
+	case "testdata", "lab", "workflowtest", "mariadbtest", "hosttest", "storetest", "providertest",
 		"identitytest", "ec2lab":
 		return true
 	}
