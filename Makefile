@@ -20,7 +20,7 @@ demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, 
 	@bin/demo up $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
-demo-down: ## Take away what `make demo KEEP=1` left up
+demo-down: ## Remove what `make demo KEEP=1` left up
 	@if [ -x bin/demo ]; then bin/demo down; else go run ./deploy/demo down; fi
 
 .PHONY: test
@@ -53,7 +53,7 @@ race: ## Run the tests that need nothing but Go, with the race detector
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: fuzz
-fuzz: ## Feed every parser and every call what nobody expects, each for FUZZTIME=10s
+fuzz: ## Run all fuzz targets, each for FUZZTIME=10s
 	@grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z]+' agent controlplane proto | while IFS=: read -r file _ func; do \
 		echo "$$(dirname $$file) $${func#func }"; go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(or $(FUZZTIME),10s) ./$$(dirname $$file) || exit 1; done
 

@@ -118,7 +118,7 @@ type Done struct {
 	// Transactions that were committed.
 	Transactions int64
 	// Conflicts with one of its own other threads (1213, 1020, 1205), after which sysbench began
-	// the transaction anew.
+	// the transaction again.
 	Conflicts int64
 	// Errors are connections that were lost. Any other error ends sysbench.
 	Errors int64

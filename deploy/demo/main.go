@@ -43,7 +43,7 @@ func newCommand() *cobra.Command {
 	up.Flags().BoolVar(&cfg.Keep, "keep", false, "leave everything up and print what to play with")
 	up.Flags().StringVar(&cfg.Report, "report", "", "file to write the figures to, as JSON")
 	down := &cobra.Command{
-		Use: "down", Short: "Take away what --keep left up", Args: cobra.NoArgs,
+		Use: "down", Short: "Remove what --keep left up", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return Down(cmd.Context(), cfg) },
 	}
 	root.AddCommand(up, down)

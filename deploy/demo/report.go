@@ -57,7 +57,7 @@ func (r *Report) Write(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// Print shows the figures to people.
+// Print prints the figures as text.
 func (r *Report) Print(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %-28s %s\n", name, fmt.Sprintf(format, args...))

@@ -40,7 +40,7 @@ type Demo struct {
 	report  Report
 }
 
-// Run runs the demo and takes everything away again, unless it is to be kept.
+// Run runs the demo and removes everything, unless it is to be kept.
 func Run(ctx context.Context, cfg Config) (err error) {
 	begin := time.Now()
 	if err := Down(ctx, cfg); err != nil {
@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// Down takes away what an earlier run left.
+// Down removes what an earlier run left.
 func Down(ctx context.Context, cfg Config) error {
 	if err := stopEarlier(cfg); err != nil {
 		return err
@@ -308,7 +308,7 @@ func (d *Demo) server(ctx context.Context, name string) (*cpv1.Server, error) {
 	return answer.GetServer(), err
 }
 
-// end stops what runs, and takes the lab away or says how to play with it.
+// end stops what runs, and removes the lab or says how to play with it.
 func (d *Demo) end(ctx context.Context, err error) error {
 	if d.load != nil {
 		_, _ = d.load.Stop()

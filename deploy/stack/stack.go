@@ -210,7 +210,7 @@ func (s *Stack) Stop() {
 	}
 }
 
-// Down stops the control plane and takes the lab and the state directory away, whatever state they
+// Down stops the control plane and removes the lab and the state directory, whatever state they
 // are in.
 func (s *Stack) Down(ctx context.Context) error {
 	s.Stop()
@@ -218,7 +218,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		return err
 	}
 	if err := s.Lab(ctx, "down").Run(); err != nil {
-		return fmt.Errorf("cannot take lab %s away: %w", s.cfg.Name, err)
+		return fmt.Errorf("cannot remove lab %s: %w", s.cfg.Name, err)
 	}
 	return os.RemoveAll(s.cfg.Dir)
 }

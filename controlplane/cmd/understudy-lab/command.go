@@ -22,8 +22,8 @@ func newCommand() *cobra.Command {
 		Use: "understudy-lab", Short: "Work on a lab of the nspawn provider by hand",
 		Long: "The nspawn provider makes real hosts on one box, each with a systemd of its own. " +
 			"This program builds their images, runs commands\n" +
-			"on them, and takes a lab away whatever state it is in. With create, volume and " +
-			"snapshot you are the hypervisor yourself, for a\n" +
+			"on them, and removes a lab, whatever state it is in. With create, volume and " +
+			"snapshot you are the hypervisor, for a\n" +
 			"control plane whose provider is \"manual\". It needs root.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
@@ -171,7 +171,7 @@ func newReboot(lab *string) *cobra.Command {
 
 func newDown(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Take the lab away: machines, volumes, snapshots, network, whatever " +
+		Use: "down", Short: "Remove the lab: machines, volumes, snapshots, network, whatever " +
 			"a killed one left", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := open(*lab)

@@ -1,5 +1,5 @@
 // Command understudy-lab is the nspawn provider by hand: it builds images, opens a shell on a lab's
-// host, and takes a lab away.
+// host, and removes a lab.
 package main
 
 import (

@@ -74,7 +74,7 @@ type Config struct {
 	// ManualImages are what operators make the manual provider's machines from, name=version of
 	// MariaDB.
 	ManualImages []string `koanf:"manual_images"`
-	// Image is what machines are made from when nobody says.
+	// Image is what machines are made from when none is named.
 	Image string `koanf:"image"`
 	// AgentBinary is installed on every host of Dev's lab; empty takes the one beside this
 	// program.

@@ -37,7 +37,7 @@ type Config struct {
 	ControlPlaneLife time.Duration
 	// OperatorLife is how long an operator's certificate is good; 30 days when 0.
 	OperatorLife time.Duration
-	// TokenLife is how long a join token is good when nobody says; 15 minutes when 0.
+	// TokenLife is how long a join token is good unless a request says; 15 minutes when 0.
 	TokenLife time.Duration
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.

@@ -77,7 +77,7 @@ type RevokeRequest struct {
 	Caller Caller
 }
 
-// Revoke takes all certificates away, and makes the server's join tokens of until now worthless,
+// Revoke revokes all certificates, and makes the server's join tokens of until now worthless,
 // and answers with the serials of those that were good until now. Doing it twice is fine. NOT_FOUND
 // for somebody who never had any.
 func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) ([]string, error) {

@@ -18,7 +18,7 @@ func (s *Server) BecomeReplica(primary string, replicas []string) error {
 	case primary == "":
 		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_WRONG_ROLE,
 			errs.WithHint("name its primary"),
-			"server %s cannot be a replica of nobody", s.Name)
+			"server %s cannot be a replica without a primary", s.Name)
 	case primary == s.Name:
 		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_WRONG_ROLE,
 			errs.WithHint("name another server"),

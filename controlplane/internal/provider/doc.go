@@ -38,7 +38,7 @@ type ImageBuilder interface {
 // Sealer is a provider whose machines can still read their join file from somewhere after their
 // agent has enrolled.
 type Sealer interface {
-	// SealMachine takes that away; no-op when it is done. ErrNotFound.
+	// SealMachine ends that; no-op when it is done. ErrNotFound.
 	SealMachine(ctx context.Context, id string) error
 }
 

@@ -67,7 +67,7 @@ type Filter struct {
 	Tags map[string]string
 	// MachineID keeps the volumes attached to that machine; other lists ignore it.
 	MachineID string
-	// MadeUntil is when another worker may have made such things last; zero: nobody did. A provider
+	// MadeUntil is when another worker may have made such things last; zero: none did. A provider
 	// that shows late what was made answers only once it would show what was made until then.
 	MadeUntil time.Time
 }

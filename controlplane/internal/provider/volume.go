@@ -92,7 +92,7 @@ type Volumes interface {
 	// ErrIncorrectState (volume not available, machine neither running nor stopped),
 	// ErrInvalid (other zone), ErrNotFound.
 	AttachVolume(ctx context.Context, id, machineID string) (Volume, error)
-	// DetachVolume takes the volume away from that machine; it is complete when the
+	// DetachVolume detaches the volume from that machine; it is complete when the
 	// volume is available, which a machine that has it mounted holds up.
 	// ErrIncorrectState when it is not attached there, ErrNotFound.
 	DetachVolume(ctx context.Context, id, machineID string) (Volume, error)

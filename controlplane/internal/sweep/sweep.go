@@ -80,7 +80,7 @@ func New(cfg Config) (*Sweeper, error) {
 	return &Sweeper{cfg}, nil
 }
 
-// Leftovers are things of the provider that nobody owns.
+// Leftovers are objects of the provider that no record names.
 type Leftovers struct {
 	Machines  []provider.Machine
 	Volumes   []provider.Volume

@@ -98,7 +98,7 @@ func (l lab) ownsLoop(n int, file string) bool {
 	return err == nil && strings.HasPrefix(unix.ByteSliceToString(info.File_name[:]), l.key()+"/")
 }
 
-// freeLoop takes the loop device away from the file, after calling first while nobody can
+// freeLoop detaches the loop device from the file, after calling first while nobody can
 // mount it. False when it is in use: mounted somewhere, in a machine or not, or looked at by
 // somebody (the box's udev), until whose end the kernel keeps it.
 func freeLoop(file string, first func() error) (bool, error) {

@@ -18,7 +18,7 @@ import (
 	"github.com/understudy-db/understudy/deploy/lab/host"
 )
 
-// Sweep takes the whole lab away: machines, devices, mounts, namespaces, bridge, files.
+// Sweep removes the whole lab: machines, devices, mounts, namespaces, bridge, files.
 // Everything is found by its name, so it finishes what a killed lab or a killed Sweep
 // left, and a lab that is not there is a no-op. ErrInvalid when the directory is not a
 // lab's, or that of another; ErrInUse when the lab is up in another directory.

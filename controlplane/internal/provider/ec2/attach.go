@@ -106,7 +106,7 @@ func deviceTaken(err error) bool {
 	return codeOf(err) == "InvalidParameterValue" && strings.Contains(err.Error(), "already in use")
 }
 
-// DetachVolume takes the volume away from the instance.
+// DetachVolume detaches the volume from the instance.
 func (p *Provider) DetachVolume(ctx context.Context, id,
 	machineID string) (provider.Volume, error) {
 	var none provider.Volume
