@@ -85,8 +85,8 @@ func within(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// filesystemUUID probes the device itself; empty when that tells nothing. What it finds it keeps for
-// as long as the filesystem is mounted, where the kernel tells one mount from all others.
+// filesystemUUID probes the device itself; empty when that tells nothing. What it finds it keeps
+// for as long as the filesystem is mounted, where the kernel tells one mount from all others.
 func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
 	mount, unique := mountOf(v.Mount)
 	if known, ok := s.uuids.Load(mount); unique && ok {

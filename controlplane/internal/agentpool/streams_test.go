@@ -268,7 +268,8 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	}
 	var said []string
 	mounted, err := a.EnsureMount(t.Context(), kit.EnsureMount{Path: "/srv/mariadb",
-		DeviceIDs: []string{"virtio-vol-1"}, Token: onBehalf}, func(line string) { said = append(said, line) })
+		DeviceIDs: []string{"virtio-vol-1"}, Token: onBehalf},
+		func(line string) { said = append(said, line) })
 	if err != nil || mounted.Mount.Path != "/srv/mariadb" || len(mounted.Changes) != 1 ||
 		len(mounted.Found) != 1 || len(said) != 1 {
 		t.Errorf("%+v, %v, said %v", mounted, err, said)

@@ -30,7 +30,7 @@ func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary stri
 		return err
 	}
 	if !snap.Point.Replica || source.Primary != primary {
-		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE, 
+		return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
 			Hint("take a snapshot of "+primary, TakeSnapshot(primary)),
 			"snapshot %s is of %s, which does not follow %s", snap.ID, snap.Server, primary)
 	}
