@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -21,11 +22,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const (
-	serverPrefix   = "servers/"
-	operatorPrefix = "operators/"
-	maxReason      = 200
-)
+const operatorPrefix = "operators/"
 
 // Registry issues, renews and revokes certificates; *ca.Registry is one.
 type Registry interface {
@@ -80,12 +77,8 @@ func Rules() authz.Table {
 // CreateJoinToken makes a one-time token for a server's machine.
 func (s *Service) CreateJoinToken(ctx context.Context,
 	req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
-	server, err := named("server", req.GetServer(), serverPrefix)
-	if err != nil {
-		return nil, err
-	}
 	file, expires, err := s.registry.CreateToken(ctx, ca.TokenRequest{
-		Server: server, TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(),
+		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(),
 		Caller: caller(ctx),
 	})
 	if err != nil {
@@ -145,30 +138,17 @@ func (s *Service) Revoke(ctx context.Context,
 	return &controlplanev1.RevokeResponse{Serials: serials}, nil
 }
 
+// whose is the agent or the operator that a name stands for.
 func whose(req *controlplanev1.RevokeRequest) (identity.Identity, error) {
-	faults := errs.Fields{}
-	faults.Require("reason", len(req.GetReason()) <= maxReason,
-		fmt.Sprintf("must be at most %d bytes", maxReason))
-	kind, name, _ := strings.Cut(req.GetName(), "/")
-	who := identity.Agent(name)
-	if kind+"/" == operatorPrefix {
-		who = identity.Operator(name)
-	} else {
-		faults.Require("name", kind+"/" == serverPrefix,
-			`must be "servers/{server}" or "operators/{operator}"`)
+	who := identity.Agent(wire.ID(req.GetName()))
+	if strings.HasPrefix(req.GetName(), operatorPrefix) {
+		who = identity.Operator(wire.ID(req.GetName()))
 	}
+	faults := errs.Fields{}
 	if err := who.Check(); err != nil {
 		faults.Add("name", err.Error())
 	}
 	return who, faults.Err()
-}
-
-// named takes the id out of a resource's name.
-func named(field, name, prefix string) (string, error) {
-	id, ok := strings.CutPrefix(name, prefix)
-	faults := errs.Fields{}
-	faults.Require(field, ok && id != "", fmt.Sprintf("must be %q and an id", prefix))
-	return id, faults.Err()
 }
 
 func caller(ctx context.Context) ca.Caller {

@@ -99,11 +99,7 @@ func Rules() authz.Table {
 // GetJob returns one job with its steps.
 func (s *Service) GetJob(ctx context.Context,
 	req *cpv1.GetJobRequest) (*cpv1.GetJobResponse, error) {
-	var check wire.Check
-	id := check.Job("name", req.GetName())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	id := wire.ID(req.GetName())
 	j, err := s.cfg.Engine.Get(ctx, id)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -19,9 +20,11 @@ var unended = []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequir
 // ListJobs returns a page of jobs without their steps, newest first.
 func (s *Service) ListJobs(ctx context.Context,
 	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	filter := jobFilter(&check, req)
+	var check errs.Fields
+	check.Require("active_only", !req.GetActiveOnly() || len(req.GetStates()) == 0,
+		"excludes states")
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
+	filter := jobFilter(req)
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
@@ -39,17 +42,14 @@ func (s *Service) ListJobs(ctx context.Context,
 	return resp, nil
 }
 
-func jobFilter(check *wire.Check, req *cpv1.ListJobsRequest) job.Filter {
-	check.Subject("subject", req.GetSubject())
-	check.Require("active_only", !req.GetActiveOnly() || len(req.GetStates()) == 0,
-		"excludes states")
-	within := check.Range("created_", req.GetCreatedAfter(), req.GetCreatedBefore())
-	filter := job.Filter{Subject: req.GetSubject(), Text: check.Text("text", req.GetText()),
+func jobFilter(req *cpv1.ListJobsRequest) job.Filter {
+	within := wire.RangeOf(req.GetCreatedAfter(), req.GetCreatedBefore())
+	filter := job.Filter{Subject: req.GetSubject(), Text: req.GetText(),
 		CreatedAfter: within.After, CreatedBefore: within.Before}
-	for _, kind := range wire.Enums(check, "kinds", req.GetKinds()) {
+	for _, kind := range req.GetKinds() {
 		filter.Kinds = append(filter.Kinds, enum.Word(kind))
 	}
-	for _, state := range wire.Enums(check, "states", req.GetStates()) {
+	for _, state := range req.GetStates() {
 		filter.States = append(filter.States, job.State(enum.Word(state)))
 	}
 	if req.GetActiveOnly() {
@@ -61,13 +61,8 @@ func jobFilter(check *wire.Check, req *cpv1.ListJobsRequest) job.Filter {
 // ListAttempts returns a page of the attempts of a job's steps, oldest first.
 func (s *Service) ListAttempts(ctx context.Context,
 	req *cpv1.ListAttemptsRequest) (*cpv1.ListAttemptsResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	id := check.Job("name", req.GetName())
-	check.Step("step", req.GetStep(), false)
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
+	id := wire.ID(req.GetName())
 	all, unread := s.attempts(ctx, id, req.GetStep())
 	all, next, err := wire.Cut(page, all, "attempts of "+id+" "+req.GetStep(),
 		func(a *cpv1.Attempt) string {
@@ -101,17 +96,11 @@ func (s *Service) attempts(ctx context.Context, id, step string) ([]*cpv1.Attemp
 // ListEvents returns a page of what happened, newest first.
 func (s *Service) ListEvents(ctx context.Context,
 	req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	check.Subject("subject", req.GetSubject())
-	within := check.Range("", req.GetAfter(), req.GetBefore())
-	filter := query.EventFilter{Subject: req.GetSubject(), Action: check.Action("action",
-		req.GetAction()),
-		Actor: check.Text("actor", req.GetActor()), Text: check.Text("text", req.GetText()),
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
+	within := wire.RangeOf(req.GetAfter(), req.GetBefore())
+	filter := query.EventFilter{Subject: req.GetSubject(), Action: req.GetAction(),
+		Actor: req.GetActor(), Text: req.GetText(),
 		After: within.After, Before: within.Before}
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]inventory.Event, string,
 		error) {
 		return s.cfg.Events.Events(ctx, filter, size, token)

@@ -26,25 +26,17 @@ type confirming interface {
 	GetConfirmDelete() *cpv1.DeleteConfirmation
 }
 
-// read checks a request on a job and answers with the job's id and the request for the engine.
-func read(ctx context.Context, check *wire.Check, req request) (id string, change job.ChangeRequest,
-	err error) {
-	id = check.Job("name", req.GetName())
-	change = job.ChangeRequest{Who: wire.Who(ctx), RequestID: check.RequestID("request_id",
-		req.GetRequestId())}
+// read is the job's id and the request for the engine.
+func read(ctx context.Context, req request) (id string, change job.ChangeRequest) {
+	change = job.ChangeRequest{Who: wire.Who(ctx), RequestID: wire.RequestID(req.GetRequestId())}
 	if about, ok := req.(stepRequest); ok {
-		check.Step("step", about.GetStep(), true)
-		check.Reason("reason", about.GetReason())
 		change.Reason = about.GetReason()
 	}
 	if c, ok := req.(confirming); ok && c.GetConfirmDelete() != nil {
-		check.Subject("confirm_delete.name", c.GetConfirmDelete().GetName())
-		check.Require("confirm_delete.name", c.GetConfirmDelete().GetName() != "", "is required")
-		check.Etag("confirm_delete.etag", c.GetConfirmDelete().GetEtag(), true)
 		change.Confirm = job.Confirm{Name: c.GetConfirmDelete().GetName(),
 			Etag: c.GetConfirmDelete().GetEtag()}
 	}
-	return id, change, check.Err()
+	return wire.ID(req.GetName()), change
 }
 
 // answer is the job as it is after a request.
@@ -58,13 +50,9 @@ func (s *Service) answer(j job.Job, err error) (*cpv1.Job, error) {
 // RetryJob goes on with a job, or runs one step alone.
 func (s *Service) RetryJob(ctx context.Context,
 	req *cpv1.RetryJobRequest) (*cpv1.RetryJobResponse, error) {
-	var check wire.Check
-	check.Step("step", req.GetStep(), false)
-	id, change, err := read(ctx, &check, req)
-	if err != nil {
-		return nil, err
-	}
+	id, change := read(ctx, req)
 	var j job.Job
+	var err error
 	if req.GetStep() == "" {
 		j, err = s.cfg.Engine.Retry(ctx, id, change)
 	} else {
@@ -80,10 +68,7 @@ func (s *Service) RetryJob(ctx context.Context,
 // RedoStep runs a step and all after it again.
 func (s *Service) RedoStep(ctx context.Context,
 	req *cpv1.RedoStepRequest) (*cpv1.RedoStepResponse, error) {
-	id, change, err := read(ctx, &wire.Check{}, req)
-	if err != nil {
-		return nil, err
-	}
+	id, change := read(ctx, req)
 	answer, err := s.answer(s.cfg.Engine.Redo(ctx, id, req.GetStep(), change))
 	if err != nil {
 		return nil, err
@@ -94,10 +79,7 @@ func (s *Service) RedoStep(ctx context.Context,
 // SkipStep marks a failed step as skipped and goes on.
 func (s *Service) SkipStep(ctx context.Context,
 	req *cpv1.SkipStepRequest) (*cpv1.SkipStepResponse, error) {
-	id, change, err := read(ctx, &wire.Check{}, req)
-	if err != nil {
-		return nil, err
-	}
+	id, change := read(ctx, req)
 	answer, err := s.answer(s.cfg.Engine.Skip(ctx, id, req.GetStep(), change))
 	if err != nil {
 		return nil, err
@@ -108,10 +90,7 @@ func (s *Service) SkipStep(ctx context.Context,
 // CancelJob stops a job at its next safe point.
 func (s *Service) CancelJob(ctx context.Context,
 	req *cpv1.CancelJobRequest) (*cpv1.CancelJobResponse, error) {
-	id, change, err := read(ctx, &wire.Check{}, req)
-	if err != nil {
-		return nil, err
-	}
+	id, change := read(ctx, req)
 	answer, err := s.answer(s.cfg.Engine.Cancel(ctx, id, change))
 	if err != nil {
 		return nil, err
@@ -122,11 +101,9 @@ func (s *Service) CancelJob(ctx context.Context,
 // CleanupJob removes exactly what a job made, or says what it would remove.
 func (s *Service) CleanupJob(ctx context.Context,
 	req *cpv1.CleanupJobRequest) (*cpv1.CleanupJobResponse, error) {
-	id, change, err := read(ctx, &wire.Check{}, req)
-	if err != nil {
-		return nil, err
-	}
+	id, change := read(ctx, req)
 	var j job.Job
+	var err error
 	if req.GetValidateOnly() {
 		j, err = s.cfg.Cleanups.PlanCleanup(ctx, id)
 	} else {

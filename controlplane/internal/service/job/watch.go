@@ -15,11 +15,7 @@ import (
 // WatchJob sends the job at once and whenever it changes, and ends with the job.
 func (s *Service) WatchJob(req *cpv1.WatchJobRequest,
 	stream grpc.ServerStreamingServer[cpv1.WatchJobResponse]) error {
-	var check wire.Check
-	id := check.Job("name", req.GetName())
-	if err := check.Err(); err != nil {
-		return err
-	}
+	id := wire.ID(req.GetName())
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	changes, err := s.cfg.Engine.Watch(ctx, id)

@@ -16,11 +16,7 @@ func cmpText(a, b string) int { return strings.Compare(a, b) }
 // ListObjects returns a page of machines, volumes and snapshots with their tags.
 func (s *Service) ListObjects(ctx context.Context,
 	req *cpv1.ListObjectsRequest) (*cpv1.ListObjectsResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	all, err := s.objects(ctx)
 	if err != nil {
 		return nil, err

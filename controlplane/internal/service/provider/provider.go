@@ -91,11 +91,7 @@ func (s *Service) CheckProvider(ctx context.Context,
 // ListImages returns a page of the images, sorted by name.
 func (s *Service) ListImages(ctx context.Context,
 	req *cpv1.ListImagesRequest) (*cpv1.ListImagesResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	images, err := s.cfg.Cloud.Images(ctx)
 	if err != nil {
 		return nil, err

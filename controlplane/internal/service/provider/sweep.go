@@ -3,8 +3,6 @@ package provider
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/sweep"
@@ -12,9 +10,6 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
-
-// maxSweep is how many things one call removes.
-const maxSweep = 1000
 
 // Sweeper finds and removes what jobs left behind.
 type Sweeper interface {
@@ -50,25 +45,12 @@ func (s *Service) SweepProvider(ctx context.Context,
 	return &cpv1.SweepProviderResponse{Objects: toObjects(removed), BusyIds: busy}, nil
 }
 
-var objectID = regexp.MustCompile(`^(i|vol|snap)-[0-9a-f]{8,17}$`)
-
+// checkIDs refuses ids with validate_only, and a call that would remove nothing.
 func checkIDs(ids []string, validateOnly bool) error {
-	bad := ""
-	if len(ids) > maxSweep || (len(ids) == 0) != validateOnly {
-		bad = fmt.Sprintf("ids has %d entries, not 1 to %d, and none with validate_only", len(ids),
-			maxSweep)
-	}
-	for _, id := range ids {
-		if bad == "" && !objectID.MatchString(id) {
-			bad = fmt.Sprintf("ids has %.40q, which is not an id of the provider", id)
-		}
-	}
-	if bad == "" {
-		return nil
-	}
-	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD, bad,
-		errs.Field("ids", bad),
-		errs.WithHint("ask with validate_only first, and name what that lists"))
+	var check errs.Fields
+	check.Require("ids", (len(ids) == 0) == validateOnly,
+		"must be what a call with validate_only listed, and empty with validate_only")
+	return check.Err()
 }
 
 func toObjects(l sweep.Leftovers) []*cpv1.ProviderObject {

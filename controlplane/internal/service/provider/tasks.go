@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"regexp"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -23,13 +21,6 @@ type Audit interface {
 	Add(ctx context.Context, ev inventory.Event) error
 }
 
-var (
-	taskID     = regexp.MustCompile(`^task-[0-9a-f]{12}$`)
-	deviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=,@-]{2,199}$`)
-)
-
-const maxTaskText = 200
-
 // byHand is the provider, if its work is done by people.
 func (s *Service) byHand() (provider.Manual, error) {
 	p, ok := s.cfg.Cloud.(provider.Manual)
@@ -46,11 +37,7 @@ func (s *Service) byHand() (provider.Manual, error) {
 // ListTasks returns a page of the tasks, oldest first.
 func (s *Service) ListTasks(ctx context.Context,
 	req *cpv1.ListTasksRequest) (*cpv1.ListTasksResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	p, refused := s.byHand()
 	var all []*cpv1.Task
 	if refused == nil {
@@ -74,12 +61,6 @@ func (s *Service) ListTasks(ctx context.Context,
 // CompleteTask takes a person's word.
 func (s *Service) CompleteTask(ctx context.Context,
 	req *cpv1.CompleteTaskRequest) (*cpv1.CompleteTaskResponse, error) {
-	var check wire.Check
-	checkTask(&check, req.GetId())
-	checkWord(&check, req)
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
 	p, err := s.byHand()
 	if err != nil {
 		return nil, err
@@ -100,14 +81,6 @@ func (s *Service) CompleteTask(ctx context.Context,
 // RefuseTask records that a person will not do a task.
 func (s *Service) RefuseTask(ctx context.Context,
 	req *cpv1.RefuseTaskRequest) (*cpv1.RefuseTaskResponse, error) {
-	var check wire.Check
-	checkTask(&check, req.GetId())
-	check.Reason("reason", req.GetReason())
-	check.Require("reason", len(req.GetReason()) <= maxTaskText,
-		fmt.Sprintf("must be at most %d bytes", maxTaskText))
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
 	p, err := s.byHand()
 	if err != nil {
 		return nil, err
@@ -120,28 +93,6 @@ func (s *Service) RefuseTask(ctx context.Context,
 		return nil, err
 	}
 	return &cpv1.RefuseTaskResponse{Task: toTask(t)}, nil
-}
-
-func checkTask(check *wire.Check, id string) {
-	check.Require("id", taskID.MatchString(id), "must be the id of a task, as a list shows it")
-}
-
-func checkWord(check *wire.Check, req *cpv1.CompleteTaskRequest) {
-	if address := req.GetAddress(); address != "" {
-		_, err := netip.ParseAddr(address)
-		check.Require("address", err == nil, "must be an IP address")
-	}
-	for field, name := range map[string]string{"device": req.GetDevice(),
-		"default_device": req.GetDefaultDevice()} {
-		check.Require(field, name == "" || deviceName.MatchString(name),
-			"must be a name below /dev/disk/by-id, without the folder")
-	}
-	if size := req.GetSizeBytes(); size != 0 {
-		check.Require("size_bytes", provider.ValidateSize(size) == nil,
-			"must be a size of whole sectors, 1 MiB to 64 TiB")
-	}
-	check.Require("label", len(req.GetLabel()) <= maxTaskText,
-		fmt.Sprintf("must be at most %d bytes", maxTaskText))
 }
 
 func (s *Service) audit(ctx context.Context, t provider.Task, what string) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -26,19 +27,8 @@ type machine interface {
 	GetRequestId() string
 }
 
-// checkMachine checks them and answers with the server's name and the request's id.
-func checkMachine(check *wire.Check, req machine) (name, requestID string) {
-	check.Place("image", req.GetImage())
-	check.Place("zone", req.GetZone())
-	check.Size("volume_size_bytes", req.GetVolumeSizeBytes())
-	check.Port("port", req.GetPort())
-	check.Options("options", req.GetOptions())
-	return check.Server("name", req.GetName(), true),
-		check.RequestID("request_id", req.GetRequestId())
-}
-
-func machineArgs(name string, req machine) kit.ServerArgs {
-	return kit.ServerArgs{Server: name, Image: req.GetImage(), Zone: req.GetZone(),
+func machineArgs(req machine) kit.ServerArgs {
+	return kit.ServerArgs{Server: wire.ID(req.GetName()), Image: req.GetImage(), Zone: req.GetZone(),
 		VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
 		Options: req.GetOptions()}
 }
@@ -46,22 +36,14 @@ func machineArgs(name string, req machine) kit.ServerArgs {
 // CreateServer starts a job that makes a primary.
 func (s *Service) CreateServer(ctx context.Context,
 	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
-	var check wire.Check
-	name, requestID := checkMachine(&check, req)
-	check.Require("filesystem", isFilesystem(req.GetFilesystem()), "must be one of ext4, xfs")
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
-	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
-		Args: provision.Args{ServerArgs: machineArgs(name, req), Filesystem: req.GetFilesystem(),
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: provision.Args{ServerArgs: machineArgs(req), Filesystem: req.GetFilesystem(),
 			AutoPurge: req.GetBinlogAutoPurge()}})
 	if err != nil {
 		return nil, err
 	}
 	return &cpv1.CreateServerResponse{Job: made}, nil
 }
-
-func isFilesystem(name string) bool { return name == "" || name == "ext4" || name == "xfs" }
 
 // levelOf is the level that a request asks for.
 func levelOf(level cpv1.VerifyLevel) inventory.VerifyLevel {
@@ -71,23 +53,21 @@ func levelOf(level cpv1.VerifyLevel) inventory.VerifyLevel {
 // CreateReplica starts a job that makes a verified replica, or plans one.
 func (s *Service) CreateReplica(ctx context.Context,
 	req *cpv1.CreateReplicaRequest) (*cpv1.CreateReplicaResponse, error) {
-	var check wire.Check
-	name, requestID := checkMachine(&check, req)
-	primary := check.Server("primary", req.GetPrimary(), false)
-	snapshot := check.Snapshot("snapshot", req.GetSnapshot(), false)
+	var check errs.Fields
+	primary := wire.ID(req.GetPrimary())
+	snapshot := wire.ID(req.GetSnapshot())
 	check.Require("primary", req.GetPrimary() != "" || req.GetSnapshot() != "",
 		"one of primary and snapshot is required")
-	wire.Enum(&check, "verify", req.GetVerify(), false)
-	check.Positive("quiesce_limit", req.GetQuiesceLimit())
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	args := replicate.Args{Verify: levelOf(req.GetVerify())}
-	args.ServerArgs = machineArgs(name, req)
+	args.ServerArgs = machineArgs(req)
 	args.Cleanup = req.GetCleanup()
 	args.Source, args.Snapshot = primary, snapshot
 	args.QuiesceLimit = req.GetQuiesceLimit().AsDuration()
-	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID, Args: args})
+	made, err := s.cfg.Start(ctx, req, kit.Request{
+		RequestID: wire.RequestID(req.GetRequestId()), Args: args})
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +77,8 @@ func (s *Service) CreateReplica(ctx context.Context,
 // VerifyReplica starts a job that compares a replica with its primary again.
 func (s *Service) VerifyReplica(ctx context.Context,
 	req *cpv1.VerifyReplicaRequest) (*cpv1.VerifyReplicaResponse, error) {
-	var check wire.Check
-	name := check.Server("name", req.GetName(), true)
-	wire.Enum(&check, "level", req.GetLevel(), false)
-	requestID := check.RequestID("request_id", req.GetRequestId())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	name := wire.ID(req.GetName())
+	requestID := wire.RequestID(req.GetRequestId())
 	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
 		Args: verify.Args{Replica: name, Level: levelOf(req.GetLevel())}})
 	if err != nil {
@@ -115,13 +90,8 @@ func (s *Service) VerifyReplica(ctx context.Context,
 // DeleteServer starts a job that deletes a server.
 func (s *Service) DeleteServer(ctx context.Context,
 	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
-	var check wire.Check
-	name := check.Server("name", req.GetName(), true)
-	check.Etag("etag", req.GetEtag(), true)
-	requestID := check.RequestID("request_id", req.GetRequestId())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	name := wire.ID(req.GetName())
+	requestID := wire.RequestID(req.GetRequestId())
 	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
 		Args: remove.ServerArgs{Server: name, Etag: req.GetEtag()}})
 	if err != nil {
@@ -135,10 +105,9 @@ const autoPurgePath = "binlog_auto_purge"
 // UpdateServer changes settings of a server.
 func (s *Service) UpdateServer(ctx context.Context,
 	req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {
-	var check wire.Check
-	name := check.Server("server.name", req.GetServer().GetName(), true)
-	check.Etag("server.etag", req.GetServer().GetEtag(), false)
-	requestID := check.RequestID("request_id", req.GetRequestId())
+	var check errs.Fields
+	name := wire.ID(req.GetServer().GetName())
+	requestID := wire.RequestID(req.GetRequestId())
 	for _, path := range req.GetUpdateMask().GetPaths() {
 		check.Require("update_mask", path == autoPurgePath || path == "*",
 			"can only hold "+autoPurgePath)

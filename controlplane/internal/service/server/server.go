@@ -64,11 +64,7 @@ func Rules() authz.Table {
 // GetServer returns one server.
 func (s *Service) GetServer(ctx context.Context,
 	req *cpv1.GetServerRequest) (*cpv1.GetServerResponse, error) {
-	var check wire.Check
-	name := check.Server("name", req.GetName(), true)
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	name := wire.ID(req.GetName())
 	r, err := s.cfg.Records.Get(ctx, name)
 	if err != nil {
 		return nil, err
@@ -79,20 +75,15 @@ func (s *Service) GetServer(ctx context.Context,
 // ListServers returns a page of servers, sorted by name.
 func (s *Service) ListServers(ctx context.Context,
 	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	filter := query.ServerFilter{Primary: check.Server("primary", req.GetPrimary(), false),
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
+	filter := query.ServerFilter{Primary: wire.ID(req.GetPrimary()),
 		Role: inventory.Role(strings.ToUpper(enum.Word(req.GetRole()))),
-		Text: check.Text("text", req.GetText()),
+		Text: req.GetText(),
 		// states that are named may be that of deleted ones
 		NotDeleted: !req.GetShowDeleted() && len(req.GetStates()) == 0}
-	wire.Enum(&check, "role", req.GetRole(), false)
-	for _, state := range wire.Enums(&check, "states", req.GetStates()) {
+	for _, state := range req.GetStates() {
 		filter.States = append(filter.States,
 			inventory.ServerState(strings.ToUpper(enum.Word(state))))
-	}
-	if err := check.Err(); err != nil {
-		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
 		return s.cfg.Records.List(ctx, filter, size, token)

@@ -58,11 +58,7 @@ func Rules() authz.Table {
 // GetSnapshot returns one snapshot.
 func (s *Service) GetSnapshot(ctx context.Context,
 	req *cpv1.GetSnapshotRequest) (*cpv1.GetSnapshotResponse, error) {
-	var check wire.Check
-	id := check.Snapshot("name", req.GetName(), true)
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	id := wire.ID(req.GetName())
 	r, err := s.cfg.Records.Get(ctx, id)
 	if err != nil {
 		return nil, err
@@ -73,19 +69,15 @@ func (s *Service) GetSnapshot(ctx context.Context,
 // ListSnapshots returns a page of snapshots, newest first.
 func (s *Service) ListSnapshots(ctx context.Context,
 	req *cpv1.ListSnapshotsRequest) (*cpv1.ListSnapshotsResponse, error) {
-	var check wire.Check
-	page := check.Page(req.GetPageSize(), req.GetPageToken())
-	within := check.Range("created_", req.GetCreatedAfter(), req.GetCreatedBefore())
-	filter := query.SnapshotFilter{Server: check.Server("server", req.GetServer(), false),
-		Text: check.Text("text", req.GetText()), After: within.After, Before: within.Before,
+	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
+	within := wire.RangeOf(req.GetCreatedAfter(), req.GetCreatedBefore())
+	filter := query.SnapshotFilter{Server: wire.ID(req.GetServer()),
+		Text: req.GetText(), After: within.After, Before: within.Before,
 		// states that are named may be those of unusable ones
 		Usable: !req.GetShowDeleted() && len(req.GetStates()) == 0}
-	for _, state := range wire.Enums(&check, "states", req.GetStates()) {
+	for _, state := range req.GetStates() {
 		filter.States = append(filter.States,
 			inventory.SnapshotState(strings.ToUpper(enum.Word(state))))
-	}
-	if err := check.Err(); err != nil {
-		return nil, err
 	}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]Record, string, error) {
 		return s.cfg.Records.List(ctx, filter, size, token)
@@ -103,15 +95,8 @@ func (s *Service) ListSnapshots(ctx context.Context,
 // CreateSnapshot starts a job that takes a consistent snapshot.
 func (s *Service) CreateSnapshot(ctx context.Context,
 	req *cpv1.CreateSnapshotRequest) (*cpv1.CreateSnapshotResponse, error) {
-	var check wire.Check
-	server := check.Server("server", req.GetServer(), true)
-	wire.Enum(&check, "mode", req.GetMode(), false)
-	check.Positive("quiesce_limit", req.GetQuiesceLimit())
-	check.Positive("reserve_binlogs", req.GetReserveBinlogs())
-	requestID := check.RequestID("request_id", req.GetRequestId())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	server := wire.ID(req.GetServer())
+	requestID := wire.RequestID(req.GetRequestId())
 	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
 		Args: snapshot.Args{SnapshotArgs: kit.SnapshotArgs{
 			Source: server, QuiesceLimit: req.GetQuiesceLimit().AsDuration(),
@@ -127,13 +112,8 @@ func (s *Service) CreateSnapshot(ctx context.Context,
 // DeleteSnapshot starts a job that deletes a snapshot at the provider.
 func (s *Service) DeleteSnapshot(ctx context.Context,
 	req *cpv1.DeleteSnapshotRequest) (*cpv1.DeleteSnapshotResponse, error) {
-	var check wire.Check
-	id := check.Snapshot("name", req.GetName(), true)
-	check.Etag("etag", req.GetEtag(), true)
-	requestID := check.RequestID("request_id", req.GetRequestId())
-	if err := check.Err(); err != nil {
-		return nil, err
-	}
+	id := wire.ID(req.GetName())
+	requestID := wire.RequestID(req.GetRequestId())
 	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
 		Args: remove.SnapshotArgs{Snapshot: id, Etag: req.GetEtag()}})
 	if err != nil {

@@ -23,10 +23,8 @@ type Page struct {
 	Token string
 }
 
-// Page reads a page request: a size beyond the greatest counts as the greatest.
-func (c *Check) Page(size int32, token string) Page {
-	c.Require("page_size", size >= 0, "must not be negative")
-	c.Require("page_token", len(token) <= maxToken, "is none that this list handed out")
+// PageOf reads a page request: a size beyond the greatest counts as the greatest.
+func PageOf(size int32, token string) Page {
 	p := Page{Size: min(int(size), maxPage), Token: token}
 	if p.Size <= 0 {
 		p.Size = defaultPage
