@@ -17,9 +17,9 @@ const (
 	MaxTagValue = 256
 	// MaxUserData is in bytes, as in EC2.
 	MaxUserData = 16 << 10
-	// MinVolumeBytes and MaxVolumeBytes bound what can be asked of any provider.
-	MinVolumeBytes = 1 << 20
-	MaxVolumeBytes = 64 << 40
+
+	// maxVolumeBytes is what the disks of any provider can be.
+	maxVolumeBytes = 64 << 40
 )
 
 var hostName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
@@ -56,12 +56,12 @@ func (r CreateVolumeRequest) Validate() error {
 	return ValidateTags(r.Tags)
 }
 
-// ValidateSize checks the size of a volume. ErrInvalid.
+// ValidateSize checks that a volume has whole sectors. What users may ask for is in the proto file.
+// ErrInvalid.
 func ValidateSize(bytes int64) error {
-	if bytes < MinVolumeBytes || bytes > MaxVolumeBytes || bytes%512 != 0 {
+	if bytes <= 0 || bytes > maxVolumeBytes || bytes%512 != 0 {
 		return Errorf(ErrInvalid, "",
-			"volume size %d is not between %d and %d bytes in steps of 512",
-			bytes, int64(MinVolumeBytes), int64(MaxVolumeBytes))
+			"volume size %d is not a number of sectors of 512 bytes, up to 64 TiB", bytes)
 	}
 	return nil
 }

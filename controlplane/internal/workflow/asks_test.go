@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -28,10 +29,10 @@ func TestArgsRefuseAllThatIsWrongAtOnce(t *testing.T) {
 			what  workflowtest.Asked
 			parts []string
 		}{
-			"a replica": {replica{Server: "No", Verify: "maybe", VolumeBytes: 5},
-				[]string{"name", "verify", "primary", "volume_size_bytes"}},
-			"a snapshot": {snapshotOf{Source: "db1", Mode: "SLOW", QuiesceLimit: 1},
-				[]string{"mode", "quiesce_limit"}},
+			"a replica": {replica{Server: "db2", Verify: "maybe"},
+				[]string{"verify", "primary"}},
+			"a snapshot": {snapshotOf{Source: "db1", QuiesceLimit: 61 * time.Second},
+				[]string{"quiesce_limit"}},
 		} {
 			_, err := p.Request(t.Context(), c.what)
 			for _, part := range c.parts {

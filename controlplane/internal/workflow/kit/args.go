@@ -1,11 +1,9 @@
 package kit
 
 import (
-	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -41,26 +39,16 @@ const (
 	defaultPort         = 3306
 	defaultQuiesceLimit = 10 * time.Second
 	maxQuiesceLimit     = 60 * time.Second
-	maxReserve          = 7 * 24 * time.Hour
 )
 
-// Fill sets defaults and collects what can never work.
-func (a *ServerArgs) Fill(wrong *errs.Fields) {
-	if err := inventory.ValidateName(a.Server); err != nil {
-		wrong.Add("name", err.Error())
-	}
+// Fill sets defaults.
+func (a *ServerArgs) Fill() {
 	if a.Port == 0 {
 		a.Port = defaultPort
 	}
-	wrong.Require("port", a.Port > 0 && a.Port < 65536, "must be 1 to 65535")
-	if a.VolumeBytes != 0 {
-		if err := provider.ValidateSize(a.VolumeBytes); err != nil {
-			wrong.Add("volume_size_bytes", err.Error())
-		}
-	}
 }
 
-// Fill sets defaults and collects what can never work.
+// Fill sets defaults, and collects what a mode does not allow.
 func (a *SnapshotArgs) Fill(wrong *errs.Fields) {
 	if a.Mode == "" {
 		a.Mode = inventory.ModeOnline
@@ -71,17 +59,9 @@ func (a *SnapshotArgs) Fill(wrong *errs.Fields) {
 	if a.Reserve == 0 {
 		a.Reserve = DefaultReserve
 	}
-	most := maxQuiesceLimit
-	if a.Mode == inventory.ModeOffline {
-		most = MaxOfflineLimit
-	}
-	modes := []inventory.SnapshotMode{inventory.ModeOnline, inventory.ModeOffline,
-		inventory.ModeCrash}
-	wrong.Require("mode", slices.Contains(modes, a.Mode), "must be ONLINE, OFFLINE or CRASH")
-	wrong.Require("quiesce_limit", a.QuiesceLimit >= time.Second && a.QuiesceLimit <= most,
-		"must be 1s to "+most.String())
-	wrong.Require("reserve_binlogs", a.Reserve >= time.Minute && a.Reserve <= maxReserve,
-		"must be 1m to "+maxReserve.String())
+	wrong.Require("quiesce_limit", a.QuiesceLimit <= maxQuiesceLimit ||
+		a.Mode == inventory.ModeOffline,
+		"must be at most "+maxQuiesceLimit.String()+" unless the mode is OFFLINE")
 }
 
 // SnapshotID is the id of the snapshot that a request makes: the same for a repeat of the request.

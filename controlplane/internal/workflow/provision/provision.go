@@ -10,7 +10,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // KindCreatePrimary makes a primary.
@@ -30,13 +29,10 @@ func (Args) Kind() string { return KindCreatePrimary }
 
 // Resolve sets defaults.
 func (a Args) Resolve(context.Context, *kit.Kit, string) (kit.Args, error) {
-	var wrong errs.Fields
 	a.VolumeBytes = cmp.Or(a.VolumeBytes, defaultVolume)
 	a.Filesystem = cmp.Or(a.Filesystem, "ext4")
-	a.Fill(&wrong)
-	wrong.Require("filesystem", a.Filesystem == "ext4" || a.Filesystem == "xfs",
-		`must be "ext4" or "xfs"`)
-	return a, wrong.Err()
+	a.Fill()
+	return a, nil
 }
 
 // Check refuses a name that is taken.

@@ -42,7 +42,7 @@ func (a Args) Resolve(ctx context.Context, k *kit.Kit, requestID string) (kit.Ar
 		a.Snapshot = kit.SnapshotID(requestID)
 		a.SnapshotArgs.Fill(&wrong)
 	}
-	a.ServerArgs.Fill(&wrong)
+	a.ServerArgs.Fill()
 	kit.FillLevel(&a.Verify, "verify", &wrong)
 	wrong.Require("primary", a.Source != "", "a primary or a snapshot is needed")
 	wrong.Require("name", a.Server != a.Source, "a server cannot be its own replica")
