@@ -56,6 +56,11 @@ func (u *unit) way(call *ast.CallExpr, m maker) ast.Expr {
 		return way
 	}
 	for _, arg := range call.Args { // a hint that a function or a variable has
+		if id, ok := arg.(*ast.Ident); ok {
+			if hint, ok := u.consts[id.Name].(*ast.CallExpr); ok && called(hint) == "WithHint" {
+				return hint.Args[0]
+			}
+		}
 		if strings.HasSuffix(strings.ToLower(calledOrNamed(arg)), "hint") {
 			return arg
 		}
