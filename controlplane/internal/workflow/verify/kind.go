@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -24,6 +25,9 @@ type Args struct {
 	Primary string                `json:"primary"`
 	Level   inventory.VerifyLevel `json:"level"`
 }
+
+// stepVerify stops replication for a while.
+const stepVerify = "verify"
 
 // Kind is verify_replica.
 func (Args) Kind() string { return KindVerifyReplica }
@@ -77,7 +81,7 @@ func VerifyReplica() kit.Kind {
 		Steps: []kit.Step{
 			{Name: "check", Title: "the replica replicates from its primary", Run: run(check),
 				DryRun: kit.DryTyped(dryCheck)},
-			{Name: "verify", Title: "the data was compared to the level asked for",
+			{Name: stepVerify, Title: "the data was compared to the level asked for",
 				Run: run(verify), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 					return []string{Describe(a.Level)}
 				}), Attempt: day, Timeout: 2 * day, Attempts: 4},
@@ -106,6 +110,11 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
+	if c.Attempt == 1 { // a later one may find stopped what an earlier one has stopped
+		if err := p.CheckRunning(); err != nil {
+			return kit.Outcome{}, err
+		}
+	}
 	verified, err := Compare(ctx, p, a.Level)
 	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
@@ -120,8 +129,16 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	return kit.Done(c.RecordVerified(a.Replica, verified))
 }
 
-// settle starts replication that this job stopped and that was not started again.
+// settle starts replication that this job may have stopped and not started again: that is when its
+// comparison began and did not succeed.
 func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	j, err := c.Jobs.Get(ctx, c.JobID)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if s, _ := j.Step(stepVerify); s.Attempts == 0 || s.State == job.StepSucceeded {
+		return kit.NotNeeded("replication goes on")
+	}
 	p, err := pair(ctx, c, a)
 	if kit.Missing(err) {
 		return kit.NotNeeded("the replica is gone")

@@ -14,8 +14,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func (a *agent) Status(context.Context) (st replication.Status, err error) {
-	err = a.look("Status", func() error {
+func (a *agent) Status(ctx context.Context) (st replication.Status, err error) {
+	err = a.look(ctx, "Status", func() error {
 		a.h.replicate()
 		st.BinaryVersion = a.h.Binary
 		d := a.h.DatadirDisk()
@@ -39,15 +39,15 @@ func (h *Host) fillStatus(st *replication.Status) {
 	s := h.Running
 	d := s.Disk.Data
 	st.Answers, st.ServerVersion, st.FilesystemUUID = true, h.Binary, s.Disk.UUID
-	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.readOnly,
+	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.ReadOnly,
 		s.Conf.LogBin != ""
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
-	st.BinlogPos, st.SlavePos, st.BinlogState = d.pos(), d.slavePos, d.state()
+	st.BinlogPos, st.SlavePos, st.BinlogState = d.Pos(), d.slavePos, d.state()
 	st.CurrentPos = st.BinlogPos
 	st.Replicas = h.Readers
 	st.OldestGTID = gtidOf(d.last, d.Oldest)
-	st.Connections = h.connection()
+	st.Connections = h.Connection()
 	st.Held = h.Hold != nil && h.Hold.Open()
 	if len(d.Reserved) == 0 {
 		st.BinlogExpire = s.Conf.BinlogExpire
@@ -57,9 +57,9 @@ func (h *Host) fillStatus(st *replication.Status) {
 	}
 }
 
-func (a *agent) SetConfiguration(_ context.Context,
+func (a *agent) SetConfiguration(ctx context.Context,
 	req kit.Configuration) (c kit.Configured, err error) {
-	err = a.change("SetConfiguration", req.Token, func() (bool, error) {
+	err = a.change(ctx, "SetConfiguration", req.Token, func() (bool, error) {
 		req.Token = kit.FencingToken{}
 		c.Changed = a.h.File == nil || !reflect.DeepEqual(*a.h.File, req)
 		a.h.File = &req
@@ -68,9 +68,9 @@ func (a *agent) SetConfiguration(_ context.Context,
 	return c, err
 }
 
-func (a *agent) PrepareDatadir(_ context.Context,
+func (a *agent) PrepareDatadir(ctx context.Context,
 	req kit.PrepareDatadir) (p kit.PreparedDatadir, err error) {
-	err = a.change("PrepareDatadir", req.Token, func() (bool, error) {
+	err = a.change(ctx, "PrepareDatadir", req.Token, func() (bool, error) {
 		d := a.h.DatadirDisk()
 		if d.Data == nil && req.Initialize {
 			d.Data = newDatadir(a.h.Binary)
@@ -96,9 +96,9 @@ func (a *agent) PrepareDatadir(_ context.Context,
 	return p, err
 }
 
-func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.FencingToken,
+func (a *agent) UpgradeDatadir(ctx context.Context, _ time.Duration, f kit.FencingToken,
 	_ kit.Progress) (version string, changed bool, err error) {
-	err = a.change("UpgradeDatadir", f, func() (bool, error) {
+	err = a.change(ctx, "UpgradeDatadir", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -111,9 +111,9 @@ func (a *agent) UpgradeDatadir(_ context.Context, _ time.Duration, f kit.Fencing
 	return version, changed, err
 }
 
-func (a *agent) ProveWritable(_ context.Context,
+func (a *agent) ProveWritable(ctx context.Context,
 	f kit.FencingToken) (proof kit.WriteProof, err error) {
-	err = a.change("ProveWritable", f, func() (bool, error) {
+	err = a.change(ctx, "ProveWritable", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -130,17 +130,17 @@ func (a *agent) ProveWritable(_ context.Context,
 	return proof, err
 }
 
-func (a *agent) ChecksumTables(_ context.Context, req kit.ChecksumTables,
+func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	begin func(kit.ChecksumBegin), each func(kit.TableChecksum)) error {
 	var list []kit.TableChecksum
 	var at string
-	err := a.look("ChecksumTables", func() error {
+	err := a.look(ctx, "ChecksumTables", func() error {
 		s, err := a.up()
 		if err != nil {
 			return err
 		}
 		d := s.Disk.Data
-		at = d.pos()
+		at = d.Pos()
 		if req.AtGTID != "" && d.slavePos != req.AtGTID {
 			return deny(errorsv1.Reason_REASON_GTID_MISMATCH, "the replica is at %s", d.slavePos)
 		}

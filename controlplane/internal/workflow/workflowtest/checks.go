@@ -26,11 +26,11 @@ func (w *World) CheckReplica(t testing.TB, name string) {
 	if err := srv.Check(nil); err != nil {
 		t.Error(err)
 	}
-	if h.Running == nil || !h.Running.readOnly || h.Running.Conf.ServerID != srv.ServerID {
+	if h.Running == nil || !h.Running.ReadOnly || h.Running.Conf.ServerID != srv.ServerID {
 		t.Fatalf("MariaDB on %s: %+v", name, h.Running)
 	}
 	h.replicate()
-	if got, want := h.Running.Disk.Data.pos(), primary.Running.Disk.Data.pos(); got != want {
+	if got, want := h.Running.Disk.Data.Pos(), primary.Running.Disk.Data.Pos(); got != want {
 		t.Errorf("%s is at %s, its primary at %s", name, got, want)
 	}
 	for table, sum := range primary.Running.Disk.Data.Tables {

@@ -62,10 +62,11 @@ func (v cloudView) SnapshotsInEveryZone() bool {
 
 // call does something at the cloud as one process: it fails when the process is dead, or when a
 // test has asked for it.
-func (v cloudView) call(name string, effect bool, fn func() error) error {
+func (v cloudView) call(ctx context.Context, name string, effect bool, fn func() error) error {
+	defer v.p.behind(name)
 	v.c.w.Mu.Lock()
 	defer v.c.w.Mu.Unlock()
-	if err := v.p.before(name); err != nil {
+	if err := v.p.before(ctx, name); err != nil {
 		return err
 	}
 	err := fn()
@@ -97,8 +98,8 @@ func (v cloudView) Images(context.Context) ([]provider.Image, error) {
 	}, nil
 }
 
-func (v cloudView) SetTags(_ context.Context, id string, tags map[string]string) error {
-	return v.call("SetTags", true, func() error {
+func (v cloudView) SetTags(ctx context.Context, id string, tags map[string]string) error {
+	return v.call(ctx, "SetTags", true, func() error {
 		vol, ok := v.c.Volumes[id]
 		if !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
@@ -111,9 +112,9 @@ func (v cloudView) SetTags(_ context.Context, id string, tags map[string]string)
 	})
 }
 
-func (v cloudView) CreateMachine(_ context.Context,
+func (v cloudView) CreateMachine(ctx context.Context,
 	req provider.CreateMachineRequest) (m provider.Machine, err error) {
-	err = v.call("CreateMachine", true, func() error {
+	err = v.call(ctx, "CreateMachine", true, func() error {
 		if err := req.Validate(); err != nil {
 			return err
 		}
@@ -146,8 +147,8 @@ func (v cloudView) machine(id string) (*provider.Machine, error) {
 	return m, nil
 }
 
-func (v cloudView) GetMachine(_ context.Context, id string) (m provider.Machine, err error) {
-	err = v.call("GetMachine", false, func() error {
+func (v cloudView) GetMachine(ctx context.Context, id string) (m provider.Machine, err error) {
+	err = v.call(ctx, "GetMachine", false, func() error {
 		found, err := v.machine(id)
 		if err == nil {
 			m = *found
@@ -157,9 +158,9 @@ func (v cloudView) GetMachine(_ context.Context, id string) (m provider.Machine,
 	return m, err
 }
 
-func (v cloudView) ListMachines(_ context.Context,
+func (v cloudView) ListMachines(ctx context.Context,
 	f provider.Filter) (list []provider.Machine, err error) {
-	err = v.call("ListMachines", false, func() error {
+	err = v.call(ctx, "ListMachines", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.Machines)) {
 			if m, _ := v.machine(id); f.Matches(m.Tags) {
 				list = append(list, *m)
@@ -170,8 +171,8 @@ func (v cloudView) ListMachines(_ context.Context,
 	return list, err
 }
 
-func (v cloudView) StartMachine(_ context.Context, id string) error {
-	return v.call("StartMachine", true, func() error {
+func (v cloudView) StartMachine(ctx context.Context, id string) error {
+	return v.call(ctx, "StartMachine", true, func() error {
 		m, err := v.machine(id)
 		if err == nil && m.State == provider.MachineStopped {
 			m.State = provider.MachineRunning
@@ -180,8 +181,8 @@ func (v cloudView) StartMachine(_ context.Context, id string) error {
 	})
 }
 
-func (v cloudView) TerminateMachine(_ context.Context, id string) error {
-	return v.call("TerminateMachine", true, func() error {
+func (v cloudView) TerminateMachine(ctx context.Context, id string) error {
+	return v.call(ctx, "TerminateMachine", true, func() error {
 		m, err := v.machine(id)
 		if err == nil && m.State != provider.MachineTerminated {
 			m.State = provider.MachineStopping
@@ -191,9 +192,9 @@ func (v cloudView) TerminateMachine(_ context.Context, id string) error {
 	})
 }
 
-func (v cloudView) CreateVolume(_ context.Context,
+func (v cloudView) CreateVolume(ctx context.Context,
 	req provider.CreateVolumeRequest) (vol provider.Volume, err error) {
-	err = v.call("CreateVolume", true, func() error {
+	err = v.call(ctx, "CreateVolume", true, func() error {
 		if err := req.Validate(); err != nil {
 			return err
 		}
@@ -241,8 +242,8 @@ func (v cloudView) volume(id string) (*provider.Volume, error) {
 	return vol, nil
 }
 
-func (v cloudView) GetVolume(_ context.Context, id string) (vol provider.Volume, err error) {
-	err = v.call("GetVolume", false, func() error {
+func (v cloudView) GetVolume(ctx context.Context, id string) (vol provider.Volume, err error) {
+	err = v.call(ctx, "GetVolume", false, func() error {
 		found, err := v.volume(id)
 		if err == nil {
 			vol = *found
@@ -252,9 +253,9 @@ func (v cloudView) GetVolume(_ context.Context, id string) (vol provider.Volume,
 	return vol, err
 }
 
-func (v cloudView) ListVolumes(_ context.Context,
+func (v cloudView) ListVolumes(ctx context.Context,
 	f provider.Filter) (list []provider.Volume, err error) {
-	err = v.call("ListVolumes", false, func() error {
+	err = v.call(ctx, "ListVolumes", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.Volumes)) {
 			vol, _ := v.volume(id)
 			if f.Matches(vol.Tags) && (f.MachineID == "" || f.MachineID == vol.MachineID) {
@@ -268,9 +269,9 @@ func (v cloudView) ListVolumes(_ context.Context,
 	return list, err
 }
 
-func (v cloudView) AttachVolume(_ context.Context, id,
+func (v cloudView) AttachVolume(ctx context.Context, id,
 	machine string) (vol provider.Volume, err error) {
-	err = v.call("AttachVolume", true, func() error {
+	err = v.call(ctx, "AttachVolume", true, func() error {
 		found, err := v.volume(id)
 		if err != nil {
 			return err
@@ -291,9 +292,9 @@ func (v cloudView) AttachVolume(_ context.Context, id,
 	return vol, err
 }
 
-func (v cloudView) DetachVolume(_ context.Context, id,
+func (v cloudView) DetachVolume(ctx context.Context, id,
 	machine string) (vol provider.Volume, err error) {
-	err = v.call("DetachVolume", true, func() error {
+	err = v.call(ctx, "DetachVolume", true, func() error {
 		found, err := v.volume(id)
 		if err != nil {
 			return err
@@ -310,8 +311,8 @@ func (v cloudView) DetachVolume(_ context.Context, id,
 	return vol, err
 }
 
-func (v cloudView) DeleteVolume(_ context.Context, id string) error {
-	return v.call("DeleteVolume", true, func() error {
+func (v cloudView) DeleteVolume(ctx context.Context, id string) error {
+	return v.call(ctx, "DeleteVolume", true, func() error {
 		found, err := v.volume(id)
 		if err != nil {
 			return err
@@ -325,9 +326,9 @@ func (v cloudView) DeleteVolume(_ context.Context, id string) error {
 	})
 }
 
-func (v cloudView) CreateSnapshot(_ context.Context,
+func (v cloudView) CreateSnapshot(ctx context.Context,
 	req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
-	err = v.call("CreateSnapshot", true, func() error {
+	err = v.call(ctx, "CreateSnapshot", true, func() error {
 		vol, err := v.volume(req.VolumeID)
 		if err != nil {
 			return err
@@ -344,8 +345,8 @@ func (v cloudView) CreateSnapshot(_ context.Context,
 	return snap, err
 }
 
-func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snapshot, err error) {
-	err = v.call("GetSnapshot", false, func() error {
+func (v cloudView) GetSnapshot(ctx context.Context, id string) (snap provider.Snapshot, err error) {
+	err = v.call(ctx, "GetSnapshot", false, func() error {
 		found, ok := v.c.Snapshots[id]
 		if !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
@@ -359,7 +360,7 @@ func (v cloudView) GetSnapshot(_ context.Context, id string) (snap provider.Snap
 	return snap, err
 }
 
-func (v cloudView) ListSnapshots(_ context.Context,
+func (v cloudView) ListSnapshots(ctx context.Context,
 	f provider.Filter) (list []provider.Snapshot, err error) {
 	v.c.w.Mu.Lock()
 	late := v.c.Late
@@ -367,7 +368,7 @@ func (v cloudView) ListSnapshots(_ context.Context,
 	if !f.MadeUntil.IsZero() {
 		<-time.After(time.Until(f.MadeUntil.Add(late)))
 	}
-	err = v.call("ListSnapshots", false, func() error {
+	err = v.call(ctx, "ListSnapshots", false, func() error {
 		for _, id := range slices.Sorted(maps.Keys(v.c.Snapshots)) {
 			shown := v.c.cutBy[id] == v.p || v.c.w.now().Sub(v.c.Snapshots[id].CreatedAt) >= late
 			if snap := v.c.Snapshots[id]; shown && f.Matches(snap.Tags) {
@@ -379,8 +380,8 @@ func (v cloudView) ListSnapshots(_ context.Context,
 	return list, err
 }
 
-func (v cloudView) DeleteSnapshot(_ context.Context, id string) error {
-	return v.call("DeleteSnapshot", true, func() error {
+func (v cloudView) DeleteSnapshot(ctx context.Context, id string) error {
+	return v.call(ctx, "DeleteSnapshot", true, func() error {
 		if _, ok := v.c.Snapshots[id]; !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
 		}

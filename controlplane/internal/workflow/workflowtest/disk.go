@@ -52,7 +52,7 @@ type Datadir struct {
 type Settings struct {
 	host, user, password string
 	port                 int
-	io, SQL              bool
+	IO, SQL              bool
 	SQLErrno             int
 	SQLError             string
 }
@@ -78,7 +78,7 @@ func (d *Datadir) clone() *Datadir {
 // Write commits one transaction under a server_id.
 func (d *Datadir) Write(server uint32, table string, value uint64) string {
 	d.apply(Txn{server: server, seq: d.seq + 1, table: table, value: value})
-	return d.pos()
+	return d.Pos()
 }
 
 func (d *Datadir) apply(t Txn) {
@@ -87,7 +87,8 @@ func (d *Datadir) apply(t Txn) {
 	d.Tables[t.table] = d.Tables[t.table]*31 + t.value
 }
 
-func (d *Datadir) pos() string { return gtidOf(d.last, d.seq) }
+// Pos is its gtid_binlog_pos.
+func (d *Datadir) Pos() string { return gtidOf(d.last, d.seq) }
 
 func gtidOf(server uint32, seq uint64) string {
 	if seq == 0 {

@@ -47,7 +47,7 @@ func (h *simHold) Resume(context.Context) (kit.QuiesceResult, error) {
 func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
 	_ kit.Progress) (kit.Quiesced, error) {
 	var made *simHold
-	err := a.change("OpenHold", req.Token, func() (bool, error) {
+	err := a.change(ctx, "OpenHold", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -61,8 +61,8 @@ func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
 		made = &simHold{done: make(chan struct{}), opened: time.Now(),
 			point: consistentpoint.Point{
 				Replica: d.Data.Conn != nil, ServerID: s.Conf.ServerID, ServerVersion: a.h.Binary,
-				BinlogPos: d.Data.pos(), SlavePos: d.Data.slavePos,
-				CurrentPos: d.Data.pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.UUID,
+				BinlogPos: d.Data.Pos(), SlavePos: d.Data.slavePos,
+				CurrentPos: d.Data.Pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.UUID,
 				Filesystem: d.fs, Datadir: kit.DatadirPath,
 				Nonce: req.Nonce, At: time.Now(),
 			}}

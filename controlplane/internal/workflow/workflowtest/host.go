@@ -48,7 +48,7 @@ type mountPoint struct {
 type server struct {
 	Conf     kit.Configuration
 	Disk     *Disk
-	readOnly bool
+	ReadOnly bool
 }
 
 func newHost(w *World, m *provider.Machine) *Host {
@@ -83,11 +83,11 @@ func (h *Host) Start() {
 		conf = *h.File
 	}
 	d := h.DatadirDisk()
-	h.Running = &server{Conf: conf, Disk: d, readOnly: conf.ReadOnly}
+	h.Running = &server{Conf: conf, Disk: d, ReadOnly: conf.ReadOnly}
 	h.Starts++
 	h.StartsOn[d.UUID]++
 	if c := d.Data.Conn; c != nil {
-		c.io, c.SQL = !conf.SkipReplicaStart, !conf.SkipReplicaStart
+		c.IO, c.SQL = !conf.SkipReplicaStart, !conf.SkipReplicaStart
 	}
 }
 
@@ -100,7 +100,7 @@ func (h *Host) replicate() {
 		return
 	}
 	d := h.Running.Disk.Data
-	if d.Conn == nil || !d.Conn.io || !d.Conn.SQL {
+	if d.Conn == nil || !d.Conn.IO || !d.Conn.SQL {
 		return
 	}
 	p := h.primary(d)
@@ -133,8 +133,8 @@ func (h *Host) applyFrom(primary *Datadir, most int) {
 	}
 }
 
-// connection is what SHOW ALL REPLICAS STATUS tells.
-func (h *Host) connection() []replication.Connection {
+// Connection is what SHOW ALL REPLICAS STATUS tells.
+func (h *Host) Connection() []replication.Connection {
 	d := h.Running.Disk.Data
 	if d.Conn == nil {
 		return nil
@@ -142,10 +142,10 @@ func (h *Host) connection() []replication.Connection {
 	c := d.Conn
 	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
 		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
-		IORunning: yes(c.io), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
+		IORunning: yes(c.IO), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
 	p := h.primary(d)
 	switch {
-	case !c.io:
+	case !c.IO:
 	case p == nil || p.Running == nil:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2003, "Can't connect to server"
 	case p.Running.Disk.Data.Accounts[c.user] != c.password:
@@ -185,10 +185,11 @@ type agent struct {
 	p *Process
 }
 
-func (a *agent) look(name string, fn func() error) error {
+func (a *agent) look(ctx context.Context, name string, fn func() error) error {
+	defer a.p.behind(name)
 	a.h.w.Mu.Lock()
 	defer a.h.w.Mu.Unlock()
-	if err := a.p.before(name); err != nil {
+	if err := a.p.before(ctx, name); err != nil {
 		return err
 	}
 	if a.h.Down {
@@ -199,8 +200,9 @@ func (a *agent) look(name string, fn func() error) error {
 }
 
 // change makes a change on behalf of a job; fn says whether it did anything.
-func (a *agent) change(name string, f kit.FencingToken, fn func() (bool, error)) error {
-	return a.look(name, func() error {
+func (a *agent) change(ctx context.Context, name string, f kit.FencingToken,
+	fn func() (bool, error)) error {
+	return a.look(ctx, name, func() error {
 		if f.Epoch < a.h.epochs[f.Job] {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
 				"a newer owner was seen")
@@ -223,8 +225,8 @@ func (a *agent) up() (*server, error) {
 	return a.h.Running, nil
 }
 
-func (a *agent) Host(context.Context) (info kit.HostInfo, err error) {
-	err = a.look("Host", func() error {
+func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
+	err = a.look(ctx, "Host", func() error {
 		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
 			MariaDBVersion: a.h.Binary, AgentVersion: "test"}
 		return nil
@@ -232,8 +234,8 @@ func (a *agent) Host(context.Context) (info kit.HostInfo, err error) {
 	return info, err
 }
 
-func (a *agent) Unit(_ context.Context, name string) (u kit.Unit, err error) {
-	err = a.look("Unit", func() error {
+func (a *agent) Unit(ctx context.Context, name string) (u kit.Unit, err error) {
+	err = a.look(ctx, "Unit", func() error {
 		if name != kit.MariaDBUnit {
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "no unit "+name)
 		}
@@ -249,9 +251,9 @@ func (a *agent) Unit(_ context.Context, name string) (u kit.Unit, err error) {
 	return u, err
 }
 
-func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
+func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
 	_ kit.Progress) (up kit.EnsuredUnit, err error) {
-	err = a.change("EnsureUnit", req.Token, func() (bool, error) {
+	err = a.change(ctx, "EnsureUnit", req.Token, func() (bool, error) {
 		if a.h.Masked {
 			a.h.Masked = false
 			up.Changes = append(up.Changes, "unmasked")
@@ -275,8 +277,8 @@ func (a *agent) EnsureUnit(_ context.Context, req kit.EnsureUnit,
 	return up, err
 }
 
-func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
-	err = a.change("StopUnit", req.Token, func() (bool, error) {
+func (a *agent) StopUnit(ctx context.Context, req kit.UnitRequest) (changed bool, err error) {
+	err = a.change(ctx, "StopUnit", req.Token, func() (bool, error) {
 		changed = a.h.Running != nil
 		a.h.Stop()
 		return changed, nil
@@ -284,8 +286,8 @@ func (a *agent) StopUnit(_ context.Context, req kit.UnitRequest) (changed bool, 
 	return changed, err
 }
 
-func (a *agent) MaskUnit(_ context.Context, req kit.UnitRequest) (changed bool, err error) {
-	err = a.change("MaskUnit", req.Token, func() (bool, error) {
+func (a *agent) MaskUnit(ctx context.Context, req kit.UnitRequest) (changed bool, err error) {
+	err = a.change(ctx, "MaskUnit", req.Token, func() (bool, error) {
 		if a.h.Running != nil {
 			return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE,
 				"it is active")

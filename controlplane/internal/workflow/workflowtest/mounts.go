@@ -32,8 +32,8 @@ func (h *Host) device(ids []string) string {
 	return ""
 }
 
-func (a *agent) BlockDevices(context.Context) (list []kit.BlockDevice, err error) {
-	err = a.look("BlockDevices", func() error {
+func (a *agent) BlockDevices(ctx context.Context) (list []kit.BlockDevice, err error) {
+	err = a.look(ctx, "BlockDevices", func() error {
 		for _, v := range a.h.attached() {
 			if !v.Default && a.h.Hidden > 0 {
 				a.h.Hidden--
@@ -70,8 +70,8 @@ func (h *Host) mountOf(path string) (m kit.Mount) {
 	return m
 }
 
-func (a *agent) Mount(_ context.Context, path string) (m kit.Mount, err error) {
-	err = a.look("Mount", func() error {
+func (a *agent) Mount(ctx context.Context, path string) (m kit.Mount, err error) {
+	err = a.look(ctx, "Mount", func() error {
 		if a.h.Mounts[path] == nil {
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_MOUNTED,
 				"nothing is mounted at "+path)
@@ -87,9 +87,9 @@ func deny(reason errorsv1.Reason, format string, args ...any) error {
 		errs.WithHint("a hint"))
 }
 
-func (a *agent) EnsureMount(_ context.Context, req kit.EnsureMount,
+func (a *agent) EnsureMount(ctx context.Context, req kit.EnsureMount,
 	_ kit.Progress) (out kit.Mounted, err error) {
-	err = a.change("EnsureMount", req.Token, func() (bool, error) {
+	err = a.change(ctx, "EnsureMount", req.Token, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
 			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device %s",
@@ -139,9 +139,9 @@ func fits(d *Disk, req kit.EnsureMount) error {
 	return nil
 }
 
-func (a *agent) EnsureBindMount(_ context.Context,
+func (a *agent) EnsureBindMount(ctx context.Context,
 	req kit.EnsureBindMount) (out kit.Mounted, err error) {
-	err = a.change("EnsureBindMount", req.Token, func() (bool, error) {
+	err = a.change(ctx, "EnsureBindMount", req.Token, func() (bool, error) {
 		from := a.h.Mounts[kit.DataMount]
 		if from == nil || !from.Mounted {
 			return false, deny(errorsv1.Reason_REASON_NOT_MOUNTED, "nothing at %s", kit.DataMount)
@@ -158,9 +158,9 @@ func (a *agent) EnsureBindMount(_ context.Context,
 	return out, err
 }
 
-func (a *agent) EnsureUnmounted(_ context.Context,
+func (a *agent) EnsureUnmounted(ctx context.Context,
 	req kit.EnsureUnmounted) (changes []string, err error) {
-	err = a.change("EnsureUnmounted", req.Token, func() (bool, error) {
+	err = a.change(ctx, "EnsureUnmounted", req.Token, func() (bool, error) {
 		at := a.h.Mounts[req.Path]
 		if at == nil {
 			return false, nil
@@ -180,9 +180,9 @@ func (a *agent) EnsureUnmounted(_ context.Context,
 	return changes, err
 }
 
-func (a *agent) FormatVolume(_ context.Context,
+func (a *agent) FormatVolume(ctx context.Context,
 	req kit.FormatVolume) (device kit.BlockDevice, changed bool, err error) {
-	err = a.change("FormatVolume", req.Token, func() (bool, error) {
+	err = a.change(ctx, "FormatVolume", req.Token, func() (bool, error) {
 		volume := a.h.device(req.DeviceIDs)
 		if volume == "" {
 			return false, deny(errorsv1.Reason_REASON_DEVICE_MISSING, "no device")

@@ -10,15 +10,15 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func (a *agent) PrepareReplica(_ context.Context,
+func (a *agent) PrepareReplica(ctx context.Context,
 	req kit.PrepareReplica) (r kit.PreparedReplica, err error) {
-	err = a.change("PrepareReplica", req.Token, func() (bool, error) {
+	err = a.change(ctx, "PrepareReplica", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
 		}
 		d := s.Disk.Data
-		got := d.pos()
+		got := d.Pos()
 		if req.SourceReplica {
 			got = d.slavePos
 		}
@@ -36,9 +36,9 @@ func (a *agent) PrepareReplica(_ context.Context,
 	return r, err
 }
 
-func (a *agent) ConfigureReplica(_ context.Context,
+func (a *agent) ConfigureReplica(ctx context.Context,
 	req kit.ConfigureReplica) (changes []string, err error) {
-	err = a.change("ConfigureReplica", req.Token, func() (bool, error) {
+	err = a.change(ctx, "ConfigureReplica", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -51,13 +51,13 @@ func (a *agent) ConfigureReplica(_ context.Context,
 	return changes, err
 }
 
-func (a *agent) StartReplication(_ context.Context, until string, _ time.Duration,
+func (a *agent) StartReplication(ctx context.Context, until string, _ time.Duration,
 	f kit.FencingToken) (conn replication.Connection, changed bool, err error) {
 	name := "StartReplication"
 	if until != "" {
 		name = "StartUntil"
 	}
-	err = a.change(name, f, func() (bool, error) {
+	err = a.change(ctx, name, f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -72,12 +72,12 @@ func (a *agent) StartReplication(_ context.Context, until string, _ time.Duratio
 			}
 			return true, nil
 		}
-		changed = !d.Conn.io || !d.Conn.SQL
-		d.Conn.io, d.Conn.SQL = true, d.Conn.SQLErrno == 0 || d.Conn.SQLErrno == 1927
+		changed = !d.Conn.IO || !d.Conn.SQL
+		d.Conn.IO, d.Conn.SQL = true, d.Conn.SQLErrno == 0 || d.Conn.SQLErrno == 1927
 		if d.Conn.SQL {
 			d.Conn.SQLErrno, d.Conn.SQLError = 0, ""
 		}
-		conn = a.h.connection()[0]
+		conn = a.h.Connection()[0]
 		if v := replication.Diagnose(conn); v.Threads != replication.Running {
 			return changed, deny(errorsv1.Reason_REASON_REPLICATION_ERROR, "%s", v)
 		}
@@ -86,31 +86,31 @@ func (a *agent) StartReplication(_ context.Context, until string, _ time.Duratio
 	return conn, changed, err
 }
 
-func (a *agent) StopReplication(_ context.Context, sqlOnly bool, _ time.Duration,
+func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, _ time.Duration,
 	f kit.FencingToken) (changed bool, err error) {
-	err = a.change("StopReplication", f, func() (bool, error) {
+	err = a.change(ctx, "StopReplication", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
 		}
 		if c := s.Disk.Data.Conn; c != nil {
-			changed = c.SQL || c.io && !sqlOnly
+			changed = c.SQL || c.IO && !sqlOnly
 			c.SQL = false
-			c.io = c.io && sqlOnly
+			c.IO = c.IO && sqlOnly
 		}
 		return changed, nil
 	})
 	return changed, err
 }
 
-func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
+func (a *agent) WaitForGTID(ctx context.Context, gtid string, _ time.Duration,
 	report func(kit.Waited)) (reached bool, err error) {
-	err = a.look("WaitForGTID", func() error {
+	err = a.look(ctx, "WaitForGTID", func() error {
 		s, err := a.up()
 		if err != nil {
 			return err
 		}
-		if v := replication.Diagnose(a.h.connection()[0]); v.Threads != replication.Running {
+		if v := replication.Diagnose(a.h.Connection()[0]); v.Threads != replication.Running {
 			return deny(errorsv1.Reason_REASON_REPLICATION_ERROR, "%s", v)
 		}
 		a.h.replicate()
@@ -126,22 +126,22 @@ func (a *agent) WaitForGTID(_ context.Context, gtid string, _ time.Duration,
 	return reached, err
 }
 
-func (a *agent) SetReadOnly(_ context.Context, on bool,
+func (a *agent) SetReadOnly(ctx context.Context, on bool,
 	f kit.FencingToken) (changed bool, err error) {
-	err = a.change("SetReadOnly", f, func() (bool, error) {
+	err = a.change(ctx, "SetReadOnly", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
 		}
-		changed, s.readOnly = s.readOnly != on, on
+		changed, s.ReadOnly = s.ReadOnly != on, on
 		return changed, nil
 	})
 	return changed, err
 }
 
-func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration, from string,
+func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duration, from string,
 	f kit.FencingToken) (r replication.Reservation, err error) {
-	err = a.change("ReserveBinlogs", f, func() (bool, error) {
+	err = a.change(ctx, "ReserveBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -159,9 +159,9 @@ func (a *agent) ReserveBinlogs(_ context.Context, id string, keep time.Duration,
 	return r, err
 }
 
-func (a *agent) ReleaseBinlogs(_ context.Context, id string,
+func (a *agent) ReleaseBinlogs(ctx context.Context, id string,
 	f kit.FencingToken) (changed bool, err error) {
-	err = a.change("ReleaseBinlogs", f, func() (bool, error) {
+	err = a.change(ctx, "ReleaseBinlogs", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -173,9 +173,9 @@ func (a *agent) ReleaseBinlogs(_ context.Context, id string,
 	return changed, err
 }
 
-func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
+func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 	f kit.FencingToken) (changed bool, err error) {
-	err = a.change("SetBinlogExpiry", f, func() (bool, error) {
+	err = a.change(ctx, "SetBinlogExpiry", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -187,9 +187,9 @@ func (a *agent) SetBinlogExpiry(_ context.Context, after time.Duration,
 	return changed, err
 }
 
-func (a *agent) EnsureReplicationAccount(_ context.Context,
+func (a *agent) EnsureReplicationAccount(ctx context.Context,
 	req kit.ReplicationAccount) (changes []string, err error) {
-	err = a.change("EnsureReplicationAccount", req.Token, func() (bool, error) {
+	err = a.change(ctx, "EnsureReplicationAccount", req.Token, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err
@@ -201,9 +201,9 @@ func (a *agent) EnsureReplicationAccount(_ context.Context,
 	return changes, err
 }
 
-func (a *agent) DeleteReplicationAccount(_ context.Context, user, _ string,
+func (a *agent) DeleteReplicationAccount(ctx context.Context, user, _ string,
 	f kit.FencingToken) (changed bool, err error) {
-	err = a.change("DeleteReplicationAccount", f, func() (bool, error) {
+	err = a.change(ctx, "DeleteReplicationAccount", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
 			return false, err

@@ -129,20 +129,36 @@ type Process struct {
 
 	Fail map[string][]error // by call: what the next calls answer instead of doing anything
 	Lose map[string]int     // by call: how many answers are lost after the effect
-	Hook func(point job.Point, step string)
+	// Behind is called once, by call, after the effect and before the answer.
+	Behind map[string]func()
+	Hook   func(point job.Point, step string)
 }
 
 var errDead = errors.New("this process is dead")
 
-func (p *Process) before(call string) error {
+func (p *Process) before(ctx context.Context, call string) error {
 	if p.Dead.Load() {
 		return errDead
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if next := p.Fail[call]; len(next) > 0 {
 		p.Fail[call] = next[1:]
 		return next[0]
 	}
 	return nil
+}
+
+// behind is called without World.Mu: what it calls may wait.
+func (p *Process) behind(call string) {
+	p.W.Mu.Lock()
+	fn := p.Behind[call]
+	delete(p.Behind, call)
+	p.W.Mu.Unlock()
+	if fn != nil {
+		fn()
+	}
 }
 
 func (p *Process) after(call string) error {
@@ -199,7 +215,8 @@ func (joinFiles) JoinFile(_ context.Context, server string) ([]byte, error) {
 // Start runs a control plane on the world until the test ends, or stop or kill is called.
 func (w *World) Start() *Process {
 	w.T.Helper()
-	p := &Process{W: w, Fail: map[string][]error{}, Lose: map[string]int{}}
+	p := &Process{W: w, Fail: map[string][]error{}, Lose: map[string]int{},
+		Behind: map[string]func(){}}
 	st := stored.New(mortal{w.store, p})
 	engine, err := job.New(job.Config[kit.Records]{
 		Store: st, Logger: quiet(),
