@@ -5,33 +5,62 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 func TestPlanLooksAndChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w, p := lab(t)
+		w, p, _ := withReplica(t)
+		taken := snapshotIn(t, p.Must(snapshotOf{Source: "db1"}))
 		mark := w.Mark()
-		for _, ask := range []kit.Request{
-			{Args: replicaArgs.Args()},
-			{Args: primary{Server: "db9"}.Args()},
-			{Args: snapshotOf{Source: "db1"}.Args()},
-			{Args: deletion{Server: "db1"}.Args()},
+		planned := map[string]bool{}
+		for _, what := range []workflowtest.Asked{
+			replica{Server: "db3", Source: "db1"}, replica{Server: "db3", Snapshot: taken},
+			primary{Server: "db9"}, snapshotOf{Source: "db1"}, deletion{Server: "db2"},
+			snapshotDeletion{Snapshot: taken}, verification{Replica: "db2"},
 		} {
-			j, err := p.Flow.DryRun(t.Context(), ask)
+			j, err := p.Flow.DryRun(t.Context(), kit.Request{Args: what.Args()})
 			if err != nil {
-				t.Fatal(ask.Args.Kind(), err)
+				t.Fatal(what.Args().Kind(), err)
 			}
-			if j.ID != "" || len(j.Steps) == 0 {
+			planned[j.Kind] = true
+			if j.ID != "" || j.Title == "" {
 				t.Errorf("%+v", j)
 			}
-			t.Logf("%s\n%s", j.Title, states(j))
+			checkPlanned(t, p, j)
+		}
+		for _, plan := range p.Flow.Plans() {
+			if !planned[plan.Kind] {
+				t.Errorf("there is no dry run of %s here", plan.Kind)
+			}
 		}
 		if changes := w.Changes(mark); len(changes) > 0 {
 			t.Errorf("the plan made changes: %v", changes)
 		}
 	})
+}
+
+// checkPlanned holds what a dry run shows to the steps of its kind.
+func checkPlanned(t *testing.T, p *process, j job.Job) {
+	t.Helper()
+	plan, _ := p.Engine.Plan(j.Kind)
+	if len(j.Steps) != len(plan.Steps) {
+		t.Fatalf("%s: %d steps of %d", j.Kind, len(j.Steps), len(plan.Steps))
+	}
+	would := 0
+	for i, s := range j.Steps {
+		if s.Kind != plan.Steps[i].Kind || s.Seq != i || s.Title == "" {
+			t.Errorf("%s: step %d is %+v, want %s", j.Kind, i, s, plan.Steps[i].Kind)
+		}
+		would += len(s.Changed) + len(s.Found)
+	}
+	if would == 0 {
+		t.Errorf("the dry run of %s says nothing of what it would do", j.Kind)
+	}
 }
 
 // TestPlanSaysWhatWillBe reads the two steps whose work depends on what is found.
@@ -154,6 +183,60 @@ func TestRepeatedRequestIsTheSame(t *testing.T) {
 		ask.Args = replica{Server: "Bad Name", Source: "db1"}.Args()
 		if _, err := create(); errs.KindOf(err) != errs.InvalidArgument {
 			t.Errorf("a bad name: %v", err)
+		}
+	})
+}
+
+// TestPlannedCleanupIsWhatIsRemoved holds the dry run of a cleanup to what the cleanup removes.
+func TestPlannedCleanupIsWhatIsRemoved(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, j := brokenOff(t, replicaArgs, "finish")
+		mark := w.Mark()
+		planned, err := p.Flow.PlanCleanup(t.Context(), j.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changes := w.Changes(mark); len(changes) > 0 {
+			t.Errorf("the plan changed %v", changes)
+		}
+		if now, err := p.Engine.Get(t.Context(), j.ID); err != nil ||
+			len(now.Steps) != len(j.Steps) {
+			t.Errorf("the plan is in the job: %s, %v", states(now), err)
+		}
+		for step, removed := range map[string]string{"remove_machine": "remove machine ",
+			"remove_volumes": "remove volume ", "remove_account": "drop its replication account"} {
+			s, ok := planned.Step(step)
+			if !ok || s.Phase != job.CleanupPhase || len(s.Changed) != 1 ||
+				!strings.HasPrefix(s.Changed[0], removed) {
+				t.Errorf("%s would %q", step, s.Changed)
+			}
+		}
+		machine, _ := planned.Step("remove_machine")
+		volume, _ := planned.Step("remove_volumes")
+		srv := w.Server("db2")
+		if !strings.HasSuffix(machine.Changed[0], " "+srv.MachineID) ||
+			!strings.HasSuffix(volume.Changed[0], " "+volumeOf(t, w, "db2").ProviderID) {
+			t.Errorf("it would remove %q and %q of %+v", machine.Changed, volume.Changed, srv)
+		}
+		w.CheckCleanup(t, p, j.ID)
+	})
+}
+
+func TestCleanupIsPlannedOfJobsThatLeftSomething(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, succeeded := withReplica(t)
+		verified := p.Must(verification{Replica: "db2"})
+		idle := w.Cancelled(verification{Replica: "db2"})
+		p.Stop()
+		active := w.Start().Ask(primary{Server: "db4"})
+		for name, id := range map[string]string{"one that succeeded": succeeded.ID,
+			"one of a kind without": verified.ID, "one of a kind without, cancelled": idle.ID,
+			"one that is to run": active.ID} {
+			_, err := p.Flow.PlanCleanup(t.Context(), id)
+			if errs.ReasonOf(err) != errorsv1.Reason_REASON_JOB_WRONG_STATE ||
+				errs.HintOf(err).Empty() {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	})
 }

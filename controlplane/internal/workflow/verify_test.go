@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 )
 
 // withReplica is a world with a READY replica, and the job that made it.
@@ -124,20 +125,28 @@ func TestVerificationThatFindsADifferenceTakesTheDateAway(t *testing.T) {
 // What is not right on a replica is its operator's to repair: the job refuses and changes nothing.
 func TestVerificationTouchesNothingThatItDidNotStop(t *testing.T) {
 	t.Parallel()
-	stopped := func(h *host) { h.Running.Disk.Data.Conn.IO, h.Running.Disk.Data.Conn.SQL = false, false }
+	connection := func(h *host) *workflowtest.Settings { return h.Running.Disk.Data.Conn }
 	cases := map[string]struct {
 		reason string
 		plant  func(h *host)
 	}{
-		"replication was stopped":    {"REPLICATION_ERROR", stopped},
-		"the SQL thread was stopped": {"REPLICATION_ERROR", func(h *host) { h.Running.Disk.Data.Conn.SQL = false }},
+		"replication was stopped": {"REPLICATION_ERROR", func(h *host) {
+			connection(h).IO, connection(h).SQL = false, false
+		}},
+		"the SQL thread was stopped": {"REPLICATION_ERROR", func(h *host) {
+			connection(h).SQL = false
+		}},
 		"replication is broken": {"REPLICATION_ERROR", func(h *host) {
-			c := h.Running.Disk.Data.Conn
+			c := connection(h)
 			c.SQL, c.SQLErrno, c.SQLError = false, 1062, "Duplicate entry"
 		}},
-		"replication was taken away": {"REPLICATION_ERROR", func(h *host) { h.Running.Disk.Data.Conn = nil }},
-		"it takes writes":            {"WRONG_ROLE", func(h *host) { h.Running.ReadOnly = false }},
-		"its server_id was changed":  {"MARIADB_SETTING", func(h *host) { h.Running.Conf.ServerID = 7 }},
+		"replication was taken away": {"REPLICATION_ERROR", func(h *host) {
+			h.Running.Disk.Data.Conn = nil
+		}},
+		"it takes writes": {"WRONG_ROLE", func(h *host) { h.Running.ReadOnly = false }},
+		"its server_id was changed": {"MARIADB_SETTING", func(h *host) {
+			h.Running.Conf.ServerID = 7
+		}},
 	}
 	for name, c := range cases {
 		bubbles(t, name, func(t *testing.T) {
@@ -165,7 +174,8 @@ func TestVerificationTouchesNothingThatItDidNotStop(t *testing.T) {
 func TestVerificationIsRefusedOfWhatIsNoReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, p, _ := withReplica(t)
-		for name, part := range map[string]string{"db1": "not a replica", "db9": "db9", "": "name"} {
+		for name, part := range map[string]string{"db1": "not a replica", "db9": "db9",
+			"": "name"} {
 			_, err := p.Flow.DryRun(t.Context(), kit.Request{
 				Args: verification{Replica: name}.Args()})
 			if err == nil || !strings.Contains(err.Error(), part) {

@@ -57,6 +57,6 @@ func (h *Host) open(ctx context.Context, server string) (err error) {
 // Replica reports whether the server is to follow a primary.
 func (h *Host) Replica() bool { return h.Srv.Role == inventory.RoleReplica }
 
-// started reports whether MariaDB was ever up on the server's volume: start_mariadb records the
+// Started reports whether MariaDB was ever up on the server's volume: start_mariadb records the
 // datadir's version, swap_volume forgets it.
-func (h *Host) started() bool { return h.Srv.DatadirVersion != "" }
+func (h *Host) Started() bool { return h.Srv.DatadirVersion != "" }

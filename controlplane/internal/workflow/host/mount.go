@@ -142,7 +142,7 @@ func (h *Host) tell(lines []string) {
 // EnsureCleanCopy rids a copy of its source's replication state before its first start. What is
 // there later is its own.
 func (h *Host) EnsureCleanCopy(ctx context.Context) error {
-	if !h.Replica() || h.started() {
+	if !h.Replica() || h.Started() {
 		return nil
 	}
 	st, err := h.Agent.Status(ctx)

@@ -89,7 +89,7 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 	return kit.Done(nil)
 }
 
-// initializeDatadir makes a new datadir where there is none. A server that has served before gets
+// initializeDatadir makes a new datadir where there is none. A volume that MariaDB was up on gets
 // none: what is missing there is lost.
 func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
 	h, err := host.Open(ctx, s.Call, s.args)
@@ -100,7 +100,7 @@ func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if h.ServesRightly(st) || kit.EverReady(h.Srv) {
+	if h.ServesRightly(st) || h.Started() {
 		s.Found("the datadir is in use")
 		return kit.Done(nil)
 	}
@@ -137,7 +137,7 @@ func (s *step) startMariaDB(ctx context.Context) (kit.Outcome, error) {
 	}
 	return kit.Done(s.UpdateServer(h.Srv.Name, func(srv *inventory.Server) error {
 		srv.BinaryVersion, srv.LastSeen = cmp.Or(st.BinaryVersion, srv.BinaryVersion), s.Now()
-		// see host.started
+		// see host.Host.Started
 		srv.DatadirVersion = cmp.Or(st.DatadirVersion, h.Snap.Point.ServerVersion,
 			st.ServerVersion)
 		return nil

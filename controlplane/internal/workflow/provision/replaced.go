@@ -153,11 +153,13 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 }
 
 // DropReplaced deletes the data volumes of earlier generations, which were kept until the server
-// was READY on the volume that it has now. Before that it does nothing.
+// was READY on the volume that it has now. Before that it does nothing: a step that is run alone,
+// and one after steps that an operator skipped, cannot tell, as the record of a server that was
+// READY before says so still.
 func DropReplaced(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Commit, error) {
 	s := &step{Call: c, args: args}
 	srv, err := s.Server(ctx, args.Server)
-	if err != nil || srv.State != inventory.ServerReady {
+	if err != nil || srv.State != inventory.ServerReady || s.Alone || len(s.LeftOut) > 0 {
 		return nil, err
 	}
 	list, err := s.Provider.ListVolumes(ctx, s.Made(map[string]string{kit.TagJob: s.JobID,

@@ -322,7 +322,7 @@ func (s *server) recordGone() kit.Commit {
 		if err != nil {
 			return err
 		}
-		if err := kit.VolumeGone(ctx, rec, srv.DataVolume); err != nil {
+		if err := s.recordVolumesGone(ctx, rec); err != nil {
 			return err
 		}
 		if srv.State != inventory.ServerDeleting {
@@ -346,6 +346,23 @@ func (s *server) recordGone() kit.Commit {
 		}
 		return s.Event(ctx, rec, "server.delete", srv.Subject(), "%s is deleted", srv.Name)
 	}
+}
+
+// recordVolumesGone includes volumes that were kept when the server's own took their place.
+func (s *server) recordVolumesGone(ctx context.Context, rec kit.Records) error {
+	volumes, err := rec.Volumes.OfServer(ctx, s.name)
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if v.Job != s.maker || v.State == inventory.VolumeDeleted {
+			continue
+		}
+		if err := kit.VolumeGone(ctx, rec, v.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loseReplica records on the primary that a replica of it is gone.

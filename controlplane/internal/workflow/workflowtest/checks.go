@@ -79,10 +79,10 @@ func (w *World) checkCloud(t testing.TB) {
 
 // Steal takes all jobs from their workers, for an owner that then does nothing.
 func (w *World) Steal() {
-	err := w.store.Write(context.Background(), func(ctx context.Context, tx *store.Tx) error {
-		held, err := w.store.Jobs(tx).Holdings(ctx)
+	err := w.Store.Write(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		held, err := w.Store.Jobs(tx).Holdings(ctx)
 		for _, h := range held {
-			if _, err := w.store.Jobs(tx).Claim(ctx, h, "thief"); err != nil {
+			if _, err := w.Store.Jobs(tx).Claim(ctx, h, "thief"); err != nil {
 				return err
 			}
 		}
@@ -112,7 +112,7 @@ func Lab(t testing.TB) (*World, *Process) {
 // CheckMounts holds each mount on record to what the provider has.
 func (w *World) CheckMounts(t testing.TB, when string) {
 	t.Helper()
-	err := w.store.Read(context.WithoutCancel(t.Context()),
+	err := w.Store.Read(context.WithoutCancel(t.Context()),
 		func(ctx context.Context, tx *store.Tx) error {
 			servers, _, err := tx.Servers().List(ctx, store.ServerFilter{}, store.Page{})
 			if err != nil {
@@ -230,7 +230,7 @@ func (w *World) CheckOnce(t testing.TB, when string) {
 
 func (w *World) volumesOnRecord() (n int) {
 	w.T.Helper()
-	err := w.store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) error {
+	err := w.Store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) error {
 		list, _, err := tx.Volumes().List(ctx, store.VolumeFilter{}, store.Page{})
 		for _, v := range list {
 			if v.State != inventory.VolumeDeleted {

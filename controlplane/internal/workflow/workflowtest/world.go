@@ -25,7 +25,7 @@ import (
 // World is everything outside of the control plane: a cloud and the hosts in it.
 type World struct {
 	T     testing.TB
-	store *store.Store
+	Store *store.Store
 
 	Mu      sync.Mutex
 	Cloud   *Cloud
@@ -38,7 +38,7 @@ type World struct {
 // NewWorld is a world with nothing in it but a store without records.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	w := &World{T: t, store: openStore(t), Hosts: map[string]*Host{}}
+	w := &World{T: t, Store: openStore(t), Hosts: map[string]*Host{}}
 	w.Cloud = newCloud(w)
 	return w
 }
@@ -217,7 +217,7 @@ func (w *World) Start() *Process {
 	w.T.Helper()
 	p := &Process{W: w, Fail: map[string][]error{}, Lose: map[string]int{},
 		Behind: map[string]func(){}}
-	st := stored.New(mortal{w.store, p})
+	st := stored.New(mortal{w.Store, p})
 	engine, err := job.New(job.Config[kit.Records]{
 		Store: st, Logger: quiet(),
 		Random: func() float64 { return 0.999 },
@@ -327,7 +327,7 @@ func States(j job.Job) string {
 // Server is a server's record.
 func (w *World) Server(name string) (srv inventory.Server) {
 	w.T.Helper()
-	err := w.store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+	err := w.Store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
 		srv, err = tx.Servers().Get(ctx, name)
 		return err
 	})
@@ -340,7 +340,7 @@ func (w *World) Server(name string) (srv inventory.Server) {
 // Snapshot is a snapshot's record.
 func (w *World) Snapshot(id string) (snap inventory.Snapshot) {
 	w.T.Helper()
-	err := w.store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+	err := w.Store.Read(w.T.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
 		snap, err = tx.Snapshots().Get(ctx, id)
 		return err
 	})
