@@ -17,9 +17,12 @@ func userData(host string, join []byte) (*string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#cloud-config\nhostname: %s\npreserve_hostname: false\n", host)
 	if len(join) > 0 {
-		fmt.Fprintf(&b, "write_files:\n- path: %s\n  owner: root:root\n  permissions: \"0600\"\n "+
-			"encoding: b64\n  content: %s\n",
-			JoinPath, base64.StdEncoding.EncodeToString(join))
+		fmt.Fprintf(&b, "write_files:\n"+
+			"- path: %s\n"+
+			"  owner: root:root\n"+
+			"  permissions: \"0600\"\n"+
+			"  encoding: b64\n"+
+			"  content: %s\n", JoinPath, base64.StdEncoding.EncodeToString(join))
 	}
 	if b.Len() > provider.MaxUserData {
 		return nil, provider.Errorf(provider.ErrInvalid, "",

@@ -1,0 +1,38 @@
+package ec2
+
+import (
+	"encoding/base64"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
+
+// The user data is YAML that cloud-init reads, with the whole join file in it.
+func TestUserDataIsCloudConfig(t *testing.T) {
+	t.Parallel()
+	made, err := userData("db1", []byte("join file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := base64.StdEncoding.DecodeString(*made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Hostname   string
+		WriteFiles []map[string]string `yaml:"write_files"`
+	}
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		t.Fatal(err)
+	}
+	if config.Hostname != "db1" || len(config.WriteFiles) != 1 {
+		t.Fatalf("cloud-init reads %+v", config)
+	}
+	for key, want := range map[string]string{"path": JoinPath, "owner": "root:root",
+		"permissions": "0600", "encoding": "b64",
+		"content": base64.StdEncoding.EncodeToString([]byte("join file"))} {
+		if got := config.WriteFiles[0][key]; got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+}
