@@ -40,12 +40,22 @@ func (u *unit) option(call *ast.CallExpr, option string) ast.Expr {
 
 func called(call *ast.CallExpr) string { return name(call.Fun) }
 
-// given are the values of a variable that holds a call's options.
+// given are the values of variables that hold a call's options, one or all of them.
 func (u *unit) given(call *ast.CallExpr) []ast.Expr {
-	if id, ok := call.Args[len(call.Args)-1].(*ast.Ident); ok && call.Ellipsis.IsValid() {
-		return u.locals[id.Name]
+	var all []ast.Expr
+	for i, arg := range call.Args {
+		id, ok := arg.(*ast.Ident)
+		if !ok {
+			continue
+		}
+		if value, ok := u.consts[id.Name]; ok {
+			all = append(all, value)
+		}
+		if i == len(call.Args)-1 && call.Ellipsis.IsValid() {
+			all = append(all, u.locals[id.Name]...)
+		}
 	}
-	return nil
+	return all
 }
 
 func (u *unit) way(call *ast.CallExpr, m maker) ast.Expr {
@@ -80,7 +90,8 @@ func calledOrNamed(e ast.Expr) string {
 
 // hintText is the text of a hint that is given as an option.
 func hintText(e ast.Expr) ast.Expr {
-	if call, ok := e.(*ast.CallExpr); ok && called(call) == "WithHint" {
+	call, ok := e.(*ast.CallExpr)
+	if ok && len(call.Args) > 0 && (called(call) == "WithHint" || called(call) == "Hint") {
 		return call.Args[0]
 	}
 	return e
@@ -166,6 +177,9 @@ func (u *unit) text(e ast.Expr, depth int) string {
 	case *ast.CallExpr:
 		if isFormat(e) {
 			return u.format(e, depth)
+		}
+		if text := hintText(e); text != ast.Expr(e) {
+			return u.text(text, depth)
 		}
 	case *ast.Ident:
 		if value, ok := u.consts[e.Name]; ok && depth < 3 && u.param(e) < 0 &&

@@ -42,6 +42,8 @@ func base() map[string]maker {
 		"provider.Because": {kind: 1, reason: -1, text: 3, way: -1},
 		"inventory.NotFound": {kind: -1, reason: -1, text: 1, way: 0, fixedKind: "NotFound",
 			fixedReason: "NOT_FOUND"},
+		"kit.AskOperator": {kind: -1, reason: -1, text: 0, way: 1,
+			fixedKind: "FailedPrecondition", fixedReason: "ACTION_REQUIRED"},
 	}
 }
 

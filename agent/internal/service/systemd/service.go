@@ -5,21 +5,15 @@ package systemd
 import (
 	"context"
 	"errors"
-	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	domain "github.com/understudy-db/understudy/agent/internal/systemd"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-const (
-	defaultTimeout   = 90 * time.Second
-	maxTimeout       = time.Hour
-	maxEnsureTimeout = 6 * time.Hour
-)
+const defaultTimeout = 90 * time.Second
 
 // Config has what a Service needs; all of it is required.
 type Config struct {
@@ -44,26 +38,11 @@ func New(config Config) (*Service, error) {
 	return &Service{units: config.Units, allow: config.Allow}, nil
 }
 
-// bounded checks a timeout and gives ctx that end.
-func bounded(ctx context.Context, timeout *durationpb.Duration,
-	most time.Duration) (context.Context, context.CancelFunc, error) {
-	d := defaultTimeout
-	if timeout != nil {
-		var f errs.Fields
-		f.Require("timeout", timeout.IsValid() && timeout.AsDuration() > 0 &&
-			timeout.AsDuration() <= most, "must be positive and at most "+most.String())
-		if err := f.Err(); err != nil {
-			return ctx, nil, err
-		}
-		d = timeout.AsDuration()
+// bounded gives ctx the timeout as its end, or the default one.
+func bounded(ctx context.Context,
+	timeout *durationpb.Duration) (context.Context, context.CancelFunc) {
+	if timeout == nil {
+		return context.WithTimeout(ctx, defaultTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d)
-	return ctx, cancel, nil
-}
-
-func checkInvocation(id string) error {
-	var f errs.Fields
-	f.Require("invocation_id", regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id),
-		"must be the unit's invocation_id, 32 hexadecimal digits (see GetUnit)")
-	return f.Err()
+	return context.WithTimeout(ctx, timeout.AsDuration())
 }

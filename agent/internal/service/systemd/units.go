@@ -46,10 +46,7 @@ func (s *Service) StartUnit(ctx context.Context,
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
-	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
-	if err != nil {
-		return nil, err
-	}
+	ctx, cancel := bounded(ctx, r.GetTimeout())
 	defer cancel()
 	unit, changed, err := s.units.Start(ctx, r.GetUnit())
 	if err != nil {
@@ -64,10 +61,7 @@ func (s *Service) StopUnit(ctx context.Context,
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
-	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
-	if err != nil {
-		return nil, err
-	}
+	ctx, cancel := bounded(ctx, r.GetTimeout())
 	defer cancel()
 	unit, changed, err := s.units.Stop(ctx, r.GetUnit())
 	if err != nil {
@@ -82,13 +76,7 @@ func (s *Service) RestartUnit(ctx context.Context,
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
-	if err := checkInvocation(r.GetInvocationId()); err != nil {
-		return nil, err
-	}
-	ctx, cancel, err := bounded(ctx, r.GetTimeout(), maxTimeout)
-	if err != nil {
-		return nil, err
-	}
+	ctx, cancel := bounded(ctx, r.GetTimeout())
 	defer cancel()
 	unit, changed, err := s.units.Restart(ctx, r.GetUnit(), r.GetInvocationId())
 	if err != nil {
