@@ -180,9 +180,9 @@ func TestRepeatedRequestIsTheSame(t *testing.T) {
 		if again, err := create(); err != nil || again != first {
 			t.Errorf("%s, %v", again, err)
 		}
-		ask.Args = replica{Server: "Bad Name", Source: "db1"}.Args()
+		ask.Args = replica{Server: "db2", Source: "db1", Verify: "maybe"}.Args()
 		if _, err := create(); errs.KindOf(err) != errs.InvalidArgument {
-			t.Errorf("a bad name: %v", err)
+			t.Errorf("a bad level: %v", err)
 		}
 	})
 }
