@@ -78,8 +78,9 @@ func Rules() authz.Table {
 func (s *Service) CreateJoinToken(ctx context.Context,
 	req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
 	file, expires, err := s.registry.CreateToken(ctx, ca.TokenRequest{
-		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(), ValidateOnly: req.GetValidateOnly(),
-		Caller: caller(ctx),
+		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(),
+		ValidateOnly: req.GetValidateOnly(),
+		Caller:       caller(ctx),
 	})
 	if err != nil {
 		return nil, err

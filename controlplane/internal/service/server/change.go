@@ -28,7 +28,8 @@ type machine interface {
 }
 
 func machineArgs(req machine) kit.ServerArgs {
-	return kit.ServerArgs{Server: wire.ID(req.GetName()), Image: req.GetImage(), Zone: req.GetZone(),
+	return kit.ServerArgs{Server: wire.ID(req.GetName()), Image: req.GetImage(),
+		Zone:        req.GetZone(),
 		VolumeBytes: req.GetVolumeSizeBytes(), Port: int(req.GetPort()),
 		Options: req.GetOptions()}
 }
