@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-db/understudy/deploy/stack"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // hand is a person with a hypervisor: it reads tasks and answers them through the command line, and
@@ -195,7 +196,7 @@ func TestStoryOnManual(t *testing.T) {
 		"AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
 	early := h.tool("snapshot", "create", h.device("db1")).Snapshot
 
-	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit"}, "snapshot", "create",
+	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit 30m"}, "snapshot", "create",
 		"db1")
 	h.snapshotByHand()
 	h.sql("db1", "USE shop; INSERT INTO sale (what) SELECT UUID() FROM seq_1_to_100")
@@ -205,8 +206,10 @@ func TestStoryOnManual(t *testing.T) {
 		"trixie-masked", "--verify", "full"), cpv1.Job_STATE_FAILED)
 	replica := h.lastJob("create_replica")
 	if e := stepOf(replica, "mount_data").GetError(); !strings.Contains(e.GetReason(), "NONCE") ||
-		!strings.Contains(e.GetHint().GetText(),
-			"understudy job redo "+strings.TrimPrefix(replica.GetName(), "jobs/")+" swap_volume") {
+		!slices.ContainsFunc(e.GetHint().GetActions(), func(a *errorsv1.Action) bool {
+			return a.GetMethod() == "RedoStep" && a.GetArgs()["name"] == replica.GetName() &&
+				a.GetArgs()["step"] == "swap_volume"
+		}) {
 		t.Errorf("a volume with another copy is not refused for what it is: %v", replica)
 	}
 	h.run("job", "redo", replica.GetName(), "swap_volume", "--reason", "it was the wrong copy",

@@ -181,7 +181,8 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 		p.Forget(server)
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 			"the certificate of the agent of "+server+" is revoked",
-			errs.WithHint("let it enrol again with a new join file (`understudy token create`)"))
+			errs.WithHint("let it enrol again with a new join file",
+				errs.Call("CreateJoinToken", "server", "servers/"+server)))
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
 	case err == nil:

@@ -27,7 +27,7 @@ func TestCutByHandWantsTimeForAPerson(t *testing.T) {
 		j := p.End(p.Ask(snapshotOf{Source: "db1"}).ID)
 		f := j.Steps[0].Failure
 		if j.State != job.Failed || f == nil || f.Reason != "ACTION_REQUIRED" ||
-			!strings.Contains(f.Hint.String(), "--mode offline --quiesce-limit") {
+			!strings.Contains(f.Hint.String(), "mode=MODE_OFFLINE quiesce_limit=") {
 			t.Fatalf("%s: %+v", states(j), f)
 		}
 		w.CheckPrimaryUntouched(t)

@@ -27,9 +27,8 @@ func (s *Service) byHand() (provider.Manual, error) {
 	if !ok {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
 			"the provider "+s.cfg.Cloud.Name()+
-				" does its work by itself: it has no tasks for people",
-			errs.WithHint("see `understudy provider objects` for what it has; tasks are what "+
-				"`understudy serve --provider manual` asks for"))
+				" does its work by itself: it has no manual tasks",
+			errs.WithHint("see what the provider has", errs.Call("ListObjects")))
 	}
 	return p, nil
 }

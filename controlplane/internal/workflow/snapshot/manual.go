@@ -5,9 +5,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -18,14 +20,12 @@ func (s *step) checkCopyTime() error {
 		return nil
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
-		kit.Hint("ask with `understudy snapshot create "+s.args.Source+" --mode offline "+
-			"--quiesce-limit 30m` "+
-			"(MariaDB is down until you are done, 30 minutes at most), "+
-			"or online with --quiesce-limit 60s (commits are blocked so long); a replica is then "+
-			"made with --from"),
-		"an operator copies the volumes of provider %s, which takes %s at least, and the "+
-			"quiesce would "+
-			"end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
+		kit.Hint("take the snapshot offline with a limit in which the operator can copy the "+
+			"volume: MariaDB is down that long; then make a replica from it",
+			errs.Call("CreateSnapshot", "server", inventory.ServerSubject(s.args.Source), "mode",
+				"MODE_OFFLINE", "quiesce_limit", "30m")),
+		"an operator copies the volumes of provider %s, which takes at least %s, and the "+
+			"quiesce would end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
 }
 
 // startOver starts the section over. Where an operator takes the snapshot it asks first: whether to
