@@ -196,7 +196,8 @@ func TestStoryOnManual(t *testing.T) {
 		"AUTO_INCREMENT, what TEXT); INSERT INTO shop.sale (what) SELECT UUID() FROM seq_1_to_2000")
 	early := h.tool("snapshot", "create", h.device("db1")).Snapshot
 
-	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit 30m"}, "snapshot", "create",
+	h.refuse([]string{"ACTION_REQUIRED", "--mode offline --quiesce-limit 30m"}, "snapshot",
+		"create",
 		"db1")
 	h.snapshotByHand()
 	h.sql("db1", "USE shop; INSERT INTO sale (what) SELECT UUID() FROM seq_1_to_100")

@@ -14,9 +14,11 @@ import (
 const (
 	controlPlane = "controlplane/"
 	workflows    = "controlplane/internal/workflow/"
-	providers    = "controlplane/internal/provider/"              // know no jobs, and have kinds of their own
-	scripted     = "controlplane/cmd/understudy/internal/fakecp/" // a double whose steps are its own
-	module       = "github.com/understudy-db/understudy/"
+	// providers know no jobs, and have kinds of their own.
+	providers = "controlplane/internal/provider/"
+	// scripted is a double whose steps are its own.
+	scripted = "controlplane/cmd/understudy/internal/fakecp/"
+	module   = "github.com/understudy-db/understudy/"
 )
 
 // sources are the Go files of the control plane without tests and generated code, parsed, by path.

@@ -44,9 +44,8 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 		return out, err
 	}
 	if errors.Is(err, provider.ErrRefused) {
-		return AskOperator(err.Error(), Hint("retry the job to be asked again, or remove what "+
-			"it made",
-			RetryThis(), CleanUpThis()))
+		return AskOperator(err.Error(), Hint("have the step done again to be asked again, or "+
+			"remove what the job made", RedoThis(c.Step), CleanUpThis()))
 	}
 	if after, ok := Pause(err); ok {
 		if gone := c.WhyAway(ctx, err); gone != nil {
