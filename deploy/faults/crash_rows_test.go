@@ -173,7 +173,7 @@ func (l *lab) awaitStop(m making, struck map[string]bool) (stopped bool) {
 			strings.TrimPrefix(m.job, "jobs/"))[0]; at[0] {
 		case "succeeded":
 			return len(left) == 0
-		case "failed", "cancelled", "needs_person":
+		case "failed", "cancelled", "action_required":
 			l.t.Fatalf("%s is %s: %s", m.job, at[0], at[1])
 		}
 		return false
