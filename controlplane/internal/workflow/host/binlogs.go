@@ -48,7 +48,7 @@ func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) 
 	if err == nil && kit.EverReady(srv) {
 		return nil // it is connected
 	}
-	if !c.LeaseDue() {
+	if !c.Lease().Due() {
 		return nil
 	}
 	if p == nil {
@@ -56,12 +56,12 @@ func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) 
 			return err
 		}
 	}
-	r, err := p.Agent.ReserveBinlogs(ctx, c.Reservation(a.SnapshotArgs), kit.DefaultReserve,
+	r, err := p.Agent.ReserveBinlogs(ctx, a.SnapshotArgs.Reservation(c.JobID), kit.DefaultReserve,
 		snap.Point.Position(), c.FencingToken())
 	if err != nil {
 		return err
 	}
-	c.LeaseRenewed()
+	c.Lease().Renewed()
 	c.Found("binary logs of %s from %s on are kept until %s", p.Name, r.FirstFile,
 		r.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	return nil
@@ -69,7 +69,7 @@ func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) 
 
 // ReleaseBinlogs gives up a reservation on a server. On a server that is gone there is none.
 func ReleaseBinlogs(ctx context.Context, c *kit.Call, server, id string) error {
-	c.ForgetLease()
+	c.Lease().Forget()
 	srv, err := c.Server(ctx, server)
 	if kit.Missing(err) || err == nil && srv.State == inventory.ServerDeleted {
 		return nil

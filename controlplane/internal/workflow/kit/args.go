@@ -80,3 +80,12 @@ func (a ServerArgs) Makes() string { return a.Server }
 func (a SnapshotArgs) Uses() []string {
 	return []string{inventory.ServerSubject(a.Source), inventory.SnapshotSubject(a.Snapshot)}
 }
+
+// Reservation is the id under which a job keeps binary logs: its snapshot's, unless that was there
+// already and may be in other jobs' use.
+func (a SnapshotArgs) Reservation(jobID string) string {
+	if a.Given {
+		return "job-" + jobID
+	}
+	return a.Snapshot
+}

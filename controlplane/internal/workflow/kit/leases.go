@@ -5,40 +5,40 @@ import (
 	"time"
 )
 
-// leases remembers when a job's reservation of binary logs was renewed last; losing it costs one
+// leases remembers when each job's reservation of binary logs was renewed last; losing it costs one
 // call.
 type leases struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// LeaseDue reports whether the job's reservation of binary logs is to be renewed.
-func (c *Call) LeaseDue() bool {
-	c.leases.mu.Lock()
-	defer c.leases.mu.Unlock()
-	last, ok := c.leases.last[c.JobID]
+// Lease is a job's reservation of binary logs, as this process remembers it.
+type Lease struct {
+	all *leases
+	job string
+}
+
+// Lease is this job's.
+func (c *Call) Lease() Lease { return Lease{all: &c.leases, job: c.JobID} }
+
+// Due reports whether the reservation is to be renewed.
+func (l Lease) Due() bool {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	last, ok := l.all.last[l.job]
 	return !ok || time.Since(last) > DefaultReserve/8
 }
 
-// LeaseRenewed notes that the job's reservation was renewed.
-func (c *Call) LeaseRenewed() {
-	c.leases.mu.Lock()
-	defer c.leases.mu.Unlock()
-	c.leases.last[c.JobID] = time.Now()
+// Renewed notes that it was renewed.
+func (l Lease) Renewed() {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	l.all.last[l.job] = time.Now()
 }
 
-// ForgetLease makes the next step reserve again.
-func (c *Call) ForgetLease() {
-	c.leases.mu.Lock()
-	defer c.leases.mu.Unlock()
-	delete(c.leases.last, c.JobID)
-}
-
-// Reservation is the id under which this job keeps binary logs: its snapshot's, unless that was
-// there already and may be in other jobs' use.
-func (c *Call) Reservation(a SnapshotArgs) string {
-	if a.Given {
-		return "job-" + c.JobID
-	}
-	return a.Snapshot
+// Forget makes the next step reserve again.
+func (l Lease) Forget() {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	delete(l.all.last, l.job)
 }

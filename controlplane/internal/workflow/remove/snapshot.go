@@ -29,7 +29,7 @@ func release(ctx context.Context, c *kit.Call, a kit.SnapshotArgs) (kit.Outcome,
 	if a.Source == "" {
 		return kit.NotNeeded("nothing was reserved")
 	}
-	return kit.DoneUnless(host.ReleaseBinlogs(ctx, c, a.Source, c.Reservation(a)))
+	return kit.DoneUnless(host.ReleaseBinlogs(ctx, c, a.Source, a.Reservation(c.JobID)))
 }
 
 // removeSnapshot deletes a snapshot at the provider and records it: the given one, or the one that
@@ -84,5 +84,5 @@ func letGoOfSnapshot(ctx context.Context, c *kit.Call, a kit.SnapshotArgs,
 	if c.Skipped(stepRelease) {
 		return nil
 	}
-	return host.ReleaseBinlogs(ctx, c, a.Source, c.Reservation(a))
+	return host.ReleaseBinlogs(ctx, c, a.Source, a.Reservation(c.JobID))
 }

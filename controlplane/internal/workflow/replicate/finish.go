@@ -33,7 +33,7 @@ func (s *step) finish(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	if err := host.ReleaseBinlogs(ctx, s.Call, p.Primary.Name,
-		s.Reservation(s.args.SnapshotArgs)); err != nil {
+		s.args.SnapshotArgs.Reservation(s.JobID)); err != nil {
 		return kit.Outcome{}, err
 	}
 	return kit.Done(kit.Both(s.RecordReady(p.Srv.Name, p.St,
@@ -112,7 +112,7 @@ func settle(parts Parts) kit.Handler {
 		if err != nil {
 			return kit.Outcome{}, err
 		}
-		err = host.ReleaseBinlogs(ctx, c, args.Source, c.Reservation(args.SnapshotArgs))
+		err = host.ReleaseBinlogs(ctx, c, args.Source, args.SnapshotArgs.Reservation(c.JobID))
 		if err != nil {
 			return kit.Outcome{}, err
 		}
