@@ -30,7 +30,7 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 			Compare: verify.Compare, WouldCompare: verify.Describe,
 			Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
 		}),
-		verify.VerifyReplica(),
+		verify.Replica(),
 		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil

@@ -24,12 +24,12 @@ type handler func(ctx context.Context) error
 type middleware func(ctx context.Context, call about, next handler) error
 
 // chain runs the handler within all middlewares, the first of them outermost.
-func chain(all []middleware, ctx context.Context, call about, last handler) error {
+func chain(ctx context.Context, all []middleware, call about, last handler) error {
 	if len(all) == 0 {
 		return last(ctx)
 	}
 	return all[0](ctx, call, func(ctx context.Context) error {
-		return chain(all[1:], ctx, call, last)
+		return chain(ctx, all[1:], call, last)
 	})
 }
 
@@ -40,7 +40,7 @@ func interceptors(around []middleware, check Check) []grpc.ServerOption {
 		handle grpc.UnaryHandler) (resp any, err error) {
 		call := about{method: info.FullMethod,
 			setHeader: func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }}
-		err = chain(around, ctx, call, func(ctx context.Context) error {
+		err = chain(ctx, around, call, func(ctx context.Context) error {
 			if err := check(ctx, req.(proto.Message)); err != nil {
 				return err
 			}
@@ -55,7 +55,7 @@ func interceptors(around []middleware, check Check) []grpc.ServerOption {
 	stream := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
 		handle grpc.StreamHandler) error {
 		call := about{method: info.FullMethod, stream: true, setHeader: stream.SetHeader}
-		return chain(around, stream.Context(), call, func(ctx context.Context) error {
+		return chain(stream.Context(), around, call, func(ctx context.Context) error {
 			return handle(srv, &checkedStream{ServerStream: stream, ctx: ctx, check: check})
 		})
 	}

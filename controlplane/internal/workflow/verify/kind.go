@@ -73,9 +73,9 @@ func (a Args) Uses() []string {
 	return []string{inventory.ServerSubject(a.Replica), inventory.ServerSubject(a.Primary)}
 }
 
-// VerifyReplica is the kind. Each step finds a server that another job made, and repairs nothing on
+// Replica is the kind. Each step finds a server that another job made, and repairs nothing on
 // it but the replication that this job itself has stopped.
-func VerifyReplica() kit.Kind {
+func Replica() kit.Kind {
 	const day = 24 * time.Hour
 	return kit.Kind{Name: KindVerifyReplica, Title: "verify a replica", Decode: kit.Decode[Args],
 		Steps: []kit.Step{
