@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -30,8 +31,11 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 		if err != nil {
 			return err
 		}
-		if srv.Job != what.Job.ID || !holdsData(srv) {
+		if srv.Job != what.Job.ID {
 			return nil
+		}
+		if loss, err := losesData(ctx, rec, srv); err != nil || !loss {
+			return err
 		}
 		confirmed := what.Confirm.Name == srv.Subject() || what.Confirm.Name == srv.Name
 		if confirmed && what.Confirm.Etag == srv.Etag() {
@@ -45,11 +49,26 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 	}
 }
 
-// holdsData reports whether a user could miss what is on a server's volume: it was READY, or it is
-// a primary whose MariaDB was up. The data of a replica that was never READY are its primary's.
-func holdsData(srv inventory.Server) bool {
-	if srv.State == inventory.ServerDeleted {
-		return false
+// losesData reports whether a user could miss what is on a server's volumes: it was READY, or it is
+// a primary whose MariaDB was up on one of them. The data of a replica that was never READY are its
+// primary's.
+func losesData(ctx context.Context, rec Records, srv inventory.Server) (bool, error) {
+	switch {
+	case srv.State == inventory.ServerDeleted:
+		return false, nil
+	case wasInUse(srv) || srv.Role == inventory.RolePrimary && srv.DatadirVersion != "":
+		return true, nil
+	case srv.Role != inventory.RolePrimary:
+		return false, nil
 	}
-	return EverReady(srv) || srv.Role == inventory.RolePrimary && srv.DatadirVersion != ""
+	all, err := rec.Volumes.OfServer(ctx, srv.Name)
+	return slices.ContainsFunc(all, func(v inventory.Volume) bool {
+		replaced := v.ID != srv.DataVolume && v.State == inventory.VolumeAvailable
+		return replaced && v.Job == srv.Job
+	}), err
+}
+
+// wasInUse reports whether the server was READY at some time, also when its deletion has begun.
+func wasInUse(srv inventory.Server) bool {
+	return EverReady(srv) || srv.State == inventory.ServerDeleting
 }

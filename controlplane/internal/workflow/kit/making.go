@@ -134,8 +134,25 @@ func (c *Call) RecordFailed() Commit {
 	}
 }
 
-// TellLeftovers says what this job has made so far.
-func (c *Call) TellLeftovers(ctx context.Context) error {
+// GiveUp ends a making that failed: rest removes what the job made when the request asked for that.
+// A server that was READY stays: what fails then is a step that an operator had done again.
+func (c *Call) GiveUp(ctx context.Context, asked ServerArgs, rest Remover) (Commit, error) {
+	srv, err := c.Record(ctx, c.making)
+	if err != nil && !Missing(err) {
+		return nil, err
+	}
+	kept := err == nil && srv.Job == c.JobID && wasInUse(srv)
+	if asked.Cleanup && !kept {
+		return rest(ctx, c)
+	}
+	if err := c.tellLeftovers(ctx); err != nil {
+		return nil, err
+	}
+	return c.RecordFailed(), nil
+}
+
+// tellLeftovers says what this job has made so far.
+func (c *Call) tellLeftovers(ctx context.Context) error {
 	filter := c.Made(map[string]string{TagJob: c.JobID})
 	machines, err := c.Provider.ListMachines(ctx, filter)
 	if err != nil {

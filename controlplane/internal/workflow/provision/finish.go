@@ -40,23 +40,18 @@ func (s *step) finishPrimary(ctx context.Context) (kit.Outcome, error) {
 func settlePrimary(rest kit.Remover) kit.Handler {
 	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
 		error) {
-		switch {
-		case !c.Unwinding:
-			dropped, err := DropReplaced(ctx, c, args)
-			if err != nil {
-				return kit.Outcome{}, err
-			}
-			return kit.Done(dropped)
-		case args.Cleanup:
-			gone, err := rest(ctx, c)
-			if err != nil {
-				return kit.Outcome{}, err
-			}
-			return kit.Done(gone)
-		}
-		if err := c.TellLeftovers(ctx); err != nil {
+		commit, err := settled(ctx, c, args, rest)
+		if err != nil {
 			return kit.Outcome{}, err
 		}
-		return kit.Done(c.RecordFailed())
+		return kit.Done(commit)
 	})
+}
+
+func settled(ctx context.Context, c *kit.Call, args kit.MakeArgs,
+	rest kit.Remover) (kit.Commit, error) {
+	if c.Unwinding {
+		return c.GiveUp(ctx, args.ServerArgs, rest)
+	}
+	return DropReplaced(ctx, c, args)
 }

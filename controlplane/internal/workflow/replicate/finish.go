@@ -116,16 +116,10 @@ func settle(parts Parts) kit.Handler {
 		if err != nil {
 			return kit.Outcome{}, err
 		}
-		if args.Cleanup {
-			gone, err := parts.RemoveRest(ctx, c)
-			if err != nil {
-				return kit.Outcome{}, err
-			}
-			return kit.Done(kit.Both(dropped, gone))
-		}
-		if err := c.TellLeftovers(ctx); err != nil {
+		rest, err := c.GiveUp(ctx, args.ServerArgs, parts.RemoveRest)
+		if err != nil {
 			return kit.Outcome{}, err
 		}
-		return kit.Done(kit.Both(dropped, c.RecordFailed()))
+		return kit.Done(kit.Both(dropped, rest))
 	})
 }

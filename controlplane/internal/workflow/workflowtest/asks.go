@@ -24,11 +24,13 @@ type Asked interface {
 type Primary struct {
 	Server    string
 	AutoPurge bool
+	Cleanup   bool
 }
 
 // Args are the arguments of the kind.
 func (p Primary) Args() kit.Args {
-	return provision.Args{ServerArgs: kit.ServerArgs{Server: p.Server}, AutoPurge: p.AutoPurge}
+	return provision.Args{ServerArgs: kit.ServerArgs{Server: p.Server, Cleanup: p.Cleanup},
+		AutoPurge: p.AutoPurge}
 }
 
 // Replica asks for a replica.
