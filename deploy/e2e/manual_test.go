@@ -251,9 +251,8 @@ func (h *hand) snapshotByHand() {
 		h.start()
 	}
 	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline",
-		"--quiesce-limit",
-		"4m")
-	h.until(job, cpv1.Job_STATE_FAILED)
+		"--quiesce-limit", "4m")
+	h.until(job, cpv1.Job_STATE_ACTION_REQUIRED)
 	if tasks := h.tasks(); len(tasks) != 0 {
 		h.t.Errorf("after a lost point an operator is asked: %v", tasks)
 	}
