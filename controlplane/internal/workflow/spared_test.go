@@ -6,6 +6,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // TestCleanupFlagSparesAServerThatWasReady redoes a step of a job that was asked to remove what it
@@ -74,5 +76,70 @@ func TestReplacedVolumeOfAPrimaryIsGuarded(t *testing.T) {
 			return p.Engine.Cleanup(t.Context(), j.ID, req)
 		})
 		p.End(j.ID)
+	})
+}
+
+// TestRetriedVerificationTouchesNothingThatItDidNotStop retries a verification that ended, of a
+// replica whose replication its operator has stopped since.
+func TestRetriedVerificationTouchesNothingThatItDidNotStop(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(p *process, id string) error{
+		"retry": func(p *process, id string) error {
+			_, err := p.Engine.Retry(p.W.T.Context(), id, asTester)
+			return err
+		},
+		"redo": func(p *process, id string) error {
+			_, err := p.Engine.Redo(p.W.T.Context(), id, "verify", asTester)
+			return err
+		},
+		"alone": func(p *process, id string) error {
+			_, err := p.Engine.RetryStep(p.W.T.Context(), id, "verify", asTester)
+			return err
+		},
+	} {
+		bubbles(t, name, func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			data := w.Hosts["db2"].Running.Disk.Data
+			data.Tables["shop.items"]++
+			w.Mu.Unlock()
+			j := p.End(p.Ask(verification{Replica: "db2", Level: inventory.VerifyFull}).ID)
+			w.Mu.Lock()
+			data.Conn.IO, data.Conn.SQL = false, false
+			w.Mu.Unlock()
+			mark := w.Mark()
+			if err := ask(p, j.ID); err != nil {
+				t.Fatal(err)
+			}
+			if j = p.End(j.ID); j.State != job.Failed {
+				t.Errorf("job is %s\n%s", j.State, states(j))
+			}
+			if changes := w.Changes(mark); len(changes) > 0 {
+				t.Errorf("it changed %v\n%s", changes, states(j))
+			}
+		})
+	}
+}
+
+// TestVerificationAloneLetsReplicationGoOn runs the comparison alone, and makes it fail where the
+// replica stands still.
+func TestVerificationAloneLetsReplicationGoOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, first, _ := withReplica(t)
+		j := first.Must(verification{Replica: "db2", Level: inventory.VerifyFull})
+		first.Stop()
+		p := w.Start()
+		p.Behind["StopReplication"] = func() {
+			w.Mu.Lock()
+			defer w.Mu.Unlock()
+			p.Fail["Status"] = []error{errs.New(errs.FailedPrecondition,
+				errorsv1.Reason_REASON_MARIADB_SETTING, "it is not as it should be")}
+		}
+		p.Run()
+		if _, err := p.Engine.RetryStep(t.Context(), j.ID, "verify", asTester); err != nil {
+			t.Fatal(err)
+		}
+		p.End(j.ID)
+		checkReplicates(t, w)
 	})
 }

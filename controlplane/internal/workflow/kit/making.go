@@ -111,8 +111,8 @@ func (c *Call) GainReplica(ctx context.Context, rec Records, primary string) err
 		"binlog auto purge is off: %s gets the replica %s", primary, c.making)
 }
 
-// RecordFailed marks the server that the job makes as one whose making failed.
-func (c *Call) RecordFailed() Commit {
+// recordFailed marks the server that the job makes as one whose making failed.
+func (c *Call) recordFailed() Commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers.Get(ctx, c.making)
 		if Missing(err) || err == nil &&
@@ -148,7 +148,7 @@ func (c *Call) GiveUp(ctx context.Context, asked ServerArgs, rest Remover) (Comm
 	if err := c.tellLeftovers(ctx); err != nil {
 		return nil, err
 	}
-	return c.RecordFailed(), nil
+	return c.recordFailed(), nil
 }
 
 // tellLeftovers says what this job has made so far.

@@ -26,8 +26,14 @@ type Args struct {
 	Level   inventory.VerifyLevel `json:"level"`
 }
 
-// stepVerify stops replication for a while.
-const stepVerify = "verify"
+// The steps. They are one section: a comparison begins with the check that replication runs, and
+// ends with it.
+const (
+	section    = "comparison"
+	stepCheck  = "check"
+	stepVerify = "verify" // stops replication for a while
+	stepSettle = "settle"
+)
 
 // Kind is verify_replica.
 func (Args) Kind() string { return KindVerifyReplica }
@@ -79,14 +85,14 @@ func Replica() kit.Kind {
 	const day = 24 * time.Hour
 	return kit.Kind{Name: KindVerifyReplica, Title: "verify a replica", Decode: kit.Decode[Args],
 		Steps: []kit.Step{
-			{Name: "check", Title: "the replica replicates from its primary", Run: run(check),
-				DryRun: kit.DryTyped(dryCheck)},
+			{Name: stepCheck, Title: "the replica replicates from its primary", Section: section,
+				Run: run(check), DryRun: kit.DryTyped(dryCheck)},
 			{Name: stepVerify, Title: "the data was compared to the level asked for",
-				Run: run(verify), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
+				Section: section, Run: run(verify), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 					return []string{Describe(a.Level)}
 				}), Attempt: day, Timeout: 2 * day, Attempts: 4},
-			{Name: "settle", Title: "replication goes on", Run: run(settle), Always: true,
-				Timeout: 5 * time.Minute},
+			{Name: stepSettle, Title: "replication goes on", Section: section, Run: run(settle),
+				Always: true, Timeout: 5 * time.Minute},
 		}}
 }
 
@@ -110,11 +116,6 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if c.Attempt == 1 { // a later one may find stopped what an earlier one has stopped
-		if err := p.CheckRunning(); err != nil {
-			return kit.Outcome{}, err
-		}
-	}
 	verified, err := Compare(ctx, p, a.Level)
 	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
@@ -130,13 +131,13 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 }
 
 // settle starts replication that this job may have stopped and not started again: that is when its
-// comparison began and did not succeed.
+// comparison began and did not succeed, or when an earlier settle did not get done.
 func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	j, err := c.Jobs.Get(ctx, c.JobID)
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if s, _ := j.Step(stepVerify); s.Attempts == 0 || s.State == job.StepSucceeded {
+	if !mayHaveStopped(j) {
 		return kit.NotNeeded("replication goes on")
 	}
 	p, err := pair(ctx, c, a)
@@ -147,6 +148,14 @@ func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	return kit.DoneUnless(p.EnsureReplicating(ctx))
+}
+
+func mayHaveStopped(j job.Job) bool {
+	checked, _ := j.Step(stepCheck)
+	compared, _ := j.Step(stepVerify)
+	settled, _ := j.Step(stepSettle)
+	earlier := settled.Started.Before(checked.Started) // it stays begun until it is done
+	return earlier || !compared.Started.IsZero() && compared.State != job.StepSucceeded
 }
 
 func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]string, error) {

@@ -65,7 +65,7 @@ func (c *comparer) goOn(ctx context.Context) error {
 func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 	ask := kit.ChecksumTables{}
 	if c.level == inventory.VerifySample {
-		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.EffectKey)
+		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.JobID)
 	}
 	var total comparison
 	seen := map[string]history{}
