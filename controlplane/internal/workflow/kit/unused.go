@@ -11,6 +11,15 @@ import (
 
 // Unused refuses while an unfinished job uses the subject.
 func (k *Kit) Unused(ctx context.Context, subject string) error {
+	return k.unused(ctx, subject, "")
+}
+
+// Unused refuses while another unfinished job uses the subject.
+func (c *Call) Unused(ctx context.Context, subject string) error {
+	return c.unused(ctx, subject, c.JobID)
+}
+
+func (k *Kit) unused(ctx context.Context, subject, but string) error {
 	for token := ""; ; {
 		jobs, next, err := k.Jobs.List(ctx,
 			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
@@ -19,7 +28,7 @@ func (k *Kit) Unused(ctx context.Context, subject string) error {
 			return err
 		}
 		for _, j := range jobs {
-			if slices.Contains(k.used(j), subject) {
+			if j.ID != but && slices.Contains(k.used(j), subject) {
 				return Refuse(errorsv1.Reason_REASON_IN_USE, Hint("wait for the job, or cancel it",
 					errs.Call("WatchJob", "name", "jobs/"+j.ID),
 					errs.Call("CancelJob", "name", "jobs/"+j.ID)), "job %s uses %s", j.ID,

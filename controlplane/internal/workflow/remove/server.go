@@ -113,14 +113,24 @@ func (s *server) announce(ctx context.Context) (kit.Commit, error) {
 	}, nil
 }
 
+// free refuses to remove what others depend on.
+func (s *server) free(ctx context.Context) error {
+	if err := s.Unused(ctx, inventory.ServerSubject(s.name)); err != nil {
+		return err
+	}
+	return s.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
+		return noReplicas(ctx, rec, s.name)
+	})
+}
+
 func going(srv inventory.Server) bool {
 	return srv.State == inventory.ServerDeleting || srv.State == inventory.ServerDeleted
 }
 
-// leave has the record say that the server goes before anything of it does, and refuses where
-// others depend on it.
+// leave refuses where others depend on the server, and has the record of one that is to be deleted
+// say that it goes before anything of it does.
 func (s *server) leave(ctx context.Context) error {
-	if !s.deletes || s.Skipped(stepCheck) {
+	if s.deletes && s.Skipped(stepCheck) {
 		return nil
 	}
 	srv, err := s.Record(ctx, s.name)
@@ -129,6 +139,9 @@ func (s *server) leave(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !s.deletes {
+		return s.free(ctx)
 	}
 	commit, err := s.announce(ctx)
 	if err != nil {

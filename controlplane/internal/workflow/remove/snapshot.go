@@ -44,9 +44,12 @@ func removeSnapshot(ctx context.Context, c *kit.Call, a kit.SnapshotArgs,
 		return kit.Outcome{}, err
 	}
 	if given {
-		if err := letGoOfSnapshot(ctx, c, a, snap); err != nil {
-			return kit.Outcome{}, err
-		}
+		err = letGoOfSnapshot(ctx, c, a, snap)
+	} else {
+		err = c.Unused(ctx, snap.Subject())
+	}
+	if err != nil {
+		return kit.Outcome{}, err
 	}
 	if err := c.DeleteSnapshots(ctx, snap.ID); err != nil {
 		return kit.Outcome{}, err
