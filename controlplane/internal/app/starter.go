@@ -17,18 +17,19 @@ type starter struct {
 
 // Start makes the job, or answers with the one that the same request id made before.
 func (s starter) Start(ctx context.Context, ask kit.Request) (job.Job, error) {
-	args, req, err := s.Resolve(ctx, ask)
-	if err != nil {
-		return job.Job{}, err
-	}
 	repeated, err := s.repeated(ctx, ask.RequestID)
 	if err != nil {
 		return job.Job{}, err
 	}
-	if !repeated { // a repeat is answered with its job, whatever that job has changed meanwhile
-		if err := args.Check(ctx, s.Kit); err != nil {
-			return job.Job{}, err
-		}
+	if repeated { // it is answered with its job, whatever changed meanwhile
+		return s.engine.Create(ctx, ask.Repeat())
+	}
+	args, req, err := s.Resolve(ctx, ask)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if err := args.Check(ctx, s.Kit); err != nil {
+		return job.Job{}, err
 	}
 	return s.engine.Create(ctx, req)
 }

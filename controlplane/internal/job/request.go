@@ -15,7 +15,10 @@ type Request struct {
 	Args      any      // encoded as JSON; must not hold a secret
 	Subjects  []string // what the job changes, as "servers/x"; at most one active job each
 	RequestID string   // idempotency key; empty: every call makes a job
-	Who       string   // who asks, as the audit log names them
+	// Asked is what a repeat under the request id must equal, where Args hold more than was asked
+	// for; default the whole request.
+	Asked any
+	Who   string // who asks, as the audit log names them
 }
 
 // ChangeRequest is a request on a job that is there: retry, redo, skip, cancel or clean up.
@@ -36,6 +39,9 @@ type Confirm struct {
 
 // hash is the digest of what was asked for, without who asked and under which id.
 func (r Request) hash(args json.RawMessage) string {
+	if r.Asked != nil {
+		return digest(r.Kind, r.Asked)
+	}
 	return digest(r.Kind, r.Title, args, r.Subjects)
 }
 

@@ -23,6 +23,11 @@ type Request struct {
 	Who       string
 }
 
+// Repeat is the engine's request for what was asked for before under the same id. It makes no job.
+func (r Request) Repeat() job.Request {
+	return job.Request{Kind: r.Args.Kind(), RequestID: r.RequestID, Asked: r.Args, Who: r.Who}
+}
+
 // Resolve makes the engine's request: it fills in what was left out and refuses what can never work
 // (errs.InvalidArgument with the fields, errs.NotFound).
 func (k *Kit) Resolve(ctx context.Context, req Request) (Args, job.Request, error) {
@@ -34,7 +39,7 @@ func (k *Kit) Resolve(ctx context.Context, req Request) (Args, job.Request, erro
 		return nil, job.Request{}, err
 	}
 	return args, job.Request{Kind: args.Kind(), Title: args.Title(), Args: args,
-		Subjects: args.Subjects(), RequestID: req.RequestID, Who: req.Who}, nil
+		Subjects: args.Subjects(), RequestID: req.RequestID, Asked: req.Args, Who: req.Who}, nil
 }
 
 // Preview is what a dry run has observed so far, for the steps that come later.

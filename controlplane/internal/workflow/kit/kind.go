@@ -28,7 +28,7 @@ type Args interface {
 	// Kind is the name of the kind.
 	Kind() string
 	// Resolve fills in what was left out, also from the records, and refuses what can never work,
-	// all of it at once. A repeat of a request resolves to the same, whatever happened meanwhile.
+	// all of it at once.
 	Resolve(ctx context.Context, k *Kit, requestID string) (Args, error)
 	// Check refuses what cannot be met as things stand. It changes nothing; the steps check again.
 	Check(ctx context.Context, k *Kit) error
