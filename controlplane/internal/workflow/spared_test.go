@@ -143,3 +143,27 @@ func TestVerificationAloneLetsReplicationGoOn(t *testing.T) {
 		checkReplicates(t, w)
 	})
 }
+
+// TestVerificationLeavesALaterServerAlone retries the verification of a deleted replica, whose name
+// another one has by now.
+func TestVerificationLeavesALaterServerAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		w.Mu.Lock()
+		w.Hosts["db2"].Running.Disk.Data.Tables["shop.items"]++
+		w.Mu.Unlock()
+		j := p.End(p.Ask(verification{Replica: "db2", Level: inventory.VerifyFull}).ID)
+		p.Must(deletion{Server: "db2"})
+		p.Must(replica{Server: "db2", Source: "db1"})
+		before, mark := w.Server("db2").Verified, w.Mark()
+		if _, err := p.Engine.Retry(t.Context(), j.ID, asTester); err != nil {
+			t.Fatal(err)
+		}
+		if j = p.End(j.ID); j.State != job.Failed {
+			t.Errorf("job is %s\n%s", j.State, states(j))
+		}
+		if changes := w.Changes(mark); len(changes) > 0 || w.Server("db2").Verified != before {
+			t.Errorf("it changed %v; the record says %+v", changes, w.Server("db2").Verified)
+		}
+	})
+}

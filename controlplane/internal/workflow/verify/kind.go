@@ -24,6 +24,7 @@ type Args struct {
 	Replica string                `json:"replica"`
 	Primary string                `json:"primary"`
 	Level   inventory.VerifyLevel `json:"level"`
+	MadeBy  string                `json:"made_by"` // job that made the replica: see pair
 }
 
 // The steps. They are one section: a comparison begins with the check that replication runs, and
@@ -48,7 +49,7 @@ func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, erro
 	}
 	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
 		srv, err := rec.Servers.Get(ctx, a.Replica)
-		a.Primary = srv.Primary
+		a.Primary, a.MadeBy = srv.Primary, srv.Job
 		return err
 	})
 	return a, err
@@ -88,7 +89,8 @@ func Replica() kit.Kind {
 			{Name: stepCheck, Title: "the replica replicates from its primary", Section: section,
 				Run: run(check), DryRun: kit.DryTyped(dryCheck)},
 			{Name: stepVerify, Title: "the data was compared to the level asked for",
-				Section: section, Run: run(verify), DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
+				Section: section, Run: run(verify),
+				DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 					return []string{Describe(a.Level)}
 				}), Attempt: day, Timeout: 2 * day, Attempts: 4},
 			{Name: stepSettle, Title: "replication goes on", Section: section, Run: run(settle),
@@ -166,11 +168,17 @@ func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]strin
 	return nil, p.CheckRunning()
 }
 
-// pair is the replica as another job made it, and its primary.
+// pair is the replica as another job made it, and its primary. A later server of the name is left
+// alone.
 func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
 	h, err := host.Observe(ctx, c, a.Replica)
 	if err != nil {
 		return nil, err
+	}
+	if h.Srv.Job != a.MadeBy {
+		return nil, inventory.NotFound(errs.WithHint("ask for another verification",
+			errs.Call("VerifyReplica", "name", h.Srv.Subject())),
+			"the server to verify is gone, %s is a later one", h.Srv.Name)
 	}
 	if err := verifiable(h.Srv); err != nil {
 		return nil, err
