@@ -314,7 +314,7 @@ func (h *hand) ready() string {
 	return ""
 }
 
-// refused sees that an operator's no stops the job with their reason, and that a no cannot become a
+// refused sees that an operator's no ends the job with their reason, and that a no cannot become a
 // yes.
 func (h *hand) refused(t *testing.T) {
 	var id string
@@ -323,10 +323,10 @@ func (h *hand) refused(t *testing.T) {
 		h.run("provider", "refuse", id, "--reason", "no room in rack 4")
 	}
 	job := h.until(h.ask("create_primary", "server", "create", "db3", "--image", "trixie"),
-		cpv1.Job_STATE_ACTION_REQUIRED)
+		cpv1.Job_STATE_FAILED)
 	if e := stepOf(job, "create_machine").GetError(); !strings.Contains(e.GetMessage(),
 		"no room in rack 4") || e.GetHint() == nil {
-		t.Errorf("the job does not stop with the person's reason: %v", e)
+		t.Errorf("the job does not end with the person's reason: %v", e)
 	}
 	h.refuse([]string{"was refused: no room in rack 4"}, "provider", "done", id, "--address",
 		"192.0.2.7")

@@ -83,9 +83,10 @@ func (l lab) checkName(ctx context.Context) error {
 
 func (l lab) makeBridge(ctx context.Context, subnet string) error {
 	bridge, address := l.bridge(), hostAddress(subnet)+"/24"
-	if _, err := net.InterfaceByName(bridge); err != nil {
+	if !hasInterface(bridge) {
+		// What a killed process had begun may make it just now.
 		if _, err := tool(ctx, "", "ip", "link", "add", bridge, "type", "bridge", "forward_delay",
-			"0", "stp_state", "0"); err != nil {
+			"0", "stp_state", "0"); err != nil && !hasInterface(bridge) {
 			return err
 		}
 	}
