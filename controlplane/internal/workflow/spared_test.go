@@ -167,3 +167,24 @@ func TestVerificationLeavesALaterServerAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestVolumeThatWasInUseIsNotFormatted redoes the formatting of a primary's volume, on which
+// nothing is found any more.
+func TestVolumeThatWasInUseIsNotFormatted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p := lab(t)
+		j := p.Must(primary{Server: "db3"})
+		vol := volumeOf(t, w, "db3")
+		w.Mu.Lock()
+		*w.Cloud.Disks[vol.ProviderID] = workflowtest.Disk{}
+		w.Mu.Unlock()
+		mark := w.Mark()
+		if _, err := p.Engine.RetryStep(t.Context(), j.ID, "format_volume", asTester); err != nil {
+			t.Fatal(err)
+		}
+		p.End(j.ID)
+		if changes := w.Changes(mark); len(changes) > 0 {
+			t.Errorf("it changed %v", changes)
+		}
+	})
+}

@@ -62,7 +62,8 @@ func (s *step) configureMariaDB(ctx context.Context) (kit.Outcome, error) {
 	return kit.DoneUnless(h.EnsureConfiguration(ctx))
 }
 
-// formatVolume makes a filesystem on a volume that is recorded blank and probes blank.
+// formatVolume makes a filesystem on a volume that is recorded blank and probes blank. One that
+// MariaDB was up on is none: what is missing there is lost.
 func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	h, err := host.Open(ctx, c, kit.MakeArgs{ServerArgs: a.ServerArgs})
 	if err != nil {
@@ -73,6 +74,10 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 			kit.Hint("have a blank one made: nothing was written to this one",
 				kit.RedoThis(kit.StepSwapVolume)),
 			"volume %s is not recorded blank: it is not formatted", h.At.ID)
+	}
+	if h.Started() {
+		c.Found("the volume is in use")
+		return kit.Done(nil)
 	}
 	device, changed, err := h.Agent.FormatVolume(ctx, kit.FormatVolume{
 		DeviceIDs: c.Provider.DeviceNames(h.At.ID), Filesystem: a.Filesystem,
