@@ -126,7 +126,7 @@ func (l *lab) cancelledIn(job string, last bool) string {
 func (l *lab) cleaned(job string) {
 	l.t.Helper()
 	if j := l.await(job, 2*time.Minute, ended); j.GetState() != cpv1.Job_STATE_SUCCEEDED {
-		l.run("job", "cleanup", job)
+		l.run(append([]string{"job", "cleanup", job}, l.confirmed(job)...)...)
 		l.checkTidy()
 	}
 	l.tidy()
@@ -139,4 +139,17 @@ func (l *lab) cleaned(job string) {
 		l.t.Errorf("%s kept a commit waiting for %s", job, longest)
 	}
 	l.writer.Reset()
+}
+
+// confirmed names the server that a job made READY before it was cancelled: its data go only when
+// that is said.
+func (l *lab) confirmed(job string) (args []string) {
+	db := l.store()
+	defer db.Close()
+	for _, s := range docs[serverDoc](l, db, "servers") {
+		if s.Job == strings.TrimPrefix(job, "jobs/") && s.State == "READY" {
+			args = append(args, "--yes-delete", s.Name)
+		}
+	}
+	return args
 }

@@ -69,7 +69,7 @@ func copyRows() []row {
 		},
 		{
 			id: "H16", variant: "dies during crash recovery", run: (*lab).diesInRecovery,
-			planted: "MariaDB is killed 0.2 s into each of its first starts, while InnoDB recovers",
+			planted: "MariaDB is killed in each of its first starts, when InnoDB begins to recover",
 			happens: "retried, then refuses with the journal's last lines; the retry recovers " +
 				"and converges",
 			why: "recovery begins anew where it was cut off",
@@ -191,11 +191,18 @@ func (l *lab) slowStart() {
 	l.same(m.name)
 }
 
-// diesInRecovery has timeout(1) kill MariaDB, which never gets to be ready.
+// diesInRecovery kills MariaDB at InnoDB's first line, so that it never gets to be ready.
 func (l *lab) diesInRecovery() {
 	m := l.makeUntil("before_effect:start_mariadb")
-	l.put(m.name, unitFolder+"zz-fault.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/timeout "+
-		"--signal=KILL 0.2 /usr/sbin/mariadbd\nRestart=no\n")
+	l.put(m.name, unitFolder+"dies", `exec 3< <(exec /usr/sbin/mariadbd 2>&1)
+while read -r line <&3; do
+	echo "$line"
+	case $line in *InnoDB*) kill -KILL $! ;; esac
+done
+exit 137
+`)
+	l.put(m.name, unitFolder+"zz-fault.conf", "[Service]\nExecStart=\nExecStart=/bin/bash "+
+		unitFolder+"dies\nRestart=no\n")
 	l.exec(m.name, "systemctl", "daemon-reload")
 	l.refused(m, "UNIT_FAILED", "InnoDB")
 	l.exec(m.name, "rm", "-r", unitFolder)
