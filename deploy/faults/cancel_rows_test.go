@@ -141,13 +141,14 @@ func (l *lab) cleaned(job string) {
 	l.writer.Reset()
 }
 
-// confirmed names the server that a job made READY before it was cancelled: its data go only when
-// that is said.
+// confirmed names the server that a job made, when a user could miss its data: it was READY, or it
+// is a primary.
 func (l *lab) confirmed(job string) (args []string) {
 	db := l.store()
 	defer db.Close()
 	for _, s := range docs[serverDoc](l, db, "servers") {
-		if s.Job == strings.TrimPrefix(job, "jobs/") && s.State == "READY" {
+		if s.Job == strings.TrimPrefix(job, "jobs/") &&
+			(s.State == "READY" || s.Role == "PRIMARY") {
 			args = append(args, "--yes-delete", s.Name)
 		}
 	}

@@ -43,7 +43,7 @@ func (l *lab) tidy() {
 		}
 		if kept := l.query(db, "SELECT state FROM jobs WHERE id = ?", s.Job); len(kept) == 1 &&
 			kept[0][0] != "succeeded" {
-			l.run("job", "cleanup", s.Job)
+			l.run(append([]string{"job", "cleanup", s.Job}, l.confirmed(s.Job)...)...)
 		} else {
 			l.run("server", "delete", s.Name, "--yes")
 		}
