@@ -206,7 +206,7 @@ func (l *lab) purgedMeanwhile() {
 		l.t.Errorf("binary logs began at %s and now begin at %s", before[0], after[0])
 	}
 	if _, err := agent.SetBinlogExpiry(l.t.Context(),
-		&agentv1.SetBinlogExpiryRequest{}); err != nil {
+		&agentv1.SetBinlogExpiryRequest{Expiry: durationpb.New(0)}); err != nil {
 		l.t.Fatal(err)
 	}
 	l.goesOn(m)
