@@ -12,7 +12,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const oneWait = 5 * time.Second // of the replica for a position, before it is looked at again
+const oneWait = 5 * time.Second // of the replica for a position, before it is observed again
 
 // PassTarget takes a target position while replication runs and waits until the replica has applied
 // it.
@@ -45,7 +45,7 @@ func (p *Pair) takeTarget(ctx context.Context) (string, error) {
 	return st.BinlogPos, nil
 }
 
-// reach waits until the replica has applied the position. Threads that stop are mended or end the
+// reach waits until the replica has applied the position. Threads that stop are repaired or end the
 // wait, with MariaDB's own error.
 func (p *Pair) reach(ctx context.Context, gtid string) error {
 	var pace replication.Pace

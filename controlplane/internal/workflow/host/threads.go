@@ -48,13 +48,13 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 	}}, nil
 }
 
-// look observes the replica again and returns its connection to the primary.
-func (p *Pair) look(ctx context.Context) (conn replication.Connection, ok bool, err error) {
-	if p.St, err = p.EnsureServing(ctx); err != nil {
-		return conn, false, err
+// verdict is what the latest observation says of the replica's threads.
+func (p *Pair) verdict() replication.Verdict {
+	conn, ok := replication.Find(p.St.Connections, p.Want.Account)
+	if !ok {
+		return replication.Verdict{Threads: replication.Absent}
 	}
-	conn, ok = replication.Find(p.St.Connections, p.Want.Account)
-	return conn, ok, nil
+	return replication.Diagnose(conn)
 }
 
 // Prepare proves the copy's recovered position, removes the source's replication and sets the
@@ -123,10 +123,7 @@ func (p *Pair) Connect(ctx context.Context, configured bool) error {
 
 // CheckRunning refuses a replica whose threads do not both run. It changes nothing.
 func (p *Pair) CheckRunning() error {
-	v := replication.Verdict{Threads: replication.Absent}
-	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok {
-		v = replication.Diagnose(conn)
-	}
+	v := p.verdict()
 	if v.Threads == replication.Running {
 		p.Found("%s replicates from %s", p.Srv.Name, p.Primary.Name)
 		return nil
@@ -144,14 +141,11 @@ func (p *Pair) notReplicating(v replication.Verdict) error {
 // threads, a refused account.
 func (p *Pair) EnsureReplicating(ctx context.Context) error {
 	for tries := 0; ; tries++ {
-		conn, ok, err := p.look(ctx)
-		if err != nil {
+		var err error
+		if p.St, err = p.EnsureServing(ctx); err != nil {
 			return err
 		}
-		v := replication.Verdict{Threads: replication.Absent}
-		if ok {
-			v = replication.Diagnose(conn)
-		}
+		v := p.verdict()
 		switch {
 		case v.Threads == replication.Running:
 			return nil
@@ -217,7 +211,7 @@ func idTaken(srv inventory.Server, why string) error {
 		"server_id %d of %s is in use by another server: %s", srv.ServerID, srv.Name, why)
 }
 
-// startThreads starts what is stopped. An error of the agent is looked at, not believed: the
+// startThreads starts what is stopped. An error of the agent is checked, not believed: the
 // replica's own status says what it means.
 func (p *Pair) startThreads(ctx context.Context, before replication.Verdict) error {
 	_, changed, err := p.Agent.StartReplication(ctx, "", threadsTimeout, p.FencingToken())

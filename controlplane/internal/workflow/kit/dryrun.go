@@ -53,9 +53,9 @@ type Preview struct {
 
 // CopiedVersion is of the MariaDB that wrote the datadir which the replica gets: the snapshot's, or
 // that of the source of one to be taken.
-func (p *Preview) CopiedVersion() string {
-	return cmp.Or(p.Snapshot.Point.ServerVersion, p.Source.Status.ServerVersion,
-		p.Source.Status.BinaryVersion)
+func CopiedVersion(snap inventory.Snapshot, source *Node) string {
+	return cmp.Or(snap.Point.ServerVersion, source.Status.ServerVersion,
+		source.Status.BinaryVersion)
 }
 
 // skipped is the error of a step that would not be needed.
@@ -72,8 +72,7 @@ func Would(texts ...string) DryRun {
 }
 
 // WouldFor is the dry run of a step that says what it would change from what was observed before.
-func WouldFor[A any](say func(p *Preview, args A) []string,
-) DryRun {
+func WouldFor[A any](say func(p *Preview, args A) []string) DryRun {
 	return DryTyped(func(_ context.Context, _ *Call, p *Preview, args A) ([]string, error) {
 		return say(p, args), nil
 	})

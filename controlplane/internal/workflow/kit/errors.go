@@ -50,7 +50,7 @@ func Permanent(err error) bool {
 	}
 	switch errs.KindOf(err) {
 	case errs.FailedPrecondition:
-		return !mends(errs.ReasonOf(err))
+		return !passes(errs.ReasonOf(err))
 	case errs.Aborted:
 		return errs.ReasonOf(err) == errorsv1.Reason_REASON_STALE_EPOCH
 	case errs.AlreadyExists, errs.InvalidArgument, errs.PermissionDenied, errs.Unimplemented,
@@ -61,8 +61,8 @@ func Permanent(err error) bool {
 	}
 }
 
-// mends reports whether a precondition may come true by itself within a few attempts.
-func mends(reason errorsv1.Reason) bool {
+// passes reports whether a precondition may come true by itself within a few attempts.
+func passes(reason errorsv1.Reason) bool {
 	switch reason {
 	case errorsv1.Reason_REASON_DEVICE_MISSING, errorsv1.Reason_REASON_MOUNT_BUSY,
 		errorsv1.Reason_REASON_QUIESCE_NOT_ACQUIRED,

@@ -2,7 +2,6 @@ package kit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -25,7 +24,7 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 			return nil
 		}
 		srv, err := rec.Servers.Get(ctx, name)
-		if errors.Is(err, inventory.ErrNotFound) {
+		if Missing(err) {
 			return nil
 		}
 		if err != nil {

@@ -38,7 +38,7 @@ func wouldSwap(p *kit.Preview, a kit.MakeArgs) []string {
 
 // dryUpgrade compares the datadir's series with the image's, as far as it is known.
 func dryUpgrade(_ context.Context, c *kit.Call, p *kit.Preview) ([]string, error) {
-	datadir, image := p.CopiedVersion(), p.Image.MariaDBVersion
+	datadir, image := kit.CopiedVersion(p.Snapshot, p.Source), p.Image.MariaDBVersion
 	if err := kit.CheckVersions(datadir, image); err != nil {
 		return nil, err
 	}

@@ -147,8 +147,7 @@ func (s *step) checkImage(ctx context.Context, p *kit.Node, image provider.Image
 	if err != nil && !kit.Missing(err) {
 		return err
 	}
-	preview := kit.Preview{Source: p, Snapshot: snap}
-	return kit.CheckVersions(preview.CopiedVersion(), image.MariaDBVersion)
+	return kit.CheckVersions(kit.CopiedVersion(snap, p), image.MariaDBVersion)
 }
 
 func (s *step) dryPlan(ctx context.Context, p *kit.Preview) (_ []string, err error) {

@@ -87,19 +87,15 @@ func Replica() kit.Kind {
 	return kit.Kind{Name: KindVerifyReplica, Title: "verify a replica", Decode: kit.Decode[Args],
 		Steps: []kit.Step{
 			{Name: stepCheck, Title: "the replica replicates from its primary", Section: section,
-				Run: run(check), DryRun: kit.DryTyped(dryCheck)},
+				Run: kit.Typed(check), DryRun: kit.DryTyped(dryCheck)},
 			{Name: stepVerify, Title: "the data was compared to the level asked for",
-				Section: section, Run: run(verify),
+				Section: section, Run: kit.Typed(verify),
 				DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 					return []string{Describe(a.Level)}
 				}), Attempt: day, Timeout: 2 * day, Attempts: 4},
-			{Name: stepSettle, Title: "replication goes on", Section: section, Run: run(settle),
-				Always: true, Timeout: 5 * time.Minute},
+			{Name: stepSettle, Title: "replication goes on", Section: section,
+				Run: kit.Typed(settle), Always: true, Timeout: 5 * time.Minute},
 		}}
-}
-
-func run(h func(context.Context, *kit.Call, Args) (kit.Outcome, error)) kit.Handler {
-	return kit.Typed(h)
 }
 
 // check refuses a replica that does not replicate.
