@@ -152,7 +152,7 @@ func TestRecordsAreReplacedWhole(t *testing.T) {
 		}
 	}
 	// What a writer that was killed leaves.
-	if err := writeAtomic(l.path("records", volumeKind, "vol-ffffffffffff.json.new"), []byte("{"),
+	if err := writeAtomic(l.path("records", volumeKind, ".vol-ffffffffffff.json.123"), []byte("{"),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +186,28 @@ func TestSweepOnlyTakesALab(t *testing.T) {
 		t.Errorf("sweeping another lab's directory: %v", err)
 	}
 	if _, err := os.Stat(dir + "/precious"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDirOfAKilledClaimIsClaimedAndSwept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	// What a process leaves that is killed while it writes lab.json.
+	if err := writeAtomic(dir+"/.lab.json.123", []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(Config{Name: "never-made", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.claimDir(&labRecord{Name: "never-made"}); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(dir + "/lab.json"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkOwnDir(); err != nil {
 		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,17 +131,27 @@ func (p *Provider) bringUp(ctx context.Context) error {
 
 // claimDir makes the directory the lab's, which lets Sweep remove it later.
 func (p *Provider) claimDir(record *labRecord) error {
-	entries, err := os.ReadDir(p.lab.dir)
+	unclaimed, err := p.lab.unclaimed()
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if entry.Name() != "lock" && entry.Name() != "lab.json.new" {
-			return provider.Errorf(provider.ErrInvalid, "",
-				"%s is not empty and not a lab: choose another directory", p.lab.dir)
-		}
+	if !unclaimed {
+		return provider.Errorf(provider.ErrInvalid, "",
+			"%s is not empty and not a lab: choose another directory", p.lab.dir)
 	}
 	return writeJSON(p.lab.path("lab.json"), record)
+}
+
+// unclaimed says whether the directory is empty but for the lock and what a process leaves that is
+// killed while it writes lab.json.
+func (l lab) unclaimed() (bool, error) {
+	entries, err := os.ReadDir(l.dir)
+	for _, entry := range entries {
+		if entry.Name() != "lock" && !strings.HasPrefix(entry.Name(), ".lab.json.") {
+			return false, nil
+		}
+	}
+	return true, err
 }
 
 func (l lab) ensureFolders() error {

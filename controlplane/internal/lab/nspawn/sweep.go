@@ -73,15 +73,13 @@ func (p *Provider) checkOwnDir() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	entries, err := os.ReadDir(p.lab.dir)
+	unclaimed, err := p.lab.unclaimed()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, entry := range entries {
-		if entry.Name() != "lock" && entry.Name() != "lab.json.new" {
-			return provider.Errorf(provider.ErrInvalid, "",
-				"%s is not the directory of a lab: it has no lab.json", p.lab.dir)
-		}
+	if err == nil && !unclaimed {
+		err = provider.Errorf(provider.ErrInvalid, "",
+			"%s is not the directory of a lab: it has no lab.json", p.lab.dir)
 	}
 	return err
 }
