@@ -12,16 +12,18 @@ LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures, PROVIDER=ec2)
-	@deploy/lab/setup demo & setup=$$!; $(MAKE) --no-print-directory build; wait $$setup
-	@bin/demo up $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
+demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures, PROVIDER=ec2, LAB=name)
+	@deploy/lab/setup demo & setup=$$!; \
+		deploy/lab/slowly 'compiling, which takes minutes the first time' $(MAKE) --no-print-directory build; wait $$setup
+	@bin/demo $(if $(LAB),--lab "$(LAB)") up $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
-demo-down: ## Remove what `make demo KEEP=1` left up
-	@if [ -x bin/demo ]; then bin/demo down; else go run ./deploy/demo down; fi
+demo-down: ## Remove what `make demo KEEP=1` left up (LAB=name)
+	@[ -x bin/demo ] || $(MAKE) --no-print-directory build
+	@bin/demo $(if $(LAB),--lab "$(LAB)") down
 
 .PHONY: test
 test: setup build ## Run every test, those on real hosts included (needs root)

@@ -57,35 +57,45 @@ func isControlPlane(pid int, cfg Config) bool {
 
 // explain prints what there is to play with.
 func (d *Demo) explain(ctx context.Context) {
-	credentials := d.stack.Credentials()
+	credentials, understudy := d.stack.Credentials(), d.stack.Program("understudy")
 	d.say("All of it stays up. To play with it:")
-	fmt.Printf(`
+	d.printf(`
   export UNDERSTUDY_ADDRESS=%s UNDERSTUDY_CREDENTIALS=%s
   %s server list
   %s job list
   %s replica create --of %s --verify sample another
 
-  # grpcurl, on the control plane
+  # grpcurl, on the control plane; the first use compiles it, which takes a minute and prints nothing
   TLS="-cacert %s/ca.pem -cert %s/cert.pem -key %s/key.pem"
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane %s list
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane \
     -d '{"name":"servers/%s"}' %s understudy.controlplane.v1.ServerService/GetServer
-`, d.stack.Address(), credentials, d.stack.Program("understudy"), d.stack.Program("understudy"),
-		d.stack.Program("understudy"), primary,
-		credentials, credentials, credentials, d.stack.Address(), replica, d.stack.Address())
+`, d.stack.Address(), credentials, understudy, understudy, understudy, primary, credentials,
+		credentials, credentials, d.stack.Address(), replica, d.stack.Address())
 	for _, name := range []string{primary, replica} {
 		server, err := d.server(ctx, name)
 		if err != nil {
 			continue
 		}
-		fmt.Printf(`
+		d.printf(`
   # %s: its agent, and a shell on its host
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername %s \
     %s:7443 understudy.agent.v1.MariaDBService/GetStatus
   %s --lab %s shell %s
 `, name, name, server.GetAddress(), d.stack.Program("understudy-lab"), d.cfg.Name, name)
 	}
-	fmt.Printf("\n  # and away with it\n  make demo-down\n\n")
+	d.printf("\n  # and away with it\n  %s\n\n", d.cfg.downCommand())
+}
+
+// downCommand removes this very demo.
+func (c Config) downCommand() string {
+	switch {
+	case c.Dir != stateDir(c.Name):
+		return fmt.Sprintf("%s --lab %s --dir %s down", filepath.Join(c.Bin, "demo"), c.Name, c.Dir)
+	case c.Name != defaultLab:
+		return "make demo-down LAB=" + c.Name
+	}
+	return "make demo-down"
 }
 
 // saveLog keeps the control plane's log of a failed run.

@@ -26,11 +26,13 @@ type Load struct {
 	transactions float64
 	conflicts    float64
 	reconnects   float64
-	last         string
+	rate         float64
+	reports      chan struct{} // one signal for each report that nobody has waited for yet
 	output       []string
 }
 
-const loadTables, loadRows, loadThreads = 4, 10000, 4
+// The rate is one that a replica can apply beside it: what it cannot apply would only be waited for.
+const loadTables, loadRows, loadThreads, loadRate = 4, 10000, 4, 100
 
 // loadArgs are sysbench's arguments; the password is in the file.
 func loadArgs(config, verb string, more ...string) []string {
@@ -61,9 +63,9 @@ func StartLoad(dir string, a stack.Account) (*Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Load{config: config, done: make(chan struct{})}
+	l := &Load{config: config, done: make(chan struct{}), reports: make(chan struct{}, 1)}
 	l.cmd = exec.Command("sysbench", loadArgs(config, "run", "--report-interval=1", "--time=0",
-		"--events=0")...)
+		"--events=0", fmt.Sprintf("--rate=%d", loadRate))...)
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := l.cmd.StdoutPipe()
 	if err != nil {
@@ -73,19 +75,21 @@ func StartLoad(dir string, a stack.Account) (*Load, error) {
 	if err := l.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start sysbench: %w", err)
 	}
-	go l.read(out)
+	go func() {
+		l.scan(out)
+		_ = l.cmd.Wait()
+	}()
 	return l, nil
 }
 
 var reportLine = regexp.MustCompile(`tps: ([0-9.]+) .* err/s: ([0-9.]+) reconn/s: ([0-9.]+)`)
 
-func (l *Load) read(out io.Reader) {
+func (l *Load) scan(out io.Reader) {
 	defer close(l.done)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		l.add(lines.Text())
 	}
-	_ = l.cmd.Wait()
 }
 
 // add counts one of sysbench's lines, which come once a second.
@@ -103,14 +107,35 @@ func (l *Load) add(line string) {
 	l.transactions += tps
 	l.conflicts += conflicts
 	l.reconnects += reconnects
-	l.last = m[1]
+	l.rate = tps
+	select {
+	case l.reports <- struct{}{}:
+	default:
+	}
 }
 
-// Rate is sysbench's last report, in transactions a second.
-func (l *Load) Rate() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
+// Rate waits for a report of sysbench that nobody has seen and that is not of nothing, and returns
+// its transactions a second.
+func (l *Load) Rate(ctx context.Context) (float64, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-l.done:
+			return 0, l.ended()
+		case <-l.reports:
+			l.mu.Lock()
+			rate := l.rate
+			l.mu.Unlock()
+			if rate > 0 {
+				return rate, nil
+			}
+		}
+	}
+}
+
+func (l *Load) ended() error {
+	return fmt.Errorf("the load ended by itself:\n%s", strings.Join(l.output, "\n"))
 }
 
 // Done is what a load did.
@@ -130,7 +155,7 @@ func (l *Load) Stop() (done Done, err error) {
 	defer os.Remove(l.config)
 	select {
 	case <-l.done:
-		err = fmt.Errorf("the load ended by itself:\n%s", strings.Join(l.output, "\n"))
+		err = l.ended()
 	default:
 		_ = l.cmd.Process.Signal(syscall.SIGTERM)
 		<-l.done

@@ -30,10 +30,15 @@ func newCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&cfg.Bin, "bin", programs(), "folder with the built programs")
-	root.PersistentFlags().StringVar(&cfg.Dir, "dir", "/var/lib/understudy-demo",
-		"folder for the control plane's state")
-	root.PersistentFlags().StringVar(&cfg.Name, "lab", "demo",
+	root.PersistentFlags().StringVar(&cfg.Dir, "dir", "",
+		"folder for the control plane's state (default "+stateDir("LAB")+")")
+	root.PersistentFlags().StringVar(&cfg.Name, "lab", defaultLab,
 		"name of the lab; two demos with different names run side by side")
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		if cfg.Dir == "" {
+			cfg.Dir = stateDir(cfg.Name)
+		}
+	}
 	up := &cobra.Command{
 		Use: "up", Short: "Run the demo", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return Run(cmd.Context(), cfg) },
@@ -44,11 +49,18 @@ func newCommand() *cobra.Command {
 	up.Flags().StringVar(&cfg.Report, "report", "", "file to write the figures to, as JSON")
 	down := &cobra.Command{
 		Use: "down", Short: "Remove what --keep left up", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return Down(cmd.Context(), cfg) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return stdout().slow("removing the hosts",
+				func() error { return Down(cmd.Context(), cfg) })
+		},
 	}
 	root.AddCommand(up, down)
 	return root
 }
+
+const defaultLab = "demo"
+
+func stateDir(lab string) string { return "/var/lib/understudy-" + lab }
 
 func programs() string {
 	self, err := os.Executable()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -29,8 +30,12 @@ const (
 	replicaImage = "trixie-masked"
 )
 
+// compareLimit is for the replica to have all that the primary has once the load has ended.
+const compareLimit = 5 * time.Minute
+
 // Demo is one run.
 type Demo struct {
+	screen
 	cfg     Config
 	stack   *stack.Stack
 	conn    *grpc.ClientConn
@@ -43,14 +48,16 @@ type Demo struct {
 // Run runs the demo and removes everything, unless it is to be kept.
 func Run(ctx context.Context, cfg Config) (err error) {
 	begin := time.Now()
-	if err := Down(ctx, cfg); err != nil {
+	out := stdout()
+	err = out.slow("removing what an earlier run left", func() error { return Down(ctx, cfg) })
+	if err != nil {
 		return err
 	}
 	s, err := stack.New(stackConfig(cfg))
 	if err != nil {
 		return err
 	}
-	d := &Demo{cfg: cfg, stack: s}
+	d := &Demo{screen: out, cfg: cfg, stack: s}
 	defer func() { err = d.end(ctx, err) }()
 	for _, part := range []func(context.Context) error{d.startControlPlane, d.makePrimary,
 		d.startLoad, d.takeSnapshot, d.makeReplica, d.stopLoad, d.compare, d.collect} {
@@ -59,7 +66,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}
 	d.say("Summary (%.0f s in all)", time.Since(begin).Seconds())
-	d.report.Print(os.Stdout)
+	d.report.Print(d.out)
 	if cfg.Report != "" {
 		if err := d.report.Write(cfg.Report); err != nil {
 			return err
@@ -87,15 +94,11 @@ func stackConfig(cfg Config) stack.Config {
 	return stack.Config{Bin: cfg.Bin, Name: cfg.Name, Dir: cfg.Dir, Provider: cfg.Provider}
 }
 
-func (d *Demo) say(format string, args ...any) {
-	fmt.Printf("\n\033[1m▌ "+format+"\033[0m\n", args...)
-}
-
 // cli shows a command as a user would type it, and runs it.
 func (d *Demo) cli(ctx context.Context, args ...string) error {
-	fmt.Printf("$ understudy %s\n", strings.Join(args, " "))
+	d.printf("$ understudy %s\n", strings.Join(args, " "))
 	cmd := d.stack.CLI(ctx, args...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = d.forPrograms(), os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("understudy %s: %w; the control plane's log is %s",
 			strings.Join(args, " "), err, d.stack.LogPath())
@@ -105,13 +108,13 @@ func (d *Demo) cli(ctx context.Context, args ...string) error {
 
 func (d *Demo) startControlPlane(ctx context.Context) error {
 	d.say("Starting the control plane on its embedded store")
-	if err := d.stack.Start(ctx); err != nil {
+	if err := d.slow("it is starting", func() error { return d.stack.Start(ctx) }); err != nil {
 		return err
 	}
 	if err := writePID(d.cfg, d.stack.PID()); err != nil {
 		return err
 	}
-	fmt.Printf("  it serves on %s\n", d.stack.Address())
+	d.printf("  it serves on %s\n", d.stack.Address())
 	var err error
 	d.conn, err = d.stack.Dial()
 	return err
@@ -131,17 +134,32 @@ func (d *Demo) makePrimary(ctx context.Context) error {
 }
 
 func (d *Demo) startLoad(ctx context.Context) error {
-	d.say("Putting sysbench oltp_read_write on it (%d tables, %d threads), and a writer that "+
-		"measures each of its commits", loadTables, loadThreads)
-	if err := PrepareLoad(ctx, d.cfg.Dir, d.account); err != nil {
+	d.say("Putting sysbench oltp_read_write on it (%d tables, %d threads, at most %d transactions "+
+		"a second), and a writer that measures each of its commits", loadTables, loadThreads,
+		loadRate)
+	err := d.slow("sysbench is making its tables",
+		func() error { return PrepareLoad(ctx, d.cfg.Dir, d.account) })
+	if err != nil {
 		return err
 	}
-	var err error
 	if d.load, err = StartLoad(d.cfg.Dir, d.account); err != nil {
 		return err
 	}
-	d.probe, err = stack.StartWriter(ctx, d.account, 5*time.Millisecond)
-	return err
+	if d.probe, err = stack.StartWriter(ctx, d.account, 5*time.Millisecond); err != nil {
+		return err
+	}
+	return d.showRate(ctx)
+}
+
+// showRate waits for the load's first report: before it the primary may be idle still.
+func (d *Demo) showRate(ctx context.Context) error {
+	return d.slow("the load is starting", func() error {
+		rate, err := d.load.Rate(ctx)
+		if err == nil {
+			d.printf("  the load runs at %.0f transactions a second\n", rate)
+		}
+		return err
+	})
 }
 
 func (d *Demo) takeSnapshot(ctx context.Context) error {
@@ -163,9 +181,8 @@ func (d *Demo) takeSnapshot(ctx context.Context) error {
 	d.report.Snapshot.Mode = strings.TrimPrefix(s.GetMode().String(), "MODE_")
 	d.report.Snapshot.GTID = s.GetPoint().GetPosition()
 	d.report.Snapshot.WriteBlockMS = millis(s.GetWriteBlock().AsDuration())
-	fmt.Printf("  writes were blocked for %.0f ms; the load runs at %s transactions a second\n",
-		d.report.Snapshot.WriteBlockMS, d.load.Rate())
-	return nil
+	d.printf("  writes were blocked for %.0f ms\n", d.report.Snapshot.WriteBlockMS)
+	return d.showRate(ctx)
 }
 
 func (d *Demo) makeReplica(ctx context.Context) error {
@@ -191,44 +208,67 @@ func (d *Demo) stopLoad(context.Context) error {
 	d.report.Load.Transactions, d.report.Load.Errors = done.Transactions, done.Errors
 	commits, err := d.probe.Stop()
 	d.probe = nil
-	fmt.Printf("  sysbench: %d transactions, %d errors (%d conflicts between its own threads "+
+	d.printf("  sysbench: %d transactions, %d errors (%d conflicts between its own threads "+
 		"were tried again); the writer: %d commits\n",
 		done.Transactions, done.Errors, done.Conflicts, commits)
 	return err
 }
 
-// compare looks at both servers by hand, past Understudy: it waits until the replica has all, and
-// compares each table.
+// compare looks at both servers by hand, past Understudy. A transaction may be on its way after its
+// client has gone, so the tables count only when both servers were at one position all the time.
 func (d *Demo) compare(ctx context.Context) error {
 	d.say("Comparing both servers table by table, with the mariadb client on each host")
-	position, err := d.stack.SQL(ctx, primary, "SELECT @@gtid_binlog_pos")
-	if err != nil {
-		return err
-	}
-	reached, err := d.stack.SQL(ctx, replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 60)",
-		position))
-	if err != nil {
-		return err
-	}
-	if reached != "0" {
-		return fmt.Errorf("the replica did not reach %s within 60 s", position)
-	}
-	sums := map[string]map[string]string{}
-	for _, host := range []string{primary, replica} {
-		if sums[host], err = d.checksums(ctx, host); err != nil {
-			return err
+	var sums map[string]map[string]string
+	err := d.slow("the replica is catching up, and tables are read", func() error {
+		ctx, cancel := context.WithTimeout(ctx, compareLimit)
+		defer cancel()
+		for same := false; !same; {
+			var err error
+			if sums, same, err = d.compareOnce(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w (the primary was at %s, the replica at %s)", err,
+			d.report.Primary.GTID, d.report.Replica.GTID)
 	}
-	for table, sum := range sums[primary] {
+	for _, table := range slices.Sorted(maps.Keys(sums[primary])) {
 		d.report.Verify.Tables++
-		if sums[replica][table] != sum {
+		if sums[replica][table] != sums[primary][table] {
 			d.report.Verify.Mismatches = append(d.report.Verify.Mismatches, table)
 		}
-		fmt.Printf("  %-18s primary %-12s replica %s\n", table, sum, sums[replica][table])
+		d.printf("  %-18s primary %-12s replica %s\n", table, sums[primary][table],
+			sums[replica][table])
 	}
-	d.report.Primary.GTID = position
+	return nil
+}
+
+// compareOnce says whether the checksums are those of one position.
+func (d *Demo) compareOnce(ctx context.Context) (sums map[string]map[string]string, same bool,
+	err error) {
+	position, err := d.stack.SQL(ctx, primary, "SELECT @@gtid_binlog_pos")
+	if err != nil {
+		return nil, false, err
+	}
+	if _, err = d.stack.SQL(ctx, replica, fmt.Sprintf("SELECT MASTER_GTID_WAIT('%s', 5)",
+		position)); err != nil {
+		return nil, false, err
+	}
+	sums = map[string]map[string]string{}
+	for _, host := range []string{primary, replica} {
+		if sums[host], err = d.checksums(ctx, host); err != nil {
+			return nil, false, err
+		}
+	}
+	if d.report.Primary.GTID, err = d.stack.SQL(ctx, primary,
+		"SELECT @@gtid_binlog_pos"); err != nil {
+		return nil, false, err
+	}
 	d.report.Replica.GTID, err = d.stack.SQL(ctx, replica, "SELECT @@gtid_slave_pos")
-	return err
+	same = d.report.Primary.GTID == position && d.report.Replica.GTID == position
+	return sums, same, err
 }
 
 func (d *Demo) checksums(ctx context.Context, host string) (map[string]string, error) {
@@ -264,6 +304,9 @@ func (d *Demo) collect(ctx context.Context) error {
 			return err
 		}
 		fill(server)
+	}
+	if _, err := d.stack.Exec(ctx, replica, "journalctl", "--sync"); err != nil {
+		return err
 	}
 	starts, err := d.stack.Exec(ctx, replica, "journalctl", "--output=json", "UNIT=mariadb.service",
 		"MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
@@ -320,12 +363,13 @@ func (d *Demo) end(ctx context.Context, err error) error {
 		d.explain(ctx)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
 	defer cancel()
 	if err != nil {
 		saveLog(d.stack.LogPath(), d.cfg)
 	}
-	if downErr := d.stack.Down(ctx); err == nil {
+	downErr := d.slow("removing the hosts", func() error { return d.stack.Down(ctx) })
+	if err == nil {
 		err = downErr
 	}
 	return err
