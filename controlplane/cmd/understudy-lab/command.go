@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -141,16 +144,24 @@ func newExec(lab *string) *cobra.Command {
 
 func newShell(lab *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "shell HOST", Short: "Print the command that opens a shell on a host",
-		Args:    cobra.ExactArgs(1),
-		Example: "  eval \"$(understudy-lab shell db1)\"",
+		Use: "shell HOST", Short: "Open a shell on a host, as root", Args: cobra.ExactArgs(1),
+		Long: "Open a login shell on a host, as root. This program ends with the shell's own " +
+			"exit status.",
+		Example: "  understudy-lab shell db1\n  echo 'systemctl --failed' | understudy-lab shell db1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, id, err := find(cmd.Context(), *lab, args[0])
 			if err != nil {
 				return err
 			}
-			command, err := p.ShellCommand(cmd.Context(), id)
-			fmt.Fprintln(cmd.OutOrStdout(), command)
+			terminal := ""
+			if term.IsTerminal(int(os.Stdin.Fd())) {
+				terminal = cmp.Or(os.Getenv("TERM"), "dumb")
+			}
+			err = p.Shell(cmd.Context(), id, terminal, os.Stdin, os.Stdout, os.Stderr)
+			var ended *exec.ExitError
+			if errors.As(err, &ended) && ended.ExitCode() > 0 {
+				os.Exit(ended.ExitCode()) // the shell has said why
+			}
 			return err
 		},
 	}

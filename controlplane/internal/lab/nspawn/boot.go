@@ -118,9 +118,6 @@ func (s *supervisor) watch(ctx context.Context, leader int, limit time.Duration,
 			}
 		case <-repeat.C:
 			s.ask(leader) // a system that was still booting may have ignored the first
-			if s.stopping || s.rebooting || !host.IsSystemd(leader) {
-				resumeShells(leader)
-			}
 		case <-deadline:
 			s.log.Warn("machine does not go off by itself", "limit", limit)
 			if err := s.groups.Kill(ctx, s.machine); err != nil {

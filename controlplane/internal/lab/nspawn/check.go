@@ -20,7 +20,7 @@ import (
 var packageOf = map[string]string{
 	"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "mkfs.xfs": "xfsprogs",
 	"mkfs.ext4": "e2fsprogs",
-	"ip":        "iproute2", "nsenter": "util-linux", "apt-get": "apt",
+	"ip":        "iproute2", "apt-get": "apt",
 }
 
 // minimumFree is enough for an image and a few small machines.

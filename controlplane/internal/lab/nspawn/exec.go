@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -103,38 +102,23 @@ func enterNamespaces(leader int) error {
 	return nil
 }
 
-// ShellCommand is what an operator types to get a shell on a running machine.
-func (p *Provider) ShellCommand(ctx context.Context, machineID string) (string, error) {
+// Shell runs a login shell as root in a running machine, on these files, until it ends. With the type
+// of the terminal that they are, it gets a terminal of the machine's own, so that job control and
+// full-screen programs work. An *exec.ExitError says how the shell ended.
+func (p *Provider) Shell(ctx context.Context, machineID, terminal string,
+	in, out, errs *os.File) error {
 	leader, err := p.leader(ctx, machineID)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return strings.Join(append(shellPrefix(leader), "--mount", "--uts", "--ipc", "--net", "--pid",
-		"--root", "--wd", "bash", "-l"), " "), nil
-}
-
-func shellPrefix(leader int) []string {
-	return []string{"nsenter", "--target",
-		strconv.Itoa(leader)}
-}
-
-// resumeShells wakes the nsenter of operators' shells, for the reason that runInside has.
-func resumeShells(leader int) {
-	all, err := os.ReadDir("/proc")
-	if err != nil {
-		return
+	argv := []string{"bash", "-l"}
+	if terminal != "" {
+		argv = []string{"env", "TERM=" + terminal, "script", "--quiet", "--return", "--command",
+			"exec bash -l", os.DevNull}
 	}
-	prefix := strings.Join(shellPrefix(leader), "\x00") + "\x00"
-	for _, entry := range all {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		args, err := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
-		if err == nil && strings.HasPrefix(string(args), prefix) {
-			_ = unix.Kill(pid, unix.SIGCONT)
-		}
-	}
+	return onOwnThread(func() error {
+		return runInside(ctx, leader, Command{Argv: argv, Stdin: in}, out, errs)
+	})
 }
 
 // leader is the process in the box's numbers that is 1 in the machine.

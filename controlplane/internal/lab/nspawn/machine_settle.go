@@ -120,9 +120,6 @@ func (l lab) killMachine(ctx context.Context, m *machineRecord) error {
 	if err != nil {
 		return err
 	}
-	if m.Leader != 0 {
-		resumeShells(m.Leader)
-	}
 	groups := []string{l.cgroup(m.ID)}
 	if m.CGroup != "" && m.CGroup != l.cgroup(m.ID) {
 		// A unit's group is its systemd's to remove, what is below it was left to us.
