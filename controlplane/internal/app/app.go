@@ -25,6 +25,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/stored"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -50,6 +51,7 @@ type App struct {
 	work     *kit.Kit
 	server   *chassis.Server
 	metrics  *prometheus.Registry
+	loops    *loop.Set
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -72,7 +74,7 @@ type Dev struct {
 // operator's credentials where they are not there yet, and opens its addresses. Two first starts at
 // one time end up with the same. Nothing runs until Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger, dev Dev) (*App, error) {
-	a := &App{cfg: cfg, log: log, cloud: dev.Provider, dev: dev}
+	a := &App{cfg: cfg, log: log, cloud: dev.Provider, dev: dev, loops: loop.NewSet(log)}
 	if a.cloud == nil {
 		var err error
 		if a.cloud, err = openProvider(ctx, cfg, log); err != nil {
@@ -153,7 +155,7 @@ func (a *App) openNetwork(ctx context.Context) error {
 			"error", err)
 		host = ""
 	}
-	opened, err := listen(ctx, withProvider(a.cfg.Listen, host))
+	opened, err := listen(ctx, withProvider(a.cfg.Listen, host), a.log)
 	if err != nil {
 		return err
 	}
@@ -186,7 +188,8 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 	if len(advertise) == 0 {
 		advertise = reachable(a.cfg.Listen, a.address)
 	}
-	a.registry, err = newRegistry(ctx, a.cfg, a.st, advertise, a.enrolled, a.log)
+	a.registry, err = newRegistry(ctx, a.cfg, a.st, advertise, a.enrolled,
+		a.loops, a.log)
 	return err
 }
 
@@ -224,7 +227,7 @@ func (a *App) openJobs(context.Context) error {
 	}
 	records := stored.New(a.st)
 	if a.engine, err = job.New(job.Config[kit.Records]{Store: records, Logger: a.log,
-		Hook: atStep}); err != nil {
+		Hook: atStep, Loops: a.loops}); err != nil {
 		return err
 	}
 	a.work, err = workflow.New(kit.Config{
@@ -262,7 +265,7 @@ func (a *App) Run(ctx context.Context) error {
 		fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
 			Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
 			UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
-			Log: a.log}).Run(ctx)
+			Log: a.log, Loops: a.loops}).Run(ctx)
 		return nil
 	})
 	if a.metricsListener != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -26,14 +27,14 @@ func (c Config) kept() []ca.Kept {
 // newRegistry opens the CA, makes what is missing of it, and sees that the kept identities are
 // good.
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
-	enrolled func(server string), log *slog.Logger) (*ca.Registry, error) {
+	enrolled func(server string), loops *loop.Set, log *slog.Logger) (*ca.Registry, error) {
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"), Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	registry, err := ca.New(ctx, ca.Config{
 		Authority: authority, Store: ca.StoreOf(st, identityRecords), ControlPlane: advertise,
-		Enrolled: enrolled, Logger: log,
+		Enrolled: enrolled, Loops: loops, Logger: log,
 	})
 	if err != nil {
 		return nil, err

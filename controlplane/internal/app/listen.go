@@ -4,30 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
+
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 )
 
 // listeners accepts on several addresses as if on one.
 type listeners struct {
 	all      []net.Listener
 	accepted chan net.Conn
-	failed   chan error
 	closed   chan struct{}
 	close    sync.Once
 }
 
 // listen opens all addresses, or none.
-func listen(ctx context.Context, addresses []string) (*listeners, error) {
-	l := &listeners{accepted: make(chan net.Conn), failed: make(chan error, len(addresses)),
-		closed: make(chan struct{})}
+func listen(ctx context.Context, addresses []string, log *slog.Logger) (*listeners, error) {
+	l := &listeners{accepted: make(chan net.Conn), closed: make(chan struct{})}
 	for _, address := range addresses {
 		one, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("cannot serve: %w", err), l.Close())
 		}
-		l.all = append(l.all, one)
+		l.all = append(l.all, chassis.Lasting(one, log))
 	}
 	for _, one := range l.all {
 		go l.accept(one)
@@ -39,8 +40,7 @@ func (l *listeners) accept(one net.Listener) {
 	for {
 		conn, err := one.Accept()
 		if err != nil {
-			l.failed <- err
-			return
+			return // closed
 		}
 		select {
 		case l.accepted <- conn:
@@ -57,8 +57,6 @@ func (l *listeners) Accept() (net.Conn, error) {
 		return conn, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
-	case err := <-l.failed:
-		return nil, err
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"testing"
@@ -40,7 +41,8 @@ func TestProviderNetworkIsServedToo(t *testing.T) {
 
 func TestListenersAcceptEverywhere(t *testing.T) {
 	t.Parallel()
-	l, err := listen(t.Context(), []string{"127.0.0.1:0", "127.0.0.1:0"})
+	l, err := listen(t.Context(), []string{"127.0.0.1:0", "127.0.0.1:0"},
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,8 @@ func TestListenersOpenAllOrNone(t *testing.T) {
 	}
 	free := first.Addr().String()
 	first.Close()
-	if _, err := listen(t.Context(), []string{free, taken.Addr().String()}); err == nil {
+	if _, err := listen(t.Context(), []string{free, taken.Addr().String()},
+		slog.New(slog.DiscardHandler)); err == nil {
 		t.Fatal("listens on an address that is taken")
 	}
 	again, err := net.Listen("tcp", free)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,12 +15,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // renewEvery is how often the control plane looks at its own certificates, unless they are
 // short-lived.
 const renewEvery = time.Hour
+
+// keepLimit bounds one of these looks.
+const keepLimit = time.Minute
 
 // Kept is an identity whose files the registry keeps good: ca.pem, cert.pem and key.pem (0600) in
 // one folder.
@@ -138,31 +143,26 @@ func ensureContent(path string, data []byte) error {
 func (r *Registry) Run(ctx context.Context, kept ...Kept) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		r.refreshing(ctx)
+		r.config.Loops.Run(ctx, refreshing, r.Refresh)
 		return nil
 	})
 	group.Go(func() error {
-		r.keeping(ctx, kept)
+		r.config.Loops.Run(ctx, r.keeping(), func(ctx context.Context) error {
+			var faults []error
+			for _, k := range kept {
+				faults = append(faults, r.Keep(ctx, k))
+			}
+			return errors.Join(faults...)
+		})
 		return nil
 	})
 	return group.Wait()
 }
 
 // keeping looks again and again: a look costs nothing, and one that failed is repeated.
-func (r *Registry) keeping(ctx context.Context, kept []Kept) {
+func (r *Registry) keeping() loop.Spec {
 	every := min(renewEvery, r.config.ControlPlaneLife/6)
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		for _, k := range kept {
-			if err := r.Keep(ctx, k); err != nil && ctx.Err() == nil {
-				r.config.Logger.Error("will try again", "error", err, "after", every)
-			}
-		}
-	}
+	return loop.Spec{Name: "renew the control plane's certificates", Every: every,
+		Limit: keepLimit, LateAfter: 2*every + keepLimit,
+		Means: "the certificates of the control plane and of the operator may expire"}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -42,6 +43,8 @@ type Config struct {
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.
 	Enrolled func(server string)
+	// Loops gets what Run does again and again; a set of its own when nil.
+	Loops *loop.Set
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger is the default logger when nil.
@@ -65,7 +68,7 @@ func New(ctx context.Context, config Config) (*Registry, error) {
 	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("cannot make the certificate registry: %w", err)
 	}
-	r := &Registry{config: config}
+	r := &Registry{config: config, denied: denyList{reading: make(chan struct{}, 1)}}
 	if err := r.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("cannot make the certificate registry: %w", err)
 	}
@@ -97,6 +100,9 @@ func (c *Config) fillDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Loops == nil {
+		c.Loops = loop.NewSet(c.Logger)
 	}
 	if c.Enrolled == nil {
 		c.Enrolled = func(string) {}

@@ -7,17 +7,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// refreshEvery is how soon a revocation by another control plane of the same store counts here.
-const refreshEvery = time.Second
+// refreshing reads the deny list so often that a revocation by another control plane of the same
+// store counts here within a second. While it cannot be read, the last one counts.
+var refreshing = loop.Spec{Name: "read the deny list", Every: time.Second, Limit: 5 * time.Second,
+	LateAfter: 10 * time.Second,
+	Means:     "certificates that another control plane has revoked since are let in"}
 
 // denyList is the serials that are revoked, as last read.
 type denyList struct {
 	serials atomic.Pointer[map[string]struct{}]
+	reading chan struct{} // of one: reads come one after the other, so none stores what is older
 }
 
 // Denied says whether the certificate with that serial is revoked. It asks no store and can be
@@ -29,6 +34,12 @@ func (r *Registry) Denied(serial string) bool {
 
 // Refresh reads the deny list again.
 func (r *Registry) Refresh(ctx context.Context) error {
+	select {
+	case r.denied.reading <- struct{}{}:
+		defer func() { <-r.denied.reading }()
+	case <-ctx.Done():
+		return storeError("cannot read the deny list", ctx.Err())
+	}
 	var serials []string
 	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
 		serials, err = records.Certificates.Revoked(ctx)
@@ -43,26 +54,6 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	}
 	r.denied.serials.Store(&set)
 	return nil
-}
-
-// refreshing reads the deny list every second until ctx ends. While it cannot be read, the last one
-// counts.
-func (r *Registry) refreshing(ctx context.Context) {
-	ticker := time.NewTicker(refreshEvery)
-	defer ticker.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := r.Refresh(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			r.config.Logger.Warn("going on with the deny list last read", "error", err)
-		}
-		failing = err != nil
-	}
 }
 
 // RevokeRequest says whose certificates are to be revoked.

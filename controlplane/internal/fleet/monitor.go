@@ -16,12 +16,16 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 const (
 	observeLimit  = 10 * time.Second // for one agent
 	observeAtOnce = 8                // agents at a time
+	storeLimit    = 10 * time.Second // for one look into the store
+	roundLimit    = 10 * time.Minute // for all agents
+	lateRounds    = 3
 )
 
 // Jobs are the jobs on record.
@@ -43,6 +47,7 @@ type MonitorConfig struct {
 	UnreachableAfter time.Duration
 	// DegradedAfter is how long a server may be unhealthy before it is DEGRADED.
 	DegradedAfter time.Duration
+	Loops         *loop.Set
 	Log           *slog.Logger
 }
 
@@ -70,29 +75,16 @@ type observation struct {
 	err    error
 }
 
-// Run observes until ctx ends.
+// Run observes until ctx ends. A round takes as long as its agents do, each of which has a limit.
 func (m *Monitor) Run(ctx context.Context) {
-	ticker := time.NewTicker(m.cfg.Interval)
-	defer ticker.Stop()
-	for {
-		if err := m.round(ctx); err != nil && ctx.Err() == nil {
-			m.cfg.Log.Warn("cannot observe the servers", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	m.cfg.Loops.Run(ctx, loop.Spec{Name: "observe the servers", Every: m.cfg.Interval,
+		Limit: roundLimit, LateAfter: lateRounds*m.cfg.Interval + observeLimit + storeLimit,
+		Means: "the states of the servers are old"}, m.round)
 }
 
 // round observes all servers that have an agent.
 func (m *Monitor) round(ctx context.Context) error {
-	var all []inventory.Server
-	err := m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		all, err = tx.Servers().All(ctx)
-		return err
-	})
+	all, err := m.servers(ctx)
 	if err != nil {
 		return err
 	}
@@ -118,6 +110,16 @@ func (m *Monitor) round(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (m *Monitor) servers(ctx context.Context) (all []inventory.Server, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	err = m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		all, err = tx.Servers().All(ctx)
+		return err
+	})
+	return all, err
 }
 
 // jobsOwn reports whether a job owns a server in that state, or it is gone.
@@ -165,6 +167,8 @@ func (m *Monitor) observe(ctx context.Context, due []observation) {
 // record writes down an observation, if it changes what is known.
 func (m *Monitor) record(ctx context.Context, o observation,
 	known map[string]inventory.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
 	seen, now := m.seen[o.server.Name], time.Now()
 	if o.err == nil {
 		seen.answered = now
@@ -223,6 +227,8 @@ func (m *Monitor) touch(ctx context.Context, due []observation, at time.Time) er
 	if len(answered) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
 	return m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		for _, o := range answered {
 			if err := tx.Servers().Touch(ctx, o.server.Name, at); err != nil {

@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/loop"
 )
+
+// scanLimit bounds one look for jobs, with their claims.
+const scanLimit = 10 * time.Second
 
 // observation is since when this process has seen no heartbeat of a job's holder.
 type observation struct {
@@ -19,9 +24,12 @@ func (e *Engine[T]) Run(ctx context.Context) error {
 	if err := e.startOnce(); err != nil {
 		return err
 	}
+	scanning := e.cfg.Loops.Start(loop.Spec{Name: "scan for jobs", Limit: scanLimit,
+		LateAfter: 2 * scanLimit, Means: "new jobs, and those of a control plane that died, wait"})
+	defer scanning.End()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for failing := ""; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			e.stopWorkers()
@@ -29,7 +37,7 @@ func (e *Engine[T]) Run(ctx context.Context) error {
 		case <-e.kick:
 		case <-timer.C:
 		}
-		failing = e.logScan(e.scan(ctx), failing)
+		scanning.Round(ctx, e.scan)
 		timer.Reset(min(e.cfg.Poll, e.cfg.Limit/3))
 	}
 }
@@ -42,17 +50,6 @@ func (e *Engine[T]) startOnce() error {
 	}
 	e.running = true
 	return nil
-}
-
-// logScan logs an error once, when it begins.
-func (e *Engine[T]) logScan(err error, before string) string {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return ""
-	}
-	if err.Error() != before {
-		e.log.Warn("cannot scan for jobs", "error", err)
-	}
-	return err.Error()
 }
 
 func (e *Engine[T]) stopWorkers() {

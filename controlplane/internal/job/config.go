@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
 // Point is a place in the work on a step where tests can break it.
@@ -34,6 +36,7 @@ type Config[T any] struct {
 	Poll   time.Duration // longest time between two polls of anything; default and maximum 1 s
 	Hold   int           // jobs held at the same time; default 64
 	Logger *slog.Logger  // default slog.Default()
+	Loops  *loop.Set     // gets the scan for jobs; default a set of its own
 	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end
 	// the process.
 	Hook func(point Point, jobID, step string)
@@ -61,6 +64,9 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	c.Poll = min(or(c.Poll, maxPoll), maxPoll)
 	c.Hold = or(c.Hold, defaultHold)
 	c.Logger = or(c.Logger, slog.Default())
+	if c.Loops == nil {
+		c.Loops = loop.NewSet(c.Logger)
+	}
 	if c.Hook == nil {
 		c.Hook = func(Point, string, string) {}
 	}

@@ -202,13 +202,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.config.Listener != nil {
-		return s.config.Listener, nil
+		return Lasting(s.config.Listener, s.config.Logger), nil
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
-	return listener, nil
+	return Lasting(listener, s.config.Logger), nil
 }
 
 // stop ends the server: health says so first, calls get the grace, what is left is cut off.
