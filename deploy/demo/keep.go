@@ -65,7 +65,7 @@ func (d *Demo) explain(ctx context.Context) {
   %s job list
   %s replica create --of %s --verify sample another
 
-  # grpcurl, on the control plane; the first use compiles it, which takes a minute and prints nothing
+  # grpcurl, on the control plane; its first use compiles it, a minute without a word
   TLS="-cacert %s/ca.pem -cert %s/cert.pem -key %s/key.pem"
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane %s list
   go tool -modfile=deploy/tools/grpcurl.mod grpcurl $TLS -servername controlplane \

@@ -31,7 +31,7 @@ type Load struct {
 	output       []string
 }
 
-// The rate is one that a replica can apply beside it: what it cannot apply would only be waited for.
+// The rate is one that a replica can apply beside it: what it cannot would only be waited for.
 const loadTables, loadRows, loadThreads, loadRate = 4, 10000, 4, 100
 
 // loadArgs are sysbench's arguments; the password is in the file.

@@ -147,7 +147,8 @@ func newShell(lab *string) *cobra.Command {
 		Use: "shell HOST", Short: "Open a shell on a host, as root", Args: cobra.ExactArgs(1),
 		Long: "Open a login shell on a host, as root. This program ends with the shell's own " +
 			"exit status.",
-		Example: "  understudy-lab shell db1\n  echo 'systemctl --failed' | understudy-lab shell db1",
+		Example: "  understudy-lab shell db1\n" +
+			"  echo 'systemctl --failed' | understudy-lab shell db1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, id, err := find(cmd.Context(), *lab, args[0])
 			if err != nil {

@@ -102,9 +102,9 @@ func enterNamespaces(leader int) error {
 	return nil
 }
 
-// Shell runs a login shell as root in a running machine, on these files, until it ends. With the type
-// of the terminal that they are, it gets a terminal of the machine's own, so that job control and
-// full-screen programs work. An *exec.ExitError says how the shell ended.
+// Shell runs a login shell as root in a running machine, on these files, until it ends. With the
+// type of the terminal that they are, it gets a terminal of the machine's own, so that job control
+// and full-screen programs work. An *exec.ExitError says how the shell ended.
 func (p *Provider) Shell(ctx context.Context, machineID, terminal string,
 	in, out, errs *os.File) error {
 	leader, err := p.leader(ctx, machineID)
