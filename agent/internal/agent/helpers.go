@@ -22,7 +22,7 @@ func Quiesce(ctx context.Context, config Config, program, socket string, log *sl
 	}
 	defer p.close(log)
 	armed := func() { supervisor{log}.say(daemon.SdNotifyReady) }
-	return quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: p.mariadb,
+	return quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: p.mariadb.Server,
 		Services: p.units, Armed: armed, Log: log})
 }
 
@@ -33,7 +33,7 @@ func Unreserve(ctx context.Context, config Config, program, id string, log *slog
 		return err
 	}
 	defer p.close(log)
-	return p.mariadb.Unreserve(ctx, id)
+	return p.mariadb.Reservations.Unreserve(ctx, id)
 }
 
 // ResumeAppliers starts the replication that a killed Quiesce has left stopped; systemd runs it
@@ -48,7 +48,7 @@ func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 		return err
 	}
 	defer p.close(log)
-	return p.mariadb.ResumeAppliers(ctx, marker)
+	return p.mariadb.Server.ResumeAppliers(ctx, marker)
 }
 
 func buildHelper(config Config, program string, log *slog.Logger) (*parts, error) {

@@ -99,7 +99,7 @@ func (d *runner) run(ctx context.Context) error {
 	group.Go(func() error { return d.enroller.Run(ctx) })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
-		d.parts.mariadb.KeepReservations(ctx)
+		d.parts.mariadb.Reservations.Keep(ctx)
 		return nil
 	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })

@@ -27,7 +27,7 @@ type parts struct {
 	allow   *systemd.AllowList
 	units   *systemd.Manager
 	mounts  *mount.Manager
-	mariadb *mariadb.Server
+	mariadb *mariadb.Host
 	quiesce *quiesce.Manager
 }
 
@@ -60,11 +60,11 @@ func build(config Config, program string, tls identity.FilesConfig,
 	if err != nil {
 		return nil, err
 	}
-	p.units.SetReady(mariadb.Unit, p.mariadb.Ready)
-	p.quiesce, err = quiesce.New(quiesce.Config{Dir: config.RuntimeDir, Appliers: p.mariadb,
+	p.units.SetReady(mariadb.Unit, p.mariadb.Server.Ready)
+	p.quiesce, err = quiesce.New(quiesce.Config{Dir: config.RuntimeDir, Appliers: p.mariadb.Server,
 		Log: log,
 		Launcher: &quiesce.UnitLauncher{Units: p.units, Program: program,
-			Mount: p.mariadb.DatadirMount}})
+			Mount: p.mariadb.Server.DatadirMount}})
 	return &p, err
 }
 
@@ -72,7 +72,7 @@ func build(config Config, program string, tls identity.FilesConfig,
 func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() }
 
 func (p *parts) close(log *slog.Logger) {
-	if err := p.mariadb.Close(); err != nil {
+	if err := p.mariadb.Server.Close(); err != nil {
 		log.Warn("cannot close the connections to MariaDB", "error", err)
 	}
 	p.units.Close()
@@ -123,10 +123,10 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 	}
 	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through
 	// its socket unit.
-	if kept, err := p.mariadb.Reservations(); err == nil && len(kept) == 0 {
+	if kept, err := p.mariadb.Reservations.InForce(); err == nil && len(kept) == 0 {
 		return
 	}
-	if err := p.mariadb.ResumeReservations(ctx); err != nil && ctx.Err() == nil {
+	if err := p.mariadb.Reservations.Resume(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("cannot resume the reservations of binary logs yet", "error", err)
 	}
 }

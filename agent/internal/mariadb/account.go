@@ -39,7 +39,7 @@ func (s *Server) EnsureAccount(ctx context.Context, account Account) ([]string, 
 	if err := s.require(ctx, what); err != nil {
 		return nil, err
 	}
-	facts, err := s.accountFacts(ctx, account)
+	facts, err := readAccount(ctx, s.db, account)
 	if err != nil {
 		return nil, failure(what, err)
 	}
@@ -47,8 +47,8 @@ func (s *Server) EnsureAccount(ctx context.Context, account Account) ([]string, 
 	return changes, failure(what, withoutSecret(err, account.Password))
 }
 
-func (s *Server) accountFacts(ctx context.Context, account Account) (accountFacts, error) {
-	r, err := one(ctx, s.db, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, "+
+func readAccount(ctx context.Context, q querier, account Account) (accountFacts, error) {
+	r, err := one(ctx, q, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, "+
 		"'$.authentication_string') AS hash,"+
 		" COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) AS tls, COALESCE(JSON_VALUE(Priv, "+
 		"'$.account_locked'), 'false') AS locked,"+
@@ -65,13 +65,13 @@ func (s *Server) accountFacts(ctx context.Context, account Account) (accountFact
 		password: r["plugin"] == "mysql_native_password" &&
 			r["hash"] == nativeHash(account.Password),
 	}
-	facts.privileges, err = s.onlyReplicates(ctx, account)
+	facts.privileges, err = onlyReplicates(ctx, q, account)
 	return facts, err
 }
 
 // onlyReplicates is true when the account has REPLICATION SLAVE and nothing else, anywhere.
-func (s *Server) onlyReplicates(ctx context.Context, account Account) (bool, error) {
-	rows, err := query(ctx, s.db, "SHOW GRANTS FOR "+account.name())
+func onlyReplicates(ctx context.Context, q querier, account Account) (bool, error) {
+	rows, err := query(ctx, q, "SHOW GRANTS FOR "+account.name())
 	if err != nil {
 		return false, err
 	}

@@ -39,15 +39,22 @@ func startOf(ctx context.Context, q querier, file string) (string, error) {
 	return r["pos"], err
 }
 
-// ListBinlogs is a page of the binary logs after that file, oldest first; next is the token of the
+// Binlogs are the server's binary logs.
+type Binlogs struct {
+	server       *Server
+	reservations *Reservations
+	options      *options
+}
+
+// List is a page of the binary logs after that file, oldest first; next is the token of the
 // page after it.
-func (s *Server) ListBinlogs(ctx context.Context, after string,
+func (b *Binlogs) List(ctx context.Context, after string,
 	size int) (page []Binlog, next string, err error) {
 	const what = "cannot list binary logs"
-	if err := s.require(ctx, what); err != nil {
+	if err := b.server.require(ctx, what); err != nil {
 		return nil, "", err
 	}
-	logs, err := s.binlogs(ctx)
+	logs, err := b.needed(ctx)
 	if err != nil {
 		return nil, "", failure(what, err)
 	}
@@ -59,7 +66,7 @@ func (s *Server) ListBinlogs(ctx context.Context, after string,
 		next = logs[size-1].File
 	}
 	for i := range logs {
-		if logs[i].StartGtid, err = startOf(ctx, s.db, logs[i].File); err != nil {
+		if logs[i].StartGtid, err = startOf(ctx, b.server.db, logs[i].File); err != nil {
 			return nil, "", failure(what, err)
 		}
 	}
@@ -73,22 +80,22 @@ func laterLog(a, b string) bool {
 	return a > b
 }
 
-// binlogs are the binary logs with who needs them. Replicas that are connected read near the end;
+// needed are the binary logs with who needs them. Replicas that are connected read near the end;
 // what exactly, MariaDB keeps to itself, so the newest log alone is marked.
-func (s *Server) binlogs(ctx context.Context) ([]Binlog, error) {
-	v, err := variables(ctx, s.db, "log_bin")
+func (b *Binlogs) needed(ctx context.Context) ([]Binlog, error) {
+	v, err := variables(ctx, b.server.db, "log_bin")
 	if err != nil || !v.yes("log_bin") {
 		return nil, err
 	}
-	logs, err := binlogNames(ctx, s.db)
+	logs, err := binlogNames(ctx, b.server.db)
 	if err != nil || len(logs) == 0 {
 		return nil, err
 	}
-	reserved, err := s.Reservations()
+	reserved, err := b.reservations.InForce()
 	if err != nil {
 		return nil, err
 	}
-	replicas, err := connectedReplicas(ctx, s.db)
+	replicas, err := connectedReplicas(ctx, b.server.db)
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +113,13 @@ func (s *Server) binlogs(ctx context.Context) ([]Binlog, error) {
 	return logs, nil
 }
 
-// PurgeBinlogs deletes the binary logs before that one and answers their names.
-func (s *Server) PurgeBinlogs(ctx context.Context, to string) ([]string, error) {
+// Purge deletes the binary logs before that one and answers their names.
+func (b *Binlogs) Purge(ctx context.Context, to string) ([]string, error) {
 	const what = "cannot purge binary logs"
-	if err := s.require(ctx, what); err != nil {
+	if err := b.server.require(ctx, what); err != nil {
 		return nil, err
 	}
-	logs, err := s.binlogs(ctx)
+	logs, err := b.needed(ctx)
 	if err != nil {
 		return nil, failure(what, err)
 	}
@@ -130,16 +137,16 @@ func (s *Server) PurgeBinlogs(ctx context.Context, to string) ([]string, error) 
 	if at == 0 {
 		return nil, nil
 	}
-	purged, err := s.purge(ctx, logs[:at], to)
+	purged, err := purge(ctx, b.server.db, logs[:at], to)
 	return purged, failure(what, err)
 }
 
 // purge lets MariaDB stop at a log that a connected replica still reads, and says so.
-func (s *Server) purge(ctx context.Context, before []Binlog, to string) ([]string, error) {
-	if err := execute(ctx, s.db, "PURGE BINARY LOGS TO "+literal(to)); err != nil {
+func purge(ctx context.Context, q querier, before []Binlog, to string) ([]string, error) {
+	if err := execute(ctx, q, "PURGE BINARY LOGS TO "+literal(to)); err != nil {
 		return nil, err
 	}
-	rest, err := binlogNames(ctx, s.db)
+	rest, err := binlogNames(ctx, q)
 	if err != nil {
 		return nil, err
 	}

@@ -27,23 +27,23 @@ type Primary struct {
 	Force bool
 }
 
-// ConfigureReplica points this server to its primary, by GTID.
-func (s *Server) ConfigureReplica(ctx context.Context,
+// Configure points this server to its primary, by GTID.
+func (rp *Replica) Configure(ctx context.Context,
 	primary Primary) (changes []string, now Replication, err error) {
 	const what = "cannot configure replication"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	if err := rp.server.require(ctx, what); err != nil {
 		return nil, Replication{}, err
 	}
-	if err := s.fitToReplicate(ctx, what); err != nil {
+	if err := fitToReplicate(ctx, rp.server.db, what); err != nil {
 		return nil, Replication{}, err
 	}
-	current, configured, err := defaultReplication(ctx, s.db)
+	current, configured, err := defaultReplication(ctx, rp.server.db)
 	if err != nil {
 		return nil, Replication{}, failure(what, err)
 	}
-	wrong := s.differences(current, primary)
+	wrong := differences(current, primary, rp.ca)
 	if configured && len(wrong) == 0 && !primary.Force && !refused(current.IOErrno) {
 		return nil, current, nil
 	}
@@ -52,16 +52,21 @@ func (s *Server) ConfigureReplica(ctx context.Context,
 	} else if len(wrong) == 0 {
 		wrong = []string{"password set"}
 	}
-	if err := s.changeMaster(ctx, current, configured, primary); err != nil {
+	if configured {
+		if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
+			return nil, Replication{}, failure(what, err)
+		}
+	}
+	if err := rp.server.unlogged(ctx, changeMaster(primary, rp.ca)); err != nil {
 		return nil, Replication{}, failure(what, withoutSecret(err, primary.Password))
 	}
-	now, _, err = defaultReplication(ctx, s.db)
+	now, _, err = defaultReplication(ctx, rp.server.db)
 	return wrong, now, failure(what, err)
 }
 
 // fitToReplicate checks the invariants of a replica: it is read-only, and there is one primary.
-func (s *Server) fitToReplicate(ctx context.Context, what string) error {
-	v, err := variables(ctx, s.db, liveVariables()...)
+func fitToReplicate(ctx context.Context, q querier, what string) error {
+	v, err := variables(ctx, q, liveVariables()...)
 	if err != nil {
 		return failure(what, err)
 	}
@@ -77,7 +82,7 @@ func (s *Server) fitToReplicate(ctx context.Context, what string) error {
 			errs.WithHint("make the replica again from the snapshot, on a new volume"),
 			errs.Meta("gtid", own))
 	}
-	all, err := replications(ctx, s.db)
+	all, err := replications(ctx, q)
 	if err != nil {
 		return failure(what, err)
 	}
@@ -108,7 +113,7 @@ func errantTransactions(live Live) string {
 }
 
 // differences say what is not as it should be.
-func (s *Server) differences(is Replication, primary Primary) []string {
+func differences(is Replication, primary Primary, ca string) []string {
 	var wrong []string
 	note := func(differs bool, format string, args ...any) {
 		if differs {
@@ -120,16 +125,9 @@ func (s *Server) differences(is Replication, primary Primary) []string {
 	note(is.User != primary.User, "user changed from %s to %s", is.User, primary.User)
 	note(is.UsingGtid != "Slave_Pos", "position by GTID instead of %q", is.UsingGtid)
 	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s",
-		onOff(primary.TLS))
-	note(primary.TLS && is.CAFile != s.caFile(), "authority changed from %q", is.CAFile)
+		map[bool]string{true: "on", false: "off"}[primary.TLS])
+	note(primary.TLS && is.CAFile != ca, "authority changed from %q", is.CAFile)
 	return wrong
-}
-
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
 }
 
 // refused is an error that other credentials may cure.
@@ -141,17 +139,8 @@ func refused(number int) bool {
 	return false
 }
 
-func (s *Server) changeMaster(ctx context.Context, current Replication, configured bool,
-	primary Primary) error {
-	if configured {
-		if err := s.stopThreads(ctx, current, false); err != nil {
-			return err
-		}
-	}
-	return s.unlogged(ctx, s.statement(primary))
-}
-
-func (s *Server) statement(primary Primary) string {
+// changeMaster is the statement that sets the primary.
+func changeMaster(primary Primary, ca string) string {
 	settings := []string{
 		"MASTER_HOST = " + literal(primary.Host), fmt.Sprintf("MASTER_PORT = %d", primary.Port),
 		"MASTER_USER = " + literal(primary.User), "MASTER_PASSWORD = " + literal(primary.Password),
@@ -161,7 +150,7 @@ func (s *Server) statement(primary Primary) string {
 	}
 	// Always written: from 11.4 on verification is the default.
 	if primary.TLS {
-		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(s.caFile()),
+		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(ca),
 			"MASTER_SSL_VERIFY_SERVER_CERT = 1")
 	} else {
 		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''",

@@ -67,7 +67,7 @@ func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(Che
 		return failure(what, err)
 	}
 	defer done()
-	at, err := s.openView(ctx, conn, plan)
+	at, err := openView(ctx, conn, plan)
 	if err != nil {
 		return failure(what, err)
 	}
@@ -95,7 +95,7 @@ func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(Che
 }
 
 // openView begins the transaction and answers the position that it sees.
-func (s *Server) openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) (string, error) {
+func openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) (string, error) {
 	for _, statement := range []string{
 		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 		"SET SESSION lock_wait_timeout = 5", "SET SESSION innodb_lock_wait_timeout = 5",
@@ -108,14 +108,14 @@ func (s *Server) openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan
 		}
 	}
 	if plan.Stopped {
-		return s.stoppedAt(ctx, plan.At)
+		return stoppedAt(ctx, conn, plan.At)
 	}
 	return snapshotPosition(ctx, conn)
 }
 
 // stoppedAt proves that the replica stands at the position, after the view was opened.
-func (s *Server) stoppedAt(ctx context.Context, expected gtid.Position) (string, error) {
-	all, err := replications(ctx, s.db)
+func stoppedAt(ctx context.Context, q querier, expected gtid.Position) (string, error) {
+	all, err := replications(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +127,7 @@ func (s *Server) stoppedAt(ctx context.Context, expected gtid.Position) (string,
 					errs.Call("StartReplication", "until_gtid", expected.String())))
 		}
 	}
-	if err := s.expectPosition(ctx, expected); err != nil {
+	if err := expectPosition(ctx, q, expected); err != nil {
 		return "", err
 	}
 	return expected.String(), nil

@@ -3,14 +3,13 @@ package mariadb
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -29,77 +28,83 @@ type Configured struct {
 	Effective []string
 }
 
-// SetConfiguration writes the agent's one option file and reads back what MariaDB makes of it.
+// Configuration writes the agent's option file, and hands MariaDB its certificate.
+type Configuration struct {
+	server       *Server
+	options      *options
+	reservations *Reservations
+	certificate  certificate
+	log          *slog.Logger
+}
+
+// Set writes the agent's one option file and reads back what MariaDB makes of it.
 // Nothing is restarted.
-func (s *Server) SetConfiguration(ctx context.Context, settings Settings) (Configured, error) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	others, err := s.otherOptions(ctx)
+func (c *Configuration) Set(ctx context.Context, settings Settings) (Configured, error) {
+	c.server.changes.Lock()
+	defer c.server.changes.Unlock()
+	others, err := c.options.others(ctx)
 	if err != nil {
 		return Configured{}, err
 	}
-	if err := sameBinlog(s.datadir(others), settings.LogBin); err != nil {
+	if err := sameBinlog(c.options.datadir(others), settings.LogBin); err != nil {
 		return Configured{}, err
 	}
-	installed, certificateChanged, err := s.installTLS(settings.TLS)
-	if err != nil {
-		return Configured{}, err
+	certificateChanged := false
+	if settings.TLS {
+		if certificateChanged, err = c.certificate.install(); err != nil {
+			return Configured{}, err
+		}
 	}
 	tmpdir := sanitizedTmpdir(others)
-	changed, err := s.writeDropIn(settings.render(installed, tmpdir))
+	changed, err := c.writeDropIn(settings.render(c.certificate.to, tmpdir))
 	if err != nil {
 		return Configured{}, err
 	}
 	done := Configured{Changed: changed || certificateChanged}
-	ours := settings.options(installed, tmpdir)
-	if err := s.readBack(ctx, ours, &done); err != nil {
+	ours := settings.options(c.certificate.to, tmpdir)
+	if err := c.options.readBack(ctx, ours, &done); err != nil {
 		return Configured{}, err
 	}
-	done.Overridden = overridden(s.origins(ctx), ours)
-	if s.answers(ctx) == nil {
-		if done.RestartRequired, err = s.differs(ctx, ours); err != nil {
+	done.Overridden = overridden(c.options.origins(ctx), ours)
+	if c.server.answers(ctx) == nil {
+		if done.RestartRequired, err = differs(ctx, c.server.db, ours); err != nil {
 			return Configured{}, failure("cannot compare the running MariaDB with its options", err)
 		}
 		if certificateChanged && !done.RestartRequired {
-			err = execute(ctx, s.db, flushTLS)
+			err = execute(ctx, c.server.db, flushTLS)
 		}
 	}
 	return done, failure("cannot make MariaDB read its new certificate", err)
 }
 
 // writeDropIn writes the option file; reserved binary logs stay so.
-func (s *Server) writeDropIn(content []byte) (changed bool, err error) {
-	err = s.reserved.change(func(kept *reservations) error {
-		changed, err = atomicfile.Ensure(s.config.DropIn,
-			withReserved(content, len(kept.Reservations) > 0), 0o644, nil)
+func (c *Configuration) writeDropIn(content []byte) (changed bool, err error) {
+	err = c.reservations.file.change(func(kept *reservations) (err error) {
+		changed, err = c.options.dropIn.edit(func([]byte) []byte {
+			return withReserved(content, len(kept.Reservations) > 0)
+		})
 		return err
 	})
-	if err != nil {
-		return false, diskError("cannot write MariaDB's option file", err)
-	}
-	return changed, nil
+	return changed, err
 }
 
 // RefreshCertificate hands MariaDB the certificate that the agent has now, where MariaDB is
 // configured to use it: for when the agent got another one. A running MariaDB takes it over without
 // a restart.
-func (s *Server) RefreshCertificate(ctx context.Context) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	ours, err := os.ReadFile(s.config.DropIn)
-	if errors.Is(err, os.ErrNotExist) || err == nil &&
-		!bytes.Contains(ours, []byte("\nssl_cert=")) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot read MariaDB's option file: %w", err)
-	}
-	_, changed, err := s.installTLS(true)
-	if err != nil || !changed || s.answers(ctx) != nil {
+func (c *Configuration) RefreshCertificate(ctx context.Context) error {
+	c.server.changes.Lock()
+	defer c.server.changes.Unlock()
+	ours, err := c.options.dropIn.read()
+	if err != nil || !bytes.Contains(ours, []byte("\nssl_cert=")) {
 		return err
 	}
-	s.log.Info("MariaDB got another certificate")
-	return failure("cannot make MariaDB read its new certificate", execute(ctx, s.db, flushTLS))
+	changed, err := c.certificate.install()
+	if err != nil || !changed || c.server.answers(ctx) != nil {
+		return err
+	}
+	c.log.Info("MariaDB got another certificate")
+	return failure("cannot make MariaDB read its new certificate",
+		execute(ctx, c.server.db, flushTLS))
 }
 
 // flushTLS makes a running MariaDB read its certificate again, on a replica too: it is not written
@@ -148,75 +153,6 @@ func binlogBase(datadir string) (string, error) {
 	return "", nil
 }
 
-// installTLS puts the certificate where MariaDB reads it, with the ownership that MariaDB wants.
-func (s *Server) installTLS(wanted bool) (TLSFiles, bool, error) {
-	to := TLSFiles{CA: filepath.Join(s.config.TLSDir, "ca.pem"),
-		Cert: filepath.Join(s.config.TLSDir, "cert.pem"),
-		Key:  filepath.Join(s.config.TLSDir, "key.pem")}
-	if !wanted {
-		return to, false, nil
-	}
-	belongs, err := lookup(s.config.User)
-	if err != nil {
-		return to, false, err
-	}
-	// MariaDB's own user has to get through, whatever the agent's umask is.
-	if err := errors.Join(os.MkdirAll(s.config.TLSDir, 0o755),
-		os.Chmod(s.config.TLSDir, 0o755)); err != nil {
-		return to, false, diskError("cannot install MariaDB's certificate", err)
-	}
-	changed := false
-	for _, f := range []struct {
-		from, to string
-		mode     os.FileMode
-	}{{s.config.TLS.CA, to.CA, 0o644}, {s.config.TLS.Cert, to.Cert, 0o644},
-		{s.config.TLS.Key, to.Key, 0o600}} {
-		content, err := os.ReadFile(f.from)
-		if errors.Is(err, os.ErrNotExist) || f.from == "" {
-			return to, false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-				"cannot turn TLS on: the agent has no certificate for MariaDB",
-				errs.WithHint("enrol the agent, or let it renew its certificate, then call again"))
-		}
-		if err != nil {
-			return to, false, diskError("cannot install MariaDB's certificate", err)
-		}
-		wrote, err := atomicfile.Ensure(f.to, content, f.mode, belongs)
-		if err != nil {
-			return to, false, diskError("cannot install MariaDB's certificate", err)
-		}
-		changed = changed || wrote
-	}
-	return to, changed, nil
-}
-
-// otherOptions are what MariaDB would read without our file.
-func (s *Server) otherOptions(ctx context.Context) ([]Option, error) {
-	all, err := s.readOptions(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	if !regularFile(s.config.DropIn) {
-		return all, nil
-	}
-	ours, err := s.readOptions(ctx, s.config.DropIn)
-	if err != nil {
-		return nil, err
-	}
-	count := map[string]int{}
-	for _, o := range ours {
-		count[o.String()]++
-	}
-	var others []Option
-	for _, o := range all {
-		if count[o.String()] > 0 {
-			count[o.String()]--
-			continue
-		}
-		others = append(others, o)
-	}
-	return others, nil
-}
-
 // sanitizedTmpdir is a tmpdir that exists, when the one that the other files name does not.
 func sanitizedTmpdir(others []Option) string {
 	configured, set := effective(others)["tmpdir"]
@@ -229,26 +165,6 @@ func sanitizedTmpdir(others []Option) string {
 		}
 	}
 	return ""
-}
-
-// readBack proves that ours are the options that count.
-func (s *Server) readBack(ctx context.Context, ours []Option, done *Configured) error {
-	all, err := s.readOptions(ctx, "")
-	if err != nil {
-		return err
-	}
-	done.Effective = shown(all)
-	counts, wanted := lastOf(all), effective(ours)
-	for name, value := range wanted {
-		if counts[name].value != value && !suspended(name, counts[name].value) {
-			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-				fmt.Sprintf("cannot set option %s to %q: another option file is read after %s "+
-					"and sets %s", name, value, s.config.DropIn, counts[name].written),
-				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
-					"all), then call again"))
-		}
-	}
-	return nil
 }
 
 // suspended is true for the expiry of binary logs while they are reserved.
@@ -281,8 +197,8 @@ func startOnly() []string {
 }
 
 // differs compares the running server with our options, those that need a restart alone.
-func (s *Server) differs(ctx context.Context, ours []Option) (bool, error) {
-	running, err := variables(ctx, s.db, append(startOnly(), "log_bin_basename")...)
+func differs(ctx context.Context, q querier, ours []Option) (bool, error) {
+	running, err := variables(ctx, q, append(startOnly(), "log_bin_basename")...)
 	if err != nil {
 		return false, err
 	}

@@ -36,50 +36,61 @@ type DatadirDone struct {
 	UpgradeNeeded   bool
 }
 
-// PrepareDatadir makes a datadir fit for its first start here.
-func (s *Server) PrepareDatadir(ctx context.Context, plan DatadirPlan) (DatadirDone, error) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	dir, err := s.allowedDatadir(plan.Datadir)
+// Datadirs makes, cleans and upgrades datadirs.
+type Datadirs struct {
+	server       *Server
+	exec         Exec
+	socket, user string
+	// allowed are those that may be touched, fallback is the host's own.
+	allowed  []string
+	fallback string
+}
+
+// Prepare makes a datadir fit for its first start here.
+func (d *Datadirs) Prepare(ctx context.Context, plan DatadirPlan) (DatadirDone, error) {
+	d.server.changes.Lock()
+	defer d.server.changes.Unlock()
+	dir, err := d.choose(plan.Datadir)
 	if err != nil {
 		return DatadirDone{}, err
 	}
-	volume, err := s.expectedVolume(ctx, dir, plan.Nonce)
+	volume, err := d.expectedVolume(ctx, dir, plan.Nonce)
 	if err != nil {
 		return DatadirDone{}, err
 	}
 	var done DatadirDone
-	if done.Binary, err = s.binaryVersion(ctx); err != nil {
+	if done.Binary, err = binaryVersion(ctx, d.exec); err != nil {
 		return DatadirDone{}, err
 	}
 	if plan.Initialize {
-		if done.Changes, err = s.initialize(ctx, dir); err != nil {
+		if done.Changes, err = d.initialize(ctx, dir); err != nil {
 			return DatadirDone{}, err
 		}
 	}
-	if err := s.guardVersion(dir, &done); err != nil {
+	if err := guardVersion(dir, &done); err != nil {
 		return DatadirDone{}, err
 	}
 	if plan.Copy {
-		changes, err := s.cleanCopy(dir, volume)
+		changes, err := cleanCopy(dir, volume)
 		if err != nil {
 			return DatadirDone{}, err
 		}
 		done.Changes = append(done.Changes, changes...)
 	}
-	changes, err := s.ownAll(dir)
+	changes, err := d.ownAll(dir)
 	done.Changes = append(done.Changes, changes...)
 	return done, err
 }
 
-func (s *Server) allowedDatadir(dir string) (string, error) {
+// choose is the datadir that is asked for, when it may be touched.
+func (d *Datadirs) choose(dir string) (string, error) {
 	if dir == "" {
-		dir = s.config.Datadir
+		dir = d.fallback
 	}
-	if !slices.Contains(s.config.Datadirs, dir) {
+	if !slices.Contains(d.allowed, dir) {
 		return "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			fmt.Sprintf("cannot use datadir %.200q: it is not on the host's allow-list", dir),
-			errs.WithHint("use one of "+strings.Join(s.config.Datadirs, ", ")+
+			errs.WithHint("use one of "+strings.Join(d.allowed, ", ")+
 				", or extend the agent's allow-list"))
 	}
 	info, err := os.Stat(dir)
@@ -93,8 +104,8 @@ func (s *Server) allowedDatadir(dir string) (string, error) {
 }
 
 // expectedVolume is the datadir's volume, proved by its nonce when one is expected.
-func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume, error) {
-	volume, err := s.volumeOf(ctx, dir)
+func (d *Datadirs) expectedVolume(ctx context.Context, dir, nonce string) (Volume, error) {
+	volume, err := d.server.volumes.of(ctx, dir)
 	if err != nil || nonce == "" {
 		return volume, err
 	}
@@ -113,7 +124,7 @@ func (s *Server) expectedVolume(ctx context.Context, dir, nonce string) (Volume,
 }
 
 // guardVersion refuses a datadir that the binary would ruin.
-func (s *Server) guardVersion(dir string, done *DatadirDone) error {
+func guardVersion(dir string, done *DatadirDone) error {
 	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot use datadir %s: it has no files of MariaDB", dir),
@@ -175,8 +186,8 @@ func mustStand(dir, todo string) error {
 }
 
 // ownAll gives MariaDB's user all files that are not its own.
-func (s *Server) ownAll(dir string) ([]string, error) {
-	belongs, err := lookup(s.config.User)
+func (d *Datadirs) ownAll(dir string) ([]string, error) {
+	belongs, err := lookup(d.user)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +216,7 @@ func (s *Server) ownAll(dir string) ([]string, error) {
 	if err != nil || count == 0 {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("gave %d files to user %s", count, s.config.User)}, nil
+	return []string{fmt.Sprintf("gave %d files to user %s", count, d.user)}, nil
 }
 
 // foreign is true for files that MariaDB's own tools leave to root: readable by all, they do no

@@ -69,8 +69,7 @@ func TestCleaningACopy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	plant(t, dir, copied())
-	s := &Server{}
-	changes, err := s.cleanCopy(dir, Volume{Mount: dir})
+	changes, err := cleanCopy(dir, Volume{Mount: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +82,7 @@ func TestCleaningACopy(t *testing.T) {
 	if len(changes) != 2 {
 		t.Errorf("%q", changes)
 	}
-	if changes, err := s.cleanCopy(dir, Volume{Mount: dir}); err != nil || len(changes) > 0 {
+	if changes, err := cleanCopy(dir, Volume{Mount: dir}); err != nil || len(changes) > 0 {
 		t.Errorf("again: %q %v", changes, err)
 	}
 }
@@ -111,19 +110,19 @@ func TestRelayLogsOfAnotherNameAreFoundByTheirInfo(t *testing.T) {
 // again.
 func TestACopyIsCleanedOnce(t *testing.T) {
 	t.Parallel()
-	dir, s := t.TempDir(), &Server{}
+	dir := t.TempDir()
 	v := Volume{Mount: dir}
 	plant(t, dir, copied())
 	plant(t, dir, map[string]string{noncePath: "aa\n"})
-	if changes, err := s.cleanCopy(dir, v); err != nil || len(changes) == 0 {
+	if changes, err := cleanCopy(dir, v); err != nil || len(changes) == 0 {
 		t.Fatalf("%v %v", changes, err)
 	}
 	plant(t, dir, map[string]string{"master.info": "its own"})
-	if changes, err := s.cleanCopy(dir, v); err != nil || len(changes) > 0 {
+	if changes, err := cleanCopy(dir, v); err != nil || len(changes) > 0 {
 		t.Errorf("its own settings went: %v %v", changes, err)
 	}
 	plant(t, dir, map[string]string{noncePath: "bb\n"})
-	if changes, err := s.cleanCopy(dir, v); err != nil ||
+	if changes, err := cleanCopy(dir, v); err != nil ||
 		!slices.Equal(changes, []string{"removed master.info"}) {
 		t.Errorf("a copy of the replica: %v %v", changes, err)
 	}
@@ -141,7 +140,7 @@ func TestGuardOfVersions(t *testing.T) {
 			plant(t, dir, map[string]string{"mysql_upgrade_info": version})
 		}
 		done := DatadirDone{Binary: Version{10, 11, 19}}
-		err := (&Server{}).guardVersion(dir, &done)
+		err := guardVersion(dir, &done)
 		if want == 0 && err != nil || want != 0 && errs.ReasonOf(err) != want {
 			t.Errorf("%q: %v", version, err)
 		}
@@ -149,7 +148,7 @@ func TestGuardOfVersions(t *testing.T) {
 			t.Errorf("%q: upgrade needed %v", version, done.UpgradeNeeded)
 		}
 	}
-	if err := (&Server{}).guardVersion(t.TempDir(),
+	if err := guardVersion(t.TempDir(),
 		&DatadirDone{}); errs.ReasonOf(err) != errorsv1.Reason_REASON_DATADIR_INVALID {
 		t.Errorf("empty: %v", err)
 	}

@@ -18,7 +18,7 @@ const cleanedPath = ".understudy/cleaned"
 
 // cleanCopy takes the source's replication state out of a copied datadir, once in a volume's life:
 // what is there later is this server's own.
-func (s *Server) cleanCopy(dir string, volume Volume) ([]string, error) {
+func cleanCopy(dir string, volume Volume) ([]string, error) {
 	nonce, err := readNonce(volume)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ const (
 
 // initialize makes a new datadir in an empty directory. One that is there already is left alone; a
 // run that was interrupted is continued.
-func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
+func (d *Datadirs) initialize(ctx context.Context, dir string) ([]string, error) {
 	state, err := lookInto(dir)
 	if err != nil || state.complete {
 		return nil, err
@@ -39,7 +39,7 @@ func (s *Server) initialize(ctx context.Context, dir string) ([]string, error) {
 		return nil, err
 	}
 	if !state.grown {
-		if err := s.grow(ctx, dir); err != nil {
+		if err := d.grow(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -78,12 +78,12 @@ func lookInto(dir string) (datadirState, error) {
 }
 
 // grow makes the datadir in its nursery, from the beginning.
-func (s *Server) grow(ctx context.Context, dir string) error {
+func (d *Datadirs) grow(ctx context.Context, dir string) error {
 	place := filepath.Join(dir, nursery)
 	if err := os.RemoveAll(place); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
-	belongs, err := lookup(s.config.User)
+	belongs, err := lookup(d.user)
 	if err != nil {
 		return err
 	}
@@ -94,18 +94,18 @@ func (s *Server) grow(ctx context.Context, dir string) error {
 		os.Chown(place, belongs.UID, belongs.GID)); err != nil {
 		return diskError("cannot begin a new datadir", err)
 	}
-	if err := s.installDB(ctx, place); err != nil {
+	if err := d.installDB(ctx, place); err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(place, grown), nil, 0o600)
 }
 
-func (s *Server) installDB(ctx context.Context, place string) error {
+func (d *Datadirs) installDB(ctx context.Context, place string) error {
 	// --force: a host that cannot look up its own name gets a datadir as well; nothing in it
 	// depends on the name.
-	args := []string{"--no-defaults", "--force", "--user=" + s.config.User, "--datadir=" + place,
+	args := []string{"--no-defaults", "--force", "--user=" + d.user, "--datadir=" + place,
 		"--auth-root-authentication-method=socket", "--skip-test-db"}
-	_, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args,
+	_, err := d.exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args,
 		Timeout: 5 * time.Minute})
 	if err == nil {
 		return nil

@@ -29,17 +29,17 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 					mariadbtest.Options{Root: root, CA: ca})
 				s := first.Settings(2)
 				s.LogSlaveUpdates = logs
-				if _, err := first.SetConfiguration(ctx, s); err != nil {
+				if _, err := first.Configuration.Set(ctx, s); err != nil {
 					t.Fatal(err)
 				}
 				first.Run()
 				first.Join(primary, point, password)
-				if _, _, err := first.StartReplication(ctx, 20*time.Second); err != nil {
+				if _, _, err := first.Replica.Start(ctx, 20*time.Second); err != nil {
 					t.Fatal(err)
 				}
 				load := mariadbtest.Load(t, primary)
 				target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-				if err := first.WaitForGtid(ctx, target, 20*time.Second,
+				if err := first.Replica.WaitForGtid(ctx, target, 20*time.Second,
 					func(mariadb.Progress) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
@@ -54,13 +54,13 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 					t.Errorf("settings of the source are left: %+v %v", all.Live.Replication, err)
 				}
 				second.Join(primary, point, "other'")
-				if _, _, err := second.StartReplication(ctx, 20*time.Second); err != nil {
+				if _, _, err := second.Replica.Start(ctx, 20*time.Second); err != nil {
 					t.Fatal(err)
 				}
 				load.Stop()
 				target = mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 				for _, replica := range []*mariadbtest.Instance{first, second} {
-					if err := replica.WaitForGtid(ctx, target, 30*time.Second,
+					if err := replica.Replica.WaitForGtid(ctx, target, 30*time.Second,
 						func(mariadb.Progress) error { return nil }); err != nil {
 						t.Fatal(err)
 					}
@@ -89,7 +89,7 @@ func TestPlantedWriteOnACopiedReplicaIsRefused(t *testing.T) {
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary), ServerID: 3})
 	second.Run()
 	second.Exec("INSERT INTO shop.t (a) VALUES (-1)")
-	_, _, err := second.PrepareReplica(t.Context(), mariadbtest.Plan(t, point, 3))
+	_, _, err := second.Replica.Prepare(t.Context(), mariadbtest.Plan(t, point, 3))
 	wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
 }
 
@@ -102,7 +102,7 @@ func TestBinaryLogOfAnotherName(t *testing.T) {
 		mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 	s := replica.Settings(2)
 	s.LogBin = "other-bin"
-	_, err := replica.SetConfiguration(t.Context(), s)
+	_, err := replica.Configuration.Set(t.Context(), s)
 	wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
 	if !strings.Contains(errs.HintOf(err).String(), "mariadb-bin") {
 		t.Errorf("hint %q", errs.HintOf(err).String())
@@ -114,7 +114,7 @@ func TestBinaryLogOfAnotherName(t *testing.T) {
 	}
 	replica.RunToItsEnd("--tc-heuristic-recover=COMMIT")
 	replica.Run()
-	_, _, err = replica.PrepareReplica(t.Context(), mariadbtest.Plan(t, point, 2))
+	_, _, err = replica.Replica.Prepare(t.Context(), mariadbtest.Plan(t, point, 2))
 	wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
 	if !strings.Contains(err.Error(), "log_bin") {
 		t.Error(err)
@@ -133,40 +133,40 @@ func TestPreparingDatadirs(t *testing.T) {
 			t.Fatal(err)
 		}
 		initialize := mariadb.DatadirPlan{Initialize: true}
-		if done, err := i.PrepareDatadir(ctx, initialize); err != nil || len(done.Changes) == 0 ||
+		if done, err := i.Datadirs.Prepare(ctx, initialize); err != nil || len(done.Changes) == 0 ||
 			done.UpgradeNeeded {
 			t.Fatalf("%+v %v", done, err)
 		}
 		i.Run()
 		i.Exec("CREATE DATABASE shop")
-		if done, err := i.PrepareDatadir(ctx, initialize); err != nil || len(done.Changes) > 0 {
+		if done, err := i.Datadirs.Prepare(ctx, initialize); err != nil || len(done.Changes) > 0 {
 			t.Errorf("again, running: %+v %v", done, err)
 		}
 		if err := os.WriteFile(filepath.Join(i.Datadir, "master.info"), []byte("x"),
 			0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := i.PrepareDatadir(ctx, mariadb.DatadirPlan{Copy: true})
+		_, err := i.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Copy: true})
 		wants(t, err, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
 		i.Stop()
 		if out, err := exec.Command("chown", "-R", "12345",
 			i.Datadir).CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)
 		}
-		if done, err := i.PrepareDatadir(ctx, mariadb.DatadirPlan{Copy: true}); err != nil ||
+		if done, err := i.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Copy: true}); err != nil ||
 			len(done.Changes) != 2 {
 			t.Errorf("%+v %v", done, err)
 		}
 		i.Run()
-		_, err = i.PrepareDatadir(ctx, mariadb.DatadirPlan{Nonce: strings.Repeat("a", 32)})
+		_, err = i.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Nonce: strings.Repeat("a", 32)})
 		wants(t, err, errorsv1.Reason_REASON_NONCE_MISMATCH)
-		_, err = i.PrepareDatadir(ctx, mariadb.DatadirPlan{Datadir: "/etc"})
+		_, err = i.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Datadir: "/etc"})
 		wants(t, err, errorsv1.Reason_REASON_NOT_ALLOWED)
 		stranger := mariadbtest.New(t, mariadbtest.Options{Root: root})
 		if err := os.WriteFile(filepath.Join(stranger.Datadir, "mine"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err = stranger.PrepareDatadir(ctx, initialize)
+		_, err = stranger.Datadirs.Prepare(ctx, initialize)
 		wants(t, err, errorsv1.Reason_REASON_DATADIR_INVALID)
 	})
 }

@@ -37,20 +37,20 @@ func TestReplicaUnderLoad(t *testing.T) {
 		replica, point := mariadbtest.CopyOf(t, primary,
 			mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
-		version, changed, err := replica.Upgrade(ctx, time.Minute,
+		version, changed, err := replica.Datadirs.Upgrade(ctx, time.Minute,
 			func(string) error { return nil })
 		if err != nil || changed != (primaryRoot != replicaRoot) || version.String() == "" {
 			t.Fatalf("upgrade: %v %v %v", version, changed, err)
 		}
 		replica.Join(primary, point, password)
-		status, _, err := replica.StartReplication(ctx, 20*time.Second)
+		status, _, err := replica.Replica.Start(ctx, 20*time.Second)
 		if err != nil || !status.Runs() || !status.TLS || !status.TLSVerify {
 			t.Fatalf("%+v %v", status, err)
 		}
 		retryAll(t, primary, replica, point)
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		var last mariadb.Progress
-		if err := replica.WaitForGtid(ctx, target, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(ctx, target, 30*time.Second,
 			func(p mariadb.Progress) error { last = p; return nil }); err != nil || !last.Reached {
 			t.Fatalf("%+v %v", last, err)
 		}
@@ -67,23 +67,24 @@ func TestReplicaUnderLoad(t *testing.T) {
 func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consistentpoint.Point) {
 	t.Helper()
 	ctx := t.Context()
-	if _, changes, err := replica.PrepareReplica(ctx,
+	if _, changes, err := replica.Replica.Prepare(ctx,
 		mariadbtest.Plan(t, point, 2)); err != nil || len(changes) > 0 {
 		t.Errorf("PrepareReplica again: %v %v", changes, err)
 	}
-	if changes, _, err := replica.ConfigureReplica(ctx,
+	if changes, _, err := replica.Replica.Configure(ctx,
 		replica.PrimaryIs(primary, password)); err != nil || len(changes) > 0 {
 		t.Errorf("ConfigureReplica again: %v %v", changes, err)
 	}
-	if _, changed, err := replica.StartReplication(ctx, 10*time.Second); err != nil || changed {
+	if _, changed, err := replica.Replica.Start(ctx, 10*time.Second); err != nil || changed {
 		t.Errorf("StartReplication again: %v %v", changed, err)
 	}
-	if done, err := replica.SetConfiguration(ctx, replica.Settings(2)); err != nil ||
+	if done, err := replica.Configuration.Set(ctx, replica.Settings(2)); err != nil ||
 		done.Changed || done.RestartRequired {
 		t.Errorf("SetConfiguration again: %+v %v", done, err)
 	}
-	if changes, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1",
-		Password: password, RequireTLS: true}); err != nil || len(changes) > 0 {
+	if changes, err := primary.Server.EnsureAccount(ctx,
+		mariadb.Account{User: "us_2", Host: "127.0.0.1",
+			Password: password, RequireTLS: true}); err != nil || len(changes) > 0 {
 		t.Errorf("EnsureAccount again: %v %v", changes, err)
 	}
 }
@@ -92,12 +93,12 @@ func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consis
 func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 	t.Helper()
 	ctx := t.Context()
-	if _, _, err := replica.StopReplication(ctx, true, 20*time.Second); err != nil {
+	if _, _, err := replica.Replica.Stop(ctx, true, 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	var head mariadb.ChecksumHead
 	theirs := map[string]mariadb.TableChecksum{}
-	err := primary.Checksums(ctx, mariadb.ChecksumPlan{},
+	err := primary.Server.Checksums(ctx, mariadb.ChecksumPlan{},
 		func(h mariadb.ChecksumHead) error { head = h; return nil },
 		func(c mariadb.TableChecksum) error {
 			theirs[c.Table] = c
@@ -107,12 +108,12 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 		t.Fatalf("%+v %v", head, err)
 	}
 	at := mariadbtest.Position(t, head.Gtid)
-	status, _, err := replica.StartUntil(ctx, at, 30*time.Second)
+	status, _, err := replica.Replica.StartUntil(ctx, at, 30*time.Second)
 	if err != nil || !status.Stopped() {
 		t.Fatalf("%+v %v", status, err)
 	}
 	equal := 0
-	err = replica.Checksums(ctx, mariadb.ChecksumPlan{At: at, Stopped: true},
+	err = replica.Server.Checksums(ctx, mariadb.ChecksumPlan{At: at, Stopped: true},
 		func(mariadb.ChecksumHead) error { return nil }, func(c mariadb.TableChecksum) error {
 			other := theirs[c.Table]
 			if other.Consistent && !other.Missing &&
@@ -130,7 +131,7 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 	if theirs["shop.m"].Consistent || !theirs["shop.t"].Consistent {
 		t.Errorf("%+v", theirs)
 	}
-	if _, changed, err := replica.StartReplication(ctx, 10*time.Second); err != nil || !changed {
+	if _, changed, err := replica.Replica.Start(ctx, 10*time.Second); err != nil || !changed {
 		t.Error(err)
 	}
 }
@@ -150,16 +151,16 @@ func TestPlantedWriteOnTheCopyIsRefused(t *testing.T) {
 			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
 		plan := mariadbtest.Plan(t, point, 2)
-		if _, _, err := replica.PrepareReplica(ctx, plan); err != nil {
+		if _, _, err := replica.Replica.Prepare(ctx, plan); err != nil {
 			t.Fatal(err)
 		}
 		replica.Exec("INSERT INTO shop.t (a) VALUES (-1)")
-		_, _, err := replica.PrepareReplica(ctx, plan)
+		_, _, err := replica.Replica.Prepare(ctx, plan)
 		wants(t, err, errorsv1.Reason_REASON_GTID_MISMATCH)
-		_, _, err = replica.ConfigureReplica(ctx, replica.PrimaryIs(primary, password))
+		_, _, err = replica.Replica.Configure(ctx, replica.PrimaryIs(primary, password))
 		wants(t, err, errorsv1.Reason_REASON_GTID_ERRANT)
 		plan.ServerID = 3
-		_, _, err = replica.PrepareReplica(ctx, plan)
+		_, _, err = replica.Replica.Prepare(ctx, plan)
 		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
 	})
 }
@@ -171,26 +172,27 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		replica := mariadbtest.ReplicaOf(t, primary,
 			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 		stop := func() {
-			if _, _, err := replica.StopReplication(ctx, false, 10*time.Second); err != nil {
+			if _, _, err := replica.Replica.Stop(ctx, false, 10*time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}
 		stop()
 		// R5: somebody changed the account's password; made again under the old one, it works.
-		if _, err := primary.EnsureAccount(ctx, mariadb.Account{User: "us_2", Host: "127.0.0.1",
-			Password: "other", RequireTLS: true}); err != nil {
+		if _, err := primary.Server.EnsureAccount(ctx,
+			mariadb.Account{User: "us_2", Host: "127.0.0.1",
+				Password: "other", RequireTLS: true}); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := replica.StartReplication(ctx, 10*time.Second)
+		_, _, err := replica.Replica.Start(ctx, 10*time.Second)
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1045" {
 			t.Errorf("%v %v", err, errs.MetaOf(err))
 		}
-		if changes, _, err := replica.ConfigureReplica(ctx,
+		if changes, _, err := replica.Replica.Configure(ctx,
 			replica.PrimaryIs(primary, "other")); err != nil || len(changes) == 0 {
 			t.Errorf("%v %v", changes, err)
 		}
-		if _, _, err := replica.StartReplication(ctx, 10*time.Second); err != nil {
+		if _, _, err := replica.Replica.Start(ctx, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		// R6: a row that is there already.
@@ -198,7 +200,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 			"sql_log_bin = 1")
 		primary.Exec("INSERT INTO shop.t (id, a) VALUES (999999, 2)")
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-		err = replica.WaitForGtid(ctx, target, 20*time.Second,
+		err = replica.Replica.WaitForGtid(ctx, target, 20*time.Second,
 			func(mariadb.Progress) error { return nil })
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1062" {
@@ -206,10 +208,10 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		}
 		replica.Exec(
 			"SET sql_log_bin = 0; DELETE FROM shop.t WHERE id = 999999; SET sql_log_bin = 1")
-		if _, _, err := replica.StartReplication(ctx, 10*time.Second); err != nil {
+		if _, _, err := replica.Replica.Start(ctx, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := replica.WaitForGtid(ctx, target, 20*time.Second,
+		if err := replica.Replica.WaitForGtid(ctx, target, 20*time.Second,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +220,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		primary.Exec("INSERT INTO shop.t (a) VALUES (5)", "FLUSH BINARY LOGS",
 			"INSERT INTO shop.t (a) VALUES (6)", "FLUSH BINARY LOGS")
 		purge(t, primary, "mariadb-bin.000003")
-		_, _, err = replica.StartReplication(ctx, 10*time.Second)
+		_, _, err = replica.Replica.Start(ctx, 10*time.Second)
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1236" {
 			t.Errorf("%v", err)
@@ -230,7 +232,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 func purge(t *testing.T, primary *mariadbtest.Instance, to string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		_, err := primary.PurgeBinlogs(t.Context(), to)
+		_, err := primary.Binlogs.Purge(t.Context(), to)
 		if err == nil {
 			return
 		}
@@ -250,22 +252,22 @@ func TestWaitEndsWhenThePrimaryIsAway(t *testing.T) {
 		at := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		next := mariadbtest.Position(t, fmt.Sprintf("0-1-%d", at.GTIDs()[0].Sequence+1))
 		primary.Stop()
-		err := replica.WaitForGtid(t.Context(), next, time.Second,
+		err := replica.Replica.WaitForGtid(t.Context(), next, time.Second,
 			func(mariadb.Progress) error { return nil })
 		wants(t, err, errorsv1.Reason_REASON_GTID_NOT_REACHED)
 		primary.Run()
 		primary.Exec("INSERT INTO shop.t (a) VALUES (1)")
-		if err := replica.WaitForGtid(t.Context(), next, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(t.Context(), next, 30*time.Second,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := replica.WaitForGtid(ctx, next, time.Second,
+		if err := replica.Replica.WaitForGtid(ctx, next, time.Second,
 			func(mariadb.Progress) error { return nil }); err == nil {
 			t.Error("a call that was cancelled succeeded")
 		}
-		if _, err := replica.SetReadOnly(t.Context(), false); !errors.Is(err,
+		if _, err := replica.Server.SetReadOnly(t.Context(), false); !errors.Is(err,
 			errs.FailedPrecondition) {
 			t.Errorf("%v", err)
 		}

@@ -81,12 +81,12 @@ func TestReservations(t *testing.T) {
 			}
 		}
 		kept("864000")
-		one, err := i.Reserve(ctx, "one", time.Hour, "0-1-2")
+		one, err := i.Reservations.Reserve(ctx, "one", time.Hour, "0-1-2")
 		if err != nil || one.FirstFile != "mariadb-bin.000001" ||
 			time.Until(one.Until) < 59*time.Minute {
 			t.Fatalf("%+v %v", one, err)
 		}
-		if _, err := i.Reserve(ctx, "two", time.Hour, ""); err != nil {
+		if _, err := i.Reservations.Reserve(ctx, "two", time.Hour, ""); err != nil {
 			t.Fatal(err)
 		}
 		kept("0")
@@ -94,9 +94,9 @@ func TestReservations(t *testing.T) {
 			"understudy-unreserve-two.timer"}) {
 			t.Errorf("%v", got)
 		}
-		_, err = i.PurgeBinlogs(ctx, "mariadb-bin.000003")
+		_, err = i.Binlogs.Purge(ctx, "mariadb-bin.000003")
 		wants(t, err, errorsv1.Reason_REASON_BINLOGS_NEEDED)
-		if _, err := i.PurgeBinlogs(ctx, "mariadb-bin.000077"); !errors.Is(err, errs.NotFound) {
+		if _, err := i.Binlogs.Purge(ctx, "mariadb-bin.000077"); !errors.Is(err, errs.NotFound) {
 			t.Errorf("%v", err)
 		}
 		// A restart forgets the setting; whoever looks makes it anew, and no log was deleted by the
@@ -114,45 +114,45 @@ func TestReservations(t *testing.T) {
 		if _, err := i.Status(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if changed, err := i.Release(ctx, "one"); err != nil || !changed {
+		if changed, err := i.Reservations.Release(ctx, "one"); err != nil || !changed {
 			t.Errorf("%v %v", changed, err)
 		}
 		kept("0")
-		logs, next, err := i.ListBinlogs(ctx, "", 2)
+		logs, next, err := i.Binlogs.List(ctx, "", 2)
 		if err != nil || len(logs) != 2 || next != "mariadb-bin.000002" ||
 			logs[1].StartGtid != "0-1-1" || !slices.Contains(logs[0].NeededBy, "reservation two") {
 			t.Errorf("%+v %s %v", logs, next, err)
 		}
-		if logs, next, err = i.ListBinlogs(ctx, next, 50); err != nil || len(logs) != 2 ||
+		if logs, next, err = i.Binlogs.List(ctx, next, 50); err != nil || len(logs) != 2 ||
 			next != "" {
 			t.Errorf("%+v %s %v", logs, next, err)
 		}
 		// What the timer runs leaves one alone whose time is not over.
-		if err := i.Unreserve(ctx, "two"); err != nil {
+		if err := i.Reservations.Unreserve(ctx, "two"); err != nil {
 			t.Fatal(err)
 		}
 		kept("0")
-		if _, err := i.Reserve(ctx, "two", time.Millisecond, ""); err != nil {
+		if _, err := i.Reservations.Reserve(ctx, "two", time.Millisecond, ""); err != nil {
 			t.Fatal(err)
 		}
-		if err := i.Unreserve(ctx, "two"); err != nil {
+		if err := i.Reservations.Unreserve(ctx, "two"); err != nil {
 			t.Fatal(err)
 		}
 		kept("864000")
-		if changed, err := i.Release(ctx, "two"); err != nil || changed {
+		if changed, err := i.Reservations.Release(ctx, "two"); err != nil || changed {
 			t.Errorf("%v %v", changed, err)
 		}
 		if got := armed.names(); len(got) > 0 {
 			t.Errorf("%v", got)
 		}
-		if purged, err := i.PurgeBinlogs(ctx, "mariadb-bin.000003"); err != nil ||
+		if purged, err := i.Binlogs.Purge(ctx, "mariadb-bin.000003"); err != nil ||
 			len(purged) != 2 {
 			t.Errorf("%v %v", purged, err)
 		}
-		_, err = i.Reserve(ctx, "late", time.Hour, "0-1-1")
+		_, err = i.Reservations.Reserve(ctx, "late", time.Hour, "0-1-1")
 		wants(t, err, errorsv1.Reason_REASON_BINLOGS_PURGED)
 		kept("864000")
-		if all, err := i.Reservations(); err != nil || len(all) > 0 {
+		if all, err := i.Reservations.InForce(); err != nil || len(all) > 0 {
 			t.Errorf("%v %v", all, err)
 		}
 		if _, err := os.Stat(i.Config.DropIn); err == nil {
@@ -171,7 +171,7 @@ func TestConfiguration(t *testing.T) {
 		s := i.Settings(7)
 		s.SkipReplicaStart, s.ReadOnly = false, false
 		s.Extra = map[string]string{"innodb-buffer-pool-size": "32M"}
-		done, err := i.SetConfiguration(ctx, s)
+		done, err := i.Configuration.Set(ctx, s)
 		if err != nil || !done.Changed || done.RestartRequired {
 			t.Fatalf("%+v %v", done, err)
 		}
@@ -197,12 +197,12 @@ func TestConfiguration(t *testing.T) {
 			}
 		}
 		// The same again is no change; another certificate is taken over without a restart.
-		if done, err = i.SetConfiguration(ctx, s); err != nil || done.Changed ||
+		if done, err = i.Configuration.Set(ctx, s); err != nil || done.Changed ||
 			done.RestartRequired {
 			t.Errorf("again: %+v %v", done, err)
 		}
 		ca.Issue(t, filepath.Join(i.Dir, "cert"))
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+		if done, err = i.Configuration.Set(ctx, s); err != nil || !done.Changed ||
 			done.RestartRequired {
 			t.Errorf("new certificate: %+v %v", done, err)
 		}
@@ -211,7 +211,7 @@ func TestConfiguration(t *testing.T) {
 				ca.Issue(t, filepath.Join(i.Dir, "cert"))
 			}
 			before := i.Certificate()
-			if err := i.RefreshCertificate(ctx); err != nil ||
+			if err := i.Configuration.RefreshCertificate(ctx); err != nil ||
 				renewed == (before == i.Certificate()) {
 				t.Errorf("renewed %v: %v, serial %s and %s", renewed, err, before, i.Certificate())
 			}
@@ -221,12 +221,12 @@ func TestConfiguration(t *testing.T) {
 			t.Errorf("%v %v", key, err)
 		}
 		s.ServerID = 8
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+		if done, err = i.Configuration.Set(ctx, s); err != nil || !done.Changed ||
 			!done.RestartRequired {
 			t.Errorf("another server_id: %+v %v", done, err)
 		}
 		s.ServerID, s.ReadOnly = 7, true
-		if done, err = i.SetConfiguration(ctx, s); err != nil || !done.Changed ||
+		if done, err = i.Configuration.Set(ctx, s); err != nil || !done.Changed ||
 			done.RestartRequired {
 			t.Errorf("read_only: %+v %v", done, err)
 		}
@@ -235,7 +235,7 @@ func TestConfiguration(t *testing.T) {
 			[]byte("[mariadbd]\nserver-id=1\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err = i.SetConfiguration(ctx, s)
+		_, err = i.Configuration.Set(ctx, s)
 		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
 	})
 }
@@ -251,18 +251,19 @@ func TestReservationsAndTheOptionFile(t *testing.T) {
 		do   func() error
 		kept bool
 	}{
-		{func() error { _, err := i.SetConfiguration(ctx, s); return err }, false},
-		{func() error { _, err := i.Reserve(ctx, "x", time.Hour, ""); return err }, true},
+		{func() error { _, err := i.Configuration.Set(ctx, s); return err }, false},
+		{func() error { _, err := i.Reservations.Reserve(ctx, "x", time.Hour, ""); return err },
+			true},
 		{func() error {
-			done, err := i.SetConfiguration(ctx, s)
+			done, err := i.Configuration.Set(ctx, s)
 			if done.Changed {
 				t.Error("the same settings are a change")
 			}
 			return err
 		}, true},
-		{func() error { s.ReadOnly = true; _, err := i.SetConfiguration(ctx, s); return err },
+		{func() error { s.ReadOnly = true; _, err := i.Configuration.Set(ctx, s); return err },
 			true},
-		{func() error { _, err := i.Release(ctx, "x"); return err }, false},
+		{func() error { _, err := i.Reservations.Release(ctx, "x"); return err }, false},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatal(err)
@@ -285,7 +286,7 @@ func TestBinlogExpiry(t *testing.T) {
 			Config: "expire_logs_days=10"})
 		settings := i.Settings(1)
 		settings.BinlogExpireSeconds = 7777
-		if _, err := i.SetConfiguration(ctx, settings); err != nil {
+		if _, err := i.Configuration.Set(ctx, settings); err != nil {
 			t.Fatal(err)
 		}
 		is := func(running, file string, reserved bool) {
@@ -303,7 +304,8 @@ func TestBinlogExpiry(t *testing.T) {
 		makes := func(seconds int64) {
 			t.Helper()
 			for _, want := range []bool{true, false} {
-				if changed, err := i.SetBinlogExpiry(ctx, seconds); err != nil || changed != want {
+				if changed, err := i.Binlogs.SetExpiry(ctx, seconds); err != nil ||
+					changed != want {
 					t.Errorf("%d: changed %v, %v", seconds, changed, err)
 				}
 			}
@@ -311,7 +313,7 @@ func TestBinlogExpiry(t *testing.T) {
 		is("864000", "7777", false)
 		makes(3600)
 		is("3600", "3600", false)
-		if _, err := i.Reserve(ctx, "x", time.Hour, ""); err != nil {
+		if _, err := i.Reservations.Reserve(ctx, "x", time.Hour, ""); err != nil {
 			t.Fatal(err)
 		}
 		makes(0)
@@ -319,21 +321,21 @@ func TestBinlogExpiry(t *testing.T) {
 		makes(60)
 		is("0", "60", true)
 		i.Stop() // what a restart forgets is remembered
-		if _, err := i.SetBinlogExpiry(ctx, 5); !errors.Is(err, errs.Unavailable) {
+		if _, err := i.Binlogs.SetExpiry(ctx, 5); !errors.Is(err, errs.Unavailable) {
 			t.Errorf("down: %v", err)
 		}
 		i.Run()
 		i.Reopen()
 		is("0", "60", true)
-		if _, err := i.Release(ctx, "x"); err != nil {
+		if _, err := i.Reservations.Release(ctx, "x"); err != nil {
 			t.Fatal(err)
 		}
 		is("60", "60", false)
-		if _, err := i.Reserve(ctx, "y", time.Hour, ""); err != nil {
+		if _, err := i.Reservations.Reserve(ctx, "y", time.Hour, ""); err != nil {
 			t.Fatal(err)
 		}
 		makes(0)
-		if _, err := i.Release(ctx, "y"); err != nil {
+		if _, err := i.Reservations.Release(ctx, "y"); err != nil {
 			t.Fatal(err)
 		}
 		is("0", "0", false)
@@ -341,7 +343,7 @@ func TestBinlogExpiry(t *testing.T) {
 			[]byte("[mariadbd]\nexpire-logs-days=1\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := i.SetBinlogExpiry(ctx, 0)
+		_, err := i.Binlogs.SetExpiry(ctx, 0)
 		wants(t, err, errorsv1.Reason_REASON_MARIADB_SETTING)
 	})
 }
@@ -356,7 +358,7 @@ func TestOverriddenOptionsAreNamed(t *testing.T) {
 		[]byte("[server]\nserver-id = 99\n[client]\nport=1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	done, err := i.SetConfiguration(t.Context(), i.Settings(7))
+	done, err := i.Configuration.Set(t.Context(), i.Settings(7))
 	if err != nil || !slices.ContainsFunc(done.Overridden, func(o string) bool {
 		return strings.HasPrefix(o, "server_id=99 (") && strings.HasSuffix(o, "50-x.cnf)")
 	}) {
@@ -420,10 +422,12 @@ func TestLiteralsArriveAsTheyWere(t *testing.T) {
 			`a\\'b--`,
 			strings.Repeat("x", 64)} {
 			account := mariadb.Account{User: "us_x", Host: "%", Password: secret}
-			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) == 0 {
+			if changes, err := i.Server.EnsureAccount(ctx, account); err != nil ||
+				len(changes) == 0 {
 				t.Fatalf("%q: %v %v", secret, changes, err)
 			}
-			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
+			if changes, err := i.Server.EnsureAccount(ctx, account); err != nil ||
+				len(changes) > 0 {
 				t.Errorf("%q again: %v %v", secret, changes, err)
 			}
 			if got, want := i.Value("SELECT JSON_VALUE(Priv, '$.authentication_string') FROM "+
@@ -431,11 +435,11 @@ func TestLiteralsArriveAsTheyWere(t *testing.T) {
 				i.Value("SELECT PASSWORD("+hex(secret)+")"); got != want {
 				t.Errorf("%q: the hash is %s, not %s", secret, got, want)
 			}
-			_, _ = i.SetReadOnly(ctx, true)
+			_, _ = i.Server.SetReadOnly(ctx, true)
 			i.Exec(
 				// its own transactions are no errant ones then
 				"SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos")
-			if _, _, err := i.ConfigureReplica(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1,
+			if _, _, err := i.Replica.Configure(ctx, mariadb.Primary{Host: "127.0.0.1", Port: 1,
 				User: "us_x", Password: secret, Force: true}); err != nil {
 				t.Fatalf("%q: %v", secret, err)
 			}
@@ -443,21 +447,21 @@ func TestLiteralsArriveAsTheyWere(t *testing.T) {
 			if err != nil || !slices.Contains(strings.Split(string(info), "\n"), secret) {
 				t.Errorf("%d: %q did not arrive: %v", n, secret, err)
 			}
-			if _, err := i.ResetReplication(ctx,
+			if _, err := i.Replica.Reset(ctx,
 				mariadbtest.Position(t, i.Value("SELECT @@gtid_slave_pos"))); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = i.SetReadOnly(ctx, false)
+			_, _ = i.Server.SetReadOnly(ctx, false)
 		}
 		log, err := os.ReadFile(filepath.Join(i.Datadir, "general.log"))
 		if err != nil || strings.Contains(string(log), "ümläut") ||
 			strings.Contains(string(log), strings.Repeat("x", 64)) {
 			t.Errorf("a password is in the general log: %v", err)
 		}
-		if changed, err := i.DeleteAccount(ctx, "us_x", "%"); err != nil || !changed {
+		if changed, err := i.Server.DeleteAccount(ctx, "us_x", "%"); err != nil || !changed {
 			t.Errorf("%v %v", changed, err)
 		}
-		if changed, err := i.DeleteAccount(ctx, "us_x", "%"); err != nil || changed {
+		if changed, err := i.Server.DeleteAccount(ctx, "us_x", "%"); err != nil || changed {
 			t.Errorf("%v %v", changed, err)
 		}
 	})
@@ -487,7 +491,7 @@ func TestAccountIsMended(t *testing.T) {
 			if spoil == "DO 1" || !strings.Contains(spoil, "ed25519") {
 				i.Exec(spoil)
 			}
-			changes, err := i.EnsureAccount(ctx, account)
+			changes, err := i.Server.EnsureAccount(ctx, account)
 			if err != nil || len(changes) == 0 && !strings.Contains(spoil, "ed25519") {
 				t.Errorf("after %s: %v %v", spoil, changes, err)
 			}
@@ -497,7 +501,8 @@ func TestAccountIsMended(t *testing.T) {
 				!strings.HasSuffix(grants, "REQUIRE SSL") {
 				t.Errorf("after %s: %s", spoil, grants)
 			}
-			if changes, err := i.EnsureAccount(ctx, account); err != nil || len(changes) > 0 {
+			if changes, err := i.Server.EnsureAccount(ctx, account); err != nil ||
+				len(changes) > 0 {
 				t.Errorf("after %s, again: %v %v", spoil, changes, err)
 			}
 		}
@@ -508,7 +513,7 @@ func TestProveWritable(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
 		for range 2 {
-			if latency, at, err := i.ProveWritable(t.Context()); err != nil || at == "" ||
+			if latency, at, err := i.Server.ProveWritable(t.Context()); err != nil || at == "" ||
 				latency <= 0 {
 				t.Errorf("%v %q %v", latency, at, err)
 			}
@@ -516,15 +521,15 @@ func TestProveWritable(t *testing.T) {
 		if got := i.Value("SELECT @@gtid_binlog_pos"); got != "0-1-4" {
 			t.Errorf("database, table, and a row a call: %s", got)
 		}
-		if changed, err := i.SetReadOnly(t.Context(), true); err != nil || !changed {
+		if changed, err := i.Server.SetReadOnly(t.Context(), true); err != nil || !changed {
 			t.Errorf("%v %v", changed, err)
 		}
-		if _, at, err := i.ProveWritable(t.Context()); err != nil || at != "" ||
+		if _, at, err := i.Server.ProveWritable(t.Context()); err != nil || at != "" ||
 			i.Value("SELECT @@gtid_binlog_pos") != "0-1-4" {
 			t.Errorf("a replica wrote: %q %v", at, err)
 		}
 		i.Stop()
-		_, _, err := i.ProveWritable(t.Context())
+		_, _, err := i.Server.ProveWritable(t.Context())
 		wants(t, err, errorsv1.Reason_REASON_MARIADB_DOWN)
 	})
 }

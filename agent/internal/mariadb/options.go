@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // Option is one option as an option file has it: Name with underscores, without dashes in front.
@@ -51,25 +53,35 @@ func normal(name string) string {
 		"_"), "loose_")
 }
 
-// readOptions asks MariaDB's own tool which options the server would read, of all its files, or of
+// options reads MariaDB's option files.
+type options struct {
+	exec Exec
+	// defaultsFile replaces the files that MariaDB reads by itself, in dir.
+	defaultsFile, dir string
+	dropIn            dropIn
+	// defaultDatadir is where the datadir is when no file says it.
+	defaultDatadir string
+}
+
+// read asks MariaDB's own tool which options the server would read, of all its files, or of
 // one alone.
-func (s *Server) readOptions(ctx context.Context, file string) ([]Option, error) {
+func (o *options) read(ctx context.Context, file string) ([]Option, error) {
 	var args []string
 	if file == "" {
-		file = s.config.DefaultsFile
+		file = o.defaultsFile
 	}
 	if file != "" {
 		args = append(args, "--defaults-file="+file)
 	}
-	result, err := s.config.Exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults",
+	result, err := o.exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults",
 		Args: append(args, "--mysqld"), OKCodes: []int{1}})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read MariaDB's options: %w", err)
 	}
 	var all []Option
 	for line := range strings.Lines(string(result.Stdout)) {
-		if o, ok := parseOption(line); ok {
-			all = append(all, o)
+		if option, ok := parseOption(line); ok {
+			all = append(all, option)
 		}
 	}
 	return all, nil
@@ -144,19 +156,75 @@ func aliases() map[string]string {
 	}
 }
 
+// others are what MariaDB would read without our file.
+func (o *options) others(ctx context.Context) ([]Option, error) {
+	all, err := o.read(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	if !regularFile(string(o.dropIn)) {
+		return all, nil
+	}
+	ours, err := o.read(ctx, string(o.dropIn))
+	if err != nil {
+		return nil, err
+	}
+	count := map[string]int{}
+	for _, our := range ours {
+		count[our.String()]++
+	}
+	var others []Option
+	for _, option := range all {
+		if count[option.String()] > 0 {
+			count[option.String()]--
+			continue
+		}
+		others = append(others, option)
+	}
+	return others, nil
+}
+
+// readBack proves that ours are the options that count.
+func (o *options) readBack(ctx context.Context, ours []Option, done *Configured) error {
+	all, err := o.read(ctx, "")
+	if err != nil {
+		return err
+	}
+	done.Effective = shown(all)
+	counts, wanted := lastOf(all), effective(ours)
+	for name, value := range wanted {
+		if counts[name].value != value && !suspended(name, counts[name].value) {
+			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				fmt.Sprintf("cannot set option %s to %q: another option file is read after %s "+
+					"and sets %s", name, value, o.dropIn, counts[name].written),
+				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
+					"all), then call again"))
+		}
+	}
+	return nil
+}
+
+// datadir is where the options put it.
+func (o *options) datadir(all []Option) string {
+	if dir := effective(all)["datadir"]; dir != "" {
+		return dir
+	}
+	return o.defaultDatadir
+}
+
 // origins are the options of each option file, files in no order, ours left out.
-func (s *Server) origins(ctx context.Context) map[string][]Option {
+func (o *options) origins(ctx context.Context) map[string][]Option {
 	found := map[string][]Option{}
 	for _, pattern := range []string{"my.cnf", "conf.d/*.cnf", "mariadb.conf.d/*.cnf"} {
-		files, err := filepath.Glob(filepath.Join(s.config.OptionsDir, pattern))
+		files, err := filepath.Glob(filepath.Join(o.dir, pattern))
 		if err != nil {
 			continue
 		}
 		for _, file := range files {
-			if file == s.config.DropIn || includes(file) {
+			if file == string(o.dropIn) || includes(file) {
 				continue
 			}
-			if options, err := s.readOptions(ctx, file); err == nil {
+			if options, err := o.read(ctx, file); err == nil {
 				found[file] = options
 			}
 		}

@@ -108,7 +108,7 @@ func (p *PointSession) readBefore(ctx context.Context) error {
 		return err
 	}
 	p.before.DatadirVersion = version.String()
-	if p.Volume, err = p.server.volumeOf(ctx, v["datadir"]); err != nil {
+	if p.Volume, err = p.server.volumes.of(ctx, v["datadir"]); err != nil {
 		return err
 	}
 	p.before.FilesystemUUID, p.before.Filesystem, p.before.DatadirOnVolume = p.Volume.UUID,

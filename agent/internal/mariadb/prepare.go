@@ -36,16 +36,16 @@ type prepared struct {
 	Filesystem string `json:"filesystem"`
 }
 
-// PrepareReplica proves the recovered position and sets gtid_slave_pos to it.
-func (s *Server) PrepareReplica(ctx context.Context,
+// Prepare proves the recovered position and sets gtid_slave_pos to it.
+func (rp *Replica) Prepare(ctx context.Context,
 	plan ReplicaPlan) (recovered string, changes []string, err error) {
 	const what = "cannot prepare the replica"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	if err := rp.server.require(ctx, what); err != nil {
 		return "", nil, err
 	}
-	v, err := variables(ctx, s.db, liveVariables()...)
+	v, err := variables(ctx, rp.server.db, liveVariables()...)
 	if err != nil {
 		return "", nil, failure(what, err)
 	}
@@ -57,43 +57,41 @@ func (s *Server) PrepareReplica(ctx context.Context,
 				"here", errs.Call("SetConfiguration", "server_id", fmt.Sprint(plan.ServerID)),
 				errs.Call("RestartUnit", "unit", Unit)))
 	}
-	connections, err := replications(ctx, s.db)
+	connections, err := replications(ctx, rp.server.db)
 	if err != nil {
 		return "", nil, failure(what, err)
 	}
-	mark, err := s.preparedMark(ctx, plan, v["datadir"])
+	mark, err := rp.preparedMark(ctx, plan, v["datadir"])
 	if err != nil {
 		return "", nil, err
 	}
-	if s.isPrepared(live, connections, plan, mark) {
+	if rp.isPrepared(live, connections, plan, mark) {
 		return live.Gtid.Slave, nil, nil
 	}
 	position, err := recoveredPosition(live, plan)
 	if err != nil {
 		return "", nil, err
 	}
-	changes, err = s.becomeReplica(ctx, live, connections, position)
+	changes, err = becomeReplica(ctx, rp.server.db, live, connections, position)
 	if err != nil {
 		return "", nil, failure(what, err)
 	}
-	return position.String(), changes, s.leaveMark(mark)
+	return position.String(), changes, rp.leaveMark(mark)
 }
 
-func (s *Server) preparedMark(ctx context.Context, plan ReplicaPlan,
+func (rp *Replica) preparedMark(ctx context.Context, plan ReplicaPlan,
 	datadir string) (prepared, error) {
-	volume, err := s.volumeOf(ctx, datadir)
+	volume, err := rp.server.volumes.of(ctx, datadir)
 	return prepared{Gtid: plan.Gtid.String(), ServerID: plan.ServerID, Filesystem: volume.UUID}, err
 }
 
-func (s *Server) markPath() string { return filepath.Join(s.config.StateDir, "prepared.json") }
-
-func (s *Server) leaveMark(mark prepared) error {
+func (rp *Replica) leaveMark(mark prepared) error {
 	text, err := json.Marshal(mark)
 	if err == nil {
-		err = os.MkdirAll(s.config.StateDir, 0o700)
+		err = os.MkdirAll(filepath.Dir(rp.mark), 0o700)
 	}
 	if err == nil {
-		_, err = atomicfile.Ensure(s.markPath(), text, 0o600, nil)
+		_, err = atomicfile.Ensure(rp.mark, text, 0o600, nil)
 	}
 	if err != nil {
 		return diskError("cannot remember that the replica is prepared", err)
@@ -103,7 +101,7 @@ func (s *Server) leaveMark(mark prepared) error {
 
 // isPrepared is true once the very same call has succeeded: the mark shows it, or replication is at
 // work with settings of ours. The position has moved on since and contains the expected one.
-func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPlan,
+func (rp *Replica) isPrepared(live Live, connections []Replication, plan ReplicaPlan,
 	mark prepared) bool {
 	at, err := gtid.ParsePosition(live.Gtid.Slave)
 	if err != nil || !at.Contains(plan.Gtid) || len(connections) == 0 {
@@ -113,16 +111,14 @@ func (s *Server) isPrepared(live Live, connections []Replication, plan ReplicaPl
 		if r.Connection != "" {
 			return false
 		}
-		if !r.Stopped() && r.UsingGtid == "Slave_Pos" && (r.CAFile == s.caFile() || !r.TLS) {
+		if !r.Stopped() && r.UsingGtid == "Slave_Pos" && (r.CAFile == rp.ca || !r.TLS) {
 			return true
 		}
 	}
 	var old prepared
-	text, err := os.ReadFile(s.markPath())
+	text, err := os.ReadFile(rp.mark)
 	return err == nil && json.Unmarshal(text, &old) == nil && old == mark
 }
-
-func (s *Server) caFile() string { return filepath.Join(s.config.TLSDir, "ca.pem") }
 
 // recoveredPosition is the position that the copy recovered, proved to be the expected one. A
 // transaction that the copy logged under its own server_id, or beyond what its source had applied,
@@ -192,15 +188,15 @@ func said(p gtid.Position) string {
 	return p.String()
 }
 
-func (s *Server) becomeReplica(ctx context.Context, live Live, connections []Replication,
+func becomeReplica(ctx context.Context, q querier, live Live, connections []Replication,
 	at gtid.Position) ([]string, error) {
 	var changes []string
 	for _, r := range connections {
 		name := literal(r.Connection)
-		if err := s.stopThreads(ctx, r, false); err != nil {
+		if err := stopThreads(ctx, q, r, false); err != nil {
 			return changes, err
 		}
-		if err := execute(ctx, s.db, "RESET SLAVE "+name+" ALL"); err != nil {
+		if err := execute(ctx, q, "RESET SLAVE "+name+" ALL"); err != nil {
 			return changes, err
 		}
 		changes = append(changes, "forgot the source's primary "+r.Host+":"+strconv.Itoa(r.Port))
@@ -209,7 +205,7 @@ func (s *Server) becomeReplica(ctx context.Context, live Live, connections []Rep
 	if err != nil || slave.Equal(at) {
 		return changes, err
 	}
-	if err := execute(ctx, s.db, "SET GLOBAL gtid_slave_pos = "+literal(at.String())); err != nil {
+	if err := execute(ctx, q, "SET GLOBAL gtid_slave_pos = "+literal(at.String())); err != nil {
 		return changes, err
 	}
 	return append(changes, "set gtid_slave_pos to "+said(at)), nil

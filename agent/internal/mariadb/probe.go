@@ -7,11 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -57,7 +55,7 @@ func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error)
 		return 0, "", err
 	}
 	defer done()
-	if err := s.ensureProbeTable(ctx, conn); err != nil {
+	if err := ensureProbeTable(ctx, conn); err != nil {
 		return 0, "", err
 	}
 	began := time.Now()
@@ -72,7 +70,7 @@ func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error)
 
 // ensureProbeTable makes the agent's own table once: CREATE ... IF NOT EXISTS alone would be logged
 // each time.
-func (s *Server) ensureProbeTable(ctx context.Context, q querier) error {
+func ensureProbeTable(ctx context.Context, q querier) error {
 	rows, err := query(ctx, q, "SELECT 1 FROM information_schema.tables WHERE table_schema = "+
 		"'understudy' AND table_name = 'probe'")
 	if err != nil || len(rows) > 0 {
@@ -87,7 +85,7 @@ func (s *Server) ensureProbeTable(ctx context.Context, q querier) error {
 }
 
 func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Duration, error) {
-	volume, err := s.volumeOf(ctx, datadir)
+	volume, err := s.volumes.of(ctx, datadir)
 	if err != nil {
 		return 0, err
 	}
@@ -121,65 +119,4 @@ func diskError(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// Upgrade brings the system tables to the binary's version, without writing to the binary log. It
-// says whether it did something.
-func (s *Server) Upgrade(ctx context.Context, timeout time.Duration,
-	say func(progress string) error) (Version, bool, error) {
-	const what = "cannot upgrade the datadir"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
-		return Version{}, false, err
-	}
-	v, err := variables(ctx, s.db, "datadir", "version")
-	if err != nil {
-		return Version{}, false, failure(what, err)
-	}
-	server, _ := parseVersion(v["version"])
-	before, err := datadirVersion(v["datadir"])
-	if err != nil {
-		return Version{}, false, err
-	}
-	if before.newerSeries(server) {
-		return before, false, unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
-			fmt.Sprintf("%s: it is of %s, and %s runs", what, before, server),
-			errs.WithHint("install a MariaDB that is not older than the datadir"))
-	}
-	if before.sameSeries(server) {
-		return before, false, nil
-	}
-	runErr := s.runUpgrade(ctx, timeout, say)
-	after, err := datadirVersion(v["datadir"])
-	// Debian's start script upgrades as well; whoever came second finds it done, and may have been
-	// told so as an error.
-	if runErr != nil && (err != nil || !after.sameSeries(server)) {
-		return before, false, runErr
-	}
-	if err == nil && !after.sameSeries(server) {
-		err = fmt.Errorf("%s: it is still of %s", what, after)
-	}
-	return after, true, err
-}
-
-func (s *Server) runUpgrade(ctx context.Context, timeout time.Duration,
-	say func(string) error) error {
-	args := []string{"--no-defaults", "--user=root", "--protocol=socket",
-		"--socket=" + s.config.Socket}
-	err := s.config.Exec.Lines(ctx, hostexec.Command{Tool: "mariadb-upgrade", Args: args,
-		Timeout: timeout}, func(line []byte) error {
-		if text := strings.TrimSpace(string(line)); strings.HasPrefix(text, "Phase ") {
-			return say(text)
-		}
-		return nil
-	})
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	code, _ := hostexec.CodeOf(err)
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot upgrade the datadir",
-		errs.Wrap(err),
-		errs.Meta("tool", "mariadb-upgrade"), errs.Meta("exit_code", strconv.Itoa(code)),
-		errs.WithHint("correct what its output in the agent's log says, then call again"))
 }

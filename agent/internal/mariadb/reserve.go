@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"time"
@@ -24,9 +25,21 @@ var reservationID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 // dashes.
 func ValidReservationID(id string) bool { return reservationID.MatchString(id) }
 
-// Reservations are those in force.
-func (s *Server) Reservations() ([]Reservation, error) {
-	content, err := s.reserved.read()
+// Reservations keep binary logs: in the running server, in the agent's option file for its next
+// start, and by a timer of the host that ends each in time.
+type Reservations struct {
+	server   *Server
+	file     reservationFile
+	timers   Timers
+	program  string
+	dropIn   dropIn
+	quiesced func() bool
+	log      *slog.Logger
+}
+
+// InForce are those that are not over.
+func (rs *Reservations) InForce() ([]Reservation, error) {
+	content, err := rs.file.read()
 	if err != nil {
 		return nil, err
 	}
@@ -44,38 +57,33 @@ func inForce(all []Reservation) ([]Reservation, error) {
 
 // Reserve keeps all binary logs that exist now for that long. From, when it is not empty, is a
 // position that they must still serve.
-func (s *Server) Reserve(ctx context.Context, id string, duration time.Duration,
+func (rs *Reservations) Reserve(ctx context.Context, id string, duration time.Duration,
 	from string) (Reservation, error) {
-	if s.config.Timers == nil {
-		return Reservation{}, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
-			"cannot reserve binary logs: no timers to end it",
-			errs.WithHint("install another build of the agent"))
-	}
-	if err := s.require(ctx, "cannot reserve binary logs"); err != nil {
+	if err := rs.server.require(ctx, "cannot reserve binary logs"); err != nil {
 		return Reservation{}, err
 	}
 	// The end is armed before anything is kept.
-	if err := s.arm(ctx, id, duration); err != nil {
+	if err := rs.arm(ctx, id, duration); err != nil {
 		return Reservation{}, err
 	}
 	var made Reservation
-	err := s.reserved.change(func(content *reservations) error {
+	err := rs.file.change(func(content *reservations) error {
 		var err error
-		made, err = s.reserve(ctx, content, id, duration, from)
+		made, err = rs.reserve(ctx, content, id, duration, from)
 		return err
 	})
 	return made, failure("cannot reserve binary logs", err)
 }
 
-func (s *Server) reserve(ctx context.Context, content *reservations, id string,
+func (rs *Reservations) reserve(ctx context.Context, content *reservations, id string,
 	duration time.Duration, from string) (Reservation, error) {
 	// MariaDB deletes nothing from here on, so what is read next stays.
-	if err := errors.Join(s.keepInFile(true), s.suspendExpiry(ctx, content)); err != nil {
-		return Reservation{}, s.undoUnlessReserved(ctx, content, err)
+	if err := errors.Join(rs.keepInFile(true), rs.suspendExpiry(ctx, content)); err != nil {
+		return Reservation{}, rs.undoUnlessReserved(ctx, content, err)
 	}
-	logs, err := s.servedFrom(ctx, from)
+	logs, err := servedFrom(ctx, rs.server.db, from)
 	if err != nil {
-		return Reservation{}, s.undoUnlessReserved(ctx, content, err)
+		return Reservation{}, rs.undoUnlessReserved(ctx, content, err)
 	}
 	boot, now, err := clock()
 	if err != nil {
@@ -97,12 +105,12 @@ func (s *Server) reserve(ctx context.Context, content *reservations, id string,
 }
 
 // servedFrom are the binary logs, which must reach back to a position.
-func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) {
-	v, err := variables(ctx, s.db, "log_bin")
+func servedFrom(ctx context.Context, q querier, from string) ([]Binlog, error) {
+	v, err := variables(ctx, q, "log_bin")
 	if err != nil {
 		return nil, err
 	}
-	logs, err := binlogNames(ctx, s.db)
+	logs, err := binlogNames(ctx, q)
 	if err != nil || !v.yes("log_bin") || len(logs) == 0 {
 		if !v.yes("log_bin") {
 			return nil, binlogOff("reserve binary logs")
@@ -118,7 +126,7 @@ func (s *Server) servedFrom(ctx context.Context, from string) ([]Binlog, error) 
 			"from_gtid is not a position", errs.Field("from_gtid", err.Error()),
 			errs.WithHint("give it as MariaDB writes it, for example 0-1001-42"))
 	}
-	start, err := startOf(ctx, s.db, logs[0].File)
+	start, err := startOf(ctx, q, logs[0].File)
 	if err != nil {
 		return nil, err
 	}
@@ -144,40 +152,38 @@ func binlogOff(what string) error {
 
 // undoUnlessReserved gives MariaDB its expiry back when a reservation was refused and there is no
 // other one. reservationFile.change does not write then, so undoUnlessReserved does.
-func (s *Server) undoUnlessReserved(ctx context.Context, content *reservations, cause error) error {
+func (rs *Reservations) undoUnlessReserved(ctx context.Context, content *reservations,
+	cause error) error {
 	if len(content.Reservations) == 0 {
-		if err := errors.Join(s.keepInFile(false), s.restoreExpiry(ctx, content),
-			s.reserved.write(*content)); err != nil {
-			s.log.Warn("cannot restore the expiry of binary logs", "error", err)
+		if err := errors.Join(rs.keepInFile(false), rs.restoreExpiry(ctx, content),
+			rs.file.write(*content)); err != nil {
+			rs.log.Warn("cannot restore the expiry of binary logs", "error", err)
 		}
 	}
 	return cause
 }
 
 // Release ends a reservation and says whether there was one.
-func (s *Server) Release(ctx context.Context, id string) (bool, error) {
+func (rs *Reservations) Release(ctx context.Context, id string) (bool, error) {
 	found := false
-	err := s.reserved.change(func(content *reservations) error {
+	err := rs.file.change(func(content *reservations) error {
 		rest := slices.DeleteFunc(slices.Clone(content.Reservations),
 			func(r Reservation) bool { return r.ID == id })
 		found = len(rest) < len(content.Reservations)
 		content.Reservations = rest
-		return s.settleExpiry(ctx, content)
+		return rs.settleExpiry(ctx, content)
 	})
 	if err != nil {
 		return false, failure("cannot release binary logs", err)
 	}
-	if s.config.Timers != nil {
-		err = errors.Join(s.config.Timers.StopTransient(ctx, timerName(id)+".timer"),
-			s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer"))
-	}
-	return found, err
+	return found, errors.Join(rs.timers.StopTransient(ctx, timerName(id)+".timer"),
+		rs.timers.StopTransient(ctx, nextTimer(id)+".timer"))
 }
 
 // Unreserve ends a reservation whose time is over; it is what the host's timer runs
 // (`understudy-agent unreserve ID`). One that was prolonged meanwhile stays.
-func (s *Server) Unreserve(ctx context.Context, id string) error {
-	return s.reserved.change(func(content *reservations) error {
+func (rs *Reservations) Unreserve(ctx context.Context, id string) error {
+	return rs.file.change(func(content *reservations) error {
 		boot, now, err := clock()
 		if err != nil {
 			return err
@@ -185,40 +191,32 @@ func (s *Server) Unreserve(ctx context.Context, id string) error {
 		content.Reservations = slices.DeleteFunc(content.Reservations, func(r Reservation) bool {
 			return r.ID == id && r.left(boot, now) <= time.Second
 		})
-		return s.settleExpiry(ctx, content)
+		return rs.settleExpiry(ctx, content)
 	})
 }
 
-// ResumeReservations is to be called when the agent starts: it arms the ends again that a reboot
+// Resume is to be called when the agent starts: it arms the ends again that a reboot
 // took away, drops what is over, and makes MariaDB keep what is reserved.
-func (s *Server) ResumeReservations(ctx context.Context) error {
-	err := s.reserved.change(func(content *reservations) error {
-		alive, err := inForce(content.Reservations)
-		if err != nil {
-			return err
-		}
-		content.Reservations = alive
-		return s.settleExpiry(ctx, content)
-	})
-	if err != nil || s.config.Timers == nil {
+func (rs *Reservations) Resume(ctx context.Context) error {
+	if err := rs.refresh(ctx); err != nil {
 		return err
 	}
-	alive, err := s.Reservations()
+	alive, err := rs.InForce()
 	if err != nil {
 		return err
 	}
 	boot, now, err := clock()
 	for _, r := range alive {
 		if err == nil {
-			err = s.arm(ctx, r.ID, r.left(boot, now))
+			err = rs.arm(ctx, r.ID, r.left(boot, now))
 		}
 	}
 	return err
 }
 
-// KeepReservations makes a MariaDB that was restarted keep what is reserved, until ctx is done: its
+// Keep makes a MariaDB that was restarted keep what is reserved, until ctx is done: its
 // settings are forgotten at a restart.
-func (s *Server) KeepReservations(ctx context.Context) {
+func (rs *Reservations) Keep(ctx context.Context) {
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
 	for {
@@ -226,16 +224,16 @@ func (s *Server) KeepReservations(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if !s.config.Quiesced() {
-				s.keepReserved(ctx)
+			if !rs.quiesced() {
+				rs.keepReserved(ctx)
 			}
 		}
 	}
 }
 
 // keepReserved looks cheaply first: most of the time nothing is reserved.
-func (s *Server) keepReserved(ctx context.Context) {
-	content, err := s.reserved.read()
+func (rs *Reservations) keepReserved(ctx context.Context) {
+	content, err := rs.file.read()
 	if err != nil || len(content.Reservations) == 0 && content.Original == nil {
 		return
 	}
@@ -245,95 +243,103 @@ func (s *Server) keepReserved(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	current, err := s.readExpiry(ctx)
+	current, err := readExpiry(ctx, rs.server.db)
 	if err != nil || current == (expiry{}) && len(alive) > 0 &&
 		len(alive) == len(content.Reservations) {
 		return
 	}
-	err = s.reserved.change(func(content *reservations) error {
-		alive, err := inForce(content.Reservations)
-		if err != nil {
+	if err := rs.refresh(ctx); err != nil {
+		rs.log.Warn("cannot make MariaDB keep its reserved binary logs", "error", err)
+	}
+}
+
+// refresh drops what is over and makes MariaDB keep what is not.
+func (rs *Reservations) refresh(ctx context.Context) error {
+	return rs.file.change(func(content *reservations) (err error) {
+		if content.Reservations, err = inForce(content.Reservations); err != nil {
 			return err
 		}
-		content.Reservations = alive
-		return s.settleExpiry(ctx, content)
+		return rs.settleExpiry(ctx, content)
 	})
-	if err != nil {
-		s.log.Warn("cannot make MariaDB keep its reserved binary logs", "error", err)
-	}
+}
+
+// keepInFile makes the option file keep binary logs, or not.
+func (rs *Reservations) keepInFile(on bool) error {
+	_, err := rs.dropIn.edit(func(old []byte) []byte { return withReserved(old, on) })
+	return err
 }
 
 // settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the
 // rule anyway.
-func (s *Server) settleExpiry(ctx context.Context, content *reservations) error {
-	if err := s.keepInFile(len(content.Reservations) > 0); err != nil {
+func (rs *Reservations) settleExpiry(ctx context.Context, content *reservations) error {
+	if err := rs.keepInFile(len(content.Reservations) > 0); err != nil {
 		return err
 	}
-	if s.answers(ctx) != nil {
+	if rs.server.answers(ctx) != nil {
 		if len(content.Reservations) == 0 {
 			content.Original = nil
 		}
 		return nil
 	}
 	if len(content.Reservations) > 0 {
-		return s.suspendExpiry(ctx, content)
+		return rs.suspendExpiry(ctx, content)
 	}
-	return s.restoreExpiry(ctx, content)
+	return rs.restoreExpiry(ctx, content)
 }
 
-func (s *Server) readExpiry(ctx context.Context) (expiry, error) {
-	v, err := variables(ctx, s.db, "binlog_expire_logs_seconds", "max_binlog_total_size")
+func readExpiry(ctx context.Context, q querier) (expiry, error) {
+	v, err := variables(ctx, q, "binlog_expire_logs_seconds", "max_binlog_total_size")
 	return expiry{v.number("binlog_expire_logs_seconds"), v.number("max_binlog_total_size")}, err
 }
 
 // suspendExpiry stops MariaDB from deleting binary logs, and remembers its rule.
-func (s *Server) suspendExpiry(ctx context.Context, content *reservations) error {
-	current, err := s.readExpiry(ctx)
+func (rs *Reservations) suspendExpiry(ctx context.Context, content *reservations) error {
+	current, err := readExpiry(ctx, rs.server.db)
 	if err != nil || current == (expiry{}) {
 		return err
 	}
 	// Remembered first: whoever comes after a crash in between can still give it back.
 	content.Original = &current
-	if err := s.reserved.write(*content); err != nil {
+	if err := rs.file.write(*content); err != nil {
 		return err
 	}
-	if err := s.writeExpiry(ctx, current, expiry{}); err != nil {
+	if err := writeExpiry(ctx, rs.server.db, current, expiry{}); err != nil {
 		return err
 	}
-	s.log.Info("binary logs are kept", "expire_seconds_before", current.Seconds,
+	rs.log.Info("binary logs are kept", "expire_seconds_before", current.Seconds,
 		"total_size_before", current.TotalSize)
 	return nil
 }
 
 // restoreExpiry restores MariaDB's rule, unless it was changed meanwhile.
-func (s *Server) restoreExpiry(ctx context.Context, content *reservations) error {
+func (rs *Reservations) restoreExpiry(ctx context.Context, content *reservations) error {
 	if content.Original == nil {
 		return nil
 	}
-	current, err := s.readExpiry(ctx)
+	current, err := readExpiry(ctx, rs.server.db)
 	if err != nil {
 		return err
 	}
 	if current == (expiry{}) {
-		if err := s.writeExpiry(ctx, current, *content.Original); err != nil {
+		if err := writeExpiry(ctx, rs.server.db, current, *content.Original); err != nil {
 			return err
 		}
-		s.log.Info("binary logs expire again", "expire_seconds", content.Original.Seconds,
+		rs.log.Info("binary logs expire again", "expire_seconds", content.Original.Seconds,
 			"total_size", content.Original.TotalSize)
 	}
 	content.Original = nil
 	return nil
 }
 
-func (s *Server) writeExpiry(ctx context.Context, from, to expiry) error {
+func writeExpiry(ctx context.Context, q querier, from, to expiry) error {
 	if from.Seconds != to.Seconds {
-		if err := execute(ctx, s.db, fmt.Sprintf("SET GLOBAL binlog_expire_logs_seconds = %d",
+		if err := execute(ctx, q, fmt.Sprintf("SET GLOBAL binlog_expire_logs_seconds = %d",
 			to.Seconds)); err != nil {
 			return err
 		}
 	}
 	if from.TotalSize != to.TotalSize {
-		return execute(ctx, s.db, fmt.Sprintf("SET GLOBAL max_binlog_total_size = %d",
+		return execute(ctx, q, fmt.Sprintf("SET GLOBAL max_binlog_total_size = %d",
 			to.TotalSize))
 	}
 	return nil
@@ -346,17 +352,17 @@ func nextTimer(id string) string { return timerName(id) + "_next" }
 
 // arm makes the host end the reservation. A little later than its end, so that it is surely over
 // then. At no moment is there no timer.
-func (s *Server) arm(ctx context.Context, id string, after time.Duration) error {
+func (rs *Reservations) arm(ctx context.Context, id string, after time.Duration) error {
 	for _, name := range []string{nextTimer(id), timerName(id)} {
-		err := s.config.Timers.StartTransientTimer(ctx, name+".service", after+time.Second,
+		err := rs.timers.StartTransientTimer(ctx, name+".service", after+time.Second,
 			systemd.TransientSpec{
 				Description: "End of Understudy's binlog reservation " + id,
-				Exec:        []string{s.config.Program, "unreserve", id},
+				Exec:        []string{rs.program, "unreserve", id},
 				Type:        "oneshot", TimeoutStart: time.Minute,
 			})
 		if err != nil {
 			return err
 		}
 	}
-	return s.config.Timers.StopTransient(ctx, nextTimer(id)+".timer")
+	return rs.timers.StopTransient(ctx, nextTimer(id)+".timer")
 }

@@ -41,11 +41,11 @@ type Timers interface {
 // TLSFiles are the files of a certificate in PEM.
 type TLSFiles struct{ CA, Cert, Key string }
 
-// Config has what a Server needs.
+// Config has what a Host needs.
 type Config struct {
 	// Exec runs MariaDB's tools. Required.
 	Exec Exec
-	// Timers ends binlog reservations when the agent cannot. Without it ReserveBinlogs is refused.
+	// Timers ends binlog reservations when the agent cannot. Required to reserve.
 	Timers Timers
 	// Socket is MariaDB's unix socket; default /run/mysqld/mysqld.sock.
 	Socket string
@@ -77,22 +77,30 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Server is the MariaDB server of this host. It is safe for concurrent use.
-type Server struct {
-	config Config
-	db     *sql.DB
-	log    *slog.Logger
-	// changes serialises what changes replication, options and datadir.
-	changes  sync.Mutex
+// Host is MariaDB on this host, by topic.
+type Host struct {
+	Server        *Server
+	Replica       *Replica
+	Binlogs       *Binlogs
+	Reservations  *Reservations
+	Configuration *Configuration
+	Datadirs      *Datadirs
+
+	quiesced func() bool
+	binary   binary
 	slow     slowFacts
-	reserved *reservationFile
-	// binary and uuids spare GetStatus a program a call.
-	binary binaryFacts
-	uuids  sync.Map // unique mount id -> UUID: it cannot change while it is mounted
 }
 
-// New makes a Server. It connects when first asked for something.
-func New(config Config) (*Server, error) {
+// Server is the running server, reached over its socket. It is safe for concurrent use.
+type Server struct {
+	db      *sql.DB
+	volumes *volumes
+	// changes serialises what changes replication, options and datadir.
+	changes sync.Mutex
+}
+
+// New makes a Host. It connects when first asked for something.
+func New(config Config) (*Host, error) {
 	if config.Exec == nil {
 		return nil, errors.New("cannot make a MariaDB server: no runner for its tools")
 	}
@@ -111,9 +119,29 @@ func New(config Config) (*Server, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(2)
 	db.SetConnMaxIdleTime(30 * time.Second)
-	s := &Server{config: config, db: db, log: config.Log}
-	s.reserved = &reservationFile{path: filepath.Join(config.StateDir, "reservations.json")}
-	return s, nil
+	return config.host(&Server{db: db, volumes: &volumes{exec: config.Exec}}), nil
+}
+
+// host makes the parts, each with the settings that it needs.
+func (c Config) host(server *Server) *Host {
+	installed := TLSFiles{CA: filepath.Join(c.TLSDir, "ca.pem"),
+		Cert: filepath.Join(c.TLSDir, "cert.pem"), Key: filepath.Join(c.TLSDir, "key.pem")}
+	reservations := &Reservations{server: server, timers: c.Timers, program: c.Program,
+		file:   reservationFile{filepath.Join(c.StateDir, "reservations.json")},
+		dropIn: dropIn(c.DropIn), quiesced: c.Quiesced, log: c.Log}
+	options := &options{exec: c.Exec, defaultsFile: c.DefaultsFile, dir: c.OptionsDir,
+		dropIn: dropIn(c.DropIn), defaultDatadir: c.Datadir}
+	return &Host{Server: server,
+		Replica: &Replica{server: server, ca: installed.CA, quiesced: c.Quiesced,
+			mark: filepath.Join(c.StateDir, "prepared.json")},
+		Binlogs:      &Binlogs{server: server, reservations: reservations, options: options},
+		Reservations: reservations,
+		Configuration: &Configuration{server: server, options: options, reservations: reservations,
+			certificate: certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
+		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
+			allowed: c.Datadirs, fallback: c.Datadir},
+		quiesced: c.Quiesced, binary: binary{exec: c.Exec},
+	}
 }
 
 func (c *Config) fill() {

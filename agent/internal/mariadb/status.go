@@ -56,54 +56,46 @@ type ConnectedReplica struct {
 }
 
 // Status reads all that can be known, also of a server that is down.
-func (s *Server) Status(ctx context.Context) (Status, error) {
+func (h *Host) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	status := Status{Quiesced: s.config.Quiesced()}
-	if err := s.stored(ctx, &status); err != nil {
+	status := Status{Quiesced: h.quiesced()}
+	if err := h.stored(ctx, &status); err != nil {
 		return Status{}, err
 	}
-	if err := s.answers(ctx); err != nil {
+	if err := h.Server.answers(ctx); err != nil {
 		status.DownReason = err.Error()
 		return status, nil
 	}
 	status.Answers = true
-	live, err := s.live(ctx, status.Quiesced)
+	live, err := h.live(ctx, status.Quiesced)
 	if err != nil {
 		return Status{}, failure("cannot read the status of MariaDB", err)
 	}
 	status.Live = live
 	if !status.Quiesced {
-		s.keepReserved(ctx)
+		h.Reservations.keepReserved(ctx)
 	}
 	return status, nil
 }
 
 // stored reads what is known without the server.
-func (s *Server) stored(ctx context.Context, status *Status) error {
-	options, err := s.readOptions(ctx, "")
+func (h *Host) stored(ctx context.Context, status *Status) error {
+	options, err := h.Configuration.options.read(ctx, "")
 	if err != nil {
 		return err
 	}
 	status.Options = shown(options)
-	status.Datadir = s.datadir(options)
+	status.Datadir = h.Configuration.options.datadir(options)
 	// Neither is known on a host that has no MariaDB or no datadir yet, and that is a state to
 	// tell, no error.
-	status.Binary, _ = s.recentBinaryVersion(ctx)
+	status.Binary, _ = h.binary.recent(ctx)
 	status.DatadirVersion, _ = datadirVersion(status.Datadir)
-	if volume, err := s.volumeOf(ctx, status.Datadir); err == nil {
+	if volume, err := h.Server.volumes.of(ctx, status.Datadir); err == nil {
 		status.Volume = volume
 	}
-	status.Reservations, err = s.Reservations()
+	status.Reservations, err = h.Reservations.InForce()
 	return err
-}
-
-// datadir is where the options put it.
-func (s *Server) datadir(options []Option) string {
-	if dir := effective(options)["datadir"]; dir != "" {
-		return dir
-	}
-	return s.config.Datadir
 }
 
 // liveVariables are the global variables in a status.
@@ -116,16 +108,16 @@ func liveVariables() []string {
 		"gtid_binlog_state", "datadir"}
 }
 
-func (s *Server) live(ctx context.Context, quiesced bool) (Live, error) {
-	v, err := variables(ctx, s.db, liveVariables()...)
+func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
+	v, err := variables(ctx, h.Server.db, liveVariables()...)
 	if err != nil {
 		return Live{}, err
 	}
 	live := fromVariables(v)
-	if live.Replication, err = replications(ctx, s.db); err != nil {
+	if live.Replication, err = replications(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}
-	if err := s.uptime(ctx, &live); err != nil {
+	if err := uptime(ctx, h.Server.db, &live); err != nil {
 		return Live{}, err
 	}
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
@@ -133,11 +125,12 @@ func (s *Server) live(ctx context.Context, quiesced bool) (Live, error) {
 		return live, nil
 	}
 	if live.LogBin {
-		if err := s.binlogFacts(ctx, &live); err != nil {
+		if err := binlogFacts(ctx, h.Server.db, &live); err != nil {
 			return Live{}, err
 		}
 	}
-	live.PositionTableTransactional, live.NonTransactional = s.slow.get(ctx, s.db, live.Started)
+	live.PositionTableTransactional, live.NonTransactional = h.slow.get(ctx, h.Server.db,
+		live.Started)
 	return live, nil
 }
 
@@ -163,8 +156,8 @@ func positions(v row) Positions {
 		BinlogState: v["gtid_binlog_state"]}
 }
 
-func (s *Server) uptime(ctx context.Context, live *Live) error {
-	r, err := one(ctx, s.db, "SHOW GLOBAL STATUS LIKE 'Uptime'")
+func uptime(ctx context.Context, q querier, live *Live) error {
+	r, err := one(ctx, q, "SHOW GLOBAL STATUS LIKE 'Uptime'")
 	if err != nil {
 		return err
 	}
@@ -173,23 +166,23 @@ func (s *Server) uptime(ctx context.Context, live *Live) error {
 	return nil
 }
 
-func (s *Server) binlogFacts(ctx context.Context, live *Live) error {
-	at, err := one(ctx, s.db, "SHOW MASTER STATUS")
+func binlogFacts(ctx context.Context, q querier, live *Live) error {
+	at, err := one(ctx, q, "SHOW MASTER STATUS")
 	if err != nil {
 		return err
 	}
 	live.BinlogFile, live.BinlogOffset = at["file"], at.number("position")
-	logs, err := binlogNames(ctx, s.db)
+	logs, err := binlogNames(ctx, q)
 	if err != nil {
 		return err
 	}
 	if len(logs) > 0 {
 		live.OldestBinlog = logs[0].File
-		if live.OldestGtid, err = startOf(ctx, s.db, live.OldestBinlog); err != nil {
+		if live.OldestGtid, err = startOf(ctx, q, live.OldestBinlog); err != nil {
 			return err
 		}
 	}
-	live.Replicas, err = connectedReplicas(ctx, s.db)
+	live.Replicas, err = connectedReplicas(ctx, q)
 	return err
 }
 

@@ -14,14 +14,23 @@ import (
 // pollInterval is how often the state of the threads is read: MariaDB reports no change by itself.
 const pollInterval = 100 * time.Millisecond
 
-// StartReplication makes both threads run and waits until they do. It says whether it changed
+// Replica is this server's replication from a primary.
+type Replica struct {
+	server *Server
+	// ca is what MariaDB verifies its primary with; mark is the file that says that a copy was
+	// prepared.
+	ca, mark string
+	quiesced func() bool
+}
+
+// Start makes both threads run and waits until they do. It says whether it changed
 // something.
-func (s *Server) StartReplication(ctx context.Context,
+func (rp *Replica) Start(ctx context.Context,
 	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot start replication"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	current, err := s.configuredReplication(ctx, what)
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	current, err := rp.configured(ctx, what)
 	if err != nil {
 		return Replication{}, false, err
 	}
@@ -30,18 +39,18 @@ func (s *Server) StartReplication(ctx context.Context,
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := execute(ctx, s.db, "START SLAVE"); err != nil {
+	if err := execute(ctx, rp.server.db, "START SLAVE"); err != nil {
 		return Replication{}, false, failure(what, err)
 	}
-	now, err := s.awaitRunning(ctx, timeout)
+	now, err := awaitRunning(ctx, rp.server.db, timeout)
 	return now, true, failure(what, err)
 }
 
-func (s *Server) configuredReplication(ctx context.Context, what string) (Replication, error) {
-	if err := s.require(ctx, what); err != nil {
+func (rp *Replica) configured(ctx context.Context, what string) (Replication, error) {
+	if err := rp.server.require(ctx, what); err != nil {
 		return Replication{}, err
 	}
-	current, configured, err := defaultReplication(ctx, s.db)
+	current, configured, err := defaultReplication(ctx, rp.server.db)
 	if err != nil {
 		return Replication{}, failure(what, err)
 	}
@@ -55,11 +64,11 @@ func (s *Server) configuredReplication(ctx context.Context, what string) (Replic
 
 // awaitRunning wants to see both threads at work twice: a primary that refuses the position does so
 // after the IO thread runs.
-func (s *Server) awaitRunning(ctx context.Context, timeout time.Duration) (Replication, error) {
+func awaitRunning(ctx context.Context, q querier, timeout time.Duration) (Replication, error) {
 	var last Replication
 	seen := 0
 	err := poll(ctx, func() (bool, error) {
-		now, configured, err := defaultReplication(ctx, s.db)
+		now, configured, err := defaultReplication(ctx, q)
 		if err != nil || !configured {
 			return false, err
 		}
@@ -124,36 +133,36 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 }
 
 // StartUntil applies exactly up to that position and stops there.
-func (s *Server) StartUntil(ctx context.Context, until gtid.Position,
+func (rp *Replica) StartUntil(ctx context.Context, until gtid.Position,
 	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot replicate up to a position"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	current, err := s.configuredReplication(ctx, what)
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	current, err := rp.configured(ctx, what)
 	if err != nil {
 		return Replication{}, false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := s.stopThreads(ctx, current, false); err != nil {
+	if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
 		return Replication{}, false, failure(what, err)
 	}
-	at, err := s.slavePosition(ctx)
+	at, err := slavePosition(ctx, rp.server.db)
 	if err != nil {
 		return Replication{}, false, failure(what, err)
 	}
 	if at.Equal(until) {
-		now, _, err := defaultReplication(ctx, s.db)
+		now, _, err := defaultReplication(ctx, rp.server.db)
 		return now, !current.Stopped(), failure(what, err)
 	}
 	if !until.Contains(at) {
 		return Replication{}, false, pastIt(at, until)
 	}
-	if err := execute(ctx, s.db, "START SLAVE UNTIL master_gtid_pos = "+
+	if err := execute(ctx, rp.server.db, "START SLAVE UNTIL master_gtid_pos = "+
 		literal(until.String())); err != nil {
 		return Replication{}, false, failure(what, err)
 	}
-	now, err := s.awaitPosition(ctx, until)
+	now, err := awaitPosition(ctx, rp.server.db, until)
 	return now, true, failure(what, err)
 }
 
@@ -164,18 +173,18 @@ func pastIt(at, until gtid.Position) error {
 		errs.Meta("gtid", at.String()))
 }
 
-func (s *Server) slavePosition(ctx context.Context) (gtid.Position, error) {
-	r, err := one(ctx, s.db, "SELECT @@global.gtid_slave_pos AS pos")
+func slavePosition(ctx context.Context, q querier) (gtid.Position, error) {
+	r, err := one(ctx, q, "SELECT @@global.gtid_slave_pos AS pos")
 	if err != nil {
 		return gtid.Position{}, err
 	}
 	return gtid.ParsePosition(r["pos"])
 }
 
-func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replication, error) {
+func awaitPosition(ctx context.Context, q querier, until gtid.Position) (Replication, error) {
 	var last Replication
 	err := poll(ctx, func() (bool, error) {
-		now, _, err := defaultReplication(ctx, s.db)
+		now, _, err := defaultReplication(ctx, q)
 		if err != nil {
 			return false, err
 		}
@@ -186,7 +195,7 @@ func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replic
 		if now.SQLRunning != "No" {
 			return false, nil
 		}
-		at, err := s.slavePosition(ctx)
+		at, err := slavePosition(ctx, q)
 		if err != nil || at.Equal(until) {
 			return err == nil, err
 		}
@@ -196,26 +205,26 @@ func (s *Server) awaitPosition(ctx context.Context, until gtid.Position) (Replic
 	if err != nil || last.IORunning == "No" {
 		return last, err
 	}
-	if err := s.stopThreads(ctx, last, false); err != nil {
+	if err := stopThreads(ctx, q, last, false); err != nil {
 		return last, err
 	}
-	last, _, err = defaultReplication(ctx, s.db)
+	last, _, err = defaultReplication(ctx, q)
 	return last, err
 }
 
-// StopReplication stops both threads, or the SQL thread alone, and says whether that changed
+// Stop stops both threads, or the SQL thread alone, and says whether that changed
 // something.
-func (s *Server) StopReplication(ctx context.Context, sqlOnly bool,
+func (rp *Replica) Stop(ctx context.Context, sqlOnly bool,
 	timeout time.Duration) (Replication, bool, error) {
 	const what = "cannot stop replication"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	current, err := s.configuredReplication(ctx, what)
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	current, err := rp.configured(ctx, what)
 	if err != nil {
 		return Replication{}, false, err
 	}
 	// A quiesced replica has its SQL thread stopped for a while, which looks like a stopped one.
-	if s.config.Quiesced() {
+	if rp.quiesced() {
 		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 			what+": MariaDB is quiesced, and STOP SLAVE would hang",
 			errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
@@ -225,52 +234,52 @@ func (s *Server) StopReplication(ctx context.Context, sqlOnly bool,
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := s.stopThreads(ctx, current, sqlOnly); err != nil {
+	if err := stopThreads(ctx, rp.server.db, current, sqlOnly); err != nil {
 		return Replication{}, false, failure(what, err)
 	}
-	now, _, err := defaultReplication(ctx, s.db)
+	now, _, err := defaultReplication(ctx, rp.server.db)
 	return now, true, failure(what, err)
 }
 
 // stopThreads stops what runs of a connection. ctx ends the wait: STOP SLAVE waits for an event in
 // flight.
-func (s *Server) stopThreads(ctx context.Context, r Replication, sqlOnly bool) error {
+func stopThreads(ctx context.Context, q querier, r Replication, sqlOnly bool) error {
 	if r.Stopped() || sqlOnly && r.SQLRunning == "No" {
 		return nil
 	}
 	if sqlOnly {
-		return execute(ctx, s.db, "STOP SLAVE "+literal(r.Connection)+" SQL_THREAD")
+		return execute(ctx, q, "STOP SLAVE "+literal(r.Connection)+" SQL_THREAD")
 	}
-	return execute(ctx, s.db, "STOP SLAVE "+literal(r.Connection))
+	return execute(ctx, q, "STOP SLAVE "+literal(r.Connection))
 }
 
-// ResetReplication stops replication and forgets its settings, at that very position. It says
+// Reset stops replication and forgets its settings, at that very position. It says
 // whether there was something to forget.
-func (s *Server) ResetReplication(ctx context.Context, expected gtid.Position) (bool, error) {
+func (rp *Replica) Reset(ctx context.Context, expected gtid.Position) (bool, error) {
 	const what = "cannot reset replication"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
+	rp.server.changes.Lock()
+	defer rp.server.changes.Unlock()
+	if err := rp.server.require(ctx, what); err != nil {
 		return false, err
 	}
-	current, configured, err := defaultReplication(ctx, s.db)
+	current, configured, err := defaultReplication(ctx, rp.server.db)
 	if err != nil || !configured {
 		return false, failure(what, err)
 	}
-	if err := s.expectPosition(ctx, expected); err != nil {
+	if err := expectPosition(ctx, rp.server.db, expected); err != nil {
 		return false, failure(what, err)
 	}
-	if err := s.stopThreads(ctx, current, false); err != nil {
+	if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
 		return false, failure(what, err)
 	}
-	if err := s.expectPosition(ctx, expected); err != nil {
+	if err := expectPosition(ctx, rp.server.db, expected); err != nil {
 		return false, failure(what, err)
 	}
-	return true, failure(what, execute(ctx, s.db, "RESET SLAVE ALL"))
+	return true, failure(what, execute(ctx, rp.server.db, "RESET SLAVE ALL"))
 }
 
-func (s *Server) expectPosition(ctx context.Context, expected gtid.Position) error {
-	at, err := s.slavePosition(ctx)
+func expectPosition(ctx context.Context, q querier, expected gtid.Position) error {
+	at, err := slavePosition(ctx, q)
 	if err != nil || at.Equal(expected) {
 		return err
 	}

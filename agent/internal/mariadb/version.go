@@ -55,9 +55,34 @@ func (v Version) newerSeries(other Version) bool {
 	return v.Major > other.Major || v.Major == other.Major && v.Minor > other.Minor
 }
 
+// binary is the installed server.
+type binary struct {
+	exec Exec
+	mu   sync.Mutex
+	last Version
+	read time.Time
+}
+
+// binaryAge is how late a status may learn of another package.
+const binaryAge = 15 * time.Second
+
+// recent is the version as it was a short while ago.
+func (b *binary) recent(ctx context.Context) (Version, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.read) < binaryAge {
+		return b.last, nil
+	}
+	v, err := binaryVersion(ctx, b.exec)
+	if err == nil {
+		b.last, b.read = v, time.Now()
+	}
+	return v, err
+}
+
 // binaryVersion is that of the installed server.
-func (s *Server) binaryVersion(ctx context.Context) (Version, error) {
-	result, err := s.config.Exec.Run(ctx,
+func binaryVersion(ctx context.Context, exec Exec) (Version, error) {
+	result, err := exec.Run(ctx,
 		hostexec.Command{Tool: "mariadbd", Args: []string{"--no-defaults", "--version"}})
 	if err != nil {
 		return Version{}, fmt.Errorf("cannot read the version of the installed MariaDB: %w", err)
@@ -68,30 +93,6 @@ func (s *Server) binaryVersion(ctx context.Context) (Version, error) {
 			result.Stdout)
 	}
 	return v, nil
-}
-
-// binaryFacts are those of the installed server, for a while.
-type binaryFacts struct {
-	mu      sync.Mutex
-	version Version
-	read    time.Time
-}
-
-// binaryFactsAge is how late a status may learn of another package.
-const binaryFactsAge = 15 * time.Second
-
-// recentBinaryVersion is binaryVersion as it was a short while ago.
-func (s *Server) recentBinaryVersion(ctx context.Context) (Version, error) {
-	s.binary.mu.Lock()
-	defer s.binary.mu.Unlock()
-	if time.Since(s.binary.read) < binaryFactsAge {
-		return s.binary.version, nil
-	}
-	v, err := s.binaryVersion(ctx)
-	if err == nil {
-		s.binary.version, s.binary.read = v, time.Now()
-	}
-	return v, err
 }
 
 // datadirVersion is the version that last upgraded the datadir; none when it does not say.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -35,8 +36,14 @@ type Volume struct {
 // Nonce is the file of the nonce on the volume.
 func (v Volume) Nonce() string { return filepath.Join(v.Mount, noncePath) }
 
-// volumeOf finds the filesystem of a path that exists.
-func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
+// volumes finds filesystems.
+type volumes struct {
+	exec  Exec
+	uuids sync.Map // unique mount id -> UUID: it cannot change while it is mounted
+}
+
+// of is the filesystem of a path that exists.
+func (vs *volumes) of(ctx context.Context, path string) (Volume, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
@@ -55,7 +62,7 @@ func (s *Server) volumeOf(ctx context.Context, path string) (Volume, error) {
 	}
 	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize
 	v.FreeBytes = int64(room.Bavail) * room.Bsize
-	v.UUID = s.filesystemUUID(ctx, v)
+	v.UUID = vs.filesystemUUID(ctx, v)
 	return v, nil
 }
 
@@ -87,15 +94,15 @@ func within(path, dir string) bool {
 
 // filesystemUUID probes the device itself; empty when that tells nothing. What it finds it keeps
 // for as long as the filesystem is mounted, where the kernel tells one mount from all others.
-func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
+func (vs *volumes) filesystemUUID(ctx context.Context, v Volume) string {
 	mount, unique := mountOf(v.Mount)
-	if known, ok := s.uuids.Load(mount); unique && ok {
+	if known, ok := vs.uuids.Load(mount); unique && ok {
 		return known.(string)
 	}
 	if !strings.HasPrefix(v.Device, "/dev/") {
 		return ""
 	}
-	result, err := s.config.Exec.Run(ctx,
+	result, err := vs.exec.Run(ctx,
 		hostexec.Command{Tool: "blkid", Args: []string{"-p", "-s", "UUID", "-o", "value", "--",
 			v.Device}})
 	uuid := strings.TrimSpace(string(result.Stdout))
@@ -103,7 +110,7 @@ func (s *Server) filesystemUUID(ctx context.Context, v Volume) string {
 		return ""
 	}
 	if unique {
-		s.uuids.Store(mount, uuid)
+		vs.uuids.Store(mount, uuid)
 	}
 	return uuid
 }
@@ -140,6 +147,6 @@ func (s *Server) DatadirMount(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", failure(what, err)
 	}
-	volume, err := s.volumeOf(ctx, v["datadir"])
+	volume, err := s.volumes.of(ctx, v["datadir"])
 	return volume.Mount, err
 }

@@ -25,15 +25,15 @@ type Progress struct {
 
 // WaitForGtid waits until the position is applied and reports each of its steps. The last one has
 // Reached.
-func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout time.Duration,
+func (rp *Replica) WaitForGtid(ctx context.Context, target gtid.Position, timeout time.Duration,
 	say func(Progress) error) error {
 	const what = "cannot wait for a position"
-	if err := s.require(ctx, what); err != nil {
+	if err := rp.server.require(ctx, what); err != nil {
 		return err
 	}
 	began := time.Now()
 	for {
-		p, err := s.progress(ctx, target)
+		p, err := progress(ctx, rp.server.db, target)
 		if err != nil {
 			return failure(what, err)
 		}
@@ -49,7 +49,7 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 					errs.Call("GetStatus")),
 				errs.Meta("gtid", p.Current.String()))
 		}
-		if err := s.waitASlice(ctx, target); err != nil {
+		if err := waitASlice(ctx, rp.server.db, target); err != nil {
 			return failure(what, err)
 		}
 	}
@@ -57,13 +57,13 @@ func (s *Server) WaitForGtid(ctx context.Context, target gtid.Position, timeout 
 
 // waitASlice lets MariaDB wait. It compares by number alone: what it takes for reached may be
 // another server's transaction.
-func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
-	r, err := one(ctx, s.db, "SELECT MASTER_GTID_WAIT("+literal(target.String())+", "+waitSlice+
+func waitASlice(ctx context.Context, q querier, target gtid.Position) error {
+	r, err := one(ctx, q, "SELECT MASTER_GTID_WAIT("+literal(target.String())+", "+waitSlice+
 		") AS result")
 	if err != nil || r["result"] != "0" {
 		return err
 	}
-	at, err := s.slavePosition(ctx)
+	at, err := slavePosition(ctx, q)
 	if err != nil || at.Missing(target) > 0 || at.Contains(target) {
 		return err
 	}
@@ -75,8 +75,8 @@ func (s *Server) waitASlice(ctx context.Context, target gtid.Position) error {
 
 // progress observes once. A replica that cannot continue is an error; one whose primary is away for
 // a while is none.
-func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, error) {
-	at, err := s.slavePosition(ctx)
+func progress(ctx context.Context, q querier, target gtid.Position) (Progress, error) {
+	at, err := slavePosition(ctx, q)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -84,7 +84,7 @@ func (s *Server) progress(ctx context.Context, target gtid.Position) (Progress, 
 	if p.Reached {
 		return p, nil
 	}
-	r, configured, err := defaultReplication(ctx, s.db)
+	r, configured, err := defaultReplication(ctx, q)
 	switch {
 	case err != nil:
 		return p, err

@@ -124,15 +124,15 @@ func joined(t *testing.T, root string, primary *mariadbtest.Instance, volume str
 	t.Helper()
 	i := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 3, Volume: volume,
 		CA: mariadbtest.SameCA(primary)})
-	if _, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true}); err != nil {
+	if _, err := i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.SetConfiguration(t.Context(), i.Settings(3)); err != nil {
+	if _, err := i.Configuration.Set(t.Context(), i.Settings(3)); err != nil {
 		t.Fatal(err)
 	}
 	i.Run()
 	i.Join(primary, at, password)
-	if _, _, err := i.StartReplication(t.Context(), 20*time.Second); err != nil {
+	if _, _, err := i.Replica.Start(t.Context(), 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	return i
@@ -142,7 +142,7 @@ func equal(t *testing.T, primary *mariadbtest.Instance, replicas ...*mariadbtest
 	t.Helper()
 	target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 	for _, replica := range replicas {
-		if err := replica.WaitForGtid(t.Context(), target, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(t.Context(), target, 30*time.Second,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

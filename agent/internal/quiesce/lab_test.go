@@ -44,7 +44,8 @@ func quiesceMain(socket, mariadbSocket string) int {
 	if err != nil {
 		return 2
 	}
-	if err := quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: server}); err != nil {
+	if err := quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket,
+		MariaDB: server.Server}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -85,7 +86,7 @@ func (l *launcher) signal(t *testing.T, s syscall.Signal) {
 func manager(t *testing.T, primary *mariadbtest.Instance) (*quiesce.Manager, *launcher) {
 	t.Helper()
 	l := &launcher{mariadb: primary.Socket}
-	m, err := quiesce.New(quiesce.Config{Launcher: l, Appliers: primary, Dir: t.TempDir()})
+	m, err := quiesce.New(quiesce.Config{Launcher: l, Appliers: primary.Server, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func writable(t *testing.T, primary *mariadbtest.Instance, within time.Duration)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	latency, gtid, err := primary.ProveWritable(ctx)
+	latency, gtid, err := primary.Server.ProveWritable(ctx)
 	if err != nil || gtid == "" {
 		t.Fatalf("not writable within %s: %v", within, err)
 	}
@@ -188,7 +189,7 @@ func TestOnlineSessionUnderLoad(t *testing.T) {
 func boots(t *testing.T, root, volume, position string) {
 	t.Helper()
 	replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: volume})
-	if _, err := replica.PrepareDatadir(t.Context(),
+	if _, err := replica.Datadirs.Prepare(t.Context(),
 		mariadb.DatadirPlan{Copy: true, Nonce: ""}); err != nil {
 		t.Fatal(err)
 	}

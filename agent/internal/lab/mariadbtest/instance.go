@@ -40,7 +40,7 @@ type Options struct {
 
 // Instance is a MariaDB server of a test.
 type Instance struct {
-	*mariadb.Server
+	*mariadb.Host
 	// DB is a connection as root.
 	DB *sql.DB
 	// Dir has all its files; Datadir, Volume and Socket are below it or given.
@@ -96,7 +96,7 @@ func New(t testing.TB, o Options) *Instance {
 	}
 	i.Reopen()
 	if o.Install {
-		_, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Initialize: true})
+		_, err := i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Initialize: true})
 		must(t, err)
 	}
 	return i
@@ -115,8 +115,8 @@ func (i *Instance) Reopen() {
 	i.t.Helper()
 	server, err := mariadb.New(i.Config)
 	must(i.t, err)
-	i.t.Cleanup(func() { server.Close() })
-	i.Server = server
+	i.t.Cleanup(func() { server.Server.Close() })
+	i.Host = server
 }
 
 // Run starts it and waits until it answers.
@@ -131,7 +131,7 @@ func (i *Instance) Run() {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	go func() { <-exited; cancel() }()
-	if err := i.AwaitAnswer(ctx); err != nil {
+	if err := i.Server.AwaitAnswer(ctx); err != nil {
 		i.t.Fatalf("%v\n%s", err, i.ErrorLog())
 	}
 	if i.DB == nil {

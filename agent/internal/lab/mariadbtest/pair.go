@@ -33,7 +33,7 @@ func Primary(t testing.TB, o Options) *Instance {
 		o.CA = NewCA(t)
 	}
 	i := New(t, o)
-	_, err := i.SetConfiguration(t.Context(), i.Settings(1))
+	_, err := i.Configuration.Set(t.Context(), i.Settings(1))
 	must(t, err)
 	i.Run()
 	i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a "+
@@ -48,12 +48,12 @@ func Primary(t testing.TB, o Options) *Instance {
 func Copy(t testing.TB, primary *Instance, to string) consistentpoint.Point {
 	t.Helper()
 	ctx := context.Background()
-	session, err := primary.OpenPointSession(ctx, 2*time.Second)
+	session, err := primary.Server.OpenPointSession(ctx, 2*time.Second)
 	must(t, err)
 	defer session.Close()
 	must(t, session.Volume.Sync())
 	marker := filepath.Join(primary.Dir, "stopped")
-	defer func() { must(t, primary.ResumeAppliers(ctx, marker)) }()
+	defer func() { must(t, primary.Server.ResumeAppliers(ctx, marker)) }()
 	must(t, session.StopAppliers(ctx, marker))
 	for _, stage := range mariadb.Stages() {
 		must(t, session.Stage(ctx, stage))
@@ -78,7 +78,7 @@ func ReplicaOf(t testing.TB, primary *Instance, o Options, password string) *Ins
 	i, point := CopyOf(t, primary, o)
 	i.Run()
 	i.Join(primary, point, password)
-	_, _, err := i.StartReplication(t.Context(), 20*time.Second)
+	_, _, err := i.Replica.Start(t.Context(), 20*time.Second)
 	must(t, err)
 	return i
 }
@@ -91,9 +91,9 @@ func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, consistentpo
 	}
 	i := New(t, o)
 	point := Copy(t, primary, i.Datadir)
-	_, err := i.PrepareDatadir(t.Context(), mariadb.DatadirPlan{Copy: true})
+	_, err := i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true})
 	must(t, err)
-	_, err = i.SetConfiguration(t.Context(), i.Settings(int64(o.ServerID)))
+	_, err = i.Configuration.Set(t.Context(), i.Settings(int64(o.ServerID)))
 	must(t, err)
 	return i, point
 }
@@ -103,12 +103,12 @@ func (i *Instance) Join(primary *Instance, point consistentpoint.Point, password
 	i.t.Helper()
 	ctx := context.Background()
 	id := Atoi(i.t, i.Value("SELECT @@server_id"))
-	_, err := primary.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id),
+	_, err := primary.Server.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id),
 		Host: "127.0.0.1", Password: password, RequireTLS: true})
 	must(i.t, err)
-	_, _, err = i.PrepareReplica(ctx, Plan(i.t, point, int64(id)))
+	_, _, err = i.Replica.Prepare(ctx, Plan(i.t, point, int64(id)))
 	must(i.t, err)
-	_, _, err = i.ConfigureReplica(ctx, i.PrimaryIs(primary, password))
+	_, _, err = i.Replica.Configure(ctx, i.PrimaryIs(primary, password))
 	must(i.t, err)
 }
 

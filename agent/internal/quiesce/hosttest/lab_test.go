@@ -34,7 +34,7 @@ const (
 // host is a primary as the field has it: MariaDB as a service, its datadir on a volume of its own.
 type host struct {
 	units   *systemd.Manager
-	mariadb *mariadb.Server
+	mariadb *mariadb.Host
 	manager *quiesce.Manager
 }
 
@@ -67,10 +67,10 @@ func makeHost() (host, error) {
 	if err != nil {
 		return host{}, err
 	}
-	units.SetReady(mariadb.Unit, server.Ready)
-	manager, err := quiesce.New(quiesce.Config{Appliers: server,
+	units.SetReady(mariadb.Unit, server.Server.Ready)
+	manager, err := quiesce.New(quiesce.Config{Appliers: server.Server,
 		Launcher: &quiesce.UnitLauncher{Units: units,
-			Program: program, Mount: server.DatadirMount}})
+			Program: program, Mount: server.Server.DatadirMount}})
 	return host{units, server, manager}, err
 }
 
@@ -88,17 +88,17 @@ func (h host) install(t *testing.T) {
 		lab.Run(t, "systemctl", "stop", "mariadb.service")
 		lab.Run(t, "umount", "/var/lib/mysql", volume)
 	})
-	if done, err := h.mariadb.PrepareDatadir(t.Context(),
+	if done, err := h.mariadb.Datadirs.Prepare(t.Context(),
 		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
 		t.Fatalf("%+v %v", done, err)
 	}
-	if done, err := h.mariadb.PrepareDatadir(t.Context(),
+	if done, err := h.mariadb.Datadirs.Prepare(t.Context(),
 		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) > 0 {
 		t.Fatalf("again: %+v %v", done, err)
 	}
 	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin",
 		LogSlaveUpdates: true, Durable: true, BinlogExpireSeconds: 7777}
-	if done, err := h.mariadb.SetConfiguration(t.Context(), settings); err != nil {
+	if done, err := h.mariadb.Configuration.Set(t.Context(), settings); err != nil {
 		t.Fatalf("%+v %v", done, err)
 	}
 	if _, _, err := h.units.Ensure(t.Context(), mariadb.Unit, func(string) {}); err != nil {
@@ -108,7 +108,7 @@ func (h host) install(t *testing.T) {
 		t,
 		"CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT)")
 	// makes the agent's own table
-	if _, _, err := h.mariadb.ProveWritable(t.Context()); err != nil {
+	if _, _, err := h.mariadb.Server.ProveWritable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -154,7 +154,7 @@ func (h host) serves(t *testing.T, within time.Duration) {
 	lab.Eventually(t, within, "the primary takes writes", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		_, at, err := h.mariadb.ProveWritable(ctx)
+		_, at, err := h.mariadb.Server.ProveWritable(ctx)
 		return err == nil && at != ""
 	})
 	t.Logf("serves after %s", time.Since(began))
@@ -251,7 +251,7 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			manager, err := quiesce.New(quiesce.Config{Appliers: deadAgent{},
 				Launcher: &quiesce.UnitLauncher{Units: h.units, Program: program,
-					Mount: h.mariadb.DatadirMount}})
+					Mount: h.mariadb.Server.DatadirMount}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -349,7 +349,8 @@ func TestOffline(t *testing.T) {
 // The host ends a reservation by itself.
 func TestReservationEndsByItself(t *testing.T) {
 	h := newHost(t)
-	if _, err := h.mariadb.Reserve(t.Context(), "short", 2*time.Second, ""); err != nil {
+	if _, err := h.mariadb.Reservations.Reserve(t.Context(), "short", 2*time.Second,
+		""); err != nil {
 		t.Fatal(err)
 	}
 	if got := sql(t, "SELECT @@binlog_expire_logs_seconds"); got != "0" {
@@ -357,13 +358,13 @@ func TestReservationEndsByItself(t *testing.T) {
 	}
 	lab.Eventually(t, 15*time.Second, "the reservation ends",
 		func() bool { return sql(t, "SELECT @@binlog_expire_logs_seconds") == "7777" })
-	if all, err := h.mariadb.Reservations(); err != nil || len(all) > 0 {
+	if all, err := h.mariadb.Reservations.InForce(); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)
 	}
-	if _, err := h.mariadb.Reserve(t.Context(), "long", time.Hour, ""); err != nil {
+	if _, err := h.mariadb.Reservations.Reserve(t.Context(), "long", time.Hour, ""); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := h.mariadb.Release(t.Context(), "long"); err != nil || !changed {
+	if changed, err := h.mariadb.Reservations.Release(t.Context(), "long"); err != nil || !changed {
 		t.Errorf("%v %v", changed, err)
 	}
 	if _, err := h.units.Get(t.Context(), "understudy-unreserve-long.timer"); !errors.Is(err,

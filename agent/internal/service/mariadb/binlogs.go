@@ -36,7 +36,7 @@ func (s *Service) ListBinlogs(ctx context.Context,
 			errs.Field("page_token", "must be a next_page_token"),
 			errs.WithHint("begin again without a page token"))
 	}
-	logs, next, err := s.mariadb.ListBinlogs(ctx, string(after), size)
+	logs, next, err := s.mariadb.Binlogs.List(ctx, string(after), size)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (s *Service) ReserveBinlogs(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	made, err := s.mariadb.Reserve(ctx, r.GetId(), lasts, r.GetFromGtid())
+	made, err := s.mariadb.Reservations.Reserve(ctx, r.GetId(), lasts, r.GetFromGtid())
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Service) ReleaseBinlogs(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changed, err := s.mariadb.Release(ctx, r.GetId())
+	changed, err := s.mariadb.Reservations.Release(ctx, r.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (s *Service) SetBinlogExpiry(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changed, err := s.mariadb.SetBinlogExpiry(ctx, after)
+	changed, err := s.mariadb.Binlogs.SetExpiry(ctx, after)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Service) PurgeBinlogs(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	purged, err := s.mariadb.PurgeBinlogs(ctx, r.GetToFile())
+	purged, err := s.mariadb.Binlogs.Purge(ctx, r.GetToFile())
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,8 @@ func service(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manager, err := quiesce.New(quiesce.Config{Launcher: neverRuns{t}, Appliers: server, Dir: dir})
+	manager, err := quiesce.New(quiesce.Config{Launcher: neverRuns{t}, Appliers: server.Server,
+		Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func service(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { server.Server.Close() })
 	return s
 }
 

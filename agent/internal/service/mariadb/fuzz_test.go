@@ -38,8 +38,9 @@ func FuzzRequests(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { server.Close() })
-	manager, err := quiesce.New(quiesce.Config{Launcher: nothing{}, Appliers: server, Dir: dir})
+	f.Cleanup(func() { server.Server.Close() })
+	manager, err := quiesce.New(quiesce.Config{Launcher: nothing{}, Appliers: server.Server,
+		Dir: dir})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (s *Service) EnsureReplicationAccount(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changes, err := s.mariadb.EnsureAccount(ctx,
+	changes, err := s.mariadb.Server.EnsureAccount(ctx,
 		mariadb.Account{User: r.GetUser(), Host: r.GetHost(), Password: r.GetPassword(),
 			RequireTLS: r.GetRequireTls()})
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Service) DeleteReplicationAccount(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changed, err := s.mariadb.DeleteAccount(ctx, r.GetUser(), r.GetHost())
+	changed, err := s.mariadb.Server.DeleteAccount(ctx, r.GetUser(), r.GetHost())
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Service) PrepareReplica(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	recovered, changes, err := s.mariadb.PrepareReplica(ctx, plan)
+	recovered, changes, err := s.mariadb.Replica.Prepare(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Service) ConfigureReplica(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changes, now, err := s.mariadb.ConfigureReplica(ctx,
+	changes, now, err := s.mariadb.Replica.Configure(ctx,
 		mariadb.Primary{Host: r.GetPrimaryHost(), Port: port, User: r.GetUser(),
 			Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
 	if err != nil {
@@ -109,11 +109,11 @@ func (s *Service) StartReplication(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	start := s.mariadb.StartReplication
+	start := s.mariadb.Replica.Start
 	if !until.IsEmpty() {
 		start = func(ctx context.Context, timeout time.Duration) (mariadb.Replication, bool,
 			error) {
-			return s.mariadb.StartUntil(ctx, until, timeout)
+			return s.mariadb.Replica.StartUntil(ctx, until, timeout)
 		}
 	}
 	now, changed, err := start(ctx, timeout)
@@ -130,7 +130,7 @@ func (s *Service) StopReplication(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	now, changed, err := s.mariadb.StopReplication(ctx, r.GetSqlThreadOnly(), timeout)
+	now, changed, err := s.mariadb.Replica.Stop(ctx, r.GetSqlThreadOnly(), timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (s *Service) ResetReplication(ctx context.Context,
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	changed, err := s.mariadb.ResetReplication(ctx, expected)
+	changed, err := s.mariadb.Replica.Reset(ctx, expected)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (s *Service) ResetReplication(ctx context.Context,
 // SetReadOnly implements the RPC.
 func (s *Service) SetReadOnly(ctx context.Context,
 	r *agentv1.SetReadOnlyRequest) (*agentv1.SetReadOnlyResponse, error) {
-	changed, err := s.mariadb.SetReadOnly(ctx, r.GetReadOnly())
+	changed, err := s.mariadb.Server.SetReadOnly(ctx, r.GetReadOnly())
 	if err != nil {
 		return nil, err
 	}
@@ -173,14 +173,15 @@ func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest,
 	if err := f.Err(); err != nil {
 		return err
 	}
-	return s.mariadb.WaitForGtid(stream.Context(), target, timeout, func(p mariadb.Progress) error {
-		m := &agentv1.WaitForGtidResponse{CurrentGtid: p.Current.String(),
-			Remaining: int64(min(p.Remaining, 1<<63-1)), Reached: p.Reached}
-		if p.Behind != nil {
-			m.SecondsBehind = durationpb.New(*p.Behind)
-		}
-		return stream.Send(m)
-	})
+	return s.mariadb.Replica.WaitForGtid(stream.Context(), target, timeout,
+		func(p mariadb.Progress) error {
+			m := &agentv1.WaitForGtidResponse{CurrentGtid: p.Current.String(),
+				Remaining: int64(min(p.Remaining, 1<<63-1)), Reached: p.Reached}
+			if p.Behind != nil {
+				m.SecondsBehind = durationpb.New(*p.Behind)
+			}
+			return stream.Send(m)
+		})
 }
 
 // ChecksumTables implements the RPC.
@@ -199,9 +200,10 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
 		return stream.Send(&agentv1.ChecksumTablesResponse{Gtid: h.Gtid,
 			TablesTotal: int32(min(h.Tables, 1<<31-1)), BytesTotal: h.BytesTotal})
 	}
-	return s.mariadb.Checksums(stream.Context(), plan, head, func(c mariadb.TableChecksum) error {
-		return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum,
-			Missing: c.Missing, Engine: c.Engine,
-			Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash})
-	})
+	return s.mariadb.Server.Checksums(stream.Context(), plan, head,
+		func(c mariadb.TableChecksum) error {
+			return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum,
+				Missing: c.Missing, Engine: c.Engine,
+				Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash})
+		})
 }

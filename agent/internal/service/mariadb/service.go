@@ -18,7 +18,7 @@ import (
 // Config has what a Service needs.
 type Config struct {
 	// MariaDB is the server of this host. Required.
-	MariaDB *mariadb.Server
+	MariaDB *mariadb.Host
 	// Quiesce brings MariaDB to consistent points. Required.
 	Quiesce *quiesce.Manager
 }
@@ -26,7 +26,7 @@ type Config struct {
 // Service implements agentv1.MariaDBServiceServer.
 type Service struct {
 	agentv1.UnimplementedMariaDBServiceServer
-	mariadb *mariadb.Server
+	mariadb *mariadb.Host
 	quiesce *quiesce.Manager
 }
 
@@ -55,7 +55,7 @@ func (s *Service) SetConfiguration(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.mariadb.SetConfiguration(ctx, settings)
+	done, err := s.mariadb.Configuration.Set(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *Service) PrepareDatadir(ctx context.Context,
 	if err := checkDatadir(r); err != nil {
 		return nil, err
 	}
-	done, err := s.mariadb.PrepareDatadir(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(),
+	done, err := s.mariadb.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(),
 		Initialize: r.GetInitialize(),
 		Nonce:      r.GetExpectedNonce(), Copy: r.GetCopy()})
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Service) PrepareDatadir(ctx context.Context,
 // ProveWritable implements the RPC.
 func (s *Service) ProveWritable(ctx context.Context,
 	_ *agentv1.ProveWritableRequest) (*agentv1.ProveWritableResponse, error) {
-	latency, gtid, err := s.mariadb.ProveWritable(ctx)
+	latency, gtid, err := s.mariadb.Server.ProveWritable(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (s *Service) UpgradeDatadir(r *agentv1.UpgradeDatadirRequest,
 	if err != nil {
 		return err
 	}
-	version, changed, err := s.mariadb.Upgrade(stream.Context(), timeout,
+	version, changed, err := s.mariadb.Datadirs.Upgrade(stream.Context(), timeout,
 		func(progress string) error {
 			return stream.Send(&agentv1.UpgradeDatadirResponse{Progress: progress})
 		})

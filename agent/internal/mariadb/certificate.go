@@ -1,0 +1,72 @@
+package mariadb
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// certificate is MariaDB's: the agent gets it, and MariaDB's user reads a copy.
+type certificate struct {
+	from, to TLSFiles
+	user     string
+}
+
+// install puts the certificate where MariaDB reads it, with the ownership that MariaDB wants. It
+// says whether that was another one.
+func (c certificate) install() (changed bool, err error) {
+	const what = "cannot install MariaDB's certificate"
+	belongs, err := lookup(c.user)
+	if err != nil {
+		return false, err
+	}
+	// MariaDB's own user has to get through, whatever the agent's umask is.
+	dir := filepath.Dir(c.to.CA)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+		return false, diskError(what, err)
+	}
+	for _, f := range []struct {
+		from, to string
+		mode     os.FileMode
+	}{{c.from.CA, c.to.CA, 0o644}, {c.from.Cert, c.to.Cert, 0o644}, {c.from.Key, c.to.Key, 0o600}} {
+		content, err := os.ReadFile(f.from)
+		if errors.Is(err, os.ErrNotExist) || f.from == "" {
+			return false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				"cannot turn TLS on: the agent has no certificate for MariaDB",
+				errs.WithHint("enrol the agent, or let it renew its certificate, then call again"))
+		}
+		wrote := false
+		if err == nil {
+			wrote, err = atomicfile.Ensure(f.to, content, f.mode, belongs)
+		}
+		if err != nil {
+			return false, diskError(what, err)
+		}
+		changed = changed || wrote
+	}
+	return changed, nil
+}
+
+// lookup finds the user that MariaDB runs as.
+func lookup(name string) (*atomicfile.Owner, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the user that MariaDB runs as: %w", err)
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the id of user %s: %w", name, err)
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the group of user %s: %w", name, err)
+	}
+	return &atomicfile.Owner{UID: uid, GID: gid}, nil
+}
