@@ -50,12 +50,15 @@ func Run(ctx context.Context, config Config, options Options) error {
 	if err := makeDirs(config); err != nil {
 		return err
 	}
+	var p *parts
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Logger: options.Log})
+		Changed: func(ctx context.Context) error {
+			return p.mariadb.Configuration.RefreshCertificate(ctx)
+		}, Logger: options.Log})
 	if err != nil {
 		return err
 	}
-	p, err := build(config, options.Program, enroller.MariaDBFiles(), options.Log)
+	p, err = build(config, options.Program, enroller.MariaDBFiles(), options.Log)
 	if err != nil {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
