@@ -39,13 +39,6 @@ func (w *worker[T]) newAttempt(j *Job, seq int) *attempt[T] {
 // elapsed is the time spent on the step, waits included.
 func (a *attempt[T]) elapsed() time.Duration { return a.spent + time.Since(a.began) }
 
-// recorded reports whether the outcome is in the rows already: its transaction was committed and
-// only the answer was lost.
-func (a *attempt[T]) recorded(j *Job) bool {
-	s := &j.Steps[a.step.Seq]
-	return !s.State.open() || s.Attempts != a.step.Attempts
-}
-
 // result is what came of a call of a handler, or of a wait.
 type result[T any] struct {
 	Outcome[T]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/loop"
@@ -71,12 +72,34 @@ func (e *Engine[T]) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	holdings = e.adopt(holdings)
 	for _, h := range e.free(holdings, time.Now()) {
 		if err := e.take(ctx, h); err != nil {
 			return fmt.Errorf("job %s: %w", h.ID, err)
 		}
 	}
 	return nil
+}
+
+// unsure is a claim whose commit was not answered.
+type unsure[T any] struct {
+	w     *worker[T]
+	first *attempt[T]
+}
+
+// adopt starts the workers of claims that were committed, though nobody said so, and gives the
+// other jobs.
+func (e *Engine[T]) adopt(holdings []Holding) []Holding {
+	claims := e.unsure
+	e.unsure = map[string]unsure[T]{}
+	return slices.DeleteFunc(holdings, func(h Holding) bool {
+		c, ok := claims[h.ID]
+		if !ok || h.Owner != e.cfg.Owner || h.Epoch != c.w.epoch {
+			return false
+		}
+		e.begin(c.w, c.first)
+		return true
+	})
 }
 
 // free picks the jobs to take, and notes since when the others are silent.
@@ -128,15 +151,23 @@ func (e *Engine[T]) take(ctx context.Context, seen Holding) error {
 	case errors.Is(err, errClaimed) || errors.Is(err, errUnknown):
 		e.log.Debug("job not claimed", "job", seen.ID, "cause", err)
 		return nil
+	case errors.Is(err, ErrUnavailable):
+		e.unsure[w.id] = unsure[T]{w, first}
+		return err
 	case err != nil:
 		return err
 	}
 	w.log.Info("job claimed", "from", seen.Owner, "state", string(after.State))
-	e.published(seen.ID)
+	e.begin(w, first)
+	return nil
+}
+
+// begin runs a job that was claimed; first is nil when the claim has ended it.
+func (e *Engine[T]) begin(w *worker[T], first *attempt[T]) {
+	e.published(w.id)
 	if first != nil {
 		e.start(w, first)
 	}
-	return nil
 }
 
 func (w *worker[T]) claim(ctx context.Context, records Records,
@@ -152,6 +183,7 @@ func (w *worker[T]) claim(ctx context.Context, records Records,
 	if err != nil {
 		return nil, Job{}, err
 	}
+	w.turn = m.job.Turn
 	for _, s := range m.job.Steps {
 		if _, ok := w.plan.step(s.Kind); !ok && !s.State.Done() {
 			return nil, Job{}, errUnknown

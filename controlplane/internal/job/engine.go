@@ -23,6 +23,8 @@ type Engine[T any] struct {
 	observed   map[string]observation
 	observedAt time.Time
 	wg         sync.WaitGroup
+
+	unsure map[string]unsure[T] // of the scan alone
 }
 
 // New makes an engine. It does nothing until Run, but requests on jobs can be made at once.
@@ -34,7 +36,7 @@ func New[T any](cfg Config[T]) (*Engine[T], error) {
 	e := &Engine[T]{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, hub: newHub(), kick: make(chan struct{}, 1),
 		plans: map[string]Plan[T]{}, held: map[string]*worker[T]{},
-		observed: map[string]observation{},
+		observed: map[string]observation{}, unsure: map[string]unsure[T]{},
 	}
 	for _, p := range cfg.Plans {
 		if err := e.Register(p); err != nil {

@@ -33,6 +33,7 @@ type Job struct {
 	Epoch     int64  // grows with every claim; agents refuse lower ones
 	Heartbeat int64  // moves while the owner lives
 	Rev       int64  // moves with every change that a watcher should see
+	Turn      int64  // outcomes that were recorded
 
 	Created, Updated, Started, Finished time.Time // zero until it happens
 

@@ -91,5 +91,6 @@ func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{
 func same(a, b Job) bool {
 	a.Heartbeat, b.Heartbeat = 0, 0
 	a.Rev, b.Rev = 0, 0
+	a.Turn, b.Turn = 0, 0
 	return reflect.DeepEqual(a, b)
 }

@@ -18,6 +18,7 @@ type worker[T any] struct {
 	log    *slog.Logger
 	values *sessionValues
 	wake   chan struct{}
+	turn   int64     // outcomes of the job that were recorded
 	since  time.Time // when the job was taken from another worker; zero when it was nobody's
 
 	// hold ends when the job was lost or released; its cause is ErrFenced when it was lost.
@@ -161,8 +162,9 @@ func (w *worker[T]) record(a *attempt[T], res result[T]) (*attempt[T], error) {
 // left: an outcome that cannot be written now is not forgotten.
 func (w *worker[T]) persist(a *attempt[T], res result[T]) (*attempt[T], error) {
 	var stopSince time.Time
+	var sent recording[T]
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, w.e.cfg.Poll) {
-		next, err := w.transact(a, res)
+		next, err := w.transact(a, res, &sent)
 		if err == nil || errors.Is(err, ErrFenced) || errors.As(err, new(commitError)) {
 			return next, err
 		}
@@ -190,28 +192,51 @@ func (w *worker[T]) rest(d time.Duration) bool {
 	}
 }
 
+// recording is what the last try to record an outcome made of it.
+type recording[T any] struct {
+	tried bool
+	after Job
+	next  *attempt[T]
+}
+
 // transact applies an outcome to the rows as they are now, under the fence, and begins what is
-// next.
-func (w *worker[T]) transact(a *attempt[T], res result[T]) (*attempt[T], error) {
-	var next *attempt[T]
-	var after Job
+// next; unless an earlier try was committed, and its answer alone was lost.
+func (w *worker[T]) transact(a *attempt[T], res result[T],
+	sent *recording[T]) (*attempt[T], error) {
 	err := w.e.store.Write(w.hold, func(ctx context.Context, tx T) error {
 		records := w.e.store.Jobs(tx)
 		m, err := w.fenced(ctx, records)
+		if sent.tried && (err == nil || errors.Is(err, ErrFenced)) {
+			done, getErr := w.recorded(ctx, records)
+			if done || getErr != nil {
+				return getErr
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if next, err = w.advance(ctx, tx, m, a, res); err != nil {
+		var made recording[T]
+		if made.next, err = w.advance(ctx, tx, m, a, res); err != nil {
 			return err
 		}
-		after = m.job.clone()
+		m.job.Turn++
+		made.after = m.job.clone()
+		*sent = made
 		return save(ctx, records, m)
 	})
 	if err != nil {
+		sent.tried = true
 		return nil, err
 	}
-	w.afterCommit(a, &after, next)
-	return next, nil
+	w.turn++
+	w.afterCommit(a, &sent.after, sent.next)
+	return sent.next, nil
+}
+
+// recorded reports whether the outcome is in the rows. A job that it ended is not held any more.
+func (w *worker[T]) recorded(ctx context.Context, records Records) (bool, error) {
+	j, err := records.Get(ctx, w.id)
+	return err == nil && j.Epoch == w.epoch && j.Turn > w.turn, err
 }
 
 // fenced proves and locks the hold on the job, and reads its rows.
@@ -228,15 +253,13 @@ func (w *worker[T]) fenced(ctx context.Context, records Records) (*fsm, error) {
 
 func (w *worker[T]) advance(ctx context.Context, tx T, m *fsm, a *attempt[T],
 	res result[T]) (*attempt[T], error) {
-	if !a.recorded(m.job) {
-		if res.commit != nil {
-			if err := res.commit(ctx, tx); err != nil {
-				return nil, asCommitError(err)
-			}
+	if res.commit != nil {
+		if err := res.commit(ctx, tx); err != nil {
+			return nil, asCommitError(err)
 		}
-		if next, waits := w.apply(m, a, res); waits {
-			return next, nil
-		}
+	}
+	if next, waits := w.apply(m, a, res); waits {
+		return next, nil
 	}
 	if _, more := m.job.next(); more && w.isStopping() || m.job.Owner == "" {
 		m.release()

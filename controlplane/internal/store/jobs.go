@@ -14,7 +14,7 @@ type jobs struct{ tx *Tx }
 
 const jobColumns = "id, kind, title, args, subjects, request_id, request_hash, who, " +
 	"state, active, reason, mode, " +
-	"target_state, return_state, from_seq, to_seq, cleaned, owner, epoch, heartbeat, rev, " +
+	"target_state, return_state, from_seq, to_seq, cleaned, owner, epoch, heartbeat, rev, turn, " +
 	"created_at, updated_at, started_at, finished_at"
 
 func jobValues(j *job.Job) ([]any, error) {
@@ -22,7 +22,7 @@ func jobValues(j *job.Job) ([]any, error) {
 	return []any{
 		j.ID, j.Kind, j.Title, string(j.Args), subjects, j.RequestID, j.RequestHash, j.Who, j.State,
 		flag(j.State.Active()), j.Reason, j.Mode, j.Target, j.Return, j.From, j.To, flag(j.Cleaned),
-		j.Owner, j.Epoch, j.Heartbeat, j.Rev,
+		j.Owner, j.Epoch, j.Heartbeat, j.Rev, j.Turn,
 		millis(j.Created), millis(j.Updated), millis(j.Started), millis(j.Finished),
 	}, err
 }
@@ -35,7 +35,7 @@ func scanJob(row scanner) (job.Job, error) {
 		&j.RequestHash, &j.Who, &j.State, &active, &j.Reason, &j.Mode, &j.Target, &j.Return,
 		&j.From, &j.To,
 		&j.Cleaned, &j.Owner, &j.Epoch,
-		&j.Heartbeat, &j.Rev, moment{&j.Created}, moment{&j.Updated}, moment{&j.Started},
+		&j.Heartbeat, &j.Rev, &j.Turn, moment{&j.Created}, moment{&j.Updated}, moment{&j.Started},
 		moment{&j.Finished},
 	)
 	return j, err
@@ -111,11 +111,11 @@ func (r jobs) taken(err error, requestID string) error {
 func (r jobs) Update(ctx context.Context, j *job.Job, steps []job.Step) error {
 	const query = "UPDATE jobs SET state = ?, active = ?, reason = ?, mode = " +
 		"?, target_state = ?, return_state = ?, " +
-		"from_seq = ?, to_seq = ?, cleaned = ?, owner = ?, updated_at = ?, started_at = ?, " +
+		"from_seq = ?, to_seq = ?, cleaned = ?, owner = ?, turn = ?, updated_at = ?, started_at = ?, " +
 		"finished_at = ? WHERE id = ?"
 	_, err := r.tx.exec(ctx, query, j.State, flag(j.State.Active()), j.Reason,
 		j.Mode, j.Target, j.Return,
-		j.From, j.To, flag(j.Cleaned), j.Owner, millis(j.Updated), millis(j.Started),
+		j.From, j.To, flag(j.Cleaned), j.Owner, j.Turn, millis(j.Updated), millis(j.Started),
 		millis(j.Finished), j.ID)
 	if err != nil {
 		return err

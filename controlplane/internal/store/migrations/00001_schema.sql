@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   epoch BIGINT NOT NULL,
   heartbeat BIGINT NOT NULL,
   rev BIGINT NOT NULL,
+  turn BIGINT NOT NULL,
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL,
   started_at BIGINT NOT NULL,
