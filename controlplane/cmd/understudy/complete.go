@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	limitsv1 "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 )
 
 // completeWithin is how long a shell waits for suggestions.
@@ -17,6 +18,28 @@ const completeWithin = 2 * time.Second
 // suggest asks the control plane for words that fit; each may have a description behind a tab. The
 // words so far are args.
 type suggest func(ctx context.Context, a *api, args []string) ([]cobra.Completion, error)
+
+// suggestionsFor are the words that fit a field; nil when nobody knows them.
+func suggestionsFor(f *field) suggest {
+	switch f.limits.Format() {
+	case limitsv1.Format_FORMAT_SERVER, limitsv1.Format_FORMAT_CERTIFIED:
+		return serverIDs
+	case limitsv1.Format_FORMAT_SNAPSHOT:
+		return snapshotIDs
+	case limitsv1.Format_FORMAT_JOB:
+		return jobIDs
+	case limitsv1.Format_FORMAT_STEP:
+		return stepNames
+	case limitsv1.Format_FORMAT_RESOURCE:
+		return subjectNames
+	case limitsv1.Format_FORMAT_TASK:
+		return taskIDs
+	}
+	if f.desc.Name() == "image" {
+		return imageNames
+	}
+	return nil
+}
 
 // complete offers words for the arguments, the first function for the first one, and so on. A
 // control plane that does not answer offers nothing: a shell is no place for errors.
@@ -33,13 +56,23 @@ func (c *cli) complete(each ...suggest) cobra.CompletionFunc {
 
 // completeFlag offers values of a flag.
 func (c *cli) completeFlag(cmd *cobra.Command, flag string, words suggest) {
-	err := cmd.RegisterFlagCompletionFunc(flag,
+	must(cmd.RegisterFlagCompletionFunc(flag,
 		func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion,
 			cobra.ShellCompDirective) {
 			return c.suggestions(cmd.Context(), words, args), cobra.ShellCompDirectiveNoFileComp
-		})
+		}))
+}
+
+// mustComplete makes the shell offer the values of a flag.
+func mustComplete(cmd *cobra.Command, flag string, values []string) {
+	must(cmd.RegisterFlagCompletionFunc(flag,
+		cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// must stops at a flag that was not defined: a mistake in this program, which every run shows.
+func must(err error) {
 	if err != nil {
-		panic(err) // the flag was not defined: a mistake in this program, which every run shows
+		panic(err)
 	}
 }
 
@@ -57,30 +90,30 @@ func (c *cli) suggestions(ctx context.Context, words suggest, args []string) []c
 	return found
 }
 
-func (c *cli) serverIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+func serverIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
 	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
-	return rowsOf(servers, func(s *cpv1.Server) cobra.Completion {
+	return each(servers, func(s *cpv1.Server) cobra.Completion {
 		return cobra.CompletionWithDesc(show.ID(s.GetName()),
 			enum.Word(s.GetRole())+", "+trimEnum(s.GetState()))
 	}), err
 }
 
-func (c *cli) snapshotIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	answer, err := a.snapshots.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: pageSize})
-	return rowsOf(answer.GetSnapshots(), func(s *cpv1.Snapshot) cobra.Completion {
+func snapshotIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	answer, err := a.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: pageSize})
+	return each(answer.GetSnapshots(), func(s *cpv1.Snapshot) cobra.Completion {
 		return cobra.CompletionWithDesc(show.ID(s.GetName()), "of "+show.ID(s.GetServer())+", "+
 			trimEnum(s.GetState()))
 	}), err
 }
 
-func (c *cli) jobIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	answer, err := a.jobs.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 50})
-	return rowsOf(answer.GetJobs(), jobCompletion), err
+func jobIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	answer, err := a.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 50})
+	return each(answer.GetJobs(), jobCompletion), err
 }
 
-func (c *cli) activeJobIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	answer, err := a.jobs.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 50, ActiveOnly: true})
-	return rowsOf(answer.GetJobs(), jobCompletion), err
+func activeJobIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	answer, err := a.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 50, ActiveOnly: true})
+	return each(answer.GetJobs(), jobCompletion), err
 }
 
 func jobCompletion(j *cpv1.Job) cobra.Completion {
@@ -89,23 +122,38 @@ func jobCompletion(j *cpv1.Job) cobra.Completion {
 }
 
 // stepNames are the steps of the job that is the first argument.
-func (c *cli) stepNames(ctx context.Context, a *api, args []string) ([]cobra.Completion, error) {
+func stepNames(ctx context.Context, a *api, args []string) ([]cobra.Completion, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	name, err := resourceName(jobKind, args[0])
-	if err != nil {
-		return nil, err
-	}
-	answer, err := a.jobs.GetJob(ctx, &cpv1.GetJobRequest{Name: name})
-	return rowsOf(answer.GetJob().GetSteps(), func(s *cpv1.Step) cobra.Completion {
+	job, err := getJob(ctx, a, jobKind+"/"+show.ID(args[0]))
+	return each(job.GetSteps(), func(s *cpv1.Step) cobra.Completion {
 		return cobra.CompletionWithDesc(show.Clean(s.GetName()), show.StepState(s.GetState()))
 	}), err
 }
 
-func (c *cli) imageNames(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	answer, err := a.providers.ListImages(ctx, &cpv1.ListImagesRequest{PageSize: pageSize})
-	return rowsOf(answer.GetImages(), func(i *cpv1.Image) cobra.Completion {
+func imageNames(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	answer, err := a.ListImages(ctx, &cpv1.ListImagesRequest{PageSize: pageSize})
+	return each(answer.GetImages(), func(i *cpv1.Image) cobra.Completion {
 		return cobra.CompletionWithDesc(show.Clean(i.GetName()), show.Clean(i.GetDescription()))
 	}), err
+}
+
+func taskIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	answer, err := a.ListTasks(ctx, &cpv1.ListTasksRequest{PageSize: pageSize})
+	return each(answer.GetTasks(), func(t *cpv1.Task) cobra.Completion {
+		return cobra.CompletionWithDesc(show.Clean(t.GetId()),
+			enum.Word(t.GetKind())+" "+show.Clean(t.GetMachineName()))
+	}), err
+}
+
+// subjectNames are the resources that jobs and events are about.
+func subjectNames(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
+	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
+	if err != nil {
+		return nil, err
+	}
+	snapshots, err := a.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: pageSize})
+	return append(each(servers, (*cpv1.Server).GetName),
+		each(snapshots.GetSnapshots(), (*cpv1.Snapshot).GetName)...), err
 }

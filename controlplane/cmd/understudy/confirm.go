@@ -7,65 +7,53 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// deleteFlags are those of commands that delete a resource.
-type deleteFlags struct {
-	startFlags
-	yes  bool
-	etag string
-}
-
-func (d *deleteFlags) add(cmd *cobra.Command) {
-	d.startFlags.add(cmd)
-	cmd.Flags().BoolVarP(&d.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().StringVar(&d.etag, "etag", "",
-		"delete only while the record has this `ETAG` (default the one that is shown)")
-}
-
-// deletion is how a kind of resource is deleted.
-type deletion struct {
-	name string
-	// read returns what is to be deleted, in a sentence, and its etag.
-	read func(context.Context, *api) (warning, etag string, err error)
-	// send asks for the deletion of the record with that etag.
-	send func(ctx context.Context, a *api, etag string) (*cpv1.Job, error)
-}
-
-// delete asks the user, and deletes what it showed.
-func (c *cli) delete(ctx context.Context, f *deleteFlags, d deletion) error {
-	if err := c.mayAsk(f); err != nil {
-		return err
-	}
-	return c.start(ctx, &f.startFlags, func(ctx context.Context, a *api) (*cpv1.Job, error) {
-		warning, etag, err := d.read(ctx, a)
+// deleteVerb is a verb that shows the user what a resource is, asks, and deletes what it showed.
+// Read returns the resource and a sentence about its end.
+func deleteVerb[Q interface {
+	proto.Message
+	GetName() string
+	GetEtag() string
+}, P jobAnswer, R interface{ GetEtag() string }](v *verb[Q], call rpc[Q, P],
+	read func(ctx context.Context, a *api, name string) (R, error),
+	warning func(R) string) *cobra.Command {
+	var yes bool
+	v.later = []string{"etag"}
+	v.flag("etag", "etag", "delete only while the record has this `ETAG`",
+		"the one that is shown")
+	v.cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	v.checks = append(v.checks, func() error {
+		if yes || v.is("validate_only") || v.cli.canAsk() {
+			return nil
+		}
+		return usageError{message: "cannot ask for confirmation: there is no terminal",
+			hint: "confirm with --yes"}
+	})
+	return jobVerb(v, call, jobParts{prepare: func(ctx context.Context, a *api) error {
+		shown, err := read(ctx, a, v.req.GetName())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if err := c.ask(ctx, f, warning, show.ID(d.name)); err != nil {
-			return nil, err
+		if v.req.GetEtag() == "" {
+			setField(v.req, "etag", protoreflect.ValueOfString(shown.GetEtag()))
 		}
-		return d.send(ctx, a, envOr(f.etag, etag))
-	}, nil)
+		if yes || v.is("validate_only") {
+			return nil
+		}
+		return v.cli.ask(ctx, warning(shown), show.ID(v.req.GetName()))
+	}})
 }
 
-// mayAsk refuses where the user has to be asked and no terminal is there.
-func (c *cli) mayAsk(f *deleteFlags) error {
-	if f.yes || f.dryRun || terminal(c.Stdin) != nil && terminal(c.Stderr) != nil {
-		return nil
-	}
-	return usageError{message: "cannot ask for confirmation: there is no terminal",
-		hint: "confirm with --yes"}
-}
+func (c *cli) canAsk() bool { return terminal(c.Stdin) != nil && terminal(c.Stderr) != nil }
 
-// ask wants the id typed, unless nothing is done or --yes was given.
-func (c *cli) ask(ctx context.Context, f *deleteFlags, warning, id string) error {
-	if f.yes || f.dryRun {
-		return nil
-	}
+// ask wants the id typed.
+func (c *cli) ask(ctx context.Context, warning, id string) error {
 	fmt.Fprintf(c.Stderr, "%s\nType %s to confirm: ", show.Clean(warning), id)
 	answer := make(chan string, 1)
 	go func() { // a read of a terminal cannot be interrupted: it ends with the program
@@ -84,22 +72,27 @@ func (c *cli) ask(ctx context.Context, f *deleteFlags, warning, id string) error
 	}
 }
 
-// confirmation names what may be deleted, with the etag that it has now; nil when nothing may.
-func (c *cli) confirmation(ctx context.Context, a *api,
-	name string) (*cpv1.DeleteConfirmation, error) {
-	if name == "" {
-		return nil, nil
+// confirms adds the flag that confirms the loss of data, and says how to fill it in: with the name
+// of what may be deleted and the etag that it has now.
+func confirms[Q proto.Message](v *verb[Q],
+	set func(*cpv1.DeleteConfirmation)) func(context.Context, *api) error {
+	var name string
+	v.cmd.Flags().StringVar(&name, "yes-delete", "",
+		"confirm that the data of the server `NAME`, or of snapshots/NAME, may be deleted")
+	v.cli.completeFlag(v.cmd, "yes-delete", serverIDs)
+	return func(ctx context.Context, a *api) error {
+		if name == "" {
+			return nil
+		}
+		if strings.HasPrefix(name, snapshotKind+"/") {
+			s, err := getSnapshot(ctx, a, name)
+			set(&cpv1.DeleteConfirmation{Name: s.GetName(), Etag: s.GetEtag()})
+			return err
+		}
+		s, err := getServer(ctx, a, serverKind+"/"+strings.TrimPrefix(name, serverKind+"/"))
+		set(&cpv1.DeleteConfirmation{Name: s.GetName(), Etag: s.GetEtag()})
+		return err
 	}
-	if strings.HasPrefix(name, snapshotKind+"/") {
-		s, err := getSnapshot(ctx, a, name)
-		return &cpv1.DeleteConfirmation{Name: s.GetName(), Etag: s.GetEtag()}, err
-	}
-	name, err := serverName(name)
-	if err != nil {
-		return nil, err
-	}
-	s, err := getServer(ctx, a, name)
-	return &cpv1.DeleteConfirmation{Name: s.GetName(), Etag: s.GetEtag()}, err
 }
 
 func dash(text string) string { return envOr(show.Clean(text), "-") }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -16,16 +17,18 @@ import (
 
 // api is the control plane as the commands see it.
 type api struct {
-	conn       *grpc.ClientConn
-	servers    cpv1.ServerServiceClient
-	snapshots  cpv1.SnapshotServiceClient
-	jobs       cpv1.JobServiceClient
-	providers  cpv1.ProviderServiceClient
-	enrollment cpv1.EnrollmentServiceClient
+	cpv1.ServerServiceClient
+	cpv1.SnapshotServiceClient
+	cpv1.JobServiceClient
+	cpv1.ProviderServiceClient
+	cpv1.EnrollmentServiceClient
 }
 
+// rpc is a method of the control plane, such as (*api).GetServer.
+type rpc[Q, P proto.Message] func(*api, context.Context, Q, ...grpc.CallOption) (P, error)
+
 // connect prepares the connection that the flags describe; the first call makes it.
-func (c *cli) connect() (*api, error) {
+func (c *cli) connect() (*grpc.ClientConn, error) {
 	if err := c.checkAddress(); err != nil {
 		return nil, err
 	}
@@ -45,11 +48,7 @@ func (c *cli) connect() (*api, error) {
 	if err != nil {
 		return nil, usageError{message: err.Error()}
 	}
-	return &api{conn: conn, servers: cpv1.NewServerServiceClient(conn),
-		snapshots:  cpv1.NewSnapshotServiceClient(conn),
-		jobs:       cpv1.NewJobServiceClient(prefixConn{conn}),
-		providers:  cpv1.NewProviderServiceClient(conn),
-		enrollment: cpv1.NewEnrollmentServiceClient(conn)}, nil
+	return conn, nil
 }
 
 func (c *cli) checkAddress() error {
@@ -71,10 +70,12 @@ func (c *cli) credentialFiles() identity.FilesConfig {
 
 // call connects, lets use talk to the control plane, and closes the connection.
 func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) error {
-	a, err := c.connect()
+	conn, err := c.connect()
 	if err != nil {
 		return err
 	}
-	defer a.conn.Close()
-	return use(ctx, a)
+	defer conn.Close()
+	return use(ctx, &api{cpv1.NewServerServiceClient(conn), cpv1.NewSnapshotServiceClient(conn),
+		cpv1.NewJobServiceClient(prefixConn{conn}), cpv1.NewProviderServiceClient(conn),
+		cpv1.NewEnrollmentServiceClient(conn)})
 }

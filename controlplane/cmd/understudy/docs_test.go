@@ -53,8 +53,17 @@ func talks(command string) bool {
 func filled(args []string) []string {
 	args = slices.DeleteFunc(args, func(s string) bool { return strings.ContainsAny(s, "…[]") })
 	for i, arg := range args {
-		if arg == "STEP" || arg == "NAME" || arg == "SERVER" || arg == "PRIMARY" {
+		switch arg {
+		case "STEP", "NAME", "SERVER", "PRIMARY":
 			args[i] = "db1"
+		case "JOB":
+			args[i] = "j-1"
+		case "jobs/JOB":
+			args[i] = "jobs/j-1"
+		case "SNAPSHOT":
+			args[i] = "snap-1"
+		case "TASK":
+			args[i] = "task-0123456789ab"
 		}
 	}
 	return args

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,10 +27,10 @@ type finding struct {
 	err   error
 }
 
-func (c *cli) newDoctor() *cobra.Command {
+func newDoctor(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Check the connection to the control plane, and what needs attention",
-		Args: words(nil),
+		Args: takes("doctor"),
 		Long: `Check what the other commands rely on: the operator's credentials and how long
 they are valid, the control plane, its provider, and servers and jobs that need
 attention. Nothing is changed. The exit code is that of the first problem.`,
@@ -121,7 +121,7 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 }
 
 func (c *cli) examineProvider(ctx context.Context, a *api) finding {
-	answer, err := a.providers.CheckProvider(ctx, &cpv1.CheckProviderRequest{})
+	answer, err := a.CheckProvider(ctx, &cpv1.CheckProviderRequest{})
 	if err != nil {
 		return c.broken("provider", err)
 	}
@@ -150,7 +150,7 @@ func (c *cli) examineServers(servers []*cpv1.Server) finding {
 }
 
 func (c *cli) examineJobs(ctx context.Context, a *api) finding {
-	answer, err := a.jobs.ListJobs(ctx, &cpv1.ListJobsRequest{ActiveOnly: true, PageSize: pageSize})
+	answer, err := a.ListJobs(ctx, &cpv1.ListJobsRequest{ActiveOnly: true, PageSize: pageSize})
 	if err != nil {
 		return c.broken("jobs", err)
 	}
@@ -167,23 +167,17 @@ func (c *cli) examineJobs(ctx context.Context, a *api) finding {
 }
 
 func (c *cli) printFindings(findings []finding) error {
-	if c.flags.output.json() {
-		out, err := json.MarshalIndent(map[string][]finding{"findings": findings}, "", "  ")
-		if err == nil {
-			_, err = fmt.Fprintln(c.Stdout, string(out))
-		}
-		return err
-	}
+	var text strings.Builder
 	st := c.styleFor(c.Stdout)
 	for _, f := range findings {
 		glyph := st.Good(st.Glyphs.Done)
 		if !f.OK {
 			glyph = st.Bad(st.Glyphs.Failed)
 		}
-		fmt.Fprintf(c.Stdout, "%s %-14s %s\n", glyph, f.What, show.Clean(f.Found))
+		fmt.Fprintf(&text, "%s %-14s %s\n", glyph, f.What, show.Clean(f.Found))
 		if f.Hint != "" {
-			fmt.Fprintf(c.Stdout, "  %-14s %s\n", "hint", show.Clean(f.Hint))
+			fmt.Fprintf(&text, "  %-14s %s\n", "hint", show.Clean(f.Hint))
 		}
 	}
-	return nil
+	return c.printFacts(map[string][]finding{"findings": findings}, text.String())
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,36 +9,48 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-func (c *cli) newEvent() *cobra.Command {
-	return c.group("event", "See what happened, and who asked for it",
+func newEvent(c *cli) *cobra.Command {
+	return group("event", "See what happened, and who asked for it",
 		"An event is something that happened, or that somebody asked for: who, what, when and why."+
-			"\nEvents are never changed or deleted.", c.newEventList())
+			"\nEvents are never changed or deleted.", newEventList(c))
 }
 
-type eventList struct {
-	filterFlags
-	action, actor string
-}
+func newEventList(c *cli) *cobra.Command {
+	req := &cpv1.ListEventsRequest{}
+	v := newVerb(c, req, &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List events, newest first",
+		Long: `List events, newest first: when, who, what was asked or done, on what, and why.
 
-func (c *cli) newEventList() *cobra.Command {
-	f := &eventList{filterFlags: filterFlags{cli: c}}
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List events, newest first", Args: words(nil),
-		Long: "List events, newest first: when, who, what was asked or done, on what, and why.",
+With --follow the newest events come last, and new ones follow until Ctrl-C.`,
 		Example: `  understudy event list
   understudy event list --on servers/db2 --since 24h
   understudy event list --action job.skip --actor operator/alice
+  understudy event list --follow --since 10m
   understudy event list --limit 1000 -o json | jq -r '.events[].text'`,
-		RunE: c.do(func(ctx context.Context, _ []string) error { return c.printEvents(ctx, f) }),
-	}
-	f.addOn(cmd, "servers/NAME, snapshots/NAME or jobs/NAME")
-	cmd.Flags().StringVar(&f.action, "action", "", "only this `ACTION`, such as job.create")
-	cmd.Flags().StringVar(&f.actor, "actor", "",
-		"only those of this `ACTOR`, such as operator/alice or jobs/NAME")
-	f.addTimes(cmd)
-	f.addText(cmd, "its text")
-	f.addLimit(cmd)
-	return cmd
+	})
+	filters(v, "its text")
+	v.flag("action", "action", "only this `ACTION`, such as job.create")
+	v.flag("actor", "actor", "only those of this `ACTOR`, such as operator/alice or jobs/NAME")
+	v.checks = append(v.checks, func() error {
+		req.Actor = identityOf(req.GetActor())
+		return nil
+	})
+	l := list[*cpv1.ListEventsRequest, *cpv1.ListEventsResponse, *cpv1.Event]{
+		call: (*api).ListEvents, rows: (*cpv1.ListEventsResponse).GetEvents, newest: true,
+		empty: "no events", columns: func([]*cpv1.Event) []column[*cpv1.Event] {
+			return []column[*cpv1.Event]{
+				{head: "TIME", path: "time",
+					text: func(e *cpv1.Event) string { return stamp(e.GetTime().AsTime()) }},
+				{head: "WHO", path: "actor",
+					text: func(e *cpv1.Event) string { return show.Who(e.GetActor()) }},
+				{head: "WHAT", path: "action"},
+				{head: "ON", path: "subject", text: (*cpv1.Event).GetSubject},
+				{head: "TEXT", path: "text"},
+			}
+		}}
+	v.cmd.Flags().BoolVarP(&l.follow, "follow", "f", false,
+		"show new events as they come, until Ctrl-C")
+	return l.command(v)
 }
 
 // identityOf is an actor as events have it.
@@ -50,35 +61,4 @@ func identityOf(actor string) string {
 		}
 	}
 	return actor
-}
-
-func (c *cli) printEvents(ctx context.Context, f *eventList) error {
-	subject, err := f.subject()
-	if err != nil {
-		return err
-	}
-	req := &cpv1.ListEventsRequest{Subject: subject, Action: f.action, Text: f.text,
-		Actor: identityOf(f.actor), After: f.since.proto(), Before: f.until.proto()}
-	return c.call(ctx, func(ctx context.Context, a *api) error {
-		all, next, err := pages(f.limit.n, func(size int32, token string) ([]*cpv1.Event, string,
-			error) {
-			req.PageSize, req.PageToken = size, token
-			page, err := a.jobs.ListEvents(ctx, req)
-			return page.GetEvents(), page.GetNextPageToken(), err
-		})
-		if err != nil {
-			return err
-		}
-		err = c.list(&cpv1.ListEventsResponse{Events: all, NextPageToken: next},
-			[]string{"TIME", "WHO", "WHAT", "ON", "TEXT"}, func(show.Style) [][]string {
-				return rows(all, eventRow)
-			}, "no events")
-		f.sayMore(next)
-		return err
-	})
-}
-
-func eventRow(e *cpv1.Event) []string {
-	return []string{stamp(e.GetTime()), show.Who(e.GetActor()), show.Clean(e.GetAction()),
-		show.Clean(e.GetSubject()), show.Clean(e.GetText())}
 }

@@ -79,7 +79,7 @@ func (c *cli) fail(ctx context.Context, err error) int {
 		err = usageError{message: "interrupted"}
 	}
 	p := c.problemOf(err)
-	if c.flags.output.json() {
+	if c.structured() {
 		c.failJSON(p)
 		return code
 	}
@@ -143,7 +143,7 @@ func (c *cli) problemOf(err error) problem {
 		p.Fields = append(p.Fields, fieldProblem{f.Field, f.Why})
 	}
 	if len(p.Fields) > 0 {
-		p.Message = c.aboutFlags(p.Fields)
+		p.Message = aboutFlags(c.current, p.Fields)
 	}
 	p.RequestID = p.Metadata["request_id"]
 	delete(p.Metadata, "request_id")

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
@@ -28,7 +27,8 @@ type globalFlags struct {
 
 func (c *cli) addGlobalFlags(root *cobra.Command) {
 	f := &c.flags
-	f.output = choice{value: "table", allowed: []string{"table", "json"}}
+	f.output = choice{value: "table",
+		allowed: []string{"table", "wide", "json", "yaml", "name"}}
 	f.timeout = span{value: defaultTimeout, min: time.Millisecond, max: time.Hour}
 	flags := root.PersistentFlags()
 	flags.StringVar(&f.address, "address", envOr(c.getenv("UNDERSTUDY_ADDRESS"), defaultAddress),
@@ -48,14 +48,6 @@ func envOr(value, fallback string) string {
 		return value
 	}
 	return fallback
-}
-
-// mustComplete makes the shell offer the values of a flag.
-func mustComplete(cmd *cobra.Command, flag string, values []string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag,
-		cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag was not defined: a mistake in this program, which every run shows
-	}
 }
 
 // choice is a flag with one of a few values.
@@ -79,8 +71,6 @@ func (c *choice) Set(value string) error {
 	return nil
 }
 
-func (c *choice) json() bool { return c.value == "json" }
-
 // span is a flag with a time span between two limits.
 type span struct{ value, min, max time.Duration }
 
@@ -95,14 +85,6 @@ func (s *span) String() string {
 // Type names the kind of value in help.
 func (s *span) Type() string { return "TIME" }
 
-// proto is the span in a request; nil for the control plane's default.
-func (s *span) proto() *durationpb.Duration {
-	if s.value == 0 {
-		return nil
-	}
-	return durationpb.New(s.value)
-}
-
 // Set takes a time span within the limits.
 func (s *span) Set(text string) error {
 	d, err := show.ParseDuration(text)
@@ -113,50 +95,6 @@ func (s *span) Set(text string) error {
 		return fmt.Errorf("must be between %s and %s", show.Duration(s.min), show.Duration(s.max))
 	}
 	s.value = d
-	return nil
-}
-
-// size is a flag with a number of bytes.
-type size struct{ bytes int64 }
-
-// String is the value; "" for 0, which stands for the control plane's default.
-func (s *size) String() string {
-	if s.bytes == 0 {
-		return ""
-	}
-	return show.Bytes(s.bytes)
-}
-
-// Type names the kind of value in help.
-func (s *size) Type() string { return "SIZE" }
-
-// Set takes a size with its unit.
-func (s *size) Set(text string) (err error) {
-	s.bytes, err = show.ParseBytes(text)
-	return err
-}
-
-// port is a flag with a TCP port.
-type port struct{ number int32 }
-
-// String is the value; "" for 0, which stands for the control plane's default.
-func (p *port) String() string {
-	if p.number == 0 {
-		return ""
-	}
-	return fmt.Sprint(p.number)
-}
-
-// Type names the kind of value in help.
-func (p *port) Type() string { return "PORT" }
-
-// Set takes a port.
-func (p *port) Set(text string) error {
-	var n int32
-	if _, err := fmt.Sscanf(text+"\n", "%d\n", &n); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("must be 1 to 65535")
-	}
-	p.number = n
 	return nil
 }
 

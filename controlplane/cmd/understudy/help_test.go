@@ -75,7 +75,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 			line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
 			for _, call := range strings.Split(line, "&&") {
 				call, _, _ = strings.Cut(call, " |")
-				if args := split(call); len(args) > 0 && args[0] == "understudy" {
+				if args := filled(split(call)); len(args) > 0 && args[0] == "understudy" {
 					understood(t, args[1:])
 				}
 			}

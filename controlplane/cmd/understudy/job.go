@@ -25,13 +25,13 @@ and what to do:
 The beginning of a job's id is enough, while no other job begins so. Every
 request is recorded: see "understudy event list".`
 
-func (c *cli) newJob() *cobra.Command {
-	return c.group("job", "Watch jobs, and decide about those that stopped", jobLong,
-		c.newJobList(), c.newJobGet(), c.newJobWatch(), c.newJobAttempts(), c.newJobRetry(),
-		c.newJobRedo(), c.newJobSkip(), c.newJobCancel(), c.newJobCleanup())
+func newJob(c *cli) *cobra.Command {
+	return group("job", "Watch jobs, and decide about those that stopped", jobLong,
+		newJobList(c), newJobGet(c), newJobWatch(c), newJobAttempts(c), newJobRetry(c),
+		newJobRedo(c), newJobSkip(c), newJobCancel(c), newJobCleanup(c))
 }
 
 func getJob(ctx context.Context, a *api, name string) (*cpv1.Job, error) {
-	answer, err := a.jobs.GetJob(ctx, &cpv1.GetJobRequest{Name: name})
+	answer, err := a.GetJob(ctx, &cpv1.GetJobRequest{Name: name})
 	return answer.GetJob(), err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -11,11 +12,10 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-func (c *cli) newJobCleanup() *cobra.Command {
-	f, req := &changeFlags{}, &cpv1.CleanupJobRequest{}
-	cmd := &cobra.Command{
+func newJobCleanup(c *cli) *cobra.Command {
+	req := &cpv1.CleanupJobRequest{}
+	v := newVerb(c, req, &cobra.Command{
 		Use: "cleanup JOB", Short: "Remove what a failed or cancelled job made",
-		Args: words([]string{"JOB"}),
 		Long: `Remove what a failed or cancelled job made, found by its tags: machines,
 volumes, snapshots and accounts. Nothing else is touched. Afterwards the job
 cannot be retried.
@@ -26,44 +26,21 @@ stays failed or cancelled.`,
 		Example: `  understudy job cleanup JOB --dry-run
   understudy job cleanup JOB
   understudy job cleanup JOB --yes-delete db2`,
-		ValidArgsFunction: c.complete(c.jobIDs),
-		RunE: c.do(func(ctx context.Context, args []string) (err error) {
-			if req.Name, err = resourceName(jobKind, args[0]); err != nil {
+	}, "name")
+	confirm := confirms(v, func(what *cpv1.DeleteConfirmation) { req.ConfirmDelete = what })
+	var was *cpv1.Job
+	return jobVerb(v, (*api).CleanupJob, jobParts{good: cleanedUp,
+		prepare: func(ctx context.Context, a *api) (err error) {
+			if req.GetValidateOnly() {
+				was, err = getJob(ctx, a, req.GetName())
 				return err
 			}
-			return c.cleanupJob(ctx, req, f)
-		}),
-	}
-	cmd.Flags().BoolVar(&req.ValidateOnly, "dry-run", false,
-		"print what would be removed; remove nothing")
-	f.add(cmd)
-	f.addConfirm(c, cmd)
-	return cmd
-}
-
-func (c *cli) cleanupJob(ctx context.Context, req *cpv1.CleanupJobRequest, f *changeFlags) error {
-	if !req.GetValidateOnly() {
-		return c.change(ctx, f, cleanedUp,
-			func(ctx context.Context, a *api, requestID string) (job *cpv1.Job, err error) {
-				req.RequestId = requestID
-				if req.ConfirmDelete, err = c.confirmation(ctx, a, f.confirm); err != nil {
-					return nil, err
-				}
-				answer, err := a.jobs.CleanupJob(ctx, req)
-				return answer.GetJob(), unconfirmed(ctx, a, err, "CleanupJob", "name",
-					req.GetName())
-			})
-	}
-	return c.call(ctx, func(ctx context.Context, a *api) error {
-		was, err := getJob(ctx, a, req.GetName())
-		if err != nil {
-			return err
-		}
-		answer, err := a.jobs.CleanupJob(ctx, req)
-		if err != nil {
-			return err
-		}
-		return c.plan(cleanupPlan(was, answer.GetJob()))
+			return confirm(ctx, a)
+		},
+		refused: func(ctx context.Context, a *api, err error) error {
+			return unconfirmed(ctx, a, err, "CleanupJob", "name", req.GetName())
+		},
+		plan: func(plan *cpv1.Job) *cpv1.Job { return cleanupPlan(was, plan) },
 	})
 }
 
@@ -76,10 +53,10 @@ func cleanupPlan(was, plan *cpv1.Job) *cpv1.Job {
 	}
 	only := proto.CloneOf(plan)
 	only.Title, only.Error = "remove what "+show.ID(was.GetName())+" made", nil
-	only.Steps = filter(only.GetSteps(), func(step *cpv1.Step) bool {
+	only.Steps = slices.DeleteFunc(only.GetSteps(), func(step *cpv1.Step) bool {
 		ahead := step.GetState() == cpv1.Step_STATE_PENDING ||
 			step.GetState() == cpv1.Step_STATE_UNSPECIFIED
-		return !had[step.GetName()] || ahead && len(step.GetChanged()) > 0
+		return had[step.GetName()] && !(ahead && len(step.GetChanged()) > 0)
 	})
 	return only
 }

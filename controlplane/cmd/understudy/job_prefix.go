@@ -55,13 +55,13 @@ func (p prefixConn) whole(ctx context.Context, name string) (string, error) {
 	if !isJob || id == "" || wholeID.MatchString(id) {
 		return name, nil
 	}
-	all, _, err := listJobs(ctx, cpv1.NewJobServiceClient(p.ClientConnInterface),
-		&cpv1.ListJobsRequest{}, 0)
+	all, err := pages(ctx, &api{JobServiceClient: cpv1.NewJobServiceClient(p.ClientConnInterface)},
+		(*api).ListJobs, &cpv1.ListJobsRequest{}, 0)
 	if err != nil {
 		return "", err
 	}
 	var found []*cpv1.Job
-	for _, j := range all {
+	for _, j := range all.GetJobs() {
 		if j.GetName() == name {
 			return name, nil
 		}

@@ -8,9 +8,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-func (c *cli) newJobRedo() *cobra.Command {
-	f := &changeFlags{}
-	cmd := &cobra.Command{
+func newJobRedo(c *cli) *cobra.Command {
+	req := &cpv1.RedoStepRequest{}
+	v := newVerb(c, req, &cobra.Command{
 		Use: "redo JOB STEP --reason WHY", Short: "Run a step again as if it had never run",
 		Long: `Run a step again as if it had never run, and go on with the steps after it.
 
@@ -22,16 +22,12 @@ When that deletes data, the control plane refuses until --yes-delete names what
 may be deleted.`,
 		Example: `  understudy job redo JOB create_machine --reason "the machine's disk is broken"
   understudy job redo JOB swap_volume --reason "wrong snapshot" --yes-delete db2`,
-	}
-	c.stepVerb(f, cmd, func(ctx context.Context, a *api,
-		req *cpv1.RedoStepRequest) (job *cpv1.Job, err error) {
-		if req.ConfirmDelete, err = c.confirmation(ctx, a, f.confirm); err != nil {
-			return nil, err
-		}
-		answer, err := a.jobs.RedoStep(ctx, req)
-		return answer.GetJob(), unconfirmed(ctx, a, err, "RedoStep", "name", req.GetName(), "step",
-			req.GetStep(), "reason", req.GetReason())
-	})
-	f.addConfirm(c, cmd)
-	return cmd
+	}, "name", "step")
+	v.flag("reason", "reason", "`WHY`; it is recorded")
+	confirm := confirms(v, func(what *cpv1.DeleteConfirmation) { req.ConfirmDelete = what })
+	return jobVerb(v, (*api).RedoStep, jobParts{prepare: confirm,
+		refused: func(ctx context.Context, a *api, err error) error {
+			return unconfirmed(ctx, a, err, "RedoStep", "name", req.GetName(), "step",
+				req.GetStep(), "reason", req.GetReason())
+		}})
 }

@@ -3,15 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
-	"github.com/understudy-db/understudy/proto/rpc/enum"
-	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
 const (
@@ -21,202 +21,218 @@ const (
 	defaultLimit = 50
 )
 
-// pages reads a list page by page, at most limit records; 0 means all. The token is that of the
-// page that was not read.
-func pages[R any](limit int, read func(size int32, token string) ([]R, string, error)) (all []R,
-	token string, err error) {
+// page is the answer of a call that lists.
+type page interface {
+	proto.Message
+	GetNextPageToken() string
+}
+
+// list is how a kind of records is listed. Q asks for a page P of records R.
+type list[Q proto.Message, P page, R proto.Message] struct {
+	call rpc[Q, P]
+	rows func(P) []R
+	// columns may depend on the records that are shown together.
+	columns func([]R) []column[R]
+	// text is in place of a table.
+	text func(show.Style, []R) string
+	// empty is said when there is nothing to show.
+	empty string
+	// newest lists grow for ever: --limit of them are shown, the newest first.
+	newest bool
+	// keep leaves out what the control plane cannot leave out; all is kept when nil.
+	keep func(R) bool
+
+	sort  string
+	limit count
+	watch bool
+	// follow prints what is new behind what there is, the oldest first.
+	follow bool
+}
+
+// command is the verb that lists.
+func (l *list[Q, P, R]) command(v *verb[Q]) *cobra.Command {
+	flags := v.cmd.Flags()
+	flags.BoolVarP(&l.watch, "watch", "w", false, "go on showing it as it changes, until Ctrl-C")
+	if l.newest {
+		l.limit.n = defaultLimit
+		flags.Var(&l.limit, "limit", "show at most this many")
+	}
+	l.addSort(v)
+	return v.does(func(ctx context.Context, a *api) error {
+		if l.watch || l.follow {
+			watch := listWatch[Q, P, R]{list: l, cli: v.cli}
+			return watch.run(ctx, a, v.req)
+		}
+		all, err := l.read(ctx, a, v.req)
+		if err != nil {
+			return err
+		}
+		if len(l.rows(all)) == 0 && !v.cli.structured() {
+			fmt.Fprintln(v.cli.Stderr, l.empty)
+			return nil
+		}
+		err = v.cli.print(all, func(st show.Style) string { return l.table(v.cli, st, all) })
+		if all.GetNextPageToken() != "" && !v.cli.structured() {
+			fmt.Fprintf(v.cli.Stderr, "only the newest %d are shown; --limit shows more\n",
+				l.limit.n)
+		}
+		return err
+	})
+}
+
+func (l *list[Q, P, R]) addSort(v *verb[Q]) {
+	var words []string
+	for _, col := range l.columns(nil) {
+		words = append(words, strings.ToLower(col.head))
+	}
+	v.cmd.Flags().StringVar(&l.sort, "sort", "",
+		"order by a `COLUMN`, "+words[0]+" or any other; with a dash in front the other way round")
+	mustComplete(v.cmd, "sort", words)
+	v.checks = append(v.checks, func() error {
+		if l.sort == "" || slices.Contains(words, strings.TrimPrefix(l.sort, "-")) {
+			return nil
+		}
+		return usageError{message: "--sort " + quote(l.sort) + " must be one of " +
+			strings.Join(words, ", ")}
+	})
+}
+
+// read is the whole list in one answer.
+func (l *list[Q, P, R]) read(ctx context.Context, a *api, req Q) (all P, err error) {
+	all, err = pages(ctx, a, l.call, req, l.limit.n)
+	if err != nil {
+		return all, err
+	}
+	if l.keep != nil {
+		replace(all, slices.DeleteFunc(l.rows(all), func(r R) bool { return !l.keep(r) }))
+	}
+	word, reverse := strings.CutPrefix(l.sort, "-")
+	for _, col := range l.columns(nil) {
+		if strings.EqualFold(col.head, word) {
+			slices.SortStableFunc(l.rows(all), func(a, b R) int {
+				if reverse {
+					a, b = b, a
+				}
+				return col.compare(a, b)
+			})
+		}
+	}
+	return all, nil
+}
+
+// table is the list as users read it.
+func (l *list[Q, P, R]) table(c *cli, st show.Style, all P) string {
+	rows := l.rows(all)
+	if l.text != nil {
+		return l.text(st, rows)
+	}
+	return table(c, st, rows, l.columns(rows))
+}
+
+// table are records as a table.
+func table[R proto.Message](c *cli, st show.Style, rows []R, columns []column[R]) string {
+	age := func(t time.Time) string { return show.Age(c.Now(), t) }
+	var head []string
+	cells := make([][]string, len(rows))
+	for _, col := range columns {
+		if col.wide && c.flags.output.value != "wide" {
+			continue
+		}
+		head = append(head, col.head)
+		for i, r := range rows {
+			cells[i] = append(cells[i], col.cell(st, r, age))
+		}
+	}
+	return show.Table(st, head, cells, c.screen().Width)
+}
+
+// pages reads a list page by page into one answer, at most limit records; 0 means all. The token is
+// that of the page that was not read.
+func pages[Q proto.Message, P page](ctx context.Context, a *api, call rpc[Q, P], req Q,
+	limit int) (all P, err error) {
 	for {
 		size := pageSize
 		if limit > 0 {
-			size = min(size, limit-len(all))
+			size = min(size, limit-records(all))
 		}
-		page, next, err := read(int32(size), token)
+		setField(req, "page_size", protoreflect.ValueOfInt32(int32(size)))
+		next, err := call(a, ctx, req)
 		if err != nil {
-			return nil, "", err
+			return all, err
 		}
-		all = append(all, page...)
-		if token = next; token == "" || limit > 0 && len(all) >= limit {
-			return all, token, nil
+		token := next.GetNextPageToken()
+		if !all.ProtoReflect().IsValid() {
+			all = next
+		} else {
+			proto.Merge(all, next)
+			setField(all, "next_page_token", protoreflect.ValueOfString(token))
+		}
+		setField(req, "page_token", protoreflect.ValueOfString(token))
+		if token == "" || limit > 0 && records(all) >= limit {
+			setField(req, "page_token", protoreflect.ValueOfString(""))
+			return all, nil
 		}
 	}
 }
 
-// filterFlags narrow a list; each list has some of them.
-type filterFlags struct {
-	cli          *cli
-	on, of, text string
-	all          bool
-	since, until moment
-	limit        count
+func setField(msg proto.Message, name string, value protoreflect.Value) {
+	fields := msg.ProtoReflect().Descriptor().Fields()
+	msg.ProtoReflect().Set(fields.ByName(protoreflect.Name(name)), value)
 }
 
-// addOn adds the flag for the resource that jobs and events are about.
-func (f *filterFlags) addOn(cmd *cobra.Command, kinds string) {
-	cmd.Flags().StringVar(&f.on, "on", "", "only those about this `RESOURCE`: "+kinds)
-	f.cli.completeFlag(cmd, "on", f.cli.subjectNames)
-}
-
-func (f *filterFlags) addOf(cmd *cobra.Command, what string) {
-	cmd.Flags().StringVar(&f.of, "of", "", what)
-	f.cli.completeFlag(cmd, "of", f.cli.serverIDs)
-}
-
-func (f *filterFlags) addAll(cmd *cobra.Command, what string) {
-	cmd.Flags().BoolVar(&f.all, "all", false, what)
-}
-
-func (f *filterFlags) addText(cmd *cobra.Command, where string) {
-	cmd.Flags().StringVar(&f.text, "text", "", "only those with `TEXT` in "+where+", in any case")
-}
-
-func (f *filterFlags) addTimes(cmd *cobra.Command) {
-	f.since.now, f.until.now = f.cli.Now, f.cli.Now
-	cmd.Flags().Var(&f.since, "since",
-		"only those since this time: 2h (ago), 2026-01-31 or 2026-01-31T15:04:05Z")
-	cmd.Flags().Var(&f.until, "until", "only those before this time")
-}
-
-func (f *filterFlags) addLimit(cmd *cobra.Command) {
-	f.limit = count{n: defaultLimit}
-	cmd.Flags().Var(&f.limit, "limit", "show at most this many")
-}
-
-// subject is what --on names; "" when it was not given.
-func (f *filterFlags) subject() (string, error) {
-	if f.on == "" {
-		return "", nil
-	}
-	return subjectName(f.on)
-}
-
-// server is what --of names; "" when it was not given.
-func (f *filterFlags) server() (string, error) {
-	if f.of == "" {
-		return "", nil
-	}
-	return serverName(f.of)
-}
-
-// sayMore tells that a list was cut off.
-func (f *filterFlags) sayMore(token string) {
-	if token != "" && !f.cli.flags.output.json() {
-		fmt.Fprintf(f.cli.Stderr, "only the newest %d are shown; --limit shows more\n", f.limit.n)
-	}
-}
-
-// addEnums adds a flag that takes the words of an enum's values.
-func addEnums[E enum.Enum](cmd *cobra.Command, values *enums[E], flag string) {
-	name := strings.ToUpper(flag)
-	cmd.Flags().Var(values, flag, "only `"+name+"`[,"+name+"...]: "+
-		strings.Join(enum.Words[E](), ", "))
-	mustComplete(cmd, flag, enum.Words[E]())
-}
-
-// enums is a flag with values of an enum, by their words.
-type enums[E enum.Enum] struct{ values []E }
-
-// String is empty: all such lists begin empty.
-func (e *enums[E]) String() string { return "" }
-
-// Type names the kind of value in help.
-func (e *enums[E]) Type() string { return "WORD" }
-
-// Set adds values.
-func (e *enums[E]) Set(text string) error {
-	for _, word := range strings.Split(text, ",") {
-		value := enum.Of[E](strings.TrimSpace(word))
-		if value == 0 {
-			return fmt.Errorf("must be one of %s", strings.Join(enum.Words[E](), ", "))
+// recordsOf is the field of an answer that holds its records.
+func recordsOf(answer proto.Message) protoreflect.FieldDescriptor {
+	fields := answer.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		if field := fields.Get(i); field.IsList() && field.Message() != nil {
+			return field
 		}
-		e.values = append(e.values, value)
 	}
 	return nil
 }
 
-// moment is a flag with a point in time.
-type moment struct {
-	now  func() time.Time
-	time time.Time
+func records(answer proto.Message) int {
+	return answer.ProtoReflect().Get(recordsOf(answer)).List().Len()
 }
 
-// String is the time; "" for none.
-func (m *moment) String() string {
-	if m.time.IsZero() {
-		return ""
+// replace puts other records into an answer.
+func replace[R proto.Message](answer proto.Message, rows []R) {
+	list := answer.ProtoReflect().NewField(recordsOf(answer)).List()
+	for _, r := range rows {
+		list.Append(protoreflect.ValueOfMessage(r.ProtoReflect()))
 	}
-	return m.time.Format(time.RFC3339)
+	answer.ProtoReflect().Set(recordsOf(answer), protoreflect.ValueOfList(list))
 }
 
-// Type names the kind of value in help.
-func (m *moment) Type() string { return "TIME" }
-
-// Set takes a time, a day, or how long ago it was.
-func (m *moment) Set(text string) error {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime,
-		time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			m.time = t
-			return nil
+// filters adds the flags of the fields that narrow a list, those that its request has.
+func filters[Q proto.Message](v *verb[Q], text string) {
+	for _, f := range []struct{ path, flag, help string }{
+		{"primary", "of", "only the replicas of `PRIMARY`"},
+		{"server", "of", "only those of `SERVER`"},
+		{"subject", "on", "only those about this `RESOURCE`: servers/NAME, snapshots/NAME or " +
+			"jobs/NAME"},
+		{"states", "state", "only `STATE`[,STATE...]"},
+		{"kinds", "kind", "only `KIND`[,KIND...]"},
+		{"created_after", "since",
+			"only those since this `TIME`: 2h (ago), 2026-01-31 or 2026-01-31T15:04:05Z"},
+		{"after", "since",
+			"only those since this `TIME`: 2h (ago), 2026-01-31 or 2026-01-31T15:04:05Z"},
+		{"created_before", "until", "only those before this `TIME`"},
+		{"before", "until", "only those before this `TIME`"},
+		{"text", "text", "only those with `TEXT` in " + text + ", in any case"},
+	} {
+		fields := v.req.ProtoReflect().Descriptor().Fields()
+		if fields.ByName(protoreflect.Name(f.path)) != nil {
+			v.flag(f.path, f.flag, f.help)
 		}
 	}
-	ago, err := show.ParseDuration(text)
-	if err != nil {
-		return fmt.Errorf("must be a time such as 2h, 7d, 2026-01-31 or 2026-01-31T15:04:05Z")
-	}
-	m.time = m.now().Add(-ago)
-	return nil
 }
 
-// proto is the time in a request; nil for none.
-func (m *moment) proto() *timestamppb.Timestamp {
-	if m.time.IsZero() {
-		return nil
-	}
-	return timestamppb.New(m.time)
-}
-
-// rows makes a row of each record.
-func rows[T any](records []T, row func(T) []string) [][]string {
-	lines := make([][]string, len(records))
+// each is what a function makes of each record.
+func each[T, U any](records []T, of func(T) U) []U {
+	made := make([]U, len(records))
 	for i, r := range records {
-		lines[i] = row(r)
+		made[i] = of(r)
 	}
-	return lines
-}
-
-// rowsOf is a line of each record.
-func rowsOf[T any](records []T, line func(T) string) []string {
-	lines := make([]string, len(records))
-	for i, r := range records {
-		lines[i] = line(r)
-	}
-	return lines
-}
-
-// filter is the records to keep.
-func filter[T any](records []T, keep func(T) bool) []T {
-	var kept []T
-	for _, r := range records {
-		if keep(r) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
-}
-
-// subjectNames are the resources that jobs and events are about.
-func (c *cli) subjectNames(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error) {
-	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
-	if err != nil {
-		return nil, err
-	}
-	snapshots, err := a.snapshots.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: pageSize})
-	var all []cobra.Completion
-	for _, s := range servers {
-		all = append(all, show.Clean(s.GetName()))
-	}
-	for _, s := range snapshots.GetSnapshots() {
-		all = append(all, show.Clean(s.GetName()))
-	}
-	return all, err
+	return made
 }

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/term"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"gopkg.in/yaml.v3"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
@@ -57,66 +61,127 @@ func (c *cli) screen() show.Screen {
 	return s
 }
 
-// print shows a result: the message as JSON, or what table makes of it.
+// structured holds where results are for programs.
+func (c *cli) structured() bool {
+	return slices.Contains([]string{"json", "yaml", "name"}, c.flags.output.value)
+}
+
+// print shows a result: as programs want it, or what table makes of it.
 func (c *cli) print(msg proto.Message, table func(show.Style) string) error {
-	if !c.flags.output.json() {
-		_, err := io.WriteString(c.Stdout, table(c.styleFor(c.Stdout)))
-		return err
+	text := ""
+	if c.structured() {
+		encoded, err := encode(msg, c.flags.output.value, true)
+		if err != nil {
+			return err
+		}
+		text = encoded
+	} else {
+		text = table(c.styleFor(c.Stdout))
 	}
-	compact, err := compactJSON(msg)
-	if err != nil {
-		return err
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, compact, "", "  "); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.Stdout, pretty.String())
+	_, err := io.WriteString(c.Stdout, text)
 	return err
 }
 
-// printLine writes a message as one line of JSON.
+// printLine writes a message that is one of several: one line of JSON, or a YAML document.
 func (c *cli) printLine(msg proto.Message) error {
-	line, err := compactJSON(msg)
+	text, err := encode(msg, c.flags.output.value, false)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.Stdout, string(line))
+	_, err = io.WriteString(c.Stdout, text)
 	return err
 }
 
-// compactJSON always writes a message the same way: protojson alone varies its spaces on purpose.
-func compactJSON(msg proto.Message) ([]byte, error) {
+// encode writes a message in a format for programs. It always writes it the same way: protojson
+// alone varies its spaces on purpose.
+func encode(msg proto.Message, format string, pretty bool) (string, error) {
+	if format == "name" {
+		return strings.Join(namesIn(msg), ""), nil
+	}
 	raw, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(msg)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, raw); err != nil {
-		return nil, err
+	if format == "yaml" {
+		return yamlOf(raw, pretty)
 	}
-	return compact.Bytes(), nil
+	var out bytes.Buffer
+	if pretty {
+		err = json.Indent(&out, raw, "", "  ")
+	} else {
+		err = json.Compact(&out, raw)
+	}
+	return out.String() + "\n", err
 }
 
-// say prints a line beside the result, unless the result is JSON.
+// yamlOf is JSON as YAML, its keys in the same order.
+func yamlOf(raw []byte, whole bool) (string, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return "", err
+	}
+	plain(&doc)
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&doc); err != nil {
+		return "", err
+	}
+	if whole {
+		return out.String(), encoder.Close()
+	}
+	return "---\n" + out.String(), encoder.Close()
+}
+
+// plain takes the braces and quotes of JSON away.
+func plain(node *yaml.Node) {
+	node.Style = 0
+	for _, inner := range node.Content {
+		plain(inner)
+	}
+}
+
+// namesIn are the names of the records in a message, a line each; its own when it is a record.
+func namesIn(msg proto.Message) (names []string) {
+	fields := msg.ProtoReflect().Descriptor().Fields()
+	for _, own := range []protoreflect.Name{"name", "id"} {
+		if field := fields.ByName(own); field != nil && field.Kind() == protoreflect.StringKind {
+			return []string{show.Clean(msg.ProtoReflect().Get(field).String()) + "\n"}
+		}
+	}
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		switch value := msg.ProtoReflect().Get(field); {
+		case field.Message() == nil || field.IsMap():
+		case !field.IsList():
+			names = append(names, namesIn(value.Message().Interface())...)
+		default:
+			for at := range value.List().Len() {
+				names = append(names, namesIn(value.List().Get(at).Message().Interface())...)
+			}
+		}
+	}
+	return names
+}
+
+// say prints a line beside the result, unless the result is for programs.
 func (c *cli) say(format string, args ...any) {
-	if !c.flags.output.json() {
+	if !c.structured() {
 		fmt.Fprintf(c.Stdout, format+"\n", args...)
 	}
 }
 
-// message is a message of the API.
-type message = proto.Message
-
-// list shows rows as a table; when there are none it says so on standard error.
-func (c *cli) list(msg proto.Message, head []string, rows func(show.Style) [][]string,
-	empty string) error {
-	return c.print(msg, func(st show.Style) string {
-		lines := rows(st)
-		if len(lines) == 0 {
-			fmt.Fprintln(c.Stderr, empty)
-			return ""
-		}
-		return show.Table(st, head, lines, c.screen().Width)
-	})
+// printFacts shows what is not a message of the API.
+func (c *cli) printFacts(facts any, text string) error {
+	raw, err := json.MarshalIndent(facts, "", "  ")
+	if err == nil && c.flags.output.value == "yaml" {
+		text, err = yamlOf(raw, true)
+	} else if c.structured() {
+		text = string(raw) + "\n"
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(c.Stdout, text)
+	return err
 }

@@ -1,14 +1,8 @@
 package main
 
 import (
-	"maps"
-	"slices"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
-	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -19,33 +13,20 @@ something.
 With the provider "manual" an operator does the work: "tasks" lists what is to
 be done, "done" and "refuse" report the result.`
 
-func (c *cli) newProvider() *cobra.Command {
-	return c.group("provider", "See what the provider of machines and volumes has", providerLong,
-		c.newProviderCheck(), c.newProviderImages(), c.newProviderObjects(), c.newProviderSweep(),
-		c.newProviderTasks(), c.newProviderDone(), c.newProviderRefuse())
+func newProvider(c *cli) *cobra.Command {
+	return group("provider", "See what the provider of machines and volumes has", providerLong,
+		newProviderCheck(c), newProviderImages(c), newProviderObjects(c), newProviderSweep(c),
+		newProviderTasks(c), newProviderDone(c), newProviderRefuse(c))
 }
 
-// listObjects prints objects of the provider.
-func (c *cli) listObjects(msg interface {
-	message
-	GetObjects() []*cpv1.ProviderObject
-}, empty string) error {
-	return c.list(msg, []string{"KIND", "ID", "STATE", "OWNER", "SIZE", "AT", "MADE", "TAGS"},
-		func(st show.Style) [][]string {
-			return rows(msg.GetObjects(),
-				func(o *cpv1.ProviderObject) []string { return c.objectRow(st, o) })
-		}, empty)
-}
-
-func (c *cli) objectRow(st show.Style, o *cpv1.ProviderObject) []string {
-	var tags []string
-	for _, key := range slices.Sorted(maps.Keys(o.GetTags())) {
-		tags = append(tags, show.Clean(key+"="+o.GetTags()[key]))
-	}
-	return []string{
-		enum.Word(o.GetKind()), show.Clean(o.GetId()), st.State(show.Clean(o.GetState())),
-		show.Clean(o.GetOwner()), sizeWord(o.GetSizeBytes()),
-		show.Clean(envOr(o.GetMachine(), o.GetAddress())),
-		show.Age(c.Now(), o.GetCreateTime().AsTime()), strings.Join(tags, " "),
+func objectColumns([]*cpv1.ProviderObject) []column[*cpv1.ProviderObject] {
+	return []column[*cpv1.ProviderObject]{
+		{head: "KIND", path: "kind"}, {head: "ID", path: "id"}, {head: "STATE", path: "state"},
+		{head: "OWNER", path: "owner", text: (*cpv1.ProviderObject).GetOwner},
+		{head: "SIZE", path: "size_bytes"},
+		{head: "AT", text: func(o *cpv1.ProviderObject) string {
+			return envOr(o.GetMachine(), o.GetAddress())
+		}},
+		{head: "MADE", path: "create_time"}, {head: "TAGS", path: "tags"},
 	}
 }

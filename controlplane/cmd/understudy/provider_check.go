@@ -11,29 +11,24 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-func (c *cli) newProviderCheck() *cobra.Command {
-	return &cobra.Command{
-		Use: "check", Short: "Check that the provider can do what the jobs need", Args: words(nil),
+func newProviderCheck(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.CheckProviderRequest{}, &cobra.Command{
+		Use: "check", Short: "Check that the provider can do what the jobs need",
 		Long: `Try what the jobs need of the provider, and print what is missing with what to
 do. The exit code is 1 when something is missing.`,
 		Example: "  understudy provider check\n  understudy provider check -o json",
-		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.call(ctx, func(ctx context.Context, a *api) error {
-				answer, err := a.providers.CheckProvider(ctx, &cpv1.CheckProviderRequest{})
-				if err != nil {
-					return err
-				}
-				if err := c.print(answer,
-					func(st show.Style) string { return checkLines(st, answer) }); err != nil {
-					return err
-				}
-				if n := len(answer.GetProblems()); n > 0 {
-					return jobError{fmt.Sprintf("%d problems", n)}
-				}
-				return nil
-			})
-		}),
-	}
+	})
+	return v.does(func(ctx context.Context, a *api) error {
+		answer, err := a.CheckProvider(ctx, v.req)
+		if err != nil {
+			return err
+		}
+		err = c.print(answer, func(st show.Style) string { return checkLines(st, answer) })
+		if n := len(answer.GetProblems()); err == nil && n > 0 {
+			return jobError{fmt.Sprintf("%d problems", n)}
+		}
+		return err
+	})
 }
 
 func checkLines(st show.Style, answer *cpv1.CheckProviderResponse) string {

@@ -14,30 +14,22 @@ primary's data volume. It is READY when both replication threads run, it has
 applied a target position that was taken on the primary after they started, and
 its data was verified to the level asked for.
 
-A replica is a server: "server get", "server update" and "server delete" work on
-it.`
+A replica is a server: "server update" and "server delete" work on it.`
 
-func (c *cli) newReplica() *cobra.Command {
-	return c.group("replica", "Create, verify and list replicas", replicaLong,
-		c.newReplicaCreate(), c.newReplicaVerify(), c.newReplicaList())
+func newReplica(c *cli) *cobra.Command {
+	return group("replica", "Create, verify and list replicas", replicaLong,
+		newReplicaCreate(c), newReplicaVerify(c), newReplicaList(c), newServerGet(c, "replica"))
 }
 
-func (c *cli) newReplicaList() *cobra.Command {
-	f := &serverList{filterFlags: filterFlags{cli: c},
-		role: enums[cpv1.Server_Role]{values: []cpv1.Server_Role{cpv1.Server_ROLE_REPLICA}}}
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List replicas", Args: words(nil),
+func newReplicaList(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.ListServersRequest{Role: cpv1.Server_ROLE_REPLICA}, &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List replicas",
 		Long: `List replicas with the primary that each follows, its state, and how it was
 verified.`,
 		Example: `  understudy replica list
   understudy replica list --of db1 --state degraded`,
-		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.listServers(ctx, f,
-				"no replicas; `understudy replica create --of PRIMARY` makes one")
-		}),
-	}
-	f.add(cmd)
-	return cmd
+	})
+	return listServers(v, "no replicas; `understudy replica create --of PRIMARY` makes one")
 }
 
 // freeReplicaName is a name for a replica of a primary that no server has or had: "db1-r1",

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -50,18 +51,26 @@ const rootExample = `  # a primary, and a verified replica of it
 
 // newRoot is the whole command line.
 func newRoot(c *cli) *cobra.Command {
-	root := c.group("understudy",
+	root := group("understudy",
 		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
-		c.newServer(), c.newReplica(), c.newSnapshot(), c.newJob(), c.newEvent(), c.newProvider(),
-		c.newToken(), c.newAgent(),
-		c.newDoctor(), c.newVersion(), c.foreign(newServeCommand(c.World)))
+		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newProvider(c),
+		newToken(c), newAgent(c), newOperator(c),
+		newDoctor(c), newVersion(c), c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	c.addGlobalFlags(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.InitDefaultCompletionCmd("completion")
 	return root
+}
+
+// usageTemplate leaves the flags that all commands take to the help of the program itself.
+func usageTemplate(template string) string {
+	const global = "\n\nGlobal Flags:\n" +
+		"{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}"
+	return strings.Replace(template, global, "\n\nFlags of all commands: understudy --help", 1)
 }
 
 // flagError says what is wrong with a flag, the flag first.

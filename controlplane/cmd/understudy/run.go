@@ -85,7 +85,7 @@ func (c *cli) do(run func(context.Context, []string) error) func(*cobra.Command,
 
 // group is a command that has only subcommands: alone it shows its help, with a word it does not
 // know it refuses.
-func (c *cli) group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short, Long: short + ".\n\n" + long,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -12,31 +12,28 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
+// Kinds of resources, as their names begin.
+const (
+	serverKind   = "servers"
+	snapshotKind = "snapshots"
+	jobKind      = "jobs"
+	operatorKind = "operators"
+)
+
 const serverLong = `A server is the record of one MariaDB server and of the machine that it runs on:
 a primary, or a replica of one.
 
 "server create" makes a primary, "replica create" a replica. "event list --on
 servers/NAME" shows what happened to a server.`
 
-func (c *cli) newServer() *cobra.Command {
-	return c.group("server", "Create, show, change and delete MariaDB servers", serverLong,
-		c.newServerCreate(), c.newServerList(), c.newServerGet(), c.newServerUpdate(),
-		c.newServerDelete())
-}
-
-// allServers are all servers that a request means.
-func allServers(ctx context.Context, a *api,
-	req *cpv1.ListServersRequest) ([]*cpv1.Server, error) {
-	all, _, err := pages(0, func(size int32, token string) ([]*cpv1.Server, string, error) {
-		req.PageSize, req.PageToken = size, token
-		page, err := a.servers.ListServers(ctx, req)
-		return page.GetServers(), page.GetNextPageToken(), err
-	})
-	return all, err
+func newServer(c *cli) *cobra.Command {
+	return group("server", "Create, show, change and delete MariaDB servers", serverLong,
+		newServerCreate(c), newServerList(c), newServerGet(c, "server"), newServerUpdate(c),
+		newServerDelete(c))
 }
 
 func getServer(ctx context.Context, a *api, name string) (*cpv1.Server, error) {
-	answer, err := a.servers.GetServer(ctx, &cpv1.GetServerRequest{Name: name})
+	answer, err := a.GetServer(ctx, &cpv1.GetServerRequest{Name: name})
 	return answer.GetServer(), err
 }
 
@@ -44,50 +41,24 @@ func getServer(ctx context.Context, a *api, name string) (*cpv1.Server, error) {
 func trimEnum[E enum.Enum](state E) string { return strings.ToUpper(enum.Word(state)) }
 
 func endpoint(s *cpv1.Server) string {
-	if s.GetAddress() == "" {
-		return ""
+	if s.GetAddress() == "" || s.GetPort() == 0 {
+		return s.GetAddress()
 	}
-	if s.GetPort() == 0 {
-		return show.Clean(s.GetAddress())
-	}
-	return fmt.Sprintf("%s:%d", show.Clean(s.GetAddress()), s.GetPort())
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-// checkMachine refuses names and options that cannot exist.
-func (m *machineFlags) check() error {
-	for flag, value := range map[string]string{"image": m.image, "zone": m.zone} {
-		if value != "" && !imagePattern.MatchString(value) {
-			return usageError{message: "--" + flag + " " + quote(value) + " is not a valid name",
-				hint: "`understudy provider images` lists the images"}
-		}
-	}
-	for name, value := range m.options {
-		if !optionPattern.MatchString(name) || strings.ContainsAny(value, "\n\r\x00") {
-			return usageError{message: "--option " + quote(name+"="+value) +
-				" is not a valid MariaDB option",
-				hint: "write NAME=VALUE, for example --option max_connections=500"}
-		}
-	}
-	return nil
+	return fmt.Sprintf("%s:%d", s.GetAddress(), s.GetPort())
 }
 
 // sayServer prints in a line what became of a server; when that cannot be read, the job's end has
 // said enough.
 func (c *cli) sayServer(ctx context.Context, a *api, job *cpv1.Job) {
-	s, err := getServer(ctx, a, job.GetSubject())
-	if err != nil {
-		return
+	if s, err := getServer(ctx, a, job.GetSubject()); err == nil {
+		c.say("%s", serverLine(s))
 	}
+}
+
+func serverLine(s *cpv1.Server) string {
 	line := fmt.Sprintf("%s is %s", show.ID(s.GetName()), trimEnum(s.GetState()))
 	if at := endpoint(s); at != "" {
-		line += " at " + at
+		line += " at " + show.Clean(at)
 	}
 	if s.GetMariadbVersion() != "" {
 		line += ", MariaDB " + show.Clean(s.GetMariadbVersion())
@@ -98,5 +69,5 @@ func (c *cli) sayServer(ctx context.Context, a *api, job *cpv1.Job) {
 	if level := enum.Word(s.GetVerified().GetLevel()); level != "" {
 		line += ", verified: " + level
 	}
-	c.say("%s", line)
+	return line
 }

@@ -5,21 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
-	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-type serverList struct {
-	filterFlags
-	role   enums[cpv1.Server_Role]
-	states enums[cpv1.Server_State]
-}
-
-func (c *cli) newServerList() *cobra.Command {
-	f := &serverList{filterFlags: filterFlags{cli: c}}
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List servers", Args: words(nil),
+func newServerList(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.ListServersRequest{}, &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List servers",
 		Long: `List servers by name, with their role, their state and how a replica was
 verified.
 
@@ -27,50 +18,41 @@ SEEN is when the server's agent last answered. A server whose agent cannot be
 reached is UNREACHABLE, whatever its state was before.`,
 		Example: `  understudy server list
   understudy server list --of db1 --state degraded,unreachable
+  understudy server list --watch
+  understudy server list --sort -seen -o wide
   understudy server list -o json | jq -r '.servers[].name'`,
-		RunE: c.do(func(ctx context.Context, _ []string) error {
-			return c.listServers(ctx, f, "no servers; `understudy server create NAME` makes one")
-		}),
-	}
-	f.add(cmd)
-	addEnums(cmd, &f.role, "role")
-	return cmd
-}
-
-func (f *serverList) add(cmd *cobra.Command) {
-	f.addOf(cmd, "only the replicas of `PRIMARY`")
-	addEnums(cmd, &f.states, "state")
-	f.addText(cmd, "the name, primary, machine, address or reason")
-	f.addAll(cmd, "with deleted servers")
-}
-
-func (c *cli) listServers(ctx context.Context, f *serverList, empty string) error {
-	primary, err := f.server()
-	if err != nil {
-		return err
-	}
-	req := &cpv1.ListServersRequest{Primary: primary, ShowDeleted: f.all, Text: f.text,
-		States: f.states.values}
-	if len(f.role.values) == 1 {
-		req.Role = f.role.values[0]
-	}
-	return c.call(ctx, func(ctx context.Context, a *api) error {
-		all, err := allServers(ctx, a, req)
-		if err != nil {
-			return err
-		}
-		return c.list(&cpv1.ListServersResponse{Servers: all},
-			[]string{"NAME", "ROLE", "STATE", "PRIMARY", "ADDRESS", "MARIADB", "VERIFIED", "SEEN"},
-			func(st show.Style) [][]string {
-				return rows(all, func(s *cpv1.Server) []string { return c.serverRow(st, s) })
-			}, empty)
 	})
+	v.flag("role", "role", "only those of this `ROLE`: primary or replica")
+	return listServers(v, "no servers; `understudy server create NAME` makes one")
 }
 
-func (c *cli) serverRow(st show.Style, s *cpv1.Server) []string {
-	return []string{
-		show.ID(s.GetName()), enum.Word(s.GetRole()), st.State(trimEnum(s.GetState())),
-		show.ID(s.GetPrimary()), endpoint(s), show.Clean(s.GetMariadbVersion()),
-		enum.Word(s.GetVerified().GetLevel()), show.Age(c.Now(), s.GetLastSeenTime().AsTime()),
-	}
+// listServers lists the servers that a request means.
+func listServers(v *verb[*cpv1.ListServersRequest], empty string) *cobra.Command {
+	filters(v, "the name, primary, machine, address or reason")
+	v.flag("show_deleted", "all", "with deleted servers")
+	l := list[*cpv1.ListServersRequest, *cpv1.ListServersResponse, *cpv1.Server]{
+		call: (*api).ListServers, rows: (*cpv1.ListServersResponse).GetServers, empty: empty,
+		columns: func([]*cpv1.Server) []column[*cpv1.Server] {
+			return []column[*cpv1.Server]{
+				{head: "NAME", path: "name"}, {head: "ROLE", path: "role"},
+				{head: "STATE", path: "state"}, {head: "PRIMARY", path: "primary"},
+				{head: "ADDRESS", path: "address", text: endpoint},
+				{head: "MARIADB", path: "mariadb_version"},
+				{head: "VERIFIED", path: "verified.level"},
+				{head: "SEEN", path: "last_seen_time"},
+				{head: "MACHINE", path: "machine", wide: true},
+				{head: "VOLUME", path: "data_volume", wide: true},
+				{head: "IMAGE", path: "image", wide: true},
+				{head: "ZONE", path: "zone", wide: true},
+				{head: "REASON", path: "state_reason", wide: true},
+			}
+		}}
+	return l.command(v)
+}
+
+// allServers are all servers that a request means.
+func allServers(ctx context.Context, a *api,
+	req *cpv1.ListServersRequest) ([]*cpv1.Server, error) {
+	all, err := pages(ctx, a, (*api).ListServers, req, 0)
+	return all.GetServers(), err
 }

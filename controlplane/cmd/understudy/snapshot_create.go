@@ -13,21 +13,10 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-type snapshotCreate struct {
-	startFlags
-	mode             choice
-	quiesce, reserve span
-}
-
-func (c *cli) newSnapshotCreate() *cobra.Command {
-	f := &snapshotCreate{
-		mode:    choice{value: "online", allowed: enum.Words[cpv1.Snapshot_Mode]()},
-		quiesce: span{min: time.Second, max: 4 * time.Hour},
-		reserve: span{min: time.Minute, max: 7 * 24 * time.Hour},
-	}
-	cmd := &cobra.Command{
+func newSnapshotCreate(c *cli) *cobra.Command {
+	req := &cpv1.CreateSnapshotRequest{Mode: cpv1.Snapshot_MODE_ONLINE}
+	v := newVerb(c, req, &cobra.Command{
 		Use: "create SERVER", Short: "Take a consistent snapshot of a server",
-		Args: words([]string{"SERVER"}),
 		Long: `Take a consistent snapshot of a server's data volume, and record what was true
 at its point.
 
@@ -43,43 +32,21 @@ the job fails and the server goes on as before.`,
   understudy snapshot create db1 --quiesce-limit 2s --reserve-binlogs 7d
   understudy snapshot create db1 --mode offline --quiesce-limit 30m
   understudy snapshot create db1 -o json | tail -1 | jq -r .subject`,
-		ValidArgsFunction: c.complete(c.serverIDs),
-		RunE: c.do(func(ctx context.Context, args []string) error {
-			return c.createSnapshot(ctx, f, args[0])
-		}),
-	}
-	flags := cmd.Flags()
-	flags.Var(&f.mode, "mode", "how the point is made consistent")
-	flags.Var(&f.quiesce, "quiesce-limit",
-		"longest time that writes may be blocked, at most 1m, offline 4h (default 10s)")
-	flags.Var(&f.reserve, "reserve-binlogs",
-		"how long the binary logs from this point on are kept (default 24h)")
-	f.add(cmd)
-	mustComplete(cmd, "mode", f.mode.allowed)
-	return cmd
-}
-
-func (c *cli) createSnapshot(ctx context.Context, f *snapshotCreate, text string) error {
-	server, err := serverName(text)
-	if err != nil {
-		return err
-	}
-	if f.quiesce.value > time.Minute && f.mode.value != "offline" {
-		return usageError{message: "--quiesce-limit must be at most 1m with --mode " +
-			f.mode.value}
-	}
-	requestID, err := f.id()
-	if err != nil {
-		return err
-	}
-	return c.start(ctx, &f.startFlags, func(ctx context.Context, a *api) (*cpv1.Job, error) {
-		answer, err := a.snapshots.CreateSnapshot(ctx, &cpv1.CreateSnapshotRequest{
-			Server: server, Mode: enum.Of[cpv1.Snapshot_Mode](f.mode.value),
-			QuiesceLimit: f.quiesce.proto(), ReserveBinlogs: f.reserve.proto(),
-			RequestId: requestID, ValidateOnly: f.dryRun,
-		})
-		return answer.GetJob(), err
-	}, c.saySnapshot)
+	}, "server")
+	v.flag("mode", "mode", "how the point is made consistent", "online")
+	v.flag("quiesce_limit", "quiesce-limit",
+		"longest time that writes may be blocked, at most 1m unless offline")
+	v.flag("reserve_binlogs", "reserve-binlogs",
+		"how long the binary logs from this point on are kept")
+	v.checks = append(v.checks, func() error {
+		if req.GetQuiesceLimit().AsDuration() > time.Minute &&
+			req.GetMode() != cpv1.Snapshot_MODE_OFFLINE {
+			return usageError{message: "--quiesce-limit must be at most 1m with --mode " +
+				enum.Word(req.GetMode())}
+		}
+		return nil
+	})
+	return jobVerb(v, (*api).CreateSnapshot, jobParts{news: c.saySnapshot})
 }
 
 // saySnapshot prints in a line what became of the snapshot that a job took; when that cannot be
@@ -93,8 +60,8 @@ func (c *cli) saySnapshot(ctx context.Context, a *api, job *cpv1.Job) {
 		return
 	}
 	line := fmt.Sprintf("%s is %s", show.ID(s.GetName()), trimEnum(s.GetState()))
-	if block := blocked(s); block != "" {
-		line += ": writes were blocked for " + block
+	if s.GetWriteBlock() != nil {
+		line += ": writes were blocked for " + show.Duration(s.GetWriteBlock().AsDuration())
 	}
 	if gtid := s.GetPoint().GetPosition(); gtid != "" {
 		line += ", at GTID " + show.Clean(gtid)

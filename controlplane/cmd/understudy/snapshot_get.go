@@ -1,97 +1,69 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-func (c *cli) newSnapshotGet() *cobra.Command {
-	return &cobra.Command{
+func newSnapshotGet(c *cli) *cobra.Command {
+	return answer(newVerb(c, &cpv1.GetSnapshotRequest{}, &cobra.Command{
 		Use: "get SNAPSHOT", Aliases: []string{"show"},
 		Short: "Show one snapshot and what was true at its point",
-		Args:  words([]string{"SNAPSHOT"}),
 		Long: `Show one snapshot with its consistent point: what was read from the server while
 its writes were blocked.`,
 		Example: `  understudy snapshot get snap-4f7a0c1d2e3f
   understudy snapshot get snap-4f7a0c1d2e3f -o json | jq -r .snapshot.point.position`,
-		ValidArgsFunction: c.complete(c.snapshotIDs),
-		RunE: c.do(func(ctx context.Context, args []string) error {
-			name, err := resourceName(snapshotKind, args[0])
-			if err != nil {
-				return err
+	}, "name"), (*api).GetSnapshot, func(st show.Style, answer *cpv1.GetSnapshotResponse) string {
+		return record(st, answer.GetSnapshot(), snapshotFacts())
+	})
+}
+
+func snapshotFacts() []column[*cpv1.Snapshot] {
+	return []column[*cpv1.Snapshot]{
+		{head: "name", path: "name"}, {head: "server", path: "server"},
+		{head: "state", path: "state"}, {path: "state_reason"}, {head: "mode", path: "mode"},
+		{head: "size", path: "size_bytes"}, {head: "volume", path: "volume"},
+		{head: "provider's id", path: "provider_id"}, {head: "zone", path: "zone"},
+		{head: "point in time", path: "point.point_time"},
+		{head: "writes blocked", text: ofPoint(
+			func(s *cpv1.Snapshot, _ *cpv1.ConsistentPoint) string {
+				return fmt.Sprintf("%s, of which the filesystem was frozen for %s",
+					show.Duration(s.GetWriteBlock().AsDuration()),
+					show.Duration(s.GetFreeze().AsDuration()))
+			})},
+		{head: "GTID", path: "point.position"}, {head: "GTID at most", path: "point.max_position"},
+		{head: "gtid_binlog_pos", path: "point.binlog_pos"},
+		{head: "gtid_slave_pos", path: "point.slave_pos"},
+		{head: "gtid_current_pos", path: "point.current_pos"},
+		{head: "binary log", text: ofPoint(func(_ *cpv1.Snapshot, p *cpv1.ConsistentPoint) string {
+			if p.GetBinlogFile() == "" {
+				return ""
 			}
-			return c.call(ctx, func(ctx context.Context, a *api) error {
-				answer, err := a.snapshots.GetSnapshot(ctx, &cpv1.GetSnapshotRequest{Name: name})
-				if err != nil {
-					return err
-				}
-				return c.print(answer,
-					func(st show.Style) string { return snapshotRecord(st, answer.GetSnapshot()) })
-			})
-		}),
+			return fmt.Sprintf("%s at %d", p.GetBinlogFile(), p.GetBinlogOffset())
+		})},
+		{head: "source", text: ofPoint(func(_ *cpv1.Snapshot, p *cpv1.ConsistentPoint) string {
+			return fmt.Sprintf("%s, server_id %d, MariaDB %s", enum.Word(p.GetSourceRole()),
+				p.GetServerId(), p.GetServerVersion())
+		})},
+		{head: "filesystem", text: ofPoint(func(_ *cpv1.Snapshot, p *cpv1.ConsistentPoint) string {
+			return p.GetFilesystem() + " " + p.GetFilesystemUuid()
+		})},
+		{head: "datadir", path: "point.datadir"}, {head: "nonce", path: "point.nonce"},
+		{head: "made", path: "create_time"}, {head: "etag", path: "etag"},
 	}
 }
 
-func snapshotRecord(st show.Style, s *cpv1.Snapshot) string {
-	one := func(text string) []string { return []string{show.Clean(text)} }
-	fields := []show.Field{
-		{Name: "name", Values: one(show.ID(s.GetName()))},
-		{Name: "server", Values: one(show.ID(s.GetServer()))},
-		{Name: "state", Values: []string{st.State(trimEnum(s.GetState())),
-			show.Clean(s.GetStateReason())}},
-		{Name: "mode", Values: one(enum.Word(s.GetMode()))},
-		{Name: "size", Values: one(sizeWord(s.GetSizeBytes()))},
-		{Name: "volume", Values: one(s.GetVolume())},
-		{Name: "provider's id", Values: one(s.GetProviderId())},
-		{Name: "zone", Values: one(s.GetZone())},
+// ofPoint is a fact about the consistent point, which a snapshot that failed does not have.
+func ofPoint(text func(*cpv1.Snapshot, *cpv1.ConsistentPoint) string) func(*cpv1.Snapshot) string {
+	return func(s *cpv1.Snapshot) string {
+		if s.GetPoint() == nil {
+			return ""
+		}
+		return text(s, s.GetPoint())
 	}
-	fields = append(fields, point(s)...)
-	return show.Fields(st, append(fields,
-		show.Field{Name: "made", Values: one(stamp(s.GetCreateTime()))},
-		show.Field{Name: "etag", Values: one(s.GetEtag())}))
-}
-
-// point is what was true at the snapshot's consistent point.
-func point(s *cpv1.Snapshot) []show.Field {
-	t := s.GetPoint()
-	if t == nil {
-		return nil
-	}
-	one := func(text string) []string { return []string{show.Clean(text)} }
-	binlog := ""
-	if t.GetBinlogFile() != "" {
-		binlog = fmt.Sprintf("%s at %d", t.GetBinlogFile(), t.GetBinlogOffset())
-	}
-	took := fmt.Sprintf("%s, of which the filesystem was frozen for %s",
-		show.Duration(s.GetWriteBlock().AsDuration()), show.Duration(s.GetFreeze().AsDuration()))
-	return []show.Field{
-		{Name: "point in time", Values: one(stamp(t.GetPointTime()))},
-		{Name: "writes blocked", Values: one(took)},
-		{Name: "GTID", Values: one(t.GetPosition())},
-		{Name: "GTID at most", Values: one(t.GetMaxPosition())},
-		{Name: "gtid_binlog_pos", Values: one(t.GetBinlogPos())},
-		{Name: "gtid_slave_pos", Values: one(t.GetSlavePos())},
-		{Name: "gtid_current_pos", Values: one(t.GetCurrentPos())},
-		{Name: "binary log", Values: one(binlog)},
-		{Name: "source", Values: one(fmt.Sprintf("%s, server_id %d, MariaDB %s",
-			enum.Word(t.GetSourceRole()), t.GetServerId(), t.GetServerVersion()))},
-		{Name: "filesystem", Values: one(t.GetFilesystem() + " " + t.GetFilesystemUuid())},
-		{Name: "datadir", Values: one(t.GetDatadir())},
-		{Name: "nonce", Values: one(t.GetNonce())},
-	}
-}
-
-// stamp is a point in time as users read it, in their own zone; "" for none.
-func stamp(t *timestamppb.Timestamp) string {
-	if t.GetSeconds() == 0 {
-		return ""
-	}
-	return t.AsTime().Local().Format("2006-01-02 15:04:05 MST")
 }

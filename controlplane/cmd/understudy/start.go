@@ -3,105 +3,86 @@ package main
 import (
 	"context"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// requestFlags make a request safe to repeat.
-type requestFlags struct{ requestID string }
-
-func (r *requestFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.requestID, "request-id", "",
-		"`UUID` under which a repeat is the same request (default a new one)")
+// jobAnswer is the answer of a call that starts a job, or changes one.
+type jobAnswer interface {
+	proto.Message
+	GetJob() *cpv1.Job
 }
 
-// id is the id to send: the one that was given, or a new one, which all further calls return.
-func (r *requestFlags) id() (string, error) {
-	if r.requestID == "" {
-		r.requestID = uuid.NewString()
+// jobParts are what differs among the verbs that start or change a job; each may be nil.
+type jobParts struct {
+	// prepare sets what of the request only the control plane knows.
+	prepare func(context.Context, *api) error
+	// refused looks at a refusal: it answers with a better one, or with nil when all is well.
+	refused func(context.Context, *api, error) error
+	// plan makes a plan of what a dry run answered.
+	plan func(*cpv1.Job) *cpv1.Job
+	// good is the ending to wait for: that the job succeeds when nil.
+	good func(asked *cpv1.Job) ending
+	// news tells of what came of it, after a good end.
+	news func(context.Context, *api, *cpv1.Job)
+}
+
+// jobVerb is a verb that sends a request about a job, and shows the plan, or the job until it
+// rests.
+func jobVerb[Q proto.Message, P jobAnswer](v *verb[Q], call rpc[Q, P],
+	parts jobParts) *cobra.Command {
+	wait := &waitFlags{}
+	wait.add(v.cmd)
+	v.checks = append(v.checks, func() error { return wait.check(v.cmd) })
+	v.flag("request_id", "request-id", "`UUID` under which a repeat is the same request",
+		"a new one")
+	if field := v.req.ProtoReflect().Descriptor().Fields().ByName("validate_only"); field != nil {
+		v.flag("validate_only", "dry-run", "print the plan step by step; start nothing")
 	}
-	id, err := uuid.Parse(r.requestID)
-	if err != nil {
-		return "", usageError{message: "--request-id " + quote(r.requestID) +
-			" is not a valid UUID", hint: "leave it out, or use one that uuidgen makes"}
-	}
-	return id.String(), nil
-}
-
-// lost notes how to find out about a request whose answer did not arrive.
-func (r *requestFlags) lost(err error) error {
-	switch errs.KindOf(err) {
-	case errs.Unavailable, errs.DeadlineExceeded:
-		return noted{err: err, note: "the request may have arrived; repeat it with --request-id " +
-			r.requestID + ", which never starts it twice"}
-	default:
-		return err
-	}
-}
-
-// startFlags are those of every command that starts a job.
-type startFlags struct {
-	waitFlags
-	requestFlags
-	dryRun bool
-}
-
-func (s *startFlags) add(cmd *cobra.Command) {
-	s.waitFlags.add(cmd)
-	s.requestFlags.add(cmd)
-	cmd.Flags().BoolVar(&s.dryRun, "dry-run", false, "print the plan step by step; start nothing")
-}
-
-// start sends a request that starts a job, and shows the plan or the job until it ends. After a
-// good end it prints news, if any.
-func (c *cli) start(ctx context.Context, f *startFlags,
-	send func(context.Context, *api) (*cpv1.Job, error),
-	news func(context.Context, *api, *cpv1.Job)) error {
-	return c.call(ctx, func(ctx context.Context, a *api) error {
-		job, err := send(ctx, a)
-		switch {
-		case err != nil:
-			return f.lost(err)
-		case f.dryRun:
-			return c.plan(job)
+	return v.does(func(ctx context.Context, a *api) error {
+		if parts.prepare != nil {
+			if err := parts.prepare(ctx, a); err != nil {
+				return err
+			}
 		}
-		return c.finish(ctx, a, job, f.waitFlags, succeeded, news)
+		answer, err := call(a, ctx, v.req)
+		switch {
+		case err != nil && parts.refused != nil:
+			return v.lost(parts.refused(ctx, a, err))
+		case err != nil:
+			return v.lost(err)
+		case v.is("validate_only") && parts.plan != nil:
+			return plan(v.cli, parts.plan(answer.GetJob()))
+		case v.is("validate_only"):
+			return plan(v.cli, answer.GetJob())
+		}
+		good := succeeded
+		if parts.good != nil {
+			good = parts.good(answer.GetJob())
+		}
+		return finish(ctx, v.cli, a, answer.GetJob(), *wait, good, parts.news)
 	})
 }
 
 // plan prints what a job would do. A plan with an error in it is a refusal.
-func (c *cli) plan(job *cpv1.Job) error {
-	if err := c.print(job,
-		func(show.Style) string { return show.Plan(job, c.screen()) }); err != nil {
-		return err
-	}
-	if show.Refused(job) {
+func plan(c *cli, job *cpv1.Job) error {
+	err := c.print(job, func(show.Style) string { return show.Plan(job, c.screen()) })
+	if err == nil && show.Refused(job) {
 		return jobError{"it would be refused"}
 	}
-	return nil
+	return err
 }
 
-// machineFlags are those of every command that makes a server.
-type machineFlags struct {
-	image, zone string
-	size        size
-	port        port
-	options     map[string]string
-}
-
-func (m *machineFlags) add(c *cli, cmd *cobra.Command, zone, size string) {
-	flags := cmd.Flags()
-	flags.StringVar(&m.image, "image", "", "`IMAGE` of the machine, one of \"understudy provider "+
-		"images\" (default the provider's)")
-	flags.StringVar(&m.zone, "zone", "", "`ZONE` of the machine (default "+zone+")")
-	flags.Var(&m.size, "size", "size of the data volume, such as 10GiB (default "+size+")")
-	flags.Var(&m.port, "port", "port of MariaDB (default 3306)")
-	flags.StringToStringVar(&m.options, "option", nil,
+// machine adds the flags of every verb that makes a server.
+func machine[Q proto.Message](v *verb[Q], zone, size string) {
+	v.flag("image", "image", "`IMAGE` of the machine, one of \"understudy provider images\"",
+		"the provider's")
+	v.flag("zone", "zone", "`ZONE` of the machine", zone)
+	v.flag("volume_size_bytes", "size", "size of the data volume, such as 10GiB", size)
+	v.flag("port", "port", "port of MariaDB")
+	v.flag("options", "option",
 		"MariaDB option `NAME=VALUE` from the agent's allow-list; can be repeated")
-	flags.Lookup("option").DefValue = ""
-	c.completeFlag(cmd, "image", c.imageNames)
 }

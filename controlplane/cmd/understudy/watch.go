@@ -24,13 +24,14 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.wait, "wait", true, "show the job until it ends")
 	cmd.Flags().BoolVarP(&w.detach, "detach", "d", false,
 		"print the job's name and exit; same as --wait=false")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		if w.detach && cmd.Flags().Changed("wait") {
-			return usageError{message: "--wait and --detach exclude each other"}
-		}
-		return nil
-	}
 	w.addReconnect(cmd)
+}
+
+func (w *waitFlags) check(cmd *cobra.Command) error {
+	if w.detach && cmd.Flags().Changed("wait") {
+		return usageError{message: "--wait and --detach exclude each other"}
+	}
+	return nil
 }
 
 func (w *waitFlags) addReconnect(cmd *cobra.Command) {
@@ -56,28 +57,28 @@ func succeeded(job *cpv1.Job) outcome {
 
 // finish waits for a job as the flags say: it shows it until it rests, or prints its name. After a
 // good end it prints news, if any.
-func (c *cli) finish(ctx context.Context, a *api, job *cpv1.Job, w waitFlags, end ending,
+func finish(ctx context.Context, c *cli, a *api, job *cpv1.Job, w waitFlags, end ending,
 	news func(context.Context, *api, *cpv1.Job)) error {
 	if w.detach || !w.wait {
 		return c.print(job, func(show.Style) string { return show.ID(job.GetName()) + "\n" })
 	}
-	last, err := c.watch(ctx, a, job, w.reconnect.value)
+	last, err := watch(ctx, c, a, job, w.reconnect.value)
 	if err != nil {
 		return err
 	}
 	came := end(last)
-	c.sayOutcome(last, came)
+	sayOutcome(c, last, came)
 	if !came.good {
-		c.sayWhatNow(last)
+		sayWhatNow(c, last)
 		return jobError{came.line}
 	}
-	if news != nil && !c.flags.output.json() {
+	if news != nil && !c.structured() {
 		news(ctx, a, last)
 	}
 	return nil
 }
 
-func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
+func sayOutcome(c *cli, job *cpv1.Job, came outcome) {
 	st := c.styleFor(c.Stdout)
 	sign := st.Bad(st.Glyphs.Failed)
 	switch {
@@ -95,19 +96,19 @@ func (c *cli) sayOutcome(job *cpv1.Job, came outcome) {
 
 // livelike holds where jobs are drawn and redrawn, and not printed in lines.
 func (c *cli) livelike() bool {
-	return terminal(c.Stdout) != nil && c.getenv("TERM") != "dumb" && !c.flags.output.json()
+	return terminal(c.Stdout) != nil && c.getenv("TERM") != "dumb" && !c.structured()
 }
 
 // watch shows a job until it rests: live on a terminal, in lines elsewhere, as JSON when asked for.
 // What it was before is known: lines tell what changes from then on.
-func (c *cli) watch(ctx context.Context, a *api, before *cpv1.Job,
+func watch(ctx context.Context, c *cli, a *api, before *cpv1.Job,
 	limit time.Duration) (last *cpv1.Job, err error) {
 	name := before.GetName()
-	config := follow.Config{Client: a.jobs, Name: name, Limit: limit}
+	config := follow.Config{Client: a.JobServiceClient, Name: name, Limit: limit}
 	switch {
 	case c.livelike():
-		last, err = c.watchLive(ctx, config)
-	case c.flags.output.json():
+		last, err = watchLive(ctx, c, config)
+	case c.structured():
 		config.Watcher = &jsonLines{cli: c}
 		last, err = follow.Job(ctx, config)
 	default:
@@ -115,7 +116,7 @@ func (c *cli) watch(ctx context.Context, a *api, before *cpv1.Job,
 		last, err = follow.Job(ctx, config)
 	}
 	if err != nil && (ctx.Err() != nil || errors.Is(err, leftError{})) {
-		c.sayLeft(name)
+		sayLeft(c, name)
 		return last, leftError{}
 	}
 	return last, watchFailed(name, err)
@@ -130,7 +131,7 @@ func watchFailed(name string, err error) error {
 		note: "the job goes on; watch it again with `understudy job watch " + show.ID(name) + "`"}
 }
 
-func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.Job, err error) {
+func watchLive(ctx context.Context, c *cli, config follow.Config) (last *cpv1.Job, err error) {
 	style := c.styleFor(c.Stdout)
 	view := live.New(live.Config{In: keyboard(c.Stdin), Out: c.Stdout, Environ: c.Environ,
 		Style: style, Now: c.Now, Colour: c.colour(c.Stdout)})
@@ -150,8 +151,8 @@ func (c *cli) watchLive(ctx context.Context, config follow.Config) (last *cpv1.J
 	}
 }
 
-func (c *cli) sayLeft(name string) {
-	if c.flags.output.json() {
+func sayLeft(c *cli, name string) {
+	if c.structured() {
 		return
 	}
 	id := show.ID(name)
@@ -160,8 +161,8 @@ func (c *cli) sayLeft(name string) {
 }
 
 // sayWhatNow tells what can be done about a job that did not end well.
-func (c *cli) sayWhatNow(job *cpv1.Job) {
-	if c.flags.output.json() {
+func sayWhatNow(c *cli, job *cpv1.Job) {
+	if c.structured() {
 		return
 	}
 	id := show.ID(job.GetName())

@@ -77,6 +77,12 @@ func (f Field) Required() bool { return f.rule.GetRequired() }
 // Default is what an absent field means, as a user writes it; empty when the proto file has none.
 func (f Field) Default() string { return f.rule.GetDefault() }
 
+// OneOf are the texts that are allowed; none when any is.
+func (f Field) OneOf() []string { return f.rule.GetOneOf() }
+
+// Format is the form of a text.
+func (f Field) Format() limitsv1.Format { return f.rule.GetFormat() }
+
 // Text is what a value must be, to be read after "must be": "1s to 1m0s", "at least 512MiB",
 // "one of ext4, xfs". It is empty when any value is right.
 func (f Field) Text() string {

@@ -86,6 +86,22 @@ func ParseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseTime reads a point in time: a time, a day, or how long ago it was ("2h").
+func ParseTime(text string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime,
+		time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	ago, err := ParseDuration(text)
+	if err != nil {
+		return time.Time{},
+			errors.New("must be a time such as 2h, 7d, 2026-01-31 or 2026-01-31T15:04:05Z")
+	}
+	return now.Add(-ago), nil
+}
+
 func notADuration() error {
 	return errors.New("must be a number and a unit, such as 10s, 5m, 24h or 7d")
 }
