@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CGO_ENABLED := 0
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell deploy/packages/version)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
@@ -63,6 +63,10 @@ fuzz: ## Run all fuzz targets, each for FUZZTIME=10s
 build: ## Build the programs into bin/
 	@mkdir -p bin
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./controlplane/cmd/understudy-lab ./agent/cmd/understudy-agent ./deploy/demo
+
+.PHONY: packages
+packages: ## Build deb and rpm packages into bin/packages, the same bytes each time (ARCHS=amd64 and FORMATS=deb build some, VERSION=0.1.1 names them)
+	VERSION='$(VERSION)' ARCHS='$(ARCHS)' FORMATS='$(FORMATS)' deploy/packages/build
 
 .PHONY: setup
 setup: ## Install the Debian packages and build the host images that tests and demo need

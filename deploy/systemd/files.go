@@ -13,6 +13,12 @@ var agentUnit []byte
 //go:embed agent.yaml
 var agentConfig []byte
 
+//go:embed understudy.yaml
+var config []byte
+
+// Config is the content of /etc/understudy/understudy.yaml.
+func Config() []byte { return config }
+
 // AgentUnitFile is the content of the agent's unit, for /etc/systemd/system.
 func AgentUnitFile() []byte { return agentUnit }
 

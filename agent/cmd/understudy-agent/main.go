@@ -3,30 +3,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
 // version is set by the linker.
 var version = "dev"
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := newRoot().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errReported) {
-			fmt.Fprintln(os.Stderr, "understudy-agent:", err)
-		}
-		stop()
-		os.Exit(1)
-	}
-}
 
 // errReported ends the program with an exit code when everything was reported already.
 var errReported = errors.New("reported already")
@@ -47,7 +31,7 @@ On a host it runs as a unit:
   understudy-agent check                      see what the host has and what is missing
 
 Write a join token of the control plane to /etc/understudy-agent/join.json before the first start.`,
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newQuiesce(),
 		newResumeAppliers(), newUnreserve())

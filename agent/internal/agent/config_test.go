@@ -3,6 +3,8 @@ package agent_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -41,15 +43,22 @@ func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 }
 
+// The file that is shipped explains every key, and says the defaults.
 func TestTheFileThatIsShippedIsRight(t *testing.T) {
 	t.Parallel()
-	shipped, err := agent.Load(agent.Sources{File: write(t, string(systemd.AgentConfig())),
-		Required: true})
+	text := string(systemd.AgentConfig())
+	for key := range reflect.TypeFor[agent.Config]().Fields() {
+		explained := regexp.MustCompile(`(?m)^# .+\n` + key.Tag.Get("koanf") + ":")
+		if !explained.MatchString(text) {
+			t.Errorf("%s is not in the file, with a comment above", key.Tag.Get("koanf"))
+		}
+	}
+	shipped, err := agent.Load(agent.Sources{File: write(t, text), Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := agent.Load(agent.Sources{}); err != nil || plain.Listen != shipped.Listen ||
-		!slices.Equal(plain.Units, shipped.Units) {
+	if plain, err := agent.Load(agent.Sources{}); err != nil ||
+		!reflect.DeepEqual(plain, shipped) {
 		t.Errorf("the file says %+v, the defaults are %+v, %v", shipped, plain, err)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build !manpages
+
 // Command understudy is the control plane (`understudy serve`) and its command line. The command
 // line talks gRPC alone, as any other client: it has no way of its own to the records.
 package main
