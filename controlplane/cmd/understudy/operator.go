@@ -9,7 +9,7 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const operatorLong = `An operator is who uses this command line, or calls the API in another way. Its
+const operatorLong = `An operator is a user of this command line, or of the API. Their
 identity is a certificate that the control plane issued.`
 
 func newOperator(c *cli) *cobra.Command {
