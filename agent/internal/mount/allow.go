@@ -10,13 +10,17 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// CheckPath refuses what is no clean absolute path (InvalidArgument) and a path that is not on the
+// allowList are shell patterns: of paths that may be mounted on and unmounted, and of names below
+// /dev/disk/by-id that may be mounted or formatted.
+type allowList struct{ mountPoints, deviceIDs []string }
+
+// checkPath refuses what is no clean absolute path (InvalidArgument) and a path that is not on the
 // allow-list (PermissionDenied).
-func (m *Manager) CheckPath(field, path string) error {
+func (a allowList) checkPath(field, path string) error {
 	if err := checkCleanPath(field, path); err != nil {
 		return err
 	}
-	if m.allowed(path) {
+	if a.has(path) {
 		return nil
 	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
@@ -25,7 +29,7 @@ func (m *Manager) CheckPath(field, path string) error {
 			"then restart understudy-agent"), errs.Meta("path", path))
 }
 
-func (m *Manager) allowed(path string) bool { return matchesAny(m.mountPoints, path) }
+func (a allowList) has(path string) bool { return matchesAny(a.mountPoints, path) }
 
 func checkCleanPath(field, path string) error {
 	var why string
@@ -45,20 +49,16 @@ func checkCleanPath(field, path string) error {
 	return invalid(field, fmt.Sprintf("%.200q %s", path, why), why)
 }
 
-// CheckDeviceIDs refuses an empty list, what is no name below /dev/disk/by-id (InvalidArgument),
+// checkDeviceIDs refuses what is no name below /dev/disk/by-id (InvalidArgument),
 // and names that are not on the allow-list (PermissionDenied).
-func (m *Manager) CheckDeviceIDs(field string, ids []string) error {
-	if len(ids) == 0 {
-		return invalid(field, "no device id is given",
-			"must have at least one name below /dev/disk/by-id")
-	}
+func (a allowList) checkDeviceIDs(field string, ids []string) error {
 	for _, id := range ids {
 		if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+=@-]{0,254}$`).MatchString(id) ||
 			strings.Contains(id, "..") {
 			return invalid(field, fmt.Sprintf("%.200q is no name below /dev/disk/by-id", id),
 				"must be names without a directory")
 		}
-		if !matchesAny(m.deviceIDs, id) {
+		if !matchesAny(a.deviceIDs, id) {
 			return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 				fmt.Sprintf("cannot use device %s: it is not on the host's allow-list", id),
 				errs.Meta("device", id),

@@ -43,7 +43,8 @@ func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []strin
 		return Mount{}, nil, err
 	}
 	defer unlock()
-	b := &binding{m: m, r: r, unit: systemd.MountUnit(r.Path)}
+	b := &binding{m: m, r: r, unit: systemd.MountUnit(r.Path),
+		report: report{log: m.log.With("path", r.Path)}}
 	for _, step := range []func(context.Context) error{b.volume, b.source, b.free, b.owner,
 		b.mount} {
 		if err := step(ctx); err != nil {
@@ -54,7 +55,7 @@ func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []strin
 }
 
 func (m *Manager) checkBind(r BindRequest) error {
-	if err := m.CheckPath("path", r.Path); err != nil {
+	if err := m.allow.checkPath("path", r.Path); err != nil {
 		return err
 	}
 	if err := checkCleanPath("source", r.Source); err != nil {
@@ -65,22 +66,16 @@ func (m *Manager) checkBind(r BindRequest) error {
 
 // binding is one call of EnsureBind.
 type binding struct {
-	m       *Manager
-	r       BindRequest
-	unit    string
-	below   entry // the mount that the source is on
-	changes []string
-}
-
-func (b *binding) changed(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	b.changes = append(b.changes, text)
-	b.m.log.Info("mount changed", "path", b.r.Path, "change", text)
+	m     *Manager
+	r     BindRequest
+	unit  string
+	below entry // the mount that the source is on
+	report
 }
 
 // volume finds the mount that has the source.
 func (b *binding) volume(context.Context) error {
-	entries, err := b.m.mounts()
+	entries, err := b.m.host.mounts()
 	if err != nil {
 		return err
 	}
@@ -89,7 +84,7 @@ func (b *binding) volume(context.Context) error {
 			b.below = e
 		}
 	}
-	if b.below.Path == "" || !b.m.allowed(b.below.Path) {
+	if b.below.Path == "" || !b.m.allow.has(b.below.Path) {
 		return refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
 			fmt.Sprintf("%s is not on a volume", b.r.Source),
 			errs.WithHint("mount the volume first", errs.Call("EnsureMount")),
@@ -106,7 +101,7 @@ func (b *binding) source(context.Context) error {
 		if err := os.MkdirAll(b.r.Source, newDirMode); err != nil {
 			return fmt.Errorf("cannot make the directory: %w", err)
 		}
-		b.changed("made %s", b.r.Source)
+		b.changed("made " + b.r.Source)
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
@@ -140,7 +135,7 @@ func (b *binding) free(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, mounted, err := b.m.mountedAt(b.r.Path)
+	e, mounted, err := b.m.host.mountedAt(b.r.Path)
 	if err != nil {
 		return err
 	}
@@ -152,32 +147,26 @@ func (b *binding) free(ctx context.Context) error {
 	case mounted && !b.right(e):
 		changes, err = b.m.unmount(ctx, b.r.Path, b.r.StopUnits)
 	case !mounted:
-		changes, err = b.m.stopAll(ctx, b.r.StopUnits)
+		changes, err = stopAll(ctx, b.m.units, b.r.StopUnits)
 		if hidden := countFiles(b.r.Path); hidden > 0 {
 			changes = append(changes, fmt.Sprintf("%d files in %s are hidden by the mount now",
 				hidden, b.r.Path))
 		}
 	}
-	for _, change := range changes {
-		b.changed("%s", change)
-	}
+	b.changed(changes...)
 	if err != nil {
 		return err
 	}
-	dropped, err := b.m.dropFromFstab(b.r.Path, "understudy-agent: "+b.unit+" binds "+b.r.Source+
-		" here instead of")
-	if err != nil || !dropped {
-		return err
-	}
-	b.changed("commented out the entry of fstab")
-	return b.m.units.ReloadDaemon(ctx)
+	changes, err = b.m.dropFromFstab(ctx, b.r.Path,
+		b.unit+" binds "+b.r.Source+" here instead of")
+	b.changed(changes...)
+	return err
 }
 
 // decide refuses to take off another volume that is attached.
 func (b *binding) decide(now Mount) error {
 	same := now.major == b.below.Major && now.minor == b.below.Minor
-	gone := now.Device == "" && now.major != 0
-	if !now.Mounted || same || gone {
+	if !now.Mounted || same || now.gone() {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
@@ -189,33 +178,19 @@ func (b *binding) decide(now Mount) error {
 func (b *binding) owner(ctx context.Context) error {
 	count, err := ownAll(ctx, b.r.Source, b.r.Owner)
 	if count > 0 {
-		b.changed("owner of %d files set to %s", count, b.r.Owner)
+		b.changed(fmt.Sprintf("owner of %d files set to %s", count, b.r.Owner))
 	}
 	return err
 }
 
 func (b *binding) mount(ctx context.Context) error {
-	changes, err := b.m.units.InstallUnitFile(ctx, b.unit,
-		bindUnit(b.r.Source, b.r.Path, b.below.Path))
-	for _, change := range changes {
-		b.changed("%s", change)
-	}
+	changes, err := b.m.mountUnit(ctx, b.unit, bindUnit(b.r.Source, b.r.Path, b.below.Path), nil)
+	b.changed(changes...)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
-	defer cancel()
-	_, changes, err = b.m.units.Ensure(ctx, b.unit, nil)
-	for _, change := range changes {
-		b.changed("%s %s", b.unit, strings.Replace(change, "started", "mounted", 1))
-	}
-	if err != nil {
-		return err
-	}
-	changes, err = b.m.bind(ctx, b.r.BoundUnits, b.unit)
-	for _, change := range changes {
-		b.changed("%s", change)
-	}
+	changes, err = bind(ctx, b.m.units, b.r.BoundUnits, b.unit)
+	b.changed(changes...)
 	return err
 }
 
@@ -225,7 +200,7 @@ func (b *binding) prove(ctx context.Context) (Mount, []string, error) {
 	if err := errors.Join(unix.Stat(b.r.Source, &source), unix.Stat(b.r.Path, &path)); err != nil {
 		return Mount{}, b.changes, fmt.Errorf("cannot prove the mount at %s: %w", b.r.Path, err)
 	}
-	e, mounted, err := b.m.mountedAt(b.r.Path)
+	e, mounted, err := b.m.host.mountedAt(b.r.Path)
 	if err != nil {
 		return Mount{}, b.changes, err
 	}

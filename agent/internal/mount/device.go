@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
 
 // Device is a block device that is attached to this host.
@@ -40,35 +43,49 @@ type Device struct {
 
 const sectorSize = 512
 
-// Devices are the attached block devices, sorted by path: those that the kernel knows and that have
+// host is what the kernel and the files of this host say.
+type host struct {
+	root string // before /dev, /sys, /proc and /etc
+	exec *hostexec.Runner
+	log  *slog.Logger
+}
+
+func (h *host) path(elements ...string) string {
+	return filepath.Join(append([]string{h.root, "/"}, elements...)...)
+}
+
+// Devices are the attached block devices, sorted by path, with what is on them.
+func (m *Manager) Devices(ctx context.Context) ([]Device, error) { return m.host.devices(ctx) }
+
+// devices are the attached block devices, sorted by path: those that the kernel knows and that have
 // a node in /dev of the same number. A container's kernel knows those of others as well.
-func (m *Manager) Devices(ctx context.Context) ([]Device, error) {
-	devices, err := m.attached()
+func (h *host) devices(ctx context.Context) ([]Device, error) {
+	devices, err := h.attached()
 	if err != nil {
 		return nil, err
 	}
 	for i := range devices {
-		if devices[i].Signature, err = m.probe(ctx, devices[i].Path); err != nil {
-			m.log.Debug("cannot probe a device", "device", devices[i].Path, "error", err)
+		if devices[i].Signature, err = h.probe(ctx, devices[i].Path); err != nil {
+			h.log.Debug("cannot probe a device", "device", devices[i].Path, "error", err)
 		}
 	}
 	return devices, nil
 }
 
 // attached are the devices, without their content.
-func (m *Manager) attached() ([]Device, error) {
-	entries, err := os.ReadDir(m.path("/sys/class/block"))
+func (h *host) attached() ([]Device, error) {
+	entries, err := os.ReadDir(h.path("/sys/class/block"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot list block devices: %w", err)
 	}
-	mounts, err := m.mounts()
+	mounts, err := h.mounts()
 	if err != nil {
 		return nil, err
 	}
-	ids := m.ids()
+	ids := h.ids()
 	var devices []Device
 	for _, entry := range entries {
-		device, ok := m.device(entry.Name())
+		device, ok := h.device(entry.Name())
 		if !ok {
 			continue
 		}
@@ -100,14 +117,14 @@ func withDisks(devices []Device) []Device {
 func (d Device) names() []string { return slices.Concat(d.IDs, d.DiskIDs) }
 
 // device reads one entry of /sys/class/block; false for one that is not attached here.
-func (m *Manager) device(name string) (Device, bool) {
-	sys := m.path("/sys/class/block", name)
+func (h *host) device(name string) (Device, bool) {
+	sys := h.path("/sys/class/block", name)
 	device := Device{Path: "/dev/" + strings.ReplaceAll(name, "!", "/"), Type: "disk"}
 	number := readText(filepath.Join(sys, "dev"))
 	if _, err := fmt.Sscanf(number, "%d:%d", &device.Major, &device.Minor); err != nil {
 		return Device{}, false
 	}
-	if rdev, err := blockNumber(m.path(device.Path)); err != nil || rdev != device.number() {
+	if rdev, err := blockNumber(h.path(device.Path)); err != nil || rdev != device.number() {
 		return Device{}, false
 	}
 	sectors, err := strconv.ParseInt(readText(filepath.Join(sys, "size")), 10, 64)
@@ -133,14 +150,14 @@ func (d Device) number() uint64 { return unix.Mkdev(d.Major, d.Minor) }
 
 // ids maps the number of a device to its names below /dev/disk/by-id. A link that points to nothing
 // is none.
-func (m *Manager) ids() map[uint64][]string {
+func (h *host) ids() map[uint64][]string {
 	names := map[uint64][]string{}
-	entries, err := os.ReadDir(m.path("/dev/disk/by-id"))
+	entries, err := os.ReadDir(h.path("/dev/disk/by-id"))
 	if err != nil {
 		return names
 	}
 	for _, entry := range entries { // sorted by name already
-		if number, err := blockNumber(m.path("/dev/disk/by-id", entry.Name())); err == nil {
+		if number, err := blockNumber(h.path("/dev/disk/by-id", entry.Name())); err == nil {
 			names[number] = append(names[number], entry.Name())
 		}
 	}

@@ -3,7 +3,9 @@ package mount
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,9 +63,10 @@ func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error
 		return Result{}, err
 	}
 	defer unlock()
-	e := &ensuring{m: m, r: r, say: say, unit: systemd.MountUnit(r.Path)}
+	e := &ensuring{m: m, r: r, say: say, unit: systemd.MountUnit(r.Path),
+		report: report{log: m.log.With("path", r.Path)}}
 	for _, step := range []func(context.Context) error{e.clear, e.device, e.identify, e.look,
-		e.takeOff, e.prepare, e.configure, e.mount, e.finish} {
+		e.takeOff, e.prepare, e.mount, e.finish} {
 		if err := step(ctx); err != nil {
 			return Result{Changes: e.changes, Found: e.found},
 				fmt.Errorf("cannot mount %s at %s: %w", r.DeviceIDs[0], r.Path, err)
@@ -74,10 +77,13 @@ func (m *Manager) Ensure(ctx context.Context, r Request, say Say) (Result, error
 }
 
 func (m *Manager) checkRequest(r Request) error {
-	if err := m.CheckDeviceIDs("device_ids", r.DeviceIDs); err != nil {
+	if err := m.allow.checkDeviceIDs("device_ids", r.DeviceIDs); err != nil {
 		return err
 	}
-	if err := m.CheckPath("path", r.Path); err != nil {
+	if err := m.allow.checkDeviceIDs("replace_device_ids", r.ReplaceIDs); err != nil {
+		return err
+	}
+	if err := m.allow.checkPath("path", r.Path); err != nil {
 		return err
 	}
 	return checkOwner(r.Owner)
@@ -85,49 +91,51 @@ func (m *Manager) checkRequest(r Request) error {
 
 // ensuring is one call of Ensure.
 type ensuring struct {
-	m              *Manager
-	r              Request
-	say            Say
-	unit           string
-	disk           Device // what the id names
-	volume         Device // what is mounted: the disk, or its one partition
-	id             string
-	place          place
-	newUUID        bool
-	now            Mount
-	found, changes []string
+	m       *Manager
+	r       Request
+	say     Say
+	unit    string
+	disk    Device // what the id names
+	volume  Device // what is mounted: the disk, or its one partition
+	id      string
+	place   place
+	newUUID bool
+	now     Mount
+	report
 }
 
-func (e *ensuring) changed(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	e.changes = append(e.changes, text)
-	e.m.log.Info("mount changed", "path", e.r.Path, "device", e.volume.Path, "change", text)
+// report is what a call changed and found, for an operator to read.
+type report struct {
+	log            *slog.Logger
+	changes, found []string
 }
 
-func (e *ensuring) saw(format string, args ...any) {
-	e.found = append(e.found, fmt.Sprintf(format, args...))
+func (r *report) changed(changes ...string) {
+	for _, change := range changes {
+		r.changes = append(r.changes, change)
+		r.log.Info("mount changed", "change", change)
+	}
 }
 
-func (e *ensuring) clear(context.Context) error { return e.m.clearPeeks() }
+func (r *report) saw(format string, args ...any) {
+	r.found = append(r.found, fmt.Sprintf(format, args...))
+}
+
+func (e *ensuring) clear(context.Context) error { return e.m.filesystems.clearPeeks() }
 
 func (e *ensuring) device(ctx context.Context) (err error) {
-	e.disk, e.id, err = e.m.await(ctx, e.r.DeviceIDs, e.r.DeviceTimeout, e.say)
+	e.disk, e.id, err = e.m.host.await(ctx, e.r.DeviceIDs, e.r.DeviceTimeout, e.say)
 	return err
 }
 
 // identify probes what is on the device, goes down to its partition, and refuses what must not be
 // mounted.
 func (e *ensuring) identify(ctx context.Context) error {
-	devices, err := e.m.Devices(ctx)
+	disk, devices, err := e.m.host.probed(ctx, e.disk.Path)
 	if err != nil {
 		return err
 	}
-	for _, d := range devices {
-		if d.Path == e.disk.Path {
-			e.disk = d
-		}
-	}
-	e.volume = e.disk
+	e.disk, e.volume = disk, disk
 	if e.disk.PartitionTable != "" && e.disk.Filesystem == "" {
 		if e.volume, err = partition(devices, e.disk); err != nil {
 			return err
@@ -136,6 +144,7 @@ func (e *ensuring) identify(ctx context.Context) error {
 			return err
 		}
 	}
+	e.log = e.log.With("device", e.volume.Path)
 	e.saw("%s is %s with %s, UUID %s", e.id, e.volume.Path,
 		orElse(e.volume.Filesystem, "no filesystem"), orElse(e.volume.UUID, "none"))
 	for _, twin := range twins(devices, e.volume) {
@@ -170,7 +179,7 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 	if e.place, err = decidePlace(e.now, e.volume, e.r); err != nil {
 		return err
 	}
-	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allowed); len(elsewhere) > 0 &&
+	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allow.has); len(elsewhere) > 0 &&
 		e.place != placeRight {
 		return refuse(errorsv1.Reason_REASON_DEVICE_BUSY,
 			fmt.Sprintf("%s is mounted at %s", e.volume.Path, strings.Join(elsewhere, ", ")),
@@ -183,7 +192,8 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 
 // takeOff unmounts what is mounted there, and this volume where it is mounted unprepared.
 func (e *ensuring) takeOff(ctx context.Context) error {
-	stale, err := decideSource(e.now.UnitSource, e.m.resolve(ctx, e.now.UnitSource), e.volume, e.r)
+	stale, err := decideSource(e.now.UnitSource, e.m.host.resolve(ctx, e.now.UnitSource), e.volume,
+		e.r)
 	if err != nil {
 		return err
 	}
@@ -191,20 +201,17 @@ func (e *ensuring) takeOff(ctx context.Context) error {
 		e.saw("the unit file or fstab names %s", e.now.UnitSource)
 	}
 	if stale != "" {
-		e.changed("%s", stale)
+		e.changed(stale)
 	}
 	if e.place != placeRight {
 		if err := e.unmountAll(ctx); err != nil {
 			return err
 		}
 	}
-	note := "understudy-agent: " + e.unit + " mounts " + byID + e.id + " here instead of"
-	dropped, err := e.m.dropFromFstab(e.r.Path, note)
-	if err != nil || !dropped {
-		return err
-	}
-	e.changed("commented out the entry of fstab")
-	return e.m.units.ReloadDaemon(ctx)
+	changes, err := e.m.dropFromFstab(ctx, e.r.Path,
+		e.unit+" mounts "+byID+e.id+" here instead of")
+	e.changed(changes...)
+	return err
 }
 
 // unmountAll takes off what is mounted at the path, and the volume from all allowed paths.
@@ -218,12 +225,10 @@ func (e *ensuring) unmountAll(ctx context.Context) error {
 			paths = append(paths, path)
 		}
 	}
-	for i := len(paths) - 1; i >= 0; i-- {
-		e.say.report("unmounting %s", paths[i])
-		changes, err := e.m.unmount(ctx, paths[i], e.r.StopUnits)
-		for _, change := range changes {
-			e.changed("%s", change)
-		}
+	for _, path := range slices.Backward(paths) {
+		e.say.report("unmounting %s", path)
+		changes, err := e.m.unmount(ctx, path, e.r.StopUnits)
+		e.changed(changes...)
 		if err != nil {
 			return err
 		}
@@ -238,33 +243,31 @@ func (e *ensuring) prepare(ctx context.Context) error {
 		return nil
 	}
 	e.say.report("checking the filesystem on %s", e.volume.Path)
-	corrected, err := e.m.check(ctx, e.volume)
+	corrected, err := e.m.filesystems.check(ctx, e.volume)
 	if err != nil {
 		return err
 	}
-	for _, text := range corrected {
-		e.changed("%s", text)
-	}
+	e.changed(corrected...)
 	if err := e.checkNonceBefore(); err != nil {
 		return err
 	}
 	if e.r.Grow {
-		grown, err := e.m.growUnmounted(ctx, e.volume)
+		grown, err := e.m.filesystems.growUnmounted(ctx, e.volume)
 		if err != nil {
 			return err
 		}
 		if grown {
-			e.changed("grown to %d MiB", e.volume.SizeBytes>>20)
+			e.changed(grownTo(e.volume.SizeBytes))
 		}
 	}
 	if !e.newUUID {
 		return nil
 	}
 	e.say.report("giving the filesystem the UUID %s", e.r.UUID)
-	if err := e.m.setUUID(ctx, e.volume, e.r.UUID); err != nil {
+	if err := e.m.filesystems.setUUID(ctx, e.volume, e.r.UUID); err != nil {
 		return err
 	}
-	e.changed("new UUID %s (was %s)", e.r.UUID, e.volume.UUID)
+	e.changed(fmt.Sprintf("new UUID %s (was %s)", e.r.UUID, e.volume.UUID))
 	return nil
 }
 
@@ -272,7 +275,7 @@ func (e *ensuring) checkNonceBefore() error {
 	if e.r.Nonce == "" {
 		return nil
 	}
-	return e.m.peek(e.volume,
+	return e.m.filesystems.peek(e.volume,
 		func(dir string) error { return checkNonce(readNonce(dir), e.r.Nonce) })
 }
 
@@ -287,36 +290,40 @@ func checkNonce(got, want string) error {
 		errs.Meta("expected", want))
 }
 
-// configure writes the unit file; from here on a reboot mounts the right volume.
-func (e *ensuring) configure(ctx context.Context) error {
-	changes, err := e.m.units.InstallUnitFile(ctx, e.unit,
-		volumeUnit(e.id, e.r.Path, e.volume.Filesystem))
-	for _, change := range changes {
-		e.changed("%s", change)
-	}
-	return err
-}
-
+// mount writes the unit file, so that a reboot mounts the right volume, and mounts it.
 func (e *ensuring) mount(ctx context.Context) error {
 	if e.place != placeRight {
 		if hidden := countFiles(e.r.Path); hidden > 0 {
 			e.saw("%d files in %s are hidden by the mount", hidden, e.r.Path)
 		}
 	}
+	e.say.report("mounting")
+	changes, err := e.m.mountUnit(ctx, e.unit, volumeUnit(e.id, e.r.Path, e.volume.Filesystem),
+		e.say)
+	e.changed(changes...)
+	return err
+}
+
+// mountUnit makes sure that the unit has that file and is mounted.
+func (m *Manager) mountUnit(ctx context.Context, unit string, file []byte,
+	say Say) ([]string, error) {
+	changes, err := m.units.InstallUnitFile(ctx, unit, file)
+	if err != nil {
+		return changes, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
 	defer cancel()
-	e.say.report("mounting")
-	_, changes, err := e.m.units.Ensure(ctx, e.unit,
-		func(text string) { e.say.report("mounting: %s", text) })
-	for _, change := range changes {
-		e.changed("%s %s", e.unit, strings.Replace(change, "started", "mounted", 1))
+	_, mounted, err := m.units.Ensure(ctx, unit,
+		func(text string) { say.report("mounting: %s", text) })
+	for _, change := range mounted {
+		changes = append(changes, unit+" "+strings.Replace(change, "started", "mounted", 1))
 	}
-	return err
+	return changes, err
 }
 
 func (e *ensuring) finish(ctx context.Context) error {
 	if e.r.Grow {
-		grown, err := e.m.growMounted(ctx, e.r.Path, e.volume.Path, e.volume.Filesystem)
+		grown, err := e.m.filesystems.growMounted(ctx, e.r.Path, e.volume.Path, e.volume.Filesystem)
 		switch {
 		case err != nil && e.place == placeRight && errs.KindOf(err) == errs.FailedPrecondition:
 			e.saw("%v", err) // it is mounted and in use: no reason to stop MariaDB
@@ -325,7 +332,7 @@ func (e *ensuring) finish(ctx context.Context) error {
 		}
 		if grown {
 			size, _ := usage(e.r.Path)
-			e.changed("grown to %d MiB", size>>20)
+			e.changed(grownTo(size))
 		}
 	}
 	owned, err := own(e.r.Path, e.r.Owner)
@@ -333,18 +340,18 @@ func (e *ensuring) finish(ctx context.Context) error {
 		return err
 	}
 	if owned {
-		e.changed("owner set to %s", e.r.Owner)
+		e.changed("owner set to " + e.r.Owner)
 	}
-	changes, err := e.m.bind(ctx, e.r.BoundUnits, e.unit)
-	for _, change := range changes {
-		e.changed("%s", change)
-	}
+	changes, err := bind(ctx, e.m.units, e.r.BoundUnits, e.unit)
+	e.changed(changes...)
 	return err
 }
 
+func grownTo(bytes int64) string { return fmt.Sprintf("grown to %d MiB", bytes>>20) }
+
 // prove observes the host again and answers only if the path is on the volume that the id names.
 func (e *ensuring) prove(ctx context.Context) (Mount, error) {
-	number, err := blockNumber(e.m.path(byID, e.id))
+	number, err := blockNumber(e.m.host.path(byID, e.id))
 	if err != nil {
 		return Mount{}, fmt.Errorf("cannot prove the mount at %s: %w", e.r.Path, err)
 	}

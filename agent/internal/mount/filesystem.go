@@ -28,17 +28,23 @@ const (
 	fsckCorrectedReboot = 2
 )
 
-// check makes sure that the filesystem on an unmounted device is sound, and corrects what can be
-// corrected without a choice. It says what it corrected.
-func (m *Manager) check(ctx context.Context, device Device) ([]string, error) {
-	if device.Filesystem == ext4 {
-		return m.checkExt4(ctx, device)
-	}
-	return nil, m.checkXFS(ctx, device)
+// filesystems changes filesystems that are not mounted, with their own tools.
+type filesystems struct {
+	host                 *host
+	runtimeDir, stateDir string
 }
 
-func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error) {
-	result, err := m.exec.Run(ctx,
+// check makes sure that the filesystem on an unmounted device is sound, and corrects what can be
+// corrected without a choice. It says what it corrected.
+func (f *filesystems) check(ctx context.Context, device Device) ([]string, error) {
+	if device.Filesystem == ext4 {
+		return f.checkExt4(ctx, device)
+	}
+	return nil, f.checkXFS(ctx, device)
+}
+
+func (f *filesystems) checkExt4(ctx context.Context, device Device) ([]string, error) {
+	result, err := f.host.exec.Run(ctx,
 		hostexec.Command{Tool: "e2fsck", Args: []string{"-f", "-p", "--", device.Path},
 			Timeout: checkTimeout,
 			OKCodes: []int{fsckCorrected, fsckCorrectedReboot,
@@ -49,29 +55,30 @@ func (m *Manager) checkExt4(ctx context.Context, device Device) ([]string, error
 	case err == nil:
 		return []string{"filesystem errors corrected by e2fsck"}, nil
 	}
-	return nil, m.broken(device, "e2fsck", err)
+	return nil, broken(device, "e2fsck", err)
 }
 
 // checkXFS replays the log, which only the kernel can do, and checks for damage without correcting
 // any.
-func (m *Manager) checkXFS(ctx context.Context, device Device) error {
-	if err := m.repairUUID(ctx, device); err != nil {
+func (f *filesystems) checkXFS(ctx context.Context, device Device) error {
+	if err := f.repairUUID(ctx, device); err != nil {
 		return err
 	}
-	err := m.peek(device, func(string) error { return nil })
+	err := f.peek(device, func(string) error { return nil })
 	if err != nil {
-		return m.broken(device, "mount", err)
+		return broken(device, "mount", err)
 	}
-	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair", Args: []string{"-n", device.Path},
+	_, err = f.host.exec.Run(ctx, hostexec.Command{Tool: "xfs_repair",
+		Args:    []string{"-n", device.Path},
 		Timeout: checkTimeout})
 	if err != nil {
-		return m.broken(device, "xfs_repair -n", err)
+		return broken(device, "xfs_repair -n", err)
 	}
 	return nil
 }
 
 // broken keeps apart a filesystem that is damaged and a tool that did not get to look.
-func (m *Manager) broken(device Device, tool string, err error) error {
+func broken(device Device, tool string, err error) error {
 	damage := slices.ContainsFunc([]error{unix.EUCLEAN, unix.EBADMSG, unix.EINVAL, unix.EIO},
 		func(e error) bool { return errors.Is(err, e) })
 	if _, isExit := hostexec.CodeOf(err); !isExit && !damage {
@@ -87,28 +94,28 @@ func (m *Manager) broken(device Device, tool string, err error) error {
 
 // setUUID gives the filesystem on an unmounted, checked device this UUID. Done again after a crash
 // in the middle, it ends well.
-func (m *Manager) setUUID(ctx context.Context, device Device, uuid string) error {
+func (f *filesystems) setUUID(ctx context.Context, device Device, uuid string) error {
 	if device.Filesystem == xfs {
-		return m.setXFSUUID(ctx, device, uuid)
+		return f.setXFSUUID(ctx, device, uuid)
 	}
 	// With a seed of their own the checksums do not depend on the UUID: the change is one block,
 	// not all metadata.
-	if m.wantsSeed(ctx, device) {
-		_, err := m.exec.Run(ctx,
+	if f.wantsSeed(ctx, device) {
+		_, err := f.host.exec.Run(ctx,
 			hostexec.Command{Tool: "tune2fs",
 				Args: []string{"-O", "metadata_csum_seed", device.Path}, Timeout: checkTimeout})
 		if err != nil {
 			return toolError("prepare "+device.Path+" for a new UUID", err)
 		}
 	}
-	_, err := m.exec.Run(ctx,
+	_, err := f.host.exec.Run(ctx,
 		hostexec.Command{Tool: "tune2fs", Args: []string{"-U", uuid, device.Path},
 			Timeout: checkTimeout})
 	return toolError("give "+device.Path+" a new UUID", err)
 }
 
-func (m *Manager) wantsSeed(ctx context.Context, device Device) bool {
-	result, err := m.exec.Run(ctx,
+func (f *filesystems) wantsSeed(ctx context.Context, device Device) bool {
+	result, err := f.host.exec.Run(ctx,
 		hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device.Path}})
 	if err != nil {
 		return false
@@ -129,11 +136,11 @@ func tune2fsField(output, name string) string {
 
 // peek mounts the device where no other process sees it for as long as look takes. Log or journal
 // are replayed by it.
-func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
-	if err := os.MkdirAll(m.runtimeDir, 0o700); err != nil {
+func (f *filesystems) peek(device Device, look func(dir string) error) (err error) {
+	if err := os.MkdirAll(f.runtimeDir, 0o700); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(m.runtimeDir, "peek-")
+	dir, err := os.MkdirTemp(f.runtimeDir, "peek-")
 	if err != nil {
 		return err
 	}
@@ -156,13 +163,13 @@ func (m *Manager) peek(device Device, look func(dir string) error) (err error) {
 }
 
 // clearPeeks removes what an agent that was killed while it peeked has left.
-func (m *Manager) clearPeeks() error {
-	entries, err := m.mounts()
+func (f *filesystems) clearPeeks() error {
+	entries, err := f.host.mounts()
 	if err != nil {
 		return err
 	}
 	for _, e := range slices.Backward(entries) {
-		if strings.HasPrefix(e.Path, m.runtimeDir+"/peek-") {
+		if strings.HasPrefix(e.Path, f.runtimeDir+"/peek-") {
 			if err := unix.Unmount(e.Path, unix.UMOUNT_NOFOLLOW); err != nil {
 				return fmt.Errorf("cannot unmount %s, left from before: %w", e.Path, err)
 			}
@@ -173,7 +180,7 @@ func (m *Manager) clearPeeks() error {
 }
 
 // makeFilesystem makes a filesystem on a device that was proved blank. No option forces it.
-func (m *Manager) makeFilesystem(ctx context.Context, device Device, filesystem,
+func (f *filesystems) makeFilesystem(ctx context.Context, device Device, filesystem,
 	uuid string) error {
 	command := hostexec.Command{Tool: "mkfs.ext4", Args: []string{"-q", "-U", uuid, device.Path},
 		Timeout: checkTimeout}
@@ -181,7 +188,7 @@ func (m *Manager) makeFilesystem(ctx context.Context, device Device, filesystem,
 		command = hostexec.Command{Tool: "mkfs.xfs", Args: []string{"-q", "-m", "uuid=" + uuid,
 			device.Path}, Timeout: checkTimeout}
 	}
-	_, err := m.exec.Run(ctx, command)
+	_, err := f.host.exec.Run(ctx, command)
 	return toolError("make a filesystem on "+device.Path, err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,51 +28,58 @@ const (
 	timerSlack = 4 * time.Second
 )
 
-// freezes knows which paths this agent has frozen.
-type freezes struct {
+// Freezer freezes filesystems on behalf of callers, each path once at a time.
+type Freezer struct {
+	host       *host
+	allow      allowList
+	units      TransientUnits
+	runtimeDir string
+	guardExec  []string
+	log        *slog.Logger
+
 	mu   sync.Mutex
-	open map[string]struct{}
+	open map[string]struct{} // the paths that this agent has frozen
 }
 
-func (f *freezes) take(path string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, busy := f.open[path]; busy {
+func (z *Freezer) take(path string) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if _, busy := z.open[path]; busy {
 		return false
 	}
-	f.open[path] = struct{}{}
+	z.open[path] = struct{}{}
 	return true
 }
 
-func (f *freezes) give(path string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.open, path)
+func (z *Freezer) give(path string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.open, path)
 }
 
 // Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the
 // limit, whatever happens to the agent: another process freezes and thaws. Frozen is called
 // when it is frozen. QUIESCE_BUSY when another caller has it frozen.
-func (m *Manager) Freeze(ctx context.Context, path string, limit time.Duration,
+func (z *Freezer) Freeze(ctx context.Context, path string, limit time.Duration,
 	frozen func(time.Time) error) (freeze.Report, error) {
-	if err := m.CheckPath("path", path); err != nil {
+	if err := z.allow.checkPath("path", path); err != nil {
 		return freeze.Report{}, err
 	}
-	if _, mounted, err := m.mountedAt(path); err != nil || !mounted {
+	if _, mounted, err := z.host.mountedAt(path); err != nil || !mounted {
 		return freeze.Report{},
 			errors.Join(err, refuse(errorsv1.Reason_REASON_NOT_MOUNTED,
 				"nothing is mounted at "+path,
 				errs.WithHint("mount a volume there first",
 					errs.Call("EnsureMount", "path", path))))
 	}
-	if !m.freezes.take(path) {
+	if !z.take(path) {
 		return freeze.Report{}, frozenElsewhere(path, nil)
 	}
-	defer m.freezes.give(path)
+	defer z.give(path)
 	unit := guardUnit(path)
-	l := &lease{m: m, path: path, limit: limit, unit: unit,
+	l := &lease{freezer: z, path: path, limit: limit, unit: unit,
 		timer:  strings.Replace(unit, "-freeze-", "-thaw-", 1),
-		marker: filepath.Join(m.runtimeDir, unit+".frozen")}
+		marker: filepath.Join(z.runtimeDir, unit+".frozen")}
 	return l.run(ctx, frozen)
 }
 
@@ -88,16 +96,16 @@ func frozenElsewhere(path string, cause error) error {
 
 // lease is one freeze.
 type lease struct {
-	m     *Manager
-	path  string
-	limit time.Duration
+	freezer *Freezer
+	path    string
+	limit   time.Duration
 	// unit is the guard's; timer is the service that a timer starts; marker is the file that exists
 	// while it may be frozen.
 	unit, timer, marker string
 }
 
 func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.Report, error) {
-	socket := filepath.Join(l.m.runtimeDir, l.unit+".sock")
+	socket := filepath.Join(l.freezer.runtimeDir, l.unit+".sock")
 	listener, err := listen(ctx, socket)
 	if err != nil {
 		return freeze.Report{}, fmt.Errorf("cannot freeze %s: %w", l.path, err)
@@ -146,17 +154,18 @@ func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
 
 func (l *lease) start(ctx context.Context, socket string) error {
 	flags := []string{"--path", l.path, "--marker", l.marker}
-	guard := append(append([]string{}, l.m.guardExec...), "freeze-guard", "--limit",
+	guard := append(append([]string{}, l.freezer.guardExec...), "freeze-guard", "--limit",
 		l.limit.String(), "--socket", socket)
-	thaw := append(append(append([]string{}, l.m.guardExec...), "thaw"), flags...)
+	thaw := append(append(append([]string{}, l.freezer.guardExec...), "thaw"), flags...)
 	// Whoever kills the guard's whole unit kills what runs after its end as well: a timer of its
 	// own thaws then.
-	err := l.m.units.StartTransientTimer(ctx, l.timer, l.limit+timerSlack, systemd.TransientSpec{
-		Description: "Thaw of " + l.path, Exec: thaw, Type: "oneshot", OOMScoreAdjust: -900})
+	err := l.freezer.units.StartTransientTimer(ctx, l.timer, l.limit+timerSlack,
+		systemd.TransientSpec{
+			Description: "Thaw of " + l.path, Exec: thaw, Type: "oneshot", OOMScoreAdjust: -900})
 	if err != nil {
 		return fmt.Errorf("cannot arm the end of the freeze: %w", err)
 	}
-	err = l.m.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
+	err = l.freezer.units.StartTransient(ctx, l.unit, systemd.TransientSpec{
 		Description: "Freeze of " + l.path, Exec: append(guard, flags...),
 		ExecStopPost: [][]string{thaw},
 		RuntimeMax:   l.limit + guardSlack, TimeoutStop: guardStart, OOMScoreAdjust: -900,
@@ -220,18 +229,18 @@ func (l *lease) last(reports *json.Decoder) (freeze.Report, error) {
 func (l *lease) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, guardStart)
 	defer cancel()
-	if err := l.m.units.StopTransient(ctx, l.unit); err != nil {
-		l.m.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit",
+	if err := l.freezer.units.StopTransient(ctx, l.unit); err != nil {
+		l.freezer.log.Warn("cannot end the freeze's process; systemd ends it at its limit", "unit",
 			l.unit, "error", err)
 		return
 	}
 	if err := freeze.ThawMarked(l.path, l.marker); err != nil {
-		l.m.log.Error("cannot thaw; the timer tries again", "path", l.path, "error", err)
+		l.freezer.log.Error("cannot thaw; the timer tries again", "path", l.path, "error", err)
 		return
 	}
-	if err := l.m.units.StopTransient(ctx, strings.TrimSuffix(l.timer, ".service")+
+	if err := l.freezer.units.StopTransient(ctx, strings.TrimSuffix(l.timer, ".service")+
 		".timer"); err != nil {
-		l.m.log.Warn("cannot disarm a timer that has nothing to do any more", "unit", l.timer,
+		l.freezer.log.Warn("cannot disarm a timer that has nothing to do any more", "unit", l.timer,
 			"error", err)
 	}
 }

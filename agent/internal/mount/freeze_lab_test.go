@@ -49,11 +49,11 @@ func writable(within time.Duration) bool {
 func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 	h := frozenHost(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	report, err := h.mounts.Freeze(ctx, dataPath, 20*time.Second, func(time.Time) error {
+	report, err := h.mounts.Freezer.Freeze(ctx, dataPath, 20*time.Second, func(time.Time) error {
 		if writable(300 * time.Millisecond) {
 			t.Error("a write went through while it was frozen")
 		}
-		_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+		_, err := h.mounts.Freezer.Freeze(t.Context(), dataPath, time.Second,
 			func(time.Time) error { return nil })
 		want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY)
 		cancel()
@@ -69,7 +69,7 @@ func TestAFreezeLastsAsLongAsItsCaller(t *testing.T) {
 
 func TestAFreezeEndsByItsLimit(t *testing.T) {
 	h := frozenHost(t)
-	report, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+	report, err := h.mounts.Freezer.Freeze(t.Context(), dataPath, time.Second,
 		func(time.Time) error { return nil })
 	if err != nil || !report.Expired || report.Lasted > 2*time.Second {
 		t.Fatalf("%+v, %v", report, err)
@@ -81,7 +81,7 @@ func TestAFreezeEndsByItsLimit(t *testing.T) {
 
 func TestAGuardThatIsKilled(t *testing.T) {
 	h := frozenHost(t)
-	_, err := h.mounts.Freeze(t.Context(), dataPath, 30*time.Second, func(time.Time) error {
+	_, err := h.mounts.Freezer.Freeze(t.Context(), dataPath, 30*time.Second, func(time.Time) error {
 		lab.Run(t, "systemctl", "kill", "-s", "KILL", "understudy-freeze-srv-mariadb.service")
 		return nil
 	})
@@ -101,7 +101,7 @@ func TestAFreezeOfSomebodyElseIsLeftAlone(t *testing.T) {
 	if err := other.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.mounts.Freeze(t.Context(), dataPath, 5*time.Second,
+	_, err = h.mounts.Freezer.Freeze(t.Context(), dataPath, 5*time.Second,
 		func(time.Time) error { return nil })
 	want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY)
 	if frozen, err := other.Frozen(); !frozen || err != nil {
@@ -117,10 +117,11 @@ func TestAFreezeOfSomebodyElseIsLeftAlone(t *testing.T) {
 
 func TestWhatCannotBeFrozen(t *testing.T) {
 	h := newHost(t)
-	_, err := h.mounts.Freeze(t.Context(), dataPath, time.Second,
+	_, err := h.mounts.Freezer.Freeze(t.Context(), dataPath, time.Second,
 		func(time.Time) error { return nil })
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_NOT_MOUNTED)
-	_, err = h.mounts.Freeze(t.Context(), "/", time.Second, func(time.Time) error { return nil })
+	_, err = h.mounts.Freezer.Freeze(t.Context(), "/", time.Second,
+		func(time.Time) error { return nil })
 	if !errors.Is(err, errs.InvalidArgument) {
 		t.Errorf("Freeze(/) = %v", err)
 	}

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,8 +28,8 @@ func parseFstabLine(line string) (fstabEntry, bool) {
 }
 
 // fstabLine is the entry for that mount point.
-func (m *Manager) fstabLine(path string) (fstabEntry, bool) {
-	content, err := os.ReadFile(m.path("/etc/fstab"))
+func (h *host) fstabLine(path string) (fstabEntry, bool) {
+	content, err := os.ReadFile(h.path("/etc/fstab"))
 	if err != nil {
 		return fstabEntry{}, false
 	}
@@ -58,8 +59,8 @@ func commentOut(content, path, note string) (string, bool) {
 
 // dropFromFstab comments the entries for that mount point out, in one step. It says whether there
 // was one.
-func (m *Manager) dropFromFstab(path, note string) (bool, error) {
-	file := m.path("/etc/fstab")
+func (h *host) dropFromFstab(path, note string) (bool, error) {
+	file := h.path("/etc/fstab")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -78,6 +79,14 @@ func (m *Manager) dropFromFstab(path, note string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot write /etc/fstab: %w", err)
 	}
-	m.log.Info("commented out an entry of fstab", "path", path)
 	return true, nil
+}
+
+// dropFromFstab comments the entries for that mount point out, and has systemd forget their units.
+func (m *Manager) dropFromFstab(ctx context.Context, path, note string) ([]string, error) {
+	dropped, err := m.host.dropFromFstab(path, "understudy-agent: "+note)
+	if err != nil || !dropped {
+		return nil, err
+	}
+	return []string{"commented out the entry of fstab"}, m.units.ReloadDaemon(ctx)
 }

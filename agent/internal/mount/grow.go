@@ -16,7 +16,8 @@ import (
 )
 
 // growMounted grows a mounted filesystem to its device; it says whether it was smaller.
-func (m *Manager) growMounted(ctx context.Context, path, device, filesystem string) (bool, error) {
+func (f *filesystems) growMounted(ctx context.Context, path, device, filesystem string) (bool,
+	error) {
 	before, _ := usage(path)
 	command := hostexec.Command{Tool: "resize2fs", Args: []string{device}, Timeout: checkTimeout}
 	if filesystem == xfs {
@@ -24,7 +25,7 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 			Timeout: checkTimeout}
 	}
 	if filesystem == ext4 {
-		if room, err := m.room(ctx, device); err != nil || !room {
+		if room, err := f.room(ctx, device); err != nil || !room {
 			return false, err
 		}
 		if !mayGrowMounted() {
@@ -36,7 +37,7 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 				errs.Meta("path", path))
 		}
 	}
-	if _, err := m.exec.Run(ctx, command); err != nil {
+	if _, err := f.host.exec.Run(ctx, command); err != nil {
 		return false, toolError("grow the filesystem at "+path, err)
 	}
 	after, _ := usage(path)
@@ -45,23 +46,24 @@ func (m *Manager) growMounted(ctx context.Context, path, device, filesystem stri
 
 // growUnmounted grows a checked ext4 to its device where the kernel would not grow it once it is
 // mounted, as in a container. It says whether it did.
-func (m *Manager) growUnmounted(ctx context.Context, device Device) (bool, error) {
+func (f *filesystems) growUnmounted(ctx context.Context, device Device) (bool, error) {
 	if device.Filesystem != ext4 || mayGrowMounted() {
 		return false, nil
 	}
-	room, err := m.room(ctx, device.Path)
+	room, err := f.room(ctx, device.Path)
 	if err != nil || !room {
 		return false, err
 	}
-	_, err = m.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path},
+	_, err = f.host.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path},
 		Timeout: checkTimeout})
 	return err == nil, toolError("grow the filesystem on "+device.Path, err)
 }
 
 // room says whether the device is larger than the ext4 on it by more than what cannot be used: a
 // last group of blocks that would be too small for its own tables.
-func (m *Manager) room(ctx context.Context, device string) (bool, error) {
-	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "tune2fs", Args: []string{"-l", device}})
+func (f *filesystems) room(ctx context.Context, device string) (bool, error) {
+	result, err := f.host.exec.Run(ctx, hostexec.Command{Tool: "tune2fs",
+		Args: []string{"-l", device}})
 	if err != nil {
 		return false, toolError("read the size of the filesystem on "+device, err)
 	}

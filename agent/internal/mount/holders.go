@@ -13,22 +13,22 @@ import (
 const maxHolders = 20
 
 // holders are the processes that use a filesystem, as "mariadbd (pid 812: open file)".
-func (m *Manager) holders(major, minor uint32) []string {
+func (h *host) holders(major, minor uint32) []string {
 	number := unix.Mkdev(major, minor)
-	entries, err := os.ReadDir(m.path("/proc"))
+	entries, err := os.ReadDir(h.path("/proc"))
 	if err != nil {
 		return nil
 	}
-	own, _ := os.Readlink(m.path("/proc/1/ns/mnt"))
+	own, _ := os.Readlink(h.path("/proc/1/ns/mnt"))
 	var found []string
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil || len(found) == maxHolders {
 			continue
 		}
-		if how := m.use(pid, number, own); how != "" {
+		if how := h.use(pid, number, own); how != "" {
 			found = append(found,
-				fmt.Sprintf("%s (pid %d: %s)", readText(m.path("/proc", entry.Name(), "comm")), pid,
+				fmt.Sprintf("%s (pid %d: %s)", readText(h.path("/proc", entry.Name(), "comm")), pid,
 					how))
 		}
 	}
@@ -37,8 +37,8 @@ func (m *Manager) holders(major, minor uint32) []string {
 }
 
 // use says how the process uses the filesystem; "" when it does not.
-func (m *Manager) use(pid int, number uint64, hostNamespace string) string {
-	dir := m.path("/proc", strconv.Itoa(pid))
+func (h *host) use(pid int, number uint64, hostNamespace string) string {
+	dir := h.path("/proc", strconv.Itoa(pid))
 	for _, link := range []string{"cwd", "root", "exe"} {
 		if isOn(filepath.Join(dir, link), number) {
 			return link
@@ -60,7 +60,7 @@ func (m *Manager) use(pid int, number uint64, hostNamespace string) string {
 		}
 	}
 	if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err == nil && ns != hostNamespace &&
-		m.mountedIn(dir, number) {
+		h.mountedIn(dir, number) {
 		return "mount namespace of its own"
 	}
 	return ""
@@ -71,7 +71,7 @@ func isOn(path string, number uint64) bool {
 	return unix.Stat(path, &stat) == nil && stat.Dev == number
 }
 
-func (m *Manager) mountedIn(processDir string, number uint64) bool {
+func (h *host) mountedIn(processDir string, number uint64) bool {
 	entries, err := mountsIn(filepath.Join(processDir, "mountinfo"))
 	if err != nil {
 		return false

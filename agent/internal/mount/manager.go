@@ -4,11 +4,13 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
@@ -90,22 +92,19 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Manager sees and changes mounts. It is safe for concurrent use; changes are made one after the
-// other.
+// Manager changes mounts. It is safe for concurrent use; changes are made one after the other.
 type Manager struct {
-	exec        *hostexec.Runner
+	// Freezer freezes what is mounted.
+	Freezer *Freezer
+
+	host        *host
+	filesystems *filesystems
+	allow       allowList
 	units       Units
-	mountPoints []string
-	deviceIDs   []string
-	runtimeDir  string
-	stateDir    string
-	guardExec   []string
 	patience    time.Duration
-	root        string
 	log         *slog.Logger
 	// changing is locked during a change.
 	changing chan struct{}
-	freezes  freezes
 }
 
 // New makes a Manager.
@@ -116,29 +115,23 @@ func New(config Config) (*Manager, error) {
 	if len(config.DeviceIDs) == 0 {
 		config.DeviceIDs = []string{"*"}
 	}
-	for _, pattern := range append(append([]string{}, config.MountPoints...), config.DeviceIDs...) {
+	for _, pattern := range slices.Concat(config.MountPoints, config.DeviceIDs) {
 		if _, err := filepath.Match(pattern, "x"); err != nil {
 			return nil, fmt.Errorf("cannot use %q as a pattern: %w", pattern, err)
 		}
 	}
-	if config.BusyPatience == 0 {
-		config.BusyPatience = defaultBusyPatience
-	}
-	if config.RuntimeDir == "" {
-		config.RuntimeDir = "/run/understudy-agent"
-	}
-	if config.StateDir == "" {
-		config.StateDir = "/var/lib/understudy-agent"
-	}
-	if config.Log == nil {
-		config.Log = slog.Default()
-	}
+	runtimeDir := cmp.Or(config.RuntimeDir, "/run/understudy-agent")
+	stateDir := cmp.Or(config.StateDir, "/var/lib/understudy-agent")
+	log := cmp.Or(config.Log, slog.Default())
+	host := &host{root: config.Root, exec: config.Exec, log: log}
+	allow := allowList{mountPoints: config.MountPoints, deviceIDs: config.DeviceIDs}
 	return &Manager{
-		exec: config.Exec, units: config.Units, mountPoints: config.MountPoints,
-		deviceIDs:  config.DeviceIDs,
-		runtimeDir: config.RuntimeDir, stateDir: config.StateDir, guardExec: config.GuardExec,
-		patience: config.BusyPatience, root: config.Root, log: config.Log,
-		changing: make(chan struct{}, 1), freezes: freezes{open: map[string]struct{}{}},
+		Freezer: &Freezer{host: host, allow: allow, units: config.Units, runtimeDir: runtimeDir,
+			guardExec: config.GuardExec, log: log, open: map[string]struct{}{}},
+		host: host, allow: allow, units: config.Units, log: log,
+		filesystems: &filesystems{host: host, runtimeDir: runtimeDir, stateDir: stateDir},
+		patience:    cmp.Or(config.BusyPatience, defaultBusyPatience),
+		changing:    make(chan struct{}, 1),
 	}, nil
 }
 
@@ -150,10 +143,6 @@ func (m *Manager) lock(ctx context.Context) (unlock func(), err error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("cannot wait for another change of mounts: %w", ctx.Err())
 	}
-}
-
-func (m *Manager) path(elements ...string) string {
-	return filepath.Join(append([]string{m.root, "/"}, elements...)...)
 }
 
 // Say reports progress to the caller, as text for an operator; it may be nil.

@@ -31,7 +31,7 @@ type entry struct {
 
 // mounts are those of the host's own namespace, which need not be the agent's, in the order in
 // which they were made.
-func (m *Manager) mounts() ([]entry, error) { return mountsIn(m.path("/proc/1/mountinfo")) }
+func (h *host) mounts() ([]entry, error) { return mountsIn(h.path("/proc/1/mountinfo")) }
 
 func mountsIn(path string) ([]entry, error) {
 	file, err := os.Open(path)
@@ -54,8 +54,8 @@ func mountsIn(path string) ([]entry, error) {
 }
 
 // mountedAt is what is mounted at the path; the topmost when there are several.
-func (m *Manager) mountedAt(path string) (entry, bool, error) {
-	entries, err := m.mounts()
+func (h *host) mountedAt(path string) (entry, bool, error) {
+	entries, err := h.mounts()
 	if err != nil {
 		return entry{}, false, err
 	}
@@ -94,9 +94,16 @@ type Mount struct {
 	minor uint32
 }
 
+// gone is true when the volume is detached but the kernel still has the mount. Major 0 is a
+// filesystem without a device.
+func (m Mount) gone() bool { return m.Device == "" && m.major != 0 }
+
 // Get is the mount at an allowed path. NotFound when nothing is mounted there and no unit file says
 // so.
 func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
+	if err := m.allow.checkPath("path", path); err != nil {
+		return Mount{}, err
+	}
 	mount, err := m.look(ctx, path)
 	if err != nil {
 		return Mount{}, err
@@ -130,17 +137,17 @@ func (m *Manager) List(ctx context.Context) ([]Mount, error) {
 }
 
 func (m *Manager) candidates() ([]string, error) {
-	entries, err := m.mounts()
+	entries, err := m.host.mounts()
 	if err != nil {
 		return nil, err
 	}
 	var paths []string
 	for _, e := range entries {
-		if m.allowed(e.Path) {
+		if m.allow.has(e.Path) {
 			paths = append(paths, e.Path)
 		}
 	}
-	for _, pattern := range m.mountPoints {
+	for _, pattern := range m.allow.mountPoints {
 		if !strings.ContainsAny(pattern, `*?[\`) {
 			paths = append(paths, pattern)
 		}
@@ -155,14 +162,14 @@ func (m *Manager) look(ctx context.Context, path string) (Mount, error) {
 	if err := m.lookAtUnit(ctx, &mount); err != nil {
 		return Mount{}, err
 	}
-	e, mounted, err := m.mountedAt(path)
+	e, mounted, err := m.host.mountedAt(path)
 	if err != nil || !mounted {
 		return mount, err
 	}
 	mount.Mounted, mount.Filesystem, mount.Options, mount.Root = true, e.Filesystem, e.Options,
 		e.Root
 	mount.major, mount.minor = e.Major, e.Minor
-	devices, err := m.attached()
+	devices, err := m.host.attached()
 	if err != nil {
 		return Mount{}, err
 	}
@@ -172,7 +179,7 @@ func (m *Manager) look(ctx context.Context, path string) (Mount, error) {
 		}
 	}
 	if mount.Device != "" {
-		if signature, err := m.probe(ctx, mount.Device); err == nil {
+		if signature, err := m.host.probe(ctx, mount.Device); err == nil {
 			mount.UUID = signature.UUID
 		}
 	}
@@ -188,11 +195,11 @@ func (m *Manager) lookAtUnit(ctx context.Context, mount *Mount) error {
 	}
 	mount.UnitSource = unitSetting(content, "What")
 	if mount.UnitSource == "" {
-		if line, ok := m.fstabLine(mount.Path); ok {
+		if line, ok := m.host.fstabLine(mount.Path); ok {
 			mount.UnitSource = line.source
 		}
 	}
-	mount.UnitSourceExists = mount.UnitSource != "" && m.sourceExists(ctx, mount.UnitSource)
+	mount.UnitSourceExists = mount.UnitSource != "" && m.host.sourceExists(ctx, mount.UnitSource)
 	unit, err := m.units.Get(ctx, mount.Unit)
 	if err != nil && errs.KindOf(err) != errs.NotFound {
 		return err
@@ -242,21 +249,21 @@ func readNonce(path string) string {
 }
 
 // sourceExists says whether what a unit file or fstab names as a source is there.
-func (m *Manager) sourceExists(ctx context.Context, source string) bool {
+func (h *host) sourceExists(ctx context.Context, source string) bool {
 	if strings.HasPrefix(source, "/") && !strings.HasPrefix(source, "/dev/") {
 		_, err := os.Stat(filepath.Clean(source)) // a directory that is bound
 		return err == nil
 	}
-	return len(m.resolve(ctx, source)) > 0
+	return len(h.resolve(ctx, source)) > 0
 }
 
 // resolve are the attached devices that a source ("/dev/…", "UUID=…", "LABEL=…") means: none when
 // it is gone, several when copies of one filesystem are attached.
-func (m *Manager) resolve(ctx context.Context, source string) []Device {
+func (h *host) resolve(ctx context.Context, source string) []Device {
 	if strings.HasPrefix(source, "/dev/") && !strings.HasPrefix(source, "/dev/disk/by-uuid/") {
-		return m.resolveNode(source)
+		return h.resolveNode(source)
 	}
-	devices, err := m.Devices(ctx)
+	devices, err := h.devices(ctx)
 	if err != nil {
 		return nil
 	}
@@ -268,12 +275,12 @@ func (m *Manager) resolve(ctx context.Context, source string) []Device {
 	})
 }
 
-func (m *Manager) resolveNode(path string) []Device {
-	number, err := blockNumber(m.path(path))
+func (h *host) resolveNode(path string) []Device {
+	number, err := blockNumber(h.path(path))
 	if err != nil {
 		return nil
 	}
-	devices, err := m.attached()
+	devices, err := h.attached()
 	if err != nil {
 		return nil
 	}

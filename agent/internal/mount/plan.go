@@ -32,9 +32,7 @@ func decidePlace(now Mount, device Device, r Request) (place, error) {
 			return placeRight, nil
 		}
 		return placeAgain, nil
-	case now.Device == "" && now.major != 0:
-		// The volume is detached, but the kernel still has the mount. Major 0 is a filesystem
-		// without a device.
+	case now.gone():
 		return placeReplace, nil
 	case intersects(now.DeviceIDs, r.ReplaceIDs):
 		return placeReplace, nil

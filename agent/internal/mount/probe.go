@@ -32,8 +32,8 @@ const (
 )
 
 // probe reads the device itself; no cache is asked.
-func (m *Manager) probe(ctx context.Context, device string) (Signature, error) {
-	result, err := m.exec.Run(ctx, hostexec.Command{Tool: "blkid", Timeout: 30 * time.Second,
+func (h *host) probe(ctx context.Context, device string) (Signature, error) {
+	result, err := h.exec.Run(ctx, hostexec.Command{Tool: "blkid", Timeout: 30 * time.Second,
 		Args:    []string{"-p", "-o", "export", "--", device},
 		OKCodes: []int{blkidNothing, blkidAmbiguous}})
 	if err != nil {

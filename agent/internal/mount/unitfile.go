@@ -70,10 +70,11 @@ func bound(content string) []string {
 
 // bind makes the units depend on the mount; what they are bound to besides stays. It says what it
 // changed.
-func (m *Manager) bind(ctx context.Context, units []string, mountUnit string) ([]string, error) {
+func bind(ctx context.Context, conf DropIns, units []string, mountUnit string) ([]string,
+	error) {
 	var changes []string
 	for _, unit := range units {
-		dropIns, err := m.units.DropIns(dropInFile)
+		dropIns, err := conf.DropIns(dropInFile)
 		if err != nil {
 			return changes, err
 		}
@@ -82,7 +83,7 @@ func (m *Manager) bind(ctx context.Context, units []string, mountUnit string) ([
 			mounts = append(mounts, mountUnit)
 		}
 		slices.Sort(mounts)
-		changed, err := m.units.SetDropIn(ctx, unit, dropInFile, boundDropIn(mounts))
+		changed, err := conf.SetDropIn(ctx, unit, dropInFile, boundDropIn(mounts))
 		if err != nil {
 			return changes, fmt.Errorf("cannot bind %s to %s: %w", unit, mountUnit, err)
 		}
@@ -94,8 +95,8 @@ func (m *Manager) bind(ctx context.Context, units []string, mountUnit string) ([
 }
 
 // unbind takes the mount out of all drop-ins that bind units to it.
-func (m *Manager) unbind(ctx context.Context, mountUnit string) ([]string, error) {
-	dropIns, err := m.units.DropIns(dropInFile)
+func unbind(ctx context.Context, conf DropIns, mountUnit string) ([]string, error) {
+	dropIns, err := conf.DropIns(dropInFile)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +108,9 @@ func (m *Manager) unbind(ctx context.Context, mountUnit string) ([]string, error
 		}
 		mounts = slices.DeleteFunc(mounts, func(name string) bool { return name == mountUnit })
 		if len(mounts) == 0 {
-			_, err = m.units.DeleteDropIn(ctx, unit, dropInFile)
+			_, err = conf.DeleteDropIn(ctx, unit, dropInFile)
 		} else {
-			_, err = m.units.SetDropIn(ctx, unit, dropInFile, boundDropIn(mounts))
+			_, err = conf.SetDropIn(ctx, unit, dropInFile, boundDropIn(mounts))
 		}
 		if err != nil {
 			return changes, fmt.Errorf("cannot unbind %s from %s: %w", unit, mountUnit, err)

@@ -20,7 +20,10 @@ import (
 // MOUNT_WRONG_SOURCE; empty accepts any. It says what it changed.
 func (m *Manager) EnsureUnmounted(ctx context.Context, path string, expected,
 	stopUnits []string) ([]string, error) {
-	if err := m.CheckPath("path", path); err != nil {
+	if err := m.allow.checkPath("path", path); err != nil {
+		return nil, err
+	}
+	if err := m.allow.checkDeviceIDs("expected_device_ids", expected); err != nil {
 		return nil, err
 	}
 	unlock, err := m.lock(ctx)
@@ -46,8 +49,7 @@ func (m *Manager) EnsureUnmounted(ctx context.Context, path string, expected,
 }
 
 func decideUnmount(now Mount, expected []string) error {
-	gone := now.Device == "" && now.major != 0
-	if !now.Mounted || len(expected) == 0 || gone || intersects(now.DeviceIDs, expected) {
+	if !now.Mounted || len(expected) == 0 || now.gone() || intersects(now.DeviceIDs, expected) {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
@@ -61,7 +63,7 @@ func decideUnmount(now Mount, expected []string) error {
 // forget removes all that would mount something at the path again.
 func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 	unit := systemd.MountUnit(path)
-	changes, err := m.unbind(ctx, unit)
+	changes, err := unbind(ctx, m.units, unit)
 	if err != nil {
 		return changes, err
 	}
@@ -78,17 +80,14 @@ func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 	if removed {
 		changes = append(changes, "removed "+unit)
 	}
-	dropped, err := m.dropFromFstab(path, "understudy-agent: unmounted on request:")
-	if err != nil || !dropped {
-		return changes, err
-	}
-	return append(changes, "commented out the entry of fstab"), m.units.ReloadDaemon(ctx)
+	dropped, err := m.dropFromFstab(ctx, path, "unmounted on request:")
+	return append(changes, dropped...), err
 }
 
 // unmount takes everything off the path: units that use it are stopped first, then systemd
 // unmounts. A mount in use is retried for a while, then refused with the processes that use it.
 func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) ([]string, error) {
-	changes, err := m.stopAll(ctx, stopUnits)
+	changes, err := stopAll(ctx, m.units, stopUnits)
 	if err != nil {
 		return changes, err
 	}
@@ -97,7 +96,7 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		mount, mounted, err := m.mountedAt(path)
+		mount, mounted, err := m.host.mountedAt(path)
 		if err != nil {
 			return changes, err
 		}
@@ -120,9 +119,9 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 	}
 }
 
-func (m *Manager) stopAll(ctx context.Context, units []string) (changes []string, err error) {
+func stopAll(ctx context.Context, states UnitStates, units []string) (changes []string, err error) {
 	for _, unit := range units {
-		_, stopped, err := m.units.Stop(ctx, unit)
+		_, stopped, err := states.Stop(ctx, unit)
 		switch {
 		case err != nil && errs.KindOf(err) == errs.NotFound:
 		case err != nil:
@@ -137,12 +136,12 @@ func (m *Manager) stopAll(ctx context.Context, units []string) (changes []string
 // takeOff unmounts once: through systemd, which stops what depends on the mount; and directly what
 // systemd believes to be unmounted.
 func (m *Manager) takeOff(ctx context.Context, path string) error {
-	before, mounted, err := m.mountedAt(path)
+	before, mounted, err := m.host.mountedAt(path)
 	if err != nil || !mounted {
 		return err
 	}
 	_, _, stopErr := m.units.Stop(ctx, systemd.MountUnit(path))
-	after, mounted, err := m.mountedAt(path)
+	after, mounted, err := m.host.mountedAt(path)
 	if err != nil || !mounted || after.Major != before.Major || after.Minor != before.Minor ||
 		after.Root != before.Root {
 		return err
@@ -155,7 +154,7 @@ func (m *Manager) takeOff(ctx context.Context, path string) error {
 }
 
 func (m *Manager) busy(path string, mount entry, cause error) error {
-	holders := m.holders(mount.Major, mount.Minor)
+	holders := m.host.holders(mount.Major, mount.Minor)
 	found := "no process that /proc lists"
 	if len(holders) > 0 {
 		found = strings.Join(holders, ", ")

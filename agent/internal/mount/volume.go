@@ -29,7 +29,7 @@ type FormatRequest struct {
 // no partition table, first and last MiB zero. DEVICE_NOT_BLANK otherwise. One that has the
 // filesystem with this UUID was formatted by this very call before. It says whether it formatted.
 func (m *Manager) Format(ctx context.Context, r FormatRequest) (Device, bool, error) {
-	if err := m.CheckDeviceIDs("device_ids", r.DeviceIDs); err != nil {
+	if err := m.allow.checkDeviceIDs("device_ids", r.DeviceIDs); err != nil {
 		return Device{}, false, err
 	}
 	if !r.RecordedBlank {
@@ -42,31 +42,32 @@ func (m *Manager) Format(ctx context.Context, r FormatRequest) (Device, bool, er
 		return Device{}, false, err
 	}
 	defer unlock()
-	found, _, err := m.await(ctx, r.DeviceIDs, r.DeviceTimeout, nil)
+	found, _, err := m.host.await(ctx, r.DeviceIDs, r.DeviceTimeout, nil)
 	if err != nil {
 		return Device{}, false, err
 	}
-	device, devices, err := m.probed(ctx, found.Path)
+	device, devices, err := m.host.probed(ctx, found.Path)
 	if err != nil {
 		return Device{}, false, err
 	}
 	if device.Filesystem == r.Filesystem && device.UUID == r.UUID {
 		return device, false, nil
 	}
-	if err := m.provablyBlank(device, devices); err != nil {
+	if err := provablyBlank(device, devices); err != nil {
 		return device, false, fmt.Errorf("cannot format %s: %w", r.DeviceIDs[0], err)
 	}
 	m.log.Info("making a filesystem", "device", device.Path, "ids", strings.Join(device.IDs, ","),
 		"filesystem", r.Filesystem)
-	if err := m.makeFilesystem(ctx, device, r.Filesystem, r.UUID); err != nil {
+	if err := m.filesystems.makeFilesystem(ctx, device, r.Filesystem, r.UUID); err != nil {
 		return device, false, err
 	}
-	device, _, err = m.probed(ctx, found.Path)
+	device, _, err = m.host.probed(ctx, found.Path)
 	return device, true, err
 }
 
-func (m *Manager) probed(ctx context.Context, path string) (Device, []Device, error) {
-	devices, err := m.Devices(ctx)
+// probed is the device at a path, and all devices.
+func (h *host) probed(ctx context.Context, path string) (Device, []Device, error) {
+	devices, err := h.devices(ctx)
 	if err != nil {
 		return Device{}, nil, err
 	}
@@ -79,7 +80,7 @@ func (m *Manager) probed(ctx context.Context, path string) (Device, []Device, er
 }
 
 // provablyBlank refuses a device with any sign of data on it.
-func (m *Manager) provablyBlank(device Device, devices []Device) error {
+func provablyBlank(device Device, devices []Device) error {
 	why := ""
 	switch {
 	case !device.Blank || device.Ambiguous:
@@ -113,7 +114,7 @@ func (m *Manager) provablyBlank(device Device, devices []Device) error {
 
 // Grow grows the filesystem mounted at the path to its device. It says whether it was smaller.
 func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
-	if err := m.CheckPath("path", path); err != nil {
+	if err := m.allow.checkPath("path", path); err != nil {
 		return Mount{}, false, err
 	}
 	unlock, err := m.lock(ctx)
@@ -135,7 +136,7 @@ func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
 			fmt.Sprintf("cannot grow %s: it is %s", path, mount.Filesystem),
 			errs.WithHint("use ext4 or xfs"))
 	}
-	grown, err := m.growMounted(ctx, path, mount.Device, mount.Filesystem)
+	grown, err := m.filesystems.growMounted(ctx, path, mount.Device, mount.Filesystem)
 	if err != nil {
 		return mount, false, err
 	}

@@ -15,13 +15,13 @@ import (
 
 // await waits until a device with one of the names is attached. DEVICE_MISSING after the timeout,
 // with what is attached instead; DEVICE_WRONG when the names lead to different devices.
-func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration,
+func (h *host) await(ctx context.Context, ids []string, timeout time.Duration,
 	say Say) (Device, string, error) {
 	if timeout <= 0 {
 		timeout = defaultDeviceTimeout
 	}
 	// Watching first, then looking: a device that comes in between is not missed.
-	watch := watchDirs(ctx, m.path("/dev/disk/by-id"), m.path("/dev/disk"), m.path("/dev"))
+	watch := watchDirs(ctx, h.path("/dev/disk/by-id"), h.path("/dev/disk"), h.path("/dev"))
 	defer watch.close()
 	start := time.Now()
 	deadline := time.NewTimer(timeout)
@@ -29,7 +29,7 @@ func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		device, id, err := m.find(ids)
+		device, id, err := h.find(ids)
 		if err != nil || id != "" {
 			return device, id, err
 		}
@@ -40,7 +40,7 @@ func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration
 		case <-ctx.Done():
 			return Device{}, "", fmt.Errorf("cannot wait for the device %s: %w", ids[0], ctx.Err())
 		case <-deadline.C:
-			return Device{}, "", m.missing(ids, time.Since(start))
+			return Device{}, "", h.missing(ids, time.Since(start))
 		case <-watch.changed:
 		case <-poll.C:
 		}
@@ -49,8 +49,8 @@ func (m *Manager) await(ctx context.Context, ids []string, timeout time.Duration
 
 // find is the attached device that has one of the names, and the first of these names in the
 // caller's order; "" when none is attached.
-func (m *Manager) find(ids []string) (Device, string, error) {
-	devices, err := m.attached()
+func (h *host) find(ids []string) (Device, string, error) {
+	devices, err := h.attached()
 	if err != nil {
 		return Device{}, "", err
 	}
@@ -71,9 +71,9 @@ func (m *Manager) find(ids []string) (Device, string, error) {
 	return found, name, nil
 }
 
-func (m *Manager) missing(ids []string, waited time.Duration) error {
+func (h *host) missing(ids []string, waited time.Duration) error {
 	attached := "none is attached"
-	if devices, err := m.attached(); err == nil {
+	if devices, err := h.attached(); err == nil {
 		var names []string
 		for _, device := range devices {
 			names = append(names, device.IDs...)

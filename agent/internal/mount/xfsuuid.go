@@ -25,19 +25,19 @@ type uuidChange struct {
 }
 
 // setXFSUUID gives an XFS whose log was just replayed another UUID.
-func (m *Manager) setXFSUUID(ctx context.Context, device Device, uuid string) error {
+func (f *filesystems) setXFSUUID(ctx context.Context, device Device, uuid string) error {
 	record, err := json.Marshal(uuidChange{Old: device.UUID, New: uuid})
 	if err != nil {
 		return err
 	}
-	path := m.uuidRecord(device)
+	path := f.uuidRecord(device)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
 	if err := atomicfile.Write(path, record, 0o600); err != nil {
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
-	if changed, err := m.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
+	if changed, err := f.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
 		return errors.Join(err, fmt.Errorf("cannot give %s a new UUID: xfs_admin did not",
 			device.Path))
 	}
@@ -45,20 +45,20 @@ func (m *Manager) setXFSUUID(ctx context.Context, device Device, uuid string) er
 }
 
 // changeXFSUUID says whether the UUID is the new one: xfs_admin ends well also when it refused.
-func (m *Manager) changeXFSUUID(ctx context.Context, device Device, uuid string) (bool, error) {
-	_, err := m.exec.Run(ctx,
+func (f *filesystems) changeXFSUUID(ctx context.Context, device Device, uuid string) (bool, error) {
+	_, err := f.host.exec.Run(ctx,
 		hostexec.Command{Tool: "xfs_admin", Args: []string{"-U", uuid, device.Path},
 			Timeout: checkTimeout})
 	if err != nil {
 		return false, toolError("give "+device.Path+" a new UUID", err)
 	}
-	now, err := m.probe(ctx, device.Path)
+	now, err := f.host.probe(ctx, device.Path)
 	return now.UUID == uuid, err
 }
 
 // repairUUID repairs a filesystem whose change of UUID was interrupted.
-func (m *Manager) repairUUID(ctx context.Context, device Device) error {
-	path := m.uuidRecord(device)
+func (f *filesystems) repairUUID(ctx context.Context, device Device) error {
+	path := f.uuidRecord(device)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -76,10 +76,10 @@ func (m *Manager) repairUUID(ctx context.Context, device Device) error {
 	if device.UUID != change.Old && device.UUID != change.New {
 		return forgetRecord(path) // another volume under that name
 	}
-	m.log.Info("repairing a change of UUID that was interrupted", "device", device.Path, "old",
+	f.host.log.Info("repairing a change of UUID that was interrupted", "device", device.Path, "old",
 		change.Old, "new", change.New)
-	if changed, err := m.changeXFSUUID(ctx, device, change.New); err == nil && !changed {
-		_, err = m.exec.Run(ctx,
+	if changed, err := f.changeXFSUUID(ctx, device, change.New); err == nil && !changed {
+		_, err = f.host.exec.Run(ctx,
 			hostexec.Command{Tool: "xfs_repair", Args: []string{"-L", device.Path},
 				Timeout: checkTimeout})
 		if err != nil {
@@ -92,12 +92,12 @@ func (m *Manager) repairUUID(ctx context.Context, device Device) error {
 }
 
 // uuidRecord is where the record of a device is; its first name stands for the volume.
-func (m *Manager) uuidRecord(device Device) string {
+func (f *filesystems) uuidRecord(device Device) string {
 	id := "unnamed"
 	if len(device.IDs) > 0 {
 		id = device.IDs[0]
 	}
-	return filepath.Join(m.stateDir, "xfs-uuid", id+".json")
+	return filepath.Join(f.stateDir, "xfs-uuid", id+".json")
 }
 
 func forgetRecord(path string) error {

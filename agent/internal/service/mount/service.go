@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	defaultDeviceTimeout = time.Minute
-	defaultFreeze        = 10 * time.Second
+	defaultFreeze = 10 * time.Second
 )
 
 // Config has what a Service needs; all of it is required.
@@ -67,9 +66,6 @@ func (s *Service) ListBlockDevices(ctx context.Context,
 // GetMount returns what is mounted at a path and what its unit file says.
 func (s *Service) GetMount(ctx context.Context,
 	r *agentv1.GetMountRequest) (*agentv1.GetMountResponse, error) {
-	if err := s.mounts.CheckPath("path", r.GetPath()); err != nil {
-		return nil, err
-	}
 	mount, err := s.mounts.Get(ctx, r.GetPath())
 	if err != nil {
 		return nil, err
@@ -118,9 +114,6 @@ func (s *Service) EnsureUnmounted(ctx context.Context,
 	if err := s.checkUnits(r.GetStopUnits()); err != nil {
 		return nil, err
 	}
-	if err := s.checkOptionalIDs("expected_device_ids", r.GetExpectedDeviceIds()); err != nil {
-		return nil, err
-	}
 	changes, err := s.mounts.EnsureUnmounted(ctx, r.GetPath(), r.GetExpectedDeviceIds(),
 		r.GetStopUnits())
 	if err != nil {
@@ -135,7 +128,7 @@ func (s *Service) FormatVolume(ctx context.Context,
 	device, changed, err := s.mounts.Format(ctx, domain.FormatRequest{DeviceIDs: r.GetDeviceIds(),
 		Filesystem: r.GetFilesystem(),
 		UUID:       r.GetFilesystemUuid(), RecordedBlank: r.GetRecordedBlank(),
-		DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout)})
+		DeviceTimeout: r.GetDeviceTimeout().AsDuration()})
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +160,4 @@ func (s *Service) checkUnits(lists ...[]string) error {
 		}
 	}
 	return nil
-}
-
-func (s *Service) checkOptionalIDs(field string, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return s.mounts.CheckDeviceIDs(field, ids)
 }

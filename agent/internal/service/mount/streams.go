@@ -16,7 +16,7 @@ import (
 // EnsureMount makes sure that the volume is mounted at the path, now and after a reboot.
 func (s *Service) EnsureMount(r *agentv1.EnsureMountRequest,
 	stream grpc.ServerStreamingServer[agentv1.EnsureMountResponse]) error {
-	if err := s.checkEnsureMount(r); err != nil {
+	if err := s.checkUnits(r.GetStopUnits(), r.GetBoundUnits()); err != nil {
 		return err
 	}
 	last := ""
@@ -42,7 +42,7 @@ func fromEnsureMount(r *agentv1.EnsureMountRequest) domain.Request {
 		UUID:       r.GetFilesystemUuid(),
 		SourceUUID: r.GetSourceFilesystemUuid(), Nonce: r.GetExpectedNonce(),
 		ReplaceIDs: r.GetReplaceDeviceIds(), StopUnits: r.GetStopUnits(),
-		DeviceTimeout: orDefault(r.GetDeviceTimeout(), defaultDeviceTimeout), Grow: r.GetGrow(),
+		DeviceTimeout: r.GetDeviceTimeout().AsDuration(), Grow: r.GetGrow(),
 		Owner: r.GetOwner(), BoundUnits: r.GetBoundUnits(),
 	}
 }
@@ -55,7 +55,7 @@ func (s *Service) FreezeFilesystem(r *agentv1.FreezeFilesystemRequest,
 	ctx, stop := wire.UntilDraining(stream.Context())
 	defer stop()
 	var began *timestamppb.Timestamp
-	report, err := s.mounts.Freeze(ctx, r.GetPath(), orDefault(r.GetLimit(), defaultFreeze),
+	report, err := s.mounts.Freezer.Freeze(ctx, r.GetPath(), orDefault(r.GetLimit(), defaultFreeze),
 		func(at time.Time) error {
 			began = timestamppb.New(at)
 			return stream.Send(&agentv1.FreezeFilesystemResponse{Frozen: true, FreezeTime: began})
