@@ -134,8 +134,9 @@ func (a *App) openState(ctx context.Context) error {
 	if errors.Is(err, job.ErrUnavailable) {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start",
 			errs.Wrap(err),
-			errs.WithHint("see that the store's disk has room, and that no other control plane on "+
-				"this store hangs or is stopped: it may hold the store's lock; then start again"))
+			errs.WithHint("see that the store's disk has room, that the MariaDB of store_dsn_file "+
+				"answers, and that no other control plane on this store hangs or is stopped: it "+
+				"may hold the store's lock; then start again"))
 	}
 	if err != nil {
 		return err

@@ -111,8 +111,8 @@ func (r jobs) taken(err error, requestID string) error {
 func (r jobs) Update(ctx context.Context, j *job.Job, steps []job.Step) error {
 	const query = "UPDATE jobs SET state = ?, active = ?, reason = ?, mode = " +
 		"?, target_state = ?, return_state = ?, " +
-		"from_seq = ?, to_seq = ?, cleaned = ?, owner = ?, turn = ?, updated_at = ?, started_at = ?, " +
-		"finished_at = ? WHERE id = ?"
+		"from_seq = ?, to_seq = ?, cleaned = ?, owner = ?, turn = ?, updated_at = ?, " +
+		"started_at = ?, finished_at = ? WHERE id = ?"
 	_, err := r.tx.exec(ctx, query, j.State, flag(j.State.Active()), j.Reason,
 		j.Mode, j.Target, j.Return,
 		j.From, j.To, flag(j.Cleaned), j.Owner, j.Turn, millis(j.Updated), millis(j.Started),

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -14,48 +15,77 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-const mariadbConns = 16
+const (
+	mariadbConns = 16
+	// answerTime bounds one answer of a server, so that a node that hangs is noticed. Waits for
+	// locks are shorter.
+	answerTime = 10 * time.Second
+	lockSecs   = 5
+	// schemaTime bounds one statement that changes the schema.
+	schemaTime = 10 * time.Minute
+)
 
 // openMariaDB connects to a MariaDB, or to a node of a Galera cluster, where every connection then
 // waits for what other nodes committed before it reads.
 func (s *Store) openMariaDB(ctx context.Context, dsn string) error {
 	s.engine = mariadbEngine{}
-	cfg, err := mysql.ParseDSN(dsn)
+	cfg, err := mariadbConfig(dsn)
 	if err != nil {
-		// err may show the password
-		return errors.New(
-			"the MariaDB address cannot be read: want user:password@tcp(host:port)/database")
+		return err
 	}
-	if cfg.DBName == "" {
-		return errors.New("the MariaDB address names no database")
-	}
-	cfg.ClientFoundRows = true
-	cfg.InterpolateParams = true
-	cfg.Timeout = 5 * time.Second
 	cfg.Logger = driverLog{s.log}
 	if err := prepareDatabase(ctx, cfg); err != nil {
 		return err
 	}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
+	if s.writers, err = mariadbDB(cfg, mariadbConns); err != nil {
 		return err
 	}
-	s.writers = sql.OpenDB(connector)
-	s.writers.SetMaxOpenConns(mariadbConns)
-	s.writers.SetMaxIdleConns(mariadbConns)
-	s.writers.SetConnMaxLifetime(10 * time.Minute)
 	s.readers = s.writers
-	return nil
+	cfg = cfg.Clone()
+	cfg.ReadTimeout = schemaTime
+	s.schema, err = mariadbDB(cfg, 1)
+	return err
+}
+
+// mariadbConfig bounds what the address does not bound by itself.
+func mariadbConfig(dsn string) (*mysql.Config, error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		// err may show the password
+		return nil, errors.New(
+			"the MariaDB address cannot be read: want user:password@tcp(host:port)/database")
+	}
+	if cfg.DBName == "" {
+		return nil, errors.New("the MariaDB address names no database")
+	}
+	cfg.ClientFoundRows = true
+	cfg.InterpolateParams = true
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, answerTime)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, answerTime)
+	cfg.Params = withParam(cfg.Params, "innodb_lock_wait_timeout", fmt.Sprint(lockSecs))
+	return cfg, nil
+}
+
+func mariadbDB(cfg *mysql.Config, conns int) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	db.SetConnMaxLifetime(10 * time.Minute)
+	return db, nil
 }
 
 // prepareDatabase makes the database compare text byte for byte, as SQLite does, while it is still
 // empty; and finds out about Galera.
 func prepareDatabase(ctx context.Context, cfg *mysql.Config) error {
-	connector, err := mysql.NewConnector(cfg)
+	db, err := mariadbDB(cfg, 1)
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(connector)
 	defer db.Close()
 	var collation, wsrep string
 	if err := db.QueryRowContext(ctx, "SELECT @@collation_database").Scan(&collation); err != nil {
@@ -125,8 +155,11 @@ func (m mariadbEngine) again(err error) bool {
 func (m mariadbEngine) passing(err error) bool {
 	switch m.number(err) {
 	case 1021, 1030, 1114, // disk full
-		1040, 1203, 1226, // too many connections
-		1047, 1053, 1927, // node not ready, shutting down, connection killed
+		1040, 1135, 1203, 1226, // too many connections
+		1037, 1038, 1041, 1206, // out of memory, or of room for locks
+		1047, 1053, 1317, 1927, // node not ready, shutting down, query or connection killed
+		1180, 1181, // a commit or rollback failed: the node left the cluster
+		1158, 1159, 1160, 1161, // network
 		1290, 1836: // read-only
 		return true
 	}

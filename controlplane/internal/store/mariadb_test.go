@@ -5,6 +5,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
@@ -52,7 +54,7 @@ func TestMariaDB(t *testing.T) {
 func server(t *testing.T) *mysql.Config {
 	dsn := os.Getenv("UNDERSTUDY_STORE_DSN")
 	if dsn == "" {
-		dsn = startMariaDB(t)
+		dsn, _ = startMariaDB(t)
 	}
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
@@ -62,7 +64,7 @@ func server(t *testing.T) *mysql.Config {
 }
 
 // startMariaDB runs a server on a socket in a directory of its own until the test ends.
-func startMariaDB(t *testing.T) (dsn string) {
+func startMariaDB(t *testing.T) (dsn string, process *os.Process) {
 	dir, err := os.MkdirTemp("", "us") // short: a socket's path has 107 bytes
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +103,7 @@ func startMariaDB(t *testing.T) (dsn string) {
 			t.Fatalf("mariadbd does not answer\n%s", log.String())
 		}
 	}
-	return dsn
+	return dsn, cmd.Process
 }
 
 func answers(dsn string) bool {
@@ -111,4 +113,48 @@ func answers(dsn string) bool {
 	}
 	defer db.Close()
 	return db.Ping() == nil
+}
+
+// TestMariaDBThatHangs stops a server as a starved host does: its kernel goes on accepting.
+func TestMariaDBThatHangs(t *testing.T) {
+	dsn, process := startMariaDB(t)
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE hangs"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.DBName, cfg.ReadTimeout = "hangs", 500*time.Millisecond
+	st := opener(store.Config{DSN: cfg.FormatDSN(), Patience: time.Minute})(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	next := func() error {
+		return st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Next(ctx, "writes", 1)
+			return err
+		})
+	}
+	if err := next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := next(); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("a write into a server that hangs: %v", err)
+	}
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for err = next(); errors.Is(err, job.ErrUnavailable); err = next() {
+	}
+	if err != nil {
+		t.Errorf("a write once the server goes on: %v", err)
+	}
 }

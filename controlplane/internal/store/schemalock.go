@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
 const (
@@ -47,9 +49,13 @@ func (l *schemaLock) acquire(ctx context.Context) error {
 		if owner != lastOwner || beat != lastBeat {
 			lastOwner, lastBeat, since = owner, beat, time.Now()
 		}
+		if owner == l.owner { // taken by a commit that nobody answered
+			l.keep(ctx)
+			return nil
+		}
 		if owner == "" || time.Since(since) >= schemaLockLimit {
 			ok, err := l.swap(ctx, owner, beat, l.owner)
-			if err != nil {
+			if err != nil && !errors.Is(err, job.ErrUnavailable) {
 				return err
 			}
 			if ok {

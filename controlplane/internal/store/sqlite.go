@@ -28,6 +28,7 @@ func (s *Store) openSQLite(path string) error {
 	if s.writers, err = sqliteDB(path, 1, "&_txlock=immediate"); err != nil {
 		return err
 	}
+	s.schema = s.writers
 	s.readers, err = sqliteDB(path, readConns, "&_pragma=query_only(1)")
 	return err
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,12 +12,20 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
+const (
+	startPatience = 30 * time.Second
+	startPause    = time.Second
+)
+
 // Config says where the records are. Exactly one of Path and DSN is set.
 type Config struct {
 	Path string // SQLite file; made, with mode 0600, when it is not there
 	// MariaDB, as go-sql-driver writes it: user:password@tcp(host:3306)/database
-	DSN    string
-	Logger *slog.Logger // default slog.Default()
+	DSN string
+	// Patience is how long Open waits for a MariaDB that does not answer, or whose node is not
+	// ready; default 30 s.
+	Patience time.Duration
+	Logger   *slog.Logger // default slog.Default()
 	// Now is the source of the records' times; default time.Now.
 	Now func() time.Time
 	// Trace is called with each statement of a transaction, from many goroutines; default none.
@@ -28,6 +37,7 @@ type Store struct {
 	engine  engine
 	writers *sql.DB
 	readers *sql.DB
+	schema  *sql.DB // changes the schema
 	log     *slog.Logger
 	now     func() time.Time
 	trace   func(query string)
@@ -50,12 +60,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case (cfg.Path == "") == (cfg.DSN == ""):
 		return nil, errors.New("cannot open the store: give either a file or a MariaDB address")
 	case cfg.Path != "":
-		err = s.openSQLite(cfg.Path)
+		if err = s.openSQLite(cfg.Path); err == nil {
+			err = s.migrate(ctx)
+		}
 	default:
-		err = s.openMariaDB(ctx, cfg.DSN)
-	}
-	if err == nil {
-		err = s.migrate(ctx)
+		err = s.reachMariaDB(ctx, cfg)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the store: %w", err), s.Close())
@@ -63,10 +72,31 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// reachMariaDB waits for a MariaDB that starts, or joins its cluster, at the same time.
+func (s *Store) reachMariaDB(ctx context.Context, cfg Config) error {
+	patience := cmp.Or(cfg.Patience, startPatience)
+	for began := time.Now(); ; {
+		err := s.openMariaDB(ctx, cfg.DSN)
+		if err == nil {
+			err = s.migrate(ctx)
+		}
+		if err == nil || !s.engine.passing(err) && !errors.Is(err, job.ErrUnavailable) {
+			return err
+		}
+		if err = unavailable(err); time.Since(began) >= patience {
+			return err
+		}
+		s.log.Warn("waiting for the store", "error", err)
+		if closing := s.Close(); closing != nil || !pause(ctx, startPause) {
+			return errors.Join(err, closing)
+		}
+	}
+}
+
 // Close ends all connections. Closing twice is fine.
 func (s *Store) Close() error {
 	var errs []error
-	for _, db := range []*sql.DB{s.writers, s.readers} {
+	for _, db := range []*sql.DB{s.writers, s.readers, s.schema} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}

@@ -23,7 +23,8 @@ const (
 	patience = 10 * time.Second
 )
 
-var errLocked = fmt.Errorf("the store has been locked by other writers for %s", patience)
+// errWaited is the end of a wait for a connection.
+var errWaited = errors.New("the store")
 
 // Write runs fn in one transaction that can change records; see job.Store. Errors that will pass
 // match job.ErrUnavailable.
@@ -42,7 +43,7 @@ func (s *Store) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) 
 			if try >= maxTries || time.Since(began) >= patience {
 				return unavailable(err)
 			}
-		case s.engine.passing(err) || errors.Is(err, errLocked):
+		case s.engine.passing(err) || errors.Is(err, errWaited):
 			return unavailable(err)
 		default:
 			return err
@@ -64,7 +65,7 @@ func (s *Store) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 			return nil
 		case s.engine.again(err) && try < maxTries && pause(ctx, delay):
 			delay = min(2*delay, maxDelay)
-		case s.engine.again(err) || s.engine.passing(err) || errors.Is(err, errLocked):
+		case s.engine.again(err) || s.engine.passing(err) || errors.Is(err, errWaited):
 			return unavailable(err)
 		default:
 			return err
@@ -114,12 +115,23 @@ func line(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	defer cancel()
 	conn, err := db.Conn(waiting)
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
-		return nil, errLocked
+		return nil, fmt.Errorf("%w %s for %s", errWaited, waitedFor(db.Stats()), patience)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("begin a transaction: %w", err)
 	}
 	return conn, nil
+}
+
+func waitedFor(stats sql.DBStats) string {
+	switch {
+	case stats.MaxOpenConnections == 1:
+		return "has been locked by other writers"
+	case stats.InUse < stats.MaxOpenConnections:
+		return "has not answered"
+	default:
+		return fmt.Sprintf("has all of its %d connections in use", stats.InUse)
+	}
 }
 
 // pause waits d minus a random part, so that those who collided do not collide again.

@@ -159,6 +159,8 @@ const (
 	// The request would delete data that users could miss, and did not confirm it with the name and
 	// the etag of what would be deleted.
 	Reason_REASON_DATA_LOSS_NOT_CONFIRMED Reason = 508
+	// The store belongs to another certificate authority or to a newer program.
+	Reason_REASON_STORE_MISMATCH Reason = 509
 	// The provider refused or failed the request; its own words are in the message.
 	Reason_REASON_PROVIDER_ERROR Reason = 600
 	// The provider asks to slow down.
@@ -250,6 +252,7 @@ var (
 		506: "REASON_STORE_UNAVAILABLE",
 		507: "REASON_AGENT_UNREACHABLE",
 		508: "REASON_DATA_LOSS_NOT_CONFIRMED",
+		509: "REASON_STORE_MISMATCH",
 		600: "REASON_PROVIDER_ERROR",
 		601: "REASON_PROVIDER_THROTTLED",
 		602: "REASON_MACHINE_GONE",
@@ -328,6 +331,7 @@ var (
 		"REASON_STORE_UNAVAILABLE":          506,
 		"REASON_AGENT_UNREACHABLE":          507,
 		"REASON_DATA_LOSS_NOT_CONFIRMED":    508,
+		"REASON_STORE_MISMATCH":             509,
 		"REASON_PROVIDER_ERROR":             600,
 		"REASON_PROVIDER_THROTTLED":         601,
 		"REASON_MACHINE_GONE":               602,
@@ -372,7 +376,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xcc\x10\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xe8\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -441,6 +445,7 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_STORE_UNAVAILABLE\x10\xfa\x03\x12\x1d\n" +
 	"\x18REASON_AGENT_UNREACHABLE\x10\xfb\x03\x12#\n" +
 	"\x1eREASON_DATA_LOSS_NOT_CONFIRMED\x10\xfc\x03\x12\x1a\n" +
+	"\x15REASON_STORE_MISMATCH\x10\xfd\x03\x12\x1a\n" +
 	"\x15REASON_PROVIDER_ERROR\x10\xd8\x04\x12\x1e\n" +
 	"\x19REASON_PROVIDER_THROTTLED\x10\xd9\x04\x12\x18\n" +
 	"\x13REASON_MACHINE_GONE\x10\xda\x04\x12%\n" +
