@@ -23,11 +23,11 @@ type ServerState string
 
 // The states of a server.
 const (
-	// ServerProvisioning is a server that a job is making.
+	// ServerProvisioning is a server that a job is making, or proving READY again.
 	ServerProvisioning ServerState = "PROVISIONING"
 	// ServerReady is a server that was proved to do what its role says.
 	ServerReady ServerState = "READY"
-	// ServerFailed is a server whose making failed.
+	// ServerFailed is a server whose job ended before it was READY, or READY again.
 	ServerFailed ServerState = "FAILED"
 	// ServerUnreachable is a server whose agent does not answer: nothing is known about it.
 	ServerUnreachable ServerState = "UNREACHABLE"
@@ -70,6 +70,7 @@ type Server struct {
 	ReplicationConfigured bool
 	BinlogAutoPurge       bool
 	Verified              Verification // the latest one; of replicas alone
+	FirstReady            time.Time    // zero until it was READY
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time
@@ -89,6 +90,12 @@ type Mount struct {
 
 // Etag identifies this state of the record in requests that rely on it.
 func (s Server) Etag() string { return etag(s.Rev) }
+
+// InService reports whether the server was proved to do what its role says, and nothing has taken
+// that back, also while it does not do it.
+func (s Server) InService() bool {
+	return s.State == ServerReady || s.State == ServerUnreachable || s.State == ServerDegraded
+}
 
 // Subject names the server where jobs and events need it.
 func (s Server) Subject() string { return ServerSubject(s.Name) }

@@ -19,7 +19,7 @@ func TestShape(t *testing.T) {
 		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image " +
 			"Address AgentIdentity AgentVersion Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
-			"BinlogAutoPurge Verified Job Created Updated LastSeen Rev"},
+			"BinlogAutoPurge Verified FirstReady Job Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
 			"ImageDefault State StateReason Job EffectKey " +

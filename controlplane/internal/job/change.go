@@ -145,6 +145,11 @@ func (e *Engine[T]) apply(ctx context.Context, tx T, j *Job, c change, req Chang
 		if err := records.LockSubjects(ctx, j.ID, j.Subjects); err != nil {
 			return err
 		}
+		if plan, _ := e.Plan(j.Kind); plan.Again != nil {
+			if err := plan.Again(ctx, tx, *j); err != nil {
+				return err
+			}
+		}
 	}
 	m.events = append([]Event{{
 		JobID: j.ID, Step: c.step, At: m.now, Who: req.Who, Kind: "job." + c.verb,

@@ -61,7 +61,8 @@
 //
 // A step marked with DeletesData deletes data that a user could miss. Before such a step gets a new
 // effect key, and before a cleanup, the plan's [Guard] decides in the request's own transaction,
-// with the confirmation that the request carries.
+// with the confirmation that the request carries. When a request makes steps run, the plan's Again
+// says in that transaction what the job's records no longer prove.
 //
 // A request id makes a request once: the same request under the same id is answered with the job as
 // it is, another request under it is refused.

@@ -17,6 +17,9 @@ type Plan[T any] struct {
 	// request that cleans up, or that gives a new effect key to a step that DeletesData. Required
 	// when a step does.
 	Guard Guard[T]
+	// Again is called in the transaction of a request after which steps are run, with the job as it
+	// is then: what it made may be proved no longer. Optional.
+	Again func(ctx context.Context, tx T, j Job) error
 }
 
 // Guard decides whether a request may delete data. An error refuses the request, and nothing

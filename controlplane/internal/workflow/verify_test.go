@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
@@ -277,4 +278,42 @@ func TestVerificationSettlesAlone(t *testing.T) {
 			t.Errorf("it changed %v", changes)
 		}
 	})
+}
+
+// TestVerificationHintsAtNoCleanup makes verifications fail whose hints could name the cleanup of a
+// job that made nothing.
+func TestVerificationHintsAtNoCleanup(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]func(w *world){
+		"binary logs are purged": func(w *world) {
+			w.Hosts["db1"].Running.Disk.Data.Oldest = 1000
+		},
+		"replication is broken": func(w *world) {
+			c := w.Hosts["db2"].Running.Disk.Data.Conn
+			c.SQL, c.SQLErrno, c.SQLError = false, 1032, "Can't find record"
+		},
+		"the machine is gone": func(w *world) {
+			for _, m := range w.Cloud.Machines {
+				if m.Name == "db2" {
+					m.State = provider.MachineTerminated
+				}
+			}
+		},
+	} {
+		bubbles(t, name, func(t *testing.T) {
+			w, p, _ := again(t)
+			p.At(job.BeforeEffect, "verify", func() { breaks(w) })
+			p.Run()
+			j := p.End(p.Ask(verification{Replica: "db2"}).ID)
+			s, _ := j.Step("verify")
+			if s.Failure == nil {
+				t.Fatalf("job is %s\n%s", j.State, states(j))
+			}
+			for _, call := range s.Failure.Hint.Actions {
+				if call.Method == "CleanupJob" {
+					t.Errorf("%s: the hint is %+v", s.Failure.Message, s.Failure.Hint)
+				}
+			}
+		})
+	}
 }

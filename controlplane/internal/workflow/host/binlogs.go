@@ -34,21 +34,25 @@ func StopAutoPurge(ctx context.Context, c *kit.Call, p *kit.Node) error {
 	return nil
 }
 
-// KeepBinlogs keeps what the replica needs until it is connected, renewing the lease long before it
-// ends. The primary is observed when p is nil.
-func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) error {
-	snap, err := c.Snapshot(ctx, a.Snapshot)
-	if kit.Missing(err) || err == nil && snap.State != inventory.SnapshotReady {
-		return nil // reserve_binlogs will see to it
-	}
-	if err != nil {
-		return err
+// KeepBinlogs keeps what the replica needs until it is READY, renewing the lease long before it
+// ends. It refuses when a copy is to begin where the primary's binary logs do not reach back to; a
+// replica that replicates already says itself what it misses. The primary is observed when p is
+// nil.
+func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node,
+	replicates bool) error {
+	from := ""
+	if !replicates {
+		snap, err := c.Snapshot(ctx, a.Snapshot)
+		if kit.Missing(err) || err == nil && snap.State != inventory.SnapshotReady {
+			return nil // reserve_binlogs will see to it
+		}
+		if err != nil {
+			return err
+		}
+		from = snap.Point.Position()
 	}
 	srv, err := c.Server(ctx, a.Server)
-	if err == nil && kit.EverReady(srv) {
-		return nil // it is connected
-	}
-	if !c.Lease().Due() {
+	if err == nil && srv.InService() || !c.Lease().Due() {
 		return nil
 	}
 	if p == nil {
@@ -57,7 +61,7 @@ func KeepBinlogs(ctx context.Context, c *kit.Call, a kit.MakeArgs, p *kit.Node) 
 		}
 	}
 	r, err := p.Agent.ReserveBinlogs(ctx, a.SnapshotArgs.Reservation(c.JobID), kit.DefaultReserve,
-		snap.Point.Position(), c.FencingToken())
+		from, c.FencingToken())
 	if err != nil {
 		return err
 	}

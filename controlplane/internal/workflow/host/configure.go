@@ -29,7 +29,7 @@ func (h *Host) configuration(srv inventory.Server) kit.Configuration {
 	if srv.Role == inventory.RoleReplica {
 		c.ReadOnly = true
 		// Until it was proved to be a replica it starts nothing by itself.
-		c.SkipReplicaStart = !kit.EverReady(srv)
+		c.SkipReplicaStart = !srv.InService()
 		c.Options = withDefault(c.Options, "slave_parallel_threads", applierThreads)
 	}
 	return c

@@ -35,7 +35,8 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 		return nil, err
 	}
 	if !h.observing {
-		if err := KeepBinlogs(ctx, h.Call, h.Asked, p); err != nil {
+		_, replicates := replication.Find(st.Connections, kit.Account(h.Srv.Name))
+		if err := KeepBinlogs(ctx, h.Call, h.Asked, p, replicates); err != nil {
 			return nil, err
 		}
 	}
@@ -182,14 +183,14 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 	case replication.BinlogsGone:
 		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("remove it, and make "+
 			"the replica from a new snapshot",
-			kit.CleanUpThis(), errs.Call("CreateReplica", "primary", p.Primary.Subject())),
+			p.Remove(p.Srv), errs.Call("CreateReplica", "primary", p.Primary.Subject())),
 			"%s cannot replicate: %s", p.Srv.Name, v)
 	case replication.ServerIDTaken:
 		return idTaken(p.Srv, v.String())
 	case replication.Broken:
 		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("remove it and "+
 			"make it again from a new snapshot: its data do not fit the primary's "+
-			"events", kit.CleanUpThis()),
+			"events", p.Remove(p.Srv)),
 			"replication on %s is broken: %s", p.Srv.Name, v)
 	}
 	return p.startThreads(ctx, v)

@@ -44,8 +44,12 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 		return out, err
 	}
 	if errors.Is(err, provider.ErrRefused) {
-		return AskOperator(err.Error(), Hint("have the step done again to be asked again, or "+
-			"remove what the job made", RedoThis(c.Step), CleanUpThis()))
+		hint := Hint("have the step done again to be asked again", RedoThis(c.Step))
+		if len(kind.Cleanup) > 0 {
+			hint = Hint("have the step done again to be asked again, or remove what the job made",
+				RedoThis(c.Step), CleanUpThis())
+		}
+		return AskOperator(err.Error(), hint)
 	}
 	if after, ok := Pause(err); ok {
 		if gone := c.WhyAway(ctx, err); gone != nil {

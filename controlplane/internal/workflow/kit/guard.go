@@ -55,7 +55,7 @@ func losesData(ctx context.Context, rec Records, srv inventory.Server) (bool, er
 	switch {
 	case srv.State == inventory.ServerDeleted:
 		return false, nil
-	case wasInUse(srv) || srv.Role == inventory.RolePrimary && srv.DatadirVersion != "":
+	case !srv.FirstReady.IsZero() || srv.Role == inventory.RolePrimary && srv.DatadirVersion != "":
 		return true, nil
 	case srv.Role != inventory.RolePrimary:
 		return false, nil
@@ -65,9 +65,4 @@ func losesData(ctx context.Context, rec Records, srv inventory.Server) (bool, er
 		replaced := v.ID != srv.DataVolume && v.State == inventory.VolumeAvailable
 		return replaced && v.Job == srv.Job
 	}), err
-}
-
-// wasInUse reports whether the server was READY at some time, also when its deletion has begun.
-func wasInUse(srv inventory.Server) bool {
-	return EverReady(srv) || srv.State == inventory.ServerDeleting
 }

@@ -31,6 +31,14 @@ func RedoThis(step string) errs.Action {
 // CleanUpThis removes what this job has made.
 func CleanUpThis() errs.Action { return errs.Call("CleanupJob", "name", job.ThisJob) }
 
+// Remove removes a server: what this job has made, or what another one did.
+func (c *Call) Remove(srv inventory.Server) errs.Action {
+	if srv.Name == c.making {
+		return CleanUpThis()
+	}
+	return errs.Call("DeleteServer", "name", srv.Subject())
+}
+
 // GetServer reads a server.
 func GetServer(name string) errs.Action {
 	return errs.Call("GetServer", "name", inventory.ServerSubject(name))

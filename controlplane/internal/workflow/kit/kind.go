@@ -50,6 +50,7 @@ type Step struct {
 	Section     string // of steps that start over together
 	Always      bool   // also runs when the job fails or is cancelled
 	DeletesData bool   // done again it deletes what a user could miss
+	Proves      bool   // records the server that the job makes as READY
 
 	Timeout  time.Duration // for the step as a whole; see job.PlanStep for the defaults
 	Attempt  time.Duration // for one attempt
@@ -108,7 +109,7 @@ func (k *Kit) Plans() []job.Plan[Records] {
 		plans = append(plans, job.Plan[Records]{
 			Kind: kind.Name, Title: kind.Title, Sections: kind.Sections,
 			Steps: k.planSteps(kind, kind.Steps), Cleanup: k.planSteps(kind, kind.Cleanup),
-			Guard: k.guard(kind),
+			Guard: k.guard(kind), Again: k.unprove(kind),
 		})
 	}
 	slices.SortFunc(plans, func(a, b job.Plan[Records]) int {

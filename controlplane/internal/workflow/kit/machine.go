@@ -17,12 +17,12 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 	m, err := c.Provider.GetMachine(ctx, srv.MachineID)
 	switch {
 	case Missing(err):
-		return MachineGone(provider.Machine{ID: srv.MachineID}, srv.Name)
+		return c.MachineGone(provider.Machine{ID: srv.MachineID}, srv)
 	case err != nil:
 		return err
 	case m.State == provider.MachineTerminated:
-		return MachineGone(m, srv.Name)
-	case m.State == provider.MachineStopped && srv.Job == c.JobID && !EverReady(srv):
+		return c.MachineGone(m, srv)
+	case m.State == provider.MachineStopped && srv.Job == c.JobID && !srv.InService():
 		if err := c.Provider.StartMachine(ctx, m.ID); err != nil {
 			return err
 		}
@@ -32,11 +32,14 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 }
 
 // MachineGone is the error of a machine that ended without this project's doing.
-func MachineGone(m provider.Machine, server string) error {
+func (c *Call) MachineGone(m provider.Machine, srv inventory.Server) error {
+	redo := errs.Call("RedoStep", "name", "jobs/"+srv.Job, "step", StepCreateMachine)
+	if srv.Job == c.JobID {
+		redo = RedoThis(StepCreateMachine)
+	}
 	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, Hint("have another made, or remove the rest",
-		RedoThis(StepCreateMachine), CleanUpThis()),
-		"machine %s of %s was terminated by somebody else: %s", m.ID, server,
-		cmp.Or(m.Reason, "no reason given"))
+		redo, c.Remove(srv)), "machine %s of %s was terminated by somebody else: %s", m.ID,
+		srv.Name, cmp.Or(m.Reason, "no reason given"))
 }
 
 // NeedsMachine refuses a step that is run alone before there is a machine.

@@ -141,7 +141,7 @@ func (c *Call) GiveUp(ctx context.Context, asked ServerArgs, rest Remover) (Comm
 	if err != nil && !Missing(err) {
 		return nil, err
 	}
-	kept := err == nil && srv.Job == c.JobID && wasInUse(srv)
+	kept := err == nil && srv.Job == c.JobID && !srv.FirstReady.IsZero()
 	if asked.Cleanup && !kept {
 		return rest(ctx, c)
 	}

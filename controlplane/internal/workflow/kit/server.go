@@ -101,12 +101,6 @@ func (c *Call) Serving(ctx context.Context, name string) (*Node, error) {
 	return n, nil
 }
 
-// EverReady reports whether the server was proved to do what its role says.
-func EverReady(srv inventory.Server) bool {
-	return srv.State == inventory.ServerReady || srv.State == inventory.ServerUnreachable ||
-		srv.State == inventory.ServerDegraded
-}
-
 // Event adds an event with the step that caused it.
 func (c *Call) Event(ctx context.Context, rec Records, action, subject, format string,
 	args ...any) error {
@@ -162,6 +156,9 @@ func (c *Call) RecordReady(name string, st replication.Status, reason string) Co
 		srv.BinaryVersion = cmp.Or(st.BinaryVersion, srv.BinaryVersion)
 		srv.DatadirVersion = cmp.Or(st.DatadirVersion, srv.DatadirVersion)
 		srv.LastSeen = c.Now()
+		if srv.FirstReady.IsZero() {
+			srv.FirstReady = c.Now()
+		}
 		if err := srv.SetState(inventory.ServerReady, reason); err != nil {
 			return err
 		}

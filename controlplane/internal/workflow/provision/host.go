@@ -21,7 +21,7 @@ func (s *step) mountData(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	if h.Replica() {
-		if err := host.KeepBinlogs(ctx, s.Call, s.args, nil); err != nil {
+		if err := host.KeepBinlogs(ctx, s.Call, s.args, nil, h.Started()); err != nil {
 			return kit.Outcome{}, err
 		}
 	}

@@ -49,7 +49,7 @@ func (s *step) keepIfReplica(ctx context.Context, srv inventory.Server) error {
 	if srv.Role != inventory.RoleReplica {
 		return nil
 	}
-	return host.KeepBinlogs(ctx, s.Call, s.args, nil)
+	return host.KeepBinlogs(ctx, s.Call, s.args, nil, false)
 }
 
 // ensureMachine finds the machine that was made under this step's key, or makes it. Machines of an
@@ -79,7 +79,7 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 		return s.newMachine(ctx, srv)
 	}
 	if ours.State == provider.MachineTerminated {
-		return *ours, kit.MachineGone(*ours, srv.Name)
+		return *ours, s.MachineGone(*ours, srv)
 	}
 	return *ours, nil
 }

@@ -67,7 +67,7 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 			Attempt: 5 * time.Minute},
 		startStep("MariaDB is up and ready", "", time.Hour, 2*time.Hour),
 		kit.Step{Name: "finish", Title: "the primary takes writes and is READY",
-			Run: run((*step).finishPrimary),
+			Run: run((*step).finishPrimary), Proves: true,
 			DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 				return []string{"commit one row and record " + a.Server + " as READY"}
 			})},

@@ -152,15 +152,20 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 	return nil
 }
 
-// DropReplaced deletes the data volumes of earlier generations, which were kept until the server
-// was READY on the volume that it has now. Before that it does nothing: a step that is run alone,
-// and one after steps that an operator skipped, cannot tell, as the record of a server that was
-// READY before says so still.
+// DropReplaced deletes the data volumes of earlier generations, which are kept until the server is
+// READY on the volume that it has now.
 func DropReplaced(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Commit, error) {
 	s := &step{Call: c, args: args}
 	srv, err := s.Server(ctx, args.Server)
-	if err != nil || srv.State != inventory.ServerReady || s.Alone || len(s.LeftOut) > 0 {
+	if err != nil || srv.State != inventory.ServerReady {
 		return nil, err
+	}
+	j, err := s.Jobs.Get(ctx, s.JobID)
+	if err != nil {
+		return nil, err
+	}
+	if swap, there := j.Step(kit.StepSwapVolume); there && swap.Generation == 1 {
+		return nil, nil // it was never replaced
 	}
 	list, err := s.Provider.ListVolumes(ctx, s.Made(map[string]string{kit.TagJob: s.JobID,
 		kit.TagServer: srv.Name, kit.TagRole: kit.RoleData}))

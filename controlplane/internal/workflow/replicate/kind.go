@@ -118,7 +118,7 @@ func CreateReplica(parts Parts) kit.Kind {
 			{Name: "finish",
 				Title: "replication starts by itself, all invariants hold, the replica is READY",
 				Run:   run((*step).finish), DryRun: kit.WouldFor(wouldFinish),
-				Attempt: 5 * time.Minute},
+				Attempt: 5 * time.Minute, Proves: true},
 			{Name: "settle", Title: "nothing of this job holds the source up any more",
 				Run: settle(parts), Always: true, Timeout: 5 * time.Minute},
 		})

@@ -20,7 +20,7 @@ func (s *step) plan(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if kit.EverReady(srv) {
+	if srv.State == inventory.ServerProvisioning && !srv.FirstReady.IsZero() {
 		s.Found("%s is a replica of %s with server_id %d", srv.Name, srv.Primary, srv.ServerID)
 		return kit.Done(nil)
 	}
@@ -39,7 +39,7 @@ func (s *step) plan(ctx context.Context) (kit.Outcome, error) {
 	if err := s.checkImage(ctx, p, image); err != nil {
 		return kit.Outcome{}, err
 	}
-	if err := host.KeepBinlogs(ctx, s.Call, s.args.MakeArgs, p); err != nil {
+	if err := host.KeepBinlogs(ctx, s.Call, s.args.MakeArgs, p, false); err != nil {
 		return kit.Outcome{}, err
 	}
 	if err := host.StopAutoPurge(ctx, s.Call, p); err != nil {

@@ -81,6 +81,9 @@ func (d *Datadir) Write(server uint32, table string, value uint64) string {
 	return d.Pos()
 }
 
+// Purge deletes all binary logs but the last one, which is empty.
+func (d *Datadir) Purge() { d.Oldest = d.seq }
+
 func (d *Datadir) apply(t Txn) {
 	d.log = append(d.log, t)
 	d.seq, d.last = t.seq, t.server
