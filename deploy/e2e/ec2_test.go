@@ -111,7 +111,7 @@ func TestManyJobs(t *testing.T) {
 		l.settleAll(t)
 	}
 	l.run("provider", "sweep", "--remove")
-	awaitTrue(t, time.Minute, "all is swept", func() bool {
+	awaitTrue(t, 3*time.Minute, "all is swept", func() bool {
 		out, err := l.try("provider", "sweep", "--remove")
 		return err == nil && strings.Contains(out, "nothing")
 	})

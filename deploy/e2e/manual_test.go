@@ -174,7 +174,7 @@ func (h *hand) ask(kind string, args ...string) string {
 // waits is why the job waits, once that holds all of these words.
 func (h *hand) waits(kind string, words ...string) {
 	h.t.Helper()
-	awaitTrue(h.t, 30*time.Second, "the job says "+strings.Join(words, ", "), func() bool {
+	awaitTrue(h.t, 2*time.Minute, "the job says "+strings.Join(words, ", "), func() bool {
 		text := protojson.Format(h.lastJob(kind))
 		return !slices.ContainsFunc(words,
 			func(word string) bool { return !strings.Contains(text, word) })

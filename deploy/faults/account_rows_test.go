@@ -77,7 +77,7 @@ func (l *lab) badAccount(statement string) {
 // mendsAccount waits until the primary refuses the replica, and has start_replica mend that.
 func (l *lab) mendsAccount(name string) {
 	l.t.Helper()
-	l.eventually(20*time.Second, "the primary refuses the account",
+	l.eventually(2*time.Minute, "the primary refuses the account",
 		func() bool { return ioError.MatchString(l.replicaStatus(name)) })
 	l.again("start_replica")
 	l.whole(name)

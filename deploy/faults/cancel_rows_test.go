@@ -50,7 +50,8 @@ func (l *lab) cancelUnanswered() {
 	l.dropSnap()
 	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, LoseAnswer: true})
 	job := l.detach("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
-	l.eventually(time.Minute, "the snapshot is cut", func() bool { return len(l.snapshots()) > 0 })
+	l.eventually(2*time.Minute, "the snapshot is cut",
+		func() bool { return len(l.snapshots()) > 0 })
 	l.run("job", "cancel", job, "--detach")
 	struck()
 	l.cancelledIn(job, false)
@@ -109,7 +110,7 @@ func (l *lab) cancelIn(step string, args []string) string {
 // succeeded.
 func (l *lab) cancelledIn(job string, last bool) string {
 	l.t.Helper()
-	j := l.await(job, 2*time.Minute, ended)
+	j := l.await(job, 4*time.Minute, ended)
 	if s := j.GetState(); s != cpv1.Job_STATE_CANCELLED &&
 		!(last && s == cpv1.Job_STATE_SUCCEEDED) {
 		l.t.Errorf("%s is %s, not cancelled: %v", job, s, j.GetError())
@@ -125,7 +126,7 @@ func (l *lab) cancelledIn(job string, last bool) string {
 // cleaned takes away what a job made, and looks for what that left, on the primary too.
 func (l *lab) cleaned(job string) {
 	l.t.Helper()
-	if j := l.await(job, 2*time.Minute, ended); j.GetState() != cpv1.Job_STATE_SUCCEEDED {
+	if j := l.await(job, 4*time.Minute, ended); j.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		l.run(append([]string{"job", "cleanup", job}, l.confirmed(job)...)...)
 		l.checkTidy()
 	}

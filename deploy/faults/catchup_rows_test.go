@@ -48,7 +48,7 @@ func (l *lab) behind(source string) (m making, letGo func()) {
 	}
 	l.must(gate, "LOCK TABLES "+l.schemaOf(source)+".probe READ")
 	l.start()
-	l.await(m.job, time.Minute,
+	l.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "catch_up").GetProgress().GetTotal() > 0 || ended(j) })
 	if state := l.stepState(m.job, "catch_up"); state != "running" {
 		l.t.Fatalf("catch_up is %s", state)
@@ -69,7 +69,7 @@ func (l *lab) threadsKilled() {
 	for _, id := range threads {
 		_, _ = root.Exec("KILL " + id) // a worker may have gone with its coordinator
 	}
-	l.eventually(20*time.Second, "the killed threads are gone",
+	l.eventually(2*time.Minute, "the killed threads are gone",
 		func() bool { return len(l.threads(root, threads...)) == 0 })
 	letGo()
 	l.succeeds(m.job)
@@ -106,7 +106,7 @@ func (l *lab) primaryRestarts(argv ...string) {
 	l.quiet(source)
 	before := l.exec(source, "systemctl", "show", "--property=InvocationID", "--value", mariadbUnit)
 	l.exec(source, argv...)
-	l.eventually(time.Minute, source+" answers again", func() bool {
+	l.eventually(2*time.Minute, source+" answers again", func() bool {
 		return l.maybe(source, "systemctl", "show", "--property=InvocationID", "--value",
 			mariadbUnit) != before && l.ask(source) != nil
 	})

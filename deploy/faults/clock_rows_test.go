@@ -82,12 +82,12 @@ func (l *lab) clockStepsInJob(offset time.Duration) {
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--from", snap, "--image", "trixie-masked")
 	l.misdated = append(l.misdated, strings.TrimPrefix(m.job, "jobs/"))
-	l.await(m.job, time.Minute,
+	l.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "await_agent").GetState() == stepRunning })
 	right := l.stepClock(offset)
 	l.within(8*time.Second, func() bool { return l.stepState(m.job, "mount_data") == "running" })
 	right()
-	l.await(m.job, time.Minute,
+	l.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
 	right = l.stepClock(offset)
 	l.within(8*time.Second, func() bool { return l.stepState(m.job, "settle") == "succeeded" })

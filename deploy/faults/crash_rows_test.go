@@ -131,7 +131,7 @@ func (l *lab) asks(args ...string) (job string, again func() string) {
 	}()
 	db := l.store()
 	defer db.Close()
-	l.eventually(30*time.Second, "the store has the job", func() bool {
+	l.eventually(2*time.Minute, "the store has the job", func() bool {
 		for _, found := range l.query(db, "SELECT id FROM jobs WHERE request_id = ?", id) {
 			job = "jobs/" + found[0]
 		}
@@ -147,7 +147,7 @@ func (l *lab) asks(args ...string) (job string, again func() string) {
 func (l *lab) agentsBack() {
 	l.t.Helper()
 	for _, m := range l.machines() {
-		l.eventually(time.Minute, "the agent of "+m.Name+" serves", func() bool {
+		l.eventually(2*time.Minute, "the agent of "+m.Name+" serves", func() bool {
 			conn, err := net.DialTimeout("tcp", net.JoinHostPort(m.Address, "7443"), time.Second)
 			if err == nil {
 				conn.Close()

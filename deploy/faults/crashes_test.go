@@ -171,7 +171,7 @@ func (s *sequence) comeToRest() {
 	s.agentsBack()
 	s.await(s.m.job, 5*time.Minute, ended)
 	if s.felled && s.replicaRuns() {
-		s.eventually(time.Minute, "MariaDB of "+s.m.name+" is up or down", func() bool {
+		s.eventually(2*time.Minute, "MariaDB of "+s.m.name+" is up or down", func() bool {
 			return !strings.HasSuffix(s.maybe(s.m.name, "systemctl", "show",
 				"--property=ActiveState", "--value", mariadbUnit), "ating")
 		})
@@ -213,7 +213,7 @@ func (s *sequence) askAgain() {
 // then a retry goes on to the good end.
 func (s *sequence) judge() {
 	s.t.Helper()
-	j := s.await(s.m.job, time.Minute, ended)
+	j := s.await(s.m.job, 4*time.Minute, ended)
 	s.say("%s: %s", j.GetState(), j.GetError().GetMessage())
 	switch j.GetState() {
 	case cpv1.Job_STATE_SUCCEEDED:

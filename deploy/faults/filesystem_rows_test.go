@@ -114,7 +114,7 @@ func (l *lab) lateDevice() {
 func (l *lab) attachedLink(host string) (link string) {
 	l.t.Helper()
 	id := l.machineOf(host).ID
-	l.eventually(time.Minute, "a volume from the snapshot is attached", func() bool {
+	l.eventually(2*time.Minute, "a volume from the snapshot is attached", func() bool {
 		for volume, v := range l.volumes() {
 			if v.MachineID == id && v.SnapshotID != "" {
 				link = l.linkOf(volume)

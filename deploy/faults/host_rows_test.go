@@ -163,7 +163,7 @@ func (l *lab) whole(name string) {
 	l.t.Helper()
 	db := l.store()
 	defer db.Close()
-	l.eventually(30*time.Second, name+" is READY", func() bool {
+	l.eventually(2*time.Minute, name+" is READY", func() bool {
 		return len(l.query(db, "SELECT 1 FROM servers WHERE name = ? AND state = 'READY'",
 			name)) == 1
 	})

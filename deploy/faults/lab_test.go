@@ -199,8 +199,9 @@ func (l *lab) run(args ...string) string {
 	return out
 }
 
-// longestCommit is what a commit may take at most: each Quiesce has the same limit.
-const longestCommit = quiesceLimit + time.Second
+// longestCommit is what a commit may take at most: each Quiesce has the same limit, and the rest is
+// for a busy box.
+const longestCommit = quiesceLimit + 3*time.Second
 
 // limited gives the limit to a command that quiesces a server and has none.
 func limited(args []string) []string {

@@ -39,7 +39,7 @@ func machineRows() []row {
 func (l *lab) powerLost() {
 	m := l.makeUntil("before_effect:prepare_replica")
 	l.signal(l.machineOf(m.name).Leader, unix.SIGKILL)
-	l.eventually(time.Minute, "the provider has noticed", func() bool {
+	l.eventually(2*time.Minute, "the provider has noticed", func() bool {
 		for _, machine := range l.machines() {
 			if machine.Name == m.name {
 				return machine.Phase == "stopped"

@@ -152,7 +152,7 @@ func (l *lab) halfOpenCall() {
 	l.must(replica, "LOCK TABLES "+table+" WRITE")
 	l.sql(primary, "UPDATE "+table+" SET n = n + 1")
 	l.start()
-	l.eventually(time.Minute, "the control plane waits for the replica", func() bool {
+	l.eventually(2*time.Minute, "the control plane waits for the replica", func() bool {
 		return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info LIKE "+
 			"'%MASTER_GTID_WAIT%' AND info NOT LIKE '%processlist%'")) > 0
 	})
@@ -160,7 +160,7 @@ func (l *lab) halfOpenCall() {
 	defer cable.remove()
 	cable.silence(true, true)
 	began := time.Now()
-	l.await(m.job, 45*time.Second, func(j *job) bool { // or the call goes on
+	l.await(m.job, 4*time.Minute, func(j *job) bool { // or the call goes on
 		return strings.Contains(stepOf(j, "catch_up").GetProgress().GetText(), "cannot reach")
 	})
 	l.t.Logf("the call ended after %s", time.Since(began).Round(time.Second))

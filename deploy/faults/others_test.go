@@ -78,7 +78,7 @@ func (w *world) goesOnWriting() {
 	w.t.Helper()
 	for name, writer := range w.writersByHost() {
 		before := writer.Commits()
-		w.eventually(10*time.Second, name+" takes writes",
+		w.eventually(2*time.Minute, name+" takes writes",
 			func() bool { return writer.Commits() > before+2 })
 	}
 }

@@ -78,7 +78,7 @@ func (l *lab) onBox(device string, do func(dir string)) {
 	defer func() {
 		l.box("umount", dir)
 		// A container that boots right now has a copy of the mount for a moment.
-		l.eventually(10*time.Second, device+" is in nobody's use", func() bool {
+		l.eventually(2*time.Minute, device+" is in nobody's use", func() bool {
 			fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 			if err == nil {
 				unix.Close(fd)

@@ -51,7 +51,7 @@ func (l *lab) twoPlanes() {
 	snap := l.snap()
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--from", snap, "--image", "trixie-masked")
-	l.await(m.job, time.Minute,
+	l.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "start_mariadb").GetState() == stepRunning })
 	first := l.stopIdle()
 	second := l.second()
@@ -74,7 +74,7 @@ func (l *lab) twoPlanes() {
 func (l *lab) stopIdle() (pid int) {
 	l.t.Helper()
 	pid = l.PID()
-	l.eventually(20*time.Second, "a moment without a lock", func() bool {
+	l.eventually(2*time.Minute, "a moment without a lock", func() bool {
 		l.signal(pid, unix.SIGSTOP)
 		if l.unlocked() {
 			return true
@@ -124,7 +124,7 @@ func (l *lab) staleCall() {
 		l.Stop()
 		l.start("UNDERSTUDY_FAILPOINT=stop@before_call:ReserveBinlogs")
 		job, _ := l.asks("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
-		l.eventually(time.Minute, "the control plane stops before its call", l.stopped)
+		l.eventually(2*time.Minute, "the control plane stops before its call", l.stopped)
 		if !l.unlocked() { // nobody could take over from a process that is stopped with a lock
 			l.wake()
 			l.succeeds(job)
@@ -157,7 +157,7 @@ func (l *lab) wakeLate(job string) (refused bool) {
 	unlock, before := l.lockStore(), lost()
 	defer unlock()
 	l.wake()
-	l.eventually(20*time.Second, "the first control plane finds out",
+	l.eventually(2*time.Minute, "the first control plane finds out",
 		func() bool { return lost() > before })
 	unlock()
 	l.connect()
@@ -213,6 +213,6 @@ func (l *lab) cancelFrozen() {
 	l.run("job", "cancel", f.job, "--detach")
 	l.thaws(f)
 	f.answer()
-	l.await(f.job, time.Minute, ended)
+	l.await(f.job, 4*time.Minute, ended)
 	l.run("job", "cleanup", f.job)
 }

@@ -61,7 +61,7 @@ func (l *lab) silentFrozen(toHost, fromHost bool) {
 	f.answer()
 	l.thaws(f)
 	cable.swallowed()
-	l.eventually(time.Minute, "the job has noticed",
+	l.eventually(2*time.Minute, "the job has noticed",
 		func() bool { return l.stepState(f.job, "resume") != "running" })
 	cable.silence(false, false)
 	l.oneCut(f.job, 2)

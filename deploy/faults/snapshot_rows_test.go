@@ -4,7 +4,6 @@ package faults
 
 import (
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -195,7 +194,7 @@ func (l *lab) lockedTables() {
 	l.must(conn, "LOCK TABLES "+l.schema()+".gate WRITE")
 	job := l.detach("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
 	l.fails(job, "QUIESCE_NOT_ACQUIRED")
-	if longest := l.writer.Longest(); longest > 3*time.Second {
+	if longest := l.writer.Longest(); longest > quiesceLimit {
 		l.t.Errorf("a commit took %s although Quiesce gave up", longest)
 	}
 	l.must(conn, "UNLOCK TABLES")
@@ -213,7 +212,7 @@ func (l *lab) longTransaction() {
 	l.must(conn, "START TRANSACTION")
 	l.must(conn, "INSERT INTO "+l.schema()+".gate VALUES (1)")
 	l.run("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
-	if longest := l.writer.Longest(); longest > 2*time.Second {
+	if longest := l.writer.Longest(); longest > quiesceLimit {
 		l.t.Errorf("a commit took %s", longest)
 	}
 	l.must(conn, "ROLLBACK")

@@ -129,7 +129,7 @@ func (l *lab) ofReplicaAmid() {
 	l.sql(primary, fmt.Sprintf("SET SESSION binlog_format = STATEMENT; BEGIN; UPDATE %[1]s.waits "+
 		"SET n = 1 WHERE id = 2; INSERT INTO %[1]s.taken VALUES (1);"+
 		" UPDATE %[1]s.waits SET n = 1 WHERE id = 1; COMMIT", schema))
-	l.eventually(20*time.Second, "the row is in the MyISAM table",
+	l.eventually(2*time.Minute, "the row is in the MyISAM table",
 		func() bool { return l.sql(source, "SELECT COUNT(*) FROM "+schema+".taken") == "1" })
 	l.fails(l.detach("snapshot", "create", source, "--quiesce-limit", quiesceLimit.String()),
 		"QUIESCE_NOT_ACQUIRED", "no end of a transaction")
@@ -244,7 +244,7 @@ func (l *lab) takenByReplica() {
 	m := l.makeUntil("before_effect:start_replica")
 	id, own := l.sql(m.name, "SELECT @@server_id"), l.sql(other, "SELECT @@server_id")
 	l.sql(other, fmt.Sprintf("STOP REPLICA; SET GLOBAL server_id = %s; START REPLICA", id))
-	l.eventually(30*time.Second, "the primary knows it by that id", func() bool {
+	l.eventually(2*time.Minute, "the primary knows it by that id", func() bool {
 		return slices.Contains(strings.Fields(l.sql(primary, "SHOW SLAVE HOSTS")), id)
 	})
 	l.refused(m, "SERVER_ID_TAKEN", id)

@@ -93,7 +93,7 @@ func (l *lab) longAlter() {
 		}
 	}()
 	root := l.root(primary)
-	l.eventually(20*time.Second, "the table is altered", func() bool {
+	l.eventually(2*time.Minute, "the table is altered", func() bool {
 		return len(l.query(root,
 			"SELECT 1 FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'")) > 0
 	})
@@ -133,7 +133,7 @@ func (l *lab) waitingAlter() {
 	}()
 	underWay := func(state string) {
 		l.t.Helper()
-		l.eventually(30*time.Second, "the change is "+state, func() bool {
+		l.eventually(2*time.Minute, "the change is "+state, func() bool {
 			return len(l.query(root, "SELECT 1 FROM information_schema.processlist WHERE info "+
 				"LIKE '%ALTER TABLE%' AND state LIKE ?", state)) > 0
 		})
@@ -186,7 +186,7 @@ func (l *lab) fromPending() {
 	f := l.freeze()
 	id := l.snapshotIn("PENDING")
 	job := l.detach("replica", "create", l.name(), "--from", id, "--image", "trixie-masked")
-	l.eventually(20*time.Second, "the plan refuses",
+	l.eventually(2*time.Minute, "the plan refuses",
 		func() bool { return l.stepState(job, "plan") == "failed" })
 	f.answer() // which the end of both jobs needs
 	l.fails(job, "SNAPSHOT_UNUSABLE", "PENDING", id)
@@ -198,7 +198,7 @@ func (l *lab) fromFailed() {
 	l.run("job", "cancel", f.job, "--detach")
 	l.thaws(f)
 	f.answer()
-	l.await(f.job, time.Minute, ended)
+	l.await(f.job, 4*time.Minute, ended)
 	l.unusable(l.snapshotIn("FAILED"), "FAILED")
 }
 
@@ -239,7 +239,7 @@ func (l *lab) otherEngines() {
 	name := l.name()
 	job := l.detach("replica", "create", name, "--of", primary, "--image", "trixie-masked",
 		"--verify", "full")
-	l.await(job, time.Minute,
+	l.await(job, 4*time.Minute,
 		func(j *cpv1.Job) bool {
 			return stepOf(j, "catch_up").GetState() == stepRunning ||
 				ended(j)

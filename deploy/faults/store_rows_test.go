@@ -62,7 +62,7 @@ func (l *lab) jobCount() string {
 func (l *lab) storeLocked() {
 	m := making{name: l.name()}
 	m.job = l.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
-	l.await(m.job, 2*time.Minute,
+	l.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
 	unlock := l.lockStore()
 	jobs := l.jobCount()
@@ -117,7 +117,7 @@ func (l *lab) storeFull() {
 	s := l.onSmallDisk()
 	m := making{name: s.name()}
 	m.job = s.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
-	s.await(m.job, 2*time.Minute,
+	s.await(m.job, 4*time.Minute,
 		func(j *job) bool { return stepOf(j, "mount_data").GetState() == stepRunning })
 	jobs := s.jobCount()
 	empty := s.fill(m.job)
@@ -152,7 +152,7 @@ func (l *lab) fill(job string) (empty func()) {
 	}
 	defer db.Close()
 	still, last := time.Now(), ""
-	l.eventually(time.Minute, "no heartbeat can be written", func() bool {
+	l.eventually(2*time.Minute, "no heartbeat can be written", func() bool {
 		_, _ = db.ExecContext(l.t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
 		if err := pour(file); !errors.Is(err, unix.ENOSPC) {
 			l.t.Fatalf("filling the disk: %v", err)

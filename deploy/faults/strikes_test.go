@@ -152,7 +152,7 @@ func (s *sequence) fellMariaDB() {
 		}
 		killed := process()
 		s.maybe(s.m.name, "systemctl", "kill", "--signal=KILL", mariadbUnit)
-		s.eventually(time.Minute, "systemd has seen MariaDB's end",
+		s.eventually(2*time.Minute, "systemd has seen MariaDB's end",
 			func() bool { return killed == "0" || process() != killed })
 		return
 	}

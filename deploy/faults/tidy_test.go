@@ -18,7 +18,7 @@ func (l *lab) rest() {
 	}
 	db := l.store()
 	defer db.Close()
-	l.eventually(time.Minute, "no job is under way", func() bool {
+	l.eventually(2*time.Minute, "no job is under way", func() bool {
 		return len(l.query(db, "SELECT id FROM jobs WHERE active = 1")) == 0
 	})
 }
@@ -74,7 +74,7 @@ func (l *lab) checkTidy() {
 			slices.Sorted(maps.Keys(s)))
 	}
 	if l.overEC2() {
-		l.eventually(30*time.Second, "a sweep of the provider finds nothing", func() bool {
+		l.eventually(2*time.Minute, "a sweep of the provider finds nothing", func() bool {
 			out, err := l.try("provider", "sweep")
 			return err == nil && strings.Contains(out, "nothing was left behind")
 		})

@@ -265,11 +265,11 @@ func (l *lab) limitReached() {
 func (l *lab) snapshotPending() {
 	struck := l.plan(planned{Action: "CreateSnapshot", Times: 1, Slow: 20})
 	job := l.detach("snapshot", "create", primary)
-	l.eventually(time.Minute, "the snapshot is waited for",
+	l.eventually(2*time.Minute, "the snapshot is waited for",
 		func() bool { return l.stepState(job, "await_ready") == "waiting" })
 	l.refuse([]string{"SNAPSHOT_UNUSABLE"}, "replica", "create", l.name(), "--from",
 		l.snapshotOf(job))
-	l.await(job, time.Minute,
+	l.await(job, 4*time.Minute,
 		func(j *cpv1.Job) bool { return strings.Contains(stepOf(j, "await_ready").String(), "40") })
 	l.oneCut(job, 1)
 	struck()
@@ -329,10 +329,10 @@ func (l *lab) throttled() {
 	struck := l.plan(planned{Refuse: "RequestLimitExceeded", Message: "Request limit exceeded."})
 	l.start()
 	began := time.Now()
-	l.await(m.job, time.Minute, func(j *cpv1.Job) bool {
+	l.await(m.job, 4*time.Minute, func(j *cpv1.Job) bool {
 		return strings.Contains(stepOf(j, "swap_volume").String(), "RequestLimitExceeded")
 	})
-	l.eventually(time.Minute, "the storm has lasted 20 s", func() bool {
+	l.eventually(2*time.Minute, "the storm has lasted 20 s", func() bool {
 		if state := l.stepState(m.job, "swap_volume"); state == "failed" {
 			l.t.Fatal("the job has failed")
 		}
@@ -424,7 +424,7 @@ func (l *lab) strangersCopy() {
 		}
 		return err
 	})
-	l.eventually(30*time.Second, "the stranger's volume is attached", func() bool {
+	l.eventually(2*time.Minute, "the stranger's volume is attached", func() bool {
 		_, _ = l.amazon().AttachVolume(l.t.Context(),
 			&ec2.AttachVolumeInput{VolumeId: aws.String(copied),
 				InstanceId: aws.String(l.machineOf(m.name).ID), Device: aws.String("/dev/sdk")})
@@ -439,7 +439,7 @@ func (l *lab) strangersCopy() {
 	if at := l.volumes()[copied].MachineID; at != l.machineOf(m.name).ID {
 		l.t.Errorf("the stranger's volume is attached to %q", at)
 	}
-	l.eventually(time.Minute, "the stranger's volume is gone", func() bool {
+	l.eventually(2*time.Minute, "the stranger's volume is gone", func() bool {
 		_, _ = l.amazon().DetachVolume(l.t.Context(),
 			&ec2.DetachVolumeInput{VolumeId: aws.String(copied)})
 		_, _ = l.amazon().DeleteVolume(l.t.Context(),
@@ -453,7 +453,7 @@ func (l *lab) strangersCopy() {
 // faults.
 func (l *lab) amazonic(call func(client *ec2.Client) error) {
 	l.t.Helper()
-	l.eventually(30*time.Second, "EC2 does as it is told", func() bool {
+	l.eventually(2*time.Minute, "EC2 does as it is told", func() bool {
 		err := call(l.amazon())
 		if err != nil {
 			l.t.Log(err)

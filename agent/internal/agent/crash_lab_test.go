@@ -56,7 +56,7 @@ func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
 					lab.Run(t, "mkfs.ext4", "-q", "-U", sourceUUID, v.Device, "128M")
 				}
 				t.Cleanup(forgetMounts)
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 				defer cancel()
 				first := show(t, "InvocationID")
 				_, err := a.mountIt(ctx, v, after,
@@ -64,7 +64,7 @@ func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
 				if err == nil {
 					t.Fatal("it was done before it was killed")
 				}
-				lab.Eventually(t, 20*time.Second, "the agent is back",
+				lab.Eventually(t, time.Minute, "the agent is back",
 					func() bool {
 						return show(t, "InvocationID") != first &&
 							show(t, "ActiveState") == "active"

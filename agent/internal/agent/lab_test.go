@@ -205,10 +205,10 @@ func TestNothingStaysFrozen(t *testing.T) {
 				t.Fatal("it is not frozen")
 			}
 			end(t, cancel)
-			if !writes(5 * time.Second) {
+			if !writes(8 * time.Second) {
 				t.Fatal("it is still frozen")
 			}
-			lab.Eventually(t, 5*time.Second, "the guard is gone", func() bool {
+			lab.Eventually(t, time.Minute, "the guard is gone", func() bool {
 				out, _ := lab.Try("systemctl", "is-active",
 					"understudy-freeze-srv-mariadb.service")
 				return out == "inactive"
@@ -224,7 +224,7 @@ func TestAnAgentThatHangsIsRestarted(t *testing.T) {
 	lab.Run(t, "systemctl", "restart", unitName)
 	before := show(t, "InvocationID")
 	lab.Run(t, "systemctl", "kill", "-s", "STOP", unitName)
-	lab.Eventually(t, 20*time.Second, "systemd restarts it", func() bool {
+	lab.Eventually(t, time.Minute, "systemd restarts it", func() bool {
 		return show(t, "InvocationID") != before && show(t, "ActiveState") == "active"
 	})
 }
@@ -260,7 +260,7 @@ func TestAHostWithoutAnIdentitySaysSo(t *testing.T) {
 	lab.Run(t, "systemctl", "stop", unitName)
 	os.RemoveAll(filepath.Join(state, "identity"))
 	lab.Run(t, "systemctl", "start", "--no-block", unitName)
-	lab.Eventually(t, 10*time.Second, "its status says so",
+	lab.Eventually(t, time.Minute, "its status says so",
 		func() bool { return strings.Contains(show(t, "StatusText"), "not enrolled") })
 	out, err := lab.Try("understudy-agent", "check")
 	if err == nil || !strings.Contains(out, "no join file") {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -34,12 +33,12 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 				}
 				first.Run()
 				first.Join(primary, point, password)
-				if _, _, err := first.Replica.Start(ctx, 20*time.Second); err != nil {
+				if _, _, err := first.Replica.Start(ctx, mariadbtest.Patience); err != nil {
 					t.Fatal(err)
 				}
 				load := mariadbtest.Load(t, primary)
 				target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-				if err := first.Replica.WaitForGtid(ctx, target, 20*time.Second,
+				if err := first.Replica.WaitForGtid(ctx, target, mariadbtest.Patience,
 					func(mariadb.Progress) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
@@ -54,13 +53,13 @@ func TestReplicaOfACopiedReplica(t *testing.T) {
 					t.Errorf("settings of the source are left: %+v %v", all.Live.Replication, err)
 				}
 				second.Join(primary, point, "other'")
-				if _, _, err := second.Replica.Start(ctx, 20*time.Second); err != nil {
+				if _, _, err := second.Replica.Start(ctx, mariadbtest.Patience); err != nil {
 					t.Fatal(err)
 				}
 				load.Stop()
 				target = mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 				for _, replica := range []*mariadbtest.Instance{first, second} {
-					if err := replica.Replica.WaitForGtid(ctx, target, 30*time.Second,
+					if err := replica.Replica.WaitForGtid(ctx, target, mariadbtest.Patience,
 						func(mariadb.Progress) error { return nil }); err != nil {
 						t.Fatal(err)
 					}

@@ -37,20 +37,20 @@ func TestReplicaUnderLoad(t *testing.T) {
 		replica, point := mariadbtest.CopyOf(t, primary,
 			mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
-		version, changed, err := replica.Datadirs.Upgrade(ctx, time.Minute,
+		version, changed, err := replica.Datadirs.Upgrade(ctx, mariadbtest.Patience,
 			func(string) error { return nil })
 		if err != nil || changed != (primaryRoot != replicaRoot) || version.String() == "" {
 			t.Fatalf("upgrade: %v %v %v", version, changed, err)
 		}
 		replica.Join(primary, point, password)
-		status, _, err := replica.Replica.Start(ctx, 20*time.Second)
+		status, _, err := replica.Replica.Start(ctx, mariadbtest.Patience)
 		if err != nil || !status.Runs() || !status.TLS || !status.TLSVerify {
 			t.Fatalf("%+v %v", status, err)
 		}
 		retryAll(t, primary, replica, point)
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 		var last mariadb.Progress
-		if err := replica.Replica.WaitForGtid(ctx, target, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(ctx, target, mariadbtest.Patience,
 			func(p mariadb.Progress) error { last = p; return nil }); err != nil || !last.Reached {
 			t.Fatalf("%+v %v", last, err)
 		}
@@ -75,7 +75,7 @@ func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consis
 		replica.PrimaryIs(primary, password)); err != nil || len(changes) > 0 {
 		t.Errorf("ConfigureReplica again: %v %v", changes, err)
 	}
-	if _, changed, err := replica.Replica.Start(ctx, 10*time.Second); err != nil || changed {
+	if _, changed, err := replica.Replica.Start(ctx, mariadbtest.Patience); err != nil || changed {
 		t.Errorf("StartReplication again: %v %v", changed, err)
 	}
 	if done, err := replica.Configuration.Set(ctx, replica.Settings(2)); err != nil ||
@@ -93,7 +93,7 @@ func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consis
 func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 	t.Helper()
 	ctx := t.Context()
-	if _, _, err := replica.Replica.Stop(ctx, true, 20*time.Second); err != nil {
+	if _, _, err := replica.Replica.Stop(ctx, true, mariadbtest.Patience); err != nil {
 		t.Fatal(err)
 	}
 	var head mariadb.ChecksumHead
@@ -108,7 +108,7 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 		t.Fatalf("%+v %v", head, err)
 	}
 	at := mariadbtest.Position(t, head.Gtid)
-	status, _, err := replica.Replica.StartUntil(ctx, at, 30*time.Second)
+	status, _, err := replica.Replica.StartUntil(ctx, at, mariadbtest.Patience)
 	if err != nil || !status.Stopped() {
 		t.Fatalf("%+v %v", status, err)
 	}
@@ -131,7 +131,7 @@ func compare(t *testing.T, primary, replica *mariadbtest.Instance) {
 	if theirs["shop.m"].Consistent || !theirs["shop.t"].Consistent {
 		t.Errorf("%+v", theirs)
 	}
-	if _, changed, err := replica.Replica.Start(ctx, 10*time.Second); err != nil || !changed {
+	if _, changed, err := replica.Replica.Start(ctx, mariadbtest.Patience); err != nil || !changed {
 		t.Error(err)
 	}
 }
@@ -172,7 +172,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		replica := mariadbtest.ReplicaOf(t, primary,
 			mariadbtest.Options{Root: root, CA: mariadbtest.SameCA(primary)}, password)
 		stop := func() {
-			if _, _, err := replica.Replica.Stop(ctx, false, 10*time.Second); err != nil {
+			if _, _, err := replica.Replica.Stop(ctx, false, mariadbtest.Patience); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -183,7 +183,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 				Password: "other", RequireTLS: true}); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := replica.Replica.Start(ctx, 10*time.Second)
+		_, _, err := replica.Replica.Start(ctx, mariadbtest.Patience)
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1045" {
 			t.Errorf("%v %v", err, errs.MetaOf(err))
@@ -192,7 +192,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 			replica.PrimaryIs(primary, "other")); err != nil || len(changes) == 0 {
 			t.Errorf("%v %v", changes, err)
 		}
-		if _, _, err := replica.Replica.Start(ctx, 10*time.Second); err != nil {
+		if _, _, err := replica.Replica.Start(ctx, mariadbtest.Patience); err != nil {
 			t.Fatal(err)
 		}
 		// R6: a row that is there already.
@@ -200,7 +200,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 			"sql_log_bin = 1")
 		primary.Exec("INSERT INTO shop.t (id, a) VALUES (999999, 2)")
 		target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
-		err = replica.Replica.WaitForGtid(ctx, target, 20*time.Second,
+		err = replica.Replica.WaitForGtid(ctx, target, mariadbtest.Patience,
 			func(mariadb.Progress) error { return nil })
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1062" {
@@ -208,10 +208,10 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		}
 		replica.Exec(
 			"SET sql_log_bin = 0; DELETE FROM shop.t WHERE id = 999999; SET sql_log_bin = 1")
-		if _, _, err := replica.Replica.Start(ctx, 10*time.Second); err != nil {
+		if _, _, err := replica.Replica.Start(ctx, mariadbtest.Patience); err != nil {
 			t.Fatal(err)
 		}
-		if err := replica.Replica.WaitForGtid(ctx, target, 20*time.Second,
+		if err := replica.Replica.WaitForGtid(ctx, target, mariadbtest.Patience,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		primary.Exec("INSERT INTO shop.t (a) VALUES (5)", "FLUSH BINARY LOGS",
 			"INSERT INTO shop.t (a) VALUES (6)", "FLUSH BINARY LOGS")
 		purge(t, primary, "mariadb-bin.000003")
-		_, _, err = replica.Replica.Start(ctx, 10*time.Second)
+		_, _, err = replica.Replica.Start(ctx, mariadbtest.Patience)
 		wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
 		if errs.MetaOf(err)["errno"] != "1236" {
 			t.Errorf("%v", err)
@@ -231,7 +231,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 // purge deletes binary logs once the thread of a replica that has stopped has noticed it.
 func purge(t *testing.T, primary *mariadbtest.Instance, to string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(mariadbtest.Patience); ; {
 		_, err := primary.Binlogs.Purge(t.Context(), to)
 		if err == nil {
 			return
@@ -257,7 +257,7 @@ func TestWaitEndsWhenThePrimaryIsAway(t *testing.T) {
 		wants(t, err, errorsv1.Reason_REASON_GTID_NOT_REACHED)
 		primary.Run()
 		primary.Exec("INSERT INTO shop.t (a) VALUES (1)")
-		if err := replica.Replica.WaitForGtid(t.Context(), next, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(t.Context(), next, mariadbtest.Patience,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Error(err)
 		}

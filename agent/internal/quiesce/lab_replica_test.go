@@ -110,7 +110,7 @@ func applies(t *testing.T, m *quiesce.Manager, replica *mariadbtest.Instance) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(mariadbtest.Patience)
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
@@ -132,7 +132,7 @@ func joined(t *testing.T, root string, primary *mariadbtest.Instance, volume str
 	}
 	i.Run()
 	i.Join(primary, at, password)
-	if _, _, err := i.Replica.Start(t.Context(), 20*time.Second); err != nil {
+	if _, _, err := i.Replica.Start(t.Context(), mariadbtest.Patience); err != nil {
 		t.Fatal(err)
 	}
 	return i
@@ -142,7 +142,7 @@ func equal(t *testing.T, primary *mariadbtest.Instance, replicas ...*mariadbtest
 	t.Helper()
 	target := mariadbtest.Position(t, primary.Value("SELECT @@gtid_binlog_pos"))
 	for _, replica := range replicas {
-		if err := replica.Replica.WaitForGtid(t.Context(), target, 30*time.Second,
+		if err := replica.Replica.WaitForGtid(t.Context(), target, mariadbtest.Patience,
 			func(mariadb.Progress) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

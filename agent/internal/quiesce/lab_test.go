@@ -131,14 +131,17 @@ func eachVersion(t *testing.T, test func(t *testing.T, root string)) {
 	}
 }
 
+// soon is less than the limit of spec: what is so by then was not brought about by the limit.
+const soon = 8 * time.Second
+
 // writable proves that the primary serves writes now.
-func writable(t *testing.T, primary *mariadbtest.Instance, within time.Duration) {
+func writable(t *testing.T, primary *mariadbtest.Instance) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	latency, gtid, err := primary.Server.ProveWritable(ctx)
 	if err != nil || gtid == "" {
-		t.Fatalf("not writable within %s: %v", within, err)
+		t.Fatalf("not writable within %s: %v", soon, err)
 	}
 	t.Logf("writable after %s at %s", latency, gtid)
 }
@@ -173,7 +176,7 @@ func TestOnlineSessionUnderLoad(t *testing.T) {
 			t.Fatalf("%+v %v", result, err)
 		}
 		h.Close()
-		writable(t, primary, 2*time.Second)
+		writable(t, primary)
 		if text, err := os.ReadFile(filepath.Join(copied, ".understudy/nonce")); err != nil ||
 			strings.TrimSpace(string(text)) != nonce {
 			t.Errorf("%q %v", text, err)
@@ -225,7 +228,7 @@ func TestSessionEndsByItself(t *testing.T) {
 			if err != nil || result.Unbroken || result.BrokenReason == "" {
 				t.Errorf("%+v %v", result, err)
 			}
-			writable(t, primary, 2*time.Second)
+			writable(t, primary)
 			t.Logf("%+v; slowest %s", result, time.Duration(load.Slowest.Load()))
 		})
 	}
@@ -249,7 +252,7 @@ func TestKilledProcessReleasesTheLock(t *testing.T) {
 		if err != nil || result.Unbroken {
 			t.Errorf("%+v %v", result, err)
 		}
-		writable(t, primary, 2*time.Second)
+		writable(t, primary)
 	})
 }
 
@@ -280,7 +283,7 @@ func TestBrokenPointIsNoticed(t *testing.T) {
 				t.Errorf("%+v %v", result, err)
 			}
 			t.Log(result.BrokenReason)
-			writable(t, primary, 2*time.Second)
+			writable(t, primary)
 		})
 	}
 }
@@ -306,10 +309,10 @@ func TestQuiesceGivesUp(t *testing.T) {
 				!errors.Is(err, errs.FailedPrecondition) {
 				t.Errorf("behind %s: %v", statement, err)
 			}
-			if took := time.Since(began); took > 4*time.Second {
+			if took := time.Since(began); took > soon {
 				t.Errorf("behind %s: gave up after %s", statement, took)
 			}
-			writable(t, primary, time.Second)
+			writable(t, primary)
 		}
 		if _, err := blocker.ExecContext(t.Context(), "BACKUP STAGE END"); err != nil {
 			t.Fatal(err)
@@ -353,7 +356,7 @@ func TestCrashMode(t *testing.T) {
 			t.Fatalf("%+v %v", result, err)
 		}
 		load.Stop()
-		writable(t, primary, time.Second)
+		writable(t, primary)
 		replica := mariadbtest.New(t, mariadbtest.Options{Root: root, ServerID: 2, Volume: copied})
 		replica.Run()
 		got := mariadbtest.Position(t, replica.Value("SELECT @@gtid_binlog_pos"))
@@ -379,7 +382,7 @@ func TestFilesystemsThatAreNotFrozen(t *testing.T) {
 			if !errors.Is(err, errs.FailedPrecondition) || errs.HintOf(err).String() == "" {
 				t.Errorf("%v", err)
 			}
-			writable(t, primary, time.Second)
+			writable(t, primary)
 		})
 	}
 }

@@ -104,7 +104,7 @@ func TestEnsureFromAnyState(t *testing.T) {
 				lab.Run(t, append(append([]string{"systemctl"}, strings.Fields(verb)...),
 					name)...)
 				if strings.HasPrefix(verb, "kill") {
-					lab.Eventually(t, 5*time.Second, "it fails",
+					lab.Eventually(t, time.Minute, "it fails",
 						func() bool {
 							u, err := m.Get(t.Context(), name)
 							return err == nil &&
@@ -137,7 +137,7 @@ func TestEnsureBeyondTheStartLimit(t *testing.T) {
 		"/run/t-good && systemd-notify --ready && exec sleep "+
 		"infinity'\nRestart=on-failure\nRestartSec=10ms")
 	lab.Try("systemctl", "start", name)
-	lab.Eventually(t, 10*time.Second, "it hits its start limit", func() bool {
+	lab.Eventually(t, time.Minute, "it hits its start limit", func() bool {
 		u, err := m.Get(t.Context(), name)
 		return err == nil && u.Result == "start-limit-hit" || u.Active == "failed"
 	})
@@ -342,7 +342,7 @@ func TestDropIns(t *testing.T) {
 func TestWatchTellsOfEveryState(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "watch", sleeps)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	states := make(chan string, 100)
 	done := make(chan error, 1)
@@ -380,7 +380,7 @@ func TestTailFollows(t *testing.T) {
 		"sleep 0.05; done; echo second; sleep infinity'")
 	t.Cleanup(func() { os.Remove("/run/t-tail") })
 	lab.Run(t, "systemctl", "start", name)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	enough := errors.New("enough")
 	err := m.Tail(ctx, name, 100, true, func(e systemd.Entry) error {
@@ -404,7 +404,7 @@ func TestTransientUnits(t *testing.T) {
 	m := manager(t)
 	const name = "understudy-test.service"
 	spec := systemd.TransientSpec{Description: "test", Exec: []string{"/bin/sleep", "infinity"},
-		RuntimeMax:   time.Second,
+		RuntimeMax:   5 * time.Second,
 		ExecStopPost: [][]string{{"/bin/touch", "/run/t-post"}}}
 	os.Remove("/run/t-post")
 	if err := m.StartTransient(t.Context(), name, spec); err != nil {
@@ -412,9 +412,9 @@ func TestTransientUnits(t *testing.T) {
 	}
 	err := m.StartTransient(t.Context(), name, spec)
 	want(t, err, errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS)
-	lab.Eventually(t, 10*time.Second, "its limit ends it and what follows runs",
+	lab.Eventually(t, time.Minute, "its limit ends it and what follows runs",
 		func() bool { _, err := os.Stat("/run/t-post"); return err == nil })
-	lab.Eventually(t, 5*time.Second, "the unit is gone",
+	lab.Eventually(t, time.Minute, "the unit is gone",
 		func() bool { _, err := m.Get(t.Context(), name); return errors.Is(err, errs.NotFound) })
 	if err := m.StopTransient(t.Context(), name); err != nil {
 		t.Errorf("stop of what is gone: %v", err)
@@ -429,7 +429,7 @@ func TestTransientNotify(t *testing.T) {
 	m := manager(t)
 	spec := systemd.TransientSpec{Exec: []string{"/bin/sh", "-c",
 		"sleep 0.3; systemd-notify --ready; sleep infinity"}, Type: "notify",
-		TimeoutStart: 5 * time.Second}
+		TimeoutStart: time.Minute}
 	start := time.Now()
 	if err := m.StartTransient(t.Context(), "understudy-notify.service", spec); err != nil ||
 		time.Since(start) < 300*time.Millisecond {
@@ -455,7 +455,7 @@ func TestTransientTimer(t *testing.T) {
 		spec); err != nil {
 		t.Fatal(err)
 	}
-	lab.Eventually(t, 10*time.Second, "the timer fires",
+	lab.Eventually(t, time.Minute, "the timer fires",
 		func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
 	if err := m.StopTransient(t.Context(), "understudy-timer.timer"); err != nil {
 		t.Error(err)
@@ -469,7 +469,7 @@ func TestTheConnectionComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	lab.Run(t, "systemctl", "kill", "-s", "KILL", "dbus.service")
-	lab.Eventually(t, 10*time.Second, "systemd answers again",
+	lab.Eventually(t, time.Minute, "systemd answers again",
 		func() bool { _, err := m.Get(t.Context(), name); return err == nil })
 	if _, changed, err := m.Stop(t.Context(), name); err != nil || !changed {
 		t.Fatal(err)

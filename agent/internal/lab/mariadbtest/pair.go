@@ -118,8 +118,15 @@ func (i *Instance) PrimaryIs(primary *Instance, password string) mariadb.Primary
 		User: "us_" + i.Value("SELECT @@server_id"), Password: password, TLS: true}
 }
 
+// Patience is how long a test waits for what has to come: long, because the box may be busy.
+const Patience = 3 * time.Minute
+
+// loadBeat is the time between two statements of one of a load's writers. A load without a pace
+// outruns the appliers of its replicas on a busy box.
+const loadBeat = 10 * time.Millisecond
+
 // Load writes to the primary until the test ends or stop is called: transactions, MyISAM rows and
-// DDL.
+// DDL, at most 300 statements a second.
 func Load(t testing.TB, primary *Instance) *Writers {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Writers{stop: cancel}
@@ -142,7 +149,10 @@ type Writers struct {
 func (w *Writers) Stop() { w.stop(); w.wait.Wait() }
 
 func (w *Writers) write(ctx context.Context, db *sql.DB, n int) {
+	beat := time.NewTicker(loadBeat)
+	defer beat.Stop()
 	for round := 0; ctx.Err() == nil; round++ {
+		<-beat.C
 		began := time.Now()
 		statement := "INSERT INTO shop.t (a, b) VALUES (RAND() * 1000, MD5(RAND()))"
 		switch {
