@@ -140,7 +140,7 @@ func (s *Stack) Start(ctx context.Context) error {
 var ErrEnded = errors.New("the control plane ended at once")
 
 func (s *Stack) awaitServing(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -87,7 +87,7 @@ func TestARunEndsWithItsTime(t *testing.T) {
 	start := time.Now()
 	_, err := runner(t).Run(t.Context(), hostexec.Command{Tool: "sleep", Args: []string{"60"},
 		Timeout: 50 * time.Millisecond})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > time.Minute {
 		t.Fatalf("err = %v after %s", err, time.Since(start))
 	}
 }

@@ -39,11 +39,11 @@ func TestCallOnAConnectionThatFallsSilentEnds(t *testing.T) {
 		silent.Store(true)
 	}()
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	_, err = a.WaitForGTID(ctx, "0-1-1", time.Hour, nil)
 	outOfReach(t, err)
-	if took := time.Since(began); took > 45*time.Second {
+	if took := time.Since(began); took > 2*time.Minute {
 		t.Errorf("it took %s to notice", took)
 	}
 }

@@ -62,7 +62,7 @@ func ended(t *testing.T, h kit.Quiesced) {
 	t.Helper()
 	select {
 	case <-h.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the hold has not ended")
 	}
 }

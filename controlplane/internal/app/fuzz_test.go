@@ -41,7 +41,7 @@ func FuzzRequests(f *testing.F) {
 		rpcfuzz.Fill(request, data)
 		// thousands of jobs would be work for a provider that stands still
 		set(request, "validate_only")
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		err := p.conn.Invoke(ctx, method, request, dynamicpb.NewMessage(all[method].Output()))
 		if kind := errs.KindOf(orNone(err)); err != nil &&

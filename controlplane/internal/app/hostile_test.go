@@ -302,7 +302,7 @@ func refusedAsBad(method string, err error) bool {
 
 // send calls a method by its name and returns its error.
 func (p *plane) send(method string, desc protoreflect.MethodDescriptor, req proto.Message) error {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
 	defer cancel()
 	resp := dynamicpb.NewMessage(desc.Output())
 	if !desc.IsStreamingServer() {

@@ -75,7 +75,7 @@ func (p *plane) end() {
 			p.t.Errorf("the control plane ended with %v", err)
 		}
 		p.ended <- nil
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		p.t.Error("the control plane did not stop")
 	}
 }
@@ -141,7 +141,7 @@ func (p *plane) addServer(name, primary string) {
 // until waits until the job is as wanted.
 func (p *plane) until(name string, want func(*cpv1.Job) bool) *cpv1.Job {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
 	defer cancel()
 	stream, err := p.jobs().WatchJob(ctx, &cpv1.WatchJobRequest{Name: name})
 	if err != nil {

@@ -19,7 +19,7 @@ func TestRunHearsOfRevocationsByOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	ran := make(chan error, 1)
 	go func() {

@@ -31,7 +31,7 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	st, err := store.Open(ctx, store.Config{Path: filepath.Join(dir, "u.db"),
 		Logger: slog.New(slog.DiscardHandler)})

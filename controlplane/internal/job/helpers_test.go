@@ -134,7 +134,7 @@ func create(t testing.TB, e *job.Engine[*store.Tx], req job.Request) job.Job {
 // await watches the job until it is as wanted.
 func await(t testing.TB, e *job.Engine[*store.Tx], id string, wanted func(job.Job) bool) job.Job {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	updates, err := e.Watch(ctx, id)
 	if err != nil {

@@ -92,7 +92,7 @@ func startMariaDB(t *testing.T) (dsn string, process *os.Process) {
 		<-ended
 	})
 	dsn = "root@unix(" + socket + ")/"
-	for deadline := time.Now().Add(30 * time.Second); !answers(dsn); {
+	for deadline := time.Now().Add(2 * time.Minute); !answers(dsn); {
 		select {
 		case err := <-ended:
 			ended <- err

@@ -129,7 +129,7 @@ func (w *world) client(as identity.Identity) agentv1.SystemdServiceClient {
 }
 
 func patience(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

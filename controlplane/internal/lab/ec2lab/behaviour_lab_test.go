@@ -31,7 +31,7 @@ func settled[T any](t *testing.T, what string, look func() (T, error), good func
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(60 * time.Second)
+	limit := time.After(3 * time.Minute)
 	for {
 		value, err := look()
 		if err == nil && good(value) {

@@ -15,7 +15,7 @@ const (
 	// What systemd as process 1 does on these: glibc's SIGRTMIN+4 and +5.
 	powerOff     = syscall.Signal(34 + 4)
 	restart      = syscall.Signal(34 + 5)
-	leaderLimit  = 30 * time.Second
+	leaderLimit  = 2 * time.Minute
 	killPoll     = 5 * time.Millisecond
 	signalRepeat = time.Second
 )

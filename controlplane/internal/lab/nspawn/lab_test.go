@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // limit is far above what anything here takes, so that a failure says what it waited for.
-const limit = 60 * time.Second
+const limit = 3 * time.Minute
 
 var trixieImages = []nspawn.ImageSpec{{Name: "test-masked", Suite: "trixie",
 	MaskUnits:     []string{"mariadb.service"},

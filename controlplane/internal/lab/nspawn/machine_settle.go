@@ -18,7 +18,7 @@ import (
 const (
 	signalStop   = unix.SIGTERM
 	signalReboot = unix.SIGHUP
-	killLimit    = 15 * time.Second
+	killLimit    = time.Minute
 )
 
 // changePhase records what is wanted and then sees to it.
