@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/understudy-db/understudy/agent/internal/agent"
+	"github.com/understudy-db/understudy/proto/telemetry"
 )
 
 const defaultConfig = "/etc/understudy-agent/agent.yaml"
@@ -53,7 +54,9 @@ func configFlags(flags *pflag.FlagSet) {
 	flags.String("state-dir", "", "directory of the agent's identity")
 	flags.String("runtime-dir", "", "directory of what may vanish at a reboot")
 	flags.String("join-file", "", "file with the one-time join token")
+	flags.String("metrics", "", "address of metrics, /healthz and /readyz, host:port, or off")
 	flags.String("log-level", "", "debug, info, warn or error")
+	flags.String("log-format", "", "text or json")
 	flags.StringSlice("units", nil, "patterns of units that may be changed")
 	flags.StringSlice("units-read-only", nil, "patterns of units that may only be seen")
 	flags.StringSlice("mount-points", nil, "patterns of paths that may be mounted on")
@@ -90,7 +93,9 @@ func load(cmd *cobra.Command) (agent.Config, *slog.Logger, error) {
 	if err != nil {
 		return agent.Config{}, nil, err
 	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	log := telemetry.NewLogger(os.Stderr, telemetry.LogConfig{Level: level,
+		JSON:    config.LogFormat == "json",
+		Journal: telemetry.ToJournal(os.Stderr, os.Environ())})
 	slog.SetDefault(log)
 	return config, log, nil
 }

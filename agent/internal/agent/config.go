@@ -27,8 +27,13 @@ type Config struct {
 	RuntimeDir string `koanf:"runtime_dir"`
 	// JoinFile has the one-time token; it is needed until the agent has an identity.
 	JoinFile string `koanf:"join_file"`
+	// Metrics is the address that Prometheus metrics, /healthz and /readyz are served on,
+	// host:port; "off" for none.
+	Metrics string `koanf:"metrics"`
 	// LogLevel is "debug", "info", "warn" or "error".
 	LogLevel string `koanf:"log_level"`
+	// LogFormat is "text" or "json".
+	LogFormat string `koanf:"log_format"`
 	// Units are shell patterns of the units that may be changed; UnitsReadOnly of those that may
 	// only be seen.
 	Units         []string `koanf:"units"`
@@ -46,7 +51,9 @@ func defaults() map[string]any {
 		"state_dir":   "/var/lib/understudy-agent",
 		"runtime_dir": "/run/understudy-agent",
 		"join_file":   "/etc/understudy-agent/join.json",
+		"metrics":     "127.0.0.1:7444",
 		"log_level":   "info",
+		"log_format":  "text",
 		"units": []string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket",
 			"srv-mariadb.mount", "var-lib-mysql.mount"},
 		"units_read_only": []string{"understudy-*.service", "understudy-*.timer",
@@ -87,6 +94,12 @@ func (c Config) check() error {
 			faults = append(faults, fmt.Errorf("mount_points: %q is not an absolute path below /",
 				point))
 		}
+	}
+	if _, _, err := net.SplitHostPort(c.Metrics); err != nil && c.Metrics != "off" {
+		faults = append(faults, fmt.Errorf("metrics: %q is neither host:port nor off", c.Metrics))
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		faults = append(faults, fmt.Errorf("log_format: %q is neither text nor json", c.LogFormat))
 	}
 	if _, err := c.Level(); err != nil {
 		faults = append(faults, err)

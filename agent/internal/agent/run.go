@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -75,9 +77,15 @@ type runner struct {
 	parts    *parts
 	enroller *enroll.Enroller
 	say      supervisor
+	source   atomic.Pointer[identity.Files] // once the agent has enrolled
 }
 
 func (d *runner) run(ctx context.Context) error {
+	watched, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() { d.serveMetrics(watched) })
 	name, err := d.enrol(ctx)
 	if errors.Is(err, context.Canceled) {
 		return ctx.Err() // stopped before there was anything to end
@@ -97,12 +105,17 @@ func (d *runner) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot start the agent: %w", err), listener.Close())
 	}
+	d.source.Store(source)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return d.enroller.Run(ctx) })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
 		d.parts.mariadb.Reservations.Keep(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		d.parts.watch.Run(ctx, d.parts.mariadbRuns, d.parts.mariadb)
 		return nil
 	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })

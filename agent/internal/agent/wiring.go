@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
+	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	hostservice "github.com/understudy-db/understudy/agent/internal/service/host"
 	mariadbservice "github.com/understudy-db/understudy/agent/internal/service/mariadb"
@@ -29,6 +30,7 @@ type parts struct {
 	mounts  *mount.Manager
 	mariadb *mariadb.Host
 	quiesce *quiesce.Manager
+	watch   *observe.Watch
 }
 
 // build makes the parts; nothing of the host is touched yet.
@@ -53,7 +55,9 @@ func build(config Config, program string, tls identity.FilesConfig,
 	if err != nil {
 		return nil, err
 	}
+	p.watch = observe.New()
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units,
+		Observed: p.watch.Observed,
 		StateDir: config.StateDir, Program: program,
 		TLS:      mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key},
 		Quiesced: p.quiesced, Log: log})
@@ -62,7 +66,7 @@ func build(config Config, program string, tls identity.FilesConfig,
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Server.Ready)
 	p.quiesce, err = quiesce.New(quiesce.Config{Dir: config.RuntimeDir, Appliers: p.mariadb.Server,
-		Log: log,
+		Log: log, Ended: p.watch.QuiesceEnded,
 		Launcher: &quiesce.UnitLauncher{Units: p.units, Program: program,
 			Mount: p.mariadb.Server.DatadirMount}})
 	return &p, err

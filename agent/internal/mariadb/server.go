@@ -73,6 +73,8 @@ type Config struct {
 	User string
 	// Quiesced is true while MariaDB is quiesced; default never.
 	Quiesced func() bool
+	// Observed is called with each status that was read, and how long that took; may be nil.
+	Observed func(status Status, took time.Duration)
 	// Log gets one line a transition; default slog.Default().
 	Log *slog.Logger
 }
@@ -87,6 +89,7 @@ type Host struct {
 	Datadirs      *Datadirs
 
 	quiesced func() bool
+	observed func(status Status, took time.Duration)
 	binary   binary
 	slow     slowFacts
 }
@@ -140,7 +143,7 @@ func (c Config) host(server *Server) *Host {
 			certificate: certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
 		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
 			allowed: c.Datadirs, fallback: c.Datadir},
-		quiesced: c.Quiesced, binary: binary{exec: c.Exec},
+		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
 	}
 }
 
@@ -163,6 +166,9 @@ func (c *Config) fill() {
 	}
 	if c.Quiesced == nil {
 		c.Quiesced = func() bool { return false }
+	}
+	if c.Observed == nil {
+		c.Observed = func(Status, time.Duration) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -37,6 +37,7 @@ type Live struct {
 	Gtid                                           Positions
 	BinlogFile                                     string
 	BinlogOffset                                   int64
+	BinlogBytes                                    int64
 	OldestGtid, OldestBinlog                       string
 	Replication                                    []Replication
 	Replicas                                       []ConnectedReplica
@@ -57,6 +58,15 @@ type ConnectedReplica struct {
 
 // Status reads all that can be known, also of a server that is down.
 func (h *Host) Status(ctx context.Context) (Status, error) {
+	began := time.Now()
+	status, err := h.status(ctx)
+	if err == nil {
+		h.observed(status, time.Since(began))
+	}
+	return status, err
+}
+
+func (h *Host) status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	status := Status{Quiesced: h.quiesced()}
@@ -175,6 +185,9 @@ func binlogFacts(ctx context.Context, q querier, live *Live) error {
 	logs, err := binlogNames(ctx, q)
 	if err != nil {
 		return err
+	}
+	for _, log := range logs {
+		live.BinlogBytes += log.SizeBytes
 	}
 	if len(logs) > 0 {
 		live.OldestBinlog = logs[0].File

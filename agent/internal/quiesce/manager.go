@@ -31,6 +31,9 @@ type Config struct {
 	Launcher Launcher
 	// Appliers starts replication that a process has stopped and not started again. Required.
 	Appliers Appliers
+	// Ended is called with the result of each session that reached its point, and how long the
+	// point was held; may be nil.
+	Ended func(result Result, held time.Duration)
 	// Dir is the agent's runtime directory, where the socket is made; default
 	// /run/understudy-agent.
 	Dir string
@@ -57,6 +60,9 @@ func New(config Config) (*Manager, error) {
 	}
 	if config.Log == nil {
 		config.Log = slog.Default()
+	}
+	if config.Ended == nil {
+		config.Ended = func(Result, time.Duration) {}
 	}
 	return &Manager{config: config}, nil
 }
@@ -228,6 +234,7 @@ func (s *Session) awaitPoint(progress func(string)) error {
 
 // listen waits for the end of the session, whatever ends it.
 func (s *Session) listen() {
+	began := time.Now()
 	defer close(s.ended)
 	defer s.manager.over()
 	defer s.conn.conn.Close()
@@ -242,6 +249,7 @@ func (s *Session) listen() {
 			return
 		case m.Result != nil:
 			s.result = m.Result
+			s.manager.config.Ended(*m.Result, time.Since(began))
 			return
 		}
 	}

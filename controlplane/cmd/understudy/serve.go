@@ -28,7 +28,7 @@ What it serves
   the API       on --listen, and on the provider's network under the same port;
                 every connection is mutual TLS, and only a machine with a join
                 token may call without a certificate, to enrol
-  metrics       for Prometheus, on --metrics
+  metrics       for Prometheus, on --metrics under /metrics, with /healthz and /readyz
 
 What is in the state directory
   understudy.db the records (SQLite), unless --store-dsn-file names a MariaDB
@@ -113,7 +113,8 @@ func newServeCommand(world World) *cobra.Command {
 				return usageError{message: err.Error(),
 					hint: "see `understudy serve --help` for what can be set and how"}
 			}
-			log := app.Logger(config, cmd.ErrOrStderr())
+			config.Version = world.Version
+			log := app.Logger(config, cmd.ErrOrStderr(), world.Environ)
 			dev, err := openDev(config, world, log)
 			if err != nil {
 				return err

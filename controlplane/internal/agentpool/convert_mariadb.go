@@ -28,6 +28,7 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		CurrentPos:  s.GetGtid().GetCurrentPos(),
 		BinlogState: s.GetGtid().GetBinlogState(), BinlogFile: s.GetBinlogFile(),
 		BinlogOffset: s.GetBinlogOffset(),
+		BinlogBytes:  s.GetBinlogBytes(),
 		OldestBinlog: s.GetOldestBinlog(), OldestGTID: s.GetOldestGtid(), Held: s.GetQuiesced(),
 		Options:        s.GetOptions(),
 		FilesystemUsed: s.GetFilesystemUsedBytes(), FilesystemFree: s.GetFilesystemFreeBytes(),

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
@@ -29,6 +30,7 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/telemetry"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -52,6 +54,8 @@ type App struct {
 	server   *chassis.Server
 	metrics  *prometheus.Registry
 	loops    *loop.Set
+	jobs     *observe.Jobs
+	monitor  *fleet.Monitor
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -90,17 +94,15 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, dev Dev) (*App, erro
 	return a, nil
 }
 
-// Logger is the log that the configuration asks for.
-func Logger(cfg Config, out io.Writer) *slog.Logger {
+// Logger is the log that the configuration asks for. The environment says whether out is systemd's
+// journal.
+func Logger(cfg Config, out io.Writer, environ []string) *slog.Logger {
 	level, err := cfg.level()
 	if err != nil {
 		level = slog.LevelInfo // Load has checked it
 	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(out, options))
-	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return telemetry.NewLogger(out, telemetry.LogConfig{Level: level, JSON: cfg.LogFormat == "json",
+		Journal: telemetry.ToJournal(out, environ)})
 }
 
 // Address is the first address that it serves on.
@@ -227,10 +229,18 @@ func (a *App) openJobs(context.Context) error {
 		m.hosts.open(query.Servers{Store: a.st}, a.agents)
 	}
 	records := stored.New(a.st)
-	if a.engine, err = job.New(job.Config[kit.Records]{Store: records, Logger: a.log,
-		Hook: atStep, Loops: a.loops}); err != nil {
+	a.metrics = telemetry.NewRegistry("understudy", a.cfg.Version)
+	if a.jobs, err = observe.NewJobs(a.metrics); err != nil {
 		return err
 	}
+	if a.engine, err = job.New(job.Config[kit.Records]{Store: records, Logger: a.log,
+		Hook: atStep, Observer: a.jobs, Loops: a.loops}); err != nil {
+		return err
+	}
+	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
+		Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
+		UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
+		Loops: a.loops, Log: a.log})
 	a.work, err = workflow.New(kit.Config{
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
@@ -262,15 +272,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.server.Run(ctx) })
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
-	group.Go(func() error {
-		fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
-			Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
-			UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
-			Log: a.log, Loops: a.loops}).Run(ctx)
-		return nil
-	})
+	group.Go(func() error { a.monitor.Run(ctx); return nil })
 	if a.metricsListener != nil {
-		group.Go(func() error { return serveMetrics(ctx, a.metricsListener, a.metrics, a.log) })
+		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
 	}
 	a.notify(daemon.SdNotifyReady)
 	a.log.Info("the control plane is up", "addresses", a.addresses(), "state_dir", a.cfg.StateDir,

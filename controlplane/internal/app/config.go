@@ -23,6 +23,8 @@ const DefaultFile = "/etc/understudy/understudy.yaml"
 // Config is the control plane's configuration. Flags win over the environment, that over the file,
 // that over the defaults.
 type Config struct {
+	// Version is the program's.
+	Version string `koanf:"-"`
 	// StateDir holds the store, the CA, the control plane's identity and the operator's
 	// credentials.
 	StateDir string `koanf:"state_dir"`

@@ -1,6 +1,10 @@
 package app
 
-import "github.com/understudy-db/understudy/controlplane/internal/store"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
 
 // Store is where the control plane keeps its records.
 func (a *App) Store() *store.Store { return a.st }
@@ -12,3 +16,9 @@ func (a *App) Kinds() (kinds []string) {
 	}
 	return kinds
 }
+
+// Metrics is the registry.
+func (a *App) Metrics() *prometheus.Registry { return a.metrics }
+
+// MetricsAddress is where metrics are served.
+func (a *App) MetricsAddress() string { return a.metricsListener.Addr().String() }

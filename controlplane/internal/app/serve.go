@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
+	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
@@ -34,7 +36,14 @@ func (a *App) openServer(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.metrics = newMetrics(a.st, a.engine)
+	a.metrics.MustRegister(observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
+		Latest: a.monitor.Latest, Loops: a.loops, Certificate: func() (*tls.Certificate, error) {
+			own, err := source.Credentials()
+			if err != nil {
+				return nil, err
+			}
+			return own.Certificate, nil
+		}}))
 	a.server, err = chassis.New(chassis.Config{
 		Listener: a.listener, Rules: rules, Logger: a.log, Metrics: a.metrics,
 		TLS: identity.ServerConfig{Source: source, AllowAnonymous: true,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,16 +57,22 @@ type MonitorConfig struct {
 type Monitor struct {
 	cfg  MonitorConfig
 	seen map[string]*observed
+
+	mu     sync.Mutex
+	latest map[string]Observation
 }
 
 // NewMonitor makes a monitor.
-func NewMonitor(cfg MonitorConfig) *Monitor { return &Monitor{cfg: cfg} }
+func NewMonitor(cfg MonitorConfig) *Monitor {
+	return &Monitor{cfg: cfg}
+}
 
 // observed is what this process knows of a server. Its times carry the monotonic clock, so that a
 // clock that steps changes nothing.
 type observed struct {
 	answered time.Time // last answer; the first observation when there was none
 	healthy  time.Time // last observation without a problem; the first when there was none
+	disk     diskTrend
 }
 
 // observation is what was found of a server.
@@ -101,6 +108,7 @@ func (m *Monitor) round(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	m.publish(due, time.Now())
 	if err := m.touch(ctx, due, time.Now()); err != nil {
 		return err
 	}

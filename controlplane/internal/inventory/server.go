@@ -40,6 +40,12 @@ const (
 	ServerDeleted ServerState = "DELETED"
 )
 
+// ServerStates are all states that a server that is not gone can be in.
+func ServerStates() []ServerState {
+	return []ServerState{ServerProvisioning, ServerReady, ServerFailed, ServerUnreachable,
+		ServerDegraded, ServerDeleting}
+}
+
 // Server is the record of one VM with an agent and a MariaDB.
 type Server struct {
 	Name        string

@@ -124,6 +124,7 @@ func (w *worker[T]) call(a *attempt[T]) result[T] {
 		return result[T]{err: context.Cause(ctx)}
 	}
 	budget := min(left, a.limits.AttemptTimeout)
+	ctx = w.e.cfg.Observer.Enter(ctx, w.id, &a.step)
 	ctx, cancel := context.WithTimeoutCause(ctx, budget, errTimeout)
 	defer cancel()
 

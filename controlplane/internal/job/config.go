@@ -40,6 +40,8 @@ type Config[T any] struct {
 	// Hook, if set, is called at each failpoint of each step, waits included. It may block or end
 	// the process.
 	Hook func(point Point, jobID, step string)
+	// Observer, if set, follows what this process does for jobs.
+	Observer Observer
 	// Now and Random are the sources of wall-clock time for records, and of jitter; defaults are
 	// the real ones. Waits, heartbeats and deadlines go by the monotonic clock.
 	Now    func() time.Time
@@ -69,6 +71,9 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	}
 	if c.Hook == nil {
 		c.Hook = func(Point, string, string) {}
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

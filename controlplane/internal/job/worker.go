@@ -42,7 +42,7 @@ func newWorker[T any](e *Engine[T], id string, epoch int64, plan Plan[T]) *worke
 	if epoch > 1 {
 		w.since = time.Now()
 	}
-	w.hold, w.lose = context.WithCancelCause(context.Background())
+	w.hold, w.lose = context.WithCancelCause(e.cfg.Observer.Enter(context.Background(), id, nil))
 	return w
 }
 
@@ -230,6 +230,9 @@ func (w *worker[T]) transact(a *attempt[T], res result[T],
 	}
 	w.turn++
 	w.afterCommit(a, &sent.after, sent.next)
+	if !res.waits() && !a.backOff {
+		w.e.cfg.Observer.Tried(&sent.after, &a.step, a.began)
+	}
 	return sent.next, nil
 }
 
@@ -314,7 +317,8 @@ func (w *worker[T]) afterCommit(a *attempt[T], after *Job, next *attempt[T]) {
 		w.warn(w.values.enter(next.step.Section))
 	}
 	if after.Owner == "" {
-		w.log.Info("job released", "state", string(after.State), "reason", after.Reason)
+		w.log.Log(w.hold, jobLevel(after.State), "job released", "state", string(after.State),
+			"reason", after.Reason)
 		w.warn(w.values.closeAll())
 	}
 	w.e.published(w.id)
@@ -327,10 +331,25 @@ func (w *worker[T]) logStep(a *attempt[T], s *Step) {
 	if s.Reason != "" {
 		args = append(args, "reason", s.Reason)
 	}
+	level := slog.LevelInfo
 	if s.Failure != nil {
+		level = slog.LevelWarn
 		args = append(args, "error", s.Failure.Message)
 	}
-	w.log.Info("step", args...)
+	w.log.Log(w.hold, level, "step", args...)
+}
+
+// jobLevel is the level of a line that says where a job stands: one that failed or asks needs an
+// operator.
+func jobLevel(state State) slog.Level {
+	switch state {
+	case Failed:
+		return slog.LevelError
+	case ActionRequired:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
 }
 
 func (w *worker[T]) warn(err error) {

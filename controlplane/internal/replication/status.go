@@ -34,6 +34,7 @@ type Status struct {
 	BinlogState  string // gtid_binlog_state
 	BinlogFile   string
 	BinlogOffset int64
+	BinlogBytes  int64 // size of all binary logs
 	OldestBinlog string
 	OldestGTID   string // low-water mark: a replica behind it cannot be served
 

@@ -14,4 +14,6 @@ type engine interface {
 	writeOptions() *sql.TxOptions
 	// readOptions are the options of a transaction that changes nothing.
 	readOptions() *sql.TxOptions
+	// sizeQuery reads the bytes that the records take.
+	sizeQuery() string
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -93,6 +94,23 @@ func (c Certificates) Of(ctx context.Context, identity string) ([]inventory.Cert
 	query := "SELECT " + certificateColumns +
 		" FROM certificates WHERE identity = ? ORDER BY not_before DESC, serial"
 	return rowsOf(ctx, c.tx, scanCertificate, query, identity)
+}
+
+// Ends reads until when the newest certificate of each identity is good; revoked ones do not count.
+func (c Certificates) Ends(ctx context.Context) (map[string]time.Time, error) {
+	type end struct {
+		identity string
+		at       time.Time
+	}
+	all, err := rowsOf(ctx, c.tx, func(row scanner) (e end, err error) {
+		err = row.Scan(&e.identity, moment{&e.at})
+		return e, err
+	}, "SELECT identity, MAX(not_after) FROM certificates WHERE revoked_at = 0 GROUP BY identity")
+	ends := make(map[string]time.Time, len(all))
+	for _, e := range all {
+		ends[e.identity] = e.at
+	}
+	return ends, err
 }
 
 func scanCertificate(row scanner) (c inventory.Certificate, err error) {

@@ -177,3 +177,8 @@ func (mariadbEngine) writeOptions() *sql.TxOptions {
 }
 
 func (mariadbEngine) readOptions() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
+
+func (mariadbEngine) sizeQuery() string {
+	return "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS SIGNED) FROM " +
+		"information_schema.tables WHERE table_schema = DATABASE()"
+}

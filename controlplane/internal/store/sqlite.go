@@ -78,3 +78,7 @@ func (s sqliteEngine) duplicate(err error) bool {
 func (sqliteEngine) writeOptions() *sql.TxOptions { return nil }
 
 func (sqliteEngine) readOptions() *sql.TxOptions { return nil }
+
+func (sqliteEngine) sizeQuery() string {
+	return "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+}

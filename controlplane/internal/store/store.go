@@ -118,6 +118,12 @@ type Tx struct {
 // Now is the transaction's time: all that it writes carries the same.
 func (tx *Tx) Now() time.Time { return tx.now }
 
+// SizeBytes is the size of all records.
+func (tx *Tx) SizeBytes(ctx context.Context) (bytes int64, err error) {
+	err = tx.sql.QueryRowContext(ctx, tx.engine.sizeQuery()).Scan(&bytes)
+	return bytes, err
+}
+
 // exec runs a statement and returns how many rows it matched.
 func (tx *Tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	res, err := tx.sql.ExecContext(ctx, query, args...)

@@ -38,6 +38,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 	status.Gtid = positionsToProto(l.Gtid)
 	status.BinlogFile, status.BinlogOffset, status.OldestGtid, status.OldestBinlog = l.BinlogFile,
 		l.BinlogOffset, l.OldestGtid, l.OldestBinlog
+	status.BinlogBytes = l.BinlogBytes
 	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional,
 		l.NonTransactional
 	status.StartTime = stamp(l.Started)

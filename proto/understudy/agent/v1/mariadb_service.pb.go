@@ -697,7 +697,9 @@ type MariaDBStatus struct {
 	// Since when MariaDB runs.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,36,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Oldest binary log.
-	OldestBinlog  string `protobuf:"bytes,37,opt,name=oldest_binlog,json=oldestBinlog,proto3" json:"oldest_binlog,omitempty"`
+	OldestBinlog string `protobuf:"bytes,37,opt,name=oldest_binlog,json=oldestBinlog,proto3" json:"oldest_binlog,omitempty"`
+	// Size of all binary logs.
+	BinlogBytes   int64 `protobuf:"varint,38,opt,name=binlog_bytes,json=binlogBytes,proto3" json:"binlog_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -989,6 +991,13 @@ func (x *MariaDBStatus) GetOldestBinlog() string {
 		return x.OldestBinlog
 	}
 	return ""
+}
+
+func (x *MariaDBStatus) GetBinlogBytes() int64 {
+	if x != nil {
+		return x.BinlogBytes
+	}
+	return 0
 }
 
 // SetConfigurationRequest has the whole of the agent's option file; an absent field is not set.
@@ -4116,7 +4125,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"expireTime\"\x12\n" +
 	"\x10GetStatusRequest\"O\n" +
 	"\x11GetStatusResponse\x12:\n" +
-	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xad\f\n" +
+	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xd0\f\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -4162,7 +4171,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x18non_transactional_tables\x18# \x03(\tR\x16nonTransactionalTables\x129\n" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
-	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\"\xa3\x06\n" +
+	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\x12!\n" +
+	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\"\xa3\x06\n" +
 	"\x17SetConfigurationRequest\x12+\n" +
 	"\tserver_id\x18\x01 \x01(\x03B\x0e\xea\xbb\x18\n" +
 	"\b\x01\x10\x01\x18\xff\xff\xff\xff\x0fR\bserverId\x12\x1b\n" +

@@ -1,0 +1,87 @@
+package telemetry
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metric is one metric as its registry describes it.
+type Metric struct {
+	// Name is the metric's, without the suffixes of a histogram's series.
+	Name string
+	// Help says what it is.
+	Help string
+	// Labels are its labels, constant ones included.
+	Labels []string
+}
+
+// Metrics are all that a collector describes with that prefix, by name.
+func Metrics(c prometheus.Collector, prefix string) (all []Metric) {
+	described := make(chan *prometheus.Desc)
+	go func() {
+		c.Describe(described)
+		close(described)
+	}()
+	for desc := range described {
+		if m := metricOf(desc); strings.HasPrefix(m.Name, prefix) {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b Metric) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// described is what a description prints: the library has no other way to read one.
+var described = regexp.MustCompile(
+	`fqName: "([^"]*)", help: ("(?:[^"\\]|\\.)*"),.* constLabels: \{(.*?)\}, ` +
+		`variableLabels: \{(.*?)\}`)
+
+func metricOf(desc *prometheus.Desc) Metric {
+	found := described.FindStringSubmatch(desc.String())
+	if found == nil {
+		return Metric{}
+	}
+	m := Metric{Name: found[1]}
+	m.Help, _ = strconv.Unquote(found[2]) // it was quoted by the library
+	for constant := range strings.SplitSeq(found[3], ",") {
+		if name, _, is := strings.Cut(constant, "="); is {
+			m.Labels = append(m.Labels, name)
+		}
+	}
+	for label := range strings.SplitSeq(found[4], ",") {
+		if label != "" {
+			m.Labels = append(m.Labels, label)
+		}
+	}
+	return m
+}
+
+// Table is the metrics as a table of Markdown.
+func Table(metrics []Metric) string {
+	var out strings.Builder
+	out.WriteString("| metric | labels | what it is |\n| --- | --- | --- |\n")
+	for _, m := range metrics {
+		labels := "" // none
+		if len(m.Labels) > 0 {
+			labels = "`" + strings.Join(m.Labels, "`, `") + "`"
+		}
+		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", m.Name, labels, m.Help)
+	}
+	return out.String()
+}
+
+// Section replaces what is between two marks of a page, <!-- name --> and <!-- /name -->.
+func Section(page, name, content string) (string, error) {
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	before, rest, found := strings.Cut(page, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		return "", fmt.Errorf("cannot write section %s: the page lacks its marks", name)
+	}
+	return before + begin + content + end + after, nil
+}
