@@ -48,7 +48,7 @@ func build(config Config, program string, tls identity.FilesConfig,
 		Log: log}); err != nil {
 		return nil, err
 	}
-	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units,
+	p.mounts, err = mount.New(mount.Config{Exec: p.exec, Units: p.units, Files: p.units.Files,
 		MountPoints: config.MountPoints, DeviceIDs: config.DeviceIDs,
 		RuntimeDir: config.RuntimeDir, StateDir: config.StateDir, GuardExec: []string{program},
 		Log: log})

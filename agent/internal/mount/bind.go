@@ -189,7 +189,7 @@ func (b *binding) mount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changes, err = bind(ctx, b.m.units, b.r.BoundUnits, b.unit)
+	changes, err = bind(ctx, b.m.files, b.r.BoundUnits, b.unit)
 	b.changed(changes...)
 	return err
 }

@@ -307,7 +307,7 @@ func (e *ensuring) mount(ctx context.Context) error {
 // mountUnit makes sure that the unit has that file and is mounted.
 func (m *Manager) mountUnit(ctx context.Context, unit string, file []byte,
 	say Say) ([]string, error) {
-	changes, err := m.units.InstallUnitFile(ctx, unit, file)
+	changes, err := m.files.Install(ctx, unit, file)
 	if err != nil {
 		return changes, err
 	}
@@ -342,7 +342,7 @@ func (e *ensuring) finish(ctx context.Context) error {
 	if owned {
 		e.changed("owner set to " + e.r.Owner)
 	}
-	changes, err := bind(ctx, e.m.units, e.r.BoundUnits, e.unit)
+	changes, err := bind(ctx, e.m.files, e.r.BoundUnits, e.unit)
 	e.changed(changes...)
 	return err
 }

@@ -88,5 +88,5 @@ func (m *Manager) dropFromFstab(ctx context.Context, path, note string) ([]strin
 	if err != nil || !dropped {
 		return nil, err
 	}
-	return []string{"commented out the entry of fstab"}, m.units.ReloadDaemon(ctx)
+	return []string{"commented out the entry of fstab"}, m.files.Reload(ctx)
 }

@@ -57,7 +57,7 @@ func newHost(t *testing.T) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mounts, err := mount.New(mount.Config{Exec: exec, Units: units,
+	mounts, err := mount.New(mount.Config{Exec: exec, Units: units, Files: units.Files,
 		MountPoints: []string{dataPath, bindPath}, Log: log,
 		RuntimeDir: "/run/understudy-agent", GuardExec: []string{guard},
 		BusyPatience: 2 * time.Second})

@@ -26,28 +26,22 @@ const (
 	mountTimeout = 10 * time.Minute
 )
 
-// Units is what mounting needs of systemd; *systemd.Manager is one.
+// Units reads and changes the states of units; *systemd.Manager is one.
 type Units interface {
-	UnitStates
-	UnitFiles
-	DropIns
-	TransientUnits
-}
-
-// UnitStates reads and changes the states of units.
-type UnitStates interface {
 	Get(ctx context.Context, name string) (systemd.Unit, error)
 	Ensure(ctx context.Context, name string, say systemd.Say) (systemd.Unit, []string, error)
 	Stop(ctx context.Context, name string) (systemd.Unit, bool, error)
-	Disable(ctx context.Context, name string) (systemd.Unit, bool, error)
-	ReloadDaemon(ctx context.Context) error
+	TransientUnits
 }
 
-// UnitFiles reads and changes the administrator's unit files.
-type UnitFiles interface {
-	UnitFile(name string) ([]byte, error)
-	InstallUnitFile(ctx context.Context, name string, content []byte) ([]string, error)
-	DeleteUnitFile(ctx context.Context, name string) (bool, error)
+// Files reads and changes the administrator's unit files; *systemd.Files is one.
+type Files interface {
+	Read(name string) ([]byte, error)
+	Install(ctx context.Context, name string, content []byte) ([]string, error)
+	Delete(ctx context.Context, name string) (bool, error)
+	Disable(ctx context.Context, name string) (systemd.Unit, bool, error)
+	Reload(ctx context.Context) error
+	DropIns
 }
 
 // DropIns reads and changes drop-ins of units.
@@ -69,8 +63,9 @@ type TransientUnits interface {
 type Config struct {
 	// Exec runs the filesystems' tools. Required.
 	Exec *hostexec.Runner
-	// Units controls systemd. Required.
+	// Units controls systemd, Files its files. Required.
 	Units Units
+	Files Files
 	// MountPoints are shell patterns of the paths that may be mounted on and unmounted. Required.
 	MountPoints []string
 	// DeviceIDs are shell patterns of names below /dev/disk/by-id that may be mounted or formatted;
@@ -101,6 +96,7 @@ type Manager struct {
 	filesystems *filesystems
 	allow       allowList
 	units       Units
+	files       Files
 	patience    time.Duration
 	log         *slog.Logger
 	// changing is locked during a change.
@@ -109,7 +105,7 @@ type Manager struct {
 
 // New makes a Manager.
 func New(config Config) (*Manager, error) {
-	if config.Exec == nil || config.Units == nil {
+	if config.Exec == nil || config.Units == nil || config.Files == nil {
 		return nil, errors.New("cannot make a mount manager: it needs tools and systemd")
 	}
 	if len(config.DeviceIDs) == 0 {
@@ -128,7 +124,7 @@ func New(config Config) (*Manager, error) {
 	return &Manager{
 		Freezer: &Freezer{host: host, allow: allow, units: config.Units, runtimeDir: runtimeDir,
 			guardExec: config.GuardExec, log: log, open: map[string]struct{}{}},
-		host: host, allow: allow, units: config.Units, log: log,
+		host: host, allow: allow, units: config.Units, files: config.Files, log: log,
 		filesystems: &filesystems{host: host, runtimeDir: runtimeDir, stateDir: stateDir},
 		patience:    cmp.Or(config.BusyPatience, defaultBusyPatience),
 		changing:    make(chan struct{}, 1),

@@ -189,7 +189,7 @@ func (m *Manager) look(ctx context.Context, path string) (Mount, error) {
 }
 
 func (m *Manager) lookAtUnit(ctx context.Context, mount *Mount) error {
-	content, err := m.units.UnitFile(mount.Unit)
+	content, err := m.files.Read(mount.Unit)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot read %s: %w", mount.Unit, err)
 	}

@@ -113,7 +113,7 @@ func testMounts(t *testing.T) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := New(Config{Exec: exec, Units: (*systemd.Manager)(nil),
+	m, err := New(Config{Exec: exec, Units: (*systemd.Manager)(nil), Files: (*systemd.Files)(nil),
 		MountPoints: []string{"/srv/mariadb", "/data/*"}, DeviceIDs: []string{"virtio-*"}})
 	if err != nil {
 		t.Fatal(err)

@@ -63,17 +63,17 @@ func decideUnmount(now Mount, expected []string) error {
 // forget removes all that would mount something at the path again.
 func (m *Manager) forget(ctx context.Context, path string) ([]string, error) {
 	unit := systemd.MountUnit(path)
-	changes, err := unbind(ctx, m.units, unit)
+	changes, err := unbind(ctx, m.files, unit)
 	if err != nil {
 		return changes, err
 	}
-	if _, disabled, err := m.units.Disable(ctx, unit); err != nil &&
+	if _, disabled, err := m.files.Disable(ctx, unit); err != nil &&
 		errs.KindOf(err) != errs.NotFound {
 		return changes, err
 	} else if disabled {
 		changes = append(changes, "disabled "+unit)
 	}
-	removed, err := m.units.DeleteUnitFile(ctx, unit)
+	removed, err := m.files.Delete(ctx, unit)
 	if err != nil {
 		return changes, err
 	}
@@ -119,7 +119,7 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 	}
 }
 
-func stopAll(ctx context.Context, states UnitStates, units []string) (changes []string, err error) {
+func stopAll(ctx context.Context, states Units, units []string) (changes []string, err error) {
 	for _, unit := range units {
 		_, stopped, err := states.Stop(ctx, unit)
 		switch {

@@ -3,7 +3,6 @@ package systemd
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -21,7 +20,7 @@ func (m *Manager) Start(ctx context.Context, name string) (Unit, bool, error) {
 	case unit.Running() && unit.job == 0:
 		return unit, false, nil
 	}
-	unit, err = m.run(ctx, starting(), name, nil)
+	unit, err = m.jobs.run(ctx, starting(), name, nil)
 	return unit, true, err
 }
 
@@ -34,19 +33,19 @@ func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 	}
 	changed := false
 	for _, trigger := range unit.TriggeredBy {
-		if t, err := m.look(ctx, trigger); err != nil || t.Stopped() {
+		if t, err := m.bus.look(ctx, trigger); err != nil || t.Stopped() {
 			continue
 		}
-		if _, err := m.run(ctx, stopping(), trigger, nil); err != nil {
+		if _, err := m.jobs.run(ctx, stopping(), trigger, nil); err != nil {
 			return unit, changed, fmt.Errorf("cannot stop what starts %s: %w", name, err)
 		}
 		changed = true
 	}
 	// A unit that waits for its automatic restart is "activating": it has to be stopped as well.
-	if unit, err = m.look(ctx, name); err != nil || unit.Stopped() && unit.job == 0 {
+	if unit, err = m.bus.look(ctx, name); err != nil || unit.Stopped() && unit.job == 0 {
 		return unit, changed, err
 	}
-	unit, err = m.run(ctx, stopping(), name, nil)
+	unit, err = m.jobs.run(ctx, stopping(), name, nil)
 	return unit, true, err
 }
 
@@ -63,10 +62,10 @@ func (m *Manager) Restart(ctx context.Context, name, seen string) (Unit, bool, e
 	case unit.InvocationID != seen && unit.Running() && unit.job == 0:
 		return unit, false, nil
 	case unit.InvocationID != seen && (unit.Running() || unit.Active == activating):
-		unit, err = m.run(ctx, starting(), name, nil)
+		unit, err = m.jobs.run(ctx, starting(), name, nil)
 		return unit, false, err
 	}
-	unit, err = m.run(ctx, restarting(), name, nil)
+	unit, err = m.jobs.run(ctx, restarting(), name, nil)
 	return unit, true, err
 }
 
@@ -84,7 +83,7 @@ func (m *Manager) Reload(ctx context.Context, name string) (Unit, error) {
 		return unit, wrongState(name, fmt.Sprintf("cannot reload %s: it knows no reload", name),
 			errs.WithHint("restart it instead", errs.Call("RestartUnit", "unit", name)))
 	}
-	return m.run(ctx, reloads(), name, nil)
+	return m.jobs.run(ctx, reloads(), name, nil)
 }
 
 // ResetFailed clears the failed state and the start limit. It says whether the unit was failed.
@@ -94,36 +93,11 @@ func (m *Manager) ResetFailed(ctx context.Context, name string) (Unit, bool, err
 		return Unit{}, false, err
 	}
 	wasFailed := unit.Active == failed
-	if err := m.resetFailed(ctx, name); err != nil {
+	if err := m.bus.resetFailed(ctx, name); err != nil {
 		return unit, false, err
 	}
-	unit, err = m.look(ctx, name)
+	unit, err = m.bus.look(ctx, name)
 	return unit, wasFailed, err
-}
-
-func (m *Manager) resetFailed(ctx context.Context, name string) error {
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return err
-	}
-	if err := conn.ResetFailedUnitContext(ctx, name); err != nil {
-		return wrap("cannot reset", name, err)
-	}
-	return nil
-}
-
-// ReloadDaemon makes systemd read all unit files again.
-func (m *Manager) ReloadDaemon(ctx context.Context) error {
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	if err := conn.ReloadContext(ctx); err != nil {
-		return wrap("cannot make systemd read its unit files", "", err)
-	}
-	m.log.Debug("systemd read its unit files", "took", time.Since(start))
-	return nil
 }
 
 func maskedError(verb, name string) error {

@@ -40,32 +40,32 @@ func plainKeys(section string) []string {
 // SetDropIn makes sure that the unit has the drop-in with that content, and that systemd has read
 // it. Names and keys are on allow-lists: InvalidArgument, PermissionDenied. It says whether the
 // file had another content.
-func (m *Manager) SetDropIn(ctx context.Context, unit, name, content string) (bool, error) {
-	if err := m.checkDropIn(unit, name); err != nil {
+func (f *Files) SetDropIn(ctx context.Context, unit, name, content string) (bool, error) {
+	if err := checkDropIn(unit, name); err != nil {
 		return false, err
 	}
-	if err := m.checkContent(content); err != nil {
+	if err := f.allow.checkContent(content); err != nil {
 		return false, err
 	}
-	if _, err := m.Get(ctx, unit); err != nil {
+	if _, err := f.bus.get(ctx, unit); err != nil {
 		return false, err
 	}
-	return m.writeAndReload(ctx, unit, m.dropInPath(unit, name), []byte(content))
+	return f.writeAndReload(ctx, unit, f.dropInPath(unit, name), []byte(content))
 }
 
 // DeleteDropIn removes a drop-in that SetDropIn wrote. It says whether there was one.
-func (m *Manager) DeleteDropIn(ctx context.Context, unit, name string) (bool, error) {
-	if err := m.checkDropIn(unit, name); err != nil {
+func (f *Files) DeleteDropIn(ctx context.Context, unit, name string) (bool, error) {
+	if err := checkDropIn(unit, name); err != nil {
 		return false, err
 	}
-	return m.removeAndReload(ctx, m.dropInPath(unit, name))
+	return f.removeAndReload(ctx, f.dropInPath(unit, name))
 }
 
-func (m *Manager) dropInPath(unit, name string) string {
-	return filepath.Join(m.unitDir, unit+".d", name)
+func (f *Files) dropInPath(unit, name string) string {
+	return filepath.Join(f.dir, unit+".d", name)
 }
 
-func (m *Manager) checkDropIn(unit, name string) error {
+func checkDropIn(unit, name string) error {
 	if err := CheckName(unit); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (m *Manager) checkDropIn(unit, name string) error {
 
 // checkContent reads the drop-in line by line: sections, keys and values have to be known, one line
 // each.
-func (m *Manager) checkContent(content string) error {
+func (a *AllowList) checkContent(content string) error {
 	if len(content) > maxDropIn {
 		return badContent(fmt.Sprintf("it is longer than %d bytes", maxDropIn))
 	}
@@ -99,7 +99,7 @@ func (m *Manager) checkContent(content string) error {
 					section))
 			}
 		default:
-			if err := m.checkSetting(section, line); err != nil {
+			if err := a.checkSetting(section, line); err != nil {
 				return badContent(fmt.Sprintf("line %d: %v", number+1, err))
 			}
 		}
@@ -107,7 +107,7 @@ func (m *Manager) checkContent(content string) error {
 	return nil
 }
 
-func (m *Manager) checkSetting(section, line string) error {
+func (a *AllowList) checkSetting(section, line string) error {
 	key, value, found := strings.Cut(line, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	switch {
@@ -116,7 +116,7 @@ func (m *Manager) checkSetting(section, line string) error {
 	case strings.ContainsAny(value, "%\\\x00\r"):
 		return fmt.Errorf("the value of %.40q has a character that is not allowed", key)
 	case section == "Unit" && slices.Contains(dependencyKeys(), key):
-		return m.checkDependencies(value)
+		return a.checkDependencies(value)
 	case !slices.Contains(plainKeys(section), key):
 		return fmt.Errorf("[%s] %.40s is not allowed", section, key)
 	}
@@ -125,11 +125,11 @@ func (m *Manager) checkSetting(section, line string) error {
 
 // checkDependencies: a dependency can start units, so it may name those on the allow-list, mounts,
 // and what every service waits for.
-func (m *Manager) checkDependencies(value string) error {
+func (a *AllowList) checkDependencies(value string) error {
 	for _, name := range strings.Fields(value) {
 		harmless := strings.HasSuffix(name, ".mount") || name == "network.target" ||
 			name == "network-online.target" || name == "local-fs.target"
-		if CheckName(name) != nil || !harmless && !m.allow.Sees(name) {
+		if CheckName(name) != nil || !harmless && !a.Sees(name) {
 			return fmt.Errorf("a dependency on %.100q is not allowed", name)
 		}
 	}
@@ -144,8 +144,8 @@ func badContent(why string) error {
 }
 
 // DropIns are the contents of all drop-ins of that name that SetDropIn wrote, by unit.
-func (m *Manager) DropIns(name string) (map[string]string, error) {
-	paths, err := filepath.Glob(filepath.Join(m.unitDir, "*.d", name))
+func (f *Files) DropIns(name string) (map[string]string, error) {
+	paths, err := filepath.Glob(filepath.Join(f.dir, "*.d", name))
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the drop-ins %s: %w", name, err)
 	}

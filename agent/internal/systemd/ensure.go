@@ -51,7 +51,7 @@ func needs(unit Unit) []need {
 // whole. It answers the unit and what was changed.
 func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []string, error) {
 	e := &ensuring{m: m, name: name, say: say, start: time.Now()}
-	unit, err := m.getWithFileState(ctx, name)
+	unit, err := m.Files.get(ctx, name)
 	if err != nil {
 		return Unit{}, nil, err
 	}
@@ -70,11 +70,11 @@ func (m *Manager) Ensure(ctx context.Context, name string, say Say) (Unit, []str
 		if err := e.satisfy(ctx, todo[0], unit); err != nil {
 			return unit, e.changes, err
 		}
-		if unit, err = m.getWithFileState(ctx, name); err != nil {
+		if unit, err = m.Files.get(ctx, name); err != nil {
 			return Unit{}, e.changes, err
 		}
 	}
-	return unit, e.changes, m.failure(ctx, "keep up", unit, "")
+	return unit, e.changes, m.jobs.failure(ctx, "keep up", unit, "")
 }
 
 // ensuring is one call of Ensure.
@@ -100,18 +100,18 @@ func (e *ensuring) satisfy(ctx context.Context, n need, unit Unit) error {
 	switch n {
 	case needReload:
 		e.report("reading unit files again")
-		return e.changed("unit files read again", e.m.ReloadDaemon(ctx))
+		return e.changed("unit files read again", e.m.bus.reloadDaemon(ctx))
 	case needUnmask:
 		e.report("unmasking")
-		_, _, err := e.m.Unmask(ctx, e.name)
+		_, _, err := e.m.Files.Unmask(ctx, e.name)
 		return e.changed("unmasked", err)
 	case needReset:
 		e.report("clearing the failed state (%s)", unit.Result)
 		return e.changed(fmt.Sprintf("cleared the failed state (%s)", unit.Result),
-			e.m.resetFailed(ctx, e.name))
+			e.m.bus.resetFailed(ctx, e.name))
 	case needEnable:
 		e.report("enabling")
-		_, _, err := e.m.Enable(ctx, e.name)
+		_, _, err := e.m.Files.Enable(ctx, e.name)
 		return e.changed("enabled", err)
 	default:
 		return e.up(ctx, unit)
@@ -136,11 +136,11 @@ func (e *ensuring) up(ctx context.Context, unit Unit) error {
 			errs.WithHint("correct its file (systemd-analyze verify "+e.name+")"))
 	}
 	// The start limit may be near without being hit: this start was asked for and counts from zero.
-	if err := e.m.resetFailed(ctx, e.name); err != nil {
+	if err := e.m.bus.resetFailed(ctx, e.name); err != nil {
 		return err
 	}
 	e.report("waiting for systemd to start it")
-	_, err := e.m.run(ctx, starting(), e.name,
+	_, err := e.m.jobs.run(ctx, starting(), e.name,
 		func(u Unit) { e.report("%s", e.m.describe(ctx, u)) })
 	return e.changed("started", err)
 }
@@ -151,7 +151,7 @@ func (m *Manager) describe(ctx context.Context, unit Unit) string {
 	if unit.StatusText != "" {
 		return text + ": " + unit.StatusText
 	}
-	if line := m.lastLine(ctx, unit); line != "" {
+	if line := m.Journal.lastLine(ctx, unit); line != "" {
 		return text + ": " + line
 	}
 	return text
@@ -161,14 +161,14 @@ func (m *Manager) describe(ctx context.Context, unit Unit) string {
 // once; one that systemd restarts by itself is waited for.
 func (e *ensuring) awaitReady(ctx context.Context) (Unit, error) {
 	probe := e.m.ready[e.name]
-	changes := e.m.watch(e.name)
+	changes := e.m.bus.watch(e.name)
 	defer changes.stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
-		unit, err := e.m.look(ctx, e.name)
+		unit, err := e.m.bus.look(ctx, e.name)
 		if err == nil && unit.Stopped() {
-			return unit, e.m.failure(ctx, "keep up", unit, "")
+			return unit, e.m.jobs.failure(ctx, "keep up", unit, "")
 		}
 		var probeErr error
 		if err == nil && unit.Running() && unit.job == 0 {
@@ -205,7 +205,7 @@ func (e *ensuring) notReady(ctx context.Context, unit Unit, cause error) error {
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
-	words := e.m.lastWords(bounded, unit)
+	words := e.m.Journal.lastWords(bounded, unit)
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_MARIADB_NOT_READY,
 		fmt.Sprintf("cannot wait longer for %s: not ready after %s, it is %s (%s); last lines of "+
 			"its journal:\n%s", e.name,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
@@ -18,10 +20,21 @@ const (
 	disabled       = "disabled"
 )
 
+// Files are the units' files: whether they are enabled or masked, and those of the administrator's
+// in dir.
+type Files struct {
+	bus   *bus
+	dir   string
+	allow *AllowList
+	log   *slog.Logger
+	// changes serialises what writes below dir.
+	changes sync.Mutex
+}
+
 // withFileState is the unit with the state of its file read from disk: what systemd remembers is as
 // old as its last reload.
-func (m *Manager) withFileState(ctx context.Context, unit Unit) (Unit, error) {
-	conn, err := m.connect(ctx)
+func (f *Files) withFileState(ctx context.Context, unit Unit) (Unit, error) {
+	conn, err := f.bus.connect(ctx)
 	if err != nil {
 		return unit, err
 	}
@@ -37,12 +50,12 @@ func (m *Manager) withFileState(ctx context.Context, unit Unit) (Unit, error) {
 	return unit, nil
 }
 
-func (m *Manager) getWithFileState(ctx context.Context, name string) (Unit, error) {
-	unit, err := m.look(ctx, name)
+func (f *Files) get(ctx context.Context, name string) (Unit, error) {
+	unit, err := f.bus.look(ctx, name)
 	if err != nil {
 		return Unit{}, err
 	}
-	if unit, err = m.withFileState(ctx, unit); err != nil {
+	if unit, err = f.withFileState(ctx, unit); err != nil {
 		return Unit{}, err
 	}
 	if unit.Load == "not-found" && unit.FileState == "" && unit.Stopped() {
@@ -52,8 +65,8 @@ func (m *Manager) getWithFileState(ctx context.Context, name string) (Unit, erro
 }
 
 // Enable makes the unit start at boot. It says whether it did not.
-func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
-	unit, err := m.getWithFileState(ctx, name)
+func (f *Files) Enable(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := f.get(ctx, name)
 	switch {
 	case err != nil:
 		return Unit{}, false, err
@@ -67,11 +80,10 @@ func (m *Manager) Enable(ctx context.Context, name string) (Unit, bool, error) {
 				name, unit.FileState),
 			errs.WithHint("start it, or enable the unit that requires it"))
 	}
-	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+	return f.change(ctx, name, func(conn *dbus.Conn) error {
 		_, _, err := conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
 		return wrapFiles("cannot enable", name, err)
 	})
-	return m.after(ctx, name, err)
 }
 
 // canEnable is true for a file that has a section [Install] of its own.
@@ -81,15 +93,15 @@ func canEnable(unit Unit) bool {
 }
 
 // Disable makes the unit not start at boot. It says whether it did.
-func (m *Manager) Disable(ctx context.Context, name string) (Unit, bool, error) {
-	unit, err := m.getWithFileState(ctx, name)
+func (f *Files) Disable(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := f.get(ctx, name)
 	if err != nil {
 		return Unit{}, false, err
 	}
 	if unit.FileState != enabled && unit.FileState != enabledRuntime {
 		return unit, false, nil
 	}
-	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+	return f.change(ctx, name, func(conn *dbus.Conn) error {
 		for _, runtime := range []bool{false, true} {
 			if _, err := conn.DisableUnitFilesContext(ctx, []string{name}, runtime); err != nil {
 				return wrapFiles("cannot disable", name, err)
@@ -97,13 +109,12 @@ func (m *Manager) Disable(ctx context.Context, name string) (Unit, bool, error) 
 		}
 		return nil
 	})
-	return m.after(ctx, name, err)
 }
 
 // Mask makes the unit unstartable. FailedPrecondition while it is active. It says whether it was
 // not masked.
-func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
-	unit, err := m.getWithFileState(ctx, name)
+func (f *Files) Mask(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := f.get(ctx, name)
 	switch {
 	case err != nil:
 		return Unit{}, false, err
@@ -113,23 +124,22 @@ func (m *Manager) Mask(ctx context.Context, name string) (Unit, bool, error) {
 		return unit, false, wrongState(name, fmt.Sprintf("cannot mask %s: it is %s", name,
 			unit.Active), errs.WithHint("stop it first", errs.Call("StopUnit", "unit", name)))
 	}
-	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+	return f.change(ctx, name, func(conn *dbus.Conn) error {
 		_, err := conn.MaskUnitFilesContext(ctx, []string{name}, false, false)
 		return wrapFiles("cannot mask", name, err)
 	})
-	return m.after(ctx, name, err)
 }
 
 // Unmask takes a mask away, in /etc and in /run. It says whether there was one.
-func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
-	unit, err := m.getWithFileState(ctx, name)
+func (f *Files) Unmask(ctx context.Context, name string) (Unit, bool, error) {
+	unit, err := f.get(ctx, name)
 	if err != nil {
 		return Unit{}, false, err
 	}
 	if !unit.Masked() {
 		return unit, false, nil
 	}
-	err = m.changeFiles(ctx, func(conn *dbus.Conn) error {
+	unit, changed, err := f.change(ctx, name, func(conn *dbus.Conn) error {
 		for _, runtime := range []bool{false, true} {
 			if _, err := conn.UnmaskUnitFilesContext(ctx, []string{name}, runtime); err != nil {
 				return wrapFiles("cannot unmask", name, err)
@@ -137,7 +147,6 @@ func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
 		}
 		return nil
 	})
-	unit, changed, err := m.after(ctx, name, err)
 	if err == nil && unit.Masked() {
 		return unit, false, wrongState(name,
 			fmt.Sprintf("cannot unmask %s: its package masks it (%s)", name, unit.Fragment),
@@ -147,29 +156,25 @@ func (m *Manager) Unmask(ctx context.Context, name string) (Unit, bool, error) {
 	return unit, changed, err
 }
 
-// changeFiles changes unit files and has systemd read them again.
-func (m *Manager) changeFiles(ctx context.Context, change func(*dbus.Conn) error) error {
-	m.files.Lock()
-	defer m.files.Unlock()
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return err
+// change changes unit files, and has systemd read them again. It answers the unit after that.
+func (f *Files) change(ctx context.Context, name string,
+	how func(*dbus.Conn) error) (Unit, bool, error) {
+	f.changes.Lock()
+	defer f.changes.Unlock()
+	conn, err := f.bus.connect(ctx)
+	if err == nil {
+		err = how(conn)
 	}
-	if err := change(conn); err != nil {
-		return err
+	if err == nil {
+		err = f.bus.reloadDaemon(ctx)
 	}
-	return m.ReloadDaemon(ctx)
-}
-
-func (m *Manager) after(ctx context.Context, name string, err error) (Unit, bool, error) {
 	if err != nil {
 		return Unit{}, false, err
 	}
-	unit, err := m.look(ctx, name)
-	if err != nil {
-		return Unit{}, true, err
+	unit, err := f.bus.look(ctx, name)
+	if err == nil {
+		unit, err = f.withFileState(ctx, unit)
 	}
-	unit, err = m.withFileState(ctx, unit)
 	return unit, true, err
 }
 

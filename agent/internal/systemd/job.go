@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -25,10 +26,17 @@ func stopping() verb   { return verb{"stop", (*dbus.Conn).StopUnitContext} }
 func restarting() verb { return verb{"restart", (*dbus.Conn).RestartUnitContext} }
 func reloads() verb    { return verb{"reload", (*dbus.Conn).ReloadUnitContext} }
 
+// jobs changes the states of units by systemd's jobs.
+type jobs struct {
+	bus     *bus
+	journal Journal
+	log     *slog.Logger
+}
+
 // run asks systemd for the job and waits for its end, telling of the unit meanwhile. It answers the
 // unit after the job.
-func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit)) (Unit, error) {
-	conn, err := m.connect(ctx)
+func (j jobs) run(ctx context.Context, v verb, name string, each func(Unit)) (Unit, error) {
+	conn, err := j.bus.connect(ctx)
 	if err != nil {
 		return Unit{}, err
 	}
@@ -38,21 +46,21 @@ func (m *Manager) run(ctx context.Context, v verb, name string, each func(Unit))
 	if _, err := v.call(conn, ctx, name, "replace", results); err != nil {
 		return Unit{}, wrap("cannot "+v.name, name, err)
 	}
-	result, err := m.await(ctx, name, results, each)
+	result, err := j.await(ctx, name, results, each)
 	if err != nil {
-		return Unit{}, m.overdue(ctx, v, name, time.Since(start), err)
+		return Unit{}, j.overdue(ctx, v, name, time.Since(start), err)
 	}
-	m.log.Info("systemd job ended", "unit", name, "verb", v.name, "result", result, "took",
+	j.log.Info("systemd job ended", "unit", name, "verb", v.name, "result", result, "took",
 		time.Since(start))
-	unit, err := m.look(ctx, name)
+	unit, err := j.bus.look(ctx, name)
 	if err != nil {
 		return Unit{}, err
 	}
-	return unit, m.judge(ctx, v, unit, result)
+	return unit, j.judge(ctx, v, unit, result)
 }
 
 // await is the job's result; "" when it ended unseen, because the connection was lost.
-func (m *Manager) await(ctx context.Context, name string, results <-chan string,
+func (j jobs) await(ctx context.Context, name string, results <-chan string,
 	each func(Unit)) (string, error) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
@@ -64,7 +72,7 @@ func (m *Manager) await(ctx context.Context, name string, results <-chan string,
 			return "", ctx.Err()
 		case <-poll.C:
 		}
-		unit, err := m.look(ctx, name)
+		unit, err := j.bus.look(ctx, name)
 		if err != nil {
 			continue // systemd reloads, or D-Bus is coming back; ctx bounds it
 		}
@@ -79,14 +87,14 @@ func (m *Manager) await(ctx context.Context, name string, results <-chan string,
 	return "", nil
 }
 
-func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.Duration,
+func (j jobs) overdue(ctx context.Context, v verb, name string, waited time.Duration,
 	err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("cannot wait for the %s of %s: %w", v.name, name, err)
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
-	unit, lookErr := m.look(bounded, name)
+	unit, lookErr := j.bus.look(bounded, name)
 	state := unit.Active + " (" + unit.Sub + ")"
 	if lookErr != nil {
 		state = "unknown"
@@ -94,13 +102,14 @@ func (m *Manager) overdue(ctx context.Context, v verb, name string, waited time.
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
 		fmt.Sprintf("cannot %s %s: not over after %s, its state is %s", v.name, name,
 			waited.Round(time.Millisecond), state),
-		errs.Wrap(err), errs.Meta("unit", name), errs.Meta("journal", m.lastWords(bounded, unit)),
+		errs.Wrap(err), errs.Meta("unit", name),
+		errs.Meta("journal", j.journal.lastWords(bounded, unit)),
 		errs.WithHint("call again with a longer timeout: systemd continues with the job"))
 }
 
 // judge decides from the job's result and the state after it whether the job did what it was asked
 // for.
-func (m *Manager) judge(ctx context.Context, v verb, unit Unit, result string) error {
+func (j jobs) judge(ctx context.Context, v verb, unit Unit, result string) error {
 	if fulfilled(v, unit, result) {
 		return nil
 	}
@@ -112,7 +121,7 @@ func (m *Manager) judge(ctx context.Context, v verb, unit Unit, result string) e
 			errs.WithHint("observe the unit, then call again",
 				errs.Call("GetUnit", "unit", unit.Name)))
 	}
-	return m.failure(ctx, v.name, unit, result)
+	return j.failure(ctx, v.name, unit, result)
 }
 
 // fulfilled is true when the job did what it was asked for. A job that ended unseen is judged by
@@ -131,7 +140,7 @@ func fulfilled(v verb, unit Unit, result string) bool {
 
 // failure is the error of a unit that failed, with the last lines of its journal and what made it
 // fail.
-func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result string) error {
+func (j jobs) failure(ctx context.Context, verb string, unit Unit, result string) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
 	why := fmt.Sprintf("it is %s (%s), result %s", unit.Active, unit.Sub, unit.Result)
@@ -139,7 +148,7 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 	hint := "correct the cause that its journal shows, then call again"
 	switch {
 	case result == "dependency":
-		why = "a unit that it depends on failed: " + m.brokenDependencies(bounded, unit)
+		why = "a unit that it depends on failed: " + j.brokenDependencies(bounded, unit)
 		hint = "start the units that it depends on first"
 	case result == "timeout":
 		why = "it did not get ready within systemd's own timeout"
@@ -154,7 +163,7 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 			unit.ExitStatus)
 	}
 	message := fmt.Sprintf("cannot %s %s: %s", verb, unit.Name, why)
-	words := m.lastWords(bounded, unit)
+	words := j.journal.lastWords(bounded, unit)
 	if words != "" {
 		message += "; last lines of its journal:\n" + words
 	}
@@ -164,10 +173,10 @@ func (m *Manager) failure(ctx context.Context, verb string, unit Unit, result st
 		errs.Meta("journal", words))
 }
 
-func (m *Manager) brokenDependencies(ctx context.Context, unit Unit) string {
+func (j jobs) brokenDependencies(ctx context.Context, unit Unit) string {
 	var broken []string
 	for _, name := range unit.Dependencies {
-		if d, err := m.look(ctx, name); err == nil && !d.Running() {
+		if d, err := j.bus.look(ctx, name); err == nil && !d.Running() {
 			broken = append(broken, fmt.Sprintf("%s is %s (%s)", name, d.Active, d.Load))
 		}
 	}

@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -34,9 +35,15 @@ type Entry struct {
 	InvocationID string
 }
 
+// Journal reads what units write.
+type Journal struct {
+	exec *hostexec.Runner
+	log  *slog.Logger
+}
+
 // Tail hands over the last lines of the unit's journal, oldest first, and with follow the new ones
 // as they come, until ctx is done or each returns an error.
-func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool,
+func (j Journal) Tail(ctx context.Context, unit string, lines int, follow bool,
 	each func(Entry) error) error {
 	if err := CheckName(unit); err != nil {
 		return err
@@ -48,7 +55,7 @@ func (m *Manager) Tail(ctx context.Context, unit string, lines int, follow bool,
 		command.Args = append(command.Args, "--follow")
 		command.Timeout = -1
 	}
-	return m.exec.Lines(ctx, command, func(line []byte) error {
+	return j.exec.Lines(ctx, command, func(line []byte) error {
 		entry, ok := parseEntry(line)
 		if !ok {
 			return nil
@@ -111,12 +118,12 @@ func journalText(raw json.RawMessage) string {
 
 // lastWords is the end of the journal of the unit's last run, for an error's text; empty when it
 // cannot be had.
-func (m *Manager) lastWords(ctx context.Context, unit Unit) string {
+func (j Journal) lastWords(ctx context.Context, unit Unit) string {
 	// What the unit wrote last may not have reached the journal yet.
-	_, _ = m.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"},
+	_, _ = j.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"},
 		Timeout: journalTimeout})
 	var lines []string
-	err := m.Tail(ctx, unit.Name, 4*lastWordsLines, false, func(entry Entry) error {
+	err := j.Tail(ctx, unit.Name, 4*lastWordsLines, false, func(entry Entry) error {
 		if unit.InvocationID == "" || entry.InvocationID == "" ||
 			entry.InvocationID == unit.InvocationID {
 			lines = append(lines, entry.Message)
@@ -124,14 +131,14 @@ func (m *Manager) lastWords(ctx context.Context, unit Unit) string {
 		return nil
 	})
 	if err != nil {
-		m.log.Debug("cannot read a journal", "unit", unit.Name, "error", err)
+		j.log.Debug("cannot read a journal", "unit", unit.Name, "error", err)
 	}
 	return strings.Join(lines[max(0, len(lines)-lastWordsLines):], "\n")
 }
 
-func (m *Manager) lastLine(ctx context.Context, unit Unit) string {
+func (j Journal) lastLine(ctx context.Context, unit Unit) string {
 	var last string
-	err := m.Tail(ctx, unit.Name, 1, false, func(entry Entry) error {
+	err := j.Tail(ctx, unit.Name, 1, false, func(entry Entry) error {
 		if entry.InvocationID == unit.InvocationID {
 			last = entry.Message
 		}

@@ -286,7 +286,7 @@ func TestRefusals(t *testing.T) {
 	lab.Run(t, "systemctl", "mask", name)
 	_, _, err := m.Start(t.Context(), name)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED)
-	_, _, err = m.Enable(t.Context(), name)
+	_, _, err = m.Files.Enable(t.Context(), name)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_MASKED)
 	_, err = m.Get(t.Context(), "t-nothing.service")
 	want(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
@@ -299,8 +299,9 @@ func TestRefusals(t *testing.T) {
 func TestFiles(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "files", sleeps)
-	for step, do := range []func(context.Context, string) (systemd.Unit, bool, error){m.Enable,
-		m.Disable, m.Mask, m.Unmask} {
+	for step, do := range []func(context.Context, string) (systemd.Unit, bool,
+		error){m.Files.Enable,
+		m.Files.Disable, m.Files.Mask, m.Files.Unmask} {
 		u, changed, err := do(t.Context(), name)
 		if err != nil || !changed {
 			t.Fatalf("step %d: %+v, %v, %v", step, u, changed, err)
@@ -314,7 +315,7 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	lab.Run(t, "systemctl", "start", name)
-	_, _, err := m.Mask(t.Context(), name)
+	_, _, err := m.Files.Mask(t.Context(), name)
 	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_UNIT_WRONG_STATE)
 }
 
@@ -323,7 +324,8 @@ func TestDropIns(t *testing.T) {
 	name := unit(t, "dropin", sleeps)
 	content := "[Unit]\nAfter=srv-mariadb.mount\n[Service]\nLimitNOFILE=4242\n"
 	for i, expected := range []bool{true, false} {
-		if changed, err := m.SetDropIn(t.Context(), name, "understudy.conf", content); err != nil ||
+		if changed, err := m.Files.SetDropIn(t.Context(), name, "understudy.conf",
+			content); err != nil ||
 			changed != expected {
 			t.Fatalf("set %d: %v, %v", i, changed, err)
 		}
@@ -332,7 +334,7 @@ func TestDropIns(t *testing.T) {
 		t.Errorf("LimitNOFILE = %s", got)
 	}
 	for i, expected := range []bool{true, false} {
-		if changed, err := m.DeleteDropIn(t.Context(), name, "understudy.conf"); err != nil ||
+		if changed, err := m.Files.DeleteDropIn(t.Context(), name, "understudy.conf"); err != nil ||
 			changed != expected {
 			t.Fatalf("delete %d: %v, %v", i, changed, err)
 		}
@@ -383,7 +385,7 @@ func TestTailFollows(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	enough := errors.New("enough")
-	err := m.Tail(ctx, name, 100, true, func(e systemd.Entry) error {
+	err := m.Journal.Tail(ctx, name, 100, true, func(e systemd.Entry) error {
 		switch e.Message {
 		case "first":
 			lab.Write(t, "/run/t-tail", "")

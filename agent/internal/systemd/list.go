@@ -15,7 +15,7 @@ func (m *Manager) List(ctx context.Context) ([]Unit, error) {
 	}
 	var units []Unit
 	for _, name := range names {
-		unit, err := m.look(ctx, name)
+		unit, err := m.bus.look(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -27,7 +27,7 @@ func (m *Manager) List(ctx context.Context) ([]Unit, error) {
 }
 
 func (m *Manager) names(ctx context.Context) ([]string, error) {
-	conn, err := m.connect(ctx)
+	conn, err := m.bus.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

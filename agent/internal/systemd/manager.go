@@ -3,14 +3,11 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/dbus"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 )
@@ -29,28 +26,24 @@ type Config struct {
 	Exec *hostexec.Runner
 	// UnitDir is where unit files and drop-ins are written; default /etc/systemd/system.
 	UnitDir string
-	// Ready has the readiness probes by unit name; may be empty.
-	Ready map[string]Ready
 	// Allow is the allow-list that drop-ins' dependencies are checked against. Required.
 	Allow *AllowList
 	// Log gets one line a transition; default slog.Default().
 	Log *slog.Logger
 }
 
-// Manager controls systemd. It is safe for concurrent use.
+// Manager controls units. It is safe for concurrent use.
 type Manager struct {
-	exec    *hostexec.Runner
-	unitDir string
-	ready   map[string]Ready
-	allow   *AllowList
-	log     *slog.Logger
+	// Files are the units' files.
+	Files *Files
+	// Journal is what units write.
+	Journal Journal
 
-	mu     sync.Mutex
-	conn   *dbus.Conn
-	closed bool
-	hub    hub
-	// files serialises what writes below unitDir.
-	files sync.Mutex
+	bus   *bus
+	jobs  jobs
+	ready map[string]Ready
+	allow *AllowList
+	log   *slog.Logger
 }
 
 // New makes a Manager. It connects when first asked for something, and again whenever the
@@ -62,41 +55,28 @@ func New(config Config) (*Manager, error) {
 	if config.Allow == nil {
 		return nil, errors.New("cannot make a systemd manager: no allow-list")
 	}
-	if config.UnitDir == "" {
-		config.UnitDir = "/etc/systemd/system"
-	}
-	if config.Log == nil {
-		config.Log = slog.Default()
-	}
+	log := cmp.Or(config.Log, slog.Default())
+	bus := &bus{hub: hub{watchers: map[*watcher]struct{}{}}, log: log}
+	journal := Journal{exec: config.Exec, log: log}
 	return &Manager{
-		exec: config.Exec, unitDir: config.UnitDir, ready: config.Ready, allow: config.Allow,
-		log: config.Log,
-		hub: hub{watchers: map[*watcher]struct{}{}},
+		Files: &Files{bus: bus, dir: cmp.Or(config.UnitDir, "/etc/systemd/system"),
+			allow: config.Allow, log: log},
+		Journal: journal, bus: bus, jobs: jobs{bus: bus, journal: journal, log: log},
+		ready: map[string]Ready{}, allow: config.Allow, log: log,
 	}, nil
 }
 
 // SetReady sets the readiness probe of a unit. To be called before anything else is.
 func (m *Manager) SetReady(unit string, probe Ready) {
-	if m.ready == nil {
-		m.ready = map[string]Ready{}
-	}
 	m.ready[unit] = probe
 }
 
 // Close ends the connection. Calls after it fail.
-func (m *Manager) Close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	if m.conn != nil {
-		m.conn.Close()
-		m.conn = nil
-	}
-}
+func (m *Manager) Close() { m.bus.close() }
 
 // Version is systemd's own version, for example "257.13-1~deb13u1".
 func (m *Manager) Version(ctx context.Context) (string, error) {
-	conn, err := m.connect(ctx)
+	conn, err := m.bus.connect(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -105,55 +85,4 @@ func (m *Manager) Version(ctx context.Context) (string, error) {
 		return "", wrap("cannot ask systemd for its version", "", err)
 	}
 	return unquote(version), nil
-}
-
-// connect is the live connection; it connects again when that is closed.
-func (m *Manager) connect(ctx context.Context) (*dbus.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, down(errors.New("the agent is stopping"))
-	}
-	if m.conn != nil && m.conn.Connected() {
-		return m.conn, nil
-	}
-	if m.conn != nil {
-		m.conn.Close()
-		m.conn = nil
-	}
-	conn, err := dial(ctx)
-	if err != nil {
-		return nil, down(err)
-	}
-	m.conn = conn
-	m.hub.feedFrom(conn)
-	return conn, nil
-}
-
-// dial gives up with ctx, but the connection outlives it: go-systemd binds a connection's life to
-// the context it is made with.
-func dial(ctx context.Context) (*dbus.Conn, error) {
-	type answer struct {
-		conn *dbus.Conn
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		conn, err := dbus.NewWithContext(context.Background())
-		answers <- answer{conn, err}
-	}()
-	select {
-	case a := <-answers:
-		if a.err != nil {
-			return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w", a.err)
-		}
-		return a.conn, nil
-	case <-ctx.Done():
-		go func() {
-			if a := <-answers; a.err == nil {
-				a.conn.Close()
-			}
-		}()
-		return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w", ctx.Err())
-	}
 }

@@ -85,7 +85,7 @@ func (m *Manager) StopTransient(ctx context.Context, name string) error {
 	if !strings.HasPrefix(name, TransientPrefix) {
 		return notTransient(name)
 	}
-	unit, err := m.look(ctx, name)
+	unit, err := m.bus.look(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -93,9 +93,10 @@ func (m *Manager) StopTransient(ctx context.Context, name string) error {
 		return nil
 	}
 	if unit.Active == failed {
-		return m.resetFailed(ctx, name)
+		return m.bus.resetFailed(ctx, name)
 	}
-	if _, err = m.run(ctx, stopping(), name, nil); err != nil && errs.KindOf(err) == errs.NotFound {
+	if _, err = m.jobs.run(ctx, stopping(), name, nil); err != nil &&
+		errs.KindOf(err) == errs.NotFound {
 		return nil // it ended by itself meanwhile
 	}
 	return err
@@ -103,12 +104,12 @@ func (m *Manager) StopTransient(ctx context.Context, name string) error {
 
 func (m *Manager) transient(ctx context.Context, name string, properties []dbus.Property,
 	aux []dbus.PropertyCollection) error {
-	unit, err := m.look(ctx, name)
+	unit, err := m.bus.look(ctx, name)
 	if err != nil {
 		return err
 	}
 	if unit.Active == failed {
-		if err := m.resetFailed(ctx, name); err != nil {
+		if err := m.bus.resetFailed(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -116,7 +117,7 @@ func (m *Manager) transient(ctx context.Context, name string, properties []dbus.
 		result chan<- string) (int, error) {
 		return conn.StartTransientUnitAux(ctx, name, mode, properties, aux, result)
 	}}
-	_, err = m.run(ctx, start, name, nil)
+	_, err = m.jobs.run(ctx, start, name, nil)
 	if dbusName(err) == "org.freedesktop.systemd1.UnitExists" {
 		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
 			fmt.Sprintf("cannot start %s: it runs already", name),

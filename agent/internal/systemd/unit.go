@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"slices"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/dbus"
 )
 
 // Unit is a unit as systemd sees it.
@@ -72,35 +70,7 @@ func (u Unit) Masked() bool {
 
 // Get is the unit as systemd sees it now. NotFound when systemd knows none of that name.
 func (m *Manager) Get(ctx context.Context, name string) (Unit, error) {
-	unit, err := m.look(ctx, name)
-	if err != nil {
-		return Unit{}, err
-	}
-	if unit.Load == "not-found" && unit.Stopped() {
-		return Unit{}, notFound(name)
-	}
-	return unit, nil
-}
-
-// look is Get for a unit that may be missing: Load is "not-found" then.
-func (m *Manager) look(ctx context.Context, name string) (Unit, error) {
-	if err := CheckName(name); err != nil {
-		return Unit{}, err
-	}
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return Unit{}, err
-	}
-	return read(ctx, conn, name)
-}
-
-func read(ctx context.Context, conn *dbus.Conn, name string) (Unit, error) {
-	// All interfaces at once: a unit's own state and its type's cannot be of two moments then.
-	p, err := conn.GetAllPropertiesContext(ctx, name)
-	if err != nil {
-		return Unit{}, wrap("cannot read the state of", name, err)
-	}
-	return fromProperties(name, p), nil
+	return m.bus.get(ctx, name)
 }
 
 func fromProperties(name string, p properties) Unit {

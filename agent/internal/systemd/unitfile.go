@@ -13,26 +13,26 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// UnitFile is the content of the unit's file of the administrator's (below /etc/systemd/system);
+// Read is the content of the unit's file of the administrator's (below /etc/systemd/system);
 // fs.ErrNotExist when there is none.
-func (m *Manager) UnitFile(name string) ([]byte, error) {
+func (f *Files) Read(name string) ([]byte, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(filepath.Join(m.unitDir, name))
+	return os.ReadFile(filepath.Join(f.dir, name))
 }
 
-// InstallUnitFile makes sure that the unit's file has this content, that it is enabled (the content
+// Install makes sure that the unit's file has this content, that it is enabled (the content
 // has a section [Install]), and that systemd has read it. A mask, which is a link in the same
 // place, is replaced. It says what was done.
-func (m *Manager) InstallUnitFile(ctx context.Context, name string,
+func (f *Files) Install(ctx context.Context, name string,
 	content []byte) ([]string, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	m.files.Lock()
-	defer m.files.Unlock()
-	path := filepath.Join(m.unitDir, name)
+	f.changes.Lock()
+	defer f.changes.Unlock()
+	path := filepath.Join(f.dir, name)
 	var changes []string
 	written, err := writeUnitFile(path, content)
 	if err != nil {
@@ -41,7 +41,7 @@ func (m *Manager) InstallUnitFile(ctx context.Context, name string,
 	if written {
 		changes = append(changes, "wrote "+name)
 	}
-	enabled, err := m.enableOnDisk(ctx, name)
+	enabled, err := f.enableOnDisk(ctx, name)
 	if err != nil {
 		return changes, err
 	}
@@ -49,12 +49,12 @@ func (m *Manager) InstallUnitFile(ctx context.Context, name string,
 		changes = append(changes, "enabled "+name)
 	}
 	// One reload for both: it is what takes long.
-	return changes, m.reloadIfNeeded(ctx, name, written || enabled)
+	return changes, f.reloadIfNeeded(ctx, name, written || enabled)
 }
 
 // enableOnDisk makes the links that [Install] asks for; it says whether some were missing.
-func (m *Manager) enableOnDisk(ctx context.Context, name string) (bool, error) {
-	conn, err := m.connect(ctx)
+func (f *Files) enableOnDisk(ctx context.Context, name string) (bool, error) {
+	conn, err := f.bus.connect(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -62,44 +62,47 @@ func (m *Manager) enableOnDisk(ctx context.Context, name string) (bool, error) {
 	return len(made) > 0, wrapFiles("cannot enable", name, err)
 }
 
-// DeleteUnitFile removes the unit's file of the administrator's, a mask included, and has systemd
+// Delete removes the unit's file of the administrator's, a mask included, and has systemd
 // forget it. It says whether there was one.
-func (m *Manager) DeleteUnitFile(ctx context.Context, name string) (bool, error) {
+func (f *Files) Delete(ctx context.Context, name string) (bool, error) {
 	if err := CheckName(name); err != nil {
 		return false, err
 	}
-	return m.removeAndReload(ctx, filepath.Join(m.unitDir, name))
+	return f.removeAndReload(ctx, filepath.Join(f.dir, name))
 }
 
-func (m *Manager) writeAndReload(ctx context.Context, unit, path string,
+// Reload makes systemd read all unit files again.
+func (f *Files) Reload(ctx context.Context) error { return f.bus.reloadDaemon(ctx) }
+
+func (f *Files) writeAndReload(ctx context.Context, unit, path string,
 	content []byte) (bool, error) {
-	m.files.Lock()
-	defer m.files.Unlock()
+	f.changes.Lock()
+	defer f.changes.Unlock()
 	changed, err := writeUnitFile(path, content)
 	if err != nil {
 		return false, err
 	}
 	if changed {
-		m.log.Info("wrote a unit file", "unit", unit, "path", path)
+		f.log.Info("wrote a unit file", "unit", unit, "path", path)
 	}
-	return changed, m.reloadIfNeeded(ctx, unit, changed)
+	return changed, f.reloadIfNeeded(ctx, unit, changed)
 }
 
 // reloadIfNeeded reloads after a change, and when a crash came between a change and its reload.
-func (m *Manager) reloadIfNeeded(ctx context.Context, unit string, changed bool) error {
+func (f *Files) reloadIfNeeded(ctx context.Context, unit string, changed bool) error {
 	if changed {
-		return m.ReloadDaemon(ctx)
+		return f.bus.reloadDaemon(ctx)
 	}
-	u, err := m.look(ctx, unit)
+	u, err := f.bus.look(ctx, unit)
 	if err != nil || !u.NeedsReload && u.Load != "not-found" {
 		return err
 	}
-	return m.ReloadDaemon(ctx)
+	return f.bus.reloadDaemon(ctx)
 }
 
-func (m *Manager) removeAndReload(ctx context.Context, path string) (bool, error) {
-	m.files.Lock()
-	defer m.files.Unlock()
+func (f *Files) removeAndReload(ctx context.Context, path string) (bool, error) {
+	f.changes.Lock()
+	defer f.changes.Unlock()
 	switch err := os.Remove(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -110,8 +113,8 @@ func (m *Manager) removeAndReload(ctx context.Context, path string) (bool, error
 	if filepath.Ext(filepath.Dir(path)) == ".d" {
 		_ = os.Remove(filepath.Dir(path))
 	}
-	m.log.Info("removed a unit file", "path", path)
-	return true, m.ReloadDaemon(ctx)
+	f.log.Info("removed a unit file", "path", path)
+	return true, f.bus.reloadDaemon(ctx)
 }
 
 // writeUnitFile writes the file, with its directory, and says whether the content changed. systemd

@@ -63,14 +63,14 @@ func (h *hub) notify(unit string) {
 	}
 }
 
-func (m *Manager) watch(units ...string) *watcher {
-	w := &watcher{hub: &m.hub, units: map[string]struct{}{}, signal: make(chan struct{}, 1)}
+func (b *bus) watch(units ...string) *watcher {
+	w := &watcher{hub: &b.hub, units: map[string]struct{}{}, signal: make(chan struct{}, 1)}
 	for _, unit := range units {
 		w.units[unit] = struct{}{}
 	}
-	m.hub.mu.Lock()
-	defer m.hub.mu.Unlock()
-	m.hub.watchers[w] = struct{}{}
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	b.hub.watchers[w] = struct{}{}
 	return w
 }
 
@@ -84,14 +84,14 @@ func (w *watcher) stop() {
 // each returns an error. A unit that systemd does not know yet is handed over as one whose Load is
 // "not-found".
 func (m *Manager) Watch(ctx context.Context, units []string, each func(Unit) error) error {
-	changes := m.watch(units...)
+	changes := m.bus.watch(units...)
 	defer changes.stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	known := map[string]Unit{}
 	for {
 		for _, name := range units {
-			unit, err := m.look(ctx, name)
+			unit, err := m.bus.look(ctx, name)
 			if err != nil {
 				return err
 			}

@@ -32,12 +32,12 @@ func (nothing) Stop(context.Context, string) (systemd.Unit, bool, error) {
 func (nothing) Disable(context.Context, string) (systemd.Unit, bool, error) {
 	return systemd.Unit{}, false, errNothing
 }
-func (nothing) UnitFile(string) ([]byte, error) { return nil, errNothing }
-func (n nothing) InstallUnitFile(context.Context, string, []byte) ([]string, error) {
+func (nothing) Read(string) ([]byte, error) { return nil, errNothing }
+func (n nothing) Install(context.Context, string, []byte) ([]string, error) {
 	*n.written++
 	return nil, errNothing
 }
-func (nothing) DeleteUnitFile(context.Context, string) (bool, error) { return false, errNothing }
+func (nothing) Delete(context.Context, string) (bool, error) { return false, errNothing }
 func (n nothing) SetDropIn(context.Context, string, string, string) (bool, error) {
 	*n.written++
 	return false, errNothing
@@ -50,7 +50,7 @@ func (nothing) DropIns(string) (map[string]string, error) {
 	return nil,
 		errNothing
 }
-func (nothing) ReloadDaemon(context.Context) error { return errNothing }
+func (nothing) Reload(context.Context) error { return errNothing }
 func (nothing) StartTransient(context.Context, string, systemd.TransientSpec) error {
 	return errNothing
 }
@@ -73,6 +73,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	written := 0
 	mounts, err := domain.New(domain.Config{Exec: tools, Units: nothing{&written},
+		Files:       nothing{&written},
 		MountPoints: []string{"/nowhere/*"}, Root: f.TempDir(), RuntimeDir: f.TempDir(),
 		StateDir: f.TempDir(), BusyPatience: time.Millisecond})
 	if err != nil {

@@ -78,9 +78,10 @@ func (s *Service) TailJournal(r *agentv1.TailJournalRequest,
 	}
 	ctx, stop := wire.UntilDraining(stream.Context())
 	defer stop()
-	err := s.units.Tail(ctx, r.GetUnit(), lines, r.GetFollow(), func(entry domain.Entry) error {
-		return stream.Send(&agentv1.TailJournalResponse{Entry: toEntry(entry)})
-	})
+	err := s.units.Journal.Tail(ctx, r.GetUnit(), lines, r.GetFollow(),
+		func(entry domain.Entry) error {
+			return stream.Send(&agentv1.TailJournalResponse{Entry: toEntry(entry)})
+		})
 	return wire.EndOfStream(stream.Context(), err)
 }
 

@@ -115,7 +115,7 @@ func (s *Service) change(ctx context.Context, name string, do change) (*agentv1.
 // EnableUnit makes the unit start at boot.
 func (s *Service) EnableUnit(ctx context.Context,
 	r *agentv1.EnableUnitRequest) (*agentv1.EnableUnitResponse, error) {
-	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Enable)
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Files.Enable)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Service) EnableUnit(ctx context.Context,
 // DisableUnit makes the unit not start at boot.
 func (s *Service) DisableUnit(ctx context.Context,
 	r *agentv1.DisableUnitRequest) (*agentv1.DisableUnitResponse, error) {
-	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Disable)
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Files.Disable)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Service) DisableUnit(ctx context.Context,
 // MaskUnit makes the unit unstartable.
 func (s *Service) MaskUnit(ctx context.Context,
 	r *agentv1.MaskUnitRequest) (*agentv1.MaskUnitResponse, error) {
-	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Mask)
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Files.Mask)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Service) MaskUnit(ctx context.Context,
 // UnmaskUnit takes a mask away.
 func (s *Service) UnmaskUnit(ctx context.Context,
 	r *agentv1.UnmaskUnitRequest) (*agentv1.UnmaskUnitResponse, error) {
-	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Unmask)
+	unit, changed, err := s.change(ctx, r.GetUnit(), s.units.Files.Unmask)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (s *Service) SetDropIn(ctx context.Context,
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
-	changed, err := s.units.SetDropIn(ctx, r.GetUnit(), r.GetDropIn(), r.GetContent())
+	changed, err := s.units.Files.SetDropIn(ctx, r.GetUnit(), r.GetDropIn(), r.GetContent())
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (s *Service) DeleteDropIn(ctx context.Context,
 	if err := s.allow.CheckChange(r.GetUnit()); err != nil {
 		return nil, err
 	}
-	changed, err := s.units.DeleteDropIn(ctx, r.GetUnit(), r.GetDropIn())
+	changed, err := s.units.Files.DeleteDropIn(ctx, r.GetUnit(), r.GetDropIn())
 	if err != nil {
 		return nil, err
 	}
