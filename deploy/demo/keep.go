@@ -2,58 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
-	"time"
 )
-
-func pidPath(cfg Config) string { return filepath.Join(cfg.Dir, "demo.pid") }
-
-func writePID(cfg Config, pid int) error {
-	return os.WriteFile(pidPath(cfg), []byte(strconv.Itoa(pid)), 0o600)
-}
-
-// stopEarlier ends the control plane of an earlier run, if the process with its id is still that
-// program.
-func stopEarlier(cfg Config) error {
-	data, err := os.ReadFile(pidPath(cfg))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return fmt.Errorf("%s does not hold a process id: remove it", pidPath(cfg))
-	}
-	if !isControlPlane(pid, cfg) {
-		return nil
-	}
-	_ = syscall.Kill(pid, syscall.SIGTERM)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(20 * time.Second)
-	for isControlPlane(pid, cfg) {
-		select {
-		case <-limit:
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func isControlPlane(pid int, cfg Config) bool {
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(args), "serve\x00--state-dir\x00"+cfg.Dir)
-}
 
 // explain prints what there is to play with.
 func (d *Demo) explain(ctx context.Context) {

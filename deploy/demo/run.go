@@ -80,9 +80,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 
 // Down removes what an earlier run left.
 func Down(ctx context.Context, cfg Config) error {
-	if err := stopEarlier(cfg); err != nil {
-		return err
-	}
 	s, err := stack.New(stackConfig(cfg))
 	if err != nil {
 		return err
@@ -109,9 +106,6 @@ func (d *Demo) cli(ctx context.Context, args ...string) error {
 func (d *Demo) startControlPlane(ctx context.Context) error {
 	d.say("Starting the control plane on its embedded store")
 	if err := d.slow("it is starting", func() error { return d.stack.Start(ctx) }); err != nil {
-		return err
-	}
-	if err := writePID(d.cfg, d.stack.PID()); err != nil {
 		return err
 	}
 	d.printf("  it serves on %s\n", d.stack.Address())

@@ -8,10 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
-	"time"
 )
 
 // endpoint is a lab's EC2 endpoint, as it tells of itself.
@@ -77,43 +74,14 @@ func (s *Stack) startEndpoint(ctx context.Context) error {
 	}
 	go func() { _ = e.cmd.Wait(); close(e.exited) }()
 	s.endpoint = e
-	return os.WriteFile(s.endpointPID(), []byte(strconv.Itoa(e.cmd.Process.Pid)), 0o600)
+	return nil
 }
 
-func (s *Stack) endpointPID() string { return filepath.Join(s.cfg.Dir, "ec2.pid") }
-
-// stopEndpoint ends the EC2 endpoint, also one that an earlier program left.
-func (s *Stack) stopEndpoint() error {
+// stopEndpoint ends the EC2 endpoint that this stack started.
+func (s *Stack) stopEndpoint() {
 	if e := s.endpoint; e != nil {
 		s.endpoint = nil
 		_ = e.cmd.Process.Signal(syscall.SIGTERM)
 		<-e.exited
-		return os.Remove(s.endpointPID())
 	}
-	data, err := os.ReadFile(s.endpointPID())
-	if os.IsNotExist(err) {
-		return nil
-	}
-	pid, convErr := strconv.Atoi(string(data))
-	if err != nil || convErr != nil {
-		return fmt.Errorf("cannot read %s", s.endpointPID())
-	}
-	if runsEndpoint(pid, s.cfg.Name) {
-		_ = syscall.Kill(pid, syscall.SIGTERM)
-	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for runsEndpoint(pid, s.cfg.Name) {
-		<-tick.C
-	}
-	return os.Remove(s.endpointPID())
-}
-
-// runsEndpoint says whether a process is the endpoint of that lab: the number may be another's by
-// now.
-func runsEndpoint(pid int, lab string) bool {
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	args := strings.Split(string(line), "\x00")
-	return err == nil && len(args) > 3 && filepath.Base(args[0]) == "understudy-lab" &&
-		args[2] == lab && args[3] == "ec2"
 }

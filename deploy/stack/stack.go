@@ -205,16 +205,17 @@ func (s *Stack) Stop() {
 	_ = s.serve.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.Kill()
 	}
 }
 
-// Down stops the control plane and removes the lab and the state directory, whatever state they
-// are in.
+// Down stops the control plane, also one that an earlier program left, and removes the lab and the
+// state directory, whatever state they are in.
 func (s *Stack) Down(ctx context.Context) error {
 	s.Stop()
-	if err := s.stopEndpoint(); err != nil {
+	s.stopEndpoint()
+	if err := s.endEarlier(ctx); err != nil {
 		return err
 	}
 	if err := s.Lab(ctx, "down").Run(); err != nil {

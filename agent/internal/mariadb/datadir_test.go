@@ -167,12 +167,27 @@ func TestMovingANewDatadirIn(t *testing.T) {
 	if err := moveIn(dir); err != nil {
 		t.Fatal(err)
 	}
+	// Cut off between the mark of the nursery and the nursery itself.
+	if err := os.Mkdir(filepath.Join(dir, nursery), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if state, err = lookInto(dir); err != nil || !state.grown || state.complete {
+		t.Fatalf("%+v %v", state, err)
+	}
+	if err := moveIn(dir); err != nil {
+		t.Fatal(err)
+	}
 	if state, err = lookInto(dir); err != nil || !state.complete {
 		t.Errorf("%+v %v", state, err)
 	}
 	if got := left(t, dir); !slices.Equal(got,
 		[]string{"aria_log_control", "ibdata1", "mysql/db.MAD"}) {
 		t.Errorf("%v", got)
+	}
+	// Half of a new datadir does not go over a datadir that somebody put there meanwhile.
+	plant(t, dir, map[string]string{nursery + "/ibdata1": ""})
+	if state, err = lookInto(dir); err != nil || state.grown || state.complete {
+		t.Errorf("%+v %v", state, err)
 	}
 }
 

@@ -70,11 +70,17 @@ func lookInto(dir string) (datadirState, error) {
 			state.others = append(state.others, e.Name())
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, nursery, grown)); err == nil {
-		state.grown = true
+	system := slices.Contains(state.others, "mysql")
+	state.complete = system && !nurseryThere
+	inside, err := os.ReadDir(filepath.Join(dir, nursery))
+	if errors.Is(err, os.ErrNotExist) {
+		return state, nil
 	}
-	state.complete = !nurseryThere && slices.Contains(state.others, "mysql")
-	return state, nil
+	// The system schema moves last, and the mark goes before the nursery: an empty one beside the
+	// schema has only to go.
+	state.grown = system && len(inside) == 0 || slices.ContainsFunc(inside,
+		func(e os.DirEntry) bool { return e.Name() == grown })
+	return state, err
 }
 
 // grow makes the datadir in its nursery, from the beginning.
