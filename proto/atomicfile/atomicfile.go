@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Owner is whom a file belongs to; nil leaves it to this process's user.
@@ -63,7 +64,7 @@ func put(path string, data []byte, mode fs.FileMode, owner *Owner,
 // fill makes a file beside path and returns its name, which begins with a dot and has no suffix
 // that anybody reads. Only its owner can read it until it is complete.
 func fill(path string, data []byte, mode fs.FileMode, owner *Owner) (string, error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+suffix)
 	if err != nil {
 		return "", err
 	}
@@ -73,6 +74,32 @@ func fill(path string, data []byte, mode fs.FileMode, owner *Owner) (string, err
 		return "", errors.Join(err, os.Remove(file.Name()))
 	}
 	return file.Name(), nil
+}
+
+// suffix is that of files that are being written.
+const suffix = ".tmp"
+
+// Tidy removes what writers of these files left that were killed. The last part of a path may be a
+// pattern of filepath.Match; a folder that is absent has nothing to remove. The caller keeps other
+// writers of these files away: what they are writing looks the same.
+func Tidy(paths ...string) error {
+	var failed []error
+	for _, path := range paths {
+		entries, err := os.ReadDir(filepath.Dir(path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, err)
+		}
+		for _, entry := range entries {
+			name, ours := strings.CutSuffix(entry.Name(), suffix)
+			of := strings.TrimSuffix(name, filepath.Ext(name))
+			if ok, err := filepath.Match("."+filepath.Base(path), of); err != nil || !ours || !ok {
+				failed = append(failed, err)
+				continue
+			}
+			failed = append(failed, os.Remove(filepath.Join(filepath.Dir(path), entry.Name())))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // SyncDir makes the names in a directory durable: files made, renamed or removed in it.

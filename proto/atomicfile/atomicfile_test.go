@@ -67,3 +67,24 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("a link was not replaced: %v %v", changed, errors.Join(err, statErr))
 	}
 }
+
+func TestTidyRemovesWhatKilledWritersLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"a.json", ".a.json.123.tmp", ".b.json.9.tmp", ".c.txt.4.tmp",
+		".a.json.tmp", "b.json.1.tmp", ".other"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		path string
+		left int
+	}{{"a.json", 6}, {"*.json", 5}, {"*.json", 5}, {"no/file", 5}} {
+		err := atomicfile.Tidy(filepath.Join(dir, step.path))
+		left, readErr := os.ReadDir(dir)
+		if err != nil || readErr != nil || len(left) != step.left {
+			t.Errorf("%s: %v %v", step.path, left, errors.Join(err, readErr))
+		}
+	}
+}

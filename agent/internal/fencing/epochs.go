@@ -44,6 +44,9 @@ type seenEpoch struct {
 // error: without it, a worker that has lost its job would be admitted.
 func Open(path string) (*Epochs, error) {
 	e := &Epochs{path: path, now: time.Now, jobs: map[string]seenEpoch{}}
+	if err := atomicfile.Tidy(path); err != nil {
+		return nil, fmt.Errorf("cannot remove what a killed agent left beside %s: %w", path, err)
+	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil

@@ -54,6 +54,19 @@ func TestAnOldOwnerIsShutOutAlsoAfterARestart(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledAgentLeftIsRemoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "epochs.json")
+	left := filepath.Join(filepath.Dir(path), ".epochs.json.1.tmp")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+}
+
 func TestAnEpochThatCannotBeSavedIsNotAdmitted(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "gone")

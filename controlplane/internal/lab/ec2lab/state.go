@@ -70,6 +70,9 @@ func loadState(file string) (*state, error) {
 	if file == "" {
 		return s, nil
 	}
+	if err := atomicfile.Tidy(file); err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil

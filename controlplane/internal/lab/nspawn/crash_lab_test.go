@@ -5,9 +5,12 @@ package nspawn_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -131,6 +134,22 @@ func TestKilledBringUp(t *testing.T) {
 		wantNoTrace(t, cfg)
 		return ended
 	})
+}
+
+func TestTheNextProcessRemovesWhatAKilledOneWasWriting(t *testing.T) {
+	t.Parallel()
+	cfg := labConfig(t, "kill-write")
+	availableVolume(t, labOf(t, cfg), "first")
+	for _, name := range []string{".lab.json.1.tmp",
+		"records/volume/.vol-ffffffffffff.json.1.tmp"} {
+		if err := os.WriteFile(filepath.Join(cfg.Dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		availableVolume(t, labOf(t, cfg), "first")
+		if _, err := os.Stat(filepath.Join(cfg.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there still: %v", name, err)
+		}
+	}
 }
 
 func TestKilledCreateSnapshot(t *testing.T) {

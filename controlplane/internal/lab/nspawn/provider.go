@@ -120,6 +120,11 @@ func (p *Provider) bringUp(ctx context.Context) error {
 		return provider.Errorf(provider.ErrInvalid, "", "%s is the directory of lab %s", p.lab.dir,
 			record.Name)
 	}
+	if err := atomicfile.Tidy(p.lab.path("lab.json"), p.lab.path("records", machineKind, "*"),
+		p.lab.path("records", volumeKind, "*"),
+		p.lab.path("records", snapshotKind, "*")); err != nil {
+		return err
+	}
 	if err := p.lab.ensureBridge(ctx, &record); err != nil {
 		return err
 	}

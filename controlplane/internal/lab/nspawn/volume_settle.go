@@ -30,7 +30,7 @@ func (p *Provider) settleVolume(ctx context.Context, v *volumeRecord) error {
 		if free, err := freeLoop(file, nothing); err != nil || !free {
 			return err
 		}
-		return removeFile(file)
+		return errors.Join(removeFile(file+".new"), removeFile(file))
 	case v.Error != "":
 		return nil
 	}

@@ -47,7 +47,8 @@ type Config struct {
 type Provider struct {
 	cfg Config
 
-	mu sync.Mutex // of the records
+	mu   sync.Mutex // of the records
+	tidy bool       // nothing is left of writers that were killed
 
 	seenMu sync.Mutex
 	seen   map[string]observation // by machine: what its host showed when it was asked last

@@ -328,6 +328,20 @@ func TestBadWordsChangeNothing(t *testing.T) {
 	wants(t, err, provider.ErrNotFound)
 }
 
+func TestWhatAKilledWriterLeftIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	left := filepath.Join(w.dir, ".records.json.1.tmp")
+	if err := errors.Join(os.MkdirAll(w.dir, 0o700),
+		os.WriteFile(left, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.machine()
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+}
+
 func TestNoSecretIsKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -100,6 +100,12 @@ func (p *Provider) change(ctx context.Context, fn func(r *records) error) error 
 		return err
 	}
 	defer unlock()
+	if !p.tidy {
+		if err := atomicfile.Tidy(p.file()); err != nil {
+			return err
+		}
+		p.tidy = true
+	}
 	r, err := p.read()
 	if err != nil {
 		return err
