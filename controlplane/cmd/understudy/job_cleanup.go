@@ -37,8 +37,8 @@ stays failed or cancelled.`,
 			}
 			return confirm(ctx, a)
 		},
-		refused: func(ctx context.Context, a *api, err error) error {
-			return unconfirmed(ctx, a, err, "CleanupJob", "name", req.GetName())
+		refused: func(ctx context.Context, a *api, err error) (*cpv1.Job, error) {
+			return nil, unconfirmed(ctx, a, err, "CleanupJob", "name", req.GetName())
 		},
 		plan: func(plan *cpv1.Job) *cpv1.Job { return cleanupPlan(was, plan) },
 	})

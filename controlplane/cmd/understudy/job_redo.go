@@ -26,8 +26,8 @@ may be deleted.`,
 	v.flag("reason", "reason", "`WHY`; it is recorded")
 	confirm := confirms(v, func(what *cpv1.DeleteConfirmation) { req.ConfirmDelete = what })
 	return jobVerb(v, (*api).RedoStep, jobParts{prepare: confirm,
-		refused: func(ctx context.Context, a *api, err error) error {
-			return unconfirmed(ctx, a, err, "RedoStep", "name", req.GetName(), "step",
+		refused: func(ctx context.Context, a *api, err error) (*cpv1.Job, error) {
+			return nil, unconfirmed(ctx, a, err, "RedoStep", "name", req.GetName(), "step",
 				req.GetStep(), "reason", req.GetReason())
 		}})
 }

@@ -62,31 +62,41 @@ func (w *listWatch[Q, P, R]) show(all P) error {
 		w.cli.say("%s", redraw+w.table(w.cli, w.cli.styleFor(w.cli.Stdout), all))
 		return nil
 	}
-	replace(all, w.news(w.rows(all)))
+	rows, news := w.rows(all), w.news(w.rows(all))
 	if w.cli.structured() {
-		for _, r := range w.rows(all) {
-			if err := w.cli.printLine(r); err != nil {
+		for _, i := range news {
+			if err := w.cli.printLine(rows[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	text := w.table(w.cli, w.cli.styleFor(w.cli.Stdout), all)
-	if !first {
-		_, text, _ = strings.Cut(text, "\n")
-	}
-	_, err := fmt.Fprint(w.cli.Stdout, text)
+	_, err := fmt.Fprint(w.cli.Stdout, w.lines(rows, news, first))
 	return err
+}
+
+// lines are those of some records, laid out as in the table of all.
+func (w *listWatch[Q, P, R]) lines(rows []R, some []int, head bool) string {
+	style := w.cli.styleFor(w.cli.Stdout)
+	if w.text != nil {
+		return w.text(style, each(some, func(i int) R { return rows[i] }))
+	}
+	all := strings.SplitAfter(table(w.cli, style, rows, w.columns(rows)), "\n")
+	lines := each(some, func(i int) string { return all[i+1] })
+	if head {
+		lines = append(all[:1], lines...)
+	}
+	return strings.Join(lines, "")
 }
 
 // news are the records that are new or differ from what was shown, the oldest first when they are
 // followed.
-func (w *listWatch[Q, P, R]) news(rows []R) (some []R) {
+func (w *listWatch[Q, P, R]) news(rows []R) (some []int) {
 	now := map[string]bool{}
-	for _, r := range rows {
+	for i, r := range rows {
 		key := w.key(r)
 		if !w.known[key] {
-			some = append(some, r)
+			some = append(some, i)
 		}
 		now[key] = true
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TZ", "UTC")
 			env.Setenv("LANG", "C.UTF-8")
 			env.Setenv("TERM", "xterm-256color")
+			env.Setenv("COLUMNS", "100")
 			return nil
 		},
 	})
@@ -111,10 +113,11 @@ func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// readUntil reads until a text appears, a regular expression.
 func readUntil(out io.Reader, text string) string {
 	var said strings.Builder
 	buffer := make([]byte, 4096)
-	for !strings.Contains(said.String(), text) {
+	for wanted := regexp.MustCompile(text); !wanted.MatchString(said.String()); {
 		n, err := out.Read(buffer)
 		said.Write(buffer[:n])
 		if err != nil {

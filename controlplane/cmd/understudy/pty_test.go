@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs a command on a terminal of 100 columns and 40 lines, types keys once it has shown
-// a text, and wants an exit code:
+// onTerminal runs a command on a terminal of COLUMNS columns and 40 lines, types keys once it has
+// shown a text, and wants an exit code:
 //
 //	on-terminal CODE TEXT KEYS PROGRAM ARGS...
 //
-// What it showed becomes the file screen, without the control sequences. Nothing is typed when TEXT
-// is empty.
+// What it showed becomes the file raw, and without the control sequences the file screen.
+// Nothing is typed when TEXT is empty.
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: on-terminal CODE TEXT KEYS PROGRAM ARGS...")
 	}
 	program, err := exec.LookPath(args[3])
 	ts.Check(err)
-	keyboard, screen, err := openTerminal()
+	keyboard, screen, err := openTerminal(ts.Getenv("COLUMNS"))
 	ts.Check(err)
 	defer keyboard.Close()
 	cmd := exec.Command(program, args[4:]...)
@@ -49,6 +49,7 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v", err)
 	}
 	_ = cmd.Wait()
+	ts.Check(os.WriteFile(ts.MkAbs("raw"), []byte(shown+string(rest)), 0o600))
 	text := strings.ReplaceAll(ansi.Strip(shown+string(rest)), "\r", "")
 	ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(text), 0o600))
 	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[0] {
@@ -56,7 +57,11 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func openTerminal() (keyboard, screen *os.File, err error) {
+func openTerminal(columns string) (keyboard, screen *os.File, err error) {
+	width, err := strconv.ParseUint(columns, 10, 16)
+	if err != nil {
+		return nil, nil, err
+	}
 	keyboard, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, nil, err
@@ -64,7 +69,7 @@ func openTerminal() (keyboard, screen *os.File, err error) {
 	fd := int(keyboard.Fd())
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0),
-		unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100}))
+		unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: uint16(width)}))
 	if err != nil {
 		return nil, nil, errors.Join(err, keyboard.Close())
 	}
@@ -75,7 +80,7 @@ func openTerminal() (keyboard, screen *os.File, err error) {
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG",
-		"TERM"} {
+		"TERM", "NO_COLOR"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

@@ -33,6 +33,7 @@ func newReplicaCreate(c *cli) *cobra.Command {
 		Example: `  understudy replica create --of db1
   understudy replica create db2 --of db1 --verify full --quiesce-limit 2s
   understudy replica create db3 --from snap-4f7a0c1d2e3f --size 40GiB
+  understudy replica create db2 --of db1 --if-absent
   understudy replica create --of db1 --dry-run`,
 	}, "name")
 	v.later = []string{"name"}
@@ -54,6 +55,7 @@ func newReplicaCreate(c *cli) *cobra.Command {
 		return nil
 	})
 	return jobVerb(v, (*api).CreateReplica, jobParts{news: c.sayServer,
+		refused: ifAbsent(v, cpv1.Server_ROLE_REPLICA),
 		prepare: func(ctx context.Context, a *api) error { return nameReplica(ctx, a, req) }})
 }
 

@@ -57,6 +57,8 @@ func newRoot(c *cli) *cobra.Command {
 		newToken(c), newAgent(c), newOperator(c),
 		newDoctor(c), newVersion(c), c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
+	root.Aliases, root.Version = nil, c.Version
+	root.SetVersionTemplate("understudy {{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	c.addGlobalFlags(root)

@@ -87,12 +87,12 @@ func (c *cli) do(run func(context.Context, []string) error) func(*cobra.Command,
 // know it refuses.
 func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
-		Use: use, Short: short, Long: short + ".\n\n" + long,
+		Use: use, Aliases: []string{use + "s"}, Short: short, Long: short + ".\n\n" + long,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
 			}
-			return unknownCommand(cmd, args[0])
+			return unknownCommand(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -101,9 +101,12 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	return group
 }
 
-func unknownCommand(cmd *cobra.Command, word string) error {
-	message := "there is no command " + quote(cmd.CommandPath()+" "+word)
-	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	message := "there is no command " + quote(cmd.CommandPath()+" "+args[0])
+	if meant := nounFirst(cmd, args); meant != "" {
+		return usageError{message: message, hint: "write the noun first: `" + meant + "`"}
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return usageError{message: message, hint: "did you mean " + strings.Join(near, " or ") +
 			"?"}
 	}
@@ -114,6 +117,29 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 		}
 	}
 	return usageError{message: message, hint: "use one of " + strings.Join(names, ", ")}
+}
+
+// nounFirst is the command that a user means who writes the verb first, "get servers"; "" when no
+// command is meant so.
+func nounFirst(root *cobra.Command, args []string) string {
+	if len(args) < 2 {
+		return ""
+	}
+	is := func(cmd *cobra.Command, word string) bool {
+		return cmd.Name() == word || cmd.HasAlias(word)
+	}
+	for _, noun := range root.Commands() {
+		for _, verb := range noun.Commands() {
+			if !is(noun, args[1]) || !is(verb, args[0]) {
+				continue
+			}
+			if verb.Name() == "get" && len(args) == 2 {
+				return noun.CommandPath() + " list"
+			}
+			return strings.Join(append([]string{verb.CommandPath()}, args[2:]...), " ")
+		}
+	}
+	return ""
 }
 
 // asUsage makes an error of the command line's parser a usage error.

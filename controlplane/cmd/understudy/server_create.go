@@ -15,11 +15,13 @@ that answers on the machine's address with binary log and GTIDs on.
 NAME is 2 to 40 lower-case letters, digits and dashes, a letter first.`,
 		Example: `  understudy server create db1
   understudy server create db1 --size 20GiB --filesystem xfs
+  understudy server create db1 --if-absent
   understudy server create db1 --image bookworm --option max_connections=500`,
 	}, "name")
 	machine(v, "the provider's", "")
 	v.flag("filesystem", "filesystem", "filesystem of the data volume")
 	v.flag("binlog_auto_purge", "binlog-auto-purge",
 		"let MariaDB purge binary logs by itself while the server has no replica")
-	return jobVerb(v, (*api).CreateServer, jobParts{news: c.sayServer})
+	return jobVerb(v, (*api).CreateServer, jobParts{news: c.sayServer,
+		refused: ifAbsent(v, cpv1.Server_ROLE_PRIMARY)})
 }

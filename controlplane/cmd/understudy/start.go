@@ -20,8 +20,9 @@ type jobAnswer interface {
 type jobParts struct {
 	// prepare sets what of the request only the control plane knows.
 	prepare func(context.Context, *api) error
-	// refused looks at a refusal: it answers with a better one, or with nil when all is well.
-	refused func(context.Context, *api, error) error
+	// refused looks at a refusal: it answers with a better one, with a job to show all the same, or
+	// with neither when it said what there is to say.
+	refused func(context.Context, *api, error) (*cpv1.Job, error)
 	// plan makes a plan of what a dry run answered.
 	plan func(*cpv1.Job) *cpv1.Job
 	// good is the ending to wait for: that the job succeeds when nil.
@@ -49,21 +50,25 @@ func jobVerb[Q proto.Message, P jobAnswer](v *verb[Q], call rpc[Q, P],
 			}
 		}
 		answer, err := call(a, ctx, v.req)
+		job := answer.GetJob()
+		if err != nil && parts.refused != nil {
+			job, err = parts.refused(ctx, a, err)
+		}
 		switch {
-		case err != nil && parts.refused != nil:
-			return v.lost(parts.refused(ctx, a, err))
 		case err != nil:
 			return v.lost(err)
+		case job == nil:
+			return nil
 		case v.is("validate_only") && parts.plan != nil:
-			return plan(v.cli, parts.plan(answer.GetJob()))
+			return plan(v.cli, parts.plan(job))
 		case v.is("validate_only"):
-			return plan(v.cli, answer.GetJob())
+			return plan(v.cli, job)
 		}
 		good := succeeded
 		if parts.good != nil {
-			good = parts.good(answer.GetJob())
+			good = parts.good(job)
 		}
-		return finish(ctx, v.cli, a, answer.GetJob(), *wait, good, parts.news)
+		return finish(ctx, v.cli, a, job, *wait, good, parts.news)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/follow"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/live"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -69,7 +71,7 @@ func finish(ctx context.Context, c *cli, a *api, job *cpv1.Job, w waitFlags, end
 	came := end(last)
 	sayOutcome(c, last, came)
 	if !came.good {
-		sayWhatNow(c, last)
+		sayWhatNow(ctx, c, a, last)
 		return jobError{came.line}
 	}
 	if news != nil && !c.structured() {
@@ -161,7 +163,7 @@ func sayLeft(c *cli, name string) {
 }
 
 // sayWhatNow tells what can be done about a job that did not end well.
-func sayWhatNow(c *cli, job *cpv1.Job) {
+func sayWhatNow(ctx context.Context, c *cli, a *api, job *cpv1.Job) {
 	if c.structured() {
 		return
 	}
@@ -169,16 +171,15 @@ func sayWhatNow(c *cli, job *cpv1.Job) {
 	step := stopper(job)
 	lines := [][2]string{{"all about it:", "job get " + id}}
 	switch job.GetState() {
-	case cpv1.Job_STATE_FAILED:
-		lines = append(lines, [2]string{"go on from there:", "job retry " + id},
-			[2]string{"remove what it made:", "job cleanup " + id})
+	case cpv1.Job_STATE_FAILED, cpv1.Job_STATE_CANCELLED:
+		lines = append(lines, [2]string{"go on from there:", "job retry " + id})
+		if leftSomething(ctx, a, job) {
+			lines = append(lines, [2]string{"remove what it made:", "job cleanup " + id})
+		}
 	case cpv1.Job_STATE_ACTION_REQUIRED:
 		lines = append(lines, [2]string{"try it again:", "job retry " + id},
 			[2]string{"go on without it:", "job skip " + id + " " + step + " --reason WHY"},
 			[2]string{"give up:", "job cancel " + id})
-	case cpv1.Job_STATE_CANCELLED:
-		lines = append(lines, [2]string{"go on from there:", "job retry " + id},
-			[2]string{"remove what it made:", "job cleanup " + id})
 	case cpv1.Job_STATE_SUCCEEDED:
 		lines = append(lines,
 			[2]string{"try the step again:", "job retry " + id + " --step " + step})
@@ -186,6 +187,18 @@ func sayWhatNow(c *cli, job *cpv1.Job) {
 	for _, line := range lines {
 		fmt.Fprintf(c.Stderr, "  %-20s  understudy %s\n", line[0], line[1])
 	}
+}
+
+// leftSomething says whether a clean-up would find something to remove: not every job makes
+// something.
+func leftSomething(ctx context.Context, a *api, job *cpv1.Job) bool {
+	plan, err := a.CleanupJob(ctx, &cpv1.CleanupJobRequest{Name: job.GetName(),
+		ValidateOnly: true})
+	if err != nil {
+		return errs.KindOf(err) != errs.FailedPrecondition
+	}
+	return slices.ContainsFunc(cleanupPlan(job, plan.GetJob()).GetSteps(),
+		func(step *cpv1.Step) bool { return len(step.GetChanged()) > 0 })
 }
 
 // stopper is the step that keeps a job from going on.

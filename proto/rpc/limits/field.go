@@ -137,6 +137,11 @@ func size(n int64, bytes bool) string {
 	if !bytes {
 		return strconv.FormatInt(n, 10)
 	}
+	return Bytes(n)
+}
+
+// Bytes is an exact size in the largest unit that divides it: "2GiB", "1536MiB", "1000 bytes".
+func Bytes(n int64) string {
 	unit := 0
 	for n >= 1024 && n%1024 == 0 && unit < 4 {
 		n, unit = n/1024, unit+1

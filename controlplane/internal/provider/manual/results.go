@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/understudy-db/understudy/proto/rpc/limits"
+
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
@@ -147,8 +149,8 @@ func (r *records) volumeMade(v *volume, result provider.TaskResult) error {
 		}
 		if result.SizeBytes < v.SizeBytes {
 			return provider.Errorf(provider.ErrInvalid, v.ID,
-				"volume %s has %d bytes, %d were asked for: make it larger", v.ID, result.SizeBytes,
-				v.SizeBytes)
+				"volume %s has %s, %s were asked for: make it larger", v.ID,
+				limits.Bytes(result.SizeBytes), limits.Bytes(v.SizeBytes))
 		}
 		v.SizeBytes = result.SizeBytes
 	}

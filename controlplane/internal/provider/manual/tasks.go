@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/rpc/limits"
+
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
@@ -135,8 +137,8 @@ func (p *Provider) sentence(r *records, t *task) string {
 	case makeVolume:
 		v := r.Volumes[t.ObjectID]
 		what += fmt.Sprintf(
-			"make a volume of %d bytes, %s, with the serial %s if you can choose one", v.SizeBytes,
-			r.content(v), v.ID)
+			"make a volume of %s, %s, with the serial %s if you can choose one",
+			limits.Bytes(v.SizeBytes), r.content(v), v.ID)
 		then += " with its device, the name below /dev/disk/by-id"
 	case attachVolume:
 		v := r.Volumes[t.ObjectID]
@@ -151,8 +153,8 @@ func (p *Provider) sentence(r *records, t *task) string {
 			p.shows(t.MachineID))
 	case growVolume:
 		v := r.Volumes[t.ObjectID]
-		what += fmt.Sprintf("grow volume %s from %d to %d bytes", r.volumeName(v), t.Former,
-			t.SizeBytes)
+		what += fmt.Sprintf("grow volume %s from %s to %s", r.volumeName(v),
+			limits.Bytes(t.Former), limits.Bytes(t.SizeBytes))
 	case deleteVolume:
 		what += "delete volume " + r.volumeName(r.Volumes[t.ObjectID])
 	case takeSnapshot:

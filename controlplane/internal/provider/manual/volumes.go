@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/rpc/limits"
+
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
@@ -66,8 +68,8 @@ func (r *records) sizeFor(req provider.CreateVolumeRequest) (int64, error) {
 		return s.SizeBytes, nil
 	case req.SizeBytes < s.SizeBytes:
 		return 0, provider.Errorf(provider.ErrInvalid, s.ID,
-			"a volume of %d bytes is smaller than snapshot %s with %d", req.SizeBytes, s.ID,
-			s.SizeBytes)
+			"a volume of %s is smaller than snapshot %s with %s", limits.Bytes(req.SizeBytes), s.ID,
+			limits.Bytes(s.SizeBytes))
 	}
 	return req.SizeBytes, nil
 }
@@ -226,7 +228,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 			return nil
 		case sizeBytes < v.SizeBytes:
 			return provider.Errorf(provider.ErrInvalid, id,
-				"volume %s has %d bytes: it cannot shrink to %d", id, v.SizeBytes, sizeBytes)
+				"volume %s has %s: it cannot shrink to %s", id, limits.Bytes(v.SizeBytes),
+				limits.Bytes(sizeBytes))
 		case r.open(id) != nil || v.State != provider.VolumeAvailable &&
 			v.State != provider.VolumeInUse:
 			return provider.Errorf(provider.ErrIncorrectState, id,

@@ -17,13 +17,13 @@ func Sprintf(format string, args ...any) string {
 func Size(bytes int64) string {
 	const unit = 1024
 	if bytes < unit {
-		return fmt.Sprintf("%d B", bytes)
+		return fmt.Sprintf("%dB", bytes)
 	}
 	value, i := float64(bytes), -1
 	for value >= unit && i < 3 {
 		value, i = value/unit, i+1
 	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[i])
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + "KMGT"[i:i+1] + "iB"
 }
 
 // SomeOf lists the first few of many.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ type Server struct {
 	address string
 	scene   *scene
 
+	asked   atomic.Int64 // how often a list was asked for that is another one each time
 	mu      sync.Mutex
 	grpc    *grpc.Server
 	stopped bool

@@ -140,7 +140,7 @@ func (s *Server) pace(ctx context.Context) error {
 func (s *Server) ListJobs(_ context.Context,
 	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
 	var kept []*cpv1.Job
-	for _, j := range s.scene.jobs {
+	for _, j := range append(s.begun(req.GetSubject()), s.scene.jobs...) {
 		if req.GetSubject() != "" && j.GetSubject() != req.GetSubject() ||
 			req.GetActiveOnly() && ended(j) || !has(req.GetStates(), j.GetState()) ||
 			!has(req.GetKinds(), j.GetKind()) || !strings.Contains(j.GetTitle(), req.GetText()) ||
@@ -153,6 +153,18 @@ func (s *Server) ListJobs(_ context.Context,
 	}
 	jobs, token := page(kept, req.GetPageToken(), min(2, int(req.GetPageSize())))
 	return &cpv1.ListJobsResponse{Jobs: jobs, NextPageToken: token}, nil
+}
+
+// begun are the jobs about a subject that were started here.
+func (s *Server) begun(subject string) (jobs []*cpv1.Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runs {
+		if job := r.now().job; subject != "" && job.GetSubject() == subject {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs
 }
 
 // has reports whether a value is among those that a list is narrowed to.
@@ -203,10 +215,18 @@ func page[T any](all []T, token string, size int) ([]T, string) {
 	return all[from:to], ""
 }
 
-// ListEvents returns the scene's events.
+// ListEvents returns the scene's events. Of those with the text "tick" there is one more each time.
 func (s *Server) ListEvents(_ context.Context,
 	req *cpv1.ListEventsRequest) (*cpv1.ListEventsResponse, error) {
 	var kept []*cpv1.Event
+	if req.GetText() == "tick" {
+		n := s.asked.Add(1)
+		s.mu.Lock()
+		s.scene.events = append([]*cpv1.Event{{Time: ago(-time.Duration(n) * time.Second),
+			Actor: "jobs/j-0001", Action: "job.tick", Subject: "servers/db1",
+			Text: fmt.Sprintf("tick %d", n)}}, s.scene.events...)
+		s.mu.Unlock()
+	}
 	for _, e := range s.scene.events {
 		if (req.GetSubject() == "" || e.GetSubject() == req.GetSubject()) &&
 			(req.GetAction() == "" || e.GetAction() == req.GetAction()) &&
@@ -328,6 +348,10 @@ func (s *Server) CleanupJob(_ context.Context,
 		return nil, err
 	}
 	job := proto.CloneOf(r.now().job)
+	if job.GetKind() == cpv1.Job_KIND_VERIFY_REPLICA {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+			"cannot clean job "+req.GetName()+" up: it makes nothing")
+	}
 	job.Steps = append(job.Steps, &cpv1.Step{Name: "remove_machine", Title: "the machine is gone",
 		State: cpv1.Step_STATE_PENDING, Generation: 1})
 	if req.GetValidateOnly() {

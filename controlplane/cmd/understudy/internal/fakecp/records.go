@@ -37,6 +37,12 @@ func (s *Server) ListServers(_ context.Context,
 	req *cpv1.ListServersRequest) (*cpv1.ListServersResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if req.GetText() == "flaps" { // a server whose state is another one each time
+		state := []cpv1.Server_State{cpv1.Server_STATE_READY,
+			cpv1.Server_STATE_DEGRADED}[s.asked.Add(1)%2]
+		return &cpv1.ListServersResponse{Servers: []*cpv1.Server{{Name: "servers/db9",
+			State: state, LastSeenTime: ago(0)}, s.scene.servers[0]}}, nil
+	}
 	var kept []*cpv1.Server
 	for _, r := range s.scene.servers {
 		if (req.GetShowDeleted() || len(req.GetStates()) > 0 ||
@@ -55,10 +61,8 @@ func (s *Server) ListServers(_ context.Context,
 // CreateServer starts a job.
 func (s *Server) CreateServer(_ context.Context,
 	req *cpv1.CreateServerRequest) (*cpv1.CreateServerResponse, error) {
-	if r, err := s.server(req.GetName()); err == nil {
-		return nil, errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
-			"there is a server "+r.GetName()+" already",
-			errs.WithHint("use another name; that of a server is free again once it is deleted"))
+	if err := s.taken(req.GetName()); err != nil {
+		return nil, err
 	}
 	job := newJob("j-0100", cpv1.Job_KIND_CREATE_PRIMARY, req.GetName(),
 		"primary "+strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
@@ -68,6 +72,15 @@ func (s *Server) CreateServer(_ context.Context,
 	}
 	s.add(&cpv1.Server{Name: job.GetSubject(), Role: cpv1.Server_ROLE_PRIMARY})
 	return &cpv1.CreateServerResponse{Job: s.play(primaryScript(job))}, nil
+}
+
+func (s *Server) taken(name string) error {
+	if r, _ := s.server(name); r == nil {
+		return nil
+	}
+	return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
+		"there is a server "+strings.TrimPrefix(name, "servers/")+" already",
+		errs.WithHint("use another name; that of a server is free again once it is deleted"))
 }
 
 // add makes a server that is READY, whatever its job says.
@@ -106,6 +119,9 @@ func (s *Server) CreateReplica(_ context.Context,
 		primary = snapshot.GetServer()
 	}
 	if _, err := s.server(primary); err != nil {
+		return nil, err
+	}
+	if err := s.taken(req.GetName()); err != nil {
 		return nil, err
 	}
 	id := strings.TrimPrefix(req.GetName(), "servers/")
@@ -149,6 +165,13 @@ func (s *Server) VerifyReplica(_ context.Context,
 		req.GetRequestId(), [][2]string{{"verify", "the data is equal"}})
 	if req.GetValidateOnly() {
 		return &cpv1.VerifyReplicaResponse{Job: planOf(job)}, nil
+	}
+	if r.GetState() == cpv1.Server_STATE_UNREACHABLE {
+		sc := newScript(job)
+		sc.begin("verify")
+		sc.fail("verify", time.Second, &cpv1.JobError{Message: "its agent does not answer"},
+			cpv1.Step_STATE_FAILED, cpv1.Job_STATE_FAILED)
+		return &cpv1.VerifyReplicaResponse{Job: s.play(sc)}, nil
 	}
 	return &cpv1.VerifyReplicaResponse{Job: s.play(oneStep(job, nil))}, nil
 }

@@ -18,14 +18,14 @@ var byteUnits = []struct {
 	{"B", 1},
 }
 
-// Bytes is a size as users read it, in powers of 1024: "512 B", "2.0 GiB".
+// Bytes is a size as users read and write it, in powers of 1024: "512B", "2GiB", "1.5GiB".
 func Bytes(n int64) string {
 	for _, unit := range byteUnits[:4] {
 		if float64(n) >= unit.size {
-			return fmt.Sprintf("%.1f %s", float64(n)/unit.size, unit.name)
+			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/unit.size), ".0") + unit.name
 		}
 	}
-	return fmt.Sprintf("%d B", n)
+	return fmt.Sprintf("%dB", n)
 }
 
 // ParseBytes reads a size with its unit: KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); K, M,

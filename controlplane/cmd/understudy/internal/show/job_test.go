@@ -198,14 +198,15 @@ func TestTransitionsTellEachChangeOnce(t *testing.T) {
 	if got := show.Transitions(before, after); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
-	want = []string{"catch_up: cancelled", "finish: done in 4ms",
-		"finish: found: machine i-4 of this job is left: clean the job up to remove it"}
+	want = []string{"catch_up: cancelled",
+		"finish: found: machine i-4 of this job is left: clean the job up to remove it",
+		"finish: done in 4ms"}
 	if got := show.Transitions(before, stopped()); strings.Join(got, "\n") != strings.Join(want,
 		"\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	if got := show.ProgressLines(before); len(got) != 1 ||
-		got[0] != "catch_up: 50%, 1.0 GiB of 2.0 GiB, lag 4.2s, about 12s left" {
+		got[0] != "catch_up: 50%, 1GiB of 2GiB, lag 4.2s, about 12s left" {
 		t.Errorf("%q", got)
 	}
 }

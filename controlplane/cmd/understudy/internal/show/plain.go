@@ -47,15 +47,19 @@ func stepTransition(job *cpv1.Job, before, after *cpv1.Step) []string {
 		return nil
 	}
 	var lines []string
-	if line := stateLine(job, before, after); line != "" {
-		lines = append(lines, line)
-	}
-	if is == cpv1.Step_STATE_PENDING || is == cpv1.Step_STATE_UNSPECIFIED {
-		return lines
+	state := stateLine(job, before, after)
+	if state != "" && underWay(after) {
+		lines, state = append(lines, state), ""
 	}
 	label := Clean(after.GetName())
-	lines = append(lines, added(label+": found: ", before.GetFound(), after.GetFound())...)
-	lines = append(lines, added(label+": changed: ", before.GetChanged(), after.GetChanged())...)
+	if is != cpv1.Step_STATE_PENDING && is != cpv1.Step_STATE_UNSPECIFIED {
+		lines = append(lines, added(label+": found: ", before.GetFound(), after.GetFound())...)
+		lines = append(lines,
+			added(label+": changed: ", before.GetChanged(), after.GetChanged())...)
+	}
+	if state != "" { // how it ended comes last
+		lines = append(lines, state)
+	}
 	if after.GetError() != nil && (was != is || !proto.Equal(before.GetError(), after.GetError())) {
 		lines = append(lines, errorLines(label, after.GetError())...)
 	}

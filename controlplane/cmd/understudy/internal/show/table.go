@@ -5,7 +5,8 @@ import (
 )
 
 // Table lays rows out in columns, two spaces apart, the head in bold. An empty cell shows as "-".
-// Lines are cut to so many columns; a width of 0 leaves them whole.
+// Where the table is wider than so many columns, the widest cells are cut and end in an ellipsis; a
+// width of 0 leaves all whole.
 func Table(style Style, head []string, rows [][]string, columns int) string {
 	widths := make([]int, len(head))
 	for _, row := range append([][]string{head}, rows...) {
@@ -13,24 +14,49 @@ func Table(style Style, head []string, rows [][]string, columns int) string {
 			widths[i] = max(widths[i], width(orNone(cell)))
 		}
 	}
+	if columns > 0 {
+		shrink(widths, columns)
+	}
 	var b strings.Builder
 	titles := make([]string, len(head))
 	for i, title := range head {
 		titles[i] = style.Bold(title)
 	}
-	writeRow(&b, widths, titles, columns)
+	writeRow(&b, style, widths, titles)
 	for _, row := range rows {
-		writeRow(&b, widths, row, columns)
+		writeRow(&b, style, widths, row)
 	}
 	return b.String()
 }
 
-func writeRow(b *strings.Builder, widths []int, row []string, columns int) {
+// shrink takes columns off the widest until the table fits; off the first, by which commands name a
+// record, last.
+func shrink(widths []int, columns int) {
+	const least = 4
+	over := 2*(len(widths)-1) - columns
+	for _, width := range widths {
+		over += width
+	}
+	for ; over > 0; over-- {
+		widest := 0
+		for i := 1; i < len(widths); i++ {
+			if widths[i] > least && (widest == 0 || widths[i] >= widths[widest]) {
+				widest = i
+			}
+		}
+		if widths[widest] <= least {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+func writeRow(b *strings.Builder, style Style, widths []int, row []string) {
 	cells := make([]string, len(row))
 	for i, cell := range row {
-		cells[i] = pad(orNone(cell), widths[i])
+		cells[i] = pad(cut(orNone(cell), widths[i], style.Glyphs.Ellipsis), widths[i])
 	}
-	b.WriteString(strings.TrimRight(cut(strings.Join(cells, "  "), columns, ""), " ") + "\n")
+	b.WriteString(strings.TrimRight(strings.Join(cells, "  "), " ") + "\n")
 }
 
 // Field is a line of a record: what it is, and its values, one below the other.

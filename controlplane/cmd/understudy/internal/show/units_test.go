@@ -12,8 +12,8 @@ import (
 
 func TestBytes(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1.0 KiB",
-		1536: "1.5 KiB", 2 << 30: "2.0 GiB", 5 << 40: "5.0 TiB"} {
+	for n, want := range map[int64]string{0: "0B", 1: "1B", 1023: "1023B", 1024: "1KiB",
+		1536: "1.5KiB", 2 << 30: "2GiB", 5 << 40: "5TiB"} {
 		if got := show.Bytes(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
