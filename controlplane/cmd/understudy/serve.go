@@ -98,6 +98,12 @@ func serveFlags(flags *pflag.FlagSet) {
 		"how long an agent may be silent until its server is UNREACHABLE (default 15s)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
+	flags.Duration("retain-jobs", 0, "how long ended jobs, and records of what was deleted, are "+
+		"kept; 0s is for ever (default 2160h)")
+	flags.Duration("retain-events", 0,
+		"how long events are kept; 0s is for ever (default 8760h)")
+	flags.Duration("retain-identities", 0, "how long certificates and join tokens are kept after "+
+		"they expired; 0s is for ever (default 2160h)")
 	flags.Duration("degraded-after", 0,
 		"how long a server may fail its role until it is DEGRADED (default 10s)")
 }

@@ -273,6 +273,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error { a.monitor.Run(ctx); return nil })
+	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
 	}

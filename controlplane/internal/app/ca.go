@@ -3,13 +3,16 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // operatorName is whose credentials lie ready in the state directory.
@@ -30,6 +33,9 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 	enrolled func(server string), loops *loop.Set, log *slog.Logger) (*ca.Registry, error) {
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"), Logger: log})
 	if err != nil {
+		return nil, err
+	}
+	if err := sameAuthority(ctx, st, authority.Pin(), cfg.path("ca")); err != nil {
 		return nil, err
 	}
 	registry, err := ca.New(ctx, ca.Config{
@@ -63,4 +69,22 @@ func identityRecords(tx *store.Tx) ca.Records {
 			return tx.Servers().Update(ctx, &srv)
 		},
 	}
+}
+
+// sameAuthority refuses a CA that is not the one of the control planes that share the store: agents
+// that enrolled with one would not trust the other.
+func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error {
+	var settled string
+	err := st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		settled, err = tx.Settle(ctx, "ca_pin", pin)
+		return err
+	})
+	if err != nil || settled == pin {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+		fmt.Sprintf("cannot use the certificate authority in %s: its pin is %s, and the store "+
+			"belongs to the one with pin %s", dir, pin, settled),
+		errs.WithHint("replace "+dir+" by that folder of the control plane that made the store, "+
+			"or use another store"))
 }

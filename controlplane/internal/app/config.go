@@ -98,6 +98,14 @@ type Config struct {
 	DegradedAfter time.Duration `koanf:"degraded_after"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
+	// RetainJobs is how long jobs that have ended, and records of what was deleted, are kept; 0:
+	// for ever.
+	RetainJobs time.Duration `koanf:"retain_jobs"`
+	// RetainEvents is how long events are kept, at least as long as jobs; 0: for ever.
+	RetainEvents time.Duration `koanf:"retain_events"`
+	// RetainIdentities is how long certificates and join tokens are kept after they expired; 0: for
+	// ever.
+	RetainIdentities time.Duration `koanf:"retain_identities"`
 }
 
 func defaults() map[string]any {
@@ -126,8 +134,14 @@ func defaults() map[string]any {
 		"unreachable_after": "15s",
 		"degraded_after":    "10s",
 		"volume_limit":      "10m",
+		"retain_jobs":       "2160h",
+		"retain_events":     "8760h",
+		"retain_identities": "2160h",
 	}
 }
+
+// minRetention is longer than any request is repeated.
+const minRetention = 24 * time.Hour
 
 // Sources is where a configuration comes from.
 type Sources = settings.Sources
@@ -180,6 +194,8 @@ func (c Config) check() error {
 	fault(c.Provider == LabProvider && !c.Dev, "provider: %s is the lab of --dev", LabProvider)
 	fault(!slices.Contains([]string{"", LabProvider, "ec2", "manual"}, c.Provider),
 		"provider: %q must be one of ec2, manual", c.Provider)
+	fault(c.Provider == "manual" && c.StoreDSNFile != "", "store_dsn_file: the provider manual "+
+		"keeps its records in state_dir, where no other control plane on that store sees them")
 	_, err := c.subnets()
 	fault(err != nil, "ec2_subnets: %v", err)
 	_, err = c.manualImages()
@@ -198,6 +214,13 @@ func (c Config) check() error {
 		"unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
+	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
+		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities} {
+		fault(kept != 0 && kept < minRetention, "%s: %s is less than %s, and not 0 for ever", key,
+			kept, minRetention)
+	}
+	fault(c.RetainEvents != 0 && (c.RetainJobs == 0 || c.RetainEvents < c.RetainJobs),
+		"retain_events: %s is less than retain_jobs", c.RetainEvents)
 	return errors.Join(faults...)
 }
 

@@ -93,6 +93,12 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			"monitor_interval"},
 		"too often": {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}},
 			"monitor_interval"},
+		"hasty retention": {app.Sources{Flags: map[string]any{"retain_jobs": "1h"}},
+			"retain_jobs"},
+		"events before their jobs": {app.Sources{Flags: map[string]any{"retain_events": "48h"}},
+			"less than retain_jobs"},
+		"manual in a shared store": {app.Sources{Flags: map[string]any{"provider": "manual",
+			"store_dsn_file": "/etc/understudy/store"}}, "keeps its records in state_dir"},
 		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
 			"unreachable_after"},
 	}

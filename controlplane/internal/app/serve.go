@@ -75,7 +75,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud, Jobs: a.engine,
+	sweeper, err := sweep.New(sweep.Config{Cloud: a.cloud,
+		Jobs:   query.PastJobs{Jobs: a.engine, Events: query.Events{Store: a.st}},
 		Owners: query.Owners{Store: a.st},
 		Audit:  query.Events{Store: a.st}, Fleet: a.cfg.Fleet, Log: a.log})
 	if err != nil {

@@ -27,7 +27,7 @@ func TestErrorsOfMariaDBHaveAMeaning(t *testing.T) {
 		number(1213):              {true, false},
 		number(1205):              {true, false},
 		number(1047):              {false, true}, // WSREP has not yet prepared node
-		number(1180):              {false, true}, // 'Not connected to Primary Component' during COMMIT
+		number(1180):              {false, true}, // the node left its cluster
 		number(1181):              {false, true},
 		number(1317):              {false, true}, // somebody killed the query
 		number(1160):              {false, true},

@@ -52,11 +52,6 @@ func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
 	return err
 }
 
-// Prune removes tokens that expired before now, and returns how many.
-func (j JoinTokens) Prune(ctx context.Context) (int64, error) {
-	return j.tx.exec(ctx, "DELETE FROM join_tokens WHERE expires_at < ?", millis(j.tx.now))
-}
-
 // Certificates keeps issued certificates, by serial.
 type Certificates struct{ tx *Tx }
 

@@ -81,12 +81,14 @@ CREATE TABLE IF NOT EXISTS job_requests (
   request_hash VARCHAR(64) NOT NULL,
   job_id VARCHAR(64) NOT NULL
 );
+CREATE INDEX IF NOT EXISTS job_requests_job ON job_requests (job_id);
 
 CREATE TABLE IF NOT EXISTS job_subjects (
   subject VARCHAR(128) NOT NULL,
   job_id VARCHAR(64) NOT NULL,
   PRIMARY KEY (subject, job_id)
 );
+CREATE INDEX IF NOT EXISTS job_subjects_job ON job_subjects (job_id);
 
 CREATE TABLE IF NOT EXISTS subject_locks (
   subject VARCHAR(128) NOT NULL PRIMARY KEY,
@@ -178,4 +180,9 @@ CREATE INDEX IF NOT EXISTS server_ids_server ON server_ids (server);
 CREATE TABLE IF NOT EXISTS counters (
   name VARCHAR(64) NOT NULL PRIMARY KEY,
   value BIGINT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS facts (
+  name VARCHAR(64) NOT NULL PRIMARY KEY,
+  value VARCHAR(255) NOT NULL
 );

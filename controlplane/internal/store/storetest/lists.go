@@ -241,12 +241,6 @@ func testJoinTokens(t *testing.T, open Open) {
 		}
 		return err
 	})
-	write(t, st, func(ctx context.Context, tx *store.Tx) error {
-		if n, err := tx.JoinTokens().Prune(ctx); err != nil || n != 1 {
-			t.Errorf("pruned %d, %v", n, err)
-		}
-		return nil
-	})
 }
 
 func testCertificates(t *testing.T, open Open) {

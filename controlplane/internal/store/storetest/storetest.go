@@ -46,6 +46,8 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"job fence":                 testFence,
 		"job fence holds others":    testFenceBlocks,
 		"job attempts":              testAttempts,
+		"retention":                 testRetention,
+		"retention of many":         testRetentionOfMany,
 		"subject locks":             testSubjects,
 		"subject locks at once":     testSubjectsAtOnce,
 		"an engine runs on it":      testEngine,

@@ -1,0 +1,23 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/loop"
+)
+
+// pruning removes what is kept for long enough.
+var pruning = loop.Spec{Name: "prune the records", Every: time.Hour, Limit: 10 * time.Minute,
+	LateAfter: 4 * time.Hour, Means: "the store grows"}
+
+func (a *App) prune(ctx context.Context) error {
+	pruned, err := a.st.Prune(ctx, store.Retention{Jobs: a.cfg.RetainJobs,
+		Events: a.cfg.RetainEvents, Identities: a.cfg.RetainIdentities})
+	if pruned != (store.Pruned{}) {
+		a.log.Info("pruned the records", "jobs", pruned.Jobs, "records", pruned.Records, "events",
+			pruned.Events, "certificates", pruned.Certificates, "tokens", pruned.Tokens)
+	}
+	return err
+}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "u.db"),
+		Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return st
+}
+
+func TestRecordsArePrunedByTheSettings(t *testing.T) {
+	t.Parallel()
+	st := openStore(t)
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.JoinTokens().Insert(ctx, inventory.JoinToken{Hash: "h",
+			Expires: time.UnixMilli(1000)})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	a := &App{st: st, log: slog.New(slog.NewTextHandler(&out, nil))}
+	if err := a.prune(t.Context()); err != nil || out.Len() > 0 {
+		t.Errorf("without a setting: %v, %s", err, &out)
+	}
+	a.cfg.RetainIdentities = time.Hour
+	if err := a.prune(t.Context()); err != nil || !strings.Contains(out.String(), "tokens=1") {
+		t.Errorf("pruned: %v, %s", err, &out)
+	}
+}
+
+// Two control planes, each with a certificate authority of its own, on one store.
+func TestASecondAuthorityOnOneStoreIsRefused(t *testing.T) {
+	t.Parallel()
+	st, log := openStore(t), slog.New(slog.DiscardHandler)
+	start := func(dir string) error {
+		_, err := newRegistry(t.Context(), Config{StateDir: dir}, st, []string{"192.0.2.1:7440"},
+			func(string) {}, nil, log)
+		return err
+	}
+	first := t.TempDir()
+	for range 2 {
+		if err := start(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := start(t.TempDir()); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH ||
+		!strings.Contains(err.Error(), "belongs to the one with pin") {
+		t.Errorf("a second authority: %v", err)
+	}
+	if err := start(first); err != nil {
+		t.Errorf("the first one afterwards: %v", err)
+	}
+}
