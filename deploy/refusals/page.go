@@ -61,8 +61,6 @@ func Page(root string, all []Refusal, said []Said) (string, error) {
 var elsewhere = map[string]string{
 	"ACTION_REQUIRED": "what the step says of itself, for example: the data differ\n  *Hint:* " +
 		"decide: retry, skip or redo the step, or cancel the job",
-	"MOUNT_POINT_NOT_EMPTY": "not given by this version: what lies under a mount point stays " +
-		"where it is, and the mount is made",
 	"TIMEOUT": "context deadline exceeded\n  *Hint:* ask again with a longer " +
 		"`--timeout`; what was begun goes on, `understudy job list` shows it.",
 	"UNIMPLEMENTED": "unknown method {method} for service {service}\n  *Hint:* bring " +

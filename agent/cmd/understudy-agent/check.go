@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,8 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check what this host has and what is missing", Args: cobra.NoArgs,
 		Long: `Check whether this host has what the agent needs: root, systemd over D-Bus, the
-filesystems' tools, MariaDB, an identity. Changes nothing. The exit code is 1 when something is
+filesystems' tools, MariaDB, its datadir, the ports, free space, an identity; and whether the
+control plane answers and has the same time. Changes nothing. The exit code is 1 when something is
 missing that the agent requires.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "" && output != "json" {
@@ -49,9 +52,20 @@ func show(cmd *cobra.Command, findings []agent.Finding, output string) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(findings)
 	}
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	return showTable(cmd.OutOrStdout(), findings)
+}
+
+// showTable has a line for each finding, and its hint below it.
+func showTable(out io.Writer, findings []agent.Finding) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.State, f.What, f.Found)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", f.State, f.What, oneLine(f.Found))
+		if f.Hint != "" {
+			fmt.Fprintf(table, "\t\thint: %s\n", oneLine(f.Hint))
+		}
 	}
 	return table.Flush()
 }
+
+// oneLine keeps a table a table.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

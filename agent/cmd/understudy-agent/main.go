@@ -26,15 +26,16 @@ allow-lists in its configuration.
 
 On a host it runs as a unit:
 
-  systemctl enable --now understudy-agent     start it, now and at each boot
+  understudy-agent join …                     make the host a server of a fleet, and start the unit
   journalctl -u understudy-agent -f           read its log
   understudy-agent check                      see what the host has and what is missing
 
-Write a join token of the control plane to /etc/understudy-agent/join.json before the first start.`,
+In an image, enable the unit and write a join file of the control plane to
+/etc/understudy-agent/join.json at the first boot.`,
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
-	root.AddCommand(newRun(), newCheck(), newVersion(), newFreezeGuard(), newThaw(), newQuiesce(),
-		newResumeAppliers(), newUnreserve())
+	root.AddCommand(newRun(), newJoin(), newCheck(), newVersion(), newFreezeGuard(), newThaw(),
+		newQuiesce(), newResumeAppliers(), newUnreserve())
 	return root
 }
 

@@ -69,7 +69,12 @@ func load(cmd *cobra.Command) (agent.Config, *slog.Logger, error) {
 	if file := os.Getenv(agent.EnvPrefix + "CONFIG"); file != "" {
 		sources.File, sources.Required = file, true
 	}
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	configFlags(own)
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if own.Lookup(flag.Name) == nil {
+			return // of one command, and no setting
+		}
 		key := strings.ReplaceAll(flag.Name, "-", "_")
 		switch value := flag.Value.(type) {
 		case pflag.SliceValue:
@@ -79,9 +84,6 @@ func load(cmd *cobra.Command) (agent.Config, *slog.Logger, error) {
 		}
 		if flag.Name == "config" {
 			sources.File, sources.Required = flag.Value.String(), true
-			delete(sources.Flags, key)
-		}
-		if flag.Name == "output" {
 			delete(sources.Flags, key)
 		}
 	})

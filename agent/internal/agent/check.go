@@ -2,19 +2,18 @@ package agent
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/agent/internal/mariadb"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/deploy/systemd"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Finding is one check of the host.
@@ -23,8 +22,10 @@ type Finding struct {
 	What string `json:"what"`
 	// State is "ok", "missing" (the agent cannot do its work) or "warning".
 	State string `json:"state"`
-	// Found is what was found, and the hint when something is missing.
+	// Found is what was found.
 	Found string `json:"found"`
+	// Hint says what to do, with the host's own command; empty when all is well.
+	Hint string `json:"hint,omitempty"`
 }
 
 // States of a Finding.
@@ -34,8 +35,34 @@ const (
 	StateWarning = "warning"
 )
 
-// Check looks whether this host has what the agent needs. It changes nothing.
-func Check(ctx context.Context, config Config) ([]Finding, error) {
+func ok(what, format string, args ...any) Finding {
+	return Finding{What: what, State: StateOK, Found: fmt.Sprintf(format, args...)}
+}
+
+func missing(what, found, hint string) Finding {
+	return Finding{What: what, State: StateMissing, Found: found, Hint: hint}
+}
+
+func warning(what, found, hint string) Finding {
+	return Finding{What: what, State: StateWarning, Found: found, Hint: hint}
+}
+
+// Missing says whether something is missing that the agent needs.
+func Missing(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool { return f.State == StateMissing })
+}
+
+// checkTimeout bounds each question to systemd.
+const checkTimeout = 10 * time.Second
+
+// examiner looks at a host. It changes nothing.
+type examiner struct {
+	*parts
+	config   Config
+	enroller *enroll.Enroller
+}
+
+func newExaminer(config Config) (*examiner, error) {
 	log := slog.New(slog.DiscardHandler)
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
 		Logger: log})
@@ -46,37 +73,63 @@ func Check(ctx context.Context, config Config) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.close(log)
-	findings := []Finding{checkRoot(), p.checkSystemd(ctx)}
-	findings = append(findings, p.checkTools()...)
-	return append(findings, p.checkUnit(ctx), checkIdentity(config, enroller)), nil
+	return &examiner{parts: p, config: config, enroller: enroller}, nil
 }
 
-// Missing says whether something is missing that the agent needs.
-func Missing(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.State == StateMissing })
+func (e *examiner) close() { e.parts.close(slog.New(slog.DiscardHandler)) }
+
+// Check looks whether this host has what the agent needs, and whether the control plane can be
+// reached and has the same time. It changes nothing.
+func Check(ctx context.Context, config Config) ([]Finding, error) {
+	e, err := newExaminer(config)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	findings := append(e.host(ctx), e.identity())
+	addresses, pin, err := e.enroller.ControlPlane()
+	if err != nil {
+		return findings, nil // the identity's finding says why
+	}
+	return append(findings, introduce(ctx, addresses, pin).findings()...), nil
+}
+
+// host is all that can be seen without the control plane.
+func (e *examiner) host(ctx context.Context) []Finding {
+	findings := []Finding{checkRoot(), e.checkSystemd(ctx),
+		e.checkedUnit(ctx, systemd.AgentUnit, "understudy-agent")}
+	findings = append(findings, e.checkTools()...)
+	findings = append(findings, e.checkMariaDB(ctx)...)
+	findings = append(findings, e.checkMounts(ctx)...)
+	return append(findings, e.checkListen(ctx), checkRoom(e.config.StateDir))
 }
 
 func checkRoot() Finding {
 	if os.Geteuid() == 0 {
-		return Finding{"user", StateOK, "root"}
+		return ok("user", "root")
 	}
-	return Finding{"user", StateMissing, fmt.Sprintf("user id %d; the agent must run as root",
-		os.Geteuid())}
+	return missing("user", fmt.Sprintf("user id %d", os.Geteuid()), "run it as root (sudo)")
 }
 
-func (p *parts) checkSystemd(ctx context.Context) Finding {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+func (e *examiner) checkSystemd(ctx context.Context) Finding {
+	const what = "systemd"
+	if name, err := os.ReadFile("/proc/1/comm"); err == nil &&
+		strings.TrimSpace(string(name)) != "systemd" {
+		return missing(what, "PID 1 is "+strings.TrimSpace(string(name)),
+			"run the agent on a host whose PID 1 is systemd")
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	version, err := p.units.Version(ctx)
+	version, err := e.units.Version(ctx)
 	if err != nil {
-		return Finding{"systemd", StateMissing,
-			err.Error() + "; install dbus, and run the agent on a host whose PID 1 is systemd"}
+		return missing(what, err.Error(),
+			"install D-Bus (apt-get install dbus; systemctl start dbus.socket)")
 	}
-	return Finding{"systemd", StateOK, version}
+	return ok(what, "%s, over D-Bus", version)
 }
 
-func (p *parts) checkTools() []Finding {
+// checkTools sees the programs that the agent runs, by the package that has them.
+func (e *examiner) checkTools() []Finding {
 	var findings []Finding
 	for _, group := range []struct {
 		packages string
@@ -87,66 +140,47 @@ func (p *parts) checkTools() []Finding {
 		{"systemd", StateMissing, []string{"journalctl"}},
 		{"e2fsprogs", StateMissing, []string{"e2fsck", "tune2fs", "resize2fs", "mkfs.ext4"}},
 		{"xfsprogs", StateWarning, []string{"xfs_repair", "xfs_admin", "xfs_growfs", "mkfs.xfs"}},
-		{"mariadb-server", StateWarning,
+		{"mariadb-server", StateMissing,
 			[]string{"mariadbd", "my_print_defaults", "mariadb-install-db", "mariadb-upgrade"}},
 	} {
-		for _, tool := range group.tools {
-			path, err := p.exec.Look(tool)
-			finding := Finding{tool, StateOK, path}
-			if errors.Is(err, hostexec.ErrToolMissing) {
-				finding = Finding{tool, group.state, "not installed; install the package " +
-					group.packages}
-			}
-			findings = append(findings, finding)
+		absent := slices.DeleteFunc(slices.Clone(group.tools), func(tool string) bool {
+			_, err := e.exec.Look(tool)
+			return !errors.Is(err, hostexec.ErrToolMissing)
+		})
+		finding := ok("programs", "%s", strings.Join(group.tools, ", "))
+		if len(absent) > 0 {
+			finding = Finding{What: "programs", State: group.state,
+				Found: strings.Join(absent, ", ") + " not installed",
+				Hint:  installHint(group.packages)}
 		}
+		findings = append(findings, finding)
 	}
 	return findings
 }
 
-func (p *parts) checkUnit(ctx context.Context) Finding {
-	unit, err := p.units.Get(ctx, mariadb.Unit)
-	if err != nil {
-		return Finding{mariadb.Unit, StateWarning, err.Error()}
-	}
-	return Finding{mariadb.Unit, StateOK, fmt.Sprintf("%s, %s (%s)", unit.FileState, unit.Active,
-		unit.Sub)}
+func installHint(name string) string {
+	return "install the package " + name + " (apt-get install " + name + ")"
 }
 
-func checkIdentity(config Config, enroller *enroll.Enroller) Finding {
-	const what = "identity"
-	files, err := identity.NewFiles(enroller.Files())
-	if err == nil {
-		return describeIdentity(files)
+// checkedUnit is the finding on a unit that its package brings.
+func (e *examiner) checkedUnit(ctx context.Context, name, ofPackage string) Finding {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	unit, err := e.units.Get(ctx, name)
+	switch {
+	case err == nil:
+		return ok(name, "%s, %s (%s)", unit.FileState, unit.Active, unit.Sub)
+	case errs.KindOf(err) == errs.NotFound:
+		return missing(name, "systemd has no such unit", installHint(ofPackage))
 	}
-	if _, statErr := os.Stat(config.JoinFile); statErr == nil {
-		return Finding{what, StateWarning, "none yet; the agent enrols with " + config.JoinFile +
-			" when it starts"}
-	} else if !errors.Is(statErr, fs.ErrNotExist) {
-		return Finding{what, StateMissing, statErr.Error()}
-	}
-	return Finding{what, StateMissing,
-		"none, and no join file; write a new join token of the control plane to " +
-			config.JoinFile}
+	return said(name, StateMissing, err, "see the finding on systemd")
 }
 
-func describeIdentity(source identity.Source) Finding {
-	credentials, err := source.Credentials()
-	if err != nil || credentials.Certificate == nil ||
-		len(credentials.Certificate.Certificate) == 0 {
-		return Finding{"identity", StateMissing, fmt.Sprintf("cannot be used: %v", err)}
+// said is an error as a finding shows it: its text, and its hint.
+func said(what, state string, err error, fallback string) Finding {
+	hint := errs.HintOf(err).String()
+	if hint == "" {
+		hint = fallback
 	}
-	leaf, err := x509.ParseCertificate(credentials.Certificate.Certificate[0])
-	if err != nil {
-		return Finding{"identity", StateMissing, err.Error()}
-	}
-	name := "without a name"
-	if len(leaf.URIs) > 0 {
-		name = leaf.URIs[0].String()
-	}
-	state := StateOK
-	if time.Now().After(leaf.NotAfter) {
-		state = StateMissing
-	}
-	return Finding{"identity", state,
-		fmt.Sprintf("%s, until %s", name, leaf.NotAfter.UTC().Format(time.RFC3339))}
+	return Finding{What: what, State: state, Found: err.Error(), Hint: hint}
 }

@@ -4,6 +4,8 @@ package enroll
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,6 +131,48 @@ func (e *Enroller) removeJoinFile() {
 	if err := os.Remove(e.config.JoinFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.config.Logger.Warn("cannot remove the used join file", "error", err)
 	}
+}
+
+// Current is whose identity the host has and until when; an error says why it is of no use now.
+// Without any the name is empty.
+func (e *Enroller) Current() (server string, until time.Time, err error) {
+	m, err := e.slots.current().meta()
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	have, err := e.slots.current().load(e.config.Now())
+	if err != nil {
+		return m.Server, time.Time{}, err
+	}
+	return have.Server, have.cert.NotAfter, nil
+}
+
+// ControlPlane is where the host renews its identity, and the pin of the CA that it came from.
+func (e *Enroller) ControlPlane() (addresses []string, pin string, err error) {
+	m, err := e.slots.current().meta()
+	if err != nil {
+		return nil, "", err
+	}
+	data, err := os.ReadFile(e.Files().CA)
+	if err != nil {
+		return nil, "", err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, "", fmt.Errorf("no certificate in %s", e.Files().CA)
+	}
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, "", err
+	}
+	return m.ControlPlane, identity.Pin(ca), nil
+}
+
+// Join gets an identity with a join file that is not on this host's disk; refused or interrupted,
+// it can be called again.
+func (e *Enroller) Join(ctx context.Context, file identity.JoinFile) error {
+	_, err := e.join(ctx, file)
+	return err
 }
 
 // join turns a join file into an identity. After any interruption the next call continues with the

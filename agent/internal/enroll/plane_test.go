@@ -45,6 +45,8 @@ type plane struct {
 	// called when the effect is made: an error loses the answer
 	after  func() error
 	answer func(*controlplanev1.Certificates) // spoils the answer
+	claims *identitytest.CA                   // the CA that it says it is of; its own when nil
+	ahead  time.Duration                      // of its clock
 }
 
 func newPlane(t *testing.T) *plane {
@@ -60,6 +62,12 @@ func newPlane(t *testing.T) *plane {
 		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()),
 			AllowAnonymous: true},
 		Rules: authz.Table{
+			controlplanev1.EnrollmentService_GetAuthority_FullMethodName: {
+				identity.RoleAnonymous},
+			controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: {
+				identity.RoleAnonymous},
+			controlplanev1.EnrollmentService_CheckAgent_FullMethodName: {
+				identity.RoleAgent},
 			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {
 				identity.RoleOperator},
 			controlplanev1.EnrollmentService_Enroll_FullMethodName: {

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -32,16 +30,15 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 	if err != nil {
 		return err
 	}
-	call := func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
-		answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Enroll(ctx,
-			&controlplanev1.EnrollRequest{
-				Token: file.Token, Server: file.Server, AgentCsr: agent, MariadbCsr: mariadb})
-		return answer.GetCertificates(), err
+	call := func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
+	) (*controlplanev1.EnrollResponse, error) {
+		return c.Enroll(ctx, &controlplanev1.EnrollRequest{Token: file.Token, Server: file.Server,
+			AgentCsr: agent, MariadbCsr: mariadb})
 	}
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
-		certificates, err := ask(ctx, file.ControlPlane, &identity.Static{Roots: roots}, call)
+		answer, err := ask(ctx, file.ControlPlane, &identity.Static{Roots: roots}, call)
 		if err == nil {
-			return e.keep(s, file.Server, certificates)
+			return e.keep(s, file.Server, answer.GetCertificates())
 		}
 		if final(err) || ctx.Err() != nil {
 			return err
@@ -54,31 +51,29 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 }
 
 // ask makes the call to the first control plane that answers; its refusal ends the round.
-func ask(ctx context.Context, addresses []string, source identity.Source,
-	call func(context.Context, *grpc.ClientConn) (*controlplanev1.Certificates, error),
-) (*controlplanev1.Certificates, error) {
-	failed := errors.New("no address of a control plane")
+func ask[Answer any](ctx context.Context, addresses []string, source identity.Source,
+	call func(context.Context, controlplanev1.EnrollmentServiceClient) (Answer, error),
+) (answer Answer, failed error) {
+	failed = errors.New("no address of a control plane")
 	for _, address := range addresses {
-		var certificates *controlplanev1.Certificates
-		if certificates, failed = askOne(ctx, address, source, call); failed == nil ||
-			final(failed) {
-			return certificates, failed
+		if answer, failed = callOne(ctx, address, source, call); failed == nil || final(failed) {
+			return answer, failed
 		}
 	}
-	return nil, failed
+	return answer, failed
 }
 
-func askOne(ctx context.Context, address string, source identity.Source,
-	call func(context.Context, *grpc.ClientConn) (*controlplanev1.Certificates, error),
-) (*controlplanev1.Certificates, error) {
+func callOne[Answer any](ctx context.Context, address string, source identity.Source,
+	call func(context.Context, controlplanev1.EnrollmentServiceClient) (Answer, error),
+) (answer Answer, err error) {
 	conn, err := chassis.Dial(chassis.DialConfig{Address: address, Deadline: callTimeout,
 		TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()}})
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	// An answer that was read is not lost by a connection that ends badly.
 	defer func() { _ = conn.Close() }()
-	return call(ctx, conn)
+	return call(ctx, controlplanev1.NewEnrollmentServiceClient(conn))
 }
 
 // final says whether asking again would be answered the same.

@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
@@ -123,16 +121,16 @@ func (e *Enroller) renew(ctx context.Context, have loaded) error {
 	if err != nil {
 		return err
 	}
-	certificates, err := ask(ctx, have.ControlPlane, source,
-		func(ctx context.Context, conn *grpc.ClientConn) (*controlplanev1.Certificates, error) {
-			answer, err := controlplanev1.NewEnrollmentServiceClient(conn).Renew(ctx,
+	answer, err := ask(ctx, have.ControlPlane, source,
+		func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
+		) (*controlplanev1.RenewResponse, error) {
+			return c.Renew(ctx,
 				&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb})
-			return answer.GetCertificates(), err
 		})
 	if err != nil {
 		return err
 	}
-	if err := e.keep(s, have.Server, certificates); err != nil {
+	if err := e.keep(s, have.Server, answer.GetCertificates()); err != nil {
 		return err
 	}
 	return e.slots.use(s)

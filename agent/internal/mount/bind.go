@@ -163,10 +163,13 @@ func (b *binding) free(ctx context.Context) error {
 	return err
 }
 
-// decide refuses to take off another volume that is attached.
+// decide refuses to take off another volume that is attached, and to hide a database.
 func (b *binding) decide(now Mount) error {
 	same := now.major == b.below.Major && now.minor == b.below.Minor
-	if !now.Mounted || same || now.gone() {
+	if !now.Mounted {
+		return refuseHiding(now.Path)
+	}
+	if same || now.gone() {
 		return nil
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -178,6 +177,11 @@ func (e *ensuring) look(ctx context.Context) (err error) {
 	}
 	if e.place, err = decidePlace(e.now, e.volume, e.r); err != nil {
 		return err
+	}
+	if !e.now.Mounted {
+		if err := refuseHiding(e.r.Path); err != nil {
+			return err
+		}
 	}
 	if elsewhere := mountedElsewhere(e.volume, e.r.Path, e.m.allow.has); len(elsewhere) > 0 &&
 		e.place != placeRight {
@@ -376,12 +380,4 @@ func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 				e.r.UUID), errs.WithHint("call again, which prepares it again"))
 	}
 	return mount, checkNonce(mount.Nonce, e.r.Nonce)
-}
-
-func countFiles(path string) int {
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return 0
-	}
-	return len(entries)
 }

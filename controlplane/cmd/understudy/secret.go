@@ -7,18 +7,6 @@ import (
 	"path/filepath"
 )
 
-// outFlag adds the flag that names a file for a secret.
-func (v *verb[Q]) outFlag(hint string) *string {
-	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
-	v.checks = append(v.checks, func() error {
-		if *out == "" {
-			return usageError{message: "--out is required", hint: hint}
-		}
-		return nil
-	})
-	return out
-}
-
 // writeSecret opens a file that its owner alone can read, makes the secret, and writes it: a secret
 // that cannot be written is not made, and a file without one does not stay.
 func writeSecret(c *cli, path string, secret func() ([]byte, error)) error {

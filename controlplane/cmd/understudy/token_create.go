@@ -21,21 +21,28 @@ func newToken(c *cli) *cobra.Command {
 
 func newTokenCreate(c *cli) *cobra.Command {
 	v := newVerb(c, &cpv1.CreateJoinTokenRequest{}, &cobra.Command{
-		Use: "create SERVER --out FILE", Short: "Create a join file with a one-time token",
-		Long: `Create a one-time join token for the machine of a server, and write the join
-file with it. Only its owner can read the file, and no file is overwritten. Put
-it on the machine as /etc/understudy-agent/join.json before the agent's first
-start.
+		Use: "create SERVER", Short: "Create a one-time token, and print the line to join with",
+		Long: `Create a one-time join token for the machine of a server, and print the line
+that makes the machine join. Paste it there as root: it checks the machine,
+enrols it, and starts its agent.
 
-The token works once, for that server alone, and expires after --ttl. With --out
-- the file goes to standard output: it is a secret, so keep it out of logs and
-argument lists.`,
-		Example: `  understudy token create db4 --out join.json
-  understudy token create db4 --ttl 1h --out - | ssh db4 'install -m 600 /dev/stdin join.json'`,
+The token works once, for that server alone, and expires after --ttl. The line
+has the pin of the control plane's CA, so the machine gives the token to no other
+control plane. Keep the line out of logs.
+
+With --out the token goes into a join file instead, for images and user data: the
+agent looks for it in /etc/understudy-agent/join.json. Only its owner can read
+the file, and no file is overwritten. --out - is standard output.`,
+		Example: `  understudy token create db4
+  understudy token create db4 --ttl 1h --out join.json
+  understudy token create db4 --out - | ssh root@db4 understudy-agent join --join-file -`,
 	}, "server")
 	v.flag("ttl", "ttl", "how long the token is valid")
-	out := v.outFlag("name the join file to write, or - for standard output")
+	out := v.cmd.Flags().String("out", "", "join `FILE` to write, - for standard output")
 	return v.does(func(ctx context.Context, a *api) error {
+		if *out == "" {
+			return printJoinLine(ctx, c, a, v.req)
+		}
 		var answer *cpv1.CreateJoinTokenResponse
 		err := writeSecret(c, *out, func() (secret []byte, err error) {
 			answer, err = a.CreateJoinToken(ctx, v.req)
@@ -49,5 +56,20 @@ argument lists.`,
 				return fmt.Sprintf("%s is a join file for %s, valid until %s\n", *out,
 					show.ID(v.req.GetServer()), stamp(answer.GetExpireTime().AsTime()))
 			})
+	})
+}
+
+// printJoinLine prints the line alone on standard output, so that it can be piped and pasted.
+func printJoinLine(ctx context.Context, c *cli, a *api, req *cpv1.CreateJoinTokenRequest) error {
+	answer, err := a.CreateJoinToken(ctx, req)
+	if err != nil {
+		return err
+	}
+	answer.JoinFile = nil
+	return c.print(answer, func(show.Style) string {
+		fmt.Fprintf(c.Stderr,
+			"run this line as root on the machine of %s; it works once, until %s\n",
+			show.ID(req.GetServer()), stamp(answer.GetExpireTime().AsTime()))
+		return answer.GetJoinCommand() + "\n"
 	})
 }

@@ -125,16 +125,35 @@ func (p *Pool) line(server, address string) (*grpc.ClientConn, error) {
 			address)
 		p.hangUp(server)
 	}
-	conn, err := chassis.Dial(chassis.DialConfig{
-		Address: net.JoinHostPort(address, strconv.Itoa(p.cfg.Port)), MaxMessageBytes: maxAnswer,
+	conn, err := p.dial(server, net.JoinHostPort(address, strconv.Itoa(p.cfg.Port)))
+	if err != nil {
+		return nil, err
+	}
+	p.lines[server] = &line{address: address, conn: conn}
+	return conn, nil
+}
+
+func (p *Pool) dial(server, address string) (*grpc.ClientConn, error) {
+	conn, err := chassis.Dial(chassis.DialConfig{Address: address, MaxMessageBytes: maxAnswer,
 		TLS: identity.ClientConfig{Source: p.cfg.Source, Expect: identity.Agent(server),
 			Revoked: p.cfg.Revoked},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the agent of %s: %w", server, err)
 	}
-	p.lines[server] = &line{address: address, conn: conn}
 	return conn, nil
+}
+
+// Reach connects to the server's agent at a host, wherever its record says that it is, and answers
+// with host and port. Refused as Agent refuses.
+func (p *Pool) Reach(ctx context.Context, server, host string) (string, error) {
+	address := net.JoinHostPort(host, strconv.Itoa(p.cfg.Port))
+	conn, err := p.dial(server, address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return address, p.probe(ctx, server, conn)
 }
 
 // hangUp ends the server's connection; its calls end as if the agent had gone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,9 @@ func sane() map[string]proto.Message {
 		"CompleteTask":    &cpv1.CompleteTaskRequest{Id: "task-0123456789ab"},
 		"RefuseTask":      &cpv1.RefuseTaskRequest{Id: "task-0123456789ab", Reason: "why"},
 		"CreateJoinToken": &cpv1.CreateJoinTokenRequest{Server: "servers/db1"},
+		"GetAuthority":    &cpv1.GetAuthorityRequest{},
+		"CheckJoinToken":  &cpv1.CheckJoinTokenRequest{Server: "db1"},
+		"CheckAgent":      &cpv1.CheckAgentRequest{},
 		"Enroll":          &cpv1.EnrollRequest{},
 		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}
@@ -292,7 +296,8 @@ func refusedAsBad(method string, err error) bool {
 		return false
 	}
 	kind := errs.KindOf(err)
-	if method == "Enroll" || method == "Renew" { // an operator may not call them at all
+	// an operator may not call them at all
+	if slices.Contains(slices.Concat(forMachines, forAgents), method) {
 		return kind == errs.PermissionDenied
 	}
 	return kind == errs.InvalidArgument &&

@@ -87,7 +87,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry})
+	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry, Agents: a.agents,
+		Servers: query.Servers{Store: a.st}})
 	if err != nil {
 		return err
 	}

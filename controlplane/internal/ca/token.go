@@ -18,7 +18,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const tokenBytes = 32
+const (
+	tokenBytes = 32
+	// noKey stands for a key that has used no token.
+	noKey = "none"
+)
 
 var newToken = errs.WithHint("make a new join file and put it on the machine",
 	errs.Call("CreateJoinToken"))
@@ -120,28 +124,51 @@ func wellFormed(token string) bool {
 // redeem marks the token as used by the key, or says why it cannot be.
 func redeem(ctx context.Context, records Records, token, server, keyPrint string,
 	now time.Time) error {
-	if !wellFormed(token) {
-		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is malformed")
-	}
-	hash := tokenHash(token)
-	record, err := records.Tokens.Get(ctx, hash)
-	if errors.Is(err, inventory.ErrNotFound) {
-		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
-	}
+	record, err := usable(ctx, records, token, server, keyPrint, now)
 	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare([]byte(record.Hash), []byte(hash)) != 1 {
-		return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
-	}
-	if err := record.Redeem(server, keyPrint, now); err != nil {
-		return err
-	}
-	if err := outlivesRevocation(ctx, records, record); err != nil {
 		return err
 	}
 	return records.Tokens.Spend(ctx, record)
 }
+
+// usable is the token's record, marked as used by the key but not written, or why it cannot be.
+func usable(ctx context.Context, records Records, token, server, keyPrint string,
+	now time.Time) (inventory.JoinToken, error) {
+	none := inventory.JoinToken{}
+	if !wellFormed(token) {
+		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID,
+			"the join token is malformed")
+	}
+	hash := tokenHash(token)
+	record, err := records.Tokens.Get(ctx, hash)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+	}
+	if err != nil {
+		return none, err
+	}
+	if subtle.ConstantTimeCompare([]byte(record.Hash), []byte(hash)) != 1 {
+		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+	}
+	if err := record.Redeem(server, keyPrint, now); err != nil {
+		return none, err
+	}
+	return record, outlivesRevocation(ctx, records, record)
+}
+
+// CheckToken says until when a join token is good for a server, and redeems nothing. It refuses as
+// Enroll does, a token that was used as well.
+func (r *Registry) CheckToken(ctx context.Context, token, server string) (time.Time, error) {
+	var record inventory.JoinToken
+	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
+		record, err = usable(ctx, records, token, server, noKey, r.config.Now())
+		return err
+	})
+	return record.Expires, storeError("cannot use the join token", err)
+}
+
+// Root is the CA's certificate as PEM, and the time of the clock that certificates are issued by.
+func (r *Registry) Root() ([]byte, time.Time) { return r.config.Authority.PEM(), r.config.Now() }
 
 // outlivesRevocation refuses a token that was made before its server's certificates were revoked:
 // who had it then could use it to get new ones.

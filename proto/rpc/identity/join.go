@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 )
 
 // maxJoinFile is far more than any join file needs.
@@ -40,6 +41,14 @@ func (f JoinFile) String() string {
 // GoString hides the token.
 func (f JoinFile) GoString() string { return f.String() }
 
+// Command is the line that makes a machine join, for its root; it has the token. The CA is left to
+// its pin.
+func (f JoinFile) Command() string {
+	return "understudy-agent join --server " + f.Server + " --address " +
+		strings.Join(f.ControlPlane, ",") + " --ca-pin " + pinPrefix + f.CASPKISHA256 +
+		" --token " + f.Token
+}
+
 // ParseJoinFile reads and checks a join file: all fields, no others, and a CA that the pin fits.
 func ParseJoinFile(data []byte) (JoinFile, error) {
 	var f JoinFile
@@ -62,6 +71,16 @@ func ParseJoinFile(data []byte) (JoinFile, error) {
 }
 
 func (f JoinFile) check() error {
+	if err := f.CheckTold(); err != nil {
+		return err
+	}
+	_, err := f.Roots()
+	return err
+}
+
+// CheckTold checks all but the CA: a host can be told no more than its pin, and get it from the
+// control plane.
+func (f JoinFile) CheckTold() error {
 	if err := CheckName(f.Server); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
@@ -76,8 +95,7 @@ func (f JoinFile) check() error {
 			return fmt.Errorf("control_plane: %w", err)
 		}
 	}
-	_, err := f.Roots()
-	return err
+	return nil
 }
 
 // Roots are the CA of the file, when it is the one that the pin names.
@@ -94,6 +112,40 @@ func (f JoinFile) Roots() (*x509.CertPool, error) {
 		return nil, errors.New("ca_spki_sha256: is not the pin of ca_pem")
 	}
 	return pool([]*x509.Certificate{ca}), nil
+}
+
+// pinPrefix names the hash of a pin that a user sees.
+const pinPrefix = "sha256:"
+
+// ParsePin reads a pin as users see it: with the name of its hash.
+func ParsePin(text string) (string, error) {
+	pin, named := strings.CutPrefix(text, pinPrefix)
+	raw, err := hex.DecodeString(pin)
+	if !named || err != nil || len(raw) != sha256.Size || strings.ToLower(pin) != pin {
+		return "", fmt.Errorf(
+			"%.100q is not a pin: must be %s and %d lower-case hexadecimal digits", text,
+			pinPrefix, 2*sha256.Size)
+	}
+	return pin, nil
+}
+
+// VerifyIntroduced holds a server that was dialled with Unverified to what it answered: its CA to
+// the pin, and the certificate that it showed to that CA. It believes no clock: whether the
+// certificate is good now is seen by the next connection, which is verified.
+func VerifyIntroduced(caPEM []byte, pin string, shown []*x509.Certificate, expect Identity) error {
+	roots, err := JoinFile{CAPEM: string(caPEM), CASPKISHA256: pin}.Roots()
+	if err != nil {
+		return err
+	}
+	if len(shown) == 0 {
+		return errors.New("it showed no certificate")
+	}
+	v := verification{roots: roots, usage: x509.ExtKeyUsageServerAuth, now: shown[0].NotAfter}
+	id, err := v.verify(shown)
+	if err == nil && id != expect {
+		err = fmt.Errorf("the server is %s, expected %s", id, expect)
+	}
+	return err
 }
 
 // Pin is the SHA-256 of a certificate's public key, in lower-case hexadecimal.

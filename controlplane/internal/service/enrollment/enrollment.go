@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -26,6 +27,10 @@ const operatorPrefix = "operators/"
 
 // Registry issues, renews and revokes certificates; *ca.Registry is one.
 type Registry interface {
+	// Root is the CA's certificate, and the time.
+	Root() ([]byte, time.Time)
+	// CheckToken says until when a join token is good, and redeems nothing.
+	CheckToken(ctx context.Context, token, server string) (time.Time, error)
 	// CreateToken makes a join token and answers with the join file and the token's end.
 	CreateToken(ctx context.Context, req ca.TokenRequest) ([]byte, time.Time, error)
 	// Enroll gives certificates for a join token.
@@ -36,10 +41,26 @@ type Registry interface {
 	Revoke(ctx context.Context, req ca.RevokeRequest) ([]string, error)
 }
 
-// Config is what the service needs. Registry has no default.
+// Agents reaches agents.
+type Agents interface {
+	// Reach connects to the server's agent at a host, and answers with host and port.
+	Reach(ctx context.Context, server, host string) (address string, err error)
+}
+
+// Servers knows the servers on record.
+type Servers interface {
+	// Address is the address on record, empty while there is none; inventory.ErrNotFound.
+	Address(ctx context.Context, server string) (string, error)
+}
+
+// Config is what the service needs; only Now has a default.
 type Config struct {
 	// Registry does the work.
 	Registry Registry
+	// Agents reaches the agents that want to know whether they can be reached.
+	Agents Agents
+	// Servers knows where they are expected.
+	Servers Servers
 	// Now is the clock of the rate limit; time.Now when nil.
 	Now func() time.Time
 }
@@ -48,24 +69,29 @@ type Config struct {
 type Service struct {
 	controlplanev1.UnimplementedEnrollmentServiceServer
 
-	registry Registry
-	limit    *limiter
+	Config
+	limit *limiter
 }
 
 // New makes the service.
 func New(config Config) (*Service, error) {
-	if config.Registry == nil {
-		return nil, errors.New("cannot make the enrolment service: no registry")
+	if config.Registry == nil || config.Agents == nil || config.Servers == nil {
+		return nil, errors.New(
+			"cannot make the enrolment service: registry, agents and servers are needed")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Service{registry: config.Registry, limit: newLimiter(config.Now)}, nil
+	return &Service{Config: config, limit: newLimiter(config.Now)}, nil
 }
 
-// Rules says who may call what. The server that serves it must let strangers in, for Enroll alone.
+// Rules says who may call what. The server that serves it must let unknown peers in, for what a
+// machine calls before it has an identity.
 func Rules() authz.Table {
 	return authz.Table{
+		controlplanev1.EnrollmentService_GetAuthority_FullMethodName:   {identity.RoleAnonymous},
+		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: {identity.RoleAnonymous},
+		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     {identity.RoleAgent},
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator,
 			identity.RoleControlPlane},
 		controlplanev1.EnrollmentService_Enroll_FullMethodName: {identity.RoleAnonymous},
@@ -77,7 +103,7 @@ func Rules() authz.Table {
 // CreateJoinToken makes a one-time token for a server's machine.
 func (s *Service) CreateJoinToken(ctx context.Context,
 	req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
-	file, expires, err := s.registry.CreateToken(ctx, ca.TokenRequest{
+	file, expires, err := s.Registry.CreateToken(ctx, ca.TokenRequest{
 		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(),
 		ValidateOnly: req.GetValidateOnly(),
 		Caller:       caller(ctx),
@@ -85,21 +111,26 @@ func (s *Service) CreateJoinToken(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &controlplanev1.CreateJoinTokenResponse{JoinFile: file,
-		ExpireTime: timestamppb.New(expires)}, nil
+	answer := &controlplanev1.CreateJoinTokenResponse{JoinFile: file,
+		ExpireTime: timestamppb.New(expires)}
+	if !req.GetValidateOnly() {
+		joining, err := identity.ParseJoinFile(file)
+		if err != nil {
+			return nil, err
+		}
+		answer.JoinCommand = joining.Command()
+	}
+	return answer, nil
 }
 
 // Enroll turns a join token into certificates.
 func (s *Service) Enroll(ctx context.Context,
 	req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
-	address := hostOf(identity.PeerOf(ctx).Address)
-	if wait := s.limit.take(address); wait > 0 {
-		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-			"too many enrolments from "+address, errs.Retry(wait),
-			errs.WithHint(fmt.Sprintf("it is tried again in %s",
-				wait.Round(time.Second)+time.Second)))
+	address, err := s.admit(ctx)
+	if err != nil {
+		return nil, err
 	}
-	bundle, err := s.registry.Enroll(ctx, ca.EnrollRequest{
+	bundle, err := s.Registry.Enroll(ctx, ca.EnrollRequest{
 		Token: req.GetToken(), Server: req.GetServer(), Address: address,
 		RequestID: chassis.RequestID(ctx),
 		Keys:      ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
@@ -110,10 +141,61 @@ func (s *Service) Enroll(ctx context.Context,
 	return &controlplanev1.EnrollResponse{Certificates: certificates(bundle)}, nil
 }
 
+// admit bounds what peers without an identity may ask for, by their address.
+func (s *Service) admit(ctx context.Context) (address string, err error) {
+	address = hostOf(identity.PeerOf(ctx).Address)
+	wait := s.limit.take(address)
+	if wait == 0 {
+		return address, nil
+	}
+	return "", errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+		"too many enrolments from "+address, errs.Retry(wait),
+		errs.WithHint(fmt.Sprintf("it is tried again in %s",
+			wait.Round(time.Second)+time.Second)))
+}
+
+// GetAuthority returns the CA's certificate and the time.
+func (s *Service) GetAuthority(context.Context,
+	*controlplanev1.GetAuthorityRequest) (*controlplanev1.GetAuthorityResponse, error) {
+	ca, now := s.Registry.Root()
+	return &controlplanev1.GetAuthorityResponse{CaPem: ca, Time: timestamppb.New(now)}, nil
+}
+
+// CheckJoinToken says whether a join token would be taken.
+func (s *Service) CheckJoinToken(ctx context.Context,
+	req *controlplanev1.CheckJoinTokenRequest) (*controlplanev1.CheckJoinTokenResponse, error) {
+	if _, err := s.admit(ctx); err != nil {
+		return nil, err
+	}
+	expires, err := s.Registry.CheckToken(ctx, req.GetToken(), req.GetServer())
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.CheckJoinTokenResponse{ExpireTime: timestamppb.New(expires)}, nil
+}
+
+// CheckAgent connects to the calling agent. An agent can make the control plane dial the address
+// that it calls from, and no other.
+func (s *Service) CheckAgent(ctx context.Context,
+	_ *controlplanev1.CheckAgentRequest) (*controlplanev1.CheckAgentResponse, error) {
+	peer := identity.PeerOf(ctx)
+	recorded, err := s.Servers.Address(ctx, peer.Identity.Name)
+	unknown := errors.Is(err, inventory.ErrNotFound)
+	if err != nil && !unknown {
+		return nil, err
+	}
+	address, err := s.Agents.Reach(ctx, peer.Identity.Name, hostOf(peer.Address))
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.CheckAgentResponse{Address: address, Recorded: !unknown,
+		RecordedAddress: recorded}, nil
+}
+
 // Renew gives the calling agent new certificates.
 func (s *Service) Renew(ctx context.Context,
 	req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
-	bundle, err := s.registry.Renew(ctx, ca.RenewRequest{
+	bundle, err := s.Registry.Renew(ctx, ca.RenewRequest{
 		Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx),
 		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
 	})
@@ -130,7 +212,7 @@ func (s *Service) Revoke(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	serials, err := s.registry.Revoke(ctx, ca.RevokeRequest{
+	serials, err := s.Registry.Revoke(ctx, ca.RevokeRequest{
 		Who: who, Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
@@ -40,6 +41,18 @@ type plane struct {
 	address  string
 	registry *ca.Registry
 	operator identity.Source
+	dialled  []string
+}
+
+// Reach notes whom it was to reach.
+func (p *plane) Reach(_ context.Context, server, host string) (string, error) {
+	p.dialled = append(p.dialled, server+" at "+host)
+	return host + ":7443", nil
+}
+
+// Address knows no server.
+func (p *plane) Address(context.Context, string) (string, error) {
+	return "", inventory.ErrNotFound
 }
 
 func newPlane(t *testing.T) *plane {
@@ -79,7 +92,8 @@ func (p *plane) keep(dir string, id identity.Identity) identity.Source {
 
 func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.Logger) {
 	p.t.Helper()
-	service, err := enrollment.New(enrollment.Config{Registry: p.registry})
+	service, err := enrollment.New(enrollment.Config{Registry: p.registry, Agents: p,
+		Servers: p})
 	must(p.t, err)
 	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
 		Logger: logger,

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -139,6 +140,8 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 		}
 	}
 	return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+		// It may have enrolled before its server had a record.
+		srv.AgentIdentity = identity.Agent(srv.Name).String()
 		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion,
 			s.Now()
 		return nil

@@ -24,6 +24,300 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetAuthorityRequest asks for the CA.
+type GetAuthorityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityRequest) Reset() {
+	*x = GetAuthorityRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityRequest) ProtoMessage() {}
+
+func (x *GetAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*GetAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+}
+
+// GetAuthorityResponse has the CA.
+type GetAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The CA's certificate, as PEM.
+	CaPem []byte `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// The control plane's clock when it answered.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityResponse) Reset() {
+	*x = GetAuthorityResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityResponse) ProtoMessage() {}
+
+func (x *GetAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*GetAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetAuthorityResponse) GetCaPem() []byte {
+	if x != nil {
+		return x.CaPem
+	}
+	return nil
+}
+
+func (x *GetAuthorityResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// CheckJoinTokenRequest shows a token.
+type CheckJoinTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Name of the server that it is for, without "servers/".
+	Server        string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckJoinTokenRequest) Reset() {
+	*x = CheckJoinTokenRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckJoinTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckJoinTokenRequest) ProtoMessage() {}
+
+func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckJoinTokenRequest.ProtoReflect.Descriptor instead.
+func (*CheckJoinTokenRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CheckJoinTokenRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CheckJoinTokenRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+// CheckJoinTokenResponse is for a token that would be taken.
+type CheckJoinTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the token expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckJoinTokenResponse) Reset() {
+	*x = CheckJoinTokenResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckJoinTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckJoinTokenResponse) ProtoMessage() {}
+
+func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckJoinTokenResponse.ProtoReflect.Descriptor instead.
+func (*CheckJoinTokenResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CheckJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// CheckAgentRequest asks the control plane to connect to its caller.
+type CheckAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAgentRequest) Reset() {
+	*x = CheckAgentRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAgentRequest) ProtoMessage() {}
+
+func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAgentRequest.ProtoReflect.Descriptor instead.
+func (*CheckAgentRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+}
+
+// CheckAgentResponse is for an agent that answered.
+type CheckAgentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it answered, host:port.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Whether the control plane has a record of the agent's server.
+	Recorded bool `protobuf:"varint,2,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	// The address in that record, without a port; empty while it has none.
+	RecordedAddress string `protobuf:"bytes,3,opt,name=recorded_address,json=recordedAddress,proto3" json:"recorded_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CheckAgentResponse) Reset() {
+	*x = CheckAgentResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAgentResponse) ProtoMessage() {}
+
+func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAgentResponse.ProtoReflect.Descriptor instead.
+func (*CheckAgentResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CheckAgentResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *CheckAgentResponse) GetRecorded() bool {
+	if x != nil {
+		return x.Recorded
+	}
+	return false
+}
+
+func (x *CheckAgentResponse) GetRecordedAddress() string {
+	if x != nil {
+		return x.RecordedAddress
+	}
+	return ""
+}
+
 // CreateJoinTokenRequest names a server.
 type CreateJoinTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +333,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +345,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +358,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateJoinTokenRequest) GetServer() string {
@@ -95,14 +389,17 @@ type CreateJoinTokenResponse struct {
 	// `validate_only`.
 	JoinFile []byte `protobuf:"bytes,1,opt,name=join_file,json=joinFile,proto3" json:"join_file,omitempty"`
 	// When the token expires.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The line that makes the machine join, to be run there as root: `understudy-agent join …`, with
+	// the token and the CA's pin; empty with `validate_only`.
+	JoinCommand   string `protobuf:"bytes,3,opt,name=join_command,json=joinCommand,proto3" json:"join_command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -114,7 +411,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -127,7 +424,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinFile() []byte {
@@ -142,6 +439,13 @@ func (x *CreateJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *CreateJoinTokenResponse) GetJoinCommand() string {
+	if x != nil {
+		return x.JoinCommand
+	}
+	return ""
 }
 
 // EnrollRequest shows the token.
@@ -161,7 +465,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +477,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +490,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EnrollRequest) GetToken() string {
@@ -228,7 +532,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +544,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +557,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EnrollResponse) GetCertificates() *Certificates {
@@ -276,7 +580,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +592,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +605,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -329,7 +633,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +645,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +658,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -383,7 +687,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +699,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +712,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -454,7 +758,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +770,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +783,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -515,7 +819,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +831,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +844,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -554,15 +858,32 @@ var File_understudy_controlplane_v1_enrollment_service_proto protoreflect.FileDe
 
 const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\n" +
-	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xa0\x01\n" +
+	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\x15\n" +
+	"\x13GetAuthorityRequest\"]\n" +
+	"\x14GetAuthorityResponse\x12\x15\n" +
+	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"[\n" +
+	"\x15CheckJoinTokenRequest\x12 \n" +
+	"\x05token\x18\x01 \x01(\tB\n" +
+	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
+	"\x06server\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01@?R\x06server\"U\n" +
+	"\x16CheckJoinTokenResponse\x12;\n" +
+	"\vexpire_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x13\n" +
+	"\x11CheckAgentRequest\"u\n" +
+	"\x12CheckAgentResponse\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
+	"\brecorded\x18\x02 \x01(\bR\brecorded\x12)\n" +
+	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xa0\x01\n" +
 	"\x16CreateJoinTokenRequest\x12 \n" +
 	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12?\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x021m2\x0324hr\x0315mR\x03ttl\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"x\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xa0\x01\n" +
 	"\x17CreateJoinTokenResponse\x12 \n" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xa3\x01\n" +
+	"expireTime\x12&\n" +
+	"\fjoin_command\x18\x03 \x01(\tB\x03\x80\x01\x01R\vjoinCommand\"\xa3\x01\n" +
 	"\rEnrollRequest\x12 \n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
 	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
@@ -590,8 +911,12 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"*\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
-	"\aserials\x18\x01 \x03(\tR\aserials2\xaf\x03\n" +
-	"\x11EnrollmentService\x12z\n" +
+	"\aserials\x18\x01 \x03(\tR\aserials2\x97\x06\n" +
+	"\x11EnrollmentService\x12v\n" +
+	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
+	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
+	"\n" +
+	"CheckAgent\x12-.understudy.controlplane.v1.CheckAgentRequest\x1a..understudy.controlplane.v1.CheckAgentResponse\"\x03\x90\x02\x01\x12z\n" +
 	"\x0fCreateJoinToken\x122.understudy.controlplane.v1.CreateJoinTokenRequest\x1a3.understudy.controlplane.v1.CreateJoinTokenResponse\x12_\n" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
 	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12_\n" +
@@ -610,39 +935,53 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
-	(*CreateJoinTokenRequest)(nil),  // 0: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 1: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*EnrollRequest)(nil),           // 2: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),          // 3: understudy.controlplane.v1.EnrollResponse
-	(*RenewRequest)(nil),            // 4: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),           // 5: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),            // 6: understudy.controlplane.v1.Certificates
-	(*RevokeRequest)(nil),           // 7: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 8: understudy.controlplane.v1.RevokeResponse
-	(*durationpb.Duration)(nil),     // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
+	(*GetAuthorityRequest)(nil),     // 0: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),    // 1: understudy.controlplane.v1.GetAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),   // 2: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),  // 3: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),       // 4: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),      // 5: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),  // 6: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 7: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*EnrollRequest)(nil),           // 8: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),          // 9: understudy.controlplane.v1.EnrollResponse
+	(*RenewRequest)(nil),            // 10: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),           // 11: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),            // 12: understudy.controlplane.v1.Certificates
+	(*RevokeRequest)(nil),           // 13: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 14: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	9,  // 0: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	10, // 1: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 2: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	6,  // 3: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	10, // 4: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	2,  // 6: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	4,  // 7: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	7,  // 8: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	1,  // 9: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	3,  // 10: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	5,  // 11: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	8,  // 12: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	15, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	15, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	12, // 4: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	12, // 5: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	15, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	2,  // 8: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	4,  // 9: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	6,  // 10: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	8,  // 11: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	10, // 12: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	13, // 13: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	1,  // 14: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	3,  // 15: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	5,  // 16: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	7,  // 17: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	9,  // 18: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	11, // 19: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	14, // 20: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -656,7 +995,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,6 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	EnrollmentService_GetAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/GetAuthority"
+	EnrollmentService_CheckJoinToken_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
+	EnrollmentService_CheckAgent_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
 	EnrollmentService_CreateJoinToken_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
 	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
@@ -37,6 +40,17 @@ const (
 // certificate where one is needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it,
 // UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be written. Each error has a hint.
 type EnrollmentServiceClient interface {
+	// GetAuthority returns the CA's certificate and the control plane's time, to a machine that knows
+	// nothing but the CA's pin. Needs no certificate. The caller holds `ca_pem` to the pin, and then
+	// the certificate of this connection to `ca_pem`: until then nothing of the answer is proved.
+	GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error)
+	// CheckJoinToken says whether Enroll would take a join token now, and does not redeem it. Needs
+	// no certificate. Refused as Enroll refuses the token.
+	CheckJoinToken(ctx context.Context, in *CheckJoinTokenRequest, opts ...grpc.CallOption) (*CheckJoinTokenResponse, error)
+	// CheckAgent connects to the calling agent as jobs will do: at the address that it calls from, on
+	// the agents' port. For agents. UNAVAILABLE (AGENT_UNREACHABLE) when it does not answer there as
+	// itself.
+	CheckAgent(ctx context.Context, in *CheckAgentRequest, opts ...grpc.CallOption) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
 	// For operators and the control plane.
@@ -61,6 +75,36 @@ type enrollmentServiceClient struct {
 
 func NewEnrollmentServiceClient(cc grpc.ClientConnInterface) EnrollmentServiceClient {
 	return &enrollmentServiceClient{cc}
+}
+
+func (c *enrollmentServiceClient) GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAuthorityResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_GetAuthority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) CheckJoinToken(ctx context.Context, in *CheckJoinTokenRequest, opts ...grpc.CallOption) (*CheckJoinTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckJoinTokenResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_CheckJoinToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) CheckAgent(ctx context.Context, in *CheckAgentRequest, opts ...grpc.CallOption) (*CheckAgentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckAgentResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_CheckAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *enrollmentServiceClient) CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error) {
@@ -115,6 +159,17 @@ func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest,
 // certificate where one is needed, PERMISSION_DENIED (NOT_ALLOWED) for a role that may not call it,
 // UNAVAILABLE (STORE_UNAVAILABLE) when the records cannot be written. Each error has a hint.
 type EnrollmentServiceServer interface {
+	// GetAuthority returns the CA's certificate and the control plane's time, to a machine that knows
+	// nothing but the CA's pin. Needs no certificate. The caller holds `ca_pem` to the pin, and then
+	// the certificate of this connection to `ca_pem`: until then nothing of the answer is proved.
+	GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error)
+	// CheckJoinToken says whether Enroll would take a join token now, and does not redeem it. Needs
+	// no certificate. Refused as Enroll refuses the token.
+	CheckJoinToken(context.Context, *CheckJoinTokenRequest) (*CheckJoinTokenResponse, error)
+	// CheckAgent connects to the calling agent as jobs will do: at the address that it calls from, on
+	// the agents' port. For agents. UNAVAILABLE (AGENT_UNREACHABLE) when it does not answer there as
+	// itself.
+	CheckAgent(context.Context, *CheckAgentRequest) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
 	// For operators and the control plane.
@@ -141,6 +196,15 @@ type EnrollmentServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedEnrollmentServiceServer struct{}
 
+func (UnimplementedEnrollmentServiceServer) GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAuthority not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) CheckJoinToken(context.Context, *CheckJoinTokenRequest) (*CheckJoinTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckJoinToken not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) CheckAgent(context.Context, *CheckAgentRequest) (*CheckAgentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckAgent not implemented")
+}
 func (UnimplementedEnrollmentServiceServer) CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateJoinToken not implemented")
 }
@@ -172,6 +236,60 @@ func RegisterEnrollmentServiceServer(s grpc.ServiceRegistrar, srv EnrollmentServ
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&EnrollmentService_ServiceDesc, srv)
+}
+
+func _EnrollmentService_GetAuthority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAuthorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).GetAuthority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_GetAuthority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).GetAuthority(ctx, req.(*GetAuthorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_CheckJoinToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckJoinTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).CheckJoinToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_CheckJoinToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).CheckJoinToken(ctx, req.(*CheckJoinTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_CheckAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).CheckAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_CheckAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).CheckAgent(ctx, req.(*CheckAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _EnrollmentService_CreateJoinToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -253,6 +371,18 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "understudy.controlplane.v1.EnrollmentService",
 	HandlerType: (*EnrollmentServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetAuthority",
+			Handler:    _EnrollmentService_GetAuthority_Handler,
+		},
+		{
+			MethodName: "CheckJoinToken",
+			Handler:    _EnrollmentService_CheckJoinToken_Handler,
+		},
+		{
+			MethodName: "CheckAgent",
+			Handler:    _EnrollmentService_CheckAgent_Handler,
+		},
 		{
 			MethodName: "CreateJoinToken",
 			Handler:    _EnrollmentService_CreateJoinToken_Handler,

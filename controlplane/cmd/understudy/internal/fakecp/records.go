@@ -376,9 +376,10 @@ func (s *Server) RefuseTask(_ context.Context,
 // CreateJoinToken returns a join file with no token in it that is worth anything.
 func (s *Server) CreateJoinToken(_ context.Context,
 	req *cpv1.CreateJoinTokenRequest) (*cpv1.CreateJoinTokenResponse, error) {
-	file := []byte(`{"server":"` + strings.TrimPrefix(req.GetServer(), "servers/") +
-		`","token":"not-a-token"}` + "\n")
-	return &cpv1.CreateJoinTokenResponse{JoinFile: file,
+	server := strings.TrimPrefix(req.GetServer(), "servers/")
+	return &cpv1.CreateJoinTokenResponse{
+		JoinFile:    []byte(`{"server":"` + server + `","token":"not-a-token"}` + "\n"),
+		JoinCommand: "understudy-agent join --server " + server + " --token not-a-token",
 		ExpireTime: timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
 }
 

@@ -56,7 +56,7 @@ var commands = map[string]string{
 		"[ --default-device {default_device}][ --size {size_bytes}][ --label {label}]",
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
-	"CreateJoinToken": "token create {server} --out {file}",
+	"CreateJoinToken": "token create {server}",
 	"Revoke":          "agent revoke {name} --reason {reason}",
 }
 
