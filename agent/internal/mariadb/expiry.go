@@ -8,9 +8,6 @@ import (
 // expireOption is MariaDB's age limit of binary logs, in seconds.
 const expireOption = "binlog_expire_logs_seconds"
 
-// MaxBinlogExpireSeconds is the highest age limit that MariaDB takes: 99 days.
-const MaxBinlogExpireSeconds = 8553600
-
 // SetExpiry makes MariaDB delete binary logs of that age, in the agent's option file and in
 // the running server; 0 keeps them for ever. While binary logs are reserved the running server
 // keeps them all, and this is what the end of the last reservation puts in place. It says whether

@@ -106,10 +106,6 @@ func validSettings() Settings {
 func TestSettingsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for field, spoil := range map[string]func(*Settings){
-		"server_id":         func(s *Settings) { s.ServerID = 0 },
-		"gtid_domain_id":    func(s *Settings) { s.DomainID = 1 << 32 },
-		"port":              func(s *Settings) { s.Port = -1 },
-		"binlog_expiry":     func(s *Settings) { s.BinlogExpireSeconds = -1 },
 		"bind_address":      func(s *Settings) { s.Bind = "0.0.0.0\nskip_grant_tables" },
 		"report_host":       func(s *Settings) { s.ReportHost = "a b" },
 		"log_bin":           func(s *Settings) { s.LogBin = "../x" },

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"time"
 
@@ -17,13 +16,6 @@ import (
 
 // keepInterval is how often a restart of MariaDB is checked for while binary logs are reserved.
 const keepInterval = time.Second
-
-// ReservationID is what ids of reservations look like: they become names of units.
-var reservationID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
-
-// ValidReservationID says whether a reservation can have that id: at most 64 letters, digits and
-// dashes.
-func ValidReservationID(id string) bool { return reservationID.MatchString(id) }
 
 // Reservations keep binary logs: in the running server, in the agent's option file for its next
 // start, and by a timer of the host that ends each in time.

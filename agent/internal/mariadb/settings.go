@@ -1,7 +1,9 @@
 package mariadb
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -64,7 +66,7 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	if tmpdir != "" {
 		all = append(all, set("tmpdir", tmpdir))
 	}
-	for _, name := range sortedKeys(s.Extra) {
+	for _, name := range slices.Sorted(maps.Keys(s.Extra)) {
 		all = append(all, set(normal(name), s.Extra[name]))
 	}
 	return all
@@ -87,12 +89,7 @@ func (s Settings) binlogOptions() []Option {
 	return all
 }
 
-func (s Settings) port() int {
-	if s.Port == 0 {
-		return 3306
-	}
-	return s.Port
-}
+func (s Settings) port() int { return cmp.Or(s.Port, 3306) }
 
 func set(name string, value any) Option {
 	return Option{Name: name, Value: fmt.Sprint(value), Set: true}
@@ -105,15 +102,6 @@ func flag(name string, on bool) Option {
 	return set(name, "OFF")
 }
 
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 var (
 	hostPattern = regexp.MustCompile(
 		`^[A-Za-z0-9]([A-Za-z0-9._:-]{0,253}[A-Za-z0-9])?$|^::$|^\*$`)
@@ -123,23 +111,6 @@ var (
 
 // Check names each setting that cannot be written, by its field, and why.
 func (s Settings) Check(say func(field, why string)) {
-	if s.ServerID < 1 || s.ServerID > 1<<32-1 {
-		say("server_id", "must be between 1 and 4294967295")
-	}
-	if s.DomainID < 0 || s.DomainID > 1<<32-1 {
-		say("gtid_domain_id", "must be between 0 and 4294967295")
-	}
-	if s.Port < 0 || s.Port > 65535 {
-		say("port", "must be between 1 and 65535, or 0 for 3306")
-	}
-	if s.BinlogExpireSeconds < 0 || s.BinlogExpireSeconds > MaxBinlogExpireSeconds {
-		say("binlog_expiry", "must be between 0 and 8553600s (99 days)")
-	}
-	s.checkNames(say)
-	s.checkExtra(say)
-}
-
-func (s Settings) checkNames(say func(field, why string)) {
 	if !hostPattern.MatchString(s.Bind) {
 		say("bind_address", "must be one address or host name")
 	}
@@ -153,10 +124,11 @@ func (s Settings) checkNames(say func(field, why string)) {
 	if s.LogBin == "" && s.LogSlaveUpdates {
 		say("log_slave_updates", "needs the binary log: set log_bin")
 	}
+	s.checkExtra(say)
 }
 
 func (s Settings) checkExtra(say func(field, why string)) {
-	for _, name := range sortedKeys(s.Extra) {
+	for _, name := range slices.Sorted(maps.Keys(s.Extra)) {
 		field := "options[" + strconv.Quote(name) + "]"
 		if len(field) > 80 {
 			field = "options"

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/limits"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -60,6 +62,28 @@ func service(t *testing.T) *Service {
 	return s
 }
 
+// checked is a call as the server makes it: the limits of the proto file come first.
+func checked[Q proto.Message, A any](
+	call func(context.Context, Q) (A, error)) func(context.Context, Q) error {
+	return func(ctx context.Context, request Q) error {
+		if err := limits.Check(request); err != nil {
+			return err
+		}
+		_, err := call(ctx, request)
+		return err
+	}
+}
+
+// streamed is checked for calls that answer with a stream.
+func streamed[Q proto.Message, S any](call func(Q, S) error) func(Q, S) error {
+	return func(request Q, stream S) error {
+		if err := limits.Check(request); err != nil {
+			return err
+		}
+		return call(request, stream)
+	}
+}
+
 // hostile are texts that no name, host, position or file may be.
 func hostile() []string {
 	return []string{"a\nb", "'", `"`, "`", "a;b", "--x", "-x", "../x", "/etc/passwd", "a b",
@@ -72,70 +96,69 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 	for _, bad := range hostile() {
 		for field, call := range map[string]func() error{
 			"bind_address": func() error {
-				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
+				err := checked(s.SetConfiguration)(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
 					BindAddress: bad})
 				return err
 			},
 			"log_bin": func() error {
-				_, err := s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
+				err := checked(s.SetConfiguration)(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
 					BindAddress: "::", LogBin: bad})
 				return err
 			},
 			"datadir": func() error {
-				_, err := s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Datadir: bad + ".."})
+				err := checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{Datadir: bad + ".."})
 				return err
 			},
 			"expected_nonce": func() error {
-				_, err := s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
+				err := checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
 				return err
 			},
 			"to_file": func() error {
-				_,
-					err := s.PurgeBinlogs(ctx, &agentv1.PurgeBinlogsRequest{ToFile: bad})
+				err := checked(s.PurgeBinlogs)(ctx, &agentv1.PurgeBinlogsRequest{ToFile: bad})
 				return err
 			},
 			"page_token": func() error {
-				_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageToken: bad + "!"})
+				err := checked(s.ListBinlogs)(ctx, &agentv1.ListBinlogsRequest{PageToken: bad + "!"})
 				return err
 			},
 			"id": func() error {
-				_, err := s.ReserveBinlogs(ctx,
+				err := checked(s.ReserveBinlogs)(ctx,
 					&agentv1.ReserveBinlogsRequest{Id: bad, Duration: durationpb.New(time.Hour)})
 				return err
 			},
 			"from_gtid": func() error {
-				_, err := s.ReserveBinlogs(ctx,
+				err := checked(s.ReserveBinlogs)(ctx,
 					&agentv1.ReserveBinlogsRequest{Id: "x", Duration: durationpb.New(time.Hour),
 						FromGtid: bad})
 				return err
 			},
 			"user": func() error {
-				_, err := s.EnsureReplicationAccount(ctx,
+				err := checked(s.EnsureReplicationAccount)(ctx,
 					&agentv1.EnsureReplicationAccountRequest{User: bad, Host: "%", Password: "p"})
 				return err
 			},
 			"host": func() error {
-				_, err := s.DeleteReplicationAccount(ctx,
+				err := checked(s.DeleteReplicationAccount)(ctx,
 					&agentv1.DeleteReplicationAccountRequest{User: "u", Host: bad})
 				return err
 			},
 			"primary_host": func() error {
-				_, err := s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad,
+				err := checked(s.ConfigureReplica)(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad,
 					User: "u", Password: "p"})
 				return err
 			},
 			"gtid": func() error {
-				_, err := s.PrepareReplica(ctx,
+				err := checked(s.PrepareReplica)(ctx,
 					&agentv1.PrepareReplicaRequest{Gtid: bad, ServerId: 1,
 						SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY})
 				return err
 			},
 			"until_gtid": func() error {
-				_, err := s.StartReplication(ctx, &agentv1.StartReplicationRequest{UntilGtid: bad})
+				err := checked(s.StartReplication)(ctx, &agentv1.StartReplicationRequest{UntilGtid: bad})
 				return err
 			},
 			"expected_gtid": func() error {
-				_, err := s.ResetReplication(ctx,
+				err := checked(s.ResetReplication)(ctx,
 					&agentv1.ResetReplicationRequest{ExpectedGtid: bad})
 				return err
 			},
@@ -167,10 +190,10 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	s := service(t)
 	for _, bad := range []string{"", "a\nb", "a\x00", "\xff", strings.Repeat("x", 65), "a\u0085"} {
-		_, err := s.EnsureReplicationAccount(t.Context(),
+		err := checked(s.EnsureReplicationAccount)(t.Context(),
 			&agentv1.EnsureReplicationAccountRequest{User: "u", Host: "%", Password: bad})
 		refused(t, "password", bad, err)
-		_, err = s.ConfigureReplica(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
+		err = checked(s.ConfigureReplica)(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
 			User: "u", Password: bad})
 		refused(t, "password", bad, err)
 		if len(bad) > 2 && strings.Contains(err.Error(), bad) {
@@ -178,7 +201,7 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 		}
 	}
 	for _, user := range []string{"root", "mysql", "mariadb.sys"} {
-		_, err := s.EnsureReplicationAccount(t.Context(),
+		err := checked(s.EnsureReplicationAccount)(t.Context(),
 			&agentv1.EnsureReplicationAccountRequest{User: user, Host: "%", Password: "p"})
 		refused(t, "user", user, err)
 	}
@@ -188,36 +211,36 @@ func TestNumbersOutOfRange(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
 	for _, role := range []agentv1.ServerRole{0, 3, -1} {
-		_, err := s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
+		err := checked(s.PrepareReplica)(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
 			SourceRole: role})
 		refused(t, "source_role", role.String(), err)
 	}
-	_, err := s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: 1001})
+	err := checked(s.ListBinlogs)(ctx, &agentv1.ListBinlogsRequest{PageSize: 1001})
 	refused(t, "page_size", "1001", err)
-	_, err = s.ListBinlogs(ctx, &agentv1.ListBinlogsRequest{PageSize: -1})
+	err = checked(s.ListBinlogs)(ctx, &agentv1.ListBinlogsRequest{PageSize: -1})
 	refused(t, "page_size", "-1", err)
 	for _, d := range []*durationpb.Duration{nil, durationpb.New(0), durationpb.New(-1),
 		durationpb.New(8 * 24 * time.Hour), {Seconds: math.MaxInt64}} {
-		_, err = s.ReserveBinlogs(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: d})
+		err = checked(s.ReserveBinlogs)(ctx, &agentv1.ReserveBinlogsRequest{Id: "x", Duration: d})
 		refused(t, "duration", d.String(), err)
 	}
 	for _, id := range []int64{-1, 0, 1 << 32, math.MaxInt64} {
-		_, err = s.SetConfiguration(ctx, &agentv1.SetConfigurationRequest{ServerId: id,
+		err = checked(s.SetConfiguration)(ctx, &agentv1.SetConfigurationRequest{ServerId: id,
 			BindAddress: "::"})
 		refused(t, "server_id", "", err)
-		_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: id,
+		err = checked(s.PrepareReplica)(ctx, &agentv1.PrepareReplicaRequest{ServerId: id,
 			SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY})
 		refused(t, "server_id", "", err)
 	}
-	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
+	err = checked(s.ConfigureReplica)(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
 		PrimaryPort: 65536, User: "u", Password: "p"})
 	refused(t, "primary_port", "65536", err)
-	_, err = s.PrepareReplica(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
+	err = checked(s.PrepareReplica)(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
 		SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY, Gtid: "0-1-5", GtidUpper: "0-1-4"})
 	refused(t, "gtid_upper", "", err)
-	_, err = s.PrepareDatadir(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
+	err = checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
 	refused(t, "copy", "", err)
-	_, err = s.StopReplication(ctx,
+	err = checked(s.StopReplication)(ctx,
 		&agentv1.StopReplicationRequest{Timeout: durationpb.New(-time.Second)})
 	refused(t, "timeout", "", err)
 }
@@ -233,36 +256,36 @@ func (s sink[T]) Context() context.Context { return s.ctx }
 func TestStreamsRefuseBadRequests(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
-	refused(t, "gtid", "", s.WaitForGtid(&agentv1.WaitForGtidRequest{},
+	refused(t, "gtid", "", streamed(s.WaitForGtid)(&agentv1.WaitForGtidRequest{},
 		sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
 	refused(t, "timeout", "",
-		s.WaitForGtid(&agentv1.WaitForGtidRequest{Gtid: "0-1-1",
+		streamed(s.WaitForGtid)(&agentv1.WaitForGtidRequest{Gtid: "0-1-1",
 			Timeout: durationpb.New(25 * time.Hour)}, sink[agentv1.WaitForGtidResponse]{ctx: ctx}))
 	refused(t, "tables[0]", "",
-		s.ChecksumTables(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}},
+		streamed(s.ChecksumTables)(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}},
 			sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
-	refused(t, "sample_bytes", "", s.ChecksumTables(&agentv1.ChecksumTablesRequest{SampleBytes: -1},
+	refused(t, "sample_bytes", "", streamed(s.ChecksumTables)(&agentv1.ChecksumTablesRequest{SampleBytes: -1},
 		sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
 	refused(t, "timeout", "",
-		s.UpgradeDatadir(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)},
+		streamed(s.UpgradeDatadir)(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)},
 			sink[agentv1.UpgradeDatadirResponse]{ctx: ctx}))
 }
 
 func TestExpiryOutOfRangeIsRefused(t *testing.T) {
 	t.Parallel()
 	s := service(t)
-	for _, seconds := range []int64{-1, mariadb.MaxBinlogExpireSeconds + 1, math.MinInt64,
+	for _, seconds := range []int64{-1, 99*24*60*60 + 1, math.MinInt64,
 		math.MaxInt64} {
-		_, err := s.SetBinlogExpiry(t.Context(),
+		err := checked(s.SetBinlogExpiry)(t.Context(),
 			&agentv1.SetBinlogExpiryRequest{Expiry: &durationpb.Duration{Seconds: seconds}})
 		refused(t, "expiry", "", err)
 	}
-	_, err := s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{})
+	err := checked(s.SetBinlogExpiry)(t.Context(), &agentv1.SetBinlogExpiryRequest{})
 	refused(t, "expiry", "", err)
 	half := durationpb.New(1500 * time.Millisecond)
-	_, err = s.SetBinlogExpiry(t.Context(), &agentv1.SetBinlogExpiryRequest{Expiry: half})
+	err = checked(s.SetBinlogExpiry)(t.Context(), &agentv1.SetBinlogExpiryRequest{Expiry: half})
 	refused(t, "expiry", "", err)
-	_, err = s.SetConfiguration(t.Context(), &agentv1.SetConfigurationRequest{ServerId: 1,
+	err = checked(s.SetConfiguration)(t.Context(), &agentv1.SetConfigurationRequest{ServerId: 1,
 		BindAddress: "::", BinlogExpiry: half})
 	refused(t, "binlog_expiry", "", err)
 }
@@ -283,7 +306,10 @@ func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 		if open != nil {
 			r.Action = &agentv1.QuiesceRequest_Start_{Start: open}
 		}
-		_, err := specOf(r)
+		err := limits.Check(r)
+		if err == nil {
+			_, err = specOf(r)
+		}
 		refused(t, field, "", err)
 	}
 	spec, err := specOf(
@@ -300,18 +326,18 @@ func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 func TestDownIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s, ctx := service(t), t.Context()
-	_, err := s.StartReplication(ctx, &agentv1.StartReplicationRequest{})
+	err := checked(s.StartReplication)(ctx, &agentv1.StartReplicationRequest{})
 	if !errors.Is(err, errs.Unavailable) || errs.HintOf(err).String() == "" {
 		t.Errorf("%v", err)
 	}
 	if _, ok := errs.RetryOf(err); !ok {
 		t.Error("no word on when to try again")
 	}
-	if _, err = s.SetBinlogExpiry(ctx, &agentv1.SetBinlogExpiryRequest{
+	if err = checked(s.SetBinlogExpiry)(ctx, &agentv1.SetBinlogExpiryRequest{
 		Expiry: durationpb.New(0)}); !errors.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	_, err = s.ConfigureReplica(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1",
+	err = checked(s.ConfigureReplica)(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1",
 		User: "us_7", Password: "p'"})
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)

@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 const (
 	defaultLimit    = 10 * time.Second
 	maxLimit        = time.Minute
-	maxOfflineLimit = 4 * time.Hour
 	defaultLockWait = 2 * time.Second
 )
 
@@ -92,18 +92,12 @@ func specOf(r *agentv1.QuiesceRequest) (quiesce.Spec, error) {
 		agentv1.QuiesceRequest_MODE_ONLINE:  quiesce.Online,
 		agentv1.QuiesceRequest_MODE_OFFLINE: quiesce.Offline,
 		agentv1.QuiesceRequest_MODE_CRASH:   quiesce.Crash}
-	mode, known := modes[start.GetMode()]
-	f.Require("start.mode", known, "must be MODE_ONLINE, MODE_OFFLINE or MODE_CRASH")
-	most := maxLimit
-	if mode == quiesce.Offline {
-		most = maxOfflineLimit
-	}
-	limit := duration(&f, "start.limit", start.GetLimit(), defaultLimit, most)
-	spec := quiesce.Spec{Mode: mode, Nonce: start.GetNonce(), Freeze: start.GetFreeze(),
-		Limit: limit, LockWait: duration(&f, "start.lock_wait", start.GetLockWait(),
-			min(defaultLockWait, limit), most)}
-	f.Require("start.nonce", noncePattern.MatchString(spec.Nonce),
-		"must be 32 to 64 characters of 0-9 and a-f")
+	limit := orDefault(start.GetLimit(), defaultLimit)
+	spec := quiesce.Spec{Mode: modes[start.GetMode()], Nonce: start.GetNonce(),
+		Freeze: start.GetFreeze(), Limit: limit,
+		LockWait: orDefault(start.GetLockWait(), min(defaultLockWait, limit))}
+	f.Require("start.limit", limit <= maxLimit || spec.Mode == quiesce.Offline,
+		fmt.Sprintf("must be at most %s", maxLimit))
 	f.Require("start.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
 	return spec, f.Err()
 }

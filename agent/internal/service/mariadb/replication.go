@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -11,42 +12,28 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-const (
-	defaultWait = time.Minute
-	maxWait     = 24 * time.Hour
-)
+const defaultWait = time.Minute
 
 // EnsureReplicationAccount implements the RPC.
 func (s *Service) EnsureReplicationAccount(ctx context.Context,
 	r *agentv1.EnsureReplicationAccountRequest) (*agentv1.EnsureReplicationAccountResponse, error) {
-	f := errs.Fields{}
-	accountOf(&f, r.GetUser(), r.GetHost())
-	secret(&f, "password", r.GetPassword())
-	if err := f.Err(); err != nil {
+	if err := checkAccount(r.GetUser()); err != nil {
 		return nil, err
 	}
 	changes, err := s.mariadb.Server.EnsureAccount(ctx,
 		mariadb.Account{User: r.GetUser(), Host: r.GetHost(), Password: r.GetPassword(),
 			RequireTLS: r.GetRequireTls()})
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.EnsureReplicationAccountResponse{Changes: changes}, nil
+	return &agentv1.EnsureReplicationAccountResponse{Changes: changes}, err
 }
 
 // DeleteReplicationAccount implements the RPC.
 func (s *Service) DeleteReplicationAccount(ctx context.Context,
 	r *agentv1.DeleteReplicationAccountRequest) (*agentv1.DeleteReplicationAccountResponse, error) {
-	f := errs.Fields{}
-	accountOf(&f, r.GetUser(), r.GetHost())
-	if err := f.Err(); err != nil {
+	if err := checkAccount(r.GetUser()); err != nil {
 		return nil, err
 	}
 	changed, err := s.mariadb.Server.DeleteAccount(ctx, r.GetUser(), r.GetHost())
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.DeleteReplicationAccountResponse{Changed: changed}, nil
+	return &agentv1.DeleteReplicationAccountResponse{Changed: changed}, err
 }
 
 // PrepareReplica implements the RPC.
@@ -57,54 +44,31 @@ func (s *Service) PrepareReplica(ctx context.Context,
 		Upper:  position(&f, "gtid_upper", r.GetGtidUpper()),
 		Ranged: r.GetGtidUpper() != "", ServerID: r.GetServerId(),
 		SourceReplica: r.GetSourceRole() == agentv1.ServerRole_SERVER_ROLE_REPLICA}
-	f.Require("source_role", plan.SourceReplica ||
-		r.GetSourceRole() == agentv1.ServerRole_SERVER_ROLE_PRIMARY,
-		"must be SERVER_ROLE_PRIMARY or SERVER_ROLE_REPLICA")
-	f.Require("server_id", plan.ServerID > 0 && plan.ServerID < 1<<32,
-		"must be between 1 and 4294967295")
 	f.Require("gtid_upper", !plan.Ranged || plan.Upper.Contains(plan.Gtid),
 		"must not be before gtid")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	recovered, changes, err := s.mariadb.Replica.Prepare(ctx, plan)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.PrepareReplicaResponse{RecoveredGtid: recovered, Changes: changes}, nil
+	return &agentv1.PrepareReplicaResponse{RecoveredGtid: recovered, Changes: changes}, err
 }
 
 // ConfigureReplica implements the RPC.
 func (s *Service) ConfigureReplica(ctx context.Context,
 	r *agentv1.ConfigureReplicaRequest) (*agentv1.ConfigureReplicaResponse, error) {
-	f := errs.Fields{}
-	port := int(r.GetPrimaryPort())
-	if port == 0 {
-		port = 3306
-	}
-	f.Require("primary_host", hostPattern.MatchString(r.GetPrimaryHost()),
-		"must be one host or address of at most 60 characters")
-	f.Require("primary_port", port > 0 && port < 1<<16,
-		"must be between 1 and 65535, or 0 for 3306")
-	accountOf(&f, r.GetUser(), "%")
-	secret(&f, "password", r.GetPassword())
-	if err := f.Err(); err != nil {
+	if err := checkAccount(r.GetUser()); err != nil {
 		return nil, err
 	}
 	changes, now, err := s.mariadb.Replica.Configure(ctx,
-		mariadb.Primary{Host: r.GetPrimaryHost(), Port: port, User: r.GetUser(),
-			Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.ConfigureReplicaResponse{Changes: changes, Status: replicationToProto(now)}, nil
+		mariadb.Primary{Host: r.GetPrimaryHost(), Port: cmp.Or(int(r.GetPrimaryPort()), 3306),
+			User: r.GetUser(), Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
+	return &agentv1.ConfigureReplicaResponse{Changes: changes, Status: replicationToProto(now)}, err
 }
 
 // StartReplication implements the RPC.
 func (s *Service) StartReplication(ctx context.Context,
 	r *agentv1.StartReplicationRequest) (*agentv1.StartReplicationResponse, error) {
 	f := errs.Fields{}
-	timeout := duration(&f, "timeout", r.GetTimeout(), defaultWait, maxWait)
 	until := position(&f, "until_gtid", r.GetUntilGtid())
 	if err := f.Err(); err != nil {
 		return nil, err
@@ -116,64 +80,47 @@ func (s *Service) StartReplication(ctx context.Context,
 			return s.mariadb.Replica.StartUntil(ctx, until, timeout)
 		}
 	}
-	now, changed, err := start(ctx, timeout)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.StartReplicationResponse{Status: replicationToProto(now), Changed: changed}, nil
+	now, changed, err := start(ctx, orDefault(r.GetTimeout(), defaultWait))
+	return &agentv1.StartReplicationResponse{Status: replicationToProto(now), Changed: changed}, err
 }
 
 // StopReplication implements the RPC.
 func (s *Service) StopReplication(ctx context.Context,
 	r *agentv1.StopReplicationRequest) (*agentv1.StopReplicationResponse, error) {
-	timeout, err := within("timeout", r.GetTimeout(), defaultWait, maxWait)
-	if err != nil {
-		return nil, err
-	}
-	now, changed, err := s.mariadb.Replica.Stop(ctx, r.GetSqlThreadOnly(), timeout)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.StopReplicationResponse{Status: replicationToProto(now), Changed: changed}, nil
+	now, changed, err := s.mariadb.Replica.Stop(ctx, r.GetSqlThreadOnly(),
+		orDefault(r.GetTimeout(), defaultWait))
+	return &agentv1.StopReplicationResponse{Status: replicationToProto(now), Changed: changed}, err
 }
 
 // ResetReplication implements the RPC.
 func (s *Service) ResetReplication(ctx context.Context,
 	r *agentv1.ResetReplicationRequest) (*agentv1.ResetReplicationResponse, error) {
 	f := errs.Fields{}
-	f.Require("expected_gtid", r.GetExpectedGtid() != "", "is missing")
 	expected := position(&f, "expected_gtid", r.GetExpectedGtid())
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	changed, err := s.mariadb.Replica.Reset(ctx, expected)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.ResetReplicationResponse{Changed: changed}, nil
+	return &agentv1.ResetReplicationResponse{Changed: changed}, err
 }
 
 // SetReadOnly implements the RPC.
 func (s *Service) SetReadOnly(ctx context.Context,
 	r *agentv1.SetReadOnlyRequest) (*agentv1.SetReadOnlyResponse, error) {
 	changed, err := s.mariadb.Server.SetReadOnly(ctx, r.GetReadOnly())
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.SetReadOnlyResponse{Changed: changed}, nil
+	return &agentv1.SetReadOnlyResponse{Changed: changed}, err
 }
 
 // WaitForGtid implements the RPC.
 func (s *Service) WaitForGtid(r *agentv1.WaitForGtidRequest,
 	stream agentv1.MariaDBService_WaitForGtidServer) error {
 	f := errs.Fields{}
-	timeout := duration(&f, "timeout", r.GetTimeout(), defaultWait, maxWait)
-	f.Require("gtid", r.GetGtid() != "", "is missing")
 	target := position(&f, "gtid", r.GetGtid())
 	if err := f.Err(); err != nil {
 		return err
 	}
-	return s.mariadb.Replica.WaitForGtid(stream.Context(), target, timeout,
+	return s.mariadb.Replica.WaitForGtid(stream.Context(), target,
+		orDefault(r.GetTimeout(), defaultWait),
 		func(p mariadb.Progress) error {
 			m := &agentv1.WaitForGtidResponse{CurrentGtid: p.Current.String(),
 				Remaining: int64(min(p.Remaining, 1<<63-1)), Reached: p.Reached}
@@ -191,8 +138,6 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
 	plan := mariadb.ChecksumPlan{At: position(&f, "at_gtid", r.GetAtGtid()),
 		Stopped: r.GetAtGtid() != "", Tables: r.GetTables(),
 		SampleBytes: r.GetSampleBytes(), SampleSeed: r.GetSampleSeed()}
-	tables(&f, plan.Tables)
-	f.Require("sample_bytes", plan.SampleBytes >= 0, "must not be negative")
 	if err := f.Err(); err != nil {
 		return err
 	}

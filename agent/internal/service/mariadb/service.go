@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -42,10 +43,7 @@ func New(config Config) (*Service, error) {
 func (s *Service) GetStatus(ctx context.Context,
 	_ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
 	status, err := s.mariadb.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.GetStatusResponse{Status: statusToProto(status)}, nil
+	return &agentv1.GetStatusResponse{Status: statusToProto(status)}, err
 }
 
 // SetConfiguration implements the RPC.
@@ -56,49 +54,39 @@ func (s *Service) SetConfiguration(ctx context.Context,
 		return nil, err
 	}
 	done, err := s.mariadb.Configuration.Set(ctx, settings)
-	if err != nil {
-		return nil, err
-	}
 	return &agentv1.SetConfigurationResponse{Changed: done.Changed,
 		RestartRequired: done.RestartRequired, Overridden: done.Overridden,
-		Effective: done.Effective}, nil
+		Effective: done.Effective}, err
 }
 
 // PrepareDatadir implements the RPC.
 func (s *Service) PrepareDatadir(ctx context.Context,
 	r *agentv1.PrepareDatadirRequest) (*agentv1.PrepareDatadirResponse, error) {
-	if err := checkDatadir(r); err != nil {
+	f := errs.Fields{}
+	f.Require("copy", !r.GetCopy() || !r.GetInitialize(), "and initialize exclude each other")
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	done, err := s.mariadb.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(),
 		Initialize: r.GetInitialize(),
 		Nonce:      r.GetExpectedNonce(), Copy: r.GetCopy()})
-	if err != nil {
-		return nil, err
-	}
 	return &agentv1.PrepareDatadirResponse{Changes: done.Changes,
 		DatadirVersion: done.Datadir.String(), BinaryVersion: done.Binary.String(),
-		UpgradeNeeded: done.UpgradeNeeded}, nil
+		UpgradeNeeded: done.UpgradeNeeded}, err
 }
 
 // ProveWritable implements the RPC.
 func (s *Service) ProveWritable(ctx context.Context,
 	_ *agentv1.ProveWritableRequest) (*agentv1.ProveWritableResponse, error) {
 	latency, gtid, err := s.mariadb.Server.ProveWritable(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.ProveWritableResponse{Latency: durationpb.New(latency), Gtid: gtid}, nil
+	return &agentv1.ProveWritableResponse{Latency: durationpb.New(latency), Gtid: gtid}, err
 }
 
 // UpgradeDatadir implements the RPC.
 func (s *Service) UpgradeDatadir(r *agentv1.UpgradeDatadirRequest,
 	stream agentv1.MariaDBService_UpgradeDatadirServer) error {
-	timeout, err := within("timeout", r.GetTimeout(), time.Hour, 24*time.Hour)
-	if err != nil {
-		return err
-	}
-	version, changed, err := s.mariadb.Datadirs.Upgrade(stream.Context(), timeout,
+	version, changed, err := s.mariadb.Datadirs.Upgrade(stream.Context(),
+		orDefault(r.GetTimeout(), time.Hour),
 		func(progress string) error {
 			return stream.Send(&agentv1.UpgradeDatadirResponse{Progress: progress})
 		})

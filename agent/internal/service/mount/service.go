@@ -67,10 +67,7 @@ func (s *Service) ListBlockDevices(ctx context.Context,
 func (s *Service) GetMount(ctx context.Context,
 	r *agentv1.GetMountRequest) (*agentv1.GetMountResponse, error) {
 	mount, err := s.mounts.Get(ctx, r.GetPath())
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.GetMountResponse{Mount: toMount(mount)}, nil
+	return &agentv1.GetMountResponse{Mount: toMount(mount)}, err
 }
 
 // ListMounts returns all mounts on allowed mount points.
@@ -101,10 +98,7 @@ func (s *Service) EnsureBindMount(ctx context.Context,
 	mount, changes, err := s.mounts.EnsureBind(ctx,
 		domain.BindRequest{Source: r.GetSource(), Path: r.GetPath(), Owner: r.GetOwner(),
 			Create: r.GetCreate(), BoundUnits: r.GetBoundUnits(), StopUnits: r.GetStopUnits()})
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.EnsureBindMountResponse{Mount: toMount(mount), Changes: changes}, nil
+	return &agentv1.EnsureBindMountResponse{Mount: toMount(mount), Changes: changes}, err
 }
 
 // EnsureUnmounted makes sure that nothing is mounted at the path and that no unit file will mount
@@ -116,10 +110,7 @@ func (s *Service) EnsureUnmounted(ctx context.Context,
 	}
 	changes, err := s.mounts.EnsureUnmounted(ctx, r.GetPath(), r.GetExpectedDeviceIds(),
 		r.GetStopUnits())
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.EnsureUnmountedResponse{Changes: changes}, nil
+	return &agentv1.EnsureUnmountedResponse{Changes: changes}, err
 }
 
 // FormatVolume makes a filesystem on a volume that is provably blank.
@@ -129,20 +120,14 @@ func (s *Service) FormatVolume(ctx context.Context,
 		Filesystem: r.GetFilesystem(),
 		UUID:       r.GetFilesystemUuid(), RecordedBlank: r.GetRecordedBlank(),
 		DeviceTimeout: r.GetDeviceTimeout().AsDuration()})
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.FormatVolumeResponse{Device: toDevice(device), Changed: changed}, nil
+	return &agentv1.FormatVolumeResponse{Device: toDevice(device), Changed: changed}, err
 }
 
 // GrowFilesystem grows a mounted filesystem to its device.
 func (s *Service) GrowFilesystem(ctx context.Context,
 	r *agentv1.GrowFilesystemRequest) (*agentv1.GrowFilesystemResponse, error) {
 	mount, changed, err := s.mounts.Grow(ctx, r.GetPath())
-	if err != nil {
-		return nil, err
-	}
-	return &agentv1.GrowFilesystemResponse{Mount: toMount(mount), Changed: changed}, nil
+	return &agentv1.GrowFilesystemResponse{Mount: toMount(mount), Changed: changed}, err
 }
 
 func orDefault(d *durationpb.Duration, fallback time.Duration) time.Duration {

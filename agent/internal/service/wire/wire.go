@@ -2,9 +2,9 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -15,7 +15,6 @@ import (
 
 const (
 	defaultPage = 50
-	maxPage     = 1000
 	tokenPrefix = "after:"
 )
 
@@ -23,14 +22,6 @@ const (
 // next part. The token has the last key that was seen, so that a list that changes meanwhile
 // neither repeats nor skips what stays.
 func Page[T any](all []T, key func(T) string, size int32, token string) ([]T, string, error) {
-	if size < 0 || size > maxPage {
-		return nil, "", errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
-			fmt.Sprintf("page_size %d is out of range", size),
-			errs.Field("page_size", "must be 0 to 1000"))
-	}
-	if size == 0 {
-		size = defaultPage
-	}
 	start := 0
 	if token != "" {
 		last, err := readToken(token)
@@ -41,7 +32,7 @@ func Page[T any](all []T, key func(T) string, size int32, token string) ([]T, st
 			start = len(all)
 		}
 	}
-	end := min(start+int(size), len(all))
+	end := min(start+cmp.Or(max(int(size), 0), defaultPage), len(all))
 	next := ""
 	if end < len(all) {
 		next = base64.RawURLEncoding.EncodeToString([]byte(tokenPrefix + key(all[end-1])))

@@ -50,11 +50,8 @@ func TestAListThatChangesBetweenPages(t *testing.T) {
 
 func TestBadPages(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []struct {
-		size  int32
-		token string
-	}{{-1, ""}, {1001, ""}, {0, "x"}, {0, "!!"}, {0, "YWJj"}} {
-		if _, _, err := wire.Page([]string{"a"}, self, bad.size, bad.token); err == nil ||
+	for _, bad := range []string{"x", "!!", "YWJj"} {
+		if _, _, err := wire.Page([]string{"a"}, self, 0, bad); err == nil ||
 			errs.KindOf(err) != errs.InvalidArgument {
 			t.Errorf("%v: %v", bad, err)
 		}
