@@ -71,17 +71,3 @@ func (c *capped) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
-
-// Operand refuses a value that a tool could take for an option, or that no tool should get: empty,
-// with a leading dash, with a NUL or a newline.
-func Operand(value string) error {
-	switch {
-	case value == "":
-		return errors.New("it is empty")
-	case strings.HasPrefix(value, "-"):
-		return errors.New("it begins with a dash")
-	case strings.ContainsAny(value, "\x00\n\r"):
-		return errors.New("it has a control character")
-	}
-	return nil
-}

@@ -4,7 +4,6 @@
 package hostexec
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,17 +64,13 @@ func New(config Config) (*Runner, error) {
 type Command struct {
 	// Tool is its name without directory, for example "blkid".
 	Tool string
-	// Args are its arguments. Values that came from outside are checked by the caller with Operand,
-	// or follow "--".
+	// Args are its arguments; no secret. Values that came from outside follow "--", or cannot begin
+	// with a dash.
 	Args []string
-	// Stdin is what it reads; a secret goes here, never into Args.
-	Stdin []byte
 	// Timeout bounds the run; default one minute, -1 is no bound but the context's.
 	Timeout time.Duration
 	// OKCodes are exit codes besides 0 that are no error.
 	OKCodes []int
-	// Env adds "NAME=value" to the clean environment; never a secret.
-	Env []string
 }
 
 // Result is how a run ended.
@@ -139,10 +134,8 @@ func bound(ctx context.Context, timeout time.Duration) (context.Context, context
 
 func build(ctx context.Context, path string, command Command) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, command.Args...)
-	cmd.Env = append([]string{"LC_ALL=C", "PATH=" + strings.Join(searchPath(), ":"), "HOME=/",
-		"TERM=dumb"}, command.Env...)
+	cmd.Env = []string{"LC_ALL=C", "PATH=" + strings.Join(searchPath(), ":"), "HOME=/", "TERM=dumb"}
 	cmd.Dir = "/"
-	cmd.Stdin = bytes.NewReader(command.Stdin)
 	// A group of its own, so that the children of a tool end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

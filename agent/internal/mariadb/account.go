@@ -32,19 +32,17 @@ type accountFacts struct {
 
 // EnsureAccount makes the account, with REPLICATION SLAVE alone and that password, and says what it
 // changed.
-func (s *Server) EnsureAccount(ctx context.Context, account Account) ([]string, error) {
+func (s *Server) EnsureAccount(ctx context.Context, account Account) (changes []string, err error) {
 	what := fmt.Sprintf("cannot make the replication account %s@%s", account.User, account.Host)
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
-		return nil, err
-	}
-	facts, err := readAccount(ctx, s.db, account)
-	if err != nil {
-		return nil, failure(what, err)
-	}
-	changes, err := s.changeAccount(ctx, account, facts)
-	return changes, failure(what, withoutSecret(err, account.Password))
+	err = s.change(ctx, what, func() error {
+		facts, err := readAccount(ctx, s.db, account)
+		if err != nil {
+			return err
+		}
+		changes, err = s.changeAccount(ctx, account, facts)
+		return withoutSecret(err, account.Password)
+	})
+	return changes, err
 }
 
 func readAccount(ctx context.Context, q querier, account Account) (accountFacts, error) {
@@ -142,18 +140,15 @@ func definition(account Account, facts accountFacts) string {
 }
 
 // DeleteAccount drops the account and says whether there was one.
-func (s *Server) DeleteAccount(ctx context.Context, user, host string) (bool, error) {
+func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bool, err error) {
 	what := fmt.Sprintf("cannot delete the replication account %s@%s", user, host)
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
-		return false, err
-	}
-	rows, err := query(ctx, s.db, "SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?",
-		user, host)
-	if err != nil || len(rows) == 0 {
-		return false, failure(what, err)
-	}
-	return true, failure(what,
-		execute(ctx, s.db, "DROP USER IF EXISTS "+Account{User: user, Host: host}.name()))
+	err = s.change(ctx, what, func() error {
+		rows, err := query(ctx, s.db, "SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?",
+			user, host)
+		if found = len(rows) > 0; err != nil || !found {
+			return err
+		}
+		return execute(ctx, s.db, "DROP USER IF EXISTS "+Account{User: user, Host: host}.name())
+	})
+	return found, err
 }

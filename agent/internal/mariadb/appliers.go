@@ -49,8 +49,7 @@ func (p *PointSession) StopAppliers(ctx context.Context, marker string) error {
 	if err != nil {
 		return failure(what, err)
 	}
-	running := before.running()
-	if len(running) == 0 {
+	if len(before.running()) == 0 {
 		return nil
 	}
 	stop := func(ctx context.Context) error { return stopAt(ctx, conn, marker, before) }
@@ -141,7 +140,7 @@ func resumed(ctx context.Context, q querier, names []string) (bool, error) {
 	}
 	all := true
 	for _, name := range names {
-		if !now[name].stopped() {
+		if r := now[name]; r.SQLRunning != "No" || r.SQLErrno != 0 {
 			continue
 		}
 		all = false
@@ -152,27 +151,22 @@ func resumed(ctx context.Context, q querier, names []string) (bool, error) {
 	return all, nil
 }
 
-// applierStates is SHOW ALL SLAVES STATUS by the connection's name.
-type applierStates map[string]applier
-
-type applier row
+// applierStates are the connections by name.
+type applierStates map[string]Replication
 
 func appliers(ctx context.Context, q querier) (applierStates, error) {
-	rows, err := query(ctx, q, "SHOW ALL SLAVES STATUS")
-	if err != nil {
-		return nil, err
+	connections, err := replications(ctx, q)
+	all := make(applierStates, len(connections))
+	for _, r := range connections {
+		all[r.Connection] = r
 	}
-	all := make(applierStates, len(rows))
-	for _, r := range rows {
-		all[r["connection_name"]] = applier(r)
-	}
-	return all, nil
+	return all, err
 }
 
 func (all applierStates) running() []string {
 	names := []string{}
-	for name, a := range all {
-		if a.runs() {
+	for name, r := range all {
+		if r.SQLRunning == "Yes" {
 			names = append(names, name)
 		}
 	}
@@ -197,8 +191,8 @@ func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 			return false, err
 		}
 		for _, name := range all.running() {
-			if a := now[name]; a.runs() && (!a.idle() || busy["workers"] != "0") &&
-				a.at() == all[name].at() {
+			if r := now[name]; r.SQLRunning == "Yes" && r.executed == all[name].executed &&
+				(!r.idle() || busy["workers"] != "0") {
 				return false, nil
 			}
 		}
@@ -206,21 +200,11 @@ func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 	})
 }
 
-func (a applier) runs() bool { return a["slave_sql_running"] == "Yes" }
-
-// stopped is true of an applier that stopped without an error.
-func (a applier) stopped() bool {
-	return a["slave_sql_running"] == "No" && row(a).number("last_sql_errno") == 0
+// idle is true of an applier that waits for something to apply.
+func (r Replication) idle() bool {
+	return strings.HasPrefix(r.SQLState, "Slave has read all relay log") ||
+		strings.HasPrefix(r.SQLState, "Waiting until MASTER_DELAY")
 }
-
-func (a applier) idle() bool {
-	state := a["slave_sql_running_state"]
-	return strings.HasPrefix(state, "Slave has read all relay log") ||
-		strings.HasPrefix(state, "Waiting until MASTER_DELAY")
-}
-
-// at moves with the end of each group.
-func (a applier) at() string { return a["relay_master_log_file"] + ":" + a["exec_master_log_pos"] }
 
 func writeMarker(path string, names []string) error {
 	text, err := json.Marshal(names)

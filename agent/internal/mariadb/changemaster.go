@@ -31,44 +31,45 @@ type Primary struct {
 func (rp *Replica) Configure(ctx context.Context,
 	primary Primary) (changes []string, now Replication, err error) {
 	const what = "cannot configure replication"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	if err := rp.server.require(ctx, what); err != nil {
-		return nil, Replication{}, err
-	}
-	if err := fitToReplicate(ctx, rp.server.db, what); err != nil {
-		return nil, Replication{}, err
-	}
-	current, configured, err := defaultReplication(ctx, rp.server.db)
-	if err != nil {
-		return nil, Replication{}, failure(what, err)
-	}
-	wrong := differences(current, primary, rp.ca)
-	if configured && len(wrong) == 0 && !primary.Force && !refused(current.IOErrno) {
-		return nil, current, nil
-	}
-	if !configured {
-		wrong = []string{fmt.Sprintf("primary set to %s:%d", primary.Host, primary.Port)}
-	} else if len(wrong) == 0 {
-		wrong = []string{"password set"}
-	}
-	if configured {
-		if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
-			return nil, Replication{}, failure(what, err)
+	db := rp.server.db
+	err = rp.server.change(ctx, what, func() error {
+		if err := fitToReplicate(ctx, db, what); err != nil {
+			return err
 		}
-	}
-	if err := rp.server.unlogged(ctx, changeMaster(primary, rp.ca)); err != nil {
-		return nil, Replication{}, failure(what, withoutSecret(err, primary.Password))
-	}
-	now, _, err = defaultReplication(ctx, rp.server.db)
-	return wrong, now, failure(what, err)
+		current, configured, err := defaultReplication(ctx, db)
+		if err != nil {
+			return err
+		}
+		wrong := differences(current, primary, rp.ca)
+		if configured && len(wrong) == 0 && !primary.Force && !refused(current.IOErrno) {
+			now = current
+			return nil
+		}
+		if !configured {
+			wrong = []string{fmt.Sprintf("primary set to %s:%d", primary.Host, primary.Port)}
+		} else if len(wrong) == 0 {
+			wrong = []string{"password set"}
+		}
+		if configured {
+			if err := stopThreads(ctx, db, current, false); err != nil {
+				return err
+			}
+		}
+		if err := rp.server.unlogged(ctx, changeMaster(primary, rp.ca)); err != nil {
+			return withoutSecret(err, primary.Password)
+		}
+		changes = wrong
+		now, _, err = defaultReplication(ctx, db)
+		return err
+	})
+	return changes, now, err
 }
 
 // fitToReplicate checks the invariants of a replica: it is read-only, and there is one primary.
 func fitToReplicate(ctx context.Context, q querier, what string) error {
 	v, err := variables(ctx, q, liveVariables()...)
 	if err != nil {
-		return failure(what, err)
+		return err
 	}
 	live := fromVariables(v)
 	if !live.ReadOnly {
@@ -84,7 +85,7 @@ func fitToReplicate(ctx context.Context, q querier, what string) error {
 	}
 	all, err := replications(ctx, q)
 	if err != nil {
-		return failure(what, err)
+		return err
 	}
 	for _, r := range all {
 		if r.Connection != "" {

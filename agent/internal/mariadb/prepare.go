@@ -40,43 +40,45 @@ type prepared struct {
 func (rp *Replica) Prepare(ctx context.Context,
 	plan ReplicaPlan) (recovered string, changes []string, err error) {
 	const what = "cannot prepare the replica"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	if err := rp.server.require(ctx, what); err != nil {
-		return "", nil, err
-	}
-	v, err := variables(ctx, rp.server.db, liveVariables()...)
-	if err != nil {
-		return "", nil, failure(what, err)
-	}
-	live := fromVariables(v)
-	if live.ServerID != plan.ServerID {
-		return "", nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-			fmt.Sprintf("%s: server_id is %d instead of %d", what, live.ServerID, plan.ServerID),
-			errs.WithHint("write the configuration and restart MariaDB before anything is written "+
-				"here", errs.Call("SetConfiguration", "server_id", fmt.Sprint(plan.ServerID)),
-				errs.Call("RestartUnit", "unit", Unit)))
-	}
-	connections, err := replications(ctx, rp.server.db)
-	if err != nil {
-		return "", nil, failure(what, err)
-	}
-	mark, err := rp.preparedMark(ctx, plan, v["datadir"])
-	if err != nil {
-		return "", nil, err
-	}
-	if rp.isPrepared(live, connections, plan, mark) {
-		return live.Gtid.Slave, nil, nil
-	}
-	position, err := recoveredPosition(live, plan)
-	if err != nil {
-		return "", nil, err
-	}
-	changes, err = becomeReplica(ctx, rp.server.db, live, connections, position)
-	if err != nil {
-		return "", nil, failure(what, err)
-	}
-	return position.String(), changes, rp.leaveMark(mark)
+	err = rp.server.change(ctx, what, func() error {
+		v, err := variables(ctx, rp.server.db, liveVariables()...)
+		if err != nil {
+			return err
+		}
+		live := fromVariables(v)
+		if live.ServerID != plan.ServerID {
+			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				fmt.Sprintf("%s: server_id is %d instead of %d", what, live.ServerID,
+					plan.ServerID),
+				errs.WithHint("write the configuration and restart MariaDB before anything is "+
+					"written here",
+					errs.Call("SetConfiguration", "server_id", fmt.Sprint(plan.ServerID)),
+					errs.Call("RestartUnit", "unit", Unit)))
+		}
+		connections, err := replications(ctx, rp.server.db)
+		if err != nil {
+			return err
+		}
+		mark, err := rp.preparedMark(ctx, plan, v["datadir"])
+		if err != nil {
+			return err
+		}
+		if rp.isPrepared(live, connections, plan, mark) {
+			recovered = live.Gtid.Slave
+			return nil
+		}
+		position, err := recoveredPosition(live, plan)
+		if err != nil {
+			return err
+		}
+		recovered = position.String()
+		changes, err = becomeReplica(ctx, rp.server.db, live, connections, position)
+		if err != nil {
+			return err
+		}
+		return rp.leaveMark(mark)
+	})
+	return recovered, changes, err
 }
 
 func (rp *Replica) preparedMark(ctx context.Context, plan ReplicaPlan,

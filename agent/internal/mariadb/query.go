@@ -158,3 +158,14 @@ func (s *Server) require(ctx context.Context, what string) error {
 	}
 	return nil
 }
+
+// change makes one change at a time of a MariaDB that answers. Its error says what could not be
+// done.
+func (s *Server) change(ctx context.Context, what string, how func() error) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.require(ctx, what); err != nil {
+		return err
+	}
+	return failure(what, how())
+}

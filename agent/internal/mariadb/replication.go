@@ -36,8 +36,8 @@ type Replication struct {
 	CAFile         string
 	// PrimaryServerID is the primary's server_id.
 	PrimaryServerID int64
-	// ConnectRetry is the time between two attempts to connect.
-	ConnectRetry time.Duration
+	// executed moves with the end of each event group that is applied.
+	executed string
 }
 
 // Runs is true when both threads run.
@@ -71,7 +71,7 @@ func replication(r row) Replication {
 		TLS: r.yes("master_ssl_allowed"), TLSVerify: r.yes("master_ssl_verify_server_cert"),
 		CAFile:          r["master_ssl_ca_file"],
 		PrimaryServerID: r.number("master_server_id"),
-		ConnectRetry:    time.Duration(r.number("connect_retry")) * time.Second,
+		executed:        r["relay_master_log_file"] + ":" + r["exec_master_log_pos"],
 	}
 	if text, known := r["seconds_behind_master"]; known {
 		if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {

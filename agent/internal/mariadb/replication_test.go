@@ -2,7 +2,6 @@ package mariadb
 
 import (
 	"testing"
-	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -30,7 +29,7 @@ func TestReadingReplicationStatus(t *testing.T) {
 	r := replication(status())
 	if !r.Runs() || r.Stopped() || r.Host != "10.0.0.1" || r.Port != 3306 || !r.TLS ||
 		!r.TLSVerify || r.Behind == nil || *r.Behind != 0 ||
-		r.ConnectRetry != 2*time.Second || r.PrimaryServerID != 1 || r.trouble() != nil ||
+		r.PrimaryServerID != 1 || r.trouble() != nil ||
 		!served(r) {
 		t.Errorf("%+v", r)
 	}

@@ -44,7 +44,6 @@ type Live struct {
 	PositionTableTransactional                     bool
 	NonTransactional                               []string
 	Started                                        time.Time
-	vars                                           row
 }
 
 // Positions are the GTID positions that a server keeps, as it spells them.
@@ -146,7 +145,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 
 func fromVariables(v row) Live {
 	return Live{
-		vars: v, Version: v["version"], ServerID: v.number("server_id"),
+		Version: v["version"], ServerID: v.number("server_id"),
 		DomainID: v.number("gtid_domain_id"),
 		Port:     int(v.number("port")), ReadOnly: v.yes("read_only") || v["read_only"] != "" &&
 			v["read_only"] != "OFF" && v["read_only"] != "0",

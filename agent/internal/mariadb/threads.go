@@ -23,43 +23,40 @@ type Replica struct {
 	quiesced func() bool
 }
 
-// Start makes both threads run and waits until they do. It says whether it changed
-// something.
-func (rp *Replica) Start(ctx context.Context,
-	timeout time.Duration) (Replication, bool, error) {
-	const what = "cannot start replication"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	current, err := rp.configured(ctx, what)
-	if err != nil {
-		return Replication{}, false, err
-	}
-	if current.Runs() && current.trouble() == nil {
-		return current, false, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := execute(ctx, rp.server.db, "START SLAVE"); err != nil {
-		return Replication{}, false, failure(what, err)
-	}
-	now, err := awaitRunning(ctx, rp.server.db, timeout)
-	return now, true, failure(what, err)
+// Start makes both threads run and waits until they do. It says whether it changed something.
+func (rp *Replica) Start(ctx context.Context, timeout time.Duration) (now Replication, changed bool,
+	err error) {
+	err = rp.change(ctx, "cannot start replication", func(current Replication) (err error) {
+		if now = current; current.Runs() && current.trouble() == nil {
+			return nil
+		}
+		changed = true
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		if err := execute(ctx, rp.server.db, "START SLAVE"); err != nil {
+			return err
+		}
+		now, err = awaitRunning(ctx, rp.server.db, timeout)
+		return err
+	})
+	return now, changed, err
 }
 
-func (rp *Replica) configured(ctx context.Context, what string) (Replication, error) {
-	if err := rp.server.require(ctx, what); err != nil {
-		return Replication{}, err
-	}
-	current, configured, err := defaultReplication(ctx, rp.server.db)
-	if err != nil {
-		return Replication{}, failure(what, err)
-	}
-	if !configured {
-		return Replication{}, unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
-			what+": no primary is configured",
-			errs.WithHint("configure one first", errs.Call("ConfigureReplica")))
-	}
-	return current, nil
+// change is Server.change for a server that has a primary.
+func (rp *Replica) change(ctx context.Context, what string,
+	how func(current Replication) error) error {
+	return rp.server.change(ctx, what, func() error {
+		current, configured, err := defaultReplication(ctx, rp.server.db)
+		if err != nil {
+			return err
+		}
+		if !configured {
+			return unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
+				what+": no primary is configured",
+				errs.WithHint("configure one first", errs.Call("ConfigureReplica")))
+		}
+		return how(current)
+	})
 }
 
 // awaitRunning wants to see both threads at work twice: a primary that refuses the position does so
@@ -134,36 +131,35 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 
 // StartUntil applies exactly up to that position and stops there.
 func (rp *Replica) StartUntil(ctx context.Context, until gtid.Position,
-	timeout time.Duration) (Replication, bool, error) {
-	const what = "cannot replicate up to a position"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	current, err := rp.configured(ctx, what)
-	if err != nil {
-		return Replication{}, false, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
-		return Replication{}, false, failure(what, err)
-	}
-	at, err := slavePosition(ctx, rp.server.db)
-	if err != nil {
-		return Replication{}, false, failure(what, err)
-	}
-	if at.Equal(until) {
-		now, _, err := defaultReplication(ctx, rp.server.db)
-		return now, !current.Stopped(), failure(what, err)
-	}
-	if !until.Contains(at) {
-		return Replication{}, false, pastIt(at, until)
-	}
-	if err := execute(ctx, rp.server.db, "START SLAVE UNTIL master_gtid_pos = "+
-		literal(until.String())); err != nil {
-		return Replication{}, false, failure(what, err)
-	}
-	now, err := awaitPosition(ctx, rp.server.db, until)
-	return now, true, failure(what, err)
+	timeout time.Duration) (now Replication, changed bool, err error) {
+	db := rp.server.db
+	err = rp.change(ctx, "cannot replicate up to a position", func(current Replication) error {
+		changed = !current.Stopped()
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		if err := stopThreads(ctx, db, current, false); err != nil {
+			return err
+		}
+		at, err := slavePosition(ctx, db)
+		if err != nil {
+			return err
+		}
+		if at.Equal(until) {
+			now, _, err = defaultReplication(ctx, db)
+			return err
+		}
+		if !until.Contains(at) {
+			return pastIt(at, until)
+		}
+		changed = true
+		if err := execute(ctx, db, "START SLAVE UNTIL master_gtid_pos = "+
+			literal(until.String())); err != nil {
+			return err
+		}
+		now, err = awaitPosition(ctx, db, until)
+		return err
+	})
+	return now, changed, err
 }
 
 func pastIt(at, until gtid.Position) error {
@@ -212,33 +208,31 @@ func awaitPosition(ctx context.Context, q querier, until gtid.Position) (Replica
 	return last, err
 }
 
-// Stop stops both threads, or the SQL thread alone, and says whether that changed
-// something.
+// Stop stops both threads, or the SQL thread alone, and says whether that changed something.
 func (rp *Replica) Stop(ctx context.Context, sqlOnly bool,
-	timeout time.Duration) (Replication, bool, error) {
+	timeout time.Duration) (now Replication, changed bool, err error) {
 	const what = "cannot stop replication"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	current, err := rp.configured(ctx, what)
-	if err != nil {
-		return Replication{}, false, err
-	}
-	// A quiesced replica has its SQL thread stopped for a while, which looks like a stopped one.
-	if rp.quiesced() {
-		return Replication{}, false, errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
-			what+": MariaDB is quiesced, and STOP SLAVE would hang",
-			errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
-	}
-	if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
-		return current, false, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := stopThreads(ctx, rp.server.db, current, sqlOnly); err != nil {
-		return Replication{}, false, failure(what, err)
-	}
-	now, _, err := defaultReplication(ctx, rp.server.db)
-	return now, true, failure(what, err)
+	err = rp.change(ctx, what, func(current Replication) (err error) {
+		// A quiesced replica has its SQL thread stopped for a while, which looks like a stopped one.
+		if rp.quiesced() {
+			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+				what+": MariaDB is quiesced, and STOP SLAVE would hang",
+				errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
+		}
+		now = current
+		if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {
+			return nil
+		}
+		changed = true
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		if err := stopThreads(ctx, rp.server.db, current, sqlOnly); err != nil {
+			return err
+		}
+		now, _, err = defaultReplication(ctx, rp.server.db)
+		return err
+	})
+	return now, changed, err
 }
 
 // stopThreads stops what runs of a connection. ctx ends the wait: STOP SLAVE waits for an event in
@@ -253,29 +247,28 @@ func stopThreads(ctx context.Context, q querier, r Replication, sqlOnly bool) er
 	return execute(ctx, q, "STOP SLAVE "+literal(r.Connection))
 }
 
-// Reset stops replication and forgets its settings, at that very position. It says
-// whether there was something to forget.
-func (rp *Replica) Reset(ctx context.Context, expected gtid.Position) (bool, error) {
-	const what = "cannot reset replication"
-	rp.server.changes.Lock()
-	defer rp.server.changes.Unlock()
-	if err := rp.server.require(ctx, what); err != nil {
-		return false, err
-	}
-	current, configured, err := defaultReplication(ctx, rp.server.db)
-	if err != nil || !configured {
-		return false, failure(what, err)
-	}
-	if err := expectPosition(ctx, rp.server.db, expected); err != nil {
-		return false, failure(what, err)
-	}
-	if err := stopThreads(ctx, rp.server.db, current, false); err != nil {
-		return false, failure(what, err)
-	}
-	if err := expectPosition(ctx, rp.server.db, expected); err != nil {
-		return false, failure(what, err)
-	}
-	return true, failure(what, execute(ctx, rp.server.db, "RESET SLAVE ALL"))
+// Reset stops replication and forgets its settings, at that very position. It says whether there
+// was something to forget.
+func (rp *Replica) Reset(ctx context.Context, expected gtid.Position) (changed bool, err error) {
+	db := rp.server.db
+	err = rp.server.change(ctx, "cannot reset replication", func() error {
+		current, configured, err := defaultReplication(ctx, db)
+		if err != nil || !configured {
+			return err
+		}
+		if err := expectPosition(ctx, db, expected); err != nil {
+			return err
+		}
+		if err := stopThreads(ctx, db, current, false); err != nil {
+			return err
+		}
+		if err := expectPosition(ctx, db, expected); err != nil {
+			return err
+		}
+		changed = true
+		return execute(ctx, db, "RESET SLAVE ALL")
+	})
+	return changed, err
 }
 
 func expectPosition(ctx context.Context, q querier, expected gtid.Position) error {
@@ -291,38 +284,34 @@ func expectPosition(ctx context.Context, q querier, expected gtid.Position) erro
 }
 
 // SetReadOnly turns read_only on or off and says whether that changed something.
-func (s *Server) SetReadOnly(ctx context.Context, on bool) (bool, error) {
+func (s *Server) SetReadOnly(ctx context.Context, on bool) (changed bool, err error) {
 	const what = "cannot change read_only"
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.require(ctx, what); err != nil {
-		return false, err
-	}
-	v, err := variables(ctx, s.db, "read_only")
-	if err != nil {
-		return false, failure(what, err)
-	}
-	if is := fromVariables(v).ReadOnly; is == on {
-		return false, nil
-	}
-	all, err := replications(ctx, s.db)
-	if err != nil {
-		return false, failure(what, err)
-	}
-	if !on && len(all) > 0 {
-		return false, unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
-			what+": replication is configured here",
-			errs.WithHint("remove its replication settings first", errs.Call("ResetReplication")))
-	}
-	conn, done, err := s.pinned(ctx)
-	if err != nil {
-		return false, failure(what, err)
-	}
-	defer done()
-	// It waits for table locks of others: not for ever.
-	if err := execute(ctx, conn, "SET SESSION lock_wait_timeout = 10"); err != nil {
-		return false, failure(what, err)
-	}
-	return true, failure(what,
-		execute(ctx, conn, fmt.Sprintf("SET GLOBAL read_only = %d", map[bool]int{true: 1}[on])))
+	err = s.change(ctx, what, func() error {
+		v, err := variables(ctx, s.db, "read_only")
+		if err != nil || fromVariables(v).ReadOnly == on {
+			return err
+		}
+		all, err := replications(ctx, s.db)
+		if err != nil {
+			return err
+		}
+		if !on && len(all) > 0 {
+			return unsafe(errorsv1.Reason_REASON_WRONG_ROLE,
+				what+": replication is configured here",
+				errs.WithHint("remove its replication settings first",
+					errs.Call("ResetReplication")))
+		}
+		conn, done, err := s.pinned(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+		// It waits for table locks of others: not for ever.
+		if err := execute(ctx, conn, "SET SESSION lock_wait_timeout = 10"); err != nil {
+			return err
+		}
+		changed = true
+		return execute(ctx, conn, fmt.Sprintf("SET GLOBAL read_only = %t", on))
+	})
+	return changed, err
 }

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -145,7 +146,7 @@ func (e *ensuring) identify(ctx context.Context) error {
 	}
 	e.log = e.log.With("device", e.volume.Path)
 	e.saw("%s is %s with %s, UUID %s", e.id, e.volume.Path,
-		orElse(e.volume.Filesystem, "no filesystem"), orElse(e.volume.UUID, "none"))
+		cmp.Or(e.volume.Filesystem, "no filesystem"), cmp.Or(e.volume.UUID, "none"))
 	for _, twin := range twins(devices, e.volume) {
 		e.saw("%s has the same UUID", name(twin.Path, twin.IDs, ""))
 	}

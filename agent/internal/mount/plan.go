@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func decideDevice(device Device, r Request) (newUUID bool, err error) {
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
 			"check which volume is attached under that name",
 			"%s has %s, not %s", device.Path, device.Filesystem,
-			orElse(r.Filesystem, "ext4 or xfs"))
+			cmp.Or(r.Filesystem, "ext4 or xfs"))
 	case device.ReadOnly:
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
 			"attach it so that it can be written", "%s is read-only", device.Path)
@@ -105,7 +106,7 @@ func decideDevice(device Device, r Request) (newUUID bool, err error) {
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
 			"another volume is attached under that name: attach the right one",
 			"the filesystem on %s has the UUID %s, neither the source's %s nor the new %s",
-			device.Path, device.UUID, r.SourceUUID, orElse(r.UUID, "one"))
+			device.Path, device.UUID, r.SourceUUID, cmp.Or(r.UUID, "one"))
 	}
 	return r.UUID != "", nil
 }
@@ -148,17 +149,10 @@ func intersects(a, b []string) bool {
 
 func name(path string, ids []string, filesystem string) string {
 	if path == "" {
-		path = orElse(filesystem, "something")
+		path = cmp.Or(filesystem, "something")
 	}
 	if len(ids) == 0 {
 		return path
 	}
 	return path + " (" + strings.Join(ids, ", ") + ")"
-}
-
-func orElse(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
 }

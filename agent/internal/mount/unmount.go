@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func (m *Manager) unmount(ctx context.Context, path string, stopUnits []string) 
 		}
 		tried := m.takeOff(ctx, path)
 		if tried == nil {
-			changes = append(changes, "unmounted "+orElse(mount.Source, mount.Filesystem)+" from "+
+			changes = append(changes, "unmounted "+cmp.Or(mount.Source, mount.Filesystem)+" from "+
 				path)
 			continue // there may be another one below
 		}

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -84,7 +85,7 @@ func provablyBlank(device Device, devices []Device) error {
 	why := ""
 	switch {
 	case !device.Blank || device.Ambiguous:
-		why = "it has " + strings.TrimSpace(orElse(device.Filesystem, device.PartitionTable)+" "+
+		why = "it has " + strings.TrimSpace(cmp.Or(device.Filesystem, device.PartitionTable)+" "+
 			device.UUID)
 	case len(device.MountPoints) > 0:
 		why = "it is mounted at " + strings.Join(device.MountPoints, ", ")

@@ -238,13 +238,13 @@ func TestTransientNamesAreOurOwn(t *testing.T) {
 	for name, ok := range map[string]bool{"understudy-quiesce.service": true,
 		"mariadb.service":    false,
 		"understudy-x.timer": false, "understudy-../x.service": false} {
-		if err := checkTransient(name, ".service", good); (err == nil) != ok {
+		if err := checkTransient(name, good); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	for _, spec := range []TransientSpec{{}, {Exec: []string{"true"}},
 		{Exec: []string{"/bin/true"}, ExecStopPost: [][]string{{}}}} {
-		if checkTransient("understudy-x.service", ".service", spec) == nil {
+		if checkTransient("understudy-x.service", spec) == nil {
 			t.Errorf("%+v is accepted", spec)
 		}
 	}

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -35,14 +36,6 @@ type TransientSpec struct {
 	// TimeoutStart and TimeoutStop bound start and stop, ExecStopPost included; 0 is systemd's
 	// default.
 	TimeoutStart, TimeoutStop time.Duration
-	// BindsTo, After and Requires name units.
-	BindsTo, After, Requires []string
-	// User that it runs as; root when empty.
-	User string
-	// Environment adds "NAME=value"; no secret.
-	Environment []string
-	// KillMode is "control-group" by default.
-	KillMode string
 	// OOMScoreAdjust is the unit's; 0 leaves the default.
 	OOMScoreAdjust int
 }
@@ -51,7 +44,7 @@ type TransientSpec struct {
 // wait. The name must begin with TransientPrefix. One of that name that still runs is
 // AlreadyExists; what is left of one that failed is cleared away.
 func (m *Manager) StartTransient(ctx context.Context, name string, spec TransientSpec) error {
-	if err := checkTransient(name, ".service", spec); err != nil {
+	if err := checkTransient(name, spec); err != nil {
 		return err
 	}
 	return m.transient(ctx, name, serviceProperties(spec), nil)
@@ -62,7 +55,7 @@ func (m *Manager) StartTransient(ctx context.Context, name string, spec Transien
 // with ".timer". One that waits already is replaced.
 func (m *Manager) StartTransientTimer(ctx context.Context, name string, after time.Duration,
 	spec TransientSpec) error {
-	if err := checkTransient(name, ".service", spec); err != nil {
+	if err := checkTransient(name, spec); err != nil {
 		return err
 	}
 	timer := strings.TrimSuffix(name, ".service") + ".timer"
@@ -143,11 +136,10 @@ type (
 func serviceProperties(spec TransientSpec) []dbus.Property {
 	properties := []dbus.Property{
 		dbus.PropDescription(spec.Description),
-		dbus.PropType(orElse(spec.Type, "exec")),
+		dbus.PropType(cmp.Or(spec.Type, "exec")),
 		{Name: "ExecStart", Value: godbus.MakeVariant([]execSpec{{spec.Exec[0], spec.Exec,
 			false}})},
 		{Name: "CollectMode", Value: godbus.MakeVariant("inactive-or-failed")},
-		{Name: "KillMode", Value: godbus.MakeVariant(orElse(spec.KillMode, "control-group"))},
 	}
 	add := func(wanted bool, name string, value any) {
 		if wanted {
@@ -164,29 +156,17 @@ func serviceProperties(spec TransientSpec) []dbus.Property {
 	add(spec.RuntimeMax > 0, "RuntimeMaxUSec", usec(spec.RuntimeMax))
 	add(spec.TimeoutStart > 0, "TimeoutStartUSec", usec(spec.TimeoutStart))
 	add(spec.TimeoutStop > 0, "TimeoutStopUSec", usec(spec.TimeoutStop))
-	add(spec.BindsTo != nil, "BindsTo", spec.BindsTo)
-	add(spec.After != nil, "After", spec.After)
-	add(spec.Requires != nil, "Requires", spec.Requires)
-	add(spec.User != "", "User", spec.User)
-	add(spec.Environment != nil, "Environment", spec.Environment)
 	add(spec.OOMScoreAdjust != 0, "OOMScoreAdjust", int32(spec.OOMScoreAdjust))
 	return properties
 }
 
 func usec(d time.Duration) uint64 { return uint64(max(d, 0).Microseconds()) }
 
-func orElse(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
-}
-
-func checkTransient(name, suffix string, spec TransientSpec) error {
+func checkTransient(name string, spec TransientSpec) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(name, TransientPrefix) || !strings.HasSuffix(name, suffix) {
+	if !strings.HasPrefix(name, TransientPrefix) || !strings.HasSuffix(name, ".service") {
 		return notTransient(name)
 	}
 	for _, argv := range append([][]string{spec.Exec}, spec.ExecStopPost...) {

@@ -96,21 +96,25 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 	for _, bad := range hostile() {
 		for field, call := range map[string]func() error{
 			"bind_address": func() error {
-				err := checked(s.SetConfiguration)(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
-					BindAddress: bad})
+				err := checked(s.SetConfiguration)(ctx,
+					&agentv1.SetConfigurationRequest{ServerId: 1,
+						BindAddress: bad})
 				return err
 			},
 			"log_bin": func() error {
-				err := checked(s.SetConfiguration)(ctx, &agentv1.SetConfigurationRequest{ServerId: 1,
-					BindAddress: "::", LogBin: bad})
+				err := checked(s.SetConfiguration)(ctx,
+					&agentv1.SetConfigurationRequest{ServerId: 1,
+						BindAddress: "::", LogBin: bad})
 				return err
 			},
 			"datadir": func() error {
-				err := checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{Datadir: bad + ".."})
+				err := checked(s.PrepareDatadir)(ctx,
+					&agentv1.PrepareDatadirRequest{Datadir: bad + ".."})
 				return err
 			},
 			"expected_nonce": func() error {
-				err := checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
+				err := checked(s.PrepareDatadir)(ctx,
+					&agentv1.PrepareDatadirRequest{ExpectedNonce: bad})
 				return err
 			},
 			"to_file": func() error {
@@ -118,7 +122,8 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 				return err
 			},
 			"page_token": func() error {
-				err := checked(s.ListBinlogs)(ctx, &agentv1.ListBinlogsRequest{PageToken: bad + "!"})
+				err := checked(s.ListBinlogs)(ctx,
+					&agentv1.ListBinlogsRequest{PageToken: bad + "!"})
 				return err
 			},
 			"id": func() error {
@@ -143,8 +148,9 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 				return err
 			},
 			"primary_host": func() error {
-				err := checked(s.ConfigureReplica)(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: bad,
-					User: "u", Password: "p"})
+				err := checked(s.ConfigureReplica)(ctx,
+					&agentv1.ConfigureReplicaRequest{PrimaryHost: bad,
+						User: "u", Password: "p"})
 				return err
 			},
 			"gtid": func() error {
@@ -154,7 +160,8 @@ func TestHostileFieldsAreRefusedByName(t *testing.T) {
 				return err
 			},
 			"until_gtid": func() error {
-				err := checked(s.StartReplication)(ctx, &agentv1.StartReplicationRequest{UntilGtid: bad})
+				err := checked(s.StartReplication)(ctx,
+					&agentv1.StartReplicationRequest{UntilGtid: bad})
 				return err
 			},
 			"expected_gtid": func() error {
@@ -193,8 +200,9 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 		err := checked(s.EnsureReplicationAccount)(t.Context(),
 			&agentv1.EnsureReplicationAccountRequest{User: "u", Host: "%", Password: bad})
 		refused(t, "password", bad, err)
-		err = checked(s.ConfigureReplica)(t.Context(), &agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
-			User: "u", Password: bad})
+		err = checked(s.ConfigureReplica)(t.Context(),
+			&agentv1.ConfigureReplicaRequest{PrimaryHost: "h",
+				User: "u", Password: bad})
 		refused(t, "password", bad, err)
 		if len(bad) > 2 && strings.Contains(err.Error(), bad) {
 			t.Errorf("the password is in %q", err)
@@ -238,7 +246,8 @@ func TestNumbersOutOfRange(t *testing.T) {
 	err = checked(s.PrepareReplica)(ctx, &agentv1.PrepareReplicaRequest{ServerId: 1,
 		SourceRole: agentv1.ServerRole_SERVER_ROLE_PRIMARY, Gtid: "0-1-5", GtidUpper: "0-1-4"})
 	refused(t, "gtid_upper", "", err)
-	err = checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{Copy: true, Initialize: true})
+	err = checked(s.PrepareDatadir)(ctx, &agentv1.PrepareDatadirRequest{Copy: true,
+		Initialize: true})
 	refused(t, "copy", "", err)
 	err = checked(s.StopReplication)(ctx,
 		&agentv1.StopReplicationRequest{Timeout: durationpb.New(-time.Second)})
@@ -264,7 +273,8 @@ func TestStreamsRefuseBadRequests(t *testing.T) {
 	refused(t, "tables[0]", "",
 		streamed(s.ChecksumTables)(&agentv1.ChecksumTablesRequest{Tables: []string{"x"}},
 			sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
-	refused(t, "sample_bytes", "", streamed(s.ChecksumTables)(&agentv1.ChecksumTablesRequest{SampleBytes: -1},
+	refused(t, "sample_bytes", "", streamed(s.ChecksumTables)(
+		&agentv1.ChecksumTablesRequest{SampleBytes: -1},
 		sink[agentv1.ChecksumTablesResponse]{ctx: ctx}))
 	refused(t, "timeout", "",
 		streamed(s.UpgradeDatadir)(&agentv1.UpgradeDatadirRequest{Timeout: durationpb.New(-1)},
