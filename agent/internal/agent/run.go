@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -111,7 +112,7 @@ func (d *runner) run(ctx context.Context) error {
 	group.Go(func() error { return d.enroller.Run(ctx) })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
-		d.parts.mariadb.Reservations.Keep(ctx)
+		d.parts.mariadb.Reservations.Keep(ctx, loop.NewSet(d.options.Log))
 		return nil
 	})
 	group.Go(func() error {

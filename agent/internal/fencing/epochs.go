@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +26,9 @@ import (
 // maxJobs is the number of jobs that are remembered. The least recently seen job is forgotten
 // first.
 const maxJobs = 10_000
+
+// freshFor is how long a job that goes on is not written again.
+const freshFor = time.Hour
 
 // Epochs remembers the highest epoch of each job across restarts.
 type Epochs struct {
@@ -82,8 +86,15 @@ func (e *Epochs) Admit(job string, epoch int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen := e.jobs[job]
+	now := seenEpoch{Epoch: epoch, Since: e.now().UTC()}
 	switch {
+	case epoch == seen.Epoch && now.Since.Sub(seen.Since) < freshFor:
+		return nil
 	case epoch == seen.Epoch:
+		// a job that goes on is not among the oldest; that it is not on disk yet costs nothing
+		if err := e.remember(job, now); err != nil {
+			e.jobs[job] = now
+		}
 		return nil
 	case epoch < seen.Epoch:
 		return errs.New(errs.Aborted, errorsv1.Reason_REASON_STALE_EPOCH,
@@ -92,20 +103,20 @@ func (e *Epochs) Admit(job string, epoch int64) error {
 			errs.Meta("job", job), errs.Meta("epoch", fmt.Sprint(seen.Epoch)),
 			errs.WithHint("leave the job to its owner"))
 	}
-	return e.remember(job, seen, seenEpoch{Epoch: epoch, Since: e.now().UTC()})
+	return e.remember(job, now)
 }
 
-func (e *Epochs) remember(job string, before, now seenEpoch) error {
+// remember changes nothing unless it is on disk.
+func (e *Epochs) remember(job string, now seenEpoch) error {
+	before := e.jobs
+	e.jobs = maps.Clone(before)
 	e.jobs[job] = now
 	e.forgetOldest()
 	err := e.save()
 	if err == nil {
 		return nil
 	}
-	e.jobs[job] = before
-	if before.Epoch == 0 {
-		delete(e.jobs, job)
-	}
+	e.jobs = before
 	if errs.NoRoom(err) {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_DISK_FULL,
 			"cannot remember the epoch of "+job, errs.Wrap(err),

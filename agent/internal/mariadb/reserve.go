@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -208,41 +209,31 @@ func (rs *Reservations) Resume(ctx context.Context) error {
 
 // Keep makes a MariaDB that was restarted keep what is reserved, until ctx is done: its
 // settings are forgotten at a restart.
-func (rs *Reservations) Keep(ctx context.Context) {
-	ticker := time.NewTicker(keepInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if !rs.quiesced() {
-				rs.keepReserved(ctx)
-			}
-		}
-	}
+func (rs *Reservations) Keep(ctx context.Context, loops *loop.Set) {
+	loops.Run(ctx, loop.Spec{Name: "keep the reserved binary logs", Every: keepInterval,
+		Limit: 3 * time.Second, LateAfter: time.Minute,
+		Means: "binary logs that a replica needs may be purged"}, rs.keepReserved)
 }
 
 // keepReserved looks cheaply first: most of the time nothing is reserved.
-func (rs *Reservations) keepReserved(ctx context.Context) {
+func (rs *Reservations) keepReserved(ctx context.Context) error {
+	if rs.quiesced() {
+		return nil
+	}
 	content, err := rs.file.read()
 	if err != nil || len(content.Reservations) == 0 && content.Original == nil {
-		return
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
 	alive, err := inForce(content.Reservations)
 	if err != nil {
-		return
+		return err
 	}
 	current, err := readExpiry(ctx, rs.server.db)
 	if err != nil || current == (expiry{}) && len(alive) > 0 &&
 		len(alive) == len(content.Reservations) {
-		return
+		return err
 	}
-	if err := rs.refresh(ctx); err != nil {
-		rs.log.Warn("cannot make MariaDB keep its reserved binary logs", "error", err)
-	}
+	return rs.refresh(ctx)
 }
 
 // refresh drops what is over and makes MariaDB keep what is not.

@@ -18,6 +18,9 @@ import (
 // that asks more often spares the agent that.
 const Interval = 10 * time.Second
 
+// lookLimit bounds an observation of a MariaDB that hangs.
+const lookLimit = 10 * time.Second
+
 // Status reads the status of MariaDB; *mariadb.Server does, and calls Watch.Observed.
 type Status interface {
 	Status(ctx context.Context) (mariadb.Status, error)
@@ -110,6 +113,8 @@ func (w *Watch) Run(ctx context.Context, runs func(context.Context) bool, server
 }
 
 func (w *Watch) look(ctx context.Context, runs func(context.Context) bool, server Status) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
 	if !runs(ctx) {
 		w.keep(mariadb.Status{DownReason: mariadb.Unit + " does not run"})
 		return

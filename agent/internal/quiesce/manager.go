@@ -163,11 +163,19 @@ func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan 
 		return nil, nil, fmt.Errorf("cannot quiesce MariaDB: %w", err)
 	}
 	defer listener.Close()
-	launched, accepted := make(chan error, 1), make(chan accept, 1)
+	launched, accepted := make(chan error, 1), make(chan accept)
+	left := make(chan struct{})
+	defer close(left)
 	go func() { launched <- m.config.Launcher.Launch(context.WithoutCancel(ctx), spec, socket) }()
 	go func() {
 		conn, err := listener.AcceptUnix()
-		accepted <- accept{conn, err}
+		select {
+		case accepted <- accept{conn, err}:
+		case <-left: // nobody waits for it any more, and the process must see that at once
+			if err == nil {
+				conn.Close()
+			}
+		}
 	}()
 	timeout := time.NewTimer(connectTime)
 	defer timeout.Stop()

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/query"
@@ -23,7 +22,7 @@ const undoLimit = 15 * time.Second
 type Purging struct {
 	query.Servers
 	agents kit.Agents
-	locks  sync.Map // by server: changes that are asked for at one time come one after the other
+	turns  turns // by server: changes that are asked for at one time come one after the other
 }
 
 // NewPurging makes it.
@@ -40,9 +39,11 @@ func (p *Purging) SetBinlogAutoPurge(ctx context.Context,
 	if r, err := p.setRecord(ctx, check); err != nil || change.CheckOnly {
 		return r, err
 	}
-	lock, _ := p.locks.LoadOrStore(change.Server, &sync.Mutex{})
-	lock.(*sync.Mutex).Lock()
-	defer lock.(*sync.Mutex).Unlock()
+	leave, err := p.turns.enter(ctx, change.Server)
+	if err != nil {
+		return query.Server{}, unchanged(change, err)
+	}
+	defer leave()
 	agent, err := p.answering(ctx, change.Server)
 	if err != nil {
 		return query.Server{}, unchanged(change, err)

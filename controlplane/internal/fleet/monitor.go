@@ -136,7 +136,8 @@ func jobsOwn(state inventory.ServerState) bool {
 		state == inventory.ServerDeleted
 }
 
-// forget drops what was seen of servers that are not observed any more.
+// forget drops connections to servers that are gone, and what was seen of servers that are not
+// observed any more.
 func (m *Monitor) forget(due []observation, known map[string]inventory.Server) {
 	kept := map[string]*observed{}
 	for _, o := range due {
@@ -147,7 +148,12 @@ func (m *Monitor) forget(due []observation, known map[string]inventory.Server) {
 		kept[o.server.Name] = seen
 	}
 	for name := range m.seen {
-		if srv, there := known[name]; !there || srv.State == inventory.ServerDeleted {
+		if _, there := known[name]; !there {
+			m.cfg.Forget(name)
+		}
+	}
+	for name, srv := range known { // also of one that a job made or deleted
+		if srv.State == inventory.ServerDeleted {
 			m.cfg.Forget(name)
 		}
 	}

@@ -2,12 +2,16 @@ package manual
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
+
+// keepSeen is how long it is remembered what a host showed.
+const keepSeen = 24 * time.Hour
 
 // settled are the records, once the hosts of those volumes were asked that are being attached or
 // detached. Hosts are asked with no lock held; what they show counts only for the task that was
@@ -88,6 +92,9 @@ func (p *Provider) observe(ctx context.Context, m *machine, since time.Time,
 	}
 	if ctx.Err() == nil { // else it is the caller who went
 		p.seenMu.Lock()
+		maps.DeleteFunc(p.seen, func(_ string, old observation) bool {
+			return s.at.Sub(old.at) > keepSeen
+		})
 		p.seen[m.ID] = s
 		p.seenMu.Unlock()
 	}

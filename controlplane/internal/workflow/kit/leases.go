@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -33,6 +34,10 @@ func (l Lease) Due() bool {
 func (l Lease) Renewed() {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()
+	// jobs that ended in another process, or without a release, are forgotten here
+	maps.DeleteFunc(l.all.last, func(_ string, at time.Time) bool {
+		return time.Since(at) > DefaultReserve
+	})
 	l.all.last[l.job] = time.Now()
 }
 
