@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -27,25 +28,25 @@ type TraceConfig struct {
 	Environ []string
 }
 
+// flushLimit bounds how long the export of what is left may take.
+const flushLimit = 5 * time.Second
+
 // StartTraces exports spans over OTLP (gRPC) when the standard OTEL_* variables name a collector,
-// and propagates traces through calls. stop writes what is left. Without the variables it does
-// nothing, and enabled is false.
-func StartTraces(ctx context.Context, config TraceConfig) (stop func(context.Context) error,
-	enabled bool, err error) {
-	stop = func(context.Context) error { return nil }
-	if enabled, err = config.enabled(); err != nil || !enabled {
-		return stop, false, err
+// and propagates traces through calls; without them it does nothing. stop exports what is left.
+func StartTraces(ctx context.Context, config TraceConfig) (stop func(), err error) {
+	if on, err := config.enabled(); err != nil || !on {
+		return func() {}, err
 	}
 	exporter, err := otlptracegrpc.New(ctx)
 	if err != nil {
-		return stop, false, fmt.Errorf("cannot export traces: %w", err)
+		return nil, fmt.Errorf("cannot export traces: %w", err)
 	}
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(attribute.String("service.name", config.Service),
 			attribute.String("service.version", config.Version)),
 		resource.WithFromEnv())
 	if err != nil {
-		return stop, false, fmt.Errorf("cannot export traces: %w", err)
+		return nil, fmt.Errorf("cannot export traces: %w", err)
 	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter),
 		sdktrace.WithResource(about), sdktrace.WithIDGenerator(generator{})}
@@ -57,7 +58,11 @@ func StartTraces(ctx context.Context, config TraceConfig) (stop func(context.Con
 	provider := sdktrace.NewTracerProvider(options...)
 	otel.SetTracerProvider(provider)
 	otel.SetTextMapPropagator(propagation.TraceContext{})
-	return provider.Shutdown, true, nil
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+		defer cancel()
+		_ = provider.Shutdown(ctx) // a collector that is gone gets nothing
+	}, nil
 }
 
 func (c TraceConfig) variable(name string) string {

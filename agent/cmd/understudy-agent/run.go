@@ -36,6 +36,12 @@ from the file, then from the defaults.`,
 			if err != nil {
 				return fmt.Errorf("cannot find the agent's own file: %w", err)
 			}
+			stop, err := telemetry.StartTraces(cmd.Context(), telemetry.TraceConfig{
+				Service: "understudy-agent", Version: version, Environ: os.Environ()})
+			if err != nil {
+				return err
+			}
+			defer stop()
 			err = agent.Run(cmd.Context(), config, agent.Options{Version: version, Program: program,
 				Log: log})
 			if errors.Is(err, context.Canceled) {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/proto/telemetry"
 )
 
 const serveLong = `Run the control plane. It keeps the records of servers and snapshots, runs the
@@ -121,6 +122,12 @@ func newServeCommand(world World) *cobra.Command {
 			}
 			config.Version = world.Version
 			log := app.Logger(config, cmd.ErrOrStderr(), world.Environ)
+			stop, err := telemetry.StartTraces(cmd.Context(), telemetry.TraceConfig{
+				Service: "understudy", Version: world.Version, Environ: world.Environ})
+			if err != nil {
+				return err
+			}
+			defer stop()
 			dev, err := openDev(config, world, log)
 			if err != nil {
 				return err
