@@ -28,13 +28,8 @@ func deleteVerb[Q interface {
 	v.flag("etag", "etag", "delete only while the record has this `ETAG`",
 		"the one that is shown")
 	v.cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	v.checks = append(v.checks, func() error {
-		if yes || v.is("validate_only") || v.cli.canAsk() {
-			return nil
-		}
-		return usageError{message: "cannot ask for confirmation: there is no terminal",
-			hint: "confirm with --yes"}
-	})
+	asks := func() bool { return !yes && !v.is("validate_only") }
+	v.mustAsk(asks)
 	return jobVerb(v, call, jobParts{prepare: func(ctx context.Context, a *api) error {
 		shown, err := read(ctx, a, v.req.GetName())
 		if err != nil {
@@ -43,11 +38,22 @@ func deleteVerb[Q interface {
 		if v.req.GetEtag() == "" {
 			setField(v.req, "etag", protoreflect.ValueOfString(shown.GetEtag()))
 		}
-		if yes || v.is("validate_only") {
+		if !asks() {
 			return nil
 		}
 		return v.cli.ask(ctx, warning(shown), show.ID(v.req.GetName()))
 	}})
+}
+
+// mustAsk refuses to go on without a terminal when the verb has to ask.
+func (v *verb[Q]) mustAsk(asks func() bool) {
+	v.checks = append(v.checks, func() error {
+		if !asks() || v.cli.canAsk() {
+			return nil
+		}
+		return usageError{message: "cannot ask for confirmation: there is no terminal",
+			hint: "confirm with --yes"}
+	})
 }
 
 func (c *cli) canAsk() bool { return terminal(c.Stdin) != nil && terminal(c.Stderr) != nil }

@@ -117,7 +117,7 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 	answered := finding{What: "control plane", OK: true,
 		Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
 	return []finding{answered, c.examineProvider(ctx, a), c.examineServers(servers),
-		c.examineJobs(ctx, a)}
+		c.examineDisks(servers), c.examineJobs(ctx, a)}
 }
 
 func (c *cli) examineProvider(ctx context.Context, a *api) finding {
@@ -147,6 +147,38 @@ func (c *cli) examineServers(servers []*cpv1.Server) finding {
 	}
 	return finding{What: "servers", OK: true,
 		Found: fmt.Sprintf("%d, none needs attention", len(servers))}
+}
+
+// fullWithin is how far ahead a disk that fills is worth a finding.
+const fullWithin = 7 * 24 * time.Hour
+
+// examineDisks names the disk that is full first.
+func (c *cli) examineDisks(servers []*cpv1.Server) finding {
+	var first *cpv1.Server
+	for _, s := range servers {
+		after := s.GetDisk().GetFullAfter().AsDuration()
+		if after > 0 && after < fullWithin && (first == nil ||
+			after < first.GetDisk().GetFullAfter().AsDuration()) {
+			first = s
+		}
+	}
+	if first == nil {
+		return finding{What: "disks", OK: true, Found: "none is full within a week"}
+	}
+	disk := first.GetDisk()
+	text := fmt.Sprintf("%s has %s free and none in %s, if it fills as in the last %s",
+		show.ID(first.GetName()), show.Bytes(disk.GetFreeBytes()),
+		show.Duration(disk.GetFullAfter().AsDuration()),
+		show.Duration(disk.GetWindow().AsDuration()))
+	way := errs.WithHint("grow the data volume, or delete data",
+		errs.Call("GetServer", "name", first.GetName()))
+	if disk.GetBinlogShare() > 0.5 {
+		text += fmt.Sprintf("; its binary logs take %s and grow the most",
+			show.Bytes(disk.GetBinlogBytes()))
+		way = errs.WithHint("delete the binary logs that no replica needs",
+			errs.Call("PurgeBinlogs", "name", first.GetName()))
+	}
+	return c.broken("disks", errs.New(errs.FailedPrecondition, 0, text, way))
 }
 
 func (c *cli) examineJobs(ctx context.Context, a *api) finding {

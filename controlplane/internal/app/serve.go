@@ -55,11 +55,17 @@ func (a *App) openServer(context.Context) error {
 	return a.register(a.server)
 }
 
+// servers are the records of servers, and what the monitor observed of them.
+type servers struct {
+	*fleet.Purging
+	*fleet.Monitor
+}
+
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Kit: a.work, engine: a.engine, st: a.st}
-	onServers, err := serverservice.New(serverservice.Config{Records: fleet.NewPurging(
-		query.Servers{Store: a.st}, a.agents), Jobs: start})
+	onServers, err := serverservice.New(serverservice.Config{Records: servers{
+		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor}, Jobs: start})
 	if err != nil {
 		return err
 	}

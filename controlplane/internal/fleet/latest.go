@@ -27,6 +27,15 @@ func (m *Monitor) Latest() map[string]Observation {
 	return maps.Clone(m.latest)
 }
 
+// Disk is how the filesystem of a server's datadir fills; false when the latest round did not
+// observe it.
+func (m *Monitor) Disk(server string) (Disk, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, ok := m.latest[server]
+	return o.Disk, ok && o.Disk.FreeBytes+o.Disk.UsedBytes > 0
+}
+
 func (m *Monitor) publish(due []observation, at time.Time) {
 	latest := map[string]Observation{}
 	for _, o := range due {

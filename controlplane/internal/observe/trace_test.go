@@ -164,7 +164,8 @@ func TestAJobIsATrace(t *testing.T) {
 	}
 	var made job.Job
 	run(func(engine *job.Engine[*store.Tx]) {
-		if made, err = engine.Create(t.Context(), job.Request{Kind: "make", Who: "me"}); err != nil {
+		made, err = engine.Create(t.Context(), job.Request{Kind: "make", Who: "me"})
+		if err != nil {
 			t.Fatal(err)
 		}
 		<-waits

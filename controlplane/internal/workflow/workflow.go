@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
@@ -30,7 +31,7 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 			Compare: verify.Compare, WouldCompare: verify.Describe,
 			Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
 		}),
-		verify.Replica(),
+		verify.Replica(), purge.Binlogs(),
 		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
@@ -88,6 +89,21 @@ func (s *Service) VerifyReplica(ctx context.Context,
 	return &cpv1.VerifyReplicaResponse{Job: made}, nil
 }
 
+// PurgeBinlogs starts a job that deletes binary logs that no replica needs.
+func (s *Service) PurgeBinlogs(ctx context.Context,
+	req *cpv1.PurgeBinlogsRequest) (*cpv1.PurgeBinlogsResponse, error) {
+	args := purge.Args{Server: wire.ID(req.GetName())}
+	for _, replica := range req.GetIgnoreReplicas() {
+		args.Ignored = append(args.Ignored, wire.ID(replica))
+	}
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: args})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.PurgeBinlogsResponse{Job: made}, nil
+}
+
 // DeleteServer starts a job that deletes a server.
 func (s *Service) DeleteServer(ctx context.Context,
 	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {
@@ -122,7 +138,7 @@ func (s *Service) UpdateServer(ctx context.Context,
 		if err != nil {
 			return nil, err
 		}
-		return &cpv1.UpdateServerResponse{Server: toWire(r)}, nil
+		return &cpv1.UpdateServerResponse{Server: s.toWire(r)}, nil
 	}
 	r, err := s.cfg.Records.SetBinlogAutoPurge(ctx, AutoPurge{
 		Server: name, On: req.GetServer().GetBinlogAutoPurge(), Etag: req.GetServer().GetEtag(),
@@ -132,5 +148,5 @@ func (s *Service) UpdateServer(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.UpdateServerResponse{Server: toWire(r)}, nil
+	return &cpv1.UpdateServerResponse{Server: s.toWire(r)}, nil
 }

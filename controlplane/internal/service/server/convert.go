@@ -1,6 +1,9 @@
 package server
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
@@ -11,7 +14,7 @@ func roleOf(r Record) cpv1.Server_Role { return enum.Of[cpv1.Server_Role](string
 
 func stateOf(r Record) cpv1.Server_State { return enum.Of[cpv1.Server_State](string(r.State)) }
 
-func toWire(r Record) *cpv1.Server {
+func (s *Service) toWire(r Record) *cpv1.Server {
 	out := &cpv1.Server{
 		Name: r.Subject(), Role: roleOf(r), State: stateOf(r), StateReason: r.StateReason,
 		Machine: r.MachineID, Address: r.Address, Port: int32(r.Port), ServerId: r.ServerID,
@@ -20,6 +23,9 @@ func toWire(r Record) *cpv1.Server {
 		ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
 		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
 		Provider: r.Provider,
+	}
+	if disk, observed := s.cfg.Records.Disk(r.Name); observed {
+		out.Disk = diskToWire(disk)
 	}
 	if r.State == inventory.ServerReady {
 		out.StateReason = "" // how it was verified has a field of its own
@@ -38,6 +44,18 @@ func toWire(r Record) *cpv1.Server {
 	for _, m := range r.Mounts {
 		out.Mounts = append(out.Mounts,
 			&cpv1.ServerMount{Path: m.Path, Volume: r.ProviderID(m.Volume)})
+	}
+	return out
+}
+
+func diskToWire(d fleet.Disk) *cpv1.ServerDisk {
+	out := &cpv1.ServerDisk{FreeBytes: d.FreeBytes, UsedBytes: d.UsedBytes,
+		BinlogBytes: d.BinlogBytes, BinlogShare: d.BinlogShare}
+	if d.Window > 0 {
+		out.Window = durationpb.New(d.Window)
+	}
+	if d.FullIn > 0 {
+		out.FullAfter = durationpb.New(d.FullIn)
 	}
 	return out
 }

@@ -28,6 +28,8 @@ type Records interface {
 		error)
 	// SetBinlogAutoPurge turns binlog auto purge on or off by the records' rules.
 	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
+	// Disk is how the filesystem of a server's datadir fills; false when it was not observed.
+	Disk(server string) (fleet.Disk, bool)
 }
 
 // AutoPurge is a change of binlog auto purge.
@@ -56,6 +58,7 @@ func Rules() authz.Table {
 		cpv1.ServerService_CreateServer_FullMethodName,
 		cpv1.ServerService_CreateReplica_FullMethodName,
 		cpv1.ServerService_VerifyReplica_FullMethodName,
+		cpv1.ServerService_PurgeBinlogs_FullMethodName,
 		cpv1.ServerService_UpdateServer_FullMethodName,
 		cpv1.ServerService_DeleteServer_FullMethodName,
 	)
@@ -69,7 +72,7 @@ func (s *Service) GetServer(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &cpv1.GetServerResponse{Server: toWire(r)}, nil
+	return &cpv1.GetServerResponse{Server: s.toWire(r)}, nil
 }
 
 // ListServers returns a page of servers, sorted by name.
@@ -93,7 +96,7 @@ func (s *Service) ListServers(ctx context.Context,
 	}
 	resp := &cpv1.ListServersResponse{NextPageToken: next}
 	for _, r := range list {
-		resp.Servers = append(resp.Servers, toWire(r))
+		resp.Servers = append(resp.Servers, s.toWire(r))
 	}
 	return resp, nil
 }

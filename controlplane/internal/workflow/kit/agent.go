@@ -373,6 +373,11 @@ type Binlogs interface {
 	// keeps them. What is reserved is kept anyway.
 	SetBinlogExpiry(ctx context.Context, after time.Duration, token FencingToken) (changed bool,
 		err error)
+	// ListBinlogs reads all binary logs, oldest first.
+	ListBinlogs(ctx context.Context) ([]replication.Binlog, error)
+	// PurgeBinlogs deletes the binary logs before that file, and refuses (BINLOGS_NEEDED) what is
+	// reserved or read now. It answers with the names of those that it deleted.
+	PurgeBinlogs(ctx context.Context, to string, token FencingToken) (purged []string, err error)
 	// EnsureReplicationAccount makes a replica's account on its primary and says what it changed.
 	EnsureReplicationAccount(ctx context.Context, req ReplicationAccount) (changes []string,
 		err error)

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	snapshots "github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
@@ -85,6 +86,15 @@ type Verification struct {
 
 // Args are the arguments of the kind.
 func (v Verification) Args() kit.Args { return verify.Args{Replica: v.Replica, Level: v.Level} }
+
+// Purging asks to purge binary logs.
+type Purging struct {
+	Server  string
+	Ignored []string
+}
+
+// Args are the arguments of the kind.
+func (p Purging) Args() kit.Args { return purge.Args{Server: p.Server, Ignored: p.Ignored} }
 
 // Request is what the engine is asked for.
 func (p *Process) Request(ctx context.Context, what Asked) (job.Request, error) {

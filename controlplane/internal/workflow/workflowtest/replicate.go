@@ -2,6 +2,7 @@ package workflowtest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -171,6 +172,50 @@ func (a *agent) ReleaseBinlogs(ctx context.Context, id string,
 		return changed, nil
 	})
 	return changed, err
+}
+
+// binlogSize is how many transactions a binary log has.
+const binlogSize = 10
+
+func binlogOf(seq uint64) string { return fmt.Sprintf("mariadb-bin.%06d", 1+seq/binlogSize) }
+
+func (a *agent) ListBinlogs(ctx context.Context) (logs []replication.Binlog, err error) {
+	err = a.look(ctx, "ListBinlogs", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		d := s.Disk.Data
+		for seq := d.Oldest / binlogSize * binlogSize; seq <= d.seq; seq += binlogSize {
+			b := replication.Binlog{File: binlogOf(seq), Bytes: 1 << 20}
+			if seq > 0 {
+				b.Start = gtidOf(d.last, seq)
+			}
+			for id := range d.Reserved {
+				b.Reserved = append(b.Reserved, "reservation "+id)
+			}
+			logs = append(logs, b)
+		}
+		return nil
+	})
+	return logs, err
+}
+
+func (a *agent) PurgeBinlogs(ctx context.Context, to string,
+	f kit.FencingToken) (purged []string, err error) {
+	err = a.change(ctx, "PurgeBinlogs", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		d := s.Disk.Data
+		for seq := d.Oldest / binlogSize * binlogSize; binlogOf(seq) < to; seq += binlogSize {
+			purged = append(purged, binlogOf(seq))
+			d.Oldest = seq + binlogSize
+		}
+		return len(purged) > 0, nil
+	})
+	return purged, err
 }
 
 func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,

@@ -200,7 +200,9 @@ type Server struct {
 	// Last comparison with its primary; absent for a primary and until a replica was verified.
 	Verified *Verification `protobuf:"bytes,22,opt,name=verified,proto3" json:"verified,omitempty"`
 	// Name of the provider.
-	Provider      string `protobuf:"bytes,23,opt,name=provider,proto3" json:"provider,omitempty"`
+	Provider string `protobuf:"bytes,23,opt,name=provider,proto3" json:"provider,omitempty"`
+	// How the datadir's filesystem fills; absent until the monitor has observed it.
+	Disk          *ServerDisk `protobuf:"bytes,24,opt,name=disk,proto3" json:"disk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +398,106 @@ func (x *Server) GetProvider() string {
 	return ""
 }
 
+func (x *Server) GetDisk() *ServerDisk {
+	if x != nil {
+		return x.Disk
+	}
+	return nil
+}
+
+// ServerDisk is the filesystem of a datadir, as the monitor of this control plane observed it.
+type ServerDisk struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes free.
+	FreeBytes int64 `protobuf:"varint,1,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	// Bytes used.
+	UsedBytes int64 `protobuf:"varint,2,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
+	// Size of all binary logs.
+	BinlogBytes int64 `protobuf:"varint,3,opt,name=binlog_bytes,json=binlogBytes,proto3" json:"binlog_bytes,omitempty"`
+	// Time between the two observations that `full_after` is computed from: the latest one and the
+	// oldest one of the last hour; absent while they are less than a minute apart.
+	Window *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
+	// Time until nothing is free when the free bytes go on to shrink as in `window`; absent when
+	// they do not shrink, or last for more than a year.
+	FullAfter *durationpb.Duration `protobuf:"bytes,5,opt,name=full_after,json=fullAfter,proto3" json:"full_after,omitempty"`
+	// Part of what was used in `window` that binary logs took, 0 to 1.
+	BinlogShare   float64 `protobuf:"fixed64,6,opt,name=binlog_share,json=binlogShare,proto3" json:"binlog_share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerDisk) Reset() {
+	*x = ServerDisk{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerDisk) ProtoMessage() {}
+
+func (x *ServerDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerDisk.ProtoReflect.Descriptor instead.
+func (*ServerDisk) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ServerDisk) GetFreeBytes() int64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *ServerDisk) GetUsedBytes() int64 {
+	if x != nil {
+		return x.UsedBytes
+	}
+	return 0
+}
+
+func (x *ServerDisk) GetBinlogBytes() int64 {
+	if x != nil {
+		return x.BinlogBytes
+	}
+	return 0
+}
+
+func (x *ServerDisk) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *ServerDisk) GetFullAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FullAfter
+	}
+	return nil
+}
+
+func (x *ServerDisk) GetBinlogShare() float64 {
+	if x != nil {
+		return x.BinlogShare
+	}
+	return 0
+}
+
 // ServerMount is a mount that belongs to a server.
 type ServerMount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -411,7 +513,7 @@ type ServerMount struct {
 
 func (x *ServerMount) Reset() {
 	*x = ServerMount{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +525,7 @@ func (x *ServerMount) String() string {
 func (*ServerMount) ProtoMessage() {}
 
 func (x *ServerMount) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +538,7 @@ func (x *ServerMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMount.ProtoReflect.Descriptor instead.
 func (*ServerMount) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ServerMount) GetPath() string {
@@ -471,7 +573,7 @@ type GetServerRequest struct {
 
 func (x *GetServerRequest) Reset() {
 	*x = GetServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +585,7 @@ func (x *GetServerRequest) String() string {
 func (*GetServerRequest) ProtoMessage() {}
 
 func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +598,7 @@ func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerRequest.ProtoReflect.Descriptor instead.
 func (*GetServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetServerRequest) GetName() string {
@@ -517,7 +619,7 @@ type GetServerResponse struct {
 
 func (x *GetServerResponse) Reset() {
 	*x = GetServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +631,7 @@ func (x *GetServerResponse) String() string {
 func (*GetServerResponse) ProtoMessage() {}
 
 func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +644,7 @@ func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerResponse.ProtoReflect.Descriptor instead.
 func (*GetServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetServerResponse) GetServer() *Server {
@@ -576,7 +678,7 @@ type ListServersRequest struct {
 
 func (x *ListServersRequest) Reset() {
 	*x = ListServersRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +690,7 @@ func (x *ListServersRequest) String() string {
 func (*ListServersRequest) ProtoMessage() {}
 
 func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +703,7 @@ func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersRequest.ProtoReflect.Descriptor instead.
 func (*ListServersRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListServersRequest) GetPageSize() int32 {
@@ -666,7 +768,7 @@ type ListServersResponse struct {
 
 func (x *ListServersResponse) Reset() {
 	*x = ListServersResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +780,7 @@ func (x *ListServersResponse) String() string {
 func (*ListServersResponse) ProtoMessage() {}
 
 func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +793,7 @@ func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersResponse.ProtoReflect.Descriptor instead.
 func (*ListServersResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListServersResponse) GetServers() []*Server {
@@ -738,7 +840,7 @@ type CreateServerRequest struct {
 
 func (x *CreateServerRequest) Reset() {
 	*x = CreateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +852,7 @@ func (x *CreateServerRequest) String() string {
 func (*CreateServerRequest) ProtoMessage() {}
 
 func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +865,7 @@ func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerRequest.ProtoReflect.Descriptor instead.
 func (*CreateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateServerRequest) GetName() string {
@@ -847,7 +949,7 @@ type CreateServerResponse struct {
 
 func (x *CreateServerResponse) Reset() {
 	*x = CreateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +961,7 @@ func (x *CreateServerResponse) String() string {
 func (*CreateServerResponse) ProtoMessage() {}
 
 func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +974,7 @@ func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerResponse.ProtoReflect.Descriptor instead.
 func (*CreateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateServerResponse) GetJob() *Job {
@@ -919,7 +1021,7 @@ type CreateReplicaRequest struct {
 
 func (x *CreateReplicaRequest) Reset() {
 	*x = CreateReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1033,7 @@ func (x *CreateReplicaRequest) String() string {
 func (*CreateReplicaRequest) ProtoMessage() {}
 
 func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1046,7 @@ func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaRequest.ProtoReflect.Descriptor instead.
 func (*CreateReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateReplicaRequest) GetName() string {
@@ -1049,7 +1151,7 @@ type CreateReplicaResponse struct {
 
 func (x *CreateReplicaResponse) Reset() {
 	*x = CreateReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1163,7 @@ func (x *CreateReplicaResponse) String() string {
 func (*CreateReplicaResponse) ProtoMessage() {}
 
 func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1176,7 @@ func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaResponse.ProtoReflect.Descriptor instead.
 func (*CreateReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateReplicaResponse) GetJob() *Job {
@@ -1102,7 +1204,7 @@ type VerifyReplicaRequest struct {
 
 func (x *VerifyReplicaRequest) Reset() {
 	*x = VerifyReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1216,7 @@ func (x *VerifyReplicaRequest) String() string {
 func (*VerifyReplicaRequest) ProtoMessage() {}
 
 func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1229,7 @@ func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaRequest.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VerifyReplicaRequest) GetName() string {
@@ -1169,7 +1271,7 @@ type VerifyReplicaResponse struct {
 
 func (x *VerifyReplicaResponse) Reset() {
 	*x = VerifyReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1283,7 @@ func (x *VerifyReplicaResponse) String() string {
 func (*VerifyReplicaResponse) ProtoMessage() {}
 
 func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,10 +1296,131 @@ func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaResponse.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerifyReplicaResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+// PurgeBinlogsRequest names a server.
+type PurgeBinlogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Replicas, "servers/{server}", whose needs do not count: one that has not applied what is
+	// deleted must be made again. At most 100.
+	IgnoreReplicas []string `protobuf:"bytes,2,rep,name=ignore_replicas,json=ignoreReplicas,proto3" json:"ignore_replicas,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeBinlogsRequest) Reset() {
+	*x = PurgeBinlogsRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeBinlogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeBinlogsRequest) ProtoMessage() {}
+
+func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
+func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PurgeBinlogsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PurgeBinlogsRequest) GetIgnoreReplicas() []string {
+	if x != nil {
+		return x.IgnoreReplicas
+	}
+	return nil
+}
+
+func (x *PurgeBinlogsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PurgeBinlogsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// PurgeBinlogsResponse has the job.
+type PurgeBinlogsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeBinlogsResponse) Reset() {
+	*x = PurgeBinlogsResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeBinlogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeBinlogsResponse) ProtoMessage() {}
+
+func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
+func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PurgeBinlogsResponse) GetJob() *Job {
 	if x != nil {
 		return x.Job
 	}
@@ -1222,7 +1445,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1457,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1470,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -1289,7 +1512,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1524,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1537,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -1342,7 +1565,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1577,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1590,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -1409,7 +1632,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1644,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1657,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -1448,7 +1671,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\x8f\t\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\xcb\t\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -1475,7 +1698,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"createTime\x12\x1a\n" +
 	"\x04etag\x18\x15 \x01(\tB\x06\xea\xbb\x18\x02P\aR\x04etag\x12D\n" +
 	"\bverified\x18\x16 \x01(\v2(.understudy.controlplane.v1.VerificationR\bverified\x12\x1a\n" +
-	"\bprovider\x18\x17 \x01(\tR\bprovider\"@\n" +
+	"\bprovider\x18\x17 \x01(\tR\bprovider\x12:\n" +
+	"\x04disk\x18\x18 \x01(\v2&.understudy.controlplane.v1.ServerDiskR\x04disk\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
@@ -1488,7 +1712,18 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x11STATE_UNREACHABLE\x10\x04\x12\x12\n" +
 	"\x0eSTATE_DELETING\x10\x05\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x06\x12\x11\n" +
-	"\rSTATE_DELETED\x10\a\"Z\n" +
+	"\rSTATE_DELETED\x10\a\"\xfd\x01\n" +
+	"\n" +
+	"ServerDisk\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\x01 \x01(\x03R\tfreeBytes\x12\x1d\n" +
+	"\n" +
+	"used_bytes\x18\x02 \x01(\x03R\tusedBytes\x12!\n" +
+	"\fbinlog_bytes\x18\x03 \x01(\x03R\vbinlogBytes\x121\n" +
+	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x128\n" +
+	"\n" +
+	"full_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tfullAfter\x12!\n" +
+	"\fbinlog_share\x18\x06 \x01(\x01R\vbinlogShare\"Z\n" +
 	"\vServerMount\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
 	"\x06volume\x18\x02 \x01(\tR\x06volume\x12\x1f\n" +
@@ -1561,6 +1796,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"J\n" +
 	"\x15VerifyReplicaResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xb2\x01\n" +
+	"\x13PurgeBinlogsRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x121\n" +
+	"\x0fignore_replicas\x18\x02 \x03(\tB\b\xea\xbb\x18\x04HdP\x01R\x0eignoreReplicas\x12%\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
+	"\x14PurgeBinlogsResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xe2\x01\n" +
 	"\x13UpdateServerRequest\x12B\n" +
 	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerB\x06\xea\xbb\x18\x02\b\x01R\x06server\x12;\n" +
@@ -1578,13 +1821,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xb8\x06\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xab\a\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\fCreateServer\x12/.understudy.controlplane.v1.CreateServerRequest\x1a0.understudy.controlplane.v1.CreateServerResponse\x12t\n" +
 	"\rCreateReplica\x120.understudy.controlplane.v1.CreateReplicaRequest\x1a1.understudy.controlplane.v1.CreateReplicaResponse\x12t\n" +
 	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12q\n" +
+	"\fPurgeBinlogs\x12/.understudy.controlplane.v1.PurgeBinlogsRequest\x1a0.understudy.controlplane.v1.PurgeBinlogsResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
 	"\fDeleteServer\x12/.understudy.controlplane.v1.DeleteServerRequest\x1a0.understudy.controlplane.v1.DeleteServerResponseB\x93\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x12ServerServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
@@ -1602,77 +1846,86 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(Server_Role)(0),              // 0: understudy.controlplane.v1.Server.Role
 	(Server_State)(0),             // 1: understudy.controlplane.v1.Server.State
 	(*Server)(nil),                // 2: understudy.controlplane.v1.Server
-	(*ServerMount)(nil),           // 3: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),      // 4: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),     // 5: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),    // 6: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),   // 7: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),   // 8: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),  // 9: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),  // 10: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil), // 11: understudy.controlplane.v1.CreateReplicaResponse
-	(*VerifyReplicaRequest)(nil),  // 12: understudy.controlplane.v1.VerifyReplicaRequest
-	(*VerifyReplicaResponse)(nil), // 13: understudy.controlplane.v1.VerifyReplicaResponse
-	(*UpdateServerRequest)(nil),   // 14: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),  // 15: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),   // 16: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),  // 17: understudy.controlplane.v1.DeleteServerResponse
-	nil,                           // 18: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                           // 19: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*Verification)(nil),          // 21: understudy.controlplane.v1.Verification
-	(*Job)(nil),                   // 22: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),              // 23: understudy.controlplane.v1.VerifyLevel
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 25: google.protobuf.FieldMask
+	(*ServerDisk)(nil),            // 3: understudy.controlplane.v1.ServerDisk
+	(*ServerMount)(nil),           // 4: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),      // 5: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),     // 6: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),    // 7: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),   // 8: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),   // 9: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),  // 10: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),  // 11: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil), // 12: understudy.controlplane.v1.CreateReplicaResponse
+	(*VerifyReplicaRequest)(nil),  // 13: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil), // 14: understudy.controlplane.v1.VerifyReplicaResponse
+	(*PurgeBinlogsRequest)(nil),   // 15: understudy.controlplane.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),  // 16: understudy.controlplane.v1.PurgeBinlogsResponse
+	(*UpdateServerRequest)(nil),   // 17: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),  // 18: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),   // 19: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),  // 20: understudy.controlplane.v1.DeleteServerResponse
+	nil,                           // 21: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                           // 22: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*Verification)(nil),          // 24: understudy.controlplane.v1.Verification
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*Job)(nil),                   // 26: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),              // 27: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil), // 28: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
-	3,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	20, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	20, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	21, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
-	2,  // 6: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	0,  // 7: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
-	1,  // 8: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
-	2,  // 9: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	18, // 10: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	22, // 11: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	23, // 12: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	19, // 13: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	24, // 14: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	22, // 15: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	23, // 16: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	22, // 17: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 18: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	25, // 19: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 20: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	22, // 21: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	4,  // 22: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	6,  // 23: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	8,  // 24: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	10, // 25: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	12, // 26: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	14, // 27: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	16, // 28: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	5,  // 29: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	7,  // 30: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	9,  // 31: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	11, // 32: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	13, // 33: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	15, // 34: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	17, // 35: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	4,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
+	23, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	23, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	24, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	3,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
+	25, // 7: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	25, // 8: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	2,  // 9: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	0,  // 10: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
+	1,  // 11: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
+	2,  // 12: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
+	21, // 13: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	26, // 14: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	27, // 15: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	22, // 16: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	25, // 17: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	26, // 18: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	27, // 19: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	26, // 20: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	26, // 21: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 22: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	28, // 23: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 24: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	26, // 25: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	5,  // 26: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	7,  // 27: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	9,  // 28: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	11, // 29: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	13, // 30: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	15, // 31: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	17, // 32: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	19, // 33: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	6,  // 34: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	8,  // 35: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	10, // 36: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	12, // 37: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	14, // 38: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	16, // 39: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	18, // 40: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	20, // 41: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -1688,7 +1941,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

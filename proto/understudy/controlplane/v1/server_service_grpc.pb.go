@@ -24,6 +24,7 @@ const (
 	ServerService_CreateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/CreateServer"
 	ServerService_CreateReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/CreateReplica"
 	ServerService_VerifyReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/VerifyReplica"
+	ServerService_PurgeBinlogs_FullMethodName  = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
 	ServerService_UpdateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/UpdateServer"
 	ServerService_DeleteServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
@@ -59,6 +60,11 @@ type ServerServiceClient interface {
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
 	VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error)
+	// PurgeBinlogs starts a job that deletes the binary logs of a server up to what every replica has
+	// applied and every reservation allows. The job fails with BINLOGS_NEEDED, and deletes nothing,
+	// when it is not known what a replica has applied. With `validate_only` no job is created: the
+	// plan says what would be deleted, and what keeps the rest.
+	PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -129,6 +135,16 @@ func (c *serverServiceClient) VerifyReplica(ctx context.Context, in *VerifyRepli
 	return out, nil
 }
 
+func (c *serverServiceClient) PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeBinlogsResponse)
+	err := c.cc.Invoke(ctx, ServerService_PurgeBinlogs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateServerResponse)
@@ -180,6 +196,11 @@ type ServerServiceServer interface {
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
 	VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error)
+	// PurgeBinlogs starts a job that deletes the binary logs of a server up to what every replica has
+	// applied and every reservation allows. The job fails with BINLOGS_NEEDED, and deletes nothing,
+	// when it is not known what a replica has applied. With `validate_only` no job is created: the
+	// plan says what would be deleted, and what keeps the rest.
+	PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -214,6 +235,9 @@ func (UnimplementedServerServiceServer) CreateReplica(context.Context, *CreateRe
 }
 func (UnimplementedServerServiceServer) VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyReplica not implemented")
+}
+func (UnimplementedServerServiceServer) PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeBinlogs not implemented")
 }
 func (UnimplementedServerServiceServer) UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateServer not implemented")
@@ -332,6 +356,24 @@ func _ServerService_VerifyReplica_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_PurgeBinlogs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeBinlogsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).PurgeBinlogs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_PurgeBinlogs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).PurgeBinlogs(ctx, req.(*PurgeBinlogsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_UpdateServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateServerRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +436,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyReplica",
 			Handler:    _ServerService_VerifyReplica_Handler,
+		},
+		{
+			MethodName: "PurgeBinlogs",
+			Handler:    _ServerService_PurgeBinlogs_Handler,
 		},
 		{
 			MethodName: "UpdateServer",

@@ -176,6 +176,21 @@ func (s *Server) VerifyReplica(_ context.Context,
 	return &cpv1.VerifyReplicaResponse{Job: s.play(oneStep(job, nil))}, nil
 }
 
+// PurgeBinlogs starts a job.
+func (s *Server) PurgeBinlogs(_ context.Context,
+	req *cpv1.PurgeBinlogsRequest) (*cpv1.PurgeBinlogsResponse, error) {
+	if _, err := s.server(req.GetName()); err != nil {
+		return nil, err
+	}
+	job := newJob("j-0106", cpv1.Job_KIND_PURGE_BINLOGS, req.GetName(), "purge binary logs of "+
+		strings.TrimPrefix(req.GetName(), "servers/"), req.GetRequestId(),
+		[][2]string{{"purge", "binary logs that nothing needs are deleted"}})
+	if req.GetValidateOnly() {
+		return &cpv1.PurgeBinlogsResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.PurgeBinlogsResponse{Job: s.play(oneStep(job, nil))}, nil
+}
+
 // UpdateServer changes a server in the answer alone.
 func (s *Server) UpdateServer(_ context.Context,
 	req *cpv1.UpdateServerRequest) (*cpv1.UpdateServerResponse, error) {

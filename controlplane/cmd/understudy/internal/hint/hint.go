@@ -27,6 +27,7 @@ var commands = map[string]string{
 	"DeleteServer": "server delete {name}",
 	"CreateReplica": "replica create[ {name}][ --of {primary}][ --from {snapshot}]" +
 		"[ --verify {verify}]",
+	"PurgeBinlogs":  "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
 	"VerifyReplica": "replica verify {name}[ --level {level}]",
 
 	"GetSnapshot":   "snapshot get {name}",
