@@ -66,8 +66,5 @@ func orDefault(d, fallback time.Duration) time.Duration {
 // Host returns identity and versions of the host.
 func (a *agent) Host(ctx context.Context) (kit.HostInfo, error) {
 	resp, err := call(ctx, a, lookLimit, a.host.GetHost, &agentv1.GetHostRequest{})
-	if err != nil {
-		return kit.HostInfo{}, err
-	}
-	return hostInfo(resp), nil
+	return hostInfo(resp), err
 }

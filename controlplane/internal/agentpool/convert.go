@@ -28,11 +28,8 @@ func fencingToken(f kit.FencingToken) *agentv1.FencingToken {
 
 func hostInfo(h *agentv1.GetHostResponse) kit.HostInfo {
 	return kit.HostInfo{
-		Server: h.GetServer(), MachineID: h.GetMachineId(), BootID: h.GetBootId(), OS: h.GetOs(),
-		SystemdVersion: h.GetSystemdVersion(),
+		Server: h.GetServer(), OS: h.GetOs(), SystemdVersion: h.GetSystemdVersion(),
 		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(),
-		MemoryBytes:   h.GetMemoryBytes(),
-		RootFreeBytes: h.GetRootFreeBytes(), Addresses: h.GetAddresses(),
 	}
 }
 
@@ -45,32 +42,18 @@ var activeStates = map[agentv1.Unit_ActiveState]string{
 }
 
 func unit(u *agentv1.Unit) kit.Unit {
-	return kit.Unit{
-		Name: u.GetName(), ActiveState: activeStates[u.GetActiveState()], SubState: u.GetSubState(),
-		LoadState:     u.GetLoadState(),
-		UnitFileState: u.GetUnitFileState(), InvocationID: u.GetInvocationId(),
-		Restarts: int(u.GetRestarts()),
-	}
+	return kit.Unit{ActiveState: activeStates[u.GetActiveState()], SubState: u.GetSubState()}
 }
 
 func blockDevice(d *agentv1.BlockDevice) kit.BlockDevice {
-	return kit.BlockDevice{
-		Path: d.GetPath(), IDs: d.GetIds(), Serial: d.GetSerial(), SizeBytes: d.GetSizeBytes(),
-		Filesystem: d.GetFilesystem(),
-		UUID:       d.GetUuid(), MountPoints: d.GetMountPoints(), Parent: d.GetParent(),
-		Blank: d.GetBlank(),
-	}
+	return kit.BlockDevice{Path: d.GetPath(), IDs: d.GetIds(), SizeBytes: d.GetSizeBytes(),
+		Filesystem: d.GetFilesystem(), MountPoints: d.GetMountPoints()}
 }
 
 func mount(m *agentv1.Mount) kit.Mount {
-	return kit.Mount{
-		Path: m.GetPath(), Mounted: m.GetMounted(), Device: m.GetDevice(),
-		DeviceIDs: m.GetDeviceIds(), Filesystem: m.GetFilesystem(),
-		UUID: m.GetUuid(), SizeBytes: m.GetSizeBytes(), FreeBytes: m.GetFreeBytes(),
-		Unit: m.GetUnit(), UnitSource: m.GetUnitSource(),
-		UnitSourceExists: m.GetUnitSourceExists(), Enabled: m.GetEnabled(), Root: m.GetRoot(),
-		Nonce: m.GetNonce(),
-	}
+	return kit.Mount{Mounted: m.GetMounted(), DeviceIDs: m.GetDeviceIds(),
+		Filesystem: m.GetFilesystem(), UUID: m.GetUuid(), SizeBytes: m.GetSizeBytes(),
+		FreeBytes: m.GetFreeBytes()}
 }
 
 func ensureMount(r kit.EnsureMount) *agentv1.EnsureMountRequest {

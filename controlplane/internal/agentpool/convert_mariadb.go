@@ -100,9 +100,5 @@ func tableChecksum(m *agentv1.ChecksumTablesResponse) kit.TableChecksum {
 }
 
 func waited(m *agentv1.WaitForGtidResponse) kit.Waited {
-	return kit.Waited{
-		Current: m.GetCurrentGtid(), Remaining: m.GetRemaining(),
-		SecondsBehind: m.GetSecondsBehind().AsDuration(),
-		SecondsKnown:  m.GetSecondsBehind() != nil,
-	}
+	return kit.Waited{Current: m.GetCurrentGtid(), Remaining: m.GetRemaining()}
 }

@@ -12,23 +12,14 @@ import (
 // Status observes everything, also of a MariaDB that is down.
 func (a *agent) Status(ctx context.Context) (replication.Status, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.GetStatus, &agentv1.GetStatusRequest{})
-	if err != nil {
-		return replication.Status{}, err
-	}
-	return status(resp.GetStatus()), nil
+	return status(resp.GetStatus()), err
 }
 
 // SetConfiguration writes the agent's option file.
 func (a *agent) SetConfiguration(ctx context.Context,
 	req kit.Configuration) (kit.Configured, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.SetConfiguration, configuration(req))
-	if err != nil {
-		return kit.Configured{}, err
-	}
-	return kit.Configured{
-		Changed: resp.GetChanged(), RestartRequired: resp.GetRestartRequired(),
-		Overridden: resp.GetOverridden(), Effective: resp.GetEffective(),
-	}, nil
+	return kit.Configured{Changed: resp.GetChanged(), Overridden: resp.GetOverridden()}, err
 }
 
 // PrepareDatadir makes a datadir fit for its first start here.
@@ -38,14 +29,8 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
 		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Token),
 	})
-	if err != nil {
-		return kit.PreparedDatadir{}, err
-	}
-	return kit.PreparedDatadir{
-		Changes: resp.GetChanges(), DatadirVersion: resp.GetDatadirVersion(),
-		BinaryVersion: resp.GetBinaryVersion(),
-		UpgradeNeeded: resp.GetUpgradeNeeded(),
-	}, nil
+	return kit.PreparedDatadir{Changes: resp.GetChanges(),
+		DatadirVersion: resp.GetDatadirVersion(), BinaryVersion: resp.GetBinaryVersion()}, err
 }
 
 // UpgradeDatadir brings the system tables to the binary's version.
@@ -68,10 +53,7 @@ func (a *agent) UpgradeDatadir(ctx context.Context, timeout time.Duration, f kit
 func (a *agent) ProveWritable(ctx context.Context, f kit.FencingToken) (kit.WriteProof, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.ProveWritable,
 		&agentv1.ProveWritableRequest{FencingToken: fencingToken(f)})
-	if err != nil {
-		return kit.WriteProof{}, err
-	}
-	return kit.WriteProof{Latency: resp.GetLatency().AsDuration(), GTID: resp.GetGtid()}, nil
+	return kit.WriteProof{Latency: resp.GetLatency().AsDuration(), GTID: resp.GetGtid()}, err
 }
 
 // ChecksumTables sends a checksum of each table at one position.

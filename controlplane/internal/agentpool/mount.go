@@ -30,10 +30,7 @@ func (a *agent) BlockDevices(ctx context.Context) ([]kit.BlockDevice, error) {
 // Mount reads what is mounted at a path and what its unit file says.
 func (a *agent) Mount(ctx context.Context, path string) (kit.Mount, error) {
 	resp, err := call(ctx, a, lookLimit, a.mounts.GetMount, &agentv1.GetMountRequest{Path: path})
-	if err != nil {
-		return kit.Mount{}, err
-	}
-	return mount(resp.GetMount()), nil
+	return mount(resp.GetMount()), err
 }
 
 // EnsureMount makes sure that the volume is mounted at the path, now and after a reboot.
@@ -49,11 +46,8 @@ func (a *agent) EnsureMount(ctx context.Context, req kit.EnsureMount,
 	if err == nil && last.GetMount() == nil {
 		err = cutShort(a.server, "EnsureMount")
 	}
-	if err != nil {
-		return kit.Mounted{}, err
-	}
 	return kit.Mounted{Mount: mount(last.GetMount()), Found: last.GetFound(),
-		Changes: last.GetChanges()}, nil
+		Changes: last.GetChanges()}, err
 }
 
 // EnsureBindMount makes sure that a directory is bound to another path.
@@ -64,10 +58,7 @@ func (a *agent) EnsureBindMount(ctx context.Context,
 		BoundUnits: req.BoundUnits, StopUnits: req.StopUnits,
 		FencingToken: fencingToken(req.Token),
 	})
-	if err != nil {
-		return kit.Mounted{}, err
-	}
-	return kit.Mounted{Mount: mount(resp.GetMount()), Changes: resp.GetChanges()}, nil
+	return kit.Mounted{Mount: mount(resp.GetMount()), Changes: resp.GetChanges()}, err
 }
 
 // EnsureUnmounted makes sure that nothing is mounted at the path, now and after a reboot.
@@ -90,8 +81,5 @@ func (a *agent) FormatVolume(ctx context.Context,
 		RecordedBlank: req.RecordedBlank,
 		DeviceTimeout: duration(req.DeviceTimeout), FencingToken: fencingToken(req.Token),
 	})
-	if err != nil {
-		return kit.BlockDevice{}, false, err
-	}
-	return blockDevice(resp.GetDevice()), resp.GetChanged(), nil
+	return blockDevice(resp.GetDevice()), resp.GetChanged(), err
 }

@@ -214,7 +214,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var said []string
-	_, err = a.EnsureUnit(t.Context(), kit.EnsureUnit{Unit: "mariadb.service"},
+	_, err = a.EnsureUnit(t.Context(), kit.UnitRequest{Unit: "mariadb.service"},
 		func(line string) { said = append(said, line) })
 	if !errors.Is(err, errs.Internal) || errs.ReasonOf(err) != errorsv1.Reason_REASON_UNIT_FAILED ||
 		len(said) != 1 {

@@ -19,11 +19,8 @@ func (a *agent) PrepareReplica(ctx context.Context,
 		Gtid: req.GTID, GtidUpper: req.GTIDUpper, SourceRole: serverRole(req.SourceReplica),
 		ServerId: int64(req.ServerID), FencingToken: fencingToken(req.Token),
 	})
-	if err != nil {
-		return kit.PreparedReplica{}, err
-	}
 	return kit.PreparedReplica{RecoveredGTID: resp.GetRecoveredGtid(),
-		Changes: resp.GetChanges()}, nil
+		Changes: resp.GetChanges()}, err
 }
 
 // ConfigureReplica points MariaDB to its primary.
@@ -45,10 +42,7 @@ func (a *agent) StartReplication(ctx context.Context, until string, timeout time
 		a.mariadb.StartReplication,
 		&agentv1.StartReplicationRequest{UntilGtid: until, Timeout: duration(timeout),
 			FencingToken: fencingToken(f)})
-	if err != nil {
-		return replication.Connection{}, false, err
-	}
-	return connection(resp.GetStatus()), resp.GetChanged(), nil
+	return connection(resp.GetStatus()), resp.GetChanged(), err
 }
 
 // StopReplication stops both threads, or the SQL thread alone.
@@ -89,10 +83,7 @@ func (a *agent) ReserveBinlogs(ctx context.Context, id string, keep time.Duratio
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ReserveBinlogs,
 		&agentv1.ReserveBinlogsRequest{Id: id, Duration: duration(keep), FromGtid: from,
 			FencingToken: fencingToken(f)})
-	if err != nil {
-		return replication.Reservation{}, err
-	}
-	return reservation(resp.GetReservation()), nil
+	return reservation(resp.GetReservation()), err
 }
 
 // ReleaseBinlogs ends a reservation.

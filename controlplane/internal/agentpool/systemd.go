@@ -10,15 +10,12 @@ import (
 // Unit reads one unit.
 func (a *agent) Unit(ctx context.Context, name string) (kit.Unit, error) {
 	resp, err := call(ctx, a, lookLimit, a.systemd.GetUnit, &agentv1.GetUnitRequest{Unit: name})
-	if err != nil {
-		return kit.Unit{}, err
-	}
-	return unit(resp.GetUnit()), nil
+	return unit(resp.GetUnit()), err
 }
 
 // EnsureUnit makes the unit unmasked, enabled, active and ready, from any state.
-func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
-	progress kit.Progress) (kit.EnsuredUnit, error) {
+func (a *agent) EnsureUnit(ctx context.Context, req kit.UnitRequest,
+	progress kit.Progress) ([]string, error) {
 	var last *agentv1.EnsureUnitResponse
 	limit := orDefault(req.Timeout, unitDefault) + answerGrace
 	err := follow(ctx, a, limit, a.systemd.EnsureUnit,
@@ -31,10 +28,7 @@ func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
 	if err == nil && last.GetUnit() == nil {
 		err = cutShort(a.server, "EnsureUnit")
 	}
-	if err != nil {
-		return kit.EnsuredUnit{}, err
-	}
-	return kit.EnsuredUnit{Unit: unit(last.GetUnit()), Changes: last.GetChanges()}, nil
+	return last.GetChanges(), err
 }
 
 // StopUnit makes the unit inactive.

@@ -96,7 +96,7 @@ func (s *Store) once(ctx context.Context, db *sql.DB, opts *sql.TxOptions,
 }
 
 // Quietly runs fn while no transaction of this process writes, and keeps new ones waiting until fn
-// returns.
+// returns: a process that a failpoint stops in a write would keep the store's lock from all others.
 func (s *Store) Quietly(ctx context.Context, fn func()) error {
 	for range s.writers.Stats().MaxOpenConnections {
 		conn, err := line(ctx, s.writers)

@@ -64,13 +64,13 @@ func (h *Host) startRightly(ctx context.Context) error {
 	if err := h.EnsureConfiguration(ctx); err != nil {
 		return err
 	}
-	up, err := h.Agent.EnsureUnit(ctx, kit.EnsureUnit{Unit: kit.MariaDBUnit,
+	changes, err := h.Agent.EnsureUnit(ctx, kit.UnitRequest{Unit: kit.MariaDBUnit,
 		Timeout: h.LeftFor(ctx),
 		Token:   h.FencingToken()}, h.Say)
 	if err != nil {
 		return fmt.Errorf("cannot start MariaDB on %s: %w", h.Srv.Name, err)
 	}
-	h.ChangedAll(kit.MariaDBUnit, up.Changes)
+	h.ChangedAll(kit.MariaDBUnit, changes)
 	return nil
 }
 

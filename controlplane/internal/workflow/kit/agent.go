@@ -47,23 +47,20 @@ type Host interface {
 // HostInfo is what an agent knows of its host.
 type HostInfo struct {
 	Server         string // name that the agent was enrolled as
-	MachineID      string // /etc/machine-id
-	BootID         string
 	OS             string
 	SystemdVersion string
 	MariaDBVersion string // of the installed binary; empty without one
 	AgentVersion   string
-	MemoryBytes    int64
-	RootFreeBytes  int64
-	Addresses      []string
 }
 
 // Systemd controls units.
 type Systemd interface {
 	// Unit reads one unit. errs.NotFound when systemd does not know it.
 	Unit(ctx context.Context, name string) (Unit, error)
-	// EnsureUnit makes the unit unmasked, enabled, active and ready, from any state.
-	EnsureUnit(ctx context.Context, req EnsureUnit, progress Progress) (EnsuredUnit, error)
+	// EnsureUnit makes the unit unmasked, enabled, active and ready, from any state, and says what
+	// it changed.
+	EnsureUnit(ctx context.Context, req UnitRequest, progress Progress) (changes []string,
+		err error)
 	// StopUnit makes the unit inactive; changed is false when it was.
 	StopUnit(ctx context.Context, req UnitRequest) (changed bool, err error)
 	// MaskUnit makes an inactive unit unstartable; changed is false when it was.
@@ -72,13 +69,8 @@ type Systemd interface {
 
 // Unit is a unit as systemd sees it.
 type Unit struct {
-	Name          string
-	ActiveState   string // systemd's words: "active", "inactive", "failed", "activating", …
-	SubState      string
-	LoadState     string // "loaded", "not-found", "masked"
-	UnitFileState string // "enabled", "disabled", "masked"
-	InvocationID  string // another one after each start
-	Restarts      int
+	ActiveState string // systemd's words: "active", "inactive", "failed", "activating", …
+	SubState    string
 }
 
 // UnitRequest names a unit to change.
@@ -86,20 +78,6 @@ type UnitRequest struct {
 	Unit    string
 	Timeout time.Duration // 0 is the agent's default
 	Token   FencingToken
-}
-
-// EnsureUnit asks for a unit that is up and ready.
-type EnsureUnit struct {
-	Unit    string
-	Timeout time.Duration
-	Token   FencingToken
-}
-
-// EnsuredUnit is the unit, up and ready, and what was changed for it: "unmasked", "enabled",
-// "started"; empty when all was well.
-type EnsuredUnit struct {
-	Unit    Unit
-	Changes []string
 }
 
 // Mounts sees block devices and mounts by volume identity.
@@ -127,31 +105,19 @@ type Mounts interface {
 type BlockDevice struct {
 	Path        string
 	IDs         []string // names below /dev/disk/by-id
-	Serial      string
 	SizeBytes   int64
 	Filesystem  string
-	UUID        string
 	MountPoints []string
-	Parent      string // whole disk of a partition
-	Blank       bool   // nothing was found on it by probing
 }
 
 // Mount is what is mounted at a path now, and what will be after a reboot.
 type Mount struct {
-	Path             string
-	Mounted          bool
-	Device           string
-	DeviceIDs        []string
-	Filesystem       string
-	UUID             string
-	SizeBytes        int64
-	FreeBytes        int64
-	Unit             string
-	UnitSource       string // What= of the unit file; empty without a file
-	UnitSourceExists bool
-	Enabled          bool
-	Root             string
-	Nonce            string
+	Mounted    bool
+	DeviceIDs  []string
+	Filesystem string
+	UUID       string
+	SizeBytes  int64
+	FreeBytes  int64
 }
 
 // EnsureMount says which volume belongs where.
@@ -251,10 +217,8 @@ type Configuration struct {
 
 // Configured says what MariaDB would read at its next start.
 type Configured struct {
-	Changed         bool
-	RestartRequired bool
-	Overridden      []string
-	Effective       []string
+	Changed    bool
+	Overridden []string
 }
 
 // PrepareDatadir says what datadir is expected.
@@ -271,7 +235,6 @@ type PreparedDatadir struct {
 	Changes        []string
 	DatadirVersion string
 	BinaryVersion  string
-	UpgradeNeeded  bool
 }
 
 // WriteProof is a commit that succeeded.
@@ -355,10 +318,8 @@ type ConfigureReplica struct {
 
 // Waited is how far a wait for a position is.
 type Waited struct {
-	Current       string
-	Remaining     int64
-	SecondsBehind time.Duration
-	SecondsKnown  bool
+	Current   string
+	Remaining int64
 }
 
 // Binlogs guards what a primary keeps for its replicas.

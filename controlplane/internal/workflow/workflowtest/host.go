@@ -239,28 +239,25 @@ func (a *agent) Unit(ctx context.Context, name string) (u kit.Unit, err error) {
 		if name != kit.MariaDBUnit {
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "no unit "+name)
 		}
-		u = kit.Unit{Name: name, ActiveState: "inactive", UnitFileState: "disabled"}
+		u = kit.Unit{ActiveState: "inactive"}
 		if a.h.Running != nil {
 			u.ActiveState = "active"
-		}
-		if a.h.Masked {
-			u.UnitFileState = "masked"
 		}
 		return nil
 	})
 	return u, err
 }
 
-func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
-	_ kit.Progress) (up kit.EnsuredUnit, err error) {
+func (a *agent) EnsureUnit(ctx context.Context, req kit.UnitRequest,
+	_ kit.Progress) (changes []string, err error) {
 	err = a.change(ctx, "EnsureUnit", req.Token, func() (bool, error) {
 		if a.h.Masked {
 			a.h.Masked = false
-			up.Changes = append(up.Changes, "unmasked")
+			changes = append(changes, "unmasked")
 		}
 		if !a.h.Enabled {
 			a.h.Enabled = true
-			up.Changes = append(up.Changes, "enabled")
+			changes = append(changes, "enabled")
 		}
 		if a.h.Running == nil {
 			if a.h.Unstarts > 0 {
@@ -269,12 +266,11 @@ func (a *agent) EnsureUnit(ctx context.Context, req kit.EnsureUnit,
 					"mariadb.service failed: InnoDB: crash recovery was interrupted")
 			}
 			a.h.Start()
-			up.Changes = append(up.Changes, "started")
+			changes = append(changes, "started")
 		}
-		up.Unit = kit.Unit{Name: req.Unit, ActiveState: "active"}
-		return len(up.Changes) > 0, nil
+		return len(changes) > 0, nil
 	})
-	return up, err
+	return changes, err
 }
 
 func (a *agent) StopUnit(ctx context.Context, req kit.UnitRequest) (changed bool, err error) {

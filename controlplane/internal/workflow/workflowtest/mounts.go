@@ -42,7 +42,7 @@ func (a *agent) BlockDevices(ctx context.Context) (list []kit.BlockDevice, err e
 			d := a.h.w.Cloud.Disks[v.ID]
 			list = append(list, kit.BlockDevice{Path: "/dev/" + v.ID,
 				IDs: []string{"virtio-" + v.ID}, SizeBytes: v.SizeBytes,
-				Filesystem: d.fs, UUID: d.UUID, Blank: d.fs == "", MountPoints: a.h.pathsOf(v.ID)})
+				Filesystem: d.fs, MountPoints: a.h.pathsOf(v.ID)})
 		}
 		return nil
 	})
@@ -60,12 +60,9 @@ func (h *Host) pathsOf(volume string) (paths []string) {
 
 func (h *Host) mountOf(path string) (m kit.Mount) {
 	at := h.Mounts[path]
-	m = kit.Mount{Path: path, Mounted: at.Mounted, UnitSource: "/dev/disk/by-id/virtio-" +
-		at.volume, Root: at.root}
-	_, m.UnitSourceExists = h.w.Cloud.Volumes[at.volume]
+	m.Mounted = at.Mounted
 	if d := h.w.Cloud.Disks[at.volume]; at.Mounted && d != nil {
-		m.DeviceIDs, m.UUID, m.Filesystem, m.Nonce = []string{"virtio-" + at.volume}, d.UUID, d.fs,
-			d.Nonce
+		m.DeviceIDs, m.UUID, m.Filesystem = []string{"virtio-" + at.volume}, d.UUID, d.fs
 	}
 	return m
 }
