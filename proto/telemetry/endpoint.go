@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 )
 
 // answerLimit bounds one answer of the endpoint.
@@ -49,7 +50,7 @@ func (e Endpoint) Serve(ctx context.Context, listener net.Listener) error {
 	// nothing of an answer is worth waiting for
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(chassis.Lasting(listener, e.Log)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("cannot serve metrics: %w", err)
 	}
 	return nil

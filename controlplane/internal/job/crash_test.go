@@ -131,8 +131,11 @@ func (d *dice) roll(n int) int {
 func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
 	sequences := 1000
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		sequences = 50
+	case raced: // Go ends tests after ten minutes
+		sequences = 200
 	}
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
