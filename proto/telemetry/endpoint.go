@@ -50,7 +50,8 @@ func (e Endpoint) Serve(ctx context.Context, listener net.Listener) error {
 	// nothing of an answer is worth waiting for
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(chassis.Lasting(listener, e.Log)); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(chassis.Lasting(listener, e.Log))
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("cannot serve metrics: %w", err)
 	}
 	return nil
