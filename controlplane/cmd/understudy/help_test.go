@@ -105,15 +105,19 @@ func split(line string) []string {
 	return words
 }
 
-// understood holds when a command line gets as far as to look for credentials, which are not there.
+// understood holds when a command line gets as far as to look for credentials, or for a state
+// directory, which are not there.
 func understood(t *testing.T, args []string) {
 	t.Helper()
 	w, _, stderr := world(append(args, "--credentials", filepath.Join(t.TempDir(), "none"))...)
 	w.Stdin = strings.NewReader("")
+	w.Environ = append(w.Environ, "UNDERSTUDY_STATE_DIR="+filepath.Join(t.TempDir(), "none"))
 	Run(t.Context(), w)
 	said := stderr.String()
 	if said != "" && !strings.Contains(said, "cannot use the operator's credentials") &&
-		!strings.Contains(said, "cannot ask for confirmation") {
+		!strings.Contains(said, "cannot ask for confirmation") &&
+		!strings.Contains(said, "cannot back up "+w.getenv("UNDERSTUDY_STATE_DIR")) &&
+		!strings.Contains(said, "to "+w.getenv("UNDERSTUDY_STATE_DIR")+": open") {
 		t.Errorf("understudy %s: %s", strings.Join(args, " "), said)
 	}
 }

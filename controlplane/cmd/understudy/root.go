@@ -55,7 +55,8 @@ func newRoot(c *cli) *cobra.Command {
 		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
 		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newProvider(c),
 		newToken(c), newAgent(c), newOperator(c),
-		newDoctor(c), newVersion(c), c.foreign(newServeCommand(c.World)))
+		newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
+		c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
 	root.Aliases, root.Version = nil, c.Version
 	root.SetVersionTemplate("understudy {{.Version}}\n")

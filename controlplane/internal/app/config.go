@@ -146,11 +146,16 @@ const minRetention = 24 * time.Hour
 // Sources is where a configuration comes from.
 type Sources = settings.Sources
 
+// loadUnchecked reads the configuration, for what needs to know where the state is and no more.
+func loadUnchecked(sources Sources) (config Config, err error) {
+	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix, Foreign: foreign}
+	return config, schema.Load(sources, &config)
+}
+
 // Load reads the configuration from all its sources.
 func Load(sources Sources) (Config, error) {
-	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix, Foreign: foreign}
-	var config Config
-	if err := schema.Load(sources, &config); err != nil {
+	config, err := loadUnchecked(sources)
+	if err != nil {
 		return Config{}, err
 	}
 	if config.Dev && config.Provider == "" {

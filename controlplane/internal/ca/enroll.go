@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"errors"
 	"net"
 	"slices"
@@ -126,8 +127,21 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 	if err == nil && record.Identity == peer.Identity.String() && record.RevokedAt.IsZero() {
 		return nil
 	}
+	if err != nil && records.Lost != nil {
+		// It is of this CA, as the handshake proved, and its record may be what a restore lost.
+		lost, err := records.Lost(ctx, issuedAt(peer.Certificate))
+		if err != nil || lost {
+			return err
+		}
+	}
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 		"the certificate with serial "+peer.Serial()+" is revoked", newToken)
+}
+
+// issuedAt is when this CA issued a certificate.
+func issuedAt(cert *x509.Certificate) time.Time {
+	life := cert.NotAfter.Sub(cert.NotBefore) // which is longer by what it was backdated
+	return cert.NotBefore.Add(min(backdate, life/2))
 }
 
 // certification is one pair of certificates to be issued.

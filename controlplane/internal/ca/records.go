@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
@@ -48,6 +49,9 @@ type Records struct {
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error
+	// Lost says whether what was recorded at that time may be missing, because a backup was
+	// restored; nil: never.
+	Lost func(ctx context.Context, at time.Time) (bool, error)
 }
 
 // Store gives transactions.

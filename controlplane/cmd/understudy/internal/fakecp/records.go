@@ -395,7 +395,7 @@ func (s *Server) CreateJoinToken(_ context.Context,
 	return &cpv1.CreateJoinTokenResponse{
 		JoinFile:    []byte(`{"server":"` + server + `","token":"not-a-token"}` + "\n"),
 		JoinCommand: "understudy-agent join --server " + server + " --token not-a-token",
-		ExpireTime: timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
+		ExpireTime:  timestamppb.New(Now().Add(req.GetTtl().AsDuration()))}, nil
 }
 
 // Revoke says which certificates were good.

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/backup"
+)
+
+// newBackup copies the control plane of this machine. Like serve it works on the state directory
+// itself: the archive has the CA's key, which no call gives to an operator.
+func newBackup(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Back up the control plane of this machine",
+		Args: takes("backup FILE"), ValidArgsFunction: aFile,
+		Long: `Back up the control plane of this machine to a new file, while it runs: its
+records, its certificate authority, the records of the provider manual, and its
+configuration. Run it as root on the machine itself.
+
+The file has the key of the certificate authority: whoever reads it can become
+any agent or operator. Only its owner can read it. No file is overwritten.`,
+		Example: "  understudy backup /srv/backup/understudy-2026-11-28.tar",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := app.Backup(cmd.Context(), serveSources(cmd.Flags(), c.Environ), c.Version,
+				args[0])
+			if err != nil {
+				return err
+			}
+			return c.printFacts(m, fmt.Sprintf("%s is a backup of %s, %s: %s\n", args[0],
+				m.Created.Local().Format(time.DateTime), show.Bytes(sizeOf(m)), namesOf(m)))
+		},
+	}
+	stateFlags(cmd)
+	return c.foreign(cmd)
+}
+
+// newRestore makes a state directory of a backup.
+func newRestore(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "restore FILE", Short: "Restore a backup of the control plane on this machine",
+		Args: takes("restore FILE"), ValidArgsFunction: aFile,
+		Long: `Restore a backup into the state directory of this machine, which is empty or not
+there. Nothing is written before all of the file is verified. Stop the control
+plane that the backup is of first: two of them would work against each other.
+
+Jobs go on where the backup has them, under an epoch that is higher than any that
+agents have seen. Join tokens end. When the control plane serves under another
+address than before, agents are told it.`,
+		Example: "  understudy restore /srv/backup/understudy-2026-11-28.tar",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, dir, err := app.Restore(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
+				slog.New(slog.DiscardHandler), args[0])
+			if err != nil {
+				return err
+			}
+			return c.printFacts(m, fmt.Sprintf("restored the backup of %s to %s: %s\n",
+				m.Created.Local().Format(time.DateTime), dir, namesOf(m)))
+		},
+	}
+	stateFlags(cmd)
+	return c.foreign(cmd)
+}
+
+// aFile lets the shell complete a path.
+func aFile(_ *cobra.Command, args []string, _ string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// stateFlags say which control plane of this machine is meant.
+func stateFlags(cmd *cobra.Command) {
+	cmd.Flags().String("config", "", "`FILE` with settings (UNDERSTUDY_CONFIG; default "+
+		app.DefaultFile+")")
+	cmd.Flags().String("state-dir", "", "state `DIR` (default /var/lib/understudy)")
+}
+
+func sizeOf(m backup.Manifest) (bytes int64) {
+	for _, file := range m.Files {
+		bytes += file.Size
+	}
+	return bytes
+}
+
+// namesOf are the parts of a backup.
+func namesOf(m backup.Manifest) string {
+	var names []string
+	count := map[string]int{}
+	for _, file := range m.Files {
+		top, _, nested := strings.Cut(file.Name, "/")
+		if nested {
+			top += "/"
+		}
+		if count[top]++; count[top] == 1 {
+			names = append(names, top)
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,242 @@
+package backup_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/backup"
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const jobID = "01a20494-d160-738a-9eb3-bf50ac338cac"
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plane is a control plane's state directory, whose store is open as that of one that runs.
+type plane struct {
+	t     *testing.T
+	dir   string
+	store *store.Store
+}
+
+func open(t *testing.T, dir string) *plane {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	must(t, os.MkdirAll(dir, 0o700))
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "understudy.db"),
+		Logger: quiet})
+	must(t, err)
+	t.Cleanup(func() { must(t, st.Close()) })
+	_, err = ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"), Logger: quiet})
+	must(t, err)
+	return &plane{t: t, dir: dir, store: st}
+}
+
+// newPlane has one job, one token, a task of the provider manual, and a configuration.
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	p := open(t, filepath.Join(t.TempDir(), "state"))
+	must(t, os.MkdirAll(filepath.Join(p.dir, "manual", "tasks"), 0o700))
+	must(t, os.WriteFile(filepath.Join(p.dir, "manual", "tasks", "t.json"), []byte("{}"), 0o600))
+	must(t, os.WriteFile(filepath.Join(p.dir, "..", "u.yaml"), []byte("fleet: a\n"), 0o600))
+	p.write(func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(p.store.Jobs(tx).Insert(ctx, job.Job{ID: jobID, Kind: "k",
+			Args: json.RawMessage("{}"), State: job.Queued, Mode: job.Forward, RequestID: "r",
+			Created: time.Now(), Updated: time.Now()}),
+			tx.JoinTokens().Insert(ctx, inventory.JoinToken{Hash: "h", Server: "db1",
+				Created: time.Now(), Expires: time.Now().Add(time.Hour)}))
+	})
+	return p
+}
+
+func (p *plane) write(fn func(context.Context, *store.Tx) error) {
+	p.t.Helper()
+	must(p.t, p.store.Write(p.t.Context(), fn))
+}
+
+// claims claims the job that often and answers with the last epoch, as an agent sees it.
+func (p *plane) claims(times int) (epoch int64) {
+	p.t.Helper()
+	for range times {
+		p.write(func(ctx context.Context, tx *store.Tx) error {
+			held, err := p.store.Jobs(tx).Holdings(ctx)
+			if err != nil || len(held) != 1 {
+				p.t.Fatalf("%v, %v", held, err)
+			}
+			claimed, err := p.store.Jobs(tx).Claim(ctx, held[0], "me")
+			if !claimed {
+				p.t.Error("not claimed")
+			}
+			epoch = held[0].Epoch + 1
+			return err
+		})
+	}
+	return epoch
+}
+
+func (p *plane) backup() string {
+	p.t.Helper()
+	path := filepath.Join(p.t.TempDir(), "backup.tar")
+	m, err := backup.Create(p.t.Context(), backup.Config{StateDir: p.dir, Program: "v1",
+		ConfigFile: filepath.Join(p.dir, "..", "u.yaml")}, path)
+	must(p.t, err)
+	if m.Schema < 1 || len(m.CAPin) != 64 || len(m.Files) != 5 {
+		p.t.Errorf("manifest %+v", m)
+	}
+	return path
+}
+
+func restore(t *testing.T, path string, now time.Time) (*plane, error) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "restored")
+	_, err := backup.Restore(t.Context(), backup.RestoreConfig{StateDir: dir,
+		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)}, path)
+	if err != nil {
+		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*")); len(left) > 0 {
+			t.Errorf("a refused restore leaves %v", left)
+		}
+		return nil, err
+	}
+	return open(t, dir), nil
+}
+
+func TestARoundTrip(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	path := p.backup()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	r, err := restore(t, path, time.Now())
+	must(t, err)
+	for name, of := range map[string]string{"ca/ca.pem": p.dir, "ca/key.pem": p.dir,
+		"manual/tasks/t.json": p.dir} {
+		want, err := os.ReadFile(filepath.Join(of, name))
+		must(t, err)
+		got, err := os.ReadFile(filepath.Join(r.dir, name))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(r.dir, "understudy.yaml")); err != nil ||
+		string(got) != "fleet: a\n" {
+		t.Errorf("the configuration: %q, %v", got, err)
+	}
+	must(t, r.store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		token, err := tx.JoinTokens().Get(ctx, "h")
+		if token.Expires.After(time.Now()) {
+			t.Error("a join token outlives the restore")
+		}
+		return err
+	}))
+	if _, err := backup.Create(t.Context(), backup.Config{StateDir: p.dir},
+		path); !errors.Is(err, os.ErrExist) {
+		t.Errorf("over another file: %v", err)
+	}
+}
+
+// An agent refuses an epoch that is lower than the highest that it has seen of a job.
+func TestEpochsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	p.claims(2)
+	path := p.backup()
+	seen := p.claims(40)
+	now := time.Now()
+	for range 3 { // of the same backup, again and again
+		r, err := restore(t, path, now)
+		must(t, err)
+		got := r.claims(1)
+		if got <= seen {
+			t.Errorf("claimed under epoch %d, agents have seen %d", got, seen)
+		}
+		seen, now = r.claims(20), now.Add(time.Minute)
+	}
+}
+
+func TestWhatABackupCannotKnow(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	before := time.Now().Add(-time.Minute)
+	path := p.backup()
+	at := time.Now()
+	r, err := restore(t, path, at.Add(time.Hour))
+	must(t, err)
+	must(t, r.store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for when, want := range map[time.Time]bool{before: false, at.Add(time.Minute): true,
+			at.Add(2 * time.Hour): false} {
+			if lost, err := tx.Lost(ctx, when); err != nil || lost != want {
+				t.Errorf("recorded at %s: %v, %v", when, lost, err)
+			}
+		}
+		return nil
+	}))
+}
+
+func TestADamagedArchiveWritesNothing(t *testing.T) {
+	t.Parallel()
+	whole, err := os.ReadFile(newPlane(t).backup())
+	must(t, err)
+	key := bytes.Index(whole, []byte("BEGIN PRIVATE KEY"))
+	flip := func(at int) []byte {
+		spoilt := bytes.Clone(whole)
+		spoilt[at] ^= 1
+		return spoilt
+	}
+	for name, content := range map[string][]byte{
+		"a bit of the key": flip(key + 40), "a bit of the store": flip(len(whole) - 3000),
+		"cut off": whole[:len(whole)/2], "empty": nil,
+		"no archive": []byte(strings.Repeat("x", 600)),
+		"another name": bytes.Replace(whole, []byte("manual/tasks/t.json\x00"),
+			[]byte("../../../../../../a\x00"), 1),
+	} {
+		path := filepath.Join(t.TempDir(), "backup.tar")
+		must(t, os.WriteFile(path, content, 0o600))
+		if _, err := restore(t, path, time.Now()); err == nil || errs.HintOf(err).Empty() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	path := p.backup()
+	_, err := backup.Restore(t.Context(), backup.RestoreConfig{StateDir: p.dir}, path)
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_ALREADY_EXISTS {
+		t.Errorf("over a live one: %v", err)
+	}
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	for _, newer := range [][2]string{{`"schema": 1`, `"schema": 9`},
+		{`"format": 1`, `"format": 2`}} {
+		must(t, os.WriteFile(path, bytes.Replace(whole, []byte(newer[0]), []byte(newer[1]), 1),
+			0o600))
+		_, err = restore(t, path, time.Now())
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH {
+			t.Errorf("%s: %v", newer[1], err)
+		}
+	}
+	if _, err := backup.Create(t.Context(), backup.Config{StateDir: t.TempDir()},
+		filepath.Join(t.TempDir(), "b")); err == nil {
+		t.Error("a backup of nothing")
+	}
+}

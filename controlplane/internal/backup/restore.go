@@ -1,0 +1,221 @@
+package backup
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const maxManifest = 16 << 20
+
+// RestoreConfig says where to.
+type RestoreConfig struct {
+	// StateDir is the state directory to make: it is empty or not there.
+	StateDir string
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Logger hears of the store; the default logger when nil.
+	Logger *slog.Logger
+}
+
+// Restore makes a state directory of an archive. All of the archive is verified before anything is
+// written, and the directory is there as a whole or not at all. The records are changed in what
+// must not go back: the epochs of jobs become higher than any that an agent may have seen, and join
+// tokens end.
+func Restore(ctx context.Context, config RestoreConfig, path string) (Manifest, error) {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	manifest, err := restore(ctx, config, path)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("cannot restore %s to %s: %w", path, config.StateDir, err)
+	}
+	return manifest, nil
+}
+
+func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest, err error) {
+	if err := mustBeEmpty(config.StateDir); err != nil {
+		return Manifest{}, err
+	}
+	if m, err = Verify(path); err != nil {
+		return Manifest{}, err
+	}
+	parent := filepath.Dir(filepath.Clean(config.StateDir))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return Manifest{}, err
+	}
+	staged, err := os.MkdirTemp(parent, "."+filepath.Base(config.StateDir)+"-restore-")
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(staged)) }()
+	if _, err := read(path, into(staged)); err != nil {
+		return Manifest{}, err
+	}
+	pin, err := pinOf(filepath.Join(staged, caDir, "ca.pem"))
+	if err == nil && pin != m.CAPin {
+		err = fmt.Errorf("its CA has the pin %s, its manifest says %s", pin, m.CAPin)
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	if err := settle(ctx, config, m, filepath.Join(staged, storeName)); err != nil {
+		return Manifest{}, err
+	}
+	if err := os.Rename(staged, config.StateDir); err != nil {
+		return Manifest{}, fmt.Errorf("put the state directory in place: %w", err)
+	}
+	return m, atomicfile.SyncDir(parent)
+}
+
+// settle makes the copied records fit to go on.
+func settle(ctx context.Context, config RestoreConfig, m Manifest, path string) (err error) {
+	records, err := store.Open(ctx, store.Config{Path: path, Logger: config.Logger,
+		Now: config.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, records.Close()) }()
+	return records.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Restored(ctx, m.Created)
+	})
+}
+
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ALREADY_EXISTS,
+		fmt.Sprintf("%s is not empty (%s)", dir, entries[0].Name()),
+		errs.WithHint("stop the control plane and move its state directory away "+
+			"(systemctl stop understudy; mv "+dir+" "+dir+".old), or name another directory"))
+}
+
+// Verify reads all of an archive and refuses one that is damaged, or that a newer program made.
+func Verify(path string) (Manifest, error) {
+	return read(path, func(File) (io.WriteCloser, error) { return discard{io.Discard}, nil })
+}
+
+type discard struct{ io.Writer }
+
+// Close does nothing.
+func (discard) Close() error { return nil }
+
+// into writes files below a directory.
+func into(dir string) func(File) (io.WriteCloser, error) {
+	return func(file File) (io.WriteCloser, error) {
+		path := filepath.Join(dir, filepath.FromSlash(file.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+		return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	}
+}
+
+// read goes through an archive once, and holds every file to the manifest.
+func read(path string, sink func(File) (io.WriteCloser, error)) (Manifest, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer in.Close()
+	archive := tar.NewReader(in)
+	m, err := readManifest(archive)
+	if err != nil {
+		return Manifest{}, err
+	}
+	for _, file := range m.Files {
+		if err := readFile(archive, file, sink); err != nil {
+			return Manifest{}, damaged(fmt.Errorf("%s: %w", file.Name, err))
+		}
+	}
+	if header, err := archive.Next(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = fmt.Errorf("%s is not in its manifest", header.Name)
+		}
+		return Manifest{}, damaged(err)
+	}
+	return m, nil
+}
+
+func readManifest(archive *tar.Reader) (m Manifest, err error) {
+	header, err := archive.Next()
+	if err != nil || header.Name != manifestName || header.Size > maxManifest {
+		return Manifest{}, damaged(errors.Join(errors.New("it does not begin with a manifest"),
+			err))
+	}
+	if err := json.NewDecoder(archive).Decode(&m); err != nil {
+		return Manifest{}, damaged(err)
+	}
+	known, err := store.Schema()
+	switch {
+	case err != nil:
+		return Manifest{}, err
+	case m.Format > format || m.Schema > known:
+		return Manifest{}, errs.New(errs.FailedPrecondition,
+			errorsv1.Reason_REASON_STORE_MISMATCH,
+			fmt.Sprintf("version %s made it, with format %d and schema %d; this program knows "+
+				"them up to %d and %d", m.Program, m.Format, m.Schema, format, known),
+			errs.WithHint("restore it with version "+m.Program+" of the program, or a newer one"))
+	case m.Format < 1:
+		return Manifest{}, damaged(fmt.Errorf("format %d", m.Format))
+	}
+	return m, nil
+}
+
+func readFile(archive *tar.Reader, file File, sink func(File) (io.WriteCloser, error)) error {
+	header, err := archive.Next()
+	switch {
+	case err != nil:
+		return err
+	case header.Name != file.Name || header.Typeflag != tar.TypeReg || header.Size != file.Size:
+		return fmt.Errorf("the archive has %s of %d bytes in its place", header.Name, header.Size)
+	case !expected(file.Name):
+		return errors.New("no backup has such a file")
+	}
+	out, err := sink(file)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, sum), archive)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != file.SHA256 {
+		return fmt.Errorf("its checksum is %s, the manifest says %s", got, file.SHA256)
+	}
+	return nil
+}
+
+// expected keeps files where they belong.
+func expected(name string) bool {
+	local := filepath.IsLocal(name) && filepath.ToSlash(filepath.Clean(name)) == name
+	return local && (name == storeName || name == configName ||
+		strings.HasPrefix(name, caDir+"/") || strings.HasPrefix(name, manualDir+"/"))
+}
+
+func damaged(cause error) error {
+	return errs.New(errs.DataLoss, errorsv1.Reason_REASON_INTERNAL, "the archive is damaged",
+		errs.Wrap(cause), errs.WithHint("use another backup"))
+}

@@ -1,0 +1,66 @@
+package ca_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// A certificate that was issued after the backup is on no record of the restored store, and its
+// agent renews all the same. One on no record for another reason does not.
+func TestACertificateThatARestoreLost(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	backedUp := h.clock.Now()
+	h.clock.forward(time.Minute)
+	bundle, err := h.enroll(h.joinFile("db-1").Token, "db-1", keys(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(time.Minute)
+	empty, err := store.Open(t.Context(), store.Config{Path: filepath.Join(h.dir, "restored.db"),
+		Now: h.clock.Now, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := empty.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	full := h.store
+	h.store = empty
+	h.registry = h.open()
+	h.store = full
+	renew := func() error {
+		_, err := h.registry.Renew(t.Context(),
+			ca.RenewRequest{Peer: peer(t, bundle), Keys: keys(t)})
+		return err
+	}
+	if err := renew(); err == nil ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		t.Errorf("on no record: %v", err)
+	}
+	restored := func(backedUp time.Time) {
+		err := empty.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.Restored(ctx, backedUp)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	restored(backedUp.Add(90 * time.Second)) // it was issued before that backup
+	if renew() == nil {
+		t.Error("a certificate that the backup knew is taken from no record")
+	}
+	restored(backedUp)
+	if err := renew(); err != nil {
+		t.Errorf("issued between backup and restore: %v", err)
+	}
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// restoredFact has when the records were backed up and when they were restored, in milliseconds.
+const restoredFact = "restored"
+
+// Schema is the newest version of the schema that this program knows.
+func Schema() (newest int64, err error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("the migration %s has no number: %w", name, err)
+		}
+		newest = max(newest, version)
+	}
+	return newest, nil
+}
+
+// Copy writes a consistent copy of the SQLite store in a file to a new file, while others use it,
+// and answers with the version of its schema. It changes nothing.
+func Copy(ctx context.Context, path, into string) (schema int64, err error) {
+	if _, err := os.Stat(path); err != nil { // which would be made
+		return 0, err
+	}
+	db, err := sqliteDB(path, 1, "")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	// before SQLite makes it readable to others
+	file, err := os.OpenFile(into, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	if err := file.Close(); err != nil {
+		return 0, err
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", into); err != nil {
+		return 0, fmt.Errorf("copy the store: %w", err)
+	}
+	made, err := sqliteDB(into, 1, "")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	err = made.QueryRowContext(ctx,
+		"SELECT MAX(version_id) FROM goose_db_version WHERE is_applied").Scan(&schema)
+	return schema, err
+}
+
+// Restored makes records that were backed up at that time fit to go on. Agents refuse an epoch of a
+// job that is lower than one that they saw, and they have seen those of after the backup: epochs go
+// up to the time of now in milliseconds, which no earlier restore can have reached. Join tokens
+// end, since those that were used since are unused again.
+func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
+	now := millis(tx.now)
+	for _, change := range []struct {
+		query string
+		args  []any
+	}{
+		{"UPDATE jobs SET epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END, rev = rev + 1",
+			[]any{now, now}},
+		{"UPDATE join_tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
+		{"DELETE FROM facts WHERE name = ?", []any{restoredFact}},
+		{insertSQL("facts", "name, value"),
+			[]any{restoredFact, fmt.Sprintf("%d %d", millis(backedUp), now)}},
+	} {
+		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
+			return err
+		}
+	}
+	return tx.Events().Add(ctx, inventory.Event{Actor: identity.ControlPlane().String(),
+		Action: "controlplane.restore", Subject: "controlplane",
+		Message: "restored a backup of " + backedUp.UTC().Format(time.RFC3339)})
+}
+
+// Lost says whether something that was recorded at that time may be missing from the records: it
+// lies between a backup and its restore.
+func (tx *Tx) Lost(ctx context.Context, at time.Time) (bool, error) {
+	known, err := rowsOf(ctx, tx, scanText, "SELECT value FROM facts WHERE name = ?", restoredFact)
+	if err != nil || len(known) == 0 {
+		return false, err
+	}
+	var from, to int64
+	if _, err := fmt.Sscanf(known[0], "%d %d", &from, &to); err != nil {
+		return false, fmt.Errorf("the fact %q cannot be read: %w", restoredFact, err)
+	}
+	return millis(at) >= from && millis(at) <= to, nil
+}
