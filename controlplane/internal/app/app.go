@@ -253,6 +253,7 @@ func (a *App) openJobs(context.Context) error {
 		if err := a.engine.Register(plan); err != nil {
 			return err
 		}
+		a.jobs.Expect(plan.Kind)
 	}
 	return nil
 }

@@ -98,6 +98,7 @@ func TestMetricsAndHealthAreServed(t *testing.T) {
 	for _, want := range []string{`version="1.2.3"`, "understudy_store_size_bytes ",
 		`understudy_server_state{server="db1",state="READY"} 1`,
 		`understudy_server_state{server="db1",state="FAILED"} 0`,
+		`understudy_job_duration_seconds_count{kind="create_replica",state="failed"} 0`,
 		"understudy_controlplane_certificate_expiry_timestamp_seconds "} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)
