@@ -8,12 +8,32 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // Owner is whom a file belongs to; nil leaves it to this process's user.
 type Owner struct{ UID, GID int }
+
+// OwnerNamed is the user of that name, with its own group; user.UnknownUserError when there is
+// none.
+func OwnerNamed(name string) (*Owner, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the id of user %s: %w", name, err)
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the group of user %s: %w", name, err)
+	}
+	return &Owner{UID: uid, GID: gid}, nil
+}
 
 // Write puts data in the file's place in one step, with that mode, and returns when it is on disk.
 func Write(path string, data []byte, mode fs.FileMode) error {

@@ -162,7 +162,8 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
-	return server, d.parts.register(server, name, d.options.Version, d.options.Log)
+	d.parts.register(server, name, d.options.Version, d.options.Log)
+	return server, nil
 }
 
 // announce says that the agent is ready once it answers itself, and keeps systemd's watchdog

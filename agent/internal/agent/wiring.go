@@ -83,30 +83,14 @@ func (p *parts) close(log *slog.Logger) {
 }
 
 // register adds the services to the server.
-func (p *parts) register(server *chassis.Server, name, version string, log *slog.Logger) error {
-	units, err := systemdservice.New(systemdservice.Config{Units: p.units, Allow: p.allow})
-	if err != nil {
-		return err
-	}
-	mounts, err := mountservice.New(mountservice.Config{Mounts: p.mounts, Allow: p.allow})
-	if err != nil {
-		return err
-	}
-	host, err := hostservice.New(hostservice.Config{Server: name, Version: version, Exec: p.exec,
-		Systemd: p.units, Log: log})
-	if err != nil {
-		return err
-	}
-	mariadb, err := mariadbservice.New(mariadbservice.Config{MariaDB: p.mariadb,
-		Quiesce: p.quiesce})
-	if err != nil {
-		return err
-	}
-	server.RegisterService(&agentv1.SystemdService_ServiceDesc, units)
-	server.RegisterService(&agentv1.MountService_ServiceDesc, mounts)
-	server.RegisterService(&agentv1.HostService_ServiceDesc, host)
-	server.RegisterService(&agentv1.MariaDBService_ServiceDesc, mariadb)
-	return nil
+func (p *parts) register(server *chassis.Server, name, version string, log *slog.Logger) {
+	server.RegisterService(&agentv1.SystemdService_ServiceDesc,
+		systemdservice.New(p.units, p.allow))
+	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
+	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
+		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units, Log: log}))
+	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
+		mariadbservice.New(p.mariadb, p.quiesce))
 }
 
 // makeDirs makes the agent's own directories; systemd has made them when the agent runs as a unit.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -170,7 +171,8 @@ func (all applierStates) running() []string {
 			names = append(names, name)
 		}
 	}
-	return sorted(names)
+	slices.Sort(names)
+	return names
 }
 
 // awaitBoundary waits until each applier that runs is seen idle or at the end of a group. A STOP

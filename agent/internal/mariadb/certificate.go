@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -56,17 +54,9 @@ func (c certificate) install() (changed bool, err error) {
 
 // lookup finds the user that MariaDB runs as.
 func lookup(name string) (*atomicfile.Owner, error) {
-	u, err := user.Lookup(name)
+	owner, err := atomicfile.OwnerNamed(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the user that MariaDB runs as: %w", err)
 	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the id of user %s: %w", name, err)
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the group of user %s: %w", name, err)
-	}
-	return &atomicfile.Owner{UID: uid, GID: gid}, nil
+	return owner, nil
 }

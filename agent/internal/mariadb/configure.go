@@ -182,7 +182,8 @@ func overridden(files map[string][]Option, ours []Option) []string {
 			}
 		}
 	}
-	return sorted(found)
+	slices.Sort(found)
+	return found
 }
 
 // startOnly are options that a running server does not take over.

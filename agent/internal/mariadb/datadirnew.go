@@ -116,11 +116,7 @@ func (d *Datadirs) installDB(ctx context.Context, place string) error {
 	if err == nil {
 		return nil
 	}
-	code, _ := hostexec.CodeOf(err)
-	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, "cannot make a new datadir",
-		errs.Wrap(err),
-		errs.Meta("tool", "mariadb-install-db"), errs.Meta("exit_code", fmt.Sprint(code)),
-		errs.WithHint("correct what its output in the agent's log says, most often a full volume"))
+	return toolFailed("cannot make a new datadir", "mariadb-install-db", err)
 }
 
 // moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for

@@ -13,20 +13,18 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // Numbers of MariaDB's errors that decisions are made on.
 const (
-	errLockWaitTimeout  = 1205
-	errSyntax           = 1064
-	errTableGone        = 1146
-	errTableDefChanged  = 1412
-	errNoSuchMaster     = 1617
-	errUnknownStorage   = 1286
-	errGtidStrictBehind = 1947
-	errGtidStrictDomain = 1948
+	errLockWaitTimeout = 1205
+	errSyntax          = 1064
+	errTableGone       = 1146
+	errTableDefChanged = 1412
+	errUnknownStorage  = 1286
 )
 
 // failure says what could not be done. MariaDB's own error is kept word for word; a connection that
@@ -103,3 +101,12 @@ func withoutSecret(err error, secret string) error {
 
 // errSessionOver makes the pool drop a connection.
 var errSessionOver = driver.ErrBadConn
+
+// toolFailed is the error of a tool of MariaDB's.
+func toolFailed(what, tool string, err error) error {
+	code, _ := hostexec.CodeOf(err)
+	return errs.New(errs.Internal, errorsv1.Reason_REASON_TOOL_FAILED, what, errs.Wrap(err),
+		errs.Meta("tool", tool), errs.Meta("exit_code", strconv.Itoa(code)),
+		errs.WithHint("correct what its output in the agent's log says, most often a full volume, "+
+			"then call again"))
+}

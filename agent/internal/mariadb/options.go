@@ -151,8 +151,7 @@ func aliases() map[string]string {
 	return map[string]string{
 		"log_replica_updates": "log_slave_updates", "skip_replica_start": "skip_slave_start",
 		"expire_logs_days": "binlog_expire_logs_seconds",
-		"ssl":              "ssl", "slave_load_tmpdir": "slave_load_tmpdir",
-		"tx_isolation": "transaction_isolation",
+		"tx_isolation":     "transaction_isolation",
 	}
 }
 

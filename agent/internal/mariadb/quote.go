@@ -1,7 +1,6 @@
 package mariadb
 
 import (
-	"slices"
 	"strings"
 )
 
@@ -25,8 +24,3 @@ func (t tableName) sql() string { return identifier(t.schema) + "." + identifier
 type tableName struct{ schema, name string }
 
 func (t tableName) String() string { return t.schema + "." + t.name }
-
-func sorted(all []string) []string {
-	slices.Sort(all)
-	return all
-}

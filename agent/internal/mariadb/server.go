@@ -5,6 +5,7 @@
 package mariadb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -148,30 +149,20 @@ func (c Config) host(server *Server) *Host {
 }
 
 func (c *Config) fill() {
-	fallback := func(field *string, value string) {
-		if *field == "" {
-			*field = value
-		}
-	}
-	fallback(&c.Socket, "/run/mysqld/mysqld.sock")
-	fallback(&c.Datadir, "/var/lib/mysql")
-	fallback(&c.DropIn, "/etc/mysql/mariadb.conf.d/zz-understudy.cnf")
-	fallback(&c.OptionsDir, "/etc/mysql")
-	fallback(&c.TLSDir, "/etc/mysql/understudy")
-	fallback(&c.StateDir, "/var/lib/understudy-agent")
-	fallback(&c.Program, "/usr/bin/understudy-agent")
-	fallback(&c.User, "mysql")
+	c.Socket = cmp.Or(c.Socket, "/run/mysqld/mysqld.sock")
+	c.Datadir = cmp.Or(c.Datadir, "/var/lib/mysql")
+	c.DropIn = cmp.Or(c.DropIn, "/etc/mysql/mariadb.conf.d/zz-understudy.cnf")
+	c.OptionsDir = cmp.Or(c.OptionsDir, "/etc/mysql")
+	c.TLSDir = cmp.Or(c.TLSDir, "/etc/mysql/understudy")
+	c.StateDir = cmp.Or(c.StateDir, "/var/lib/understudy-agent")
+	c.Program = cmp.Or(c.Program, "/usr/bin/understudy-agent")
+	c.User = cmp.Or(c.User, "mysql")
+	c.Log = cmp.Or(c.Log, slog.Default())
 	if c.Datadirs == nil {
 		c.Datadirs = []string{c.Datadir}
 	}
 	if c.Quiesced == nil {
 		c.Quiesced = func() bool { return false }
-	}
-	if c.Observed == nil {
-		c.Observed = func(Status, time.Duration) {}
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
 	}
 }
 

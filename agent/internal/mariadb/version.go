@@ -80,6 +80,15 @@ func (b *binary) recent(ctx context.Context) (Version, error) {
 	return v, err
 }
 
+// BinaryVersion is the installed version; empty when there is none.
+func (h *Host) BinaryVersion(ctx context.Context) string {
+	v, err := h.binary.recent(ctx)
+	if err != nil {
+		return ""
+	}
+	return v.String()
+}
+
 // binaryVersion is that of the installed server.
 func binaryVersion(ctx context.Context, exec Exec) (Version, error) {
 	result, err := exec.Run(ctx,

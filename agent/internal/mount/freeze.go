@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,25 +35,7 @@ type Freezer struct {
 	runtimeDir string
 	guardExec  []string
 	log        *slog.Logger
-
-	mu   sync.Mutex
-	open map[string]struct{} // the paths that this agent has frozen
-}
-
-func (z *Freezer) take(path string) bool {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if _, busy := z.open[path]; busy {
-		return false
-	}
-	z.open[path] = struct{}{}
-	return true
-}
-
-func (z *Freezer) give(path string) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	delete(z.open, path)
+	open       sync.Map // the paths that this agent has frozen
 }
 
 // Freeze freezes the filesystem mounted at the path until ctx is done, and never longer than the
@@ -72,10 +53,10 @@ func (z *Freezer) Freeze(ctx context.Context, path string, limit time.Duration,
 				errs.WithHint("mount a volume there first",
 					errs.Call("EnsureMount", "path", path))))
 	}
-	if !z.take(path) {
+	if _, busy := z.open.LoadOrStore(path, true); busy {
 		return freeze.Report{}, frozenElsewhere(path, nil)
 	}
-	defer z.give(path)
+	defer z.open.Delete(path)
 	unit := guardUnit(path)
 	l := &lease{freezer: z, path: path, limit: limit, unit: unit,
 		timer:  strings.Replace(unit, "-freeze-", "-thaw-", 1),
@@ -106,7 +87,7 @@ type lease struct {
 
 func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.Report, error) {
 	socket := filepath.Join(l.freezer.runtimeDir, l.unit+".sock")
-	listener, err := listen(ctx, socket)
+	listener, err := freeze.Listen(socket)
 	if err != nil {
 		return freeze.Report{}, fmt.Errorf("cannot freeze %s: %w", l.path, err)
 	}
@@ -136,20 +117,6 @@ func (l *lease) run(ctx context.Context, frozen func(time.Time) error) (freeze.R
 		return freeze.Report{}, err
 	}
 	return l.last(reports)
-}
-
-func listen(ctx context.Context, socket string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
-		return nil, err
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	return listener.(*net.UnixListener), os.Chmod(socket, 0o600)
 }
 
 func (l *lease) start(ctx context.Context, socket string) error {

@@ -76,8 +76,5 @@ func FuzzChecks(f *testing.F) {
 				strings.HasPrefix(text, ".")) {
 			t.Errorf("device %q passed", text)
 		}
-		if CheckUUID("uuid", text) == nil && len(text) != 36 {
-			t.Errorf("UUID %q passed", text)
-		}
 	})
 }

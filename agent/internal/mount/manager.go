@@ -123,7 +123,7 @@ func New(config Config) (*Manager, error) {
 	allow := allowList{mountPoints: config.MountPoints, deviceIDs: config.DeviceIDs}
 	return &Manager{
 		Freezer: &Freezer{host: host, allow: allow, units: config.Units, runtimeDir: runtimeDir,
-			guardExec: config.GuardExec, log: log, open: map[string]struct{}{}},
+			guardExec: config.GuardExec, log: log},
 		host: host, allow: allow, units: config.Units, files: config.Files, log: log,
 		filesystems: &filesystems{host: host, runtimeDir: runtimeDir, stateDir: stateDir},
 		patience:    cmp.Or(config.BusyPatience, defaultBusyPatience),

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -23,20 +22,14 @@ func checkOwner(owner string) error {
 	return invalid("owner", fmt.Sprintf("%.100q is no user's name", owner), "must be a user's name")
 }
 
-// ids of the user and its own group.
-func lookUp(owner string) (uid, gid int, err error) {
-	account, err := user.Lookup(owner)
+func lookUp(owner string) (*atomicfile.Owner, error) {
+	found, err := atomicfile.OwnerNamed(owner)
 	if err != nil {
-		return 0, 0, refuse(errorsv1.Reason_REASON_NOT_FOUND,
+		return nil, refuse(errorsv1.Reason_REASON_NOT_FOUND,
 			fmt.Sprintf("this host has no user %s", owner),
 			errs.WithHint("install the package that creates the user"), errs.Wrap(err))
 	}
-	uid, err = strconv.Atoi(account.Uid)
-	if err != nil {
-		return 0, 0, fmt.Errorf("cannot read the id of user %s: %w", owner, err)
-	}
-	gid, err = strconv.Atoi(account.Gid)
-	return uid, gid, err
+	return found, nil
 }
 
 // own makes the path, and not what is in it, belong to the owner; it says whether it did not.
@@ -44,11 +37,11 @@ func own(path, owner string) (bool, error) {
 	if owner == "" {
 		return false, nil
 	}
-	uid, gid, err := lookUp(owner)
+	to, err := lookUp(owner)
 	if err != nil {
 		return false, err
 	}
-	return chownIfOther(path, uid, gid)
+	return chownIfOther(path, to)
 }
 
 // ownAll makes the path and all that is in it belong to the owner, on that filesystem alone. It
@@ -57,7 +50,7 @@ func ownAll(ctx context.Context, path, owner string) (int, error) {
 	if owner == "" {
 		return 0, nil
 	}
-	uid, gid, err := lookUp(owner)
+	to, err := lookUp(owner)
 	if err != nil {
 		return 0, err
 	}
@@ -83,7 +76,7 @@ func ownAll(ctx context.Context, path, owner string) (int, error) {
 			}
 			return nil
 		}
-		did, err := chownIfOther(file, uid, gid)
+		did, err := chownIfOther(file, to)
 		if did {
 			changed++
 		}
@@ -92,16 +85,16 @@ func ownAll(ctx context.Context, path, owner string) (int, error) {
 	return changed, err
 }
 
-func chownIfOther(path string, uid, gid int) (bool, error) {
+func chownIfOther(path string, to *atomicfile.Owner) (bool, error) {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
 		return false, fmt.Errorf("cannot read the owner of %s: %w", path, err)
 	}
-	if int(stat.Uid) == uid && int(stat.Gid) == gid {
+	if int(stat.Uid) == to.UID && int(stat.Gid) == to.GID {
 		return false, nil
 	}
 	// Never through a link: a copy's contents are not ours to trust.
-	if err := os.Lchown(path, uid, gid); err != nil {
+	if err := os.Lchown(path, to.UID, to.GID); err != nil {
 		return false, fmt.Errorf("cannot change the owner of %s: %w", path, err)
 	}
 	return true, nil

@@ -149,17 +149,12 @@ func TestCheckDeviceIDs(t *testing.T) {
 	}
 }
 
-func TestCheckOwnerAndUUID(t *testing.T) {
+func TestCheckOwner(t *testing.T) {
 	t.Parallel()
 	for owner, want := range map[string]errs.Kind{"": 0, "mysql": 0, "_apt": 0,
 		"root;": errs.InvalidArgument, "-R": errs.InvalidArgument, "0": errs.InvalidArgument,
 		"a:b": errs.InvalidArgument} {
 		kindIs(t, owner, checkOwner(owner), want)
-	}
-	for uuid, want := range map[string]errs.Kind{oldUUID: 0, "": errs.InvalidArgument,
-		"random": errs.InvalidArgument,
-		strings.ToUpper("aaaaaaaa-1111-4111-8111-111111111111"): errs.InvalidArgument} {
-		kindIs(t, uuid, CheckUUID("filesystem_uuid", uuid), want)
 	}
 }
 

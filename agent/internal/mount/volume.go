@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -143,12 +142,4 @@ func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
 	}
 	mount, err = m.look(ctx, path)
 	return mount, grown, err
-}
-
-// CheckUUID refuses what is no UUID in lower case.
-func CheckUUID(field, uuid string) error {
-	if regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(uuid) {
-		return nil
-	}
-	return invalid(field, fmt.Sprintf("%.100q is no UUID", uuid), "must be a UUID in lower case")
 }

@@ -67,9 +67,6 @@ func (f *filesystems) repairUUID(ctx context.Context, device Device) error {
 	if err == nil {
 		err = json.Unmarshal(data, &change)
 	}
-	if err == nil {
-		err = CheckUUID("new", change.New)
-	}
 	if err != nil {
 		return fmt.Errorf("cannot read the record of a change of UUID: %w", err)
 	}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-db/understudy/agent/internal/freeze"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -158,7 +158,8 @@ func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (
 
 // launch starts the process and accepts its connection. The launcher's own answer may come later.
 func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan error, error) {
-	listener, socket, err := m.listenUnix()
+	socket := filepath.Join(m.config.Dir, "quiesce.sock")
+	listener, err := freeze.Listen(socket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot quiesce MariaDB: %w", err)
 	}
@@ -195,24 +196,6 @@ func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan 
 				"cannot quiesce MariaDB: the process did not connect within %s", connectTime)
 		}
 	}
-}
-
-func (m *Manager) listenUnix() (*net.UnixListener, string, error) {
-	socket := filepath.Join(m.config.Dir, "quiesce.sock")
-	if err := os.MkdirAll(m.config.Dir, 0o700); err != nil {
-		return nil, "", err
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, "", err
-	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return nil, "", err
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return nil, "", errors.Join(err, listener.Close())
-	}
-	return listener, socket, nil
 }
 
 type accept struct {

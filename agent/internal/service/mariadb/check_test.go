@@ -54,10 +54,7 @@ func service(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{MariaDB: server, Quiesce: manager})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := New(server, manager)
 	t.Cleanup(func() { server.Server.Close() })
 	return s
 }

@@ -44,10 +44,7 @@ func FuzzRequests(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := New(Config{MariaDB: server, Quiesce: manager})
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := New(server, manager)
 	desc := agentv1.MariaDBService_ServiceDesc
 	for i := range len(desc.Methods) + len(desc.Streams) {
 		f.Add(uint8(i), []byte{4, 0, 3, 'd', 'b', '1', 1, 2, 0, 1, 3, 9, 200, 0})

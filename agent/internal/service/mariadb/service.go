@@ -4,7 +4,6 @@ package mariadb
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -16,14 +15,6 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// Config has what a Service needs.
-type Config struct {
-	// MariaDB is the server of this host. Required.
-	MariaDB *mariadb.Host
-	// Quiesce brings MariaDB to consistent points. Required.
-	Quiesce *quiesce.Manager
-}
-
 // Service implements agentv1.MariaDBServiceServer.
 type Service struct {
 	agentv1.UnimplementedMariaDBServiceServer
@@ -32,11 +23,8 @@ type Service struct {
 }
 
 // New makes a Service.
-func New(config Config) (*Service, error) {
-	if config.MariaDB == nil || config.Quiesce == nil {
-		return nil, errors.New("cannot serve MariaDBService: no server or no quiesce manager")
-	}
-	return &Service{mariadb: config.MariaDB, quiesce: config.Quiesce}, nil
+func New(host *mariadb.Host, quiesce *quiesce.Manager) *Service {
+	return &Service{mariadb: host, quiesce: quiesce}
 }
 
 // GetStatus implements the RPC.

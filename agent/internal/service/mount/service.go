@@ -4,7 +4,6 @@ package mount
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -20,14 +19,6 @@ const (
 	defaultFreeze = 10 * time.Second
 )
 
-// Config has what a Service needs; all of it is required.
-type Config struct {
-	// Mounts sees and changes mounts.
-	Mounts *domain.Manager
-	// Allow says which units may be stopped, and bound to mounts.
-	Allow *systemd.AllowList
-}
-
 // Service serves MountService.
 type Service struct {
 	agentv1.UnimplementedMountServiceServer
@@ -35,13 +26,9 @@ type Service struct {
 	allow  *systemd.AllowList
 }
 
-// New makes a Service.
-func New(config Config) (*Service, error) {
-	if config.Mounts == nil || config.Allow == nil {
-		return nil, errors.New(
-			"cannot make the mount service: it needs mounts and an allow-list of units")
-	}
-	return &Service{mounts: config.Mounts, allow: config.Allow}, nil
+// New makes a Service; the allow-list says which units may be stopped, and bound to mounts.
+func New(mounts *domain.Manager, allow *systemd.AllowList) *Service {
+	return &Service{mounts: mounts, allow: allow}
 }
 
 // ListBlockDevices returns the block devices that are attached to this host.

@@ -29,10 +29,7 @@ func FuzzRequests(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(units.Close)
-	s, err := New(Config{Units: units, Allow: allow})
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := New(units, allow)
 	desc := agentv1.SystemdService_ServiceDesc
 	for i := range len(desc.Methods) + len(desc.Streams) {
 		f.Add(uint8(i), append([]byte{4, 0, 16}, "fuzzed-x.service\x01\x00"...))

@@ -4,7 +4,6 @@ package systemd
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -15,14 +14,6 @@ import (
 
 const defaultTimeout = 90 * time.Second
 
-// Config has what a Service needs; all of it is required.
-type Config struct {
-	// Units controls systemd.
-	Units *domain.Manager
-	// Allow says which units may be seen and changed.
-	Allow *domain.AllowList
-}
-
 // Service serves SystemdService.
 type Service struct {
 	agentv1.UnimplementedSystemdServiceServer
@@ -30,12 +21,9 @@ type Service struct {
 	allow *domain.AllowList
 }
 
-// New makes a Service.
-func New(config Config) (*Service, error) {
-	if config.Units == nil || config.Allow == nil {
-		return nil, errors.New("cannot make the systemd service: it needs units and an allow-list")
-	}
-	return &Service{units: config.Units, allow: config.Allow}, nil
+// New makes a Service; the allow-list says which units may be seen and changed.
+func New(units *domain.Manager, allow *domain.AllowList) *Service {
+	return &Service{units: units, allow: allow}
 }
 
 // bounded gives ctx the timeout as its end, or the default one.
