@@ -75,11 +75,7 @@ func (s slots) prepare(m meta) (slot, error) {
 	if err := os.MkdirAll(filepath.Join(spare.dir, "mariadb"), 0o700); err != nil {
 		return slot{}, err
 	}
-	data, err := json.Marshal(m)
-	if err != nil {
-		return slot{}, err
-	}
-	if err := atomicfile.Write(filepath.Join(spare.dir, metaName), data, 0o600); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(spare.dir, metaName), m); err != nil {
 		return slot{}, err
 	}
 	for _, path := range []string{spare.files().Key, spare.mariadbFiles().Key} {

@@ -4,13 +4,9 @@ package fencing
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -51,14 +47,7 @@ func Open(path string) (*Epochs, error) {
 	if err := atomicfile.Tidy(path); err != nil {
 		return nil, fmt.Errorf("cannot remove what a killed agent left beside %s: %w", path, err)
 	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return e, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &e.jobs)
-	}
-	if err != nil {
+	if _, err := atomicfile.ReadJSON(path, &e.jobs); err != nil {
 		return nil, errs.New(errs.DataLoss, errorsv1.Reason_REASON_INTERNAL,
 			"cannot read the epochs of jobs", errs.Wrap(err),
 			errs.WithHint(fmt.Sprintf("remove %s once no job is running for this host", path)))
@@ -112,7 +101,7 @@ func (e *Epochs) remember(job string, now seenEpoch) error {
 	e.jobs = maps.Clone(before)
 	e.jobs[job] = now
 	e.forgetOldest()
-	err := e.save()
+	err := atomicfile.WriteJSON(e.path, e.jobs)
 	if err == nil {
 		return nil
 	}
@@ -139,12 +128,4 @@ func (e *Epochs) forgetOldest() {
 		}
 	}
 	delete(e.jobs, oldest)
-}
-
-func (e *Epochs) save() error {
-	data, err := json.Marshal(e.jobs)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(e.path, data, 0o600)
 }

@@ -2,7 +2,6 @@ package mariadb
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -83,8 +82,8 @@ func (p *PointSession) notAtBoundary(ctx context.Context, err error) error {
 
 // stopAt stops what runs; the marker is there before the first statement.
 func stopAt(ctx context.Context, q querier, marker string, before applierStates) error {
-	if err := writeMarker(marker, before.running()); err != nil {
-		return err
+	if err := atomicfile.WriteJSON(marker, before.running()); err != nil {
+		return fmt.Errorf("cannot save which replication ran: %w", err)
 	}
 	for _, name := range before.running() {
 		if err := execute(ctx, q, "STOP SLAVE "+literal(name)+" SQL_THREAD"); err != nil {
@@ -117,9 +116,9 @@ func (p *PointSession) appliersStopped(ctx context.Context) error {
 // then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
 	const what = "cannot start replication again after a snapshot"
-	names, err := readMarker(marker)
-	if err != nil || names == nil {
-		return err
+	var names []string
+	if found, err := atomicfile.ReadJSON(marker, &names); err != nil || !found {
+		return failure("cannot read which replication ran", err)
 	}
 	if err := poll(ctx, func() (bool, error) { return resumed(ctx, s.db, names) }); err != nil {
 		return failure(what, err)
@@ -206,30 +205,4 @@ func (all applierStates) awaitBoundary(ctx context.Context, q querier) error {
 func (r Replication) idle() bool {
 	return strings.HasPrefix(r.SQLState, "Slave has read all relay log") ||
 		strings.HasPrefix(r.SQLState, "Waiting until MASTER_DELAY")
-}
-
-func writeMarker(path string, names []string) error {
-	text, err := json.Marshal(names)
-	if err == nil {
-		err = atomicfile.Write(path, text, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot save which replication ran: %w", err)
-	}
-	return nil
-}
-
-func readMarker(path string) ([]string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var names []string
-	if err == nil {
-		err = json.Unmarshal(text, &names)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read which replication ran: %w", err)
-	}
-	return names, nil
 }

@@ -2,7 +2,6 @@ package mariadb
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,17 +87,11 @@ func (rp *Replica) preparedMark(ctx context.Context, plan ReplicaPlan,
 }
 
 func (rp *Replica) leaveMark(mark prepared) error {
-	text, err := json.Marshal(mark)
+	err := os.MkdirAll(filepath.Dir(rp.mark), 0o700)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(rp.mark), 0o700)
+		err = atomicfile.WriteJSON(rp.mark, mark)
 	}
-	if err == nil {
-		_, err = atomicfile.Ensure(rp.mark, text, 0o600, nil)
-	}
-	if err != nil {
-		return diskError("cannot remember that the replica is prepared", err)
-	}
-	return nil
+	return diskError("cannot remember that the replica is prepared", err)
 }
 
 // isPrepared is true once the very same call has succeeded: the mark shows it, or replication is at
@@ -118,8 +111,8 @@ func (rp *Replica) isPrepared(live Live, connections []Replication, plan Replica
 		}
 	}
 	var old prepared
-	text, err := os.ReadFile(rp.mark)
-	return err == nil && json.Unmarshal(text, &old) == nil && old == mark
+	found, err := atomicfile.ReadJSON(rp.mark, &old)
+	return err == nil && found && old == mark
 }
 
 // recoveredPosition is the position that the copy recovered, proved to be the expected one. A

@@ -2,12 +2,10 @@ package mariadb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -110,7 +108,7 @@ func touch(path string) error {
 }
 
 func diskError(what string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if errs.NoRoom(err) {
 		return unsafe(errorsv1.Reason_REASON_DISK_FULL, what,
 			errs.WithHint("free space on it, or grow it"),
 			errs.Wrap(err))

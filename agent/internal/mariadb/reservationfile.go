@@ -1,8 +1,6 @@
 package mariadb
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,20 +52,11 @@ type reservations struct {
 type reservationFile struct{ path string }
 
 // read is the content; the lock is not needed to see one of the states.
-func (f *reservationFile) read() (reservations, error) {
-	text, err := os.ReadFile(f.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return reservations{}, nil
+func (f *reservationFile) read() (content reservations, err error) {
+	if _, err = atomicfile.ReadJSON(f.path, &content); err != nil {
+		err = fmt.Errorf("cannot read the binlog reservations: %w", err)
 	}
-	if err != nil {
-		return reservations{}, fmt.Errorf("cannot read the binlog reservations: %w", err)
-	}
-	var content reservations
-	if err := json.Unmarshal(text, &content); err != nil {
-		return reservations{}, fmt.Errorf("cannot read the binlog reservations in %s: %w", f.path,
-			err)
-	}
-	return content, nil
+	return content, err
 }
 
 // change gives the content to a function and keeps what it made of it, alone against other
@@ -96,14 +85,7 @@ func (f *reservationFile) change(how func(*reservations) error) error {
 
 // write keeps the content; for a function that change runs.
 func (f *reservationFile) write(content reservations) error {
-	text, err := json.Marshal(content)
-	if err != nil {
-		return diskError("cannot keep the binlog reservations", err)
-	}
-	if _, err := atomicfile.Ensure(f.path, text, 0o600, nil); err != nil {
-		return diskError("cannot keep the binlog reservations", err)
-	}
-	return nil
+	return diskError("cannot keep the binlog reservations", atomicfile.WriteJSON(f.path, content))
 }
 
 // clock is this boot's id and the time since it began.

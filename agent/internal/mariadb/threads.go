@@ -213,7 +213,7 @@ func (rp *Replica) Stop(ctx context.Context, sqlOnly bool,
 	timeout time.Duration) (now Replication, changed bool, err error) {
 	const what = "cannot stop replication"
 	err = rp.change(ctx, what, func(current Replication) (err error) {
-		// A quiesced replica has its SQL thread stopped for a while, which looks like a stopped one.
+		// A quiesced replica has its SQL thread stopped for a while: it looks like a stopped one.
 		if rp.quiesced() {
 			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 				what+": MariaDB is quiesced, and STOP SLAVE would hang",

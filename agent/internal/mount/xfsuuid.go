@@ -2,7 +2,6 @@ package mount
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,15 +25,11 @@ type uuidChange struct {
 
 // setXFSUUID gives an XFS whose log was just replayed another UUID.
 func (f *filesystems) setXFSUUID(ctx context.Context, device Device, uuid string) error {
-	record, err := json.Marshal(uuidChange{Old: device.UUID, New: uuid})
-	if err != nil {
-		return err
-	}
 	path := f.uuidRecord(device)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
-	if err := atomicfile.Write(path, record, 0o600); err != nil {
+	if err := atomicfile.WriteJSON(path, uuidChange{Old: device.UUID, New: uuid}); err != nil {
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
 	if changed, err := f.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
@@ -59,16 +54,13 @@ func (f *filesystems) changeXFSUUID(ctx context.Context, device Device, uuid str
 // repairUUID repairs a filesystem whose change of UUID was interrupted.
 func (f *filesystems) repairUUID(ctx context.Context, device Device) error {
 	path := f.uuidRecord(device)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	var change uuidChange
-	if err == nil {
-		err = json.Unmarshal(data, &change)
-	}
+	found, err := atomicfile.ReadJSON(path, &change)
 	if err != nil {
 		return fmt.Errorf("cannot read the record of a change of UUID: %w", err)
+	}
+	if !found {
+		return nil
 	}
 	if device.UUID != change.Old && device.UUID != change.New {
 		return forgetRecord(path) // another volume under that name
