@@ -164,6 +164,9 @@ func (c *Config) fill() {
 	if c.Quiesced == nil {
 		c.Quiesced = func() bool { return false }
 	}
+	if c.Observed == nil {
+		c.Observed = func(Status, time.Duration) {}
+	}
 }
 
 // Close closes the connections.
