@@ -51,14 +51,7 @@ func newLab(t *testing.T, name string) *lab {
 // newLabOf is newLab with a configuration.
 func newLabOf(t *testing.T, cfg stack.Config) *lab {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(bin, "understudy")); err != nil {
-		t.Fatalf("the programs are not built: run `make build` (%v)", err)
-	}
-	cfg.Bin = bin
+	cfg.Bin = builtPrograms(t)
 	s, err := stack.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +66,19 @@ func newLabOf(t *testing.T, cfg stack.Config) *lab {
 	t.Cleanup(l.end)
 	l.start()
 	return l
+}
+
+// builtPrograms is the folder with the built programs.
+func builtPrograms(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(bin, "understudy"))
+	}
+	if err != nil {
+		t.Fatalf("the programs are not built: run `make build` (%v)", err)
+	}
+	return bin
 }
 
 func (l *lab) end() {

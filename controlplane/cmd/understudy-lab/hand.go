@@ -63,6 +63,7 @@ func newAddress(lab *string) *cobra.Command {
 
 func newCreate(lab *string) *cobra.Command {
 	var image, join, agent string
+	var bare bool
 	cmd := &cobra.Command{
 		Use:   "create HOST --image IMAGE --join FILE",
 		Short: "Make a host by hand, with an agent and its join file", Args: cobra.ExactArgs(1),
@@ -76,6 +77,9 @@ func newCreate(lab *string) *cobra.Command {
 				return err
 			}
 			p, err := withAgent(*lab, agent)
+			if bare {
+				p, err = open(*lab)
+			}
 			if err != nil {
 				return err
 			}
@@ -103,6 +107,7 @@ func newCreate(lab *string) *cobra.Command {
 	cmd.Flags().StringVar(&join, "join", "", "join `FILE` for its agent, - for standard input")
 	cmd.Flags().StringVar(&agent, "agent-binary", besideThis("understudy-agent"),
 		"`FILE` that is put into it as the agent")
+	cmd.Flags().BoolVar(&bare, "bare", false, "put nothing of Understudy into it")
 	return cmd
 }
 
