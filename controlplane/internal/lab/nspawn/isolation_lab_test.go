@@ -5,8 +5,11 @@ package nspawn_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -113,6 +116,34 @@ func TestKilledSupervisorIsALostMachine(t *testing.T) {
 	}
 	untilState(t, p, m.ID, provider.MachineRunning)
 	answers(t, p, m.ID, "findmnt", "/srv/mariadb")
+}
+
+// A lock of whoever starts a machine ends with him, not with the machine.
+func TestAMachineInheritsNoFiles(t *testing.T) {
+	t.Parallel()
+	cfg := labConfig(t, "inherit")
+	p := labOf(t, cfg)
+	held, err := os.Create(filepath.Join(t.TempDir(), "held"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	inherited, err := unix.Dup(int(held.Fd())) // children get it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	m := createMachine(t, p, "db", "test-masked")
+	untilState(t, p, m.ID, provider.MachineRunning)
+	files, err := filepath.Glob("/proc/" + supervisorOf(t, cfg, m.ID) + "/fd/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files of the supervisor: %v %v", files, err)
+	}
+	for _, file := range files {
+		if at, err := os.Readlink(file); err == nil && at == held.Name() {
+			t.Errorf("the supervisor has %s open", at)
+		}
+	}
 }
 
 func TestFrozenMachineIsTerminated(t *testing.T) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/deploy/lab/host"
 )
@@ -85,6 +88,11 @@ func launch(l lab, id string, words []string) error {
 		return err
 	}
 	defer log.Close()
+	// What this process was given beside its standard files stays here: a machine would keep a lock
+	// of whoever started the lab for as long as it runs.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return err
+	}
 	argv := l.supervisor(words, runMode, id)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
