@@ -83,7 +83,7 @@ func (h *Host) status(ctx context.Context) (Status, error) {
 	}
 	status.Live = live
 	if !status.Quiesced {
-		h.Reservations.keepReserved(ctx)
+		_ = h.Reservations.keepReserved(ctx) // the loop repeats it and reports
 	}
 	return status, nil
 }
