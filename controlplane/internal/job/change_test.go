@@ -78,7 +78,7 @@ func TestCancelStopsTheHandlerAndReleases(t *testing.T) {
 				if !errors.Is(context.Cause(ctx), job.ErrCancelled) {
 					t.Errorf("cause = %v", context.Cause(ctx))
 				}
-				return job.Fail[*store.Tx](ctx.Err())
+				return failed(ctx.Err())
 			}},
 			{Kind: "release", Section: "s", Always: true,
 				Handler: func(_ context.Context, run *job.Run) (outcome, error) {
@@ -114,7 +114,7 @@ func TestCancelByAnotherProcess(t *testing.T) {
 				error) {
 				close(entered)
 				<-ctx.Done()
-				return job.Fail[*store.Tx](ctx.Err())
+				return failed(ctx.Err())
 			}}}}
 		worker := newEngine(t, config{Store: st}, p)
 		other := newEngine(t, config{Store: st}, p)
@@ -140,7 +140,7 @@ func TestRequestsAreAuditedAndIdempotent(t *testing.T) {
 					error) {
 					runs.Add(1)
 					if fail.Load() {
-						return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
+						return failed(job.Permanent(errors.New("no")))
 					}
 					return job.Done[*store.Tx](nil)
 				}}}})
@@ -262,7 +262,7 @@ func TestStepLimits(t *testing.T) {
 	t.Parallel()
 	hang := func(ctx context.Context, _ *job.Run) (outcome, error) {
 		<-ctx.Done()
-		return job.Fail[*store.Tx](errors.New("interrupted"))
+		return failed(errors.New("interrupted"))
 	}
 	fast := job.Backoff{First: time.Millisecond, Max: time.Millisecond}
 	for _, tt := range []struct {
@@ -273,10 +273,10 @@ func TestStepLimits(t *testing.T) {
 	}{
 		{"attempts", step{Attempts: 3, Handler: func(context.Context, *job.Run) (outcome,
 			error) {
-			return job.Fail[*store.Tx](errors.New("no"))
+			return failed(errors.New("no"))
 		}}, 3, "no"},
 		{"permanent", step{Handler: func(context.Context, *job.Run) (outcome, error) {
-			return job.Fail[*store.Tx](job.Permanent(errors.New("never")))
+			return failed(job.Permanent(errors.New("never")))
 		}}, 1, "never"},
 		{"attempt timeout", step{Attempts: 2, AttemptTimeout: 20 * time.Millisecond, Handler: hang},
 			2, "not done within 20ms: interrupted"},

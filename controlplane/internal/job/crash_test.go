@@ -226,7 +226,7 @@ func randomPlan(w *world, d *dice) plan {
 			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
 				switch n := d.roll(10); {
 				case n == 0:
-					return job.Fail[*store.Tx](errors.New("bad luck"))
+					return failed(errors.New("bad luck"))
 				case n == 1:
 					return job.Again[*store.Tx](time.Duration(d.roll(500))*time.Millisecond,
 						"luck %d",
@@ -235,7 +235,7 @@ func randomPlan(w *world, d *dice) plan {
 					return job.Back[*store.Tx]("broken")
 				}
 				if err := w.ensure(run); err != nil {
-					return job.Fail[*store.Tx](err)
+					return failed(err)
 				}
 				run.Changed("made %s", run.EffectKey)
 				return job.Done(func(ctx context.Context, tx *store.Tx) error {

@@ -13,7 +13,7 @@
 //		vol, err := cloud.EnsureAttached(ctx, volumeID, machineID, run.EffectKey)
 //		if err != nil {
 //			// Retried with back-off; job.Permanent(err) is not.
-//			return job.Fail[*store.Tx](err)
+//			return job.Outcome[*store.Tx]{}, err
 //		}
 //		if vol.State != "attached" {
 //			// A wait: ended by Engine.Wake, with a poll behind it.

@@ -44,7 +44,7 @@ func Example() {
 	createMachine := func(_ context.Context, run *job.Run) (job.Outcome[*store.Tx], error) {
 		var args struct{ Server string }
 		if err := run.ReadArgs(&args); err != nil {
-			return job.Fail[*store.Tx](err)
+			return failed(err)
 		}
 		id := c.ensureMachine(run.EffectKey)
 		run.Changed("made machine %s", id)

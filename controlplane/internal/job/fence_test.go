@@ -163,7 +163,7 @@ func TestLivingWorkerIsNotTakenOver(t *testing.T) {
 				case <-timer.C:
 					return job.Done[*store.Tx](nil)
 				case <-ctx.Done():
-					return job.Fail[*store.Tx](context.Cause(ctx))
+					return failed(context.Cause(ctx))
 				}
 			},
 		}}}
@@ -196,7 +196,7 @@ func TestStopLetsGoAtOnce(t *testing.T) {
 					return job.Done[*store.Tx](nil)
 				}
 				<-ctx.Done()
-				return job.Fail[*store.Tx](ctx.Err())
+				return failed(ctx.Err())
 			},
 		}}}
 		first := newEngine(t, config{Store: st, Limit: time.Minute}, p)
@@ -255,7 +255,7 @@ func TestWorkerThatCannotProveItsHoldGivesItUp(t *testing.T) {
 				away.Store(true)
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
-				return job.Fail[*store.Tx](ctx.Err())
+				return failed(ctx.Err())
 			}}}}
 		e := newEngine(t, config{Store: gone, Limit: 300 * time.Millisecond}, p)
 		start(t, e)

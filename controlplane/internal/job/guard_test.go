@@ -28,7 +28,7 @@ func newGuarded(t *testing.T) *guarded {
 	g := &guarded{st: openStore(t)}
 	fragile := func(context.Context, *job.Run) (outcome, error) {
 		if g.broken.Load() {
-			return job.Fail[*store.Tx](job.Permanent(errors.New("broken")))
+			return failed(job.Permanent(errors.New("broken")))
 		}
 		return job.Done[*store.Tx](nil)
 	}

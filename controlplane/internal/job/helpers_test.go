@@ -150,6 +150,8 @@ func await(t testing.TB, e *job.Engine[*store.Tx], id string, wanted func(job.Jo
 	return last
 }
 
+func failed(err error) (outcome, error) { return outcome{}, err }
+
 func inState(s job.State) func(job.Job) bool {
 	return func(j job.Job) bool { return j.State == s && j.Owner == "" }
 }

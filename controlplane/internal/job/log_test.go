@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
 // lockedBuffer is a log that several goroutines write.
@@ -32,7 +31,7 @@ func TestLevelsOfTheLog(t *testing.T) {
 		e := newEngine(t, config{Store: openStore(t), Logger: slog.New(slog.NewTextHandler(&log,
 			nil))}, plan{Kind: "k", Steps: []step{{Kind: "well", Handler: done}, {Kind: "ill",
 			Attempts: 2, Handler: func(context.Context, *job.Run) (outcome, error) {
-				return job.Fail[*store.Tx](errors.New("no route"))
+				return failed(errors.New("no route"))
 			}}}})
 		stop := start(t, e)
 		await(t, e, create(t, e, job.Request{Kind: "k"}).ID, inState(job.Failed))

@@ -85,7 +85,7 @@ func lossyPlan() plan {
 	}
 	return plan{Kind: "k", Steps: []step{
 		{Kind: "fails", Attempts: 2, Handler: once(func() (outcome, error) {
-			return job.Fail[*store.Tx](errors.New("bad luck"))
+			return failed(errors.New("bad luck"))
 		})},
 		{Kind: "waits", Handler: once(func() (outcome, error) {
 			o, err := job.Again[*store.Tx](5*time.Second, "for a while")

@@ -72,11 +72,6 @@ func Back[T any](format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictBack, reason: fmt.Sprintf(format, args...)}, nil
 }
 
-// Fail answers with an error; it saves the caller from spelling out an empty outcome.
-func Fail[T any](err error) (Outcome[T], error) {
-	return Outcome[T]{}, err
-}
-
 // With adds a commit function to an outcome: what it changes is recorded also when the step waits,
 // starts its section over or asks the operator. A wait that carries a commit is written on every
 // poll.

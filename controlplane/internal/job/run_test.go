@@ -108,7 +108,7 @@ func TestKeptValuesAreClosedOnCancelAndStop(t *testing.T) {
 						if how != "failure" {
 							<-ctx.Done()
 						}
-						return job.Fail[*store.Tx](job.Permanent(errors.New("no")))
+						return failed(job.Permanent(errors.New("no")))
 					}},
 				{Kind: "release", Section: "s", Always: true,
 					Handler: func(_ context.Context, run *job.Run) (outcome, error) {

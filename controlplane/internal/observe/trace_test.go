@@ -125,10 +125,10 @@ func TestAJobIsATrace(t *testing.T) {
 		{Kind: "ask", Handler: func(ctx context.Context, run *job.Run) (job.Outcome[*store.Tx],
 			error) {
 			if run.Attempt == 1 {
-				return job.Fail[*store.Tx](errors.New("not yet"))
+				return job.Outcome[*store.Tx]{}, errors.New("not yet")
 			}
 			if _, err := agent.GetHost(ctx, &agentv1.GetHostRequest{}); err != nil {
-				return job.Fail[*store.Tx](err)
+				return job.Outcome[*store.Tx]{}, err
 			}
 			return job.Done[*store.Tx](nil)
 		}},

@@ -21,7 +21,7 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 		for _, what := range []workflowtest.Asked{
 			replica{Server: "db3", Source: "db1"}, replica{Server: "db3", Snapshot: taken},
 			primary{Server: "db9"}, snapshotOf{Source: "db1"}, deletion{Server: "db2"},
-			snapshotDeletion{Snapshot: taken}, verification{Replica: "db2"},
+			snapshotDeletion{Snapshot: taken}, verification{Replica: "db2"}, purging{Server: "db1"},
 		} {
 			j, err := p.Flow.DryRun(t.Context(), kit.Request{Args: what.Args()})
 			if err != nil {
@@ -56,7 +56,7 @@ func checkPlanned(t *testing.T, p *process, j job.Job) {
 		if s.Kind != plan.Steps[i].Kind || s.Seq != i || s.Title == "" {
 			t.Errorf("%s: step %d is %+v, want %s", j.Kind, i, s, plan.Steps[i].Kind)
 		}
-		would += len(s.Changed) + len(s.Found)
+		would += len(s.Changed) + len(s.Found) + len(s.Reason) // why it would be skipped
 	}
 	if would == 0 {
 		t.Errorf("the dry run of %s says nothing of what it would do", j.Kind)

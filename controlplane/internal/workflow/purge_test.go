@@ -57,12 +57,12 @@ func TestPurgeDeletesWhatIsApplied(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := purgeStep(t, plan); len(s.Changed) != 1 || !strings.Contains(s.Changed[0],
-			"delete 9 binary logs of db1 (9.0 MiB)") || oldest(w) != before {
+			"delete 9 binary logs of db1 (9MiB)") || oldest(w) != before {
 			t.Errorf("the plan is %+v", s)
 		}
 		s := purgeStep(t, p.Must(purging{Server: "db1"}))
 		if oldest(w) <= before || len(s.Changed) != 1 || !strings.Contains(s.Changed[0],
-			"deleted 9 binary logs of db1 (9.0 MiB)") || len(s.Found) == 0 {
+			"deleted 9 binary logs of db1 (9MiB)") || len(s.Found) == 0 {
 			t.Errorf("they begin at %d, the step is %+v", oldest(w), s)
 		}
 		checkReplicates(t, w)

@@ -118,14 +118,27 @@ func (p *Provider) DeviceNames(volumeID string) []string {
 	return []string{r.Volumes[volumeID].Device}
 }
 
-// AttachVolume asks an operator to attach the volume.
-func (p *Provider) AttachVolume(ctx context.Context, id,
-	machineID string) (shown provider.Volume, err error) {
+// changeVolume changes one volume, and shows it then.
+func (p *Provider) changeVolume(ctx context.Context, id string,
+	change func(r *records, v *volume) error) (shown provider.Volume, err error) {
 	err = p.change(ctx, func(r *records) error {
 		v, err := find(r.Volumes, "volume", id)
 		if err != nil {
 			return err
 		}
+		if err := change(r, v); err != nil {
+			return err
+		}
+		shown = p.showVolume(r, v)
+		return nil
+	})
+	return shown, err
+}
+
+// AttachVolume asks an operator to attach the volume.
+func (p *Provider) AttachVolume(ctx context.Context, id,
+	machineID string) (provider.Volume, error) {
+	return p.changeVolume(ctx, id, func(r *records, v *volume) error {
 		m, err := find(r.Machines, "machine", machineID)
 		if err != nil {
 			return err
@@ -146,10 +159,8 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 		}
 		v.State, v.MachineID, v.Attachment = provider.VolumeInUse, machineID,
 			provider.AttachmentAttaching
-		shown = p.showVolume(r, v)
 		return nil
 	})
-	return shown, err
 }
 
 func inUse(v *volume) error {
@@ -159,12 +170,8 @@ func inUse(v *volume) error {
 
 // DetachVolume asks an operator to detach the volume.
 func (p *Provider) DetachVolume(ctx context.Context, id,
-	machineID string) (shown provider.Volume, err error) {
-	err = p.change(ctx, func(r *records) error {
-		v, err := find(r.Volumes, "volume", id)
-		if err != nil {
-			return err
-		}
+	machineID string) (provider.Volume, error) {
+	return p.changeVolume(ctx, id, func(r *records, v *volume) error {
 		if v.MachineID == "" || v.MachineID != machineID {
 			return provider.Errorf(provider.ErrIncorrectState, id,
 				"volume %s is not attached to machine %.40q", id, machineID)
@@ -179,10 +186,8 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 			}
 			v.Attachment = provider.AttachmentDetaching
 		}
-		shown = p.showVolume(r, v)
 		return nil
 	})
-	return shown, err
 }
 
 // DeleteVolume asks an operator to delete the volume. One that nobody made yet is not needed any
@@ -213,16 +218,11 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 
 // GrowVolume asks an operator to make the volume larger.
 func (p *Provider) GrowVolume(ctx context.Context, id string,
-	sizeBytes int64) (shown provider.Volume, err error) {
+	sizeBytes int64) (provider.Volume, error) {
 	if err := provider.ValidateSize(sizeBytes); err != nil {
-		return shown, err
+		return provider.Volume{}, err
 	}
-	err = p.change(ctx, func(r *records) error {
-		v, err := find(r.Volumes, "volume", id)
-		if err != nil {
-			return err
-		}
-		shown = p.showVolume(r, v)
+	return p.changeVolume(ctx, id, func(r *records, v *volume) error {
 		switch {
 		case sizeBytes == v.SizeBytes:
 			return nil
@@ -233,17 +233,15 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 		case r.open(id) != nil || v.State != provider.VolumeAvailable &&
 			v.State != provider.VolumeInUse:
 			return provider.Errorf(provider.ErrIncorrectState, id,
-				"volume %s waits for something else: %s", id, shown.Reason)
+				"volume %s waits for something else: %s", id, p.showVolume(r, v).Reason)
 		}
 		if err := p.openTask(r, growVolume, id, task{Task: provider.Task{SizeBytes: sizeBytes},
 			Former: v.SizeBytes}); err != nil {
 			return err
 		}
 		v.SizeBytes = sizeBytes
-		shown = p.showVolume(r, v)
 		return nil
 	})
-	return shown, err
 }
 
 // free records that the volume is attached nowhere.

@@ -22,7 +22,7 @@ func countingPlan() job.Plan[*store.Tx] {
 		return job.PlanStep[*store.Tx]{Kind: kind, Backoff: job.Backoff{First: time.Millisecond},
 			Handler: func(_ context.Context, run *job.Run) (outcome, error) {
 				if _, again := tried.LoadOrStore(run.EffectKey, true); !again {
-					return job.Fail[*store.Tx](errors.New("the first attempt always fails"))
+					return outcome{}, errors.New("the first attempt always fails")
 				}
 				return job.Done(func(ctx context.Context, tx *store.Tx) error {
 					_, err := tx.Next(ctx, run.EffectKey, 1)

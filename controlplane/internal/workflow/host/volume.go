@@ -18,11 +18,7 @@ func DataVolume(ctx context.Context, c *kit.Call,
 			kit.Hint("have it attached", kit.RetryStep(srv.Job, kit.StepSwapVolume)),
 			"%s has no data volume on record", srv.Name)
 	}
-	err = c.Store.Read(ctx, func(ctx context.Context, rec kit.Records) (err error) {
-		vol, err = rec.Volumes.Get(ctx, srv.DataVolume)
-		return err
-	})
-	if err != nil {
+	if vol, err = c.Volume(ctx, srv.DataVolume); err != nil {
 		return vol, at, err
 	}
 	if at, err = c.Provider.GetVolume(ctx, vol.ProviderID); err != nil {

@@ -181,22 +181,18 @@ func Taken(name string) error {
 
 // NameFree refuses a name that another server has.
 func (k *Kit) NameFree(ctx context.Context, name string) error {
-	return k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
-		srv, err := rec.Servers.Get(ctx, name)
-		if err == nil && srv.State != inventory.ServerDeleted {
-			return Taken(name)
-		}
-		if err != nil && !Missing(err) {
-			return err
-		}
+	srv, err := k.Record(ctx, name)
+	switch {
+	case Missing(err) || err == nil && srv.State == inventory.ServerDeleted:
 		return nil
-	})
+	case err != nil:
+		return err
+	}
+	return Taken(name)
 }
 
 // Exists refuses a server that has no record.
 func (k *Kit) Exists(ctx context.Context, name string) error {
-	return k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
-		_, err := rec.Servers.Get(ctx, name)
-		return err
-	})
+	_, err := k.Record(ctx, name)
+	return err
 }

@@ -36,22 +36,30 @@ func (c *Call) Still(srv inventory.Server) error {
 		"server %s of this job is %s", srv.Name, srv.State)
 }
 
-// Record is a server's record, whatever it says.
-func (c *Call) Record(ctx context.Context, name string) (srv inventory.Server, err error) {
-	err = c.Store.Read(ctx, func(ctx context.Context, rec Records) (err error) {
-		srv, err = rec.Servers.Get(ctx, name)
-		return err
-	})
-	return srv, err
+// Record reads a server's record, whatever its state.
+func (k *Kit) Record(ctx context.Context, name string) (inventory.Server, error) {
+	return read(ctx, k, name, func(rec Records) get[inventory.Server] { return rec.Servers.Get })
 }
 
-// Snapshot is a snapshot's record.
-func (c *Call) Snapshot(ctx context.Context, id string) (snap inventory.Snapshot, err error) {
-	err = c.Store.Read(ctx, func(ctx context.Context, rec Records) (err error) {
-		snap, err = rec.Snapshots.Get(ctx, id)
+// Snapshot reads a snapshot's record.
+func (k *Kit) Snapshot(ctx context.Context, id string) (inventory.Snapshot, error) {
+	return read(ctx, k, id, func(rec Records) get[inventory.Snapshot] { return rec.Snapshots.Get })
+}
+
+// Volume reads a volume's record.
+func (k *Kit) Volume(ctx context.Context, id string) (inventory.Volume, error) {
+	return read(ctx, k, id, func(rec Records) get[inventory.Volume] { return rec.Volumes.Get })
+}
+
+type get[R any] = func(ctx context.Context, id string) (R, error)
+
+func read[R any](ctx context.Context, k *Kit, id string,
+	of func(rec Records) get[R]) (one R, err error) {
+	err = k.Store.Read(ctx, func(ctx context.Context, rec Records) (err error) {
+		one, err = of(rec)(ctx, id)
 		return err
 	})
-	return snap, err
+	return one, err
 }
 
 // Node is a server with its agent, observed just now.

@@ -60,18 +60,10 @@ func Overlap(a, b []string) bool {
 // Follows is the primary that a replica from the snapshot follows: the snapshot's server, or the
 // primary of that when it was a replica itself.
 func (k *Kit) Follows(ctx context.Context, snapshot string) (primary string, err error) {
-	err = k.Store.Read(ctx, func(ctx context.Context, rec Records) error {
-		snap, err := rec.Snapshots.Get(ctx, snapshot)
-		if err != nil {
-			return err
-		}
-		primary = snap.Server
-		if !snap.Point.Replica {
-			return nil
-		}
-		source, err := rec.Servers.Get(ctx, snap.Server)
-		primary = source.Primary
-		return err
-	})
-	return primary, err
+	snap, err := k.Snapshot(ctx, snapshot)
+	if err != nil || !snap.Point.Replica {
+		return snap.Server, err
+	}
+	source, err := k.Record(ctx, snap.Server)
+	return source.Primary, err
 }

@@ -12,11 +12,7 @@ import (
 )
 
 // finishPrimary proves that the primary takes writes and records it as READY.
-func (s *step) finishPrimary(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) finishPrimary(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	st, err := h.EnsureServing(ctx)
 	if err != nil {
 		return kit.Outcome{}, err

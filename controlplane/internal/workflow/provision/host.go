@@ -15,11 +15,7 @@ import (
 
 // mountData makes sure that the server's volume, proved to be the right one, is mounted where
 // MariaDB expects its datadir, and that the datadir is fit for a first start here.
-func (s *step) mountData(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) mountData(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	if h.Replica() {
 		if err := host.KeepBinlogs(ctx, s.Call, s.args, nil, h.Started()); err != nil {
 			return kit.Outcome{}, err
@@ -54,11 +50,7 @@ func (s *step) mountData(ctx context.Context) (kit.Outcome, error) {
 }
 
 // configureMariaDB writes our option file; MariaDB reads it at its next start.
-func (s *step) configureMariaDB(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) configureMariaDB(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	return kit.DoneUnless(h.EnsureConfiguration(ctx))
 }
 
@@ -96,11 +88,7 @@ func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error)
 
 // initializeDatadir makes a new datadir where there is none. A volume that MariaDB was up on gets
 // none: what is missing there is lost.
-func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) initializeDatadir(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	st, err := h.Agent.Status(ctx)
 	if err != nil {
 		return kit.Outcome{}, err
@@ -123,11 +111,7 @@ func (s *step) initializeDatadir(ctx context.Context) (kit.Outcome, error) {
 }
 
 // startMariaDB starts MariaDB on the server's own data and proves a copy's position.
-func (s *step) startMariaDB(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) startMariaDB(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	st, err := h.EnsureServing(ctx)
 	if err != nil {
 		return kit.Outcome{}, err
@@ -150,11 +134,7 @@ func (s *step) startMariaDB(ctx context.Context) (kit.Outcome, error) {
 }
 
 // upgradeMariaDB brings the system tables of an older datadir to the binary's series.
-func (s *step) upgradeMariaDB(ctx context.Context) (kit.Outcome, error) {
-	h, err := host.Open(ctx, s.Call, s.args)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) upgradeMariaDB(ctx context.Context, h *host.Host) (kit.Outcome, error) {
 	st, err := h.EnsureServing(ctx)
 	if err != nil {
 		return kit.Outcome{}, err

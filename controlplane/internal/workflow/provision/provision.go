@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
@@ -63,11 +64,11 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 		mountStep("the data volume is mounted, now and after a reboot", 10*time.Minute, time.Hour),
 		configureStep("MariaDB has our settings", ""),
 		kit.Step{Name: "initialize_datadir", Title: "the datadir is made",
-			Run: run((*step).initializeDatadir), DryRun: kit.Would("make a new datadir"),
+			Run: onHost((*step).initializeDatadir), DryRun: kit.Would("make a new datadir"),
 			Attempt: 5 * time.Minute},
 		startStep("MariaDB is up and ready", "", time.Hour, 2*time.Hour),
 		kit.Step{Name: "finish", Title: "the primary takes writes and is READY",
-			Run: run((*step).finishPrimary), Proves: true,
+			Run: onHost((*step).finishPrimary), Proves: true,
 			DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
 				return []string{"commit one row and record " + a.Server + " as READY"}
 			})},
@@ -107,7 +108,7 @@ func CopySteps() []kit.Step {
 		startStep("MariaDB is up, ready, and at the recorded position",
 			", once, and compare its position with the recorded one", 6*time.Hour, 24*time.Hour),
 		{Name: "upgrade_mariadb", Title: "datadir and binary are of one series",
-			Run: run((*step).upgradeMariaDB), DryRun: dryUpgrade, Attempt: 2 * time.Hour,
+			Run: onHost((*step).upgradeMariaDB), DryRun: dryUpgrade, Attempt: 2 * time.Hour,
 			Timeout: 6 * time.Hour,
 			// Debian's start script may be at it too
 			Attempts: patient, Backoff: job.Backoff{First: time.Second}},
@@ -115,18 +116,18 @@ func CopySteps() []kit.Step {
 }
 
 func mountStep(title string, attempt, timeout time.Duration) kit.Step {
-	return kit.Step{Name: "mount_data", Title: title, Run: run((*step).mountData),
+	return kit.Step{Name: "mount_data", Title: title, Run: onHost((*step).mountData),
 		DryRun: kit.Would(kit.Sprintf("mount the volume at %s and bind its datadir to %s, by unit "+
 			"files", kit.DataMount, kit.DatadirPath)), Attempt: attempt, Timeout: timeout}
 }
 
 func configureStep(title, more string) kit.Step {
-	return kit.Step{Name: "configure_mariadb", Title: title, Run: run((*step).configureMariaDB),
+	return kit.Step{Name: "configure_mariadb", Title: title, Run: onHost((*step).configureMariaDB),
 		DryRun: kit.Would("write one option file: server_id, durability, TLS" + more)}
 }
 
 func startStep(title, more string, attempt, timeout time.Duration) kit.Step {
-	return kit.Step{Name: "start_mariadb", Title: title, Run: run((*step).startMariaDB),
+	return kit.Step{Name: "start_mariadb", Title: title, Run: onHost((*step).startMariaDB),
 		DryRun: kit.Would("start MariaDB" + more), Attempt: attempt, Timeout: timeout}
 }
 
@@ -140,6 +141,17 @@ func run(h func(*step, context.Context) (kit.Outcome, error)) kit.Handler {
 	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
 		error) {
 		return h(&step{Call: c, args: args}, ctx)
+	})
+}
+
+// onHost is run for a step that works on the server's host.
+func onHost(h func(*step, context.Context, *host.Host) (kit.Outcome, error)) kit.Handler {
+	return run(func(s *step, ctx context.Context) (kit.Outcome, error) {
+		open, err := host.Open(ctx, s.Call, s.args)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
+		return h(s, ctx, open)
 	})
 }
 

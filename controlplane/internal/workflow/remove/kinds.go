@@ -40,11 +40,8 @@ func (ServerArgs) Kind() string { return KindDeleteServer }
 
 // Resolve finds which of the servers that had the name it is.
 func (a ServerArgs) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, error) {
-	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		srv, err := rec.Servers.Get(ctx, a.Server)
-		a.MadeBy = srv.Job
-		return err
-	})
+	srv, err := k.Record(ctx, a.Server)
+	a.MadeBy = srv.Job
 	return a, err
 }
 
@@ -88,25 +85,19 @@ func (SnapshotArgs) Kind() string { return KindDeleteSnapshot }
 
 // Resolve finds whose snapshot it is.
 func (a SnapshotArgs) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, error) {
-	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		snap, err := rec.Snapshots.Get(ctx, a.Snapshot)
-		a.Source = snap.Server
-		return err
-	})
+	snap, err := k.Snapshot(ctx, a.Snapshot)
+	a.Source = snap.Server
 	return a, err
 }
 
 // Check refuses a snapshot that changed since it was read, or that a job uses.
 func (a SnapshotArgs) Check(ctx context.Context, k *kit.Kit) error {
-	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		snap, err := rec.Snapshots.Get(ctx, a.Snapshot)
-		if err == nil && a.Etag != "" && a.Etag != snap.Etag() {
-			return changed("snapshot " + snap.ID)
-		}
-		return err
-	})
+	snap, err := k.Snapshot(ctx, a.Snapshot)
 	if err != nil {
 		return err
+	}
+	if a.Etag != "" && a.Etag != snap.Etag() {
+		return changed("snapshot " + snap.ID)
 	}
 	return k.Unused(ctx, inventory.SnapshotSubject(a.Snapshot))
 }

@@ -15,11 +15,7 @@ import (
 
 // finish lets replication start by itself from now on, sees that all invariants hold at
 // once, gives up the reservation and records the replica as READY.
-func (s *step) finish(ctx context.Context) (kit.Outcome, error) {
-	p, err := s.pair(ctx)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) finish(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	if err := p.EnsureReplicating(ctx); err != nil {
 		return kit.Outcome{}, err
 	}

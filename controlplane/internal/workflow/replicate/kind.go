@@ -100,24 +100,25 @@ func CreateReplica(parts Parts) kit.Kind {
 		[]kit.Step{
 			{Name: "prepare_replica",
 				Title: "nothing of the source's replication is left; the replica has its account",
-				Run:   run((*step).prepare), DryRun: kit.WouldFor(wouldPrepare)},
+				Run:   onPair((*step).prepare), DryRun: kit.WouldFor(wouldPrepare)},
 			{Name: "configure_replica",
 				Title: "the connection to the primary is set up: GTID, TLS",
-				Run:   run((*step).configure), DryRun: kit.WouldFor(wouldConfigure),
+				Run:   onPair((*step).configure), DryRun: kit.WouldFor(wouldConfigure),
 				Attempt: 10 * time.Minute},
-			{Name: "start_replica", Title: "both replication threads run", Run: run((*step).start),
+			{Name: "start_replica", Title: "both replication threads run",
+				Run:     onPair((*step).start),
 				DryRun:  kit.Would("start both threads"),
 				Attempt: 3 * time.Minute, Timeout: 15 * time.Minute},
 			{Name: "catch_up",
 				Title: "a target position, taken on the primary after replication started, is " +
-					"applied", Run: run((*step).catchUp), DryRun: kit.WouldFor(wouldCatchUp),
+					"applied", Run: onPair((*step).catchUp), DryRun: kit.WouldFor(wouldCatchUp),
 				Attempt: day, Timeout: 2 * day, Attempts: 10},
 			{Name: "verify", Title: "the data was compared to the level asked for",
 				Run: verify(parts), DryRun: wouldVerify(parts),
 				Attempt: day, Timeout: 2 * day, Attempts: 4},
 			{Name: "finish",
 				Title: "replication starts by itself, all invariants hold, the replica is READY",
-				Run:   run((*step).finish), DryRun: kit.WouldFor(wouldFinish),
+				Run:   onPair((*step).finish), DryRun: kit.WouldFor(wouldFinish),
 				Attempt: 5 * time.Minute, Proves: true},
 			{Name: "settle", Title: "nothing of this job holds the source up any more",
 				Run: settle(parts), Always: true, Timeout: 5 * time.Minute},
@@ -139,22 +140,24 @@ func run(h func(*step, context.Context) (kit.Outcome, error)) kit.Handler {
 	})
 }
 
-// pair is the replica, up and serving, and its primary.
-func (s *step) pair(ctx context.Context) (*host.Pair, error) {
-	h, err := host.Open(ctx, s.Call, s.args.MakeArgs)
-	if err != nil {
-		return nil, err
-	}
-	return h.Pair(ctx)
+// onPair is run for a step that works on the replica, up and serving, and its primary.
+func onPair(h func(*step, context.Context, *host.Pair) (kit.Outcome, error)) kit.Handler {
+	return run(func(s *step, ctx context.Context) (kit.Outcome, error) {
+		replica, err := host.Open(ctx, s.Call, s.args.MakeArgs)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
+		p, err := replica.Pair(ctx)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
+		return h(s, ctx, p)
+	})
 }
 
 // verify compares the data to the level asked for.
 func verify(parts Parts) kit.Handler {
-	return run(func(s *step, ctx context.Context) (kit.Outcome, error) {
-		p, err := s.pair(ctx)
-		if err != nil {
-			return kit.Outcome{}, err
-		}
+	return onPair(func(s *step, ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 		verified, err := parts.Compare(ctx, p, s.args.Verify)
 		if err != nil {
 			return kit.Outcome{}, err

@@ -12,11 +12,7 @@ import (
 
 // prepare takes the source's replication away, sets the position once, and gives the replica
 // its account on the primary.
-func (s *step) prepare(ctx context.Context) (kit.Outcome, error) {
-	p, err := s.pair(ctx)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) prepare(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok && p.Want.Fits(conn) {
 		s.Found("%s is set up as a replica of %s already", p.Srv.Name, p.Primary.Name)
 		return kit.Done(nil)
@@ -37,11 +33,7 @@ func (s *step) prepare(ctx context.Context) (kit.Outcome, error) {
 
 // configure points the replica to its primary, by GTID over TLS. Settings that are right are
 // left alone.
-func (s *step) configure(ctx context.Context) (kit.Outcome, error) {
-	p, err := s.pair(ctx)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) configure(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	conn, ok := replication.Find(p.St.Connections, p.Want.Account)
 	if err := host.StopAutoPurge(ctx, s.Call, p.Primary); err != nil {
 		return kit.Outcome{}, err
@@ -78,11 +70,7 @@ func (s *step) recordReplica(p *host.Pair) kit.Commit {
 }
 
 // start makes both threads run.
-func (s *step) start(ctx context.Context) (kit.Outcome, error) {
-	p, err := s.pair(ctx)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) start(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	if err := p.EnsureReplicating(ctx); err != nil {
 		return kit.Outcome{}, err
 	}
@@ -91,11 +79,7 @@ func (s *step) start(ctx context.Context) (kit.Outcome, error) {
 }
 
 // catchUp passes a target position: one that the primary reached after replication had started.
-func (s *step) catchUp(ctx context.Context) (kit.Outcome, error) {
-	p, err := s.pair(ctx)
-	if err != nil {
-		return kit.Outcome{}, err
-	}
+func (s *step) catchUp(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	target, err := p.PassTarget(ctx)
 	if err != nil {
 		return kit.Outcome{}, err

@@ -50,11 +50,7 @@ func (s *step) findTaken(ctx context.Context) (*provider.Snapshot, error) {
 }
 
 func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Snapshot, error) {
-	var vol inventory.Volume
-	err := s.Store.Read(ctx, func(ctx context.Context, rec kit.Records) (err error) {
-		vol, err = rec.Volumes.Get(ctx, snap.Volume)
-		return err
-	})
+	vol, err := s.Volume(ctx, snap.Volume)
 	if err != nil {
 		return nil, err
 	}

@@ -47,23 +47,18 @@ func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, erro
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		srv, err := rec.Servers.Get(ctx, a.Replica)
-		a.Primary, a.MadeBy = srv.Primary, srv.Job
-		return err
-	})
+	srv, err := k.Record(ctx, a.Replica)
+	a.Primary, a.MadeBy = srv.Primary, srv.Job
 	return a, err
 }
 
 // Check refuses a server that is no replica, or was never READY.
 func (a Args) Check(ctx context.Context, k *kit.Kit) error {
-	return k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		srv, err := rec.Servers.Get(ctx, a.Replica)
-		if err != nil {
-			return err
-		}
-		return verifiable(srv)
-	})
+	srv, err := k.Record(ctx, a.Replica)
+	if err != nil {
+		return err
+	}
+	return verifiable(srv)
 }
 
 // Title is what the job is for.
