@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -29,7 +31,14 @@ type rpc[Q, P proto.Message] func(*api, context.Context, Q, ...grpc.CallOption) 
 
 // connect prepares the connection that the flags describe; the first call makes it.
 func (c *cli) connect() (*grpc.ClientConn, error) {
+	if err := c.resolve(); err != nil {
+		return nil, err
+	}
 	if err := c.checkAddress(); err != nil {
+		return nil, err
+	}
+	if err := mustBePrivate(c.credentialFiles().Key); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	source, err := identity.NewFiles(c.credentialFiles())
@@ -37,8 +46,8 @@ func (c *cli) connect() (*grpc.ClientConn, error) {
 		return nil, usageError{
 			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
 				c.flags.credentials, err),
-			hint: "copy ca.pem, cert.pem and key.pem from operator/ in the control plane's " +
-				"state directory, and name their folder with --credentials",
+			hint: "make credentials on the control plane's host with `understudy operator " +
+				"create NAME --out FILE`, and add them here with `understudy context add`",
 		}
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{
@@ -75,7 +84,9 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 		return err
 	}
 	defer conn.Close()
-	return use(ctx, &api{cpv1.NewServerServiceClient(conn), cpv1.NewSnapshotServiceClient(conn),
+	a := &api{cpv1.NewServerServiceClient(conn), cpv1.NewSnapshotServiceClient(conn),
 		cpv1.NewJobServiceClient(prefixConn{conn}), cpv1.NewProviderServiceClient(conn),
-		cpv1.NewEnrollmentServiceClient(conn)})
+		cpv1.NewEnrollmentServiceClient(conn)}
+	keepFresh(ctx, c, a)
+	return use(ctx, a)
 }

@@ -46,7 +46,7 @@ func TestCommandsOfThePagesAreUnderstood(t *testing.T) {
 // of all the control plane itself.
 func talks(command string) bool {
 	return slices.Contains([]string{"server", "replica", "snapshot", "job", "event", "provider",
-		"token", "agent"}, command)
+		"token", "agent", "operator", "context"}, command)
 }
 
 // filled puts something where a page leaves a name open.

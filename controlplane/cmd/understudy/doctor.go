@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -74,6 +70,9 @@ func (c *cli) broken(what string, err error) finding {
 
 func (c *cli) examineCredentials() finding {
 	const what = "credentials"
+	if err := c.resolve(); err != nil {
+		return c.broken(what, err)
+	}
 	if _, err := identity.NewFiles(c.credentialFiles()); err != nil {
 		_, err = c.connect()
 		return c.broken(what, err)
@@ -86,7 +85,8 @@ func (c *cli) examineCredentials() finding {
 	if left <= 0 {
 		return c.broken(what, usageError{message: fmt.Sprintf("the certificate in %s expired on %s",
 			c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
-			hint: "copy new credentials from operator/ of the control plane's state directory"})
+			hint: "make new ones on the control plane's host with `understudy operator create " +
+				"NAME --out FILE`"})
 	}
 	who, err := identity.FromCertificate(cert)
 	if err != nil {
@@ -94,18 +94,6 @@ func (c *cli) examineCredentials() finding {
 	}
 	return finding{What: what, OK: true,
 		Found: fmt.Sprintf("%s, valid for %s", show.Who(who.String()), show.Duration(left))}
-}
-
-func readCertificate(path string) (*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New(path + " holds no certificate")
-	}
-	return x509.ParseCertificate(block.Bytes)
 }
 
 func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {

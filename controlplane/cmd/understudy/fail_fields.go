@@ -14,6 +14,7 @@ var indexed = regexp.MustCompile(`\[.*$`)
 // inWords puts names of resources as the command line takes them.
 var inWords = strings.NewReplacer(
 	`"servers/{server}" with`, "a name of", "servers/db1", "db1",
+	`"operators/{operator}" with`, "a name of",
 	`"snapshots/{snapshot}", as a list shows it`, "a name that `understudy snapshot list` shows",
 	`"jobs/{job}", as a list shows it`, "a name that `understudy job list` shows")
 

@@ -99,6 +99,8 @@ func (f *field) prefix() string {
 	switch f.limits.Format() {
 	case limitsv1.Format_FORMAT_SERVER, limitsv1.Format_FORMAT_CERTIFIED:
 		return serverKind + "/"
+	case limitsv1.Format_FORMAT_OPERATOR:
+		return operatorKind + "/"
 	case limitsv1.Format_FORMAT_SNAPSHOT:
 		return snapshotKind + "/"
 	case limitsv1.Format_FORMAT_JOB:

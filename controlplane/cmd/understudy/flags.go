@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 )
@@ -19,10 +20,12 @@ const (
 
 // globalFlags are those that every command takes.
 type globalFlags struct {
-	address, credentials string
-	output               choice
-	noColor              bool
-	timeout              span
+	address, credentials, context string
+	// addressFlag and credentialsFlag know whether they were given.
+	addressFlag, credentialsFlag *pflag.Flag
+	output                       choice
+	noColor                      bool
+	timeout                      span
 }
 
 func (c *cli) addGlobalFlags(root *cobra.Command) {
@@ -31,16 +34,22 @@ func (c *cli) addGlobalFlags(root *cobra.Command) {
 		allowed: []string{"table", "wide", "json", "yaml", "name"}}
 	f.timeout = span{value: defaultTimeout, min: time.Millisecond, max: time.Hour}
 	flags := root.PersistentFlags()
-	flags.StringVar(&f.address, "address", envOr(c.getenv("UNDERSTUDY_ADDRESS"), defaultAddress),
-		"control plane's `HOST:PORT` (UNDERSTUDY_ADDRESS)")
-	flags.StringVar(&f.credentials, "credentials",
-		envOr(c.getenv("UNDERSTUDY_CREDENTIALS"), defaultCredentials),
-		"`DIR` with ca.pem, cert.pem and key.pem (UNDERSTUDY_CREDENTIALS)")
+	flags.StringVar(&f.context, "context", "",
+		"`NAME` of the control plane, one of \"context list\" (UNDERSTUDY_CONTEXT)")
+	flags.StringVar(&f.address, "address", "", "control plane's `HOST:PORT` (UNDERSTUDY_ADDRESS; "+
+		"default the context's, else "+defaultAddress+")")
+	flags.StringVar(&f.credentials, "credentials", "", "`DIR` with ca.pem, cert.pem and key.pem "+
+		"(UNDERSTUDY_CREDENTIALS; default the context's, else "+defaultCredentials+")")
+	f.addressFlag, f.credentialsFlag = flags.Lookup("address"), flags.Lookup("credentials")
 	flags.VarP(&f.output, "output", "o", "format of results")
 	flags.BoolVar(&f.noColor, "no-color", false,
 		"no colours (NO_COLOR)")
 	flags.Var(&f.timeout, "timeout", "longest `TIME` to wait for an answer")
 	mustComplete(root, "output", f.output.allowed)
+	must(root.RegisterFlagCompletionFunc("context",
+		func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return contextNames(c), cobra.ShellCompDirectiveNoFileComp
+		}))
 }
 
 func envOr(value, fallback string) string {

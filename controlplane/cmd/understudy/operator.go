@@ -13,8 +13,8 @@ const operatorLong = `An operator is a user of this command line, or of the API.
 identity is a certificate that the control plane issued.`
 
 func newOperator(c *cli) *cobra.Command {
-	return group("operator", "Revoke the identities of operators", operatorLong,
-		newOperatorRevoke(c))
+	return group("operator", "Create and revoke the identities of operators", operatorLong,
+		newOperatorCreate(c), newOperatorRevoke(c))
 }
 
 func newOperatorRevoke(c *cli) *cobra.Command {

@@ -14,17 +14,20 @@ its own, and verifies each replica before it is READY.
 
 The control plane (understudy serve) keeps the records and runs the jobs; all
 other commands call it. On its own host they need no settings. From elsewhere,
---address and --credentials say where it is and which credentials to use.
+"context add" says once where it is and which credentials to use; "context
+--help" says what takes precedence.
 
 Commands that start a job show it until it ends: live on a terminal, one line a
 change elsewhere. Ctrl-C leaves the view and the job goes on; "understudy job
 watch" shows it again.
 
 Output
-  Tables are for users. With -o json the result is the API's message as JSON; a
-  list is one object. A command that shows a job writes one line of JSON for each
-  change; the last line is the job as it ended. Errors are an object on standard
-  error: {"error": {"code", "reason", "message", "hint", "commands"}}.
+  Tables are for users: a terminal gets cells that are too wide cut, a pipe gets
+  them whole; -o wide has more columns. With -o json or yaml the result is the
+  API's message; a list is one object. A command that shows a job writes one line
+  of JSON for each change; the last line is the job as it ended. With -o name it
+  is the names alone. Errors are an object on standard error: {"error": {"code",
+  "reason", "message", "hint", "commands"}}.
 
 Exit codes
   0    done; a job that was shown ended well
@@ -34,6 +37,7 @@ Exit codes
   130  interrupted; a job that was shown goes on
 
 Environment
+  UNDERSTUDY_CONTEXT      name of the context to use
   UNDERSTUDY_ADDRESS      HOST:PORT of the control plane
   UNDERSTUDY_CREDENTIALS  folder with ca.pem, cert.pem and key.pem
   NO_COLOR                no colours`
@@ -55,7 +59,7 @@ func newRoot(c *cli) *cobra.Command {
 		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
 		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newProvider(c),
 		newToken(c), newAgent(c), newOperator(c),
-		newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
+		newContext(c), newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
 		c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
 	root.Aliases, root.Version = nil, c.Version

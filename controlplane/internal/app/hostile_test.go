@@ -73,7 +73,7 @@ var required = map[string][]string{
 	"RedoStep": {"name", "step", "reason"},
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
 	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
-	"CreateJoinToken": {"server"}, "Revoke": {"name"},
+	"CreateJoinToken": {"server"}, "Revoke": {"name"}, "CreateOperator": {"name"},
 }
 
 // sane is a request of each method that hygiene has nothing against.
@@ -112,6 +112,8 @@ func sane() map[string]proto.Message {
 		"CheckJoinToken":  &cpv1.CheckJoinTokenRequest{Server: "db1"},
 		"CheckAgent":      &cpv1.CheckAgentRequest{},
 		"Enroll":          &cpv1.EnrollRequest{},
+		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
+		"RenewOperator":   &cpv1.RenewOperatorRequest{},
 		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}
 }

@@ -101,8 +101,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 	if agent.Role != identity.RoleAgent || req.Peer.Certificate == nil {
 		return Bundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			"only an agent renews its certificates",
-			errs.WithHint("an operator's certificate is renewed by the control plane itself, in "+
-				"operator/ of its state directory"))
+			errs.WithHint("renew an operator's certificate", errs.Call("RenewOperator")))
 	}
 	host, _, err := net.SplitHostPort(req.Peer.Address)
 	if err != nil {

@@ -186,6 +186,7 @@ var examples = map[limitsv1.Format][2]string{
 	limitsv1.Format_FORMAT_JOB:       {"jobs/9f3c", "jobs/"},
 	limitsv1.Format_FORMAT_RESOURCE:  {"jobs/9f3c", "volumes/9f3c"},
 	limitsv1.Format_FORMAT_CERTIFIED: {"operators/ann", "jobs/ann"},
+	limitsv1.Format_FORMAT_OPERATOR:  {"operators/ann", "operators/Ann"},
 	limitsv1.Format_FORMAT_REQUEST_ID: {strings.ToUpper(uuid),
 		strings.ReplaceAll(uuid, "-", "")},
 	limitsv1.Format_FORMAT_ETAG:            {"7", "\"7\""},

@@ -37,6 +37,11 @@ type Registry interface {
 	Enroll(ctx context.Context, req ca.EnrollRequest) (ca.Bundle, error)
 	// Renew gives an agent new certificates.
 	Renew(ctx context.Context, req ca.RenewRequest) (ca.Bundle, error)
+	// CreateOperator gives an operator a certificate.
+	CreateOperator(ctx context.Context, req ca.OperatorRequest) (ca.OperatorBundle, error)
+	// RenewOperator gives an operator a new certificate.
+	RenewOperator(ctx context.Context, peer identity.Peer, csr []byte,
+		requestID string) (ca.OperatorBundle, error)
 	// Revoke takes certificates away and answers with their serials.
 	Revoke(ctx context.Context, req ca.RevokeRequest) ([]string, error)
 }
@@ -94,9 +99,11 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     {identity.RoleAgent},
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator,
 			identity.RoleControlPlane},
-		controlplanev1.EnrollmentService_Enroll_FullMethodName: {identity.RoleAnonymous},
-		controlplanev1.EnrollmentService_Renew_FullMethodName:  {identity.RoleAgent},
-		controlplanev1.EnrollmentService_Revoke_FullMethodName: {identity.RoleOperator},
+		controlplanev1.EnrollmentService_Enroll_FullMethodName:         {identity.RoleAnonymous},
+		controlplanev1.EnrollmentService_Renew_FullMethodName:          {identity.RoleAgent},
+		controlplanev1.EnrollmentService_CreateOperator_FullMethodName: {identity.RoleOperator},
+		controlplanev1.EnrollmentService_RenewOperator_FullMethodName:  {identity.RoleOperator},
+		controlplanev1.EnrollmentService_Revoke_FullMethodName:         {identity.RoleOperator},
 	}
 }
 

@@ -743,6 +743,281 @@ func (x *Certificates) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// CreateOperatorRequest names an operator.
+type CreateOperatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Signing request (DER) of the operator's key: ECDSA P-256 or P-384.
+	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Validate only; no certificate is issued.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOperatorRequest) Reset() {
+	*x = CreateOperatorRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOperatorRequest) ProtoMessage() {}
+
+func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
+func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CreateOperatorRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateOperatorRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *CreateOperatorRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// CreateOperatorResponse has the certificate.
+type CreateOperatorResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate; absent with `validate_only`.
+	Certificate *OperatorCertificate `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Where the control plane is reached, HOST:PORT each.
+	Addresses     []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOperatorResponse) Reset() {
+	*x = CreateOperatorResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOperatorResponse) ProtoMessage() {}
+
+func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
+func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *CreateOperatorResponse) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// RenewOperatorRequest has the key to certify; it may be the one in use.
+type RenewOperatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signing request (DER) of the operator's key.
+	Csr           []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewOperatorRequest) Reset() {
+	*x = RenewOperatorRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewOperatorRequest) ProtoMessage() {}
+
+func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
+func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RenewOperatorRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+// RenewOperatorResponse has the certificate.
+type RenewOperatorResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate.
+	Certificate   *OperatorCertificate `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewOperatorResponse) Reset() {
+	*x = RenewOperatorResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewOperatorResponse) ProtoMessage() {}
+
+func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
+func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+// OperatorCertificate is what an operator needs beside the key, each as PEM.
+type OperatorCertificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CAs to trust.
+	CaPem []byte `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// The operator's certificate.
+	CertificatePem []byte `protobuf:"bytes,2,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
+	// When it expires; renew it when a third of its life is left.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorCertificate) Reset() {
+	*x = OperatorCertificate{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorCertificate) ProtoMessage() {}
+
+func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
+func (*OperatorCertificate) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OperatorCertificate) GetCaPem() []byte {
+	if x != nil {
+		return x.CaPem
+	}
+	return nil
+}
+
+func (x *OperatorCertificate) GetCertificatePem() []byte {
+	if x != nil {
+		return x.CertificatePem
+	}
+	return nil
+}
+
+func (x *OperatorCertificate) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // RevokeRequest names whose certificates to revoke.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -758,7 +1033,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +1045,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +1058,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -819,7 +1094,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1106,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1119,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -905,13 +1180,29 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vmariadb_pem\x18\x03 \x01(\fR\n" +
 	"mariadbPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"u\n" +
+	"\x15CreateOperatorRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12\x19\n" +
+	"\x03csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x89\x01\n" +
+	"\x16CreateOperatorResponse\x12Q\n" +
+	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\"1\n" +
+	"\x14RenewOperatorRequest\x12\x19\n" +
+	"\x03csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\"j\n" +
+	"\x15RenewOperatorResponse\x12Q\n" +
+	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\"\x92\x01\n" +
+	"\x13OperatorCertificate\x12\x15\n" +
+	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
+	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\"w\n" +
 	"\rRevokeRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x05R\x04name\x12#\n" +
 	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"*\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
-	"\aserials\x18\x01 \x03(\tR\aserials2\x97\x06\n" +
+	"\aserials\x18\x01 \x03(\tR\aserials2\x86\b\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -919,7 +1210,9 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"CheckAgent\x12-.understudy.controlplane.v1.CheckAgentRequest\x1a..understudy.controlplane.v1.CheckAgentResponse\"\x03\x90\x02\x01\x12z\n" +
 	"\x0fCreateJoinToken\x122.understudy.controlplane.v1.CreateJoinTokenRequest\x1a3.understudy.controlplane.v1.CreateJoinTokenResponse\x12_\n" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
-	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12_\n" +
+	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12w\n" +
+	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12t\n" +
+	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12_\n" +
 	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponseB\x97\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x16EnrollmentServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
@@ -935,7 +1228,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*GetAuthorityRequest)(nil),     // 0: understudy.controlplane.v1.GetAuthorityRequest
 	(*GetAuthorityResponse)(nil),    // 1: understudy.controlplane.v1.GetAuthorityResponse
@@ -950,38 +1243,50 @@ var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*RenewRequest)(nil),            // 10: understudy.controlplane.v1.RenewRequest
 	(*RenewResponse)(nil),           // 11: understudy.controlplane.v1.RenewResponse
 	(*Certificates)(nil),            // 12: understudy.controlplane.v1.Certificates
-	(*RevokeRequest)(nil),           // 13: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 14: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
+	(*CreateOperatorRequest)(nil),   // 13: understudy.controlplane.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),  // 14: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),    // 15: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),   // 16: understudy.controlplane.v1.RenewOperatorResponse
+	(*OperatorCertificate)(nil),     // 17: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),           // 18: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 19: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	15, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	15, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	15, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	20, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	12, // 4: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
 	12, // 5: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	15, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	2,  // 8: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	4,  // 9: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	6,  // 10: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	8,  // 11: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	10, // 12: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	13, // 13: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	1,  // 14: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	3,  // 15: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	5,  // 16: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	7,  // 17: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	9,  // 18: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	11, // 19: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	14, // 20: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	20, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 7: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	17, // 8: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	20, // 9: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 10: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	2,  // 11: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	4,  // 12: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	6,  // 13: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	8,  // 14: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	10, // 15: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	13, // 16: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	15, // 17: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	18, // 18: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	1,  // 19: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	3,  // 20: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	5,  // 21: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	7,  // 22: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	9,  // 23: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	11, // 24: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	14, // 25: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	16, // 26: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	19, // 27: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -995,7 +1300,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

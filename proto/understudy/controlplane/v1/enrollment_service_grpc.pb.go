@@ -25,6 +25,8 @@ const (
 	EnrollmentService_CreateJoinToken_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
 	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
+	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
+	EnrollmentService_RenewOperator_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
 	EnrollmentService_Revoke_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Revoke"
 )
 
@@ -63,6 +65,13 @@ type EnrollmentServiceClient interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
+	// another one; earlier ones stay valid until they expire or are revoked. INVALID_ARGUMENT
+	// (CSR_INVALID). For operators.
+	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error)
+	// RenewOperator gives the calling operator a new certificate for itself. UNAUTHENTICATED
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For operators.
+	RenewOperator(ctx context.Context, in *RenewOperatorRequest, opts ...grpc.CallOption) (*RenewOperatorResponse, error)
 	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
 	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
 	// it never had a certificate. For operators.
@@ -137,6 +146,26 @@ func (c *enrollmentServiceClient) Renew(ctx context.Context, in *RenewRequest, o
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateOperatorResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_CreateOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) RenewOperator(ctx context.Context, in *RenewOperatorRequest, opts ...grpc.CallOption) (*RenewOperatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewOperatorResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_RenewOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeResponse)
@@ -182,6 +211,13 @@ type EnrollmentServiceServer interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
+	// another one; earlier ones stay valid until they expire or are revoked. INVALID_ARGUMENT
+	// (CSR_INVALID). For operators.
+	CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error)
+	// RenewOperator gives the calling operator a new certificate for itself. UNAUTHENTICATED
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For operators.
+	RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error)
 	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
 	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
 	// it never had a certificate. For operators.
@@ -213,6 +249,12 @@ func (UnimplementedEnrollmentServiceServer) Enroll(context.Context, *EnrollReque
 }
 func (UnimplementedEnrollmentServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOperator not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewOperator not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
@@ -346,6 +388,42 @@ func _EnrollmentService_Renew_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_CreateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).CreateOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_CreateOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).CreateOperator(ctx, req.(*CreateOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_RenewOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).RenewOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_RenewOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).RenewOperator(ctx, req.(*RenewOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +472,14 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _EnrollmentService_Renew_Handler,
+		},
+		{
+			MethodName: "CreateOperator",
+			Handler:    _EnrollmentService_CreateOperator_Handler,
+		},
+		{
+			MethodName: "RenewOperator",
+			Handler:    _EnrollmentService_RenewOperator_Handler,
 		},
 		{
 			MethodName: "Revoke",

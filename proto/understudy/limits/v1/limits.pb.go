@@ -80,6 +80,8 @@ const (
 	Format_FORMAT_GTID Format = 25
 	// Name of a table.
 	Format_FORMAT_TABLE Format = 26
+	// Name of an operator.
+	Format_FORMAT_OPERATOR Format = 28
 	// Why something is asked for.
 	Format_FORMAT_REASON Format = 27
 )
@@ -114,6 +116,7 @@ var (
 		24: "FORMAT_DATADIR",
 		25: "FORMAT_GTID",
 		26: "FORMAT_TABLE",
+		28: "FORMAT_OPERATOR",
 		27: "FORMAT_REASON",
 	}
 	Format_value = map[string]int32{
@@ -144,6 +147,7 @@ var (
 		"FORMAT_DATADIR":         24,
 		"FORMAT_GTID":            25,
 		"FORMAT_TABLE":           26,
+		"FORMAT_OPERATOR":        28,
 		"FORMAT_REASON":          27,
 	}
 )
@@ -458,7 +462,7 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\n" +
 	"FormatRule\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\x93\x18\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\xc2\x19\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x9f\x01\n" +
 	"\rFORMAT_SERVER\x10\x01\x1a\x8b\x01\xea\xbb\x18\x86\x01\n" +
@@ -514,7 +518,9 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\vFORMAT_GTID\x10\x19\x1am\xea\xbb\x18i\n" +
 	"0[0-9]+-[0-9]+-[0-9]+( *, *[0-9]+-[0-9]+-[0-9]+)*\x125a GTID position, for example 0-1-100 or 0-1-100,1-2-7\x126\n" +
 	"\fFORMAT_TABLE\x10\x1a\x1a$\xea\xbb\x18 \n" +
-	"\t[^.]+\\..+\x12\x13like \"schema.table\"\x12H\n" +
+	"\t[^.]+\\..+\x12\x13like \"schema.table\"\x12\xac\x01\n" +
+	"\x0fFORMAT_OPERATOR\x10\x1c\x1a\x96\x01\xea\xbb\x18\x91\x01\n" +
+	".operators/[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?\x12_\"operators/{operator}\" with at most 63 lower-case letters, digits, dots, dashes and underscores\x12H\n" +
 	"\rFORMAT_REASON\x10\x1b\x1a5\xea\xbb\x181\n" +
 	"\x06.*\\S.*\x12'a sentence that says why, for the audit:X\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x87\x03 \x01(\v2!.understudy.limits.v1.FieldLimitsR\x05field:Y\n" +

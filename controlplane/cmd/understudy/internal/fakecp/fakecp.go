@@ -43,6 +43,7 @@ type Server struct {
 	cpv1.UnimplementedEnrollmentServiceServer
 
 	config  Config
+	ca      *identitytest.CA
 	tls     credentials.TransportCredentials
 	address string
 	scene   *scene
@@ -68,8 +69,8 @@ func Start(t testing.TB, config Config) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{config: config, tls: credentials.NewTLS(tlsConfig), address: config.Address,
-		scene: newScene(), runs: map[string]*run{}}
+	s := &Server{config: config, ca: ca, tls: credentials.NewTLS(tlsConfig),
+		address: config.Address, scene: newScene(), runs: map[string]*run{}}
 	if s.address == "" {
 		s.address = "127.0.0.1:0"
 	}

@@ -58,6 +58,8 @@ var commands = map[string]string{
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
 	"CreateJoinToken": "token create {server}",
+	"CreateOperator":  "operator create {name} --out {file}",
+	"RenewOperator":   "context renew",
 	"Revoke":          "agent revoke {name} --reason {reason}",
 }
 
@@ -131,7 +133,7 @@ func placeholder(name string) string {
 
 var (
 	plain     = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
-	resource  = regexp.MustCompile(`^(servers|snapshots|jobs)/`)
+	resource  = regexp.MustCompile(`^(servers|snapshots|jobs|operators)/`)
 	enumValue = regexp.MustCompile(`^[A-Z]+(_[A-Z]+)+$`)
 )
 

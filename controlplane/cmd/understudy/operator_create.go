@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+func newOperatorCreate(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.CreateOperatorRequest{}, &cobra.Command{
+		Use: "create OPERATOR --out FILE", Short: "Create an operator's credentials",
+		Long: `Create an operator's credentials, and write them to a file that its owner alone
+can read. Take it to the operator's computer and add it there with "context
+add". The certificate is valid for 30 days; commands renew it in time.
+
+The file is a secret: whoever has it is that operator. Delete it when it is
+added. "operator revoke" revokes what was created under a name.`,
+		Example: `  understudy operator create alice --out alice.json
+  understudy context add prod --credentials alice.json`,
+	}, "name")
+	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
+	v.checks = append(v.checks, func() error {
+		if *out == "" {
+			return usageError{message: "--out is required",
+				hint: "name the file to write, or - for standard output"}
+		}
+		return nil
+	})
+	return v.does(func(ctx context.Context, a *api) error {
+		var answer *cpv1.CreateOperatorResponse
+		err := writeSecret(c, *out, func() (secret []byte, err error) {
+			secret, answer, err = createOperator(ctx, a, v.req)
+			return secret, err
+		})
+		if err != nil || *out == "-" {
+			return err
+		}
+		return c.print(answer, func(show.Style) string {
+			return fmt.Sprintf("%s holds the credentials of %s, valid until %s\n", *out,
+				show.ID(v.req.GetName()), stamp(answer.GetCertificate().GetExpireTime().AsTime()))
+		})
+	})
+}
+
+// createOperator makes a key, has it certified, and packs both.
+func createOperator(ctx context.Context, a *api, req *cpv1.CreateOperatorRequest) ([]byte,
+	*cpv1.CreateOperatorResponse, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if req.Csr, err = signingRequest(key); err != nil {
+		return nil, nil, err
+	}
+	answer, err := a.CreateOperator(ctx, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := json.MarshalIndent(credentials{Operator: show.ID(req.GetName()),
+		Addresses: answer.GetAddresses(), CA: string(answer.GetCertificate().GetCaPem()),
+		Certificate: string(answer.GetCertificate().GetCertificatePem()),
+		Key:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	}, "", "  ")
+	return append(secret, '\n'), answer, err
+}
