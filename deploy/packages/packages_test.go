@@ -141,7 +141,8 @@ func unpacks(t *testing.T, rpm, program string) {
 	dir := t.TempDir()
 	run(t, "sh", "-c", `cd "$1" && rpm2cpio "$2" | cpio --extract --quiet --make-directories`, "sh",
 		dir, rpm)
-	out := run(t, filepath.Join(dir, "usr/bin", program), "version")
+	asked := map[string]string{"understudy": "--version", "understudy-agent": "version"}
+	out := run(t, filepath.Join(dir, "usr/bin", program), asked[program])
 	if !strings.Contains(out[0], version) {
 		t.Errorf("its version is %q, want %q", out[0], version)
 	}

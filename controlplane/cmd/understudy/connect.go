@@ -24,6 +24,7 @@ type api struct {
 	cpv1.JobServiceClient
 	cpv1.ProviderServiceClient
 	cpv1.EnrollmentServiceClient
+	cpv1.ControlPlaneServiceClient
 }
 
 // rpc is a method of the control plane, such as (*api).GetServer.
@@ -86,7 +87,7 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 	defer conn.Close()
 	a := &api{cpv1.NewServerServiceClient(conn), cpv1.NewSnapshotServiceClient(conn),
 		cpv1.NewJobServiceClient(prefixConn{conn}), cpv1.NewProviderServiceClient(conn),
-		cpv1.NewEnrollmentServiceClient(conn)}
+		cpv1.NewEnrollmentServiceClient(conn), cpv1.NewControlPlaneServiceClient(conn)}
 	keepFresh(ctx, c, a)
 	return use(ctx, a)
 }

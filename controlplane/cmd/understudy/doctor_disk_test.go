@@ -26,8 +26,8 @@ func TestDoctorNamesTheDiskThatIsFullFirst(t *testing.T) {
 		"in a month":   {[]*cpv1.Server{fills("db1", 30*24*time.Hour, 1)}, "none is full", ""},
 		"binary logs": {[]*cpv1.Server{fills("db1", 50*time.Hour, 1),
 			fills("db2", 5*time.Hour, .9)},
-			"db2 has 3.0 GiB free", "understudy server purge-binlogs db2"},
-		"data": {[]*cpv1.Server{fills("db1", 5*time.Hour, .2)}, "db1 has 3.0 GiB free",
+			"db2 has 3GiB free", "understudy server purge-binlogs db2"},
+		"data": {[]*cpv1.Server{fills("db1", 5*time.Hour, .2)}, "db1 has 3GiB free",
 			"grow the data volume"},
 	}
 	for name, test := range tests {

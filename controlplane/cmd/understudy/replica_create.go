@@ -43,7 +43,7 @@ func newReplicaCreate(c *cli) *cobra.Command {
 		"longest time that writes to the primary may be blocked for a new snapshot")
 	v.flag("verify", "verify", "how the data is compared", "position")
 	v.flag("cleanup", "cleanup", "remove what the job made when it fails")
-	machine(v, "the primary's", "the snapshot's")
+	image := machine(v, "the primary's", "the snapshot's")
 	v.checks = append(v.checks, func() error {
 		switch {
 		case req.GetPrimary() == "" && req.GetSnapshot() == "":
@@ -56,7 +56,12 @@ func newReplicaCreate(c *cli) *cobra.Command {
 	})
 	return jobVerb(v, (*api).CreateReplica, jobParts{news: c.sayServer,
 		refused: ifAbsent(v, cpv1.Server_ROLE_REPLICA),
-		prepare: func(ctx context.Context, a *api) error { return nameReplica(ctx, a, req) }})
+		prepare: func(ctx context.Context, a *api) error {
+			if err := image(ctx, a); err != nil {
+				return err
+			}
+			return nameReplica(ctx, a, req)
+		}})
 }
 
 // nameReplica finds a free name for a replica that was given none.

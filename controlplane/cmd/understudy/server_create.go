@@ -18,10 +18,10 @@ NAME is 2 to 40 lower-case letters, digits and dashes, a letter first.`,
   understudy server create db1 --if-absent
   understudy server create db1 --image bookworm --option max_connections=500`,
 	}, "name")
-	machine(v, "the provider's", "")
+	image := machine(v, "the provider's", "")
 	v.flag("filesystem", "filesystem", "filesystem of the data volume")
 	v.flag("binlog_auto_purge", "binlog-auto-purge",
 		"let MariaDB purge binary logs by itself while the server has no replica")
-	return jobVerb(v, (*api).CreateServer, jobParts{news: c.sayServer,
+	return jobVerb(v, (*api).CreateServer, jobParts{news: c.sayServer, prepare: image,
 		refused: ifAbsent(v, cpv1.Server_ROLE_PRIMARY)})
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -81,8 +83,12 @@ func plan(c *cli, job *cpv1.Job) error {
 	return err
 }
 
-// machine adds the flags of every verb that makes a server.
-func machine[Q proto.Message](v *verb[Q], zone, size string) {
+// machine adds the flags of every verb that makes a server, and says how to find out that there is
+// no such image before a job does.
+func machine[Q interface {
+	proto.Message
+	GetImage() string
+}](v *verb[Q], zone, size string) func(context.Context, *api) error {
 	v.flag("image", "image", "`IMAGE` of the machine, one of \"understudy provider images\"",
 		"the provider's")
 	v.flag("zone", "zone", "`ZONE` of the machine", zone)
@@ -90,4 +96,16 @@ func machine[Q proto.Message](v *verb[Q], zone, size string) {
 	v.flag("port", "port", "port of MariaDB")
 	v.flag("options", "option",
 		"MariaDB option `NAME=VALUE` from the agent's allow-list; can be repeated")
+	return func(ctx context.Context, a *api) error {
+		if v.req.GetImage() == "" {
+			return nil
+		}
+		answer, err := pages(ctx, a, (*api).ListImages, &cpv1.ListImagesRequest{}, 0)
+		names := each(answer.GetImages(), (*cpv1.Image).GetName)
+		if err != nil || slices.Contains(names, v.req.GetImage()) {
+			return err
+		}
+		return usageError{message: "--image " + quote(v.req.GetImage()) + " must be one of " +
+			strings.Join(names, ", ")}
+	}
 }

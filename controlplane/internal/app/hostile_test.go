@@ -114,6 +114,7 @@ func sane() map[string]proto.Message {
 		"Enroll":          &cpv1.EnrollRequest{},
 		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
 		"RenewOperator":   &cpv1.RenewOperatorRequest{},
+		"GetVersion":      &cpv1.GetVersionRequest{},
 		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}
 }
@@ -351,6 +352,7 @@ func files() []protoreflect.FileDescriptor {
 		cpv1.File_understudy_controlplane_v1_job_service_proto,
 		cpv1.File_understudy_controlplane_v1_provider_service_proto,
 		cpv1.File_understudy_controlplane_v1_enrollment_service_proto,
+		cpv1.File_understudy_controlplane_v1_control_plane_service_proto,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
+	"github.com/understudy-db/understudy/controlplane/internal/service/controlplane"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
 	providerservice "github.com/understudy-db/understudy/controlplane/internal/service/provider"
@@ -24,7 +25,7 @@ import (
 // Rules says who may call which method of the control plane.
 func Rules() (authz.Table, error) {
 	return authz.Merge(serverservice.Rules(), snapshotservice.Rules(), jobservice.Rules(),
-		providerservice.Rules(), enrollment.Rules())
+		providerservice.Rules(), enrollment.Rules(), controlplane.Rules())
 }
 
 func (a *App) openServer(context.Context) error {
@@ -103,5 +104,6 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	cpv1.RegisterJobServiceServer(to, onJobs)
 	cpv1.RegisterProviderServiceServer(to, onProvider)
 	cpv1.RegisterEnrollmentServiceServer(to, onEnrollment)
+	cpv1.RegisterControlPlaneServiceServer(to, &controlplane.Service{Version: a.cfg.Version})
 	return nil
 }

@@ -41,6 +41,7 @@ type Server struct {
 	cpv1.UnimplementedJobServiceServer
 	cpv1.UnimplementedProviderServiceServer
 	cpv1.UnimplementedEnrollmentServiceServer
+	cpv1.UnimplementedControlPlaneServiceServer
 
 	config  Config
 	ca      *identitytest.CA
@@ -106,6 +107,7 @@ func (s *Server) serve() error {
 	cpv1.RegisterJobServiceServer(s.grpc, s)
 	cpv1.RegisterProviderServiceServer(s.grpc, s)
 	cpv1.RegisterEnrollmentServiceServer(s.grpc, s)
+	cpv1.RegisterControlPlaneServiceServer(s.grpc, s)
 	s.serving.Go(func() { _ = s.grpc.Serve(listener) })
 	return nil
 }

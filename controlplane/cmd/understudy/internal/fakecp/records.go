@@ -430,6 +430,13 @@ func (s *Server) certify(operator string, der []byte) (*cpv1.OperatorCertificate
 		CertificatePem: block(cert.Raw), ExpireTime: timestamppb.New(cert.NotAfter)}, nil
 }
 
+// GetVersion is a release older than the command line's.
+func (s *Server) GetVersion(context.Context,
+	*cpv1.GetVersionRequest) (*cpv1.GetVersionResponse, error) {
+	return &cpv1.GetVersionResponse{Version: "v1.2.2", GoVersion: "go1.25.4",
+		Platform: "linux/amd64"}, nil
+}
+
 // Revoke says which certificates were good.
 func (s *Server) Revoke(_ context.Context, req *cpv1.RevokeRequest) (*cpv1.RevokeResponse, error) {
 	if req.GetName() != "servers/db2" && req.GetName() != "operators/alice" {

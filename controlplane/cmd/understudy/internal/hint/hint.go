@@ -58,6 +58,7 @@ var commands = map[string]string{
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
 	"CreateJoinToken": "token create {server}",
+	"GetVersion":      "version",
 	"CreateOperator":  "operator create {name} --out {file}",
 	"RenewOperator":   "context renew",
 	"Revoke":          "agent revoke {name} --reason {reason}",
