@@ -153,6 +153,18 @@ func TestARoundTrip(t *testing.T) {
 	}
 }
 
+// systemd or a package may have made the directory.
+func TestAnEmptyDirectoryIsFine(t *testing.T) {
+	t.Parallel()
+	path, dir := newPlane(t).backup(), t.TempDir()
+	_, err := backup.Restore(t.Context(), backup.RestoreConfig{StateDir: dir,
+		Logger: slog.New(slog.DiscardHandler)}, path)
+	must(t, err)
+	if _, err := os.Stat(filepath.Join(dir, "ca", "key.pem")); err != nil {
+		t.Error(err)
+	}
+}
+
 // An agent refuses an epoch that is lower than the highest that it has seen of a job.
 func TestEpochsNeverGoBack(t *testing.T) {
 	t.Parallel()

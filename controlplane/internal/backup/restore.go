@@ -78,6 +78,10 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if err := settle(ctx, config, m, filepath.Join(staged, storeName)); err != nil {
 		return Manifest{}, err
 	}
+	// It is empty, or there is none; one that got a file meanwhile is not removed.
+	if err := os.Remove(config.StateDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Manifest{}, err
+	}
 	if err := os.Rename(staged, config.StateDir); err != nil {
 		return Manifest{}, fmt.Errorf("put the state directory in place: %w", err)
 	}
