@@ -144,7 +144,7 @@ func (u *upgrade) install(t *testing.T, host, version string) {
 	program := programOf(host)
 	u.on(t, host, "rm -f *.deb; cp /opt/"+version+"/"+program+"_*.deb .\n"+
 		u.block(t, host, "to upgrade"))
-	if got := u.on(t, host, program+" version"); !strings.Contains(got, version) {
+	if got := u.on(t, host, program+" --version"); !strings.Contains(got, version) {
 		t.Errorf("%s on %s is %s, want %s", program, host, got, version)
 	}
 }
