@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// story is the life of the packages on the hosts: installed, upgraded and downgraded while jobs run,
-// removed, purged.
+// story is the life of the packages on the hosts: installed, upgraded and downgraded while jobs
+// run, removed, purged.
 func (u *upgrade) story(t *testing.T) {
 	for host := range pageAddresses {
 		u.install(t, host, u.older)
@@ -68,7 +68,9 @@ func (u *upgrade) replicates(t *testing.T) {
 // remove removes and purges the packages: MariaDB and replication go on, the records stay.
 func (u *upgrade) remove(t *testing.T) {
 	t.Helper()
-	off := func(unit string) string { return `test "$(systemctl is-active ` + unit + `)" = inactive` }
+	off := func(unit string) string {
+		return `test "$(systemctl is-active ` + unit + `)" = inactive`
+	}
 	u.on(t, "db2", u.block(t, "db2", "to remove")+off("understudy-agent")+`
 		test -n "$(ls /var/lib/understudy-agent)"
 		dpkg --purge understudy-agent
