@@ -12,7 +12,6 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
-	"github.com/understudy-db/understudy/deploy/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -97,7 +96,7 @@ func Check(ctx context.Context, config Config) ([]Finding, error) {
 // host is all that can be seen without the control plane.
 func (e *examiner) host(ctx context.Context) []Finding {
 	findings := []Finding{checkRoot(), e.checkSystemd(ctx),
-		e.checkedUnit(ctx, systemd.AgentUnit, "understudy-agent")}
+		e.checkedUnit(ctx, ownUnit, "understudy-agent")}
 	findings = append(findings, e.checkTools()...)
 	findings = append(findings, e.checkMariaDB(ctx)...)
 	findings = append(findings, e.checkMounts(ctx)...)

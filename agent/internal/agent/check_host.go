@@ -15,7 +15,6 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
-	"github.com/understudy-db/understudy/deploy/systemd"
 )
 
 const (
@@ -94,7 +93,7 @@ func (e *examiner) checkListen(ctx context.Context) Finding {
 	if err != nil {
 		return missing("listen", err.Error(), "correct `listen` in the agent's configuration")
 	}
-	finding := e.checkPort(ctx, "port "+port, e.config.Listen, systemd.AgentUnit)
+	finding := e.checkPort(ctx, "port "+port, e.config.Listen, ownUnit)
 	if finding.State == StateOK && port != agentPort {
 		return warning(finding.What, "the control plane expects agents on port "+agentPort,
 			"set `listen` to :"+agentPort+" in the agent's configuration")

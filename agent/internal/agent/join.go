@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
-	"github.com/understudy-db/understudy/deploy/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -19,6 +18,9 @@ const (
 	seenLimit  = 30 * time.Second
 	seenPoll   = 500 * time.Millisecond
 )
+
+// ownUnit is the unit that the agent's package installs.
+const ownUnit = "understudy-agent.service"
 
 // JoinOptions say how to join.
 type JoinOptions struct {
@@ -151,19 +153,19 @@ func (j *joining) enrol(ctx context.Context) error {
 func (j *joining) start(ctx context.Context, enrolled bool) error {
 	ctx, cancel := context.WithTimeout(ctx, unitLimit)
 	defer cancel()
-	unit, err := j.units.Get(ctx, systemd.AgentUnit)
+	unit, err := j.units.Get(ctx, ownUnit)
 	if err != nil {
 		return err
 	}
 	if enrolled && !unit.Stopped() && !unit.Masked() {
-		if _, _, err := j.units.Restart(ctx, systemd.AgentUnit, unit.InvocationID); err != nil {
+		if _, _, err := j.units.Restart(ctx, ownUnit, unit.InvocationID); err != nil {
 			return err
 		}
-		j.changed("restarted %s", systemd.AgentUnit)
+		j.changed("restarted %s", ownUnit)
 	}
-	_, changes, err := j.units.Ensure(ctx, systemd.AgentUnit, nil)
+	_, changes, err := j.units.Ensure(ctx, ownUnit, nil)
 	for _, change := range changes {
-		j.changed("%s: %s", systemd.AgentUnit, change)
+		j.changed("%s: %s", ownUnit, change)
 	}
 	return err
 }
