@@ -141,15 +141,13 @@ func join(cmd *cobra.Command, config agent.Config, file identity.JoinFile, f joi
 	if errors.Is(err, agent.ErrMissing) {
 		return fmt.Errorf("cannot join as %s: %w; nothing was changed", file.Server, err)
 	}
-	if hint := hintOf(err); hint != "" {
-		return fmt.Errorf("%w\n  hint: %s", err, hint)
-	}
-	return err
+	return withHint(err)
 }
 
-func hintOf(err error) string {
-	if err == nil {
-		return ""
+// withHint shows an error's hint below it.
+func withHint(err error) error {
+	if err == nil || errs.HintOf(err).Empty() {
+		return err
 	}
-	return errs.HintOf(err).String()
+	return fmt.Errorf("%w\n  hint: %s", err, errs.HintOf(err))
 }

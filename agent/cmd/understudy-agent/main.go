@@ -34,8 +34,8 @@ In an image, enable the unit and write a join file of the control plane to
 /etc/understudy-agent/join.json at the first boot.`,
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
-	root.AddCommand(newRun(), newJoin(), newCheck(), newVersion(), newFreezeGuard(), newThaw(),
-		newQuiesce(), newResumeAppliers(), newUnreserve())
+	root.AddCommand(newRun(), newJoin(), newCheck(), newRenew(), newVersion(), newFreezeGuard(),
+		newThaw(), newQuiesce(), newResumeAppliers(), newUnreserve())
 	return root
 }
 

@@ -71,6 +71,21 @@ func Run(ctx context.Context, config Config, options Options) error {
 	return d.run(ctx)
 }
 
+// Renew renews the host's certificates now, and answers with the addresses of the control plane
+// that it renews at. A running agent uses them from its next connection on.
+func Renew(ctx context.Context, config Config, log *slog.Logger) ([]string, error) {
+	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
+		Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	if err := enroller.Renew(ctx); err != nil {
+		return nil, err
+	}
+	addresses, _, err := enroller.ControlPlane()
+	return addresses, err
+}
+
 // runner is one run of the agent.
 type runner struct {
 	config   Config
@@ -162,7 +177,7 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
-	d.parts.register(server, name, d.options.Version, d.options.Log)
+	d.parts.register(server, name, d.options.Version, d.enroller, d.options.Log)
 	return server, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
@@ -83,12 +84,14 @@ func (p *parts) close(log *slog.Logger) {
 }
 
 // register adds the services to the server.
-func (p *parts) register(server *chassis.Server, name, version string, log *slog.Logger) {
+func (p *parts) register(server *chassis.Server, name, version string,
+	enroller *enroll.Enroller, log *slog.Logger) {
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc,
 		systemdservice.New(p.units, p.allow))
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
 	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
-		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units, Log: log}))
+		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
+		SetControlPlane: enroller.SetControlPlane, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 }

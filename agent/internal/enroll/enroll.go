@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,9 +45,11 @@ type Config struct {
 
 // Enroller owns the agent's identity.
 type Enroller struct {
-	config  Config
-	slots   slots
-	pending atomic.Bool // the hook has not taken the newest certificates yet
+	config Config
+	slots  slots
+	// changing serialises what replaces the identity in use, or what is known with it.
+	changing sync.Mutex
+	pending  atomic.Bool // the hook has not taken the newest certificates yet
 }
 
 // New makes an Enroller; nothing is read or written yet.
@@ -147,6 +151,42 @@ func (e *Enroller) Current() (server string, until time.Time, err error) {
 	return have.Server, have.cert.NotAfter, nil
 }
 
+// SetControlPlane sets where the host renews its identity from now on, and says whether that is
+// new. It is on disk before it returns.
+func (e *Enroller) SetControlPlane(addresses []string) (changed bool, err error) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	m, err := e.slots.current().meta()
+	if err == nil && slices.Equal(m.ControlPlane, addresses) {
+		return false, nil
+	}
+	if err == nil {
+		m.ControlPlane = slices.Clone(addresses)
+		err = e.slots.current().keepMeta(m)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot keep the control plane's addresses: %w", err)
+	}
+	e.config.Logger.Info("the control plane has other addresses", "addresses", addresses)
+	return true, nil
+}
+
+// use puts the slot to use, with the addresses that were learnt while it was prepared.
+func (e *Enroller) use(s slot) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	now, err := e.slots.current().meta()
+	next, nextErr := s.meta()
+	if err == nil && nextErr == nil && now.Server == next.Server && now.Token == next.Token &&
+		!slices.Equal(now.ControlPlane, next.ControlPlane) {
+		next.ControlPlane = now.ControlPlane
+		if err := s.keepMeta(next); err != nil {
+			return err
+		}
+	}
+	return e.slots.use(s)
+}
+
 // ControlPlane is where the host renews its identity, and the pin of the CA that it came from.
 func (e *Enroller) ControlPlane() (addresses []string, pin string, err error) {
 	m, err := e.slots.current().meta()
@@ -189,7 +229,7 @@ func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, er
 			return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 		}
 	}
-	if err := e.slots.use(slot); err != nil {
+	if err := e.use(slot); err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 	}
 	e.pending.Store(true)

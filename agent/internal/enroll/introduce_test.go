@@ -64,6 +64,52 @@ func TestAFalseControlPlaneIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A control plane that was restored elsewhere tells its new address, which outlives a restart.
+func TestAnotherAddress(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, newPlane(t))
+	e := h.joined("t1")
+	elsewhere := newPlaneOf(t, h.plane.ca)
+	for _, want := range []bool{true, false} {
+		changed, err := e.SetControlPlane([]string{elsewhere.address})
+		if err != nil || changed != want {
+			t.Errorf("changed %v, want %v: %v", changed, want, err)
+		}
+	}
+	serial := h.serial(e)
+	e = h.start()
+	if err := e.Renew(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	if h.serial(e) == serial || len(elsewhere.keys) != 1 || len(h.plane.keys) != 1 {
+		t.Error("not renewed at the new address")
+	}
+	addresses, _, err := e.ControlPlane()
+	if err != nil || len(addresses) != 1 || addresses[0] != elsewhere.address {
+		t.Errorf("after the renewal: %v, %v", addresses, err)
+	}
+}
+
+// An address that arrives during a renewal is not lost with the slot that the renewal leaves.
+func TestAnotherAddressDuringARenewal(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, newPlane(t))
+	e := h.joined("t1")
+	h.plane.set(func() {
+		h.plane.after = func() error {
+			_, err := e.SetControlPlane([]string{"192.0.2.1:7440"})
+			return err
+		}
+	})
+	if err := e.Renew(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	addresses, _, err := e.ControlPlane()
+	if err != nil || len(addresses) != 1 || addresses[0] != "192.0.2.1:7440" {
+		t.Errorf("%v, %v", addresses, err)
+	}
+}
+
 func TestJoinWithoutAFile(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, newPlane(t))

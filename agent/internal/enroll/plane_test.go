@@ -51,11 +51,16 @@ type plane struct {
 
 func newPlane(t *testing.T) *plane {
 	t.Helper()
+	return newPlaneOf(t, identitytest.New(t))
+}
+
+func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, ca: identitytest.New(t), address: listener.Addr().String(),
+	p := &plane{t: t, ca: ca, address: listener.Addr().String(),
 		tokens: map[string]string{}, life: time.Hour / 2}
 	server, err := chassis.New(chassis.Config{
 		Listener: listener, Logger: quiet(),

@@ -133,5 +133,5 @@ func (e *Enroller) renew(ctx context.Context, have loaded) error {
 	if err := e.keep(s, have.Server, answer.GetCertificates()); err != nil {
 		return err
 	}
-	return e.slots.use(s)
+	return e.use(s)
 }

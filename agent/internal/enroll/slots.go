@@ -75,7 +75,7 @@ func (s slots) prepare(m meta) (slot, error) {
 	if err := os.MkdirAll(filepath.Join(spare.dir, "mariadb"), 0o700); err != nil {
 		return slot{}, err
 	}
-	if err := atomicfile.WriteJSON(filepath.Join(spare.dir, metaName), m); err != nil {
+	if err := spare.keepMeta(m); err != nil {
 		return slot{}, err
 	}
 	for _, path := range []string{spare.files().Key, spare.mariadbFiles().Key} {
@@ -124,6 +124,10 @@ func (s slot) meta() (meta, error) {
 		return m, err
 	}
 	return m, json.Unmarshal(data, &m)
+}
+
+func (s slot) keepMeta(m meta) error {
+	return atomicfile.WriteJSON(filepath.Join(s.dir, metaName), m)
 }
 
 // loaded is an identity in a slot.

@@ -105,6 +105,7 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 	answered := finding{What: "control plane", OK: true,
 		Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}
 	return []finding{answered, c.examineProvider(ctx, a), c.examineServers(servers),
+		c.examineAddresses(servers),
 		c.examineDisks(servers), c.examineJobs(ctx, a)}
 }
 
@@ -167,6 +168,26 @@ func (c *cli) examineDisks(servers []*cpv1.Server) finding {
 			errs.Call("PurgeBinlogs", "name", first.GetName()))
 	}
 	return c.broken("disks", errs.New(errs.FailedPrecondition, 0, text, way))
+}
+
+// examineAddresses finds the agents that do not know where this control plane is: they cannot renew
+// their certificates.
+func (c *cli) examineAddresses(servers []*cpv1.Server) finding {
+	var stale []string
+	for _, s := range servers {
+		if s.GetAgentHasOldAddress() {
+			stale = append(stale, show.ID(s.GetName()))
+		}
+	}
+	if len(stale) == 0 {
+		return finding{What: "addresses", OK: true,
+			Found: "all agents know the address of this control plane"}
+	}
+	return c.broken("addresses", errs.New(errs.FailedPrecondition, 0,
+		"an old address of the control plane is with the agents of "+strings.Join(stale, ", "),
+		errs.WithHint("start these agents, which are told the new address once they are reached; "+
+			"let a host whose certificate has expired join again",
+			errs.Call("CreateJoinToken", "server", "servers/"+stale[0]))))
 }
 
 func (c *cli) examineJobs(ctx context.Context, a *api) finding {

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -90,6 +91,26 @@ func New(cfg Config) (*Pool, error) {
 // errs.Unavailable (AGENT_UNREACHABLE) when it does not, inventory.ErrNotFound for a server without
 // a record.
 func (p *Pool) Agent(ctx context.Context, server string) (kit.Agent, error) {
+	found, err := p.agent(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Announce tells the server's agent the addresses, host:port, at which it renews its certificate
+// from now on. Refused as Agent refuses.
+func (p *Pool) Announce(ctx context.Context, server string, addresses []string) error {
+	found, err := p.agent(ctx, server)
+	if err != nil {
+		return err
+	}
+	_, err = call(ctx, found, lookLimit, found.host.SetControlPlane,
+		&agentv1.SetControlPlaneRequest{Addresses: addresses})
+	return err
+}
+
+func (p *Pool) agent(ctx context.Context, server string) (*agent, error) {
 	address, err := p.cfg.Addresses.Address(ctx, server)
 	if err != nil {
 		return nil, err

@@ -56,6 +56,9 @@ type App struct {
 	loops    *loop.Set
 	jobs     *observe.Jobs
 	monitor  *fleet.Monitor
+	// announcer tells agents advertise, the addresses of this control plane.
+	announcer *fleet.Announcer
+	advertise []string
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -187,11 +190,11 @@ func ignoreClosed(err error) error {
 }
 
 func (a *App) openIdentity(ctx context.Context) (err error) {
-	advertise := a.cfg.Advertise
-	if len(advertise) == 0 {
-		advertise = reachable(a.cfg.Listen, a.address)
+	a.advertise = a.cfg.Advertise
+	if len(a.advertise) == 0 {
+		a.advertise = reachable(a.cfg.Listen, a.address)
 	}
-	a.registry, err = newRegistry(ctx, a.cfg, a.st, advertise, a.enrolled,
+	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled,
 		a.loops, a.log)
 	return err
 }
@@ -241,6 +244,8 @@ func (a *App) openJobs(context.Context) error {
 		Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
 		UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
 		Loops: a.loops, Log: a.log})
+	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
+		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
 	a.work, err = workflow.New(kit.Config{
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
@@ -275,6 +280,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error { a.monitor.Run(ctx); return nil })
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
+	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
 	}

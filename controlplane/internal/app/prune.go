@@ -12,6 +12,11 @@ import (
 var pruning = loop.Spec{Name: "prune the records", Every: time.Hour, Limit: 10 * time.Minute,
 	LateAfter: 4 * time.Hour, Means: "the store grows"}
 
+// announcing tells agents where this control plane is.
+var announcing = loop.Spec{Name: "announce the addresses", Every: 5 * time.Second,
+	Limit: 2 * time.Minute, LateAfter: 10 * time.Minute,
+	Means: "agents do not learn the address of this control plane"}
+
 func (a *App) prune(ctx context.Context) error {
 	pruned, err := a.st.Prune(ctx, store.Retention{Jobs: a.cfg.RetainJobs,
 		Events: a.cfg.RetainEvents, Identities: a.cfg.RetainIdentities})

@@ -56,17 +56,19 @@ func (a *App) openServer(context.Context) error {
 	return a.register(a.server)
 }
 
-// servers are the records of servers, and what the monitor observed of them.
+// servers are the records of servers, and what is known of them beside.
 type servers struct {
 	*fleet.Purging
 	*fleet.Monitor
+	*fleet.Announcer
 }
 
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Kit: a.work, engine: a.engine, st: a.st}
 	onServers, err := serverservice.New(serverservice.Config{Records: servers{
-		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor}, Jobs: start})
+		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor,
+		a.announcer}, Jobs: start})
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,8 @@ type Server struct {
 
 	AgentIdentity string // URI of the agent's certificate; empty until it has enrolled
 	AgentVersion  string
-	Port          int // of MariaDB
+	ControlPlane  []string // addresses of the control plane that its agent was told; nil: none yet
+	Port          int      // of MariaDB
 	// MariaDB's server_id: unique in the fleet, never used again; zero until allocated
 	ServerID uint32
 

@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"net"
 	"runtime"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -34,6 +36,8 @@ type Config struct {
 	// MariaDB and Systemd report their versions.
 	MariaDB MariaDB
 	Systemd Systemd
+	// SetControlPlane sets where the agent renews its certificate, and says whether that is new.
+	SetControlPlane func(addresses []string) (changed bool, err error)
 	// Log gets what cannot be read.
 	Log *slog.Logger
 }
@@ -65,6 +69,24 @@ func (s *Service) GetHost(ctx context.Context,
 	}
 	fillResources(host)
 	return host, nil
+}
+
+// SetControlPlane sets where the agent renews its certificate.
+func (s *Service) SetControlPlane(_ context.Context,
+	req *agentv1.SetControlPlaneRequest) (*agentv1.SetControlPlaneResponse, error) {
+	faults := errs.Fields{}
+	for _, address := range req.GetAddresses() {
+		host, port, err := net.SplitHostPort(address)
+		faults.Require("addresses", err == nil && host != "" && port != "", "must be host:port")
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	changed, err := s.config.SetControlPlane(req.GetAddresses())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetControlPlaneResponse{Changed: changed}, nil
 }
 
 func fillResources(host *agentv1.GetHostResponse) {

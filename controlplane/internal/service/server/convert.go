@@ -22,7 +22,8 @@ func (s *Service) toWire(r Record) *cpv1.Server {
 		Zone: r.Zone, DataVolume: r.ProviderID(r.DataVolume),
 		ReplicationConfigured: r.ReplicationConfigured, BinlogAutoPurge: r.BinlogAutoPurge,
 		LastSeenTime: wire.Time(r.LastSeen), CreateTime: wire.Time(r.Created), Etag: r.Etag(),
-		Provider: r.Provider,
+		Provider:           r.Provider,
+		AgentHasOldAddress: s.cfg.Records.Stale(r.Server),
 	}
 	if disk, observed := s.cfg.Records.Disk(r.Name); observed {
 		out.Disk = diskToWire(disk)

@@ -30,6 +30,8 @@ type Records interface {
 	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
 	// Disk is how the filesystem of a server's datadir fills; false when it was not observed.
 	Disk(server string) (fleet.Disk, bool)
+	// Stale says whether a server's agent has an old address of the control plane.
+	Stale(srv inventory.Server) bool
 }
 
 // AutoPurge is a change of binlog auto purge.

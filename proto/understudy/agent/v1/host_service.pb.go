@@ -7,6 +7,7 @@
 package agentv1
 
 import (
+	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -23,6 +24,98 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetControlPlaneRequest has all addresses.
+type SetControlPlaneRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Addresses of the control plane, host:port, to be tried in turn. Required.
+	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetControlPlaneRequest) Reset() {
+	*x = SetControlPlaneRequest{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetControlPlaneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetControlPlaneRequest) ProtoMessage() {}
+
+func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetControlPlaneRequest.ProtoReflect.Descriptor instead.
+func (*SetControlPlaneRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetControlPlaneRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// SetControlPlaneResponse says whether the agent had others.
+type SetControlPlaneResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether something was changed.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetControlPlaneResponse) Reset() {
+	*x = SetControlPlaneResponse{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetControlPlaneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetControlPlaneResponse) ProtoMessage() {}
+
+func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetControlPlaneResponse.ProtoReflect.Descriptor instead.
+func (*SetControlPlaneResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SetControlPlaneResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
 // GetHostRequest asks for the host.
 type GetHostRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -32,7 +125,7 @@ type GetHostRequest struct {
 
 func (x *GetHostRequest) Reset() {
 	*x = GetHostRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +137,7 @@ func (x *GetHostRequest) String() string {
 func (*GetHostRequest) ProtoMessage() {}
 
 func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +150,7 @@ func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostRequest.ProtoReflect.Descriptor instead.
 func (*GetHostRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{2}
 }
 
 // GetHostResponse describes the host.
@@ -103,7 +196,7 @@ type GetHostResponse struct {
 
 func (x *GetHostResponse) Reset() {
 	*x = GetHostResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +208,7 @@ func (x *GetHostResponse) String() string {
 func (*GetHostResponse) ProtoMessage() {}
 
 func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +221,7 @@ func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostResponse.ProtoReflect.Descriptor instead.
 func (*GetHostResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetHostResponse) GetServer() string {
@@ -254,7 +347,11 @@ var File_understudy_agent_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\n" +
-	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
+	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"C\n" +
+	"\x16SetControlPlaneRequest\x12)\n" +
+	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
+	"\x17SetControlPlaneResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\x10\n" +
 	"\x0eGetHostRequest\"\xde\x04\n" +
 	"\x0fGetHostResponse\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1d\n" +
@@ -275,9 +372,10 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\x05load1\x18\x0e \x01(\x01R\x05load1\x121\n" +
 	"\x06uptime\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x1c\n" +
 	"\taddresses\x18\x10 \x03(\tR\taddresses\x12&\n" +
-	"\x0froot_free_bytes\x18\x11 \x01(\x03R\rrootFreeBytes2h\n" +
+	"\x0froot_free_bytes\x18\x11 \x01(\x03R\rrootFreeBytes2\xdb\x01\n" +
 	"\vHostService\x12Y\n" +
-	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01B\xe0\x01\n" +
+	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01\x12q\n" +
+	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
 	"\x17com.understudy.agent.v1B\x10HostServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
 var (
@@ -292,20 +390,24 @@ func file_understudy_agent_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_host_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_understudy_agent_v1_host_service_proto_goTypes = []any{
-	(*GetHostRequest)(nil),        // 0: understudy.agent.v1.GetHostRequest
-	(*GetHostResponse)(nil),       // 1: understudy.agent.v1.GetHostResponse
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 3: google.protobuf.Duration
+	(*SetControlPlaneRequest)(nil),  // 0: understudy.agent.v1.SetControlPlaneRequest
+	(*SetControlPlaneResponse)(nil), // 1: understudy.agent.v1.SetControlPlaneResponse
+	(*GetHostRequest)(nil),          // 2: understudy.agent.v1.GetHostRequest
+	(*GetHostResponse)(nil),         // 3: understudy.agent.v1.GetHostResponse
+	(*timestamppb.Timestamp)(nil),   // 4: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 5: google.protobuf.Duration
 }
 var file_understudy_agent_v1_host_service_proto_depIdxs = []int32{
-	2, // 0: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
-	3, // 1: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
-	0, // 2: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
-	1, // 3: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
+	4, // 0: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
+	5, // 1: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
+	2, // 2: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
+	0, // 3: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
+	3, // 4: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
+	1, // 5: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -322,7 +424,7 @@ func file_understudy_agent_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_host_service_proto_rawDesc), len(file_understudy_agent_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

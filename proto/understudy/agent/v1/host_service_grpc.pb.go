@@ -19,18 +19,23 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HostService_GetHost_FullMethodName = "/understudy.agent.v1.HostService/GetHost"
+	HostService_GetHost_FullMethodName         = "/understudy.agent.v1.HostService/GetHost"
+	HostService_SetControlPlane_FullMethodName = "/understudy.agent.v1.HostService/SetControlPlane"
 )
 
 // HostServiceClient is the client API for HostService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// HostService describes the host. It changes nothing.
+// HostService describes the host, and tells the agent where its control plane is.
 type HostServiceClient interface {
 	// GetHost returns the identity, versions and resources of the host. Always answers while the
 	// agent runs.
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*GetHostResponse, error)
+	// SetControlPlane sets the addresses of the control plane at which the agent renews its
+	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
+	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
+	SetControlPlane(ctx context.Context, in *SetControlPlaneRequest, opts ...grpc.CallOption) (*SetControlPlaneResponse, error)
 }
 
 type hostServiceClient struct {
@@ -51,15 +56,29 @@ func (c *hostServiceClient) GetHost(ctx context.Context, in *GetHostRequest, opt
 	return out, nil
 }
 
+func (c *hostServiceClient) SetControlPlane(ctx context.Context, in *SetControlPlaneRequest, opts ...grpc.CallOption) (*SetControlPlaneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetControlPlaneResponse)
+	err := c.cc.Invoke(ctx, HostService_SetControlPlane_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServiceServer is the server API for HostService service.
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
 //
-// HostService describes the host. It changes nothing.
+// HostService describes the host, and tells the agent where its control plane is.
 type HostServiceServer interface {
 	// GetHost returns the identity, versions and resources of the host. Always answers while the
 	// agent runs.
 	GetHost(context.Context, *GetHostRequest) (*GetHostResponse, error)
+	// SetControlPlane sets the addresses of the control plane at which the agent renews its
+	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
+	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
+	SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }
 
@@ -72,6 +91,9 @@ type UnimplementedHostServiceServer struct{}
 
 func (UnimplementedHostServiceServer) GetHost(context.Context, *GetHostRequest) (*GetHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHost not implemented")
+}
+func (UnimplementedHostServiceServer) SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetControlPlane not implemented")
 }
 func (UnimplementedHostServiceServer) mustEmbedUnimplementedHostServiceServer() {}
 func (UnimplementedHostServiceServer) testEmbeddedByValue()                     {}
@@ -112,6 +134,24 @@ func _HostService_GetHost_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_SetControlPlane_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetControlPlaneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetControlPlane(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetControlPlane_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetControlPlane(ctx, req.(*SetControlPlaneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostService_ServiceDesc is the grpc.ServiceDesc for HostService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +162,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetHost",
 			Handler:    _HostService_GetHost_Handler,
+		},
+		{
+			MethodName: "SetControlPlane",
+			Handler:    _HostService_SetControlPlane_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -202,9 +202,12 @@ type Server struct {
 	// Name of the provider.
 	Provider string `protobuf:"bytes,23,opt,name=provider,proto3" json:"provider,omitempty"`
 	// How the datadir's filesystem fills; absent until the monitor has observed it.
-	Disk          *ServerDisk `protobuf:"bytes,24,opt,name=disk,proto3" json:"disk,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Disk *ServerDisk `protobuf:"bytes,24,opt,name=disk,proto3" json:"disk,omitempty"`
+	// Whether the server's agent has other addresses of the control plane than those of now, and so
+	// cannot renew its certificate. It is told them as soon as it is reached.
+	AgentHasOldAddress bool `protobuf:"varint,25,opt,name=agent_has_old_address,json=agentHasOldAddress,proto3" json:"agent_has_old_address,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -403,6 +406,13 @@ func (x *Server) GetDisk() *ServerDisk {
 		return x.Disk
 	}
 	return nil
+}
+
+func (x *Server) GetAgentHasOldAddress() bool {
+	if x != nil {
+		return x.AgentHasOldAddress
+	}
+	return false
 }
 
 // ServerDisk is the filesystem of a datadir, as the monitor of this control plane observed it.
@@ -1671,7 +1681,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\xcb\t\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\xfe\t\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -1699,7 +1709,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04etag\x18\x15 \x01(\tB\x06\xea\xbb\x18\x02P\aR\x04etag\x12D\n" +
 	"\bverified\x18\x16 \x01(\v2(.understudy.controlplane.v1.VerificationR\bverified\x12\x1a\n" +
 	"\bprovider\x18\x17 \x01(\tR\bprovider\x12:\n" +
-	"\x04disk\x18\x18 \x01(\v2&.understudy.controlplane.v1.ServerDiskR\x04disk\"@\n" +
+	"\x04disk\x18\x18 \x01(\v2&.understudy.controlplane.v1.ServerDiskR\x04disk\x121\n" +
+	"\x15agent_has_old_address\x18\x19 \x01(\bR\x12agentHasOldAddress\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
