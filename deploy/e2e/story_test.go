@@ -41,6 +41,7 @@ func TestStory(t *testing.T) {
 	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)
 	l.part("the data of a READY replica are made again", (*lab).checkRedone)
 	l.part("mounts and replication survive a reboot", (*lab).checkReboot)
+	l.part("binary logs go when no snapshot and no replica needs them", (*lab).checkPurgeBinlogs)
 	l.part("nothing purges after the last reservation, until somebody says so",
 		(*lab).checkPurgeIsReal)
 }
@@ -173,10 +174,28 @@ func (l *lab) expires(t *testing.T, host string, seconds int) {
 	}
 }
 
-// checkPurgeIsReal takes the last reservation away, which belongs to the snapshot, and then the
-// replica.
+// checkPurgeBinlogs purges while the snapshot reserves its binary log, and after the snapshot went.
+func (l *lab) checkPurgeBinlogs(t *testing.T) {
+	snapshot := l.snapshot()
+	reserved := snapshot.GetPoint().GetBinlogFile()
+	purge := func() string {
+		l.sql("db1", "FLUSH BINARY LOGS")
+		l.same("db1", "db2")
+		l.run("server", "purge-binlogs", "db1")
+		l.same("db1", "db2")
+		return l.sql("db1", "SHOW BINARY LOGS")
+	}
+	if logs := purge(); !strings.Contains(logs, reserved) {
+		t.Errorf("%s, which a snapshot reserves, is gone:\n%s", reserved, logs)
+	}
+	l.run("snapshot", "delete", snapshot.GetName(), "--yes")
+	if logs := purge(); strings.Contains(logs, reserved) {
+		t.Errorf("%s, which nothing needs, is there still:\n%s", reserved, logs)
+	}
+}
+
+// checkPurgeIsReal begins without a reservation, and takes the replica away.
 func (l *lab) checkPurgeIsReal(t *testing.T) {
-	l.run("snapshot", "delete", l.snapshot().GetName(), "--yes")
 	if file := l.exec("db1", "cat",
 		"/etc/mysql/mariadb.conf.d/zz-understudy.cnf"); strings.Contains(file, "reserved") {
 		t.Errorf("binary logs of db1 are reserved still:\n%s", file)
