@@ -103,23 +103,30 @@ func (e *examiner) checkListen(ctx context.Context) Finding {
 
 func (e *examiner) checkMariaDBPort(ctx context.Context, port int) Finding {
 	text := strconv.Itoa(port)
-	return e.checkPort(ctx, "port "+text, net.JoinHostPort("", text), mariadb.Unit)
+	return e.checkPort(ctx, "port "+text, net.JoinHostPort("", text), mariadb.Unit, mariadbSocket)
 }
 
-// checkPort sees whether an address can be listened at, or is by the unit that it is for.
-func (e *examiner) checkPort(ctx context.Context, what, address, unit string) Finding {
+// mariadbSocket listens for MariaDB's unit until somebody connects.
+const mariadbSocket = "mariadb.socket"
+
+// checkPort sees whether an address can be listened at, or is by the first of the units, which it
+// is for, or by one that listens for it.
+func (e *examiner) checkPort(ctx context.Context, what, address string, units ...string) Finding {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err == nil {
-		return ok(what, "free, for %s", unit).after(listener.Close())
+		return ok(what, "free, for %s", units[0]).after(listener.Close())
 	}
 	_, port, _ := net.SplitHostPort(address)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return missing(what, err.Error(), "correct the address in the configuration")
 	}
-	if user, err := e.units.Get(ctx, unit); err == nil && (user.Running() || user.MainPID > 0) {
-		return ok(what, "used by %s", unit)
+	for _, unit := range units {
+		user, err := e.units.Get(ctx, unit)
+		if err == nil && (user.Running() || user.MainPID > 0) {
+			return ok(what, "used by %s", unit)
+		}
 	}
-	return missing(what, "in use, and not by "+unit,
+	return missing(what, "in use, and not by "+units[0],
 		"see who uses it (ss -ltnp 'sport = :"+port+"'), and stop that or move it")
 }
 

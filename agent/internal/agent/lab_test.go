@@ -101,9 +101,10 @@ func TestTheAgentIsAUnit(t *testing.T) {
 		len(host.GetBootId()) != 36 {
 		t.Errorf("host = %v", host)
 	}
-	if out, err := lab.Try("understudy-agent", "check"); err != nil ||
-		!strings.Contains(out, "spiffe://understudy/agent/db-1") {
-		t.Errorf("check: %v\n%s", err, out)
+	out, err := lab.Try("understudy-agent", "check")
+	if err == nil || !strings.Contains(out, "spiffe://understudy/agent/db-1") ||
+		strings.Count(out, "missing") != 1 || !strings.Contains(out, "missing  control plane") {
+		t.Errorf("only the control plane is missing, but: %v\n%s", err, out)
 	}
 }
 
