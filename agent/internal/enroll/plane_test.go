@@ -79,6 +79,10 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 				identity.RoleAnonymous},
 			controlplanev1.EnrollmentService_Renew_FullMethodName: {
 				identity.RoleAgent},
+			controlplanev1.EnrollmentService_CreateOperator_FullMethodName: {
+				identity.RoleOperator},
+			controlplanev1.EnrollmentService_RenewOperator_FullMethodName: {
+				identity.RoleOperator},
 			controlplanev1.EnrollmentService_Revoke_FullMethodName: {
 				identity.RoleOperator},
 		},

@@ -146,6 +146,11 @@ func TestMariaDBThatHangs(t *testing.T) {
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	var stopped syscall.WaitStatus // a signal that was sent takes effect later
+	if _, err := syscall.Wait4(process.Pid, &stopped, syscall.WUNTRACED, nil); err != nil ||
+		!stopped.Stopped() {
+		t.Fatalf("MariaDB was not stopped: %v %v", stopped, err)
+	}
 	if err := next(); !errors.Is(err, job.ErrUnavailable) {
 		t.Errorf("a write into a server that hangs: %v", err)
 	}
