@@ -172,11 +172,11 @@ func (e *examiner) checkedUnit(ctx context.Context, name, ofPackage string) Find
 	case errs.KindOf(err) == errs.NotFound:
 		return missing(name, "systemd has no such unit", installHint(ofPackage))
 	}
-	return said(name, StateMissing, err, "see the finding on systemd")
+	return findingOf(name, StateMissing, err, "see the finding on systemd")
 }
 
-// said is an error as a finding shows it: its text, and its hint.
-func said(what, state string, err error, fallback string) Finding {
+// findingOf returns an error as a finding: its text, and its hint.
+func findingOf(what, state string, err error, fallback string) Finding {
 	hint := errs.HintOf(err).String()
 	if hint == "" {
 		hint = fallback

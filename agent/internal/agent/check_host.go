@@ -68,7 +68,7 @@ func (e *examiner) checkMounts(ctx context.Context) []Finding {
 	defer cancel()
 	list, err := e.mounts.List(ctx)
 	if err != nil {
-		return []Finding{said("mounts", StateMissing, err, "see /proc/1/mountinfo (findmnt)")}
+		return []Finding{findingOf("mounts", StateMissing, err, "see /proc/1/mountinfo (findmnt)")}
 	}
 	var findings []Finding
 	for _, point := range e.config.MountPoints {
@@ -106,7 +106,7 @@ func (e *examiner) checkMariaDBPort(ctx context.Context, port int) Finding {
 	return e.checkPort(ctx, "port "+text, net.JoinHostPort("", text), mariadb.Unit, mariadbSocket)
 }
 
-// mariadbSocket listens for MariaDB's unit until somebody connects.
+// mariadbSocket listens for MariaDB's unit until a client connects.
 const mariadbSocket = "mariadb.socket"
 
 // checkPort sees whether an address can be listened at, or is by the first of the units, which it

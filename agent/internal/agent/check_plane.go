@@ -57,13 +57,15 @@ func (in introduced) findings() []Finding {
 		if err == nil {
 			err = errors.New("no address")
 		}
-		return []Finding{said(what, StateMissing, err, "see that it runs and that "+in.fallback+
-			" can be reached from here, and compare the pin with the one that the control plane "+
+		return []Finding{findingOf(what, StateMissing, err, "see that it runs and that "+
+			in.fallback+
+			" can be reached from here, and compare the pin with the pin that the control plane "+
 			"printed")}
 	}
 	findings := []Finding{ok(what, "answers at %s", strings.Join(in.reached, ", "))}
 	for _, err := range in.failed {
-		findings = append(findings, said(what, StateWarning, err, "see that it can be reached"))
+		findings = append(findings,
+			findingOf(what, StateWarning, err, "see that it can be reached"))
 	}
 	return append(findings, checkClock(in.answer))
 }
@@ -89,7 +91,7 @@ func stampOf(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (in introduced) checkToken(ctx context.Context, file identity.JoinFile) Finding {
 	const what = "join token"
 	if len(in.reached) == 0 || checkClock(in.answer).State != StateOK {
-		return warning(what, "not checked", "mend the findings above first")
+		return warning(what, "not checked", "repair the findings above first")
 	}
 	bounded, cancel := context.WithTimeout(ctx, introduceLimit)
 	defer cancel()
@@ -101,7 +103,7 @@ func (in introduced) checkToken(ctx context.Context, file identity.JoinFile) Fin
 		return warning(what, err.Error(),
 			"go on only when this host began to join with it, otherwise make another one")
 	}
-	return said(what, StateMissing, err, "make another join token")
+	return findingOf(what, StateMissing, err, "make another join token")
 }
 
 // identity says who the host is already.

@@ -41,7 +41,7 @@ type Joined struct {
 	// Changes are what was done; empty when all was as it should be.
 	Changes []string `json:"changes"`
 	// Seen is how the control plane sees the agent; nil until it does.
-	Seen *enroll.Sight `json:"seen,omitempty"`
+	Seen *enroll.Observation `json:"seen,omitempty"`
 }
 
 // ErrMissing is why Join does nothing on a host that lacks something: the findings name it.
@@ -177,10 +177,10 @@ func (j *joining) awaitSeen(ctx context.Context) error {
 	tick := time.NewTicker(seenPoll)
 	defer tick.Stop()
 	for {
-		sight, err := j.enroller.Seen(ctx)
+		observed, err := j.enroller.Seen(ctx)
 		if err == nil {
-			j.out.Seen = &sight
-			j.tell(sight)
+			j.out.Seen = &observed
+			j.report(observed)
 			return nil
 		}
 		select {
@@ -194,14 +194,14 @@ func (j *joining) awaitSeen(ctx context.Context) error {
 	}
 }
 
-func (j *joining) tell(sight enroll.Sight) {
-	j.say("the control plane reaches the agent at %s", sight.Address)
+func (j *joining) report(observed enroll.Observation) {
+	j.say("the control plane reaches the agent at %s", observed.Address)
 	switch {
-	case !sight.Recorded:
+	case !observed.Recorded:
 		j.say("the control plane has no server %s yet (CreateServer, CreateReplica)",
 			j.file.Server)
-	case sight.RecordedAddress != "":
+	case observed.RecordedAddress != "":
 		j.say("the control plane has server %s on record at %s", j.file.Server,
-			sight.RecordedAddress)
+			observed.RecordedAddress)
 	}
 }

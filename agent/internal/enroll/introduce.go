@@ -81,8 +81,8 @@ func CheckToken(ctx context.Context, address string, file identity.JoinFile) (ti
 	return answer.GetExpireTime().AsTime(), err
 }
 
-// Sight is how the control plane sees this host's agent.
-type Sight struct {
+// Observation is how the control plane sees this host's agent.
+type Observation struct {
 	// Address is where it reached the agent.
 	Address string `json:"address"`
 	// Recorded is true when it has a record of the server; RecordedAddress is the address in it.
@@ -91,20 +91,20 @@ type Sight struct {
 }
 
 // Seen asks the control plane to connect to this host's agent.
-func (e *Enroller) Seen(ctx context.Context) (Sight, error) {
+func (e *Enroller) Seen(ctx context.Context) (Observation, error) {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
-		return Sight{}, e.noIdentity(err, nil)
+		return Observation{}, e.noIdentity(err, nil)
 	}
 	source, err := identity.NewFiles(e.Files())
 	if err != nil {
-		return Sight{}, err
+		return Observation{}, err
 	}
 	answer, err := ask(ctx, have.ControlPlane, source,
 		func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 		) (*controlplanev1.CheckAgentResponse, error) {
 			return c.CheckAgent(ctx, &controlplanev1.CheckAgentRequest{})
 		})
-	return Sight{Address: answer.GetAddress(), Recorded: answer.GetRecorded(),
+	return Observation{Address: answer.GetAddress(), Recorded: answer.GetRecorded(),
 		RecordedAddress: answer.GetRecordedAddress()}, err
 }

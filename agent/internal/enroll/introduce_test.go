@@ -134,7 +134,7 @@ func TestJoinWithoutAFile(t *testing.T) {
 		addresses[0] != h.plane.address {
 		t.Errorf("renews at %v, %s, %v", addresses, pin, err)
 	}
-	if sight, err := e.Seen(patience(t)); err != nil || sight.Address != "127.0.0.1:7443" {
-		t.Errorf("%v, %v", sight, err)
+	if observed, err := e.Seen(patience(t)); err != nil || observed.Address != "127.0.0.1:7443" {
+		t.Errorf("%v, %v", observed, err)
 	}
 }

@@ -89,11 +89,11 @@ func first(r row) string {
 func (s *Server) changeAccount(ctx context.Context, account Account,
 	facts accountFacts) ([]string, error) {
 	var changes []string
-	do := func(said, statement string) error {
+	do := func(change, statement string) error {
 		if err := s.unlogged(ctx, statement); err != nil {
 			return err
 		}
-		changes = append(changes, said)
+		changes = append(changes, change)
 		return nil
 	}
 	if !facts.exists || !facts.password || !facts.tls || !facts.usable {
@@ -124,8 +124,7 @@ func spoken(facts accountFacts) string {
 	}
 }
 
-// definition makes or mends the account in one statement, so that it is never without its demand
-// for TLS.
+// definition creates or repairs the account in one statement, so that it always requires TLS.
 func definition(account Account, facts accountFacts) string {
 	verb, require := "CREATE USER ", "NONE"
 	if facts.exists {

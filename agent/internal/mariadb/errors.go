@@ -31,17 +31,17 @@ const (
 // broke or was never made is Unavailable.
 func failure(what string, err error) error {
 	var known *errs.Error
-	var said *mysql.MySQLError
+	var answer *mysql.MySQLError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &known):
 		return err
-	case errors.As(err, &said):
+	case errors.As(err, &answer):
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_MARIADB_ERROR, what, errs.Wrap(err),
-			errs.Meta("errno", strconv.Itoa(int(said.Number))),
-			errs.Meta("sqlstate", string(said.SQLState[:])),
-			errs.Meta("text", said.Message),
+			errs.Meta("errno", strconv.Itoa(int(answer.Number))),
+			errs.Meta("sqlstate", string(answer.SQLState[:])),
+			errs.Meta("text", answer.Message),
 			errs.WithHint("correct what MariaDB reports, then call again"))
 	case errors.Is(err, context.DeadlineExceeded):
 		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, what, errs.Wrap(err),
@@ -73,9 +73,9 @@ func down(what string, cause error) error {
 
 // errno is the number of MariaDB's error in err, or 0.
 func errno(err error) int {
-	var said *mysql.MySQLError
-	if errors.As(err, &said) {
-		return int(said.Number)
+	var answer *mysql.MySQLError
+	if errors.As(err, &answer) {
+		return int(answer.Number)
 	}
 	return 0
 }
@@ -87,13 +87,13 @@ func unsafe(reason errorsv1.Reason, message string, options ...errs.Option) erro
 
 // withoutSecret takes a secret out of MariaDB's text: a syntax error quotes the statement.
 func withoutSecret(err error, secret string) error {
-	var said *mysql.MySQLError
-	if secret == "" || !errors.As(err, &said) {
+	var answer *mysql.MySQLError
+	if secret == "" || !errors.As(err, &answer) {
 		return err
 	}
-	clean := *said
-	if said.Number == errSyntax || strings.Contains(said.Message, secret) ||
-		strings.Contains(said.Message, literalBody(secret)) {
+	clean := *answer
+	if answer.Number == errSyntax || strings.Contains(answer.Message, secret) ||
+		strings.Contains(answer.Message, literalBody(secret)) {
 		clean.Message = "(text left out: it quotes the password)"
 	}
 	return &clean

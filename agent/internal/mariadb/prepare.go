@@ -140,7 +140,7 @@ func recoveredPosition(live Live, plan ReplicaPlan) (gtid.Position, error) {
 	if plan.Ranged {
 		err = at.Between(plan.Gtid, plan.Upper)
 	} else if !at.Equal(plan.Gtid) {
-		err = fmt.Errorf("position %s is not %s", said(at), said(plan.Gtid))
+		err = fmt.Errorf("position %s is not %s", display(at), display(plan.Gtid))
 	}
 	if err != nil && at.IsEmpty() && !plan.SourceReplica {
 		err = fmt.Errorf("%w: this server read no binary log of the copy; log_bin has to have "+
@@ -166,7 +166,7 @@ func ownTransactions(live Live) string {
 
 func errant(what string, at gtid.Position, plan ReplicaPlan) error {
 	return mismatch(fmt.Sprintf("this copy has transactions that its source did not have at %s: %s",
-		said(plan.Gtid), what), at, plan.Gtid)
+		display(plan.Gtid), what), at, plan.Gtid)
 }
 
 func mismatch(message string, at, expected gtid.Position) error {
@@ -175,8 +175,8 @@ func mismatch(message string, at, expected gtid.Position) error {
 		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
 }
 
-// said is a position for an operator to read.
-func said(p gtid.Position) string {
+// display returns a position as text for an operator.
+func display(p gtid.Position) string {
 	if p.IsEmpty() {
 		return "(empty)"
 	}
@@ -203,5 +203,5 @@ func becomeReplica(ctx context.Context, q querier, live Live, connections []Repl
 	if err := execute(ctx, q, "SET GLOBAL gtid_slave_pos = "+literal(at.String())); err != nil {
 		return changes, err
 	}
-	return append(changes, "set gtid_slave_pos to "+said(at)), nil
+	return append(changes, "set gtid_slave_pos to "+display(at)), nil
 }

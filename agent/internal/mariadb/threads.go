@@ -164,7 +164,8 @@ func (rp *Replica) StartUntil(ctx context.Context, until gtid.Position,
 
 func pastIt(at, until gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
-		fmt.Sprintf("the replica is at %s and cannot stop at %s any more", said(at), said(until)),
+		fmt.Sprintf("the replica is at %s and cannot stop at %s any more",
+			display(at), display(until)),
 		errs.WithHint("choose a later position of the primary"),
 		errs.Meta("gtid", at.String()))
 }
@@ -196,7 +197,7 @@ func awaitPosition(ctx context.Context, q querier, until gtid.Position) (Replica
 			return err == nil, err
 		}
 		return false, replicationStopped(fmt.Sprintf("the SQL thread stopped at %s before %s",
-			said(at), said(until)))
+			display(at), display(until)))
 	})
 	if err != nil || last.IORunning == "No" {
 		return last, err
@@ -277,7 +278,8 @@ func expectPosition(ctx context.Context, q querier, expected gtid.Position) erro
 		return err
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH,
-		fmt.Sprintf("cannot rely on position %s: the replica is at %s", said(expected), said(at)),
+		fmt.Sprintf("cannot rely on position %s: the replica is at %s",
+			display(expected), display(at)),
 		errs.WithHint("stop replication and read its position", errs.Call("StopReplication"),
 			errs.Call("GetStatus")),
 		errs.Meta("gtid", at.String()))

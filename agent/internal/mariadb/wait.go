@@ -43,7 +43,7 @@ func (rp *Replica) WaitForGtid(ctx context.Context, target gtid.Position, timeou
 		if time.Since(began) >= timeout {
 			return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_GTID_NOT_REACHED,
 				fmt.Sprintf("cannot reach position %s within %s: the replica is at %s, %d "+
-					"transactions are missing", said(target), timeout, said(p.Current),
+					"transactions are missing", display(target), timeout, display(p.Current),
 					p.Remaining),
 				errs.WithHint("wait longer, or find out what the SQL thread does",
 					errs.Call("GetStatus")),
@@ -69,7 +69,7 @@ func waitASlice(ctx context.Context, q querier, target gtid.Position) error {
 	}
 	return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
 		fmt.Sprintf("cannot reach position %s: the replica is at %s, another transaction with the "+
-			"same number", said(target), said(at)),
+			"same number", display(target), display(at)),
 		errs.WithHint("make the replica again from a new snapshot"), errs.Meta("gtid", at.String()))
 }
 

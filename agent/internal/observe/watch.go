@@ -1,4 +1,4 @@
-// Package observe is the agent's own look at its MariaDB, and the metrics of what was found.
+// Package observe observes the agent's MariaDB periodically and exports the result as metrics.
 package observe
 
 import (

@@ -20,7 +20,7 @@ const watchEvery = time.Second
 // redraw clears a terminal.
 const redraw = "\x1b[H\x1b[2J"
 
-// listWatch shows a list again and again: drawn anew on a terminal, elsewhere what is new or
+// listWatch shows a list again and again: redrawn on a terminal, elsewhere what is new or
 // changed alone.
 type listWatch[Q proto.Message, P page, R proto.Message] struct {
 	*list[Q, P, R]

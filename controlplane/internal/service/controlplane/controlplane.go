@@ -1,4 +1,4 @@
-// Package controlplane serves ControlPlaneService: what the control plane says of itself.
+// Package controlplane serves ControlPlaneService: the version of the control plane.
 package controlplane
 
 import (

@@ -79,7 +79,7 @@ func Binlogs() kit.Kind {
 			Timeout: time.Hour, Attempts: 3}}}
 }
 
-// run plans anew in each attempt: what a lost call has deleted is not there any more.
+// run plans again in each attempt: what a lost call has deleted is not there any more.
 func run(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	node, plan, err := observe(ctx, c, a)
 	if err != nil {
