@@ -189,6 +189,10 @@ func checkToken(t *testing.T, method protoreflect.MethodDescriptor) {
 	if options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
 		return
 	}
+	// No job sets the addresses of the control plane: it announces them to every agent it reaches.
+	if method.FullName() == "understudy.agent.v1.HostService.SetControlPlane" {
+		return
+	}
 	request, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
 	if err != nil {
 		t.Fatal(err)

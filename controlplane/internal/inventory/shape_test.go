@@ -17,7 +17,7 @@ func TestShape(t *testing.T) {
 		want   string
 	}{
 		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image " +
-			"Address AgentIdentity AgentVersion Port ServerID " +
+			"Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
 			"BinlogAutoPurge Verified FirstReady Job Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
