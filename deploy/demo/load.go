@@ -124,9 +124,13 @@ func (l *Load) Rate(ctx context.Context) (float64, error) {
 		case <-l.done:
 			return 0, l.ended()
 		case <-l.reports:
-			l.mu.Lock()
-			rate := l.rate
-			l.mu.Unlock()
+		}
+		l.mu.Lock()
+		rate := l.rate
+		l.mu.Unlock()
+		select {
+		case <-l.done: // the report was of before
+		default:
 			if rate > 0 {
 				return rate, nil
 			}

@@ -77,10 +77,13 @@ func dialAgent(t *testing.T) agentv1.HostServiceClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := chassis.New(chassis.Config{Listener: listener,
-		Logger: slog.New(slog.DiscardHandler), TLS: identity.ServerConfig{Source: ca.Source(me)},
-		Rules: authz.Table{agentv1.HostService_GetHost_FullMethodName: {
-			identity.RoleControlPlane}}})
+	rules := authz.Table{}
+	for _, method := range agentv1.HostService_ServiceDesc.Methods {
+		rules["/"+agentv1.HostService_ServiceDesc.ServiceName+"/"+method.MethodName] =
+			[]identity.Role{identity.RoleControlPlane}
+	}
+	server, err := chassis.New(chassis.Config{Listener: listener, Rules: rules,
+		Logger: slog.New(slog.DiscardHandler), TLS: identity.ServerConfig{Source: ca.Source(me)}})
 	if err != nil {
 		t.Fatal(err)
 	}
