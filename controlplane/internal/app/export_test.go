@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -22,3 +24,12 @@ func (a *App) Metrics() *prometheus.Registry { return a.metrics }
 
 // MetricsAddress is where metrics are served.
 func (a *App) MetricsAddress() string { return a.metricsListener.Addr().String() }
+
+// Readiness is what the checks of readiness find now, by their names.
+func (a *App) Readiness(ctx context.Context) map[string]error {
+	found := map[string]error{}
+	for _, check := range a.endpoint().Ready {
+		found[check.Name] = check.Run(ctx)
+	}
+	return found
+}

@@ -79,13 +79,14 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		{"UPDATE jobs SET epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END, rev = rev + 1",
 			[]any{now, now}},
 		{"UPDATE join_tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
-		{"DELETE FROM facts WHERE name = ?", []any{restoredFact}},
-		{insertSQL("facts", "name, value"),
-			[]any{restoredFact, fmt.Sprintf("%d %d", millis(backedUp), now)}},
 	} {
 		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
 			return err
 		}
+	}
+	if err := tx.replace(ctx, restoredFact, fmt.Sprintf("%d %d", millis(backedUp),
+		now)); err != nil {
+		return err
 	}
 	return tx.Events().Add(ctx, inventory.Event{Actor: identity.ControlPlane().String(),
 		Action: "controlplane.restore", Subject: "controlplane",
