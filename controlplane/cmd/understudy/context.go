@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -85,38 +87,53 @@ where it is. --address is needed when the file names none, or another one.`,
 	return cmd
 }
 
-func addContext(ctx context.Context, c *cli, all contexts, name string) (err error) {
-	_, taken := all.Contexts[name]
-	switch {
+func addContext(ctx context.Context, c *cli, all contexts, name string) error {
+	switch err := all.free(name); {
 	case !contextName.MatchString(name):
 		return usageError{message: "NAME must be letters, digits, dots, dashes and underscores"}
-	case taken:
-		return usageError{message: "there is a context " + quote(name) + " already",
-			hint: "use another name, or `understudy context remove " + name + "` first"}
+	case err != nil:
+		return err
 	case !c.flags.credentialsFlag.Changed:
 		return usageError{message: "--credentials is required",
 			hint: "name a file that `understudy operator create` wrote on the control plane's host"}
 	}
 	made, err := placeCredentials(c, name)
-	if err != nil {
-		return err
-	}
-	err = c.call(ctx, func(ctx context.Context, a *api) error {
-		_, err := a.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 1})
-		return err
-	})
 	if err == nil {
-		all.Contexts[name] = target{Address: c.flags.address, Credentials: c.flags.credentials}
-		all.Current = envOr(all.Current, name)
-		err = all.write(c.World)
+		all, err = addCallable(ctx, c, name, made)
 	}
 	if err != nil {
 		if made {
-			_ = os.RemoveAll(c.flags.credentials)
+			err = errors.Join(err, os.RemoveAll(c.flags.credentials))
 		}
 		return fmt.Errorf("cannot add context %s: %w", name, err)
 	}
 	return printContexts(c, all, name)
+}
+
+// addCallable adds what the flags describe once a call of it succeeded.
+func addCallable(ctx context.Context, c *cli, name string, copied bool) (contexts, error) {
+	if err := c.call(ctx, func(ctx context.Context, a *api) error {
+		_, err := a.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 1})
+		return err
+	}); err != nil {
+		return contexts{}, err
+	}
+	return changeContexts(c.World, func(all *contexts) error {
+		all.Current = envOr(all.Current, name)
+		err := all.free(name) // another command may have added it meanwhile
+		all.Contexts[name] = target{Address: c.flags.address, Credentials: c.flags.credentials,
+			Copied: copied}
+		return err
+	})
+}
+
+// free refuses a name that a context has.
+func (all contexts) free(name string) error {
+	if _, taken := all.Contexts[name]; taken {
+		return usageError{message: "there is a context " + quote(name) + " already",
+			hint: "use another name, or `understudy context remove " + name + "` first"}
+	}
+	return nil
 }
 
 // placeCredentials makes a folder of --credentials: the folder itself, or one of the context's own
@@ -141,11 +158,28 @@ func placeCredentials(c *cli, name string) (made bool, err error) {
 	if len(found.Addresses) > 0 && !c.flags.addressFlag.Changed {
 		c.flags.address, c.flags.addressFlag.Changed = found.Addresses[0], true
 	}
-	c.flags.credentials = filepath.Join(configDir(c.World), name)
-	if err := found.unpack(c.flags.credentials); err != nil {
+	dir := copiedCredentials(c.World, name)
+	err = os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return false, usageError{message: "there is " + dir + " already, which no context uses",
+			hint: "move it away, or use another name"}
+	}
+	if err != nil {
+		return false, usageError{message: "cannot write credentials: " + err.Error()}
+	}
+	c.flags.credentials = dir
+	if err := found.unpack(dir); err != nil {
 		return true, usageError{message: "cannot write credentials: " + err.Error()}
 	}
 	return true, nil
+}
+
+// copiedCredentials is the folder that "context add" makes for a context.
+func copiedCredentials(w World, name string) string {
+	return filepath.Join(configDir(w), "credentials", name)
 }
 
 func newContextUse(c *cli) *cobra.Command {
@@ -154,12 +188,13 @@ func newContextUse(c *cli) *cobra.Command {
 		Long: `Make a context the current one. Commands call its control plane, unless a flag
 or the environment names another one.`,
 		Example: "  understudy context use prod",
-	}, func(_ context.Context, all contexts, args []string) error {
-		if _, err := all.named(args[0]); err != nil {
+	}, func(_ context.Context, _ contexts, args []string) error {
+		all, err := changeContexts(c.World, func(all *contexts) error {
+			all.Current = args[0]
+			_, err := all.named(args[0])
 			return err
-		}
-		all.Current = args[0]
-		if err := all.write(c.World); err != nil {
+		})
+		if err != nil {
 			return err
 		}
 		return printContexts(c, all, args[0])
@@ -209,23 +244,23 @@ func newContextRemove(c *cli) *cobra.Command {
 		Long: `Remove a context, and the credentials that "context add" copied for it. The
 control plane is not called: "operator revoke" makes them worthless.`,
 		Example: "  understudy context remove prod",
-	}, func(_ context.Context, all contexts, args []string) error {
+	}, func(_ context.Context, _ contexts, args []string) error {
 		name := args[0]
-		gone, err := all.named(name)
-		if err != nil {
+		var gone target
+		_, err := changeContexts(c.World, func(all *contexts) (err error) {
+			gone, err = all.named(name)
+			delete(all.Contexts, name)
+			if all.Current == name {
+				all.Current = ""
+			}
 			return err
+		})
+		if err == nil && gone.Copied {
+			err = removeCredentials(gone.Credentials)
 		}
-		delete(all.Contexts, name)
-		if all.Current == name {
-			all.Current = ""
+		if err == nil {
+			c.say("removed context %s", name)
 		}
-		if err := all.write(c.World); err != nil {
-			return err
-		}
-		if gone.Credentials == filepath.Join(configDir(c.World), name) {
-			err = os.RemoveAll(gone.Credentials)
-		}
-		c.say("removed context %s", name)
 		return err
 	})
 }

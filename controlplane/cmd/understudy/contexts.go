@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
 	"gopkg.in/yaml.v3"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -27,6 +29,8 @@ type target struct {
 	Address string `yaml:"address" json:"address"`
 	// Credentials is the folder with ca.pem, cert.pem and key.pem.
 	Credentials string `yaml:"credentials" json:"credentials"`
+	// Copied says that the folder was made for this context.
+	Copied bool `yaml:"copied,omitempty" json:"copied,omitempty"`
 }
 
 // configDir is the folder of the user's own settings; "" when the user has none.
@@ -62,23 +66,49 @@ func readContexts(w World) (all contexts, err error) {
 	return all, nil
 }
 
-// write replaces the file, which its owner alone can read.
-func (all contexts) write(w World) error {
+// changeContexts replaces the file by what a function makes of it, alone against other commands.
+// Its owner alone can read it.
+func changeContexts(w World, change func(all *contexts) error) (all contexts, err error) {
 	dir := configDir(w)
 	if dir == "" {
-		return usageError{message: "cannot write contexts: neither HOME nor XDG_CONFIG_HOME is set"}
+		return all, cmp.Or(change(&contexts{Contexts: map[string]target{}}), error(usageError{
+			message: "cannot write contexts: neither HOME nor XDG_CONFIG_HOME is set"}))
+	}
+	unlock, err := lockContexts(dir)
+	if err != nil {
+		return all, usageError{message: "cannot write contexts: " + err.Error()}
+	}
+	defer unlock()
+	if all, err = readContexts(w); err != nil {
+		return all, err
+	}
+	if err := change(&all); err != nil {
+		return all, err
 	}
 	data, err := yaml.Marshal(all)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
 	if err == nil {
 		err = atomicfile.Write(contextsFile(w), data, 0o600)
 	}
 	if err != nil {
-		return usageError{message: "cannot write contexts: " + err.Error()}
+		return all, usageError{message: "cannot write contexts: " + err.Error()}
 	}
-	return nil
+	return all, nil
+}
+
+// lockContexts waits for other commands that change the contexts. The kernel unlocks when a command
+// dies.
+func lockContexts(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() { _ = file.Close() }, nil
 }
 
 // named is a context; a usage error when there is none of that name.
@@ -133,7 +163,8 @@ func (c *cli) resolve() error {
 			return err
 		}
 	}
-	environment := target{c.getenv("UNDERSTUDY_ADDRESS"), c.getenv("UNDERSTUDY_CREDENTIALS")}
+	environment := target{Address: c.getenv("UNDERSTUDY_ADDRESS"),
+		Credentials: c.getenv("UNDERSTUDY_CREDENTIALS")}
 	if f.context != "" {
 		environment = target{}
 	}

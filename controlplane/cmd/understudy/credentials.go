@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -42,9 +43,8 @@ func readCredentials(path string) (found credentials, err error) {
 	return found, nil
 }
 
-// unpack writes the credentials into a folder that is their owner's alone.
-func (found credentials) unpack(dir string) error {
-	err := os.MkdirAll(dir, 0o700)
+// unpack writes the credentials into a folder.
+func (found credentials) unpack(dir string) (err error) {
 	for _, file := range []struct{ name, content string }{{"ca.pem", found.CA},
 		{"cert.pem", found.Certificate}, {"key.pem", found.Key}} {
 		if err == nil {
@@ -52,6 +52,19 @@ func (found credentials) unpack(dir string) error {
 		}
 	}
 	return err
+}
+
+// removeCredentials removes such a folder, and leaves what else somebody put there.
+func removeCredentials(dir string) (err error) {
+	for _, name := range []string{"key.pem", "cert.pem", "ca.pem", ""} {
+		if gone := os.Remove(filepath.Join(dir, name)); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	if err != nil {
+		return usageError{message: "cannot remove the context's credentials: " + err.Error()}
+	}
+	return nil
 }
 
 // signingRequest asks for a certificate for a key.
@@ -79,7 +92,7 @@ func keepFresh(ctx context.Context, c *cli, a *api) {
 		return
 	}
 	left := cert.NotAfter.Sub(c.Now())
-	if left > cert.NotAfter.Sub(cert.NotBefore)/3 {
+	if left <= 0 || left > cert.NotAfter.Sub(cert.NotBefore)/3 {
 		return
 	}
 	if _, err := renew(ctx, c, a); err != nil && c.running {

@@ -4,6 +4,7 @@
 package fakecp
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -32,6 +33,8 @@ type Config struct {
 	Away time.Duration
 	// Address is where it listens; a free port of loopback when empty.
 	Address string
+	// Expired gives the operator a certificate that has expired.
+	Expired bool
 }
 
 // Server is a fake control plane.
@@ -64,7 +67,11 @@ func Start(t testing.TB, config Config) *Server {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ca.WriteFiles(config.Dir, ca.Issue(identity.Operator("alice")))
+	ca.WriteFiles(config.Dir, ca.Issue(identity.Operator("alice"), func(c *x509.Certificate) {
+		if config.Expired {
+			c.NotAfter = time.Now().Add(-time.Second)
+		}
+	}))
 	tlsConfig, err := identity.ServerTLS(
 		identity.ServerConfig{Source: ca.Source(identity.ControlPlane())})
 	if err != nil {
