@@ -88,11 +88,11 @@ func create(ctx context.Context, config Config, path string) (manifest Manifest,
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, errors.Join(fs.ErrExist, err)
 	}
-	staged, err := os.MkdirTemp(filepath.Dir(path), ".understudy-backup-")
+	staged, done, err := workspace(filepath.Dir(path), ".understudy-backup-")
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(staged)) }()
+	defer func() { err = errors.Join(err, done()) }()
 	manifest = Manifest{Format: format, Program: config.Program, Created: config.Now().UTC()}
 	manifest.Schema, err = store.Copy(ctx, filepath.Join(config.StateDir, storeName),
 		filepath.Join(staged, storeName))

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-db/understudy/controlplane/internal/backup"
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -110,7 +112,7 @@ func restore(t *testing.T, path string, now time.Time) (*plane, error) {
 	_, err := backup.Restore(t.Context(), backup.RestoreConfig{StateDir: dir,
 		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)}, path)
 	if err != nil {
-		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*")); len(left) > 0 {
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("a refused restore leaves %v", left)
 		}
 		return nil, err
@@ -153,15 +155,43 @@ func TestARoundTrip(t *testing.T) {
 	}
 }
 
-// systemd or a package may have made the directory.
+// systemd, a package or mkfs may have made the directory, and a restore may have been killed in it.
 func TestAnEmptyDirectoryIsFine(t *testing.T) {
 	t.Parallel()
 	path, dir := newPlane(t).backup(), t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "lost+found"), 0o700))
+	killed := filepath.Join(dir, ".understudy-restore-1", "ca")
+	must(t, os.MkdirAll(killed, 0o700))
 	_, err := backup.Restore(t.Context(), backup.RestoreConfig{StateDir: dir,
 		Logger: slog.New(slog.DiscardHandler)}, path)
 	must(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "ca", "key.pem")); err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(killed); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed restore left: %v", err)
+	}
+}
+
+// A backup that was killed leaves a copy of the CA's key; the next one removes it, and leaves alone
+// what a running one works on.
+func TestABackupRemovesWhatAKilledOneLeft(t *testing.T) {
+	t.Parallel()
+	p, into := newPlane(t), t.TempDir()
+	killed, running := filepath.Join(into, ".understudy-backup-1"),
+		filepath.Join(into, ".understudy-backup-2")
+	must(t, os.MkdirAll(filepath.Join(killed, "ca"), 0o700))
+	must(t, os.Mkdir(running, 0o700))
+	lock, err := os.Open(running)
+	must(t, err)
+	defer lock.Close()
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	_, err = backup.Create(t.Context(), backup.Config{StateDir: p.dir},
+		filepath.Join(into, "b.tar"))
+	must(t, err)
+	left, err := filepath.Glob(filepath.Join(into, ".*"))
+	if err != nil || len(left) != 1 || left[0] != running {
+		t.Errorf("there are %v, %v", left, err)
 	}
 }
 

@@ -13,8 +13,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -22,7 +25,10 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const maxManifest = 16 << 20
+const (
+	maxManifest  = 16 << 20
+	stagedPrefix = ".understudy-restore-"
+)
 
 // RestoreConfig says where to.
 type RestoreConfig struct {
@@ -35,9 +41,8 @@ type RestoreConfig struct {
 }
 
 // Restore makes a state directory of an archive. All of the archive is verified before anything is
-// written, and the directory is there as a whole or not at all. The records are changed in what
-// must not go back: the epochs of jobs become higher than any that an agent may have seen, and join
-// tokens end.
+// written, and the files are put in place at the end. The records are changed in what must not go
+// back: the epochs of jobs become higher than any that an agent may have seen, and join tokens end.
 func Restore(ctx context.Context, config RestoreConfig, path string) (Manifest, error) {
 	if config.Now == nil {
 		config.Now = time.Now
@@ -56,15 +61,14 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if m, err = Verify(path); err != nil {
 		return Manifest{}, err
 	}
-	parent := filepath.Dir(filepath.Clean(config.StateDir))
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
 		return Manifest{}, err
 	}
-	staged, err := os.MkdirTemp(parent, "."+filepath.Base(config.StateDir)+"-restore-")
+	staged, done, err := workspace(config.StateDir, stagedPrefix)
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(staged)) }()
+	defer func() { err = errors.Join(err, done()) }()
 	if _, err := read(path, into(staged)); err != nil {
 		return Manifest{}, err
 	}
@@ -78,14 +82,34 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if err := settle(ctx, config, m, filepath.Join(staged, storeName)); err != nil {
 		return Manifest{}, err
 	}
-	// It is empty, or there is none; one that got a file meanwhile is not removed.
-	if err := os.Remove(config.StateDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, err
+	return m, place(staged, config.StateDir)
+}
+
+// place moves the files to where they belong, which may be a filesystem's own root. The store goes
+// first: a control plane refuses one whose certificate authority is not there.
+func place(staged, dir string) error {
+	if err := syncAll(staged); err != nil {
+		return err
 	}
-	if err := os.Rename(staged, config.StateDir); err != nil {
-		return Manifest{}, fmt.Errorf("put the state directory in place: %w", err)
+	for _, name := range []string{storeName, caDir, manualDir, configName} {
+		err := os.Rename(filepath.Join(staged, name), filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && (name == manualDir || name == configName) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("put %s in place: %w", name, err)
+		}
 	}
-	return m, atomicfile.SyncDir(parent)
+	return atomicfile.SyncDir(dir)
+}
+
+// syncAll puts on disk what was written to the filesystem of a directory.
+func syncAll(dir string) error {
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(file.Fd())), file.Close())
 }
 
 // settle makes the copied records fit to go on.
@@ -101,8 +125,12 @@ func settle(ctx context.Context, config RestoreConfig, m Manifest, path string) 
 	})
 }
 
+// mustBeEmpty allows what a new filesystem has, and what a restore left that was killed.
 func mustBeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return e.IsDir() && (e.Name() == "lost+found" || strings.HasPrefix(e.Name(), stagedPrefix))
+	})
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
@@ -111,8 +139,8 @@ func mustBeEmpty(dir string) error {
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_ALREADY_EXISTS,
 		fmt.Sprintf("%s is not empty (%s)", dir, entries[0].Name()),
-		errs.WithHint("stop the control plane and move its state directory away "+
-			"(systemctl stop understudy; mv "+dir+" "+dir+".old), or name another directory"))
+		errs.WithHint("stop the control plane (systemctl stop understudy) and move what is in "+
+			dir+" to another directory, or name another one"))
 }
 
 // Verify reads all of an archive and refuses one that is damaged, or that a newer program made.
