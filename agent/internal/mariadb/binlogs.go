@@ -54,7 +54,11 @@ func (b *Binlogs) List(ctx context.Context, after string,
 	if err := b.server.require(ctx, what); err != nil {
 		return nil, "", err
 	}
-	logs, err := b.needed(ctx)
+	reserved, err := b.reservations.InForce()
+	if err != nil {
+		return nil, "", failure(what, err)
+	}
+	logs, err := b.needed(ctx, reserved)
 	if err != nil {
 		return nil, "", failure(what, err)
 	}
@@ -82,17 +86,13 @@ func laterLog(a, b string) bool {
 
 // needed are the binary logs with who needs them. Replicas that are connected read near the end;
 // what exactly, MariaDB keeps to itself, so the newest log alone is marked.
-func (b *Binlogs) needed(ctx context.Context) ([]Binlog, error) {
+func (b *Binlogs) needed(ctx context.Context, reserved []Reservation) ([]Binlog, error) {
 	v, err := variables(ctx, b.server.db, "log_bin")
 	if err != nil || !v.yes("log_bin") {
 		return nil, err
 	}
 	logs, err := binlogNames(ctx, b.server.db)
 	if err != nil || len(logs) == 0 {
-		return nil, err
-	}
-	reserved, err := b.reservations.InForce()
-	if err != nil {
 		return nil, err
 	}
 	replicas, err := connectedReplicas(ctx, b.server.db)
@@ -113,13 +113,23 @@ func (b *Binlogs) needed(ctx context.Context) ([]Binlog, error) {
 	return logs, nil
 }
 
-// Purge deletes the binary logs before that one and answers their names.
-func (b *Binlogs) Purge(ctx context.Context, to string) ([]string, error) {
+// Purge deletes the binary logs before that one and answers their names. No reservation is made
+// between the check and the deletion.
+func (b *Binlogs) Purge(ctx context.Context, to string) (purged []string, err error) {
 	const what = "cannot purge binary logs"
 	if err := b.server.require(ctx, what); err != nil {
 		return nil, err
 	}
-	logs, err := b.needed(ctx)
+	err = b.reservations.holding(func(reserved []Reservation) error {
+		purged, err = b.purge(ctx, what, to, reserved)
+		return err
+	})
+	return purged, err
+}
+
+func (b *Binlogs) purge(ctx context.Context, what, to string,
+	reserved []Reservation) ([]string, error) {
+	logs, err := b.needed(ctx, reserved)
 	if err != nil {
 		return nil, failure(what, err)
 	}
@@ -141,7 +151,8 @@ func (b *Binlogs) Purge(ctx context.Context, to string) ([]string, error) {
 	return purged, failure(what, err)
 }
 
-// purge lets MariaDB stop at a log that a connected replica still reads, and says so.
+// purge lets MariaDB stop at a log that a connected replica still reads, or that its own recovery
+// needs until the next checkpoint, and says so.
 func purge(ctx context.Context, q querier, before []Binlog, to string) ([]string, error) {
 	if err := execute(ctx, q, "PURGE BINARY LOGS TO "+literal(to)); err != nil {
 		return nil, err
@@ -153,7 +164,8 @@ func purge(ctx context.Context, q querier, before []Binlog, to string) ([]string
 	var purged []string
 	for _, b := range before {
 		if slices.ContainsFunc(rest, func(r Binlog) bool { return r.File == b.File }) {
-			return purged, needed(b.File, []string{"a connected replica"})
+			return purged, needed(b.File, []string{"a connected replica, " +
+				"or by MariaDB itself to recover from a crash"})
 		}
 		purged = append(purged, b.File)
 	}

@@ -62,6 +62,16 @@ func (f *reservationFile) read() (content reservations, err error) {
 // change gives the content to a function and keeps what it made of it, alone against other
 // processes.
 func (f *reservationFile) change(how func(*reservations) error) error {
+	return f.holding(func(content reservations) error {
+		if err := how(&content); err != nil {
+			return err
+		}
+		return f.write(content)
+	})
+}
+
+// holding gives the content to a function while no other process changes it.
+func (f *reservationFile) holding(use func(reservations) error) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return diskError("cannot keep the binlog reservations", err)
 	}
@@ -77,10 +87,7 @@ func (f *reservationFile) change(how func(*reservations) error) error {
 	if err != nil {
 		return err
 	}
-	if err := how(&content); err != nil {
-		return err
-	}
-	return f.write(content)
+	return use(content)
 }
 
 // write keeps the content; for a function that change runs.

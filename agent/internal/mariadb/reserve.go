@@ -39,6 +39,17 @@ func (rs *Reservations) InForce() ([]Reservation, error) {
 	return inForce(content.Reservations)
 }
 
+// holding gives those that are not over to a function, during which none is made or ended.
+func (rs *Reservations) holding(use func([]Reservation) error) error {
+	return rs.file.holding(func(content reservations) error {
+		reserved, err := inForce(content.Reservations)
+		if err != nil {
+			return err
+		}
+		return use(reserved)
+	})
+}
+
 func inForce(all []Reservation) ([]Reservation, error) {
 	boot, now, err := clock()
 	if err != nil {
