@@ -30,10 +30,27 @@ func files(t *testing.T) []string {
 	if err != nil {
 		t.Skip("this is not a clone: ", err)
 	}
-	return slices.DeleteFunc(strings.Split(string(out), "\x00"), func(file string) bool {
+	all := slices.DeleteFunc(strings.Split(string(out), "\x00"), func(file string) bool {
 		_, err := os.Stat(filepath.Join(root, file))
 		return file == "" || err != nil // deleted, not yet committed
 	})
+	watch(t, all)
+	return all
+}
+
+// watch opens the folders of the files: `go test` repeats a cached result until something changes
+// that the test itself opened, and a new file changes its folder alone.
+func watch(t *testing.T, files []string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, file := range files {
+		for dir := path.Dir(file); !seen[dir]; dir = path.Dir(dir) {
+			seen[dir] = true
+			if _, err := os.ReadDir(filepath.Join(root, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func read(t *testing.T, file string) []byte {

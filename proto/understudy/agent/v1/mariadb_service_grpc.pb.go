@@ -81,7 +81,7 @@ type MariaDBServiceClient interface {
 	// of the datadir takes writes.
 	ProveWritable(ctx context.Context, in *ProveWritableRequest, opts ...grpc.CallOption) (*ProveWritableResponse, error)
 	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each
-	// begins. The control plane does not call it; it is for an operator with grpcurl.
+	// begins.
 	ListBinlogs(ctx context.Context, in *ListBinlogsRequest, opts ...grpc.CallOption) (*ListBinlogsResponse, error)
 	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or
 	// expires. Reserving again under the same id moves its end. The host ends it by itself: a timer
@@ -90,8 +90,7 @@ type MariaDBServiceClient interface {
 	// ReleaseBinlogs ends a reservation. One that is not there is released already.
 	ReleaseBinlogs(ctx context.Context, in *ReleaseBinlogsRequest, opts ...grpc.CallOption) (*ReleaseBinlogsResponse, error)
 	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED)
-	// when a reservation or a connected replica still needs one of them. The control plane does not
-	// call it; it is for an operator with grpcurl.
+	// when a reservation or a connected replica still needs one of them.
 	PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error)
 	// SetBinlogExpiry sets binlog_expire_logs_seconds in the agent's one option file and in the
 	// running server. While a reservation is in force the running value stays 0, and this one takes
@@ -427,7 +426,7 @@ type MariaDBServiceServer interface {
 	// of the datadir takes writes.
 	ProveWritable(context.Context, *ProveWritableRequest) (*ProveWritableResponse, error)
 	// ListBinlogs returns the binary logs with their sizes and the GTID position at which each
-	// begins. The control plane does not call it; it is for an operator with grpcurl.
+	// begins.
 	ListBinlogs(context.Context, *ListBinlogsRequest) (*ListBinlogsResponse, error)
 	// ReserveBinlogs keeps all binary logs that exist now until the reservation is released or
 	// expires. Reserving again under the same id moves its end. The host ends it by itself: a timer
@@ -436,8 +435,7 @@ type MariaDBServiceServer interface {
 	// ReleaseBinlogs ends a reservation. One that is not there is released already.
 	ReleaseBinlogs(context.Context, *ReleaseBinlogsRequest) (*ReleaseBinlogsResponse, error)
 	// PurgeBinlogs deletes the binary logs before `to_file`. FAILED_PRECONDITION (BINLOGS_NEEDED)
-	// when a reservation or a connected replica still needs one of them. The control plane does not
-	// call it; it is for an operator with grpcurl.
+	// when a reservation or a connected replica still needs one of them.
 	PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error)
 	// SetBinlogExpiry sets binlog_expire_logs_seconds in the agent's one option file and in the
 	// running server. While a reservation is in force the running value stays 0, and this one takes
