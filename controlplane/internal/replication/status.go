@@ -2,8 +2,8 @@ package replication
 
 import "time"
 
-// Status is all that could be known of one MariaDB at one moment. What needs a query is empty
-// unless Answers.
+// Status is all that could be known of one MariaDB at one moment, as agentpool converts it from the
+// agent's answer. What needs a query is empty unless Answers.
 type Status struct {
 	Answers    bool   // it answered a query in this very look
 	DownReason string // why it does not answer

@@ -24,7 +24,7 @@ type FencingToken struct {
 }
 
 // Agent is what a step needs of a host. Errors are proto/rpc/errs kinds with their reasons. Every
-// call is bounded by its context.
+// call is bounded by its context. agentpool calls the real one, workflowtest simulates one.
 type Agent interface {
 	Host
 	Systemd

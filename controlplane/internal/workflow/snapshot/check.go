@@ -33,7 +33,7 @@ func (s *step) checkPrimary(ctx context.Context) (kit.Outcome, error) {
 }
 
 // checkSource observes everything that a snapshot of the node needs and returns the volume that its
-// datadir is proved to be on.
+// datadir is proved to be on. The dry run and the jobs that make a replica come here too.
 func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, error) {
 	if err := checkSourceState(n, s.args.Mode); err != nil {
 		return inventory.Volume{}, err
@@ -60,6 +60,8 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	return vol, nil
 }
 
+// checkSourceState refuses by the node's record and status alone. That the datadir's filesystem is
+// the one on the data volume is proved after it.
 func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 	st, name := n.Status, n.Name
 	switch {
