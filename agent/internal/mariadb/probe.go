@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -23,11 +24,13 @@ func (s *Server) Ready(ctx context.Context, _ string) (progress string, err erro
 	return "MariaDB answers", nil
 }
 
+const unproved = "cannot prove that the server takes writes"
+
 // ProveWritable proves that this server takes writes: a primary commits one row of the agent's own;
 // on a replica nothing is written but a file beside the datadir.
 func (s *Server) ProveWritable(ctx context.Context) (latency time.Duration, position string,
 	err error) {
-	const what = "cannot prove that the server takes writes"
+	const what = unproved
 	if err := s.require(ctx, what); err != nil {
 		return 0, "", err
 	}
@@ -47,6 +50,8 @@ func (s *Server) ProveWritable(ctx context.Context) (latency time.Duration, posi
 	return latency, position, failure(what, err)
 }
 
+// proveCommit commits a row, and believes it when another session reads it and the binary log has
+// it.
 func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error) {
 	conn, done, err := s.pinned(ctx)
 	if err != nil {
@@ -56,14 +61,72 @@ func (s *Server) proveCommit(ctx context.Context) (time.Duration, string, error)
 	if err := ensureProbeTable(ctx, conn); err != nil {
 		return 0, "", err
 	}
+	before, err := binlogPosition(ctx, conn)
+	if err != nil {
+		return 0, "", err
+	}
+	r, err := one(ctx, conn, "SELECT UTC_TIMESTAMP(6) AS now")
+	if err != nil {
+		return 0, "", err
+	}
 	began := time.Now()
-	if err := execute(ctx, conn,
-		"REPLACE INTO understudy.probe (id, written_at) VALUES (1, UTC_TIMESTAMP(6))"); err != nil {
+	if err := execute(ctx, conn, "REPLACE INTO understudy.probe (id, written_at) VALUES (1, "+
+		literal(r["now"])+")"); err != nil {
 		return 0, "", err
 	}
 	latency := time.Since(began)
-	r, err := one(ctx, conn, "SELECT @@last_gtid AS gtid")
-	return latency, r["gtid"], err
+	wrote := r["now"]
+	if r, err = one(ctx, conn, "SELECT @@last_gtid AS gtid"); err != nil {
+		return 0, "", err
+	}
+	return latency, r["gtid"], s.readBack(ctx, wrote, r["gtid"], before)
+}
+
+// readBack proves by another session that the row is committed, and that the binary log got to its
+// GTID with it.
+func (s *Server) readBack(ctx context.Context, wrote, as string, before gtid.Position) error {
+	other, done, err := s.pinned(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	// A later probe may have replaced the row meanwhile.
+	row, err := one(ctx, other, "SELECT 1 AS there FROM understudy.probe WHERE id = 1 AND "+
+		"written_at >= "+literal(wrote))
+	if err != nil {
+		return err
+	}
+	if row["there"] == "" {
+		return notWritten("another session does not see the row that was written")
+	}
+	now, err := binlogPosition(ctx, other)
+	if err != nil {
+		return err
+	}
+	at, err := gtid.ParsePosition(as)
+	if err != nil {
+		return err
+	}
+	if at.IsEmpty() || before.Contains(at) || !now.Contains(at) {
+		return notWritten(fmt.Sprintf("the binary log went from %s to %s without the row that was "+
+			"written as %s", display(before), display(now), display(at)))
+	}
+	return nil
+}
+
+func notWritten(why string) error {
+	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, unproved+": "+why,
+		errs.WithHint("remove what keeps the schema understudy out of the binary log "+
+			"(binlog_do_db, binlog_ignore_db) from the option files, and restart MariaDB",
+			errs.Call("RestartUnit", "unit", Unit)))
+}
+
+func binlogPosition(ctx context.Context, q querier) (gtid.Position, error) {
+	r, err := one(ctx, q, "SELECT @@global.gtid_binlog_pos AS pos")
+	if err != nil {
+		return gtid.Position{}, err
+	}
+	return gtid.ParsePosition(r["pos"])
 }
 
 // ensureProbeTable makes the agent's own table once: CREATE ... IF NOT EXISTS alone would be logged

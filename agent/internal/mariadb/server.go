@@ -172,15 +172,15 @@ func (c *Config) fill() {
 // Close closes the connections.
 func (s *Server) Close() error { return s.db.Close() }
 
-// connector makes connections whose quoting rules are known: sql_mode is empty, whatever the
-// server's own is.
+// connector makes connections whose sessions have our own settings, whatever the server's are.
 func connector(socket string) (driver.Connector, error) {
 	config := mysql.NewConfig()
 	config.User, config.Net, config.Addr = "root", "unix", socket
 	config.Timeout = 2 * time.Second
 	config.ClientFoundRows = true
 	config.Logger = &mysql.NopLogger{}
-	config.Params = map[string]string{"sql_mode": "''", "time_zone": "'+00:00'"}
+	config.Collation = "utf8mb4_general_ci"
+	config.Params = sessionSettings()
 	config.ConnectionAttributes = "program_name:understudy-agent"
 	made, err := mysql.NewConnector(config)
 	if err != nil {
