@@ -30,14 +30,20 @@ func TestRestore(t *testing.T) {
 	l.Kill()
 	l.start()
 	l.awaitStep(job, "configure_mariadb")
-	l.Kill()
 
+	// The old control plane is left running, and changes nothing any more.
 	moved := l.elsewhere(archive)
 	defer moved.Stop()
 	done := moved.await(job, 4*time.Minute, cpv1.Job_STATE_SUCCEEDED, cpv1.Job_STATE_FAILED)
 	if done.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		t.Errorf("the job of before the backup is %s: %v", done.GetState(), done.GetSteps())
 	}
+	awaitTrue(t, 30*time.Second, "the old control plane notices", func() bool {
+		return strings.Contains(l.server("db1").GetStateReason(), "has taken over")
+	})
+	l.refuse([]string{"has taken over", "stop this control plane"}, "server", "purge-binlogs",
+		"db1")
+	l.Kill()
 	_, port, _ := strings.Cut(moved.Address(), ":")
 	for _, name := range []string{"db1", "db2", "db3"} {
 		awaitTrue(t, 30*time.Second, "the agent of "+name+" has the new address", func() bool {

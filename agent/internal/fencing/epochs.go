@@ -58,8 +58,12 @@ func Open(path string) (*Epochs, error) {
 	return e, nil
 }
 
-// Check admits a request with a valid token, or with none, and adds job and step to its log line.
+// Check admits a request of the newest control plane with a valid token, or with none, and adds job
+// and step to its log line.
 func (e *Epochs) Check(ctx context.Context, request proto.Message) error {
+	if err := e.newest(ctx); err != nil {
+		return err
+	}
 	found, err := tokenOf(request)
 	if err != nil || found.empty() {
 		return err

@@ -189,7 +189,8 @@ func checkToken(t *testing.T, method protoreflect.MethodDescriptor) {
 	if options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
 		return
 	}
-	// No job sets the addresses of the control plane: it announces them to every agent it reaches.
+	// No job sets the addresses of the control plane: it announces them to every agent it reaches,
+	// and its generation fences the call.
 	if method.FullName() == "understudy.agent.v1.HostService.SetControlPlane" {
 		return
 	}

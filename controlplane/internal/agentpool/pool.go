@@ -41,6 +41,9 @@ type Addresses interface {
 type Config struct {
 	Addresses Addresses
 	Source    identity.Source // the control plane's identity
+	// Generation is the control plane's, which agents refuse once they saw a higher one; 0 says
+	// none.
+	Generation int64
 	// certificates that are not believed any more; nil denies none
 	Revoked func(serial string) bool
 	Port    int // of the agents; default 7443

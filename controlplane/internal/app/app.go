@@ -209,9 +209,16 @@ func (a *App) enrolled(server string) {
 	}
 }
 
-func (a *App) openJobs(context.Context) error {
+func (a *App) openJobs(ctx context.Context) error {
 	source, err := identity.NewFiles(a.filesOf(0))
 	if err != nil {
+		return err
+	}
+	var generation int64
+	if err := a.st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		generation, err = tx.Generation(ctx)
+		return err
+	}); err != nil {
 		return err
 	}
 	var atStep func(job.Point, string, string)
@@ -221,6 +228,7 @@ func (a *App) openJobs(context.Context) error {
 	}
 	a.agents, err = agentpool.New(agentpool.Config{
 		Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied,
+		Generation: generation,
 		Logger:     a.log,
 		BeforeCall: beforeCall,
 	})

@@ -94,6 +94,15 @@ func (p *plane) claims(times int) (epoch int64) {
 	return epoch
 }
 
+func (p *plane) generation() (generation int64) {
+	p.t.Helper()
+	p.write(func(ctx context.Context, tx *store.Tx) (err error) {
+		generation, err = tx.Generation(ctx)
+		return err
+	})
+	return generation
+}
+
 func (p *plane) backup() string {
 	p.t.Helper()
 	path := filepath.Join(p.t.TempDir(), "backup.tar")
@@ -201,7 +210,7 @@ func TestEpochsNeverGoBack(t *testing.T) {
 	p := newPlane(t)
 	p.claims(2)
 	path := p.backup()
-	seen := p.claims(40)
+	seen, generation := p.claims(40), p.generation()
 	now := time.Now()
 	for range 3 { // of the same backup, again and again
 		r, err := restore(t, path, now)
@@ -210,6 +219,10 @@ func TestEpochsNeverGoBack(t *testing.T) {
 		if got <= seen {
 			t.Errorf("claimed under epoch %d, agents have seen %d", got, seen)
 		}
+		if got := r.generation(); got <= generation {
+			t.Errorf("generation %d after %d", got, generation)
+		}
+		generation = r.generation()
 		seen, now = r.claims(20), now.Add(time.Minute)
 	}
 }

@@ -68,8 +68,8 @@ func Copy(ctx context.Context, path, into string) (schema int64, err error) {
 
 // Restored makes records that were backed up at that time fit to go on. Agents refuse an epoch of a
 // job that is lower than one that they saw, and they have seen those of after the backup: epochs go
-// up to the time of now in milliseconds, which no earlier restore can have reached. Join tokens
-// end, since those that were used since are unused again.
+// up to the time of now in milliseconds, which no earlier restore can have reached. So does the
+// control plane's generation. Join tokens end, since those that were used since are unused again.
 func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	now := millis(tx.now)
 	for _, change := range []struct {
@@ -86,6 +86,14 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	}
 	if err := tx.replace(ctx, restoredFact, fmt.Sprintf("%d %d", millis(backedUp),
 		now)); err != nil {
+		return err
+	}
+	before, err := tx.Generation(ctx)
+	if err != nil {
+		return err
+	}
+	if err := tx.replace(ctx, generationFact,
+		strconv.FormatInt(max(now, before+1), 10)); err != nil {
 		return err
 	}
 	return tx.Events().Add(ctx, inventory.Event{Actor: identity.ControlPlane().String(),

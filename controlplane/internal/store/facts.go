@@ -27,6 +27,19 @@ func first(texts []string) string {
 	return texts[0]
 }
 
+// generationFact has the control plane's generation.
+const generationFact = "generation"
+
+// Generation is that of the control plane: the time at which it was made or last restored, in
+// milliseconds.
+func (tx *Tx) Generation(ctx context.Context) (int64, error) {
+	settled, err := tx.Settle(ctx, generationFact, strconv.FormatInt(millis(tx.now), 10))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(settled, 10, 64)
+}
+
 // Probe changes a fact that nobody reads: its commit shows that the store takes writes.
 func (tx *Tx) Probe(ctx context.Context) error {
 	return tx.replace(ctx, "probe", strconv.FormatInt(millis(tx.now), 10))
