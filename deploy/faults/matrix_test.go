@@ -217,7 +217,7 @@ func writePage(page string, rows []row, longest time.Duration) error {
 func matrix() []row {
 	var all []row
 	for _, part := range [][]row{
-		snapshotRows(), hostRows(), filesystemRows(), copyRows(), versionRows(),
+		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(),
@@ -231,7 +231,7 @@ func matrix() []row {
 }
 
 // place and number order the rows as the design lists them.
-func (r row) place() int { return strings.Index("SHRCE", r.id[:1]) }
+func (r row) place() int { return strings.Index("SHRCEFV", r.id[:1]) }
 
 func (r row) number() int {
 	n, err := strconv.Atoi(r.id[1:])

@@ -57,7 +57,7 @@ func build(config Config, program string, tls identity.FilesConfig,
 		return nil, err
 	}
 	p.watch = observe.New()
-	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units,
+	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, Units: p.units.Files,
 		Observed: p.watch.Observed,
 		StateDir: config.StateDir, Program: program,
 		TLS:      mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key},

@@ -32,6 +32,7 @@ type Configured struct {
 type Configuration struct {
 	server       *Server
 	options      *options
+	units        UnitFiles
 	reservations *Reservations
 	certificate  certificate
 	log          *slog.Logger
@@ -56,12 +57,18 @@ func (c *Configuration) Set(ctx context.Context, settings Settings) (Configured,
 		}
 	}
 	tmpdir := sanitizedTmpdir(others)
+	ours := settings.options(c.certificate.to, tmpdir)
+	if err := checkUnit(ctx, c.units, ours, string(c.options.dropIn)); err != nil {
+		return Configured{}, err
+	}
+	if err := readByUnit(ctx, c.units); err != nil {
+		return Configured{}, err
+	}
 	changed, err := c.writeDropIn(settings.render(c.certificate.to, tmpdir))
 	if err != nil {
 		return Configured{}, err
 	}
 	done := Configured{Changed: changed || certificateChanged}
-	ours := settings.options(c.certificate.to, tmpdir)
 	if err := c.options.readBack(ctx, ours, &done); err != nil {
 		return Configured{}, err
 	}

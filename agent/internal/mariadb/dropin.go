@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
@@ -15,7 +16,8 @@ const reservedBlock = "# While binary logs are " +
 	"reserved:\nbinlog_expire_logs_seconds=0\nloose_max_binlog_total_size=0\n"
 
 // header begins an option file that has nothing else.
-const header = "# Written by understudy-agent. Changes made by hand are overwritten.\n[mariadbd]\n"
+const header = "# Written by understudy-agent. Changes made by hand are overwritten.\n" + group +
+	"\n"
 
 // withReserved is the option file with the block, or without it.
 func withReserved(content []byte, on bool) []byte {
@@ -56,4 +58,19 @@ func (d dropIn) read() ([]byte, error) {
 		return nil, fmt.Errorf("cannot read MariaDB's option file: %w", err)
 	}
 	return content, nil
+}
+
+// options are those of the file, in its order.
+func (d dropIn) options() ([]Option, error) {
+	content, err := d.read()
+	if err != nil {
+		return nil, err
+	}
+	var all []Option
+	for line := range strings.Lines(string(content)) {
+		if option, ok := parseOption(line); ok && !strings.ContainsAny(line[:1], "#[") {
+			all = append(all, option)
+		}
+	}
+	return all, nil
 }

@@ -74,7 +74,7 @@ func (o *options) read(ctx context.Context, file string) ([]Option, error) {
 		args = append(args, "--defaults-file="+file)
 	}
 	result, err := o.exec.Run(ctx, hostexec.Command{Tool: "my_print_defaults",
-		Args: append(args, "--mysqld"), OKCodes: []int{1}})
+		Args: append(args, "--defaults-group-suffix="+groupSuffix, "--mysqld"), OKCodes: []int{1}})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read MariaDB's options: %w", err)
 	}
@@ -192,15 +192,26 @@ func (o *options) readBack(ctx context.Context, ours []Option, done *Configured)
 	done.Effective = shown(all)
 	counts, wanted := lastOf(all), effective(ours)
 	for name, value := range wanted {
+		if counts[name].written.Name == "" {
+			return notRead(string(o.dropIn))
+		}
 		if counts[name].value != value && !suspended(name, counts[name].value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 				fmt.Sprintf("cannot set option %s to %q: another option file is read after %s "+
 					"and sets %s", name, value, o.dropIn, counts[name].written),
-				errs.WithHint("remove the option from that file (my_print_defaults --mysqld lists "+
-					"all), then call again"))
+				errs.WithHint("remove the option from that file (my_print_defaults "+
+					"--defaults-group-suffix="+groupSuffix+" --mysqld lists all), then call again"))
 		}
 	}
 	return nil
+}
+
+// notRead is the error of an option file that no other file includes.
+func notRead(file string) error {
+	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+		fmt.Sprintf("cannot configure MariaDB: it does not read %s", file),
+		errs.WithHint("make /etc/mysql/my.cnf include that folder (update-alternatives --set "+
+			"my.cnf /etc/mysql/mariadb.cnf on Debian), then call again"))
 }
 
 // datadir is where the options put it.

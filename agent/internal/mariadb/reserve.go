@@ -26,6 +26,7 @@ type Reservations struct {
 	timers   Timers
 	program  string
 	dropIn   dropIn
+	units    UnitFiles
 	quiesced func() bool
 	log      *slog.Logger
 }
@@ -82,7 +83,7 @@ func (rs *Reservations) Reserve(ctx context.Context, id string, duration time.Du
 func (rs *Reservations) reserve(ctx context.Context, content *reservations, id string,
 	duration time.Duration, from string) (Reservation, error) {
 	// MariaDB deletes nothing from here on, so what is read next stays.
-	if err := errors.Join(rs.keepInFile(true), rs.suspendExpiry(ctx, content)); err != nil {
+	if err := errors.Join(rs.keepInFile(ctx, true), rs.suspendExpiry(ctx, content)); err != nil {
 		return Reservation{}, rs.undoUnlessReserved(ctx, content, err)
 	}
 	logs, err := servedFrom(ctx, rs.server.db, from)
@@ -159,7 +160,7 @@ func binlogOff(what string) error {
 func (rs *Reservations) undoUnlessReserved(ctx context.Context, content *reservations,
 	cause error) error {
 	if len(content.Reservations) == 0 {
-		if err := errors.Join(rs.keepInFile(false), rs.restoreExpiry(ctx, content),
+		if err := errors.Join(rs.keepInFile(ctx, false), rs.restoreExpiry(ctx, content),
 			rs.file.write(*content)); err != nil {
 			rs.log.Warn("cannot restore the expiry of binary logs", "error", err)
 		}
@@ -258,7 +259,12 @@ func (rs *Reservations) refresh(ctx context.Context) error {
 }
 
 // keepInFile makes the option file keep binary logs, or not.
-func (rs *Reservations) keepInFile(on bool) error {
+func (rs *Reservations) keepInFile(ctx context.Context, on bool) error {
+	if on {
+		if err := readByUnit(ctx, rs.units); err != nil {
+			return err
+		}
+	}
 	_, err := rs.dropIn.edit(func(old []byte) []byte { return withReserved(old, on) })
 	return err
 }
@@ -266,7 +272,7 @@ func (rs *Reservations) keepInFile(on bool) error {
 // settleExpiry makes MariaDB's rule fit the reservations. A MariaDB that is down has forgotten the
 // rule anyway.
 func (rs *Reservations) settleExpiry(ctx context.Context, content *reservations) error {
-	if err := rs.keepInFile(len(content.Reservations) > 0); err != nil {
+	if err := rs.keepInFile(ctx, len(content.Reservations) > 0); err != nil {
 		return err
 	}
 	if rs.server.answers(ctx) != nil {

@@ -46,6 +46,8 @@ type TLSFiles struct{ CA, Cert, Key string }
 type Config struct {
 	// Exec runs MariaDB's tools. Required.
 	Exec Exec
+	// Units has the files of MariaDB's unit; nil where no unit runs MariaDB.
+	Units UnitFiles
 	// Timers ends binlog reservations when the agent cannot. Required to reserve.
 	Timers Timers
 	// Socket is MariaDB's unix socket; default /run/mysqld/mysqld.sock.
@@ -132,7 +134,7 @@ func (c Config) host(server *Server) *Host {
 		Cert: filepath.Join(c.TLSDir, "cert.pem"), Key: filepath.Join(c.TLSDir, "key.pem")}
 	reservations := &Reservations{server: server, timers: c.Timers, program: c.Program,
 		file:   reservationFile{filepath.Join(c.StateDir, "reservations.json")},
-		dropIn: dropIn(c.DropIn), quiesced: c.Quiesced, log: c.Log}
+		dropIn: dropIn(c.DropIn), units: c.Units, quiesced: c.Quiesced, log: c.Log}
 	options := &options{exec: c.Exec, defaultsFile: c.DefaultsFile, dir: c.OptionsDir,
 		dropIn: dropIn(c.DropIn), defaultDatadir: c.Datadir}
 	return &Host{Server: server,
@@ -140,8 +142,9 @@ func (c Config) host(server *Server) *Host {
 			mark: filepath.Join(c.StateDir, "prepared.json")},
 		Binlogs:      &Binlogs{server: server, reservations: reservations, options: options},
 		Reservations: reservations,
-		Configuration: &Configuration{server: server, options: options, reservations: reservations,
-			certificate: certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
+		Configuration: &Configuration{server: server, options: options, units: c.Units,
+			reservations: reservations,
+			certificate:  certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
 		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
 			allowed: c.Datadirs, fallback: c.Datadir},
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},

@@ -42,7 +42,7 @@ type Settings struct {
 func (s Settings) render(tls TLSFiles, tmpdir string) []byte {
 	var b strings.Builder
 	b.WriteString("# Written by understudy-agent (MariaDBService.SetConfiguration). Changes made " +
-		"by hand are overwritten.\n[mariadbd]\n")
+		"by hand are overwritten.\n" + group + "\n")
 	for _, o := range s.options(tls, tmpdir) {
 		fmt.Fprintln(&b, o)
 	}

@@ -44,6 +44,8 @@ type Live struct {
 	PositionTableTransactional                     bool
 	NonTransactional                               []string
 	Started                                        time.Time
+	// Mismatches are settings of the agent's option file that the server does not run with.
+	Mismatches []Mismatch
 }
 
 // Positions are the GTID positions that a server keeps, as it spells them.
@@ -132,6 +134,10 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
 	if quiesced {
 		return live, nil
+	}
+	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
+	if err != nil {
+		return Live{}, err
 	}
 	if live.LogBin {
 		if err := binlogFacts(ctx, h.Server.db, &live); err != nil {

@@ -37,6 +37,10 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		PositionTableIsSafe: s.GetPositionTableTransactional(),
 		NonTransactional:    s.GetNonTransactionalTables(),
 	}
+	for _, m := range s.GetSettingMismatches() {
+		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),
+			Want: m.GetWant(), Is: m.GetIs(), From: m.GetFrom()})
+	}
 	for _, c := range s.GetReplication() {
 		out.Connections = append(out.Connections, connection(c))
 	}

@@ -23,6 +23,7 @@ func (w Want) Problems(s Status) []string {
 			all = append(all, fmt.Sprintf(format, args...))
 		}
 	}
+	add(len(s.Mismatches) > 0, "%s", s.Mismatch())
 	add(s.ServerID != w.ServerID, "server_id is %d, not %d", s.ServerID, w.ServerID)
 	add(!s.ReadOnly, "it is not read-only")
 	add(s.EventScheduler == "ON", "the event scheduler runs")
@@ -84,6 +85,8 @@ func JudgePrimary(s Status, err error, serverID uint32) (Health, string) {
 		return Unreachable, err.Error()
 	case !s.Answers:
 		return Degraded, "MariaDB does not answer: " + s.DownReason
+	case len(s.Mismatches) > 0:
+		return Degraded, s.Mismatch()
 	case s.ServerID != serverID:
 		return Degraded, fmt.Sprintf("server_id is %d, not %d", s.ServerID, serverID)
 	case s.ReadOnly:

@@ -197,6 +197,9 @@ func TestProblemsNamesEachOfThem(t *testing.T) {
 		"does not answer": func(s *replication.Status) { s.Answers = false },
 		"server_id":       func(s *replication.Status) { s.ServerID = 3 },
 		"read-only":       func(s *replication.Status) { s.ReadOnly = false },
+		"sync_binlog is 0": func(s *replication.Status) {
+			s.Mismatches = []replication.Mismatch{{Name: "sync_binlog", Want: "1", Is: "0"}}
+		},
 		"event scheduler": func(s *replication.Status) { s.EventScheduler = "ON" },
 		"of its own":      func(s *replication.Status) { s.BinlogState = "0-1-9,0-2-10" },
 		"not configured":  func(s *replication.Status) { s.Connections = nil },

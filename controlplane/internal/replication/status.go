@@ -1,6 +1,9 @@
 package replication
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Status is all that could be known of one MariaDB at one moment, as agentpool converts it from the
 // agent's answer. What needs a query is empty unless Answers.
@@ -38,6 +41,7 @@ type Status struct {
 	OldestBinlog string
 	OldestGTID   string // low-water mark: a replica behind it cannot be served
 
+	Mismatches   []Mismatch   // settings that it does not run with
 	Connections  []Connection // of this server to its primary; empty on a primary
 	Replicas     []Connected  // dump threads on this server
 	Reservations []Reservation
@@ -51,6 +55,27 @@ type Status struct {
 	FilesystemMount     string   // mount point
 	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
 	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
+}
+
+// Mismatch is a setting that a server does not run with, or will not after its next start.
+type Mismatch struct {
+	Name     string // of the option
+	Want, Is string // what is relied on, and what counts
+	From     string // where that comes from
+}
+
+// String is the mismatch as one line.
+func (m Mismatch) String() string {
+	return m.Name + " is " + m.Is + " instead of " + m.Want + " (" + m.From + ")"
+}
+
+// Mismatch is all mismatches as one line; empty when there are none.
+func (s Status) Mismatch() string {
+	lines := make([]string, 0, len(s.Mismatches))
+	for _, m := range s.Mismatches {
+		lines = append(lines, m.String())
+	}
+	return strings.Join(lines, "; ")
 }
 
 // Connection is one row of SHOW ALL REPLICAS STATUS.

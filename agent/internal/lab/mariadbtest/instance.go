@@ -47,11 +47,13 @@ type Instance struct {
 	Dir, Datadir, Volume, Socket string
 	Port                         int
 	Config                       mariadb.Config
-	root                         string
-	ca                           *CA
-	process                      *os.Process
-	exited                       chan struct{}
-	t                            testing.TB
+	// Args are further arguments of its command line, from its next Run on.
+	Args    []string
+	root    string
+	ca      *CA
+	process *os.Process
+	exited  chan struct{}
+	t       testing.TB
 }
 
 // New makes an instance that does not run yet.
@@ -122,7 +124,8 @@ func (i *Instance) Reopen() {
 // Run starts it and waits until it answers.
 func (i *Instance) Run() {
 	i.t.Helper()
-	process, err := i.spawn("mariadbd", "--defaults-file="+i.Config.DefaultsFile)
+	process, err := i.spawn("mariadbd", append([]string{"--defaults-file=" +
+		i.Config.DefaultsFile}, i.Args...)...)
 	must(i.t, err)
 	exited := make(chan struct{})
 	go func() { _, _ = process.Wait(); close(exited) }()

@@ -42,6 +42,10 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional,
 		l.NonTransactional
 	status.StartTime = stamp(l.Started)
+	for _, m := range l.Mismatches {
+		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
+			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
+	}
 	for _, r := range l.Replication {
 		status.Replication = append(status.Replication, replicationToProto(r))
 	}

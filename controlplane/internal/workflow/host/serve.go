@@ -26,7 +26,12 @@ func (h *Host) EnsureServing(ctx context.Context) (replication.Status, error) {
 	if h.observing {
 		return st, h.ensureReadOnly(ctx, &st)
 	}
-	if st.Answers && (st.ServerID != h.Srv.ServerID ||
+	if st.Answers && len(st.Mismatches) > 0 {
+		h.Found("MariaDB on %s ran with other settings: %s", h.Srv.Name, st.Mismatch())
+		if err := StopMariaDB(ctx, h.Call, h.Agent); err != nil {
+			return st, err
+		}
+	} else if st.Answers && (st.ServerID != h.Srv.ServerID ||
 		st.FilesystemUUID != kit.FilesystemUUID(h.Vol)) {
 		h.Found("MariaDB on %s ran with server_id %d on filesystem %s", h.Srv.Name, st.ServerID,
 			st.FilesystemUUID)
@@ -46,7 +51,7 @@ func (h *Host) EnsureServing(ctx context.Context) (replication.Status, error) {
 // ServesRightly reports whether MariaDB answers as the server that it shall be, on the data that it
 // shall have.
 func (h *Host) ServesRightly(st replication.Status) bool {
-	return st.Answers && st.ServerID == h.Srv.ServerID &&
+	return st.Answers && len(st.Mismatches) == 0 && st.ServerID == h.Srv.ServerID &&
 		st.FilesystemUUID == kit.FilesystemUUID(h.Vol) && (st.ReadOnly || !h.Replica())
 }
 
@@ -97,10 +102,17 @@ func (h *Host) ensureReadOnly(ctx context.Context, st *replication.Status) error
 			kit.Sprintf("MariaDB on %s does not answer: %s", h.Srv.Name, st.DownReason),
 			errs.WithHint("see journalctl -u mariadb on "+h.Srv.Name))
 	}
+	if len(st.Mismatches) > 0 {
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("remove the option "+
+			"where the text says it is (`systemctl cat mariadb` there shows the unit with its "+
+			"drop-ins)", kit.RetryThis()),
+			"MariaDB on %s does not run with the settings that it needs: %s", h.Srv.Name,
+			st.Mismatch())
+	}
 	if st.ServerID != h.Srv.ServerID {
 		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, kit.Hint("take server_id out "+
 			"of the other option files there (`my_print_defaults "+
-			"--mysqld` shows all)", kit.RetryThis()),
+			"--defaults-group-suffix=.understudy --mysqld` shows all)", kit.RetryThis()),
 			"MariaDB on %s came up with server_id %d instead of %d", h.Srv.Name, st.ServerID,
 			h.Srv.ServerID)
 	}

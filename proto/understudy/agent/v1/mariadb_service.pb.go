@@ -132,7 +132,7 @@ func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QuiesceRequest_Mode.Descriptor instead.
 func (QuiesceRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // GtidPositions are the positions that MariaDB keeps, each a list like "0-1-100,1-2-7".
@@ -699,9 +699,12 @@ type MariaDBStatus struct {
 	// Oldest binary log.
 	OldestBinlog string `protobuf:"bytes,37,opt,name=oldest_binlog,json=oldestBinlog,proto3" json:"oldest_binlog,omitempty"`
 	// Size of all binary logs.
-	BinlogBytes   int64 `protobuf:"varint,38,opt,name=binlog_bytes,json=binlogBytes,proto3" json:"binlog_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BinlogBytes int64 `protobuf:"varint,38,opt,name=binlog_bytes,json=binlogBytes,proto3" json:"binlog_bytes,omitempty"`
+	// Settings of the agent's option file that MariaDB does not run with, or will not after its next
+	// start.
+	SettingMismatches []*SettingMismatch `protobuf:"bytes,45,rep,name=setting_mismatches,json=settingMismatches,proto3" json:"setting_mismatches,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MariaDBStatus) Reset() {
@@ -1000,6 +1003,86 @@ func (x *MariaDBStatus) GetBinlogBytes() int64 {
 	return 0
 }
 
+func (x *MariaDBStatus) GetSettingMismatches() []*SettingMismatch {
+	if x != nil {
+		return x.SettingMismatches
+	}
+	return nil
+}
+
+// SettingMismatch is a setting that MariaDB does not run with.
+type SettingMismatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the option, with underscores.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Value that is relied on.
+	Want string `protobuf:"bytes,2,opt,name=want,proto3" json:"want,omitempty"`
+	// Value that counts.
+	Is string `protobuf:"bytes,3,opt,name=is,proto3" json:"is,omitempty"`
+	// Where that comes from: "command line of mariadbd: --read-only=0".
+	From          string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingMismatch) Reset() {
+	*x = SettingMismatch{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingMismatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingMismatch) ProtoMessage() {}
+
+func (x *SettingMismatch) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingMismatch.ProtoReflect.Descriptor instead.
+func (*SettingMismatch) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SettingMismatch) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SettingMismatch) GetWant() string {
+	if x != nil {
+		return x.Want
+	}
+	return ""
+}
+
+func (x *SettingMismatch) GetIs() string {
+	if x != nil {
+		return x.Is
+	}
+	return ""
+}
+
+func (x *SettingMismatch) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
 // SetConfigurationRequest has the whole of the agent's option file; an absent field is not set.
 type SetConfigurationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1041,7 +1124,7 @@ type SetConfigurationRequest struct {
 
 func (x *SetConfigurationRequest) Reset() {
 	*x = SetConfigurationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1136,7 @@ func (x *SetConfigurationRequest) String() string {
 func (*SetConfigurationRequest) ProtoMessage() {}
 
 func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1149,7 @@ func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*SetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetConfigurationRequest) GetServerId() int64 {
@@ -1199,7 +1282,7 @@ type SetConfigurationResponse struct {
 
 func (x *SetConfigurationResponse) Reset() {
 	*x = SetConfigurationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1294,7 @@ func (x *SetConfigurationResponse) String() string {
 func (*SetConfigurationResponse) ProtoMessage() {}
 
 func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1307,7 @@ func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*SetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetConfigurationResponse) GetChanged() bool {
@@ -1274,7 +1357,7 @@ type PrepareDatadirRequest struct {
 
 func (x *PrepareDatadirRequest) Reset() {
 	*x = PrepareDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1369,7 @@ func (x *PrepareDatadirRequest) String() string {
 func (*PrepareDatadirRequest) ProtoMessage() {}
 
 func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1382,7 @@ func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirRequest.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PrepareDatadirRequest) GetDatadir() string {
@@ -1354,7 +1437,7 @@ type PrepareDatadirResponse struct {
 
 func (x *PrepareDatadirResponse) Reset() {
 	*x = PrepareDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1449,7 @@ func (x *PrepareDatadirResponse) String() string {
 func (*PrepareDatadirResponse) ProtoMessage() {}
 
 func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1462,7 @@ func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirResponse.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PrepareDatadirResponse) GetChanges() []string {
@@ -1428,7 +1511,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1523,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1536,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *QuiesceRequest) GetAction() isQuiesceRequest_Action {
@@ -1543,7 +1626,7 @@ type ConsistentPoint struct {
 
 func (x *ConsistentPoint) Reset() {
 	*x = ConsistentPoint{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1638,7 @@ func (x *ConsistentPoint) String() string {
 func (*ConsistentPoint) ProtoMessage() {}
 
 func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1651,7 @@ func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentPoint.ProtoReflect.Descriptor instead.
 func (*ConsistentPoint) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ConsistentPoint) GetRole() ServerRole {
@@ -1684,7 +1767,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1779,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1792,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *QuiesceResponse) GetProgress() string {
@@ -1756,7 +1839,7 @@ type QuiesceResult struct {
 
 func (x *QuiesceResult) Reset() {
 	*x = QuiesceResult{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1851,7 @@ func (x *QuiesceResult) String() string {
 func (*QuiesceResult) ProtoMessage() {}
 
 func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1864,7 @@ func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
 func (*QuiesceResult) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *QuiesceResult) GetUnbroken() bool {
@@ -1837,7 +1920,7 @@ type ProveWritableRequest struct {
 
 func (x *ProveWritableRequest) Reset() {
 	*x = ProveWritableRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1932,7 @@ func (x *ProveWritableRequest) String() string {
 func (*ProveWritableRequest) ProtoMessage() {}
 
 func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1945,7 @@ func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableRequest.ProtoReflect.Descriptor instead.
 func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
@@ -1885,7 +1968,7 @@ type ProveWritableResponse struct {
 
 func (x *ProveWritableResponse) Reset() {
 	*x = ProveWritableResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +1980,7 @@ func (x *ProveWritableResponse) String() string {
 func (*ProveWritableResponse) ProtoMessage() {}
 
 func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +1993,7 @@ func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableResponse.ProtoReflect.Descriptor instead.
 func (*ProveWritableResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ProveWritableResponse) GetLatency() *durationpb.Duration {
@@ -1944,7 +2027,7 @@ type Binlog struct {
 
 func (x *Binlog) Reset() {
 	*x = Binlog{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2039,7 @@ func (x *Binlog) String() string {
 func (*Binlog) ProtoMessage() {}
 
 func (x *Binlog) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2052,7 @@ func (x *Binlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binlog.ProtoReflect.Descriptor instead.
 func (*Binlog) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Binlog) GetFile() string {
@@ -2013,7 +2096,7 @@ type ListBinlogsRequest struct {
 
 func (x *ListBinlogsRequest) Reset() {
 	*x = ListBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2108,7 @@ func (x *ListBinlogsRequest) String() string {
 func (*ListBinlogsRequest) ProtoMessage() {}
 
 func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2121,7 @@ func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ListBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListBinlogsRequest) GetPageSize() int32 {
@@ -2068,7 +2151,7 @@ type ListBinlogsResponse struct {
 
 func (x *ListBinlogsResponse) Reset() {
 	*x = ListBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2163,7 @@ func (x *ListBinlogsResponse) String() string {
 func (*ListBinlogsResponse) ProtoMessage() {}
 
 func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2176,7 @@ func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ListBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListBinlogsResponse) GetBinlogs() []*Binlog {
@@ -2128,7 +2211,7 @@ type ReserveBinlogsRequest struct {
 
 func (x *ReserveBinlogsRequest) Reset() {
 	*x = ReserveBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2223,7 @@ func (x *ReserveBinlogsRequest) String() string {
 func (*ReserveBinlogsRequest) ProtoMessage() {}
 
 func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2236,7 @@ func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReserveBinlogsRequest) GetId() string {
@@ -2195,7 +2278,7 @@ type ReserveBinlogsResponse struct {
 
 func (x *ReserveBinlogsResponse) Reset() {
 	*x = ReserveBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2290,7 @@ func (x *ReserveBinlogsResponse) String() string {
 func (*ReserveBinlogsResponse) ProtoMessage() {}
 
 func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2303,7 @@ func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReserveBinlogsResponse) GetReservation() *BinlogReservation {
@@ -2243,7 +2326,7 @@ type ReleaseBinlogsRequest struct {
 
 func (x *ReleaseBinlogsRequest) Reset() {
 	*x = ReleaseBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2338,7 @@ func (x *ReleaseBinlogsRequest) String() string {
 func (*ReleaseBinlogsRequest) ProtoMessage() {}
 
 func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2351,7 @@ func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReleaseBinlogsRequest) GetId() string {
@@ -2296,7 +2379,7 @@ type ReleaseBinlogsResponse struct {
 
 func (x *ReleaseBinlogsResponse) Reset() {
 	*x = ReleaseBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2391,7 @@ func (x *ReleaseBinlogsResponse) String() string {
 func (*ReleaseBinlogsResponse) ProtoMessage() {}
 
 func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2404,7 @@ func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReleaseBinlogsResponse) GetChanged() bool {
@@ -2344,7 +2427,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2439,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2452,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PurgeBinlogsRequest) GetToFile() string {
@@ -2397,7 +2480,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2492,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2505,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PurgeBinlogsResponse) GetPurged() []string {
@@ -2446,7 +2529,7 @@ type SetBinlogExpiryRequest struct {
 
 func (x *SetBinlogExpiryRequest) Reset() {
 	*x = SetBinlogExpiryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2541,7 @@ func (x *SetBinlogExpiryRequest) String() string {
 func (*SetBinlogExpiryRequest) ProtoMessage() {}
 
 func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2554,7 @@ func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
@@ -2499,7 +2582,7 @@ type SetBinlogExpiryResponse struct {
 
 func (x *SetBinlogExpiryResponse) Reset() {
 	*x = SetBinlogExpiryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2594,7 @@ func (x *SetBinlogExpiryResponse) String() string {
 func (*SetBinlogExpiryResponse) ProtoMessage() {}
 
 func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2607,7 @@ func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetBinlogExpiryResponse) GetChanged() bool {
@@ -2553,7 +2636,7 @@ type EnsureReplicationAccountRequest struct {
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2648,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2661,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -2627,7 +2710,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2722,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2735,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -2677,7 +2760,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2772,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2785,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -2737,7 +2820,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2832,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2845,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -2793,7 +2876,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2888,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2901,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -2869,7 +2952,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +2964,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +2977,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -2934,7 +3017,7 @@ type ConfigureReplicaRequest struct {
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2946,7 +3029,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2959,7 +3042,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -3024,7 +3107,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3036,7 +3119,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3049,7 +3132,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -3081,7 +3164,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3093,7 +3176,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3106,7 +3189,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -3143,7 +3226,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3238,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3251,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3200,7 +3283,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3295,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3308,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -3262,7 +3345,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3357,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3370,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3317,7 +3400,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3412,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3425,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -3370,7 +3453,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3382,7 +3465,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3395,7 +3478,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -3418,7 +3501,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3513,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3526,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -3477,7 +3560,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +3572,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +3585,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -3546,7 +3629,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3641,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3654,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -3599,7 +3682,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3611,7 +3694,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3624,7 +3707,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -3652,7 +3735,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3664,7 +3747,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3677,7 +3760,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -3738,7 +3821,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +3833,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +3846,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -3849,7 +3932,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +3944,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +3957,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -3906,7 +3989,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4001,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4014,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -3975,7 +4058,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3987,7 +4070,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4000,7 +4083,7 @@ func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Start.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Start) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 0}
 }
 
 func (x *QuiesceRequest_Start) GetMode() QuiesceRequest_Mode {
@@ -4047,7 +4130,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +4142,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +4155,7 @@ func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11, 1}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 1}
 }
 
 var File_understudy_agent_v1_mariadb_service_proto protoreflect.FileDescriptor
@@ -4125,7 +4208,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"expireTime\"\x12\n" +
 	"\x10GetStatusRequest\"O\n" +
 	"\x11GetStatusResponse\x12:\n" +
-	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xd0\f\n" +
+	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xa5\r\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -4172,7 +4255,13 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
 	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\x12!\n" +
-	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\"\xa3\x06\n" +
+	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\x12S\n" +
+	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\"]\n" +
+	"\x0fSettingMismatch\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04want\x18\x02 \x01(\tR\x04want\x12\x0e\n" +
+	"\x02is\x18\x03 \x01(\tR\x02is\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\"\xa3\x06\n" +
 	"\x17SetConfigurationRequest\x12+\n" +
 	"\tserver_id\x18\x01 \x01(\x03B\x0e\xea\xbb\x18\n" +
 	"\b\x01\x10\x01\x18\xff\xff\xff\xff\x0fR\bserverId\x12\x1b\n" +
@@ -4447,7 +4536,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(QuiesceRequest_Mode)(0),                 // 1: understudy.agent.v1.QuiesceRequest.Mode
@@ -4458,160 +4547,162 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),                 // 6: understudy.agent.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),                // 7: understudy.agent.v1.GetStatusResponse
 	(*MariaDBStatus)(nil),                    // 8: understudy.agent.v1.MariaDBStatus
-	(*SetConfigurationRequest)(nil),          // 9: understudy.agent.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),         // 10: understudy.agent.v1.SetConfigurationResponse
-	(*PrepareDatadirRequest)(nil),            // 11: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),           // 12: understudy.agent.v1.PrepareDatadirResponse
-	(*QuiesceRequest)(nil),                   // 13: understudy.agent.v1.QuiesceRequest
-	(*ConsistentPoint)(nil),                  // 14: understudy.agent.v1.ConsistentPoint
-	(*QuiesceResponse)(nil),                  // 15: understudy.agent.v1.QuiesceResponse
-	(*QuiesceResult)(nil),                    // 16: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 17: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 18: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 19: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 20: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 21: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 22: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 23: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 24: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 25: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 26: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 27: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 28: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 29: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 30: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 31: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 32: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 33: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 34: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 35: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 36: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 37: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 38: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 39: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 40: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 41: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 42: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 43: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 44: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 45: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 46: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 47: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 48: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 49: understudy.agent.v1.ChecksumTablesResponse
-	(*UpgradeDatadirRequest)(nil),            // 50: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 51: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 52: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 53: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 54: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 55: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 56: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 57: understudy.agent.v1.FencingToken
+	(*SettingMismatch)(nil),                  // 9: understudy.agent.v1.SettingMismatch
+	(*SetConfigurationRequest)(nil),          // 10: understudy.agent.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),         // 11: understudy.agent.v1.SetConfigurationResponse
+	(*PrepareDatadirRequest)(nil),            // 12: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 13: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 14: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 15: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 16: understudy.agent.v1.QuiesceResponse
+	(*QuiesceResult)(nil),                    // 17: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 18: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 19: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 20: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 21: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 22: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 23: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 24: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 25: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 26: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 27: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 28: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 29: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 30: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 31: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 32: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 33: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 34: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 35: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 36: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 37: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 38: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 39: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 40: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 41: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 42: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 43: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 44: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 45: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 46: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 47: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 48: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 49: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 50: understudy.agent.v1.ChecksumTablesResponse
+	(*UpgradeDatadirRequest)(nil),            // 51: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 52: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 53: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 54: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 55: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 56: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 57: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 58: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	55, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	56, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	56, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	57, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	8,  // 2: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	55, // 3: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	56, // 3: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
 	2,  // 4: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	3,  // 5: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	4,  // 6: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	5,  // 7: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	56, // 8: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	55, // 9: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	52, // 10: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	57, // 11: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 12: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	53, // 13: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	54, // 14: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	57, // 15: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 16: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	2,  // 17: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	56, // 18: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	14, // 19: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	16, // 20: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	55, // 21: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	55, // 22: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	55, // 23: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	2,  // 24: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	57, // 25: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	55, // 26: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	19, // 27: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	55, // 28: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	57, // 29: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	5,  // 30: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	57, // 31: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 32: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	55, // 33: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	57, // 34: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 35: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 36: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 37: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	57, // 38: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 39: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 40: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	55, // 41: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	57, // 42: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 43: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	55, // 44: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	57, // 45: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 46: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	57, // 47: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	55, // 48: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	55, // 49: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	57, // 50: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	55, // 51: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	57, // 52: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	1,  // 53: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	55, // 54: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	55, // 55: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	6,  // 56: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	9,  // 57: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	11, // 58: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	13, // 59: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	17, // 60: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	20, // 61: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	22, // 62: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	24, // 63: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	26, // 64: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	28, // 65: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	30, // 66: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	32, // 67: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	34, // 68: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	36, // 69: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	38, // 70: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	40, // 71: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	42, // 72: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	44, // 73: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	46, // 74: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	48, // 75: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	50, // 76: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	7,  // 77: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	10, // 78: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	12, // 79: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	15, // 80: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	18, // 81: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	21, // 82: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	23, // 83: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	25, // 84: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	27, // 85: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	29, // 86: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	31, // 87: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	33, // 88: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	35, // 89: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	37, // 90: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	39, // 91: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	41, // 92: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	43, // 93: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	45, // 94: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	47, // 95: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	49, // 96: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	51, // 97: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	77, // [77:98] is the sub-list for method output_type
-	56, // [56:77] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	57, // 8: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 9: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	56, // 10: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	53, // 11: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	58, // 12: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 13: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	54, // 14: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	55, // 15: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	58, // 16: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 17: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	2,  // 18: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	57, // 19: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	15, // 20: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	17, // 21: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	56, // 22: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	56, // 23: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	56, // 24: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	2,  // 25: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	58, // 26: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 27: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	20, // 28: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	56, // 29: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	58, // 30: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	5,  // 31: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	58, // 32: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 33: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 34: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	58, // 35: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 36: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 37: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 38: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	58, // 39: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 40: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 41: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	56, // 42: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 43: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 44: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	56, // 45: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 46: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 47: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	58, // 48: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 49: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	56, // 50: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	58, // 51: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 52: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 53: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	1,  // 54: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	56, // 55: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	56, // 56: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	6,  // 57: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	10, // 58: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	12, // 59: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	14, // 60: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	18, // 61: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	21, // 62: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	23, // 63: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	25, // 64: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	27, // 65: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	29, // 66: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	31, // 67: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	33, // 68: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	35, // 69: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	37, // 70: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	39, // 71: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	41, // 72: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	43, // 73: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	45, // 74: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	47, // 75: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	49, // 76: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	51, // 77: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	7,  // 78: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	11, // 79: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	13, // 80: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	16, // 81: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	19, // 82: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	22, // 83: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	24, // 84: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	26, // 85: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	28, // 86: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	30, // 87: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	32, // 88: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	34, // 89: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	36, // 90: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	38, // 91: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	40, // 92: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	42, // 93: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	44, // 94: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	46, // 95: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	48, // 96: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	50, // 97: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	52, // 98: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	78, // [78:99] is the sub-list for method output_type
+	57, // [57:78] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -4620,7 +4711,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 		return
 	}
 	file_understudy_agent_v1_fencing_token_proto_init()
-	file_understudy_agent_v1_mariadb_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_understudy_agent_v1_mariadb_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*QuiesceRequest_Start_)(nil),
 		(*QuiesceRequest_Resume_)(nil),
 	}
@@ -4630,7 +4721,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,122 @@
+package mariadb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// mismatches compares the running server with the agent's option file.
+func mismatches(ctx context.Context, q querier, d dropIn) ([]Mismatch, error) {
+	ours, err := d.options()
+	if err != nil || len(ours) == 0 {
+		return nil, err
+	}
+	running, err := runningOf(ctx, q, reliedVariables(ours))
+	return Mismatches(ours, string(d), running), err
+}
+
+// runningOf asks the server for its variables and the kernel for its process.
+func runningOf(ctx context.Context, q querier, names []string) (Running, error) {
+	names = append(names, "pid_file")
+	marks := strings.TrimSuffix(strings.Repeat("?,", len(names)), ",")
+	args := make([]any, len(names))
+	for i, name := range names {
+		args[i] = name
+	}
+	rows, err := query(ctx, q, "SELECT variable_name, global_value, global_value_origin,"+
+		" global_value_path FROM information_schema.system_variables WHERE variable_name IN ("+
+		marks+")", args...)
+	if err != nil {
+		return Running{}, err
+	}
+	running := Running{Variables: make(map[string]Variable, len(rows))}
+	for _, r := range rows {
+		running.Variables[strings.ToLower(r["variable_name"])] = Variable{r["global_value"],
+			r["global_value_origin"], r["global_value_path"]}
+	}
+	running.Args, running.Suffix = process(running.Variables["pid_file"].Value)
+	return running, nil
+}
+
+// process are the arguments of the server's process, and the suffix in its environment; none when
+// the file does not lead to one. MariaDB's user writes the file.
+func process(pidFile string) (args []string, suffix string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(readSmall(pidFile, 32))))
+	if err != nil || pid <= 0 {
+		return nil, ""
+	}
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	switch string(bytes.TrimSpace(readSmall(dir+"comm", 64))) {
+	case "mariadbd", "mysqld":
+	default:
+		return nil, ""
+	}
+	words := strings.Split(string(readSmall(dir+"cmdline", 128<<10)), "\x00")
+	for _, variable := range strings.Split(string(readSmall(dir+"environ", 128<<10)), "\x00") {
+		if value, is := strings.CutPrefix(variable, suffixVariable+"="); is {
+			suffix = value
+		}
+	}
+	return words[1:], suffix
+}
+
+// readSmall is the beginning of a regular file; nothing of another kind of file, or of none.
+func readSmall(path string, limit int64) []byte {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	content, err := io.ReadAll(io.LimitReader(file, limit))
+	if err != nil {
+		return nil
+	}
+	return content
+}
+
+// checkUnit refuses a unit whose command line, or whose environment, beats the agent's options: it
+// is not started.
+func checkUnit(ctx context.Context, units UnitFiles, ours []Option, file string) error {
+	if units == nil {
+		return nil
+	}
+	words, err := units.Words(ctx, Unit)
+	if err != nil {
+		return err
+	}
+	for _, word := range words {
+		if name, _, _ := strings.Cut(word, "="); name == "--no-defaults" ||
+			name == "--defaults-file" || name == "--defaults-group-suffix" {
+			return beaten(file + " is not read: " + word)
+		}
+	}
+	var lines []string
+	for _, m := range Mismatches(ours, file, Running{Args: words}) {
+		lines = append(lines, m.String())
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return beaten(strings.Join(lines, "; "))
+}
+
+func beaten(what string) error {
+	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+		fmt.Sprintf("cannot configure MariaDB: the command line of %s beats its option files: %s",
+			Unit, what),
+		errs.WithHint("take the option out of the unit and its environment (systemctl cat "+Unit+
+			" shows both), then call again"))
+}
