@@ -22,8 +22,8 @@ func optionRows() []row {
 			id: "F12", variant: "from an environment file", run: (*lab).environmentFile,
 			planted: "MYSQLD_OPTS=--sync-binlog=0 --skip-log-slave-updates in an EnvironmentFile " +
 				"of the unit",
-			happens: "refused after the start, naming the option and the command line; once it " +
-				"is gone, the retry restarts MariaDB and converges",
+			happens: "refused after the start, naming the option and the command line; once " +
+				"it is gone, the retry restarts MariaDB and converges",
 			why: "what counts is what the running server and its process say",
 		},
 		{
@@ -31,8 +31,9 @@ func optionRows() []row {
 			run: (*lab).commandLineLater,
 			planted: "a drop-in with its own ExecStart, --read-only=0 in it, on a READY replica; " +
 				"then MariaDB restarts",
-			happens: "DEGRADED, naming the option and the command line; READY again once it is gone",
-			why:     "each observation compares",
+			happens: "DEGRADED, naming the option and the command line; READY again once it is " +
+				"gone",
+			why: "each observation compares",
 		},
 		{
 			id: "V1", variant: "another MariaDB on the host", run: (*lab).otherInstance,
