@@ -37,8 +37,8 @@ func optionRows() []row {
 		},
 		{
 			id: "V1", variant: "another MariaDB on the host", run: (*lab).otherInstance,
-			planted: "Debian's mariadb@other beside a READY replica, with a datadir and a port of " +
-				"its own; both restart, the other one first",
+			planted: "Debian's mariadb@other beside a READY replica, with a datadir and a port " +
+				"of its own; both restart, the other one first",
 			happens: "it runs under its own settings; the replica comes back by itself",
 			why: "the option group is read by the unit that asks for it; the command line of " +
 				"the user's stays as it is",

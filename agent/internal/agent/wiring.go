@@ -66,6 +66,7 @@ func build(config Config, program string, tls identity.FilesConfig,
 		return nil, err
 	}
 	p.units.SetReady(mariadb.Unit, p.mariadb.Server.Ready)
+	p.units.SetStartable(mariadb.Unit, p.mariadb.Configuration.Startable)
 	p.quiesce, err = quiesce.New(quiesce.Config{Dir: config.RuntimeDir, Appliers: p.mariadb.Server,
 		Log: log, Ended: p.watch.QuiesceEnded,
 		Launcher: &quiesce.UnitLauncher{Units: p.units, Program: program,

@@ -58,9 +58,6 @@ func (c *Configuration) Set(ctx context.Context, settings Settings) (Configured,
 	}
 	tmpdir := sanitizedTmpdir(others)
 	ours := settings.options(c.certificate.to, tmpdir)
-	if err := checkUnit(ctx, c.units, ours, string(c.options.dropIn)); err != nil {
-		return Configured{}, err
-	}
 	if err := readByUnit(ctx, c.units); err != nil {
 		return Configured{}, err
 	}

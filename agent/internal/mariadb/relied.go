@@ -125,9 +125,7 @@ func (r Running) from(v Variable, file string) string {
 		return "not restarted since " + file + " changed"
 	}
 	for _, arg := range r.Args {
-		name, _, _ := strings.Cut(arg, "=")
-		switch name {
-		case "--defaults-file", "--defaults-group-suffix", "--no-defaults":
+		if replacesGroups(arg) {
 			return file + " is not read: command line of mariadbd: " + arg
 		}
 	}
@@ -136,6 +134,12 @@ func (r Running) from(v Variable, file string) string {
 			suffixVariable, r.Suffix, groupSuffix)
 	}
 	return "not set by " + file
+}
+
+// replacesGroups is true for an argument that makes MariaDB read other option files, or groups.
+func replacesGroups(arg string) bool {
+	name, _, _ := strings.Cut(arg, "=")
+	return name == "--defaults-file" || name == "--defaults-group-suffix" || name == "--no-defaults"
 }
 
 // argument is an option on a command line: its value, and the argument that has it.

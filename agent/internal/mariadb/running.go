@@ -87,36 +87,32 @@ func readSmall(path string, limit int64) []byte {
 	return content
 }
 
-// checkUnit refuses a unit whose command line, or whose environment, beats the agent's options: it
-// is not started.
-func checkUnit(ctx context.Context, units UnitFiles, ours []Option, file string) error {
-	if units == nil {
-		return nil
+// Startable refuses a unit whose command line, or whose environment, beats the agent's options. It
+// is the check of mariadb.service for systemd.Manager.SetStartable.
+func (c *Configuration) Startable(ctx context.Context, unit string) error {
+	ours, err := c.options.dropIn.options()
+	if err != nil || len(ours) == 0 || c.units == nil {
+		return err
 	}
-	words, err := units.Words(ctx, Unit)
+	words, err := c.units.Words(ctx, unit)
 	if err != nil {
 		return err
 	}
+	var lines []string
 	for _, word := range words {
-		if name, _, _ := strings.Cut(word, "="); name == "--no-defaults" ||
-			name == "--defaults-file" || name == "--defaults-group-suffix" {
-			return beaten(file + " is not read: " + word)
+		if replacesGroups(word) {
+			lines = append(lines, string(c.options.dropIn)+" is not read: "+word)
 		}
 	}
-	var lines []string
-	for _, m := range Mismatches(ours, file, Running{Args: words}) {
+	for _, m := range Mismatches(ours, string(c.options.dropIn), Running{Args: words}) {
 		lines = append(lines, m.String())
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	return beaten(strings.Join(lines, "; "))
-}
-
-func beaten(what string) error {
 	return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
-		fmt.Sprintf("cannot configure MariaDB: the command line of %s beats its option files: %s",
-			Unit, what),
+		fmt.Sprintf("cannot use the option files of %s: its command line beats them: %s", unit,
+			strings.Join(lines, "; ")),
 		errs.WithHint("take the option out of the unit and its environment (systemctl cat "+Unit+
 			" shows both), then call again"))
 }

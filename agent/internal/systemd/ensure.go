@@ -135,6 +135,11 @@ func (e *ensuring) up(ctx context.Context, unit Unit) error {
 			errs.Meta("unit", e.name),
 			errs.WithHint("correct its file (systemd-analyze verify "+e.name+")"))
 	}
+	if check := e.m.startable[e.name]; check != nil {
+		if err := check(ctx, e.name); err != nil {
+			return err
+		}
+	}
 	// The start limit may be near without being hit: this start was asked for and counts from zero.
 	if err := e.m.bus.resetFailed(ctx, e.name); err != nil {
 		return err

@@ -42,8 +42,10 @@ type Manager struct {
 	bus   *bus
 	jobs  jobs
 	ready map[string]Ready
-	allow *AllowList
-	log   *slog.Logger
+	// startable are what must be true before a unit is started.
+	startable map[string]Startable
+	allow     *AllowList
+	log       *slog.Logger
 }
 
 // New makes a Manager. It connects when first asked for something, and again whenever the
@@ -62,9 +64,15 @@ func New(config Config) (*Manager, error) {
 		Files: &Files{bus: bus, dir: cmp.Or(config.UnitDir, "/etc/systemd/system"),
 			allow: config.Allow, log: log},
 		Journal: journal, bus: bus, jobs: jobs{bus: bus, journal: journal, log: log},
-		ready: map[string]Ready{}, allow: config.Allow, log: log,
+		ready: map[string]Ready{}, startable: map[string]Startable{}, allow: config.Allow, log: log,
 	}, nil
 }
+
+// Startable says whether a unit may be started: nil, or why not.
+type Startable func(ctx context.Context, unit string) error
+
+// SetStartable gives a unit a check before each start of Ensure. Call it before the first Ensure.
+func (m *Manager) SetStartable(unit string, check Startable) { m.startable[unit] = check }
 
 // SetReady sets the readiness probe of a unit. To be called before anything else is.
 func (m *Manager) SetReady(unit string, probe Ready) {
