@@ -80,7 +80,7 @@ func fitToReplicate(ctx context.Context, q querier, what string) error {
 		return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
 			what+": this server wrote "+own+" itself, past the position "+live.Gtid.Slave+
 				" that it replicates from",
-			errs.WithHint("make the replica again from the snapshot, on a new volume"),
+			errs.WithHint("rebuild the replica", errs.Call("RebuildReplica")),
 			errs.Meta("gtid", own))
 	}
 	all, err := replications(ctx, q)

@@ -171,7 +171,7 @@ func errant(what string, at gtid.Position, plan ReplicaPlan) error {
 
 func mismatch(message string, at, expected gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_MISMATCH, message,
-		errs.WithHint("make the replica again from the snapshot, on a new volume"),
+		errs.WithHint("rebuild the replica", errs.Call("RebuildReplica")),
 		errs.Meta("recovered_gtid", at.String()), errs.Meta("expected_gtid", expected.String()))
 }
 

@@ -143,7 +143,7 @@ func hint(number int, text string) errs.Option {
 			"restart it, and start replication again", errs.Call("SetConfiguration"),
 			errs.Call("StartReplication"))
 	case 1062, 1032, 1950:
-		return errs.WithHint("make the replica again from a new snapshot: its data differ")
+		return errs.WithHint("rebuild the replica: its data differ", errs.Call("RebuildReplica"))
 	}
 	return errs.WithHint("correct the cause of MariaDB's error, then start replication again",
 		errs.Call("StartReplication"))
@@ -152,12 +152,12 @@ func hint(number int, text string) errs.Option {
 func hint1236(text string) errs.Option {
 	switch {
 	case strings.Contains(text, "not in the master's binlog"), strings.Contains(text, "diverged"):
-		return errs.WithHint("make the replica again from a new snapshot: it has transactions " +
-			"that its primary does not have")
+		return errs.WithHint("rebuild the replica: it has transactions that its primary does not "+
+			"have", errs.Call("RebuildReplica"))
 	case strings.Contains(text, "same server_uuid/server_id"), strings.Contains(text, "server_id"):
 		return errs.WithHint("give one of the two replicas with this server_id another one",
 			errs.Call("SetConfiguration"))
 	}
-	return errs.WithHint("make the replica again from a newer snapshot: the primary no longer " +
-		"has the binary logs that it needs")
+	return errs.WithHint("rebuild the replica from a new snapshot: the primary no longer has the "+
+		"binary logs that it needs", errs.Call("RebuildReplica"))
 }

@@ -70,7 +70,8 @@ func waitASlice(ctx context.Context, q querier, target gtid.Position) error {
 	return unsafe(errorsv1.Reason_REASON_GTID_ERRANT,
 		fmt.Sprintf("cannot reach position %s: the replica is at %s, another transaction with the "+
 			"same number", display(target), display(at)),
-		errs.WithHint("make the replica again from a new snapshot"), errs.Meta("gtid", at.String()))
+		errs.WithHint("rebuild the replica", errs.Call("RebuildReplica")),
+		errs.Meta("gtid", at.String()))
 }
 
 // progress observes once. A replica that cannot continue is an error; one whose primary is away for

@@ -23,14 +23,26 @@ func deleteVerb[Q interface {
 }, P jobAnswer, R interface{ GetEtag() string }](v *verb[Q], call rpc[Q, P],
 	read func(ctx context.Context, a *api, name string) (R, error),
 	warning func(R) string) *cobra.Command {
+	return jobVerb(v, call, jobParts{prepare: confirmed(v, read, warning)})
+}
+
+// confirmed has a verb show the user what a resource is, and ask; the request is for what was
+// shown. The function that it returns does so before the call.
+func confirmed[Q interface {
+	proto.Message
+	GetName() string
+	GetEtag() string
+}, R interface{ GetEtag() string }](v *verb[Q],
+	read func(ctx context.Context, a *api, name string) (R, error),
+	warning func(R) string) func(context.Context, *api) error {
 	var yes bool
 	v.later = []string{"etag"}
-	v.flag("etag", "etag", "delete only while the record has this `ETAG`",
+	v.flag("etag", "etag", "go on only while the record has this `ETAG`",
 		"the one that is shown")
 	v.cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	asks := func() bool { return !yes && !v.is("validate_only") }
 	v.mustAsk(asks)
-	return jobVerb(v, call, jobParts{prepare: func(ctx context.Context, a *api) error {
+	return func(ctx context.Context, a *api) error {
 		shown, err := read(ctx, a, v.req.GetName())
 		if err != nil {
 			return err
@@ -42,7 +54,7 @@ func deleteVerb[Q interface {
 			return nil
 		}
 		return v.cli.ask(ctx, warning(shown), show.ID(v.req.GetName()))
-	}})
+	}
 }
 
 // mustAsk refuses to go on without a terminal when the verb has to ask.

@@ -17,8 +17,9 @@ its data was verified to the level asked for.
 A replica is a server: "server update" and "server delete" work on it.`
 
 func newReplica(c *cli) *cobra.Command {
-	return group("replica", "Create, verify and list replicas", replicaLong,
-		newReplicaCreate(c), newReplicaVerify(c), newReplicaList(c), newServerGet(c, "replica"))
+	return group("replica", "Create, verify, rebuild and list replicas", replicaLong,
+		newReplicaCreate(c), newReplicaVerify(c), newReplicaRebuild(c), newReplicaList(c),
+		newServerGet(c, "replica"))
 }
 
 func newReplicaList(c *cli) *cobra.Command {

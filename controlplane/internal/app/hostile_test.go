@@ -66,7 +66,7 @@ var freeText = map[string][]string{
 // required are the string fields that may not, by method.
 var required = map[string][]string{
 	"GetServer": {"name"}, "CreateServer": {"name"}, "CreateReplica": {"name"},
-	"VerifyReplica": {"name"}, "PurgeBinlogs": {"name"},
+	"VerifyReplica": {"name"}, "RebuildReplica": {"name", "etag"}, "PurgeBinlogs": {"name"},
 	"DeleteServer": {"name", "etag"}, "UpdateServer": {"server.name"},
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
 	"GetJob": {"name"}, "ListAttempts": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"},
@@ -85,6 +85,7 @@ func sane() map[string]proto.Message {
 		"CreateServer":   &cpv1.CreateServerRequest{Name: "servers/db9"},
 		"CreateReplica":  &cpv1.CreateReplicaRequest{Name: "servers/db9", Primary: "servers/db1"},
 		"VerifyReplica":  &cpv1.VerifyReplicaRequest{Name: "servers/db1"},
+		"RebuildReplica": &cpv1.RebuildReplicaRequest{Name: "servers/db1", Etag: "r1"},
 		"PurgeBinlogs":   &cpv1.PurgeBinlogsRequest{Name: "servers/db1"},
 		"UpdateServer":   &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
 		"DeleteServer":   &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},

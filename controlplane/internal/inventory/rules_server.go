@@ -112,7 +112,8 @@ func (s ServerState) next() []ServerState {
 	case "":
 		return []ServerState{ServerProvisioning, ServerReady}
 	case ServerProvisioning:
-		return []ServerState{ServerReady, ServerFailed}
+		// DEGRADED: a job that was to replace its data took nothing off it.
+		return []ServerState{ServerReady, ServerFailed, ServerDegraded}
 	case ServerReady:
 		return []ServerState{ServerFailed, ServerProvisioning, ServerDegraded}
 	case ServerDegraded:

@@ -41,6 +41,9 @@ func (e *Engine[T]) Skip(ctx context.Context, id, step string, req ChangeRequest
 func (e *Engine[T]) Cancel(ctx context.Context, id string, req ChangeRequest) (Job, error) {
 	return e.change(ctx, change{verb: "cancel", id: id, apply: func(m *fsm) error {
 		plan, _ := e.Plan(m.job.Kind)
+		if plan.Begin != nil {
+			m.owe()
+		}
 		return m.cancel(len(plan.Cleanup) > 0)
 	}}, req)
 }

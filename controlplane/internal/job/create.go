@@ -65,7 +65,10 @@ func (e *Engine[T]) CreateTx(ctx context.Context, tx T, req Request) (Job, error
 	}
 	event := Event{JobID: j.ID, At: j.Created, Who: j.Who, Kind: "job.create", Message: j.Title,
 		RequestID: req.RequestID}
-	return j, records.AddEvent(ctx, event)
+	if err := records.AddEvent(ctx, event); err != nil || plan.Begin == nil {
+		return j, err
+	}
+	return j, plan.Begin(ctx, tx, j)
 }
 
 func (e *Engine[T]) newJob(req Request, plan Plan[T], args []byte) Job {

@@ -168,6 +168,17 @@ func (m *fsm) unwind(target State, reason string, from, to int) {
 	j.From, j.To = from, to
 }
 
+// owe makes the always-steps due that settle what the job as a whole did, as its request alone
+// changed something.
+func (m *fsm) owe() {
+	for i := range m.job.Steps {
+		s := &m.job.Steps[i]
+		if s.Always && s.Section == "" && s.State == StepPending && !s.begun() {
+			m.touch(i).Started = m.now
+		}
+	}
+}
+
 // reset makes a step pending; renew gives it a new generation, so a new effect key.
 func (m *fsm) reset(seq int, renew bool) {
 	s := m.touch(seq)

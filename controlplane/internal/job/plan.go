@@ -17,6 +17,10 @@ type Plan[T any] struct {
 	// request that cleans up, or that gives a new effect key to a step that DeletesData. Required
 	// when a step does.
 	Guard Guard[T]
+	// Begin is called in the transaction that makes the job: what the job is about may be in its
+	// hands from then on. An error refuses the job. A job that is cancelled before its first step
+	// runs its always-steps that are in no section. Optional.
+	Begin func(ctx context.Context, tx T, j Job) error
 	// Again is called in the transaction of a request after which steps are run, with the job as it
 	// is then: what it made may be proved no longer. Optional.
 	Again func(ctx context.Context, tx T, j Job) error

@@ -20,17 +20,17 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts := replicate.Parts{
+		Snapshot: snapshot.Steps(), Sections: snapshot.Sections(), DropSnapshot: snapshot.Drop,
+		Machine: provision.MachineSteps(), Swap: provision.SwapStep,
+		Copy: provision.CopySteps(), DropReplaced: provision.DropReplaced,
+		Compare: verify.Compare, WouldCompare: verify.Describe,
+		Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
+	}
 	k.Register(
 		provision.CreatePrimary(remove.Server(), remove.Rest),
 		snapshot.TakeSnapshot(remove.Snapshot()),
-		replicate.CreateReplica(replicate.Parts{
-			Snapshot: snapshot.Steps(), Sections: snapshot.Sections(), DropSnapshot: snapshot.Drop,
-			Machine: provision.MachineSteps(
-				"the image's default data volume is gone, a volume from the snapshot is attached"),
-			Copy: provision.CopySteps(), DropReplaced: provision.DropReplaced,
-			Compare: verify.Compare, WouldCompare: verify.Describe,
-			Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
-		}),
+		replicate.CreateReplica(parts), replicate.RebuildReplica(parts),
 		verify.Replica(), purge.Binlogs(),
 		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)

@@ -89,6 +89,22 @@ func (s *Service) VerifyReplica(ctx context.Context,
 	return &cpv1.VerifyReplicaResponse{Job: made}, nil
 }
 
+// RebuildReplica starts a job that makes a replica again on a new volume, or plans one.
+func (s *Service) RebuildReplica(ctx context.Context,
+	req *cpv1.RebuildReplicaRequest) (*cpv1.RebuildReplicaResponse, error) {
+	args := replicate.RebuildArgs{Etag: req.GetEtag(),
+		Args: replicate.Args{Verify: levelOf(req.GetVerify())}}
+	args.Server, args.VolumeBytes = wire.ID(req.GetName()), req.GetVolumeSizeBytes()
+	args.Snapshot = wire.ID(req.GetSnapshot())
+	args.QuiesceLimit = req.GetQuiesceLimit().AsDuration()
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: args})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.RebuildReplicaResponse{Job: made}, nil
+}
+
 // PurgeBinlogs starts a job that deletes binary logs that no replica needs.
 func (s *Service) PurgeBinlogs(ctx context.Context,
 	req *cpv1.PurgeBinlogsRequest) (*cpv1.PurgeBinlogsResponse, error) {

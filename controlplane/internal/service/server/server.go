@@ -60,6 +60,7 @@ func Rules() authz.Table {
 		cpv1.ServerService_CreateServer_FullMethodName,
 		cpv1.ServerService_CreateReplica_FullMethodName,
 		cpv1.ServerService_VerifyReplica_FullMethodName,
+		cpv1.ServerService_RebuildReplica_FullMethodName,
 		cpv1.ServerService_PurgeBinlogs_FullMethodName,
 		cpv1.ServerService_UpdateServer_FullMethodName,
 		cpv1.ServerService_DeleteServer_FullMethodName,

@@ -146,10 +146,10 @@ func pointOf(snap inventory.Snapshot) replication.Point {
 // CheckRecovered refuses a copy that is not at the recorded position, or that wrote something
 // itself. Once it replicates its position moves, and only the latter is asked.
 func (h *Host) CheckRecovered(st replication.Status) error {
-	const way = "something wrote on the copy, so it is no copy any more: clean this job up and " +
-		"make the replica again"
+	way := kit.Hint("something wrote on the copy, so it is no copy any more: rebuild it",
+		kit.Rebuild(h.Srv.Name))
 	if errant := replication.Errant(st); errant != "" {
-		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, kit.Hint(way),
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_ERRANT, way,
 			"%s holds transactions of its own: %s (it is at %s, the snapshot recorded %s)",
 			h.Srv.Name, errant, st.BinlogPos, cmp.Or(h.Snap.Point.Position(), "(empty)"))
 	}
@@ -159,7 +159,7 @@ func (h *Host) CheckRecovered(st replication.Status) error {
 	}
 	point := pointOf(h.Snap)
 	if err := point.Check(st); err != nil {
-		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint(way), "%s: %v",
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, way, "%s: %v",
 			h.Srv.Name, err)
 	}
 	h.Found("it came up at the recorded position %s", cmp.Or(point.Recovered(st), "(empty)"))

@@ -8,7 +8,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -133,8 +132,11 @@ func (p *Pair) CheckRunning() error {
 }
 
 func (p *Pair) notReplicating(v replication.Verdict) error {
-	return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR,
-		kit.Hint("repair its replication on the host, then ask again"),
+	hint := kit.Hint("repair its replication on the host, then ask again")
+	if v.Threads == replication.Broken || v.Threads == replication.BinlogsGone {
+		hint = kit.Hint("rebuild it", kit.Rebuild(p.Srv.Name))
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, hint,
 		"%s does not replicate from %s: %s", p.Srv.Name, p.Primary.Name, v)
 }
 
@@ -181,16 +183,14 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 			return err
 		}
 	case replication.BinlogsGone:
-		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("remove it, and make "+
-			"the replica from a new snapshot",
-			p.Remove(p.Srv), errs.Call("CreateReplica", "primary", p.Primary.Subject())),
+		return kit.Refuse(errorsv1.Reason_REASON_BINLOGS_PURGED, kit.Hint("rebuild it from a new "+
+			"snapshot: what is purged is gone for good", kit.Rebuild(p.Srv.Name)),
 			"%s cannot replicate: %s", p.Srv.Name, v)
 	case replication.ServerIDTaken:
 		return idTaken(p.Srv, v.String())
 	case replication.Broken:
-		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("remove it and "+
-			"make it again from a new snapshot: its data do not fit the primary's "+
-			"events", p.Remove(p.Srv)),
+		return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, kit.Hint("rebuild it: its "+
+			"data do not fit the primary's events", kit.Rebuild(p.Srv.Name)),
 			"replication on %s is broken: %s", p.Srv.Name, v)
 	}
 	return p.startThreads(ctx, v)

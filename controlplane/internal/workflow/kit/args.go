@@ -17,6 +17,9 @@ type ServerArgs struct {
 	Port        int               `json:"port,omitempty"`
 	Options     map[string]string `json:"options,omitempty"`
 	Cleanup     bool              `json:"cleanup,omitempty"` // remove what was made when it fails
+	// Replaces is the id of the record of the data volume that the server has, and that the one
+	// to be made takes the place of; empty for a server that is new.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // SnapshotArgs are the arguments of every kind that takes or uses a snapshot.

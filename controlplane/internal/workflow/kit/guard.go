@@ -31,7 +31,7 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 			return err
 		}
 		if srv.Job != what.Job.ID {
-			return nil
+			return untaken(ctx, rec, srv)
 		}
 		if loss, err := losesData(ctx, rec, srv); err != nil || !loss {
 			return err
@@ -46,6 +46,21 @@ func (k *Kit) guard(kind Kind) job.Guard[Records] {
 				srv.Name, srv.State),
 			errs.WithHint("read the server, and confirm with its name and etag what is deleted"))
 	}
+}
+
+// untaken refuses while another job makes of the server what it is: what the one made at the
+// provider may not be marked as the other's yet.
+func untaken(ctx context.Context, rec Records, srv inventory.Server) error {
+	j, err := rec.Jobs.Get(ctx, srv.Job)
+	if Missing(err) || err == nil && !j.State.Active() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return Refuse(errorsv1.Reason_REASON_JOB_WRONG_STATE,
+		Hint("wait for its end", errs.Call("WatchJob", "name", "jobs/"+j.ID)),
+		"job %s has %s now", j.ID, srv.Name)
 }
 
 // losesData reports whether a user could miss what is on a server's volumes: it was READY, or it is

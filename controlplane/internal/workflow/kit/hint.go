@@ -33,10 +33,15 @@ func CleanUpThis() errs.Action { return errs.Call("CleanupJob", "name", job.This
 
 // Remove removes a server: what this job has made, or what another one did.
 func (c *Call) Remove(srv inventory.Server) errs.Action {
-	if srv.Name == c.making {
+	if srv.Name == c.making && len(c.kinds[c.JobKind].Cleanup) > 0 {
 		return CleanUpThis()
 	}
 	return errs.Call("DeleteServer", "name", srv.Subject())
+}
+
+// Rebuild makes a replica again, on a new volume from a new snapshot.
+func Rebuild(server string) errs.Action {
+	return errs.Call("RebuildReplica", "name", inventory.ServerSubject(server))
 }
 
 // GetServer reads a server.

@@ -18,6 +18,8 @@ type Kind struct {
 	Steps    []Step
 	Sections map[string]job.Section
 	Cleanup  []Step
+	// Begin changes records in the transaction that makes the job, or refuses it. Optional.
+	Begin func(ctx context.Context, rec Records, j job.Job) error
 }
 
 // Args are a kind's own arguments: what a request asks for, and what the job's row keeps.
@@ -109,7 +111,7 @@ func (k *Kit) Plans() []job.Plan[Records] {
 		plans = append(plans, job.Plan[Records]{
 			Kind: kind.Name, Title: kind.Title, Sections: kind.Sections,
 			Steps: k.planSteps(kind, kind.Steps), Cleanup: k.planSteps(kind, kind.Cleanup),
-			Guard: k.guard(kind), Again: k.unprove(kind),
+			Guard: k.guard(kind), Begin: kind.Begin, Again: k.unprove(kind),
 		})
 	}
 	slices.SortFunc(plans, func(a, b job.Plan[Records]) int {

@@ -17,11 +17,11 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 	m, err := c.Provider.GetMachine(ctx, srv.MachineID)
 	switch {
 	case Missing(err):
-		return c.MachineGone(provider.Machine{ID: srv.MachineID}, srv)
+		return c.MachineGone(ctx, provider.Machine{ID: srv.MachineID}, srv)
 	case err != nil:
 		return err
 	case m.State == provider.MachineTerminated:
-		return c.MachineGone(m, srv)
+		return c.MachineGone(ctx, m, srv)
 	case m.State == provider.MachineStopped && srv.Job == c.JobID && !srv.InService():
 		if err := c.Provider.StartMachine(ctx, m.ID); err != nil {
 			return err
@@ -32,14 +32,25 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 }
 
 // MachineGone is the error of a machine that ended without this project's doing.
-func (c *Call) MachineGone(m provider.Machine, srv inventory.Server) error {
-	redo := errs.Call("RedoStep", "name", "jobs/"+srv.Job, "step", StepCreateMachine)
-	if srv.Job == c.JobID {
-		redo = RedoThis(StepCreateMachine)
+func (c *Call) MachineGone(ctx context.Context, m provider.Machine, srv inventory.Server) error {
+	hint := Hint("have another made, or remove the rest",
+		errs.Call("RedoStep", "name", "jobs/"+srv.Job, "step", StepCreateMachine), c.Remove(srv))
+	switch makesMachine := c.makesMachine(ctx, srv.Job); {
+	case !makesMachine:
+		hint = Hint("remove the rest, then make it again", c.Remove(srv))
+	case srv.Job == c.JobID:
+		hint.Actions[0] = RedoThis(StepCreateMachine)
 	}
-	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, Hint("have another made, or remove the rest",
-		redo, c.Remove(srv)), "machine %s of %s was terminated by somebody else: %s", m.ID,
+	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, hint,
+		"machine %s of %s was terminated by somebody else: %s", m.ID,
 		srv.Name, cmp.Or(m.Reason, "no reason given"))
+}
+
+// makesMachine reports whether the job has the step that makes a server's machine.
+func (c *Call) makesMachine(ctx context.Context, jobID string) bool {
+	j, err := c.Jobs.Get(ctx, jobID)
+	_, there := j.Step(StepCreateMachine)
+	return err == nil && there
 }
 
 // NeedsMachine refuses a step that is run alone before there is a machine.

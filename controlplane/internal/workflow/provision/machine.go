@@ -80,7 +80,7 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 		return s.newMachine(ctx, srv)
 	}
 	if ours.State == provider.MachineTerminated {
-		return *ours, s.MachineGone(*ours, srv)
+		return *ours, s.MachineGone(ctx, *ours, srv)
 	}
 	return *ours, nil
 }

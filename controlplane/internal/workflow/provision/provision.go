@@ -53,9 +53,9 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 	steps := []kit.Step{{Name: "plan",
 		Title: "the request can be met; the server_id is allocated",
 		Run:   kit.Typed(planPrimary), DryRun: kit.DryTyped(dryPlan)}}
+	steps = append(steps, MachineSteps()...)
 	steps = append(steps,
-		MachineSteps("the image's default data volume is gone, a blank volume is attached")...)
-	steps = append(steps,
+		SwapStep("the image's default data volume is gone, a blank volume is attached"),
 		kit.Step{Name: "format_volume", Title: "the blank volume has a filesystem",
 			Run: kit.Typed(formatVolume), DryRun: kit.WouldFor(func(_ *kit.Preview,
 				a Args) []string {
@@ -80,9 +80,8 @@ func CreatePrimary(cleanup []kit.Step, rest kit.Remover) kit.Kind {
 		Steps: steps, Cleanup: cleanup}
 }
 
-// MachineSteps make a host with a data volume of its own; volume is the title of what its data
-// volume is.
-func MachineSteps(volume string) []kit.Step {
+// MachineSteps make a host.
+func MachineSteps() []kit.Step {
 	return []kit.Step{
 		{Name: kit.StepCreateMachine, Title: "a machine from the image runs",
 			Run: run((*step).createMachine), DryRun: kit.WouldFor(wouldCreate),
@@ -92,10 +91,14 @@ func MachineSteps(volume string) []kit.Step {
 			Run: run((*step).awaitAgent), Timeout: 15 * time.Minute,
 			DryRun:          kit.Would("give its agent an identity, by a one-time token"),
 			OperatorTimeout: kit.OperatorTime},
-		{Name: kit.StepSwapVolume, Title: volume, Run: run((*step).swapVolume),
-			DryRun: kit.WouldFor(wouldSwap), Timeout: 30 * time.Minute, Attempt: 5 * time.Minute,
-			Attempts: patient, OperatorTimeout: kit.OperatorTime, DeletesData: true},
 	}
+}
+
+// SwapStep gives a host its data volume, in place of the one that it has.
+func SwapStep(title string) kit.Step {
+	return kit.Step{Name: kit.StepSwapVolume, Title: title, Run: run((*step).swapVolume),
+		DryRun: kit.WouldFor(wouldSwap), Timeout: 30 * time.Minute, Attempt: 5 * time.Minute,
+		Attempts: patient, OperatorTimeout: kit.OperatorTime, DeletesData: true}
 }
 
 // CopySteps make MariaDB serve from a copy of another server's data.

@@ -164,7 +164,8 @@ func DropReplaced(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Comm
 	if err != nil {
 		return nil, err
 	}
-	if swap, there := j.Step(kit.StepSwapVolume); there && swap.Generation == 1 {
+	if swap, there := j.Step(kit.StepSwapVolume); there && swap.Generation == 1 &&
+		args.Replaces == "" {
 		return nil, nil // it was never replaced
 	}
 	list, err := s.Provider.ListVolumes(ctx, s.Made(map[string]string{kit.TagJob: s.JobID,

@@ -32,16 +32,28 @@ func (s *step) swapVolume(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if err := s.dropDefaults(ctx, srv); err != nil {
-		return kit.Outcome{}, err
-	}
-	if err := s.ensureAttached(ctx, srv, vol); err != nil {
-		return kit.Outcome{}, err
-	}
-	if err := s.seenByHost(ctx, srv, vol); err != nil {
+	if err := s.exchange(ctx, srv, vol); err != nil {
 		return kit.Outcome{}, err
 	}
 	return kit.Done(s.recordVolume(srv, vol))
+}
+
+// exchange attaches the server's own volume and takes off what that replaces. A copy that may serve
+// is taken off last, so that it serves until the new one is there.
+func (s *step) exchange(ctx context.Context, srv inventory.Server, vol provider.Volume) error {
+	serves := s.args.Replaces != ""
+	if !serves {
+		if err := s.dropDefaults(ctx, srv); err != nil {
+			return err
+		}
+	}
+	if err := s.ensureAttached(ctx, srv, vol); err != nil {
+		return err
+	}
+	if err := s.seenByHost(ctx, srv, vol); err != nil || !serves {
+		return err
+	}
+	return s.dropDefaults(ctx, srv)
 }
 
 // ensureVolume finds the volume that was made under this step's key, or makes it: from the
@@ -62,8 +74,13 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 		Tags: s.Tags(srv.Name, kit.RoleData),
 	}
 	if srv.Role == inventory.RoleReplica {
-		if req.SnapshotID, err = s.usableSnapshot(ctx, srv); err != nil {
+		snap, err := s.usableSnapshot(ctx, srv)
+		if err != nil {
 			return provider.Volume{}, err
+		}
+		req.SnapshotID = snap.ProviderID
+		if req.SizeBytes != 0 && s.args.Replaces != "" {
+			req.SizeBytes = max(req.SizeBytes, snap.SizeBytes)
 		}
 	}
 	if err := s.Prove(ctx); err != nil {
@@ -95,13 +112,14 @@ func fromWhat(snapshot string) string {
 	return "from snapshot " + snapshot
 }
 
-// usableSnapshot is the provider's id of the snapshot to copy, observed once more.
-func (s *step) usableSnapshot(ctx context.Context, srv inventory.Server) (string, error) {
+// usableSnapshot is the snapshot to copy, observed once more.
+func (s *step) usableSnapshot(ctx context.Context,
+	srv inventory.Server) (inventory.Snapshot, error) {
 	snap, err := s.Snapshot(ctx, s.args.Snapshot)
 	if err != nil {
-		return "", err
+		return snap, err
 	}
-	return snap.ProviderID, s.Usable(ctx, snap, srv.Primary)
+	return snap, s.Usable(ctx, snap, srv.Primary)
 }
 
 // ensureAttached gives the volume to the machine; the provider takes no token for that, so it looks

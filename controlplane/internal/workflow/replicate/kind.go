@@ -78,7 +78,9 @@ type Parts struct {
 	Sections     map[string]job.Section
 	Snapshot     []kit.Step // take a snapshot, unless one was given
 	DropSnapshot func(context.Context, *kit.Call, kit.SnapshotArgs) (kit.Commit, error)
-	Machine      []kit.Step // make a host with a volume from the snapshot
+	Machine      []kit.Step // make a host
+	// Swap gives it a volume from the snapshot; the title says in whose place.
+	Swap         func(title string) kit.Step
 	Copy         []kit.Step // make MariaDB serve from it
 	DropReplaced func(context.Context, *kit.Call, kit.MakeArgs) (kit.Commit, error)
 	Compare      Compare
@@ -96,36 +98,46 @@ func CreateReplica(parts Parts) kit.Kind {
 			p *kit.Preview, args Args) ([]string, error) {
 			return (&step{Call: c, args: args}).dryPlan(ctx, p)
 		})}
-	steps := slices.Concat([]kit.Step{plan}, parts.Snapshot, parts.Machine, parts.Copy,
-		[]kit.Step{
-			{Name: "prepare_replica",
-				Title: "nothing of the source's replication is left; the replica has its account",
-				Run:   onPair((*step).prepare), DryRun: kit.WouldFor(wouldPrepare)},
-			{Name: "configure_replica",
-				Title: "the connection to the primary is set up: GTID, TLS",
-				Run:   onPair((*step).configure), DryRun: kit.WouldFor(wouldConfigure),
-				Attempt: 10 * time.Minute},
-			{Name: "start_replica", Title: "both replication threads run",
-				Run:     onPair((*step).start),
-				DryRun:  kit.Would("start both threads"),
-				Attempt: 3 * time.Minute, Timeout: 15 * time.Minute},
-			{Name: "catch_up",
-				Title: "a target position, taken on the primary after replication started, is " +
-					"applied", Run: onPair((*step).catchUp), DryRun: kit.WouldFor(wouldCatchUp),
-				Attempt: day, Timeout: 2 * day, Attempts: 10},
-			{Name: "verify", Title: "the data was compared to the level asked for",
-				Run: verify(parts), DryRun: wouldVerify(parts),
-				Attempt: day, Timeout: 2 * day, Attempts: 4},
-			{Name: "finish",
-				Title: "replication starts by itself, all invariants hold, the replica is READY",
-				Run:   onPair((*step).finish), DryRun: kit.WouldFor(wouldFinish),
-				Attempt: 5 * time.Minute, Proves: true},
-			{Name: "settle", Title: "nothing of this job holds the source up any more",
-				Run: settle(parts), Always: true, Timeout: 5 * time.Minute},
-		})
+	steps := slices.Concat([]kit.Step{plan}, parts.Snapshot, parts.Machine,
+		[]kit.Step{parts.Swap("the image's default data volume is gone, a volume from the " +
+			"snapshot is attached")}, parts.Copy, replicaSteps(parts),
+		[]kit.Step{settleStep(settle(parts))})
 	return kit.Kind{Name: KindCreateReplica, Title: "make a verified replica",
 		Decode: kit.Decode[Args], Steps: steps, Cleanup: parts.Cleanup,
 		Sections: parts.Sections}
+}
+
+// replicaSteps make a verified replica of a MariaDB that serves from a copy.
+func replicaSteps(parts Parts) []kit.Step {
+	return []kit.Step{
+		{Name: "prepare_replica",
+			Title: "nothing of the source's replication is left; the replica has its account",
+			Run:   onPair((*step).prepare), DryRun: kit.WouldFor(wouldPrepare)},
+		{Name: "configure_replica",
+			Title: "the connection to the primary is set up: GTID, TLS",
+			Run:   onPair((*step).configure), DryRun: kit.WouldFor(wouldConfigure),
+			Attempt: 10 * time.Minute},
+		{Name: "start_replica", Title: "both replication threads run",
+			Run:     onPair((*step).start),
+			DryRun:  kit.Would("start both threads"),
+			Attempt: 3 * time.Minute, Timeout: 15 * time.Minute},
+		{Name: "catch_up",
+			Title: "a target position, taken on the primary after replication started, is " +
+				"applied", Run: onPair((*step).catchUp), DryRun: kit.WouldFor(wouldCatchUp),
+			Attempt: day, Timeout: 2 * day, Attempts: 10},
+		{Name: "verify", Title: "the data was compared to the level asked for",
+			Run: verify(parts), DryRun: wouldVerify(parts),
+			Attempt: day, Timeout: 2 * day, Attempts: 4},
+		{Name: "finish",
+			Title: "replication starts by itself, all invariants hold, the replica is READY",
+			Run:   onPair((*step).finish), DryRun: kit.WouldFor(wouldFinish),
+			Attempt: 5 * time.Minute, Proves: true},
+	}
+}
+
+func settleStep(h kit.Handler) kit.Step {
+	return kit.Step{Name: "settle", Title: "nothing of this job holds the source up any more",
+		Run: h, Always: true, Timeout: 5 * time.Minute}
 }
 
 // step is one call of a step of this family.

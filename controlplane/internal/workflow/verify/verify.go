@@ -16,7 +16,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -99,9 +98,8 @@ func (c *comparer) tell(at string, total comparison, different, open []string) e
 			"position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(different) > 0 {
-		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not use it: delete "+
-			"it, and make the replica again from a new snapshot",
-			errs.Call("DeleteServer", "name", c.Srv.Subject())),
+		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not read from it, "+
+			"and rebuild it", kit.Rebuild(c.Srv.Name)),
 			"%s differs from %s in %d tables at %s: %s", c.Srv.Name, c.Primary.Name,
 			len(different), at, kit.SomeOf(different, 10))
 	}

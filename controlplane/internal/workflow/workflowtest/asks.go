@@ -53,6 +53,19 @@ func (r Replica) Args() kit.Args {
 	}}
 }
 
+// Rebuild asks to make a replica again.
+type Rebuild struct {
+	Server, Snapshot, Etag string
+	Verify                 inventory.VerifyLevel
+}
+
+// Args are the arguments of the kind.
+func (r Rebuild) Args() kit.Args {
+	return replicate.RebuildArgs{Etag: r.Etag, Args: replicate.Args{Verify: r.Verify,
+		MakeArgs: kit.MakeArgs{ServerArgs: kit.ServerArgs{Server: r.Server},
+			SnapshotArgs: kit.SnapshotArgs{Snapshot: r.Snapshot}}}}
+}
+
 // SnapshotOf asks for a snapshot of a server.
 type SnapshotOf struct {
 	Source       string

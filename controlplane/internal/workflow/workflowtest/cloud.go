@@ -100,14 +100,18 @@ func (v cloudView) Images(context.Context) ([]provider.Image, error) {
 
 func (v cloudView) SetTags(ctx context.Context, id string, tags map[string]string) error {
 	return v.call(ctx, "SetTags", true, func() error {
-		vol, ok := v.c.Volumes[id]
-		if !ok {
-			return provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
+		var had *map[string]string
+		if vol, ok := v.c.Volumes[id]; ok {
+			had = &vol.Tags
+		} else if m, ok := v.c.Machines[id]; ok {
+			had = &m.Tags
+		} else {
+			return provider.Errorf(provider.ErrNotFound, id, "nothing has the id %s", id)
 		}
-		if vol.Tags == nil {
-			vol.Tags = map[string]string{}
+		if *had == nil {
+			*had = map[string]string{}
 		}
-		maps.Copy(vol.Tags, tags)
+		maps.Copy(*had, tags)
 		return nil
 	})
 }

@@ -1196,6 +1196,165 @@ func (x *CreateReplicaResponse) GetJob() *Job {
 	return nil
 }
 
+// RebuildReplicaRequest names a replica.
+type RebuildReplicaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Snapshot to make it from, "snapshots/{snapshot}", of its primary or of a replica of that; a new
+	// one of its primary is taken when empty.
+	Snapshot string `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// How the data is compared before the replica is READY.
+	Verify VerifyLevel `protobuf:"varint,3,opt,name=verify,proto3,enum=understudy.controlplane.v1.VerifyLevel" json:"verify,omitempty"`
+	// Size of the new volume in bytes; when 0 that of the old one, or the snapshot's if that is
+	// larger.
+	VolumeSizeBytes int64 `protobuf:"varint,4,opt,name=volume_size_bytes,json=volumeSizeBytes,proto3" json:"volume_size_bytes,omitempty"`
+	// Longest time that writes to the primary may be blocked for the new snapshot: 1 s to 60 s; 10 s
+	// when absent. Must be absent with `snapshot`.
+	QuiesceLimit *durationpb.Duration `protobuf:"bytes,5,opt,name=quiesce_limit,json=quiesceLimit,proto3" json:"quiesce_limit,omitempty"`
+	// Etag that the caller read. Required: the data that the server has now are deleted in the end.
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,8,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildReplicaRequest) Reset() {
+	*x = RebuildReplicaRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildReplicaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildReplicaRequest) ProtoMessage() {}
+
+func (x *RebuildReplicaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildReplicaRequest.ProtoReflect.Descriptor instead.
+func (*RebuildReplicaRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RebuildReplicaRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RebuildReplicaRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *RebuildReplicaRequest) GetVerify() VerifyLevel {
+	if x != nil {
+		return x.Verify
+	}
+	return VerifyLevel_VERIFY_LEVEL_UNSPECIFIED
+}
+
+func (x *RebuildReplicaRequest) GetVolumeSizeBytes() int64 {
+	if x != nil {
+		return x.VolumeSizeBytes
+	}
+	return 0
+}
+
+func (x *RebuildReplicaRequest) GetQuiesceLimit() *durationpb.Duration {
+	if x != nil {
+		return x.QuiesceLimit
+	}
+	return nil
+}
+
+func (x *RebuildReplicaRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RebuildReplicaRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RebuildReplicaRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RebuildReplicaResponse has the job.
+type RebuildReplicaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildReplicaResponse) Reset() {
+	*x = RebuildReplicaResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildReplicaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildReplicaResponse) ProtoMessage() {}
+
+func (x *RebuildReplicaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildReplicaResponse.ProtoReflect.Descriptor instead.
+func (*RebuildReplicaResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RebuildReplicaResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // VerifyReplicaRequest names a replica.
 type VerifyReplicaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1214,7 +1373,7 @@ type VerifyReplicaRequest struct {
 
 func (x *VerifyReplicaRequest) Reset() {
 	*x = VerifyReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1385,7 @@ func (x *VerifyReplicaRequest) String() string {
 func (*VerifyReplicaRequest) ProtoMessage() {}
 
 func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1398,7 @@ func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaRequest.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerifyReplicaRequest) GetName() string {
@@ -1281,7 +1440,7 @@ type VerifyReplicaResponse struct {
 
 func (x *VerifyReplicaResponse) Reset() {
 	*x = VerifyReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1452,7 @@ func (x *VerifyReplicaResponse) String() string {
 func (*VerifyReplicaResponse) ProtoMessage() {}
 
 func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1465,7 @@ func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaResponse.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VerifyReplicaResponse) GetJob() *Job {
@@ -1335,7 +1494,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1506,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1519,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PurgeBinlogsRequest) GetName() string {
@@ -1402,7 +1561,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1573,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1586,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PurgeBinlogsResponse) GetJob() *Job {
@@ -1455,7 +1614,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1626,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1639,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -1522,7 +1681,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1693,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1706,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -1575,7 +1734,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1746,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1759,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -1642,7 +1801,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1813,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1826,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -1799,6 +1958,18 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x15CreateReplicaResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x9a\x03\n" +
+	"\x15RebuildReplicaRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12\"\n" +
+	"\bsnapshot\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x02R\bsnapshot\x12?\n" +
+	"\x06verify\x18\x03 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x06verify\x12A\n" +
+	"\x11volume_size_bytes\x18\x04 \x01(\x03B\x15\xea\xbb\x18\x11\x10\x80\x80\x80\x80\x02\x18\x80\x80\x80\x80\x80\x80\x10 \x80\x04R\x0fvolumeSizeBytes\x12Q\n" +
+	"\rquiesce_limit\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x021s2\x021mr\x0310sR\fquiesceLimit\x12\x1c\n" +
+	"\x04etag\x18\x06 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\aR\x04etag\x12%\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\b \x01(\bR\fvalidateOnly\"K\n" +
+	"\x16RebuildReplicaResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbf\x01\n" +
 	"\x14VerifyReplicaRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12=\n" +
@@ -1832,13 +2003,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xab\a\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xa4\b\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\fCreateServer\x12/.understudy.controlplane.v1.CreateServerRequest\x1a0.understudy.controlplane.v1.CreateServerResponse\x12t\n" +
 	"\rCreateReplica\x120.understudy.controlplane.v1.CreateReplicaRequest\x1a1.understudy.controlplane.v1.CreateReplicaResponse\x12t\n" +
-	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12q\n" +
+	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12w\n" +
+	"\x0eRebuildReplica\x121.understudy.controlplane.v1.RebuildReplicaRequest\x1a2.understudy.controlplane.v1.RebuildReplicaResponse\x12q\n" +
 	"\fPurgeBinlogs\x12/.understudy.controlplane.v1.PurgeBinlogsRequest\x1a0.understudy.controlplane.v1.PurgeBinlogsResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
 	"\fDeleteServer\x12/.understudy.controlplane.v1.DeleteServerRequest\x1a0.understudy.controlplane.v1.DeleteServerResponseB\x93\x02\n" +
@@ -1857,86 +2029,93 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
-	(Server_Role)(0),              // 0: understudy.controlplane.v1.Server.Role
-	(Server_State)(0),             // 1: understudy.controlplane.v1.Server.State
-	(*Server)(nil),                // 2: understudy.controlplane.v1.Server
-	(*ServerDisk)(nil),            // 3: understudy.controlplane.v1.ServerDisk
-	(*ServerMount)(nil),           // 4: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),      // 5: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),     // 6: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),    // 7: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),   // 8: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),   // 9: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),  // 10: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),  // 11: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil), // 12: understudy.controlplane.v1.CreateReplicaResponse
-	(*VerifyReplicaRequest)(nil),  // 13: understudy.controlplane.v1.VerifyReplicaRequest
-	(*VerifyReplicaResponse)(nil), // 14: understudy.controlplane.v1.VerifyReplicaResponse
-	(*PurgeBinlogsRequest)(nil),   // 15: understudy.controlplane.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),  // 16: understudy.controlplane.v1.PurgeBinlogsResponse
-	(*UpdateServerRequest)(nil),   // 17: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),  // 18: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),   // 19: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),  // 20: understudy.controlplane.v1.DeleteServerResponse
-	nil,                           // 21: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                           // 22: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*Verification)(nil),          // 24: understudy.controlplane.v1.Verification
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
-	(*Job)(nil),                   // 26: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),              // 27: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil), // 28: google.protobuf.FieldMask
+	(Server_Role)(0),               // 0: understudy.controlplane.v1.Server.Role
+	(Server_State)(0),              // 1: understudy.controlplane.v1.Server.State
+	(*Server)(nil),                 // 2: understudy.controlplane.v1.Server
+	(*ServerDisk)(nil),             // 3: understudy.controlplane.v1.ServerDisk
+	(*ServerMount)(nil),            // 4: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),       // 5: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),      // 6: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),     // 7: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),    // 8: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),    // 9: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),   // 10: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),   // 11: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil),  // 12: understudy.controlplane.v1.CreateReplicaResponse
+	(*RebuildReplicaRequest)(nil),  // 13: understudy.controlplane.v1.RebuildReplicaRequest
+	(*RebuildReplicaResponse)(nil), // 14: understudy.controlplane.v1.RebuildReplicaResponse
+	(*VerifyReplicaRequest)(nil),   // 15: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil),  // 16: understudy.controlplane.v1.VerifyReplicaResponse
+	(*PurgeBinlogsRequest)(nil),    // 17: understudy.controlplane.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),   // 18: understudy.controlplane.v1.PurgeBinlogsResponse
+	(*UpdateServerRequest)(nil),    // 19: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),   // 20: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),    // 21: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),   // 22: understudy.controlplane.v1.DeleteServerResponse
+	nil,                            // 23: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                            // 24: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(*Verification)(nil),           // 26: understudy.controlplane.v1.Verification
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(*Job)(nil),                    // 28: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),               // 29: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),  // 30: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
 	4,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	23, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	23, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	24, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	25, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	25, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	26, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
 	3,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
-	25, // 7: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	25, // 8: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	27, // 7: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	27, // 8: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
 	2,  // 9: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
 	0,  // 10: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 11: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
 	2,  // 12: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	21, // 13: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	26, // 14: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	27, // 15: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	22, // 16: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	25, // 17: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	26, // 18: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	27, // 19: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	26, // 20: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	26, // 21: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 22: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	28, // 23: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 24: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	26, // 25: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	5,  // 26: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	7,  // 27: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	9,  // 28: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	11, // 29: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	13, // 30: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	15, // 31: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	17, // 32: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	19, // 33: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	6,  // 34: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	8,  // 35: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	10, // 36: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	12, // 37: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	14, // 38: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	16, // 39: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	18, // 40: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	20, // 41: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 13: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	28, // 14: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	29, // 15: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	24, // 16: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	27, // 17: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	28, // 18: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	29, // 19: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	27, // 20: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	28, // 21: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	29, // 22: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	28, // 23: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	28, // 24: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 25: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	30, // 26: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 27: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	28, // 28: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	5,  // 29: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	7,  // 30: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	9,  // 31: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	11, // 32: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	15, // 33: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	13, // 34: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	17, // 35: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	19, // 36: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	21, // 37: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	6,  // 38: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	8,  // 39: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	10, // 40: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	12, // 41: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	16, // 42: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	14, // 43: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	18, // 44: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	20, // 45: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	22, // 46: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	38, // [38:47] is the sub-list for method output_type
+	29, // [29:38] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -1952,7 +2131,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

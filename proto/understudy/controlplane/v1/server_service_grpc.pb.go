@@ -19,14 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ServerService_GetServer_FullMethodName     = "/understudy.controlplane.v1.ServerService/GetServer"
-	ServerService_ListServers_FullMethodName   = "/understudy.controlplane.v1.ServerService/ListServers"
-	ServerService_CreateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/CreateServer"
-	ServerService_CreateReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/CreateReplica"
-	ServerService_VerifyReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/VerifyReplica"
-	ServerService_PurgeBinlogs_FullMethodName  = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
-	ServerService_UpdateServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/UpdateServer"
-	ServerService_DeleteServer_FullMethodName  = "/understudy.controlplane.v1.ServerService/DeleteServer"
+	ServerService_GetServer_FullMethodName      = "/understudy.controlplane.v1.ServerService/GetServer"
+	ServerService_ListServers_FullMethodName    = "/understudy.controlplane.v1.ServerService/ListServers"
+	ServerService_CreateServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/CreateServer"
+	ServerService_CreateReplica_FullMethodName  = "/understudy.controlplane.v1.ServerService/CreateReplica"
+	ServerService_VerifyReplica_FullMethodName  = "/understudy.controlplane.v1.ServerService/VerifyReplica"
+	ServerService_RebuildReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/RebuildReplica"
+	ServerService_PurgeBinlogs_FullMethodName   = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
+	ServerService_UpdateServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/UpdateServer"
+	ServerService_DeleteServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
 
 // ServerServiceClient is the client API for ServerService service.
@@ -60,6 +61,14 @@ type ServerServiceClient interface {
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
 	VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error)
+	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
+	// snapshot of its primary or from the one that is named, on a new volume. It works from every
+	// state that a replica can be broken in. With the request the replica is no longer READY and
+	// verified; what it had is kept until it is READY on the new volume, and is deleted then.
+	// FAILED_PRECONDITION (WRONG_ROLE) for a server that is not a replica, (DATADIR_NEWER) when the
+	// MariaDB of its machine is older than the copy; ABORTED (ETAG_MISMATCH) when the record changed
+	// since it was read.
+	RebuildReplica(ctx context.Context, in *RebuildReplicaRequest, opts ...grpc.CallOption) (*RebuildReplicaResponse, error)
 	// PurgeBinlogs starts a job that deletes the binary logs of a server up to what every replica has
 	// applied and every reservation allows. The job fails with BINLOGS_NEEDED, and deletes nothing,
 	// when it is not known what a replica has applied. With `validate_only` no job is created: the
@@ -135,6 +144,16 @@ func (c *serverServiceClient) VerifyReplica(ctx context.Context, in *VerifyRepli
 	return out, nil
 }
 
+func (c *serverServiceClient) RebuildReplica(ctx context.Context, in *RebuildReplicaRequest, opts ...grpc.CallOption) (*RebuildReplicaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RebuildReplicaResponse)
+	err := c.cc.Invoke(ctx, ServerService_RebuildReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PurgeBinlogsResponse)
@@ -196,6 +215,14 @@ type ServerServiceServer interface {
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
 	VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error)
+	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
+	// snapshot of its primary or from the one that is named, on a new volume. It works from every
+	// state that a replica can be broken in. With the request the replica is no longer READY and
+	// verified; what it had is kept until it is READY on the new volume, and is deleted then.
+	// FAILED_PRECONDITION (WRONG_ROLE) for a server that is not a replica, (DATADIR_NEWER) when the
+	// MariaDB of its machine is older than the copy; ABORTED (ETAG_MISMATCH) when the record changed
+	// since it was read.
+	RebuildReplica(context.Context, *RebuildReplicaRequest) (*RebuildReplicaResponse, error)
 	// PurgeBinlogs starts a job that deletes the binary logs of a server up to what every replica has
 	// applied and every reservation allows. The job fails with BINLOGS_NEEDED, and deletes nothing,
 	// when it is not known what a replica has applied. With `validate_only` no job is created: the
@@ -235,6 +262,9 @@ func (UnimplementedServerServiceServer) CreateReplica(context.Context, *CreateRe
 }
 func (UnimplementedServerServiceServer) VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyReplica not implemented")
+}
+func (UnimplementedServerServiceServer) RebuildReplica(context.Context, *RebuildReplicaRequest) (*RebuildReplicaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RebuildReplica not implemented")
 }
 func (UnimplementedServerServiceServer) PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeBinlogs not implemented")
@@ -356,6 +386,24 @@ func _ServerService_VerifyReplica_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_RebuildReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RebuildReplicaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).RebuildReplica(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_RebuildReplica_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).RebuildReplica(ctx, req.(*RebuildReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_PurgeBinlogs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PurgeBinlogsRequest)
 	if err := dec(in); err != nil {
@@ -436,6 +484,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyReplica",
 			Handler:    _ServerService_VerifyReplica_Handler,
+		},
+		{
+			MethodName: "RebuildReplica",
+			Handler:    _ServerService_RebuildReplica_Handler,
 		},
 		{
 			MethodName: "PurgeBinlogs",

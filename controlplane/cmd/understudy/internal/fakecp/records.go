@@ -181,6 +181,28 @@ func (s *Server) VerifyReplica(_ context.Context,
 	return &cpv1.VerifyReplicaResponse{Job: s.play(oneStep(job, nil))}, nil
 }
 
+// RebuildReplica starts a job.
+func (s *Server) RebuildReplica(_ context.Context,
+	req *cpv1.RebuildReplicaRequest) (*cpv1.RebuildReplicaResponse, error) {
+	r, err := s.server(req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetEtag() != r.GetEtag() {
+		return nil, errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+			r.GetName()+" changed since it was read",
+			errs.WithHint("read it again and decide again", errs.Call("GetServer", "name",
+				r.GetName())))
+	}
+	job := newJob("j-0107", cpv1.Job_KIND_REBUILD_REPLICA, req.GetName(), "rebuild "+
+		strings.TrimPrefix(req.GetName(), "servers/")+" from a new snapshot of db1",
+		req.GetRequestId(), [][2]string{{"swap_volume", "a volume from the snapshot is attached"}})
+	if req.GetValidateOnly() {
+		return &cpv1.RebuildReplicaResponse{Job: planOf(job)}, nil
+	}
+	return &cpv1.RebuildReplicaResponse{Job: s.play(oneStep(job, nil))}, nil
+}
+
 // PurgeBinlogs starts a job.
 func (s *Server) PurgeBinlogs(_ context.Context,
 	req *cpv1.PurgeBinlogsRequest) (*cpv1.PurgeBinlogsResponse, error) {

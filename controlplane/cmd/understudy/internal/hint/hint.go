@@ -27,8 +27,9 @@ var commands = map[string]string{
 	"DeleteServer": "server delete {name}",
 	"CreateReplica": "replica create[ {name}][ --of {primary}][ --from {snapshot}]" +
 		"[ --verify {verify}]",
-	"PurgeBinlogs":  "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
-	"VerifyReplica": "replica verify {name}[ --level {level}]",
+	"RebuildReplica": "replica rebuild {name}[ --from {snapshot}]",
+	"PurgeBinlogs":   "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
+	"VerifyReplica":  "replica verify {name}[ --level {level}]",
 
 	"GetSnapshot":   "snapshot get {name}",
 	"ListSnapshots": "snapshot list[ --of {server}]",

@@ -36,6 +36,8 @@ func TestHintsBecomeCommands(t *testing.T) {
 			"`understudy event list --on servers/db1`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("VerifyReplica", "name", "servers/db2",
 			"level", "VERIFY_LEVEL_FULL")}}, "`understudy replica verify db2 --level full`"},
+		{errs.Hint{Actions: []errs.Action{errs.Call("RebuildReplica", "name", "servers/db2")}},
+			"`understudy replica rebuild db2`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("GetServer")}}, "`understudy server get NAME`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("SkipStep", "name", "jobs/7", "step", "x",
 			"reason", "it's mine; $(reboot)")}},
