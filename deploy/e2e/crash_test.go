@@ -14,6 +14,7 @@ import (
 // TestKilled kills the control plane (-9) in the middle of each job, starts it again, and expects
 // that the job goes on by itself and ends well, with everything made once.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "killed")
 	l.run("server", "create", "db1", "--image", "trixie")
 	writer := l.writer("db1")

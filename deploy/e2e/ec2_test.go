@@ -39,6 +39,7 @@ func newEC2(t *testing.T, name string, seed int) *lab {
 // TestStoryOnEC2 walks the road that broke on the API that it broke on: an instance boots with the
 // data volume of its AMI, which is swapped for the snapshot's, while EC2 misbehaves.
 func TestStoryOnEC2(t *testing.T) {
+	t.Parallel()
 	l := newEC2(t, "story", 7)
 	strangers := l.strangers(t)
 	l.run("server", "create", "db1", "--image", "trixie")
@@ -93,6 +94,7 @@ func jobs(t *testing.T) int {
 // is killed now and then. Then nothing is without an owner, nothing was made twice, and no
 // stranger's thing was touched.
 func TestManyJobs(t *testing.T) {
+	t.Parallel()
 	l := newEC2(t, "hundred", 11)
 	strangers := l.strangers(t)
 	l.run("server", "create", "db1", "--image", "trixie")

@@ -21,6 +21,7 @@ import (
 // TestInstallPage does what docs/install.md says, command by command, on hosts with nothing of
 // Understudy on them, up to the reboot of all of them.
 func TestInstallPage(t *testing.T) {
+	t.Parallel()
 	page := &page{site: newSite(t, "install"), words: map[string]string{},
 		disks: map[string]string{}}
 	for _, part := range readPage(t) {

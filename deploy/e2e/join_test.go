@@ -14,6 +14,7 @@ import (
 
 // TestJoin pastes the line of `token create` on a host, as a user does.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	l := newLabOf(t, stack.Config{Name: "e2e-join",
 		Dir: filepath.Join("/var/lib/understudy-e2e", "join"), Provider: "manual"})
 	h := &hand{lab: l, snapshots: map[string]string{}, instead: map[string]func(*cpv1.Task){}}

@@ -184,6 +184,7 @@ func (h *hand) waits(kind string, words ...string) {
 // TestStoryOnManual walks the road with a person for a provider, who does not always do what was
 // asked.
 func TestStoryOnManual(t *testing.T) {
+	t.Parallel()
 	l := newLabOf(t, stack.Config{Name: "manual-story",
 		Dir: filepath.Join("/var/lib/understudy-e2e", "manual-story"), Provider: "manual",
 		ExtraArgs: []string{"--manual-images", "trixie=11.8,trixie-masked=11.8"}})

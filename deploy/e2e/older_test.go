@@ -12,6 +12,7 @@ import (
 // and one of 11.8, whose copy has its system tables upgraded before it replicates. A 10.11 replica
 // of an 11.8 primary is refused before anything is made.
 func TestOlderPrimary(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "older")
 	l.run("server", "create", "old", "--image", "bookworm", "--filesystem", "xfs")
 	l.writer("old")

@@ -16,6 +16,7 @@ import (
 // TestRestore backs a control plane up in the middle of a job, lets it go on, kills it, and
 // restores it in another directory under another address.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "restore")
 	l.run("server", "create", "db1")
 	l.run("replica", "create", "db2", "--of", "db1")

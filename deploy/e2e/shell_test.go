@@ -15,6 +15,7 @@ import (
 
 // TestShell opens a shell on a host: on a pipe, and on a terminal, which script makes.
 func TestShell(t *testing.T) {
+	t.Parallel()
 	l := newLabOf(t, stack.Config{Name: "e2e-shell", Provider: "manual",
 		Dir: filepath.Join("/var/lib/understudy-e2e", "shell")})
 	if err := l.Lab(t.Context(), "create", "db1").Run(); err != nil {

@@ -19,6 +19,7 @@ import (
 // default data volume is mounted and has to go, from a snapshot of a primary that is being written
 // to and purges its binary logs by itself.
 func TestStory(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "story")
 	l.run("server", "create", "db1", "--image", "trixie", "--binlog-auto-purge")
 	writer := l.writer("db1")

@@ -20,6 +20,7 @@ import (
 // TestUpgrade upgrades and downgrades both programs by their packages while jobs run, so that each
 // version of the control plane meets agents of the other. The jobs go on to their end.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	newer := buildPackages(t, "../..", "0.1.1")
 	for _, older := range olderPackages(t) {
 		t.Run("from "+older.version, func(t *testing.T) {
