@@ -25,7 +25,10 @@ func alone(t *testing.T, script string) (string, error) {
 		cat >/mnt/systemctl <<'END'
 #!/bin/sh
 echo "$*" >>/run/asked
-[ "$1" != list-units ]
+case $1 in
+list-units) cat /run/held ;;
+is-active) exit 3 ;;
+esac
 END
 		cp /mnt/systemctl /mnt/systemd-run
 		chmod +x /mnt/systemctl /mnt/systemd-run
@@ -51,13 +54,24 @@ func TestPurgeLeavesDataThatAKilledAgentLeftMounted(t *testing.T) {
 	}
 }
 
-// TestScriptsTakeASystemdThatDoesNotAnswerForAHold asks a systemctl that fails to list the holds.
-func TestScriptsTakeASystemdThatDoesNotAnswerForAHold(t *testing.T) {
-	if out, err := alone(t, `sh "$SCRIPTS/prerm" remove`); err == nil {
-		t.Errorf("the package is removed although a hold may run: %s", out)
-	}
-	out, err := alone(t, `sh "$SCRIPTS/restart"; cat /run/asked`)
-	if err != nil || strings.Contains(out, "try-restart") {
-		t.Errorf("the agent is restarted although a hold may run: %v\n%s", err, out)
+// TestScriptsHeedHolds asks a systemctl that lists a hold, that lists none, and that fails.
+func TestScriptsHeedHolds(t *testing.T) {
+	for state, prepare := range map[string]string{
+		"held":   "echo understudy-quiesce.service loaded active running >/run/held",
+		"idle":   "touch /run/held",
+		"unsure": "true", // systemctl fails
+	} {
+		out, err := alone(t, prepare+`
+			sed "s,/usr/lib/understudy-agent,$SCRIPTS," "$SCRIPTS/prerm" >/run/prerm
+			sh /run/prerm remove`)
+		if (err == nil) != (state == "idle") {
+			t.Errorf("%s: a removal: %v\n%s", state, err, out)
+		}
+		out, err = alone(t, prepare+`; "$SCRIPTS/restart"; cat /run/asked`)
+		now, later := strings.Contains(out, "\ntry-restart understudy-agent.service"),
+			strings.Contains(out, "--unit=understudy-agent-restart.service")
+		if err != nil || now != (state == "idle") || later == now {
+			t.Errorf("%s: a restart: %v\n%s", state, err, out)
+		}
 	}
 }
