@@ -18,8 +18,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/telemetry"
 )
@@ -137,17 +135,5 @@ func TestEndpoint(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestPageOfMetrics(t *testing.T) {
-	t.Parallel()
-	registry := telemetry.NewRegistry("x", "1")
-	registry.MustRegister(prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "x_seconds",
-		Help: `It has "quotes".`}, []string{"kind", "step"}))
-	all := telemetry.Metrics(registry, "x_")
-	if len(all) != 2 || all[0].Name != "x_build_info" || len(all[0].Labels) != 2 ||
-		all[1].Name != "x_seconds" || len(all[1].Labels) != 2 {
-		t.Errorf("metrics %+v", all)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 const (
@@ -50,7 +51,7 @@ func checkDatadir(in mariadb.Installed) Finding {
 	switch {
 	case len(databases) > 0:
 		return warning(what, fmt.Sprintf("%s has databases: %s (%s used)", in.Datadir,
-			strings.Join(databases, ", "), bytes(in.Volume.UsedBytes)),
+			strings.Join(databases, ", "), size.Text(in.Volume.UsedBytes)),
 			"the databases stay as they are: no volume is mounted over them, and a job that would "+
 				"hide them is refused")
 	case in.Made:
@@ -76,7 +77,7 @@ func (e *examiner) checkMounts(ctx context.Context) []Finding {
 		for _, m := range list {
 			if m.Path == point && m.Mounted {
 				finding = ok(point, "%s, %s, %s free of %s", m.Device, m.Filesystem,
-					bytes(m.FreeBytes), bytes(m.SizeBytes))
+					size.Text(m.FreeBytes), size.Text(m.SizeBytes))
 			}
 		}
 		if info, err := os.Lstat(point); err == nil && !info.IsDir() {
@@ -146,7 +147,7 @@ func checkRoom(stateDir string) Finding {
 		dir = filepath.Dir(dir) // it is made by the agent's first start
 	}
 	free := int64(room.Bavail) * room.Bsize
-	text := fmt.Sprintf("%s free for %s", bytes(free), stateDir)
+	text := fmt.Sprintf("%s free for %s", size.Text(free), stateDir)
 	const hint = "free space on that filesystem (df -h; journalctl --vacuum-size=200M)"
 	switch {
 	case free < leastRoom:
@@ -155,17 +156,4 @@ func checkRoom(stateDir string) Finding {
 		return warning("free space", text, hint)
 	}
 	return ok("free space", "%s", text)
-}
-
-// bytes is a size for users.
-func bytes(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	size, unit := float64(n), 0
-	for size >= 1024 && unit < len(units)-1 {
-		size, unit = size/1024, unit+1
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", size, units[unit])
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/size"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -352,7 +353,7 @@ func (e *ensuring) finish(ctx context.Context) error {
 	return err
 }
 
-func grownTo(bytes int64) string { return fmt.Sprintf("grown to %d MiB", bytes>>20) }
+func grownTo(bytes int64) string { return "grown to " + size.Text(bytes) }
 
 // prove observes the host again and answers only if the path is on the volume that the id names.
 func (e *ensuring) prove(ctx context.Context) (Mount, error) {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"flag"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,11 +17,10 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/telemetry"
+	"github.com/understudy-db/understudy/proto/telemetry/telemetrytest"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
-
-const page = "../../../docs/metrics.md"
 
 func registered(w *observe.Watch, own *tls.Certificate) *prometheus.Registry {
 	registry := telemetry.NewRegistry("understudy_agent", "1")
@@ -32,22 +30,8 @@ func registered(w *observe.Watch, own *tls.Certificate) *prometheus.Registry {
 
 func TestThePageHasTheMetrics(t *testing.T) {
 	t.Parallel()
-	old, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := telemetry.Metrics(registered(observe.New(), nil), "understudy_agent_")
-	want, err := telemetry.Section(string(old), "agent", telemetry.Table(all))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(old) != want {
-		t.Error("docs/metrics.md is not what the registry describes: run this test with -update")
-	}
+	telemetrytest.Page(t, "../../../docs/metrics.md", "agent", "understudy_agent_",
+		registered(observe.New(), nil), *update)
 }
 
 func TestWhatIsReported(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 	"github.com/understudy-db/understudy/controlplane/internal/backup"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 // newBackup copies the control plane of this machine. Like serve it works on the state directory
@@ -33,7 +33,7 @@ any agent or operator. Only its owner can read it. No file is overwritten.`,
 				return err
 			}
 			return c.printFacts(m, fmt.Sprintf("%s is a backup of %s, %s: %s\n", args[0],
-				m.Created.Local().Format(time.DateTime), show.Bytes(sizeOf(m)), namesOf(m)))
+				m.Created.Local().Format(time.DateTime), size.Text(sizeOf(m)), namesOf(m)))
 		},
 	}
 	stateFlags(cmd)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 // column is a fact about records of a kind: a column of their list, or a line of one record.
@@ -86,7 +87,7 @@ func textOf(value protoreflect.Value, desc protoreflect.FieldDescriptor,
 	case text == "0":
 		return ""
 	case strings.HasSuffix(string(desc.Name()), "_bytes"):
-		return show.Bytes(value.Int())
+		return size.Text(value.Int())
 	}
 	return text
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/size"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -156,14 +157,14 @@ func (c *cli) examineDisks(servers []*cpv1.Server) finding {
 	}
 	disk := first.GetDisk()
 	text := fmt.Sprintf("%s has %s free and none in %s, if it fills as in the last %s",
-		show.ID(first.GetName()), show.Bytes(disk.GetFreeBytes()),
+		show.ID(first.GetName()), size.Text(disk.GetFreeBytes()),
 		show.Duration(disk.GetFullAfter().AsDuration()),
 		show.Duration(disk.GetWindow().AsDuration()))
 	way := errs.WithHint("grow the data volume, or delete data",
 		errs.Call("GetServer", "name", first.GetName()))
 	if disk.GetBinlogShare() > 0.5 {
 		text += fmt.Sprintf("; its binary logs take %s and grow the most",
-			show.Bytes(disk.GetBinlogBytes()))
+			size.Text(disk.GetBinlogBytes()))
 		way = errs.WithHint("delete the binary logs that no replica needs",
 			errs.Call("PurgeBinlogs", "name", first.GetName()))
 	}

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -14,32 +13,16 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/proto/telemetry"
+	"github.com/understudy-db/understudy/proto/telemetry/telemetrytest"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
 
-const page = "../../../docs/metrics.md"
-
 func TestThePageHasTheMetrics(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	old, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := telemetry.Section(string(old), "controlplane",
-		telemetry.Table(telemetry.Metrics(p.app.Metrics(), "understudy_")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(old) != want {
-		t.Error("docs/metrics.md is not what the registry describes: run this test with -update")
-	}
+	telemetrytest.Page(t, "../../../docs/metrics.md", "controlplane", "understudy_",
+		p.app.Metrics(), *update)
 }
 
 func TestMetricsKeepThePrometheusRules(t *testing.T) {

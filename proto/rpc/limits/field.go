@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/understudy-db/understudy/proto/size"
 	limitsv1 "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 )
 
@@ -96,7 +97,7 @@ func (f Field) Text() string {
 	case f.shortest != 0 || f.longest != 0:
 		return f.durations()
 	case f.rule.GetMaxLen() > 0:
-		return "at most " + size(int64(f.rule.GetMaxLen()), true)
+		return "at most " + number(int64(f.rule.GetMaxLen()), true)
 	}
 	return f.numbers()
 }
@@ -113,9 +114,9 @@ func (f Field) durations() string {
 func (f Field) numbers() string {
 	bytes := strings.HasSuffix(string(f.desc.Name()), "_bytes")
 	text := bounds(f.rule != nil && f.rule.Min != nil, f.rule != nil && f.rule.Max != nil,
-		size(f.rule.GetMin(), bytes), size(f.rule.GetMax(), bytes))
+		number(f.rule.GetMin(), bytes), number(f.rule.GetMax(), bytes))
 	if m := f.rule.GetMultipleOf(); m != 0 {
-		text += " in steps of " + size(m, bytes)
+		text += " in steps of " + number(m, bytes)
 	}
 	return text
 }
@@ -132,24 +133,12 @@ func bounds(hasLeast, hasMost bool, least, most string) string {
 	return ""
 }
 
-// size is a number, as "512MiB" when it counts bytes.
-func size(n int64, bytes bool) string {
+// number is a number, as "512MiB" when it counts bytes.
+func number(n int64, bytes bool) string {
 	if !bytes {
 		return strconv.FormatInt(n, 10)
 	}
-	return Bytes(n)
-}
-
-// Bytes is an exact size in the largest unit that divides it: "2GiB", "1536MiB", "1000 bytes".
-func Bytes(n int64) string {
-	unit := 0
-	for n >= 1024 && n%1024 == 0 && unit < 4 {
-		n, unit = n/1024, unit+1
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%d%s", n, []string{"", "KiB", "MiB", "GiB", "TiB"}[unit])
+	return size.Exact(n)
 }
 
 // shortDuration is a duration without the parts that are 0: "24h", "90s".

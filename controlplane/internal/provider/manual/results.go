@@ -6,9 +6,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/understudy-db/understudy/proto/rpc/limits"
-
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 const maxText = 200
@@ -150,7 +149,7 @@ func (r *records) volumeMade(v *volume, result provider.TaskResult) error {
 		if result.SizeBytes < v.SizeBytes {
 			return provider.Errorf(provider.ErrInvalid, v.ID,
 				"volume %s has %s, %s were asked for: make it larger", v.ID,
-				limits.Bytes(result.SizeBytes), limits.Bytes(v.SizeBytes))
+				size.Exact(result.SizeBytes), size.Exact(v.SizeBytes))
 		}
 		v.SizeBytes = result.SizeBytes
 	}

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-db/understudy/proto/rpc/limits"
-
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 // The kinds of tasks.
@@ -138,7 +137,7 @@ func (p *Provider) sentence(r *records, t *task) string {
 		v := r.Volumes[t.ObjectID]
 		what += fmt.Sprintf(
 			"make a volume of %s, %s, with the serial %s if you can choose one",
-			limits.Bytes(v.SizeBytes), r.content(v), v.ID)
+			size.Exact(v.SizeBytes), r.content(v), v.ID)
 		then += " with its device, the name below /dev/disk/by-id"
 	case attachVolume:
 		v := r.Volumes[t.ObjectID]
@@ -154,7 +153,7 @@ func (p *Provider) sentence(r *records, t *task) string {
 	case growVolume:
 		v := r.Volumes[t.ObjectID]
 		what += fmt.Sprintf("grow volume %s from %s to %s", r.volumeName(v),
-			limits.Bytes(t.Former), limits.Bytes(t.SizeBytes))
+			size.Exact(t.Former), size.Exact(t.SizeBytes))
 	case deleteVolume:
 		what += "delete volume " + r.volumeName(r.Volumes[t.ObjectID])
 	case takeSnapshot:

@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/understudy-db/understudy/proto/rpc/limits"
-
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 // CreateVolume asks an operator for a volume.
@@ -68,8 +67,8 @@ func (r *records) sizeFor(req provider.CreateVolumeRequest) (int64, error) {
 		return s.SizeBytes, nil
 	case req.SizeBytes < s.SizeBytes:
 		return 0, provider.Errorf(provider.ErrInvalid, s.ID,
-			"a volume of %s is smaller than snapshot %s with %s", limits.Bytes(req.SizeBytes), s.ID,
-			limits.Bytes(s.SizeBytes))
+			"a volume of %s is smaller than snapshot %s with %s", size.Exact(req.SizeBytes), s.ID,
+			size.Exact(s.SizeBytes))
 	}
 	return req.SizeBytes, nil
 }
@@ -228,8 +227,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 			return nil
 		case sizeBytes < v.SizeBytes:
 			return provider.Errorf(provider.ErrInvalid, id,
-				"volume %s has %s: it cannot shrink to %s", id, limits.Bytes(v.SizeBytes),
-				limits.Bytes(sizeBytes))
+				"volume %s has %s: it cannot shrink to %s", id, size.Exact(v.SizeBytes),
+				size.Exact(sizeBytes))
 		case r.open(id) != nil || v.State != provider.VolumeAvailable &&
 			v.State != provider.VolumeInUse:
 			return provider.Errorf(provider.ErrIncorrectState, id,

@@ -18,16 +18,6 @@ var byteUnits = []struct {
 	{"B", 1},
 }
 
-// Bytes is a size as users read and write it, in powers of 1024: "512B", "2GiB", "1.5GiB".
-func Bytes(n int64) string {
-	for _, unit := range byteUnits[:4] {
-		if float64(n) >= unit.size {
-			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/unit.size), ".0") + unit.name
-		}
-	}
-	return fmt.Sprintf("%dB", n)
-}
-
 // ParseBytes reads a size with its unit: KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000); K, M,
 // G and T mean KiB to TiB. A number without a unit is refused, since nobody knows what it means.
 // The size is at least 1 byte and whole.

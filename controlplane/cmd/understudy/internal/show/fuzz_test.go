@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/size"
 )
 
 // FuzzParseBytes reads sizes as people write them: what is taken is positive, and reads the same as
@@ -23,8 +24,8 @@ func FuzzParseBytes(f *testing.F) {
 		if n < 1 {
 			t.Errorf("%q is %d", text, n)
 		}
-		if again, err := show.ParseBytes(show.Bytes(n)); err != nil || again < n/2 || again > n*2 {
-			t.Errorf("%q is %d, shown as %s, read as %d: %v", text, n, show.Bytes(n), again, err)
+		if again, err := show.ParseBytes(size.Text(n)); err != nil || again < n/2 || again > n*2 {
+			t.Errorf("%q is %d, shown as %s, read as %d: %v", text, n, size.Text(n), again, err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/understudy-db/understudy/proto/size"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -45,9 +46,9 @@ func figures(p *cpv1.StepProgress) string {
 	case unit == "percent", p.GetDone() == 0 && p.GetTotal() == 0:
 		return ""
 	case unit == "bytes" && p.GetTotal() > 0:
-		return Bytes(p.GetDone()) + " of " + Bytes(p.GetTotal())
+		return size.Text(p.GetDone()) + " of " + size.Text(p.GetTotal())
 	case unit == "bytes":
-		return Bytes(p.GetDone())
+		return size.Text(p.GetDone())
 	case p.GetTotal() > 0:
 		return strings.TrimSpace(fmt.Sprintf("%d of %d %s", p.GetDone(), p.GetTotal(), unit))
 	default:
