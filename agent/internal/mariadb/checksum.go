@@ -166,17 +166,15 @@ func snapshotPosition(ctx context.Context, conn *sql.Conn) (string, error) {
 
 // candidates are the tables asked for, largest last where nothing else is asked for.
 func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candidate, error) {
-	rows, err := query(ctx, conn,
-		"SELECT table_schema AS s, table_name AS n, engine AS e, COALESCE(data_length, 0) AS b"+
-			" FROM information_schema.tables WHERE table_type IN ('BASE TABLE', "+
-			"'SYSTEM VERSIONED')"+
-			" AND table_schema NOT IN ("+systemSchemas+") ORDER BY 1, 2")
+	list, err := tables(ctx, conn, true)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]candidate, 0, len(rows))
-	for _, r := range rows {
-		all = append(all, candidate{tableName{r["s"], r["n"]}, r["e"], r.number("b"), false})
+	var all []candidate
+	for _, t := range list {
+		if t.checksummed() {
+			all = append(all, candidate{t.tableName, t.engine, t.bytes, false})
+		}
 	}
 	if len(plan.Tables) > 0 {
 		return named(all, plan.Tables), nil

@@ -113,7 +113,7 @@ func (p *PointSession) readBefore(ctx context.Context) error {
 	}
 	p.before.FilesystemUUID, p.before.Filesystem, p.before.DatadirOnVolume = p.Volume.UUID,
 		p.Volume.Type, p.Volume.Path
-	return nil
+	return complete(ctx, p.conn, p.Volume)
 }
 
 // Before is what is known before the point is reached.

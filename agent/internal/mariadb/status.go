@@ -264,21 +264,3 @@ func (f *slowFacts) get(ctx context.Context, q querier, started time.Time) (bool
 		time.Now(), started
 	return f.transactional, f.nonTransactional
 }
-
-// systemSchemas is a list for SQL of the schemas that are not the user's.
-const systemSchemas = "'mysql','information_schema','performance_schema','sys','understudy'"
-
-func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {
-	rows, err := query(ctx, q, "SELECT table_schema, table_name FROM information_schema.tables "+
-		"WHERE table_type = 'BASE TABLE'"+
-		" AND engine <> 'InnoDB' AND table_schema NOT IN ("+systemSchemas+
-		") ORDER BY 1, 2 LIMIT 100")
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(rows))
-	for _, r := range rows {
-		names = append(names, tableName{r["table_schema"], r["table_name"]}.String())
-	}
-	return names, nil
-}

@@ -1,0 +1,86 @@
+//go:build lab
+
+package mariadb_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+)
+
+// kinds are tables of each kind, with what a snapshot without a lock and a checksum make of them.
+func kinds() []struct {
+	create            string
+	torn, checksummed bool
+} {
+	type kind = struct {
+		create            string
+		torn, checksummed bool
+	}
+	return []kind{
+		{"TABLE app.a (id INT)", false, true},
+		{"TABLE app.b (id INT) WITH SYSTEM VERSIONING", false, true},
+		{"TABLE app.c (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2", false, true},
+		{"SEQUENCE app.d", false, false},
+		{"TABLE app.e (id INT) ENGINE=MyISAM", true, true},
+		{"TABLE app.f (id INT) ENGINE=MyISAM WITH SYSTEM VERSIONING", true, true},
+		{"TABLE app.g (id INT PRIMARY KEY) ENGINE=MyISAM PARTITION BY HASH (id)", true, true},
+		{"SEQUENCE app.h ENGINE=MyISAM", true, false},
+		{"TABLE app.i (id INT) ENGINE=Aria", true, true},
+		{"TABLE app.j (id INT) ENGINE=Aria WITH SYSTEM VERSIONING", true, true},
+		{"TABLE app.k (id INT NOT NULL) ENGINE=CSV", true, true},
+		{"TABLE app.l (id INT) ENGINE=ARCHIVE", true, true},
+		{"TABLE app.m (id INT) ENGINE=MRG_MyISAM UNION=(app.e)", false, true},
+		{"TABLE app.n (id INT) ENGINE=BLACKHOLE", false, true},
+		{"TABLE app.o (id INT) ENGINE=MEMORY", true, true},
+		{"TEMPORARY TABLE app.p (id INT) ENGINE=MyISAM", false, false},
+		{"VIEW app.q AS SELECT 1", false, false},
+	}
+}
+
+func TestEachKindOfTable(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "plugin_load_add=ha_archive\nplugin_load_add=ha_blackhole"})
+		i.Exec("CREATE DATABASE app")
+		var torn, summed, wantTorn, wantSummed []string
+		for n, k := range kinds() {
+			i.Exec("CREATE " + k.create)
+			name := "app." + string(rune('a'+n))
+			if k.torn {
+				wantTorn = append(wantTorn, name)
+			}
+			if k.checksummed {
+				wantSummed = append(wantSummed, name)
+			}
+		}
+		session, err := i.Server.OpenPointSession(t.Context(), time.Second)
+		must(t, err)
+		torn = session.Before().NonTransactionalTables
+		session.Close()
+		must(t, i.Server.Checksums(t.Context(), mariadb.ChecksumPlan{},
+			func(mariadb.ChecksumHead) error { return nil },
+			func(s mariadb.TableChecksum) error {
+				summed = append(summed, s.Table)
+				return nil
+			}))
+		if !slices.Equal(torn, wantTorn) || !slices.Equal(summed, wantSummed) {
+			t.Errorf("torn %q, not %q; checksums of %q, not %q", torn, wantTorn, summed, wantSummed)
+		}
+	})
+}
+
+func TestATableOfAnotherServerIsNamed(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "plugin_load_add=ha_federatedx"})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.here (id INT)")
+		i.Exec("CREATE USER far@127.0.0.1 IDENTIFIED BY 'x'", "GRANT ALL ON app.* TO far@127.0.0.1",
+			"CREATE TABLE app.far (id INT) ENGINE=FEDERATED CONNECTION='mysql://far:x@127.0.0.1:"+
+				i.Value("SELECT @@port")+"/app/here'")
+		namedStrays(t, i, "app.far (table of engine FEDERATED)")
+	})
+}
