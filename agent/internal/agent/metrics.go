@@ -7,13 +7,12 @@ import (
 	"net"
 	"time"
 
-	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/proto/telemetry"
 )
 
 // lookLimit is how old the latest observation of MariaDB may be.
-const lookLimit = 3 * observe.Interval
+const lookLimit = 3 * observe.FullInterval
 
 // serveMetrics answers whoever watches the agent, before it has enrolled too. An agent without
 // metrics does its work all the same.
@@ -64,11 +63,4 @@ func (d *runner) enrolled(context.Context) error {
 // observed passes once MariaDB was observed of late, whatever was found.
 func (d *runner) observed(context.Context) error {
 	return d.parts.watch.Fresh(lookLimit)
-}
-
-// mariadbRuns asks systemd alone: a connection would start a MariaDB that was stopped, through its
-// socket unit.
-func (p *parts) mariadbRuns(ctx context.Context) bool {
-	unit, err := p.units.Get(ctx, mariadb.Unit)
-	return err == nil && unit.Running()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/gtid"
@@ -21,6 +22,7 @@ type Replica struct {
 	// prepared.
 	ca, mark string
 	quiesced func() bool
+	pausedBy atomic.Pointer[string]
 }
 
 // Start makes both threads run and waits until they do. It says whether it changed something.

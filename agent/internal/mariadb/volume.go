@@ -29,6 +29,8 @@ type Volume struct {
 	Device, UUID, Type string
 	// Path is the datadir's path below the filesystem's root.
 	Path string
+	// Number is "major:minor" of its device; major 0 is none that is a block device.
+	Number string
 	// UsedBytes and FreeBytes are its room.
 	UsedBytes, FreeBytes int64
 }
@@ -79,6 +81,7 @@ func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: no mount has it", path)
 	}
 	v := Volume{Mount: in.Mountpoint, Whole: in.Root == "/", Device: in.Source, Type: in.FSType,
+		Number: fmt.Sprintf("%d:%d", in.Major, in.Minor),
 		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
 	for _, m := range mounts {
 		if !v.Whole && m.Major == in.Major && m.Minor == in.Minor && m.Root == "/" {

@@ -72,7 +72,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if own := c.certificate(); own != nil && own.Leaf != nil {
 		gauge(expiry, float64(own.Leaf.NotAfter.Unix()))
 	}
-	if status, at := c.Latest(); !at.IsZero() {
+	if status, at := c.Now(); !at.IsZero() {
 		gauge(lastObserved, float64(at.UnixMilli())/1000)
 		observation(gauge, status)
 	}

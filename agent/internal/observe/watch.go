@@ -1,8 +1,8 @@
-// Package observe observes the agent's MariaDB periodically and exports the result as metrics.
+// Package observe observes the agent's host once a second: MariaDB, its unit, the filesystem of its
+// datadir; and exports the result as metrics.
 package observe
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,23 +14,13 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 )
 
-// Interval is how old an observation gets before the agent makes one of its own. A control plane
-// that asks more often spares the agent that.
-const Interval = 10 * time.Second
-
-// lookLimit bounds an observation of a MariaDB that hangs.
-const lookLimit = 10 * time.Second
-
-// Status reads the status of MariaDB; *mariadb.Server does, and calls Watch.Observed.
-type Status interface {
-	Status(ctx context.Context) (mariadb.Status, error)
-}
-
 // Watch keeps the latest observation of MariaDB, whoever asked for it.
 type Watch struct {
 	mu     sync.Mutex
 	latest mariadb.Status
 	at     time.Time // zero before the first
+	now    mariadb.Status
+	nowAt  time.Time // of the latest sample
 
 	looks, held, blocked prometheus.Histogram
 	broken               prometheus.Counter
@@ -77,7 +67,7 @@ func (w *Watch) QuiesceEnded(result quiesce.Result, held time.Duration) {
 	}
 }
 
-// Latest is the latest observation, and when it was made; the zero time when there was none.
+// Latest is the latest full observation, and when it was made; the zero time when there was none.
 func (w *Watch) Latest() (mariadb.Status, time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,7 +76,7 @@ func (w *Watch) Latest() (mariadb.Status, time.Time) {
 
 // Fresh fails when the latest observation is older than that.
 func (w *Watch) Fresh(limit time.Duration) error {
-	switch _, at := w.Latest(); {
+	switch _, at := w.Now(); {
 	case at.IsZero():
 		return errors.New("MariaDB has not been observed yet")
 	case time.Since(at) > limit:
@@ -96,28 +86,20 @@ func (w *Watch) Fresh(limit time.Duration) error {
 	return nil
 }
 
-// Run observes a MariaDB that runs whenever nobody else has done so of late, until ctx ends.
-func (w *Watch) Run(ctx context.Context, runs func(context.Context) bool, server Status) {
-	ticker := time.NewTicker(Interval)
-	defer ticker.Stop()
-	for {
-		if w.Fresh(Interval) != nil {
-			w.look(ctx, runs, server)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+// sampled takes a sample: what is known of a MariaDB that does not answer is no older than that.
+func (w *Watch) sampled(found Observation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now, w.nowAt = found.Status, found.At
 }
 
-func (w *Watch) look(ctx context.Context, runs func(context.Context) bool, server Status) {
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
-	defer cancel()
-	if !runs(ctx) {
-		w.keep(mariadb.Status{DownReason: mariadb.Unit + " does not run"})
-		return
+// Now is the latest status, by a sample or by a full observation; the zero time when there was
+// none.
+func (w *Watch) Now() (mariadb.Status, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nowAt.After(w.at) {
+		return w.now, w.nowAt
 	}
-	_, _ = server.Status(ctx) // what failed leaves the observation old, which Fresh tells
+	return w.latest, w.at
 }

@@ -75,18 +75,23 @@ func (s *Service) StartReplication(ctx context.Context,
 	}
 	start := s.mariadb.Replica.Start
 	if !until.IsEmpty() {
+		s.mariadb.Replica.Pause(r.GetFencingToken().GetJob())
 		start = func(ctx context.Context, timeout time.Duration) (mariadb.Replication, bool,
 			error) {
 			return s.mariadb.Replica.StartUntil(ctx, until, timeout)
 		}
 	}
 	now, changed, err := start(ctx, orDefault(r.GetTimeout(), defaultWait))
+	if err == nil && until.IsEmpty() {
+		s.mariadb.Replica.Pause("")
+	}
 	return &agentv1.StartReplicationResponse{Status: replicationToProto(now), Changed: changed}, err
 }
 
 // StopReplication implements the RPC.
 func (s *Service) StopReplication(ctx context.Context,
 	r *agentv1.StopReplicationRequest) (*agentv1.StopReplicationResponse, error) {
+	s.mariadb.Replica.Pause(r.GetFencingToken().GetJob())
 	now, changed, err := s.mariadb.Replica.Stop(ctx, r.GetSqlThreadOnly(),
 		orDefault(r.GetTimeout(), defaultWait))
 	return &agentv1.StopReplicationResponse{Status: replicationToProto(now), Changed: changed}, err

@@ -1,0 +1,75 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Sample reads again what of a status changes from one second to the next: it starts no process,
+// and asks nothing that costs more on a server with many tables. What last has beside it stays, the
+// replication connections too.
+// Only a MariaDB that runs is asked: a connection would start a stopped one, through its socket
+// unit.
+func (h *Host) Sample(ctx context.Context, last Status) Status {
+	last.Quiesced = h.quiesced()
+	last.DownReason = ""
+	live, err := resampled(ctx, h.Server.db, last.Live)
+	if last.Answers = err == nil; err != nil {
+		last.DownReason = err.Error()
+		return last
+	}
+	last.Live = live
+	return last
+}
+
+// sampledVariables are in every version of MariaDB that is supported, and cost no walk over all
+// variables.
+func sampledVariables() []string {
+	return slices.DeleteFunc(liveVariables(), func(name string) bool {
+		return name == "max_binlog_total_size" // 11.4 and later
+	})
+}
+
+func resampled(ctx context.Context, q querier, live Live) (Live, error) {
+	var columns []string
+	for _, name := range sampledVariables() {
+		columns = append(columns, "@@global."+name+" AS "+name)
+	}
+	v, err := one(ctx, q, "SELECT "+strings.Join(columns, ", "))
+	if err != nil {
+		return live, err
+	}
+	now := fromVariables(v)
+	live.Version, live.ServerID, live.DomainID, live.Port = now.Version, now.ServerID, now.DomainID,
+		now.Port
+	live.ReadOnly, live.LogBin, live.LogSlaveUpdates, live.Strict, live.TLS = now.ReadOnly,
+		now.LogBin, now.LogSlaveUpdates, now.Strict, now.TLS
+	live.SyncBinlog, live.FlushLogAtTrxCommit, live.EventScheduler = now.SyncBinlog,
+		now.FlushLogAtTrxCommit, now.EventScheduler
+	live.BinlogExpireSeconds, live.Gtid = now.BinlogExpireSeconds, now.Gtid
+	return live, nil
+}
+
+// Connections are the replication connections of the running server. While a STOP SLAVE waits for
+// an event in flight, MariaDB does not answer this, and everything else.
+func (s *Server) Connections(ctx context.Context) ([]Replication, error) {
+	return replications(ctx, s.db)
+}
+
+// Locate is the filesystem that a path is on, without its UUID and its room: it starts no process.
+func Locate(path string) (Volume, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
+	}
+	mounts, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return Volume{}, fmt.Errorf("cannot read the mounts: %w", err)
+	}
+	return locate(mounts, real)
+}

@@ -1,0 +1,197 @@
+package observe
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+)
+
+const (
+	// SampleInterval is how often the host is observed.
+	SampleInterval = time.Second
+	// FullInterval is how old the facts get that cost more than a sample may. A control plane that
+	// asks for the status spares the agent that.
+	FullInterval = 10 * time.Second
+	// probeLimit is how long a sample waits for each of its parts.
+	probeLimit = 2 * time.Second
+)
+
+// Config is what a Sampler needs; all of it is required.
+type Config struct {
+	// Status reads all of MariaDB and calls Watch.Observed; Sample reads again what changes fast.
+	// None of these is called while MariaDB does not run.
+	Status func(ctx context.Context) (mariadb.Status, error)
+	Sample func(ctx context.Context, last mariadb.Status) mariadb.Status
+	// Connections are the replication connections.
+	Connections func(ctx context.Context) ([]mariadb.Replication, error)
+	// Unit reads the state of MariaDB's unit.
+	Unit func(ctx context.Context) (systemd.Unit, error)
+	// Errors are what MariaDB logged as errors in that run of its unit.
+	Errors func(ctx context.Context, unit systemd.Unit) []string
+	// Quiesced is true while MariaDB is quiesced, PausedBy the job that stopped replication.
+	Quiesced func() bool
+	PausedBy func() string
+	// Datadir is where the datadir is until MariaDB's options were read.
+	Datadir string
+}
+
+// Observation is one sample.
+type Observation struct {
+	// At is when it began.
+	At time.Time
+	// Status is MariaDB's, Unit its unit's: Name is empty when systemd does not answer.
+	Status mariadb.Status
+	Unit   systemd.Unit
+	Volume Volume
+	// Errors are what MariaDB logged as errors in this run, while it does not answer.
+	Errors []string
+	// Hung are the parts that do not return, and since when.
+	Hung map[string]time.Time
+	// PausedBy is the job that stopped replication on purpose.
+	PausedBy string
+}
+
+// Sampler observes the host once a second.
+type Sampler struct {
+	cfg   Config
+	watch *Watch
+
+	unit    probe[systemd.Unit]
+	server  probe[mariadb.Status]
+	volume  probe[Volume]
+	threads probe[threads]
+	full    probe[struct{}]
+	words   words
+
+	mu     sync.Mutex
+	latest Observation
+	next   chan struct{} // closed by the next observation
+}
+
+// NewSampler makes a sampler that keeps what it finds in watch, for its metrics.
+func NewSampler(cfg Config, watch *Watch) *Sampler {
+	return &Sampler{cfg: cfg, watch: watch, next: make(chan struct{}), words: words{read: cfg.Errors}}
+}
+
+// Latest is the latest observation, with At zero before the first, and a channel that is closed by
+// the next one.
+func (s *Sampler) Latest() (Observation, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest, s.next
+}
+
+// Run observes until ctx ends.
+func (s *Sampler) Run(ctx context.Context) {
+	ticker := time.NewTicker(SampleInterval)
+	defer ticker.Stop()
+	for {
+		found := s.sample(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.publish(found)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// part is the state of a sample that is being taken.
+type part struct {
+	Observation
+	mu sync.Mutex
+}
+
+func (p *part) hangs(name string, since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !since.IsZero() {
+		p.Hung[name] = since
+	}
+}
+
+// sample runs the probes beside each other: none waits for another one that hangs.
+func (s *Sampler) sample(ctx context.Context) Observation {
+	p := part{Observation: Observation{At: time.Now(), Hung: map[string]time.Time{},
+		PausedBy: s.cfg.PausedBy()}}
+	var since time.Time
+	p.Unit, since = s.unit.run(ctx, probeLimit, func(ctx context.Context) systemd.Unit {
+		unit, err := s.cfg.Unit(ctx)
+		if err != nil {
+			return systemd.Unit{}
+		}
+		return unit
+	})
+	p.hangs("unit", since)
+	status, at := s.watch.Latest()
+	runs := p.Unit.Running() || p.Unit.Name == "" && status.Answers
+	if runs && (at.IsZero() || time.Since(at) >= FullInterval) {
+		go s.full.run(ctx, 0, func(ctx context.Context) struct{} {
+			_, _ = s.cfg.Status(ctx) // what failed leaves the facts old, which Fresh tells
+			return struct{}{}
+		})
+	}
+	var both sync.WaitGroup
+	both.Go(func() { s.askServer(ctx, &p, status, runs) })
+	both.Go(func() {
+		datadir, quiesced := cmp.Or(status.Datadir, s.cfg.Datadir), s.cfg.Quiesced()
+		found, since := s.volume.run(ctx, probeLimit, func(context.Context) Volume {
+			return lookAtVolume(datadir, quiesced)
+		})
+		p.Volume = found
+		p.hangs("volume", since)
+	})
+	both.Wait()
+	p.Errors = s.words.of(ctx, p.Observation)
+	return p.Observation
+}
+
+// askServer asks MariaDB itself, if it runs.
+func (s *Sampler) askServer(ctx context.Context, p *part, last mariadb.Status, runs bool) {
+	if !runs {
+		p.Status = last
+		p.Status.Answers, p.Status.Quiesced, p.Status.Live = false, s.cfg.Quiesced(),
+			mariadb.Live{}
+		p.Status.DownReason = mariadb.Unit + " does not run"
+		return
+	}
+	var since time.Time
+	p.Status, since = s.server.run(ctx, probeLimit, func(ctx context.Context) mariadb.Status {
+		return s.cfg.Sample(ctx, last)
+	})
+	p.hangs("mariadb", since)
+	if !p.Status.Answers || !since.IsZero() {
+		return
+	}
+	threads, since := s.threads.run(ctx, probeLimit, func(ctx context.Context) threads {
+		all, err := s.cfg.Connections(ctx)
+		return threads{all, err}
+	})
+	p.hangs("replication", since)
+	p.Status.Live.Replication = threads.all
+	if threads.err != nil {
+		p.Status.Answers, p.Status.DownReason = false, threads.err.Error()
+	}
+}
+
+// threads are the replication connections, or why they are not known.
+type threads struct {
+	all []mariadb.Replication
+	err error
+}
+
+func (s *Sampler) publish(found Observation) {
+	s.watch.sampled(found)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = found
+	close(s.next)
+	s.next = make(chan struct{})
+}

@@ -1,0 +1,85 @@
+package observe
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+)
+
+// Volume is the state of the filesystem and the device of a datadir.
+type Volume struct {
+	// Mount, Type, UsedBytes and FreeBytes are the filesystem's.
+	Mount, Type          string
+	UsedBytes, FreeBytes int64
+	// ReadOnly is true when it takes no writes.
+	ReadOnly bool
+	// WriteError is why a file cannot be written, when ReadOnly does not say it.
+	WriteError string
+	// Full is true when there is no room for a file.
+	Full bool
+	// DeviceGone is true when its block device is not there any more.
+	DeviceGone bool
+	// Fault is why nothing is known of it.
+	Fault string
+}
+
+// lookAtVolume asks the kernel. It writes a file without a name, unless that would wait for the end
+// of a quiesce: mount options do not tell of a filesystem that stopped after an error.
+func lookAtVolume(datadir string, quiesced bool) Volume {
+	at, err := mariadb.Locate(datadir)
+	if err != nil {
+		return Volume{Fault: err.Error()}
+	}
+	v := Volume{Mount: at.Mount, Type: at.Type, DeviceGone: deviceGone(at.Number)}
+	var room unix.Statfs_t
+	if err := unix.Statfs(datadir, &room); err != nil {
+		v.WriteError = err.Error()
+		return v
+	}
+	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize
+	v.FreeBytes = int64(room.Bavail) * room.Bsize
+	v.Full = room.Bavail == 0 // root has room that MariaDB has not
+	if v.ReadOnly = room.Flags&unix.ST_RDONLY != 0; v.ReadOnly || quiesced {
+		return v
+	}
+	v.tell(writes(datadir))
+	return v
+}
+
+func (v *Volume) tell(err error) {
+	switch {
+	case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
+	case errors.Is(err, unix.EROFS):
+		v.ReadOnly = true
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		v.Full = true
+	default:
+		v.WriteError = err.Error()
+	}
+}
+
+// writes makes a file without a name and writes into it.
+func writes(dir string) error {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(uintptr(fd), dir)
+	defer file.Close()
+	_, err = file.Write([]byte{0})
+	return err
+}
+
+// deviceGone is false for a filesystem without a block device.
+func deviceGone(number string) bool {
+	if strings.HasPrefix(number, "0:") {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join("/sys/dev/block", number))
+	return errors.Is(err, os.ErrNotExist)
+}
