@@ -11,7 +11,8 @@ import (
 func rules() authz.Table {
 	table := authz.Table{}
 	for service, methods := range map[string][]string{
-		agentv1.HostService_ServiceDesc.ServiceName: {"GetHost", "SetControlPlane"},
+		agentv1.HostService_ServiceDesc.ServiceName:        {"GetHost", "SetControlPlane"},
+		agentv1.ObservationService_ServiceDesc.ServiceName: {"Observe"},
 		agentv1.SystemdService_ServiceDesc.ServiceName: {
 			"GetUnit", "ListUnits", "StartUnit", "StopUnit", "RestartUnit", "ReloadUnit",
 			"EnableUnit", "DisableUnit", "MaskUnit", "UnmaskUnit",

@@ -131,7 +131,7 @@ func (d *runner) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		d.parts.watch.Run(ctx, d.parts.mariadbRuns, d.parts.mariadb)
+		d.parts.sampler.Run(ctx)
 		return nil
 	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })

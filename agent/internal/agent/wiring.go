@@ -16,6 +16,7 @@ import (
 	hostservice "github.com/understudy-db/understudy/agent/internal/service/host"
 	mariadbservice "github.com/understudy-db/understudy/agent/internal/service/mariadb"
 	mountservice "github.com/understudy-db/understudy/agent/internal/service/mount"
+	observationservice "github.com/understudy-db/understudy/agent/internal/service/observation"
 	systemdservice "github.com/understudy-db/understudy/agent/internal/service/systemd"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -32,6 +33,7 @@ type parts struct {
 	mariadb *mariadb.Host
 	quiesce *quiesce.Manager
 	watch   *observe.Watch
+	sampler *observe.Sampler
 }
 
 // build makes the parts; nothing of the host is touched yet.
@@ -71,7 +73,20 @@ func build(config Config, program string, tls identity.FilesConfig,
 		Log: log, Ended: p.watch.QuiesceEnded,
 		Launcher: &quiesce.UnitLauncher{Units: p.units, Program: program,
 			Mount: p.mariadb.Server.DatadirMount}})
+	p.sampler = p.observer(mariadb.DefaultDatadir)
 	return &p, err
+}
+
+// observer observes MariaDB's unit, MariaDB, and the filesystem of its datadir.
+func (p *parts) observer(datadir string) *observe.Sampler {
+	return observe.NewSampler(observe.Config{
+		Status: p.mariadb.Status, Sample: p.mariadb.Sample,
+		Connections: p.mariadb.Server.Connections,
+		Unit: func(ctx context.Context) (systemd.Unit, error) {
+			return p.units.Get(ctx, mariadb.Unit)
+		},
+		Errors: p.units.Journal.Errors, Quiesced: p.quiesced,
+		PausedBy: p.mariadb.Replica.PausedBy, Datadir: datadir}, p.watch)
 }
 
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
@@ -95,6 +110,8 @@ func (p *parts) register(server *chassis.Server, name, version string,
 		SetControlPlane: enroller.SetControlPlane, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
+	server.RegisterService(&agentv1.ObservationService_ServiceDesc,
+		observationservice.New(p.sampler))
 }
 
 // makeDirs makes the agent's own directories; systemd has made them when the agent runs as a unit.

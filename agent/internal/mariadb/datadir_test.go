@@ -205,13 +205,13 @@ func TestLocatingADatadir(t *testing.T) {
 	}
 	for path, want := range map[string]Volume{
 		"/var/lib/mysql": {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs",
-			Path: "/mysql"},
+			Number: "1:2", Path: "/mysql"},
 		"/var/lib/mysql/shop": {Mount: "/srv/mariadb", Whole: true, Device: "/dev/vdb", Type: "xfs",
-			Path: "/mysql/shop"},
+			Number: "1:2", Path: "/mysql/shop"},
 		"/var/lib/mysql2": {Mount: "/var", Whole: true, Device: "/dev/vdc", Type: "ext4",
-			Path: "/lib/mysql2"},
+			Number: "1:3", Path: "/lib/mysql2"},
 		"/opt": {Mount: "/", Whole: true, Device: "/dev/vda", Type: "ext4",
-			Path: "/opt"},
+			Number: "1:1", Path: "/opt"},
 	} {
 		if got, err := locate(mounts, path); err != nil || got != want {
 			t.Errorf("%s: %+v %v", path, got, err)

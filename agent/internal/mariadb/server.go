@@ -25,6 +25,9 @@ import (
 // Unit is MariaDB's service.
 const Unit = "mariadb.service"
 
+// DefaultDatadir is where the datadir is unless options say otherwise.
+const DefaultDatadir = "/var/lib/mysql"
+
 // Exec runs the tools that come with MariaDB; *hostexec.Runner is one.
 type Exec interface {
 	Run(ctx context.Context, command hostexec.Command) (hostexec.Result, error)
@@ -153,7 +156,7 @@ func (c Config) host(server *Server) *Host {
 
 func (c *Config) fill() {
 	c.Socket = cmp.Or(c.Socket, "/run/mysqld/mysqld.sock")
-	c.Datadir = cmp.Or(c.Datadir, "/var/lib/mysql")
+	c.Datadir = cmp.Or(c.Datadir, DefaultDatadir)
 	c.DropIn = cmp.Or(c.DropIn, "/etc/mysql/mariadb.conf.d/zz-understudy.cnf")
 	c.OptionsDir = cmp.Or(c.OptionsDir, "/etc/mysql")
 	c.TLSDir = cmp.Or(c.TLSDir, "/etc/mysql/understudy")

@@ -82,7 +82,7 @@ func locate(mounts []*mountinfo.Info, path string) (Volume, error) {
 	}
 	v := Volume{Mount: in.Mountpoint, Whole: in.Root == "/", Device: in.Source, Type: in.FSType,
 		Number: fmt.Sprintf("%d:%d", in.Major, in.Minor),
-		Path: filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
+		Path:   filepath.Join(in.Root, strings.TrimPrefix(path, in.Mountpoint))}
 	for _, m := range mounts {
 		if !v.Whole && m.Major == in.Major && m.Minor == in.Minor && m.Root == "/" {
 			v.Mount, v.Whole = m.Mountpoint, true

@@ -1,13 +1,11 @@
 package observe_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"flag"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,53 +89,4 @@ func values(t *testing.T, from prometheus.Gatherer) map[string]float64 {
 		}
 	}
 	return all
-}
-
-// counted is a MariaDB that counts how often it was asked.
-type counted struct {
-	watch *observe.Watch
-	asked int
-}
-
-func (c *counted) Status(context.Context) (mariadb.Status, error) {
-	c.asked++
-	c.watch.Observed(mariadb.Status{Answers: true}, 0)
-	return mariadb.Status{}, nil
-}
-
-func TestOneObservationForAll(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := observe.New()
-		server := &counted{watch: w}
-		ctx, stop := context.WithCancel(t.Context())
-		runs := true
-		go w.Run(ctx, func(context.Context) bool { return runs }, server)
-		time.Sleep(time.Minute + time.Second)
-		if server.asked < 3 || server.asked > 7 {
-			t.Errorf("asked %d times in a minute", server.asked)
-		}
-		// Somebody else asks every 3 seconds.
-		before := server.asked
-		for range 20 {
-			w.Observed(mariadb.Status{Answers: true}, 0)
-			time.Sleep(3 * time.Second)
-		}
-		if server.asked != before {
-			t.Errorf("asked %d times more beside another one", server.asked-before)
-		}
-		// One that does not run is not connected to, and is known not to run.
-		runs = false
-		time.Sleep(30 * time.Second)
-		latest, _ := w.Latest()
-		if server.asked != before || latest.Answers || w.Fresh(observe.Interval+1) != nil {
-			t.Errorf("asked %d times, observed %+v", server.asked-before, latest)
-		}
-		stop()
-		synctest.Wait()
-		time.Sleep(time.Minute)
-		if err := w.Fresh(30 * time.Second); err == nil {
-			t.Error("an old observation is fresh")
-		}
-	})
 }

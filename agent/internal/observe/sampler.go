@@ -74,7 +74,8 @@ type Sampler struct {
 
 // NewSampler makes a sampler that keeps what it finds in watch, for its metrics.
 func NewSampler(cfg Config, watch *Watch) *Sampler {
-	return &Sampler{cfg: cfg, watch: watch, next: make(chan struct{}), words: words{read: cfg.Errors}}
+	return &Sampler{cfg: cfg, watch: watch, next: make(chan struct{}),
+		words: words{read: cfg.Errors}}
 }
 
 // Latest is the latest observation, with At zero before the first, and a channel that is closed by

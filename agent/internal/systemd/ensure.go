@@ -212,8 +212,8 @@ func (e *ensuring) notReady(ctx context.Context, unit Unit, cause error) error {
 	defer cancel()
 	words := e.m.Journal.lastWords(bounded, unit)
 	return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_MARIADB_NOT_READY,
-		fmt.Sprintf("cannot wait longer for %s: not ready after %s, it is %s (%s); last lines of "+
-			"its journal:\n%s", e.name,
+		fmt.Sprintf("cannot wait longer for %s: not ready after %s, it is %s (%s); its journal "+
+			"says:\n%s", e.name,
 			time.Since(e.start).Round(time.Millisecond), unit.Active, unit.Sub, words),
 		errs.Wrap(cause), errs.Meta("unit", e.name), errs.Meta("journal", words),
 		errs.WithHint("call again with a longer timeout: the unit continues by itself"))

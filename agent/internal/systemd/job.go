@@ -165,7 +165,7 @@ func (j jobs) failure(ctx context.Context, verb string, unit Unit, result string
 	message := fmt.Sprintf("cannot %s %s: %s", verb, unit.Name, why)
 	words := j.journal.lastWords(bounded, unit)
 	if words != "" {
-		message += "; last lines of its journal:\n" + words
+		message += "; its journal says:\n" + words
 	}
 	return errs.New(errs.Internal, errorsv1.Reason_REASON_UNIT_FAILED, message,
 		errs.WithHint(hint, action), errs.Meta("unit", unit.Name),

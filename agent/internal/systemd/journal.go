@@ -15,8 +15,6 @@ const (
 	// journalTimeout bounds what is read of a journal for an error's text.
 	journalTimeout = 5 * time.Second
 	maxMessage     = 4 << 10
-	// lastWordsLines is how many lines an error shows.
-	lastWordsLines = 10
 )
 
 // Entry is one line of a journal.
@@ -114,26 +112,6 @@ func journalText(raw json.RawMessage) string {
 		return several[len(several)-1]
 	}
 	return ""
-}
-
-// lastWords is the end of the journal of the unit's last run, for an error's text; empty when it
-// cannot be had.
-func (j Journal) lastWords(ctx context.Context, unit Unit) string {
-	// What the unit wrote last may not have reached the journal yet.
-	_, _ = j.exec.Run(ctx, hostexec.Command{Tool: "journalctl", Args: []string{"--sync"},
-		Timeout: journalTimeout})
-	var lines []string
-	err := j.Tail(ctx, unit.Name, 4*lastWordsLines, false, func(entry Entry) error {
-		if unit.InvocationID == "" || entry.InvocationID == "" ||
-			entry.InvocationID == unit.InvocationID {
-			lines = append(lines, entry.Message)
-		}
-		return nil
-	})
-	if err != nil {
-		j.log.Debug("cannot read a journal", "unit", unit.Name, "error", err)
-	}
-	return strings.Join(lines[max(0, len(lines)-lastWordsLines):], "\n")
 }
 
 func (j Journal) lastLine(ctx context.Context, unit Unit) string {

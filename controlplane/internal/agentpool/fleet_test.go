@@ -90,6 +90,7 @@ type agent struct {
 	systemd systemdService
 	mounts  mountService
 	mariadb mariadbService
+	observe observationService
 	serial  string // of its certificate
 	stop    func()
 }
@@ -114,6 +115,7 @@ func (f *fleet) run(a *agent, id identity.Identity, address string) *agent {
 	agentv1.RegisterSystemdServiceServer(server, a.systemd)
 	agentv1.RegisterMountServiceServer(server, a.mounts)
 	agentv1.RegisterMariaDBServiceServer(server, a.mariadb)
+	agentv1.RegisterObservationServiceServer(server, a.observe)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
@@ -141,7 +143,8 @@ func rules() authz.Table {
 	methods := authz.MethodsOf(agentv1.File_understudy_agent_v1_host_service_proto,
 		agentv1.File_understudy_agent_v1_systemd_service_proto,
 		agentv1.File_understudy_agent_v1_mount_service_proto,
-		agentv1.File_understudy_agent_v1_mariadb_service_proto)
+		agentv1.File_understudy_agent_v1_mariadb_service_proto,
+		agentv1.File_understudy_agent_v1_observation_service_proto)
 	for _, method := range methods {
 		table[method] = []identity.Role{identity.RoleControlPlane}
 	}

@@ -117,3 +117,15 @@ func (s mariadbService) PrepareReplica(_ context.Context,
 	}
 	return s.prepare(req)
 }
+
+// observationService sends what the test wants.
+type observationService struct {
+	agentv1.UnimplementedObservationServiceServer
+	observe func(*agentv1.ObserveRequest,
+		grpc.ServerStreamingServer[agentv1.ObserveResponse]) error
+}
+
+func (s observationService) Observe(r *agentv1.ObserveRequest,
+	stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
+	return s.observe(r, stream)
+}

@@ -9,7 +9,8 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-func statusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
+// StatusToProto is a status on the wire.
+func StatusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 	status := &agentv1.MariaDBStatus{
 		Answers: s.Answers, DownReason: s.DownReason, BinaryVersion: s.Binary.String(),
 		DatadirVersion: s.DatadirVersion.String(),

@@ -1,0 +1,150 @@
+package observe_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/observe"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+)
+
+// world is a host whose parts answer, or hang.
+type world struct {
+	watch         *observe.Watch
+	full, sampled atomic.Int32
+	read          atomic.Int32
+	active        string
+	hangs         bool // MariaDB answers when hang is closed
+	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
+	hang, threads chan struct{}
+}
+
+func (w *world) config(datadir string) observe.Config {
+	return observe.Config{
+		Status: func(context.Context) (mariadb.Status, error) {
+			w.full.Add(1)
+			status := mariadb.Status{Answers: true, Datadir: datadir}
+			w.watch.Observed(status, 0)
+			return status, nil
+		},
+		Sample: func(_ context.Context, last mariadb.Status) mariadb.Status {
+			w.sampled.Add(1)
+			<-w.hang
+			last.Answers = true
+			return last
+		},
+		Connections: func(context.Context) ([]mariadb.Replication, error) {
+			<-w.threads
+			return []mariadb.Replication{{SQLRunning: "Yes"}}, nil
+		},
+		Unit: func(context.Context) (systemd.Unit, error) {
+			return systemd.Unit{Name: mariadb.Unit, Active: w.active, InvocationID: "1"}, nil
+		},
+		Errors: func(context.Context, systemd.Unit) []string {
+			w.read.Add(1)
+			return []string{"[ERROR] InnoDB: no"}
+		},
+		Quiesced: func() bool { return false }, PausedBy: func() string { return "jobs/1" },
+		Datadir: datadir,
+	}
+}
+
+// observed runs a sampler for a while and gives its latest observation.
+func observed(t *testing.T, w *world, while time.Duration,
+	then func(observe.Observation, *observe.Sampler)) {
+	t.Helper()
+	datadir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w.watch, w.hang, w.threads = observe.New(), make(chan struct{}), make(chan struct{})
+		if !w.hangs {
+			close(w.hang)
+		}
+		if !w.threadsHang {
+			close(w.threads)
+		}
+		s := observe.NewSampler(w.config(datadir), w.watch)
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		time.Sleep(while)
+		latest, _ := s.Latest()
+		then(latest, s)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestASampleASecondAndAFullObservationInTen(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active"}
+	observed(t, w, 30*time.Second+time.Millisecond, func(o observe.Observation,
+		_ *observe.Sampler) {
+		if n := w.sampled.Load(); n < 29 || n > 32 {
+			t.Errorf("%d samples in 30 s", n)
+		}
+		if n := w.full.Load(); n < 2 || n > 4 {
+			t.Errorf("%d full observations in 30 s", n)
+		}
+		if !o.Status.Answers || len(o.Status.Live.Replication) != 1 || len(o.Hung) > 0 ||
+			o.PausedBy != "jobs/1" || o.Volume.Mount == "" || o.Volume.WriteError != "" ||
+			o.Volume.FreeBytes == 0 {
+			t.Errorf("observed %+v", o)
+		}
+		if w.read.Load() != 0 {
+			t.Error("the log of a MariaDB that answers was read")
+		}
+		if err := w.watch.Fresh(2 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOneThatDoesNotRunIsNotConnectedTo(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "failed"}
+	observed(t, w, 30*time.Second, func(o observe.Observation, _ *observe.Sampler) {
+		if w.sampled.Load()+w.full.Load() != 0 {
+			t.Error("a connection would start it, through its socket unit")
+		}
+		if o.Status.Answers || len(o.Errors) != 1 || o.Volume.Mount == "" {
+			t.Errorf("observed %+v", o)
+		}
+		if n := w.read.Load(); n < 2 || n > 4 {
+			t.Errorf("its log was read %d times in 30 s", n)
+		}
+	})
+}
+
+func TestWhatHangsIsAFactAndIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active", hangs: true}
+	observed(t, w, 20*time.Second, func(o observe.Observation, s *observe.Sampler) {
+		since := o.Hung["mariadb"]
+		if since.IsZero() || time.Since(since) < 15*time.Second || w.sampled.Load() != 1 {
+			t.Errorf("hung since %s, asked %d times", since, w.sampled.Load())
+		}
+		if o.Volume.Mount == "" || o.Unit.Active != "active" || time.Since(o.At) > 3*time.Second {
+			t.Errorf("one part that hangs hides others: %+v", o)
+		}
+		close(w.hang)
+		time.Sleep(3 * time.Second)
+		if o, _ := s.Latest(); len(o.Hung) > 0 || !o.Status.Answers {
+			t.Errorf("observed %+v after it went on", o)
+		}
+	})
+}
+
+// A STOP SLAVE that waits for an event in flight keeps MariaDB from telling its threads, no more.
+func TestThreadsThatAreNotToldAreNoDeadMariaDB(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active", threadsHang: true}
+	observed(t, w, 20*time.Second, func(o observe.Observation, _ *observe.Sampler) {
+		if !o.Status.Answers || o.Hung["replication"].IsZero() || w.sampled.Load() < 5 {
+			t.Errorf("observed %+v, asked %d times", o, w.sampled.Load())
+		}
+		close(w.threads)
+	})
+}

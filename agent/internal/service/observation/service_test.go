@@ -1,0 +1,123 @@
+package observation
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/observe"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// scripted has the observations that a test gives it.
+type scripted struct {
+	mu     sync.Mutex
+	latest observe.Observation
+	next   chan struct{}
+}
+
+func (s *scripted) Latest() (observe.Observation, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest, s.next
+}
+
+func (s *scripted) see(change func(*observe.Observation)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.latest)
+	s.latest.At = time.Now()
+	close(s.next)
+	s.next = make(chan struct{})
+}
+
+// stream collects what is sent.
+type stream struct {
+	mu  sync.Mutex
+	all []*agentv1.ObserveResponse
+}
+
+func (s *stream) send(m *agentv1.ObserveResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, m)
+	return nil
+}
+
+func (s *stream) take() []*agentv1.ObserveResponse {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.all
+	s.all = nil
+	return all
+}
+
+func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &scripted{next: make(chan struct{})}
+		service, sent := New(source), &stream{}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer func() { cancel(); synctest.Wait() }()
+		observe1 := func(s *stream, known string) {
+			go func() { _ = service.observe(ctx, 5*time.Second, known, s.send) }()
+		}
+		observe1(sent, "")
+		synctest.Wait()
+		if got := sent.take(); len(got) != 0 {
+			t.Fatalf("sent %v before anything was observed", got)
+		}
+		moving := int64(0)
+		sample := func(readOnly bool) {
+			moving++
+			source.see(func(o *observe.Observation) {
+				o.Status = mariadb.Status{Answers: true, Live: mariadb.Live{ReadOnly: readOnly,
+					BinlogOffset: moving, Started: time.Unix(1000+moving%2, 0)}}
+			})
+			synctest.Wait()
+		}
+		sample(true)
+		first := sent.take()
+		if len(first) != 1 || first[0].GetChange() != 1 || first[0].GetFacts() == nil {
+			t.Fatalf("first %v", first)
+		}
+		for range 4 { // what moves is sent with the beat alone
+			time.Sleep(time.Second)
+			sample(true)
+		}
+		if got := sent.take(); len(got) != 0 {
+			t.Fatalf("sent %v", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		beat := sent.take()
+		if len(beat) != 1 || beat[0].GetFacts() != nil || beat[0].GetHash() != first[0].GetHash() ||
+			beat[0].GetProgress().GetBinlogOffset() != 5 ||
+			beat[0].GetAge().AsDuration() != time.Second {
+			t.Fatalf("beat %v", beat)
+		}
+		sample(false)
+		changed := sent.take()
+		if len(changed) != 1 || changed[0].GetChange() != 2 || changed[0].GetFacts() == nil {
+			t.Fatalf("changed %v", changed)
+		}
+		// One that has the facts is not sent them again.
+		again := &stream{}
+		observe1(again, changed[0].GetHash())
+		synctest.Wait()
+		if got := again.take(); len(got) != 1 || got[0].GetFacts() != nil ||
+			got[0].GetChange() != 2 {
+			t.Fatalf("sent %v to one that knows", got)
+		}
+		// A sampler that hangs is no silence: its age grows.
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		got := sent.take()
+		if len(got) != 4 || got[3].GetAge().AsDuration() < 15*time.Second {
+			t.Fatalf("%d beats of an old sample: %v", len(got), got)
+		}
+	})
+}
