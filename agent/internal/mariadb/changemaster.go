@@ -128,7 +128,7 @@ func differences(is Replication, primary Primary, ca string) []string {
 	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s",
 		map[bool]string{true: "on", false: "off"}[primary.TLS])
 	note(primary.TLS && is.CAFile != ca, "authority changed from %q", is.CAFile)
-	return wrong
+	return append(wrong, is.repaired()...)
 }
 
 // refused is an error that other credentials may cure.
@@ -148,6 +148,8 @@ func changeMaster(primary Primary, ca string) string {
 		"MASTER_USE_GTID = slave_pos",
 		fmt.Sprintf("MASTER_CONNECT_RETRY = %d", int(connectRetry.Seconds())),
 		fmt.Sprintf("MASTER_HEARTBEAT_PERIOD = %d", int(heartbeatPeriod.Seconds())),
+		"MASTER_DELAY = 0", "DO_DOMAIN_IDS = ()", "IGNORE_DOMAIN_IDS = ()",
+		"IGNORE_SERVER_IDS = ()",
 	}
 	// Always written: from 11.4 on verification is the default.
 	if primary.TLS {

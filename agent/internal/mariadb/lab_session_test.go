@@ -19,14 +19,15 @@ func TestSessionsDependOnNoGlobalDefault(t *testing.T) {
 		healthy := checksums(t, i)
 		i.Exec("SET GLOBAL autocommit = 0", "SET GLOBAL completion_type = 2",
 			"SET GLOBAL tx_read_only = 1", "SET GLOBAL tx_isolation = 'READ-UNCOMMITTED'",
-			"SET GLOBAL sql_mode = 'ORACLE,ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH'",
+			"SET GLOBAL sql_mode = 'ORACLE,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH'",
 			"SET GLOBAL sql_select_limit = 1", "SET GLOBAL max_join_size = 1",
 			"SET GLOBAL sql_big_selects = 0", "SET GLOBAL sql_safe_updates = 1",
 			"SET GLOBAL sql_quote_show_create = 0", "SET GLOBAL max_statement_time = 0.000001",
 			"SET GLOBAL wait_timeout = 1", "SET GLOBAL idle_transaction_timeout = 1",
 			"SET GLOBAL lock_wait_timeout = 0", "SET GLOBAL innodb_lock_wait_timeout = 1",
 			"SET GLOBAL binlog_format = STATEMENT", "SET GLOBAL binlog_row_image = MINIMAL",
-			"SET GLOBAL character_set_client = latin1", "SET GLOBAL collation_connection = latin1_bin",
+			"SET GLOBAL character_set_client = latin1",
+			"SET GLOBAL collation_connection = latin1_bin",
 			"SET GLOBAL net_write_timeout = 1",
 			"SET GLOBAL time_zone = '+05:00'")
 		i.Reopen()

@@ -36,6 +36,9 @@ type Replication struct {
 	CAFile         string
 	// PrimaryServerID is the primary's server_id.
 	PrimaryServerID int64
+	// Settings are those by which it leaves changes out, by column of SHOW ALL SLAVES STATUS; empty
+	// ones left out.
+	Settings map[string]string
 	// executed moves with the end of each event group that is applied.
 	executed string
 }
@@ -71,6 +74,7 @@ func replication(r row) Replication {
 		TLS: r.yes("master_ssl_allowed"), TLSVerify: r.yes("master_ssl_verify_server_cert"),
 		CAFile:          r["master_ssl_ca_file"],
 		PrimaryServerID: r.number("master_server_id"),
+		Settings:        settingsOf(r, lossColumns()),
 		executed:        r["relay_master_log_file"] + ":" + r["exec_master_log_pos"],
 	}
 	if text, known := r["seconds_behind_master"]; known {

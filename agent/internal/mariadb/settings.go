@@ -77,6 +77,7 @@ func (s Settings) binlogOptions() []Option {
 		flag("relay_log_recovery", true),
 		flag("gtid_strict_mode", s.Strict),
 		set("binlog_expire_logs_seconds", s.BinlogExpireSeconds)}
+	all = append(all, lossless()...)
 	if s.LogBin == "" {
 		all = append(all, Option{Name: "skip_log_bin"})
 	} else {

@@ -46,6 +46,9 @@ type Live struct {
 	Started                                        time.Time
 	// Mismatches are settings of the agent's option file that the server does not run with.
 	Mismatches []Mismatch
+	// Settings are those by which changes are left out, as the running server has them, by name;
+	// empty ones left out.
+	Settings map[string]string
 }
 
 // Positions are the GTID positions that a server keeps, as it spells them.
@@ -120,11 +123,12 @@ func liveVariables() []string {
 }
 
 func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
-	v, err := variables(ctx, h.Server.db, liveVariables()...)
+	v, err := variables(ctx, h.Server.db, append(liveVariables(), lossVariables()...)...)
 	if err != nil {
 		return Live{}, err
 	}
 	live := fromVariables(v)
+	live.Settings = settingsOf(v, lossVariables())
 	if live.Replication, err = replications(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}
@@ -187,6 +191,7 @@ func binlogFacts(ctx context.Context, q querier, live *Live) error {
 		return err
 	}
 	live.BinlogFile, live.BinlogOffset = at["file"], at.number("position")
+	live.binlogFilters(at)
 	logs, err := binlogNames(ctx, q)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		Filesystem:     s.GetFilesystem(), FilesystemMount: s.GetFilesystemMount(),
 		PositionTableIsSafe: s.GetPositionTableTransactional(),
 		NonTransactional:    s.GetNonTransactionalTables(),
+		Settings:            s.GetSettings(),
 	}
 	for _, m := range s.GetSettingMismatches() {
 		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),
@@ -65,7 +66,7 @@ func connection(c *agentv1.ReplicationStatus) replication.Connection {
 		UsingGTID: c.GetUsingGtid(), ReceivedPos: c.GetGtidIoPos(),
 		SecondsBehind: c.GetSecondsBehind().AsDuration(),
 		SecondsKnown:  c.GetSecondsBehind() != nil, TLS: c.GetTls(), TLSVerify: c.GetTlsVerify(),
-		PrimaryServerID: uint32(c.GetPrimaryServerId()),
+		PrimaryServerID: uint32(c.GetPrimaryServerId()), Settings: c.GetSettings(),
 	}
 }
 

@@ -37,6 +37,8 @@ func fill(m protoreflect.Message) {
 		switch {
 		case f.IsList() && f.Kind() == protoreflect.MessageKind:
 			fill(m.Mutable(f).List().AppendMutable().Message())
+		case f.IsMap():
+			m.Mutable(f).Map().Set(protoreflect.ValueOfString("x").MapKey(), scalar(f.MapValue()))
 		case f.IsList():
 			m.Mutable(f).List().Append(protoreflect.ValueOfString("x"))
 		case f.Kind() == protoreflect.MessageKind:

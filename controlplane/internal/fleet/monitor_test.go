@@ -105,7 +105,8 @@ func TestMonitorRecordsWhatItSees(t *testing.T) {
 	add("db1", inventory.ServerReady)
 	add("made", inventory.ServerProvisioning)
 	add("broken", inventory.ServerFailed)
-	healthy := replication.Status{Answers: true, ServerID: 7, LogBin: true}
+	healthy := replication.Status{Answers: true, ServerID: 7, LogBin: true,
+		BinlogFile: "mariadb-bin.000001"}
 	agent, jobs := &oneAgent{status: healthy}, busyJobs{}
 	m := NewMonitor(MonitorConfig{Store: st, Agents: agent, Forget: func(string) {}, Jobs: jobs,
 		Log: slog.New(slog.DiscardHandler)})

@@ -27,6 +27,9 @@ func (w Want) Problems(s Status) []string {
 	add(s.ServerID != w.ServerID, "server_id is %d, not %d", s.ServerID, w.ServerID)
 	add(!s.ReadOnly, "it is not read-only")
 	add(s.EventScheduler == "ON", "the event scheduler runs")
+	for _, lossy := range append(ApplyLosses(s), LogLosses(s)...) {
+		add(true, "%s", lossy)
+	}
 	errant := Errant(s)
 	add(errant != "", "it holds transactions of its own: %s", errant)
 	conn, ok := Find(s.Connections, w.Account)
@@ -49,7 +52,20 @@ func (w Want) Points(c Connection) bool {
 
 // Fits reports whether the connection is configured as wanted, whatever its threads do.
 func (w Want) Fits(c Connection) bool {
-	return w.Points(c) && c.User == w.Account && c.byGTID() && c.TLS && c.TLSVerify
+	return w.Points(c) && c.User == w.Account && c.byGTID() && c.TLS && c.TLSVerify &&
+		len(losses(c.repairable(), applyLosses())) == 0
+}
+
+// repairable are the settings of the connection that pointing it to its primary again takes back.
+func (c Connection) repairable() map[string]string {
+	found := map[string]string{}
+	for _, name := range []string{"sql_delay", "replicate_do_domain_ids",
+		"replicate_ignore_domain_ids", "replicate_ignore_server_ids"} {
+		if value, set := c.Settings[name]; set {
+			found[name] = value
+		}
+	}
+	return found
 }
 
 func (c Connection) byGTID() bool { return c.UsingGTID == "Slave_Pos" }
@@ -93,7 +109,9 @@ func JudgePrimary(s Status, err error, serverID uint32) (Health, string) {
 		return Degraded, "it is read-only"
 	case !s.LogBin:
 		return Degraded, "its binary log is off"
-	default:
-		return Healthy, ""
 	}
+	if lossy := LogLosses(s); len(lossy) > 0 {
+		return Degraded, lossy[0]
+	}
+	return Healthy, ""
 }

@@ -187,7 +187,7 @@ func TestProblemsNamesEachOfThem(t *testing.T) {
 		PrimaryPort: 3306}
 	good := func() replication.Status {
 		return replication.Status{Answers: true, ServerID: 2, ReadOnly: true, EventScheduler: "OFF",
-			BinlogState: "0-1-9",
+			BinlogState: "0-1-9", LogUpdates: true,
 			Connections: []replication.Connection{running()}}
 	}
 	if problems := want.Problems(good()); len(problems) > 0 {
@@ -236,7 +236,8 @@ func TestProblemsNamesEachOfThem(t *testing.T) {
 
 func TestJudgePrimary(t *testing.T) {
 	t.Parallel()
-	good := replication.Status{Answers: true, ServerID: 1, LogBin: true}
+	good := replication.Status{Answers: true, ServerID: 1, LogBin: true,
+		BinlogFile: "mariadb-bin.000001"}
 	if health, why := replication.JudgePrimary(good, nil, 1); health != replication.Healthy {
 		t.Error(why)
 	}

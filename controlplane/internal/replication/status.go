@@ -55,6 +55,9 @@ type Status struct {
 	FilesystemMount     string   // mount point
 	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
 	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
+
+	// Settings are those by which changes are left out, as the running server has them.
+	Settings map[string]string
 }
 
 // Mismatch is a setting that a server does not run with, or will not after its next start.
@@ -99,6 +102,7 @@ type Connection struct {
 	TLS             bool
 	TLSVerify       bool
 	PrimaryServerID uint32
+	Settings        map[string]string // by which it leaves changes out
 }
 
 // Connected is a replica that has a dump thread on a server.

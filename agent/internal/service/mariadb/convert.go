@@ -42,11 +42,11 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 	status.BinlogBytes = l.BinlogBytes
 	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional,
 		l.NonTransactional
-	status.StartTime = stamp(l.Started)
 	for _, m := range l.Mismatches {
 		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
+	status.StartTime, status.Settings = stamp(l.Started), l.Settings
 	for _, r := range l.Replication {
 		status.Replication = append(status.Replication, replicationToProto(r))
 	}
@@ -69,7 +69,7 @@ func replicationToProto(r mariadb.Replication) *agentv1.ReplicationStatus {
 		IoErrno: int32(r.IOErrno), IoError: r.IOError,
 		SqlErrno: int32(r.SQLErrno), SqlError: r.SQLError, UsingGtid: r.UsingGtid,
 		GtidIoPos: r.GtidIOPos, Tls: r.TLS, TlsVerify: r.TLSVerify,
-		PrimaryServerId: r.PrimaryServerID,
+		PrimaryServerId: r.PrimaryServerID, Settings: r.Settings,
 	}
 	if r.Behind != nil {
 		status.SecondsBehind = durationpb.New(*r.Behind)

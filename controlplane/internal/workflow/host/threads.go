@@ -42,10 +42,11 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 	if err := aloneWithID(h.Srv, p.Status); err != nil {
 		return nil, err
 	}
-	return &Pair{Host: h, St: st, Primary: p, Want: replication.Want{
+	pair := &Pair{Host: h, St: st, Primary: p, Want: replication.Want{
 		ServerID: h.Srv.ServerID, Account: kit.Account(h.Srv.Name), PrimaryHost: p.Address,
 		PrimaryPort: p.Port, AutoStart: true,
-	}}, nil
+	}}
+	return pair, pair.lossless()
 }
 
 // verdict is what the latest observation says of the replica's threads.
@@ -146,6 +147,9 @@ func (p *Pair) EnsureReplicating(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		var err error
 		if p.St, err = p.EnsureServing(ctx); err != nil {
+			return err
+		}
+		if err := appliesAll(p.Srv.Name, p.St); err != nil {
 			return err
 		}
 		v := p.verdict()

@@ -70,6 +70,9 @@ func (s *step) checkPlan(ctx context.Context, p *kit.Node) error {
 			"ssl_key and ssl_ca in its option files, restart mariadb.service, then ask again"),
 			"TLS is off on %s: a replica would not connect", p.Name)
 	}
+	if err := host.LogsAll(p); err != nil {
+		return err
+	}
 	s.Found("primary %s answers: MariaDB %s, position %s", p.Name,
 		kit.ShortVersion(p.Status.ServerVersion), cmp.Or(p.Status.BinlogPos, "(empty)"))
 	if !s.args.Given {

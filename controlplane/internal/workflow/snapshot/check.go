@@ -38,6 +38,9 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	if err := checkSourceState(n, s.args.Mode); err != nil {
 		return inventory.Volume{}, err
 	}
+	if err := host.LogsAll(n); err != nil {
+		return inventory.Volume{}, err
+	}
 	if err := s.checkCopyTime(); err != nil {
 		return inventory.Volume{}, err
 	}

@@ -41,6 +41,7 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.Answers, st.ServerVersion, st.FilesystemUUID = true, h.Binary, s.Disk.UUID
 	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.ReadOnly,
 		s.Conf.LogBin != ""
+	st.LogUpdates, st.BinlogFile = s.Conf.LogUpdates, "mariadb-bin.000001"
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
 	st.BinlogPos, st.SlavePos, st.BinlogState = d.Pos(), d.slavePos, d.state()

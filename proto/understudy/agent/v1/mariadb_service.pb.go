@@ -248,8 +248,11 @@ type ReplicationStatus struct {
 	TlsVerify bool `protobuf:"varint,17,opt,name=tls_verify,json=tlsVerify,proto3" json:"tls_verify,omitempty"`
 	// server_id of the primary.
 	PrimaryServerId int64 `protobuf:"varint,18,opt,name=primary_server_id,json=primaryServerId,proto3" json:"primary_server_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Settings of the connection by which it leaves changes out, by column of SHOW ALL SLAVES STATUS
+	// in lower case ("replicate_ignore_db", "sql_delay"); empty ones left out.
+	Settings      map[string]string `protobuf:"bytes,30,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplicationStatus) Reset() {
@@ -406,6 +409,13 @@ func (x *ReplicationStatus) GetPrimaryServerId() int64 {
 		return x.PrimaryServerId
 	}
 	return 0
+}
+
+func (x *ReplicationStatus) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
 }
 
 // ConnectedReplica is a replica that has a dump thread on this server.
@@ -703,8 +713,11 @@ type MariaDBStatus struct {
 	// Settings of the agent's option file that MariaDB does not run with, or will not after its next
 	// start.
 	SettingMismatches []*SettingMismatch `protobuf:"bytes,45,rep,name=setting_mismatches,json=settingMismatches,proto3" json:"setting_mismatches,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Settings by which the running server leaves changes out, changes them or goes on behind an
+	// error, by name ("binlog_ignore_db", "slave_exec_mode"); empty ones left out.
+	Settings      map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MariaDBStatus) Reset() {
@@ -1006,6 +1019,13 @@ func (x *MariaDBStatus) GetBinlogBytes() int64 {
 func (x *MariaDBStatus) GetSettingMismatches() []*SettingMismatch {
 	if x != nil {
 		return x.SettingMismatches
+	}
+	return nil
+}
+
+func (x *MariaDBStatus) GetSettings() map[string]string {
+	if x != nil {
+		return x.Settings
 	}
 	return nil
 }
@@ -4058,7 +4078,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4090,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4130,7 +4150,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4142,7 +4162,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4169,7 +4189,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\tslave_pos\x18\x02 \x01(\tR\bslavePos\x12\x1f\n" +
 	"\vcurrent_pos\x18\x03 \x01(\tR\n" +
 	"currentPos\x12!\n" +
-	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xd3\x04\n" +
+	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xe2\x05\n" +
 	"\x11ReplicationStatus\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -4195,7 +4215,11 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x03tls\x18\x10 \x01(\bR\x03tls\x12\x1d\n" +
 	"\n" +
 	"tls_verify\x18\x11 \x01(\bR\ttlsVerify\x12*\n" +
-	"\x11primary_server_id\x18\x12 \x01(\x03R\x0fprimaryServerId\"W\n" +
+	"\x11primary_server_id\x18\x12 \x01(\x03R\x0fprimaryServerId\x12P\n" +
+	"\bsettings\x18\x1e \x03(\v24.understudy.agent.v1.ReplicationStatus.SettingsEntryR\bsettings\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"W\n" +
 	"\x10ConnectedReplica\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\x03R\bserverId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x12\n" +
@@ -4208,7 +4232,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"expireTime\"\x12\n" +
 	"\x10GetStatusRequest\"O\n" +
 	"\x11GetStatusResponse\x12:\n" +
-	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xa5\r\n" +
+	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\"\xb0\x0e\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -4256,7 +4280,11 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
 	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\x12!\n" +
 	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\x12S\n" +
-	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\"]\n" +
+	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\x12L\n" +
+	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x1a;\n" +
+	"\rSettingsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
 	"\x0fSettingMismatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04want\x18\x02 \x01(\tR\x04want\x12\x0e\n" +
@@ -4536,7 +4564,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(QuiesceRequest_Mode)(0),                 // 1: understudy.agent.v1.QuiesceRequest.Mode
@@ -4591,118 +4619,122 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*ChecksumTablesResponse)(nil),           // 50: understudy.agent.v1.ChecksumTablesResponse
 	(*UpgradeDatadirRequest)(nil),            // 51: understudy.agent.v1.UpgradeDatadirRequest
 	(*UpgradeDatadirResponse)(nil),           // 52: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 53: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 54: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 55: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 56: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 57: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 58: understudy.agent.v1.FencingToken
+	nil,                                      // 53: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 54: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 55: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 56: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 57: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 58: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 59: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 60: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	56, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	57, // 1: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	56, // 3: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
-	2,  // 4: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
-	3,  // 5: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
-	4,  // 6: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
-	5,  // 7: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	57, // 8: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 9: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	56, // 10: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	53, // 11: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	58, // 12: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 13: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	54, // 14: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	55, // 15: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	58, // 16: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 17: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	2,  // 18: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	57, // 19: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	15, // 20: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	17, // 21: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	56, // 22: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	56, // 23: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	56, // 24: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	2,  // 25: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	58, // 26: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 27: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	20, // 28: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	56, // 29: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	58, // 30: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	5,  // 31: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	58, // 32: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 33: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 34: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	58, // 35: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 36: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 37: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 38: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	58, // 39: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 40: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 41: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	56, // 42: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	58, // 43: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 44: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	56, // 45: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	58, // 46: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 47: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	58, // 48: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 49: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 50: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	58, // 51: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 52: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	58, // 53: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	1,  // 54: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	56, // 55: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	56, // 56: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	6,  // 57: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	10, // 58: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	12, // 59: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	14, // 60: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	18, // 61: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	21, // 62: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	23, // 63: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	25, // 64: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	27, // 65: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	29, // 66: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	31, // 67: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	33, // 68: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	35, // 69: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	37, // 70: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	39, // 71: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	41, // 72: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	43, // 73: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	45, // 74: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	47, // 75: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	49, // 76: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	51, // 77: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	7,  // 78: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	11, // 79: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	13, // 80: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	16, // 81: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	19, // 82: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	22, // 83: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	24, // 84: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	26, // 85: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	28, // 86: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	30, // 87: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	32, // 88: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	34, // 89: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	36, // 90: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	38, // 91: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	40, // 92: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	42, // 93: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	44, // 94: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	46, // 95: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	48, // 96: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	50, // 97: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	52, // 98: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	78, // [78:99] is the sub-list for method output_type
-	57, // [57:78] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	58, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	53, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	59, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
+	58, // 4: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	2,  // 5: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
+	3,  // 6: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
+	4,  // 7: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
+	5,  // 8: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
+	59, // 9: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 10: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	54, // 11: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	58, // 12: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	55, // 13: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	60, // 14: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 15: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	56, // 16: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	57, // 17: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	60, // 18: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 19: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	2,  // 20: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	59, // 21: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	15, // 22: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	17, // 23: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	58, // 24: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	58, // 25: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	58, // 26: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	2,  // 27: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	60, // 28: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 29: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	20, // 30: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	58, // 31: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	60, // 32: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	5,  // 33: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	60, // 34: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 35: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 36: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	60, // 37: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 38: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 39: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 40: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	60, // 41: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 42: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 43: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	58, // 44: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 45: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 46: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	58, // 47: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 48: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 49: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	60, // 50: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 51: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	58, // 52: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	60, // 53: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	58, // 54: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	60, // 55: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	1,  // 56: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	58, // 57: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	58, // 58: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	6,  // 59: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	10, // 60: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	12, // 61: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	14, // 62: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	18, // 63: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	21, // 64: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	23, // 65: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	25, // 66: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	27, // 67: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	29, // 68: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	31, // 69: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	33, // 70: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	35, // 71: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	37, // 72: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	39, // 73: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	41, // 74: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	43, // 75: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	45, // 76: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	47, // 77: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	49, // 78: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	51, // 79: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	7,  // 80: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	11, // 81: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	13, // 82: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	16, // 83: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	19, // 84: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	22, // 85: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	24, // 86: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	26, // 87: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	28, // 88: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	30, // 89: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	32, // 90: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	34, // 91: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	36, // 92: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	38, // 93: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	40, // 94: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	42, // 95: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	44, // 96: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	46, // 97: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	48, // 98: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	50, // 99: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	52, // 100: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	80, // [80:101] is the sub-list for method output_type
+	59, // [59:80] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -4721,7 +4753,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

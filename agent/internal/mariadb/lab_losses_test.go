@@ -1,0 +1,68 @@
+//go:build lab
+
+package mariadb_test
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+)
+
+// The status has the settings that lose changes as the running server has them, whatever set them.
+func TestSettingsThatLoseChanges(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root,
+			Config: "binlog_ignore_db=tmp"})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary), Config: "slave_skip_errors=all\n" +
+				"slave_exec_mode=IDEMPOTENT\nslave_type_conversions=ALL_LOSSY\n" +
+				"init_slave='SET unique_checks=0'\nreplicate_ignore_db=tmp"}, password)
+		if got := status(t, primary).Settings["binlog_ignore_db"]; got != "tmp" {
+			t.Errorf("binlog_ignore_db: %q", got)
+		}
+		// Our option file beats these; a list of filters is not taken back by it.
+		got := status(t, replica)
+		for name, want := range map[string]string{"slave_skip_errors": "OFF",
+			"slave_exec_mode": "STRICT", "slave_type_conversions": "", "init_slave": "",
+			"replicate_ignore_db": "tmp"} {
+			if got.Settings[name] != want {
+				t.Errorf("%s: %q, not %q", name, got.Settings[name], want)
+			}
+		}
+		replica.Exec("STOP SLAVE", "SET GLOBAL slave_exec_mode = IDEMPOTENT",
+			"SET GLOBAL replicate_ignore_db = ''", "SET GLOBAL replicate_wild_ignore_table = 'a.%'",
+			"CHANGE MASTER TO MASTER_DELAY = 60, IGNORE_DOMAIN_IDS = (4,5)",
+			"SET GLOBAL sql_slave_skip_counter = 1")
+		got = status(t, replica)
+		if got.Settings["slave_exec_mode"] != "IDEMPOTENT" ||
+			got.Settings["replicate_ignore_db"] != "" {
+			t.Errorf("set in the running server: %v", got.Settings)
+		}
+		for name, want := range map[string]string{"replicate_wild_ignore_table": "a.%",
+			"skip_counter": "1", "sql_delay": "60", "replicate_ignore_domain_ids": "4, 5"} {
+			if is := got.Replication[0].Settings[name]; is != want {
+				t.Errorf("%s: %q, not %q", name, is, want)
+			}
+		}
+		changes, _, err := replica.Replica.Configure(t.Context(),
+			replica.PrimaryIs(primary, password))
+		if err != nil || len(changes) != 2 {
+			t.Errorf("%v %v", changes, err)
+		}
+		left := maps.Clone(status(t, replica).Replication[0].Settings)
+		if left["sql_delay"] != "0" || left["replicate_ignore_domain_ids"] != "" {
+			t.Errorf("after it was pointed to its primary again: %v", left)
+		}
+	})
+}
+
+func status(t *testing.T, i *mariadbtest.Instance) mariadb.Live {
+	t.Helper()
+	s, err := i.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Live
+}

@@ -1,0 +1,66 @@
+package mariadb
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// lossVariables are global variables by which a server leaves changes out, changes them, or goes on
+// behind an error. The running server has them whatever set them: an option file, the command line,
+// a statement.
+func lossVariables() []string {
+	return []string{"replicate_do_db", "replicate_ignore_db", "replicate_do_table",
+		"replicate_ignore_table", "replicate_wild_do_table", "replicate_wild_ignore_table",
+		"replicate_rewrite_db", "replicate_events_marked_for_skip", "slave_skip_errors",
+		"slave_exec_mode", "slave_type_conversions", "slave_run_triggers_for_rbr", "init_slave",
+		"slave_sql_verify_checksum", "gtid_ignore_duplicates", "binlog_format"}
+}
+
+// lossColumns are the columns of SHOW ALL SLAVES STATUS that do so for one connection.
+func lossColumns() []string {
+	return []string{"replicate_do_db", "replicate_ignore_db", "replicate_do_table",
+		"replicate_ignore_table", "replicate_wild_do_table", "replicate_wild_ignore_table",
+		"replicate_rewrite_db", "replicate_ignore_server_ids", "replicate_do_domain_ids",
+		"replicate_ignore_domain_ids", "skip_counter", "sql_delay"}
+}
+
+// longestSetting is what is told of a value: a filter may name thousands of tables.
+const longestSetting = 200
+
+// settingsOf are values by name, empty ones left out.
+func settingsOf(r row, names []string) map[string]string {
+	found := map[string]string{}
+	for _, name := range names {
+		if value := strings.TrimSpace(r[name]); value != "" {
+			found[name] = strings.ToValidUTF8(value[:min(len(value), longestSetting)], "")
+		}
+	}
+	return found
+}
+
+// repaired are the settings of a connection that ConfigureReplica takes back.
+func (r Replication) repaired() []string {
+	var wrong []string
+	for _, name := range []string{"sql_delay", "replicate_do_domain_ids",
+		"replicate_ignore_domain_ids", "replicate_ignore_server_ids"} {
+		if value := r.Settings[name]; value != "" && value != "0" {
+			wrong = append(wrong, name+" taken back from "+strconv.Quote(value))
+		}
+	}
+	return wrong
+}
+
+// lossless are options by which our option file beats what an image or an operator wrote elsewhere.
+// The lists of filters cannot be taken back by an option.
+func lossless() []Option {
+	return []Option{set("slave_exec_mode", "STRICT"), set("slave_skip_errors", "OFF"),
+		set("slave_run_triggers_for_rbr", "NO"), set("slave_type_conversions", ""),
+		set("replicate_events_marked_for_skip", "REPLICATE"), set("init_slave", ""),
+		flag("slave_sql_verify_checksum", true), flag("gtid_ignore_duplicates", false)}
+}
+
+// binlogFilters adds the filters of the binary log, which 10.11 shows in one statement alone.
+func (l *Live) binlogFilters(at row) {
+	maps.Copy(l.Settings, settingsOf(at, []string{"binlog_do_db", "binlog_ignore_db"}))
+}

@@ -1,0 +1,79 @@
+package replication
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// loss is a setting by which replication loses changes in silence, and what it does.
+type loss struct{ harmless, does string }
+
+// logLosses are settings of a server that others follow.
+func logLosses() map[string]loss {
+	return map[string]loss{
+		"binlog_do_db":     {"", "keeps changes out of the binary log"},
+		"binlog_ignore_db": {"", "keeps changes out of the binary log"},
+	}
+}
+
+// applyLosses are settings of a server that applies changes, and of its connections.
+func applyLosses() map[string]loss {
+	all := map[string]loss{
+		"replicate_events_marked_for_skip": {"REPLICATE", "lets events be left out"},
+		"slave_skip_errors":                {"OFF", "goes on behind errors"},
+		"slave_exec_mode":                  {"STRICT", "goes on where rows do not fit"},
+		"slave_run_triggers_for_rbr":       {"NO", "changes more than the events say"},
+		"init_slave":                       {"", "runs statements in the SQL thread"},
+		"slave_sql_verify_checksum":        {"ON", "applies events that are damaged"},
+		"gtid_ignore_duplicates":           {"OFF", "leaves out transactions by their number"},
+		"skip_counter":                     {"0", "leaves the next events out"},
+		"sql_delay":                        {"0", "keeps the replica behind"},
+		"replicate_ignore_server_ids":      {"", "leaves out the changes of a server"},
+		"replicate_rewrite_db":             {"", "applies changes to another schema"},
+	}
+	for _, name := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table",
+		"wild_ignore_table", "do_domain_ids", "ignore_domain_ids"} {
+		all["replicate_"+name] = loss{"", "leaves changes out"}
+	}
+	return all
+}
+
+// LogLosses are the reasons why what changes on a server does not all reach those that follow it;
+// none when it does.
+func LogLosses(s Status) []string {
+	found := losses(s.Settings, logLosses())
+	if s.Answers && len(s.Connections) > 0 && !s.LogUpdates {
+		found = append(found,
+			"log_slave_updates=OFF keeps what it replicates out of the binary log")
+	}
+	if s.Answers && s.LogBin && s.BinlogFile == "" && !s.Held {
+		found = append(found, "it has no current binary log: MariaDB stopped logging")
+	}
+	return found
+}
+
+// ApplyLosses are the reasons why a server may not apply all that its primary logged, or not as it
+// was logged; none when it does.
+func ApplyLosses(s Status) []string {
+	found := losses(s.Settings, applyLosses())
+	if kinds := s.Settings["slave_type_conversions"]; strings.Contains(kinds, "ALL_LOSSY") {
+		found = append(found, "slave_type_conversions="+kinds+" cuts values to fit")
+	}
+	for _, c := range s.Connections {
+		found = append(found, losses(c.Settings, applyLosses())...)
+	}
+	slices.Sort(found) // the filters of the connection without a name are global variables too
+	return slices.Compact(found)
+}
+
+func losses(settings map[string]string, known map[string]loss) []string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if l, lossy := known[name]; lossy && settings[name] != l.harmless {
+			found = append(found, fmt.Sprintf("%s=%s %s", name, settings[name], l.does))
+		}
+	}
+	return found
+}

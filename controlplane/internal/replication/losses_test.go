@@ -1,0 +1,82 @@
+package replication_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+func TestSettingsThatLoseChanges(t *testing.T) {
+	t.Parallel()
+	want := replication.Want{ServerID: 7, PrimaryHost: "10.0.0.1", PrimaryPort: 3306}
+	healthy := func() replication.Status {
+		return replication.Status{Answers: true, ServerID: 7, ReadOnly: true, LogBin: true,
+			LogUpdates: true, BinlogFile: "mariadb-bin.000001",
+			Settings: map[string]string{"slave_skip_errors": "OFF", "slave_exec_mode": "STRICT",
+				"slave_run_triggers_for_rbr": "NO", "slave_sql_verify_checksum": "ON",
+				"replicate_events_marked_for_skip": "REPLICATE", "gtid_ignore_duplicates": "OFF",
+				"slave_type_conversions": "ALL_NON_LOSSY", "binlog_format": "MIXED"},
+			Connections: []replication.Connection{running()}}
+	}
+	if health, why := replication.JudgeReplica(healthy(), nil, want); why != "" {
+		t.Fatalf("%v: %s", health, why)
+	}
+	for setting, value := range map[string]string{"slave_skip_errors": "1062",
+		"slave_exec_mode": "IDEMPOTENT", "slave_run_triggers_for_rbr": "LOGGING",
+		"slave_sql_verify_checksum": "OFF", "replicate_events_marked_for_skip": "FILTER_ON_MASTER",
+		"gtid_ignore_duplicates": "ON", "slave_type_conversions": "ALL_LOSSY,ALL_NON_LOSSY",
+		"init_slave": "SET foreign_key_checks=0", "replicate_do_db": "a",
+		"replicate_ignore_table": "a.b", "replicate_wild_ignore_table": "tmp%.%",
+		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a"} {
+		s := healthy()
+		s.Settings[setting] = value
+		judged(t, s, want, setting)
+	}
+	for column, value := range map[string]string{"sql_delay": "60", "skip_counter": "1",
+		"replicate_ignore_domain_ids": "3", "replicate_do_table": "a.b",
+		"replicate_ignore_server_ids": "9"} {
+		s := healthy()
+		s.Connections[0].Settings = map[string]string{"sql_delay": "0", "skip_counter": "0"}
+		if _, why := replication.JudgeReplica(s, nil, want); why != "" {
+			t.Errorf("no delay and no skip: %s", why)
+		}
+		s.Connections[0].Settings[column] = value
+		judged(t, s, want, column)
+	}
+	s := healthy()
+	s.LogUpdates = false
+	judged(t, s, want, "log_slave_updates")
+}
+
+func judged(t *testing.T, s replication.Status, want replication.Want, cause string) {
+	t.Helper()
+	health, why := replication.JudgeReplica(s, nil, want)
+	if health != replication.Degraded || !strings.Contains(why, cause) {
+		t.Errorf("%s: %v, %q", cause, health, why)
+	}
+}
+
+func TestBinaryLogThatLeavesChangesOut(t *testing.T) {
+	t.Parallel()
+	for cause, spoil := range map[string]func(s *replication.Status){
+		"binlog_do_db": func(s *replication.Status) {
+			s.Settings = map[string]string{"binlog_do_db": "app"}
+		},
+		"log_slave_updates": func(s *replication.Status) {
+			s.Connections, s.LogUpdates = []replication.Connection{running()}, false
+		},
+		"stopped logging": func(s *replication.Status) { s.BinlogFile = "" },
+	} {
+		s := replication.Status{Answers: true, ServerID: 1, LogBin: true, LogUpdates: true,
+			BinlogFile: "mariadb-bin.000001"}
+		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Healthy {
+			t.Errorf("%v: %s", health, why)
+		}
+		spoil(&s)
+		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Degraded ||
+			!strings.Contains(why, cause) {
+			t.Errorf("%s: %v, %q", cause, health, why)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package host
+
+import (
+	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// LogsAll refuses a server whose binary log leaves changes out: what follows it would differ from
+// it without an error.
+func LogsAll(n *kit.Node) error {
+	found := replication.LogLosses(n.Status)
+	if len(found) == 0 {
+		return nil
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
+		kit.Hint("take this out of its option files (`my_print_defaults --mysqld` lists them), "+
+			"restart mariadb.service, then ask again"),
+		"replicas of %s would miss changes in silence: %s", n.Name, strings.Join(found, "; "))
+}
+
+// appliesAll refuses a replica that would leave changes out, or go on behind an error.
+func appliesAll(name string, st replication.Status) error {
+	found := replication.ApplyLosses(st)
+	if len(found) == 0 {
+		return nil
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
+		kit.Hint("stop replication there, take this back in the running server (SET GLOBAL) and "+
+			"in its option files (`my_print_defaults --mysqld` lists them)", kit.RetryThis()),
+		"%s would differ from its primary in silence: %s", name, strings.Join(found, "; "))
+}
+
+// lossless refuses a pair whose replication loses changes. What pointing the replica to its primary
+// takes back is left to that.
+func (p *Pair) lossless() error {
+	if err := LogsAll(p.Primary); err != nil {
+		return err
+	}
+	st := p.St
+	if conn, ok := replication.Find(st.Connections, p.Want.Account); ok && !p.observing &&
+		!p.Want.Fits(conn) {
+		st.Connections = nil
+	}
+	return appliesAll(p.Srv.Name, st)
+}
