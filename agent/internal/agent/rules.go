@@ -30,7 +30,7 @@ func rules() authz.Table {
 			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
 			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
 			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables",
-			"UpgradeDatadir",
+			"ReadInventory", "UpgradeDatadir",
 		},
 	} {
 		for _, method := range methods {

@@ -16,9 +16,10 @@ const (
 	lookLimit   = 30 * time.Second
 	changeLimit = 2 * time.Minute
 	// what goes over all files or blocks of a volume: a check, a change of owner
-	fileLimit   = time.Hour
-	dataLimit   = 24 * time.Hour
-	answerGrace = 15 * time.Second
+	fileLimit      = time.Hour
+	dataLimit      = 24 * time.Hour
+	inventoryLimit = time.Hour
+	answerGrace    = 15 * time.Second
 	// The agent's own defaults.
 	unitDefault   = 90 * time.Second
 	deviceDefault = time.Minute

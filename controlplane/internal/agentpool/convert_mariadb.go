@@ -1,12 +1,14 @@
 package agentpool
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -101,6 +103,13 @@ func tableChecksum(m *agentv1.ChecksumTablesResponse) kit.TableChecksum {
 		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(),
 		Engine: m.GetEngine(), Consistent: m.GetConsistent(),
 		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(),
+	}
+}
+
+func object(m *agentv1.InventoryObject) kit.Object {
+	return kit.Object{
+		Kind: strings.ReplaceAll(enum.Word(m.GetKind()), "_", " "), Name: m.GetName(),
+		Digest: m.GetDigest(), Problem: m.GetProblem(), Busy: m.GetBusy(), Value: m.GetValue(),
 	}
 }
 

@@ -101,6 +101,7 @@ func TestNothingIsLostFromTheWire(t *testing.T) {
 		"point":    consistentPoint(full(&agentv1.ConsistentPoint{})),
 		"result":   holdResult(full(&agentv1.QuiesceResult{})),
 		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
+		"object":   object(full(&agentv1.InventoryObject{})),
 		"waited":   waited(full(&agentv1.WaitForGtidResponse{})),
 	}
 	for name, value := range converted {

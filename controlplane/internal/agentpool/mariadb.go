@@ -78,3 +78,20 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	}
 	return err
 }
+
+// Inventory sends every object of the server with a digest of its definition.
+func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) error {
+	complete := false
+	err := follow(ctx, a, inventoryLimit, a.mariadb.ReadInventory,
+		&agentv1.ReadInventoryRequest{Names: names},
+		func(m *agentv1.ReadInventoryResponse) {
+			complete = m.GetComplete()
+			for _, o := range m.GetObjects() {
+				each(object(o))
+			}
+		})
+	if err == nil && !complete {
+		return cutShort(a.server, "ReadInventory")
+	}
+	return err
+}

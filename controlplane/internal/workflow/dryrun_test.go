@@ -69,7 +69,7 @@ func TestPlanSaysWhatWillBe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, p := lab(t)
 		for level, want := range map[inventory.VerifyLevel]string{
-			inventory.VerifyPosition: "no data is compared",
+			inventory.VerifyPosition: "no rows are compared",
 			inventory.VerifySample:   "some tables", inventory.VerifyFull: "all tables"} {
 			args := replicaArgs
 			args.Verify = level

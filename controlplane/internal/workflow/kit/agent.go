@@ -193,6 +193,9 @@ type MariaDB interface {
 	// position.
 	ChecksumTables(ctx context.Context, req ChecksumTables, begin func(ChecksumBegin),
 		each func(TableChecksum)) error
+	// Inventory sends every object of the server, or those of the names, with a digest of its
+	// definition. On a replica every table is opened.
+	Inventory(ctx context.Context, names []string, each func(Object)) error
 }
 
 // Configuration is the whole of the agent's option file; zero values are not set.
@@ -267,6 +270,17 @@ type TableChecksum struct {
 	Consistent     bool // the engine honours the read view
 	Bytes          int64
 	DefinitionHash string
+}
+
+// Object is one object of a server: a schema, table, view, sequence, routine, trigger, event,
+// account.
+type Object struct {
+	Kind    string // "table", "view", …
+	Name    string // "schema.table", "user@host"
+	Digest  string // of the definition; empty when it could not be read
+	Problem string // why it cannot be opened, in MariaDB's words
+	Busy    bool   // another session's lock is the reason
+	Value   string // of a sequence
 }
 
 // Replication controls a replica.

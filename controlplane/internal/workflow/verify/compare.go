@@ -51,11 +51,10 @@ func alike(a, b kit.TableChecksum) bool {
 	return a.Checksum == b.Checksum && a.DefinitionHash == b.DefinitionHash
 }
 
-func union(a, b sums) sums {
-	all := maps.Clone(a)
-	if all == nil {
-		all = sums{}
-	}
+// union has the keys of both.
+func union[M ~map[string]V, V any](a, b M) M {
+	all := M{}
+	maps.Copy(all, a)
 	maps.Copy(all, b)
 	return all
 }

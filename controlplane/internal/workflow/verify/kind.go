@@ -191,15 +191,16 @@ func verifiable(srv inventory.Server) error {
 
 // Describe says what a verification to the level does.
 func Describe(level inventory.VerifyLevel) string {
+	const always = "compare the definitions of all objects, open every table of the replica, and "
 	switch level {
 	case inventory.VerifyFull:
-		return "compare the checksums and definitions of all tables at one position, without " +
-			"blocking the primary"
+		return always + "compare the checksums of all tables at one position, without blocking " +
+			"the primary"
 	case inventory.VerifySample:
-		return "compare the checksums and definitions of some tables at one position, without " +
-			"blocking the primary"
+		return always + "compare the checksums of some tables at one position, without blocking " +
+			"the primary"
 	default:
-		return "take one more position of the primary and wait until the replica has applied it; " +
-			"no data is compared (the levels sample and full do that)"
+		return always + "wait until the replica has applied a position that was taken then; no " +
+			"rows are compared (the levels sample and full do that)"
 	}
 }

@@ -32,17 +32,18 @@ type comparer struct {
 	level inventory.VerifyLevel
 }
 
-// Compare compares a replica with its primary to a level and dates the result. A difference is an
+// Compare compares a replica with its primary to a level and dates the result; each level includes
+// the inventory. A difference is an
 // error (DATA_MISMATCH). Replication goes on afterwards, whatever came out.
 func Compare(ctx context.Context, p *host.Pair,
 	level inventory.VerifyLevel) (inventory.Verification, error) {
-	target, err := p.PassTarget(ctx)
+	c := &comparer{Pair: p, level: level}
+	target, err := c.compareInventory(ctx)
 	if err != nil {
 		return inventory.Verification{}, err
 	}
 	p.Found("passed the target position %s", target)
 	if level != inventory.VerifyPosition {
-		c := &comparer{Pair: p, level: level}
 		target, err = c.compareTables(ctx)
 		if err = errors.Join(err, c.goOn(ctx)); err != nil {
 			return inventory.Verification{}, err
@@ -98,13 +99,18 @@ func (c *comparer) tell(at string, total comparison, different, open []string) e
 			"position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(different) > 0 {
-		return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not read from it, "+
-			"and rebuild it", kit.Rebuild(c.Srv.Name)),
-			"%s differs from %s in %d tables at %s: %s", c.Srv.Name, c.Primary.Name,
-			len(different), at, kit.SomeOf(different, 10))
+		return c.differs(at, "tables", different)
 	}
 	c.Found("compared %d tables, %s, at %s: 0 mismatches", total.equal, kit.Size(total.bytes), at)
 	return nil
+}
+
+// differs is the refusal of a replica that is no copy of its primary.
+func (c *comparer) differs(at, what string, different []string) error {
+	return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not read from it, "+
+		"and rebuild it", kit.Rebuild(c.Srv.Name)),
+		"%s differs from %s in %d %s at %s: %s", c.Srv.Name, c.Primary.Name,
+		len(different), what, at, kit.SomeOf(different, 10))
 }
 
 // reading is what both sides said of their tables at one position.

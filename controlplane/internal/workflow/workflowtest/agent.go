@@ -164,4 +164,26 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	return nil
 }
 
+func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) error {
+	var all []kit.Object
+	err := a.look(ctx, "Inventory", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		d := s.Disk.Data
+		for table := range d.Tables {
+			all = append(all, kit.Object{Kind: "table", Name: table, Digest: "h"})
+		}
+		all = slices.AppendSeq(all, maps.Values(d.Objects))
+		return nil
+	})
+	for _, o := range all {
+		if len(names) == 0 || slices.Contains(names, o.Name) {
+			each(o)
+		}
+	}
+	return err
+}
+
 var _ kit.Agent = (*agent)(nil)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 // Disk is what is on a volume.
@@ -42,6 +43,7 @@ type Datadir struct {
 	slavePos string
 	Tables   map[string]uint64
 	unstable map[string]bool // tables of an engine without read views
+	Objects  map[string]kit.Object
 	Accounts map[string]string
 	Conn     *Settings
 	Foreign  bool // replication settings and relay logs of the source
@@ -59,7 +61,7 @@ type Settings struct {
 
 func newDatadir(version string) *Datadir {
 	return &Datadir{version: version, Tables: map[string]uint64{}, Accounts: map[string]string{},
-		unstable: map[string]bool{},
+		unstable: map[string]bool{}, Objects: map[string]kit.Object{},
 		Reserved: map[string]replication.Reservation{}}
 }
 
@@ -67,6 +69,7 @@ func (d *Datadir) clone() *Datadir {
 	c := *d
 	c.log, c.Tables = slices.Clone(d.log), maps.Clone(d.Tables)
 	c.Accounts, c.unstable = maps.Clone(d.Accounts), maps.Clone(d.unstable)
+	c.Objects = maps.Clone(d.Objects)
 	c.Reserved = map[string]replication.Reservation{}
 	if d.Conn != nil {
 		conn := *d.Conn

@@ -77,6 +77,95 @@ func (ServerRole) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{0}
 }
 
+// ObjectKind says what an object of a server is.
+type ObjectKind int32
+
+const (
+	// Unspecified; never sent.
+	ObjectKind_OBJECT_KIND_UNSPECIFIED ObjectKind = 0
+	// A schema, with its character set and collation.
+	ObjectKind_OBJECT_KIND_SCHEMA ObjectKind = 1
+	// A table of any engine.
+	ObjectKind_OBJECT_KIND_TABLE ObjectKind = 2
+	// A view.
+	ObjectKind_OBJECT_KIND_VIEW ObjectKind = 3
+	// A sequence.
+	ObjectKind_OBJECT_KIND_SEQUENCE ObjectKind = 4
+	// A procedure, a function or a package.
+	ObjectKind_OBJECT_KIND_ROUTINE ObjectKind = 5
+	// A trigger.
+	ObjectKind_OBJECT_KIND_TRIGGER ObjectKind = 6
+	// An event.
+	ObjectKind_OBJECT_KIND_EVENT ObjectKind = 7
+	// A user or a role, with how it authenticates.
+	ObjectKind_OBJECT_KIND_ACCOUNT ObjectKind = 8
+	// The grants of a user or a role.
+	ObjectKind_OBJECT_KIND_GRANTS ObjectKind = 9
+	// A function of a shared library.
+	ObjectKind_OBJECT_KIND_LIBRARY_FUNCTION ObjectKind = 10
+	// A server that CREATE SERVER names.
+	ObjectKind_OBJECT_KIND_LINKED_SERVER ObjectKind = 11
+)
+
+// Enum value maps for ObjectKind.
+var (
+	ObjectKind_name = map[int32]string{
+		0:  "OBJECT_KIND_UNSPECIFIED",
+		1:  "OBJECT_KIND_SCHEMA",
+		2:  "OBJECT_KIND_TABLE",
+		3:  "OBJECT_KIND_VIEW",
+		4:  "OBJECT_KIND_SEQUENCE",
+		5:  "OBJECT_KIND_ROUTINE",
+		6:  "OBJECT_KIND_TRIGGER",
+		7:  "OBJECT_KIND_EVENT",
+		8:  "OBJECT_KIND_ACCOUNT",
+		9:  "OBJECT_KIND_GRANTS",
+		10: "OBJECT_KIND_LIBRARY_FUNCTION",
+		11: "OBJECT_KIND_LINKED_SERVER",
+	}
+	ObjectKind_value = map[string]int32{
+		"OBJECT_KIND_UNSPECIFIED":      0,
+		"OBJECT_KIND_SCHEMA":           1,
+		"OBJECT_KIND_TABLE":            2,
+		"OBJECT_KIND_VIEW":             3,
+		"OBJECT_KIND_SEQUENCE":         4,
+		"OBJECT_KIND_ROUTINE":          5,
+		"OBJECT_KIND_TRIGGER":          6,
+		"OBJECT_KIND_EVENT":            7,
+		"OBJECT_KIND_ACCOUNT":          8,
+		"OBJECT_KIND_GRANTS":           9,
+		"OBJECT_KIND_LIBRARY_FUNCTION": 10,
+		"OBJECT_KIND_LINKED_SERVER":    11,
+	}
+)
+
+func (x ObjectKind) Enum() *ObjectKind {
+	p := new(ObjectKind)
+	*p = x
+	return p
+}
+
+func (x ObjectKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ObjectKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[1].Descriptor()
+}
+
+func (ObjectKind) Type() protoreflect.EnumType {
+	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[1]
+}
+
+func (x ObjectKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ObjectKind.Descriptor instead.
+func (ObjectKind) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{1}
+}
+
 // Mode is how the point is made consistent.
 type QuiesceRequest_Mode int32
 
@@ -119,11 +208,11 @@ func (x QuiesceRequest_Mode) String() string {
 }
 
 func (QuiesceRequest_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[1].Descriptor()
+	return file_understudy_agent_v1_mariadb_service_proto_enumTypes[2].Descriptor()
 }
 
 func (QuiesceRequest_Mode) Type() protoreflect.EnumType {
-	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[1]
+	return &file_understudy_agent_v1_mariadb_service_proto_enumTypes[2]
 }
 
 func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
@@ -3939,6 +4028,198 @@ func (x *ChecksumTablesResponse) GetDefinitionHash() string {
 	return ""
 }
 
+// ReadInventoryRequest says of what.
+type ReadInventoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the objects, as an earlier answer has them; everything when empty.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadInventoryRequest) Reset() {
+	*x = ReadInventoryRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadInventoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadInventoryRequest) ProtoMessage() {}
+
+func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadInventoryRequest.ProtoReflect.Descriptor instead.
+func (*ReadInventoryRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ReadInventoryRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// ReadInventoryResponse has some objects, or the end.
+type ReadInventoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects, at most 500.
+	Objects []*InventoryObject `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Set on the last message alone: all was sent.
+	Complete      bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadInventoryResponse) Reset() {
+	*x = ReadInventoryResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadInventoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadInventoryResponse) ProtoMessage() {}
+
+func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadInventoryResponse.ProtoReflect.Descriptor instead.
+func (*ReadInventoryResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ReadInventoryResponse) GetObjects() []*InventoryObject {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *ReadInventoryResponse) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+// InventoryObject is one object of a server.
+type InventoryObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Kind ObjectKind `protobuf:"varint,1,opt,name=kind,proto3,enum=understudy.agent.v1.ObjectKind" json:"kind,omitempty"`
+	// Its name: "schema.table", "user@host".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Digest of its definition, equal on both sides; empty when it could not be read.
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Why the object cannot be opened, in MariaDB's words, at most 300 bytes; empty when it can.
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	// True when another session holds a lock on it: its digest is not known.
+	Busy bool `protobuf:"varint,5,opt,name=busy,proto3" json:"busy,omitempty"`
+	// Of a sequence: the next value that is not reserved yet, and its cycle.
+	Value         string `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryObject) Reset() {
+	*x = InventoryObject{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryObject) ProtoMessage() {}
+
+func (x *InventoryObject) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryObject.ProtoReflect.Descriptor instead.
+func (*InventoryObject) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *InventoryObject) GetKind() ObjectKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ObjectKind_OBJECT_KIND_UNSPECIFIED
+}
+
+func (x *InventoryObject) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *InventoryObject) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *InventoryObject) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *InventoryObject) GetBusy() bool {
+	if x != nil {
+		return x.Busy
+	}
+	return false
+}
+
+func (x *InventoryObject) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // UpgradeDatadirRequest asks for the upgrade.
 type UpgradeDatadirRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3952,7 +4233,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4245,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4258,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -4009,7 +4290,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4021,7 +4302,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4315,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -4078,7 +4359,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4090,7 +4371,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4431,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4443,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4514,7 +4795,19 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"consistent\x12\x14\n" +
 	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12'\n" +
 	"\x0fdefinition_hash\x18\n" +
-	" \x01(\tR\x0edefinitionHash\"\xa8\x01\n" +
+	" \x01(\tR\x0edefinitionHash\":\n" +
+	"\x14ReadInventoryRequest\x12\"\n" +
+	"\x05names\x18\x01 \x03(\tB\f\xea\xbb\x18\b@\xd8\x04H\x90Nh\x01R\x05names\"s\n" +
+	"\x15ReadInventoryResponse\x12>\n" +
+	"\aobjects\x18\x01 \x03(\v2$.understudy.agent.v1.InventoryObjectR\aobjects\x12\x1a\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xb6\x01\n" +
+	"\x0fInventoryObject\x123\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1f.understudy.agent.v1.ObjectKindR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x12\n" +
+	"\x04busy\x18\x05 \x01(\bR\x04busy\x12\x14\n" +
+	"\x05value\x18\x06 \x01(\tR\x05value\"\xa8\x01\n" +
 	"\x15UpgradeDatadirRequest\x12G\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021hR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"w\n" +
@@ -4526,7 +4819,22 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"ServerRole\x12\x1b\n" +
 	"\x17SERVER_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVER_ROLE_PRIMARY\x10\x01\x12\x17\n" +
-	"\x13SERVER_ROLE_REPLICA\x10\x022\x89\x12\n" +
+	"\x13SERVER_ROLE_REPLICA\x10\x02*\xc3\x02\n" +
+	"\n" +
+	"ObjectKind\x12\x1b\n" +
+	"\x17OBJECT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12OBJECT_KIND_SCHEMA\x10\x01\x12\x15\n" +
+	"\x11OBJECT_KIND_TABLE\x10\x02\x12\x14\n" +
+	"\x10OBJECT_KIND_VIEW\x10\x03\x12\x18\n" +
+	"\x14OBJECT_KIND_SEQUENCE\x10\x04\x12\x17\n" +
+	"\x13OBJECT_KIND_ROUTINE\x10\x05\x12\x17\n" +
+	"\x13OBJECT_KIND_TRIGGER\x10\x06\x12\x15\n" +
+	"\x11OBJECT_KIND_EVENT\x10\a\x12\x17\n" +
+	"\x13OBJECT_KIND_ACCOUNT\x10\b\x12\x16\n" +
+	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
+	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
+	"\x12\x1d\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xf8\x12\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -4547,7 +4855,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10ResetReplication\x12,.understudy.agent.v1.ResetReplicationRequest\x1a-.understudy.agent.v1.ResetReplicationResponse\x12g\n" +
 	"\vWaitForGtid\x12'.understudy.agent.v1.WaitForGtidRequest\x1a(.understudy.agent.v1.WaitForGtidResponse\"\x03\x90\x02\x010\x01\x12`\n" +
 	"\vSetReadOnly\x12'.understudy.agent.v1.SetReadOnlyRequest\x1a(.understudy.agent.v1.SetReadOnlyResponse\x12p\n" +
-	"\x0eChecksumTables\x12*.understudy.agent.v1.ChecksumTablesRequest\x1a+.understudy.agent.v1.ChecksumTablesResponse\"\x03\x90\x02\x010\x01\x12k\n" +
+	"\x0eChecksumTables\x12*.understudy.agent.v1.ChecksumTablesRequest\x1a+.understudy.agent.v1.ChecksumTablesResponse\"\x03\x90\x02\x010\x01\x12m\n" +
+	"\rReadInventory\x12).understudy.agent.v1.ReadInventoryRequest\x1a*.understudy.agent.v1.ReadInventoryResponse\"\x03\x90\x02\x010\x01\x12k\n" +
 	"\x0eUpgradeDatadir\x12*.understudy.agent.v1.UpgradeDatadirRequest\x1a+.understudy.agent.v1.UpgradeDatadirResponse0\x01B\xe3\x01\n" +
 	"\x17com.understudy.agent.v1B\x13MariadbServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
@@ -4563,178 +4872,186 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
-	(QuiesceRequest_Mode)(0),                 // 1: understudy.agent.v1.QuiesceRequest.Mode
-	(*GtidPositions)(nil),                    // 2: understudy.agent.v1.GtidPositions
-	(*ReplicationStatus)(nil),                // 3: understudy.agent.v1.ReplicationStatus
-	(*ConnectedReplica)(nil),                 // 4: understudy.agent.v1.ConnectedReplica
-	(*BinlogReservation)(nil),                // 5: understudy.agent.v1.BinlogReservation
-	(*GetStatusRequest)(nil),                 // 6: understudy.agent.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),                // 7: understudy.agent.v1.GetStatusResponse
-	(*MariaDBStatus)(nil),                    // 8: understudy.agent.v1.MariaDBStatus
-	(*SettingMismatch)(nil),                  // 9: understudy.agent.v1.SettingMismatch
-	(*SetConfigurationRequest)(nil),          // 10: understudy.agent.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),         // 11: understudy.agent.v1.SetConfigurationResponse
-	(*PrepareDatadirRequest)(nil),            // 12: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),           // 13: understudy.agent.v1.PrepareDatadirResponse
-	(*QuiesceRequest)(nil),                   // 14: understudy.agent.v1.QuiesceRequest
-	(*ConsistentPoint)(nil),                  // 15: understudy.agent.v1.ConsistentPoint
-	(*QuiesceResponse)(nil),                  // 16: understudy.agent.v1.QuiesceResponse
-	(*QuiesceResult)(nil),                    // 17: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 18: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 19: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 20: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 21: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 22: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 23: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 24: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 25: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 26: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 27: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 28: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 29: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 30: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 31: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 32: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 33: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 34: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 35: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 36: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 37: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 38: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 39: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 40: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 41: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 42: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 43: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 44: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 45: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 46: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 47: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 48: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 49: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 50: understudy.agent.v1.ChecksumTablesResponse
-	(*UpgradeDatadirRequest)(nil),            // 51: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 52: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 53: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 54: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 55: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 56: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 57: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 58: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 59: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 60: understudy.agent.v1.FencingToken
+	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
+	(QuiesceRequest_Mode)(0),                 // 2: understudy.agent.v1.QuiesceRequest.Mode
+	(*GtidPositions)(nil),                    // 3: understudy.agent.v1.GtidPositions
+	(*ReplicationStatus)(nil),                // 4: understudy.agent.v1.ReplicationStatus
+	(*ConnectedReplica)(nil),                 // 5: understudy.agent.v1.ConnectedReplica
+	(*BinlogReservation)(nil),                // 6: understudy.agent.v1.BinlogReservation
+	(*GetStatusRequest)(nil),                 // 7: understudy.agent.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),                // 8: understudy.agent.v1.GetStatusResponse
+	(*MariaDBStatus)(nil),                    // 9: understudy.agent.v1.MariaDBStatus
+	(*SettingMismatch)(nil),                  // 10: understudy.agent.v1.SettingMismatch
+	(*SetConfigurationRequest)(nil),          // 11: understudy.agent.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),         // 12: understudy.agent.v1.SetConfigurationResponse
+	(*PrepareDatadirRequest)(nil),            // 13: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 14: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 15: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 16: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 17: understudy.agent.v1.QuiesceResponse
+	(*QuiesceResult)(nil),                    // 18: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 19: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 20: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 21: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 22: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 23: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 24: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 25: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 26: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 27: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 28: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 29: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 30: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 31: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 32: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 33: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 34: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 35: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 36: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 37: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 38: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 39: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 40: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 41: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 42: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 43: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 44: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 45: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 46: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 47: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 48: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 49: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 50: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 51: understudy.agent.v1.ChecksumTablesResponse
+	(*ReadInventoryRequest)(nil),             // 52: understudy.agent.v1.ReadInventoryRequest
+	(*ReadInventoryResponse)(nil),            // 53: understudy.agent.v1.ReadInventoryResponse
+	(*InventoryObject)(nil),                  // 54: understudy.agent.v1.InventoryObject
+	(*UpgradeDatadirRequest)(nil),            // 55: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 56: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 57: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 58: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 59: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 60: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 61: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 62: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 63: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 64: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	58, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	53, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	59, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	58, // 4: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
-	2,  // 5: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
-	3,  // 6: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
-	4,  // 7: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
-	5,  // 8: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	59, // 9: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 10: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	54, // 11: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	58, // 12: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	55, // 13: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	60, // 14: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 15: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	56, // 16: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	57, // 17: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	60, // 18: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	62, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	57, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	63, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
+	62, // 4: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	3,  // 5: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
+	4,  // 6: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
+	5,  // 7: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
+	6,  // 8: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
+	63, // 9: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	10, // 10: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	58, // 11: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	62, // 12: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	59, // 13: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	64, // 14: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	64, // 15: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	60, // 16: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	61, // 17: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	64, // 18: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 19: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	2,  // 20: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	59, // 21: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	15, // 22: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	17, // 23: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	58, // 24: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	58, // 25: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	58, // 26: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	2,  // 27: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	60, // 28: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 29: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	20, // 30: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	58, // 31: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	60, // 32: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	5,  // 33: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	60, // 34: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 35: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 36: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	60, // 37: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 38: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 39: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	3,  // 20: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	63, // 21: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	16, // 22: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	18, // 23: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	62, // 24: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	62, // 25: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	62, // 26: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,  // 27: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	64, // 28: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	62, // 29: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	21, // 30: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	62, // 31: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	64, // 32: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,  // 33: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	64, // 34: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	64, // 35: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	62, // 36: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	64, // 37: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	64, // 38: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	64, // 39: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 40: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	60, // 41: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 42: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 43: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	58, // 44: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	60, // 45: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 46: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	58, // 47: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	60, // 48: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	3,  // 49: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	60, // 50: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 51: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	58, // 52: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	60, // 53: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	58, // 54: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	60, // 55: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	1,  // 56: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	58, // 57: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	58, // 58: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	6,  // 59: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	10, // 60: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	12, // 61: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	14, // 62: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	18, // 63: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	21, // 64: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	23, // 65: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	25, // 66: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	27, // 67: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	29, // 68: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	31, // 69: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	33, // 70: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	35, // 71: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	37, // 72: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	39, // 73: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	41, // 74: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	43, // 75: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	45, // 76: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	47, // 77: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	49, // 78: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	51, // 79: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	7,  // 80: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	11, // 81: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	13, // 82: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	16, // 83: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	19, // 84: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	22, // 85: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	24, // 86: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	26, // 87: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	28, // 88: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	30, // 89: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	32, // 90: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	34, // 91: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	36, // 92: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	38, // 93: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	40, // 94: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	42, // 95: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	44, // 96: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	46, // 97: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	48, // 98: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	50, // 99: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	52, // 100: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	80, // [80:101] is the sub-list for method output_type
-	59, // [59:80] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	64, // 41: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	64, // 42: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 43: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	62, // 44: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	64, // 45: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 46: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	62, // 47: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	64, // 48: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 49: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	64, // 50: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	62, // 51: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	62, // 52: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	64, // 53: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	54, // 54: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,  // 55: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	62, // 56: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	64, // 57: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,  // 58: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	62, // 59: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	62, // 60: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	7,  // 61: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	11, // 62: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	13, // 63: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	15, // 64: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	19, // 65: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	22, // 66: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	24, // 67: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	26, // 68: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	28, // 69: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	30, // 70: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	32, // 71: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	34, // 72: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	36, // 73: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	38, // 74: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	40, // 75: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	42, // 76: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	44, // 77: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	46, // 78: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	48, // 79: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	50, // 80: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	52, // 81: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	55, // 82: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,  // 83: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	12, // 84: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	14, // 85: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	17, // 86: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	20, // 87: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	23, // 88: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	25, // 89: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	27, // 90: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	29, // 91: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	31, // 92: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	33, // 93: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	35, // 94: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	37, // 95: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	39, // 96: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	41, // 97: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	43, // 98: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	45, // 99: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	47, // 100: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	49, // 101: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	51, // 102: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	53, // 103: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	56, // 104: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	83, // [83:105] is the sub-list for method output_type
+	61, // [61:83] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -4752,8 +5069,8 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   56,
+			NumEnums:      3,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	MariaDBService_WaitForGtid_FullMethodName              = "/understudy.agent.v1.MariaDBService/WaitForGtid"
 	MariaDBService_SetReadOnly_FullMethodName              = "/understudy.agent.v1.MariaDBService/SetReadOnly"
 	MariaDBService_ChecksumTables_FullMethodName           = "/understudy.agent.v1.MariaDBService/ChecksumTables"
+	MariaDBService_ReadInventory_FullMethodName            = "/understudy.agent.v1.MariaDBService/ReadInventory"
 	MariaDBService_UpgradeDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/UpgradeDatadir"
 )
 
@@ -134,6 +135,10 @@ type MariaDBServiceClient interface {
 	// blocks nobody; on a replica `at_gtid` names the position at which it was stopped, and
 	// FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
 	ChecksumTables(ctx context.Context, in *ChecksumTablesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ChecksumTablesResponse], error)
+	// ReadInventory sends every object of the server with a digest of its definition: schemas,
+	// tables, views, sequences, routines, triggers, events, accounts. On a replica it opens every
+	// table and reads a row of it. It holds no transaction open and writes nothing on a replica.
+	ReadInventory(ctx context.Context, in *ReadInventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadInventoryResponse], error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error)
@@ -368,9 +373,28 @@ func (c *mariaDBServiceClient) ChecksumTables(ctx context.Context, in *ChecksumT
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_ChecksumTablesClient = grpc.ServerStreamingClient[ChecksumTablesResponse]
 
+func (c *mariaDBServiceClient) ReadInventory(ctx context.Context, in *ReadInventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadInventoryResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[3], MariaDBService_ReadInventory_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadInventoryRequest, ReadInventoryResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MariaDBService_ReadInventoryClient = grpc.ServerStreamingClient[ReadInventoryResponse]
+
 func (c *mariaDBServiceClient) UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[3], MariaDBService_UpgradeDatadir_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[4], MariaDBService_UpgradeDatadir_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -479,6 +503,10 @@ type MariaDBServiceServer interface {
 	// blocks nobody; on a replica `at_gtid` names the position at which it was stopped, and
 	// FAILED_PRECONDITION (GTID_MISMATCH) answers when it is not there.
 	ChecksumTables(*ChecksumTablesRequest, grpc.ServerStreamingServer[ChecksumTablesResponse]) error
+	// ReadInventory sends every object of the server with a digest of its definition: schemas,
+	// tables, views, sequences, routines, triggers, events, accounts. On a replica it opens every
+	// table and reads a row of it. It holds no transaction open and writes nothing on a replica.
+	ReadInventory(*ReadInventoryRequest, grpc.ServerStreamingServer[ReadInventoryResponse]) error
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error
@@ -551,6 +579,9 @@ func (UnimplementedMariaDBServiceServer) SetReadOnly(context.Context, *SetReadOn
 }
 func (UnimplementedMariaDBServiceServer) ChecksumTables(*ChecksumTablesRequest, grpc.ServerStreamingServer[ChecksumTablesResponse]) error {
 	return status.Error(codes.Unimplemented, "method ChecksumTables not implemented")
+}
+func (UnimplementedMariaDBServiceServer) ReadInventory(*ReadInventoryRequest, grpc.ServerStreamingServer[ReadInventoryResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadInventory not implemented")
 }
 func (UnimplementedMariaDBServiceServer) UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error {
 	return status.Error(codes.Unimplemented, "method UpgradeDatadir not implemented")
@@ -911,6 +942,17 @@ func _MariaDBService_ChecksumTables_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_ChecksumTablesServer = grpc.ServerStreamingServer[ChecksumTablesResponse]
 
+func _MariaDBService_ReadInventory_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadInventoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MariaDBServiceServer).ReadInventory(m, &grpc.GenericServerStream[ReadInventoryRequest, ReadInventoryResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type MariaDBService_ReadInventoryServer = grpc.ServerStreamingServer[ReadInventoryResponse]
+
 func _MariaDBService_UpgradeDatadir_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(UpgradeDatadirRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -1013,6 +1055,11 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ChecksumTables",
 			Handler:       _MariaDBService_ChecksumTables_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadInventory",
+			Handler:       _MariaDBService_ReadInventory_Handler,
 			ServerStreams: true,
 		},
 		{

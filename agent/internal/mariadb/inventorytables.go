@@ -1,0 +1,121 @@
+package mariadb
+
+import (
+	"context"
+	"slices"
+)
+
+// remoteEngines read a table's rows from elsewhere: their rows are not the server's own.
+var remoteEngines = []string{"FEDERATED", "CONNECT", "SPIDER", "S3", "OQGRAPH"}
+
+// errStatementTimeout says that max_statement_time is over.
+const errStatementTimeout = 1969
+
+func (i *inventory) tables(ctx context.Context) error {
+	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
+		"engine AS e FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW' AND "+
+		"table_schema NOT IN ("+builtinSchemas+")")
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		name := tableName{r["s"], r["n"]}
+		if !i.wants(name.String()) {
+			continue
+		}
+		o, err := i.table(ctx, name, r["t"], r["e"])
+		if err == nil {
+			err = i.each(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i *inventory) table(ctx context.Context, name tableName, kind, engine string) (Object,
+	error) {
+	o := Object{Kind: ObjectTable, Name: name.String()}
+	var err error
+	switch kind {
+	case "VIEW":
+		o.Kind = ObjectView
+		err = i.view(ctx, name, &o)
+	case "SEQUENCE":
+		o.Kind = ObjectSequence
+		err = i.sequence(ctx, name, engine, &o)
+	default:
+		var created row
+		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+name.sql())
+		o.Digest = definitionHash(created["create table"])
+		if err == nil && i.replica && !slices.Contains(remoteEngines, engine) {
+			err = i.open(ctx, name, kind)
+		}
+	}
+	if errno(err) != 0 {
+		o.fail(err)
+		err = nil
+	}
+	return o, err
+}
+
+func (i *inventory) view(ctx context.Context, name tableName, o *Object) error {
+	created, err := one(ctx, i.conn, "SHOW CREATE VIEW "+name.sql())
+	o.Digest = digest(created["create view"] + "\n" + created["character_set_client"] + "\n" +
+		created["collation_connection"])
+	return err
+}
+
+// sequence reads the definition's columns: SHOW CREATE SEQUENCE spells it by version.
+func (i *inventory) sequence(ctx context.Context, name tableName, engine string,
+	o *Object) error {
+	r, err := one(ctx, i.conn, "SELECT CONCAT_WS(',', minimum_value, maximum_value, start_value, "+
+		"increment, cache_size, cycle_option) AS d, CONCAT(next_not_cached_value, ' in cycle ', "+
+		"cycle_count) AS v FROM "+name.sql())
+	o.Digest, o.Value = digest(engine+","+r["d"]), r["v"]
+	return err
+}
+
+// open reads a row by the table's own rows, not by an index: the file of its rows is there and can
+// be read. A table that holds its rows back for longer than a statement of ours may take is open.
+func (i *inventory) open(ctx context.Context, name tableName, kind string) error {
+	history := ""
+	if kind == "SYSTEM VERSIONED" {
+		history = " FOR SYSTEM_TIME ALL"
+	}
+	_, err := one(ctx, i.conn, "SET STATEMENT max_statement_time = 5 FOR SELECT 1 FROM "+
+		name.sql()+history+" USE INDEX () LIMIT 1")
+	if errno(err) == errStatementTimeout {
+		return nil
+	}
+	return err
+}
+
+// systemTables opens MariaDB's own tables on a replica and reports those that cannot be.
+func (i *inventory) systemTables(ctx context.Context) error {
+	if !i.replica {
+		return nil
+	}
+	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t "+
+		"FROM information_schema.tables WHERE table_type <> 'VIEW' AND table_schema = 'mysql'")
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		name := tableName{r["s"], r["n"]}
+		err := i.open(ctx, name, r["t"])
+		if errno(err) == 0 && err != nil {
+			return err
+		}
+		if err == nil || !i.wants(name.String()) {
+			continue
+		}
+		o := Object{Kind: ObjectTable, Name: name.String()}
+		o.fail(err)
+		if err := i.each(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
