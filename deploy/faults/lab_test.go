@@ -205,7 +205,8 @@ const longestCommit = quiesceLimit + 3*time.Second
 
 // limited gives the limit to a command that quiesces a server and has none.
 func limited(args []string) []string {
-	if len(args) > 1 && args[0] == "replica" && args[1] == "create" &&
+	takes := []string{"create", "rebuild"}
+	if len(args) > 1 && args[0] == "replica" && slices.Contains(takes, args[1]) &&
 		!slices.Contains(args, "--from") && !slices.Contains(args, "--quiesce-limit") {
 		return append(slices.Clone(args), "--quiesce-limit", quiesceLimit.String())
 	}

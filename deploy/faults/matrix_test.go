@@ -220,7 +220,7 @@ func matrix() []row {
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
-		requestRows(), stateRows(), volumeRows(),
+		requestRows(), stateRows(), volumeRows(), rebuildRows(),
 	} {
 		all = append(all, part...)
 	}

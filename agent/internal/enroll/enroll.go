@@ -100,7 +100,7 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	}
 	switch {
 	case haveErr != nil:
-		return "", e.noIdentity(haveErr, joinErr)
+		return "", e.noIdentity(ctx, haveErr, joinErr)
 	case !errors.Is(joinErr, fs.ErrNotExist):
 		e.config.Logger.Warn("cannot use the join file; the identity in use stays",
 			"error", joinErr, "hint", errs.HintOf(joinErr).String())
@@ -108,7 +108,10 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	return have.Server, nil
 }
 
-func (e *Enroller) noIdentity(haveErr, joinErr error) error {
+func (e *Enroller) noIdentity(ctx context.Context, haveErr, joinErr error) error {
+	if err := e.clockOf(ctx, haveErr); err != nil {
+		return fmt.Errorf("cannot identify this host: %w", err)
+	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
 		fmt.Sprintf("cannot identify this host: %v", haveErr), errs.Wrap(joinErr),
 		e.joinHint())

@@ -94,7 +94,7 @@ type Observation struct {
 func (e *Enroller) Seen(ctx context.Context) (Observation, error) {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
-		return Observation{}, e.noIdentity(err, nil)
+		return Observation{}, e.noIdentity(ctx, err, nil)
 	}
 	source, err := identity.NewFiles(e.Files())
 	if err != nil {

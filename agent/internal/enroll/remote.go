@@ -36,6 +36,9 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 			AgentCsr: agent, MariadbCsr: mariadb})
 	}
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
+		if err := e.checkClock(ctx, file.ControlPlane, file.CASPKISHA256); err != nil {
+			return err
+		}
 		answer, err := ask(ctx, file.ControlPlane, &identity.Static{Roots: roots}, call)
 		if err == nil {
 			return e.keep(s, file.Server, answer.GetCertificates())

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -96,9 +97,12 @@ func renewTime(cert *x509.Certificate) time.Time {
 func (e *Enroller) Renew(ctx context.Context) error {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
-		return e.noIdentity(err, nil)
+		return e.noIdentity(ctx, err, nil)
 	}
 	if err := e.renew(ctx, have); err != nil {
+		if _, pin, own := e.ControlPlane(); own == nil && !final(err) {
+			err = cmp.Or(e.checkClock(ctx, have.ControlPlane, pin), err)
+		}
 		return fmt.Errorf("cannot renew the identity of %s: %w", have.Server, err)
 	}
 	e.pending.Store(true)

@@ -12,7 +12,11 @@ import (
 // Status observes everything, also of a MariaDB that is down.
 func (a *agent) Status(ctx context.Context) (replication.Status, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.GetStatus, &agentv1.GetStatusRequest{})
-	return status(resp.GetStatus()), err
+	st := status(resp.GetStatus())
+	if resp.GetTime() != nil {
+		st.Clock = replication.Clock{Host: resp.GetTime().AsTime(), Here: time.Now()}
+	}
+	return st, err
 }
 
 // SetConfiguration writes the agent's option file.

@@ -25,8 +25,7 @@ import (
 
 const (
 	rootLife = 10 * 365 * 24 * time.Hour
-	// backdate lets in peers whose clock is behind by an hour and more.
-	backdate = 2 * time.Hour
+	backdate = identity.Backdate
 
 	blockCertificate = "CERTIFICATE"
 	blockKey         = "PRIVATE KEY"

@@ -18,6 +18,9 @@ func (w Want) Problems(s Status) []string {
 		return []string{"MariaDB does not answer: " + s.DownReason}
 	}
 	var all []string
+	if clock := s.Clock.Problem(); clock != "" {
+		all = append(all, clock)
+	}
 	add := func(bad bool, format string, args ...any) {
 		if bad {
 			all = append(all, fmt.Sprintf(format, args...))
@@ -101,6 +104,8 @@ func JudgePrimary(s Status, err error, serverID uint32) (Health, string) {
 		return Unreachable, err.Error()
 	case !s.Answers:
 		return Degraded, "MariaDB does not answer: " + s.DownReason
+	case s.Clock.Problem() != "":
+		return Degraded, s.Clock.Problem()
 	case len(s.Mismatches) > 0:
 		return Degraded, s.Mismatch()
 	case s.ServerID != serverID:

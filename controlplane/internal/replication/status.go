@@ -10,6 +10,7 @@ import (
 type Status struct {
 	Answers    bool   // it answered a query in this very look
 	DownReason string // why it does not answer
+	Clock      Clock
 
 	BinaryVersion  string // of the installed programs, "11.8.6"
 	DatadirVersion string // that last upgraded the datadir; empty when the datadir has none

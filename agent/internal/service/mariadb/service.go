@@ -31,7 +31,7 @@ func New(host *mariadb.Host, quiesce *quiesce.Manager) *Service {
 func (s *Service) GetStatus(ctx context.Context,
 	_ *agentv1.GetStatusRequest) (*agentv1.GetStatusResponse, error) {
 	status, err := s.mariadb.Status(ctx)
-	return &agentv1.GetStatusResponse{Status: StatusToProto(status)}, err
+	return &agentv1.GetStatusResponse{Status: StatusToProto(status), Time: timestamppb.Now()}, err
 }
 
 // SetConfiguration implements the RPC.

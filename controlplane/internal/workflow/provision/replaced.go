@@ -66,7 +66,7 @@ func (s *step) unmount(ctx context.Context, srv inventory.Server, v provider.Vol
 		return err
 	}
 	names := s.Provider.DeviceNames(v.ID)
-	paths, err := mountedAt(ctx, agent, names)
+	paths, err := s.mountedAt(ctx, agent, names)
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,9 @@ func (s *step) unmount(ctx context.Context, srv inventory.Server, v provider.Vol
 	return nil
 }
 
-// mountedAt are the paths where a volume is mounted, the bound ones first.
-func mountedAt(ctx context.Context, agent kit.Agent, names []string) ([]string, error) {
+// mountedAt are the paths where a volume is mounted, the bound ones first. Where a broken server's
+// volume belongs it may be mounted without a device that the host knows.
+func (s *step) mountedAt(ctx context.Context, agent kit.Agent, names []string) ([]string, error) {
 	devices, err := agent.BlockDevices(ctx)
 	if err != nil {
 		return nil, err
@@ -101,7 +102,8 @@ func mountedAt(ctx context.Context, agent kit.Agent, names []string) ([]string, 
 		if err != nil && !kit.Missing(err) {
 			return nil, err
 		}
-		if err == nil && mount.Mounted && kit.Overlap(mount.DeviceIDs, names) &&
+		lost := s.args.Replaces != "" && len(mount.DeviceIDs) == 0
+		if err == nil && mount.Mounted && (lost || kit.Overlap(mount.DeviceIDs, names)) &&
 			!slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
