@@ -97,7 +97,7 @@ func TestNothingIsLostFromTheWire(t *testing.T) {
 		"unit":     unit(full(&agentv1.Unit{})),
 		"device":   blockDevice(full(&agentv1.BlockDevice{})),
 		"mount":    mount(full(&agentv1.Mount{})),
-		"status":   status(full(&agentv1.MariaDBStatus{})),
+		"status":   answered(full(&agentv1.GetStatusResponse{}), time.Now()),
 		"point":    consistentPoint(full(&agentv1.ConsistentPoint{})),
 		"result":   holdResult(full(&agentv1.QuiesceResult{})),
 		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),

@@ -12,11 +12,16 @@ import (
 // Status observes everything, also of a MariaDB that is down.
 func (a *agent) Status(ctx context.Context) (replication.Status, error) {
 	resp, err := call(ctx, a, lookLimit, a.mariadb.GetStatus, &agentv1.GetStatusRequest{})
+	return answered(resp, time.Now()), err
+}
+
+// answered is a status with the clock that came with it; now is the control plane's.
+func answered(resp *agentv1.GetStatusResponse, now time.Time) replication.Status {
 	st := status(resp.GetStatus())
 	if resp.GetTime() != nil {
-		st.Clock = replication.Clock{Host: resp.GetTime().AsTime(), Here: time.Now()}
+		st.Clock = replication.Clock{Host: resp.GetTime().AsTime(), Here: now}
 	}
-	return st, err
+	return st
 }
 
 // SetConfiguration writes the agent's option file.
