@@ -220,7 +220,7 @@ func matrix() []row {
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
-		requestRows(), stateRows(), volumeRows(), rebuildRows(),
+		requestRows(), stateRows(), volumeRows(), rebuildRows(), purgeRows(),
 	} {
 		all = append(all, part...)
 	}

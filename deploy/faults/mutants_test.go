@@ -49,6 +49,12 @@ var mutants = []mutant{
 		old:  "for _, found := range list {\n\t\tif found.ID == snap.ProviderID",
 		new:  "for _, found := range list[:0] {\n\t\tif found.ID == snap.ProviderID",
 	},
+	{
+		name: "a purge does not ask what replicas have applied",
+		row:  "R12/a_replica_that_stopped", says: "was deleted, which",
+		file: "controlplane/internal/replication/purge.go",
+		old:  "for _, r := range readers {", new: "for _, r := range readers[:0] {",
+	},
 }
 
 // TestMutants takes out, one after the other, the code that carries a row, and expects that the row

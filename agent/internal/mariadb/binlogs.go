@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -151,9 +152,35 @@ func (b *Binlogs) purge(ctx context.Context, what, to string,
 	return purged, failure(what, err)
 }
 
+// recoveryLimit bounds the wait for MariaDB's own recovery to need a binary log no more, which is
+// about a second after the log was closed.
+const recoveryLimit = 10 * time.Second
+
 // purge lets MariaDB stop at a log that a connected replica still reads, or that its own recovery
-// needs until the next checkpoint, and says so.
+// needs, and says so when that lasts.
 func purge(ctx context.Context, q querier, before []Binlog, to string) ([]string, error) {
+	tick := time.NewTicker(recoveryLimit / 100)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		purged, err := purgeOnce(ctx, q, before, to)
+		if err != nil || len(purged) == len(before) {
+			return purged, err
+		}
+		if time.Since(began) > recoveryLimit {
+			return purged, needed(before[len(purged)].File, []string{"a connected replica, " +
+				"or by MariaDB itself to recover from a crash"})
+		}
+		select {
+		case <-ctx.Done():
+			return purged, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// purgeOnce answers with the logs that are gone.
+func purgeOnce(ctx context.Context, q querier, before []Binlog,
+	to string) (gone []string, err error) {
 	if err := execute(ctx, q, "PURGE BINARY LOGS TO "+literal(to)); err != nil {
 		return nil, err
 	}
@@ -161,15 +188,13 @@ func purge(ctx context.Context, q querier, before []Binlog, to string) ([]string
 	if err != nil {
 		return nil, err
 	}
-	var purged []string
 	for _, b := range before {
 		if slices.ContainsFunc(rest, func(r Binlog) bool { return r.File == b.File }) {
-			return purged, needed(b.File, []string{"a connected replica, " +
-				"or by MariaDB itself to recover from a crash"})
+			break
 		}
-		purged = append(purged, b.File)
+		gone = append(gone, b.File)
 	}
-	return purged, nil
+	return gone, nil
 }
 
 func needed(file string, by []string) error {

@@ -64,6 +64,28 @@ func TestPurgeWaitsForAReservationThatIsMade(t *testing.T) {
 	}
 }
 
+// A binary log that was closed just now is needed for recovery for a moment more: a purge waits.
+func TestPurgeRightAfterARotation(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Timers: &timers{}})
+		i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY)")
+		for range 3 {
+			i.Exec("INSERT INTO shop.t VALUES ()", "FLUSH BINARY LOGS",
+				"INSERT INTO shop.t VALUES ()", "FLUSH BINARY LOGS")
+			logs, _, err := i.Binlogs.List(t.Context(), "", 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := logs[len(logs)-1].File
+			purged, err := i.Binlogs.Purge(t.Context(), last)
+			if err != nil || len(purged) != len(logs)-1 {
+				t.Fatalf("purged %v of %d logs: %v", purged, len(logs), err)
+			}
+		}
+	})
+}
+
 // waited says whether somebody waits for the lock of a file.
 func waited(t *testing.T, file *os.File) bool {
 	t.Helper()
