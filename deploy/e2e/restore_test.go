@@ -57,13 +57,30 @@ func TestRestore(t *testing.T) {
 	serial := func() string {
 		return l.exec("db2", "sha256sum", "/var/lib/understudy-agent/identity/current/cert.pem")
 	}
-	before := serial()
+	mariadb := func() string {
+		return l.exec("db2", "mariadb", "--ssl", "--skip-ssl-verify-server-cert", "-Ne",
+			"SHOW STATUS LIKE 'Ssl_server_not_%'")
+	}
+	before, served := serial(), mariadb()
+	l.exec("db2", "cp", "-a", "/etc/mysql/understudy", "/root/before")
 	if out := l.exec("db2", "understudy-agent", "renew"); !strings.Contains(out, ":"+port) {
 		t.Errorf("not renewed at the new address: %s", out)
 	}
 	if serial() == before {
 		t.Error("the renewed certificate is the old one")
 	}
+	if mariadb() == served {
+		t.Errorf("MariaDB serves the old certificate: %s", served)
+	}
+	// An agent that is killed before it hands the certificate on does so when it starts.
+	l.exec("db2", "cp", "-a", "/root/before/.", "/etc/mysql/understudy")
+	l.sql("db2", "FLUSH NO_WRITE_TO_BINLOG SSL")
+	if mariadb() != served {
+		t.Errorf("MariaDB is to serve the old certificate: %s", mariadb())
+	}
+	l.exec("db2", "systemctl", "restart", "understudy-agent")
+	awaitTrue(t, 30*time.Second, "MariaDB serves the new certificate",
+		func() bool { return mariadb() != served })
 	awaitTrue(t, 30*time.Second, "db2 is observed under its new certificate", func() bool {
 		return time.Since(moved.server("db2").GetLastSeenTime().AsTime()) < 10*time.Second
 	})

@@ -68,7 +68,7 @@ func newExaminer(config Config) (*examiner, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := build(config, "/usr/bin/understudy-agent", enroller.MariaDBFiles(), log)
+	p, err := build(config, installed, enroller.MariaDBFiles(), log)
 	if err != nil {
 		return nil, err
 	}

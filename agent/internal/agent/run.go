@@ -55,9 +55,8 @@ func Run(ctx context.Context, config Config, options Options) error {
 	}
 	var p *parts
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Changed: func(ctx context.Context) error {
-			return p.mariadb.Configuration.RefreshCertificate(ctx)
-		}, Logger: options.Log})
+		Changed: func(ctx context.Context) error { return p.refreshCertificate(ctx) },
+		Logger:  options.Log})
 	if err != nil {
 		return err
 	}
@@ -72,14 +71,22 @@ func Run(ctx context.Context, config Config, options Options) error {
 }
 
 // Renew renews the host's certificates now, and answers with the addresses of the control plane
-// that it renews at. A running agent uses them from its next connection on.
+// that it renews at. A running agent uses them from its next connection on, MariaDB at once.
 func Renew(ctx context.Context, config Config, log *slog.Logger) ([]string, error) {
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
 		Logger: log})
 	if err != nil {
 		return nil, err
 	}
+	p, err := build(config, installed, enroller.MariaDBFiles(), log)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close(log)
 	if err := enroller.Renew(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.refreshCertificate(ctx); err != nil {
 		return nil, err
 	}
 	addresses, _, err := enroller.ControlPlane()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +21,7 @@ import (
 	systemdservice "github.com/understudy-db/understudy/agent/internal/service/systemd"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -35,6 +37,9 @@ type parts struct {
 	watch   *observe.Watch
 	sampler *observe.Sampler
 }
+
+// installed is the agent's own file, for commands that start no process which outlives them.
+const installed = "/usr/bin/understudy-agent"
 
 // build makes the parts; nothing of the host is touched yet.
 func build(config Config, program string, tls identity.FilesConfig,
@@ -91,6 +96,16 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
 func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() }
+
+// refreshCertificate hands MariaDB the agent's newest certificate. One that is stopped reads it when
+// it starts, and is not started through its socket unit.
+func (p *parts) refreshCertificate(ctx context.Context) error {
+	unit, err := p.units.Get(ctx, mariadb.Unit)
+	if err != nil && !errors.Is(err, errs.NotFound) {
+		return err
+	}
+	return p.mariadb.Configuration.RefreshCertificate(ctx, err == nil && !unit.Stopped())
+}
 
 func (p *parts) close(log *slog.Logger) {
 	if err := p.mariadb.Server.Close(); err != nil {

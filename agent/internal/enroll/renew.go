@@ -29,8 +29,9 @@ const (
 
 // Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that
 // fails is tried again; meanwhile the agent continues with what it has. A join file that turns up
-// is used.
+// is used. The hook is called at the start too: an agent that was killed may not have called it.
 func (e *Enroller) Run(ctx context.Context) error {
+	e.pending.Store(true)
 	k := keeper{Enroller: e, delay: renewFirst}
 	for pause(ctx, k.look(ctx), nil) {
 	}

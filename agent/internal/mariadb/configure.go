@@ -94,8 +94,8 @@ func (c *Configuration) writeDropIn(content []byte) (changed bool, err error) {
 
 // RefreshCertificate hands MariaDB the certificate that the agent has now, where MariaDB is
 // configured to use it: for when the agent got another one. A running MariaDB takes it over without
-// a restart.
-func (c *Configuration) RefreshCertificate(ctx context.Context) error {
+// a restart, also when an agent that was killed put it in place already.
+func (c *Configuration) RefreshCertificate(ctx context.Context, running bool) error {
 	c.server.changes.Lock()
 	defer c.server.changes.Unlock()
 	ours, err := c.options.dropIn.read()
@@ -103,10 +103,12 @@ func (c *Configuration) RefreshCertificate(ctx context.Context) error {
 		return err
 	}
 	changed, err := c.certificate.install()
-	if err != nil || !changed || c.server.answers(ctx) != nil {
+	if changed {
+		c.log.Info("MariaDB got another certificate")
+	}
+	if err != nil || !running {
 		return err
 	}
-	c.log.Info("MariaDB got another certificate")
 	return failure("cannot make MariaDB read its new certificate",
 		execute(ctx, c.server.db, flushTLS))
 }

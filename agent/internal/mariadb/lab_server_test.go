@@ -211,7 +211,7 @@ func TestConfiguration(t *testing.T) {
 				ca.Issue(t, filepath.Join(i.Dir, "cert"))
 			}
 			before := i.Certificate()
-			if err := i.Configuration.RefreshCertificate(ctx); err != nil ||
+			if err := i.Configuration.RefreshCertificate(ctx, true); err != nil ||
 				renewed == (before == i.Certificate()) {
 				t.Errorf("renewed %v: %v, serial %s and %s", renewed, err, before, i.Certificate())
 			}
