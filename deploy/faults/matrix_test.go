@@ -217,7 +217,8 @@ func writePage(page string, rows []row, longest time.Duration) error {
 func matrix() []row {
 	var all []row
 	for _, part := range [][]row{
-		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), versionRows(),
+		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), powerRows(),
+		versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(), rebuildRows(), purgeRows(),

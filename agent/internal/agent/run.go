@@ -138,6 +138,10 @@ func (d *runner) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
+		d.parts.mariadb.Replica.Repair(ctx, loop.NewSet(d.options.Log), d.parts.mariadbRuns)
+		return nil
+	})
+	group.Go(func() error {
 		d.parts.sampler.Run(ctx)
 		return nil
 	})

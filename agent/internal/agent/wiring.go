@@ -156,3 +156,10 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 }
 
 func epochsFile(config Config) string { return filepath.Join(config.StateDir, "epochs.json") }
+
+// mariadbRuns asks systemd alone: a connection would start a MariaDB that was stopped, through its
+// socket unit.
+func (p *parts) mariadbRuns(ctx context.Context) bool {
+	unit, err := p.units.Get(ctx, mariadb.Unit)
+	return err == nil && unit.Running()
+}

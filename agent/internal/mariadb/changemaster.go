@@ -33,6 +33,9 @@ func (rp *Replica) Configure(ctx context.Context,
 	const what = "cannot configure replication"
 	db := rp.server.db
 	err = rp.server.change(ctx, what, func() error {
+		if err := rp.dropNameless(ctx); err != nil {
+			return err
+		}
 		if err := fitToReplicate(ctx, db, what); err != nil {
 			return err
 		}
@@ -55,8 +58,17 @@ func (rp *Replica) Configure(ctx context.Context,
 				return err
 			}
 		}
-		if err := rp.server.unlogged(ctx, changeMaster(primary, rp.ca)); err != nil {
+		err = rp.server.unlogged(ctx, changeMaster(primary, rp.ca))
+		if errno(err) == errMasterInfo { // torn: what it describes is fetched again
+			if err = rp.discardRelayState(ctx, ""); err == nil {
+				err = rp.server.unlogged(ctx, changeMaster(primary, rp.ca))
+			}
+		}
+		if err != nil {
 			return withoutSecret(err, primary.Password)
+		}
+		if err := rp.rememberFollowed(ctx, primary); err != nil {
+			return err
 		}
 		changes = wrong
 		now, _, err = defaultReplication(ctx, db)

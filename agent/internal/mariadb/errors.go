@@ -21,6 +21,7 @@ import (
 // Numbers of MariaDB's errors that decisions are made on.
 const (
 	errLockWaitTimeout = 1205
+	errMasterInfo      = 1201
 	errSyntax          = 1064
 	errTableGone       = 1146
 	errTableDefChanged = 1412

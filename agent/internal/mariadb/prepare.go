@@ -99,7 +99,10 @@ func (rp *Replica) leaveMark(mark prepared) error {
 func (rp *Replica) isPrepared(live Live, connections []Replication, plan ReplicaPlan,
 	mark prepared) bool {
 	at, err := gtid.ParsePosition(live.Gtid.Slave)
-	if err != nil || !at.Contains(plan.Gtid) || len(connections) == 0 {
+	if err != nil || !at.Contains(plan.Gtid) {
+		return false
+	}
+	if len(connections) == 0 && !rp.followedOn(mark.Filesystem) {
 		return false // before it follows a primary its position does not move, and is proved again
 	}
 	for _, r := range connections {

@@ -142,7 +142,9 @@ func (c Config) host(server *Server) *Host {
 		dropIn: dropIn(c.DropIn), defaultDatadir: c.Datadir}
 	return &Host{Server: server,
 		Replica: &Replica{server: server, ca: installed.CA, quiesced: c.Quiesced,
-			mark: filepath.Join(c.StateDir, "prepared.json")},
+			mark:    filepath.Join(c.StateDir, "prepared.json"),
+			follows: filepath.Join(c.StateDir, "followed.json"), dropIn: dropIn(c.DropIn),
+			log: c.Log},
 		Binlogs:      &Binlogs{server: server, reservations: reservations, options: options},
 		Reservations: reservations,
 		Configuration: &Configuration{server: server, options: options, units: c.Units,

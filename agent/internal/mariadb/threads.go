@@ -3,6 +3,7 @@ package mariadb
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,8 +22,12 @@ type Replica struct {
 	// ca is what MariaDB verifies its primary with; mark is the file that says that a copy was
 	// prepared.
 	ca, mark string
+	// follows remembers who is followed; dropIn says whether replication starts with MariaDB.
+	follows  string
+	dropIn   dropIn
 	quiesced func() bool
 	pausedBy atomic.Pointer[string]
+	log      *slog.Logger
 }
 
 // Start makes both threads run and waits until they do. It says whether it changed something.
@@ -35,7 +40,14 @@ func (rp *Replica) Start(ctx context.Context, timeout time.Duration) (now Replic
 		changed = true
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		if err := execute(ctx, rp.server.db, "START SLAVE"); err != nil {
+		err = rp.dropNameless(ctx)
+		if err == nil {
+			err = execute(ctx, rp.server.db, "START SLAVE")
+		}
+		if errno(err) == errMasterInfo {
+			err = rp.startTorn(ctx, current)
+		}
+		if err != nil {
 			return err
 		}
 		now, err = awaitRunning(ctx, rp.server.db, timeout)

@@ -226,8 +226,12 @@ func (p *Pair) startThreads(ctx context.Context, before replication.Verdict) err
 	case changed:
 		p.Changed("started replication on %s (%s)", p.Srv.Name, before)
 	}
-	if err == nil || kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
+	switch {
+	case err == nil || kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR):
 		return nil
+	case kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED):
+		p.Found("%s lost whom it follows: %v", p.Srv.Name, err)
+		return p.Connect(ctx, false)
 	}
 	return fmt.Errorf("cannot start replication on %s: %w", p.Srv.Name, err)
 }
