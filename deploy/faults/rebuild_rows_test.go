@@ -38,10 +38,10 @@ func rebuildRows() []row {
 				l.rebuilt(func(name string) {
 					link, node := l.deviceOf(name)
 					l.exec(name, "rm", node, link)
-					l.exec(name, "systemctl", "kill", "--signal=KILL", mariadbUnit)
+					l.exec(name, "systemctl", "stop", mariadbUnit)
 				})
 			},
-			planted: "the device of the data volume goes below the mount, and MariaDB dies",
+			planted: "the device of the data volume goes below the mount, and MariaDB stops",
 			happens: "a rebuild takes the dead mount off, and makes it READY and equal",
 			why:     "a mount without a device is nobody's data any more",
 		},

@@ -151,8 +151,10 @@ func (e *ensuring) identify(ctx context.Context) error {
 	for _, twin := range twins(devices, e.volume) {
 		e.saw("%s has the same UUID", name(twin.Path, twin.IDs, ""))
 	}
-	e.newUUID, err = decideDevice(e.volume, e.r)
-	return err
+	if e.newUUID, err = decideDevice(e.volume, e.r); err != nil {
+		return err
+	}
+	return checkFits(e.volume)
 }
 
 // partitionID is the name of a partition that is the same after a reboot.

@@ -55,6 +55,12 @@ func (f *filesystems) checkExt4(ctx context.Context, device Device) ([]string, e
 	case err == nil:
 		return []string{"filesystem errors corrected by e2fsck"}, nil
 	}
+	var exit *hostexec.ExitError
+	if errors.As(err, &exit) {
+		if err := tooNew(device, exit); err != nil {
+			return nil, err
+		}
+	}
 	return nil, broken(device, "e2fsck", err)
 }
 

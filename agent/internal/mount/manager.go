@@ -23,7 +23,9 @@ const (
 	defaultBusyPatience  = 10 * time.Second
 	// checkTimeout bounds a check of a filesystem; large ones take long.
 	checkTimeout = 6 * time.Hour
-	mountTimeout = 10 * time.Minute
+	// mountTimeout bounds the mount itself: a long journal is replayed by it, and a helper of mount
+	// may take minutes. The unit has the same.
+	mountTimeout = time.Hour
 )
 
 // Units reads and changes the states of units; *systemd.Manager is one.

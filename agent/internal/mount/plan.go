@@ -91,6 +91,11 @@ func decideDevice(device Device, r Request) (newUUID bool, err error) {
 		return false, wrong(errorsv1.Reason_REASON_FILESYSTEM_MISSING,
 			"nothing is formatted here: make the volume from a snapshot that has data, or format "+
 				"a blank one with FormatVolume", "%s has no filesystem", device.Path)
+	case containers[device.Filesystem] != "":
+		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
+			"put the datadir on a volume that has ext4 or xfs itself, and take another snapshot",
+			"%s is %s (%s): the filesystem must be on the volume itself", device.Path,
+			containers[device.Filesystem], device.Filesystem)
 	case device.Filesystem != ext4 && device.Filesystem != xfs || r.Filesystem != "" &&
 		device.Filesystem != r.Filesystem:
 		return false, wrong(errorsv1.Reason_REASON_DEVICE_WRONG,
@@ -129,17 +134,22 @@ func twins(devices []Device, device Device) []Device {
 // partition is the one partition with a filesystem on a disk that has a partition table.
 func partition(devices []Device, disk Device) (Device, error) {
 	var found []Device
+	var kinds []string
 	for _, d := range devices {
-		if d.Parent == disk.Path && (d.Filesystem == ext4 || d.Filesystem == xfs) {
+		if d.Parent != disk.Path {
+			continue
+		}
+		if d.Filesystem == ext4 || d.Filesystem == xfs {
 			found = append(found, d)
 		}
+		kinds = append(kinds, d.Path+" "+cmp.Or(d.Filesystem, "nothing"))
 	}
 	if len(found) == 1 {
 		return found[0], nil
 	}
 	return Device{}, refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 		fmt.Sprintf("cannot choose what to mount of %s: it has a partition table, and %d "+
-			"partitions with ext4 or xfs", disk.Path, len(found)),
+			"partitions with ext4 or xfs (%s)", disk.Path, len(found), strings.Join(kinds, ", ")),
 		errs.WithHint("name the partition itself: its id ends in -part1, -part2, …"))
 }
 

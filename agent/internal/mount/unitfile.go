@@ -31,10 +31,11 @@ What=%s%s
 Where=%s
 Type=%s
 Options=%s
+TimeoutSec=%d
 
 [Install]
 WantedBy=multi-user.target
-`, header, id, path, byID, id, path, filesystem, options)
+`, header, id, path, byID, id, path, filesystem, options, int(mountTimeout.Seconds()))
 }
 
 // bindUnit is the unit file that binds a directory of a volume to another path.
