@@ -30,7 +30,7 @@ func rules() authz.Table {
 			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
 			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
 			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables",
-			"ReadInventory", "UpgradeDatadir",
+			"ReadInventory", "ListTables", "ChecksumRows", "UpgradeDatadir",
 		},
 	} {
 		for _, method := range methods {

@@ -102,6 +102,8 @@ func TestNothingIsLostFromTheWire(t *testing.T) {
 		"result":   holdResult(full(&agentv1.QuiesceResult{})),
 		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
 		"object":   object(full(&agentv1.InventoryObject{})),
+		"table":    table(full(&agentv1.Table{})),
+		"rows":     rowSums(full(&agentv1.ChecksumRowsResponse{})),
 		"waited":   waited(full(&agentv1.WaitForGtidResponse{})),
 	}
 	for name, value := range converted {

@@ -18,6 +18,7 @@ import (
 // free are the fields that may hold any value of their type: those of one line whose rules are the
 // configuration of a host, or need the rest of the request.
 var free = []protoreflect.FullName{
+	"understudy.agent.v1.ChecksumRowsRequest.chunks",
 	"understudy.agent.v1.ChecksumTablesRequest.sample_seed",
 	"understudy.agent.v1.FencingToken.effect_key",
 	"understudy.agent.v1.FencingToken.job",

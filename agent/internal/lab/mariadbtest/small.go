@@ -33,3 +33,6 @@ func Plan(t testing.TB, point consistentpoint.Point, id int64) mariadb.ReplicaPl
 	return mariadb.ReplicaPlan{Gtid: Position(t, point.Position()), SourceReplica: point.Replica,
 		ServerID: id}
 }
+
+// Text is a number as text.
+func Text(n int64) string { return strconv.FormatInt(n, 10) }

@@ -196,6 +196,7 @@ type MariaDB interface {
 	// Inventory sends every object of the server, or those of the names, with a digest of its
 	// definition. On a replica every table is opened.
 	Inventory(ctx context.Context, names []string, each func(Object)) error
+	Rows
 }
 
 // Configuration is the whole of the agent's option file; zero values are not set.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -184,6 +185,35 @@ func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Obj
 		}
 	}
 	return err
+}
+
+func (a *agent) Tables(ctx context.Context) (all []kit.Table, err error) {
+	err = a.look(ctx, "Tables", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Disk.Data.Tables)) {
+			all = append(all, kit.Table{Name: name, Rows: 1})
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (a *agent) ChecksumRows(ctx context.Context, req kit.ChecksumRows) (sums kit.RowSums,
+	err error) {
+	err = a.look(ctx, "ChecksumRows", func() error {
+		s, err := a.up()
+		if err != nil {
+			return err
+		}
+		d := s.Disk.Data
+		sums = kit.RowSums{GTID: d.Pos(), Sums: []kit.RowSum{{Rows: 1,
+			Sum: strconv.FormatUint(d.Tables[req.Table], 10)}}}
+		return nil
+	})
+	return sums, err
 }
 
 var _ kit.Agent = (*agent)(nil)

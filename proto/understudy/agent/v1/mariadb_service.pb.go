@@ -4229,6 +4229,457 @@ func (x *InventoryObject) GetValue() string {
 	return ""
 }
 
+// ListTablesRequest has a page.
+type ListTablesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the last table of the page before; empty for the first page.
+	After         string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTablesRequest) Reset() {
+	*x = ListTablesRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTablesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTablesRequest) ProtoMessage() {}
+
+func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
+func (*ListTablesRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListTablesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// ListTablesResponse is a page of at most 1000 tables, by name.
+type ListTablesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tables; an empty page is the end.
+	Tables        []*Table `protobuf:"bytes,1,rep,name=tables,proto3" json:"tables,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTablesResponse) Reset() {
+	*x = ListTablesResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTablesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTablesResponse) ProtoMessage() {}
+
+func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
+func (*ListTablesResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ListTablesResponse) GetTables() []*Table {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+// Table is a table of the user's.
+type Table struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "schema.table".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Rows, as the engine estimates them.
+	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Bytes of the rows, as the engine estimates them.
+	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Table) Reset() {
+	*x = Table{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Table) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Table) ProtoMessage() {}
+
+func (x *Table) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Table.ProtoReflect.Descriptor instead.
+func (*Table) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Table) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Table) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Table) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// RowRange is a chunk: the rows whose keys are after `after` and not after `last`. A key is the
+// values of the primary key by column: texts as they are, numbers in decimal, binary strings in
+// hexadecimal.
+type RowRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key before the first row; empty at the start of the table.
+	After []string `protobuf:"bytes,1,rep,name=after,proto3" json:"after,omitempty"`
+	// Key of the last row; empty at the end of the table.
+	Last          []string `protobuf:"bytes,2,rep,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowRange) Reset() {
+	*x = RowRange{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowRange) ProtoMessage() {}
+
+func (x *RowRange) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowRange.ProtoReflect.Descriptor instead.
+func (*RowRange) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RowRange) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *RowRange) GetLast() []string {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+// ChecksumRowsRequest says of which rows.
+type ChecksumRowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "schema.table".
+	Table string `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	// The chunks to sum; when there are none, chunks are cut from the table behind `after`.
+	Chunks []*RowRange `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	// Key to begin behind; empty begins at the start of the table.
+	After []string `protobuf:"bytes,3,rep,name=after,proto3" json:"after,omitempty"`
+	// Rows of the first chunk that is cut; the next ones take about 100 ms each.
+	Rows int64 `protobuf:"varint,4,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Cut no more chunks after this long.
+	Budget *durationpb.Duration `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Position that the replica must have applied before it reads; it waits 5 s for it.
+	AtGtid string `protobuf:"bytes,6,opt,name=at_gtid,json=atGtid,proto3" json:"at_gtid,omitempty"`
+	// Read nothing while more statements than this run in MariaDB; 0 does not look.
+	MaxThreadsRunning int32 `protobuf:"varint,7,opt,name=max_threads_running,json=maxThreadsRunning,proto3" json:"max_threads_running,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ChecksumRowsRequest) Reset() {
+	*x = ChecksumRowsRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChecksumRowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChecksumRowsRequest) ProtoMessage() {}
+
+func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChecksumRowsRequest.ProtoReflect.Descriptor instead.
+func (*ChecksumRowsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ChecksumRowsRequest) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *ChecksumRowsRequest) GetChunks() []*RowRange {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *ChecksumRowsRequest) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ChecksumRowsRequest) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ChecksumRowsRequest) GetBudget() *durationpb.Duration {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+func (x *ChecksumRowsRequest) GetAtGtid() string {
+	if x != nil {
+		return x.AtGtid
+	}
+	return ""
+}
+
+func (x *ChecksumRowsRequest) GetMaxThreadsRunning() int32 {
+	if x != nil {
+		return x.MaxThreadsRunning
+	}
+	return 0
+}
+
+// ChecksumRowsResponse has the sums, or why there are none.
+type ChecksumRowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Position that the server had after it read.
+	Gtid string `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	// The sums, in the order of the keys.
+	Sums []*RowSum `protobuf:"bytes,2,rep,name=sums,proto3" json:"sums,omitempty"`
+	// Why nothing was read although it could be later: the host is loaded, the table is locked, the
+	// position is not applied.
+	Busy string `protobuf:"bytes,3,opt,name=busy,proto3" json:"busy,omitempty"`
+	// Why the table cannot be read in chunks, or at all.
+	Unfit         string `protobuf:"bytes,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChecksumRowsResponse) Reset() {
+	*x = ChecksumRowsResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChecksumRowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChecksumRowsResponse) ProtoMessage() {}
+
+func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChecksumRowsResponse.ProtoReflect.Descriptor instead.
+func (*ChecksumRowsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ChecksumRowsResponse) GetGtid() string {
+	if x != nil {
+		return x.Gtid
+	}
+	return ""
+}
+
+func (x *ChecksumRowsResponse) GetSums() []*RowSum {
+	if x != nil {
+		return x.Sums
+	}
+	return nil
+}
+
+func (x *ChecksumRowsResponse) GetBusy() string {
+	if x != nil {
+		return x.Busy
+	}
+	return ""
+}
+
+func (x *ChecksumRowsResponse) GetUnfit() string {
+	if x != nil {
+		return x.Unfit
+	}
+	return ""
+}
+
+// RowSum is the sum of one chunk.
+type RowSum struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The chunk.
+	Range *RowRange `protobuf:"bytes,1,opt,name=range,proto3" json:"range,omitempty"`
+	// Number of its rows.
+	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Sum of the hashes of its rows, in decimal.
+	Sum           string `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowSum) Reset() {
+	*x = RowSum{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowSum) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowSum) ProtoMessage() {}
+
+func (x *RowSum) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowSum.ProtoReflect.Descriptor instead.
+func (*RowSum) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *RowSum) GetRange() *RowRange {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *RowSum) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *RowSum) GetSum() string {
+	if x != nil {
+		return x.Sum
+	}
+	return ""
+}
+
 // UpgradeDatadirRequest asks for the upgrade.
 type UpgradeDatadirRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4242,7 +4693,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4254,7 +4705,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4267,7 +4718,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -4299,7 +4750,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4311,7 +4762,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4324,7 +4775,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -4368,7 +4819,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4380,7 +4831,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4440,7 +4891,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4452,7 +4903,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +5268,35 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
 	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x12\n" +
 	"\x04busy\x18\x05 \x01(\bR\x04busy\x12\x14\n" +
-	"\x05value\x18\x06 \x01(\tR\x05value\"\xa8\x01\n" +
+	"\x05value\x18\x06 \x01(\tR\x05value\"2\n" +
+	"\x11ListTablesRequest\x12\x1d\n" +
+	"\x05after\x18\x01 \x01(\tB\a\xea\xbb\x18\x03@\xd8\x04R\x05after\"H\n" +
+	"\x12ListTablesResponse\x122\n" +
+	"\x06tables\x18\x01 \x03(\v2\x1a.understudy.agent.v1.TableR\x06tables\"E\n" +
+	"\x05Table\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"N\n" +
+	"\bRowRange\x12!\n" +
+	"\x05after\x18\x01 \x03(\tB\v\xea\xbb\x18\a@\x80\x18H\x10h\x01R\x05after\x12\x1f\n" +
+	"\x04last\x18\x02 \x03(\tB\v\xea\xbb\x18\a@\x80\x18H\x10h\x01R\x04last\"\xdb\x02\n" +
+	"\x13ChecksumRowsRequest\x12!\n" +
+	"\x05table\x18\x01 \x01(\tB\v\xea\xbb\x18\a\b\x01@\x90\x03P\x1aR\x05table\x125\n" +
+	"\x06chunks\x18\x02 \x03(\v2\x1d.understudy.agent.v1.RowRangeR\x06chunks\x12!\n" +
+	"\x05after\x18\x03 \x03(\tB\v\xea\xbb\x18\a@\x80\x18H\x10h\x01R\x05after\x12$\n" +
+	"\x04rows\x18\x04 \x01(\x03B\x10\xea\xbb\x18\f\x10\x01\x18\xc0\x84=r\x041000R\x04rows\x12H\n" +
+	"\x06budget\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x15\xea\xbb\x18\x11*\x031ms2\x0310sr\x05500msR\x06budget\x12\x1f\n" +
+	"\aat_gtid\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\x06atGtid\x126\n" +
+	"\x13max_threads_running\x18\a \x01(\x05B\x06\xea\xbb\x18\x02\x10\x00R\x11maxThreadsRunning\"\x85\x01\n" +
+	"\x14ChecksumRowsResponse\x12\x12\n" +
+	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12/\n" +
+	"\x04sums\x18\x02 \x03(\v2\x1b.understudy.agent.v1.RowSumR\x04sums\x12\x12\n" +
+	"\x04busy\x18\x03 \x01(\tR\x04busy\x12\x14\n" +
+	"\x05unfit\x18\x04 \x01(\tR\x05unfit\"c\n" +
+	"\x06RowSum\x123\n" +
+	"\x05range\x18\x01 \x01(\v2\x1d.understudy.agent.v1.RowRangeR\x05range\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\tR\x03sum\"\xa8\x01\n" +
 	"\x15UpgradeDatadirRequest\x12G\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021hR\atimeout\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"w\n" +
@@ -4844,7 +5323,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xf8\x12\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xc6\x14\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -4866,7 +5345,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\vWaitForGtid\x12'.understudy.agent.v1.WaitForGtidRequest\x1a(.understudy.agent.v1.WaitForGtidResponse\"\x03\x90\x02\x010\x01\x12`\n" +
 	"\vSetReadOnly\x12'.understudy.agent.v1.SetReadOnlyRequest\x1a(.understudy.agent.v1.SetReadOnlyResponse\x12p\n" +
 	"\x0eChecksumTables\x12*.understudy.agent.v1.ChecksumTablesRequest\x1a+.understudy.agent.v1.ChecksumTablesResponse\"\x03\x90\x02\x010\x01\x12m\n" +
-	"\rReadInventory\x12).understudy.agent.v1.ReadInventoryRequest\x1a*.understudy.agent.v1.ReadInventoryResponse\"\x03\x90\x02\x010\x01\x12k\n" +
+	"\rReadInventory\x12).understudy.agent.v1.ReadInventoryRequest\x1a*.understudy.agent.v1.ReadInventoryResponse\"\x03\x90\x02\x010\x01\x12b\n" +
+	"\n" +
+	"ListTables\x12&.understudy.agent.v1.ListTablesRequest\x1a'.understudy.agent.v1.ListTablesResponse\"\x03\x90\x02\x01\x12h\n" +
+	"\fChecksumRows\x12(.understudy.agent.v1.ChecksumRowsRequest\x1a).understudy.agent.v1.ChecksumRowsResponse\"\x03\x90\x02\x01\x12k\n" +
 	"\x0eUpgradeDatadir\x12*.understudy.agent.v1.UpgradeDatadirRequest\x1a+.understudy.agent.v1.UpgradeDatadirResponse0\x01B\xe3\x01\n" +
 	"\x17com.understudy.agent.v1B\x13MariadbServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
@@ -4883,7 +5365,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
@@ -4940,129 +5422,145 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*ReadInventoryRequest)(nil),             // 52: understudy.agent.v1.ReadInventoryRequest
 	(*ReadInventoryResponse)(nil),            // 53: understudy.agent.v1.ReadInventoryResponse
 	(*InventoryObject)(nil),                  // 54: understudy.agent.v1.InventoryObject
-	(*UpgradeDatadirRequest)(nil),            // 55: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 56: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 57: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 58: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 59: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 60: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 61: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 62: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 63: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 64: understudy.agent.v1.FencingToken
+	(*ListTablesRequest)(nil),                // 55: understudy.agent.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),               // 56: understudy.agent.v1.ListTablesResponse
+	(*Table)(nil),                            // 57: understudy.agent.v1.Table
+	(*RowRange)(nil),                         // 58: understudy.agent.v1.RowRange
+	(*ChecksumRowsRequest)(nil),              // 59: understudy.agent.v1.ChecksumRowsRequest
+	(*ChecksumRowsResponse)(nil),             // 60: understudy.agent.v1.ChecksumRowsResponse
+	(*RowSum)(nil),                           // 61: understudy.agent.v1.RowSum
+	(*UpgradeDatadirRequest)(nil),            // 62: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 63: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 64: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 65: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 66: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 67: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 68: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 69: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 70: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 71: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	62, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	57, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	63, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	69, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	64, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	70, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	63, // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	62, // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	70, // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	69, // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
 	3,  // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	4,  // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	5,  // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	6,  // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	63, // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	70, // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
 	10, // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	58, // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	62, // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	59, // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	64, // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	64, // 16: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	60, // 17: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	61, // 18: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	64, // 19: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	65, // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	69, // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	66, // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	71, // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 16: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	67, // 17: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	68, // 18: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	71, // 19: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 20: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
 	3,  // 21: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	63, // 22: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	70, // 22: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
 	16, // 23: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
 	18, // 24: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	62, // 25: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	62, // 26: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	62, // 27: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	69, // 25: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	69, // 26: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	69, // 27: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
 	3,  // 28: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	64, // 29: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	62, // 30: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	71, // 29: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 30: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
 	21, // 31: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	62, // 32: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	64, // 33: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 32: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	71, // 33: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	6,  // 34: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	64, // 35: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	64, // 36: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	62, // 37: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	64, // 38: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	64, // 39: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	64, // 40: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 35: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 36: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 37: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	71, // 38: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 39: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 40: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	0,  // 41: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	64, // 42: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	64, // 43: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 42: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 43: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	4,  // 44: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	62, // 45: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	64, // 46: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 45: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	71, // 46: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	4,  // 47: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	62, // 48: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	64, // 49: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 48: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	71, // 49: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	4,  // 50: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	64, // 51: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	62, // 52: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	62, // 53: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	64, // 54: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	71, // 51: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	69, // 52: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	69, // 53: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	71, // 54: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
 	54, // 55: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
 	1,  // 56: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	62, // 57: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	64, // 58: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 59: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	62, // 60: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	62, // 61: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	7,  // 62: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	11, // 63: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	13, // 64: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	15, // 65: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	19, // 66: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	22, // 67: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	24, // 68: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	26, // 69: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	28, // 70: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	30, // 71: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	32, // 72: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	34, // 73: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	36, // 74: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	38, // 75: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	40, // 76: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	42, // 77: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	44, // 78: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	46, // 79: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	48, // 80: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	50, // 81: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	52, // 82: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	55, // 83: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,  // 84: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	12, // 85: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	14, // 86: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	17, // 87: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	20, // 88: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	23, // 89: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	25, // 90: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	27, // 91: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	29, // 92: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	31, // 93: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	33, // 94: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	35, // 95: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	37, // 96: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	39, // 97: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	41, // 98: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	43, // 99: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	45, // 100: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	47, // 101: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	49, // 102: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	51, // 103: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	53, // 104: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	56, // 105: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	84, // [84:106] is the sub-list for method output_type
-	62, // [62:84] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	57, // 57: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	58, // 58: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	69, // 59: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	61, // 60: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	58, // 61: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	69, // 62: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	71, // 63: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,  // 64: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	69, // 65: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	69, // 66: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	7,  // 67: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	11, // 68: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	13, // 69: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	15, // 70: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	19, // 71: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	22, // 72: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	24, // 73: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	26, // 74: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	28, // 75: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	30, // 76: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	32, // 77: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	34, // 78: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	36, // 79: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	38, // 80: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	40, // 81: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	42, // 82: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	44, // 83: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	46, // 84: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	48, // 85: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	50, // 86: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	52, // 87: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	55, // 88: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	59, // 89: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	62, // 90: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,  // 91: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	12, // 92: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	14, // 93: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	17, // 94: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	20, // 95: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	23, // 96: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	25, // 97: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	27, // 98: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	29, // 99: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	31, // 100: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	33, // 101: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	35, // 102: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	37, // 103: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	39, // 104: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	41, // 105: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	43, // 106: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	45, // 107: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	47, // 108: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	49, // 109: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	51, // 110: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	53, // 111: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	56, // 112: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	60, // 113: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	63, // 114: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	91, // [91:115] is the sub-list for method output_type
+	67, // [67:91] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -5081,7 +5579,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   59,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,8 @@ const (
 	MariaDBService_SetReadOnly_FullMethodName              = "/understudy.agent.v1.MariaDBService/SetReadOnly"
 	MariaDBService_ChecksumTables_FullMethodName           = "/understudy.agent.v1.MariaDBService/ChecksumTables"
 	MariaDBService_ReadInventory_FullMethodName            = "/understudy.agent.v1.MariaDBService/ReadInventory"
+	MariaDBService_ListTables_FullMethodName               = "/understudy.agent.v1.MariaDBService/ListTables"
+	MariaDBService_ChecksumRows_FullMethodName             = "/understudy.agent.v1.MariaDBService/ChecksumRows"
 	MariaDBService_UpgradeDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/UpgradeDatadir"
 )
 
@@ -139,6 +141,12 @@ type MariaDBServiceClient interface {
 	// tables, views, sequences, routines, triggers, events, accounts. On a replica it opens every
 	// table and reads a row of it. It holds no transaction open and writes nothing on a replica.
 	ReadInventory(ctx context.Context, in *ReadInventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadInventoryResponse], error)
+	// ListTables lists the tables of the user's schemas and how much is in them, as estimated.
+	ListTables(ctx context.Context, in *ListTablesRequest, opts ...grpc.CallOption) (*ListTablesResponse, error)
+	// ChecksumRows sums the rows of a part of a table: on a primary the next chunks behind a key, on
+	// a replica the chunks that are named. Each chunk is one statement that holds no lock of InnoDB
+	// and ends by itself. It changes nothing. While the host is loaded it reads nothing and says so.
+	ChecksumRows(ctx context.Context, in *ChecksumRowsRequest, opts ...grpc.CallOption) (*ChecksumRowsResponse, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error)
@@ -392,6 +400,26 @@ func (c *mariaDBServiceClient) ReadInventory(ctx context.Context, in *ReadInvent
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_ReadInventoryClient = grpc.ServerStreamingClient[ReadInventoryResponse]
 
+func (c *mariaDBServiceClient) ListTables(ctx context.Context, in *ListTablesRequest, opts ...grpc.CallOption) (*ListTablesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTablesResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_ListTables_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mariaDBServiceClient) ChecksumRows(ctx context.Context, in *ChecksumRowsRequest, opts ...grpc.CallOption) (*ChecksumRowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChecksumRowsResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_ChecksumRows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mariaDBServiceClient) UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[4], MariaDBService_UpgradeDatadir_FullMethodName, cOpts...)
@@ -507,6 +535,12 @@ type MariaDBServiceServer interface {
 	// tables, views, sequences, routines, triggers, events, accounts. On a replica it opens every
 	// table and reads a row of it. It holds no transaction open and writes nothing on a replica.
 	ReadInventory(*ReadInventoryRequest, grpc.ServerStreamingServer[ReadInventoryResponse]) error
+	// ListTables lists the tables of the user's schemas and how much is in them, as estimated.
+	ListTables(context.Context, *ListTablesRequest) (*ListTablesResponse, error)
+	// ChecksumRows sums the rows of a part of a table: on a primary the next chunks behind a key, on
+	// a replica the chunks that are named. Each chunk is one statement that holds no lock of InnoDB
+	// and ends by itself. It changes nothing. While the host is loaded it reads nothing and says so.
+	ChecksumRows(context.Context, *ChecksumRowsRequest) (*ChecksumRowsResponse, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error
@@ -582,6 +616,12 @@ func (UnimplementedMariaDBServiceServer) ChecksumTables(*ChecksumTablesRequest, 
 }
 func (UnimplementedMariaDBServiceServer) ReadInventory(*ReadInventoryRequest, grpc.ServerStreamingServer[ReadInventoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadInventory not implemented")
+}
+func (UnimplementedMariaDBServiceServer) ListTables(context.Context, *ListTablesRequest) (*ListTablesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTables not implemented")
+}
+func (UnimplementedMariaDBServiceServer) ChecksumRows(context.Context, *ChecksumRowsRequest) (*ChecksumRowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChecksumRows not implemented")
 }
 func (UnimplementedMariaDBServiceServer) UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error {
 	return status.Error(codes.Unimplemented, "method UpgradeDatadir not implemented")
@@ -953,6 +993,42 @@ func _MariaDBService_ReadInventory_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_ReadInventoryServer = grpc.ServerStreamingServer[ReadInventoryResponse]
 
+func _MariaDBService_ListTables_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTablesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).ListTables(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_ListTables_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).ListTables(ctx, req.(*ListTablesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MariaDBService_ChecksumRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChecksumRowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).ChecksumRows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_ChecksumRows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).ChecksumRows(ctx, req.(*ChecksumRowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MariaDBService_UpgradeDatadir_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(UpgradeDatadirRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -1038,6 +1114,14 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetReadOnly",
 			Handler:    _MariaDBService_SetReadOnly_Handler,
+		},
+		{
+			MethodName: "ListTables",
+			Handler:    _MariaDBService_ListTables_Handler,
+		},
+		{
+			MethodName: "ChecksumRows",
+			Handler:    _MariaDBService_ChecksumRows_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,0 +1,56 @@
+package kit
+
+import (
+	"context"
+	"time"
+)
+
+// Rows reads tables in small parts, without a lock.
+type Rows interface {
+	// Tables lists the tables of the user's schemas, all pages.
+	Tables(ctx context.Context) ([]Table, error)
+	// ChecksumRows sums the rows of a part of a table.
+	ChecksumRows(ctx context.Context, req ChecksumRows) (RowSums, error)
+}
+
+// Table is a table, with its rows and bytes as estimated.
+type Table struct {
+	Name        string // "schema.table"
+	Rows, Bytes int64
+}
+
+// RowRange is a chunk of a table: the rows whose primary key is after After and not after Last.
+// Empty is an end of the table.
+type RowRange struct {
+	After []string `json:"after,omitempty"`
+	Last  []string `json:"last,omitempty"`
+}
+
+// ChecksumRows says of which rows.
+type ChecksumRows struct {
+	Table      string
+	Chunks     []RowRange    // when there are none, chunks are cut behind After
+	After      []string      // empty begins at the start of the table
+	Rows       int64         // of the first chunk that is cut
+	Budget     time.Duration // in which chunks are cut
+	AtGTID     string        // what a replica must have applied; empty on the primary
+	MaxThreads int           // statements that may run in MariaDB; 0 does not look
+}
+
+// RowSums are the sums of some chunks.
+type RowSums struct {
+	GTID  string // position that the server had after it read
+	Sums  []RowSum
+	Busy  string // why nothing was read although it could be later
+	Unfit string // why the table cannot be read in chunks
+}
+
+// RowSum is the sum of one chunk.
+type RowSum struct {
+	RowRange
+	Rows int64
+	Sum  string
+}
+
+// Equal reports whether both sums say the same of one chunk.
+func (s RowSum) Equal(other RowSum) bool { return s.Rows == other.Rows && s.Sum == other.Sum }
