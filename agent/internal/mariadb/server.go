@@ -98,6 +98,7 @@ type Host struct {
 	observed func(status Status, took time.Duration)
 	binary   binary
 	slow     slowFacts
+	history  histories
 }
 
 // Server is the running server, reached over its socket. It is safe for concurrent use.
@@ -153,6 +154,7 @@ func (c Config) host(server *Server) *Host {
 		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
 			allowed: c.Datadirs, fallback: c.Datadir},
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
+		history: histories{file: filepath.Join(c.StateDir, "history.json"), log: c.Log},
 	}
 }
 

@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -46,6 +47,10 @@ type Live struct {
 	Started                                        time.Time
 	// Mismatches are settings of the agent's option file that the server does not run with.
 	Mismatches []Mismatch
+	// History is the id of the history that the binary log has; empty when it cannot be told.
+	History string
+	// logs are the names of the binary logs, oldest first.
+	logs []string
 	// Settings are those by which changes are left out, as the running server has them, by name;
 	// empty ones left out.
 	Settings map[string]string
@@ -123,7 +128,8 @@ func liveVariables() []string {
 }
 
 func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
-	v, err := variables(ctx, h.Server.db, append(liveVariables(), lossVariables()...)...)
+	v, err := variables(ctx, h.Server.db,
+		append(append(liveVariables(), lossVariables()...), "log_bin_basename")...)
 	if err != nil {
 		return Live{}, err
 	}
@@ -137,6 +143,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	}
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
 	if quiesced {
+		live.History = h.history.known()
 		return live, nil
 	}
 	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
@@ -147,6 +154,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 		if err := binlogFacts(ctx, h.Server.db, &live); err != nil {
 			return Live{}, err
 		}
+		live.History = h.history.of(live, filepath.Dir(v["log_bin_basename"]))
 	}
 	live.PositionTableTransactional, live.NonTransactional = h.slow.get(ctx, h.Server.db,
 		live.Started)
@@ -198,6 +206,7 @@ func binlogFacts(ctx context.Context, q querier, live *Live) error {
 	}
 	for _, log := range logs {
 		live.BinlogBytes += log.SizeBytes
+		live.logs = append(live.logs, log.File)
 	}
 	if len(logs) > 0 {
 		live.OldestBinlog = logs[0].File

@@ -39,6 +39,7 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		PositionTableIsSafe: s.GetPositionTableTransactional(),
 		NonTransactional:    s.GetNonTransactionalTables(),
 		Settings:            s.GetSettings(),
+		BinlogHistory:       s.GetBinlogHistory(),
 	}
 	for _, m := range s.GetSettingMismatches() {
 		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),

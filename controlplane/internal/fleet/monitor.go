@@ -187,7 +187,7 @@ func (m *Monitor) record(ctx context.Context, o observation,
 	if o.err == nil {
 		seen.answered = now
 	}
-	health, why := judge(o, known)
+	health, why := judge(o, known, m.latest[o.server.Primary].Status)
 	if health == replication.Healthy {
 		seen.healthy = now
 	}
@@ -205,9 +205,14 @@ func (m *Monitor) record(ctx context.Context, o observation,
 }
 
 // judge tells how a server is by its role.
-func judge(o observation, known map[string]inventory.Server) (replication.Health, string) {
+func judge(o observation, known map[string]inventory.Server,
+	followed replication.Status) (replication.Health, string) {
 	if o.server.Role != inventory.RoleReplica {
 		return replication.JudgePrimary(o.status, o.err, o.server.ServerID)
+	}
+	lineage := replication.Lineage{History: o.server.History}
+	if why := lineage.Broken(followed); why != "" && o.err == nil {
+		return replication.Degraded, "its primary is not what it follows any more: " + why
 	}
 	primary := known[o.server.Primary]
 	return replication.JudgeReplica(o.status, o.err, replication.Want{

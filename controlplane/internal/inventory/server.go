@@ -78,6 +78,7 @@ type Server struct {
 	BinlogAutoPurge       bool
 	Verified              Verification // the latest one; of replicas alone
 	FirstReady            time.Time    // zero until it was READY
+	History               string       // of its primary's binary log: the id of what it follows
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time

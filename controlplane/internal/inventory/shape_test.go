@@ -19,13 +19,14 @@ func TestShape(t *testing.T) {
 		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image " +
 			"Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
-			"BinlogAutoPurge Verified FirstReady Job Created Updated LastSeen Rev"},
+			"BinlogAutoPurge Verified FirstReady History Job " +
+			"Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
 			"ImageDefault State StateReason Job EffectKey " +
 			"Created Updated Rev"},
 		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
-			"StateReason Progress Point MaxPosition Quiesce Reservation " +
+			"StateReason Progress Point MaxPosition History Quiesce Reservation " +
 			"ReservedTo Job EffectKey Created Updated Rev"},
 		{inventory.Quiesce{}, "limit blocked frozen restarts"},
 	} {

@@ -54,7 +54,10 @@ type Snapshot struct {
 	// MaxPosition is the highest position that the copy may come up at, of a snapshot without a
 	// lock: what was committed until after it was taken.
 	MaxPosition string
-	Quiesce     Quiesce
+	// History is the id of the history of the binary log that a copy goes on from, the same before
+	// and after; empty when it was not known.
+	History string
+	Quiesce Quiesce
 	// id of the lease that keeps the primary's binlogs; empty when there is none
 	Reservation string
 	ReservedTo  time.Time // when that lease ends unless renewed

@@ -57,6 +57,8 @@ type Status struct {
 	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
 	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
 
+	// BinlogHistory is the id of the history that the binary log has; empty when it is not known.
+	BinlogHistory string
 	// Settings are those by which changes are left out, as the running server has them.
 	Settings map[string]string
 }

@@ -185,6 +185,23 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 						Host: "stranger"}}
 				})
 			}},
+		"F2 the primary began another history": {"prepare_replica", "GTID_MISMATCH",
+			[]string{"another history"}, func(w *world, p *process) {
+				p.At(job.BeforeEffect, "prepare_replica",
+					func() { w.Hosts["db1"].History = "another" })
+			}},
+		"F5 the primary leaves a schema out": {"check_primary", "MARIADB_SETTING",
+			[]string{"binlog_ignore_db=app"}, func(w *world, p *process) {
+				p.At(job.AfterCommit, "plan", func() {
+					w.Hosts["db1"].Losses = map[string]string{"binlog_ignore_db": "app"}
+				})
+			}},
+		"F7 the replica goes on behind errors": {"prepare_replica", "MARIADB_SETTING",
+			[]string{"slave_skip_errors=ALL"}, func(w *world, p *process) {
+				p.At(job.BeforeEffect, "prepare_replica", func() {
+					w.Hosts["db2"].Losses = map[string]string{"slave_skip_errors": "ALL"}
+				})
+			}},
 		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR",
 			[]string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
 				p.At(job.BeforeEffect, "catch_up", func() {

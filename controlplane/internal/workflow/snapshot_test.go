@@ -53,6 +53,25 @@ func TestSnapshotHasItsPointAndKeepsBinlogs(t *testing.T) {
 	})
 }
 
+func TestSnapshotOfAnotherHistoryIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p := lab(t)
+		args := snapshotIn(t, p.Must(snapshotOf{Source: "db1"}))
+		p.Must(replica{Server: "db2", Snapshot: args})
+		if srv := w.Server("db2"); srv.History == "" || srv.History != w.Snapshot(args).History {
+			t.Errorf("the replica follows %q", srv.History)
+		}
+		w.Host("db1").History = "another"
+		j := p.End(p.Ask(replica{Server: "db3", Snapshot: args}).ID)
+		s, _ := j.Step("plan")
+		if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "GTID_MISMATCH" ||
+			!strings.Contains(s.Failure.Message, "another history") {
+			t.Errorf("%+v\n%s", s.Failure, states(j))
+		}
+		p.Must(replica{Server: "db4", Source: "db1"})
+	})
+}
+
 func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, first := lab(t)

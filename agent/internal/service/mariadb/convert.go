@@ -46,7 +46,8 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
-	status.StartTime, status.Settings = stamp(l.Started), l.Settings
+	status.StartTime, status.Settings, status.BinlogHistory = stamp(l.Started), l.Settings,
+		l.History
 	for _, r := range l.Replication {
 		status.Replication = append(status.Replication, replicationToProto(r))
 	}

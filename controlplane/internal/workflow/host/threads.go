@@ -46,6 +46,9 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 		ServerID: h.Srv.ServerID, Account: kit.Account(h.Srv.Name), PrimaryHost: p.Address,
 		PrimaryPort: p.Port, AutoStart: true,
 	}}
+	if err := pair.sameHistory(); err != nil {
+		return nil, err
+	}
 	return pair, pair.lossless()
 }
 

@@ -33,7 +33,7 @@ func (s *step) finish(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	return kit.Done(kit.Both(s.RecordReady(p.Srv.Name, p.St,
-		"verified to level "+strings.ToLower(string(s.args.Verify))),
+		"verified to level "+strings.ToLower(string(s.args.Verify))), p.RecordHistory(),
 		s.forgetReservation()))
 }
 

@@ -120,7 +120,10 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 	}
 	s.Found("snapshot %s is READY: position %s, MariaDB %s", snap.ID,
 		cmp.Or(snap.Point.Position(), "(empty)"), snap.Point.ServerVersion)
-	return checkBinlogs(snap, p)
+	if err := checkBinlogs(snap, p); err != nil {
+		return err
+	}
+	return host.SameHistory(snap, p)
 }
 
 func (s *step) snapshotsInEveryZone() bool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
@@ -21,6 +22,7 @@ const (
 // under it. When the process dies, or the stream breaks, it is gone, and the section starts over.
 type quiesced struct {
 	kit.Quiesced
+	history  string             // of the binary log that a copy goes on from, before the point
 	until    time.Time          // it ends by its limit, at the latest
 	snapshot string             // provider's id of the snapshot; empty until it was begun
 	result   *kit.QuiesceResult // once released
@@ -92,6 +94,10 @@ func (s *step) open(ctx context.Context) (*quiesced, error) {
 	if err != nil {
 		return nil, err
 	}
+	history, err := host.History(ctx, s.Call, n)
+	if err != nil {
+		return nil, err
+	}
 	until := s.Now().Add(s.args.QuiesceLimit)
 	// The quiesce outlives this call: it lasts while this process holds the job.
 	open, err := n.Agent.Quiesce(s.HoldContext(), kit.Quiesce{
@@ -103,7 +109,7 @@ func (s *step) open(ctx context.Context) (*quiesced, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot quiesce %s: %w", n.Name, err)
 	}
-	h := &quiesced{Quiesced: open, until: until}
+	h := &quiesced{Quiesced: open, until: until, history: history}
 	s.Keep(keptQuiesce, h)
 	s.Changed("%s on %s", how(s.args.Mode), n.Name)
 	return h, nil

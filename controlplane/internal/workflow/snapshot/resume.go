@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -64,6 +66,14 @@ func (s *step) proveResumed(ctx context.Context, h *quiesced,
 	if err != nil {
 		return kit.Outcome{}, err
 	}
+	history, err := host.History(ctx, s.Call, n)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if h.history != "" && history != "" && history != h.history {
+		return s.broken(h, "the binary log began another history meanwhile")
+	}
+	h.history = cmp.Or(h.history, history)
 	upper := ""
 	// without a lock the copy may hold whatever was committed until after the snapshot
 	if s.args.Mode == inventory.ModeCrash {
@@ -89,6 +99,7 @@ func (s *step) recordProved(h *quiesced, upper string) kit.Commit {
 	r := *h.result
 	return s.update(func(snap *inventory.Snapshot) error {
 		snap.ProviderID = h.snapshot
+		snap.History = h.history
 		q := &snap.Quiesce
 		q.Blocked, q.Frozen, snap.MaxPosition = max(r.Blocked, r.Down), r.Frozen, upper
 		if r.Down > 0 {

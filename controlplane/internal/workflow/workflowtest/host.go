@@ -33,6 +33,8 @@ type Host struct {
 	Unstarts int // starts of MariaDB that fail
 	Hold     *simHold
 	Readers  []replication.Connected // strangers that replicate from it
+	History  string                  // of its binary log; one of its own when empty
+	Losses   map[string]string       // settings that lose changes
 	// transactions that a replica applies between two looks; 0 is all
 	rate int
 }

@@ -813,7 +813,11 @@ type MariaDBStatus struct {
 	SettingMismatches []*SettingMismatch `protobuf:"bytes,45,rep,name=setting_mismatches,json=settingMismatches,proto3" json:"setting_mismatches,omitempty"`
 	// Settings by which the running server leaves changes out, changes them or goes on behind an
 	// error, by name ("binlog_ignore_db", "slave_exec_mode"); empty ones left out.
-	Settings      map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Settings map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Id of the history that the binary log has: another one after RESET MASTER, after an older
+	// datadir was put back, or after a crash took a tail that was logged. Empty when it cannot be
+	// told.
+	BinlogHistory string `protobuf:"bytes,51,opt,name=binlog_history,json=binlogHistory,proto3" json:"binlog_history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1126,6 +1130,13 @@ func (x *MariaDBStatus) GetSettings() map[string]string {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *MariaDBStatus) GetBinlogHistory() string {
+	if x != nil {
+		return x.BinlogHistory
+	}
+	return ""
 }
 
 // SettingMismatch is a setting that MariaDB does not run with.
@@ -4974,7 +4985,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xb0\x0e\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xd7\x0e\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5023,7 +5034,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\x12!\n" +
 	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\x12S\n" +
 	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\x12L\n" +
-	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x1a;\n" +
+	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x12%\n" +
+	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
