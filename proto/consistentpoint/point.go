@@ -26,6 +26,8 @@ type Point struct {
 	DatadirOnVolume string `json:"datadir_on_volume,omitempty"`
 	// Nonce was written onto the volume just before, so that a copy proves where it comes from.
 	Nonce string `json:"nonce"`
+	// Contract is what a host needs to read a copy.
+	Contract *Contract `json:"contract,omitempty"`
 
 	At time.Time `json:"at"`
 }

@@ -2,6 +2,7 @@ package consistentpoint_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -27,7 +28,9 @@ func TestNothingIsLostInTheRecord(t *testing.T) {
 		DatadirVersion: "11.8.6", BinlogPos: "2-1-3", SlavePos: "2-1-2", CurrentPos: "2-1-3",
 		BinlogState: "2-1-3", BinlogFile: "b.000001", BinlogOffset: 4, FilesystemUUID: "u",
 		Filesystem: "xfs", Datadir: "/d", DatadirOnVolume: "mysql", Nonce: "n",
-		At: time.Unix(1, 0).UTC(),
+		At: time.Unix(1, 0).UTC(), Contract: &consistentpoint.Contract{
+			Options: map[string]string{"o": "1"}, Libraries: []string{"l"}, Preload: []string{"p"},
+			Collations: []string{"c"}, KeyLibrary: "k", KeyFingerprint: "f", KeyIDs: []uint32{1}},
 	}
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -37,7 +40,7 @@ func TestNothingIsLostInTheRecord(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if back != p {
+	if !reflect.DeepEqual(back, p) {
 		t.Errorf("%+v became %+v", p, back)
 	}
 }

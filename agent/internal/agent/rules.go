@@ -25,7 +25,7 @@ func rules() authz.Table {
 			"FreezeFilesystem",
 		},
 		agentv1.MariaDBService_ServiceDesc.ServiceName: {
-			"GetStatus", "SetConfiguration", "PrepareDatadir", "Quiesce",
+			"GetStatus", "CheckDatadir", "SetConfiguration", "PrepareDatadir", "Quiesce",
 			"ProveWritable", "ListBinlogs", "ReserveBinlogs", "ReleaseBinlogs",
 			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
 			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -27,6 +28,8 @@ type DatadirPlan struct {
 	Nonce string
 	// Copy cleans it of another server's replication state.
 	Copy bool
+	// Contract is what this host must have to read it; nil asks for nothing.
+	Contract *consistentpoint.Contract
 }
 
 // DatadirDone says what was done.
@@ -40,6 +43,8 @@ type DatadirDone struct {
 type Datadirs struct {
 	server       *Server
 	exec         Exec
+	options      *options
+	root         string
 	socket, user string
 	// allowed are those that may be touched, fallback is the host's own.
 	allowed  []string
@@ -68,6 +73,9 @@ func (d *Datadirs) Prepare(ctx context.Context, plan DatadirPlan) (DatadirDone, 
 		}
 	}
 	if err := guardVersion(dir, &done); err != nil {
+		return DatadirDone{}, err
+	}
+	if err := d.fit(ctx, dir, plan.Contract); err != nil {
 		return DatadirDone{}, err
 	}
 	if plan.Copy {

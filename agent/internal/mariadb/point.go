@@ -113,7 +113,11 @@ func (p *PointSession) readBefore(ctx context.Context) error {
 	}
 	p.before.FilesystemUUID, p.before.Filesystem, p.before.DatadirOnVolume = p.Volume.UUID,
 		p.Volume.Type, p.Volume.Path
-	return complete(ctx, p.conn, p.Volume)
+	if err := complete(ctx, p.conn, p.Volume); err != nil {
+		return err
+	}
+	p.before.Contract, err = contractOf(ctx, p.conn)
+	return err
 }
 
 // Before is what is known before the point is reached.

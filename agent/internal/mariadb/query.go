@@ -76,6 +76,18 @@ func scan(rows *sql.Rows, columns []string) (row, error) {
 	return r, nil
 }
 
+// column is the first column of all rows; NULL is left out.
+func column(ctx context.Context, q querier, statement string) ([]string, error) {
+	rows, err := query(ctx, q, statement)
+	var all []string
+	for _, r := range rows {
+		for _, value := range r {
+			all = append(all, value)
+		}
+	}
+	return all, err
+}
+
 // one is the first row, or an empty one.
 func one(ctx context.Context, q querier, statement string, args ...any) (row, error) {
 	all, err := query(ctx, q, statement, args...)

@@ -65,6 +65,8 @@ type Config struct {
 	// OptionsDir is where MariaDB's option files are, to tell which one says what; default
 	// /etc/mysql.
 	OptionsDir string
+	// Root is the root directory of MariaDB's programs; empty on a real host.
+	Root string
 	// DefaultsFile replaces the option files that MariaDB reads by itself; empty on a real host.
 	DefaultsFile string
 	// TLS is where the agent keeps the certificate that it got for MariaDB.
@@ -152,6 +154,7 @@ func (c Config) host(server *Server) *Host {
 			reservations: reservations,
 			certificate:  certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
 		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
+			options: options, root: c.Root,
 			allowed: c.Datadirs, fallback: c.Datadir},
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
 		history: histories{file: filepath.Join(c.StateDir, "history.json"), log: c.Log},

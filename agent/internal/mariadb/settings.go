@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // relayLog is the fixed base name of relay logs: MariaDB's own choice depends on the host and the
@@ -36,6 +38,8 @@ type Settings struct {
 	BinlogExpireSeconds int64
 	// Extra are further options of an allow-list.
 	Extra map[string]string
+	// Contract is of the datadir, where it is a copy; nil has no options.
+	Contract *consistentpoint.Contract
 }
 
 // render is the option file. The order is fixed, so that equal settings are equal files.
@@ -66,6 +70,7 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	if tmpdir != "" {
 		all = append(all, set("tmpdir", tmpdir))
 	}
+	all = append(all, contractSettings(s.Contract, s.Extra)...)
 	for _, name := range slices.Sorted(maps.Keys(s.Extra)) {
 		all = append(all, set(normal(name), s.Extra[name]))
 	}
@@ -125,6 +130,7 @@ func (s Settings) Check(say func(field, why string)) {
 	if s.LogBin == "" && s.LogSlaveUpdates {
 		say("log_slave_updates", "needs the binary log: set log_bin")
 	}
+	CheckContract(s.Contract, say)
 	s.checkExtra(say)
 }
 

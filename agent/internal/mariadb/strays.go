@@ -48,13 +48,9 @@ func (s *Server) Strays(ctx context.Context) ([]Stray, error) {
 	if err := s.require(ctx, what); err != nil {
 		return nil, err
 	}
-	v, err := variables(ctx, s.db, "datadir")
+	volume, err := s.datadirVolume(ctx)
 	if err != nil {
 		return nil, failure(what, err)
-	}
-	volume, err := s.volumes.of(ctx, v["datadir"])
-	if err != nil {
-		return nil, err
 	}
 	found, err := strays(ctx, s.db, volume)
 	return found, failure(what, err)

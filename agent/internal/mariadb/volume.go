@@ -146,10 +146,14 @@ func (s *Server) DatadirMount(ctx context.Context) (string, error) {
 	if err := s.require(ctx, what); err != nil {
 		return "", err
 	}
+	volume, err := s.datadirVolume(ctx)
+	return volume.Mount, failure(what, err)
+}
+
+func (s *Server) datadirVolume(ctx context.Context) (Volume, error) {
 	v, err := variables(ctx, s.db, "datadir")
 	if err != nil {
-		return "", failure(what, err)
+		return Volume{}, err
 	}
-	volume, err := s.volumes.of(ctx, v["datadir"])
-	return volume.Mount, err
+	return s.volumes.of(ctx, v["datadir"])
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -92,7 +93,7 @@ func consistentPoint(p *agentv1.ConsistentPoint) consistentpoint.Point {
 		BinlogFile: p.GetBinlogFile(), BinlogOffset: p.GetBinlogOffset(),
 		FilesystemUUID: p.GetFilesystemUuid(), Filesystem: p.GetFilesystem(),
 		Datadir: p.GetDatadir(), DatadirOnVolume: p.GetDatadirOnVolume(),
-		Nonce: p.GetNonce(), At: p.GetAt().AsTime(),
+		Nonce: p.GetNonce(), At: p.GetAt().AsTime(), Contract: wire.FromProto(p.GetContract()),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -95,7 +96,7 @@ func configuration(c kit.Configuration) *agentv1.SetConfigurationRequest {
 		Tls: c.TLS, ReportHost: c.ReportHost, Durable: c.Durable,
 		BinlogExpiry: duration(c.BinlogExpire),
 		Options:      c.Options, GtidDomainId: int64(c.DomainID),
-		FencingToken: fencingToken(c.Token),
+		FencingToken: fencingToken(c.Token), Contract: wire.ToProto(c.Contract),
 	}
 }
 

@@ -39,6 +39,8 @@ func fill(m protoreflect.Message) {
 			fill(m.Mutable(f).List().AppendMutable().Message())
 		case f.IsMap():
 			m.Mutable(f).Map().Set(protoreflect.ValueOfString("x").MapKey(), scalar(f.MapValue()))
+		case f.IsList() && f.Kind() == protoreflect.Int64Kind:
+			m.Mutable(f).List().Append(scalar(f))
 		case f.IsList():
 			m.Mutable(f).List().Append(protoreflect.ValueOfString("x"))
 		case f.Kind() == protoreflect.MessageKind:
@@ -73,6 +75,8 @@ func scalar(f protoreflect.FieldDescriptor) protoreflect.Value {
 // unset are the fields of a value, deeply, that are zero.
 func unset(v reflect.Value, path string) []string {
 	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		return unset(v.Elem(), path)
 	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]() &&
 		v.Type() != reflect.TypeFor[kit.Secret]():
 		var all []string
@@ -137,8 +141,12 @@ func give(v reflect.Value) {
 		}
 	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(5)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		give(v.Elem())
 	case reflect.Slice:
-		v.Set(reflect.ValueOf([]string{"x"}))
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		give(v.Index(0))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{"x": "x"}))
 	default:

@@ -6,6 +6,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -31,12 +33,19 @@ func (a *agent) SetConfiguration(ctx context.Context,
 	return kit.Configured{Changed: resp.GetChanged(), Overridden: resp.GetOverridden()}, err
 }
 
+// CheckDatadir refuses a server with files outside of its volume, and says what a copy needs.
+func (a *agent) CheckDatadir(ctx context.Context) (*consistentpoint.Contract, error) {
+	resp, err := call(ctx, a, fileLimit, a.mariadb.CheckDatadir, &agentv1.CheckDatadirRequest{})
+	return wire.FromProto(resp.GetContract()), err
+}
+
 // PrepareDatadir makes a datadir fit for its first start here.
 func (a *agent) PrepareDatadir(ctx context.Context,
 	req kit.PrepareDatadir) (kit.PreparedDatadir, error) {
 	resp, err := call(ctx, a, fileLimit, a.mariadb.PrepareDatadir, &agentv1.PrepareDatadirRequest{
 		Datadir: req.Datadir, Initialize: req.Initialize, Copy: req.Copy,
 		ExpectedNonce: req.ExpectedNonce, FencingToken: fencingToken(req.Token),
+		Contract: wire.ToProto(req.Contract),
 	})
 	return kit.PreparedDatadir{Changes: resp.GetChanges(),
 		DatadirVersion: resp.GetDatadirVersion(), BinaryVersion: resp.GetBinaryVersion()}, err

@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -45,6 +46,10 @@ func TestPlantedStatesConverge(t *testing.T) {
 		},
 		"H11 the source's replication settings": func(w *world, _ *process) {
 			w.Hosts["db1"].Running.Disk.Data.Foreign = true
+		},
+		"F10 the datadir needs options and a plugin": func(w *world, _ *process) {
+			w.Hosts["db1"].Contract.Libraries = []string{"ha_archive.so"}
+			w.Plant = func(h *host) { h.Libraries = []string{"ha_archive.so"} }
 		},
 		"H16 MariaDB dies in crash recovery": func(w *world,
 			_ *process) {
@@ -116,6 +121,9 @@ func TestPlantedStatesConverge(t *testing.T) {
 			succeeded(t, j)
 			w.CheckReplica(t, "db2")
 			h := w.Host("db2")
+			if point := w.Hosts["db1"].Contract; !reflect.DeepEqual(*h.File.Contract, point) {
+				t.Errorf("the option file has %+v, not %+v", h.File.Contract, point)
+			}
 			if starts := h.StartsOn[h.Running.Disk.UUID]; starts != 1 &&
 				!strings.HasPrefix(name, "H17 something restarts") &&
 				!strings.HasPrefix(name, "H18") {
@@ -209,6 +217,14 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 					c.SQL, c.SQLErrno, c.SQLError = false, 1062,
 						"Duplicate entry '7' for key 'PRIMARY'"
 				})
+			}},
+		"F1 the primary has a file on another volume": {"check_primary", "FILES_ELSEWHERE",
+			[]string{"db1", "/srv/redo"}, func(w *world, _ *process) {
+				w.Hosts["db1"].Elsewhere = "/srv/redo (variable innodb_log_group_home_dir)"
+			}},
+		"F10 the image lacks a plugin": {"mount_data", "HOST_UNFIT", []string{"ha_archive.so"},
+			func(w *world, _ *process) {
+				w.Hosts["db1"].Contract.Libraries = []string{"ha_archive.so"}
 			}},
 		"the data differ": {"verify", "DATA_MISMATCH", []string{"shop.items"},
 			func(w *world, p *process) {

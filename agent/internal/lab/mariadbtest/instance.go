@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // Options say what instance is wanted.
@@ -48,12 +49,13 @@ type Instance struct {
 	Port                         int
 	Config                       mariadb.Config
 	// Args are further arguments of its command line, from its next Run on.
-	Args    []string
-	root    string
-	ca      *CA
-	process *os.Process
-	exited  chan struct{}
-	t       testing.TB
+	Args     []string
+	root     string
+	contract *consistentpoint.Contract // of the datadir, where it is a copy
+	ca       *CA
+	process  *os.Process
+	exited   chan struct{}
+	t        testing.TB
 }
 
 // New makes an instance that does not run yet.
@@ -88,7 +90,7 @@ func New(t testing.TB, o Options) *Instance {
 	i.Config = mariadb.Config{
 		Exec: tools{i}, Socket: i.Socket, Datadir: i.Datadir,
 		DropIn: filepath.Join(dir, "conf.d/zz-understudy.cnf"), OptionsDir: dir,
-		DefaultsFile: filepath.Join(dir, "my.cnf"), TLSDir: filepath.Join(dir, "tls"),
+		DefaultsFile: filepath.Join(dir, "my.cnf"), Root: o.Root, TLSDir: filepath.Join(dir, "tls"),
 		StateDir: filepath.Join(dir, "state"), User: "root",
 		Timers: o.Timers, Log: slog.New(slog.NewTextHandler(testLog{t},
 			&slog.HandlerOptions{Level: slog.LevelInfo})),

@@ -22,7 +22,7 @@ import (
 func (i *Instance) Settings(id int64) mariadb.Settings {
 	return mariadb.Settings{ServerID: id, Bind: "127.0.0.1", Port: i.Port, LogBin: "mariadb-bin",
 		LogSlaveUpdates: true, TLS: i.Config.TLS.CA != "",
-		Durable: true, SkipReplicaStart: true, ReadOnly: id > 1}
+		Durable: true, SkipReplicaStart: true, ReadOnly: id > 1, Contract: i.contract}
 }
 
 // Primary is a primary with its configuration, TLS and some data.
@@ -91,8 +91,10 @@ func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, consistentpo
 	}
 	i := New(t, o)
 	point := Copy(t, primary, i.Datadir)
-	_, err := i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true})
+	_, err := i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true,
+		Contract: point.Contract})
 	must(t, err)
+	i.contract = point.Contract
 	_, err = i.Configuration.Set(t.Context(), i.Settings(int64(o.ServerID)))
 	must(t, err)
 	return i, point

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -39,6 +40,7 @@ func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 		Port: int(r.GetPort()), LogBin: r.GetLogBin(), TLS: r.GetTls(),
 		ReportHost: r.GetReportHost(), Durable: r.GetDurable(),
 		BinlogExpireSeconds: r.GetBinlogExpiry().GetSeconds(), Extra: r.GetOptions(),
+		Contract: wire.FromProto(r.GetContract()),
 	}
 	f := errs.Fields{}
 	settings.Check(f.Add)

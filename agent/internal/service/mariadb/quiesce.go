@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -115,6 +116,7 @@ func pointToProto(p consistentpoint.Point) *agentv1.ConsistentPoint {
 		BinlogFile: p.BinlogFile, BinlogOffset: p.BinlogOffset,
 		FilesystemUuid: p.FilesystemUUID, Filesystem: p.Filesystem, Datadir: p.Datadir,
 		DatadirOnVolume: p.DatadirOnVolume, Nonce: p.Nonce, At: stamp(p.At),
+		Contract: wire.ToProto(p.Contract),
 	}
 }
 

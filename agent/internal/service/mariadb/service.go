@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
+	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -52,15 +53,24 @@ func (s *Service) PrepareDatadir(ctx context.Context,
 	r *agentv1.PrepareDatadirRequest) (*agentv1.PrepareDatadirResponse, error) {
 	f := errs.Fields{}
 	f.Require("copy", !r.GetCopy() || !r.GetInitialize(), "and initialize exclude each other")
+	contract := wire.FromProto(r.GetContract())
+	mariadb.CheckContract(contract, f.Add)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	done, err := s.mariadb.Datadirs.Prepare(ctx, mariadb.DatadirPlan{Datadir: r.GetDatadir(),
 		Initialize: r.GetInitialize(),
-		Nonce:      r.GetExpectedNonce(), Copy: r.GetCopy()})
+		Nonce:      r.GetExpectedNonce(), Copy: r.GetCopy(), Contract: contract})
 	return &agentv1.PrepareDatadirResponse{Changes: done.Changes,
 		DatadirVersion: done.Datadir.String(), BinaryVersion: done.Binary.String(),
 		UpgradeNeeded: done.UpgradeNeeded}, err
+}
+
+// CheckDatadir implements the RPC.
+func (s *Service) CheckDatadir(ctx context.Context,
+	_ *agentv1.CheckDatadirRequest) (*agentv1.CheckDatadirResponse, error) {
+	contract, err := s.mariadb.Server.CheckDatadir(ctx)
+	return &agentv1.CheckDatadirResponse{Contract: wire.ToProto(contract)}, err
 }
 
 // ProveWritable implements the RPC.

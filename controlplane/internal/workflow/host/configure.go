@@ -23,8 +23,8 @@ func (h *Host) configuration(srv inventory.Server) kit.Configuration {
 		ServerID: srv.ServerID, BindAddress: "0.0.0.0", Port: srv.Port, LogBin: logName,
 		LogUpdates: true, StrictMode: true,
 		TLS: true, ReportHost: srv.Name, Durable: true, EventScheduler: false,
-		Options: maps.Clone(h.Asked.Options), Token: h.FencingToken(),
-		BinlogExpire: BinlogExpiry(srv.BinlogAutoPurge),
+		Options: maps.Clone(h.Asked.Options), Contract: h.Snap.Point.Contract,
+		BinlogExpire: BinlogExpiry(srv.BinlogAutoPurge), Token: h.FencingToken(),
 	}
 	if srv.Role == inventory.RoleReplica {
 		c.ReadOnly = true

@@ -153,7 +153,8 @@ func (h *Host) EnsureCleanCopy(ctx context.Context) error {
 		return nil // this job started it: it was clean then
 	}
 	p, err := h.Agent.PrepareDatadir(ctx, kit.PrepareDatadir{Datadir: kit.DatadirPath, Copy: true,
-		ExpectedNonce: h.Snap.Point.Nonce, Token: h.FencingToken()})
+		ExpectedNonce: h.Snap.Point.Nonce, Contract: h.Snap.Point.Contract,
+		Token: h.FencingToken()})
 	if err != nil {
 		return wrongCopy(fmt.Errorf("cannot prepare the datadir of %s: %w", h.Srv.Name, err))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // Agents finds the agent of a server.
@@ -180,6 +181,9 @@ type MariaDB interface {
 	Status(ctx context.Context) (replication.Status, error)
 	// SetConfiguration writes the agent's option file; it restarts nothing.
 	SetConfiguration(ctx context.Context, req Configuration) (Configured, error)
+	// CheckDatadir refuses (FILES_ELSEWHERE) a server with files outside of its volume, and says
+	// what a host needs to read a copy.
+	CheckDatadir(ctx context.Context) (*consistentpoint.Contract, error)
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped.
 	PrepareDatadir(ctx context.Context, req PrepareDatadir) (PreparedDatadir, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
@@ -216,6 +220,7 @@ type Configuration struct {
 	Durable          bool
 	BinlogExpire     time.Duration // 0 keeps binary logs for ever
 	Options          map[string]string
+	Contract         *consistentpoint.Contract // of the datadir, where it is a copy
 	Token            FencingToken
 }
 
@@ -231,6 +236,7 @@ type PrepareDatadir struct {
 	Initialize    bool   // make a new one when it is empty
 	Copy          bool   // clean it of another server's replication state
 	ExpectedNonce string // empty does not look
+	Contract      *consistentpoint.Contract
 	Token         FencingToken
 }
 

@@ -3,6 +3,8 @@ package snapshot
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
@@ -48,6 +50,10 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	if err != nil {
 		return vol, err
 	}
+	contract, err := n.Agent.CheckDatadir(ctx)
+	if err != nil {
+		return vol, fmt.Errorf("cannot take a snapshot of %s: %w", n.Name, err)
+	}
 	st := n.Status
 	s.Found("MariaDB %s answers, server_id %d, position %s", kit.ShortVersion(st.ServerVersion),
 		st.ServerID, cmp.Or(st.BinlogPos, "(empty)"))
@@ -56,6 +62,12 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	if len(st.NonTransactional) > 0 {
 		s.Found("%d tables are not transactional; the lock makes them consistent too: %s",
 			len(st.NonTransactional), kit.SomeOf(st.NonTransactional, 5))
+	}
+	if needs := slices.Concat(contract.Libraries, contract.Collations); len(needs) > 0 {
+		s.Found("a replica's host needs %s", kit.SomeOf(needs, 5))
+	}
+	if contract.KeyLibrary != "" {
+		s.Found("a replica's host needs the encryption keys of %s", n.Name)
 	}
 	if !st.StrictMode {
 		s.Found("gtid_strict_mode is off on %s", n.Name)

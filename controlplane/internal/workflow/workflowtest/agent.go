@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -72,6 +73,17 @@ func (a *agent) SetConfiguration(ctx context.Context,
 	return c, err
 }
 
+func (a *agent) CheckDatadir(ctx context.Context) (c *consistentpoint.Contract, err error) {
+	err = a.look(ctx, "CheckDatadir", func() error {
+		if a.h.Elsewhere != "" {
+			return deny(errorsv1.Reason_REASON_FILES_ELSEWHERE, "%s", a.h.Elsewhere)
+		}
+		c = &a.h.Contract
+		return nil
+	})
+	return c, err
+}
+
 func (a *agent) PrepareDatadir(ctx context.Context,
 	req kit.PrepareDatadir) (p kit.PreparedDatadir, err error) {
 	err = a.change(ctx, "PrepareDatadir", req.Token, func() (bool, error) {
@@ -86,6 +98,9 @@ func (a *agent) PrepareDatadir(ctx context.Context,
 		if order, _ := replication.CompareSeries(d.Data.version, a.h.Binary); order > 0 {
 			return false, deny(errorsv1.Reason_REASON_DATADIR_NEWER, "datadir %s, binary %s",
 				d.Data.version, a.h.Binary)
+		}
+		if c := req.Contract; c != nil && !slices.Equal(c.Libraries, a.h.Libraries) {
+			return false, deny(errorsv1.Reason_REASON_HOST_UNFIT, "it lacks plugin %s", c.Libraries)
 		}
 		if req.Copy && (d.Data.Foreign || d.Data.Conn != nil) {
 			if a.h.Running != nil {

@@ -64,7 +64,7 @@ func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
 				BinlogPos: d.Data.Pos(), SlavePos: d.Data.slavePos,
 				CurrentPos: d.Data.Pos(), BinlogFile: "mariadb-bin.000001", FilesystemUUID: d.UUID,
 				Filesystem: d.fs, Datadir: kit.DatadirPath,
-				Nonce: req.Nonce, At: time.Now(),
+				Nonce: req.Nonce, At: time.Now(), Contract: &a.h.Contract,
 			}}
 		a.h.Hold = made
 		a.p.holds = append(a.p.holds, made)

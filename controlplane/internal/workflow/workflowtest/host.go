@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -35,6 +36,11 @@ type Host struct {
 	Readers  []replication.Connected // strangers that replicate from it
 	History  string                  // of its binary log; one of its own when empty
 	Losses   map[string]string       // settings that lose changes
+	// Elsewhere is what a snapshot of the volume would lack, Contract what a host needs to read a
+	// copy, Libraries what this one has for that.
+	Elsewhere string
+	Contract  consistentpoint.Contract
+	Libraries []string
 	// transactions that a replica applies between two looks; 0 is all
 	rate int
 }

@@ -221,7 +221,7 @@ func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QuiesceRequest_Mode.Descriptor instead.
 func (QuiesceRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // GtidPositions are the positions that MariaDB keeps, each a list like "0-1-100,1-2-7".
@@ -1246,7 +1246,9 @@ type SetConfigurationRequest struct {
 	// gtid_domain_id.
 	GtidDomainId int64 `protobuf:"varint,15,opt,name=gtid_domain_id,json=gtidDomainId,proto3" json:"gtid_domain_id,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,16,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	FencingToken *FencingToken `protobuf:"bytes,16,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	// Contract of the copied datadir: its options are set, and its plugins are loaded.
+	Contract      *DatadirContract `protobuf:"bytes,17,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1393,6 +1395,13 @@ func (x *SetConfigurationRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
+func (x *SetConfigurationRequest) GetContract() *DatadirContract {
+	if x != nil {
+		return x.Contract
+	}
+	return nil
+}
+
 // SetConfigurationResponse says what MariaDB would read.
 type SetConfigurationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1467,6 +1476,189 @@ func (x *SetConfigurationResponse) GetEffective() []string {
 	return nil
 }
 
+// DatadirContract is what a host needs to read a datadir.
+type DatadirContract struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Options that the server must run with, by name: page size, data files, case of names, …
+	Options map[string]string `protobuf:"bytes,1,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Shared libraries that its tables, accounts and functions need, "ha_archive.so".
+	Libraries []string `protobuf:"bytes,2,rep,name=libraries,proto3" json:"libraries,omitempty"`
+	// Those of `libraries` that an option of the server loads; the datadir names the others.
+	Preload []string `protobuf:"bytes,3,rep,name=preload,proto3" json:"preload,omitempty"`
+	// Collations that are not built into the server.
+	Collations []string `protobuf:"bytes,4,rep,name=collations,proto3" json:"collations,omitempty"`
+	// Library of the plugin that has the keys, "file_key_management.so"; empty without encryption.
+	KeyLibrary string `protobuf:"bytes,5,opt,name=key_library,json=keyLibrary,proto3" json:"key_library,omitempty"`
+	// Fingerprint of the file with the keys: SHA-256 in hexadecimal; empty when the plugin has none.
+	KeyFingerprint string `protobuf:"bytes,6,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
+	// Ids of the keys that tablespaces use.
+	KeyIds        []int64 `protobuf:"varint,7,rep,packed,name=key_ids,json=keyIds,proto3" json:"key_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DatadirContract) Reset() {
+	*x = DatadirContract{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatadirContract) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatadirContract) ProtoMessage() {}
+
+func (x *DatadirContract) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatadirContract.ProtoReflect.Descriptor instead.
+func (*DatadirContract) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DatadirContract) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *DatadirContract) GetLibraries() []string {
+	if x != nil {
+		return x.Libraries
+	}
+	return nil
+}
+
+func (x *DatadirContract) GetPreload() []string {
+	if x != nil {
+		return x.Preload
+	}
+	return nil
+}
+
+func (x *DatadirContract) GetCollations() []string {
+	if x != nil {
+		return x.Collations
+	}
+	return nil
+}
+
+func (x *DatadirContract) GetKeyLibrary() string {
+	if x != nil {
+		return x.KeyLibrary
+	}
+	return ""
+}
+
+func (x *DatadirContract) GetKeyFingerprint() string {
+	if x != nil {
+		return x.KeyFingerprint
+	}
+	return ""
+}
+
+func (x *DatadirContract) GetKeyIds() []int64 {
+	if x != nil {
+		return x.KeyIds
+	}
+	return nil
+}
+
+// CheckDatadirRequest asks about the datadir of the running server.
+type CheckDatadirRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDatadirRequest) Reset() {
+	*x = CheckDatadirRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDatadirRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDatadirRequest) ProtoMessage() {}
+
+func (x *CheckDatadirRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDatadirRequest.ProtoReflect.Descriptor instead.
+func (*CheckDatadirRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
+}
+
+// CheckDatadirResponse has what a copy of the datadir needs.
+type CheckDatadirResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a host needs to read a copy.
+	Contract      *DatadirContract `protobuf:"bytes,1,opt,name=contract,proto3" json:"contract,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDatadirResponse) Reset() {
+	*x = CheckDatadirResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDatadirResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDatadirResponse) ProtoMessage() {}
+
+func (x *CheckDatadirResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDatadirResponse.ProtoReflect.Descriptor instead.
+func (*CheckDatadirResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CheckDatadirResponse) GetContract() *DatadirContract {
+	if x != nil {
+		return x.Contract
+	}
+	return nil
+}
+
 // PrepareDatadirRequest says what datadir is expected.
 type PrepareDatadirRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1479,14 +1671,16 @@ type PrepareDatadirRequest struct {
 	// The datadir is a copy of another server's: clean it of that server's replication state.
 	Copy bool `protobuf:"varint,4,opt,name=copy,proto3" json:"copy,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	FencingToken *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	// Contract of a copied datadir.
+	Contract      *DatadirContract `protobuf:"bytes,6,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PrepareDatadirRequest) Reset() {
 	*x = PrepareDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1692,7 @@ func (x *PrepareDatadirRequest) String() string {
 func (*PrepareDatadirRequest) ProtoMessage() {}
 
 func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1705,7 @@ func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirRequest.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PrepareDatadirRequest) GetDatadir() string {
@@ -1549,6 +1743,13 @@ func (x *PrepareDatadirRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
+func (x *PrepareDatadirRequest) GetContract() *DatadirContract {
+	if x != nil {
+		return x.Contract
+	}
+	return nil
+}
+
 // PrepareDatadirResponse says what was done.
 type PrepareDatadirResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1566,7 +1767,7 @@ type PrepareDatadirResponse struct {
 
 func (x *PrepareDatadirResponse) Reset() {
 	*x = PrepareDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1779,7 @@ func (x *PrepareDatadirResponse) String() string {
 func (*PrepareDatadirResponse) ProtoMessage() {}
 
 func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1792,7 @@ func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirResponse.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PrepareDatadirResponse) GetChanges() []string {
@@ -1640,7 +1841,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1853,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1866,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *QuiesceRequest) GetAction() isQuiesceRequest_Action {
@@ -1748,14 +1949,16 @@ type ConsistentPoint struct {
 	// Nonce that was written.
 	Nonce string `protobuf:"bytes,13,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// When the point was reached.
-	At            *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=at,proto3" json:"at,omitempty"`
+	At *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=at,proto3" json:"at,omitempty"`
+	// What a host needs to read a copy of the datadir.
+	Contract      *DatadirContract `protobuf:"bytes,15,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConsistentPoint) Reset() {
 	*x = ConsistentPoint{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1970,7 @@ func (x *ConsistentPoint) String() string {
 func (*ConsistentPoint) ProtoMessage() {}
 
 func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1983,7 @@ func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentPoint.ProtoReflect.Descriptor instead.
 func (*ConsistentPoint) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ConsistentPoint) GetRole() ServerRole {
@@ -1881,6 +2084,13 @@ func (x *ConsistentPoint) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ConsistentPoint) GetContract() *DatadirContract {
+	if x != nil {
+		return x.Contract
+	}
+	return nil
+}
+
 // QuiesceResponse reports progress, the point, and the end.
 type QuiesceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1896,7 +2106,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2118,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2131,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *QuiesceResponse) GetProgress() string {
@@ -1968,7 +2178,7 @@ type QuiesceResult struct {
 
 func (x *QuiesceResult) Reset() {
 	*x = QuiesceResult{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2190,7 @@ func (x *QuiesceResult) String() string {
 func (*QuiesceResult) ProtoMessage() {}
 
 func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2203,7 @@ func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
 func (*QuiesceResult) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *QuiesceResult) GetUnbroken() bool {
@@ -2049,7 +2259,7 @@ type ProveWritableRequest struct {
 
 func (x *ProveWritableRequest) Reset() {
 	*x = ProveWritableRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2271,7 @@ func (x *ProveWritableRequest) String() string {
 func (*ProveWritableRequest) ProtoMessage() {}
 
 func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2284,7 @@ func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableRequest.ProtoReflect.Descriptor instead.
 func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
@@ -2097,7 +2307,7 @@ type ProveWritableResponse struct {
 
 func (x *ProveWritableResponse) Reset() {
 	*x = ProveWritableResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2319,7 @@ func (x *ProveWritableResponse) String() string {
 func (*ProveWritableResponse) ProtoMessage() {}
 
 func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2332,7 @@ func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableResponse.ProtoReflect.Descriptor instead.
 func (*ProveWritableResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProveWritableResponse) GetLatency() *durationpb.Duration {
@@ -2156,7 +2366,7 @@ type Binlog struct {
 
 func (x *Binlog) Reset() {
 	*x = Binlog{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2378,7 @@ func (x *Binlog) String() string {
 func (*Binlog) ProtoMessage() {}
 
 func (x *Binlog) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2391,7 @@ func (x *Binlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binlog.ProtoReflect.Descriptor instead.
 func (*Binlog) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Binlog) GetFile() string {
@@ -2225,7 +2435,7 @@ type ListBinlogsRequest struct {
 
 func (x *ListBinlogsRequest) Reset() {
 	*x = ListBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2447,7 @@ func (x *ListBinlogsRequest) String() string {
 func (*ListBinlogsRequest) ProtoMessage() {}
 
 func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2460,7 @@ func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ListBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListBinlogsRequest) GetPageSize() int32 {
@@ -2280,7 +2490,7 @@ type ListBinlogsResponse struct {
 
 func (x *ListBinlogsResponse) Reset() {
 	*x = ListBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2502,7 @@ func (x *ListBinlogsResponse) String() string {
 func (*ListBinlogsResponse) ProtoMessage() {}
 
 func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2515,7 @@ func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ListBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBinlogsResponse) GetBinlogs() []*Binlog {
@@ -2340,7 +2550,7 @@ type ReserveBinlogsRequest struct {
 
 func (x *ReserveBinlogsRequest) Reset() {
 	*x = ReserveBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2562,7 @@ func (x *ReserveBinlogsRequest) String() string {
 func (*ReserveBinlogsRequest) ProtoMessage() {}
 
 func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2575,7 @@ func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReserveBinlogsRequest) GetId() string {
@@ -2407,7 +2617,7 @@ type ReserveBinlogsResponse struct {
 
 func (x *ReserveBinlogsResponse) Reset() {
 	*x = ReserveBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2629,7 @@ func (x *ReserveBinlogsResponse) String() string {
 func (*ReserveBinlogsResponse) ProtoMessage() {}
 
 func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2642,7 @@ func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReserveBinlogsResponse) GetReservation() *BinlogReservation {
@@ -2455,7 +2665,7 @@ type ReleaseBinlogsRequest struct {
 
 func (x *ReleaseBinlogsRequest) Reset() {
 	*x = ReleaseBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2677,7 @@ func (x *ReleaseBinlogsRequest) String() string {
 func (*ReleaseBinlogsRequest) ProtoMessage() {}
 
 func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2690,7 @@ func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReleaseBinlogsRequest) GetId() string {
@@ -2508,7 +2718,7 @@ type ReleaseBinlogsResponse struct {
 
 func (x *ReleaseBinlogsResponse) Reset() {
 	*x = ReleaseBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2730,7 @@ func (x *ReleaseBinlogsResponse) String() string {
 func (*ReleaseBinlogsResponse) ProtoMessage() {}
 
 func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2743,7 @@ func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReleaseBinlogsResponse) GetChanged() bool {
@@ -2556,7 +2766,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2778,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2791,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PurgeBinlogsRequest) GetToFile() string {
@@ -2609,7 +2819,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2831,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2844,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PurgeBinlogsResponse) GetPurged() []string {
@@ -2658,7 +2868,7 @@ type SetBinlogExpiryRequest struct {
 
 func (x *SetBinlogExpiryRequest) Reset() {
 	*x = SetBinlogExpiryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +2880,7 @@ func (x *SetBinlogExpiryRequest) String() string {
 func (*SetBinlogExpiryRequest) ProtoMessage() {}
 
 func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +2893,7 @@ func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
@@ -2711,7 +2921,7 @@ type SetBinlogExpiryResponse struct {
 
 func (x *SetBinlogExpiryResponse) Reset() {
 	*x = SetBinlogExpiryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2933,7 @@ func (x *SetBinlogExpiryResponse) String() string {
 func (*SetBinlogExpiryResponse) ProtoMessage() {}
 
 func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2946,7 @@ func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetBinlogExpiryResponse) GetChanged() bool {
@@ -2765,7 +2975,7 @@ type EnsureReplicationAccountRequest struct {
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2777,7 +2987,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +3000,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -2839,7 +3049,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3061,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3074,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -2889,7 +3099,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3111,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3124,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -2949,7 +3159,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3171,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3184,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -3005,7 +3215,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3227,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3240,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -3081,7 +3291,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3093,7 +3303,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3106,7 +3316,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -3146,7 +3356,7 @@ type ConfigureReplicaRequest struct {
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3368,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3381,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -3236,7 +3446,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3458,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3471,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -3293,7 +3503,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3515,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3528,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -3355,7 +3565,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3577,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3590,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3412,7 +3622,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3634,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3647,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -3474,7 +3684,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3696,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3709,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3529,7 +3739,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3751,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3764,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -3582,7 +3792,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3804,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3817,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -3630,7 +3840,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3642,7 +3852,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3655,7 +3865,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -3689,7 +3899,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3701,7 +3911,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3714,7 +3924,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -3758,7 +3968,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3770,7 +3980,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3783,7 +3993,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -3811,7 +4021,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3823,7 +4033,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3836,7 +4046,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -3864,7 +4074,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3876,7 +4086,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3889,7 +4099,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -3950,7 +4160,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4172,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4185,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -4059,7 +4269,7 @@ type ReadInventoryRequest struct {
 
 func (x *ReadInventoryRequest) Reset() {
 	*x = ReadInventoryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4071,7 +4281,7 @@ func (x *ReadInventoryRequest) String() string {
 func (*ReadInventoryRequest) ProtoMessage() {}
 
 func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4084,7 +4294,7 @@ func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadInventoryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReadInventoryRequest) GetNames() []string {
@@ -4107,7 +4317,7 @@ type ReadInventoryResponse struct {
 
 func (x *ReadInventoryResponse) Reset() {
 	*x = ReadInventoryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4119,7 +4329,7 @@ func (x *ReadInventoryResponse) String() string {
 func (*ReadInventoryResponse) ProtoMessage() {}
 
 func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4132,7 +4342,7 @@ func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryResponse.ProtoReflect.Descriptor instead.
 func (*ReadInventoryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReadInventoryResponse) GetObjects() []*InventoryObject {
@@ -4170,7 +4380,7 @@ type InventoryObject struct {
 
 func (x *InventoryObject) Reset() {
 	*x = InventoryObject{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4182,7 +4392,7 @@ func (x *InventoryObject) String() string {
 func (*InventoryObject) ProtoMessage() {}
 
 func (x *InventoryObject) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4195,7 +4405,7 @@ func (x *InventoryObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryObject.ProtoReflect.Descriptor instead.
 func (*InventoryObject) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *InventoryObject) GetKind() ObjectKind {
@@ -4251,7 +4461,7 @@ type ListTablesRequest struct {
 
 func (x *ListTablesRequest) Reset() {
 	*x = ListTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4263,7 +4473,7 @@ func (x *ListTablesRequest) String() string {
 func (*ListTablesRequest) ProtoMessage() {}
 
 func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4276,7 +4486,7 @@ func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListTablesRequest) GetAfter() string {
@@ -4297,7 +4507,7 @@ type ListTablesResponse struct {
 
 func (x *ListTablesResponse) Reset() {
 	*x = ListTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4309,7 +4519,7 @@ func (x *ListTablesResponse) String() string {
 func (*ListTablesResponse) ProtoMessage() {}
 
 func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4322,7 +4532,7 @@ func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListTablesResponse) GetTables() []*Table {
@@ -4347,7 +4557,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4359,7 +4569,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4372,7 +4582,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Table) GetName() string {
@@ -4411,7 +4621,7 @@ type RowRange struct {
 
 func (x *RowRange) Reset() {
 	*x = RowRange{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4423,7 +4633,7 @@ func (x *RowRange) String() string {
 func (*RowRange) ProtoMessage() {}
 
 func (x *RowRange) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4436,7 +4646,7 @@ func (x *RowRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRange.ProtoReflect.Descriptor instead.
 func (*RowRange) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RowRange) GetAfter() []string {
@@ -4476,7 +4686,7 @@ type ChecksumRowsRequest struct {
 
 func (x *ChecksumRowsRequest) Reset() {
 	*x = ChecksumRowsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4488,7 +4698,7 @@ func (x *ChecksumRowsRequest) String() string {
 func (*ChecksumRowsRequest) ProtoMessage() {}
 
 func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4501,7 +4711,7 @@ func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ChecksumRowsRequest) GetTable() string {
@@ -4571,7 +4781,7 @@ type ChecksumRowsResponse struct {
 
 func (x *ChecksumRowsResponse) Reset() {
 	*x = ChecksumRowsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4583,7 +4793,7 @@ func (x *ChecksumRowsResponse) String() string {
 func (*ChecksumRowsResponse) ProtoMessage() {}
 
 func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4596,7 +4806,7 @@ func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ChecksumRowsResponse) GetGtid() string {
@@ -4642,7 +4852,7 @@ type RowSum struct {
 
 func (x *RowSum) Reset() {
 	*x = RowSum{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4654,7 +4864,7 @@ func (x *RowSum) String() string {
 func (*RowSum) ProtoMessage() {}
 
 func (x *RowSum) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4667,7 +4877,7 @@ func (x *RowSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowSum.ProtoReflect.Descriptor instead.
 func (*RowSum) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RowSum) GetRange() *RowRange {
@@ -4704,7 +4914,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4716,7 +4926,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4729,7 +4939,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -4761,7 +4971,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4773,7 +4983,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4786,7 +4996,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -4830,7 +5040,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4842,7 +5052,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4855,7 +5065,7 @@ func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Start.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Start) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *QuiesceRequest_Start) GetMode() QuiesceRequest_Mode {
@@ -4902,7 +5112,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4914,7 +5124,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4927,7 +5137,7 @@ func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12, 1}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 1}
 }
 
 var File_understudy_agent_v1_mariadb_service_proto protoreflect.FileDescriptor
@@ -5043,7 +5253,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04want\x18\x02 \x01(\tR\x04want\x12\x0e\n" +
 	"\x02is\x18\x03 \x01(\tR\x02is\x12\x12\n" +
-	"\x04from\x18\x04 \x01(\tR\x04from\"\xa3\x06\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\"\xe5\x06\n" +
 	"\x17SetConfigurationRequest\x12+\n" +
 	"\tserver_id\x18\x01 \x01(\x03B\x0e\xea\xbb\x18\n" +
 	"\b\x01\x10\x01\x18\xff\xff\xff\xff\x0fR\bserverId\x12\x1b\n" +
@@ -5063,7 +5273,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\rbinlog_expiry\x18\r \x01(\v2\x19.google.protobuf.DurationB\r\xea\xbb\x18\t2\x052376h8\x01R\fbinlogExpiry\x12S\n" +
 	"\aoptions\x18\x0e \x03(\v29.understudy.agent.v1.SetConfigurationRequest.OptionsEntryR\aoptions\x122\n" +
 	"\x0egtid_domain_id\x18\x0f \x01(\x03B\f\xea\xbb\x18\b\x10\x00\x18\xff\xff\xff\xff\x0fR\fgtidDomainId\x12F\n" +
-	"\rfencing_token\x18\x10 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a:\n" +
+	"\rfencing_token\x18\x10 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x12@\n" +
+	"\bcontract\x18\x11 \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x01\n" +
@@ -5073,7 +5284,27 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"overridden\x18\x03 \x03(\tR\n" +
 	"overridden\x12\x1c\n" +
-	"\teffective\x18\x04 \x03(\tR\teffective\"\xf7\x01\n" +
+	"\teffective\x18\x04 \x03(\tR\teffective\"\xa4\x03\n" +
+	"\x0fDatadirContract\x12X\n" +
+	"\aoptions\x18\x01 \x03(\v21.understudy.agent.v1.DatadirContract.OptionsEntryB\v\xea\xbb\x18\a@\x80\x04HdX\n" +
+	"R\aoptions\x12(\n" +
+	"\tlibraries\x18\x02 \x03(\tB\n" +
+	"\xea\xbb\x18\x06@\xff\x01H\xc8\x01R\tlibraries\x12$\n" +
+	"\apreload\x18\x03 \x03(\tB\n" +
+	"\xea\xbb\x18\x06@\xff\x01H\xc8\x01R\apreload\x12)\n" +
+	"\n" +
+	"collations\x18\x04 \x03(\tB\t\xea\xbb\x18\x05@@H\xc8\x01R\n" +
+	"collations\x12(\n" +
+	"\vkey_library\x18\x05 \x01(\tB\a\xea\xbb\x18\x03@\xff\x01R\n" +
+	"keyLibrary\x12/\n" +
+	"\x0fkey_fingerprint\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02@@R\x0ekeyFingerprint\x12%\n" +
+	"\akey_ids\x18\a \x03(\x03B\f\xea\xbb\x18\b\x10\x00\x18\xff\xff\xff\xff\x0fR\x06keyIds\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
+	"\x13CheckDatadirRequest\"X\n" +
+	"\x14CheckDatadirResponse\x12@\n" +
+	"\bcontract\x18\x01 \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\"\xb9\x02\n" +
 	"\x15PrepareDatadirRequest\x123\n" +
 	"\adatadir\x18\x01 \x01(\tB\x19\xea\xbb\x18\x15@\xff\x01P\x18r\x0e/var/lib/mysqlR\adatadir\x12\x1e\n" +
 	"\n" +
@@ -5081,7 +5312,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"initialize\x12-\n" +
 	"\x0eexpected_nonce\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x11R\rexpectedNonce\x12\x12\n" +
 	"\x04copy\x18\x04 \x01(\bR\x04copy\x12F\n" +
-	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"\xa9\x01\n" +
+	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x12@\n" +
+	"\bcontract\x18\x06 \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\"\xa9\x01\n" +
 	"\x16PrepareDatadirResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12%\n" +
@@ -5104,7 +5336,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\fMODE_OFFLINE\x10\x02\x12\x0e\n" +
 	"\n" +
 	"MODE_CRASH\x10\x03B\b\n" +
-	"\x06action\"\x9f\x04\n" +
+	"\x06action\"\xe1\x04\n" +
 	"\x0fConsistentPoint\x123\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1f.understudy.agent.v1.ServerRoleR\x04role\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\x03R\bserverId\x12\x1b\n" +
@@ -5123,7 +5355,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\adatadir\x18\v \x01(\tR\adatadir\x12*\n" +
 	"\x11datadir_on_volume\x18\f \x01(\tR\x0fdatadirOnVolume\x12\x14\n" +
 	"\x05nonce\x18\r \x01(\tR\x05nonce\x12*\n" +
-	"\x02at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa5\x01\n" +
+	"\x02at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12@\n" +
+	"\bcontract\x18\x0f \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\"\xa5\x01\n" +
 	"\x0fQuiesceResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12:\n" +
 	"\x05point\x18\x02 \x01(\v2$.understudy.agent.v1.ConsistentPointR\x05point\x12:\n" +
@@ -5335,11 +5568,12 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xc6\x14\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xb0\x15\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
-	"\x0ePrepareDatadir\x12*.understudy.agent.v1.PrepareDatadirRequest\x1a+.understudy.agent.v1.PrepareDatadirResponse\x12X\n" +
+	"\x0ePrepareDatadir\x12*.understudy.agent.v1.PrepareDatadirRequest\x1a+.understudy.agent.v1.PrepareDatadirResponse\x12h\n" +
+	"\fCheckDatadir\x12(.understudy.agent.v1.CheckDatadirRequest\x1a).understudy.agent.v1.CheckDatadirResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\aQuiesce\x12#.understudy.agent.v1.QuiesceRequest\x1a$.understudy.agent.v1.QuiesceResponse(\x010\x01\x12f\n" +
 	"\rProveWritable\x12).understudy.agent.v1.ProveWritableRequest\x1a*.understudy.agent.v1.ProveWritableResponse\x12e\n" +
 	"\vListBinlogs\x12'.understudy.agent.v1.ListBinlogsRequest\x1a(.understudy.agent.v1.ListBinlogsResponse\"\x03\x90\x02\x01\x12i\n" +
@@ -5377,7 +5611,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
@@ -5392,187 +5626,198 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*SettingMismatch)(nil),                  // 10: understudy.agent.v1.SettingMismatch
 	(*SetConfigurationRequest)(nil),          // 11: understudy.agent.v1.SetConfigurationRequest
 	(*SetConfigurationResponse)(nil),         // 12: understudy.agent.v1.SetConfigurationResponse
-	(*PrepareDatadirRequest)(nil),            // 13: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),           // 14: understudy.agent.v1.PrepareDatadirResponse
-	(*QuiesceRequest)(nil),                   // 15: understudy.agent.v1.QuiesceRequest
-	(*ConsistentPoint)(nil),                  // 16: understudy.agent.v1.ConsistentPoint
-	(*QuiesceResponse)(nil),                  // 17: understudy.agent.v1.QuiesceResponse
-	(*QuiesceResult)(nil),                    // 18: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 19: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 20: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 21: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 22: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 23: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 24: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 25: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 26: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 27: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 28: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 29: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 30: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 31: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 32: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 33: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 34: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 35: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 36: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 37: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 38: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 39: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 40: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 41: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 42: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 43: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 44: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 45: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 46: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 47: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 48: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 49: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 50: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 51: understudy.agent.v1.ChecksumTablesResponse
-	(*ReadInventoryRequest)(nil),             // 52: understudy.agent.v1.ReadInventoryRequest
-	(*ReadInventoryResponse)(nil),            // 53: understudy.agent.v1.ReadInventoryResponse
-	(*InventoryObject)(nil),                  // 54: understudy.agent.v1.InventoryObject
-	(*ListTablesRequest)(nil),                // 55: understudy.agent.v1.ListTablesRequest
-	(*ListTablesResponse)(nil),               // 56: understudy.agent.v1.ListTablesResponse
-	(*Table)(nil),                            // 57: understudy.agent.v1.Table
-	(*RowRange)(nil),                         // 58: understudy.agent.v1.RowRange
-	(*ChecksumRowsRequest)(nil),              // 59: understudy.agent.v1.ChecksumRowsRequest
-	(*ChecksumRowsResponse)(nil),             // 60: understudy.agent.v1.ChecksumRowsResponse
-	(*RowSum)(nil),                           // 61: understudy.agent.v1.RowSum
-	(*UpgradeDatadirRequest)(nil),            // 62: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 63: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 64: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 65: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 66: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 67: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 68: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 69: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 70: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 71: understudy.agent.v1.FencingToken
+	(*DatadirContract)(nil),                  // 13: understudy.agent.v1.DatadirContract
+	(*CheckDatadirRequest)(nil),              // 14: understudy.agent.v1.CheckDatadirRequest
+	(*CheckDatadirResponse)(nil),             // 15: understudy.agent.v1.CheckDatadirResponse
+	(*PrepareDatadirRequest)(nil),            // 16: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 17: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 18: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 19: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 20: understudy.agent.v1.QuiesceResponse
+	(*QuiesceResult)(nil),                    // 21: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 22: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 23: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 24: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 25: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 26: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 27: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 28: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 29: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 30: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 31: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 32: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 33: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 34: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 35: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 36: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 37: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 38: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 39: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 40: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 41: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 42: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 43: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 44: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 45: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 46: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 47: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 48: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 49: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 50: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 51: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 52: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 53: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 54: understudy.agent.v1.ChecksumTablesResponse
+	(*ReadInventoryRequest)(nil),             // 55: understudy.agent.v1.ReadInventoryRequest
+	(*ReadInventoryResponse)(nil),            // 56: understudy.agent.v1.ReadInventoryResponse
+	(*InventoryObject)(nil),                  // 57: understudy.agent.v1.InventoryObject
+	(*ListTablesRequest)(nil),                // 58: understudy.agent.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),               // 59: understudy.agent.v1.ListTablesResponse
+	(*Table)(nil),                            // 60: understudy.agent.v1.Table
+	(*RowRange)(nil),                         // 61: understudy.agent.v1.RowRange
+	(*ChecksumRowsRequest)(nil),              // 62: understudy.agent.v1.ChecksumRowsRequest
+	(*ChecksumRowsResponse)(nil),             // 63: understudy.agent.v1.ChecksumRowsResponse
+	(*RowSum)(nil),                           // 64: understudy.agent.v1.RowSum
+	(*UpgradeDatadirRequest)(nil),            // 65: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 66: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 67: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 68: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 69: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	nil,                                      // 70: understudy.agent.v1.DatadirContract.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 71: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 72: understudy.agent.v1.QuiesceRequest.Resume
+	(*durationpb.Duration)(nil),              // 73: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 74: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 75: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	69, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	64, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	70, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	73, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	67, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	74, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	70, // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	69, // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	74, // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	73, // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
 	3,  // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	4,  // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	5,  // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	6,  // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	70, // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	74, // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
 	10, // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	65, // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	69, // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	66, // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	71, // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	71, // 16: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	67, // 17: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	68, // 18: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	71, // 19: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 20: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	3,  // 21: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	70, // 22: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	16, // 23: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	18, // 24: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	69, // 25: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	69, // 26: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	69, // 27: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	3,  // 28: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	71, // 29: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	69, // 30: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	21, // 31: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	69, // 32: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	71, // 33: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	6,  // 34: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	71, // 35: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	71, // 36: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	69, // 37: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	71, // 38: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	71, // 39: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	71, // 40: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 41: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	71, // 42: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	71, // 43: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 44: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	69, // 45: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	71, // 46: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 47: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	69, // 48: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	71, // 49: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 50: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	71, // 51: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	69, // 52: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	69, // 53: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	71, // 54: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	54, // 55: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,  // 56: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	57, // 57: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	58, // 58: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	69, // 59: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	61, // 60: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	58, // 61: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	69, // 62: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	71, // 63: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 64: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	69, // 65: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	69, // 66: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	7,  // 67: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	11, // 68: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	13, // 69: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	15, // 70: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	19, // 71: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	22, // 72: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	24, // 73: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	26, // 74: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	28, // 75: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	30, // 76: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	32, // 77: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	34, // 78: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	36, // 79: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	38, // 80: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	40, // 81: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	42, // 82: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	44, // 83: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	46, // 84: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	48, // 85: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	50, // 86: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	52, // 87: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	55, // 88: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	59, // 89: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	62, // 90: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,  // 91: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	12, // 92: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	14, // 93: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	17, // 94: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	20, // 95: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	23, // 96: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	25, // 97: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	27, // 98: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	29, // 99: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	31, // 100: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	33, // 101: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	35, // 102: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	37, // 103: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	39, // 104: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	41, // 105: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	43, // 106: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	45, // 107: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	47, // 108: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	49, // 109: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	51, // 110: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	53, // 111: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	56, // 112: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	60, // 113: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	63, // 114: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	91, // [91:115] is the sub-list for method output_type
-	67, // [67:91] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	68, // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	73, // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	69, // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	75, // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	13, // 16: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	70, // 17: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
+	13, // 18: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
+	75, // 19: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	13, // 20: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	71, // 21: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	72, // 22: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	75, // 23: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 24: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	3,  // 25: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	74, // 26: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	13, // 27: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
+	19, // 28: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	21, // 29: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	73, // 30: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	73, // 31: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	73, // 32: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,  // 33: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	75, // 34: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	73, // 35: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	24, // 36: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	73, // 37: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	75, // 38: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,  // 39: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	75, // 40: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	75, // 41: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	73, // 42: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	75, // 43: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	75, // 44: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	75, // 45: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,  // 46: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	75, // 47: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	75, // 48: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 49: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	73, // 50: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	75, // 51: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 52: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	73, // 53: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	75, // 54: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,  // 55: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	75, // 56: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	73, // 57: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	73, // 58: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	75, // 59: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	57, // 60: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,  // 61: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	60, // 62: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	61, // 63: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	73, // 64: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	64, // 65: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	61, // 66: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	73, // 67: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	75, // 68: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,  // 69: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	73, // 70: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	73, // 71: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	7,  // 72: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	11, // 73: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	16, // 74: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	14, // 75: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	18, // 76: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	22, // 77: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	25, // 78: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	27, // 79: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	29, // 80: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	31, // 81: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	33, // 82: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	35, // 83: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	37, // 84: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	39, // 85: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	41, // 86: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	43, // 87: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	45, // 88: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	47, // 89: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	49, // 90: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	51, // 91: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	53, // 92: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	55, // 93: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	58, // 94: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	62, // 95: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	65, // 96: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,  // 97: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	12, // 98: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	17, // 99: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	15, // 100: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	20, // 101: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	23, // 102: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	26, // 103: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	28, // 104: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	30, // 105: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	32, // 106: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	34, // 107: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	36, // 108: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	38, // 109: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	40, // 110: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	42, // 111: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	44, // 112: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	46, // 113: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	48, // 114: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	50, // 115: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	52, // 116: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	54, // 117: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	56, // 118: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	59, // 119: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	63, // 120: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	66, // 121: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	97, // [97:122] is the sub-list for method output_type
+	72, // [72:97] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -5581,7 +5826,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 		return
 	}
 	file_understudy_agent_v1_fencing_token_proto_init()
-	file_understudy_agent_v1_mariadb_service_proto_msgTypes[12].OneofWrappers = []any{
+	file_understudy_agent_v1_mariadb_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*QuiesceRequest_Start_)(nil),
 		(*QuiesceRequest_Resume_)(nil),
 	}
@@ -5591,7 +5836,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   66,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	MariaDBService_GetStatus_FullMethodName                = "/understudy.agent.v1.MariaDBService/GetStatus"
 	MariaDBService_SetConfiguration_FullMethodName         = "/understudy.agent.v1.MariaDBService/SetConfiguration"
 	MariaDBService_PrepareDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/PrepareDatadir"
+	MariaDBService_CheckDatadir_FullMethodName             = "/understudy.agent.v1.MariaDBService/CheckDatadir"
 	MariaDBService_Quiesce_FullMethodName                  = "/understudy.agent.v1.MariaDBService/Quiesce"
 	MariaDBService_ProveWritable_FullMethodName            = "/understudy.agent.v1.MariaDBService/ProveWritable"
 	MariaDBService_ListBinlogs_FullMethodName              = "/understudy.agent.v1.MariaDBService/ListBinlogs"
@@ -66,10 +67,15 @@ type MariaDBServiceClient interface {
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with
 	// `initialize` it makes a new one in an empty directory (mariadb-install-db); of a copy it
 	// removes the source's replication settings and relay logs (by their own index), and refuses a
-	// datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// datadir newer than the binary (DATADIR_NEWER), or one whose `contract` this host cannot meet
+	// (HOST_UNFIT), before anything could start on it.
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to
 	// remove. A copy is cleaned once: later the same files are this server's own.
 	PrepareDatadir(ctx context.Context, in *PrepareDatadirRequest, opts ...grpc.CallOption) (*PrepareDatadirResponse, error)
+	// CheckDatadir returns what a host needs to read a copy of the running server's datadir.
+	// FAILED_PRECONDITION (FILES_ELSEWHERE) when a snapshot of its volume would lack a file of the
+	// server, with the path and with what leads to it.
+	CheckDatadir(ctx context.Context, in *CheckDatadirRequest, opts ...grpc.CallOption) (*CheckDatadirResponse, error)
 	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT),
 	// writes a nonce, freezes the filesystem, and answers with what is true at that point. MariaDB
 	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
@@ -184,6 +190,16 @@ func (c *mariaDBServiceClient) PrepareDatadir(ctx context.Context, in *PrepareDa
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PrepareDatadirResponse)
 	err := c.cc.Invoke(ctx, MariaDBService_PrepareDatadir_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mariaDBServiceClient) CheckDatadir(ctx context.Context, in *CheckDatadirRequest, opts ...grpc.CallOption) (*CheckDatadirResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckDatadirResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_CheckDatadir_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -460,10 +476,15 @@ type MariaDBServiceServer interface {
 	// PrepareDatadir makes a datadir fit for its first start here, while MariaDB is stopped: with
 	// `initialize` it makes a new one in an empty directory (mariadb-install-db); of a copy it
 	// removes the source's replication settings and relay logs (by their own index), and refuses a
-	// datadir newer than the binary (DATADIR_NEWER) before anything could start on it.
+	// datadir newer than the binary (DATADIR_NEWER), or one whose `contract` this host cannot meet
+	// (HOST_UNFIT), before anything could start on it.
 	// FAILED_PRECONDITION (UNIT_WRONG_STATE) while MariaDB runs on it and there is something to
 	// remove. A copy is cleaned once: later the same files are this server's own.
 	PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error)
+	// CheckDatadir returns what a host needs to read a copy of the running server's datadir.
+	// FAILED_PRECONDITION (FILES_ELSEWHERE) when a snapshot of its volume would lack a file of the
+	// server, with the path and with what leads to it.
+	CheckDatadir(context.Context, *CheckDatadirRequest) (*CheckDatadirResponse, error)
 	// Quiesce brings MariaDB to a consistent point (MODE_ONLINE: BACKUP STAGE up to BLOCK_COMMIT),
 	// writes a nonce, freezes the filesystem, and answers with what is true at that point. MariaDB
 	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
@@ -562,6 +583,9 @@ func (UnimplementedMariaDBServiceServer) SetConfiguration(context.Context, *SetC
 }
 func (UnimplementedMariaDBServiceServer) PrepareDatadir(context.Context, *PrepareDatadirRequest) (*PrepareDatadirResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PrepareDatadir not implemented")
+}
+func (UnimplementedMariaDBServiceServer) CheckDatadir(context.Context, *CheckDatadirRequest) (*CheckDatadirResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckDatadir not implemented")
 }
 func (UnimplementedMariaDBServiceServer) Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error {
 	return status.Error(codes.Unimplemented, "method Quiesce not implemented")
@@ -697,6 +721,24 @@ func _MariaDBService_PrepareDatadir_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MariaDBServiceServer).PrepareDatadir(ctx, req.(*PrepareDatadirRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MariaDBService_CheckDatadir_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckDatadirRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).CheckDatadir(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_CheckDatadir_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).CheckDatadir(ctx, req.(*CheckDatadirRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1058,6 +1100,10 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PrepareDatadir",
 			Handler:    _MariaDBService_PrepareDatadir_Handler,
+		},
+		{
+			MethodName: "CheckDatadir",
+			Handler:    _MariaDBService_CheckDatadir_Handler,
 		},
 		{
 			MethodName: "ProveWritable",

@@ -1,0 +1,172 @@
+//go:build lab
+
+package mariadb_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// source is a server with options of its own.
+func source(t *testing.T, root, options string, statements ...string) *mariadbtest.Instance {
+	t.Helper()
+	i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true, Config: options})
+	i.Run()
+	i.Exec(append([]string{"CREATE DATABASE app"}, statements...)...)
+	return i
+}
+
+func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := source(t, root, "innodb_data_home_dir=\n"+
+			"innodb_data_file_path=ibdata1:12M;ibdata2:12M:autoextend\nlower_case_table_names=1\n"+
+			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
+			"default_storage_engine=Aria\ninnodb_undo_directory=.",
+			"CREATE TABLE App.T (id INT) ENGINE=ARCHIVE", "INSERT INTO app.t VALUES (7)",
+			"INSTALL SONAME 'ha_blackhole'", "CREATE TABLE app.b (id INT) ENGINE=BLACKHOLE")
+		replica, point := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root,
+			Config: "innodb_data_file_path=ibdata1:12M:autoextend\naria_log_dir_path=" +
+				t.TempDir()})
+		if p := point.Contract.Preload; len(p) != 1 || p[0] != "ha_archive.so" {
+			t.Errorf("options load %q", p)
+		}
+		replica.Run()
+		for query, want := range map[string]string{"SELECT id FROM app.t": "7",
+			"SELECT COUNT(*) FROM app.b":       "0",
+			"SELECT @@lower_case_table_names":  "1",
+			"SELECT @@innodb_data_file_path":   "ibdata1:12M;ibdata2:12M:autoextend",
+			"SELECT @@character_set_server":    "latin1",
+			"SELECT @@default_storage_engine":  "Aria",
+			"SELECT @@innodb_undo_tablespaces": primary.Value("SELECT @@innodb_undo_tablespaces"),
+			"SELECT @@innodb_page_size":        "16384",
+			"SELECT COUNT(*) FROM mysql.global_priv": primary.Value(
+				"SELECT COUNT(*) FROM mysql.global_priv")} {
+			if got := replica.Value(query); got != want {
+				t.Errorf("%s: %q, not %q", query, got, want)
+			}
+		}
+		status, err := replica.Status(t.Context())
+		if err != nil || len(status.Live.Mismatches) > 0 {
+			t.Errorf("runs with %v %v", status.Live.Mismatches, err)
+		}
+	})
+}
+
+// refused is a copy that this host must not start.
+func refused(t *testing.T, replica *mariadbtest.Instance, c *consistentpoint.Contract,
+	named ...string) {
+	t.Helper()
+	_, err := replica.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true, Contract: c})
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_HOST_UNFIT {
+		t.Errorf("%v", err)
+		return
+	}
+	for _, want := range named {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+}
+
+const keyOptions = "plugin_load_add=file_key_management\nfile_key_management_filename="
+
+// keysIn is a new file of keys.
+func keysIn(t *testing.T, i *mariadbtest.Instance, key string) string {
+	t.Helper()
+	path := filepath.Join(i.Dir, "keys")
+	must(t, os.WriteFile(path, []byte("1;"+strings.Repeat(key, 32)+"\n7;"+
+		strings.Repeat(key, 64)+"\n"), 0o600))
+	return path
+}
+
+// configured adds options to an instance that does not run yet.
+func configured(t *testing.T, i *mariadbtest.Instance, options string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(i.Dir, "conf.d/own.cnf"), []byte("[mariadbd]\n"+
+		options+"\n"), 0o644))
+}
+
+func TestAnEncryptedCopyStartsWithItsKeysAlone(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+		configured(t, primary, keyOptions+keysIn(t, primary, "a")+"\ninnodb_encrypt_tables=ON")
+		primary.Run()
+		primary.Exec("CREATE DATABASE app",
+			"CREATE TABLE app.sec (id INT PRIMARY KEY) ENCRYPTED=YES ENCRYPTION_KEY_ID=7",
+			"INSERT INTO app.sec VALUES (7)")
+		replica := mariadbtest.New(t, mariadbtest.Options{Root: root})
+		point := mariadbtest.Copy(t, primary, replica.Datadir)
+		c := point.Contract
+		if c.KeyLibrary != "file_key_management.so" || c.KeyFingerprint == "" {
+			t.Fatalf("%+v", c)
+		}
+		refused(t, replica, c, "plugin_load_add=file_key_management")
+		configured(t, replica, "plugin_load_add=file_key_management")
+		refused(t, replica, c, "file_key_management_filename")
+		configured(t, replica, keyOptions+filepath.Join(replica.Dir, "keys"))
+		refused(t, replica, c, "keys")
+		keysIn(t, replica, "b")
+		refused(t, replica, c, "is another file")
+		keysIn(t, replica, "a")
+		_, err := replica.Datadirs.Prepare(t.Context(),
+			mariadb.DatadirPlan{Copy: true, Contract: c})
+		must(t, err)
+		settings := replica.Settings(2)
+		settings.Contract = c
+		_, err = replica.Configuration.Set(t.Context(), settings)
+		must(t, err)
+		replica.Run()
+		if got := replica.Value("SELECT CONCAT(id, @@innodb_encrypt_tables) FROM app.sec"); got !=
+			"7ON" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+func TestACopyNeedsItsPluginsAndCollations(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+		dir := filepath.Join(i.Dir, "charsets")
+		charsets(t, root, dir)
+		configured(t, i, "character_sets_dir="+dir)
+		i.Run()
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.t (a VARCHAR(9) COLLATE latin1_own_ci)")
+		c, err := i.Server.CheckDatadir(t.Context())
+		must(t, err)
+		i.Stop()
+		c.Libraries = append(c.Libraries, "ha_far.so")
+		configured(t, i, "")
+		refused(t, i, c, "collation latin1_own_ci", "/usr/lib/mysql/plugin/ha_far.so")
+		configured(t, i, "character_sets_dir="+dir)
+		c.Libraries = nil
+		_, err = i.Datadirs.Prepare(t.Context(), mariadb.DatadirPlan{Copy: true, Contract: c})
+		must(t, err)
+	})
+}
+
+// charsets are the version's own with one more collation.
+func charsets(t *testing.T, root, dir string) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(root, "usr/share/m*/charsets/*.xml"))
+	must(t, err)
+	must(t, os.Mkdir(dir, 0o755))
+	for _, path := range found {
+		text, err := os.ReadFile(path)
+		must(t, err)
+		own := strings.Replace(string(text), `<charset name="latin1">`, `<charset name="latin1">
+  <collation name="latin1_own_ci" id="999"/>`, 1)
+		if filepath.Base(path) == "latin1.xml" {
+			own = strings.Replace(string(text), `<collation name="latin1_german1_ci"`,
+				`<collation name="latin1_own_ci" id="999"`, 1)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(own), 0o644))
+	}
+}
