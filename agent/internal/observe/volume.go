@@ -13,8 +13,9 @@ import (
 
 // Volume is the state of the filesystem and the device of a datadir.
 type Volume struct {
-	// Mount, Type, UsedBytes and FreeBytes are the filesystem's.
-	Mount, Type          string
+	// Mount, Type, UsedBytes and FreeBytes are the filesystem's; Number is "major:minor" of its
+	// device.
+	Mount, Type, Number  string
 	UsedBytes, FreeBytes int64
 	// ReadOnly is true when it takes no writes.
 	ReadOnly bool
@@ -35,7 +36,8 @@ func lookAtVolume(datadir string, quiesced bool) Volume {
 	if err != nil {
 		return Volume{Fault: err.Error()}
 	}
-	v := Volume{Mount: at.Mount, Type: at.Type, DeviceGone: deviceGone(at.Number)}
+	v := Volume{Mount: at.Mount, Type: at.Type, Number: at.Number,
+		DeviceGone: deviceGone(at.Number)}
 	var room unix.Statfs_t
 	if err := unix.Statfs(datadir, &room); err != nil {
 		v.WriteError = err.Error()

@@ -94,9 +94,10 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("metrics", "", "`HOST:PORT` to serve metrics on, or off (default 127.0.0.1:7441)")
 	flags.String("log-level", "", "debug, info, warn or error (default info)")
 	flags.String("log-format", "", "text or json (default text)")
-	flags.Duration("monitor-interval", 0, "how often every agent is observed (default 3s)")
+	flags.Duration("beat-interval", 0,
+		"longest time between two observations that an agent sends (default 1s)")
 	flags.Duration("unreachable-after", 0,
-		"how long an agent may be silent until its server is UNREACHABLE (default 15s)")
+		"how long an agent may be silent until its server is UNREACHABLE (default 4s)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
 	flags.Duration("retain-jobs", 0, "how long ended jobs, and records of what was deleted, are "+
@@ -106,7 +107,7 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.Duration("retain-identities", 0, "how long certificates and join tokens are kept after "+
 		"they expired; 0s is for ever (default 2160h)")
 	flags.Duration("degraded-after", 0,
-		"how long a server may fail its role until it is DEGRADED (default 10s)")
+		"how long a server may fail its role until it is DEGRADED (default 3s)")
 }
 
 // newServeCommand runs the control plane.

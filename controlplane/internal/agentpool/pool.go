@@ -222,10 +222,7 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	switch {
 	case err == nil && p.revoked(shown):
 		p.Forget(server)
-		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-			"the certificate of the agent of "+server+" is revoked",
-			errs.WithHint("let it enrol again with a new join file",
-				errs.Call("CreateJoinToken", "server", "servers/"+server)))
+		return revoked(server)
 	case err == nil && answer.GetStatus() == healthv1.HealthCheckResponse_SERVING:
 		return nil
 	case err == nil:
@@ -237,6 +234,14 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	default:
 		return lost(ctx, server, err)
 	}
+}
+
+// revoked is the error of an agent whose certificate is not believed any more.
+func revoked(server string) error {
+	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
+		"the certificate of the agent of "+server+" is revoked",
+		errs.WithHint("let it enrol again with a new join file",
+			errs.Call("CreateJoinToken", "server", "servers/"+server)))
 }
 
 // revoked says whether the certificate that the agent showed is not believed any more: a connection

@@ -249,8 +249,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		return err
 	}
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
-		Forget: a.agents.Forget, Jobs: a.engine, Interval: a.cfg.MonitorInterval,
-		UnreachableAfter: a.cfg.UnreachableAfter, DegradedAfter: a.cfg.DegradedAfter,
+		Jobs: a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
+		DegradedAfter: a.cfg.DegradedAfter,
 		Loops: a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})

@@ -89,8 +89,8 @@ type Config struct {
 	LogLevel string `koanf:"log_level"`
 	// LogFormat is "text" or "json".
 	LogFormat string `koanf:"log_format"`
-	// MonitorInterval is how often every agent is looked at.
-	MonitorInterval time.Duration `koanf:"monitor_interval"`
+	// BeatInterval is the longest time between two observations that an agent sends.
+	BeatInterval time.Duration `koanf:"beat_interval"`
 	// UnreachableAfter is how long an agent may be silent before its server counts as UNREACHABLE.
 	UnreachableAfter time.Duration `koanf:"unreachable_after"`
 	// DegradedAfter is how long a server may not do what its role says before it counts as
@@ -130,9 +130,9 @@ func defaults() map[string]any {
 		"metrics":           "127.0.0.1:7441",
 		"log_level":         "info",
 		"log_format":        "text",
-		"monitor_interval":  "3s",
-		"unreachable_after": "15s",
-		"degraded_after":    "10s",
+		"beat_interval":     "1s",
+		"unreachable_after": "4s",
+		"degraded_after":    "3s",
 		"volume_limit":      "10m",
 		"retain_jobs":       "2160h",
 		"retain_events":     "8760h",
@@ -213,10 +213,10 @@ func (c Config) check() error {
 		c.LogFormat)
 	_, err = c.level()
 	fault(err != nil, "log_level: %q is none of debug, info, warn, error", c.LogLevel)
-	fault(c.MonitorInterval < 100*time.Millisecond, "monitor_interval: %s is less than 100ms",
-		c.MonitorInterval)
-	fault(c.UnreachableAfter < c.MonitorInterval,
-		"unreachable_after: %s is less than monitor_interval", c.UnreachableAfter)
+	fault(c.BeatInterval < 100*time.Millisecond || c.BeatInterval > time.Minute,
+		"beat_interval: %s is not between 100ms and 1m", c.BeatInterval)
+	fault(c.UnreachableAfter < 2*c.BeatInterval,
+		"unreachable_after: %s is less than two times beat_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,

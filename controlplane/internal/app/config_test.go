@@ -29,7 +29,7 @@ func TestAProviderIsAllThatIsNeeded(t *testing.T) {
 	}
 	if cfg.StateDir != "/var/lib/understudy" || cfg.Lab != "default" ||
 		!slices.Equal(cfg.Listen, []string{"127.0.0.1:7440"}) ||
-		cfg.MonitorInterval != 3*time.Second {
+		cfg.BeatInterval != time.Second {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -38,7 +38,7 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	t.Parallel()
 	cfg, err := app.Load(app.Sources{
 		File: write(t, "lab: file\nfleet: file\nimage: file\nlisten: "+
-			"['127.0.0.1:1']\nmonitor_interval: 1s\n"),
+			"['127.0.0.1:1']\nbeat_interval: 2s\n"),
 		Environ: []string{"HOME=/root", "UNDERSTUDY_FLEET=env", "UNDERSTUDY_IMAGE=env",
 			"UNDERSTUDY_LISTEN=127.0.0.1:2, [::1]:3", "UNDERSTUDY_ADDRESS=x",
 			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x",
@@ -54,7 +54,7 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 		t.Errorf("%+v", cfg)
 	}
 	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) ||
-		cfg.MonitorInterval != time.Second || cfg.UnreachableAfter != time.Minute {
+		cfg.BeatInterval != 2*time.Second || cfg.UnreachableAfter != time.Minute {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -89,10 +89,10 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"format": {app.Sources{Flags: map[string]any{"log_format": "xml"}},
 			"log_format"},
 		"metrics": {app.Sources{Flags: map[string]any{"metrics": "on"}}, "metrics"},
-		"duration": {app.Sources{Flags: map[string]any{"monitor_interval": "soon"}},
-			"monitor_interval"},
-		"too often": {app.Sources{Flags: map[string]any{"monitor_interval": "1ms"}},
-			"monitor_interval"},
+		"duration": {app.Sources{Flags: map[string]any{"beat_interval": "soon"}},
+			"beat_interval"},
+		"too often": {app.Sources{Flags: map[string]any{"beat_interval": "1ms"}},
+			"beat_interval"},
 		"hasty retention": {app.Sources{Flags: map[string]any{"retain_jobs": "1h"}},
 			"retain_jobs"},
 		"events before their jobs": {app.Sources{Flags: map[string]any{"retain_events": "48h"}},

@@ -71,7 +71,7 @@ func isMarshalling(err error) bool { return strings.Contains(err.Error(), "marsh
 // FuzzLoad reads configuration files.
 func FuzzLoad(f *testing.F) {
 	f.Add("listen: [127.0.0.1:7440]\nlog_level: debug\n", "UNDERSTUDY_METRICS=off")
-	f.Add("state_dir: {a: b}\nmonitor_interval: -1s\n", "UNDERSTUDY_LISTEN=,,a:b,")
+	f.Add("state_dir: {a: b}\nbeat_interval: -1s\n", "UNDERSTUDY_LISTEN=,,a:b,")
 	f.Add("- a\n- b", "UNDERSTUDY_FAILPOINT=before-effect:cut")
 	f.Add("ec2_subnets: [z1=subnet-1, z2]\nprovider: ec2\n", "=")
 	f.Fuzz(func(t *testing.T, content, variable string) {
@@ -81,7 +81,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		cfg, err := app.Load(app.Sources{File: path, Required: true, Environ: []string{variable}})
 		if err == nil && (!filepath.IsAbs(cfg.StateDir) || len(cfg.Listen) == 0 ||
-			cfg.MonitorInterval <= 0) {
+			cfg.BeatInterval <= 0) {
 			t.Errorf("%q gave %+v", content, cfg)
 		}
 	})

@@ -13,8 +13,12 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// announceLimit bounds telling one agent.
-const announceLimit = 10 * time.Second
+const (
+	// announceLimit bounds telling one agent.
+	announceLimit = 10 * time.Second
+	// announceAtOnce is how many agents are told at a time: some of them hang.
+	announceAtOnce = 64
+)
 
 // AnnouncerConfig is what an announcer needs; all of it is required.
 type AnnouncerConfig struct {
@@ -51,7 +55,7 @@ func (a *Announcer) Round(ctx context.Context) error {
 		return err
 	}
 	var group errgroup.Group
-	group.SetLimit(observeAtOnce)
+	group.SetLimit(announceAtOnce)
 	for _, srv := range all {
 		if a.Stale(srv) {
 			group.Go(func() error { return a.tell(ctx, srv.Name) })

@@ -1,62 +1,70 @@
 package fleet
 
 import (
-	"maps"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
-// Observation is what the latest round found of a server that answered.
+// Observation is what is known of a server whose agent answers.
 type Observation struct {
 	// Status is what its agent reported.
 	Status replication.Status
 	// Behind is how many transactions of its primary a replica has not applied, if Compared.
 	Behind uint64
-	// Compared is true when both positions were read in one round.
+	// Compared is true when the positions of both are known.
 	Compared bool
 	// Disk is how the datadir's filesystem fills.
 	Disk Disk
 }
 
-// Latest is what the latest round found, by server. A server that did not answer has no entry.
+// Latest is what is known, by server. A server that is silent has no entry.
 func (m *Monitor) Latest() map[string]Observation {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.latest)
+	latest, replicas := map[string]Observation{}, map[string]string{}
+	now := time.Now()
+	for _, f := range m.followers() {
+		if o, ok := f.observation(now); ok {
+			latest[f.name] = o
+			if srv := f.record(); srv.Role == inventory.RoleReplica {
+				replicas[f.name] = srv.Primary
+			}
+		}
+	}
+	for name, primary := range replicas {
+		latest[name] = compared(latest[name], latest[primary])
+	}
+	return latest
 }
 
-// Disk is how the filesystem of a server's datadir fills; false when the latest round did not
-// observe it.
+func (f *follower) observation(now time.Time) (Observation, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last.At.IsZero() || f.silent(now) != "" {
+		return Observation{}, false
+	}
+	return Observation{Status: f.last.Status, Disk: f.diskNow}, true
+}
+
+func compared(replica, primary Observation) Observation {
+	if !replica.Status.Answers || !primary.Status.Answers {
+		return replica
+	}
+	behind, err := replication.Missing(replica.Status.SlavePos, primary.Status.BinlogPos)
+	if err == nil {
+		replica.Behind, replica.Compared = behind, true
+	}
+	return replica
+}
+
+// Disk is how the filesystem of a server's datadir fills; false when it is not known.
 func (m *Monitor) Disk(server string) (Disk, bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	o, ok := m.latest[server]
+	f := m.followed[server]
+	m.mu.Unlock()
+	if f == nil {
+		return Disk{}, false
+	}
+	o, ok := f.observation(time.Now())
 	return o.Disk, ok && o.Disk.FreeBytes+o.Disk.UsedBytes > 0
-}
-
-func (m *Monitor) publish(due []observation, at time.Time) {
-	latest := map[string]Observation{}
-	for _, o := range due {
-		if o.err == nil {
-			latest[o.server.Name] = Observation{Status: o.status,
-				Disk: m.seen[o.server.Name].disk.observe(at, o.status)}
-		}
-	}
-	for _, o := range due {
-		replica, primary := latest[o.server.Name], latest[o.server.Primary]
-		if o.server.Role != inventory.RoleReplica || !replica.Status.Answers ||
-			!primary.Status.Answers {
-			continue
-		}
-		behind, err := replication.Missing(replica.Status.SlavePos, primary.Status.BinlogPos)
-		if err == nil {
-			replica.Behind, replica.Compared = behind, true
-			latest[o.server.Name] = replica
-		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.latest = latest
 }

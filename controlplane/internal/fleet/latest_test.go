@@ -1,34 +1,21 @@
 package fleet
 
 import (
-	"errors"
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
-func TestLatestComparesPositionsOfOneRound(t *testing.T) {
+func TestPositionsAreComparedWhereBothAreKnown(t *testing.T) {
 	t.Parallel()
-	primary := observation{server: inventory.Server{Name: "db1", Role: inventory.RolePrimary},
-		status: replication.Status{Answers: true, BinlogPos: "0-1-10"}}
-	replica := observation{server: inventory.Server{Name: "db2", Role: inventory.RoleReplica,
-		Primary: "db1"}, status: replication.Status{Answers: true, SlavePos: "0-1-7"}}
-	m := NewMonitor(MonitorConfig{Forget: func(string) {}})
-	see := func(due ...observation) map[string]Observation {
-		m.forget(due, nil)
-		m.publish(due, time.Now())
-		return m.Latest()
+	primary := Observation{Status: replication.Status{Answers: true, BinlogPos: "0-1-10"}}
+	replica := Observation{Status: replication.Status{Answers: true, SlavePos: "0-1-7"}}
+	if got := compared(replica, primary); !got.Compared || got.Behind != 3 {
+		t.Errorf("compared %+v", got)
 	}
-	if got := see(primary, replica); !got["db2"].Compared || got["db2"].Behind != 3 ||
-		got["db1"].Compared {
-		t.Errorf("latest %+v", got)
-	}
-	primary.err = errors.New("no route")
-	got := see(primary, replica)
-	if _, there := got["db1"]; there || got["db2"].Compared {
-		t.Errorf("a primary that did not answer was compared with: %+v", got)
+	if got := compared(replica, Observation{}); got.Compared {
+		t.Errorf("a primary that is silent was compared with: %+v", got)
 	}
 }
 

@@ -4,46 +4,51 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/loop"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 const (
-	observeLimit  = 10 * time.Second // for one agent
-	observeAtOnce = 8                // agents at a time
-	storeLimit    = 10 * time.Second // for one look into the store
-	roundLimit    = 10 * time.Minute // for all agents
-	lateRounds    = 3
+	rosterEvery = time.Second      // between two looks for new servers
+	touchEvery  = 10 * time.Second // between two writes of the last answers
+	storeLimit  = 10 * time.Second // for one look into the store
+	lateAfter   = 15 * time.Second
 )
 
 // Jobs are the jobs on record.
 type Jobs interface {
 	// List reads a page of jobs.
 	List(ctx context.Context, filter job.Filter) ([]job.Job, string, error)
+	// Get reads a job.
+	Get(ctx context.Context, id string) (job.Job, error)
+}
+
+// Agents are the agents of all servers.
+type Agents interface {
+	// Observe gives what an agent observes to take, at least once an interval, until ctx ends or
+	// the agent is out of reach. last is what was told last.
+	Observe(ctx context.Context, server, address string, interval time.Duration,
+		last replication.Observed, take func(replication.Observed)) error
+	// Forget closes the connection to the agent of a server that is gone.
+	Forget(server string)
 }
 
 // MonitorConfig is what a monitor needs; all of it is required.
 type MonitorConfig struct {
 	Store  *store.Store
-	Agents kit.Agents
-	// Forget closes the connection to the agent of a server that is gone.
-	Forget func(server string)
+	Agents Agents
 	Jobs   Jobs
-	// Interval is how often every agent is observed.
-	Interval time.Duration
+	// Beat is the longest time between two observations of an agent.
+	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
 	UnreachableAfter time.Duration
 	// DegradedAfter is how long a server may be unhealthy before it is DEGRADED.
@@ -52,82 +57,45 @@ type MonitorConfig struct {
 	Log           *slog.Logger
 }
 
-// Monitor observes every server's agent and records the state of the server. A server that a job is
-// making or deleting it leaves to the job.
+// Monitor follows every server's agent, each in a goroutine of its own, and records the state of
+// the server. A server that a job is making or deleting it leaves to the job. docs/health.md has
+// the terms and the rules.
 type Monitor struct {
-	cfg  MonitorConfig
-	seen map[string]*observed
+	cfg MonitorConfig
 
-	mu     sync.Mutex
-	latest map[string]Observation
+	mu       sync.Mutex
+	followed map[string]*follower
+
+	changes changes
 }
 
 // NewMonitor makes a monitor.
 func NewMonitor(cfg MonitorConfig) *Monitor {
-	return &Monitor{cfg: cfg}
+	return &Monitor{cfg: cfg, followed: map[string]*follower{},
+		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}
 }
 
-// observed is what this process knows of a server. Its times carry the monotonic clock, so that a
-// clock that steps changes nothing.
-type observed struct {
-	answered time.Time // last answer; the first observation when there was none
-	healthy  time.Time // last observation without a problem; the first when there was none
-	disk     diskTrend
-}
-
-// observation is what was found of a server.
-type observation struct {
-	server inventory.Server
-	status replication.Status
-	err    error
-}
-
-// Run observes until ctx ends. A round takes as long as its agents do, each of which has a limit.
+// Run follows all servers until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
-	m.cfg.Loops.Run(ctx, loop.Spec{Name: "observe the servers", Every: m.cfg.Interval,
-		Limit: roundLimit, LateAfter: lateRounds*m.cfg.Interval + observeLimit + storeLimit,
-		Means: "the states of the servers are old"}, m.round)
-}
-
-// round observes all servers that have an agent.
-func (m *Monitor) round(ctx context.Context) error {
-	all, err := m.servers(ctx)
-	if err != nil {
-		return err
-	}
-	known := map[string]inventory.Server{}
-	var due []observation
-	for _, srv := range all {
-		known[srv.Name] = srv
-		if srv.Address != "" && srv.AgentIdentity != "" && !jobsOwn(srv.State) {
-			due = append(due, observation{server: srv})
-		}
-	}
-	m.forget(due, known)
-	m.observe(ctx, due)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	m.publish(due, time.Now())
-	if err := m.touch(ctx, due, time.Now()); err != nil {
-		return err
-	}
-	for _, o := range due {
-		if err := m.record(ctx, o, known); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *Monitor) servers(ctx context.Context) (all []inventory.Server, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	err = m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		all, err = tx.Servers().All(ctx)
-		return err
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() {
+		m.cfg.Loops.Run(ctx, loop.Spec{Name: "read the servers", Every: rosterEvery,
+			Limit: storeLimit, LateAfter: lateAfter,
+			Means: "new servers are not observed"},
+			func(bounded context.Context) error { return m.roster(ctx, bounded) })
 	})
-	return all, err
+	all.Go(func() {
+		m.cfg.Loops.Run(ctx, loop.Spec{Name: "record who answers", Every: touchEvery,
+			Limit: storeLimit, LateAfter: 2*touchEvery + lateAfter,
+			Means: "the times of the last answers are old"}, m.touch)
+	})
+	m.recordAll(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.followed {
+		all.Go(f.leave)
+	}
 }
 
 // jobsOwn reports whether a job owns a server in that state, or it is gone.
@@ -136,186 +104,153 @@ func jobsOwn(state inventory.ServerState) bool {
 		state == inventory.ServerDeleted
 }
 
-// forget drops connections to servers that are gone, and what was seen of servers that are not
-// observed any more.
-func (m *Monitor) forget(due []observation, known map[string]inventory.Server) {
-	kept := map[string]*observed{}
-	for _, o := range due {
-		seen := m.seen[o.server.Name]
-		if seen == nil {
-			seen = &observed{answered: time.Now(), healthy: time.Now()}
-		}
-		kept[o.server.Name] = seen
+// roster follows the servers that there are; ctx is that of their followers.
+func (m *Monitor) roster(ctx, bounded context.Context) error {
+	changed, gone, err := m.difference(bounded)
+	if err != nil {
+		return err
 	}
-	for name := range m.seen {
-		if _, there := known[name]; !there {
-			m.cfg.Forget(name)
-		}
+	for _, name := range gone {
+		m.unfollow(name)
+		m.cfg.Agents.Forget(name)
 	}
-	for name, srv := range known { // also of one that a job made or deleted
-		if srv.State == inventory.ServerDeleted {
-			m.cfg.Forget(name)
+	for _, srv := range changed {
+		if jobsOwn(srv.State) {
+			m.unfollow(srv.Name)
+			m.know(srv)
+			continue
 		}
+		m.follow(ctx, srv)
 	}
-	m.seen = kept
+	m.introduce()
+	return m.askForJobs(bounded)
 }
 
-func (m *Monitor) observe(ctx context.Context, due []observation) {
-	var group errgroup.Group
-	group.SetLimit(observeAtOnce)
-	for i := range due {
-		group.Go(func() error {
-			bounded, cancel := context.WithTimeout(ctx, observeLimit)
-			defer cancel()
-			agent, err := m.cfg.Agents.Agent(bounded, due[i].server.Name)
-			if err == nil {
-				due[i].status, err = agent.Status(bounded)
-			}
-			due[i].err = err
-			return nil
-		})
-	}
-	_ = group.Wait() // none of them answers with an error
-}
-
-// record writes down an observation, if it changes what is known.
-func (m *Monitor) record(ctx context.Context, o observation,
-	known map[string]inventory.Server) error {
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	seen, now := m.seen[o.server.Name], time.Now()
-	if o.err == nil {
-		seen.answered = now
-	}
-	health, why := judge(o, known, m.latest[o.server.Primary].Status)
-	if health == replication.Healthy {
-		seen.healthy = now
-	}
-	to, ok := m.decide(o.server.State, health, now.Sub(seen.answered), now.Sub(seen.healthy))
-	if !ok || to == o.server.State && (to == inventory.ServerReady || why == o.server.StateReason) {
-		return nil
-	}
-	if to != inventory.ServerUnreachable {
-		busy, err := m.busy(ctx, o.server)
-		if err != nil || busy {
-			return err
-		}
-	}
-	return m.move(ctx, o.server, to, why)
-}
-
-// judge tells how a server is by its role.
-func judge(o observation, known map[string]inventory.Server,
-	followed replication.Status) (replication.Health, string) {
-	if o.server.Role != inventory.RoleReplica {
-		return replication.JudgePrimary(o.status, o.err, o.server.ServerID)
-	}
-	lineage := replication.Lineage{History: o.server.History}
-	if why := lineage.Broken(followed); why != "" && o.err == nil {
-		return replication.Degraded, "its primary is not what it follows any more: " + why
-	}
-	primary := known[o.server.Primary]
-	return replication.JudgeReplica(o.status, o.err, replication.Want{
-		ServerID: o.server.ServerID, PrimaryHost: primary.Address, PrimaryPort: primary.Port,
-	})
-}
-
-// decide is the state that follows from an observation; false leaves the state to whoever set it.
-func (m *Monitor) decide(state inventory.ServerState, health replication.Health, silent,
-	ill time.Duration) (inventory.ServerState, bool) {
-	switch state {
-	case inventory.ServerReady, inventory.ServerDegraded, inventory.ServerUnreachable:
-	default:
-		return state, false
-	}
-	switch {
-	case health == replication.Healthy:
-		return inventory.ServerReady, true
-	case health == replication.Unreachable:
-		return inventory.ServerUnreachable, silent >= m.cfg.UnreachableAfter
-	default:
-		// One that comes back ill has been ill for as long as it was not seen.
-		return inventory.ServerDegraded, ill >= m.cfg.DegradedAfter
-	}
-}
-
-// touch records which agents answered, all of them in one transaction.
-func (m *Monitor) touch(ctx context.Context, due []observation, at time.Time) error {
-	answered := slices.DeleteFunc(slices.Clone(due),
-		func(o observation) bool { return o.err != nil })
-	if len(answered) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	return m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		for _, o := range answered {
-			if err := tx.Servers().Touch(ctx, o.server.Name, at); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// busy reports whether a job works on the server, which may stop what the server is for.
-func (m *Monitor) busy(ctx context.Context, srv inventory.Server) (bool, error) {
-	for _, subject := range []string{srv.Subject(), "snapshotting/" + srv.Name} {
-		jobs, _, err := m.cfg.Jobs.List(ctx, job.Filter{
-			Subject: subject, States: []job.State{job.Queued, job.Running, job.Waiting,
-				job.Cancelling}, PageSize: 1,
-		})
-		if err != nil || len(jobs) > 0 {
-			return len(jobs) > 0, err
-		}
-	}
-	return false, nil
-}
-
-// move changes the server's state, unless it changed meanwhile.
-func (m *Monitor) move(ctx context.Context, was inventory.Server, to inventory.ServerState,
-	why string) error {
-	moved := false
-	err := m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		moved = false
-		srv, err := tx.Servers().Get(ctx, was.Name)
-		if errors.Is(err, inventory.ErrNotFound) || err == nil &&
-			(srv.State != was.State || srv.MachineID != was.MachineID) {
-			return nil
-		}
+// difference reads the records that changed since the last look, and which servers are gone.
+func (m *Monitor) difference(ctx context.Context) (changed []inventory.Server, gone []string,
+	err error) {
+	err = m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		changed, gone = nil, nil
+		revs, err := tx.Servers().Revs(ctx)
 		if err != nil {
 			return err
 		}
-		if err := srv.SetState(to, why); err != nil {
-			return err
+		known := m.revs()
+		for name := range known {
+			if _, there := revs[name]; !there {
+				gone = append(gone, name)
+			}
 		}
-		if err := tx.Servers().Update(ctx, &srv); err != nil {
-			return err
+		var names []string
+		for name, rev := range revs {
+			if known[name] != rev {
+				names = append(names, name)
+			}
 		}
-		moved = true
-		if to == was.State {
-			return nil // the reason alone is no event
-		}
-		return tx.Events().Add(ctx, inventory.Event{
-			Actor: identity.ControlPlane().String(), Action: "server.state", Subject: srv.Subject(),
-			Message: stateText(to, why),
-		})
+		changed, err = tx.Servers().Some(ctx, names)
+		return err
 	})
-	if err == nil && moved && to != was.State {
-		level := slog.LevelInfo
-		if to == inventory.ServerDegraded || to == inventory.ServerUnreachable {
-			level = slog.LevelWarn
-		}
-		m.cfg.Log.Log(ctx, level, "server changed", "server", was.Name, "from", string(was.State),
-			"to",
-			string(to), "reason", why)
-	}
-	return err
+	return changed, gone, err
 }
 
-func stateText(to inventory.ServerState, why string) string {
-	if why == "" {
-		return "is " + string(to)
+func (m *Monitor) revs() map[string]int64 {
+	revs := map[string]int64{}
+	for _, f := range m.followers() {
+		revs[f.name] = f.record().Rev
 	}
-	return "is " + string(to) + ": " + why
+	return revs
+}
+
+// follow begins to follow a server, or tells its follower what its record is now.
+func (m *Monitor) follow(ctx context.Context, srv inventory.Server) {
+	m.mu.Lock()
+	f := m.followed[srv.Name]
+	m.mu.Unlock()
+	if f != nil && f.follows(srv) {
+		f.know(srv)
+		return
+	}
+	m.unfollow(srv.Name)
+	f = newFollower(m, srv)
+	m.mu.Lock()
+	m.followed[srv.Name] = f
+	m.mu.Unlock()
+	f.start(ctx)
+}
+
+// know keeps the record of a server that is not followed.
+func (m *Monitor) know(srv inventory.Server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.followed[srv.Name] = newFollower(m, srv)
+}
+
+func (m *Monitor) unfollow(name string) {
+	m.mu.Lock()
+	f := m.followed[name]
+	delete(m.followed, name)
+	m.mu.Unlock()
+	if f != nil {
+		f.leave()
+	}
+}
+
+// introduce tells the followers of replicas where their primaries are.
+func (m *Monitor) introduce() {
+	for _, f := range m.followers() {
+		if name := f.record().Primary; name != "" {
+			m.mu.Lock()
+			primary := m.followed[name]
+			m.mu.Unlock()
+			if primary == nil { // its record is missing: whatever the replica follows is wrong
+				f.meet(inventory.Server{}, replication.Status{})
+				continue
+			}
+			f.meet(primary.known())
+		}
+	}
+}
+
+func (m *Monitor) followers() []*follower {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]*follower, 0, len(m.followed))
+	for _, f := range m.followed {
+		all = append(all, f)
+	}
+	return all
+}
+
+// askForJobs finds out whether the jobs that stopped replication on purpose still work.
+func (m *Monitor) askForJobs(ctx context.Context) error {
+	for _, f := range m.followers() {
+		name := f.pausedBy()
+		if name == "" {
+			f.excuse(false)
+			continue
+		}
+		j, err := m.cfg.Jobs.Get(ctx, strings.TrimPrefix(name, "jobs/"))
+		if err != nil && errs.KindOf(err) != errs.NotFound {
+			return err
+		}
+		f.excuse(err == nil && j.State.Active())
+	}
+	return nil
+}
+
+// touch records which agents answered, all of them in one transaction.
+func (m *Monitor) touch(ctx context.Context) error {
+	at := time.Now()
+	var names []string
+	for _, f := range m.followers() {
+		if f.heardSince(at.Add(-touchEvery)) {
+			names = append(names, f.name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Touch(ctx, at, names...)
+	})
 }

@@ -3,8 +3,11 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,147 +15,376 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
-func TestWhatFollowsFromALook(t *testing.T) {
+func TestWhatFollowsFromAnObservation(t *testing.T) {
 	t.Parallel()
-	m := NewMonitor(MonitorConfig{UnreachableAfter: 15 * time.Second,
-		DegradedAfter: 10 * time.Second})
+	cfg := MonitorConfig{DegradedAfter: 10 * time.Second}
 	const ready, away, ill = inventory.ServerReady, inventory.ServerUnreachable,
 		inventory.ServerDegraded
-	tests := []struct {
-		state       inventory.ServerState
-		health      replication.Health
-		silent, bad time.Duration
-		want        inventory.ServerState
-		decided     bool
+	for _, test := range []struct {
+		state   inventory.ServerState
+		facts   facts
+		want    inventory.ServerState
+		decided bool
 	}{
-		{ready, replication.Healthy, 0, 0, ready, true},
-		{ready, replication.Unreachable, 14 * time.Second, 14 * time.Second, away, false},
-		{ready, replication.Unreachable, 15 * time.Second, 15 * time.Second, away, true},
-		{ready, replication.Degraded, 0, 9 * time.Second, ill, false},
-		{ready, replication.Degraded, 0, 10 * time.Second, ill, true},
-		{away, replication.Healthy, 0, 0, ready, true},
-		{away, replication.Degraded, 0, time.Minute, ill, true},
-		{away, replication.Unreachable, time.Minute, time.Minute, away, true},
-		{ill, replication.Healthy, 0, 0, ready, true},
-		{ill, replication.Unreachable, time.Minute, time.Minute, away, true},
-		{inventory.ServerProvisioning, replication.Healthy, 0, 0, inventory.ServerProvisioning,
-			false},
-		{inventory.ServerProvisioning, replication.Unreachable, time.Hour, time.Hour,
-			inventory.ServerProvisioning, false},
-		{inventory.ServerFailed, replication.Healthy, 0, 0, inventory.ServerFailed, false},
-		{inventory.ServerDeleting, replication.Unreachable, time.Hour, time.Hour,
-			inventory.ServerDeleting, false},
-	}
-	for _, test := range tests {
-		to, decided := m.decide(test.state, test.health, test.silent, test.bad)
-		if decided != test.decided || decided && to != test.want {
-			t.Errorf("%s, health %d, silent %s, ill %s: %s, %v", test.state, test.health,
-				test.silent, test.bad, to, decided)
+		{ready, facts{}, ready, true},
+		{ready, facts{unknown: true}, ready, false},
+		{ready, facts{silent: true}, away, true},
+		{ready, facts{silent: true, ill: true, illFor: time.Minute}, away, true},
+		{ready, facts{ill: true, illFor: 9 * time.Second}, ill, false},
+		{ready, facts{ill: true, illFor: 10 * time.Second}, ill, true},
+		{away, facts{}, ready, true},
+		{away, facts{ill: true, illFor: time.Minute}, ill, true},
+		{ill, facts{}, ready, true},
+		{ill, facts{silent: true}, away, true},
+		{inventory.ServerProvisioning, facts{}, inventory.ServerProvisioning, false},
+		{inventory.ServerProvisioning, facts{silent: true}, inventory.ServerProvisioning, false},
+		{inventory.ServerFailed, facts{}, inventory.ServerFailed, false},
+		{inventory.ServerDeleting, facts{silent: true}, inventory.ServerDeleting, false},
+	} {
+		got := decide(cfg, test.state, test.facts)
+		if got.decided != test.decided || got.decided && got.state != test.want {
+			t.Errorf("%s, %+v: %+v", test.state, test.facts, got)
 		}
 	}
 }
 
-// oneAgent answers for every server, with one status or one error.
-type oneAgent struct {
-	status replication.Status
-	err    error
+// agents are agents that a test speaks for.
+type agents struct {
+	mu     sync.Mutex
+	now    map[string]replication.Observed // what each sends, again and again
+	fault  map[string]error                // what each fails with instead
+	hung   map[string]bool                 // those that say nothing
+	closed map[string]int
 }
 
-func (a *oneAgent) Agent(context.Context, string) (kit.Agent, error) {
-	return statusOf{status: a.status}, a.err
+func (a *agents) set(name string, change func(*replication.Observed)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now[name]
+	change(&now)
+	a.now[name] = now
 }
 
-// statusOf is an agent that tells a status and nothing else.
-type statusOf struct {
-	kit.Agent
-	status replication.Status
+func (a *agents) hang(name string, on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hung[name] = on
 }
 
-func (s statusOf) Status(context.Context) (replication.Status, error) { return s.status, nil }
+func (a *agents) fail(name string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fault[name] = err
+}
 
-// busyJobs says that a job works on the subjects that it has.
-type busyJobs map[string]bool
+func (a *agents) Forget(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed[name]++
+}
 
-func (b busyJobs) List(_ context.Context, f job.Filter) ([]job.Job, string, error) {
-	if b[f.Subject] {
-		return []job.Job{{ID: "1"}}, "", nil
+func (a *agents) Observe(ctx context.Context, name, address string, every time.Duration,
+	_ replication.Observed, take func(replication.Observed)) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		a.mu.Lock()
+		now, err, hung := a.now[name], a.fault[name], a.hung[name]
+		a.mu.Unlock()
+		if address == "" {
+			err = errors.New("no address")
+		}
+		if err != nil {
+			return err
+		}
+		if !hung {
+			now.At = time.Now()
+			take(now)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
 	}
+}
+
+// runningJobs are the jobs that have not ended.
+type runningJobs struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (r *runningJobs) set(id string, runs bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids[id] = runs
+}
+
+func (r *runningJobs) List(context.Context, job.Filter) ([]job.Job, string, error) {
 	return nil, "", nil
 }
 
-func TestMonitorRecordsWhatItSees(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	st, err := store.Open(ctx, store.Config{Path: filepath.Join(t.TempDir(), "db")})
+func (r *runningJobs) Get(_ context.Context, id string) (job.Job, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ids[id] {
+		return job.Job{ID: id, State: job.Waiting}, nil
+	}
+	return job.Job{ID: id, State: job.Failed}, nil
+}
+
+// watched is a monitor that runs, over agents that a test speaks for.
+type watched struct {
+	t      *testing.T
+	st     *store.Store
+	agents *agents
+	jobs   *runningJobs
+}
+
+const testBeat = 20 * time.Millisecond
+
+func watch(t *testing.T) *watched {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
-	add := func(name string, state inventory.ServerState) {
-		s := inventory.Server{Name: name, State: state, Role: inventory.RolePrimary, ServerID: 7,
-			Address: "192.0.2.1", AgentIdentity: "x", MachineID: name}
-		if err := st.Write(ctx,
-			func(ctx context.Context, tx *store.Tx) error {
-				return tx.Servers().Insert(ctx,
-					&s)
-			}); err != nil {
-			t.Fatal(err)
-		}
+	w := &watched{t: t, st: st, jobs: &runningJobs{ids: map[string]bool{}},
+		agents: &agents{now: map[string]replication.Observed{}, fault: map[string]error{},
+			hung: map[string]bool{}, closed: map[string]int{}}}
+	log := slog.New(slog.DiscardHandler)
+	m := NewMonitor(MonitorConfig{Store: st, Agents: w.agents, Jobs: w.jobs, Beat: testBeat,
+		UnreachableAfter: 20 * testBeat, DegradedAfter: 5 * testBeat, Loops: loop.NewSet(log),
+		Log: log})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); m.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended; st.Close() })
+	return w
+}
+
+func (w *watched) write(change func(ctx context.Context, tx *store.Tx) error) {
+	w.t.Helper()
+	if err := w.st.Write(context.Background(), change); err != nil {
+		w.t.Fatal(err)
 	}
-	add("db1", inventory.ServerReady)
-	add("made", inventory.ServerProvisioning)
-	add("broken", inventory.ServerFailed)
-	healthy := replication.Status{Answers: true, ServerID: 7, LogBin: true,
-		BinlogFile: "mariadb-bin.000001"}
-	agent, jobs := &oneAgent{status: healthy}, busyJobs{}
-	m := NewMonitor(MonitorConfig{Store: st, Agents: agent, Forget: func(string) {}, Jobs: jobs,
-		Log: slog.New(slog.DiscardHandler)})
-	see := func(want inventory.ServerState, why string) inventory.Server {
-		t.Helper()
-		if err := m.round(ctx); err != nil {
-			t.Fatal(err)
+}
+
+// add makes a server whose agent says that all is well.
+func (w *watched) add(name string, state inventory.ServerState,
+	change ...func(*inventory.Server)) {
+	w.t.Helper()
+	s := inventory.Server{Name: name, State: state, Role: inventory.RolePrimary, ServerID: 7,
+		Address: "192.0.2.1", MachineID: name}
+	for _, one := range change {
+		one(&s)
+	}
+	w.agents.set(name, func(o *replication.Observed) {
+		o.Status = replication.Status{Answers: true, ServerID: 7, LogBin: true,
+			BinlogFile: "mariadb-bin.000001"}
+	})
+	w.write(func(ctx context.Context, tx *store.Tx) error { return tx.Servers().Insert(ctx, &s) })
+}
+
+func (w *watched) get(name string) (srv inventory.Server) {
+	w.t.Helper()
+	if err := w.st.Read(context.Background(), func(ctx context.Context,
+		tx *store.Tx) (err error) {
+		srv, err = tx.Servers().Get(ctx, name)
+		return err
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return srv
+}
+
+// await waits until the record of a server is as wanted.
+func (w *watched) await(name string, state inventory.ServerState, says string) inventory.Server {
+	w.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		srv := w.get(name)
+		if srv.State == state && strings.Contains(srv.StateReason, says) {
+			return srv
 		}
-		got := map[string]inventory.Server{}
-		if err := st.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-			all, err := tx.Servers().All(ctx)
-			for _, s := range all {
-				got[s.Name] = s
-			}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s is %s (%s), want %s (%s)", name, srv.State, srv.StateReason, state,
+				says)
+		}
+		time.Sleep(testBeat)
+	}
+}
+
+func TestTheRecordFollowsTheAgent(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	w.add("db1", inventory.ServerReady)
+	w.add("made", inventory.ServerProvisioning)
+	w.add("broken", inventory.ServerFailed)
+	w.add("nowhere", inventory.ServerReady, func(s *inventory.Server) { s.Address = "" })
+	w.await("nowhere", inventory.ServerUnreachable, "no address")
+	w.agents.fail("db1", errors.New("no route"))
+	srv := w.await("db1", inventory.ServerUnreachable, "no route")
+	if len(srv.Findings) != 1 || srv.Findings[0].Code != "AGENT_SILENT" ||
+		srv.Findings[0].Since.IsZero() {
+		t.Errorf("findings %+v", srv.Findings)
+	}
+	w.agents.fail("db1", nil)
+	w.await("db1", inventory.ServerReady, "")
+	w.agents.set("db1", func(o *replication.Observed) { o.ReadOnly = true })
+	w.await("db1", inventory.ServerDegraded, "it is read-only")
+	w.agents.set("db1", func(o *replication.Observed) {
+		o.ReadOnly, o.Answers = false, false
+		o.Unit = replication.Unit{Active: "failed", Result: "signal", ExitStatus: 9,
+			Errors: []string{"[ERROR] InnoDB: no"}}
+	})
+	srv = w.await("db1", inventory.ServerDegraded, "mariadb.service failed: signal, status 9")
+	if f := srv.Findings[0]; f.Code != "MARIADB_DOWN" || len(f.Errors) != 1 || f.Hint.Empty() {
+		t.Errorf("finding %+v", f)
+	}
+	w.agents.hang("db1", true)
+	w.await("db1", inventory.ServerUnreachable, "has not answered")
+	w.agents.hang("db1", false)
+	w.agents.set("db1", func(o *replication.Observed) { o.Answers = true })
+	srv = w.await("db1", inventory.ServerReady, "")
+	if len(srv.Findings) > 0 {
+		t.Errorf("findings of a READY server: %+v", srv.Findings)
+	}
+	if w.get("made").State != inventory.ServerProvisioning ||
+		w.get("broken").State != inventory.ServerFailed {
+		t.Error("states of jobs were overwritten")
+	}
+	// A beat is no change of the record.
+	rev := srv.Rev
+	seen := w.get("db1")
+	w.agents.set("db1", func(o *replication.Observed) { o.BinlogPos = "0-7-1" })
+	w.agents.set("nowhere", func(*replication.Observed) {})
+	w.write(func(ctx context.Context, tx *store.Tx) error {
+		s, err := tx.Servers().Get(ctx, "nowhere")
+		if err != nil {
 			return err
-		}); err != nil {
-			t.Fatal(err)
 		}
-		if s := got["db1"]; s.State != want || s.StateReason != why {
-			t.Errorf("db1 is %s (%s), want %s (%s)", s.State, s.StateReason, want, why)
+		s.Address = "192.0.2.9"
+		return tx.Servers().Update(ctx, &s)
+	})
+	w.await("nowhere", inventory.ServerReady, "") // many beats later
+	if got := w.get("db1"); got.Rev != rev || got.Rev != seen.Rev {
+		t.Errorf("the record moved from %d to %d without a change", rev, got.Rev)
+	}
+}
+
+// 10 agents of 100 hang, all from the begin: the others are observed as if they were not there.
+func TestAgentsThatHangHideNoOther(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	for i := range 100 {
+		name := fmt.Sprintf("db%02d", i)
+		w.agents.hang(name, i%10 == 0)
+		w.add(name, inventory.ServerReady)
+	}
+	w.agents.set("db55", func(o *replication.Observed) { o.Answers = false })
+	w.await("db55", inventory.ServerDegraded, "does not answer")
+	w.await("db50", inventory.ServerUnreachable, "has not answered")
+	for i := range 100 {
+		want := inventory.ServerReady
+		switch {
+		case i%10 == 0:
+			want = inventory.ServerUnreachable
+		case i == 55:
+			want = inventory.ServerDegraded
 		}
-		if got["made"].State != inventory.ServerProvisioning ||
-			got["broken"].State != inventory.ServerFailed {
-			t.Errorf("states of jobs were overwritten: %s, %s", got["made"].State,
-				got["broken"].State)
+		w.await(fmt.Sprintf("db%02d", i), want, "")
+	}
+}
+
+func TestAJobExcusesWhatItDoesAndNothingElse(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	w.add("db1", inventory.ServerReady, func(s *inventory.Server) { s.Port = 3306 })
+	w.add("db2", inventory.ServerReady, func(s *inventory.Server) {
+		s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, "db1", true
+	})
+	w.jobs.set("1", true)
+	w.agents.set("db2", func(o *replication.Observed) {
+		o.ReadOnly, o.LogUpdates, o.PausedBy = true, true, "jobs/1"
+		o.Connections = []replication.Connection{{PrimaryHost: "192.0.2.1", PrimaryPort: 3306,
+			IORunning: "Yes", SQLRunning: "No", UsingGTID: "Slave_Pos", TLS: true,
+			TLSVerify: true}}
+	})
+	// It is seen long enough for an illness to count, and stays READY.
+	w.agents.set("db1", func(o *replication.Observed) { o.ReadOnly = true })
+	w.await("db1", inventory.ServerDegraded, "")
+	w.await("db2", inventory.ServerReady, "")
+	w.agents.set("db2", func(o *replication.Observed) { o.Volume.ReadOnly = true })
+	w.await("db2", inventory.ServerDegraded, "read-only")
+	w.agents.set("db2", func(o *replication.Observed) { o.Volume.ReadOnly = false })
+	w.await("db2", inventory.ServerReady, "")
+	w.jobs.set("1", false)
+	srv := w.await("db2", inventory.ServerDegraded, "SQL thread is not running")
+	if srv.Findings[0].Code != "REPLICATION_STOPPED" {
+		t.Errorf("findings %+v", srv.Findings)
+	}
+}
+
+// A replica that works is not healthy when its primary's binary log is not what it follows.
+func TestReplicaOfAnotherHistoryIsDegraded(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	w.add("db1", inventory.ServerReady, func(s *inventory.Server) { s.Port = 3306 })
+	w.add("db2", inventory.ServerReady, func(s *inventory.Server) {
+		s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, "db1", true
+		s.History = "one"
+	})
+	w.agents.set("db2", func(o *replication.Observed) {
+		o.ReadOnly, o.LogUpdates = true, true
+		o.Connections = []replication.Connection{{PrimaryHost: "192.0.2.1", PrimaryPort: 3306,
+			IORunning: "Yes", SQLRunning: "Yes", UsingGTID: "Slave_Pos", TLS: true,
+			TLSVerify: true}}
+	})
+	w.agents.set("db1", func(o *replication.Observed) { o.BinlogHistory = "two" })
+	srv := w.await("db2", inventory.ServerDegraded, "another history")
+	if srv.Findings[0].Code != "LINEAGE_BROKEN" {
+		t.Errorf("findings %+v", srv.Findings)
+	}
+	w.agents.set("db1", func(o *replication.Observed) { o.BinlogHistory = "one" })
+	w.await("db2", inventory.ServerReady, "")
+}
+
+func TestConnectionsToServersThatAreGoneAreClosed(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	w.add("db1", inventory.ServerReady)
+	w.agents.set("db1", func(o *replication.Observed) { o.ReadOnly = true })
+	w.await("db1", inventory.ServerDegraded, "")
+	move := func(to inventory.ServerState) {
+		w.write(func(ctx context.Context, tx *store.Tx) error {
+			s, err := tx.Servers().Get(ctx, "db1")
+			if err != nil {
+				return err
+			}
+			if err := s.SetState(to, ""); err != nil {
+				return err
+			}
+			return tx.Servers().Update(ctx, &s)
+		})
+	}
+	move(inventory.ServerDeleting)
+	move(inventory.ServerDeleted)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		w.agents.mu.Lock()
+		closed := w.agents.closed["db1"]
+		w.agents.mu.Unlock()
+		if closed > 0 {
+			return
 		}
-		return got["db1"]
-	}
-	first := see(inventory.ServerReady, "")
-	if first.LastSeen.IsZero() || first.Rev != 1 {
-		t.Errorf("seen %s, revision %d", first.LastSeen, first.Rev)
-	}
-	agent.err = errors.New("no route")
-	see(inventory.ServerUnreachable, "no route")
-	agent.err, agent.status.ReadOnly = nil, true
-	see(inventory.ServerDegraded, "it is read-only")
-	agent.status = replication.Status{DownReason: "stopped"}
-	see(inventory.ServerDegraded, "MariaDB does not answer: stopped")
-	agent.status = healthy
-	last := see(inventory.ServerReady, "")
-	if again := see(inventory.ServerReady, ""); again.Rev != last.Rev {
-		t.Error("a look that found nothing new changed the record")
-	}
-	for _, subject := range []string{"servers/db1", "snapshotting/db1"} {
-		jobs[subject], agent.status.ReadOnly = true, true
-		see(inventory.ServerReady, "")
-		delete(jobs, subject)
+		if time.Now().After(deadline) {
+			t.Fatal("the connection of a server that was deleted stays open")
+		}
+		time.Sleep(testBeat)
 	}
 }

@@ -140,6 +140,9 @@ func (s *Server) SetState(to ServerState, reason string) error {
 				s.Subject())), "server %s is %s and cannot become %s", s.Name, s.State, to)
 	}
 	s.State, s.StateReason = to, reason
+	if to != ServerDegraded && to != ServerUnreachable {
+		s.Findings = nil
+	}
 	return nil
 }
 

@@ -3,6 +3,8 @@ package inventory
 import (
 	"fmt"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Role is what a server is in replication.
@@ -51,6 +53,7 @@ type Server struct {
 	Name        string
 	State       ServerState
 	StateReason string // why it is in this state, for operators
+	Findings    []Finding
 	Role        Role
 	Primary     string // name of the server it follows; set on replicas alone
 
@@ -94,6 +97,15 @@ type Mount struct {
 	FSType   string `json:"fs_type"`
 	FSUUID   string `json:"fs_uuid"`
 	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Finding is one reason why a server does not do what its role says.
+type Finding struct {
+	Code   string    `json:"code"`
+	Since  time.Time `json:"since"`
+	Text   string    `json:"text"`
+	Errors []string  `json:"errors,omitempty"` // MariaDB's or systemd's own, word for word
+	Hint   errs.Hint `json:"hint,omitzero"`
 }
 
 // Etag identifies this state of the record in requests that rely on it.

@@ -16,8 +16,8 @@ func TestShape(t *testing.T) {
 		record any
 		want   string
 	}{
-		{inventory.Server{}, "Name State StateReason Role Primary Provider MachineID Zone Image " +
-			"Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
+		{inventory.Server{}, "Name State StateReason Findings Role Primary Provider MachineID " +
+			"Zone Image Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
 			"BinlogAutoPurge Verified FirstReady History Job " +
 			"Created Updated LastSeen Rev"},

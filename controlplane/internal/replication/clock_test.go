@@ -17,13 +17,12 @@ func TestAServerWithAWrongClockIsNotHealthy(t *testing.T) {
 		-3 * time.Hour:      "2026-11-28 22:00 UTC, the control plane has 2026-11-29 01:00 UTC",
 	} {
 		s := replication.Status{Answers: true, ServerID: 7, LogBin: true,
-			Clock: replication.Clock{Host: here.Add(by), Here: here}}
-		health, why := replication.JudgePrimary(s, nil, 7)
-		if (health == replication.Healthy) != (want == "") || !strings.Contains(why, want) {
-			t.Errorf("off by %s: a primary is %v: %q", by, health, why)
+			BinlogFile: "mariadb-bin.000001", Clock: replication.Clock{Host: here.Add(by), Here: here}}
+		why := text(replication.PrimaryFindings(s, 7))
+		if (why == "") != (want == "") || !strings.Contains(why, want) {
+			t.Errorf("off by %s: a primary: %q", by, why)
 		}
-		if _, why := replication.JudgeReplica(s, nil, replication.Want{}); want != "" &&
-			!strings.Contains(why, want) {
+		if why := text(replication.Want{}.Findings(s)); !strings.Contains(why, want) {
 			t.Errorf("off by %s: a replica: %q", by, why)
 		}
 	}

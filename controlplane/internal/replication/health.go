@@ -1,7 +1,5 @@
 package replication
 
-import "fmt"
-
 // Want is what a replica must be.
 type Want struct {
 	ServerID    uint32
@@ -11,41 +9,64 @@ type Want struct {
 	AutoStart   bool // replication starts with MariaDB
 }
 
-// Problems are all the reasons why this is not a replica as wanted; none when it is. It says
-// nothing about how far behind it is.
+// Problems are the texts of Findings.
 func (w Want) Problems(s Status) []string {
-	if !s.Answers {
-		return []string{"MariaDB does not answer: " + s.DownReason}
-	}
 	var all []string
-	if clock := s.Clock.Problem(); clock != "" {
-		all = append(all, clock)
+	for _, f := range w.Findings(s) {
+		all = append(all, f.Text)
 	}
-	add := func(bad bool, format string, args ...any) {
-		if bad {
-			all = append(all, fmt.Sprintf(format, args...))
-		}
+	return all
+}
+
+// Findings are all the reasons why this is not a replica as wanted; none when it is. It says
+// nothing about how far behind it is.
+func (w Want) Findings(s Status) []Finding {
+	if !s.Answers {
+		return []Finding{{Code: MariaDBDown, Text: "MariaDB does not answer: " + s.DownReason}}
 	}
-	add(len(s.Mismatches) > 0, "%s", s.Mismatch())
-	add(s.ServerID != w.ServerID, "server_id is %d, not %d", s.ServerID, w.ServerID)
-	add(!s.ReadOnly, "it is not read-only")
-	add(s.EventScheduler == "ON", "the event scheduler runs")
+	var all findings
+	all.add(s.Clock.Problem() != "", WrongClock, "%s", s.Clock.Problem())
+	all.add(len(s.Mismatches) > 0, Settings, "%s", s.Mismatch())
+	all.add(s.ServerID != w.ServerID, Settings, "server_id is %d, not %d", s.ServerID, w.ServerID)
+	all.add(!s.ReadOnly, Settings, "it is not read-only")
+	all.add(s.EventScheduler == "ON", Settings, "the event scheduler runs")
 	for _, lossy := range append(ApplyLosses(s), LogLosses(s)...) {
-		add(true, "%s", lossy)
+		all.add(true, LossySettings, "%s", lossy)
 	}
 	errant := Errant(s)
-	add(errant != "", "it holds transactions of its own: %s", errant)
+	all.add(errant != "", ErrantTransactions, "it holds transactions of its own: %s", errant)
 	conn, ok := Find(s.Connections, w.Account)
 	if !ok {
-		return append(all, "replication is not configured")
+		all.add(true, ReplicationSettings, "replication is not configured")
+		return all
 	}
-	add(!w.Points(conn), "it follows %s:%d, not %s:%d", conn.PrimaryHost, conn.PrimaryPort,
-		w.PrimaryHost, w.PrimaryPort)
-	add(!conn.byGTID(), "it replicates without GTID")
-	add(!conn.TLS || !conn.TLSVerify, "it replicates without verified TLS")
+	all.add(!w.Points(conn), ReplicationSettings, "it follows %s:%d, not %s:%d", conn.PrimaryHost,
+		conn.PrimaryPort, w.PrimaryHost, w.PrimaryPort)
+	all.add(!conn.byGTID(), ReplicationSettings, "it replicates without GTID")
+	all.add(!conn.TLS || !conn.TLSVerify, ReplicationSettings,
+		"it replicates without verified TLS")
 	v := Diagnose(conn)
-	add(v.Threads != Running, "%s", v)
+	all.add(v.Threads != Running, v.code(), "%s", v)
 	return all
+}
+
+func (v Verdict) code() Code {
+	switch v.Threads {
+	case Absent:
+		return ReplicationSettings
+	case Stopped, Interrupted:
+		return ReplicationStopped
+	case Connecting:
+		return ReplicationConnecting
+	case BinlogsGone:
+		return BinlogsPurged
+	case AccountRefused:
+		return ReplicationRefused
+	case ServerIDTaken:
+		return ReplicationIDTaken
+	default:
+		return ReplicationBroken
+	}
 }
 
 // Points reports whether the connection goes to the wanted primary.
@@ -73,50 +94,19 @@ func (c Connection) repairable() map[string]string {
 
 func (c Connection) byGTID() bool { return c.UsingGTID == "Slave_Pos" }
 
-// Health is how a server is, as far as it was observed just now.
-type Health int
-
-// The healths.
-const (
-	// Healthy does what its role says.
-	Healthy Health = iota + 1
-	// Degraded answers but does not do what its role says.
-	Degraded
-	// Unreachable is not known: its agent does not answer. Unknown is not healthy.
-	Unreachable
-)
-
-// JudgeReplica tells how a replica is from one look at it; err is why there was none.
-func JudgeReplica(s Status, err error, w Want) (Health, string) {
-	if err != nil {
-		return Unreachable, err.Error()
+// PrimaryFindings are all the reasons why this is not a primary as wanted; none when it is.
+func PrimaryFindings(s Status, serverID uint32) []Finding {
+	if !s.Answers {
+		return []Finding{{Code: MariaDBDown, Text: "MariaDB does not answer: " + s.DownReason}}
 	}
-	if problems := w.Problems(s); len(problems) > 0 {
-		return Degraded, problems[0]
+	var all findings
+	all.add(s.Clock.Problem() != "", WrongClock, "%s", s.Clock.Problem())
+	all.add(len(s.Mismatches) > 0, Settings, "%s", s.Mismatch())
+	all.add(s.ServerID != serverID, Settings, "server_id is %d, not %d", s.ServerID, serverID)
+	all.add(s.ReadOnly, Settings, "it is read-only")
+	all.add(!s.LogBin, Settings, "its binary log is off")
+	for _, lossy := range LogLosses(s) {
+		all.add(true, LossySettings, "%s", lossy)
 	}
-	return Healthy, ""
-}
-
-// JudgePrimary tells how a primary is from one look at it; err is why there was none.
-func JudgePrimary(s Status, err error, serverID uint32) (Health, string) {
-	switch {
-	case err != nil:
-		return Unreachable, err.Error()
-	case !s.Answers:
-		return Degraded, "MariaDB does not answer: " + s.DownReason
-	case s.Clock.Problem() != "":
-		return Degraded, s.Clock.Problem()
-	case len(s.Mismatches) > 0:
-		return Degraded, s.Mismatch()
-	case s.ServerID != serverID:
-		return Degraded, fmt.Sprintf("server_id is %d, not %d", s.ServerID, serverID)
-	case s.ReadOnly:
-		return Degraded, "it is read-only"
-	case !s.LogBin:
-		return Degraded, "its binary log is off"
-	}
-	if lossy := LogLosses(s); len(lossy) > 0 {
-		return Degraded, lossy[0]
-	}
-	return Healthy, ""
+	return all
 }

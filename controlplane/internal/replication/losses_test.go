@@ -19,8 +19,8 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 				"slave_type_conversions": "ALL_NON_LOSSY", "binlog_format": "MIXED"},
 			Connections: []replication.Connection{running()}}
 	}
-	if health, why := replication.JudgeReplica(healthy(), nil, want); why != "" {
-		t.Fatalf("%v: %s", health, why)
+	if why := text(want.Findings(healthy())); why != "" {
+		t.Fatal(why)
 	}
 	for setting, value := range map[string]string{"slave_skip_errors": "1062",
 		"slave_exec_mode": "IDEMPOTENT", "slave_run_triggers_for_rbr": "LOGGING",
@@ -38,7 +38,7 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		"replicate_ignore_server_ids": "9"} {
 		s := healthy()
 		s.Connections[0].Settings = map[string]string{"sql_delay": "0", "skip_counter": "0"}
-		if _, why := replication.JudgeReplica(s, nil, want); why != "" {
+		if why := text(want.Findings(s)); why != "" {
 			t.Errorf("no delay and no skip: %s", why)
 		}
 		s.Connections[0].Settings[column] = value
@@ -51,10 +51,17 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 
 func judged(t *testing.T, s replication.Status, want replication.Want, cause string) {
 	t.Helper()
-	health, why := replication.JudgeReplica(s, nil, want)
-	if health != replication.Degraded || !strings.Contains(why, cause) {
-		t.Errorf("%s: %v, %q", cause, health, why)
+	if why := text(want.Findings(s)); !strings.Contains(why, cause) {
+		t.Errorf("%s: %q", cause, why)
 	}
+}
+
+// text is that of the first finding.
+func text(found []replication.Finding) string {
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0].Text
 }
 
 func TestBinaryLogThatLeavesChangesOut(t *testing.T) {
@@ -70,13 +77,12 @@ func TestBinaryLogThatLeavesChangesOut(t *testing.T) {
 	} {
 		s := replication.Status{Answers: true, ServerID: 1, LogBin: true, LogUpdates: true,
 			BinlogFile: "mariadb-bin.000001"}
-		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Healthy {
-			t.Errorf("%v: %s", health, why)
+		if why := text(replication.PrimaryFindings(s, 1)); why != "" {
+			t.Error(why)
 		}
 		spoil(&s)
-		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Degraded ||
-			!strings.Contains(why, cause) {
-			t.Errorf("%s: %v, %q", cause, health, why)
+		if why := text(replication.PrimaryFindings(s, 1)); !strings.Contains(why, cause) {
+			t.Errorf("%s: %q", cause, why)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package replication_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -220,26 +219,15 @@ func TestProblemsNamesEachOfThem(t *testing.T) {
 			func(p string) bool { return strings.Contains(p, says) }) {
 			t.Errorf("%s is not among %v", says, problems)
 		}
-		if health, why := replication.JudgeReplica(s, nil, want); health != replication.Degraded ||
-			why == "" {
-			t.Errorf("%s: %d %s", says, health, why)
-		}
-	}
-	if health, _ := replication.JudgeReplica(good(), nil, want); health != replication.Healthy {
-		t.Error("a good replica is not healthy")
-	}
-	if health, why := replication.JudgeReplica(good(), errors.New("no answer"),
-		want); health != replication.Unreachable || why == "" {
-		t.Error("unknown is not healthy")
 	}
 }
 
-func TestJudgePrimary(t *testing.T) {
+func TestFindingsOfAPrimary(t *testing.T) {
 	t.Parallel()
 	good := replication.Status{Answers: true, ServerID: 1, LogBin: true,
 		BinlogFile: "mariadb-bin.000001"}
-	if health, why := replication.JudgePrimary(good, nil, 1); health != replication.Healthy {
-		t.Error(why)
+	if found := replication.PrimaryFindings(good, 1); len(found) > 0 {
+		t.Error(found)
 	}
 	for _, spoil := range []func(s *replication.Status){
 		func(s *replication.Status) { s.Answers = false },
@@ -249,9 +237,8 @@ func TestJudgePrimary(t *testing.T) {
 	} {
 		s := good
 		spoil(&s)
-		if health, why := replication.JudgePrimary(s, nil, 1); health != replication.Degraded ||
-			why == "" {
-			t.Errorf("%+v: %d %s", s, health, why)
+		if found := replication.PrimaryFindings(s, 1); len(found) != 1 || found[0].Text == "" {
+			t.Errorf("%+v: %v", s, found)
 		}
 	}
 }

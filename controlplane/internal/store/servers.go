@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,10 +59,53 @@ func (s Servers) ReplicasOf(ctx context.Context, primary string) ([]string, erro
 		primary, inventory.RoleReplica, inventory.ServerDeleted)
 }
 
-// Touch records that the server's agent answered. It moves neither Rev nor Updated, and a server
+// namesAtOnce is how many servers one statement names.
+const namesAtOnce = 500
+
+// Some reads the servers with these names; those that are not there are left out.
+func (s Servers) Some(ctx context.Context, names []string) (all []inventory.Server, err error) {
+	for some := range slices.Chunk(names, namesAtOnce) {
+		found, err := s.Named(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, srv := range found {
+			all = append(all, srv)
+		}
+	}
+	return all, nil
+}
+
+// Touch records that the servers' agents answered. It moves neither Rev nor Updated, and a server
 // that is not there is no error.
-func (s Servers) Touch(ctx context.Context, name string, at time.Time) error {
-	_, err := s.tx.exec(ctx, "UPDATE servers SET last_seen = ? WHERE name = ? AND last_seen < ?",
-		millis(at), name, millis(at))
-	return err
+func (s Servers) Touch(ctx context.Context, at time.Time, names ...string) error {
+	for some := range slices.Chunk(names, namesAtOnce) {
+		args := []any{millis(at), millis(at)}
+		for _, name := range some {
+			args = append(args, name)
+		}
+		if _, err := s.tx.exec(ctx, "UPDATE servers SET last_seen = ? WHERE last_seen < ? AND "+
+			"name IN ("+marks(len(some))+")", args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Revs reads the revision of each server that is not gone, by name: what changed can be told
+// without reading all records.
+func (s Servers) Revs(ctx context.Context) (map[string]int64, error) {
+	type rev struct {
+		name string
+		rev  int64
+	}
+	all, err := rowsOf(ctx, s.tx, func(row scanner) (r rev, err error) {
+		err = row.Scan(&r.name, &r.rev)
+		return r, err
+	}, "SELECT name, rev FROM servers WHERE state <> ?", inventory.ServerDeleted)
+	revs := make(map[string]int64, len(all))
+	for _, r := range all {
+		revs[r.name] = r.rev
+	}
+	return revs, err
 }

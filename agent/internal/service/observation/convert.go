@@ -45,6 +45,9 @@ func still(m *agentv1.MariaDBStatus, o observe.Observation) {
 	m.DownReason = cut(m.GetDownReason())
 	if o.Volume.Mount != "" {
 		m.FilesystemMount, m.Filesystem = o.Volume.Mount, o.Volume.Type
+		if o.Volume.Number != o.Status.Volume.Number {
+			m.FilesystemUuid = "" // of another one; a full observation reads it again
+		}
 	}
 	for _, c := range m.GetReplication() {
 		c.IoState, c.SqlState, c.GtidIoPos, c.SecondsBehind = "", "", "", nil

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/agent/internal/service/wire"
@@ -68,7 +69,8 @@ func (s *Service) observe(ctx context.Context, beat time.Duration, known string,
 		seen, next := s.sampler.Latest()
 		if now := s.factsOf(seen); !seen.At.IsZero() && (due || now.hash != known) {
 			message := &agentv1.ObserveResponse{Change: now.change, Hash: now.hash,
-				Progress: progressOf(seen), Age: durationpb.New(time.Since(seen.At))}
+				Progress: progressOf(seen), Age: durationpb.New(time.Since(seen.At)),
+				Time: timestamppb.Now()}
 			if now.hash != known {
 				message.Facts, known = now.wire, now.hash
 			}

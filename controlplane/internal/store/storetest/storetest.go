@@ -5,6 +5,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -100,10 +101,13 @@ func testServers(t *testing.T, open Open) {
 		t.Errorf("a second one: %v", err)
 	}
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
-		return tx.Servers().Touch(ctx,
-			"db1", seen)
+		return tx.Servers().Touch(ctx, seen, "db1", "nobody")
 	})
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		revs, err := tx.Servers().Revs(ctx)
+		if err != nil || !maps.Equal(revs, map[string]int64{"db1": 1}) {
+			t.Errorf("revisions %v, %v", revs, err)
+		}
 		got, err := tx.Servers().Get(ctx, "db1")
 		want := s
 		want.LastSeen = seen

@@ -17,11 +17,10 @@ func (s *step) finishPrimary(ctx context.Context, h *host.Host) (kit.Outcome, er
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if health, why := replication.JudgePrimary(st, nil,
-		h.Srv.ServerID); health != replication.Healthy {
+	if found := replication.PrimaryFindings(st, h.Srv.ServerID); len(found) > 0 {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
 			kit.Hint("take away what makes it one on the host", kit.RetryThis()),
-			"%s is not a primary: %s", h.Srv.Name, why)
+			"%s is not a primary: %s", h.Srv.Name, found[0].Text)
 	}
 	proof, err := h.Agent.ProveWritable(ctx, s.FencingToken())
 	if err != nil {

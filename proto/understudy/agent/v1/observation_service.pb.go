@@ -91,7 +91,9 @@ type ObserveResponse struct {
 	// What moves all the time.
 	Progress *HostProgress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
 	// How long ago the sample was taken.
-	Age           *durationpb.Duration `protobuf:"bytes,5,opt,name=age,proto3" json:"age,omitempty"`
+	Age *durationpb.Duration `protobuf:"bytes,5,opt,name=age,proto3" json:"age,omitempty"`
+	// The host's clock as this is sent.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +159,13 @@ func (x *ObserveResponse) GetProgress() *HostProgress {
 func (x *ObserveResponse) GetAge() *durationpb.Duration {
 	if x != nil {
 		return x.Age
+	}
+	return nil
+}
+
+func (x *ObserveResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
 	}
 	return nil
 }
@@ -654,13 +663,14 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\x0eObserveRequest\x12S\n" +
 	"\rbeat_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x13\xea\xbb\x18\x0f*\x05100ms2\x021mr\x021sR\fbeatInterval\x12%\n" +
 	"\n" +
-	"known_hash\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02@@R\tknownHash\"\xdf\x01\n" +
+	"known_hash\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02@@R\tknownHash\"\x8f\x02\n" +
 	"\x0fObserveResponse\x12\x16\n" +
 	"\x06change\x18\x01 \x01(\x03R\x06change\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\x124\n" +
 	"\x05facts\x18\x03 \x01(\v2\x1e.understudy.agent.v1.HostFactsR\x05facts\x12=\n" +
 	"\bprogress\x18\x04 \x01(\v2!.understudy.agent.v1.HostProgressR\bprogress\x12+\n" +
-	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\"\x9f\x02\n" +
+	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12.\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9f\x02\n" +
 	"\tHostFacts\x12<\n" +
 	"\amariadb\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\amariadb\x122\n" +
 	"\x04unit\x18\x02 \x01(\v2\x1e.understudy.agent.v1.UnitFactsR\x04unit\x128\n" +
@@ -728,8 +738,8 @@ var file_understudy_agent_v1_observation_service_proto_goTypes = []any{
 	(*HostProgress)(nil),          // 6: understudy.agent.v1.HostProgress
 	(*ConnectionProgress)(nil),    // 7: understudy.agent.v1.ConnectionProgress
 	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*MariaDBStatus)(nil),         // 9: understudy.agent.v1.MariaDBStatus
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*MariaDBStatus)(nil),         // 10: understudy.agent.v1.MariaDBStatus
 	(*GtidPositions)(nil),         // 11: understudy.agent.v1.GtidPositions
 }
 var file_understudy_agent_v1_observation_service_proto_depIdxs = []int32{
@@ -737,21 +747,22 @@ var file_understudy_agent_v1_observation_service_proto_depIdxs = []int32{
 	2,  // 1: understudy.agent.v1.ObserveResponse.facts:type_name -> understudy.agent.v1.HostFacts
 	6,  // 2: understudy.agent.v1.ObserveResponse.progress:type_name -> understudy.agent.v1.HostProgress
 	8,  // 3: understudy.agent.v1.ObserveResponse.age:type_name -> google.protobuf.Duration
-	9,  // 4: understudy.agent.v1.HostFacts.mariadb:type_name -> understudy.agent.v1.MariaDBStatus
-	3,  // 5: understudy.agent.v1.HostFacts.unit:type_name -> understudy.agent.v1.UnitFacts
-	4,  // 6: understudy.agent.v1.HostFacts.volume:type_name -> understudy.agent.v1.VolumeFacts
-	5,  // 7: understudy.agent.v1.HostFacts.hung:type_name -> understudy.agent.v1.HungProbe
-	10, // 8: understudy.agent.v1.HungProbe.since:type_name -> google.protobuf.Timestamp
-	11, // 9: understudy.agent.v1.HostProgress.gtid:type_name -> understudy.agent.v1.GtidPositions
-	7,  // 10: understudy.agent.v1.HostProgress.connections:type_name -> understudy.agent.v1.ConnectionProgress
-	8,  // 11: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
-	0,  // 12: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
-	1,  // 13: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 4: understudy.agent.v1.ObserveResponse.time:type_name -> google.protobuf.Timestamp
+	10, // 5: understudy.agent.v1.HostFacts.mariadb:type_name -> understudy.agent.v1.MariaDBStatus
+	3,  // 6: understudy.agent.v1.HostFacts.unit:type_name -> understudy.agent.v1.UnitFacts
+	4,  // 7: understudy.agent.v1.HostFacts.volume:type_name -> understudy.agent.v1.VolumeFacts
+	5,  // 8: understudy.agent.v1.HostFacts.hung:type_name -> understudy.agent.v1.HungProbe
+	9,  // 9: understudy.agent.v1.HungProbe.since:type_name -> google.protobuf.Timestamp
+	11, // 10: understudy.agent.v1.HostProgress.gtid:type_name -> understudy.agent.v1.GtidPositions
+	7,  // 11: understudy.agent.v1.HostProgress.connections:type_name -> understudy.agent.v1.ConnectionProgress
+	8,  // 12: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
+	0,  // 13: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
+	1,  // 14: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_observation_service_proto_init() }

@@ -1,0 +1,103 @@
+package agentpool_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+var errEnough = errors.New("enough")
+
+// observe collects what an agent tells until its call ends, or n observations were told.
+func observe(t *testing.T, f *fleet, last replication.Observed, n int) ([]replication.Observed,
+	error) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var all []replication.Observed
+	err := f.pool.Observe(ctx, "db1", "127.0.0.2", 100*time.Millisecond, last,
+		func(o replication.Observed) {
+			if all = append(all, o); len(all) == n {
+				cancel(errEnough)
+			}
+		})
+	if errors.Is(context.Cause(ctx), errEnough) {
+		return all, nil
+	}
+	return all, err
+}
+
+func TestFactsAndBeatsOfAnAgent(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.db1(&agent{observe: observationService{observe: func(r *agentv1.ObserveRequest,
+		stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
+		facts := &agentv1.HostFacts{Mariadb: &agentv1.MariaDBStatus{Answers: true, ServerId: 7,
+			Replication: []*agentv1.ReplicationStatus{{IoRunning: "Yes"}}},
+			Volume: &agentv1.VolumeFacts{ReadOnly: true}, ReplicationPausedBy: "jobs/1",
+			Unit: &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
+			Hung: []*agentv1.HungProbe{{Probe: "volume"}}}
+		if r.GetKnownHash() == "a" {
+			facts = nil
+		}
+		for i, m := range []*agentv1.ObserveResponse{
+			{Change: 1, Hash: "a", Facts: facts, Progress: &agentv1.HostProgress{BinlogOffset: 1},
+				Age: durationpb.New(time.Hour)},
+			{Change: 1, Hash: "a", Progress: &agentv1.HostProgress{BinlogOffset: 2,
+				Connections: []*agentv1.ConnectionProgress{{IoState: "busy",
+					SecondsBehind: durationpb.New(time.Second)}, {IoState: "none"}}}},
+			{Change: 2, Hash: "b"}} {
+			if err := stream.Send(m); err != nil || i == 2 {
+				return err
+			}
+		}
+		return nil
+	}}})
+	all, err := observe(t, f, replication.Observed{}, 3)
+	if len(all) != 2 || errs.KindOf(err) != errs.Unavailable {
+		t.Fatalf("observed %d times, then %v", len(all), err)
+	}
+	first, second := all[0], all[1]
+	if !first.Answers || first.ServerID != 7 || !first.Volume.ReadOnly || len(first.Hung) != 1 ||
+		first.PausedBy != "jobs/1" || first.Unit.Errors[0] != "no" || first.BinlogOffset != 1 ||
+		time.Since(first.At) < time.Hour {
+		t.Errorf("first %+v", first)
+	}
+	if second.ServerID != 7 || second.BinlogOffset != 2 || time.Since(second.At) > time.Minute ||
+		second.Connections[0].IOState != "busy" || !second.Connections[0].SecondsKnown ||
+		first.Connections[0].IOState != "" {
+		t.Errorf("second %+v", second)
+	}
+	again, err := observe(t, f, second, 1)
+	if err != nil || len(again) == 0 || again[0].ServerID != 7 || again[0].BinlogOffset != 1 {
+		t.Errorf("with known facts: %+v, %v", again, err)
+	}
+}
+
+func TestOneThatStopsAnsweringIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	began := make(chan struct{})
+	a := f.db1(&agent{observe: observationService{observe: func(_ *agentv1.ObserveRequest,
+		stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
+		close(began)
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}}})
+	go func() { <-began; a.stop() }()
+	if _, err := observe(t, f, replication.Observed{}, 1); errs.KindOf(err) != errs.Unavailable {
+		t.Errorf("ended with %v", err)
+	}
+	if err := f.pool.Observe(t.Context(), "db1", "", time.Second, replication.Observed{},
+		nil); errs.KindOf(err) != errs.Unavailable {
+		t.Errorf("a machine without an address: %v", err)
+	}
+}

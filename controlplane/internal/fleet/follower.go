@@ -1,0 +1,245 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+const (
+	// silentCall is how long a call to an agent may say nothing before it is made again.
+	silentCall = 15 * time.Second
+	// connecting is how long a call may take to say something at first: on a slow network, TCP,
+	// TLS and HTTP/2 take seconds each.
+	connecting = 30 * time.Second
+	// againAfter is the pause before a call that ended is made again.
+	againAfter = 500 * time.Millisecond
+	// oldSample is how old what an agent sends may be, beyond UnreachableAfter: each part of a
+	// sample that hangs makes the first sample that much later.
+	oldSample = 6 * time.Second
+	// rewriteAfter is the shortest time between two writes of findings whose words alone changed:
+	// those of a connection that fails have another port each time.
+	rewriteAfter     = 10 * time.Second
+	rewriteUnreached = 5 * time.Minute
+)
+
+// follower follows one server's agent. Its times carry the monotonic clock, so that a clock that
+// steps changes nothing.
+type follower struct {
+	m    *Monitor
+	name string
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu       sync.Mutex
+	srv      inventory.Server
+	primary  *inventory.Server // of a replica; nil until it is known
+	lineage  string            // why the primary is not what it follows any more; empty when it is
+	excused  bool              // the job that stopped its replication has not ended
+	last     replication.Observed
+	heard    time.Time // last answer; the begin when there was none
+	healthy  time.Time // last sample without a finding; the begin when there was none
+	err      error     // why the last call ended; nil while one goes on
+	found    []replication.Finding
+	written  time.Time // when its record was written last
+	disk     diskTrend
+	diskNow  Disk
+	deadline *time.Timer // next time at which silence or illness count
+}
+
+func newFollower(m *Monitor, srv inventory.Server) *follower {
+	now := time.Now()
+	return &follower{m: m, name: srv.Name, srv: srv, heard: now, healthy: now}
+}
+
+func (f *follower) start(ctx context.Context) {
+	ctx, f.stop = context.WithCancel(ctx)
+	f.done = make(chan struct{})
+	f.deadline = time.AfterFunc(f.m.cfg.UnreachableAfter, f.assess)
+	go func() {
+		defer close(f.done)
+		f.run(ctx, f.srv.Address)
+	}()
+}
+
+// leave ends it. One that was not started ends at once.
+func (f *follower) leave() {
+	if f.done == nil {
+		return
+	}
+	f.stop()
+	<-f.done
+	f.deadline.Stop()
+}
+
+// follows reports whether the record is that of the agent that it follows.
+func (f *follower) follows(srv inventory.Server) bool {
+	was := f.record()
+	return f.done != nil && was.Address == srv.Address && was.MachineID == srv.MachineID
+}
+
+func (f *follower) record() inventory.Server {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.srv
+}
+
+// known is the record, and the latest status.
+func (f *follower) known() (inventory.Server, replication.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.srv, f.last.Status
+}
+
+// run calls the agent again and again.
+func (f *follower) run(ctx context.Context, address string) {
+	for ctx.Err() == nil {
+		err := f.call(ctx, address)
+		if ctx.Err() != nil {
+			return
+		}
+		f.failed(err)
+		pause := time.NewTimer(againAfter + rand.N(againAfter/2))
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
+}
+
+// call is one call to the agent. It is given up when it says nothing for too long: a peer that
+// hangs, or a network that drops everything.
+func (f *follower) call(ctx context.Context, address string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	said := errors.New("it said nothing for too long")
+	silence := time.AfterFunc(connecting, func() { cancel(said) })
+	defer silence.Stop()
+	f.mu.Lock()
+	last := f.last
+	f.mu.Unlock()
+	err := f.m.cfg.Agents.Observe(ctx, f.name, address, f.m.cfg.Beat, last,
+		func(now replication.Observed) {
+			silence.Reset(max(silentCall, 3*f.m.cfg.Beat))
+			f.take(now)
+		})
+	if errors.Is(context.Cause(ctx), said) {
+		return fmt.Errorf("cannot reach the agent of %s: %w", f.name, said)
+	}
+	return err
+}
+
+// failed notes that a call ended. What was told last is told again in whole.
+func (f *follower) failed(err error) {
+	f.mu.Lock()
+	f.err, f.last.Hash = err, ""
+	f.mu.Unlock()
+	f.assess()
+}
+
+// take is an answer of the agent.
+func (f *follower) take(now replication.Observed) {
+	f.mu.Lock()
+	f.last, f.heard, f.err = now, time.Now(), nil
+	f.diskNow = f.disk.observe(f.heard, now.Status)
+	f.mu.Unlock()
+	f.assess()
+}
+
+// know, meet and excuse tell it what the records are now.
+func (f *follower) know(srv inventory.Server) {
+	f.mu.Lock()
+	f.srv = srv
+	f.mu.Unlock()
+	f.assess()
+}
+
+func (f *follower) meet(primary inventory.Server, status replication.Status) {
+	f.mu.Lock()
+	lineage := replication.Lineage{History: f.srv.History}.Broken(status)
+	same := f.primary != nil && f.primary.Address == primary.Address &&
+		f.primary.Port == primary.Port && f.lineage == lineage
+	f.primary, f.lineage = &primary, lineage
+	f.mu.Unlock()
+	if !same {
+		f.assess()
+	}
+}
+
+func (f *follower) excuse(on bool) {
+	f.mu.Lock()
+	same := f.excused == on
+	f.excused = on
+	f.mu.Unlock()
+	if !same {
+		f.assess()
+	}
+}
+
+// pausedBy is the job that stopped replication on purpose, as its agent told.
+func (f *follower) pausedBy() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last.PausedBy
+}
+
+func (f *follower) heardSince(at time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.last.At.IsZero() && f.heard.After(at)
+}
+
+// assess judges what is known now, and asks for the record to be written when it says something
+// else.
+func (f *follower) assess() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.done == nil || f.srv.Role == inventory.RoleReplica && f.primary == nil {
+		return
+	}
+	now := time.Now()
+	f.found = f.judge()
+	if !f.last.At.IsZero() && len(f.found) == 0 && f.last.At.After(f.healthy) {
+		f.healthy = f.last.At
+	}
+	v := f.verdict(f.srv.State, now)
+	f.deadline.Reset(f.next(now))
+	if !v.decided || v.state == f.srv.State && sameFindings(v.found, f.srv.Findings) {
+		return
+	}
+	pause := rewriteAfter
+	if v.state == inventory.ServerUnreachable {
+		pause = rewriteUnreached
+	}
+	if v.state == f.srv.State && sameCodes(v.found, f.srv.Findings) &&
+		now.Sub(f.written) < pause {
+		return
+	}
+	f.m.changes.mark(f.name)
+}
+
+// next is the time until silence or illness may count. It is far away while neither can.
+func (f *follower) next(now time.Time) time.Duration {
+	due := f.heard.Add(f.m.cfg.UnreachableAfter)
+	if ill := f.healthy.Add(f.m.cfg.DegradedAfter); len(f.found) > 0 && ill.After(now) {
+		due = minTime(due, ill)
+	}
+	if due.Before(now) {
+		return rewriteAfter
+	}
+	return due.Sub(now) + time.Millisecond
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

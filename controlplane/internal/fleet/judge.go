@@ -1,0 +1,129 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// verdict is the state that follows from what is known of a server, and why.
+type verdict struct {
+	state   inventory.ServerState
+	found   []replication.Finding
+	decided bool // false leaves the state to whoever set it
+}
+
+// judge tells how the server is by its role, from the latest observation.
+func (f *follower) judge() []replication.Finding {
+	if f.last.At.IsZero() {
+		return nil
+	}
+	expected := replication.Expected{Server: f.name, Paused: f.excused, Lineage: f.lineage}
+	for _, m := range f.srv.Mounts {
+		if m.Volume == f.srv.DataVolume && m.Volume != "" {
+			expected.Mount, expected.FilesystemUUID = m.Path, m.FSUUID
+		}
+	}
+	if f.srv.Role != inventory.RoleReplica {
+		return f.last.Primary(f.srv.ServerID, expected)
+	}
+	return f.last.Replica(replication.Want{ServerID: f.srv.ServerID,
+		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
+}
+
+// verdict is the state that follows for a server in this state.
+func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
+	if silent := f.silent(now); silent != "" {
+		v := decide(f.m.cfg, state, facts{silent: true})
+		v.found = []replication.Finding{f.silence(silent)}
+		return v
+	}
+	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0, illFor: now.Sub(f.healthy),
+		unknown: f.last.At.IsZero()})
+	if v.state == inventory.ServerDegraded {
+		v.found = f.found
+	}
+	return v
+}
+
+// silent says why nothing is known of the server; empty when it is.
+func (f *follower) silent(now time.Time) string {
+	limit := f.m.cfg.UnreachableAfter
+	switch age := now.Sub(f.last.At); {
+	case now.Sub(f.heard) >= limit && f.err != nil:
+		return f.err.Error()
+	case now.Sub(f.heard) >= limit:
+		return fmt.Sprintf("its agent has not answered for more than %s", limit)
+	case !f.last.At.IsZero() && age >= limit+oldSample:
+		return fmt.Sprintf("its agent has not observed anything for more than %s",
+			limit+oldSample)
+	}
+	return ""
+}
+
+func (f *follower) silence(why string) replication.Finding {
+	found := replication.Silent(f.name, why)
+	if hint := errs.HintOf(f.err); !hint.Empty() {
+		found.Hint = hint
+	}
+	return found
+}
+
+// facts are what a state follows from.
+type facts struct {
+	silent, ill, unknown bool
+	illFor               time.Duration
+}
+
+// decide is the state that follows for a server in this state.
+func decide(cfg MonitorConfig, state inventory.ServerState, f facts) verdict {
+	switch state {
+	case inventory.ServerReady, inventory.ServerDegraded, inventory.ServerUnreachable:
+	default:
+		return verdict{state: state}
+	}
+	switch {
+	case f.silent:
+		return verdict{state: inventory.ServerUnreachable, decided: true}
+	case f.unknown:
+		return verdict{state: state}
+	case !f.ill:
+		return verdict{state: inventory.ServerReady, decided: true}
+	default:
+		// One that comes back ill has been ill for as long as it was not seen.
+		return verdict{state: inventory.ServerDegraded, decided: f.illFor >= cfg.DegradedAfter}
+	}
+}
+
+func sameCodes(found []replication.Finding, recorded []inventory.Finding) bool {
+	return slices.EqualFunc(found, recorded,
+		func(a replication.Finding, b inventory.Finding) bool { return string(a.Code) == b.Code })
+}
+
+func sameFindings(found []replication.Finding, recorded []inventory.Finding) bool {
+	return sameCodes(found, recorded) && slices.EqualFunc(found, recorded,
+		func(a replication.Finding, b inventory.Finding) bool {
+			return a.Text == b.Text && slices.Equal(a.Errors, b.Errors)
+		})
+}
+
+// findings are what was found for the record: one that was on record keeps its time.
+func findings(found []replication.Finding, recorded []inventory.Finding,
+	now time.Time) []inventory.Finding {
+	var all []inventory.Finding
+	for _, f := range found {
+		since := now.UTC()
+		for _, old := range recorded {
+			if old.Code == string(f.Code) {
+				since = old.Since
+			}
+		}
+		all = append(all, inventory.Finding{Code: string(f.Code), Since: since, Text: f.Text,
+			Errors: f.Errors, Hint: f.Hint})
+	}
+	return all
+}

@@ -1,0 +1,205 @@
+package replication
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// Observed is what an agent observed of its host at one moment.
+type Observed struct {
+	Status
+	// At is when, on this process's monotonic clock.
+	At time.Time
+	// Hash is that of the facts, without what moves all the time.
+	Hash   string
+	Unit   Unit
+	Volume VolumeState
+	// Hung are the parts of the observation that did not return.
+	Hung []Hung
+	// PausedBy is the job that stopped replication on purpose, "jobs/{job}"; empty for none.
+	PausedBy string
+}
+
+// Unit is the state of MariaDB's unit.
+type Unit struct {
+	Active, Sub, Result string // systemd's; Active is empty when systemd did not answer
+	ExitStatus          int
+	Errors              []string // that MariaDB logged in this run, while it does not answer
+}
+
+// VolumeState is the state of the filesystem and the device of the datadir.
+type VolumeState struct {
+	ReadOnly   bool
+	Full       bool
+	DeviceGone bool
+	WriteError string // why it takes no writes, when ReadOnly does not say it
+}
+
+// Hung is a part of an observation that did not return.
+type Hung struct {
+	Probe string // "mariadb", "replication", "volume", "unit"
+	Since time.Time
+}
+
+// unit is the name of MariaDB's unit.
+const unit = "mariadb.service"
+
+// Expected says what of a server is on purpose.
+type Expected struct {
+	// Server is its name.
+	Server string
+	// Mount and FilesystemUUID are those of its data volume; empty when they are not known.
+	Mount, FilesystemUUID string
+	// Paused is true while the job that stopped its replication has not ended.
+	Paused bool
+	// Lineage is why its primary is not what it follows any more; empty when it is.
+	Lineage string
+}
+
+// Replica are the reasons why the host does not do what is wanted of a replica, the cause before
+// what follows from it.
+func (o Observed) Replica(w Want, x Expected) []Finding {
+	return o.judge(x, w.Findings(o.Status))
+}
+
+// Primary are the reasons why the host does not do what is wanted of a primary.
+func (o Observed) Primary(serverID uint32, x Expected) []Finding {
+	return o.judge(x, PrimaryFindings(o.Status, serverID))
+}
+
+// Silent is the finding of a server whose agent does not answer.
+func Silent(server, why string) Finding {
+	f := Finding{Code: AgentSilent, Text: why}
+	f.Hint = f.hint(server)
+	return f
+}
+
+func (o Observed) judge(x Expected, role []Finding) []Finding {
+	all := o.host(x)
+	for _, f := range role {
+		if o.onPurpose(f, x) {
+			continue
+		}
+		all = append(all, o.explain(f))
+	}
+	for i := range all {
+		if all[i].Hint.Empty() {
+			all[i].Hint = all[i].hint(x.Server)
+		}
+	}
+	return all
+}
+
+// onPurpose reports whether a job does that to the server, and ends it.
+func (o Observed) onPurpose(f Finding, x Expected) bool {
+	switch f.Code {
+	case ReplicationStopped:
+		return o.Held || x.Paused
+	case MariaDBDown:
+		return o.stoppedForSnapshot()
+	}
+	return false
+}
+
+// stoppedForSnapshot is true while an offline snapshot has MariaDB stopped, in good order.
+func (o Observed) stoppedForSnapshot() bool {
+	stopping := o.Unit.Active == "inactive" || o.Unit.Active == "deactivating" ||
+		o.Unit.Active == "activating"
+	return o.Held && stopping && (o.Unit.Result == "success" || o.Unit.Result == "")
+}
+
+func (o Observed) host(x Expected) []Finding {
+	var all findings
+	v := o.Volume
+	all.add(v.DeviceGone, VolumeLost, "the block device of its datadir is gone")
+	all.add(v.ReadOnly, VolumeReadOnly, "the filesystem of its datadir is read-only")
+	all.add(v.WriteError != "", VolumeLost, "the filesystem of its datadir takes no writes: %s",
+		v.WriteError)
+	all.add(v.Full, VolumeFull, "the filesystem of its datadir is full")
+	all.add(x.FilesystemUUID != "" && o.FilesystemUUID != "" &&
+		o.FilesystemUUID != x.FilesystemUUID, VolumeLost,
+		"its datadir is on filesystem %s, not on its volume's, %s", o.FilesystemUUID,
+		x.FilesystemUUID)
+	all.add(x.Mount != "" && o.FilesystemMount != "" && o.FilesystemMount != x.Mount, VolumeLost,
+		"its datadir is on the filesystem at %s, not on its volume's, at %s", o.FilesystemMount,
+		x.Mount)
+	all.add(x.Lineage != "", LineageBroken, "its primary is not what it follows any more: %s",
+		x.Lineage)
+	for _, h := range o.Hung {
+		since := h.Since.UTC().Format(time.TimeOnly)
+		switch {
+		case h.Probe == "mariadb":
+			all.add(true, MariaDBDown, "MariaDB has not answered a query since %s UTC", since)
+		case h.Probe == "replication":
+			all.add(true, ReplicationHangs,
+				"MariaDB has not told its replication threads since %s UTC", since)
+		case h.Probe == "volume" && !o.Held: // frozen for a snapshot
+			all.add(true, VolumeHangs,
+				"a write to the filesystem of its datadir has not returned since %s UTC", since)
+		}
+	}
+	return all
+}
+
+// explain adds what the host knows of the cause.
+func (o Observed) explain(f Finding) Finding {
+	if f.Code != MariaDBDown {
+		return f
+	}
+	f.Errors = o.Unit.Errors
+	u := o.Unit
+	switch {
+	case u.Active == "failed":
+		f.Text = fmt.Sprintf("%s failed: %s, status %d", unit, u.Result, u.ExitStatus)
+	case u.Active == "inactive":
+		f.Text = unit + " is stopped"
+	case u.Active != "" && u.Active != "active":
+		f.Text = fmt.Sprintf("%s is %s (%s)", unit, u.Active, u.Sub)
+	}
+	return f
+}
+
+// hint is what helps against a finding of a server.
+func (f Finding) hint(server string) errs.Hint {
+	rebuild := []errs.Action{errs.Call("RebuildReplica", "name", "servers/"+server)}
+	switch f.Code {
+	case MariaDBDown:
+		return errs.Hint{Text: "correct what its errors say, then start " + unit + " on " + server}
+	case VolumeReadOnly:
+		return errs.Hint{Text: "find out with `dmesg` on " + server + " why it is read-only; " +
+			"after an error, check its filesystem while it is not mounted"}
+	case VolumeFull:
+		return errs.Hint{Text: "delete data, or grow its volume and filesystem"}
+	case VolumeHangs:
+		return errs.Hint{Text: "thaw the filesystem if it is frozen, or see with `dmesg` on " +
+			server + " what its device does"}
+	case VolumeLost:
+		return errs.Hint{Text: "attach its volume again, mount it, and start " + unit + " on " +
+			server}
+	case ReplicationStopped:
+		return errs.Hint{Text: "start its replication again with `START REPLICA` on " + server}
+	case ReplicationBroken, BinlogsPurged, ErrantTransactions, LineageBroken:
+		return errs.Hint{Text: "rebuild the replica from a fresh copy", Actions: rebuild}
+	case ReplicationConnecting:
+		return errs.Hint{Text: "see that MariaDB on its primary runs and can be reached from " +
+			server}
+	case ReplicationRefused, ReplicationIDTaken, ReplicationSettings:
+		return errs.Hint{Text: "rebuild the replica, which makes its account and settings again",
+			Actions: rebuild}
+	case WrongClock:
+		return errs.Hint{Text: "set the clock of " + server + " with NTP"}
+	case LossySettings:
+		return errs.Hint{Text: "take the setting away on " + server + ", then verify what it " +
+			"left out", Actions: []errs.Action{errs.Call("VerifyReplica", "name",
+			"servers/"+server)}}
+	case Settings:
+		return errs.Hint{Text: "take the setting out of whatever sets it on " + server +
+			", then restart " + unit}
+	case AgentSilent:
+		return errs.Hint{Text: "see on " + server + " with `systemctl status understudy-agent`, " +
+			"and that port 7443 can be reached from the control plane"}
+	}
+	return errs.Hint{}
+}
