@@ -36,6 +36,13 @@ func optionRows() []row {
 			why: "each observation compares",
 		},
 		{
+			id: "F13", variant: "root gets a password", run: (*lab).passwordForRoot, alone: true,
+			planted: "root@localhost of the running primary gets a password in place of the " +
+				"socket; a snapshot is asked for; then root is as before",
+			happens: "refused at once, with the statement that helps; succeeds afterwards",
+			why:     "no wait heals 1045",
+		},
+		{
 			id: "V1", variant: "another MariaDB on the host", run: (*lab).otherInstance,
 			planted: "Debian's mariadb@other beside a READY replica, with a datadir and a port " +
 				"of its own; both restart, the other one first",
@@ -127,4 +134,21 @@ func (l *lab) otherInstance() {
 	l.noUnitLine(name)
 	l.exec(name, "systemctl", "restart", mariadbUnit)
 	l.whole(name)
+}
+
+// passwordForRoot runs statements of another root, since root itself is locked out.
+func (l *lab) passwordForRoot() {
+	const boss = "boss@localhost"
+	l.sql(primary, "CREATE USER "+boss+" IDENTIFIED VIA unix_socket AS 'root'; "+
+		"GRANT ALL ON *.* TO "+boss+" WITH GRANT OPTION; ALTER USER root@localhost IDENTIFIED VIA "+
+		"mysql_native_password USING PASSWORD('S#1')")
+	began := time.Now()
+	job := l.detach("snapshot", "create", primary)
+	l.fails(job, "MARIADB_ACCESS_DENIED", "root@localhost")
+	if took := time.Since(began); took > time.Minute {
+		l.t.Errorf("it was waited for %s", took)
+	}
+	l.exec(primary, "mariadb", "--user=boss", "--execute", "ALTER USER root@localhost IDENTIFIED "+
+		"VIA unix_socket; DROP USER "+boss)
+	l.run("snapshot", "create", primary)
 }

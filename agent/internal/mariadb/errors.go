@@ -38,6 +38,8 @@ func failure(what string, err error) error {
 		return nil
 	case errors.As(err, &known):
 		return err
+	case denied(err):
+		return accessDenied(what, err)
 	case errors.As(err, &answer):
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_MARIADB_ERROR, what, errs.Wrap(err),
 			errs.Meta("errno", strconv.Itoa(int(answer.Number))),
@@ -65,6 +67,9 @@ func broken(err error) bool {
 }
 
 func down(what string, cause error) error {
+	if denied(cause) {
+		return accessDenied(what, cause)
+	}
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
 		what+": MariaDB does not answer", errs.Wrap(cause),
 		errs.WithHint("make sure that "+Unit+

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // mismatchesOf is the one line of all mismatches of a server that answers.
@@ -76,5 +78,38 @@ func TestWhatRunsIsWhatCounts(t *testing.T) {
 			}
 			i.Stop()
 		}
+	})
+}
+
+// What waiting does not heal is refused at once; too many connections are waited for.
+func TestRefusalsThatNoWaitHeals(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		ctx := t.Context()
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Timers: &timers{}, Config: "max_connections=10"})
+		i.Exec("CREATE USER boss@localhost IDENTIFIED VIA unix_socket AS 'root'",
+			"GRANT ALL ON *.* TO boss@localhost WITH GRANT OPTION")
+		for _, spoil := range []string{
+			"IDENTIFIED VIA mysql_native_password USING PASSWORD('S#1')",
+			"ACCOUNT LOCK"} {
+			i.Exec("ALTER USER root@localhost " + spoil)
+			i.Reopen() // as an agent that connects again
+			status, err := i.Status(ctx)
+			if err != nil || status.Answers || !status.AccessDenied {
+				t.Errorf("%s: %+v, %v", spoil, status, err)
+			}
+			_, err = i.Server.OpenPointSession(ctx, time.Second)
+			wants(t, err, errorsv1.Reason_REASON_MARIADB_ACCESS_DENIED)
+			_, err = i.Server.Ready(ctx, "")
+			wants(t, err, errorsv1.Reason_REASON_MARIADB_ACCESS_DENIED)
+			i.Exec("ALTER USER root@localhost IDENTIFIED VIA unix_socket ACCOUNT UNLOCK")
+		}
+		i.Exec("REVOKE ALL ON *.* FROM root@localhost")
+		i.Reopen()
+		_, err := i.Server.OpenPointSession(ctx, time.Second)
+		if err == nil {
+			_, err = i.Reservations.Reserve(ctx, "x", time.Hour, "")
+		}
+		wants(t, err, errorsv1.Reason_REASON_MARIADB_ACCESS_DENIED)
 	})
 }

@@ -239,7 +239,13 @@ func (s *Server) StartReplicas(ctx context.Context) error {
 
 // AwaitAnswer waits until MariaDB answers, or ctx is over.
 func (s *Server) AwaitAnswer(ctx context.Context) error {
-	err := poll(ctx, func() (bool, error) { return s.answers(ctx) == nil, nil })
+	err := poll(ctx, func() (bool, error) {
+		err := s.answers(ctx)
+		if denied(err) {
+			return false, err
+		}
+		return err == nil, nil
+	})
 	if err != nil {
 		return down("cannot wait for MariaDB", err)
 	}

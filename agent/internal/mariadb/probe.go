@@ -17,7 +17,11 @@ import (
 // Ready says whether MariaDB serves yet: nil when it answered a query. It is the readiness probe of
 // mariadb.service for systemd.Manager.SetReady.
 func (s *Server) Ready(ctx context.Context, _ string) (progress string, err error) {
-	if err := s.answers(ctx); err != nil {
+	err = s.answers(ctx)
+	if denied(err) {
+		return "", accessDenied("cannot ask MariaDB whether it serves", err)
+	}
+	if err != nil {
 		return "MariaDB runs and does not answer queries yet",
 			fmt.Errorf("MariaDB does not answer: %w", err)
 	}

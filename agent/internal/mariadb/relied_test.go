@@ -3,6 +3,10 @@ package mariadb
 import (
 	"slices"
 	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 const ownFile = "/etc/mysql/mariadb.conf.d/zz-understudy.cnf"
@@ -102,5 +106,16 @@ func TestWhatRunsIsCompared(t *testing.T) {
 	}
 	if got := Mismatches(nil, ownFile, Running{}); got != nil {
 		t.Errorf("a server without the file is compared: %v", got)
+	}
+}
+
+func TestWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for number, passes := range map[uint16]bool{1040: true, 1203: true, 1226: true, 1045: false,
+		1698: false, 4151: false, 1227: false} {
+		err := down("cannot x", &mysql.MySQLError{Number: number, Message: "m"})
+		if got := errs.KindOf(err) == errs.Unavailable; got != passes {
+			t.Errorf("%d: %v", number, err)
+		}
 	}
 }

@@ -17,10 +17,10 @@ import (
 // unit.
 func (h *Host) Sample(ctx context.Context, last Status) Status {
 	last.Quiesced = h.quiesced()
-	last.DownReason = ""
+	last.DownReason, last.AccessDenied = "", false
 	live, err := resampled(ctx, h.Server.db, last.Live)
 	if last.Answers = err == nil; err != nil {
-		last.DownReason = err.Error()
+		last.DownReason, last.AccessDenied = err.Error(), denied(err)
 		return last
 	}
 	last.Live = live

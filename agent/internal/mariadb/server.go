@@ -103,6 +103,9 @@ type Host struct {
 	history  histories
 }
 
+// reconnect is how soon it is noticed that MariaDB would not let the agent in again.
+const reconnect = 10 * time.Second
+
 // Server is the running server, reached over its socket. It is safe for concurrent use.
 type Server struct {
 	db      *sql.DB
@@ -131,6 +134,7 @@ func New(config Config) (*Host, error) {
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(2)
 	db.SetConnMaxIdleTime(30 * time.Second)
+	db.SetConnMaxLifetime(reconnect)
 	return config.host(&Server{db: db, volumes: &volumes{exec: config.Exec}}), nil
 }
 

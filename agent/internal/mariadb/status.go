@@ -12,6 +12,8 @@ type Status struct {
 	// Answers is true when it answered a query in this call; DownReason says why not.
 	Answers    bool
 	DownReason string
+	// AccessDenied is true when it refuses the agent's own account.
+	AccessDenied bool
 	// Binary is the installed version, DatadirVersion the one that last upgraded the datadir.
 	Binary, DatadirVersion Version
 	// Datadir is what the options name, Volume the filesystem that has it.
@@ -83,7 +85,7 @@ func (h *Host) status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	if err := h.Server.answers(ctx); err != nil {
-		status.DownReason = err.Error()
+		status.DownReason, status.AccessDenied = err.Error(), denied(err)
 		return status, nil
 	}
 	status.Answers = true

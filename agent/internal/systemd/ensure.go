@@ -184,6 +184,9 @@ func (e *ensuring) awaitReady(ctx context.Context) (Unit, error) {
 			if progress, probeErr = probe(ctx, e.name); probeErr == nil {
 				return unit, nil
 			}
+			if errs.KindOf(probeErr) == errs.FailedPrecondition {
+				return unit, probeErr // no wait can help
+			}
 			e.report("%s", said(progress, probeErr))
 		} else if err == nil {
 			e.report("%s", e.m.describe(ctx, unit))

@@ -15,7 +15,8 @@ import (
 
 func status(s *agentv1.MariaDBStatus) replication.Status {
 	out := replication.Status{
-		Answers: s.GetAnswers(), DownReason: s.GetDownReason(), BinaryVersion: s.GetBinaryVersion(),
+		Answers: s.GetAnswers(), DownReason: s.GetDownReason(),
+		AccessDenied: s.GetAccessDenied(), BinaryVersion: s.GetBinaryVersion(),
 		DatadirVersion: s.GetDatadirVersion(),
 		Datadir:        s.GetDatadir(), ServerVersion: s.GetServerVersion(),
 		Started:  moment(s.GetStartTime()),

@@ -10,7 +10,9 @@ import (
 type Status struct {
 	Answers    bool   // it answered a query in this very look
 	DownReason string // why it does not answer
-	Clock      Clock
+	// AccessDenied is true when it refuses its agent's account: no wait helps.
+	AccessDenied bool
+	Clock        Clock
 
 	BinaryVersion  string // of the installed programs, "11.8.6"
 	DatadirVersion string // that last upgraded the datadir; empty when the datadir has none

@@ -12,7 +12,8 @@ import (
 // StatusToProto is a status on the wire.
 func StatusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 	status := &agentv1.MariaDBStatus{
-		Answers: s.Answers, DownReason: s.DownReason, BinaryVersion: s.Binary.String(),
+		Answers: s.Answers, DownReason: s.DownReason, AccessDenied: s.AccessDenied,
+		BinaryVersion:  s.Binary.String(),
 		DatadirVersion: s.DatadirVersion.String(),
 		Datadir:        s.Datadir, Quiesced: s.Quiesced, Options: s.Options,
 		FilesystemUsedBytes: s.Volume.UsedBytes, FilesystemFreeBytes: s.Volume.FreeBytes,

@@ -97,6 +97,9 @@ func (h *Host) checkRoom(data kit.Mount) error {
 // ensureReadOnly proves that the started MariaDB is the right one, and read-only when it is to be a
 // replica.
 func (h *Host) ensureReadOnly(ctx context.Context, st *replication.Status) error {
+	if st.AccessDenied {
+		return kit.NotAnswering(h.Srv.Name, *st)
+	}
 	if !st.Answers {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_NOT_READY,
 			kit.Sprintf("MariaDB on %s does not answer: %s", h.Srv.Name, st.DownReason),

@@ -8,7 +8,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // Server is a server's record: of the one that this job makes only while that is there, not when it
@@ -102,9 +101,7 @@ func (c *Call) Serving(ctx context.Context, name string) (*Node, error) {
 		return nil, err
 	}
 	if !n.Status.Answers {
-		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
-			Sprintf("MariaDB on %s does not answer: %s", name, n.Status.DownReason),
-			errs.WithHint("start mariadb.service on "+name))
+		return nil, NotAnswering(name, n.Status)
 	}
 	return n, nil
 }

@@ -811,6 +811,8 @@ type MariaDBStatus struct {
 	// Settings of the agent's option file that MariaDB does not run with, or will not after its next
 	// start.
 	SettingMismatches []*SettingMismatch `protobuf:"bytes,45,rep,name=setting_mismatches,json=settingMismatches,proto3" json:"setting_mismatches,omitempty"`
+	// True when MariaDB refuses the agent's own account: waiting does not help.
+	AccessDenied bool `protobuf:"varint,46,opt,name=access_denied,json=accessDenied,proto3" json:"access_denied,omitempty"`
 	// Settings by which the running server leaves changes out, changes them or goes on behind an
 	// error, by name ("binlog_ignore_db", "slave_exec_mode"); empty ones left out.
 	Settings map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -1123,6 +1125,13 @@ func (x *MariaDBStatus) GetSettingMismatches() []*SettingMismatch {
 		return x.SettingMismatches
 	}
 	return nil
+}
+
+func (x *MariaDBStatus) GetAccessDenied() bool {
+	if x != nil {
+		return x.AccessDenied
+	}
+	return false
 }
 
 func (x *MariaDBStatus) GetSettings() map[string]string {
@@ -5195,7 +5204,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xd7\x0e\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xfc\x0e\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5243,7 +5252,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
 	"\roldest_binlog\x18% \x01(\tR\foldestBinlog\x12!\n" +
 	"\fbinlog_bytes\x18& \x01(\x03R\vbinlogBytes\x12S\n" +
-	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\x12L\n" +
+	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\x12#\n" +
+	"\raccess_denied\x18. \x01(\bR\faccessDenied\x12L\n" +
 	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x12%\n" +
 	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
