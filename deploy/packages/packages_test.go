@@ -61,6 +61,7 @@ func TestPackages(t *testing.T) {
 		t.Run(program+".rpm has the same files", func(t *testing.T) {
 			rpmHasTheSame(t, files[program], run(t, "rpm", "-qpl", rpm))
 			unpacks(t, rpm, program)
+			marksDocs(t, rpm)
 		})
 		t.Run(program+" has what it needs", func(t *testing.T) {
 			for _, file := range []string{"usr/bin/" + program,
@@ -167,6 +168,18 @@ func bill(t *testing.T, path string) {
 			func(c struct{ Name, Version string }) bool { return c.Name == want })
 		if found < 0 || bom.Components[found].Version == "" {
 			t.Errorf("%s is not in the bill of materials", want)
+		}
+	}
+}
+
+// marksDocs wants that rpm knows documentation as such: an installation may leave it out.
+func marksDocs(t *testing.T, rpm string) {
+	t.Helper()
+	docs := run(t, "rpm", "-qpd", rpm)
+	for _, file := range run(t, "rpm", "-qpl", rpm) {
+		if regexp.MustCompile(`^/usr/share/doc/`).MatchString(file) !=
+			slices.Contains(docs, file) {
+			t.Errorf("%s: is it documentation?", file)
 		}
 	}
 }
