@@ -97,8 +97,8 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
 func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() }
 
-// refreshCertificate hands MariaDB the agent's newest certificate. One that is stopped reads it when
-// it starts, and is not started through its socket unit.
+// refreshCertificate hands MariaDB the agent's newest certificate. A MariaDB that is stopped reads
+// it when it starts, and is not started through its socket unit.
 func (p *parts) refreshCertificate(ctx context.Context) error {
 	unit, err := p.units.Get(ctx, mariadb.Unit)
 	if err != nil && !errors.Is(err, errs.NotFound) {

@@ -42,18 +42,30 @@ any agent or operator. Only its owner can read it. No file is overwritten.`,
 
 // newRestore makes a state directory of a backup.
 func newRestore(c *cli) *cobra.Command {
+	var dumped string
 	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Restore a backup of the control plane on this machine",
-		Args: takes("restore FILE"), ValidArgsFunction: aFile,
+		Use: "restore [FILE]", Short: "Restore a backup of the control plane on this machine",
+		Args: takes("restore [FILE]"), ValidArgsFunction: aFile,
 		Long: `Restore a backup into the state directory of this machine, which is empty or not
 there. Nothing is written before all of the file is verified. Stop the control
 plane that the backup is of first: two of them would work against each other.
 
 Jobs go on where the backup has them, under an epoch that is higher than any that
 agents have seen. Join tokens end. When the control plane serves under another
-address than before, agents are told it.`,
-		Example: "  understudy restore /srv/backup/understudy-2026-11-28.tar",
+address than before, agents are told it.
+
+Records in a MariaDB are backed up by dumping its database. Load the dump into
+the MariaDB that store_dsn_file names, and give the time at which it was made
+with --dump-time instead of a file.`,
+		Example: `  understudy restore /srv/backup/understudy-2026-11-28.tar
+  understudy restore --dump-time 2026-11-28T03:00:00Z`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 1) == (dumped != "") {
+				return usageError{message: "one of FILE and --dump-time is required"}
+			}
+			if dumped != "" {
+				return restoreDump(cmd, c, dumped)
+			}
 			m, dir, err := app.Restore(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
 				slog.New(slog.DiscardHandler), args[0])
 			if err != nil {
@@ -64,7 +76,23 @@ address than before, agents are told it.`,
 		},
 	}
 	stateFlags(cmd)
+	cmd.Flags().StringVar(&dumped, "dump-time", "", "`TIME` of the dump that was loaded into the "+
+		"store's MariaDB")
 	return c.foreign(cmd)
+}
+
+func restoreDump(cmd *cobra.Command, c *cli, dumped string) error {
+	at, err := time.Parse(time.RFC3339, dumped)
+	if err != nil {
+		return usageError{message: "--dump-time " + quote(dumped) + " must be a time such as " +
+			"2026-11-28T03:00:00Z"}
+	}
+	if err := app.RestoreDump(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
+		slog.New(slog.DiscardHandler), at); err != nil {
+		return err
+	}
+	c.say("restored the records in MariaDB, which are of %s", at.Local().Format(time.DateTime))
+	return nil
 }
 
 // aFile lets the shell complete a path.

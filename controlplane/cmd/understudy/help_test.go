@@ -118,6 +118,8 @@ func understood(t *testing.T, args []string) {
 		!strings.Contains(said, "cannot ask for confirmation") &&
 		!strings.Contains(said, "cannot back up "+w.getenv("UNDERSTUDY_STATE_DIR")) &&
 		!strings.Contains(said, "to "+w.getenv("UNDERSTUDY_STATE_DIR")+": open") &&
+		!strings.Contains(said, "cannot restore "+w.getenv("UNDERSTUDY_STATE_DIR")+
+			" from a dump") &&
 		!strings.Contains(said, "cannot read --credentials") &&
 		!strings.Contains(said, "there is no context") && !strings.Contains(said, "no contexts") {
 		t.Errorf("understudy %s: %s", strings.Join(args, " "), said)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -126,15 +125,10 @@ func (a *App) openState(ctx context.Context) error {
 	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	config := store.Config{Path: a.cfg.path("understudy.db"), Logger: a.log}
-	if a.cfg.StoreDSNFile != "" {
-		dsn, err := os.ReadFile(a.cfg.StoreDSNFile)
-		if err != nil {
-			return fmt.Errorf("cannot read the store's address: %w", err)
-		}
-		config.Path, config.DSN = "", strings.TrimSpace(string(dsn))
+	config, err := a.cfg.store(a.log)
+	if err != nil {
+		return err
 	}
-	var err error
 	a.st, err = store.Open(ctx, config)
 	if errors.Is(err, job.ErrUnavailable) {
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE, "cannot start",

@@ -79,7 +79,9 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if err != nil {
 		return Manifest{}, err
 	}
-	if err := settle(ctx, config, m, filepath.Join(staged, storeName)); err != nil {
+	at := store.Config{Path: filepath.Join(staged, storeName), Logger: config.Logger,
+		Now: config.Now}
+	if err := Settle(ctx, at, m.Created); err != nil {
 		return Manifest{}, err
 	}
 	return m, place(staged, config.StateDir)
@@ -112,16 +114,15 @@ func syncAll(dir string) error {
 	return errors.Join(unix.Syncfs(int(file.Fd())), file.Close())
 }
 
-// settle makes the copied records fit to go on.
-func settle(ctx context.Context, config RestoreConfig, m Manifest, path string) (err error) {
-	records, err := store.Open(ctx, store.Config{Path: path, Logger: config.Logger,
-		Now: config.Now})
+// Settle makes records fit to go on that are a copy of that time.
+func Settle(ctx context.Context, at store.Config, copied time.Time) (err error) {
+	records, err := store.Open(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, records.Close()) }()
 	return records.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		return tx.Restored(ctx, m.Created)
+		return tx.Restored(ctx, copied)
 	})
 }
 

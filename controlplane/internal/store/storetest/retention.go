@@ -186,3 +186,34 @@ func testRetentionOfMany(t *testing.T, open Open) {
 		t.Errorf("pruned %+v, %v", p, err)
 	}
 }
+
+// testRestored restores twice at one time: everything is above what it was.
+func testRestored(t *testing.T, open Open) {
+	st := open(t)
+	j := sampleJob("j")
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		return st.Jobs(tx).Insert(ctx, j)
+	})
+	epoch, generation := int64(0), int64(0)
+	for range 3 {
+		backedUp := time.Now().Add(-time.Hour)
+		write(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Restored(ctx, backedUp)
+		})
+		write(t, st, func(ctx context.Context, tx *store.Tx) error {
+			held, err := st.Jobs(tx).Holdings(ctx)
+			if err != nil || len(held) != 1 || held[0].Epoch <= epoch {
+				t.Fatalf("epoch %d, then %+v, %v", epoch, held, err)
+			}
+			raised, err := tx.Generation(ctx)
+			if err != nil || raised <= generation {
+				t.Errorf("generation %d, then %d, %v", generation, raised, err)
+			}
+			epoch, generation = held[0].Epoch, raised
+			if lost, err := tx.Lost(ctx, backedUp.Add(time.Minute)); err != nil || !lost {
+				t.Errorf("what a backup cannot know: %v, %v", lost, err)
+			}
+			return tx.Probe(ctx)
+		})
+	}
+}

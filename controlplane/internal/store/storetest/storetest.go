@@ -49,6 +49,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"job attempts":              testAttempts,
 		"retention":                 testRetention,
 		"retention of many":         testRetentionOfMany,
+		"restored":                  testRestored,
 		"subject locks":             testSubjects,
 		"subject locks at once":     testSubjectsAtOnce,
 		"an engine runs on it":      testEngine,
