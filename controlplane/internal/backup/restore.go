@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +62,10 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if m, err = Verify(path); err != nil {
 		return Manifest{}, err
 	}
-	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(config.StateDir)), 0o755); err != nil {
+		return Manifest{}, err
+	}
+	if err := os.Mkdir(config.StateDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Manifest{}, err
 	}
 	staged, done, err := workspace(config.StateDir, stagedPrefix)
@@ -90,7 +94,7 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 // place moves the files to where they belong, which may be a filesystem's own root. The store goes
 // first: a control plane refuses one whose certificate authority is not there.
 func place(staged, dir string) error {
-	if err := syncAll(staged); err != nil {
+	if err := errors.Join(giveToOwner(staged, dir), syncAll(staged)); err != nil {
 		return err
 	}
 	for _, name := range []string{storeName, caDir, manualDir, configName} {
@@ -103,6 +107,22 @@ func place(staged, dir string) error {
 		}
 	}
 	return atomicfile.SyncDir(dir)
+}
+
+// giveToOwner gives all below staged to the owner of dir: root restores for a service of another
+// user, to whom systemd gives what is in its state directory only when the directory is not its own.
+func giveToOwner(staged, dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return filepath.WalkDir(staged, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || os.Geteuid() != 0 {
+			return err
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
 }
 
 // syncAll puts on disk what was written to the filesystem of a directory.
@@ -178,7 +198,9 @@ func read(path string, sink func(File) (io.WriteCloser, error)) (Manifest, error
 		return Manifest{}, err
 	}
 	for _, file := range m.Files {
-		if err := readFile(archive, file, sink); err != nil {
+		if err := readFile(archive, file, sink); errors.As(err, new(*fs.PathError)) {
+			return Manifest{}, err // of the place that it is written to
+		} else if err != nil {
 			return Manifest{}, damaged(fmt.Errorf("%s: %w", file.Name, err))
 		}
 	}
