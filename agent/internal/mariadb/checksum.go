@@ -96,6 +96,11 @@ func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(Che
 
 // openView begins the transaction and answers the position that it sees.
 func openView(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) (string, error) {
+	if plan.Stopped { // what this opens on a replica makes no event of its own
+		if err := execute(ctx, conn, "SET SESSION sql_log_bin = 0"); err != nil {
+			return "", err
+		}
+	}
 	for _, statement := range []string{
 		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 		"SET SESSION lock_wait_timeout = 5", "SET SESSION innodb_lock_wait_timeout = 5",

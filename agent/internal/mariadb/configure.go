@@ -61,6 +61,11 @@ func (c *Configuration) Set(ctx context.Context, settings Settings) (Configured,
 	if err := readByUnit(ctx, c.units); err != nil {
 		return Configured{}, err
 	}
+	if settings.ReadOnly {
+		if err := writeInitFile(initPath(c.certificate.to)); err != nil {
+			return Configured{}, err
+		}
+	}
 	changed, err := c.writeDropIn(settings.render(c.certificate.to, tmpdir))
 	if err != nil {
 		return Configured{}, err

@@ -61,6 +61,9 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 		set("bind_address", s.Bind), set("port", s.port()),
 	}
 	all = append(all, s.binlogOptions()...)
+	if s.ReadOnly {
+		all = append(all, set("init_file", initPath(tls)))
+	}
 	if s.ReportHost != "" {
 		all = append(all, set("report_host", s.ReportHost), set("report_port", s.port()))
 	}

@@ -45,7 +45,7 @@ type Live struct {
 	Replication                                    []Replication
 	Replicas                                       []ConnectedReplica
 	PositionTableTransactional                     bool
-	NonTransactional                               []string
+	NonTransactional, Memory                       []string
 	Started                                        time.Time
 	// Mismatches are settings of the agent's option file that the server does not run with.
 	Mismatches []Mismatch
@@ -158,8 +158,8 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 		}
 		live.History = h.history.of(live, filepath.Dir(v["log_bin_basename"]))
 	}
-	live.PositionTableTransactional, live.NonTransactional = h.slow.get(ctx, h.Server.db,
-		live.Started)
+	live.PositionTableTransactional, live.NonTransactional, live.Memory = h.slow.get(ctx,
+		h.Server.db, live.Started)
 	return live, nil
 }
 
@@ -254,29 +254,31 @@ type slowFacts struct {
 	started          time.Time
 	transactional    bool
 	nonTransactional []string
+	memory           []string
 }
 
 const slowFactsAge = time.Minute
 
-func (f *slowFacts) get(ctx context.Context, q querier, started time.Time) (bool, []string) {
+func (f *slowFacts) get(ctx context.Context, q querier,
+	started time.Time) (safe bool, torn, memory []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.read) < slowFactsAge && started.Sub(f.started).Abs() < 2*time.Second {
-		return f.transactional, f.nonTransactional
+		return f.transactional, f.nonTransactional, f.memory
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	names, err := nonTransactionalTables(ctx, q)
+	all, err := tables(ctx, q, false)
 	if err != nil {
-		return f.transactional, f.nonTransactional // known again when there is time
+		return f.transactional, f.nonTransactional, f.memory // known again when there is time
 	}
 	r, err := one(ctx, q, "SELECT transactions FROM information_schema.engines e JOIN "+
 		"information_schema.tables t USING (engine)"+
 		" WHERE t.table_schema = 'mysql' AND t.table_name = 'gtid_slave_pos'")
 	if err != nil {
-		return f.transactional, f.nonTransactional
+		return f.transactional, f.nonTransactional, f.memory
 	}
-	f.transactional, f.nonTransactional, f.read, f.started = r.yes("transactions"), names,
-		time.Now(), started
-	return f.transactional, f.nonTransactional
+	f.transactional, f.read, f.started = r.yes("transactions"), time.Now(), started
+	f.nonTransactional, f.memory = namesOf(all, table.torn), namesOf(all, table.memory)
+	return f.transactional, f.nonTransactional, f.memory
 }

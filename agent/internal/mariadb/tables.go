@@ -57,17 +57,25 @@ func (t table) remote() bool {
 		"MEMORY", "BLACKHOLE", "ROCKSDB", "Mroonga", "OQGRAPH", ""}, t.engine)
 }
 
+// memory is true for a table whose rows no copy has, and no start of the server keeps.
+func (t table) memory() bool { return t.engine == "MEMORY" }
+
 // checksummed is true for a table that CHECKSUM TABLE reads.
-func (t table) checksummed() bool { return t.kind != "SEQUENCE" }
+func (t table) checksummed() bool { return t.kind != "SEQUENCE" && !t.memory() }
 
 // nonTransactionalTables names those that a snapshot without a lock may tear, a hundred at most.
 func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {
 	all, err := tables(ctx, q, false)
+	return namesOf(all, table.torn), err
+}
+
+// namesOf are a hundred names at most.
+func namesOf(all []table, which func(table) bool) []string {
 	var names []string
 	for _, t := range all {
-		if t.torn() && len(names) < 100 {
+		if which(t) && len(names) < 100 {
 			names = append(names, t.String())
 		}
 	}
-	return names, err
+	return names
 }

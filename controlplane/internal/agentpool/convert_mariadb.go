@@ -40,6 +40,7 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		Filesystem:     s.GetFilesystem(), FilesystemMount: s.GetFilesystemMount(),
 		PositionTableIsSafe: s.GetPositionTableTransactional(),
 		NonTransactional:    s.GetNonTransactionalTables(),
+		Memory:              s.GetMemoryTables(),
 		Settings:            s.GetSettings(),
 		BinlogHistory:       s.GetBinlogHistory(),
 	}

@@ -58,6 +58,7 @@ type Status struct {
 	FilesystemMount     string   // mount point
 	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
 	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
+	Memory              []string // the user's MEMORY tables; at most 100
 
 	// BinlogHistory is the id of the history that the binary log has; empty when it is not known.
 	BinlogHistory string

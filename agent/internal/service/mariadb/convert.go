@@ -47,6 +47,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
+	status.MemoryTables = l.Memory
 	status.StartTime, status.Settings, status.BinlogHistory = stamp(l.Started), l.Settings,
 		l.History
 	for _, r := range l.Replication {

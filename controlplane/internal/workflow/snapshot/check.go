@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -59,10 +60,7 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 		st.ServerID, cmp.Or(st.BinlogPos, "(empty)"))
 	s.Found("datadir is on volume %s (%s, %s used, %s free)", vol.ProviderID, st.Filesystem,
 		kit.Size(st.FilesystemUsed), kit.Size(st.FilesystemFree))
-	if len(st.NonTransactional) > 0 {
-		s.Found("%d tables are not transactional; the lock makes them consistent too: %s",
-			len(st.NonTransactional), kit.SomeOf(st.NonTransactional, 5))
-	}
+	s.tellOfTables(st)
 	if needs := slices.Concat(contract.Libraries, contract.Collations); len(needs) > 0 {
 		s.Found("a replica's host needs %s", kit.SomeOf(needs, 5))
 	}
@@ -77,6 +75,24 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 
 // checkSourceState refuses by the node's record and status alone. That the datadir's filesystem is
 // the one on the data volume is proved after it.
+// tellOfTables says which tables a copy has differently from what a user may expect.
+func (s *step) tellOfTables(st replication.Status) {
+	torn := slices.DeleteFunc(slices.Clone(st.NonTransactional),
+		func(name string) bool { return slices.Contains(st.Memory, name) })
+	if len(torn) > 0 {
+		s.Found("%d tables are not transactional; the lock makes them consistent too: %s",
+			len(torn), kit.SomeOf(torn, 5))
+	}
+	if len(st.Memory) > 0 {
+		s.Found("%d MEMORY tables: a copy has them without rows, and empty again after each "+
+			"start; they are not compared: %s", len(st.Memory), kit.SomeOf(st.Memory, 5))
+	}
+	if format := st.Settings["binlog_format"]; format != "" && format != "ROW" {
+		s.Found("binlog_format is %s: a copy has no temporary tables of sessions that are open "+
+			"now, and a statement on one of them would stop its replication (error 1146)", format)
+	}
+}
+
 func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 	st, name := n.Status, n.Name
 	switch {

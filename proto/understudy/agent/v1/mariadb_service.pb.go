@@ -820,6 +820,8 @@ type MariaDBStatus struct {
 	// datadir was put back, or after a crash took a tail that was logged. Empty when it cannot be
 	// told.
 	BinlogHistory string `protobuf:"bytes,51,opt,name=binlog_history,json=binlogHistory,proto3" json:"binlog_history,omitempty"`
+	// Names of MEMORY tables of the user's schemas; at most 100. A copy has them without rows.
+	MemoryTables  []string `protobuf:"bytes,52,rep,name=memory_tables,json=memoryTables,proto3" json:"memory_tables,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1146,6 +1148,13 @@ func (x *MariaDBStatus) GetBinlogHistory() string {
 		return x.BinlogHistory
 	}
 	return ""
+}
+
+func (x *MariaDBStatus) GetMemoryTables() []string {
+	if x != nil {
+		return x.MemoryTables
+	}
+	return nil
 }
 
 // SettingMismatch is a setting that MariaDB does not run with.
@@ -5204,7 +5213,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xfc\x0e\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa1\x0f\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5255,7 +5264,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12setting_mismatches\x18- \x03(\v2$.understudy.agent.v1.SettingMismatchR\x11settingMismatches\x12#\n" +
 	"\raccess_denied\x18. \x01(\bR\faccessDenied\x12L\n" +
 	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x12%\n" +
-	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x1a;\n" +
+	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x12#\n" +
+	"\rmemory_tables\x184 \x03(\tR\fmemoryTables\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
