@@ -217,8 +217,8 @@ func writePage(page string, rows []row, longest time.Duration) error {
 func matrix() []row {
 	var all []row
 	for _, part := range [][]row{
-		snapshotRows(), hostRows(), filesystemRows(), copyRows(), optionRows(), powerRows(),
-		versionRows(),
+		snapshotRows(), hostRows(), filesystemRows(), copyRows(), completeRows(),
+		optionRows(), powerRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(), rebuildRows(), purgeRows(),

@@ -213,15 +213,21 @@ func CheckContract(c *consistentpoint.Contract, say func(field, why string)) {
 	}
 }
 
-// contractSettings are the options of a contract, but those that are set anyhow.
+// contractSettings are the options of a contract, but those that are set anyhow. A character set
+// and its collation are set together, or neither is.
 func contractSettings(c *consistentpoint.Contract, extra map[string]string) []Option {
 	if c == nil {
 		return nil
 	}
+	_, charset := extra["character_set_server"]
+	_, collation := extra["collation_server"]
 	var all []Option
 	for _, name := range contractOptions() {
 		value, has := c.Options[name]
-		if _, given := extra[name]; has && !given {
+		_, given := extra[name]
+		given = given || (charset || collation) && (name == "character_set_server" ||
+			name == "collation_server")
+		if has && !given {
 			all = append(all, set(name, value))
 		}
 	}

@@ -60,7 +60,7 @@ func failure(what string, err error) error {
 }
 
 func broken(err error) bool {
-	var netErr net.Error
+	var netErr *net.OpError // not any error with a number of the kernel's
 	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)

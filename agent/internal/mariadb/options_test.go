@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 func TestParseOption(t *testing.T) {
@@ -197,4 +199,48 @@ func TestTmpdirThatIsMissingIsReplaced(t *testing.T) {
 	if got := sanitizedTmpdir(nil); got != "" {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestACopyHasTheOptionsOfItsDatadir(t *testing.T) {
+	t.Parallel()
+	contract := &consistentpoint.Contract{Options: map[string]string{
+		"innodb_page_size": "8192", "character_set_server": "latin1",
+		"collation_server": "latin1_bin", "default_week_format": "3"},
+		Preload: []string{"ha_archive.so", "ha_blackhole.so"}}
+	render := func(extra map[string]string) string {
+		return string(Settings{ServerID: 2, Bind: "::", Extra: extra,
+			Contract: contract}.render(TLSFiles{}, ""))
+	}
+	for _, c := range []struct {
+		extra       map[string]string
+		has, hasNot string
+	}{
+		{nil, "\ninnodb_page_size=8192\n", "\ninnodb_data_home_dir"},
+		{nil, "\nplugin_load_add=ha_archive.so;ha_blackhole.so\n", "\nplugin_load="},
+		{nil, "\ncollation_server=latin1_bin\n", "\nsql_mode"},
+		{map[string]string{"character_set_server": "utf8mb4"}, "\ncharacter_set_server=utf8mb4\n",
+			"\ncollation_server"},
+	} {
+		if got := render(c.extra); !strings.Contains(got, c.has) || strings.Contains(got, c.hasNot) {
+			t.Errorf("with %v:\n%s", c.extra, got)
+		}
+	}
+}
+
+func TestAContractIsOfADatadirAlone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]*consistentpoint.Contract{
+		"option":      {Options: map[string]string{"init_file": "/tmp/x"}},
+		"value":       {Options: map[string]string{"innodb_page_size": "1\nuser=root"}},
+		"library":     {Libraries: []string{"../../tmp/x.so"}},
+		"preload":     {Preload: []string{"a.so;b.so"}},
+		"key library": {KeyLibrary: "a/b.so"},
+	} {
+		said := 0
+		CheckContract(c, func(string, string) { said++ })
+		if said == 0 {
+			t.Errorf("%s passes", name)
+		}
+	}
+	CheckContract(nil, func(field, why string) { t.Error(field, why) })
 }

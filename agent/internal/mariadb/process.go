@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
@@ -18,8 +19,6 @@ import (
 // serverProcess is a running server as the kernel sees it.
 type serverProcess struct {
 	proc string
-	// root is its own root directory: paths are looked up where the server is, not the agent.
-	root *os.File
 	cwd  fileID
 }
 
@@ -38,18 +37,9 @@ func openProcess(datadir, pidFile string) (serverProcess, error) {
 			"cannot see the files of MariaDB: no process has the datadir open",
 			errs.WithHint("see what is mounted at the datadir (findmnt on the host)"))
 	}
-	fd, err := unix.Open(p.proc+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return p, fmt.Errorf("cannot see the files of MariaDB: %w", err)
-	}
-	p.root = os.NewFile(uintptr(fd), p.proc+"/root")
-	if p.cwd, err = identify(p.proc + "/cwd"); err != nil {
-		p.close()
-	}
+	p.cwd, err = identify(p.proc + "/cwd")
 	return p, err
 }
-
-func (p serverProcess) close() { p.root.Close() }
 
 // pidIn is the number in a pid file, or 0. Whoever writes it cannot have another process taken for
 // the server: that one has another working directory.
@@ -67,17 +57,13 @@ func identify(path string) (fileID, error) {
 	return fileID{stat.Dev, stat.Ino}, nil
 }
 
-// identify is the file at a path of the server's.
+// identify is the file at a path of the server's; links lead where they lead the server.
 func (p serverProcess) identify(path string) (fileID, error) {
-	fd, err := unix.Openat2(int(p.root.Fd()), path, &unix.OpenHow{Flags: unix.O_PATH |
-		unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	found, err := securejoin.SecureJoin(p.proc+"/root", path)
 	if err != nil {
 		return fileID{}, err
 	}
-	defer unix.Close(fd)
-	var stat unix.Stat_t
-	err = unix.Fstat(fd, &stat)
-	return fileID{stat.Dev, stat.Ino}, err
+	return identify(found)
 }
 
 // own is a path of the kernel's as the server names it: it may have a root of its own.

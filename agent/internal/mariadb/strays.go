@@ -66,7 +66,6 @@ func strays(ctx context.Context, q querier, volume Volume) ([]Stray, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.process.close()
 	if err := s.variables(ctx, q); err != nil {
 		return nil, err
 	}
@@ -116,7 +115,6 @@ func newSurvey(datadir, pidFile string, volume Volume) (*survey, error) {
 			errs.WithHint("unmount what was mounted over it since MariaDB started"))
 	}
 	if err != nil {
-		p.close()
 		return nil, err
 	}
 	return &survey{datadir: filepath.Clean(datadir), mount: volume.Mount, process: p,
