@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -39,12 +38,16 @@ func (a *App) stateDirWrites(context.Context) error {
 // sparingly answers what was found within the last second: anybody may ask, and a probe costs a
 // write.
 func sparingly(probe func(context.Context) error) func(context.Context) error {
-	var mu sync.Mutex
+	turn := make(chan struct{}, 1)
 	var at time.Time
 	var found error
 	return func(ctx context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done(): // a disk may hang
+			return fmt.Errorf("an earlier probe has not ended: %w", ctx.Err())
+		}
 		if time.Since(at) > time.Second {
 			found, at = probe(ctx), time.Now()
 		}
