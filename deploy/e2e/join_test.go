@@ -51,6 +51,31 @@ func TestJoin(t *testing.T) {
 	awaitTrue(t, 30*time.Second, "the agent of db9 is observed", func() bool {
 		return l.server("db9").GetLastSeenTime().AsTime().After(seen)
 	})
+	l.joinsAfterAPurge(line)
+}
+
+// joinsAfterAPurge deletes what the package's purge deletes: the host has to join again, and its
+// server goes on.
+func (l *lab) joinsAfterAPurge(used string) {
+	l.t.Helper()
+	l.exec("db9", "sh", "-ec", "systemctl disable --now understudy-agent; "+
+		"rm -rf /var/lib/understudy-agent; mkdir -m 700 /var/lib/understudy-agent")
+	awaitTrue(l.t, time.Minute, "db9 is out of reach", func() bool {
+		return l.server("db9").GetState() == cpv1.Server_STATE_UNREACHABLE
+	})
+	line := l.joinLine("db9")
+	typo := line[:len(line)-1] + "~"
+	for _, refused := range []string{used, typo} {
+		if out, err := l.Exec(l.t.Context(), "db9", "sh", "-c", refused); err == nil ||
+			!strings.Contains(out+err.Error(), "token") ||
+			!strings.Contains(out+err.Error(), "hint") {
+			l.t.Errorf("joined with %s: %v\n%s", refused, err, out)
+		}
+	}
+	l.joins(line, "enrolled as spiffe://understudy/agent/db9")
+	awaitTrue(l.t, time.Minute, "db9 is READY again", func() bool {
+		return l.server("db9").GetState() == cpv1.Server_STATE_READY
+	})
 }
 
 func (l *lab) joinLine(server string) string {
