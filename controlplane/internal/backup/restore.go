@@ -110,7 +110,8 @@ func place(staged, dir string) error {
 }
 
 // giveToOwner gives all below staged to the owner of dir: root restores for a service of another
-// user, to whom systemd gives what is in its state directory only when the directory is not its own.
+// user. systemd gives the user what is in its state directory only when the directory is not the
+// user's yet.
 func giveToOwner(staged, dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
