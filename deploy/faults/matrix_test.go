@@ -221,7 +221,7 @@ func matrix() []row {
 		optionRows(), powerRows(), versionRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
-		requestRows(), stateRows(), volumeRows(), rebuildRows(), purgeRows(),
+		requestRows(), stateRows(), volumeRows(), rebuildRows(), occupiedRows(), purgeRows(),
 	} {
 		all = append(all, part...)
 	}

@@ -22,7 +22,7 @@ import (
 func (r *row) aboutVolumes() bool {
 	return r.only == onEC2 ||
 		slices.Contains(
-			strings.Fields("S1 S2 S3 S6 S7 H1 H3 H4 H5 H6 H7 H8 H9 H10 H15 C1 C2 C3 C4 C6 C9"),
+			strings.Fields("F13 S1 S2 S3 S6 S7 H1 H3 H4 H5 H6 H7 H8 H9 H10 H15 C1 C2 C3 C4 C6 C9"),
 			r.id)
 }
 

@@ -122,7 +122,7 @@ func (p *parts) register(server *chassis.Server, name, version string,
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
 	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
 		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
-		SetControlPlane: enroller.SetControlPlane, Log: log}))
+		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 	server.RegisterService(&agentv1.ObservationService_ServiceDesc,

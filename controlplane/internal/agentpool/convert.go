@@ -28,10 +28,16 @@ func fencingToken(f kit.FencingToken) *agentv1.FencingToken {
 }
 
 func hostInfo(h *agentv1.GetHostResponse) kit.HostInfo {
-	return kit.HostInfo{
+	info := kit.HostInfo{
 		Server: h.GetServer(), OS: h.GetOs(), SystemdVersion: h.GetSystemdVersion(),
 		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(),
 	}
+	for _, p := range h.GetDatabaseProcesses() {
+		info.Databases = append(info.Databases, kit.DatabaseProcess{PID: int(p.GetPid()),
+			Unit: p.GetUnit(), Datadir: p.GetDatadir(), DeviceIDs: p.GetDeviceIds(),
+			Databases: p.GetDatabases()})
+	}
+	return info
 }
 
 // activeStates are systemd's own words.

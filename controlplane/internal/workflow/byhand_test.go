@@ -9,6 +9,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // labByHand is a lab whose control plane was started again with people as its provider.
@@ -125,5 +128,32 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		succeeded(t, p.End(j.ID))
+	})
+}
+
+// TestRebuiltByHand: a new snapshot wants more time than a quiesce has, and is refused before READY
+// is taken back; one that was taken offline does.
+func TestRebuiltByHand(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, first := lab(t)
+		first.Must(replicaArgs)
+		old := volumeOf(t, w, "db2")
+		first.Stop()
+		w.ByHand = true
+		p := w.Start().Run()
+		_, err := p.Flow.DryRun(t.Context(), kit.Request{Args: rebuild{Server: "db2"}.Args()})
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_ACTION_REQUIRED {
+			t.Errorf("%v", err)
+		}
+		if srv := w.Server("db2"); srv.State != inventory.ServerReady {
+			t.Errorf("db2 is %s", srv.State)
+		}
+		taken := snapshotIn(t, p.Must(snapshotOf{Source: "db1", Mode: inventory.ModeOffline,
+			QuiesceLimit: 30 * time.Minute}))
+		p.Must(rebuild{Server: "db2", Snapshot: taken})
+		checkGone(t, w, old)
+		if srv := w.Server("db2"); srv.State != inventory.ServerReady {
+			t.Errorf("db2 is %s", srv.State)
+		}
 	})
 }

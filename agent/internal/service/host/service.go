@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -27,6 +28,11 @@ type MariaDB interface {
 	BinaryVersion(ctx context.Context) string
 }
 
+// Databases sees the servers of databases that run on the host.
+type Databases interface {
+	DatabaseProcesses() []mount.DatabaseProcess
+}
+
 // Config has what a Service needs, all of it.
 type Config struct {
 	// Server is the name that this agent was enrolled as.
@@ -36,6 +42,8 @@ type Config struct {
 	// MariaDB and Systemd report their versions.
 	MariaDB MariaDB
 	Systemd Systemd
+	// Databases sees which servers of databases run.
+	Databases Databases
 	// SetControlPlane sets where the agent renews its certificate, and says whether that is new.
 	SetControlPlane func(addresses []string) (changed bool, err error)
 	// Log gets what cannot be read.
@@ -68,6 +76,11 @@ func (s *Service) GetHost(ctx context.Context,
 			unix.ByteSliceToString(names.Release[:])
 	}
 	fillResources(host)
+	for _, p := range s.config.Databases.DatabaseProcesses() {
+		host.DatabaseProcesses = append(host.DatabaseProcesses, &agentv1.DatabaseProcess{
+			Pid: int32(p.PID), Unit: p.Unit, Datadir: p.Datadir, DeviceIds: p.DeviceIDs,
+			Databases: p.Databases})
+	}
 	return host, nil
 }
 

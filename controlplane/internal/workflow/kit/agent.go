@@ -52,6 +52,16 @@ type HostInfo struct {
 	SystemdVersion string
 	MariaDBVersion string // of the installed binary; empty without one
 	AgentVersion   string
+	Databases      []DatabaseProcess
+}
+
+// DatabaseProcess is a MariaDB or MySQL that runs on a host, in whatever unit or container.
+type DatabaseProcess struct {
+	PID       int
+	Unit      string // of systemd; empty for none
+	Datadir   string
+	DeviceIDs []string // of the device below it; empty for the root disk
+	Databases []string // users' in it
 }
 
 // Systemd controls units.

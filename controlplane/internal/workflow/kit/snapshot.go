@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -66,4 +67,19 @@ func (k *Kit) Follows(ctx context.Context, snapshot string) (primary string, err
 	}
 	source, err := k.Record(ctx, snap.Server)
 	return source.Primary, err
+}
+
+// CheckCopyTime refuses a quiesce that would end before an operator is done.
+func (k *Kit) CheckCopyTime(a SnapshotArgs) error {
+	least, manual := k.OperatorCopyTime()
+	if !manual || a.QuiesceLimit >= least {
+		return nil
+	}
+	return Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
+		Hint("take the snapshot offline with a limit in which the operator can copy the "+
+			"volume: MariaDB is down that long; then make, or rebuild, a replica from it",
+			errs.Call("CreateSnapshot", "server", inventory.ServerSubject(a.Source), "mode",
+				"MODE_OFFLINE", "quiesce_limit", "30m")),
+		"an operator copies the volumes of provider %s, which takes at least %s, and the "+
+			"quiesce would end after %s", k.Provider.Name(), least, a.QuiesceLimit)
 }

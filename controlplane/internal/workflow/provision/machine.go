@@ -133,6 +133,9 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
 		return kit.Outcome{}, err
 	}
+	if err := s.checkUnused(ctx, srv, host); err != nil {
+		return kit.Outcome{}, err
+	}
 	if sealer, ok := s.Provider.(provider.Sealer); ok {
 		if err := sealer.SealMachine(ctx, srv.MachineID); err != nil {
 			return kit.Outcome{}, fmt.Errorf(

@@ -100,6 +100,11 @@ func (a RebuildArgs) Check(ctx context.Context, k *kit.Kit) error {
 	if err := a.unchanged(srv); err != nil {
 		return err
 	}
+	if !a.Given {
+		if err := k.CheckCopyTime(a.SnapshotArgs); err != nil {
+			return err
+		}
+	}
 	return k.Exists(ctx, a.Source)
 }
 

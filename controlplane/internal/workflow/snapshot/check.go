@@ -44,7 +44,7 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	if err := host.LogsAll(n); err != nil {
 		return inventory.Volume{}, err
 	}
-	if err := s.checkCopyTime(); err != nil {
+	if err := s.CheckCopyTime(s.args); err != nil {
 		return inventory.Volume{}, err
 	}
 	vol, err := s.sourceVolume(ctx, n)

@@ -5,28 +5,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
-
-// checkCopyTime refuses a quiesce that would end before an operator is done.
-func (s *step) checkCopyTime() error {
-	least, manual := s.OperatorCopyTime()
-	if !manual || s.args.QuiesceLimit >= least {
-		return nil
-	}
-	return kit.Refuse(errorsv1.Reason_REASON_ACTION_REQUIRED,
-		kit.Hint("take the snapshot offline with a limit in which the operator can copy the "+
-			"volume: MariaDB is down that long; then make a replica from it",
-			errs.Call("CreateSnapshot", "server", inventory.ServerSubject(s.args.Source), "mode",
-				"MODE_OFFLINE", "quiesce_limit", "30m")),
-		"an operator copies the volumes of provider %s, which takes at least %s, and the "+
-			"quiesce would end after %s", s.Provider.Name(), least, s.args.QuiesceLimit)
-}
 
 // startOver starts the section over. Where an operator takes the snapshot it asks first: whether to
 // hold the source up once more is theirs to say.

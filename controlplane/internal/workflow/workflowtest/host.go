@@ -41,6 +41,8 @@ type Host struct {
 	Elsewhere string
 	Contract  consistentpoint.Contract
 	Libraries []string
+	// Databases are the servers of databases that its image runs.
+	Databases []kit.DatabaseProcess
 	// transactions that a replica applies between two looks; 0 is all
 	rate int
 }
@@ -236,7 +238,7 @@ func (a *agent) up() (*server, error) {
 func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
 	err = a.look(ctx, "Host", func() error {
 		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
-			MariaDBVersion: a.h.Binary, AgentVersion: "test"}
+			MariaDBVersion: a.h.Binary, AgentVersion: "test", Databases: a.h.Databases}
 		return nil
 	})
 	return info, err

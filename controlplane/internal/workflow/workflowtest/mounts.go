@@ -162,8 +162,10 @@ func (a *agent) EnsureUnmounted(ctx context.Context,
 		if at == nil {
 			return false, nil
 		}
-		if at.Mounted && len(req.ExpectedDeviceIDs) > 0 && !slices.Contains(req.ExpectedDeviceIDs,
-			"virtio-"+at.volume) {
+		// The mount of a device that is gone is nobody's.
+		_, there := a.h.w.Cloud.Volumes[at.volume]
+		if at.Mounted && there && len(req.ExpectedDeviceIDs) > 0 &&
+			!slices.Contains(req.ExpectedDeviceIDs, "virtio-"+at.volume) {
 			return false, deny(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE, "%s is mounted there",
 				at.volume)
 		}

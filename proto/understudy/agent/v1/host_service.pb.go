@@ -190,8 +190,10 @@ type GetHostResponse struct {
 	Addresses []string `protobuf:"bytes,16,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// Free bytes on the root filesystem.
 	RootFreeBytes int64 `protobuf:"varint,17,opt,name=root_free_bytes,json=rootFreeBytes,proto3" json:"root_free_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Processes of MariaDB or MySQL that run on this host, those in containers too.
+	DatabaseProcesses []*DatabaseProcess `protobuf:"bytes,18,rep,name=database_processes,json=databaseProcesses,proto3" json:"database_processes,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetHostResponse) Reset() {
@@ -343,6 +345,95 @@ func (x *GetHostResponse) GetRootFreeBytes() int64 {
 	return 0
 }
 
+func (x *GetHostResponse) GetDatabaseProcesses() []*DatabaseProcess {
+	if x != nil {
+		return x.DatabaseProcesses
+	}
+	return nil
+}
+
+// DatabaseProcess is a running server of databases, as the kernel shows it.
+type DatabaseProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Process id.
+	Pid int32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Unit of systemd that it runs in; empty when it runs in none.
+	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Directory of its data, by the host's name for it where the host sees it.
+	Datadir string `protobuf:"bytes,3,opt,name=datadir,proto3" json:"datadir,omitempty"`
+	// Names below /dev/disk/by-id of the device that the datadir is on; empty for the root disk.
+	DeviceIds []string `protobuf:"bytes,4,rep,name=device_ids,json=deviceIds,proto3" json:"device_ids,omitempty"`
+	// Users' databases in it that have tables, at most 20.
+	Databases     []string `protobuf:"bytes,5,rep,name=databases,proto3" json:"databases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DatabaseProcess) Reset() {
+	*x = DatabaseProcess{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatabaseProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatabaseProcess) ProtoMessage() {}
+
+func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatabaseProcess.ProtoReflect.Descriptor instead.
+func (*DatabaseProcess) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DatabaseProcess) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *DatabaseProcess) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DatabaseProcess) GetDatadir() string {
+	if x != nil {
+		return x.Datadir
+	}
+	return ""
+}
+
+func (x *DatabaseProcess) GetDeviceIds() []string {
+	if x != nil {
+		return x.DeviceIds
+	}
+	return nil
+}
+
+func (x *DatabaseProcess) GetDatabases() []string {
+	if x != nil {
+		return x.Databases
+	}
+	return nil
+}
+
 var File_understudy_agent_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
@@ -352,7 +443,7 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
 	"\x17SetControlPlaneResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\x10\n" +
-	"\x0eGetHostRequest\"\xde\x04\n" +
+	"\x0eGetHostRequest\"\xb3\x05\n" +
 	"\x0fGetHostResponse\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1d\n" +
 	"\n" +
@@ -372,7 +463,15 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\x05load1\x18\x0e \x01(\x01R\x05load1\x121\n" +
 	"\x06uptime\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x1c\n" +
 	"\taddresses\x18\x10 \x03(\tR\taddresses\x12&\n" +
-	"\x0froot_free_bytes\x18\x11 \x01(\x03R\rrootFreeBytes2\xdb\x01\n" +
+	"\x0froot_free_bytes\x18\x11 \x01(\x03R\rrootFreeBytes\x12S\n" +
+	"\x12database_processes\x18\x12 \x03(\v2$.understudy.agent.v1.DatabaseProcessR\x11databaseProcesses\"\x8e\x01\n" +
+	"\x0fDatabaseProcess\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x18\n" +
+	"\adatadir\x18\x03 \x01(\tR\adatadir\x12\x1d\n" +
+	"\n" +
+	"device_ids\x18\x04 \x03(\tR\tdeviceIds\x12\x1c\n" +
+	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xdb\x01\n" +
 	"\vHostService\x12Y\n" +
 	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
@@ -390,27 +489,29 @@ func file_understudy_agent_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_host_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_understudy_agent_v1_host_service_proto_goTypes = []any{
 	(*SetControlPlaneRequest)(nil),  // 0: understudy.agent.v1.SetControlPlaneRequest
 	(*SetControlPlaneResponse)(nil), // 1: understudy.agent.v1.SetControlPlaneResponse
 	(*GetHostRequest)(nil),          // 2: understudy.agent.v1.GetHostRequest
 	(*GetHostResponse)(nil),         // 3: understudy.agent.v1.GetHostResponse
-	(*timestamppb.Timestamp)(nil),   // 4: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 5: google.protobuf.Duration
+	(*DatabaseProcess)(nil),         // 4: understudy.agent.v1.DatabaseProcess
+	(*timestamppb.Timestamp)(nil),   // 5: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 6: google.protobuf.Duration
 }
 var file_understudy_agent_v1_host_service_proto_depIdxs = []int32{
-	4, // 0: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
-	5, // 1: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
-	2, // 2: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
-	0, // 3: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
-	3, // 4: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
-	1, // 5: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
+	6, // 1: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
+	4, // 2: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
+	2, // 3: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
+	0, // 4: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
+	3, // 5: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
+	1, // 6: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_host_service_proto_init() }
@@ -424,7 +525,7 @@ func file_understudy_agent_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_host_service_proto_rawDesc), len(file_understudy_agent_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
