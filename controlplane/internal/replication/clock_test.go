@@ -17,7 +17,8 @@ func TestAServerWithAWrongClockIsNotHealthy(t *testing.T) {
 		-3 * time.Hour:      "2026-11-28 22:00 UTC, the control plane has 2026-11-29 01:00 UTC",
 	} {
 		s := replication.Status{Answers: true, ServerID: 7, LogBin: true,
-			BinlogFile: "mariadb-bin.000001", Clock: replication.Clock{Host: here.Add(by), Here: here}}
+			BinlogFile: "mariadb-bin.000001",
+			Clock: replication.Clock{Host: here.Add(by), Here: here}}
 		why := text(replication.PrimaryFindings(s, 7))
 		if (why == "") != (want == "") || !strings.Contains(why, want) {
 			t.Errorf("off by %s: a primary: %q", by, why)
