@@ -124,19 +124,31 @@ func (c *cli) examineProvider(ctx context.Context, a *api) finding {
 		Found: answer.GetProvider() + " can do what the jobs need"}
 }
 
+// examineServers names all servers that need attention, and says what helps the first one.
 func (c *cli) examineServers(servers []*cpv1.Server) finding {
+	var texts []string
+	var hints []errs.Hint
 	for _, s := range servers {
 		switch s.GetState() {
 		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE, cpv1.Server_STATE_DEGRADED:
-			return c.broken("servers",
-				errs.New(errs.FailedPrecondition, 0,
-					fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()), trimEnum(s.GetState()),
-						s.GetStateReason()),
-					errs.WithHint("see the server", errs.Call("GetServer", "name", s.GetName()))))
+		default:
+			continue
 		}
+		texts = append(texts, fmt.Sprintf("%s is %s: %s", show.ID(s.GetName()),
+			trimEnum(s.GetState()), s.GetStateReason()))
+		hint := errs.Hint{Text: "see the server",
+			Actions: []errs.Action{errs.Call("GetServer", "name", s.GetName())}}
+		if found := s.GetFindings(); len(found) > 0 && found[0].GetHint() != nil {
+			hint = errs.HintFromProto(found[0].GetHint())
+		}
+		hints = append(hints, hint)
 	}
-	return finding{What: "servers", OK: true,
-		Found: fmt.Sprintf("%d, none needs attention", len(servers))}
+	if len(texts) == 0 {
+		return finding{What: "servers", OK: true,
+			Found: fmt.Sprintf("%d, none needs attention", len(servers))}
+	}
+	return c.broken("servers", errs.New(errs.FailedPrecondition, 0, strings.Join(texts, "; "),
+		errs.WithHint(hints[0].Text, hints[0].Actions...)))
 }
 
 // fullWithin is how far ahead a disk that fills is worth a finding.

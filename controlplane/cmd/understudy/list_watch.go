@@ -112,7 +112,7 @@ func (w *listWatch[Q, P, R]) key(r R) string {
 	key := ""
 	for _, col := range w.columns([]R{r}) {
 		value, desc := valueAt(r, col.path)
-		if desc != nil && desc.Message() != nil {
+		if desc != nil && !desc.IsList() && desc.Message() != nil {
 			if t, ok := value.Message().Interface().(*timestamppb.Timestamp); ok && w.follow {
 				key += t.String()
 			}

@@ -6,8 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/hint"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -27,7 +29,10 @@ volumes, its replication, and how and when it was verified.`,
 func serverRecord(c *cli, st show.Style, s *cpv1.Server) string {
 	return record(st, s, []column[*cpv1.Server]{
 		{head: "name", path: "name"}, {head: "role", path: "role"}, {head: "state", path: "state"},
-		{path: "state_reason"}, {head: "primary", path: "primary"},
+		{path: "state_reason"}, {head: "findings", lines: findingLines},
+		{head: "jobs",
+			lines: func(s *cpv1.Server) []string { return each(s.GetJobs(), jobLine) }},
+		{head: "primary", path: "primary"},
 		{head: "verified", text: func(s *cpv1.Server) string { return verified(s.GetVerified()) }},
 		{head: "made from", path: "snapshot"}, {head: "address", text: endpoint},
 		{head: "server_id", path: "server_id"}, {head: "MariaDB", path: "mariadb_version"},
@@ -51,6 +56,26 @@ func serverRecord(c *cli, st show.Style, s *cpv1.Server) string {
 		}},
 		{head: "made", path: "create_time"}, {head: "etag", path: "etag"},
 	})
+}
+
+// findingLines are why a server is not READY, each with the errors that say so and what helps.
+func findingLines(s *cpv1.Server) []string {
+	var lines []string
+	for _, f := range s.GetFindings() {
+		lines = append(lines, show.Clean(f.GetCode()+" since "+stamp(f.GetSinceTime().AsTime())+
+			": "+f.GetText()))
+		for _, line := range f.GetErrors() {
+			lines = append(lines, "  "+show.Clean(line))
+		}
+		if text := hint.Text(errs.HintFromProto(f.GetHint())); text != "" {
+			lines = append(lines, "  hint: "+text)
+		}
+	}
+	return lines
+}
+
+func jobLine(j *cpv1.ServerJob) string {
+	return show.Clean(j.GetName() + " " + enum.Word(j.GetState()) + ": " + j.GetTitle())
 }
 
 // verified is how and when a replica was compared with its primary.

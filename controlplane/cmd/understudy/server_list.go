@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -32,10 +34,14 @@ func listServers(v *verb[*cpv1.ListServersRequest], empty string) *cobra.Command
 	v.flag("show_deleted", "all", "with deleted servers")
 	l := list[*cpv1.ListServersRequest, *cpv1.ListServersResponse, *cpv1.Server]{
 		call: (*api).ListServers, rows: (*cpv1.ListServersResponse).GetServers, empty: empty,
-		columns: func([]*cpv1.Server) []column[*cpv1.Server] {
+		columns: func(rows []*cpv1.Server) []column[*cpv1.Server] {
+			busy := slices.ContainsFunc(rows,
+				func(s *cpv1.Server) bool { return len(s.GetJobs()) > 0 })
 			return []column[*cpv1.Server]{
 				{head: "NAME", path: "name"}, {head: "ROLE", path: "role"},
-				{head: "STATE", path: "state"}, {head: "PRIMARY", path: "primary"},
+				{head: "STATE", path: "state"},
+				{head: "JOB", path: "jobs", wide: !busy, text: jobWord},
+				{head: "PRIMARY", path: "primary"},
 				{head: "ADDRESS", path: "address", text: endpoint},
 				{head: "MARIADB", path: "mariadb_version"},
 				{head: "VERIFIED", path: "verified.level"},
@@ -48,6 +54,14 @@ func listServers(v *verb[*cpv1.ListServersRequest], empty string) *cobra.Command
 			}
 		}}
 	return l.command(v)
+}
+
+// jobWord is what the newest job on a server does.
+func jobWord(s *cpv1.Server) string {
+	if len(s.GetJobs()) == 0 {
+		return ""
+	}
+	return enum.Word(s.GetJobs()[0].GetKind())
 }
 
 // allServers are all servers that a request means.

@@ -245,7 +245,7 @@ func (a *App) openJobs(ctx context.Context) error {
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
 		Jobs: a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
 		DegradedAfter: a.cfg.DegradedAfter,
-		Loops: a.loops, Log: a.log})
+		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
 	a.work, err = workflow.New(kit.Config{

@@ -123,4 +123,7 @@ func (s Server) Subject() string { return ServerSubject(s.Name) }
 // ServerSubject is "servers/name".
 func ServerSubject(name string) string { return "servers/" + name }
 
+// SnapshottingSubject is what a job that snapshots the server locks.
+func SnapshottingSubject(name string) string { return "snapshotting/" + name }
+
 func etag(rev int64) string { return fmt.Sprintf("r%d", rev) }

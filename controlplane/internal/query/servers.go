@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
@@ -16,6 +17,8 @@ type Server struct {
 	Volumes map[string]inventory.Volume
 	// Snapshot is the id of the snapshot that it was made from; may be empty.
 	Snapshot string
+	// Jobs are those on it that have not ended, the newest first, without their steps.
+	Jobs []job.Job
 }
 
 // ProviderID is how the provider names a volume of the server; our own id where the record of the
@@ -80,10 +83,17 @@ func complete(ctx context.Context, tx *store.Tx, list []inventory.Server) ([]Ser
 	if err != nil {
 		return nil, err
 	}
+	jobs, err := tx.UnfinishedJobs(ctx, subjectsOf(list))
+	if err != nil {
+		return nil, err
+	}
 	all := make([]Server, len(list))
 	for i, srv := range list {
 		all[i] = Server{Server: srv, Volumes: map[string]inventory.Volume{},
 			Snapshot: volumes[srv.DataVolume].Snapshot}
+		for _, subject := range subjectsOf(list[i : i+1]) {
+			all[i].Jobs = append(all[i].Jobs, jobs[subject]...)
+		}
 		for _, id := range volumesOf(srv) {
 			if v, ok := volumes[id]; ok {
 				all[i].Volumes[id] = v
@@ -91,6 +101,15 @@ func complete(ctx context.Context, tx *store.Tx, list []inventory.Server) ([]Ser
 		}
 	}
 	return all, nil
+}
+
+// subjectsOf are the subjects of jobs on the servers: those that change a server, and those that
+// snapshot it.
+func subjectsOf(list []inventory.Server) (subjects []string) {
+	for _, srv := range list {
+		subjects = append(subjects, srv.Subject(), inventory.SnapshottingSubject(srv.Name))
+	}
+	return subjects
 }
 
 // volumesOf are the ids of the volumes that a server's record names.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
@@ -40,4 +41,37 @@ func jobConditions(f job.Filter) conditions {
 		c.add("id IN (SELECT job_id FROM job_subjects WHERE subject = ?)", f.Subject)
 	}
 	return c
+}
+
+// UnfinishedJobs reads the jobs about each of these subjects that have not ended, the newest first,
+// without their steps.
+func (tx *Tx) UnfinishedJobs(ctx context.Context,
+	subjects []string) (map[string][]job.Job, error) {
+	found := map[string][]job.Job{}
+	for some := range slices.Chunk(subjects, namesAtOnce) {
+		args := []any{job.Succeeded, job.Failed, job.Cancelled}
+		for _, subject := range some {
+			args = append(args, subject)
+		}
+		rows, err := rowsOf(ctx, tx, scanSubjectJob, "SELECT s.subject, j.id, j.kind, j.state, "+
+			"j.title FROM jobs j JOIN job_subjects s ON s.job_id = j.id WHERE j.state NOT IN "+
+			"(?, ?, ?) AND s.subject IN ("+marks(len(some))+") ORDER BY j.id DESC", args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			found[row.subject] = append(found[row.subject], row.job)
+		}
+	}
+	return found, nil
+}
+
+type subjectJob struct {
+	subject string
+	job     job.Job
+}
+
+func scanSubjectJob(row scanner) (s subjectJob, err error) {
+	err = row.Scan(&s.subject, &s.job.ID, &s.job.Kind, &s.job.State, &s.job.Title)
+	return s, err
 }

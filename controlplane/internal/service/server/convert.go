@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -35,6 +36,14 @@ func (s *Service) toWire(r Record) *cpv1.Server {
 		out.Verified = &cpv1.Verification{Level: enum.Of[cpv1.VerifyLevel](string(
 			r.Verified.Level)),
 			Gtid: r.Verified.GTID, Time: wire.Time(r.Verified.Time)}
+	}
+	for _, f := range r.Findings {
+		out.Findings = append(out.Findings, &cpv1.Finding{Code: f.Code, Text: f.Text,
+			SinceTime: wire.Time(f.Since), Errors: f.Errors, Hint: errs.HintToProto(f.Hint)})
+	}
+	for _, j := range r.Jobs {
+		out.Jobs = append(out.Jobs, &cpv1.ServerJob{Name: "jobs/" + j.ID, Title: j.Title,
+			Kind: enum.Of[cpv1.Job_Kind](j.Kind), State: enum.Of[cpv1.Job_State](string(j.State))})
 	}
 	if r.Primary != "" {
 		out.Primary = inventory.ServerSubject(r.Primary)

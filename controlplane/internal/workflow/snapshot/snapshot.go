@@ -37,7 +37,7 @@ func (a Args) Title() string { return "take a snapshot of " + a.Source }
 
 // Subjects are the snapshot, and that no other one is taken of the server.
 func (a Args) Subjects() []string {
-	return []string{inventory.SnapshotSubject(a.Snapshot), "snapshotting/" + a.Source}
+	return []string{inventory.SnapshotSubject(a.Snapshot), inventory.SnapshottingSubject(a.Source)}
 }
 
 // section starts over together: what was taken under a quiesce that was not proved is no snapshot.

@@ -7,6 +7,7 @@
 package controlplanev1
 
 import (
+	v1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 	_ "github.com/understudy-db/understudy/proto/understudy/limits/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -206,8 +207,12 @@ type Server struct {
 	// Whether the server's agent has other addresses of the control plane than those of now, and so
 	// cannot renew its certificate. It is told them as soon as it is reached.
 	AgentHasOldAddress bool `protobuf:"varint,25,opt,name=agent_has_old_address,json=agentHasOldAddress,proto3" json:"agent_has_old_address,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Why it does not do what its role says, the cause first; empty when it is READY.
+	Findings []*Finding `protobuf:"bytes,26,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Jobs on it that have not ended, the newest first. Its state is how it is, whatever they do.
+	Jobs          []*ServerJob `protobuf:"bytes,27,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -415,6 +420,175 @@ func (x *Server) GetAgentHasOldAddress() bool {
 	return false
 }
 
+func (x *Server) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *Server) GetJobs() []*ServerJob {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+// Finding is one reason why a server does not do what its role says.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of the finding, "MARIADB_DOWN"; docs/health.md has all of them.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Since when it is observed.
+	SinceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
+	// It in one line.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// MariaDB's or systemd's own errors, word for word, at most 10 lines.
+	Errors []string `protobuf:"bytes,4,rep,name=errors,proto3" json:"errors,omitempty"`
+	// What helps; absent when nothing is known to.
+	Hint          *v1.Hint `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Finding) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Finding) GetSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SinceTime
+	}
+	return nil
+}
+
+func (x *Finding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Finding) GetErrors() []string {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *Finding) GetHint() *v1.Hint {
+	if x != nil {
+		return x.Hint
+	}
+	return nil
+}
+
+// ServerJob is a job on a server that has not ended.
+type ServerJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "jobs/{job}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it does.
+	Kind Job_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=understudy.controlplane.v1.Job_Kind" json:"kind,omitempty"`
+	// Its state.
+	State Job_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Job_State" json:"state,omitempty"`
+	// What it does, in one line.
+	Title         string `protobuf:"bytes,4,opt,name=title,proto3" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerJob) Reset() {
+	*x = ServerJob{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerJob) ProtoMessage() {}
+
+func (x *ServerJob) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerJob.ProtoReflect.Descriptor instead.
+func (*ServerJob) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ServerJob) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ServerJob) GetKind() Job_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Job_KIND_UNSPECIFIED
+}
+
+func (x *ServerJob) GetState() Job_State {
+	if x != nil {
+		return x.State
+	}
+	return Job_STATE_UNSPECIFIED
+}
+
+func (x *ServerJob) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
 // ServerDisk is the filesystem of a datadir, as the monitor of this control plane observed it.
 type ServerDisk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,7 +612,7 @@ type ServerDisk struct {
 
 func (x *ServerDisk) Reset() {
 	*x = ServerDisk{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +624,7 @@ func (x *ServerDisk) String() string {
 func (*ServerDisk) ProtoMessage() {}
 
 func (x *ServerDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +637,7 @@ func (x *ServerDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerDisk.ProtoReflect.Descriptor instead.
 func (*ServerDisk) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ServerDisk) GetFreeBytes() int64 {
@@ -523,7 +697,7 @@ type ServerMount struct {
 
 func (x *ServerMount) Reset() {
 	*x = ServerMount{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +709,7 @@ func (x *ServerMount) String() string {
 func (*ServerMount) ProtoMessage() {}
 
 func (x *ServerMount) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +722,7 @@ func (x *ServerMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMount.ProtoReflect.Descriptor instead.
 func (*ServerMount) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ServerMount) GetPath() string {
@@ -583,7 +757,7 @@ type GetServerRequest struct {
 
 func (x *GetServerRequest) Reset() {
 	*x = GetServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +769,7 @@ func (x *GetServerRequest) String() string {
 func (*GetServerRequest) ProtoMessage() {}
 
 func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +782,7 @@ func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerRequest.ProtoReflect.Descriptor instead.
 func (*GetServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetServerRequest) GetName() string {
@@ -629,7 +803,7 @@ type GetServerResponse struct {
 
 func (x *GetServerResponse) Reset() {
 	*x = GetServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +815,7 @@ func (x *GetServerResponse) String() string {
 func (*GetServerResponse) ProtoMessage() {}
 
 func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +828,7 @@ func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerResponse.ProtoReflect.Descriptor instead.
 func (*GetServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetServerResponse) GetServer() *Server {
@@ -688,7 +862,7 @@ type ListServersRequest struct {
 
 func (x *ListServersRequest) Reset() {
 	*x = ListServersRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +874,7 @@ func (x *ListServersRequest) String() string {
 func (*ListServersRequest) ProtoMessage() {}
 
 func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +887,7 @@ func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersRequest.ProtoReflect.Descriptor instead.
 func (*ListServersRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListServersRequest) GetPageSize() int32 {
@@ -778,7 +952,7 @@ type ListServersResponse struct {
 
 func (x *ListServersResponse) Reset() {
 	*x = ListServersResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +964,7 @@ func (x *ListServersResponse) String() string {
 func (*ListServersResponse) ProtoMessage() {}
 
 func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +977,7 @@ func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersResponse.ProtoReflect.Descriptor instead.
 func (*ListServersResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListServersResponse) GetServers() []*Server {
@@ -850,7 +1024,7 @@ type CreateServerRequest struct {
 
 func (x *CreateServerRequest) Reset() {
 	*x = CreateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1036,7 @@ func (x *CreateServerRequest) String() string {
 func (*CreateServerRequest) ProtoMessage() {}
 
 func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1049,7 @@ func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerRequest.ProtoReflect.Descriptor instead.
 func (*CreateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateServerRequest) GetName() string {
@@ -959,7 +1133,7 @@ type CreateServerResponse struct {
 
 func (x *CreateServerResponse) Reset() {
 	*x = CreateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1145,7 @@ func (x *CreateServerResponse) String() string {
 func (*CreateServerResponse) ProtoMessage() {}
 
 func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1158,7 @@ func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerResponse.ProtoReflect.Descriptor instead.
 func (*CreateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateServerResponse) GetJob() *Job {
@@ -1031,7 +1205,7 @@ type CreateReplicaRequest struct {
 
 func (x *CreateReplicaRequest) Reset() {
 	*x = CreateReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1217,7 @@ func (x *CreateReplicaRequest) String() string {
 func (*CreateReplicaRequest) ProtoMessage() {}
 
 func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1230,7 @@ func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaRequest.ProtoReflect.Descriptor instead.
 func (*CreateReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateReplicaRequest) GetName() string {
@@ -1161,7 +1335,7 @@ type CreateReplicaResponse struct {
 
 func (x *CreateReplicaResponse) Reset() {
 	*x = CreateReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1347,7 @@ func (x *CreateReplicaResponse) String() string {
 func (*CreateReplicaResponse) ProtoMessage() {}
 
 func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1360,7 @@ func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaResponse.ProtoReflect.Descriptor instead.
 func (*CreateReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateReplicaResponse) GetJob() *Job {
@@ -1225,7 +1399,7 @@ type RebuildReplicaRequest struct {
 
 func (x *RebuildReplicaRequest) Reset() {
 	*x = RebuildReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1411,7 @@ func (x *RebuildReplicaRequest) String() string {
 func (*RebuildReplicaRequest) ProtoMessage() {}
 
 func (x *RebuildReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1424,7 @@ func (x *RebuildReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildReplicaRequest.ProtoReflect.Descriptor instead.
 func (*RebuildReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RebuildReplicaRequest) GetName() string {
@@ -1320,7 +1494,7 @@ type RebuildReplicaResponse struct {
 
 func (x *RebuildReplicaResponse) Reset() {
 	*x = RebuildReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1506,7 @@ func (x *RebuildReplicaResponse) String() string {
 func (*RebuildReplicaResponse) ProtoMessage() {}
 
 func (x *RebuildReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1519,7 @@ func (x *RebuildReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildReplicaResponse.ProtoReflect.Descriptor instead.
 func (*RebuildReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RebuildReplicaResponse) GetJob() *Job {
@@ -1373,7 +1547,7 @@ type VerifyReplicaRequest struct {
 
 func (x *VerifyReplicaRequest) Reset() {
 	*x = VerifyReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1559,7 @@ func (x *VerifyReplicaRequest) String() string {
 func (*VerifyReplicaRequest) ProtoMessage() {}
 
 func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1572,7 @@ func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaRequest.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VerifyReplicaRequest) GetName() string {
@@ -1440,7 +1614,7 @@ type VerifyReplicaResponse struct {
 
 func (x *VerifyReplicaResponse) Reset() {
 	*x = VerifyReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1626,7 @@ func (x *VerifyReplicaResponse) String() string {
 func (*VerifyReplicaResponse) ProtoMessage() {}
 
 func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1639,7 @@ func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaResponse.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VerifyReplicaResponse) GetJob() *Job {
@@ -1494,7 +1668,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1680,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1693,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PurgeBinlogsRequest) GetName() string {
@@ -1561,7 +1735,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1747,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1760,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PurgeBinlogsResponse) GetJob() *Job {
@@ -1614,7 +1788,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1800,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1813,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -1681,7 +1855,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1867,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1880,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -1734,7 +1908,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1920,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1933,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -1801,7 +1975,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1987,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2000,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -1840,7 +2014,8 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a!understudy/limits/v1/limits.proto\"\xfe\t\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xfa\n" +
+	"\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -1869,7 +2044,9 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\bverified\x18\x16 \x01(\v2(.understudy.controlplane.v1.VerificationR\bverified\x12\x1a\n" +
 	"\bprovider\x18\x17 \x01(\tR\bprovider\x12:\n" +
 	"\x04disk\x18\x18 \x01(\v2&.understudy.controlplane.v1.ServerDiskR\x04disk\x121\n" +
-	"\x15agent_has_old_address\x18\x19 \x01(\bR\x12agentHasOldAddress\"@\n" +
+	"\x15agent_has_old_address\x18\x19 \x01(\bR\x12agentHasOldAddress\x12?\n" +
+	"\bfindings\x18\x1a \x03(\v2#.understudy.controlplane.v1.FindingR\bfindings\x129\n" +
+	"\x04jobs\x18\x1b \x03(\v2%.understudy.controlplane.v1.ServerJobR\x04jobs\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
@@ -1882,7 +2059,19 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x11STATE_UNREACHABLE\x10\x04\x12\x12\n" +
 	"\x0eSTATE_DELETING\x10\x05\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x06\x12\x11\n" +
-	"\rSTATE_DELETED\x10\a\"\xfd\x01\n" +
+	"\rSTATE_DELETED\x10\a\"\xb4\x01\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
+	"\n" +
+	"since_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06errors\x18\x04 \x03(\tR\x06errors\x12.\n" +
+	"\x04hint\x18\x05 \x01(\v2\x1a.understudy.errors.v1.HintR\x04hint\"\xac\x01\n" +
+	"\tServerJob\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
+	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
+	"\x05state\x18\x03 \x01(\x0e2%.understudy.controlplane.v1.Job.StateR\x05state\x12\x14\n" +
+	"\x05title\x18\x04 \x01(\tR\x05title\"\xfd\x01\n" +
 	"\n" +
 	"ServerDisk\x12\x1d\n" +
 	"\n" +
@@ -2029,93 +2218,104 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(Server_Role)(0),               // 0: understudy.controlplane.v1.Server.Role
 	(Server_State)(0),              // 1: understudy.controlplane.v1.Server.State
 	(*Server)(nil),                 // 2: understudy.controlplane.v1.Server
-	(*ServerDisk)(nil),             // 3: understudy.controlplane.v1.ServerDisk
-	(*ServerMount)(nil),            // 4: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),       // 5: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),      // 6: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),     // 7: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),    // 8: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),    // 9: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),   // 10: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),   // 11: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil),  // 12: understudy.controlplane.v1.CreateReplicaResponse
-	(*RebuildReplicaRequest)(nil),  // 13: understudy.controlplane.v1.RebuildReplicaRequest
-	(*RebuildReplicaResponse)(nil), // 14: understudy.controlplane.v1.RebuildReplicaResponse
-	(*VerifyReplicaRequest)(nil),   // 15: understudy.controlplane.v1.VerifyReplicaRequest
-	(*VerifyReplicaResponse)(nil),  // 16: understudy.controlplane.v1.VerifyReplicaResponse
-	(*PurgeBinlogsRequest)(nil),    // 17: understudy.controlplane.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),   // 18: understudy.controlplane.v1.PurgeBinlogsResponse
-	(*UpdateServerRequest)(nil),    // 19: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),   // 20: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),    // 21: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),   // 22: understudy.controlplane.v1.DeleteServerResponse
-	nil,                            // 23: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                            // 24: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
-	(*Verification)(nil),           // 26: understudy.controlplane.v1.Verification
-	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
-	(*Job)(nil),                    // 28: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),               // 29: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil),  // 30: google.protobuf.FieldMask
+	(*Finding)(nil),                // 3: understudy.controlplane.v1.Finding
+	(*ServerJob)(nil),              // 4: understudy.controlplane.v1.ServerJob
+	(*ServerDisk)(nil),             // 5: understudy.controlplane.v1.ServerDisk
+	(*ServerMount)(nil),            // 6: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),       // 7: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),      // 8: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),     // 9: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),    // 10: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),    // 11: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),   // 12: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),   // 13: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil),  // 14: understudy.controlplane.v1.CreateReplicaResponse
+	(*RebuildReplicaRequest)(nil),  // 15: understudy.controlplane.v1.RebuildReplicaRequest
+	(*RebuildReplicaResponse)(nil), // 16: understudy.controlplane.v1.RebuildReplicaResponse
+	(*VerifyReplicaRequest)(nil),   // 17: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil),  // 18: understudy.controlplane.v1.VerifyReplicaResponse
+	(*PurgeBinlogsRequest)(nil),    // 19: understudy.controlplane.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),   // 20: understudy.controlplane.v1.PurgeBinlogsResponse
+	(*UpdateServerRequest)(nil),    // 21: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),   // 22: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),    // 23: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),   // 24: understudy.controlplane.v1.DeleteServerResponse
+	nil,                            // 25: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                            // 26: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
+	(*Verification)(nil),           // 28: understudy.controlplane.v1.Verification
+	(*v1.Hint)(nil),                // 29: understudy.errors.v1.Hint
+	(Job_Kind)(0),                  // 30: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                 // 31: understudy.controlplane.v1.Job.State
+	(*durationpb.Duration)(nil),    // 32: google.protobuf.Duration
+	(*Job)(nil),                    // 33: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),               // 34: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),  // 35: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
-	4,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	25, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	25, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	26, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
-	3,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
-	27, // 7: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	27, // 8: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
-	2,  // 9: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	0,  // 10: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
-	1,  // 11: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
-	2,  // 12: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	23, // 13: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	28, // 14: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	29, // 15: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	24, // 16: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	27, // 17: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	28, // 18: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	29, // 19: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	27, // 20: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	28, // 21: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	29, // 22: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	28, // 23: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	28, // 24: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 25: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	30, // 26: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 27: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	28, // 28: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	5,  // 29: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	7,  // 30: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	9,  // 31: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	11, // 32: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	15, // 33: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	13, // 34: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
-	17, // 35: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	19, // 36: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	21, // 37: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	6,  // 38: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	8,  // 39: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	10, // 40: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	12, // 41: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	16, // 42: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	14, // 43: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
-	18, // 44: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	20, // 45: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	22, // 46: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	38, // [38:47] is the sub-list for method output_type
-	29, // [29:38] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	6,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
+	27, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	27, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	28, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	5,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
+	3,  // 7: understudy.controlplane.v1.Server.findings:type_name -> understudy.controlplane.v1.Finding
+	4,  // 8: understudy.controlplane.v1.Server.jobs:type_name -> understudy.controlplane.v1.ServerJob
+	27, // 9: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
+	29, // 10: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
+	30, // 11: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	31, // 12: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
+	32, // 13: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	32, // 14: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	2,  // 15: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	0,  // 16: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
+	1,  // 17: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
+	2,  // 18: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
+	25, // 19: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	33, // 20: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	34, // 21: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	26, // 22: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	32, // 23: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	33, // 24: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	34, // 25: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	32, // 26: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	33, // 27: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	34, // 28: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	33, // 29: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	33, // 30: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 31: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	35, // 32: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 33: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	33, // 34: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	7,  // 35: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	9,  // 36: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	11, // 37: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	13, // 38: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	17, // 39: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	15, // 40: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	19, // 41: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	21, // 42: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	23, // 43: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	8,  // 44: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	10, // 45: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	12, // 46: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	14, // 47: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	18, // 48: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	16, // 49: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	20, // 50: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	22, // 51: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	24, // 52: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	44, // [44:53] is the sub-list for method output_type
+	35, // [35:44] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -2131,7 +2331,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,154 @@
+//go:build lab
+
+package faults
+
+import (
+	"database/sql"
+	"strings"
+	"time"
+)
+
+// healthRows are about what a server's state says while it is broken.
+func healthRows() []row {
+	return []row{
+		{
+			id: "F14", variant: "MariaDB killed while a job works", quick: true,
+			run: (*lab).killedInJob,
+			planted: "MariaDB of a READY replica is killed and not restarted; a snapshot of it " +
+				"is asked for, and waits",
+			happens: "DEGRADED, MARIADB_DOWN, in seconds, while the job waits; READY once it runs",
+			why:     "the state is what the agent's stream says; a job hides nothing",
+		},
+		{
+			id: "F14", variant: "filesystem read-only while a job waits",
+			run: (*lab).readOnlyInJob,
+			planted: "the filesystem of a READY replica's datadir goes read-only after an error " +
+				"(remount,abort); a snapshot of it is asked for, and waits",
+			happens: "DEGRADED, VOLUME_READ_ONLY, in seconds",
+			why:     "the agent writes a file without a name, which no mount option tells",
+		},
+		{
+			id: "F14", variant: "agent killed", run: (*lab).agentKilled,
+			planted: "the agent of a READY replica is killed and not restarted; then it runs, " +
+				"and is stopped by SIGSTOP",
+			happens: "UNREACHABLE in seconds, both times; READY once it answers",
+			why:     "silence is seen as well as a closed connection",
+		},
+		{
+			id: "F14", variant: "thread stopped while a job waits", run: (*lab).threadStoppedInJob,
+			planted: "somebody stops the SQL thread of a READY replica while a snapshot of it " +
+				"waits",
+			happens: "DEGRADED, REPLICATION_STOPPED, in seconds; READY once it runs",
+			why:     "only the job that stopped a thread is an excuse for it",
+		},
+		{
+			id: "F14", variant: "no identity on record", run: (*lab).noIdentity,
+			planted: "the record of a READY replica has no identity of its agent, as after a " +
+				"token that was used before its server had a record; its SQL thread is stopped",
+			happens: "DEGRADED in seconds",
+			why:     "every server that was READY is observed, whoever enrolled its agent",
+		},
+	}
+}
+
+// seen waits until the record of a server says so, and how long that took.
+func (l *lab) seen(name, state, words string) {
+	l.t.Helper()
+	began := time.Now()
+	said := ""
+	l.eventually(time.Minute, name+" is "+state+" "+words, func() bool {
+		var err error
+		said, err = l.try("server", "get", name)
+		said = strings.Join(strings.Fields(said), " ")
+		return err == nil && strings.Contains(said, state) && strings.Contains(said, words)
+	})
+	l.t.Logf("%s is %s (%s) after %s", name, state, words, time.Since(began).Round(
+		10*time.Millisecond))
+}
+
+const agentUnit = "understudy-agent.service"
+
+const agentDropIn = "/run/systemd/system/understudy-agent.service.d/zz-fault.conf"
+
+// noRestart keeps systemd from starting a unit of a host again.
+func (l *lab) noRestart(host, dropIn string) (again func()) {
+	l.t.Helper()
+	l.put(host, dropIn, "[Service]\nRestart=no\n")
+	l.exec(host, "systemctl", "daemon-reload")
+	return func() {
+		l.exec(host, "rm", dropIn)
+		l.exec(host, "systemctl", "daemon-reload")
+	}
+}
+
+func (l *lab) killedInJob() {
+	name := l.stand()
+	again := l.noRestart(name, "/run/systemd/system/"+mariadbUnit+".d/zz-fault.conf")
+	l.exec(name, "systemctl", "kill", "--signal=KILL", mariadbUnit)
+	job := l.detach("snapshot", "create", name)
+	l.seen(name, "DEGRADED", mariadbUnit+" failed")
+	l.run("job", "cancel", job)
+	again()
+	l.exec(name, "systemctl", "reset-failed", mariadbUnit)
+	l.exec(name, "systemctl", "start", mariadbUnit)
+	l.whole(name)
+}
+
+func (l *lab) readOnlyInJob() {
+	name := l.wholeJob()
+	l.exec(name, "mount", "-o", "remount,abort", l.mountOf(name))
+	job := l.detach("snapshot", "create", name)
+	l.seen(name, "DEGRADED", "read-only")
+	l.run("job", "cancel", job)
+	l.run("server", "delete", name, "--yes")
+}
+
+// mountOf is where the filesystem of a host's datadir is mounted.
+func (l *lab) mountOf(name string) string {
+	l.t.Helper()
+	return l.exec(name, "findmnt", "--noheadings", "--output", "TARGET", "--first-only",
+		"--target", "/srv/mariadb")
+}
+
+func (l *lab) agentKilled() {
+	name := l.stand()
+	again := l.noRestart(name, agentDropIn)
+	l.exec(name, "systemctl", "kill", "--signal=KILL", agentUnit)
+	l.seen(name, "UNREACHABLE", "")
+	again()
+	l.exec(name, "systemctl", "start", agentUnit)
+	l.whole(name)
+	l.exec(name, "systemctl", "kill", "--signal=STOP", agentUnit)
+	l.seen(name, "UNREACHABLE", "has not answered")
+	l.exec(name, "systemctl", "kill", "--signal=CONT", agentUnit)
+	l.whole(name)
+}
+
+func (l *lab) threadStoppedInJob() {
+	name := l.stand()
+	l.sql(name, "STOP SLAVE SQL_THREAD")
+	job := l.detach("snapshot", "create", name)
+	l.seen(name, "DEGRADED", "SQL thread is not running")
+	_, _ = l.try("job", "cancel", job) // it may have ended
+	l.sql(name, "START SLAVE SQL_THREAD")
+	l.whole(name)
+}
+
+func (l *lab) noIdentity() {
+	name := l.stand()
+	l.Kill()
+	db, err := sql.Open("sqlite", "file:"+l.storePath())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := db.ExecContext(l.t.Context(), "UPDATE servers SET rev = rev + 1, doc = "+
+		"json_set(doc, '$.AgentIdentity', '') WHERE name = ?", name); err != nil {
+		l.t.Fatal(err)
+	}
+	db.Close()
+	l.start()
+	l.sql(name, "STOP SLAVE SQL_THREAD")
+	l.seen(name, "DEGRADED", "SQL thread is not running")
+	l.sql(name, "START SLAVE SQL_THREAD")
+	l.whole(name)
+}
