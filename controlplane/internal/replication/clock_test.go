@@ -18,7 +18,7 @@ func TestAServerWithAWrongClockIsNotHealthy(t *testing.T) {
 	} {
 		s := replication.Status{Answers: true, ServerID: 7, LogBin: true,
 			BinlogFile: "mariadb-bin.000001",
-			Clock: replication.Clock{Host: here.Add(by), Here: here}}
+			Clock:      replication.Clock{Host: here.Add(by), Here: here}}
 		why := text(replication.PrimaryFindings(s, 7))
 		if (why == "") != (want == "") || !strings.Contains(why, want) {
 			t.Errorf("off by %s: a primary: %q", by, why)
