@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -94,6 +95,9 @@ func (w *offline) stop(ctx context.Context) error {
 		}
 		w.stopped = append(w.stopped, socket)
 	}
+	if err := os.WriteFile(mariadb.HeldDown, nil, 0o644); err != nil {
+		return fmt.Errorf("cannot keep MariaDB from being started meanwhile: %w", err)
+	}
 	w.say("stopping MariaDB")
 	w.began = time.Now()
 	_, _, err = w.config.Services.Stop(ctx, mariadb.Unit)
@@ -121,10 +125,20 @@ func (w *offline) resume() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime)
 	defer cancel()
-	w.failed = w.start(ctx)
+	if w.failed = releaseHeld(); w.failed == nil {
+		w.failed = w.start(ctx)
+	}
 	if !w.began.IsZero() {
 		w.downFor = time.Since(w.began)
 	}
+}
+
+// releaseHeld lets MariaDB's unit start again.
+func releaseHeld() error {
+	if err := os.Remove(mariadb.HeldDown); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot let MariaDB start again: %w", err)
+	}
+	return nil
 }
 
 func (w *offline) start(ctx context.Context) error {

@@ -109,6 +109,7 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
 		unit.TimeoutStop = offlineStop
 		// In one call: systemd starts the sockets before what they wake, and refuses to afterwards.
 		unit.ExecStopPost = append(unit.ExecStopPost,
+			[]string{"/bin/rm", "--force", mariadb.HeldDown},
 			append(append([]string{"/usr/bin/systemctl", "--no-block", "start"}, sockets...),
 				mariadb.Unit))
 	}
@@ -120,5 +121,5 @@ func (l *UnitLauncher) Clear(ctx context.Context) error {
 	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
 		return fmt.Errorf("cannot stop %s of an earlier agent: %w", UnitName, err)
 	}
-	return nil
+	return releaseHeld()
 }

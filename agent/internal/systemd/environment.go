@@ -2,19 +2,17 @@ package systemd
 
 import (
 	"context"
-	"fmt"
 	"strings"
 )
 
-// SetEnvironment makes sure that the unit has a drop-in of that name which sets one variable, and
-// that systemd has read it. It is for the agent itself: no request can name a variable.
-func (f *Files) SetEnvironment(ctx context.Context, unit, name, variable, value string) error {
+// SetOwnDropIn makes sure that the unit has a drop-in of that name and content, and that systemd has
+// read it. It is for the agent itself: a request can set what SetDropIn allows.
+func (f *Files) SetOwnDropIn(ctx context.Context, unit, name, content string) error {
 	if err := checkDropIn(unit, name); err != nil {
 		return err
 	}
-	content := fmt.Sprintf("# Written by understudy-agent. Changes made by hand are overwritten.\n"+
-		"[Service]\nEnvironment=%s=%s\n", variable, value)
-	_, err := f.writeAndReload(ctx, unit, f.dropInPath(unit, name), []byte(content))
+	_, err := f.writeAndReload(ctx, unit, f.dropInPath(unit, name), []byte(
+		"# Written by understudy-agent. Changes made by hand are overwritten.\n"+content))
 	return err
 }
 

@@ -34,7 +34,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	}
 	h := s.kept()
 	if h == nil || h.snapshot == "" {
-		return s.startOver("the quiesce ended before the snapshot was confirmed")
+		return s.startOver("the quiesce ended before the snapshot was confirmed: %s", s.lost(ctx, h))
 	}
 	if h.result == nil {
 		// Ending a quiesce must not be cut short by whoever ends this job.
@@ -52,11 +52,25 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	return s.proveResumed(ctx, h, snap)
 }
 
+// lost says why a quiesce is not there any more.
+func (s *step) lost(ctx context.Context, h *quiesced) string {
+	if h == nil {
+		return "the control plane that had it let go of it"
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proving)
+	defer cancel()
+	result, err := h.Resume(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	return cmp.Or(result.BrokenReason, "it was resumed")
+}
+
 // broken sends the section back: what was taken is not consistent, and quiesce deletes it.
 func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
 	s.Found("snapshot %s is not consistent: %s", h.snapshot, why)
-	return s.startOver("the quiesce was not proved unbroken until after the snapshot began "+
-		"(%s): the snapshot is deleted and taken again", why)
+	return s.startOver("snapshot %s cannot be used: the quiesce was not proved unbroken until "+
+		"after it began: %s", h.snapshot, why)
 }
 
 // proveResumed shows that the source takes writes, and records the snapshot as proved.
@@ -112,11 +126,12 @@ func (s *step) recordProved(h *quiesced, upper string) kit.Commit {
 
 // abandon lets go of the source and deletes what was taken, when the job ends before the proof.
 func (s *step) abandon(ctx context.Context, snap inventory.Snapshot) (kit.Outcome, error) {
-	if s.kept() != nil {
-		s.Changed("the source was resumed")
-	}
+	h := s.kept()
+	held := h != nil && h.alive()
 	if err := s.Drop(keptQuiesce); err != nil {
 		s.Found("the quiesce ends by its limit: %v", err)
+	} else if held {
+		s.Changed("the source was resumed")
 	}
 	if kit.Proved(snap) {
 		return kit.Done(nil)

@@ -21,7 +21,7 @@ func (s *step) take(ctx context.Context) (kit.Outcome, error) {
 	}
 	h := s.kept()
 	if h == nil || !h.alive() {
-		return s.startOver("the quiesce ended before the snapshot was begun")
+		return s.startOver("the quiesce ended before the snapshot was begun: %s", s.lost(ctx, h))
 	}
 	found, err := s.findTaken(ctx)
 	if err != nil {
