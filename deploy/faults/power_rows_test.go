@@ -2,6 +2,12 @@
 
 package faults
 
+import (
+	"context"
+	"strings"
+	"time"
+)
+
 // powerRows are about what a loss of power leaves of a replica: the names of files, and not what
 // was in the page cache.
 func powerRows() []row {
@@ -31,7 +37,36 @@ func powerRows() []row {
 			happens: "converges: the account gets a new password on both sides",
 			why:     "settings that are lost are given again, not guessed",
 		},
+		{
+			id: "V3", variant: "start during an offline hold", run: (*lab).startWhileHeld,
+			planted: "MariaDB is stopped and its filesystem frozen for an offline snapshot; " +
+				"somebody runs `systemctl start mariadb`",
+			happens: "systemd refuses it at once; the snapshot is taken, MariaDB is back",
+			why:     "the start would hang on the frozen filesystem, and spoil the snapshot",
+		},
 	}
+}
+
+// startWhileHeld stops the control plane under the hold, so that it lasts for a while.
+func (l *lab) startWhileHeld() {
+	l.stopWriter() // mode offline would refuse its writes
+	l.Stop()
+	l.start("UNDERSTUDY_FAILPOINT=stop@before_effect:snapshot")
+	defer l.wake()
+	job, _ := l.asks("snapshot", "create", primary, "--mode", "offline")
+	l.eventually(3*time.Minute, job+" stands before snapshot", l.stopped)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := l.Exec(ctx, primary, "systemctl", "start", mariadbUnit)
+	if err == nil || ctx.Err() != nil || !strings.Contains(out+err.Error(), "ssertion failed") {
+		l.t.Errorf("systemctl start was not refused: %s, %v", out, err)
+	}
+	l.wake()
+	l.succeeds(job)
+	if left, err := l.Exec(l.t.Context(), primary, "ls", "/run/understudy-mariadb-held"); err == nil {
+		l.t.Errorf("left: %s", left)
+	}
+	l.startWriter()
 }
 
 func (l *lab) tearFiles(name, how string) {
