@@ -34,7 +34,8 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	}
 	h := s.kept()
 	if h == nil || h.snapshot == "" {
-		return s.startOver("the quiesce ended before the snapshot was confirmed: %s", s.lost(ctx, h))
+		return s.startOver("the quiesce ended before the snapshot was confirmed: %s",
+			s.lost(ctx, h))
 	}
 	if h.result == nil {
 		// Ending a quiesce must not be cut short by whoever ends this job.
