@@ -221,7 +221,8 @@ func TestACopyHasTheOptionsOfItsDatadir(t *testing.T) {
 		{map[string]string{"character_set_server": "utf8mb4"}, "\ncharacter_set_server=utf8mb4\n",
 			"\ncollation_server"},
 	} {
-		if got := render(c.extra); !strings.Contains(got, c.has) || strings.Contains(got, c.hasNot) {
+		got := render(c.extra)
+		if !strings.Contains(got, c.has) || strings.Contains(got, c.hasNot) {
 			t.Errorf("with %v:\n%s", c.extra, got)
 		}
 	}
