@@ -98,6 +98,12 @@ func serveFlags(flags *pflag.FlagSet) {
 		"longest time between two observations that an agent sends (default 1s)")
 	flags.Duration("unreachable-after", 0,
 		"how long an agent may be silent until its server is UNREACHABLE (default 4s)")
+	flags.Float64("verify-share", 0, "share of each primary's time in which continuous "+
+		"verification reads, in percent; 0 verifies nothing (default 5)")
+	flags.Int("verify-max-threads", 0, "statements that may run in a MariaDB for it to be read; "+
+		"0 does not look (default 16)")
+	flags.Duration("verify-interval", 0,
+		"least time between the begins of two rounds over a replica (default 1h)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
 	flags.Duration("retain-jobs", 0, "how long ended jobs, and records of what was deleted, are "+

@@ -34,6 +34,10 @@ func serverRecord(c *cli, st show.Style, s *cpv1.Server) string {
 			lines: func(s *cpv1.Server) []string { return each(s.GetJobs(), jobLine) }},
 		{head: "primary", path: "primary"},
 		{head: "verified", text: func(s *cpv1.Server) string { return verified(s.GetVerified()) }},
+		{head: "proved", text: func(s *cpv1.Server) string { return proved(s.GetProofs()) }},
+		{head: "differs", lines: func(s *cpv1.Server) []string {
+			return each(s.GetProofs().GetDifferences(), show.Clean)
+		}},
 		{head: "made from", path: "snapshot"}, {head: "address", text: endpoint},
 		{head: "server_id", path: "server_id"}, {head: "MariaDB", path: "mariadb_version"},
 		{head: "datadir", path: "datadir_version"},
@@ -88,6 +92,25 @@ func verified(v *cpv1.Verification) string {
 		text += " at GTID " + v.GetGtid()
 	}
 	return strings.TrimSpace(text + " " + stamp(v.GetTime().AsTime()))
+}
+
+// proved is how much of a replica continuous verification has proved.
+func proved(p *cpv1.ServerProofs) string {
+	if p == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%.0f %% within 24 h, %d of %d tables", 100*p.GetCoverage(),
+		p.GetProvedTables(), p.GetTables())
+	if p.GetUnfitTables() > 0 {
+		text += fmt.Sprintf(", %d cannot be compared in parts", p.GetUnfitTables())
+	}
+	if p.GetOldestTime() != nil {
+		text += ", the oldest proof of " + stamp(p.GetOldestTime().AsTime())
+	}
+	if p.GetPaused() != "" {
+		text += ", paused: " + show.Clean(p.GetPaused())
+	}
+	return text
 }
 
 func mountLine(m *cpv1.ServerMount) string {

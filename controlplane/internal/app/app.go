@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
+	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
@@ -55,6 +56,7 @@ type App struct {
 	loops    *loop.Set
 	jobs     *observe.Jobs
 	monitor  *fleet.Monitor
+	verifier *proof.Verifier
 	// announcer tells agents advertise, the addresses of this control plane.
 	announcer *fleet.Announcer
 	advertise []string
@@ -242,8 +244,12 @@ func (a *App) openJobs(ctx context.Context) error {
 		Hook: atStep, Observer: a.jobs, Loops: a.loops}); err != nil {
 		return err
 	}
+	a.verifier = proof.New(proof.Config{Store: a.st, Agents: a.agents, Jobs: a.engine,
+		Share: a.cfg.VerifyShare, MaxThreads: a.cfg.VerifyMaxThreads,
+		Interval: a.cfg.VerifyInterval, Loops: a.loops, Log: a.log})
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
-		Jobs: a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
+		Differs: a.verifier.Differs,
+		Jobs:    a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
 		DegradedAfter: a.cfg.DegradedAfter,
 		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
@@ -281,6 +287,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error { a.monitor.Run(ctx); return nil })
+	group.Go(func() error { a.verifier.Run(ctx); return nil })
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
 	if a.metricsListener != nil {

@@ -96,6 +96,13 @@ type Config struct {
 	// DegradedAfter is how long a server may not do what its role says before it counts as
 	// DEGRADED.
 	DegradedAfter time.Duration `koanf:"degraded_after"`
+	// VerifyShare is the share of each primary's time that continuous verification reads in, in
+	// percent; 0 verifies nothing.
+	VerifyShare float64 `koanf:"verify_share"`
+	// VerifyMaxThreads is how many statements may run in a MariaDB that it reads; 0 does not look.
+	VerifyMaxThreads int `koanf:"verify_max_threads"`
+	// VerifyInterval is the least time between the begins of two rounds over a replica.
+	VerifyInterval time.Duration `koanf:"verify_interval"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
 	// RetainJobs is how long jobs that have ended, and records of what was deleted, are kept; 0:
@@ -123,20 +130,23 @@ func defaults() map[string]any {
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
-		"manual_images":     []string{"trixie=11.8", "bookworm=10.11"},
-		"image":             "trixie",
-		"agent_binary":      "",
-		"fleet":             "default",
-		"metrics":           "127.0.0.1:7441",
-		"log_level":         "info",
-		"log_format":        "text",
-		"beat_interval":     "1s",
-		"unreachable_after": "4s",
-		"degraded_after":    "3s",
-		"volume_limit":      "10m",
-		"retain_jobs":       "2160h",
-		"retain_events":     "8760h",
-		"retain_identities": "2160h",
+		"manual_images":      []string{"trixie=11.8", "bookworm=10.11"},
+		"image":              "trixie",
+		"agent_binary":       "",
+		"fleet":              "default",
+		"metrics":            "127.0.0.1:7441",
+		"log_level":          "info",
+		"log_format":         "text",
+		"beat_interval":      "1s",
+		"unreachable_after":  "4s",
+		"degraded_after":     "3s",
+		"verify_share":       5.0,
+		"verify_max_threads": 16,
+		"verify_interval":    "1h",
+		"volume_limit":       "10m",
+		"retain_jobs":        "2160h",
+		"retain_events":      "8760h",
+		"retain_identities":  "2160h",
 	}
 }
 
@@ -218,6 +228,10 @@ func (c Config) check() error {
 	fault(c.UnreachableAfter < 2*c.BeatInterval,
 		"unreachable_after: %s is less than two times beat_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
+	fault(c.VerifyShare < 0 || c.VerifyShare > 50, "verify_share: %v is not from 0 to 50",
+		c.VerifyShare)
+	fault(c.VerifyMaxThreads < 0, "verify_max_threads: %d is negative", c.VerifyMaxThreads)
+	fault(c.VerifyInterval < time.Second, "verify_interval: %s is less than 1s", c.VerifyInterval)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
 		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
+	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/controlplane"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
@@ -38,7 +39,8 @@ func (a *App) openServer(context.Context) error {
 		return err
 	}
 	a.metrics.MustRegister(observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
-		Latest: a.monitor.Latest, Loops: a.loops, Certificate: func() (*tls.Certificate, error) {
+		Latest: a.monitor.Latest, Proofs: a.verifier.Coverage,
+		Loops: a.loops, Certificate: func() (*tls.Certificate, error) {
 			own, err := source.Credentials()
 			if err != nil {
 				return nil, err
@@ -61,6 +63,7 @@ type servers struct {
 	*fleet.Purging
 	*fleet.Monitor
 	*fleet.Announcer
+	*proof.Verifier
 }
 
 // register adds all services.
@@ -68,7 +71,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	start := starter{Kit: a.work, engine: a.engine, st: a.st}
 	onServers, err := serverservice.New(serverservice.Config{Records: servers{
 		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor,
-		a.announcer}, Jobs: start})
+		a.announcer, a.verifier}, Jobs: start})
 	if err != nil {
 		return err
 	}

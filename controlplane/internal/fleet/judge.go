@@ -31,8 +31,12 @@ func (f *follower) judge() []replication.Finding {
 	if f.srv.Role != inventory.RoleReplica {
 		return f.last.Primary(f.srv.ServerID, expected)
 	}
-	return f.last.Replica(replication.Want{ServerID: f.srv.ServerID,
+	found := f.last.Replica(replication.Want{ServerID: f.srv.ServerID,
 		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
+	if different := f.m.cfg.Differs(f.name); len(different) > 0 {
+		found = append(found, replication.Differs(f.name, different))
+	}
+	return found
 }
 
 // verdict is the state that follows for a server in this state.

@@ -47,6 +47,8 @@ type MonitorConfig struct {
 	Store  *store.Store
 	Agents Agents
 	Jobs   Jobs
+	// Differs is what continuous verification found to differ of a replica; nil: nothing does.
+	Differs func(server string) []string
 	// Beat is the longest time between two observations of an agent.
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
@@ -71,6 +73,9 @@ type Monitor struct {
 
 // NewMonitor makes a monitor.
 func NewMonitor(cfg MonitorConfig) *Monitor {
+	if cfg.Differs == nil {
+		cfg.Differs = func(string) []string { return nil }
+	}
 	return &Monitor{cfg: cfg, followed: map[string]*follower{},
 		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}
 }

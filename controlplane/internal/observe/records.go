@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/loop"
@@ -28,6 +29,9 @@ type Config struct {
 	Jobs fleet.Jobs
 	// Latest is what the monitor found in its latest round, by server.
 	Latest func() map[string]fleet.Observation
+	// Proofs is what continuous verification knows of a replica; false when nothing. Default: it
+	// knows of none.
+	Proofs func(server string) (proof.Coverage, bool)
 	// Loops are the control plane's own.
 	Loops *loop.Set
 	// Certificate is the control plane's own.
@@ -56,6 +60,9 @@ const (
 	sqlRunning    = "replica_sql_running"
 	lag           = "replica_lag_seconds"
 	behind        = "replica_transactions_behind"
+	proved        = "replica_proved_ratio"
+	oldestProof   = "replica_oldest_proof_timestamp_seconds"
+	differences   = "replica_differences"
 	unfinished    = "jobs_unfinished"
 	storeSize     = "store_size_bytes"
 	lateLoops     = "loops_late"
@@ -64,6 +71,9 @@ const (
 
 // NewRecords makes it.
 func NewRecords(cfg Config) *Records {
+	if cfg.Proofs == nil {
+		cfg.Proofs = func(string) (proof.Coverage, bool) { return proof.Coverage{}, false }
+	}
 	r := &Records{cfg: cfg, all: map[string]*prometheus.Desc{}}
 	add := func(name, help string, labels ...string) {
 		r.all[name] = prometheus.NewDesc(metricsPrefix+name, help, labels, nil)
@@ -85,6 +95,10 @@ func NewRecords(cfg Config) *Records {
 		"absent while MariaDB does not know.", "server")
 	add(behind, "Transactions of the primary that the replica has not applied, by GTID; an upper "+
 		"bound where sequence numbers have gaps.", "server")
+	add(proved, "Share of the replica's rows that continuous verification proved equal to the "+
+		"primary's within the last 24 hours.", "server")
+	add(oldestProof, "Oldest date of a table's proof; absent while a table has none.", "server")
+	add(differences, "Tables and objects of the replica that differ from the primary's.", "server")
 	add(unfinished, "Jobs that have not ended, by kind and state.", "kind", "state")
 	add(storeSize, "Size of the control plane's records.")
 	add(lateLoops, "Loops of the control plane that have had no good round for too long; its log "+
@@ -172,6 +186,11 @@ func (r report) records(ctx context.Context) {
 		r.time(lastSeen, s.LastSeen, s.Name)
 		r.time(lastVerified, s.Verified.Time, s.Name)
 		r.time(certificate, ends[s.AgentIdentity], s.Name)
+		if c, known := r.cfg.Proofs(s.Name); known {
+			r.gauge(proved, c.Share, s.Name)
+			r.time(oldestProof, c.Oldest, s.Name)
+			r.gauge(differences, float64(len(c.Different)), s.Name)
+		}
 		if o, ok := latest[s.Name]; ok {
 			r.observation(s, o)
 		}

@@ -29,6 +29,7 @@ const (
 	WrongClock            Code = "WRONG_CLOCK"
 	ErrantTransactions    Code = "ERRANT_TRANSACTIONS"
 	LineageBroken         Code = "LINEAGE_BROKEN"
+	DataDiffers           Code = "DATA_DIFFERS"
 	AgentSilent           Code = "AGENT_SILENT"
 )
 

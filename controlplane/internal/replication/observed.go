@@ -76,6 +76,14 @@ func Silent(server, why string) Finding {
 	return f
 }
 
+// Differs is the finding of a replica whose data continuous verification found to be another.
+func Differs(server string, different []string) Finding {
+	f := Finding{Code: DataDiffers, Text: fmt.Sprintf("it differs from its primary in %d tables "+
+		"or objects: %s", len(different), different[0]), Errors: different[1:min(len(different), 10)]}
+	f.Hint = f.hint(server)
+	return f
+}
+
 func (o Observed) judge(x Expected, role []Finding) []Finding {
 	all := o.host(x)
 	for _, f := range role {
@@ -180,7 +188,7 @@ func (f Finding) hint(server string) errs.Hint {
 			server}
 	case ReplicationStopped:
 		return errs.Hint{Text: "start its replication again with `START REPLICA` on " + server}
-	case ReplicationBroken, BinlogsPurged, ErrantTransactions, LineageBroken:
+	case ReplicationBroken, BinlogsPurged, ErrantTransactions, LineageBroken, DataDiffers:
 		return errs.Hint{Text: "rebuild the replica from a fresh copy", Actions: rebuild}
 	case ReplicationConnecting:
 		return errs.Hint{Text: "see that MariaDB on its primary runs and can be reached from " +

@@ -39,6 +39,7 @@ var resources = []protoreflect.FullName{"understudy.controlplane.v1.Server",
 	"understudy.controlplane.v1.ServerDisk", "understudy.controlplane.v1.ServerMount",
 	"understudy.controlplane.v1.Finding", "understudy.controlplane.v1.ServerJob",
 	"understudy.errors.v1.Hint", "understudy.errors.v1.Action",
+	"understudy.controlplane.v1.ServerProofs",
 	"understudy.controlplane.v1.Verification"}
 
 // unlimited says whether the type of a field is its limit: switches, enums, times, and the token

@@ -31,7 +31,8 @@ func (s *Service) ChecksumRows(ctx context.Context,
 	r *agentv1.ChecksumRowsRequest) (*agentv1.ChecksumRowsResponse, error) {
 	f := errs.Fields{}
 	plan := mariadb.RowPlan{Table: r.GetTable(), After: mariadb.RowKey(r.GetAfter()),
-		Rows: r.GetRows(), Budget: orDefault(r.GetBudget(), defaultBudget), At: position(&f, "at_gtid", r.GetAtGtid()),
+		Rows: r.GetRows(), Budget: orDefault(r.GetBudget(), defaultBudget),
+		At:        position(&f, "at_gtid", r.GetAtGtid()),
 		OfReplica: r.GetAtGtid() != "", MaxThreads: int64(r.GetMaxThreadsRunning())}
 	if err := f.Err(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -28,6 +29,9 @@ func (s *Service) toWire(r Record) *cpv1.Server {
 	}
 	if disk, observed := s.cfg.Records.Disk(r.Name); observed {
 		out.Disk = diskToWire(disk)
+	}
+	if c, known := s.cfg.Records.Coverage(r.Name); known {
+		out.Proofs = proofsToWire(c)
 	}
 	if r.State == inventory.ServerReady {
 		out.StateReason = "" // how it was verified has a field of its own
@@ -68,4 +72,12 @@ func diskToWire(d fleet.Disk) *cpv1.ServerDisk {
 		out.FullAfter = durationpb.New(d.FullIn)
 	}
 	return out
+}
+
+func proofsToWire(c proof.Coverage) *cpv1.ServerProofs {
+	return &cpv1.ServerProofs{Coverage: c.Share, Tables: int32(c.Tables),
+		ProvedTables: int32(c.Fresh), UnfitTables: int32(c.Unfit),
+		OldestTime: wire.Time(c.Oldest), Differences: c.Different,
+		RoundBeginTime: wire.Time(c.RoundBegan), RoundEndTime: wire.Time(c.RoundEnded),
+		Paused: c.Paused}
 }

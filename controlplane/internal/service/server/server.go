@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
@@ -30,6 +31,8 @@ type Records interface {
 	SetBinlogAutoPurge(ctx context.Context, change AutoPurge) (Record, error)
 	// Disk is how the filesystem of a server's datadir fills; false when it was not observed.
 	Disk(server string) (fleet.Disk, bool)
+	// Coverage is what continuous verification knows of a replica; false when nothing.
+	Coverage(server string) (proof.Coverage, bool)
 	// Stale says whether a server's agent has an old address of the control plane.
 	Stale(srv inventory.Server) bool
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -15,43 +16,66 @@ type objects map[string]kit.Object
 
 func key(o kit.Object) string { return o.Kind + " " + o.Name }
 
-// compareInventory compares every object of the primary and of the replica, whose tables are opened
-// by that. The primary is read first; the replica is read when it has applied what the primary had
-// then. Both serve meanwhile, so an object that differs may have been changed in between: it is
-// read again, at a later position. It answers with the last position.
-func (c *comparer) compareInventory(ctx context.Context) (at string, err error) {
+// Lister reads the objects of a server.
+type Lister interface {
+	Inventory(ctx context.Context, names []string, each func(kit.Object)) error
+}
+
+// Inventories compares the inventories of two servers.
+type Inventories struct {
+	Primary, Replica Lister
+	// Pass takes a position of the primary and waits until the replica has applied it.
+	Pass func(ctx context.Context) (gtid string, err error)
+	// Newer says that the replica's MariaDB is of another series.
+	Newer bool
+	// Found tells what operators may want to know.
+	Found func(format string, args ...any)
+}
+
+// Compared is the outcome for all objects: those that differ, and those that are locked or change
+// all the time.
+type Compared struct {
+	At              string
+	Total           int
+	Different, Open []string
+}
+
+// Compare compares every object of the primary and of the replica, whose tables are opened by that.
+// The primary is read first; the replica is read when it has applied what the primary had then.
+// Both serve meanwhile, so an object that differs may have been changed in between: it is read
+// again, at a later position.
+func (i Inventories) Compare(ctx context.Context) (c Compared, err error) {
 	var names []string
 	var before objects
-	total := 0
 	for round := 1; ; round++ {
-		primary, err := c.inventoryOf(ctx, c.Primary.Name, c.Primary.Agent, names)
+		primary, err := inventoryOf(ctx, i.Primary, names)
 		if err != nil {
-			return "", err
+			return c, fmt.Errorf("cannot read the inventory of the primary: %w", err)
 		}
-		if at, err = c.PassTarget(ctx); err != nil {
-			return "", err
+		if c.At, err = i.Pass(ctx); err != nil {
+			return c, err
 		}
-		replica, err := c.inventoryOf(ctx, c.Srv.Name, c.Agent, names)
+		replica, err := inventoryOf(ctx, i.Replica, names)
 		if err != nil {
-			return "", err
+			return c, fmt.Errorf("cannot read the inventory of the replica: %w", err)
 		}
 		if round == 1 {
-			total = len(primary)
+			c.Total = len(primary)
 		}
-		unequal := c.unequal(primary, replica)
+		unequal := i.unequal(primary, replica)
 		if len(unequal) == 0 || round == rounds {
-			return at, c.tellInventory(at, total, unequal, primary, replica, before)
+			c.judge(unequal, primary, replica, before)
+			return c, nil
 		}
-		c.Found("%d objects differ at %s: read again at another position", len(unequal), at)
+		i.Found("%d objects differ at %s: read again at another position", len(unequal), c.At)
 		names, before = namesOf(unequal, primary, replica), primary
 	}
 }
 
-func (c *comparer) inventoryOf(ctx context.Context, server string, agent kit.Agent,
-	names []string) (objects, error) {
+func inventoryOf(ctx context.Context, server Lister, names []string) (objects, error) {
 	all := objects{}
-	err := agent.Inventory(ctx, names, func(o kit.Object) { all[key(o)] = o })
-	return all, wrap(err, "cannot read the inventory of %s", server)
+	err := server.Inventory(ctx, names, func(o kit.Object) { all[key(o)] = o })
+	return all, err
 }
 
 // lawful are differences that are no fault of the copy, by the kind of object, with the reason.
@@ -66,10 +90,8 @@ var upgraded = map[string]string{
 
 // unequal are the objects that are not the same on both sides, but for lawful differences, which
 // are told.
-func (c *comparer) unequal(primary, replica objects) []string {
+func (i Inventories) unequal(primary, replica objects) []string {
 	var unequal, told []string
-	newer := replication.Series(c.St.ServerVersion) !=
-		replication.Series(c.Primary.Status.ServerVersion)
 	for _, name := range slices.Sorted(maps.Keys(union(primary, replica))) {
 		a, b := primary[name], replica[name]
 		if a == b && !a.Busy || a.Problem != "" && b.Problem != "" && !a.Busy && !b.Busy {
@@ -77,7 +99,7 @@ func (c *comparer) unequal(primary, replica objects) []string {
 		}
 		kind := cmp.Or(a.Kind, b.Kind)
 		reason := lawful[kind]
-		if reason == "" && newer && b.Problem == "" {
+		if reason == "" && i.Newer && b.Problem == "" {
 			reason = upgraded[kind]
 		}
 		if reason == "" {
@@ -87,7 +109,7 @@ func (c *comparer) unequal(primary, replica objects) []string {
 		told = append(told, name+" ("+reason+")")
 	}
 	if len(told) > 0 {
-		c.Found("differs lawfully: %s", kit.SomeOf(told, 5))
+		i.Found("differs lawfully: %s", kit.SomeOf(told, 5))
 	}
 	return unequal
 }
@@ -106,37 +128,47 @@ func namesOf(unequal []string, primary, replica objects) []string {
 	return slices.Compact(names)
 }
 
-// tellInventory says what stayed unequal to the end: an object of the primary that is locked or
-// changes all the time cannot be compared, any other differs.
-func (c *comparer) tellInventory(at string, total int, unequal []string, primary, replica,
-	before objects) error {
-	var different, open []string
+// judge says what stayed unequal to the end: an object of the primary that is locked or changes all
+// the time cannot be compared, any other differs.
+func (c *Compared) judge(unequal []string, primary, replica, before objects) {
 	for _, name := range unequal {
 		a, b := primary[name], replica[name]
+		why := ""
 		switch {
 		case a.Busy || b.Busy || a != before[name]:
-			open = append(open, name)
+			c.Open = append(c.Open, name)
+			continue
 		case b.Problem != "":
-			different = append(different, name+" (cannot be opened: "+b.Problem+")")
+			why = "cannot be opened: " + b.Problem
 		case a.Kind == "":
-			different = append(different, name+" (on the replica alone)")
+			why = "on the replica alone"
 		case b.Kind == "":
-			different = append(different, name+" (on the primary alone)")
+			why = "on the primary alone"
 		case a.Value != b.Value:
-			different = append(different, kit.Sprintf("%s (%s on the primary, %s on the replica)",
-				name, a.Value, b.Value))
+			why = kit.Sprintf("%s on the primary, %s on the replica", a.Value, b.Value)
 		default:
-			different = append(different, name+" (defined in another way)")
+			why = "defined in another way"
 		}
+		c.Different = append(c.Different, name+" ("+why+")")
 	}
-	if len(open) > 0 {
+}
+
+// compareInventory compares the pair's, and answers with the position of the comparison.
+func (c *comparer) compareInventory(ctx context.Context) (at string, err error) {
+	got, err := Inventories{Primary: c.Primary.Agent, Replica: c.Agent, Pass: c.PassTarget,
+		Newer: replication.Series(c.St.ServerVersion) !=
+			replication.Series(c.Primary.Status.ServerVersion), Found: c.Found}.Compare(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(got.Open) > 0 {
 		c.Found("%d objects are locked or change all the time, and were not compared: %s",
-			len(open), kit.SomeOf(open, 5))
+			len(got.Open), kit.SomeOf(got.Open, 5))
 	}
-	if len(different) > 0 {
-		return c.differs(at, "objects", different)
+	if len(got.Different) > 0 {
+		return "", c.differs(got.At, "objects", got.Different)
 	}
 	c.Found("compared the definitions of %d objects and opened all tables at %s: 0 mismatches",
-		total, at)
-	return nil
+		got.Total, got.At)
+	return got.At, nil
 }

@@ -210,7 +210,9 @@ type Server struct {
 	// Why it does not do what its role says, the cause first; empty when it is READY.
 	Findings []*Finding `protobuf:"bytes,26,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Jobs on it that have not ended, the newest first. Its state is how it is, whatever they do.
-	Jobs          []*ServerJob `protobuf:"bytes,27,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	Jobs []*ServerJob `protobuf:"bytes,27,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	// What continuous verification knows; of replicas alone, absent until a round has begun.
+	Proofs        *ServerProofs `protobuf:"bytes,28,opt,name=proofs,proto3" json:"proofs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +436,13 @@ func (x *Server) GetJobs() []*ServerJob {
 	return nil
 }
 
+func (x *Server) GetProofs() *ServerProofs {
+	if x != nil {
+		return x.Proofs
+	}
+	return nil
+}
+
 // Finding is one reason why a server does not do what its role says.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -589,6 +598,124 @@ func (x *ServerJob) GetTitle() string {
 	return ""
 }
 
+// ServerProofs is what continuous verification knows of a replica.
+type ServerProofs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Share of the rows that were proved equal within the last 24 hours, from 0 to 1.
+	Coverage float64 `protobuf:"fixed64,1,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	// Tables of the replica.
+	Tables int32 `protobuf:"varint,2,opt,name=tables,proto3" json:"tables,omitempty"`
+	// Tables with a proof of the last 24 hours.
+	ProvedTables int32 `protobuf:"varint,3,opt,name=proved_tables,json=provedTables,proto3" json:"proved_tables,omitempty"`
+	// Tables that cannot be compared in parts.
+	UnfitTables int32 `protobuf:"varint,4,opt,name=unfit_tables,json=unfitTables,proto3" json:"unfit_tables,omitempty"`
+	// Oldest date of a table's proof; absent while a table has none.
+	OldestTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=oldest_time,json=oldestTime,proto3" json:"oldest_time,omitempty"`
+	// Tables and objects that differ from the primary's, with the chunks that do.
+	Differences []string `protobuf:"bytes,6,rep,name=differences,proto3" json:"differences,omitempty"`
+	// When the latest round began.
+	RoundBeginTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=round_begin_time,json=roundBeginTime,proto3" json:"round_begin_time,omitempty"`
+	// When the latest round ended; absent while it goes on.
+	RoundEndTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=round_end_time,json=roundEndTime,proto3" json:"round_end_time,omitempty"`
+	// Why nothing is compared at the moment; empty while it is.
+	Paused        string `protobuf:"bytes,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerProofs) Reset() {
+	*x = ServerProofs{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerProofs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerProofs) ProtoMessage() {}
+
+func (x *ServerProofs) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerProofs.ProtoReflect.Descriptor instead.
+func (*ServerProofs) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ServerProofs) GetCoverage() float64 {
+	if x != nil {
+		return x.Coverage
+	}
+	return 0
+}
+
+func (x *ServerProofs) GetTables() int32 {
+	if x != nil {
+		return x.Tables
+	}
+	return 0
+}
+
+func (x *ServerProofs) GetProvedTables() int32 {
+	if x != nil {
+		return x.ProvedTables
+	}
+	return 0
+}
+
+func (x *ServerProofs) GetUnfitTables() int32 {
+	if x != nil {
+		return x.UnfitTables
+	}
+	return 0
+}
+
+func (x *ServerProofs) GetOldestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestTime
+	}
+	return nil
+}
+
+func (x *ServerProofs) GetDifferences() []string {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *ServerProofs) GetRoundBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RoundBeginTime
+	}
+	return nil
+}
+
+func (x *ServerProofs) GetRoundEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RoundEndTime
+	}
+	return nil
+}
+
+func (x *ServerProofs) GetPaused() string {
+	if x != nil {
+		return x.Paused
+	}
+	return ""
+}
+
 // ServerDisk is the filesystem of a datadir, as the monitor of this control plane observed it.
 type ServerDisk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -612,7 +739,7 @@ type ServerDisk struct {
 
 func (x *ServerDisk) Reset() {
 	*x = ServerDisk{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +751,7 @@ func (x *ServerDisk) String() string {
 func (*ServerDisk) ProtoMessage() {}
 
 func (x *ServerDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +764,7 @@ func (x *ServerDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerDisk.ProtoReflect.Descriptor instead.
 func (*ServerDisk) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ServerDisk) GetFreeBytes() int64 {
@@ -697,7 +824,7 @@ type ServerMount struct {
 
 func (x *ServerMount) Reset() {
 	*x = ServerMount{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +836,7 @@ func (x *ServerMount) String() string {
 func (*ServerMount) ProtoMessage() {}
 
 func (x *ServerMount) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +849,7 @@ func (x *ServerMount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMount.ProtoReflect.Descriptor instead.
 func (*ServerMount) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ServerMount) GetPath() string {
@@ -757,7 +884,7 @@ type GetServerRequest struct {
 
 func (x *GetServerRequest) Reset() {
 	*x = GetServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +896,7 @@ func (x *GetServerRequest) String() string {
 func (*GetServerRequest) ProtoMessage() {}
 
 func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +909,7 @@ func (x *GetServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerRequest.ProtoReflect.Descriptor instead.
 func (*GetServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetServerRequest) GetName() string {
@@ -803,7 +930,7 @@ type GetServerResponse struct {
 
 func (x *GetServerResponse) Reset() {
 	*x = GetServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +942,7 @@ func (x *GetServerResponse) String() string {
 func (*GetServerResponse) ProtoMessage() {}
 
 func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +955,7 @@ func (x *GetServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerResponse.ProtoReflect.Descriptor instead.
 func (*GetServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetServerResponse) GetServer() *Server {
@@ -862,7 +989,7 @@ type ListServersRequest struct {
 
 func (x *ListServersRequest) Reset() {
 	*x = ListServersRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1001,7 @@ func (x *ListServersRequest) String() string {
 func (*ListServersRequest) ProtoMessage() {}
 
 func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1014,7 @@ func (x *ListServersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersRequest.ProtoReflect.Descriptor instead.
 func (*ListServersRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListServersRequest) GetPageSize() int32 {
@@ -952,7 +1079,7 @@ type ListServersResponse struct {
 
 func (x *ListServersResponse) Reset() {
 	*x = ListServersResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1091,7 @@ func (x *ListServersResponse) String() string {
 func (*ListServersResponse) ProtoMessage() {}
 
 func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1104,7 @@ func (x *ListServersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServersResponse.ProtoReflect.Descriptor instead.
 func (*ListServersResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListServersResponse) GetServers() []*Server {
@@ -1024,7 +1151,7 @@ type CreateServerRequest struct {
 
 func (x *CreateServerRequest) Reset() {
 	*x = CreateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1163,7 @@ func (x *CreateServerRequest) String() string {
 func (*CreateServerRequest) ProtoMessage() {}
 
 func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1176,7 @@ func (x *CreateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerRequest.ProtoReflect.Descriptor instead.
 func (*CreateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateServerRequest) GetName() string {
@@ -1133,7 +1260,7 @@ type CreateServerResponse struct {
 
 func (x *CreateServerResponse) Reset() {
 	*x = CreateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1272,7 @@ func (x *CreateServerResponse) String() string {
 func (*CreateServerResponse) ProtoMessage() {}
 
 func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1285,7 @@ func (x *CreateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServerResponse.ProtoReflect.Descriptor instead.
 func (*CreateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateServerResponse) GetJob() *Job {
@@ -1205,7 +1332,7 @@ type CreateReplicaRequest struct {
 
 func (x *CreateReplicaRequest) Reset() {
 	*x = CreateReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1344,7 @@ func (x *CreateReplicaRequest) String() string {
 func (*CreateReplicaRequest) ProtoMessage() {}
 
 func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1357,7 @@ func (x *CreateReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaRequest.ProtoReflect.Descriptor instead.
 func (*CreateReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateReplicaRequest) GetName() string {
@@ -1335,7 +1462,7 @@ type CreateReplicaResponse struct {
 
 func (x *CreateReplicaResponse) Reset() {
 	*x = CreateReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1474,7 @@ func (x *CreateReplicaResponse) String() string {
 func (*CreateReplicaResponse) ProtoMessage() {}
 
 func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1487,7 @@ func (x *CreateReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReplicaResponse.ProtoReflect.Descriptor instead.
 func (*CreateReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateReplicaResponse) GetJob() *Job {
@@ -1399,7 +1526,7 @@ type RebuildReplicaRequest struct {
 
 func (x *RebuildReplicaRequest) Reset() {
 	*x = RebuildReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1538,7 @@ func (x *RebuildReplicaRequest) String() string {
 func (*RebuildReplicaRequest) ProtoMessage() {}
 
 func (x *RebuildReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1551,7 @@ func (x *RebuildReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildReplicaRequest.ProtoReflect.Descriptor instead.
 func (*RebuildReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RebuildReplicaRequest) GetName() string {
@@ -1494,7 +1621,7 @@ type RebuildReplicaResponse struct {
 
 func (x *RebuildReplicaResponse) Reset() {
 	*x = RebuildReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1633,7 @@ func (x *RebuildReplicaResponse) String() string {
 func (*RebuildReplicaResponse) ProtoMessage() {}
 
 func (x *RebuildReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1646,7 @@ func (x *RebuildReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildReplicaResponse.ProtoReflect.Descriptor instead.
 func (*RebuildReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RebuildReplicaResponse) GetJob() *Job {
@@ -1547,7 +1674,7 @@ type VerifyReplicaRequest struct {
 
 func (x *VerifyReplicaRequest) Reset() {
 	*x = VerifyReplicaRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1686,7 @@ func (x *VerifyReplicaRequest) String() string {
 func (*VerifyReplicaRequest) ProtoMessage() {}
 
 func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1699,7 @@ func (x *VerifyReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaRequest.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VerifyReplicaRequest) GetName() string {
@@ -1614,7 +1741,7 @@ type VerifyReplicaResponse struct {
 
 func (x *VerifyReplicaResponse) Reset() {
 	*x = VerifyReplicaResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1753,7 @@ func (x *VerifyReplicaResponse) String() string {
 func (*VerifyReplicaResponse) ProtoMessage() {}
 
 func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1766,7 @@ func (x *VerifyReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReplicaResponse.ProtoReflect.Descriptor instead.
 func (*VerifyReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VerifyReplicaResponse) GetJob() *Job {
@@ -1668,7 +1795,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1807,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1820,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PurgeBinlogsRequest) GetName() string {
@@ -1735,7 +1862,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1874,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1887,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PurgeBinlogsResponse) GetJob() *Job {
@@ -1788,7 +1915,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1927,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1940,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -1855,7 +1982,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1994,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2007,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -1908,7 +2035,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2047,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2060,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -1975,7 +2102,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2114,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2127,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -2014,8 +2141,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xfa\n" +
-	"\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xbc\v\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -2046,7 +2172,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04disk\x18\x18 \x01(\v2&.understudy.controlplane.v1.ServerDiskR\x04disk\x121\n" +
 	"\x15agent_has_old_address\x18\x19 \x01(\bR\x12agentHasOldAddress\x12?\n" +
 	"\bfindings\x18\x1a \x03(\v2#.understudy.controlplane.v1.FindingR\bfindings\x129\n" +
-	"\x04jobs\x18\x1b \x03(\v2%.understudy.controlplane.v1.ServerJobR\x04jobs\"@\n" +
+	"\x04jobs\x18\x1b \x03(\v2%.understudy.controlplane.v1.ServerJobR\x04jobs\x12@\n" +
+	"\x06proofs\x18\x1c \x01(\v2(.understudy.controlplane.v1.ServerProofsR\x06proofs\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
@@ -2071,7 +2198,18 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
 	"\x05state\x18\x03 \x01(\x0e2%.understudy.controlplane.v1.Job.StateR\x05state\x12\x14\n" +
-	"\x05title\x18\x04 \x01(\tR\x05title\"\xfd\x01\n" +
+	"\x05title\x18\x04 \x01(\tR\x05title\"\x89\x03\n" +
+	"\fServerProofs\x12\x1a\n" +
+	"\bcoverage\x18\x01 \x01(\x01R\bcoverage\x12\x16\n" +
+	"\x06tables\x18\x02 \x01(\x05R\x06tables\x12#\n" +
+	"\rproved_tables\x18\x03 \x01(\x05R\fprovedTables\x12!\n" +
+	"\funfit_tables\x18\x04 \x01(\x05R\vunfitTables\x12;\n" +
+	"\voldest_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"oldestTime\x12 \n" +
+	"\vdifferences\x18\x06 \x03(\tR\vdifferences\x12D\n" +
+	"\x10round_begin_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0eroundBeginTime\x12@\n" +
+	"\x0eround_end_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\froundEndTime\x12\x16\n" +
+	"\x06paused\x18\t \x01(\tR\x06paused\"\xfd\x01\n" +
 	"\n" +
 	"ServerDisk\x12\x1d\n" +
 	"\n" +
@@ -2218,104 +2356,109 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(Server_Role)(0),               // 0: understudy.controlplane.v1.Server.Role
 	(Server_State)(0),              // 1: understudy.controlplane.v1.Server.State
 	(*Server)(nil),                 // 2: understudy.controlplane.v1.Server
 	(*Finding)(nil),                // 3: understudy.controlplane.v1.Finding
 	(*ServerJob)(nil),              // 4: understudy.controlplane.v1.ServerJob
-	(*ServerDisk)(nil),             // 5: understudy.controlplane.v1.ServerDisk
-	(*ServerMount)(nil),            // 6: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),       // 7: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),      // 8: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),     // 9: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),    // 10: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),    // 11: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),   // 12: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),   // 13: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil),  // 14: understudy.controlplane.v1.CreateReplicaResponse
-	(*RebuildReplicaRequest)(nil),  // 15: understudy.controlplane.v1.RebuildReplicaRequest
-	(*RebuildReplicaResponse)(nil), // 16: understudy.controlplane.v1.RebuildReplicaResponse
-	(*VerifyReplicaRequest)(nil),   // 17: understudy.controlplane.v1.VerifyReplicaRequest
-	(*VerifyReplicaResponse)(nil),  // 18: understudy.controlplane.v1.VerifyReplicaResponse
-	(*PurgeBinlogsRequest)(nil),    // 19: understudy.controlplane.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),   // 20: understudy.controlplane.v1.PurgeBinlogsResponse
-	(*UpdateServerRequest)(nil),    // 21: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),   // 22: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),    // 23: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),   // 24: understudy.controlplane.v1.DeleteServerResponse
-	nil,                            // 25: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                            // 26: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
-	(*Verification)(nil),           // 28: understudy.controlplane.v1.Verification
-	(*v1.Hint)(nil),                // 29: understudy.errors.v1.Hint
-	(Job_Kind)(0),                  // 30: understudy.controlplane.v1.Job.Kind
-	(Job_State)(0),                 // 31: understudy.controlplane.v1.Job.State
-	(*durationpb.Duration)(nil),    // 32: google.protobuf.Duration
-	(*Job)(nil),                    // 33: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),               // 34: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil),  // 35: google.protobuf.FieldMask
+	(*ServerProofs)(nil),           // 5: understudy.controlplane.v1.ServerProofs
+	(*ServerDisk)(nil),             // 6: understudy.controlplane.v1.ServerDisk
+	(*ServerMount)(nil),            // 7: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),       // 8: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),      // 9: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),     // 10: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),    // 11: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),    // 12: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),   // 13: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),   // 14: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil),  // 15: understudy.controlplane.v1.CreateReplicaResponse
+	(*RebuildReplicaRequest)(nil),  // 16: understudy.controlplane.v1.RebuildReplicaRequest
+	(*RebuildReplicaResponse)(nil), // 17: understudy.controlplane.v1.RebuildReplicaResponse
+	(*VerifyReplicaRequest)(nil),   // 18: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil),  // 19: understudy.controlplane.v1.VerifyReplicaResponse
+	(*PurgeBinlogsRequest)(nil),    // 20: understudy.controlplane.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),   // 21: understudy.controlplane.v1.PurgeBinlogsResponse
+	(*UpdateServerRequest)(nil),    // 22: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),   // 23: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),    // 24: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),   // 25: understudy.controlplane.v1.DeleteServerResponse
+	nil,                            // 26: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                            // 27: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*Verification)(nil),           // 29: understudy.controlplane.v1.Verification
+	(*v1.Hint)(nil),                // 30: understudy.errors.v1.Hint
+	(Job_Kind)(0),                  // 31: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                 // 32: understudy.controlplane.v1.Job.State
+	(*durationpb.Duration)(nil),    // 33: google.protobuf.Duration
+	(*Job)(nil),                    // 34: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),               // 35: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),  // 36: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
-	6,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	27, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	27, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	28, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
-	5,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
+	7,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
+	28, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	28, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	29, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	6,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
 	3,  // 7: understudy.controlplane.v1.Server.findings:type_name -> understudy.controlplane.v1.Finding
 	4,  // 8: understudy.controlplane.v1.Server.jobs:type_name -> understudy.controlplane.v1.ServerJob
-	27, // 9: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
-	29, // 10: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
-	30, // 11: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
-	31, // 12: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
-	32, // 13: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	32, // 14: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
-	2,  // 15: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	0,  // 16: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
-	1,  // 17: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
-	2,  // 18: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	25, // 19: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	33, // 20: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	34, // 21: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	26, // 22: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	32, // 23: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	33, // 24: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	34, // 25: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	32, // 26: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	33, // 27: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	34, // 28: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	33, // 29: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	33, // 30: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 31: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	35, // 32: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 33: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	33, // 34: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	7,  // 35: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	9,  // 36: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	11, // 37: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	13, // 38: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	17, // 39: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	15, // 40: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
-	19, // 41: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	21, // 42: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	23, // 43: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	8,  // 44: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	10, // 45: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	12, // 46: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	14, // 47: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	18, // 48: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	16, // 49: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
-	20, // 50: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	22, // 51: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	24, // 52: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	44, // [44:53] is the sub-list for method output_type
-	35, // [35:44] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	5,  // 9: understudy.controlplane.v1.Server.proofs:type_name -> understudy.controlplane.v1.ServerProofs
+	28, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
+	30, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
+	31, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	32, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
+	28, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
+	28, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
+	28, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
+	33, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	33, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	2,  // 19: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	0,  // 20: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
+	1,  // 21: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
+	2,  // 22: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
+	26, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	34, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	35, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	27, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	33, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	34, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	35, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	33, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	34, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	35, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	34, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	34, // 34: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 35: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	36, // 36: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 37: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	34, // 38: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	8,  // 39: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	10, // 40: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	12, // 41: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	14, // 42: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	18, // 43: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	16, // 44: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	20, // 45: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	22, // 46: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	24, // 47: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	9,  // 48: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	11, // 49: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	13, // 50: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	15, // 51: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	19, // 52: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	17, // 53: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	21, // 54: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	23, // 55: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	25, // 56: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	48, // [48:57] is the sub-list for method output_type
+	39, // [39:48] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -2331,7 +2474,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,230 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+)
+
+const (
+	tries      = 6 // readings of a chunk before it is halved
+	certain    = 3 // readings in a row that agree on a difference
+	leastRows  = 8 // of a chunk that is halved
+	mostHalves = 24
+	firstRows  = 1000
+	// mostBusy is how often in a row a table's part may be out of reach before the round leaves the
+	// table to the next one.
+	mostBusy = 20
+)
+
+// busyError says that nothing can be read for the moment.
+type busyError struct{ why string }
+
+func (e busyError) Error() string { return e.why }
+
+// work compares one replica with its primary, as long as its budget of the primary's time lasts.
+type work struct {
+	primary, replica kit.Rows
+	rec              *Record
+	pending          []kit.Table
+	maxThreads       int
+	used             time.Duration // of the primary's time
+	now              func() time.Time
+}
+
+// run goes through the pending tables until the primary's time is used up.
+func (w *work) run(ctx context.Context, budget time.Duration) error {
+	for len(w.pending) > 0 && w.used < budget {
+		table, before := w.pending[0], w.rec.Pass
+		done, err := w.part(ctx, table, budget-w.used)
+		if err != nil { // the part is compared again
+			before.Began, before.Busy = w.rec.Pass.Began, w.rec.Pass.Busy
+			w.rec.Pass = before
+		}
+		if busy := (busyError{}); errors.As(err, &busy) {
+			w.rec.Pass.ChunkRows = max(w.rec.Pass.ChunkRows/4, 1)
+			if w.rec.Pass.Busy++; w.rec.Pass.Busy < mostBusy {
+				return err
+			}
+			w.rec.finish(table.Name, table.Rows, busy.why)
+			w.pending = w.pending[1:]
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w.rec.Pass.Busy = 0
+		if done {
+			w.pending = w.pending[1:]
+		}
+	}
+	return nil
+}
+
+// part compares the next chunks of a table; done when they were the last.
+func (w *work) part(ctx context.Context, table kit.Table, budget time.Duration) (done bool,
+	err error) {
+	pass := &w.rec.Pass
+	if pass.Began.IsZero() {
+		pass.Began, pass.ChunkRows = w.now(), firstRows
+	}
+	theirs, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table.Name, After: pass.After,
+		Rows: pass.ChunkRows, Budget: max(budget, 10*time.Millisecond)})
+	if err != nil {
+		return false, err
+	}
+	if theirs.Unfit != "" {
+		w.rec.finish(table.Name, table.Rows, theirs.Unfit)
+		return true, nil
+	}
+	ours, err := w.ofReplica(ctx, table.Name, theirs.GTID, theirs.Sums)
+	if err != nil {
+		return false, err
+	}
+	for n, sum := range theirs.Sums {
+		pass.Rows += sum.Rows
+		switch {
+		case ours.Unfit != "":
+			w.differs(sum, ours.Unfit)
+		case !sum.Equal(ours.Sums[n]):
+			if err := w.settle(ctx, table.Name, sum, theirs.GTID, mostHalves); err != nil {
+				return false, err
+			}
+		}
+	}
+	last := theirs.Sums[len(theirs.Sums)-1]
+	pass.After, pass.GTID, pass.ChunkRows = last.Last, theirs.GTID, max(last.Rows, 1)
+	if len(last.Last) == 0 {
+		w.rec.finish(table.Name, table.Rows, "")
+		return true, nil
+	}
+	return false, nil
+}
+
+// ofPrimary reads on the primary, and counts the time that it takes.
+func (w *work) ofPrimary(ctx context.Context, req kit.ChecksumRows) (kit.RowSums, error) {
+	began := time.Now()
+	req.MaxThreads = w.maxThreads
+	sums, err := w.primary.ChecksumRows(ctx, req)
+	w.used += time.Since(began)
+	switch {
+	case err != nil:
+		return sums, err
+	case sums.Busy != "":
+		return sums, busyError{"the primary: " + sums.Busy}
+	case sums.Unfit == "" && len(sums.Sums) == 0:
+		return sums, fmt.Errorf("the primary's agent gave no sum of %s", req.Table)
+	}
+	return sums, nil
+}
+
+func (w *work) ofReplica(ctx context.Context, table, at string, chunks []kit.RowSum) (kit.RowSums,
+	error) {
+	req := kit.ChecksumRows{Table: table, AtGTID: at, MaxThreads: w.maxThreads}
+	for _, c := range chunks {
+		req.Chunks = append(req.Chunks, c.RowRange)
+	}
+	sums, err := w.replica.ChecksumRows(ctx, req)
+	switch {
+	case err != nil:
+		return sums, err
+	case sums.Busy != "":
+		return sums, busyError{"the replica: " + sums.Busy}
+	case sums.Unfit == "" && len(sums.Sums) != len(chunks):
+		return sums, fmt.Errorf("the replica's agent gave %d sums of %d chunks of %s",
+			len(sums.Sums), len(chunks), table)
+	}
+	return sums, nil
+}
+
+// settle finds out whether a chunk that was read unequal is: the primary is read before and after
+// the replica. Where it held still, three times in a row, the chunk differs; where it changes all
+// the time the chunk is halved.
+func (w *work) settle(ctx context.Context, table string, a kit.RowSum, at string,
+	halves int) error {
+	var before [2]kit.RowSum
+	agreed := 0
+	for range tries {
+		ours, err := w.ofReplica(ctx, table, at, []kit.RowSum{a})
+		if err != nil {
+			return err
+		}
+		if ours.Unfit != "" {
+			w.differs(a, ours.Unfit)
+			return nil
+		}
+		b := ours.Sums[0]
+		if b.Equal(a) {
+			return nil
+		}
+		again, err := w.again(ctx, table, a.RowRange)
+		if err != nil {
+			return err
+		}
+		c := again.Sums[0]
+		switch {
+		case b.Equal(c):
+			return nil
+		case !a.Equal(c):
+			agreed = 0
+		case agreed > 0 && before[0].Equal(a) && before[1].Equal(b):
+			agreed++
+		default:
+			agreed = 1
+		}
+		before = [2]kit.RowSum{a, b}
+		if agreed == certain {
+			w.differs(a, sumText(b))
+			return nil
+		}
+		a, at = c, again.GTID
+	}
+	return w.halve(ctx, table, a, halves)
+}
+
+// again reads a chunk on the primary once more. A table that is gone by now is settled by the next
+// round.
+func (w *work) again(ctx context.Context, table string, c kit.RowRange) (kit.RowSums, error) {
+	sums, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, Chunks: []kit.RowRange{c}})
+	if err == nil && sums.Unfit != "" {
+		return sums, busyError{"the primary: " + sums.Unfit}
+	}
+	return sums, err
+}
+
+func (w *work) halve(ctx context.Context, table string, a kit.RowSum, halves int) error {
+	if a.Rows < leastRows || halves == 0 {
+		w.rec.Pass.Open += max(a.Rows, 1)
+		return nil
+	}
+	cut, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, After: a.After, Rows: a.Rows / 2,
+		Budget: time.Millisecond})
+	if err != nil {
+		return err
+	}
+	if cut.Unfit != "" || len(cut.Sums[0].Last) == 0 {
+		w.rec.Pass.Open += a.Rows
+		return nil
+	}
+	half := cut.Sums[0]
+	if err := w.settle(ctx, table, half, cut.GTID, halves-1); err != nil {
+		return err
+	}
+	rest, err := w.again(ctx, table, kit.RowRange{After: half.Last, Last: a.Last})
+	if err != nil {
+		return err
+	}
+	return w.settle(ctx, table, rest.Sums[0], rest.GTID, halves-1)
+}
+
+func (w *work) differs(a kit.RowSum, replica string) {
+	if len(w.rec.Pass.Different) < mostDifferences {
+		w.rec.Pass.Different = append(w.rec.Pass.Different, Difference{RowRange: a.RowRange,
+			Primary: sumText(a), Replica: replica})
+	}
+}
+
+func sumText(s kit.RowSum) string { return fmt.Sprintf("%d rows, sum %s", s.Rows, s.Sum) }

@@ -1,0 +1,41 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
+)
+
+// passLimit is how long a replica may take to apply what its primary has.
+const passLimit = 30 * time.Second
+
+// differentObjects compares the inventories. Nothing is written on the primary: its position is
+// taken as it is.
+func differentObjects(ctx context.Context, primary, replica kit.Agent) ([]string, error) {
+	theirs, err := primary.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := replica.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	got, err := verify.Inventories{Primary: primary, Replica: replica,
+		Newer: replication.Series(theirs.ServerVersion) != replication.Series(ours.ServerVersion),
+		Pass: func(ctx context.Context) (string, error) {
+			now, err := primary.Status(ctx)
+			if err != nil {
+				return "", err
+			}
+			reached, err := replica.WaitForGTID(ctx, now.BinlogPos, passLimit, func(kit.Waited) {})
+			if err == nil && !reached {
+				err = errors.New("the replica does not apply the primary's position")
+			}
+			return now.BinlogPos, err
+		}, Found: func(string, ...any) {}}.Compare(ctx)
+	return got.Different, err
+}
