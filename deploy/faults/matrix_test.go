@@ -218,7 +218,7 @@ func matrix() []row {
 	var all []row
 	for _, part := range [][]row{
 		snapshotRows(), hostRows(), filesystemRows(), copyRows(), completeRows(),
-		optionRows(), powerRows(), versionRows(), healthRows(),
+		optionRows(), proofRows(), powerRows(), versionRows(), healthRows(),
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(), rebuildRows(), occupiedRows(), purgeRows(),
