@@ -79,7 +79,8 @@ func Silent(server, why string) Finding {
 // Differs is the finding of a replica whose data continuous verification found to be another.
 func Differs(server string, different []string) Finding {
 	f := Finding{Code: DataDiffers, Text: fmt.Sprintf("it differs from its primary in %d tables "+
-		"or objects: %s", len(different), different[0]), Errors: different[1:min(len(different), 10)]}
+		"or objects: %s", len(different), different[0]),
+		Errors: different[1:min(len(different), 10)]}
 	f.Hint = f.hint(server)
 	return f
 }
