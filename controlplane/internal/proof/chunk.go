@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 const (
@@ -15,6 +16,7 @@ const (
 	leastRows  = 8 // of a chunk that is halved
 	mostHalves = 24
 	firstRows  = 1000
+	mostRows   = 1_000_000 // that an agent cuts
 	// mostBusy is how often in a row a table's part may be out of reach before the round leaves the
 	// table to the next one.
 	mostBusy = 20
@@ -44,24 +46,34 @@ func (w *work) run(ctx context.Context, budget time.Duration) error {
 			before.Began, before.Busy = w.rec.Pass.Began, w.rec.Pass.Busy
 			w.rec.Pass = before
 		}
-		if busy := (busyError{}); errors.As(err, &busy) {
-			w.rec.Pass.ChunkRows = max(w.rec.Pass.ChunkRows/4, 1)
-			if w.rec.Pass.Busy++; w.rec.Pass.Busy < mostBusy {
-				return err
-			}
-			w.rec.finish(table.Name, table.Rows, busy.why)
-			w.pending = w.pending[1:]
-			continue
-		}
-		if err != nil {
+		if err != nil && !w.skips(table, err) {
 			return err
 		}
-		w.rec.Pass.Busy = 0
-		if done {
+		if done || err != nil {
 			w.pending = w.pending[1:]
 		}
+		w.rec.Pass.Busy = 0
 	}
 	return nil
+}
+
+// skips says whether the round leaves a table to the next one, whose part could not be read too
+// often. A part that is refused may have another primary key by now: its pass begins again.
+func (w *work) skips(table kit.Table, err error) bool {
+	pass := &w.rec.Pass
+	switch kind := errs.KindOf(err); {
+	case errors.As(err, new(busyError)):
+		pass.ChunkRows = max(pass.ChunkRows/4, 1)
+	case kind == errs.Unavailable || kind == errs.DeadlineExceeded || kind == errs.Canceled:
+		return false
+	default:
+		*pass = Pass{Busy: pass.Busy}
+	}
+	if pass.Busy++; pass.Busy < mostBusy {
+		return false
+	}
+	w.rec.finish(table.Name, table.Rows, err.Error())
+	return true
 }
 
 // part compares the next chunks of a table; done when they were the last.
@@ -200,7 +212,7 @@ func (w *work) halve(ctx context.Context, table string, a kit.RowSum, halves int
 		w.rec.Pass.Open += max(a.Rows, 1)
 		return nil
 	}
-	cut, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, After: a.After, Rows: a.Rows / 2,
+	cut, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, After: a.After, Rows: min(a.Rows/2, mostRows),
 		Budget: time.Millisecond})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package proof
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ type side struct {
 	after func(reads int) // each reading
 	busy  string
 	unfit string
+	err   error
 }
 
 func number(key []string, none int) int {
@@ -51,8 +53,8 @@ func (s *side) sum(c kit.RowRange) kit.RowSum {
 
 func (s *side) ChecksumRows(_ context.Context, req kit.ChecksumRows) (kit.RowSums, error) {
 	sums := kit.RowSums{GTID: "0-1-1", Busy: s.busy, Unfit: s.unfit}
-	if s.busy+s.unfit != "" {
-		return sums, nil
+	if s.err != nil || s.busy+s.unfit != "" {
+		return sums, s.err
 	}
 	for _, c := range req.Chunks {
 		sums.Sums = append(sums.Sums, s.sum(c))
@@ -199,6 +201,34 @@ func TestWhatCannotBeRead(t *testing.T) {
 	replica.busy = ""
 	if err := w.run(t.Context(), time.Second); err != nil || rec.Tables["a.t"].Rows != 10 {
 		t.Errorf("busy no more: %v %+v", err, rec)
+	}
+}
+
+// TestTableThatIsRefusedIsLeftToTheNextRound has a table whose key is not the one of the part.
+func TestTableThatIsRefusedIsLeftToTheNextRound(t *testing.T) {
+	t.Parallel()
+	primary, replica := filled(5000), filled(5000)
+	rec := &Record{}
+	rec.begin(time.Now(), "db1", []kit.Table{{Name: "a.t", Rows: 5000}})
+	w := &work{primary: primary, replica: replica, rec: rec, now: time.Now,
+		pending: []kit.Table{{Name: "a.t", Rows: 5000}}}
+	rec.Pass = Pass{Began: time.Now(), After: []string{"4000"}, ChunkRows: 10}
+	primary.err = errors.New("a key has 1 columns, the primary key has 2")
+	if err := w.run(t.Context(), time.Second); err == nil || len(rec.Pass.After) != 0 {
+		t.Errorf("%v %+v", err, rec.Pass)
+	}
+	primary.err = nil
+	if err := w.run(t.Context(), time.Second); err != nil || rec.Tables["a.t"].Rows != 5000 {
+		t.Errorf("the pass goes on from an old key: %v %+v", err, rec.Tables)
+	}
+	w.pending, primary.err = []kit.Table{{Name: "a.t"}}, errors.New("refused")
+	for n := 1; len(w.pending) > 0; n++ {
+		if err := w.run(t.Context(), time.Second); n > mostBusy || (err == nil) != (n == mostBusy) {
+			t.Fatalf("%d: %v", n, err)
+		}
+	}
+	if p := rec.Tables["a.t"]; p.Unfit != "refused" {
+		t.Errorf("%+v", p)
 	}
 }
 
