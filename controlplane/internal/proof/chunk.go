@@ -212,8 +212,8 @@ func (w *work) halve(ctx context.Context, table string, a kit.RowSum, halves int
 		w.rec.Pass.Open += max(a.Rows, 1)
 		return nil
 	}
-	cut, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, After: a.After, Rows: min(a.Rows/2, mostRows),
-		Budget: time.Millisecond})
+	cut, err := w.ofPrimary(ctx, kit.ChecksumRows{Table: table, After: a.After,
+		Rows: min(a.Rows/2, mostRows), Budget: time.Millisecond})
 	if err != nil {
 		return err
 	}
