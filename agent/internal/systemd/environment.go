@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// SetOwnDropIn makes sure that the unit has a drop-in of that name and content, and that systemd has
-// read it. It is for the agent itself: a request can set what SetDropIn allows.
+// SetOwnDropIn makes sure that the unit has a drop-in of that name and content, and that systemd
+// has read it. It is for the agent itself: a request can set what SetDropIn allows.
 func (f *Files) SetOwnDropIn(ctx context.Context, unit, name, content string) error {
 	if err := checkDropIn(unit, name); err != nil {
 		return err
