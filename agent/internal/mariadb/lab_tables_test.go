@@ -35,7 +35,7 @@ func kinds() []struct {
 		{"TABLE app.l (id INT) ENGINE=ARCHIVE", true, true},
 		{"TABLE app.m (id INT) ENGINE=MRG_MyISAM UNION=(app.e)", false, true},
 		{"TABLE app.n (id INT) ENGINE=BLACKHOLE", false, true},
-		{"TABLE app.o (id INT) ENGINE=MEMORY", true, true},
+		{"TABLE app.o (id INT) ENGINE=MEMORY", true, false},
 		{"TEMPORARY TABLE app.p (id INT) ENGINE=MyISAM", false, false},
 		{"VIEW app.q AS SELECT 1", false, false},
 	}
