@@ -26,6 +26,7 @@ const (
 	// TLS and HTTP/2 take three of them, and finding the neighbour another.
 	connectTimeout    = 15 * time.Second
 	maxReconnectDelay = 2 * time.Second
+	connectionBuffer  = 4 << 10
 	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it
 	// here.
 	wayToReach = "see that it runs there and that its port can be reached from here; when its " +
@@ -64,6 +65,8 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2,
 				MaxDelay: maxReconnectDelay}}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(config.MaxMessageBytes)),
+		// A control plane keeps a connection to each of thousands of agents.
+		grpc.WithReadBufferSize(connectionBuffer), grpc.WithSharedWriteBuffer(true),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		// Hosts are reached directly, whatever the environment says about proxies.
 		grpc.WithNoProxy(),
