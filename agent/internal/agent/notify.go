@@ -28,9 +28,9 @@ func (s supervisor) say(state string) {
 
 // watchdog reports to systemd that the agent is alive for as long as check passes, at half the
 // interval that systemd asks for. It returns when ctx is done; an agent whose check fails is
-// restarted by systemd. While held says that MariaDB is held for a snapshot, systemd waits longer: a
-// host that is short of time must not lose its hold with its agent, and the hold has a limit of its
-// own.
+// restarted by systemd. While held says that MariaDB is held for a snapshot, systemd waits longer:
+// a host that is short of time must not lose its hold with its agent, and the hold has a limit of
+// its own.
 func (s supervisor) watchdog(ctx context.Context, check func(context.Context) error,
 	held func() bool) error {
 	interval, err := daemon.SdWatchdogEnabled(false)

@@ -47,9 +47,8 @@ func (e *Enroller) clockOf(ctx context.Context, haveErr error) error {
 	if !errors.As(haveErr, &invalid) || invalid.Reason != x509.Expired {
 		return nil
 	}
-	addresses, pin, err := e.ControlPlane()
-	if err != nil {
-		return nil
+	if addresses, pin, err := e.ControlPlane(); err == nil {
+		return e.checkClock(ctx, addresses, pin)
 	}
-	return e.checkClock(ctx, addresses, pin)
+	return nil
 }

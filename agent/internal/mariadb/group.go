@@ -26,8 +26,8 @@ type UnitFiles interface {
 	Words(ctx context.Context, unit string) ([]string, error)
 }
 
-// readByUnit makes the managed unit read the group, from its next start on, and refuse to start on a
-// filesystem that is frozen for a snapshot: it would hang.
+// readByUnit makes the managed unit read the group, from its next start on, and refuse to start on
+// a filesystem that is frozen for a snapshot: it would hang.
 func readByUnit(ctx context.Context, units UnitFiles) error {
 	if units == nil {
 		return nil

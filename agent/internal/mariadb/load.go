@@ -2,7 +2,6 @@ package mariadb
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -29,19 +28,20 @@ func loaded(ctx context.Context, q querier, maxThreads int64) (string, error) {
 		return fmt.Sprintf("%d statements run in MariaDB", running), nil
 	}
 	// A kernel without pressure stall information says nothing.
-	text, err := os.ReadFile(ioPressureFile)
-	if err != nil {
-		return "", nil
-	}
-	if waited := pressure(text); waited > mostIOPressure {
+	if waited := pressure(ioPressureFile); waited > mostIOPressure {
 		return fmt.Sprintf("tasks waited for I/O in %.0f %% of the last 10 s", waited), nil
 	}
 	return "", nil
 }
 
-// pressure is the share of the last 10 s in which some task waited.
-func pressure(text []byte) float64 {
-	lines := bufio.NewScanner(bytes.NewReader(text))
+// pressure is the share of the last 10 s in which some task waited, by a file of the kernel.
+func pressure(path string) float64 {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 2 || fields[0] != "some" {
