@@ -99,7 +99,7 @@ func (l *lab) afterRebuild(name, old string) {
 	}
 	machine := l.machineOf(name).ID
 	for id, v := range l.volumes() {
-		if v.MachineID == machine && id != l.shownID(now) || id == l.shownID(old) {
+		if v.MachineID == machine && id != now || id == old {
 			l.t.Errorf("volume %s of %s is left", id, name)
 		}
 	}
@@ -153,7 +153,7 @@ func (l *lab) rebuildKilled() {
 		l.awaitDead()
 		kept := false
 		for id := range l.volumes() {
-			kept = kept || id == l.shownID(old)
+			kept = kept || id == old
 		}
 		if !kept {
 			l.t.Errorf("at %s volume %s is gone", strings.TrimPrefix(at, "after_"), old)
