@@ -1,0 +1,109 @@
+//go:build lab
+
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// lossyRows are about replication that would lose changes in silence.
+func lossyRows() []row {
+	return []row{
+		{
+			id: "F2", variant: "RESET MASTER, and the numbers come again", run: (*lab).resetMaster,
+			planted: "RESET MASTER on a primary with a READY replica and a snapshot, then more " +
+				"transactions than there were",
+			happens: "a replica from the snapshot is refused, and the READY one is DEGRADED, " +
+				"both naming the other history",
+			why: "a position counts with the history of the binary log that it is of",
+		},
+		{
+			id: "F4", variant: "MEMORY table", run: (*lab).memoryTable,
+			planted: "a MEMORY table with rows on the primary; the replica's MariaDB restarts, " +
+				"and somebody reads the table there first",
+			happens: "the replica writes nothing of its own and stays READY",
+			why:     "MariaDB opens such tables at its start, without the binary log",
+		},
+		{
+			id: "F5", variant: "filter of the binary log", run: (*lab).binlogFilter,
+			planted: "binlog_ignore_db in an option file of a primary; a replica is asked for",
+			happens: "refused, naming the filter; nothing is made",
+			why:     "the running server says what it leaves out",
+		},
+		{
+			id: "F7", variant: "set in the running replica", run: (*lab).lossyLater,
+			planted: "on a READY replica: replicate_ignore_db, then slave_exec_mode=IDEMPOTENT",
+			happens: "DEGRADED, naming the setting; READY again once it is taken back",
+			why:     "each observation reads the running server",
+		},
+	}
+}
+
+func (l *lab) resetMaster() {
+	source := l.unwritten("--image", "trixie")
+	l.writes(source)
+	l.run("snapshot", "create", source)
+	snap := ""
+	db := l.store()
+	defer db.Close()
+	for _, s := range docs[snapshotDoc](l, db, "snapshots") {
+		if s.Server == source {
+			snap = s.ID
+		}
+	}
+	name := l.name()
+	l.run("replica", "create", name, "--from", snap, "--image", "trixie-masked")
+	l.sql(source, "CREATE TABLE mysql.again (id INT)")
+	l.sql(source, "RESET MASTER; "+strings.Repeat("INSERT INTO mysql.again VALUES (1); ", 200))
+	l.fails(l.detach("replica", "create", l.name(), "--from", snap), "GTID_MISMATCH",
+		"another history")
+	l.degraded(name, "another history")
+}
+
+func (l *lab) memoryTable() {
+	name := l.stand()
+	table := l.schema() + ".mem"
+	l.sql(primary, fmt.Sprintf("CREATE TABLE %[1]s (id INT PRIMARY KEY) ENGINE=MEMORY; "+
+		"INSERT INTO %[1]s VALUES (1)", table))
+	l.same(name)
+	l.exec(name, "systemctl", "restart", mariadbUnit)
+	l.eventually(time.Minute, "the table is read", func() bool {
+		_, err := l.Exec(l.t.Context(), name, "mariadb", "--execute", "SELECT * FROM "+table)
+		return err == nil
+	})
+	l.sql(primary, fmt.Sprintf("INSERT INTO %s VALUES (2)", table))
+	l.whole(name)
+	id := l.sql(name, "SELECT @@server_id")
+	if state := l.sql(name, "SELECT @@gtid_binlog_state"); strings.Contains(state, "-"+id+"-") {
+		l.t.Errorf("the replica wrote of its own: %s", state)
+	}
+	l.sql(primary, "DROP TABLE "+table)
+	l.dropSnap()
+}
+
+func (l *lab) binlogFilter() {
+	source := l.unwritten("--image", "trixie")
+	l.put(source, "/etc/mysql/mariadb.conf.d/70-local.cnf", "[mariadbd]\nbinlog_ignore_db=app\n")
+	l.exec(source, "systemctl", "restart", mariadbUnit)
+	before := len(l.machines())
+	l.fails(l.detach("replica", "create", l.name(), "--of", source, "--image", "trixie-masked"),
+		"MARIADB_SETTING", "binlog_ignore_db=app")
+	if after := len(l.machines()); after != before {
+		l.t.Errorf("%d machines were made", after-before)
+	}
+	l.degraded(source, "binlog_ignore_db=app")
+}
+
+func (l *lab) lossyLater() {
+	name := l.stand()
+	for setting, values := range map[string][2]string{"replicate_ignore_db": {"'app'", "''"},
+		"slave_exec_mode": {"'IDEMPOTENT'", "'STRICT'"}} {
+		set := "STOP SLAVE; SET GLOBAL " + setting + " = %s; START SLAVE"
+		l.sql(name, fmt.Sprintf(set, values[0]))
+		l.degraded(name, setting)
+		l.sql(name, fmt.Sprintf(set, values[1]))
+		l.whole(name)
+	}
+}
