@@ -62,8 +62,9 @@ func errorsOf(entries []Entry) []string {
 	served := false
 	for _, entry := range entries {
 		served = served || strings.Contains(entry.Message, ready)
-		isError := strings.Contains(entry.Message, "[ERROR]") ||
-			entry.Priority <= 3 && entry.Message != ""
+		// systemd says only that the unit failed.
+		isError := entry.Identifier != "systemd" && (strings.Contains(entry.Message, "[ERROR]") ||
+			entry.Priority <= 3 && entry.Message != "")
 		if isError && (len(found) == 0 || found[len(found)-1] != entry.Message) {
 			found = append(found, entry.Message)
 		}

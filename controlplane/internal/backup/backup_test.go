@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -281,13 +282,13 @@ func TestRefusals(t *testing.T) {
 	}
 	whole, err := os.ReadFile(path)
 	must(t, err)
-	for _, newer := range [][2]string{{`"schema": 1`, `"schema": 9`},
-		{`"format": 1`, `"format": 2`}} {
-		must(t, os.WriteFile(path, bytes.Replace(whole, []byte(newer[0]), []byte(newer[1]), 1),
-			0o600))
+	for _, field := range []string{"schema", "format"} {
+		newer := regexp.MustCompile(`"`+field+`": \d`).ReplaceAll(whole,
+			[]byte(`"`+field+`": 9`))
+		must(t, os.WriteFile(path, newer, 0o600))
 		_, err = restore(t, path, time.Now())
 		if errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH {
-			t.Errorf("%s: %v", newer[1], err)
+			t.Errorf("newer %s: %v", field, err)
 		}
 	}
 	if _, err := backup.Create(t.Context(), backup.Config{StateDir: t.TempDir()},

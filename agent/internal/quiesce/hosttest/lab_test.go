@@ -63,7 +63,8 @@ func makeHost() (host, error) {
 	if err != nil {
 		return host{}, err
 	}
-	server, err := mariadb.New(mariadb.Config{Exec: exec, Timers: units, Program: program})
+	server, err := mariadb.New(mariadb.Config{Exec: exec, Timers: units, Units: units.Files,
+		Program: program})
 	if err != nil {
 		return host{}, err
 	}
