@@ -187,6 +187,10 @@ func changes(f protoreflect.FieldDescriptor) map[string]func(protoreflect.Messag
 		if f.Name() != "page_size" { // which is cut down
 			set("largest", protoreflect.ValueOfInt32(1<<31-1))
 		}
+	case f.Kind() == protoreflect.Int64Kind && f.IsList():
+		all["negative"] = func(m protoreflect.Message) {
+			m.Mutable(f).List().Append(protoreflect.ValueOfInt64(-1))
+		}
 	case f.Kind() == protoreflect.Int64Kind:
 		set("negative", protoreflect.ValueOfInt64(-1))
 	case f.Message() != nil && f.Message().FullName() == "google.protobuf.Duration":

@@ -165,11 +165,17 @@ func changeMaster(primary Primary, ca string) string {
 	}
 	// Always written: from 11.4 on verification is the default.
 	if primary.TLS {
-		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(ca),
-			"MASTER_SSL_VERIFY_SERVER_CERT = 1")
+		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(ca))
 	} else {
-		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''",
-			"MASTER_SSL_VERIFY_SERVER_CERT = 0")
+		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''")
 	}
-	return "CHANGE MASTER TO " + strings.Join(settings, ", ")
+	return "CHANGE MASTER TO " + strings.Join(append(settings, verify(primary.TLS)), ", ")
+}
+
+// verify is the setting that has the primary's certificate verified, or not.
+func verify(on bool) string {
+	if on {
+		return "MASTER_SSL_VERIFY_SERVER_CERT = 1"
+	}
+	return "MASTER_SSL_VERIFY_SERVER_CERT = 0"
 }

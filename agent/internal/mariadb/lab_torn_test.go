@@ -116,6 +116,9 @@ func follows(t *testing.T, name string, primary, replica *mariadbtest.Instance) 
 	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		status, err := replica.Status(t.Context())
 		if err == nil && status.Live.Gtid.Slave == want {
+			if all := status.Live.Replication; len(all) != 1 || !all[0].TLSVerify {
+				t.Errorf("%s: the primary is not verified: %+v", name, all)
+			}
 			return
 		}
 		if time.Now().After(end) {

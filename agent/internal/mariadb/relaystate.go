@@ -109,6 +109,7 @@ func (rp *Replica) startTorn(ctx context.Context, current Replication) error {
 		return err
 	}
 	primary := Primary{Host: kept.Host, Port: kept.Port, User: kept.User, TLS: kept.TLS}
+	current.TLSVerify = primary.TLS // set again below
 	if lost := differences(current, primary, rp.ca); !known || len(lost) > 0 {
 		return unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
 			"cannot start replication: its settings are lost or torn (master.info)",
@@ -117,6 +118,10 @@ func (rp *Replica) startTorn(ctx context.Context, current Replication) error {
 				errs.Call("ConfigureReplica", "force", "true")))
 	}
 	if err := rp.discardRelayState(ctx, current.Connection); err != nil {
+		return err
+	}
+	// MariaDB 10.11 turns verification off with each RESET SLAVE.
+	if err := execute(ctx, rp.server.db, "CHANGE MASTER TO "+verify(primary.TLS)); err != nil {
 		return err
 	}
 	if err := execute(ctx, rp.server.db, "START SLAVE"); err != nil {
