@@ -47,8 +47,12 @@ func (s *Service) CreateServer(ctx context.Context,
 	return &cpv1.CreateServerResponse{Job: made}, nil
 }
 
-// levelOf is the level that a request asks for.
+// levelOf is the level that a request asks for; empty, which means the default, when it asks for
+// none. One that this program does not know is no level.
 func levelOf(level cpv1.VerifyLevel) inventory.VerifyLevel {
+	if level != cpv1.VerifyLevel_VERIFY_LEVEL_UNSPECIFIED && enum.Word(level) == "" {
+		return inventory.VerifyLevel(level.String())
+	}
 	return inventory.VerifyLevel(strings.ToUpper(enum.Word(level)))
 }
 
