@@ -62,9 +62,9 @@ func (w *work) run(ctx context.Context, budget time.Duration) error {
 func (w *work) skips(table kit.Table, err error) bool {
 	pass := &w.rec.Pass
 	switch kind := errs.KindOf(err); {
-	case errors.As(err, new(busyError)):
+	case errors.As(err, new(busyError)) || kind == errs.DeadlineExceeded:
 		pass.ChunkRows = max(pass.ChunkRows/4, 1)
-	case kind == errs.Unavailable || kind == errs.DeadlineExceeded || kind == errs.Canceled:
+	case kind == errs.Unavailable || kind == errs.Canceled:
 		return false
 	default:
 		*pass = Pass{Busy: pass.Busy}
@@ -98,10 +98,7 @@ func (w *work) part(ctx context.Context, table kit.Table, budget time.Duration) 
 	}
 	for n, sum := range theirs.Sums {
 		pass.Rows += sum.Rows
-		switch {
-		case ours.Unfit != "":
-			w.differs(sum, ours.Unfit)
-		case !sum.Equal(ours.Sums[n]):
+		if ours.Unfit != "" || !sum.Equal(ours.Sums[n]) {
 			if err := w.settle(ctx, table.Name, sum, theirs.GTID, mostHalves); err != nil {
 				return false, err
 			}
@@ -158,17 +155,26 @@ func (w *work) ofReplica(ctx context.Context, table, at string, chunks []kit.Row
 func (w *work) settle(ctx context.Context, table string, a kit.RowSum, at string,
 	halves int) error {
 	var before [2]kit.RowSum
-	agreed := 0
+	agreed, unfit := 0, 0
 	for range tries {
 		ours, err := w.ofReplica(ctx, table, at, []kit.RowSum{a})
 		if err != nil {
 			return err
 		}
-		if ours.Unfit != "" {
+		if unfit++; ours.Unfit != "" && unfit == certain {
 			w.differs(a, ours.Unfit)
 			return nil
 		}
+		if ours.Unfit != "" {
+			again, err := w.again(ctx, table, a.RowRange)
+			if err != nil {
+				return err
+			}
+			a, at, agreed = again.Sums[0], again.GTID, 0
+			continue
+		}
 		b := ours.Sums[0]
+		unfit = 0
 		if b.Equal(a) {
 			return nil
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // side is a server with one table of numbered rows.
@@ -201,6 +203,76 @@ func TestWhatCannotBeRead(t *testing.T) {
 	replica.busy = ""
 	if err := w.run(t.Context(), time.Second); err != nil || rec.Tables["a.t"].Rows != 10 {
 		t.Errorf("busy no more: %v %+v", err, rec)
+	}
+}
+
+// TestReplicaAheadOfADropIsNoDifference drops the table on both sides, where the replica is read
+// next, and has one reading of the replica fail.
+func TestReplicaAheadOfADropIsNoDifference(t *testing.T) {
+	t.Parallel()
+	primary, replica := filled(10), filled(10)
+	primary.after = func(int) { primary.unfit, replica.unfit = "it is gone", "it is gone" }
+	rec := &Record{}
+	tables, _ := primary.Tables(t.Context())
+	rec.begin(time.Now(), "db1", tables)
+	w := &work{primary: primary, replica: replica, rec: rec, pending: tables, now: time.Now}
+	for range 2 {
+		_ = w.run(t.Context(), time.Second) // the first one is told that nothing can be read
+	}
+	if p := rec.Tables["a.t"]; len(p.Different) > 0 || p.Unfit == "" {
+		t.Errorf("dropped: %+v", p)
+	}
+	primary, replica = filled(10), filled(10)
+	primary.after = func(reads int) {
+		replica.unfit = ""
+		if reads == 1 {
+			replica.unfit = "the statement was killed"
+		}
+	}
+	if p, _ := compared(t, primary, replica); len(p.Different) > 0 || p.Proved.IsZero() {
+		t.Errorf("killed once: %+v", p)
+	}
+}
+
+// TestDifferenceStaysUntilThePassThatFindsNone has a round that cannot read the table.
+func TestDifferenceStaysUntilThePassThatFindsNone(t *testing.T) {
+	t.Parallel()
+	primary, replica := filled(10), filled(10)
+	_, w := compared(t, primary, replica)
+	again := func() Coverage {
+		w.pending, _ = primary.Tables(t.Context())
+		if err := w.run(t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		return w.rec.Coverage(time.Now())
+	}
+	replica.rows[3] = 2
+	if c := again(); len(c.Different) != 1 || c.Share != 0 || c.Fresh != 0 {
+		t.Errorf("a table that differs is covered: %+v", c)
+	}
+	primary.unfit = "Lock wait timeout"
+	if c := again(); len(c.Different) != 1 {
+		t.Errorf("a table that cannot be read is equal: %+v", c)
+	}
+	primary.unfit, replica.rows[3] = "", 1
+	if c := again(); len(c.Different) > 0 || c.Share != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestPartThatTakesTooLongIsMadeSmaller has a call that ends with its deadline.
+func TestPartThatTakesTooLongIsMadeSmaller(t *testing.T) {
+	t.Parallel()
+	primary := filled(10)
+	primary.err = errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, "too long")
+	rec := &Record{}
+	rec.begin(time.Now(), "db1", nil)
+	w := &work{primary: primary, replica: primary, rec: rec, pending: []kit.Table{{Name: "a.t"}},
+		now: time.Now}
+	for n := 1; len(w.pending) > 0; n++ {
+		if err := w.run(t.Context(), time.Second); n > mostBusy || (err == nil) != (n == mostBusy) {
+			t.Fatalf("%d: %v", n, err)
+		}
 	}
 }
 

@@ -105,6 +105,7 @@ func (r *Record) Coverage(now time.Time) Coverage {
 			c.Unfit++
 		case p.Proved.IsZero():
 			unproved = true
+		case len(p.Different) > 0: // whatever an earlier pass found
 		case now.Sub(p.Proved) < fresh:
 			covered += rows - min(p.Open, rows)
 			c.Fresh++
@@ -143,10 +144,13 @@ func keyText(key []string, none string) string {
 	return kit.Sprintf("%q", key)
 }
 
-// finish ends the pass over a table.
+// finish ends the pass over a table. What it cannot compare any more differs as it did.
 func (r *Record) finish(table string, rows int64, unfit string) {
 	p := r.Tables[table]
-	p.Unfit, p.Different = unfit, r.Pass.Different
+	p.Unfit = unfit
+	if unfit == "" || len(r.Pass.Different) > 0 {
+		p.Different = r.Pass.Different
+	}
 	if p.Rows = r.Pass.Rows; unfit != "" {
 		p.Rows = rows
 	}
