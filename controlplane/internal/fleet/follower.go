@@ -41,6 +41,7 @@ type follower struct {
 	srv      inventory.Server
 	primary  *inventory.Server // of a replica; nil until it is known
 	lineage  string            // why the primary is not what it follows any more; empty when it is
+	compared bool              // lineage is known
 	excused  bool              // the job that stopped its replication has not ended
 	last     replication.Observed
 	heard    time.Time // last answer; the begin when there was none
@@ -50,6 +51,7 @@ type follower struct {
 	written  time.Time // when its record was written last
 	disk     diskTrend
 	diskNow  Disk
+	left     bool
 	deadline *time.Timer // next time at which silence or illness count
 }
 
@@ -75,6 +77,9 @@ func (f *follower) leave() {
 	}
 	f.stop()
 	<-f.done
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = true // one that judges at this moment would set its timer again
 	f.deadline.Stop()
 }
 
@@ -163,7 +168,11 @@ func (f *follower) know(srv inventory.Server) {
 
 func (f *follower) meet(primary inventory.Server, status replication.Status) {
 	f.mu.Lock()
-	lineage := replication.Lineage{History: f.srv.History}.Broken(status)
+	lineage := f.lineage
+	if status.BinlogHistory != "" { // a MariaDB that is down tells nothing of its history
+		f.compared = true
+		lineage = replication.Lineage{History: f.srv.History}.Broken(status)
+	}
 	same := f.primary != nil && f.primary.Address == primary.Address &&
 		f.primary.Port == primary.Port && f.lineage == lineage
 	f.primary, f.lineage = &primary, lineage
@@ -201,7 +210,7 @@ func (f *follower) heardSince(at time.Time) bool {
 func (f *follower) assess() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.done == nil || f.srv.Role == inventory.RoleReplica && f.primary == nil {
+	if f.done == nil || f.left || f.srv.Role == inventory.RoleReplica && f.primary == nil {
 		return
 	}
 	now := time.Now()

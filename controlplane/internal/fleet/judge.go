@@ -33,8 +33,28 @@ func (f *follower) judge() []replication.Finding {
 	}
 	found := f.last.Replica(replication.Want{ServerID: f.srv.ServerID,
 		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
-	if different := f.m.cfg.Differs(f.name); len(different) > 0 {
+	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)
+	if len(different) > 0 {
 		found = append(found, replication.Differs(f.name, different))
+	}
+	if !known {
+		found = append(found, f.recorded(replication.DataDiffers)...)
+	}
+	if !f.compared {
+		found = append(found, f.recorded(replication.LineageBroken)...)
+	}
+	return found
+}
+
+// recorded is a finding on record. It stays while what it is judged by is not known, as after a
+// start of the control plane.
+func (f *follower) recorded(code replication.Code) []replication.Finding {
+	var found []replication.Finding
+	for _, r := range f.srv.Findings {
+		if r.Code == string(code) {
+			found = append(found, replication.Finding{Code: code, Text: r.Text, Errors: r.Errors,
+				Hint: r.Hint})
+		}
 	}
 	return found
 }

@@ -47,8 +47,9 @@ type MonitorConfig struct {
 	Store  *store.Store
 	Agents Agents
 	Jobs   Jobs
-	// Differs is what continuous verification found to differ of a replica; nil: nothing does.
-	Differs func(server string) []string
+	// Differs is what continuous verification found to differ of a replica on its volume; false
+	// when it is not known yet. nil: nothing does.
+	Differs func(server, volume string) ([]string, bool)
 	// Beat is the longest time between two observations of an agent.
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
@@ -74,7 +75,7 @@ type Monitor struct {
 // NewMonitor makes a monitor.
 func NewMonitor(cfg MonitorConfig) *Monitor {
 	if cfg.Differs == nil {
-		cfg.Differs = func(string) []string { return nil }
+		cfg.Differs = func(string, string) ([]string, bool) { return nil, true }
 	}
 	return &Monitor{cfg: cfg, followed: map[string]*follower{},
 		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}

@@ -2,15 +2,12 @@ package proof
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -23,8 +20,8 @@ const (
 	tick       = time.Second
 	slice      = 500 * time.Millisecond // of a primary's time, at once
 	turnLimit  = 2 * time.Minute
-	roundLimit = 5 * time.Minute
-	atOnce     = 16               // primaries at a time
+	roundLimit = time.Minute
+	atOnce     = 64               // primaries at a time
 	pause      = 10 * time.Second // after a server was busy or away
 	saveEvery  = time.Minute
 	storeLimit = 10 * time.Second
@@ -59,6 +56,8 @@ type Verifier struct {
 	mu       sync.Mutex
 	replicas map[string]*replica
 	rests    map[string]time.Time // by primary: when it is read next
+	turns    map[string]bool      // primaries that have a turn now
+	ending   sync.WaitGroup       // turns
 }
 
 // replica is what this process knows of one.
@@ -67,12 +66,14 @@ type replica struct {
 	rec     Record
 	pending []kit.Table
 	saved   time.Time
+	unsaved bool      // what differs is not what is on record
 	due     time.Time // after a pause
 }
 
 // New makes a verifier.
 func New(cfg Config) *Verifier {
-	return &Verifier{cfg: cfg, replicas: map[string]*replica{}, rests: map[string]time.Time{}}
+	return &Verifier{cfg: cfg, replicas: map[string]*replica{}, rests: map[string]time.Time{},
+		turns: map[string]bool{}}
 }
 
 // Run verifies until ctx ends.
@@ -80,34 +81,48 @@ func (v *Verifier) Run(ctx context.Context) {
 	if v.cfg.Share <= 0 {
 		return
 	}
+	defer v.ending.Wait()
 	v.cfg.Loops.Run(ctx, loop.Spec{Name: "verify the replicas", Every: tick, Limit: roundLimit,
-		LateAfter: 2 * roundLimit, Means: "the proofs of the replicas get old"}, v.round)
+		LateAfter: 2 * roundLimit, Means: "the proofs of the replicas get old"},
+		func(bounded context.Context) error { return v.round(ctx, bounded) })
 }
 
-// round gives each primary that has rested a turn.
-func (v *Verifier) round(ctx context.Context) error {
-	servers, err := v.servers(ctx)
+// round gives each primary that has rested a turn, and waits for none: an agent that hangs keeps
+// its own primary's. ctx is that of the turns.
+func (v *Verifier) round(ctx, bounded context.Context) error {
+	servers, err := v.servers(bounded)
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	now := time.Now()
 	for primary, replicas := range byPrimary(servers) {
-		v.mu.Lock()
-		rests := now.Before(v.rests[primary])
-		v.mu.Unlock()
-		if rests {
+		if !v.begins(primary) {
 			continue
 		}
-		group.Go(func() error {
-			bounded, cancel := context.WithTimeout(ctx, turnLimit)
+		v.ending.Go(func() {
+			defer v.ends(primary)
+			limited, cancel := context.WithTimeout(ctx, turnLimit)
 			defer cancel()
-			v.turn(bounded, primary, replicas)
-			return nil
+			v.turn(limited, primary, replicas)
 		})
 	}
-	return group.Wait()
+	return nil
+}
+
+// begins says whether a primary may have a turn now.
+func (v *Verifier) begins(primary string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.turns[primary] || len(v.turns) >= atOnce || time.Now().Before(v.rests[primary]) {
+		return false
+	}
+	v.turns[primary] = true
+	return true
+}
+
+func (v *Verifier) ends(primary string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.turns, primary)
 }
 
 func (v *Verifier) servers(ctx context.Context) (all []inventory.Server, err error) {
@@ -117,60 +132,61 @@ func (v *Verifier) servers(ctx context.Context) (all []inventory.Server, err err
 		all, err = tx.Servers().All(ctx)
 		return err
 	})
-	if err == nil {
-		v.forget(all)
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	v.forget(all)
+	return all, v.load(ctx, all)
 }
 
-// forget drops what is known of servers that are gone. Their documents go with the next save of
-// their names, or stay: a document is small.
-func (v *Verifier) forget(all []inventory.Server) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for name := range v.replicas {
-		gone := !slices.ContainsFunc(all, func(s inventory.Server) bool {
-			return s.Name == name && s.State != inventory.ServerDeleted
-		})
-		if gone {
-			delete(v.replicas, name)
-		}
-	}
-}
-
-// byPrimary are the replicas that can be verified, by their primaries.
+// byPrimary are the replicas that can be verified, by their primaries: the agents of both answer.
 func byPrimary(all []inventory.Server) map[string][]inventory.Server {
 	groups := map[string][]inventory.Server{}
 	for _, s := range all {
-		if s.Role == inventory.RoleReplica && (s.State == inventory.ServerReady ||
-			s.State == inventory.ServerDegraded) {
+		if answers(s) && s.Role == inventory.RoleReplica {
 			groups[s.Primary] = append(groups[s.Primary], s)
 		}
 	}
+	for _, s := range all {
+		if !answers(s) {
+			delete(groups, s.Name)
+		}
+	}
 	return groups
+}
+
+func answers(s inventory.Server) bool {
+	return s.State == inventory.ServerReady || s.State == inventory.ServerDegraded
 }
 
 // turn compares a part of the replica that was due the longest.
 func (v *Verifier) turn(ctx context.Context, primary string, replicas []inventory.Server) {
 	var chosen *replica
 	var name string
+	var due time.Time
 	for _, s := range replicas {
 		r, err := v.replica(ctx, s)
 		if err != nil {
 			v.cfg.Log.Warn("cannot read proofs", "server", s.Name, "error", err)
 			continue
 		}
-		if chosen == nil || r.due.Before(chosen.due) {
-			chosen, name = r, s.Name
+		r.mu.Lock()
+		at := r.due
+		r.mu.Unlock()
+		if chosen == nil || at.Before(due) {
+			chosen, name, due = r, s.Name, at
 		}
 	}
-	now := time.Now()
-	if chosen == nil || now.Before(chosen.due) {
+	if chosen == nil || time.Now().Before(due) {
 		return
 	}
 	used, err := v.compare(ctx, primary, name, chosen)
 	chosen.mu.Lock()
 	chosen.due = time.Now()
+	if next := chosen.rec.Began.Add(v.cfg.Interval); len(chosen.pending) == 0 &&
+		!chosen.rec.Ended.IsZero() && next.After(chosen.due) {
+		chosen.due = next
+	}
 	chosen.rec.Paused = ""
 	if err != nil {
 		chosen.due, chosen.rec.Paused = chosen.due.Add(pause), err.Error()
@@ -183,57 +199,6 @@ func (v *Verifier) turn(ctx context.Context, primary string, replicas []inventor
 	if err := v.save(ctx, name, chosen); err != nil {
 		v.cfg.Log.Warn("cannot keep proofs", "server", name, "error", err)
 	}
-}
-
-// replica is what is known of a server, from the store the first time.
-func (v *Verifier) replica(ctx context.Context, s inventory.Server) (*replica, error) {
-	v.mu.Lock()
-	known := v.replicas[s.Name]
-	v.mu.Unlock()
-	if known != nil {
-		known.mu.Lock()
-		defer known.mu.Unlock()
-		if known.rec.Volume != s.DataVolume {
-			known.rec, known.pending = Record{Volume: s.DataVolume}, nil
-		}
-		return known, nil
-	}
-	var doc string
-	err := v.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		doc, err = tx.Proofs().Get(ctx, s.Name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	r := &replica{saved: time.Now()}
-	if doc == "" || json.Unmarshal([]byte(doc), &r.rec) != nil || r.rec.Volume != s.DataVolume {
-		r.rec = Record{Volume: s.DataVolume}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.replicas[s.Name] = r
-	return r, nil
-}
-
-// save writes a record down now and then: what is lost is compared again.
-func (v *Verifier) save(ctx context.Context, name string, r *replica) error {
-	r.mu.Lock()
-	if time.Since(r.saved) < saveEvery*time.Duration(1+len(r.rec.Tables)/500) {
-		r.mu.Unlock()
-		return nil
-	}
-	r.saved = time.Now()
-	doc, err := json.Marshal(r.rec)
-	r.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
-	return v.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		return tx.Proofs().Put(ctx, name, string(doc))
-	})
 }
 
 // busy reports whether a job works on one of the servers.
@@ -270,13 +235,12 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	}
 	r.mu.Lock()
 	rec := r.rec.clone()
-	r.mu.Unlock()
 	w := &work{primary: p, replica: agent, rec: &rec, pending: r.pending,
 		maxThreads: v.cfg.MaxThreads, now: time.Now}
-	differed := len(rec.Coverage(time.Now()).Different)
+	r.mu.Unlock()
 	if len(w.pending) == 0 {
 		if err = v.begin(ctx, w, primary, p, agent); err != nil || len(w.pending) == 0 {
-			v.keep(r, rec, w)
+			v.keep(name, r, w)
 			return w.used, err
 		}
 	}
@@ -284,18 +248,24 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	if len(w.pending) == 0 && err == nil {
 		rec.Ended = time.Now()
 	}
-	if different := rec.Coverage(time.Now()).Different; len(different) > differed {
-		v.cfg.Log.Warn("replica differs from its primary", "server", name, "primary", primary,
-			"different", strings.Join(different, "; "))
-	}
-	v.keep(r, rec, w)
+	v.keep(name, r, w)
 	return w.used, err
 }
 
-func (v *Verifier) keep(r *replica, rec Record, w *work) {
+// keep takes over what was found, unless the replica has another volume meanwhile.
+func (v *Verifier) keep(name string, r *replica, w *work) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rec, r.pending = rec, w.pending
+	if r.rec.Volume != w.rec.Volume {
+		return
+	}
+	was, now := r.rec.Coverage(time.Now()).Different, w.rec.Coverage(time.Now()).Different
+	r.rec, r.pending = *w.rec, w.pending
+	r.unsaved = r.unsaved || !slices.Equal(was, now)
+	if len(now) > len(was) {
+		v.cfg.Log.Warn("replica differs from its primary", "server", name, "primary",
+			w.rec.Primary, "different", strings.Join(now, "; "))
+	}
 }
 
 // begin starts a round that is due, or goes on with one that another process began.
@@ -338,8 +308,18 @@ func (v *Verifier) Coverage(server string) (Coverage, bool) {
 	return r.rec.Coverage(time.Now()), !r.rec.Began.IsZero()
 }
 
-// Differs is what differs of a replica, in words; none when nothing does.
-func (v *Verifier) Differs(server string) []string {
-	c, _ := v.Coverage(server)
-	return c.Different
+// Differs is what differs of a replica on its volume, in words; false when it is not known yet.
+func (v *Verifier) Differs(server, volume string) ([]string, bool) {
+	v.mu.Lock()
+	r := v.replicas[server]
+	v.mu.Unlock()
+	if r == nil {
+		return nil, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rec.Volume != volume {
+		return nil, true
+	}
+	return r.rec.Coverage(time.Now()).Different, true
 }

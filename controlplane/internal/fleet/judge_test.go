@@ -1,0 +1,81 @@
+package fleet
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+// judged is a follower of a replica that replicates, as a start of the control plane begins it.
+func judged(t *testing.T, cfg MonitorConfig, found ...inventory.Finding) *follower {
+	t.Helper()
+	cfg.UnreachableAfter = time.Hour
+	f := newFollower(NewMonitor(cfg), inventory.Server{Name: "db2", ServerID: 7,
+		State: inventory.ServerDegraded, Role: inventory.RoleReplica, Primary: "db1",
+		DataVolume: "v1", History: "one", Findings: found})
+	f.done, f.deadline = make(chan struct{}), time.AfterFunc(time.Hour, f.assess)
+	t.Cleanup(func() { f.deadline.Stop() })
+	f.last = replication.Observed{At: time.Now(), Status: replication.Status{Answers: true,
+		ServerID: 7, ReadOnly: true, LogUpdates: true, Connections: []replication.Connection{{
+			PrimaryHost: "192.0.2.1", PrimaryPort: 3306, IORunning: "Yes", SQLRunning: "Yes",
+			UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true}}}}
+	return f
+}
+
+// TestFindingStaysUntilItIsJudgedAgain has a control plane that starts, and a primary whose MariaDB
+// is down: neither says anything good of the replica.
+func TestFindingStaysUntilItIsJudgedAgain(t *testing.T) {
+	t.Parallel()
+	primary := inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}
+	var different []string
+	known := false
+	f := judged(t, MonitorConfig{Differs: func(_, volume string) ([]string, bool) {
+		if volume != "v1" {
+			t.Errorf("asked for volume %s", volume)
+		}
+		return different, known
+	}}, inventory.Finding{Code: "LINEAGE_BROKEN", Text: "another history"},
+		inventory.Finding{Code: "DATA_DIFFERS", Text: "it differs in a.t"})
+	codes := func() (all []replication.Code) {
+		for _, found := range f.judge() {
+			all = append(all, found.Code)
+		}
+		slices.Sort(all)
+		return all
+	}
+	expect := func(when string, want ...replication.Code) {
+		t.Helper()
+		if got := codes(); !slices.Equal(got, want) {
+			t.Errorf("%s: found %v, want %v", when, got, want)
+		}
+	}
+	f.meet(primary, replication.Status{})
+	expect("nothing is known", replication.DataDiffers, replication.LineageBroken)
+	known, different = true, []string{"table a.t"}
+	f.meet(primary, replication.Status{Answers: true, BinlogHistory: "two"})
+	expect("both are known", replication.DataDiffers, replication.LineageBroken)
+	different = nil
+	f.meet(primary, replication.Status{})
+	expect("the primary is down", replication.LineageBroken)
+	f.meet(primary, replication.Status{Answers: true, BinlogHistory: "one"})
+	expect("all is well")
+	f.meet(primary, replication.Status{})
+	expect("all was well")
+}
+
+// TestOneThatWasLeftJudgesNothing has its timer fire while it is left.
+func TestOneThatWasLeftJudgesNothing(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	f.stop = func() {}
+	close(f.done)
+	f.primary = &inventory.Server{}
+	f.leave()
+	f.assess()
+	if f.deadline.Stop() {
+		t.Error("its timer is set again, for good")
+	}
+}

@@ -1,0 +1,146 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+)
+
+// fleet is the agents of a test: those of one primary hang.
+type fleet struct {
+	hangs string
+	asked chan string
+}
+
+func (f fleet) Agent(ctx context.Context, server string) (kit.Agent, error) {
+	if server == f.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	select {
+	case f.asked <- server:
+	default:
+	}
+	return nil, errors.New("out of reach")
+}
+
+// idle has no jobs.
+type idle struct{}
+
+func (idle) List(context.Context, job.Filter) ([]job.Job, string, error) { return nil, "", nil }
+
+func verifier(t *testing.T, agents kit.Agents, servers ...inventory.Server) *Verifier {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for _, s := range servers {
+			if err := tx.Servers().Insert(ctx, &s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return New(Config{Store: st, Agents: agents, Jobs: idle{}, Share: 5, Interval: time.Hour,
+		Log: slog.New(slog.DiscardHandler)})
+}
+
+func primaryOf(name string, state inventory.ServerState) inventory.Server {
+	return inventory.Server{Name: name, State: state, Role: inventory.RolePrimary, ServerID: 1}
+}
+
+func replicaOf(name, primary string) inventory.Server {
+	return inventory.Server{Name: name, State: inventory.ServerReady, Role: inventory.RoleReplica,
+		Primary: primary, ServerID: 2, DataVolume: "v1", ReplicationConfigured: true}
+}
+
+// TestAgentThatHangsKeepsNobodyWaiting gives turns while one of them does not end.
+func TestAgentThatHangsKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	agents := fleet{hangs: "db1", asked: make(chan string, 9)}
+	v := verifier(t, agents, primaryOf("db1", inventory.ServerReady), replicaOf("db2", "db1"),
+		primaryOf("db3", inventory.ServerReady), replicaOf("db4", "db3"),
+		primaryOf("db5", inventory.ServerUnreachable), replicaOf("db6", "db5"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer v.ending.Wait()
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- v.round(ctx, ctx) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a round waits for an agent that hangs")
+	}
+	if server := <-agents.asked; server != "db3" {
+		t.Errorf("asked %s", server)
+	}
+	if v.begins("db1") {
+		t.Error("a second turn of a primary whose first one has not ended")
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.turns["db5"] {
+		t.Error("a primary that is out of reach has a turn")
+	}
+}
+
+// TestWhatDiffersOutlivesTheProcess finds a difference just after another save.
+func TestWhatDiffersOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady), replicaOf("db2", "db1"))
+	if _, known := v.Differs("db2", "v1"); known {
+		t.Error("known before it was read")
+	}
+	if _, err := v.servers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if different, known := v.Differs("db2", "v1"); !known || len(different) > 0 {
+		t.Errorf("differs %v, known %v", different, known)
+	}
+	found := Record{Primary: "db1", Volume: "v1", Tables: map[string]Proof{"a.t": {
+		Different: []Difference{{Primary: "1 rows", Replica: "0 rows"}}}}}
+	r := v.replicas["db2"]
+	v.keep("db2", r, &work{rec: &found})
+	if err := v.save(t.Context(), "db2", r); err != nil {
+		t.Fatal(err)
+	}
+	next := New(v.cfg)
+	if _, err := next.servers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if different, known := next.Differs("db2", "v1"); !known || len(different) != 1 {
+		t.Errorf("after a restart it differs %v, known %v", different, known)
+	}
+	if different, known := next.Differs("db2", "v2"); !known || len(different) > 0 {
+		t.Errorf("on another volume it differs %v, known %v", different, known)
+	}
+}
+
+func TestServersThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	gone := replicaOf("db2", "db1")
+	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady))
+	v.replicas[gone.Name], v.rests[gone.Name] = &replica{}, time.Now()
+	if _, err := v.servers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.replicas)+len(v.rests) > 0 {
+		t.Errorf("kept %v %v", v.replicas, v.rests)
+	}
+}
