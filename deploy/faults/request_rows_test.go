@@ -48,7 +48,8 @@ var spoils = map[string]string{
 
 // anyText are the fields that may hold any printable line, and what is no line.
 var (
-	anyText = []string{"reason", "password", "options", "tables", "text", "actor"}
+	anyText = []string{"reason", "password", "options", "tables", "text", "actor", "table",
+		"after", "names"}
 	noLine  = []string{"oversized", "newline", "zero byte", "line separator", "escape"}
 	// anyValue are fields in which each value is a good one.
 	anyValue = []string{"sample_seed", "content", "state_reason"}
@@ -168,7 +169,7 @@ func changes(f protoreflect.FieldDescriptor) map[string]func(protoreflect.Messag
 				continue
 			}
 			if slices.Contains(anyText, string(f.Name())) && !f.IsMap() &&
-				!slices.Contains(noLine, what) {
+				!slices.Contains(noLine, what) || what == "newline" && f.Name() == "names" {
 				continue
 			}
 			all[what] = func(m protoreflect.Message) { put(m, f, text) }

@@ -17,6 +17,8 @@ import (
 var errEnough = errors.New("enough")
 
 // observe collects what an agent tells until its call ends, or n observations were told.
+const hashA = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+
 func observe(t *testing.T, f *fleet, last replication.Observed, n int) ([]replication.Observed,
 	error) {
 	t.Helper()
@@ -45,13 +47,13 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 			Volume: &agentv1.VolumeFacts{ReadOnly: true}, ReplicationPausedBy: "jobs/1",
 			Unit: &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
 			Hung: []*agentv1.HungProbe{{Probe: "volume"}}}
-		if r.GetKnownHash() == "a" {
+		if r.GetKnownHash() == hashA {
 			facts = nil
 		}
 		for i, m := range []*agentv1.ObserveResponse{
-			{Change: 1, Hash: "a", Facts: facts, Progress: &agentv1.HostProgress{BinlogOffset: 1},
+			{Change: 1, Hash: hashA, Facts: facts, Progress: &agentv1.HostProgress{BinlogOffset: 1},
 				Age: durationpb.New(time.Hour)},
-			{Change: 1, Hash: "a", Progress: &agentv1.HostProgress{BinlogOffset: 2,
+			{Change: 1, Hash: hashA, Progress: &agentv1.HostProgress{BinlogOffset: 2,
 				Connections: []*agentv1.ConnectionProgress{{IoState: "busy",
 					SecondsBehind: durationpb.New(time.Second)}, {IoState: "none"}}}},
 			{Change: 2, Hash: "b"}} {

@@ -5304,7 +5304,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"overridden\x18\x03 \x03(\tR\n" +
 	"overridden\x12\x1c\n" +
-	"\teffective\x18\x04 \x03(\tR\teffective\"\xa4\x03\n" +
+	"\teffective\x18\x04 \x03(\tR\teffective\"\xa6\x03\n" +
 	"\x0fDatadirContract\x12X\n" +
 	"\aoptions\x18\x01 \x03(\v21.understudy.agent.v1.DatadirContract.OptionsEntryB\v\xea\xbb\x18\a@\x80\x04HdX\n" +
 	"R\aoptions\x12(\n" +
@@ -5316,8 +5316,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"collations\x18\x04 \x03(\tB\t\xea\xbb\x18\x05@@H\xc8\x01R\n" +
 	"collations\x12(\n" +
 	"\vkey_library\x18\x05 \x01(\tB\a\xea\xbb\x18\x03@\xff\x01R\n" +
-	"keyLibrary\x12/\n" +
-	"\x0fkey_fingerprint\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02@@R\x0ekeyFingerprint\x12%\n" +
+	"keyLibrary\x121\n" +
+	"\x0fkey_fingerprint\x18\x06 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\x0ekeyFingerprint\x12%\n" +
 	"\akey_ids\x18\a \x03(\x03B\f\xea\xbb\x18\b\x10\x00\x18\xff\xff\xff\xff\x0fR\x06keyIds\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

@@ -659,11 +659,11 @@ var File_understudy_agent_v1_observation_service_proto protoreflect.FileDescript
 
 const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\n" +
-	"-understudy/agent/v1/observation_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)understudy/agent/v1/mariadb_service.proto\x1a!understudy/limits/v1/limits.proto\"\x8c\x01\n" +
+	"-understudy/agent/v1/observation_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)understudy/agent/v1/mariadb_service.proto\x1a!understudy/limits/v1/limits.proto\"\x8e\x01\n" +
 	"\x0eObserveRequest\x12S\n" +
-	"\rbeat_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x13\xea\xbb\x18\x0f*\x05100ms2\x021mr\x021sR\fbeatInterval\x12%\n" +
+	"\rbeat_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x13\xea\xbb\x18\x0f*\x05100ms2\x021mr\x021sR\fbeatInterval\x12'\n" +
 	"\n" +
-	"known_hash\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02@@R\tknownHash\"\x8f\x02\n" +
+	"known_hash\x18\x02 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\tknownHash\"\x8f\x02\n" +
 	"\x0fObserveResponse\x12\x16\n" +
 	"\x06change\x18\x01 \x01(\x03R\x06change\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\x124\n" +
