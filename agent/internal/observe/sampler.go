@@ -95,7 +95,9 @@ func (s *Sampler) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.publish(found)
+		if _, full := s.watch.Latest(); !found.Status.Answers || !full.IsZero() {
+			s.publish(found) // what was never looked at would be told as well
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -133,11 +135,16 @@ func (s *Sampler) sample(ctx context.Context) Observation {
 	p.hangs("unit", since)
 	status, at := s.watch.Latest()
 	runs := p.Unit.Running() || p.Unit.Name == "" && status.Answers
-	if runs && (at.IsZero() || time.Since(at) >= FullInterval) {
-		go s.full.run(ctx, 0, func(ctx context.Context) struct{} {
-			_, _ = s.cfg.Status(ctx) // what failed leaves the facts old, which Fresh tells
-			return struct{}{}
-		})
+	look := func(ctx context.Context) struct{} {
+		_, _ = s.cfg.Status(ctx) // what failed leaves the facts old, which Fresh tells
+		return struct{}{}
+	}
+	switch {
+	case runs && at.IsZero():
+		s.full.run(ctx, probeLimit, look)
+		status, _ = s.watch.Latest()
+	case runs && time.Since(at) >= FullInterval:
+		go s.full.run(ctx, 0, look)
 	}
 	var both sync.WaitGroup
 	both.Go(func() { s.askServer(ctx, &p, status, runs) })

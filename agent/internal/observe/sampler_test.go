@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,15 +19,18 @@ type world struct {
 	full, sampled atomic.Int32
 	read          atomic.Int32
 	active        string
-	hangs         bool // MariaDB answers when hang is closed
-	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
+	refuses       atomic.Bool // full observations fail
+	hangs         bool        // MariaDB answers when hang is closed
+	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
 }
 
 func (w *world) config(datadir string) observe.Config {
 	return observe.Config{
 		Status: func(context.Context) (mariadb.Status, error) {
-			w.full.Add(1)
+			if w.full.Add(1); w.refuses.Load() {
+				return mariadb.Status{}, errors.New("no")
+			}
 			status := mariadb.Status{Answers: true, Datadir: datadir}
 			w.watch.Observed(status, 0)
 			return status, nil
@@ -146,5 +150,23 @@ func TestThreadsThatAreNotToldAreNoDeadMariaDB(t *testing.T) {
 			t.Errorf("observed %+v, asked %d times", o, w.sampled.Load())
 		}
 		close(w.threads)
+	})
+}
+
+// TestNothingIsToldBeforeTheFirstFullObservation restarts an agent beside a MariaDB that answers:
+// settings that were not read would count as right.
+func TestNothingIsToldBeforeTheFirstFullObservation(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active"}
+	w.refuses.Store(true)
+	observed(t, w, 20*time.Second, func(o observe.Observation, s *observe.Sampler) {
+		if !o.At.IsZero() || w.sampled.Load() == 0 {
+			t.Errorf("told %+v after %d samples", o, w.sampled.Load())
+		}
+		w.refuses.Store(false)
+		time.Sleep(2 * time.Second)
+		if o, _ := s.Latest(); !o.Status.Answers || o.Status.Datadir == "" {
+			t.Errorf("told %+v", o)
+		}
 	})
 }
