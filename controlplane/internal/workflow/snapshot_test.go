@@ -53,6 +53,28 @@ func TestSnapshotHasItsPointAndKeepsBinlogs(t *testing.T) {
 	})
 }
 
+// TestNoReplicaIsReadyBeforeItsHistoryIsKnown has an agent that cannot tell the history of the
+// primary's binary log for a while: nothing would see another one later.
+func TestNoReplicaIsReadyBeforeItsHistoryIsKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, j := planted(t, func(w *world, p *process) {
+			looks := 0
+			p.Hook = func(at job.Point, step string) {
+				if at == job.BeforeEffect && step == "finish" {
+					w.Mu.Lock()
+					defer w.Mu.Unlock()
+					looks++
+					w.Hosts["db1"].Unknown = looks < 3
+				}
+			}
+		})
+		succeeded(t, j)
+		if srv := w.Server("db2"); srv.History == "" {
+			t.Errorf("it follows an unknown history\n%s", states(p.End(j.ID)))
+		}
+	})
+}
+
 func TestSnapshotOfAnotherHistoryIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := lab(t)

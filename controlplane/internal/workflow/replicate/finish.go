@@ -22,6 +22,10 @@ func (s *step) finish(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	if err := s.checkReplica(ctx, p); err != nil {
 		return kit.Outcome{}, err
 	}
+	if p.Primary.Status.BinlogHistory == "" {
+		return kit.Outcome{}, kit.Wait("the agent of %s cannot tell yet which history its binary "+
+			"log has", p.Primary.Name)
+	}
 	if err := p.StartWithMariaDB(ctx); err != nil {
 		return kit.Outcome{}, err
 	}

@@ -45,6 +45,9 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.ReadOnly,
 		s.Conf.LogBin != ""
 	st.BinlogHistory, st.Settings = cmp.Or(h.History, "the first of "+h.name), h.Losses
+	if h.Unknown {
+		st.BinlogHistory = ""
+	}
 	st.LogUpdates, st.BinlogFile = s.Conf.LogUpdates, "mariadb-bin.000001"
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true

@@ -35,6 +35,7 @@ type Host struct {
 	Hold     *simHold
 	Readers  []replication.Connected // strangers that replicate from it
 	History  string                  // of its binary log; one of its own when empty
+	Unknown  bool                    // the agent cannot tell the history
 	Losses   map[string]string       // settings that lose changes
 	// Elsewhere is what a snapshot of the volume would lack, Contract what a host needs to read a
 	// copy, Libraries what this one has for that.
