@@ -268,6 +268,35 @@ func TestJobThatMadeItReachesItNoMore(t *testing.T) {
 	}
 }
 
+// TestJobThatMadeItRemovesNothingThatWasTakenOver has a rebuild end while the provider could not be
+// told whose machine and volume that are now.
+func TestJobThatMadeItRemovesNothingThatWasTakenOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, made := brokenOff(t, replicaArgs, "finish")
+		old := volumeOf(t, w, "db2")
+		j := p.Ask(rebuild{Server: "db2"})
+		if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
+			t.Fatal(err)
+		}
+		p.End(j.ID)
+		machine := w.Server("db2").MachineID
+		w.Mu.Lock()
+		w.Cloud.Machines[machine].Tags[kit.TagJob] = made.ID
+		w.Cloud.Volumes[old.ProviderID].Tags[kit.TagJob] = made.ID
+		w.Mu.Unlock()
+		if _, err := p.Engine.Cleanup(t.Context(), made.ID, asTester); err != nil {
+			t.Fatal(err)
+		}
+		p.End(made.ID)
+		w.Mu.Lock()
+		defer w.Mu.Unlock()
+		if m := w.Cloud.Machines[machine]; m.State != "running" ||
+			w.Cloud.Volumes[old.ProviderID] == nil {
+			t.Errorf("the clean-up took machine %+v, or volume %s", m, old.ProviderID)
+		}
+	})
+}
+
 func TestRebuildTakesOverWhatTheReplicaWasAskedForWith(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := lab(t)

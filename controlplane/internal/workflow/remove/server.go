@@ -199,12 +199,6 @@ func (s *server) removeAccount(ctx context.Context) (kit.Outcome, error) {
 	return kit.Done(nil)
 }
 
-// belongs is how the machines and volumes to remove are found: by the server's name and the job
-// that made it.
-func (s *server) belongs() provider.Filter {
-	return s.Made(map[string]string{kit.TagServer: s.name, kit.TagJob: s.maker})
-}
-
 func (s *server) removeMachine(ctx context.Context) (kit.Outcome, error) {
 	return kit.DoneUnless(s.machineGone(ctx))
 }
@@ -218,9 +212,16 @@ func (s *server) machineGone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	taken, err := s.taken(ctx)
+	if err != nil {
+		return err
+	}
 	var left []string
 	why := ""
 	for _, m := range list {
+		if taken[m.ID] {
+			continue
+		}
 		switch m.State {
 		case provider.MachineTerminated:
 			continue
@@ -268,9 +269,13 @@ func (s *server) volumesGone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	taken, err := s.taken(ctx)
+	if err != nil {
+		return err
+	}
 	var left []string
 	for _, v := range list {
-		if v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
+		if taken[v.ID] || v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
 			continue
 		}
 		err := s.Provider.DeleteVolume(ctx, v.ID)
