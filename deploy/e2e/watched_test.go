@@ -83,7 +83,7 @@ func (l *lab) checkHungMetrics(t *testing.T) {
 	defer l.exec("db1", "systemctl", "kill", "--signal=CONT", "mariadb.service")
 	awaitTrue(t, time.Minute, "the agent says that MariaDB is not up", says("0"))
 	awaitTrue(t, time.Minute, "the control plane says so", func() bool {
-		return strings.HasPrefix(l.server("db1").GetStateReason(), "MariaDB does not answer")
+		return strings.HasPrefix(l.server("db1").GetStateReason(), "MariaDB has not answered")
 	})
 }
 

@@ -188,7 +188,7 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
-	d.parts.register(server, name, d.options.Version, d.enroller, d.options.Log)
+	d.parts.register(server, name, d.options.Version, d.enroller, epochs, d.options.Log)
 	return server, nil
 }
 

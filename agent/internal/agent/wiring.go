@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
+	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/mount"
@@ -116,7 +117,7 @@ func (p *parts) close(log *slog.Logger) {
 
 // register adds the services to the server.
 func (p *parts) register(server *chassis.Server, name, version string,
-	enroller *enroll.Enroller, log *slog.Logger) {
+	enroller *enroll.Enroller, epochs *fencing.Epochs, log *slog.Logger) {
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc,
 		systemdservice.New(p.units, p.allow))
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
@@ -126,7 +127,7 @@ func (p *parts) register(server *chassis.Server, name, version string,
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 	server.RegisterService(&agentv1.ObservationService_ServiceDesc,
-		observationservice.New(p.sampler))
+		observationservice.New(p.sampler, epochs.Newest))
 }
 
 // makeDirs makes the agent's own directories; systemd has made them when the agent runs as a unit.

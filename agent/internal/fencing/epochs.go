@@ -61,7 +61,7 @@ func Open(path string) (*Epochs, error) {
 // Check admits a request of the newest control plane with a valid token, or with none, and adds job
 // and step to its log line.
 func (e *Epochs) Check(ctx context.Context, request proto.Message) error {
-	if err := e.newest(ctx); err != nil {
+	if err := e.Newest(ctx); err != nil {
 		return err
 	}
 	found, err := tokenOf(request)

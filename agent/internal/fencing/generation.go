@@ -13,9 +13,9 @@ import (
 // theControlPlane is remembered among the jobs, which have a slash in their names.
 const theControlPlane = "control plane"
 
-// newest refuses calls of a control plane when one that was restored later has called. A job's own
-// epochs cannot: each of the two may start new jobs.
-func (e *Epochs) newest(ctx context.Context) error {
+// Newest refuses calls of a control plane when one that was restored later has called. A job's own
+// epochs cannot: each of the two may start new jobs. A call that lasts asks again and again.
+func (e *Epochs) Newest(ctx context.Context) error {
 	generation, err := identity.GenerationOf(ctx)
 	if err != nil {
 		return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,

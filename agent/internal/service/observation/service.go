@@ -30,6 +30,8 @@ type Sampler interface {
 type Service struct {
 	agentv1.UnimplementedObservationServiceServer
 	sampler Sampler
+	// newest is an error for a caller that another one has taken over from.
+	newest func(context.Context) error
 
 	mu    sync.Mutex
 	facts facts
@@ -43,8 +45,10 @@ type facts struct {
 	wire   *agentv1.HostFacts
 }
 
-// New makes a Service.
-func New(sampler Sampler) *Service { return &Service{sampler: sampler} }
+// New makes a Service. Before each answer newest says whether the caller may still have it.
+func New(sampler Sampler, newest func(context.Context) error) *Service {
+	return &Service{sampler: sampler, newest: newest}
+}
 
 // Observe implements the RPC.
 func (s *Service) Observe(r *agentv1.ObserveRequest,
@@ -73,6 +77,9 @@ func (s *Service) observe(ctx context.Context, beat time.Duration, known string,
 				Time: timestamppb.Now()}
 			if now.hash != known {
 				message.Facts, known = now.wire, now.hash
+			}
+			if err := s.newest(ctx); err != nil {
+				return err
 			}
 			if err := send(message); err != nil {
 				return err

@@ -2,6 +2,7 @@ package observation
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -59,7 +60,9 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &scripted{next: make(chan struct{})}
-		service, sent := New(source), &stream{}
+		var over error
+		service := New(source, func(context.Context) error { return over })
+		sent := &stream{}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer func() { cancel(); synctest.Wait() }()
 		observe1 := func(s *stream, known string) {
@@ -118,6 +121,16 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 		got := sent.take()
 		if len(got) != 4 || got[3].GetAge().AsDuration() < 15*time.Second {
 			t.Fatalf("%d beats of an old sample: %v", len(got), got)
+		}
+		// A caller that another one has taken over from hears nothing more.
+		over = errors.New("taken over")
+		if err := service.observe(ctx, time.Second, "", sent.send); !errors.Is(err, over) {
+			t.Fatalf("ended with %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := sent.take(); len(got) != 0 {
+			t.Fatalf("sent %v after that", got)
 		}
 	})
 }
