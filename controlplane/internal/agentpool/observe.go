@@ -30,7 +30,7 @@ func (p *Pool) Observe(ctx context.Context, server, address string, interval tim
 	var shown peer.Peer
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := agentv1.NewObservationServiceClient(conn).Observe(ctx,
+	stream, err := agentv1.NewObservationServiceClient(p.watched(conn)).Observe(ctx,
 		&agentv1.ObserveRequest{BeatInterval: durationpb.New(interval), KnownHash: last.Hash},
 		grpc.Peer(&shown))
 	if err != nil {
