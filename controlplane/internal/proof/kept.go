@@ -4,23 +4,43 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// forget drops what is known of servers that are gone. Their documents go with the next save of
-// their names, or stay: a document is small.
-func (v *Verifier) forget(all []inventory.Server) {
+// forget drops what is known of servers that are gone, also in the store: a document may have
+// thousands of tables. The first time that is whatever an earlier process left there.
+func (v *Verifier) forget(ctx context.Context, all []inventory.Server) error {
 	there := map[string]bool{}
 	for _, s := range all {
 		there[s.Name] = s.State != inventory.ServerDeleted
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
+	known := slices.Collect(maps.Keys(v.replicas))
 	maps.DeleteFunc(v.replicas, func(name string, _ *replica) bool { return !there[name] })
 	maps.DeleteFunc(v.rests, func(name string, _ time.Time) bool { return !there[name] })
+	v.mu.Unlock()
+	isThere := func(name string) bool { return there[name] }
+	if v.swept && !slices.ContainsFunc(known, func(name string) bool { return !there[name] }) {
+		return nil
+	}
+	err := v.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		kept, err := tx.Proofs().Servers(ctx)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.DeleteFunc(kept, isThere) {
+			if err := tx.Proofs().Put(ctx, name, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	v.swept = err == nil
+	return err
 }
 
 // load reads what an earlier process knew of the replicas, so that what it found to differ counts.

@@ -58,6 +58,7 @@ type Verifier struct {
 	rests    map[string]time.Time // by primary: when it is read next
 	turns    map[string]bool      // primaries that have a turn now
 	ending   sync.WaitGroup       // turns
+	swept    bool                 // no document of a server that is gone is left
 }
 
 // replica is what this process knows of one.
@@ -135,7 +136,9 @@ func (v *Verifier) servers(ctx context.Context) (all []inventory.Server, err err
 	if err != nil {
 		return nil, err
 	}
-	v.forget(all)
+	if err := v.forget(ctx, all); err != nil {
+		return nil, err
+	}
 	return all, v.load(ctx, all)
 }
 

@@ -134,13 +134,30 @@ func TestWhatDiffersOutlivesTheProcess(t *testing.T) {
 
 func TestServersThatAreGoneAreForgotten(t *testing.T) {
 	t.Parallel()
-	gone := replicaOf("db2", "db1")
-	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady))
-	v.replicas[gone.Name], v.rests[gone.Name] = &replica{}, time.Now()
-	if _, err := v.servers(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(v.replicas)+len(v.rests) > 0 {
-		t.Errorf("kept %v %v", v.replicas, v.rests)
+	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady), replicaOf("db2", "db1"))
+	for _, when := range []string{"after a start", "later"} {
+		if err := v.cfg.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return errors.Join(tx.Proofs().Put(ctx, "db2", "{}"),
+				tx.Proofs().Put(ctx, "gone", "{}"))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if when == "later" {
+			v.replicas["gone"], v.rests["gone"] = &replica{}, time.Now()
+		}
+		if _, err := v.servers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		if err := v.cfg.Store.Read(t.Context(), func(ctx context.Context,
+			tx *store.Tx) (err error) {
+			kept, err = tx.Proofs().Servers(ctx)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(kept) != 1 || len(v.replicas) != 1 || len(v.rests) > 0 {
+			t.Errorf("%s: kept %v, %v, %v", when, kept, v.replicas, v.rests)
+		}
 	}
 }
