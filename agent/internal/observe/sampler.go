@@ -66,6 +66,7 @@ type Sampler struct {
 	threads probe[threads]
 	full    probe[struct{}]
 	words   words
+	run     string // of the unit, that was observed in full
 
 	mu     sync.Mutex
 	latest Observation
@@ -95,7 +96,7 @@ func (s *Sampler) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if _, full := s.watch.Latest(); !found.Status.Answers || !full.IsZero() {
+		if full, _ := s.watch.Latest(); !found.Status.Answers || full.Answers {
 			s.publish(found) // what was never looked at would be told as well
 		}
 		select {
@@ -140,9 +141,11 @@ func (s *Sampler) sample(ctx context.Context) Observation {
 		return struct{}{}
 	}
 	switch {
-	case runs && at.IsZero():
-		s.full.run(ctx, probeLimit, look)
-		status, _ = s.watch.Latest()
+	case runs && (!status.Answers || s.run != p.Unit.InvocationID):
+		s.full.run(ctx, probeLimit, look) // nothing is known of this run
+		if status, _ = s.watch.Latest(); status.Answers {
+			s.run = p.Unit.InvocationID
+		}
 	case runs && time.Since(at) >= FullInterval:
 		go s.full.run(ctx, 0, look)
 	}

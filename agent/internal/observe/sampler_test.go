@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,8 @@ type world struct {
 	read          atomic.Int32
 	active        string
 	refuses       atomic.Bool // full observations fail
+	starts        atomic.Bool // full observations come before it answers
+	run           atomic.Int32
 	hangs         bool        // MariaDB answers when hang is closed
 	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
@@ -31,7 +34,7 @@ func (w *world) config(datadir string) observe.Config {
 			if w.full.Add(1); w.refuses.Load() {
 				return mariadb.Status{}, errors.New("no")
 			}
-			status := mariadb.Status{Answers: true, Datadir: datadir}
+			status := mariadb.Status{Answers: !w.starts.Load(), Datadir: datadir}
 			w.watch.Observed(status, 0)
 			return status, nil
 		},
@@ -46,7 +49,8 @@ func (w *world) config(datadir string) observe.Config {
 			return []mariadb.Replication{{SQLRunning: "Yes"}}, nil
 		},
 		Unit: func(context.Context) (systemd.Unit, error) {
-			return systemd.Unit{Name: mariadb.Unit, Active: w.active, InvocationID: "1"}, nil
+			return systemd.Unit{Name: mariadb.Unit, Active: w.active,
+				InvocationID: strconv.Itoa(int(w.run.Load()))}, nil
 		},
 		Errors: func(context.Context, systemd.Unit) []string {
 			w.read.Add(1)
@@ -167,6 +171,31 @@ func TestNothingIsToldBeforeTheFirstFullObservation(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if o, _ := s.Latest(); !o.Status.Answers || o.Status.Datadir == "" {
 			t.Errorf("told %+v", o)
+		}
+	})
+}
+
+// TestEachRunOfMariaDBIsObservedInFull starts it again, perhaps with other settings, while the
+// latest full observation found it not to answer yet.
+func TestEachRunOfMariaDBIsObservedInFull(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active"}
+	w.starts.Store(true)
+	observed(t, w, 5*time.Second+time.Millisecond, func(o observe.Observation,
+		s *observe.Sampler) {
+		if o.Status.Answers {
+			t.Errorf("told of one whose settings were not read: %+v", o.Status)
+		}
+		w.starts.Store(false)
+		time.Sleep(time.Second)
+		before := w.full.Load()
+		if o, _ := s.Latest(); !o.Status.Answers {
+			t.Errorf("told %+v", o.Status)
+		}
+		w.run.Add(1)
+		time.Sleep(2 * time.Second)
+		if n := w.full.Load() - before; n != 1 {
+			t.Errorf("observed in full %d times after another start", n)
 		}
 	})
 }
