@@ -50,7 +50,7 @@ var spoils = map[string]string{
 var (
 	anyText = []string{"reason", "password", "options", "tables", "text", "actor", "table",
 		"after", "names"}
-	noLine  = []string{"oversized", "newline", "zero byte", "line separator", "escape"}
+	noLine = []string{"oversized", "newline", "zero byte", "line separator", "escape"}
 	// anyValue are fields in which each value is a good one.
 	anyValue = []string{"sample_seed", "content", "state_reason"}
 )

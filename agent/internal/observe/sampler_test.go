@@ -23,8 +23,8 @@ type world struct {
 	refuses       atomic.Bool // full observations fail
 	starts        atomic.Bool // full observations come before it answers
 	run           atomic.Int32
-	hangs         bool        // MariaDB answers when hang is closed
-	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
+	hangs         bool // MariaDB answers when hang is closed
+	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
 }
 

@@ -66,7 +66,7 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 				MaxDelay: maxReconnectDelay}}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(config.MaxMessageBytes)),
 		// A control plane keeps a connection to each of thousands of agents.
-		grpc.WithReadBufferSize(connectionBuffer), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(connectionBuffer),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		// Hosts are reached directly, whatever the environment says about proxies.
 		grpc.WithNoProxy(),
