@@ -161,13 +161,19 @@ func (l *lab) restart(verbs ...string) {
 // whole waits until the record says READY, and compares the data.
 func (l *lab) whole(name string) {
 	l.t.Helper()
+	l.ready(name)
+	l.same(name)
+}
+
+// ready waits until the record says READY.
+func (l *lab) ready(name string) {
+	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	l.eventually(2*time.Minute, name+" is READY", func() bool {
 		return len(l.query(db, "SELECT 1 FROM servers WHERE name = ? AND state = 'READY'",
 			name)) == 1
 	})
-	l.same(name)
 }
 
 func (l *lab) startLimit() {

@@ -143,6 +143,7 @@ func (l *lab) do(r *row) {
 		}
 		r.Outcome = asExpected
 	}()
+	l.ready(primary)
 	r.run(l)
 	l.rest()
 	l.check()

@@ -18,6 +18,7 @@ func (l *lab) partitioned(filesystem string) {
 	source := l.unwritten("--image", "trixie", "--filesystem", filesystem)
 	l.moveToPartition(source, filesystem)
 	l.writes(source)
+	l.ready(source)
 	m := l.makeOf(source, "before_effect:mount_data")
 	link, disk := l.deviceOf(m.name)
 	l.plugPartition(m.name, link, disk)

@@ -28,8 +28,9 @@ func sourceRows() []row {
 		{
 			id: "R2", variant: "without log_slave_updates", run: (*lab).ofSilentReplica,
 			planted: "the snapshot's source is a replica that does not log what it applies",
-			happens: "the same",
-			why:     "the same: its binary log position is stale",
+			happens: "DEGRADED by that setting; once it is gone the new replica starts from the " +
+				"source's gtid_slave_pos; converges",
+			why: "a setting that is written for a replica and does not run is named",
 		},
 		{
 			id: "R2", variant: "in the middle of a transaction", run: (*lab).ofReplicaAmid,
@@ -144,11 +145,15 @@ func (l *lab) ofSilentReplica() {
 	source := l.wholeJob("--image", "trixie-masked")
 	l.put(source, "/etc/mysql/mariadb.conf.d/zzz-fault.cnf", "[mariadbd]\nlog_slave_updates=OFF\n")
 	l.exec(source, "systemctl", "restart", mariadbUnit)
-	l.whole(source)
+	l.degraded(source, "log_slave_updates")
+	l.same(source)
 	if own, applied := l.sql(source, "SELECT @@gtid_binlog_pos"),
 		l.sql(source, "SELECT @@gtid_slave_pos"); own == applied {
 		l.t.Fatalf("its binary log is at %s as what it applied: it is not stale", own)
 	}
+	l.exec(source, "rm", "/etc/mysql/mariadb.conf.d/zzz-fault.cnf")
+	l.exec(source, "systemctl", "restart", mariadbUnit)
+	l.whole(source)
 	l.ofReplica(source)
 }
 

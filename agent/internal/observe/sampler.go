@@ -96,7 +96,8 @@ func (s *Sampler) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if full, _ := s.watch.Latest(); !found.Status.Answers || full.Answers {
+		full, _ := s.watch.Latest()
+		if !found.Status.Answers || full.Answers && !s.heldThen(full) {
 			s.publish(found) // what was never looked at would be told as well
 		}
 		select {
@@ -141,8 +142,8 @@ func (s *Sampler) sample(ctx context.Context) Observation {
 		return struct{}{}
 	}
 	switch {
-	case runs && (!status.Answers || s.run != p.Unit.InvocationID):
-		s.full.run(ctx, probeLimit, look) // nothing is known of this run
+	case runs && (!status.Answers || s.heldThen(status) || s.run != p.Unit.InvocationID):
+		s.full.run(ctx, probeLimit, look) // little or nothing is known of this run
 		if status, _ = s.watch.Latest(); status.Answers {
 			s.run = p.Unit.InvocationID
 		}
@@ -162,6 +163,12 @@ func (s *Sampler) sample(ctx context.Context) Observation {
 	both.Wait()
 	p.Errors = s.words.of(ctx, p.Observation)
 	return p.Observation
+}
+
+// heldThen is true for a full look at a MariaDB that was held then and is not any more: half of it
+// could not be asked.
+func (s *Sampler) heldThen(full mariadb.Status) bool {
+	return full.Quiesced && !s.cfg.Quiesced()
 }
 
 // askServer asks MariaDB itself, if it runs.

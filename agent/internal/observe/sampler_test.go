@@ -23,6 +23,7 @@ type world struct {
 	refuses       atomic.Bool // full observations fail
 	starts        atomic.Bool // full observations come before it answers
 	run           atomic.Int32
+	held          atomic.Bool
 	hangs         bool // MariaDB answers when hang is closed
 	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
@@ -34,7 +35,9 @@ func (w *world) config(datadir string) observe.Config {
 			if w.full.Add(1); w.refuses.Load() {
 				return mariadb.Status{}, errors.New("no")
 			}
-			status := mariadb.Status{Answers: !w.starts.Load(), Datadir: datadir}
+			status := mariadb.Status{Answers: !w.starts.Load(), Datadir: datadir,
+				Quiesced: w.held.Load()}
+			status.Live.LogBin = !status.Quiesced
 			w.watch.Observed(status, 0)
 			return status, nil
 		},
@@ -56,7 +59,7 @@ func (w *world) config(datadir string) observe.Config {
 			w.read.Add(1)
 			return []string{"[ERROR] InnoDB: no"}
 		},
-		Quiesced: func() bool { return false }, PausedBy: func() string { return "jobs/1" },
+		Quiesced: w.held.Load, PausedBy: func() string { return "jobs/1" },
 		Datadir: datadir,
 	}
 }
@@ -196,6 +199,25 @@ func TestEachRunOfMariaDBIsObservedInFull(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if n := w.full.Load() - before; n != 1 {
 			t.Errorf("observed in full %d times after another start", n)
+		}
+	})
+}
+
+// TestAHeldMariaDBIsObservedInFullOnceItIsNot has a full observation while MariaDB is held, which
+// cannot ask for all.
+func TestAHeldMariaDBIsObservedInFullOnceItIsNot(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active"}
+	w.held.Store(true)
+	observed(t, w, 12*time.Second+time.Millisecond, func(o observe.Observation,
+		s *observe.Sampler) {
+		w.held.Store(false)
+		for range 3 {
+			_, next := s.Latest()
+			<-next
+			if o, _ := s.Latest(); !o.Status.Live.LogBin {
+				t.Errorf("told %+v, of which half was not asked", o.Status)
+			}
 		}
 	})
 }
