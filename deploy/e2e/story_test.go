@@ -247,7 +247,7 @@ func (l *lab) fingerprint() string {
 		}
 	}
 	s := proto.CloneOf(l.server("db2"))
-	s.LastSeenTime, s.Disk, s.Etag = nil, nil, ""
+	s.LastSeenTime, s.Disk, s.Etag, s.Proofs = nil, nil, "", nil
 	s.Verified.Time, s.Verified.Gtid = nil, "" // verify compares at a position of its own
 	return strings.Join(append(ids,
 		s.String(),

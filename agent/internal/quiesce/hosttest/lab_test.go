@@ -102,6 +102,8 @@ func (h host) install(t *testing.T) {
 	if done, err := h.mariadb.Configuration.Set(t.Context(), settings); err != nil {
 		t.Fatalf("%+v %v", done, err)
 	}
+	// The host's own start of it, before it had these settings, may have come in between.
+	lab.Run(t, "systemctl", "stop", "mariadb.service")
 	if _, _, err := h.units.Ensure(t.Context(), mariadb.Unit, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
