@@ -127,14 +127,21 @@ func TestInventoryIsEqualOnAReplica(t *testing.T) {
 	})
 }
 
+// pairWithEveryKind has every kind of object, on the replica too.
+func pairWithEveryKind(t *testing.T, root string) (primary, replica *mariadbtest.Instance) {
+	t.Helper()
+	primary = mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+	primary.Exec("CREATE TABLE shop.parent (id INT PRIMARY KEY)")
+	primary.Exec(everyKind...)
+	replica = mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+		CA: mariadbtest.SameCA(primary)}, password)
+	applied(t, primary, replica)
+	return primary, replica
+}
+
 func TestInventoryTellsWhatDiffers(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
-		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		primary.Exec("CREATE TABLE shop.parent (id INT PRIMARY KEY)")
-		primary.Exec(everyKind...)
-		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
-			CA: mariadbtest.SameCA(primary)}, password)
-		applied(t, primary, replica)
+		primary, replica := pairWithEveryKind(t, root)
 		theirs := inventoryOf(t, primary)
 		planted := map[string][]string{
 			"CREATE SCHEMA extra":                        {"SCHEMA extra"},
@@ -177,12 +184,7 @@ func TestInventoryTellsWhatDiffers(t *testing.T) {
 // MEMORY table.
 func TestInventoryOpensEveryTable(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
-		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
-		primary.Exec("CREATE TABLE shop.parent (id INT PRIMARY KEY)")
-		primary.Exec(everyKind...)
-		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
-			CA: mariadbtest.SameCA(primary)}, password)
-		applied(t, primary, replica)
+		_, replica := pairWithEveryKind(t, root)
 		before := replica.Value("SELECT @@gtid_binlog_state")
 		replica.Stop()
 		for _, file := range []string{"shop/t.ibd", "shop/parts#P#b.ibd", "shop/aria.MAD",

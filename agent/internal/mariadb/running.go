@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,17 +43,13 @@ func runningOf(ctx context.Context, q querier, names []string) (Running, error) 
 		running.Variables[strings.ToLower(r["variable_name"])] = Variable{r["global_value"],
 			r["global_value_origin"], r["global_value_path"]}
 	}
-	running.Args, running.Suffix = process(running.Variables["pid_file"].Value)
+	running.Args, running.Suffix = process(pidIn(running.Variables["pid_file"].Value))
 	return running, nil
 }
 
-// process are the arguments of the server's process, and the suffix in its environment; none when
-// the file does not lead to one. MariaDB's user writes the file.
-func process(pidFile string) (args []string, suffix string) {
-	pid, err := strconv.Atoi(strings.TrimSpace(string(readSmall(pidFile, 32))))
-	if err != nil || pid <= 0 {
-		return nil, ""
-	}
+// process are the arguments of a server's process, and the suffix in its environment; none of
+// another process. MariaDB's user writes where the number is from.
+func process(pid int) (args []string, suffix string) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	switch string(bytes.TrimSpace(readSmall(dir+"comm", 64))) {
 	case "mariadbd", "mysqld":

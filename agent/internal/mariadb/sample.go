@@ -2,12 +2,8 @@ package mariadb
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/moby/sys/mountinfo"
 )
 
 // Sample reads again what of a status changes from one second to the next: it starts no process,
@@ -59,17 +55,4 @@ func resampled(ctx context.Context, q querier, live Live) (Live, error) {
 // an event in flight, MariaDB does not answer this, and everything else.
 func (s *Server) Connections(ctx context.Context) ([]Replication, error) {
 	return replications(ctx, s.db)
-}
-
-// Locate is the filesystem that a path is on, without its UUID and its room: it starts no process.
-func Locate(path string) (Volume, error) {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
-	}
-	mounts, err := mountinfo.GetMounts(nil)
-	if err != nil {
-		return Volume{}, fmt.Errorf("cannot read the mounts: %w", err)
-	}
-	return locate(mounts, real)
 }

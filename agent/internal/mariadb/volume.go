@@ -38,14 +38,8 @@ type Volume struct {
 // Nonce is the file of the nonce on the volume.
 func (v Volume) Nonce() string { return filepath.Join(v.Mount, noncePath) }
 
-// volumes finds filesystems.
-type volumes struct {
-	exec  Exec
-	uuids sync.Map // unique mount id -> UUID: it cannot change while it is mounted
-}
-
-// of is the filesystem of a path that exists.
-func (vs *volumes) of(ctx context.Context, path string) (Volume, error) {
+// Locate is the filesystem that a path is on, without its UUID and its room: it starts no process.
+func Locate(path string) (Volume, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
@@ -54,12 +48,23 @@ func (vs *volumes) of(ctx context.Context, path string) (Volume, error) {
 	if err != nil {
 		return Volume{}, fmt.Errorf("cannot read the mounts: %w", err)
 	}
-	v, err := locate(mounts, real)
+	return locate(mounts, real)
+}
+
+// volumes finds filesystems.
+type volumes struct {
+	exec  Exec
+	uuids sync.Map // unique mount id -> UUID: it cannot change while it is mounted
+}
+
+// of is the filesystem of a path that exists.
+func (vs *volumes) of(ctx context.Context, path string) (Volume, error) {
+	v, err := Locate(path)
 	if err != nil {
 		return Volume{}, err
 	}
 	var room unix.Statfs_t
-	if err := unix.Statfs(real, &room); err != nil {
+	if err := unix.Statfs(path, &room); err != nil {
 		return Volume{}, fmt.Errorf("cannot see the room on %s: %w", v.Mount, err)
 	}
 	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize

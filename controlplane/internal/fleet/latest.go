@@ -59,9 +59,7 @@ func compared(replica, primary Observation) Observation {
 
 // Disk is how the filesystem of a server's datadir fills; false when it is not known.
 func (m *Monitor) Disk(server string) (Disk, bool) {
-	m.mu.Lock()
-	f := m.followed[server]
-	m.mu.Unlock()
+	f := m.follower(server)
 	if f == nil {
 		return Disk{}, false
 	}

@@ -169,15 +169,12 @@ func (m *Monitor) revs() map[string]int64 {
 
 // follow begins to follow a server, or tells its follower what its record is now.
 func (m *Monitor) follow(ctx context.Context, srv inventory.Server) {
-	m.mu.Lock()
-	f := m.followed[srv.Name]
-	m.mu.Unlock()
-	if f != nil && f.follows(srv) {
+	if f := m.follower(srv.Name); f != nil && f.follows(srv) {
 		f.know(srv)
 		return
 	}
 	m.unfollow(srv.Name)
-	f = newFollower(m, srv)
+	f := newFollower(m, srv)
 	m.mu.Lock()
 	m.followed[srv.Name] = f
 	m.mu.Unlock()
@@ -205,9 +202,7 @@ func (m *Monitor) unfollow(name string) {
 func (m *Monitor) introduce() {
 	for _, f := range m.followers() {
 		if name := f.record().Primary; name != "" {
-			m.mu.Lock()
-			primary := m.followed[name]
-			m.mu.Unlock()
+			primary := m.follower(name)
 			if primary == nil { // its record is missing: whatever the replica follows is wrong
 				f.meet(inventory.Server{}, replication.Status{})
 				continue
@@ -215,6 +210,13 @@ func (m *Monitor) introduce() {
 			f.meet(primary.known())
 		}
 	}
+}
+
+// follower is the one of a server; nil when there is none.
+func (m *Monitor) follower(server string) *follower {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.followed[server]
 }
 
 func (m *Monitor) followers() []*follower {

@@ -132,9 +132,7 @@ type move struct {
 
 // record moves the server to the state that is right now, unless its record changed meanwhile.
 func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server) (move, error) {
-	m.mu.Lock()
-	f := m.followed[srv.Name]
-	m.mu.Unlock()
+	f := m.follower(srv.Name)
 	if f == nil || !f.follows(srv) {
 		return move{}, nil // the next look at the records finds it
 	}

@@ -1,5 +1,7 @@
 package job
 
+import "slices"
+
 // State is where a job stands.
 type State string
 
@@ -26,9 +28,13 @@ const (
 )
 
 // Active reports whether a worker has something to do for a job in this state.
-func (s State) Active() bool {
-	return s == Queued || s == Running || s == Waiting || s == Cancelling
-}
+func (s State) Active() bool { return slices.Contains(ActiveStates(), s) }
+
+// ActiveStates are those in which a worker has something to do.
+func ActiveStates() []State { return []State{Queued, Running, Waiting, Cancelling} }
+
+// UnendedStates are those in which something may still happen: by itself, or by an operator.
+func UnendedStates() []State { return append(ActiveStates(), ActionRequired) }
 
 // Ended reports whether nothing will happen to the job any more without a request.
 func (s State) Ended() bool {

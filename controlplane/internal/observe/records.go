@@ -223,8 +223,7 @@ func (r report) observation(s inventory.Server, o fleet.Observation) {
 
 func (r report) jobs(ctx context.Context) {
 	counts := map[[2]string]int{}
-	filter := job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting,
-		job.ActionRequired, job.Cancelling}, PageSize: jobsAtOnce}
+	filter := job.Filter{States: job.UnendedStates(), PageSize: jobsAtOnce}
 	for {
 		list, next, err := r.cfg.Jobs.List(ctx, filter)
 		if err != nil {

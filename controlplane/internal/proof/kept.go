@@ -58,10 +58,7 @@ func (v *Verifier) load(ctx context.Context, all []inventory.Server) error {
 
 // replica is what is known of a server, from the store the first time.
 func (v *Verifier) replica(ctx context.Context, s inventory.Server) (*replica, error) {
-	v.mu.Lock()
-	known := v.replicas[s.Name]
-	v.mu.Unlock()
-	if known != nil {
+	if known := v.known(s.Name); known != nil {
 		known.mu.Lock()
 		defer known.mu.Unlock()
 		if known.rec.Volume != s.DataVolume {

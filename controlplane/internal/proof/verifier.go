@@ -207,9 +207,10 @@ func (v *Verifier) turn(ctx context.Context, primary string, replicas []inventor
 // busy reports whether a job works on one of the servers.
 func (v *Verifier) busy(ctx context.Context, servers ...string) (bool, error) {
 	for _, name := range servers {
-		for _, subject := range []string{inventory.ServerSubject(name), "snapshotting/" + name} {
+		for _, subject := range []string{inventory.ServerSubject(name),
+			inventory.SnapshottingSubject(name)} {
 			jobs, _, err := v.cfg.Jobs.List(ctx, job.Filter{Subject: subject, PageSize: 1,
-				States: []job.State{job.Queued, job.Running, job.Waiting, job.Cancelling}})
+				States: job.ActiveStates()})
 			if err != nil || len(jobs) > 0 {
 				return len(jobs) > 0, err
 			}
@@ -298,11 +299,16 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p, agent 
 	return nil
 }
 
+// known is what this process knows of a replica; nil for nothing.
+func (v *Verifier) known(server string) *replica {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.replicas[server]
+}
+
 // Coverage is how much of a replica is proved; false when nothing is known of it.
 func (v *Verifier) Coverage(server string) (Coverage, bool) {
-	v.mu.Lock()
-	r := v.replicas[server]
-	v.mu.Unlock()
+	r := v.known(server)
 	if r == nil {
 		return Coverage{}, false
 	}
@@ -313,9 +319,7 @@ func (v *Verifier) Coverage(server string) (Coverage, bool) {
 
 // Differs is what differs of a replica on its volume, in words; false when it is not known yet.
 func (v *Verifier) Differs(server, volume string) ([]string, bool) {
-	v.mu.Lock()
-	r := v.replicas[server]
-	v.mu.Unlock()
+	r := v.known(server)
 	if r == nil {
 		return nil, false
 	}

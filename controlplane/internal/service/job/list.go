@@ -14,9 +14,6 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// unended are the states in which something may still happen by itself or waits for an operator.
-var unended = []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired, job.Cancelling}
-
 // ListJobs returns a page of jobs without their steps, newest first.
 func (s *Service) ListJobs(ctx context.Context,
 	req *cpv1.ListJobsRequest) (*cpv1.ListJobsResponse, error) {
@@ -53,7 +50,7 @@ func jobFilter(req *cpv1.ListJobsRequest) job.Filter {
 		filter.States = append(filter.States, job.State(enum.Word(state)))
 	}
 	if req.GetActiveOnly() {
-		filter.States = unended
+		filter.States = job.UnendedStates()
 	}
 	return filter
 }

@@ -22,8 +22,7 @@ func (c *Call) Unused(ctx context.Context, subject string) error {
 func (k *Kit) unused(ctx context.Context, subject, but string) error {
 	for token := ""; ; {
 		jobs, next, err := k.Jobs.List(ctx,
-			job.Filter{States: []job.State{job.Queued, job.Running, job.Waiting, job.ActionRequired,
-				job.Cancelling}, PageToken: token})
+			job.Filter{States: job.UnendedStates(), PageToken: token})
 		if err != nil {
 			return err
 		}
