@@ -28,9 +28,15 @@ func (u *upgrade) story(t *testing.T) {
 		"attach_volume": u.swap(t, "db2", u.newer),
 	}
 	u.during = map[string]func(){
-		"mount_data":    u.swap(t, "db2", u.older),
-		"start_mariadb": u.swap(t, "cp", u.older),
-		"catch_up":      u.swap(t, "db2", u.newer), // old control plane, new agent
+		"mount_data": u.swap(t, "db2", u.older),
+		"start_mariadb": func() { // old control plane, new agent
+			// The job waits for the agent while both are changed, however long that takes.
+			u.on(t, "db2", "systemctl stop understudy-agent")
+			u.swap(t, "cp", u.older)()
+			u.install(t, "db2", u.newer)
+			u.on(t, "db2", "systemctl start understudy-agent")
+			u.runsInstalled(t, "db2")
+		},
 	}
 	u.ask(t, "understudy replica create db2 --from "+u.site.snapshot(t)+" --verify full")
 	u.replicates(t)

@@ -102,6 +102,9 @@ func up(t *testing.T, address string) bool {
 		return false
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusServiceUnavailable { // it listens before it has its data
+		return false
+	}
 	var body struct{ Data struct{ Result []any } }
 	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
 		t.Fatal(err)
