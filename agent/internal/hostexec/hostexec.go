@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // Bounds of a run.
@@ -69,6 +71,8 @@ type Command struct {
 	Args []string
 	// Timeout bounds the run; default one minute, -1 is no bound but the context's.
 	Timeout time.Duration
+	// As is the user that runs it; nil is the agent's own.
+	As *atomicfile.Owner
 	// OKCodes are exit codes besides 0 that are no error.
 	OKCodes []int
 }
@@ -138,6 +142,9 @@ func build(ctx context.Context, path string, command Command) *exec.Cmd {
 	cmd.Dir = "/"
 	// A group of its own, so that the children of a tool end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if as := command.As; as != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(as.UID), Gid: uint32(as.GID)}
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = killGrace
 	return cmd

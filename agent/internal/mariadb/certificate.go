@@ -25,6 +25,8 @@ func (c certificate) install() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// Its user reads, and replaces nothing: a CA of its own would be another trust.
+	reader := &atomicfile.Owner{GID: belongs.GID}
 	// MariaDB's own user has to get through, whatever the agent's umask is.
 	dir := filepath.Dir(c.to.CA)
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
@@ -33,7 +35,7 @@ func (c certificate) install() (changed bool, err error) {
 	for _, f := range []struct {
 		from, to string
 		mode     os.FileMode
-	}{{c.from.CA, c.to.CA, 0o644}, {c.from.Cert, c.to.Cert, 0o644}, {c.from.Key, c.to.Key, 0o600}} {
+	}{{c.from.CA, c.to.CA, 0o644}, {c.from.Cert, c.to.Cert, 0o644}, {c.from.Key, c.to.Key, 0o640}} {
 		content, err := os.ReadFile(f.from)
 		if errors.Is(err, os.ErrNotExist) || f.from == "" {
 			return false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
@@ -42,7 +44,7 @@ func (c certificate) install() (changed bool, err error) {
 		}
 		wrote := false
 		if err == nil {
-			wrote, err = atomicfile.Ensure(f.to, content, f.mode, belongs)
+			wrote, err = atomicfile.Ensure(f.to, content, f.mode, reader)
 		}
 		if err != nil {
 			return false, diskError(what, err)

@@ -3,13 +3,16 @@ package mariadb
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -126,10 +129,21 @@ const flushTLS = "FLUSH NO_WRITE_TO_BINLOG SSL"
 // would begin new ones, lose its position, and not know what became of the transactions that a copy
 // holds half done.
 func sameBinlog(datadir, wanted string) error {
-	if wanted == "" || regularFile(filepath.Join(datadir, wanted+".index")) {
+	if wanted == "" {
 		return nil
 	}
-	base, err := binlogBase(datadir)
+	dir, err := untrusted.Open(datadir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if regularIn(dir, wanted+".index") {
+		return nil
+	}
+	base, err := binlogBase(dir)
 	if err != nil || base == "" {
 		return err
 	}
@@ -139,8 +153,8 @@ func sameBinlog(datadir, wanted string) error {
 }
 
 // binlogBase is the base name of the binary logs in a datadir; empty when it has none.
-func binlogBase(datadir string) (string, error) {
-	indexes, err := filepath.Glob(filepath.Join(datadir, "*.index"))
+func binlogBase(datadir *untrusted.Dir) (string, error) {
+	indexes, err := matching(datadir, indexPattern)
 	if err != nil || len(indexes) == 0 {
 		return "", err
 	}
@@ -149,15 +163,15 @@ func binlogBase(datadir string) (string, error) {
 		return "", fmt.Errorf("cannot distinguish relay logs from binary logs: %w", err)
 	}
 	for _, index := range indexes {
-		logs, err := readIndex(index)
+		logs, err := readIndex(datadir, index)
 		if err != nil {
 			return "", fmt.Errorf("cannot read the index of the binary logs: %w", err)
 		}
-		if strings.Contains(filepath.Base(index), "relay") || len(logs) == 0 ||
+		if strings.Contains(index, "relay") || len(logs) == 0 ||
 			slices.ContainsFunc(logs, func(l string) bool { return slices.Contains(relay, l) }) {
 			continue
 		}
-		if newest := logs[len(logs)-1]; regularFile(filepath.Join(datadir, newest)) {
+		if newest := logs[len(logs)-1]; regularIn(datadir, newest) {
 			return strings.TrimSuffix(newest, filepath.Ext(newest)), nil
 		}
 	}

@@ -5,15 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -178,20 +175,12 @@ const mostKeys = 1 << 20
 
 // fingerprint tells a file of keys from another one and says nothing about the keys.
 func fingerprint(path string) (string, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	keys, err := untrusted.ReadFile(path, mostKeys)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the file of the encryption keys: %w", err)
 	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("cannot read the file of the encryption keys: %s is no file", path)
-	}
-	sum := sha256.New()
-	_, _ = io.WriteString(sum, "understudy key file\n")
-	if _, err := io.Copy(sum, io.LimitReader(file, mostKeys)); err != nil {
-		return "", fmt.Errorf("cannot read the file of the encryption keys: %w", err)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	sum := sha256.Sum256(append([]byte("understudy key file\n"), keys...))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // CheckContract names each part that cannot be written into an option file, or looked for.

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -85,7 +84,7 @@ func (d *Datadirs) Prepare(ctx context.Context, plan DatadirPlan) (DatadirDone, 
 		}
 		done.Changes = append(done.Changes, changes...)
 	}
-	changes, err := d.ownAll(dir)
+	changes, err := d.ownAll(ctx, dir)
 	done.Changes = append(done.Changes, changes...)
 	return done, err
 }
@@ -101,14 +100,14 @@ func (d *Datadirs) choose(dir string) (string, error) {
 			errs.WithHint("use one of "+strings.Join(d.allowed, ", ")+
 				", or extend the agent's allow-list"))
 	}
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() {
+	opened, err := untrusted.Open(dir)
+	if err != nil {
 		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot use datadir %s: it is not a directory", dir),
 			errs.WithHint("mount the data volume first", errs.Call("EnsureMount")),
-			errs.Wrap(errors.Join(err)))
+			errs.Wrap(err))
 	}
-	return dir, nil
+	return dir, opened.Close()
 }
 
 // expectedVolume is the datadir's volume, proved by its nonce when one is expected.
@@ -194,46 +193,26 @@ func mustStand(dir, todo string) error {
 }
 
 // ownAll gives MariaDB's user all files that are not its own.
-func (d *Datadirs) ownAll(dir string) ([]string, error) {
+func (d *Datadirs) ownAll(ctx context.Context, dir string) ([]string, error) {
 	belongs, err := lookup(d.user)
 	if err != nil {
 		return nil, err
 	}
-	count := 0
-	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if entry.Name() == "lost+found" {
-			return fs.SkipDir
-		}
-		info, err := entry.Info()
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // a running server removes files
-		}
-		if err != nil {
-			return err
-		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == belongs.UID ||
-			foreign(info) {
-			return nil
-		}
-		count++
-		return os.Lchown(path, belongs.UID, belongs.GID)
-	})
+	datadir, err := untrusted.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer datadir.Close()
+	count, err := datadir.OwnAll(ctx, *belongs, notOurs)
 	if err != nil || count == 0 {
 		return nil, err
 	}
 	return []string{fmt.Sprintf("gave %d files to user %s", count, d.user)}, nil
 }
 
-// foreign is true for files that MariaDB's own tools leave to root: readable by all, they do no
-// harm.
-func foreign(info fs.FileInfo) bool {
-	switch name := info.Name(); {
-	case strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag"),
-		strings.HasSuffix(name, "_upgrade_info"):
-		return true
-	}
-	return false
+// notOurs is true for what MariaDB's own tools leave to root, where it does no harm.
+func notOurs(name string) bool {
+	return name == "lost+found" || name == filepath.Dir(noncePath) ||
+		strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag") ||
+		strings.HasSuffix(name, "_upgrade_info")
 }

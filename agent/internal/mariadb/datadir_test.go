@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -48,6 +49,16 @@ func left(t *testing.T, dir string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+func opened(t *testing.T, dir string) *untrusted.Dir {
+	t.Helper()
+	datadir, err := untrusted.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = datadir.Close() })
+	return datadir
 }
 
 func copied() map[string]string {
@@ -94,12 +105,9 @@ func TestRelayLogsOfAnotherNameAreFoundByTheirInfo(t *testing.T) {
 		"odd.000003": "", "odd.index": "./odd.000003\n",
 		"bin.000003": "", "bin.index": "./bin.000003\n",
 		"evil.index": "../../../etc/passwd\n/etc/hosts\n"})
-	found, err := relayLogs(dir)
+	found, err := relayLogs(opened(t, dir))
 	if err != nil {
 		t.Fatal(err)
-	}
-	for i := range found {
-		found[i] = filepath.Base(found[i])
 	}
 	if !slices.Equal(found, []string{"odd.000002", "odd.000003", "odd.index"}) {
 		t.Errorf("%v", found)
@@ -160,24 +168,25 @@ func TestMovingANewDatadirIn(t *testing.T) {
 	dir := t.TempDir()
 	plant(t, dir, map[string]string{"ibdata1": "", nursery + "/aria_log_control": "",
 		nursery + "/mysql/db.MAD": "", nursery + "/" + grown: "", "lost+found/": ""})
-	state, err := lookInto(dir)
+	datadir := opened(t, dir)
+	state, err := lookInto(datadir)
 	if err != nil || !state.grown || state.complete {
 		t.Fatalf("%+v %v", state, err)
 	}
-	if err := moveIn(dir); err != nil {
+	if err := moveIn(datadir); err != nil {
 		t.Fatal(err)
 	}
 	// Cut off between the mark of the nursery and the nursery itself.
 	if err := os.Mkdir(filepath.Join(dir, nursery), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if state, err = lookInto(dir); err != nil || !state.grown || state.complete {
+	if state, err = lookInto(datadir); err != nil || !state.grown || state.complete {
 		t.Fatalf("%+v %v", state, err)
 	}
-	if err := moveIn(dir); err != nil {
+	if err := moveIn(datadir); err != nil {
 		t.Fatal(err)
 	}
-	if state, err = lookInto(dir); err != nil || !state.complete {
+	if state, err = lookInto(datadir); err != nil || !state.complete {
 		t.Errorf("%+v %v", state, err)
 	}
 	if got := left(t, dir); !slices.Equal(got,
@@ -186,7 +195,7 @@ func TestMovingANewDatadirIn(t *testing.T) {
 	}
 	// Half of a new datadir does not go over a datadir that somebody put there meanwhile.
 	plant(t, dir, map[string]string{nursery + "/ibdata1": ""})
-	if state, err = lookInto(dir); err != nil || state.grown || state.complete {
+	if state, err = lookInto(datadir); err != nil || state.grown || state.complete {
 		t.Errorf("%+v %v", state, err)
 	}
 }

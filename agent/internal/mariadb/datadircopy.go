@@ -2,13 +2,12 @@ package mariadb
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // cleanedPath marks a volume whose copy of a datadir was cleaned: it has the nonce that the
@@ -23,12 +22,16 @@ func cleanCopy(dir string, volume Volume) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	mark := filepath.Join(volume.Mount, cleanedPath)
-	if old, err := os.ReadFile(mark); err == nil && nonce != "" &&
+	if old, err := readBelow(volume.Mount, cleanedPath, mostNonce); err == nil && nonce != "" &&
 		strings.TrimSpace(string(old)) == nonce {
 		return nil, nil
 	}
-	doomed, err := leftovers(dir)
+	datadir, err := untrusted.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer datadir.Close()
+	doomed, err := leftovers(datadir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what the source left in %s: %w", dir, err)
 	}
@@ -37,37 +40,34 @@ func cleanCopy(dir string, volume Volume) ([]string, error) {
 			return nil, err
 		}
 	}
-	changes, err := remove(doomed)
+	changes, err := remove(datadir, doomed)
 	if err != nil || nonce == "" {
 		return changes, err
 	}
-	if _, err := atomicfile.Ensure(mark, []byte(nonce+"\n"), 0o644, nil); err != nil {
+	if err := volume.mark(cleanedPath, nonce); err != nil {
 		return changes, diskError("cannot mark the volume as cleaned", err)
 	}
 	return changes, nil
 }
 
-// leftover is a kind of file, and where there are some.
+// leftover is a kind of file, and which there are in the datadir.
 type leftover struct {
 	kind  string
-	paths []string
+	names []string
 }
 
-func remove(doomed []leftover) ([]string, error) {
+func remove(datadir *untrusted.Dir, doomed []leftover) ([]string, error) {
 	var changes []string
 	for _, d := range doomed {
-		for _, path := range d.paths {
-			if err := os.RemoveAll(path); err != nil {
-				return changes, fmt.Errorf("cannot remove a leftover of the source: %w", err)
-			}
-			if err := atomicfile.SyncDir(filepath.Dir(path)); err != nil {
+		for _, name := range d.names {
+			if err := datadir.RemoveAll(name); err != nil {
 				return changes, fmt.Errorf("cannot remove a leftover of the source: %w", err)
 			}
 		}
-		if len(d.paths) == 1 {
-			changes = append(changes, "removed "+filepath.Base(d.paths[0]))
+		if len(d.names) == 1 {
+			changes = append(changes, "removed "+d.names[0])
 		} else {
-			changes = append(changes, fmt.Sprintf("removed %d %s", len(d.paths), d.kind))
+			changes = append(changes, fmt.Sprintf("removed %d %s", len(d.names), d.kind))
 		}
 	}
 	return changes, nil
@@ -77,7 +77,7 @@ func remove(doomed []leftover) ([]string, error) {
 // among them: MariaDB's recovery ends or undoes the change by them, and takes one whose files are
 // gone for done, and writes it to the binary log. Relay logs come first and their index after them:
 // a run that is interrupted finds the rest by the index.
-func leftovers(dir string) ([]leftover, error) {
+func leftovers(dir *untrusted.Dir) ([]leftover, error) {
 	relay, err := relayLogs(dir)
 	if err != nil {
 		return nil, err
@@ -89,22 +89,22 @@ func leftovers(dir string) ([]leftover, error) {
 	var all []leftover
 	for _, l := range []leftover{{"relay logs and indexes", relay},
 		{"files of replication settings", infos}} {
-		if len(l.paths) > 0 {
+		if len(l.names) > 0 {
 			all = append(all, l)
 		}
 	}
 	return all, nil
 }
 
-func matching(dir string, pattern *regexp.Regexp) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func matching(dir *untrusted.Dir, pattern *regexp.Regexp) ([]string, error) {
+	entries, err := dir.Entries()
 	if err != nil {
 		return nil, err
 	}
 	var found []string
 	for _, e := range entries {
 		if pattern.MatchString(e.Name()) && !e.IsDir() {
-			found = append(found, filepath.Join(dir, e.Name()))
+			found = append(found, e.Name())
 		}
 	}
 	return found, nil
@@ -112,8 +112,8 @@ func matching(dir string, pattern *regexp.Regexp) ([]string, error) {
 
 // relayLogs finds relay logs by their indexes. The base name is the host's or the pid file's, so an
 // index is a relay log's when it is named so, or when relay-log.info points into it.
-func relayLogs(dir string) ([]string, error) {
-	indexes, err := matching(dir, regexp.MustCompile(`\.index$`))
+func relayLogs(dir *untrusted.Dir) ([]string, error) {
+	indexes, err := matching(dir, indexPattern)
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +123,11 @@ func relayLogs(dir string) ([]string, error) {
 	}
 	var files, found []string
 	for _, index := range indexes {
-		listed, err := readIndex(index)
+		listed, err := readIndex(dir, index)
 		if err != nil {
 			return nil, err
 		}
-		base := strings.TrimSuffix(filepath.Base(index), ".index")
+		base := strings.TrimSuffix(index, ".index")
 		if !strings.Contains(base, "relay") &&
 			!slices.ContainsFunc(listed,
 				func(f string) bool { return slices.Contains(current, f) }) {
@@ -138,8 +138,8 @@ func relayLogs(dir string) ([]string, error) {
 			return nil, err
 		}
 		for _, name := range listed {
-			if path := filepath.Join(dir, name); regularFile(path) && !slices.Contains(same, path) {
-				same = append(same, path)
+			if regularIn(dir, name) && !slices.Contains(same, name) {
+				same = append(same, name)
 			}
 		}
 		files, found = append(files, same...), append(found, index)
@@ -148,14 +148,14 @@ func relayLogs(dir string) ([]string, error) {
 }
 
 // currentRelayLogs are the base names that the relay-log.info files point to.
-func currentRelayLogs(dir string) ([]string, error) {
+func currentRelayLogs(dir *untrusted.Dir) ([]string, error) {
 	infos, err := matching(dir, regexp.MustCompile(`^relay-log(-.*)?\.info$`))
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, info := range infos {
-		text, err := os.ReadFile(info)
+		text, err := dir.ReadFile(info, mostInfo)
 		if err != nil {
 			return nil, err
 		}
@@ -169,11 +169,19 @@ func currentRelayLogs(dir string) ([]string, error) {
 	return names, nil
 }
 
+// The most bytes of a file with replication settings, and of an index: 100,000 logs.
+const (
+	mostInfo  = 1 << 20
+	mostIndex = 16 << 20
+)
+
+var indexPattern = regexp.MustCompile(`\.index$`)
+
 var logPattern = regexp.MustCompile(`^[^/]+\.\d{6,}$`)
 
 // readIndex is the base names of the logs that an index lists.
-func readIndex(path string) ([]string, error) {
-	text, err := os.ReadFile(path)
+func readIndex(dir *untrusted.Dir, name string) ([]string, error) {
+	text, err := dir.ReadFile(name, mostIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +194,7 @@ func readIndex(path string) ([]string, error) {
 	return names, nil
 }
 
-func regularFile(path string) bool {
-	info, err := os.Lstat(path)
+func regularIn(dir *untrusted.Dir, name string) bool {
+	info, err := dir.Stat(name)
 	return err == nil && info.Mode().IsRegular()
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -26,7 +28,12 @@ const (
 // initialize makes a new datadir in an empty directory. One that is there already is left alone; a
 // run that was interrupted is continued.
 func (d *Datadirs) initialize(ctx context.Context, dir string) ([]string, error) {
-	state, err := lookInto(dir)
+	datadir, err := untrusted.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer datadir.Close()
+	state, err := lookInto(datadir)
 	if err != nil || state.complete {
 		return nil, err
 	}
@@ -39,11 +46,11 @@ func (d *Datadirs) initialize(ctx context.Context, dir string) ([]string, error)
 		return nil, err
 	}
 	if !state.grown {
-		if err := d.grow(ctx, dir); err != nil {
+		if err := d.grow(ctx, datadir); err != nil {
 			return nil, err
 		}
 	}
-	if err := moveIn(dir); err != nil {
+	if err := moveIn(datadir); err != nil {
 		return nil, diskError("cannot finish the new datadir in "+dir, err)
 	}
 	return []string{"made a new datadir"}, nil
@@ -54,8 +61,8 @@ type datadirState struct {
 	others          []string
 }
 
-func lookInto(dir string) (datadirState, error) {
-	entries, err := os.ReadDir(dir)
+func lookInto(dir *untrusted.Dir) (datadirState, error) {
+	entries, err := dir.Entries()
 	if err != nil {
 		return datadirState{}, fmt.Errorf("cannot read the datadir: %w", err)
 	}
@@ -72,10 +79,15 @@ func lookInto(dir string) (datadirState, error) {
 	}
 	system := slices.Contains(state.others, "mysql")
 	state.complete = system && !nurseryThere
-	inside, err := os.ReadDir(filepath.Join(dir, nursery))
-	if errors.Is(err, os.ErrNotExist) {
+	place, err := dir.Sub(nursery)
+	if errors.Is(err, fs.ErrNotExist) {
 		return state, nil
 	}
+	if err != nil {
+		return state, fmt.Errorf("cannot read the datadir: %w", err)
+	}
+	defer place.Close()
+	inside, err := place.Entries()
 	// The system schema moves last, and the mark goes before the nursery: an empty one beside the
 	// schema has only to go.
 	state.grown = system && len(inside) == 0 || slices.ContainsFunc(inside,
@@ -84,34 +96,38 @@ func lookInto(dir string) (datadirState, error) {
 }
 
 // grow makes the datadir in its nursery, from the beginning.
-func (d *Datadirs) grow(ctx context.Context, dir string) error {
-	place := filepath.Join(dir, nursery)
-	if err := os.RemoveAll(place); err != nil {
-		return diskError("cannot begin a new datadir", err)
+func (d *Datadirs) grow(ctx context.Context, dir *untrusted.Dir) error {
+	const what = "cannot begin a new datadir"
+	if err := dir.RemoveAll(nursery); err != nil {
+		return diskError(what, err)
 	}
 	belongs, err := lookup(d.user)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(place, 0o700); err != nil {
-		return diskError("cannot begin a new datadir", err)
+	place, _, err := dir.MakeSub(nursery, 0o700)
+	if err != nil {
+		return diskError(what, err)
 	}
-	if err := errors.Join(os.Chown(dir, belongs.UID, belongs.GID),
-		os.Chown(place, belongs.UID, belongs.GID)); err != nil {
-		return diskError("cannot begin a new datadir", err)
+	defer place.Close()
+	for _, one := range []*untrusted.Dir{dir, place} {
+		if _, err := one.Own(*belongs); err != nil {
+			return diskError(what, err)
+		}
 	}
-	if err := d.installDB(ctx, place); err != nil {
+	if err := d.installDB(ctx, place.Path(), belongs); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(place, grown), nil, 0o600)
+	return place.Write(grown, nil, 0o600)
 }
 
-func (d *Datadirs) installDB(ctx context.Context, place string) error {
+func (d *Datadirs) installDB(ctx context.Context, place string, as *atomicfile.Owner) error {
 	// --force: a host that cannot look up its own name gets a datadir as well; nothing in it
-	// depends on the name.
-	args := []string{"--no-defaults", "--force", "--user=" + d.user, "--datadir=" + place,
+	// depends on the name. The script changes owners by paths that MariaDB's user can replace: it
+	// does so as this user.
+	args := []string{"--no-defaults", "--force", "--datadir=" + place,
 		"--auth-root-authentication-method=socket", "--skip-test-db"}
-	_, err := d.exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args,
+	_, err := d.exec.Run(ctx, hostexec.Command{Tool: "mariadb-install-db", Args: args, As: as,
 		Timeout: 5 * time.Minute})
 	if err == nil {
 		return nil
@@ -121,9 +137,13 @@ func (d *Datadirs) installDB(ctx context.Context, place string) error {
 
 // moveIn moves the new datadir to its place, the system schema last: until then nobody takes it for
 // a datadir.
-func moveIn(dir string) error {
-	place := filepath.Join(dir, nursery)
-	entries, err := os.ReadDir(place)
+func moveIn(dir *untrusted.Dir) error {
+	place, err := dir.Sub(nursery)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	entries, err := place.Entries()
 	if err != nil {
 		return err
 	}
@@ -131,17 +151,12 @@ func moveIn(dir string) error {
 		if e.Name() == grown || e.Name() == "mysql" {
 			continue
 		}
-		if err := os.Rename(filepath.Join(place, e.Name()),
-			filepath.Join(dir, e.Name())); err != nil {
+		if err := place.MoveTo(dir, e.Name()); err != nil {
 			return err
 		}
 	}
-	if err := os.Rename(filepath.Join(place, "mysql"), filepath.Join(dir, "mysql")); err != nil &&
-		!errors.Is(err, os.ErrNotExist) {
+	if err := place.MoveTo(dir, "mysql"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.RemoveAll(place); err != nil {
-		return err
-	}
-	return atomicfile.SyncDir(dir)
+	return dir.RemoveAll(nursery)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
@@ -51,9 +52,9 @@ func (d dropIn) edit(how func(old []byte) []byte) (changed bool, err error) {
 	return changed, diskError("cannot write MariaDB's option file", err)
 }
 
-// read is the content of the file; empty when there is none.
+// read is the content of the file; nil when there is none.
 func (d dropIn) read() ([]byte, error) {
-	content, err := os.ReadFile(string(d))
+	content, err := untrusted.ReadFile(string(d), mostOptions)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read MariaDB's option file: %w", err)
 	}

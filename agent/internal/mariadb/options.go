@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -161,8 +161,8 @@ func (o *options) others(ctx context.Context) ([]Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !regularFile(string(o.dropIn)) {
-		return all, nil
+	if there, err := o.dropIn.read(); err != nil || there == nil {
+		return all, err
 	}
 	ours, err := o.read(ctx, string(o.dropIn))
 	if err != nil {
@@ -242,8 +242,11 @@ func (o *options) origins(ctx context.Context) map[string][]Option {
 	return found
 }
 
+// mostOptions bounds an option file.
+const mostOptions = 1 << 20
+
 // includes is true for a file that only names others: their options would be listed twice.
 func includes(file string) bool {
-	text, err := os.ReadFile(file)
+	text, err := untrusted.ReadFile(file, mostOptions)
 	return err != nil || strings.Contains(string(text), "!include")
 }

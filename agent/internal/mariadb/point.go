@@ -4,15 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -252,9 +249,13 @@ func (s *Server) AwaitAnswer(ctx context.Context) error {
 	return nil
 }
 
+// mostState bounds the file of a binary log's position: 10,000 servers in 100 domains.
+const mostState = 64 << 20
+
 // PositionAtRest is the position that a cleanly stopped server left beside its binary log.
 func PositionAtRest(binlogBasename string) (gtid.Position, string, error) {
-	text, err := os.ReadFile(binlogBasename + ".state")
+	text, err := readBelow(filepath.Dir(binlogBasename), filepath.Base(binlogBasename)+".state",
+		mostState)
 	if err != nil {
 		return gtid.Position{}, "",
 			fmt.Errorf("cannot read the position of the stopped MariaDB: %w", err)
@@ -271,11 +272,7 @@ func PositionAtRest(binlogBasename string) (gtid.Position, string, error) {
 // WriteNonce writes the nonce onto the volume and brings the whole filesystem to the disk, so that
 // a freeze finds little to do.
 func (v Volume) WriteNonce(nonce string) error {
-	path := v.Nonce()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return diskError("cannot write the nonce", err)
-	}
-	if err := atomicfile.Write(path, []byte(nonce+"\n"), 0o644); err != nil {
+	if err := v.mark(noncePath, nonce); err != nil {
 		return diskError("cannot write the nonce", err)
 	}
 	return v.Sync()
@@ -283,13 +280,10 @@ func (v Volume) WriteNonce(nonce string) error {
 
 // Sync brings the filesystem to the disk.
 func (v Volume) Sync() error {
-	dir, err := os.Open(v.Mount)
+	volume, err := untrusted.Open(v.Mount)
 	if err != nil {
 		return fmt.Errorf("cannot sync %s: %w", v.Mount, err)
 	}
-	defer dir.Close()
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
-		return fmt.Errorf("cannot sync %s: %w", v.Mount, err)
-	}
-	return nil
+	defer volume.Close()
+	return volume.SyncFilesystem()
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -57,12 +57,15 @@ func (rp *Replica) rememberFollowed(ctx context.Context, p Primary) error {
 // syncSettings writes the files with a connection's settings to the disk. MariaDB does so after
 // each 10,000 events only.
 func syncSettings(datadir string) error {
-	var failed error
+	dir, failed := untrusted.Open(datadir)
+	if failed != nil {
+		return failed
+	}
+	defer dir.Close()
 	for _, name := range []string{"master.info", "multi-master.info", "relay-log.info",
 		relayLog + ".index"} {
-		file, err := os.OpenFile(filepath.Join(datadir, name),
-			os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if errors.Is(err, os.ErrNotExist) {
+		file, err := dir.OpenFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
@@ -70,7 +73,7 @@ func syncSettings(datadir string) error {
 		}
 		failed = errors.Join(failed, err)
 	}
-	return errors.Join(failed, atomicfile.SyncDir(datadir))
+	return errors.Join(failed, dir.Sync())
 }
 
 // knownFollowed is what was set last; false when nothing was on this datadir.

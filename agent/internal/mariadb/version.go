@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"regexp"
 	"strconv"
 	"strings"
@@ -104,11 +103,14 @@ func binaryVersion(ctx context.Context, exec Exec) (Version, error) {
 	return v, nil
 }
 
+// mostVersion bounds a file with a version.
+const mostVersion = 1 << 10
+
 // datadirVersion is the version that last upgraded the datadir; none when it does not say.
 func datadirVersion(datadir string) (Version, error) {
 	for _, name := range []string{"mariadb_upgrade_info", "mysql_upgrade_info"} {
-		text, err := os.ReadFile(filepath.Join(datadir, name))
-		if errors.Is(err, os.ErrNotExist) {
+		text, err := readBelow(datadir, name, mostVersion)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {

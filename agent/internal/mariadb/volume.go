@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // noncePath is the file of the nonce, below the root of the filesystem.
@@ -34,9 +35,6 @@ type Volume struct {
 	// UsedBytes and FreeBytes are its room.
 	UsedBytes, FreeBytes int64
 }
-
-// Nonce is the file of the nonce on the volume.
-func (v Volume) Nonce() string { return filepath.Join(v.Mount, noncePath) }
 
 // Locate is the filesystem that a path is on, without its UUID and its room: it starts no process.
 func Locate(path string) (Volume, error) {
@@ -133,16 +131,48 @@ func mountOf(path string) (id uint64, unique bool) {
 	return at.Mnt_id, at.Mask&unix.STATX_MNT_ID_UNIQUE != 0
 }
 
+// mostNonce bounds the file of a nonce.
+const mostNonce = 65
+
 // readNonce is the nonce on the volume; empty when there is none.
 func readNonce(v Volume) (string, error) {
-	text, err := os.ReadFile(v.Nonce())
-	if errors.Is(err, os.ErrNotExist) {
+	text, err := readBelow(v.Mount, noncePath, mostNonce)
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot read the nonce: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	nonce := strings.TrimSpace(string(text))
+	if strings.Trim(nonce, "0123456789abcdef") != "" {
+		return "", nil // nobody's: what it says is not repeated
+	}
+	return nonce, nil
+}
+
+// readBelow is the content of a file below a directory that MariaDB's user can write.
+func readBelow(dir, path string, limit int64) ([]byte, error) {
+	d, err := untrusted.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadFile(path, limit)
+}
+
+// mark writes a file into the directory that is ours on the volume.
+func (v Volume) mark(path, text string) error {
+	volume, err := untrusted.Open(v.Mount)
+	if err != nil {
+		return err
+	}
+	defer volume.Close()
+	ours, _, err := volume.MakeSub(filepath.Dir(path), 0o755)
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	return ours.Write(filepath.Base(path), []byte(text+"\n"), 0o644)
 }
 
 // DatadirMount is the mount point of the filesystem that the running server's datadir is on.

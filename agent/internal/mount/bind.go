@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -45,8 +47,9 @@ func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []strin
 	defer unlock()
 	b := &binding{m: m, r: r, unit: systemd.MountUnit(r.Path),
 		report: report{log: m.log.With("path", r.Path)}}
-	for _, step := range []func(context.Context) error{b.volume, b.source, b.free, b.owner,
-		b.mount} {
+	defer b.close()
+	for _, step := range []func(context.Context) error{b.volume, b.look, b.source, b.free,
+		b.owner, b.mount} {
 		if err := step(ctx); err != nil {
 			return Mount{}, b.changes, fmt.Errorf("cannot bind %s to %s: %w", r.Source, r.Path, err)
 		}
@@ -69,8 +72,15 @@ type binding struct {
 	m     *Manager
 	r     BindRequest
 	unit  string
-	below entry // the mount that the source is on
+	below entry          // the mount that the source is on
+	dir   *untrusted.Dir // the source
 	report
+}
+
+func (b *binding) close() {
+	if b.dir != nil {
+		_ = b.dir.Close()
+	}
 }
 
 // volume finds the mount that has the source.
@@ -93,32 +103,110 @@ func (b *binding) volume(context.Context) error {
 	return nil
 }
 
-// source makes sure that the directory is there, without a link on its way.
-func (b *binding) source(context.Context) error {
-	real, err := filepath.EvalSymlinks(b.r.Source)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && b.r.Create:
-		if err := os.MkdirAll(b.r.Source, newDirMode); err != nil {
-			return fmt.Errorf("cannot make the directory: %w", err)
-		}
-		b.changed("made " + b.r.Source)
+// look decides on what is at the path now, before anything is touched.
+func (b *binding) look(ctx context.Context) error {
+	now, err := b.m.look(ctx, b.r.Path)
+	if err != nil {
+		return err
+	}
+	return b.decide(now)
+}
+
+// decide refuses to take off another volume that is attached, and to hide a database.
+func (b *binding) decide(now Mount) error {
+	same := now.major == b.below.Major && now.minor == b.below.Minor
+	if !now.Mounted {
+		return refuseHiding(now.Path)
+	}
+	if same || now.gone() {
 		return nil
+	}
+	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
+		fmt.Sprintf("%s is mounted there", name(now.Device, now.DeviceIDs, now.Filesystem)),
+		errs.WithHint("unmount it first", errs.Call("EnsureUnmounted", "path", now.Path)),
+		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
+}
+
+// source opens the directory, and makes sure that it is there and that root alone can put another
+// one in its place: what is bound is named by a path.
+func (b *binding) source(context.Context) error {
+	volume, err := untrusted.Open(b.below.Path)
+	if err != nil {
+		return err
+	}
+	defer volume.Close()
+	if on, err := volume.Device(); err != nil || on != unix.Mkdev(b.below.Major, b.below.Minor) {
+		return errors.Join(err, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
+			fmt.Sprintf("another filesystem is at %s now", b.below.Path),
+			errs.WithHint("call again, which looks again")))
+	}
+	way := strings.TrimPrefix(b.r.Source, b.below.Path+"/")
+	if err := b.rootsOwn(volume, path.Dir(way)); err != nil {
+		return err
+	}
+	made := false
+	b.dir, err = volume.Sub(way)
+	if errors.Is(err, fs.ErrNotExist) && b.r.Create {
+		b.dir, made, err = volume.MakeSub(way, newDirMode)
+	}
+	if made {
+		b.changed("made " + b.r.Source)
+	}
+	return b.refuseSource(err)
+}
+
+// rootsOwn gives root what is above the source. A directory of MariaDB's files is left alone and
+// refused: nothing is bound from there.
+func (b *binding) rootsOwn(volume *untrusted.Dir, above string) error {
+	way := ""
+	for name := range strings.SplitSeq("./"+above, "/") {
+		way = path.Join(way, name)
+		dir, err := volume.Sub(way)
+		if errors.Is(err, fs.ErrNotExist) && b.r.Create {
+			return nil
+		}
+		if err != nil {
+			return b.refuseSource(err)
+		}
+		changed, err := b.rootsOwnOne(dir)
+		_ = dir.Close()
+		if err != nil {
+			return err
+		}
+		if changed {
+			b.changed("owner of " + path.Join(b.below.Path, way) + " set to root")
+		}
+	}
+	return nil
+}
+
+func (b *binding) rootsOwnOne(dir *untrusted.Dir) (bool, error) {
+	for _, name := range []string{"ibdata1", "aria_log_control"} {
+		if _, err := dir.Stat(name); err == nil {
+			return false, refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
+				fmt.Sprintf("%s is inside the datadir %s, where MariaDB can replace it", b.r.Source,
+					dir.Path()), errs.WithHint("name the datadir itself"))
+		}
+	}
+	return dir.Keep(atomicfile.Owner{})
+}
+
+// refuseSource is the answer to an error of opening the source.
+func (b *binding) refuseSource(err error) error {
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("there is no directory %s on the volume", b.r.Source),
 			errs.WithHint("check which volume is mounted, or set create for a new one"))
-	case err != nil:
-		return err
-	case real != b.r.Source:
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
-			fmt.Sprintf("%s leads through a link to %s", b.r.Source, real),
-			errs.WithHint("name the directory itself"))
-	}
-	if info, err := os.Stat(real); err != nil || !info.IsDir() {
+			fmt.Sprintf("%s leads through a link or a mount to another place", b.r.Source),
+			errs.WithHint("name the directory itself"), errs.Wrap(err))
+	case errors.Is(err, unix.ENOTDIR):
 		return refuse(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("%s is not a directory", b.r.Source), errs.WithHint("name a directory"))
 	}
-	return nil
+	return err
 }
 
 // right says whether the mount is the wanted one.
@@ -131,15 +219,8 @@ func (b *binding) right(e entry) bool {
 // free makes the path free: of a stale or another mount of the same volume, of the units that use
 // it, of fstab.
 func (b *binding) free(ctx context.Context) error {
-	now, err := b.m.look(ctx, b.r.Path)
-	if err != nil {
-		return err
-	}
 	e, mounted, err := b.m.host.mountedAt(b.r.Path)
 	if err != nil {
-		return err
-	}
-	if err := b.decide(now); err != nil {
 		return err
 	}
 	var changes []string
@@ -163,23 +244,16 @@ func (b *binding) free(ctx context.Context) error {
 	return err
 }
 
-// decide refuses to take off another volume that is attached, and to hide a database.
-func (b *binding) decide(now Mount) error {
-	same := now.major == b.below.Major && now.minor == b.below.Minor
-	if !now.Mounted {
-		return refuseHiding(now.Path)
-	}
-	if same || now.gone() {
+// owner gives the directory that is open, and all that is in it, to the owner.
+func (b *binding) owner(ctx context.Context) error {
+	if b.r.Owner == "" {
 		return nil
 	}
-	return refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
-		fmt.Sprintf("%s is mounted there", name(now.Device, now.DeviceIDs, now.Filesystem)),
-		errs.WithHint("unmount it first", errs.Call("EnsureUnmounted", "path", now.Path)),
-		errs.Meta("device_ids", strings.Join(now.DeviceIDs, ",")))
-}
-
-func (b *binding) owner(ctx context.Context) error {
-	count, err := ownAll(ctx, b.r.Source, b.r.Owner)
+	to, err := lookUp(b.r.Owner)
+	if err != nil {
+		return err
+	}
+	count, err := b.dir.OwnAll(ctx, *to, nil)
 	if count > 0 {
 		b.changed(fmt.Sprintf("owner of %d files set to %s", count, b.r.Owner))
 	}
@@ -192,6 +266,9 @@ func (b *binding) mount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.restrict(b.r.Path); err != nil {
+		return err
+	}
 	changes, err = bind(ctx, b.m.files, b.r.BoundUnits, b.unit)
 	b.changed(changes...)
 	return err
@@ -199,15 +276,16 @@ func (b *binding) mount(ctx context.Context) error {
 
 // prove answers only if the path and the source are the same directory.
 func (b *binding) prove(ctx context.Context) (Mount, []string, error) {
-	var source, path unix.Stat_t
-	if err := errors.Join(unix.Stat(b.r.Source, &source), unix.Stat(b.r.Path, &path)); err != nil {
+	there, err := untrusted.Open(b.r.Path)
+	if err != nil {
 		return Mount{}, b.changes, fmt.Errorf("cannot prove the mount at %s: %w", b.r.Path, err)
 	}
+	defer there.Close()
 	e, mounted, err := b.m.host.mountedAt(b.r.Path)
 	if err != nil {
 		return Mount{}, b.changes, err
 	}
-	if !mounted || !b.right(e) || source.Dev != path.Dev || source.Ino != path.Ino {
+	if !mounted || !b.right(e) || !b.dir.Same(there) {
 		return Mount{}, b.changes, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 			fmt.Sprintf("%s is not %s", b.r.Path, b.r.Source),
 			errs.WithHint("remove drop-ins of "+b.unit+" and other programs that mount there"))

@@ -343,6 +343,9 @@ func (e *ensuring) finish(ctx context.Context) error {
 			e.changed(grownTo(size))
 		}
 	}
+	if err := e.restrict(e.r.Path); err != nil {
+		return err
+	}
 	owned, err := own(e.r.Path, e.r.Owner)
 	if err != nil {
 		return err

@@ -155,8 +155,8 @@ func (f *filesystems) peek(device Device, look func(dir string) error) (err erro
 	if device.Filesystem == xfs {
 		options = "nouuid" // a copy whose original is mounted
 	}
-	const flags = unix.MS_NODEV | unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NOATIME
-	if err := unix.Mount(device.Path, dir, device.Filesystem, flags, options); err != nil {
+	if err := unix.Mount(device.Path, dir, device.Filesystem, harmless|unix.MS_NOATIME,
+		options); err != nil {
 		return fmt.Errorf("cannot mount %s: %w", device.Path, err)
 	}
 	defer func() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -232,12 +232,12 @@ func usage(path string) (size, free int64) {
 // readNonce is the nonce that Quiesce left on the filesystem at the path.
 func readNonce(path string) string {
 	const noncePath, maxNonce = ".understudy/nonce", 64
-	file, err := os.OpenInRoot(path, noncePath)
+	dir, err := untrusted.Open(path)
 	if err != nil {
 		return ""
 	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxNonce+1))
+	defer dir.Close()
+	text, err := dir.ReadFile(noncePath, maxNonce+1)
 	if err != nil {
 		return ""
 	}

@@ -1,15 +1,10 @@
 package mount
 
 import (
-	"context"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -32,7 +27,8 @@ func lookUp(owner string) (*atomicfile.Owner, error) {
 	return found, nil
 }
 
-// own makes the path, and not what is in it, belong to the owner; it says whether it did not.
+// own makes the root of the mount at the path, and not what is in it, belong to the owner; it says
+// whether it did not.
 func own(path, owner string) (bool, error) {
 	if owner == "" {
 		return false, nil
@@ -41,61 +37,10 @@ func own(path, owner string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return chownIfOther(path, to)
-}
-
-// ownAll makes the path and all that is in it belong to the owner, on that filesystem alone. It
-// answers how many files did not.
-func ownAll(ctx context.Context, path, owner string) (int, error) {
-	if owner == "" {
-		return 0, nil
-	}
-	to, err := lookUp(owner)
+	dir, err := untrusted.Open(path)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	var top unix.Stat_t
-	if err := unix.Lstat(path, &top); err != nil {
-		return 0, err
-	}
-	changed := 0
-	err = filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			if os.IsNotExist(err) {
-				return nil // MariaDB removes temporary files as it runs
-			}
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var stat unix.Stat_t
-		if err := unix.Lstat(file, &stat); err != nil || stat.Dev != top.Dev {
-			if entry.IsDir() && err == nil {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		did, err := chownIfOther(file, to)
-		if did {
-			changed++
-		}
-		return err
-	})
-	return changed, err
-}
-
-func chownIfOther(path string, to *atomicfile.Owner) (bool, error) {
-	var stat unix.Stat_t
-	if err := unix.Lstat(path, &stat); err != nil {
-		return false, fmt.Errorf("cannot read the owner of %s: %w", path, err)
-	}
-	if int(stat.Uid) == to.UID && int(stat.Gid) == to.GID {
-		return false, nil
-	}
-	// Never through a link: a copy's contents are not ours to trust.
-	if err := os.Lchown(path, to.UID, to.GID); err != nil {
-		return false, fmt.Errorf("cannot change the owner of %s: %w", path, err)
-	}
-	return true, nil
+	defer dir.Close()
+	return dir.Own(*to)
 }
