@@ -13,7 +13,8 @@ import (
 // loggingCredentials log why a handshake failed; the peer itself does not learn the cause.
 type loggingCredentials struct {
 	credentials.TransportCredentials
-	logger *slog.Logger
+	logger    *slog.Logger
+	admission *admission
 }
 
 // ServerHandshake logs a handshake that fails.
@@ -21,6 +22,13 @@ func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
 	if err != nil && !wentAway(err) {
 		c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
+	}
+	if g, ok := conn.(*guest); ok && err == nil {
+		who, state := introduced(info)
+		if err = c.admission.introduce(g, who, state); err != nil {
+			c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
+			return nil, nil, err
+		}
 	}
 	return secured, info, err
 }

@@ -28,10 +28,12 @@ const (
 	defaultDeadline   = time.Minute
 	defaultGrace      = 15 * time.Second
 	defaultConnAge    = 30 * time.Minute
-	defaultMaxMessage = 4 << 20
+	defaultMaxMessage = 512 << 10
 	keepaliveTime     = 20 * time.Second
 	keepaliveTimeout  = 10 * time.Second
 	keepaliveMinTime  = 5 * time.Second
+	mostIdle          = 5 * time.Minute
+	cutEvery          = time.Second
 	handshakeTimeout  = 15 * time.Second
 )
 
@@ -52,7 +54,9 @@ type Config struct {
 	Deadline time.Duration
 	// Deadlines are the exceptions from Deadline, by full method.
 	Deadlines map[string]time.Duration
-	// MaxMessageBytes bounds a request; 4 MiB when 0.
+	// Room is what callers may hold at a time.
+	Room Room
+	// MaxMessageBytes bounds a request; 512 KiB when 0.
 	MaxMessageBytes int
 	// MaxConnectionAge is how long a connection goes on with the certificates that it began with;
 	// 30 minutes when 0.
@@ -72,6 +76,7 @@ type Server struct {
 	health   *health.Server
 	rules    authz.Table
 	draining chan struct{}
+	guests   *admission
 }
 
 // New makes a server that listens to nobody yet.
@@ -89,13 +94,14 @@ func New(config Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
 	s := &Server{config: config, rules: rules, health: health.NewServer(),
-		draining: make(chan struct{})}
+		draining: make(chan struct{}), guests: newAdmission(config.Room)}
 	edge, err := newEdge(config, s.draining)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
 	options := append(transport(config),
-		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
+		grpc.InTapHandle(s.guests.enter),
+		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger, s.guests}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(middlewares(config, edge, authz.NewGuard(rules, config.TLS.Revoked)),
 			checks(config.Checks))...)...)
@@ -125,6 +131,8 @@ func orDefault[T comparable](value, fallback T) T {
 func transport(config Config) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(config.MaxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		// Run returns only when no handler is left: what a handler must undo, it has undone.
@@ -133,6 +141,7 @@ func transport(config Config) []grpc.ServerOption {
 			// A connection keeps the certificates that it began with, so it has to end some time.
 			MaxConnectionAge:      config.MaxConnectionAge,
 			MaxConnectionAgeGrace: config.MaxConnectionAge,
+			MaxConnectionIdle:     mostIdle,
 			Time:                  keepaliveTime, Timeout: keepaliveTimeout,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime,
@@ -190,6 +199,7 @@ func (s *Server) Run(ctx context.Context) error {
 		<-serving.Done()
 		s.stop()
 	}()
+	go s.cutRevoked(serving)
 	s.config.Logger.Info("serving", "address", listener.Addr().String())
 	err = s.grpc.Serve(listener)
 	served()
@@ -200,15 +210,34 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// cutRevoked ends what was open when its certificate was revoked.
+func (s *Server) cutRevoked(ctx context.Context) {
+	if s.config.TLS.Revoked == nil {
+		return
+	}
+	tick := time.NewTicker(cutEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, who := range s.guests.cut(s.config.TLS.Revoked) {
+			s.config.Logger.Warn("ended a connection with a revoked certificate", "peer", who)
+		}
+	}
+}
+
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
-	if s.config.Listener != nil {
-		return Lasting(s.config.Listener, s.config.Logger), nil
+	listener := s.config.Listener
+	if listener == nil {
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address); err != nil {
+			return nil, fmt.Errorf("cannot serve: %w", err)
+		}
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot serve: %w", err)
-	}
-	return Lasting(listener, s.config.Logger), nil
+	return doors{Lasting(listener, s.config.Logger), s.guests, s.config.Logger}, nil
 }
 
 // stop ends the server: health says so first, calls get the grace, what is left is cut off.

@@ -1,0 +1,235 @@
+package chassis
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/tap"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Room is what callers may hold of a server at a time. What is over it is refused as soon as it is
+// seen: a connection is closed before its handshake, or by it, and a call before its request is
+// read.
+type Room struct {
+	// Connections are all; 4096 when 0.
+	Connections int
+	// Strangers are connections of an address that have shown no certificate, those in their
+	// handshake included; 64 when 0. All addresses together have eight times as many.
+	Strangers int
+	// PerCaller are the connections of one identity; 16 when 0.
+	PerCaller int
+	// Calls are those under way of one identity, and of all strangers together; 100 when 0. The
+	// control plane is not bound by it.
+	Calls int
+}
+
+const (
+	defaultConnections = 4096
+	defaultStrangers   = 64
+	defaultPerCaller   = 16
+	defaultCalls       = 100
+	addressesOfMany    = 8
+	maxStreams         = 128      // of a connection
+	maxHeaderBytes     = 16 << 10 // of a call's metadata
+)
+
+func (r *Room) fillDefaults() {
+	r.Connections = orDefault(r.Connections, defaultConnections)
+	r.Strangers = orDefault(r.Strangers, defaultStrangers)
+	r.PerCaller = orDefault(r.PerCaller, defaultPerCaller)
+	r.Calls = orDefault(r.Calls, defaultCalls)
+}
+
+// admission counts who holds what.
+type admission struct {
+	room Room
+
+	mu          sync.Mutex
+	connections map[*guest]struct{}
+	strangers   map[string]int // connections by address
+	strangersIn int
+	callers     map[identity.Identity]int // connections
+	calls       map[identity.Identity]int
+}
+
+func newAdmission(room Room) *admission {
+	room.fillDefaults()
+	return &admission{room: room, connections: map[*guest]struct{}{}, strangers: map[string]int{},
+		callers: map[identity.Identity]int{}, calls: map[identity.Identity]int{}}
+}
+
+// guest is a connection that was let in, until it is closed.
+type guest struct {
+	net.Conn
+	a       *admission
+	address string
+	once    sync.Once
+	// Guarded by the admission's mutex.
+	who  identity.Identity
+	cert *tls.ConnectionState // nil for a stranger
+}
+
+// arrive lets a connection in as a stranger, or says why not.
+func (a *admission) arrive(conn net.Conn) (*guest, error) {
+	address := hostOf(conn.RemoteAddr())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case len(a.connections) >= a.room.Connections:
+		return nil, fmt.Errorf("%d connections are open", len(a.connections))
+	case a.strangers[address] >= a.room.Strangers:
+		return nil, fmt.Errorf("%d connections of %s have shown no certificate",
+			a.strangers[address], address)
+	case a.strangersIn >= a.room.Strangers*addressesOfMany:
+		return nil, fmt.Errorf("%d connections have shown no certificate", a.strangersIn)
+	}
+	g := &guest{Conn: conn, a: a, address: address, who: identity.Anonymous()}
+	a.connections[g] = struct{}{}
+	a.strangers[address]++
+	a.strangersIn++
+	return g, nil
+}
+
+// introduce notes who a connection turned out to be, or says why there is no room for it.
+func (a *admission) introduce(g *guest, who identity.Identity, state tls.ConnectionState) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, open := a.connections[g]; !open || who.Role == identity.RoleAnonymous {
+		return nil
+	}
+	if a.callers[who] >= a.room.PerCaller {
+		return fmt.Errorf("%s has %d connections", who, a.callers[who])
+	}
+	a.forgetStranger(g)
+	a.callers[who]++
+	g.who, g.cert = who, &state
+	return nil
+}
+
+func (a *admission) forgetStranger(g *guest) {
+	a.strangersIn--
+	less(a.strangers, g.address)
+}
+
+// Close closes the connection and gives its room back.
+func (g *guest) Close() error {
+	err := g.Conn.Close()
+	g.once.Do(func() {
+		g.a.mu.Lock()
+		defer g.a.mu.Unlock()
+		delete(g.a.connections, g)
+		if g.cert == nil {
+			g.a.forgetStranger(g)
+		} else {
+			less(g.a.callers, g.who)
+		}
+	})
+	return err
+}
+
+// begin takes room for a call until its context is done.
+func (a *admission) begin(ctx context.Context, who identity.Identity) error {
+	if who.Role == identity.RoleControlPlane {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.calls[who] >= a.room.Calls {
+		return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
+			fmt.Sprintf("%s has %d calls under way", who, a.calls[who]),
+			errs.WithHint("end some of them, watches and waits among them, then retry"))
+	}
+	a.calls[who]++
+	context.AfterFunc(ctx, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		less(a.calls, who)
+	})
+	return nil
+}
+
+// cut closes the connections whose certificate is revoked, with all their calls.
+func (a *admission) cut(revoked func(serial string) bool) (ended []identity.Identity) {
+	a.mu.Lock()
+	var doomed []*guest
+	for g := range a.connections {
+		if g.cert != nil && revoked(identity.Serial(g.cert.PeerCertificates[0])) {
+			doomed = append(doomed, g)
+		}
+	}
+	a.mu.Unlock()
+	for _, g := range doomed {
+		_ = g.Close()
+		ended = append(ended, g.who)
+	}
+	return ended
+}
+
+// less takes one from a count, and leaves no zero behind.
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
+}
+
+// hostOf is an address without its port; all that is no IP address is one.
+func hostOf(address net.Addr) string {
+	host, _, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return address.String()
+	}
+	return host
+}
+
+// doors is a listener that lets in whom there is room for.
+type doors struct {
+	net.Listener
+	a   *admission
+	log *slog.Logger
+}
+
+// Accept implements net.Listener.
+func (d doors) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		g, full := d.a.arrive(conn)
+		if full == nil {
+			return g, nil
+		}
+		d.log.Debug("refused a connection", "peer", conn.RemoteAddr().String(), "error", full)
+		_ = conn.Close()
+	}
+}
+
+// enter is asked about each call once its metadata is there, before a request is read.
+func (a *admission) enter(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	if err := a.begin(ctx, identity.PeerOf(ctx).Identity); err != nil {
+		return ctx, errs.ToStatus(err)
+	}
+	return ctx, nil
+}
+
+// introduced is who finished a handshake.
+func introduced(info credentials.AuthInfo) (identity.Identity, tls.ConnectionState) {
+	secured, ok := info.(credentials.TLSInfo)
+	if !ok || len(secured.State.PeerCertificates) == 0 {
+		return identity.Anonymous(), tls.ConnectionState{}
+	}
+	who, err := identity.FromCertificate(secured.State.PeerCertificates[0])
+	if err != nil {
+		return identity.Anonymous(), tls.ConnectionState{}
+	}
+	return who, secured.State
+}
