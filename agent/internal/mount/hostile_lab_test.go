@@ -21,11 +21,11 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// unitsOwner is who owns the directory of unit files: who gets it is root.
-func unitsOwner(t *testing.T) string {
+// given are the host's own files that somebody else than root owns: who gets a unit file is root.
+func given(t *testing.T) string {
 	t.Helper()
-	return lab.Run(t, "sh", "-c", "find /etc/systemd/system /etc/shadow -printf '%u %m %p\n' | sort"+
-		" | sha256sum")
+	return lab.Run(t, "sh", "-c", "find /etc ! -user root -printf '%u %p\n' | sort;"+
+		" stat -c '%u %a' /etc/shadow /etc /etc/systemd/system")
 }
 
 func TestALinkOnTheVolumeLeadsNowhere(t *testing.T) {
@@ -38,9 +38,9 @@ func TestALinkOnTheVolumeLeadsNowhere(t *testing.T) {
 	}
 	lab.Run(t, "ln", "-s", "/etc/systemd/system", dataPath+"/mysql/x")
 	lab.Run(t, "ln", "-s", "/etc/systemd/system", dataPath+"/y")
-	before, bound := unitsOwner(t), lab.Run(t, "findmnt", "-n", "--mountpoint", bindPath)
-	for _, source := range []string{"/mysql/x/ssh.service.d", "/mysql/x", "/y", "/y/z", "/mysql/sub",
-		"/mysql/../../etc"} {
+	before, bound := given(t), lab.Run(t, "findmnt", "-n", "--mountpoint", bindPath)
+	for _, source := range []string{"/mysql/x/ssh.service.d", "/mysql/x", "/y", "/y/z",
+		"/mysql/sub", "/mysql/../../etc"} {
 		_, changes, err := h.mounts.EnsureBind(t.Context(), mount.BindRequest{
 			Source: dataPath + source, Path: bindPath, Owner: "mysql", Create: true})
 		if !errors.Is(err, errs.FailedPrecondition) && !errors.Is(err, errs.InvalidArgument) ||
@@ -48,7 +48,7 @@ func TestALinkOnTheVolumeLeadsNowhere(t *testing.T) {
 			t.Errorf("%s: %q %v", source, changes, err)
 		}
 	}
-	if after := unitsOwner(t); after != before {
+	if after := given(t); after != before {
 		t.Error("something outside the volume has changed")
 	}
 	if now := lab.Run(t, "findmnt", "-n", "--mountpoint", bindPath); now != bound {
@@ -70,7 +70,7 @@ func TestOwnersWhileNamesSwap(t *testing.T) {
 	lab.Run(t, "ln", "-s", "/etc", link)
 	lab.Run(t, "chown", "-R", "mysql:mysql", dataPath) // its root too: names may swap there
 	lab.Run(t, "ln", "-s", "/etc", dataPath+"/other")
-	before := unitsOwner(t)
+	before := given(t)
 	swap := exec.CommandContext(t.Context(), "setpriv", "--reuid=mysql", "--regid=mysql",
 		"--clear-groups", "perl", "-e", fmt.Sprintf(`while (1) {
 			syscall(%[1]d, -100, $_->[0], -100, $_->[1], %[2]d)
@@ -91,7 +91,7 @@ func TestOwnersWhileNamesSwap(t *testing.T) {
 		!strings.Contains(err.Error(), "killed") {
 		t.Errorf("bound %d times, and swapped until: %v", bound, err)
 	}
-	if after := unitsOwner(t); after != before {
+	if after := given(t); after != before {
 		t.Error("something outside the volume has changed its owner")
 	}
 	var root syscall.Stat_t
