@@ -17,9 +17,8 @@ import (
 // on disk.
 func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
 	temporary := "." + name + "." + rand.Text() + ".tmp"
-	how := unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC,
-		Mode: 0o600, Resolve: resolveBelow}
-	fd, err := unix.Openat2(d.fd(), temporary, &how)
+	fd, err := unix.Openat(d.fd(), temporary,
+		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return d.failed("write", name, err)
 	}
@@ -131,13 +130,9 @@ func (o *owning) dir(ctx context.Context, d *Dir, depth int) error {
 
 // entry looks at what the name is and changes what it has looked at.
 func (o *owning) entry(ctx context.Context, d *Dir, name string, depth int) error {
-	fd, err := open(d.fd(), name, unix.O_PATH|unix.O_NOFOLLOW, resolveBelow)
+	fd, stat, err := d.reach(name)
 	if err != nil {
 		return d.failed("chown", name, err)
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return errors.Join(d.failed("chown", name, err), unix.Close(fd))
 	}
 	path := d.Path() + "/" + name
 	if stat.Mode&unix.S_IFMT == unix.S_IFDIR {

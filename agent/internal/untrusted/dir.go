@@ -20,14 +20,14 @@ import (
 // Dir is an open directory whose content is not believed.
 type Dir struct{ file *os.File }
 
-// resolveBelow is how a name in a Dir is resolved.
-const resolveBelow = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS |
-	unix.RESOLVE_NO_XDEV
+// A name is looked up as an O_PATH descriptor, which opens nothing. openat2 could refuse links and
+// mounts by itself, but systemd's RestrictSUIDSGID= takes it away.
+const lookUp = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // Open opens the directory at an absolute path. A link on the way is followed only where root alone
 // could have made it.
 func Open(path string) (*Dir, error) {
-	at, err := open(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	at, err := unix.Open("/", lookUp|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -49,7 +49,7 @@ func walk(at int, path string) (int, error) {
 		if name == "" || name == "." {
 			continue
 		}
-		next, err := open(at, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		next, err := unix.Openat(at, name, lookUp, 0)
 		if err != nil {
 			unix.Close(at)
 			return -1, err
@@ -67,7 +67,7 @@ func walk(at int, path string) (int, error) {
 		}
 		if err == nil && strings.HasPrefix(to, "/") {
 			unix.Close(at)
-			at, err = open(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+			at, err = unix.Open("/", lookUp|unix.O_DIRECTORY, 0)
 		}
 		if err != nil {
 			unix.Close(at)
@@ -102,9 +102,18 @@ func (d *Dir) Path() string { return d.file.Name() }
 
 // Sub is the directory of that name, or path, below it.
 func (d *Dir) Sub(path string) (*Dir, error) {
-	fd, err := open(d.fd(), path, unix.O_PATH|unix.O_DIRECTORY, resolveBelow)
+	fd, stat, err := d.reach(path)
 	if err != nil {
 		return nil, d.failed("open", path, err)
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+	case unix.S_IFLNK:
+		unix.Close(fd)
+		return nil, d.failed("open", path, unix.ELOOP)
+	default:
+		unix.Close(fd)
+		return nil, d.failed("open", path, unix.ENOTDIR)
 	}
 	return readable(fd, filepath.Join(d.Path(), path))
 }
@@ -132,11 +141,21 @@ func (d *Dir) MakeSub(path string, mode fs.FileMode) (*Dir, bool, error) {
 
 // OpenFile opens a regular file to read; anything else is an error, and nothing is waited for.
 func (d *Dir) OpenFile(path string) (*os.File, error) {
-	fd, err := open(d.fd(), path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, resolveBelow)
+	fd, stat, err := d.reach(path)
 	if err != nil {
 		return nil, d.failed("open", path, err)
 	}
-	return regular(os.NewFile(uintptr(fd), filepath.Join(d.Path(), path)))
+	defer unix.Close(fd)
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, d.failed("open", path, errNotRegular)
+	}
+	// The link of the kernel is to what the descriptor holds.
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd),
+		unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, d.failed("open", path, err)
+	}
+	return os.NewFile(uintptr(again), filepath.Join(d.Path(), path)), nil
 }
 
 // ReadFile is the content of a regular file of no more than limit bytes.
@@ -206,7 +225,7 @@ const mostEntries = 1_000_000
 
 // Stat is what the name is now, a link itself included.
 func (d *Dir) Stat(path string) (fs.FileInfo, error) {
-	fd, err := open(d.fd(), path, unix.O_PATH|unix.O_NOFOLLOW, resolveBelow)
+	fd, _, err := d.reach(path)
 	if err != nil {
 		return nil, d.failed("stat", path, err)
 	}
@@ -248,26 +267,58 @@ func (d *Dir) failed(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: filepath.Join(d.Path(), path), Err: err}
 }
 
+// reach is an O_PATH descriptor of what is at the path below the directory, a link itself included.
+func (d *Dir) reach(path string) (fd int, stat unix.Stat_t, err error) {
+	if !filepath.IsLocal(path) {
+		return -1, stat, unix.EXDEV
+	}
+	here, err := mountOf(d.fd())
+	if err != nil {
+		return -1, stat, err
+	}
+	at, err := unix.Openat(d.fd(), ".", lookUp|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, stat, err
+	}
+	names := strings.Split(filepath.Clean(path), "/")
+	for i, name := range names {
+		next, err := unix.Openat(at, name, lookUp, 0)
+		unix.Close(at)
+		if err != nil {
+			return -1, stat, err
+		}
+		at = next
+		there, err := mountOf(at)
+		if err == nil && there != here {
+			err = unix.EXDEV
+		}
+		if err == nil {
+			err = unix.Fstat(at, &stat)
+		}
+		if last := i == len(names)-1; err == nil && !last && stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+			err = unix.ELOOP
+		}
+		if err != nil {
+			unix.Close(at)
+			return -1, stat, err
+		}
+	}
+	return at, stat, nil
+}
+
+// mountOf is the mount that a descriptor is on.
+func mountOf(fd int) (uint64, error) {
+	var at unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &at)
+	return at.Mnt_id, err
+}
+
 // readable opens the directory that an O_PATH descriptor holds.
 func readable(fd int, path string) (*Dir, error) {
 	defer unix.Close(fd)
-	again, err := open(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	again, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return &Dir{os.NewFile(uintptr(again), path)}, nil
 }
-
-// open is openat2, again when a rename beside it made the kernel give up.
-func open(dir int, path string, flags int, resolve uint64) (int, error) {
-	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: resolve}
-	for tries := 0; ; tries++ {
-		fd, err := unix.Openat2(dir, path, &how)
-		if retry := errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR); !retry ||
-			tries == mostTries {
-			return fd, err
-		}
-	}
-}
-
-const mostTries = 100
