@@ -4,6 +4,7 @@ package faults
 
 import (
 	"database/sql"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -47,6 +48,13 @@ func healthRows() []row {
 				"token that was used before its server had a record; its SQL thread is stopped",
 			happens: "DEGRADED in seconds",
 			why:     "every server that was READY is observed, whoever enrolled its agent",
+		},
+		{
+			id: "F14", variant: "two replicas with one server_id", run: (*lab).twinIDs,
+			planted: "another replica of the primary is given the server_id of a READY replica",
+			happens: "DEGRADED, SERVER_ID_TAKEN, naming the other one; READY once it has its own",
+			why: "the primary lets one of them in at a time, in turns for ever, and neither sees " +
+				"an error: the primary's list of replicas tells",
 		},
 	}
 }
@@ -132,6 +140,18 @@ func (l *lab) threadStoppedInJob() {
 	_, _ = l.try("job", "cancel", job) // it may have ended
 	l.sql(name, "START SLAVE SQL_THREAD")
 	l.whole(name)
+}
+
+func (l *lab) twinIDs() {
+	name := l.stand()
+	other := l.wholeJob()
+	id, own := l.sql(name, "SELECT @@server_id"), l.sql(other, "SELECT @@server_id")
+	l.sql(other, fmt.Sprintf("STOP REPLICA; SET GLOBAL server_id = %s; START REPLICA", id))
+	l.seen(name, "DEGRADED", "its server_id is also that of "+other)
+	l.sql(other, fmt.Sprintf("STOP REPLICA; SET GLOBAL server_id = %s; START REPLICA", own))
+	l.whole(name)
+	l.whole(other)
+	l.run("server", "delete", other, "--yes")
 }
 
 func (l *lab) noIdentity() {

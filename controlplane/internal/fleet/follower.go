@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
@@ -42,13 +43,15 @@ type follower struct {
 	primary  *inventory.Server // of a replica; nil until it is known
 	lineage  string            // why the primary is not what it follows any more; empty when it is
 	compared bool              // lineage is known
-	excused  bool              // the job that stopped its replication has not ended
+	namesake string            // another replica of the primary with its server_id, or empty
+	excuse   excuse
 	last     replication.Observed
 	heard    time.Time // last answer; the begin when there was none
-	healthy  time.Time // last sample without a finding; the begin when there was none
-	err      error     // why the last call ended; nil while one goes on
+	course   course
+	err      error // why the last call ended; nil while one goes on
 	found    []replication.Finding
-	written  time.Time // when its record was written last
+	shown    []replication.Finding // what was found last, that it was ill of
+	written  time.Time             // when its record was written last
 	disk     diskTrend
 	diskNow  Disk
 	left     bool
@@ -57,7 +60,7 @@ type follower struct {
 
 func newFollower(m *Monitor, srv inventory.Server) *follower {
 	now := time.Now()
-	return &follower{m: m, name: srv.Name, srv: srv, heard: now, healthy: now}
+	return &follower{m: m, name: srv.Name, srv: srv, heard: now, course: course{since: now}}
 }
 
 func (f *follower) start(ctx context.Context) {
@@ -154,11 +157,14 @@ func (f *follower) take(now replication.Observed) {
 	f.mu.Lock()
 	f.last, f.heard, f.err = now, time.Now(), nil
 	f.diskNow = f.disk.observe(f.heard, now.Status)
+	if f.excuse.job != now.PausedBy {
+		f.excuse = excuse{job: now.PausedBy, since: f.heard}
+	}
 	f.mu.Unlock()
 	f.assess()
 }
 
-// know, meet and excuse tell it what the records are now.
+// know, meet and excused tell it what the records are now.
 func (f *follower) know(srv inventory.Server) {
 	f.mu.Lock()
 	f.srv = srv
@@ -173,19 +179,23 @@ func (f *follower) meet(primary inventory.Server, status replication.Status) {
 		f.compared = true
 		lineage = replication.Lineage{History: f.srv.History}.Broken(status)
 	}
+	other, _ := status.Namesake(f.srv.ServerID, f.srv.Name, f.srv.Address)
 	same := f.primary != nil && f.primary.Address == primary.Address &&
-		f.primary.Port == primary.Port && f.lineage == lineage
-	f.primary, f.lineage = &primary, lineage
+		f.primary.Port == primary.Port && f.lineage == lineage && f.namesake == other.Host
+	f.primary, f.lineage, f.namesake = &primary, lineage, other.Host
 	f.mu.Unlock()
 	if !same {
 		f.assess()
 	}
 }
 
-func (f *follower) excuse(on bool) {
+func (f *follower) excused(by string, j *job.Job) {
 	f.mu.Lock()
-	same := f.excused == on
-	f.excused = on
+	was := f.excuse
+	if f.excuse.job == by {
+		f.excuse.look(j)
+	}
+	same := f.excuse == was
 	f.mu.Unlock()
 	if !same {
 		f.assess()
@@ -196,7 +206,7 @@ func (f *follower) excuse(on bool) {
 func (f *follower) pausedBy() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.last.PausedBy
+	return f.excuse.job
 }
 
 func (f *follower) heardSince(at time.Time) bool {
@@ -215,9 +225,7 @@ func (f *follower) assess() {
 	}
 	now := time.Now()
 	f.found = f.judge()
-	if !f.last.At.IsZero() && len(f.found) == 0 && f.last.At.After(f.healthy) {
-		f.healthy = f.last.At
-	}
+	f.observe(now)
 	v := f.verdict(f.srv.State, now)
 	f.deadline.Reset(f.next(now))
 	if !v.decided || v.state == f.srv.State && sameFindings(v.found, f.srv.Findings) {
@@ -234,10 +242,25 @@ func (f *follower) assess() {
 	f.m.changes.mark(f.name)
 }
 
+// observe takes what is known now into the course of its health. Silence is an illness as well.
+func (f *follower) observe(now time.Time) {
+	silent := f.silent(now)
+	switch {
+	case silent != "":
+		f.shown = []replication.Finding{f.silence(silent)}
+		f.course.observe(now, true, f.m.cfg.DegradedAfter)
+	case !f.last.At.IsZero():
+		if len(f.found) > 0 {
+			f.shown = f.found
+		}
+		f.course.observe(f.last.At, len(f.found) > 0, f.m.cfg.DegradedAfter)
+	}
+}
+
 // next is the time until silence or illness may count. It is far away while neither can.
 func (f *follower) next(now time.Time) time.Duration {
 	due := f.heard.Add(f.m.cfg.UnreachableAfter)
-	if ill := f.healthy.Add(f.m.cfg.DegradedAfter); len(f.found) > 0 && ill.After(now) {
+	if ill := f.course.since.Add(f.m.cfg.DegradedAfter); len(f.found) > 0 && ill.After(now) {
 		due = minTime(due, ill)
 	}
 	if due.Before(now) {

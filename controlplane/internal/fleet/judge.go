@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -22,7 +23,8 @@ func (f *follower) judge() []replication.Finding {
 	if f.last.At.IsZero() {
 		return nil
 	}
-	expected := replication.Expected{Server: f.name, Paused: f.excused, Lineage: f.lineage}
+	expected := replication.Expected{Server: f.name, Paused: f.excuse.holds(time.Now()),
+		Lineage: f.lineage, Namesake: f.namesake}
 	for _, m := range f.srv.Mounts {
 		if m.Volume == f.srv.DataVolume && m.Volume != "" {
 			expected.Mount, expected.FilesystemUUID = m.Path, m.FSUUID
@@ -66,12 +68,24 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 		v.found = []replication.Finding{f.silence(silent)}
 		return v
 	}
-	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0, illFor: now.Sub(f.healthy),
-		unknown: f.last.At.IsZero()})
+	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
+		illFor: now.Sub(f.course.since), unknown: f.last.At.IsZero(),
+		unsettled: !f.course.settled(f.m.cfg.DegradedAfter)})
 	if v.state == inventory.ServerDegraded {
-		v.found = f.found
+		v.found = f.degradedBy()
 	}
 	return v
+}
+
+const comesAndGoes = "; it comes and goes"
+
+// degradedBy is what it is ill of, or was last.
+func (f *follower) degradedBy() []replication.Finding {
+	found := slices.Clone(f.shown)
+	if f.course.relapses >= oftenIll && len(found) > 0 {
+		found[0].Text = strings.TrimSuffix(found[0].Text, comesAndGoes) + comesAndGoes
+	}
+	return found
 }
 
 // silent says why nothing is known of the server; empty when it is.
@@ -100,7 +114,9 @@ func (f *follower) silence(why string) replication.Finding {
 // facts are what a state follows from.
 type facts struct {
 	silent, ill, unknown bool
-	illFor               time.Duration
+	// unsettled: it has not been well for long enough after a relapse.
+	unsettled bool
+	illFor    time.Duration
 }
 
 // decide is the state that follows for a server in this state.
@@ -115,8 +131,10 @@ func decide(cfg MonitorConfig, state inventory.ServerState, f facts) verdict {
 		return verdict{state: inventory.ServerUnreachable, decided: true}
 	case f.unknown:
 		return verdict{state: state}
-	case !f.ill:
+	case !f.ill && (!f.unsettled || state == inventory.ServerReady):
 		return verdict{state: inventory.ServerReady, decided: true}
+	case !f.ill:
+		return verdict{state: inventory.ServerDegraded, decided: true}
 	default:
 		// One that comes back ill has been ill for as long as it was not seen.
 		return verdict{state: inventory.ServerDegraded, decided: f.illFor >= cfg.DegradedAfter}

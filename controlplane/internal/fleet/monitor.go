@@ -229,19 +229,22 @@ func (m *Monitor) followers() []*follower {
 	return all
 }
 
-// askForJobs finds out whether the jobs that stopped replication on purpose still work.
+// askForJobs finds out whether the jobs that stopped replication on purpose still work on that.
 func (m *Monitor) askForJobs(ctx context.Context) error {
 	for _, f := range m.followers() {
 		name := f.pausedBy()
 		if name == "" {
-			f.excuse(false)
 			continue
 		}
 		j, err := m.cfg.Jobs.Get(ctx, strings.TrimPrefix(name, "jobs/"))
 		if err != nil && errs.KindOf(err) != errs.NotFound {
 			return err
 		}
-		f.excuse(err == nil && j.State.Active())
+		if err != nil {
+			f.excused(name, nil)
+			continue
+		}
+		f.excused(name, &j)
 	}
 	return nil
 }

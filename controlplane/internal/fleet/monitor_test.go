@@ -35,6 +35,9 @@ func TestWhatFollowsFromAnObservation(t *testing.T) {
 		{ready, facts{silent: true, ill: true, illFor: time.Minute}, away, true},
 		{ready, facts{ill: true, illFor: 9 * time.Second}, ill, false},
 		{ready, facts{ill: true, illFor: 10 * time.Second}, ill, true},
+		{ready, facts{unsettled: true}, ready, true},
+		{ill, facts{unsettled: true}, ill, true},
+		{away, facts{unsettled: true}, ill, true},
 		{away, facts{}, ready, true},
 		{away, facts{ill: true, illFor: time.Minute}, ill, true},
 		{ill, facts{}, ready, true},
@@ -132,7 +135,8 @@ func (r *runningJobs) Get(_ context.Context, id string) (job.Job, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ids[id] {
-		return job.Job{ID: id, State: job.Waiting}, nil
+		return job.Job{ID: id, State: job.Waiting,
+			Steps: []job.Step{{State: job.StepWaiting}}}, nil
 	}
 	return job.Job{ID: id, State: job.Failed}, nil
 }

@@ -52,8 +52,10 @@ type Expected struct {
 	Server string
 	// Mount and FilesystemUUID are those of its data volume; empty when they are not known.
 	Mount, FilesystemUUID string
-	// Paused is true while the job that stopped its replication has not ended.
+	// Paused is true while the job that stopped its replication works on that.
 	Paused bool
+	// Namesake is another replica that its primary knows by its server_id; empty for none.
+	Namesake string
 	// Lineage is why its primary is not what it follows any more; empty when it is.
 	Lineage string
 }
@@ -136,6 +138,8 @@ func (o Observed) host(x Expected) []Finding {
 		x.Mount)
 	all.add(x.Lineage != "", LineageBroken, "its primary is not what it follows any more: %s",
 		x.Lineage)
+	all.add(x.Namesake != "", ReplicationIDTaken,
+		"its server_id is also that of %s: its primary lets one of them in at a time", x.Namesake)
 	for _, h := range o.Hung {
 		since := h.Since.UTC().Format(time.TimeOnly)
 		switch {
@@ -194,7 +198,10 @@ func (f Finding) hint(server string) errs.Hint {
 	case ReplicationConnecting:
 		return errs.Hint{Text: "see that MariaDB on its primary runs and can be reached from " +
 			server}
-	case ReplicationRefused, ReplicationIDTaken, ReplicationSettings:
+	case ReplicationIDTaken:
+		return errs.Hint{Text: "find the other server with `SHOW SLAVE HOSTS` on the primary, " +
+			"and give it a server_id of its own"}
+	case ReplicationRefused, ReplicationSettings:
 		return errs.Hint{Text: "rebuild the replica, which makes its account and settings again",
 			Actions: rebuild}
 	case WrongClock:

@@ -1,0 +1,103 @@
+package fleet
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+// TestWhatComesAndGoesIsNotHealthy has a sample a second: + is a healthy one, c one with an IO
+// thread that connects, w one that is not read-only, and a dot is a second without a sample. Each
+// pattern is repeated for two minutes.
+func TestWhatComesAndGoesIsNotHealthy(t *testing.T) {
+	t.Parallel()
+	const ready, degraded = inventory.ServerReady, inventory.ServerDegraded
+	for _, test := range []struct {
+		name, begin, again string
+		end                inventory.ServerState
+		changes            int // of the state, at most
+	}{
+		{"healthy", "", "+", ready, 0},
+		{"one blink", "c", "+", ready, 0},
+		{"an illness that ends", "cccccccccc", "+", ready, 2},
+		{"two illnesses, far apart", "ccccc" + strings.Repeat("+", 70) + "ccccc", "+", ready, 4},
+		{"every other second", "", "c+", degraded, 1},
+		{"two findings in turns", "", "cw", degraded, 1},
+		{"one second of three", "", "++c", degraded, 1},
+		{"one second of five", "", "c++++", degraded, 1},
+		{"a good second of four", "", "ccc+", degraded, 2},
+		{"ten seconds each", "", "cccccccccc++++++++++", degraded, 7},
+		{"it came and went, and is well", strings.Repeat("c+", 30), "+", ready, 2},
+		{"it answers now and then", "", "+......", inventory.ServerUnreachable, 80},
+	} {
+		cfg := MonitorConfig{DegradedAfter: 3 * time.Second}
+		f := judged(t, cfg)
+		f.m.cfg.UnreachableAfter = 4 * time.Second
+		f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+			replication.Status{Answers: true, BinlogHistory: "one"})
+		begin := time.Now()
+		f.course, f.last.At, f.heard = course{since: begin}, begin, begin
+		state, changes, wellOnce := ready, 0, false
+		for i, kind := range test.begin + strings.Repeat(test.again, 240/len(test.again)) {
+			at := begin.Add(time.Duration(i) * time.Second)
+			if kind != '.' {
+				f.last.At, f.heard = at, at
+				f.last.ReadOnly, f.last.Connections[0].IORunning = kind != 'w', "Yes"
+				if kind == 'c' {
+					f.last.Connections[0].IORunning = "Connecting"
+				}
+				f.found = f.judge()
+			}
+			f.observe(at)
+			v := f.verdict(state, at)
+			if v.decided && v.state != state {
+				state = v.state
+				changes++
+			}
+			if state == degraded && len(v.found) == 0 && v.decided {
+				t.Fatalf("%s: after %d s DEGRADED without a finding", test.name, i)
+			}
+			if i > 100 && state == ready {
+				wellOnce = true
+			}
+		}
+		if state != test.end || changes > test.changes {
+			t.Errorf("%s: %s after %d changes, want %s, %d", test.name, state, changes, test.end,
+				test.changes)
+		}
+		if test.end != ready && wellOnce {
+			t.Errorf("%s: READY once", test.name)
+		}
+	}
+}
+
+func TestWhatComesAndGoesIsSaidSoOnce(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	f.course.relapses = oftenIll
+	f.shown = []replication.Finding{{Text: "its data differs"}}
+	f.shown = f.degradedBy()
+	if got := f.degradedBy()[0].Text; got != "its data differs; it comes and goes" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestNamesakeIsFound has a primary that knows another replica by the server_id, as one of two that
+// throw each other out.
+func TestNamesakeIsFound(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	primary := inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}
+	for host, want := range map[string]bool{"db2": false, "clone": true} {
+		f.meet(primary, replication.Status{Answers: true, BinlogHistory: "one",
+			Replicas: []replication.Connected{{ServerID: 7, Host: host}}})
+		found := f.judge()
+		if is := len(found) == 1 && found[0].Code == replication.ReplicationIDTaken &&
+			strings.Contains(found[0].Text, host); is != want {
+			t.Errorf("%s is connected with its server_id: %+v", host, found)
+		}
+	}
+}
