@@ -48,3 +48,10 @@ func (p *probe[T]) run(ctx context.Context, limit time.Duration,
 	p.mu.Lock()
 	return p.last, p.since
 }
+
+// latest is the latest result, and since when the look that goes on hangs.
+func (p *probe[T]) latest() (T, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last, p.since
+}

@@ -49,8 +49,8 @@ type Observation struct {
 	Volume Volume
 	// Errors are what MariaDB logged as errors in this run, while it does not answer.
 	Errors []string
-	// Hung are the parts that do not return, and since when.
-	Hung map[string]time.Time
+	// Hung are the parts that do not return, or fail for long.
+	Hung map[string]Hang
 	// PausedBy is the job that stopped replication on purpose.
 	PausedBy string
 }
@@ -60,13 +60,15 @@ type Sampler struct {
 	cfg   Config
 	watch *Watch
 
-	unit    probe[systemd.Unit]
+	unit    probe[unitLook]
 	server  probe[mariadb.Status]
 	volume  probe[Volume]
 	threads probe[threads]
-	full    probe[struct{}]
+	full    probe[fullLook]
 	words   words
 	run     string // of the unit, that was observed in full
+	unitAt  stale
+	fullAt  stale
 
 	mu     sync.Mutex
 	latest Observation
@@ -75,8 +77,9 @@ type Sampler struct {
 
 // NewSampler makes a sampler that keeps what it finds in watch, for its metrics.
 func NewSampler(cfg Config, watch *Watch) *Sampler {
+	begin := stale{time.Now()}
 	return &Sampler{cfg: cfg, watch: watch, next: make(chan struct{}),
-		words: words{read: cfg.Errors}}
+		words: words{read: cfg.Errors}, unitAt: begin, fullAt: begin}
 }
 
 // Latest is the latest observation, with At zero before the first, and a channel that is closed by
@@ -96,9 +99,8 @@ func (s *Sampler) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		full, _ := s.watch.Latest()
-		if !found.Status.Answers || full.Answers && !s.heldThen(full) {
-			s.publish(found) // what was never looked at would be told as well
+		if !found.untold {
+			s.publish(found.Observation)
 		}
 		select {
 		case <-ctx.Done():
@@ -111,58 +113,53 @@ func (s *Sampler) Run(ctx context.Context) {
 // part is the state of a sample that is being taken.
 type part struct {
 	Observation
-	mu sync.Mutex
+	// untold: settings that were not read yet would be told as right.
+	untold bool
+	mu     sync.Mutex
 }
 
-func (p *part) hangs(name string, since time.Time) {
+func (p *part) hangs(name string, since time.Time, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !since.IsZero() {
-		p.Hung[name] = since
+	if since.IsZero() {
+		return
 	}
+	hang := Hang{Since: since}
+	if why != nil {
+		hang.Reason = why.Error()
+	}
+	p.Hung[name] = hang
 }
 
 // sample runs the probes beside each other: none waits for another one that hangs.
-func (s *Sampler) sample(ctx context.Context) Observation {
-	p := part{Observation: Observation{At: time.Now(), Hung: map[string]time.Time{},
+func (s *Sampler) sample(ctx context.Context) *part {
+	p := &part{Observation: Observation{At: time.Now(), Hung: map[string]Hang{},
 		PausedBy: s.cfg.PausedBy()}}
-	var since time.Time
-	p.Unit, since = s.unit.run(ctx, probeLimit, func(ctx context.Context) systemd.Unit {
-		unit, err := s.cfg.Unit(ctx)
-		if err != nil {
-			return systemd.Unit{}
-		}
-		return unit
-	})
-	p.hangs("unit", since)
-	status, at := s.watch.Latest()
-	runs := p.Unit.Running() || p.Unit.Name == "" && status.Answers
-	look := func(ctx context.Context) struct{} {
-		_, _ = s.cfg.Status(ctx) // what failed leaves the facts old, which Fresh tells
-		return struct{}{}
+	s.observeUnit(ctx, p)
+	run := p.Unit.InvocationID
+	if p.Unit.Name == "" {
+		run = s.run // systemd does not tell
 	}
-	switch {
-	case runs && (!status.Answers || s.heldThen(status) || s.run != p.Unit.InvocationID):
-		s.full.run(ctx, probeLimit, look) // little or nothing is known of this run
-		if status, _ = s.watch.Latest(); status.Answers {
-			s.run = p.Unit.InvocationID
-		}
-	case runs && time.Since(at) >= FullInterval:
-		go s.full.run(ctx, 0, look)
+	status, _ := s.watch.Latest()
+	runs := p.Unit.Running() || p.Unit.Name == "" && status.Answers
+	if runs {
+		s.observeInFull(ctx, run)
+		status, _ = s.watch.Latest()
 	}
 	var both sync.WaitGroup
-	both.Go(func() { s.askServer(ctx, &p, status, runs) })
+	both.Go(func() { s.askServer(ctx, p, status, runs) })
 	both.Go(func() {
 		datadir, quiesced := cmp.Or(status.Datadir, s.cfg.Datadir), s.cfg.Quiesced()
 		found, since := s.volume.run(ctx, probeLimit, func(context.Context) Volume {
 			return lookAtVolume(datadir, quiesced)
 		})
 		p.Volume = found
-		p.hangs("volume", since)
+		p.hangs("volume", since, nil)
 	})
 	both.Wait()
+	s.tellStale(p, run)
 	p.Errors = s.words.of(ctx, p.Observation)
-	return p.Observation
+	return p
 }
 
 // heldThen is true for a full look at a MariaDB that was held then and is not any more: half of it
@@ -174,17 +171,14 @@ func (s *Sampler) heldThen(full mariadb.Status) bool {
 // askServer asks MariaDB itself, if it runs.
 func (s *Sampler) askServer(ctx context.Context, p *part, last mariadb.Status, runs bool) {
 	if !runs {
-		p.Status = last
-		p.Status.Answers, p.Status.Quiesced, p.Status.Live = false, s.cfg.Quiesced(),
-			mariadb.Live{}
-		p.Status.DownReason = mariadb.Unit + " does not run"
+		p.Status = s.down(last, mariadb.Unit+" does not run")
 		return
 	}
 	var since time.Time
 	p.Status, since = s.server.run(ctx, probeLimit, func(ctx context.Context) mariadb.Status {
 		return s.cfg.Sample(ctx, last)
 	})
-	p.hangs("mariadb", since)
+	p.hangs("mariadb", since, nil)
 	if !p.Status.Answers || !since.IsZero() {
 		return
 	}
@@ -192,11 +186,18 @@ func (s *Sampler) askServer(ctx context.Context, p *part, last mariadb.Status, r
 		all, err := s.cfg.Connections(ctx)
 		return threads{all, err}
 	})
-	p.hangs("replication", since)
+	p.hangs("replication", since, nil)
 	p.Status.Live.Replication = threads.all
 	if threads.err != nil {
 		p.Status.Answers, p.Status.DownReason = false, threads.err.Error()
 	}
+}
+
+// down is what is known of a MariaDB that nothing can be said of.
+func (s *Sampler) down(last mariadb.Status, why string) mariadb.Status {
+	last.Answers, last.Quiesced, last.Live = false, s.cfg.Quiesced(), mariadb.Live{}
+	last.DownReason = why
+	return last
 }
 
 // threads are the replication connections, or why they are not known.

@@ -24,6 +24,7 @@ type world struct {
 	starts        atomic.Bool // full observations come before it answers
 	run           atomic.Int32
 	held          atomic.Bool
+	mute          atomic.Bool // systemd does not answer
 	hangs         bool // MariaDB answers when hang is closed
 	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
@@ -52,6 +53,9 @@ func (w *world) config(datadir string) observe.Config {
 			return []mariadb.Replication{{SQLRunning: "Yes"}}, nil
 		},
 		Unit: func(context.Context) (systemd.Unit, error) {
+			if w.mute.Load() {
+				return systemd.Unit{}, errors.New("no bus")
+			}
 			return systemd.Unit{Name: mariadb.Unit, Active: w.active,
 				InvocationID: strconv.Itoa(int(w.run.Load()))}, nil
 		},
@@ -133,7 +137,7 @@ func TestWhatHangsIsAFactAndIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	w := &world{active: "active", hangs: true}
 	observed(t, w, 20*time.Second, func(o observe.Observation, s *observe.Sampler) {
-		since := o.Hung["mariadb"]
+		since := o.Hung["mariadb"].Since
 		if since.IsZero() || time.Since(since) < 15*time.Second || w.sampled.Load() != 1 {
 			t.Errorf("hung since %s, asked %d times", since, w.sampled.Load())
 		}
@@ -153,7 +157,7 @@ func TestThreadsThatAreNotToldAreNoDeadMariaDB(t *testing.T) {
 	t.Parallel()
 	w := &world{active: "active", threadsHang: true}
 	observed(t, w, 20*time.Second, func(o observe.Observation, _ *observe.Sampler) {
-		if !o.Status.Answers || o.Hung["replication"].IsZero() || w.sampled.Load() < 5 {
+		if !o.Status.Answers || o.Hung["replication"].Since.IsZero() || w.sampled.Load() < 5 {
 			t.Errorf("observed %+v, asked %d times", o, w.sampled.Load())
 		}
 		close(w.threads)

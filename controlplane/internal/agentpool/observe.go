@@ -83,7 +83,8 @@ func facts(f *agentv1.HostFacts) replication.Observed {
 			Full: f.GetVolume().GetFull(), DeviceGone: f.GetVolume().GetDeviceGone(),
 			WriteError: f.GetVolume().GetWriteError()}}
 	for _, h := range f.GetHung() {
-		o.Hung = append(o.Hung, replication.Hung{Probe: h.GetProbe(), Since: moment(h.GetSince())})
+		o.Hung = append(o.Hung, replication.Hung{Probe: h.GetProbe(), Since: moment(h.GetSince()),
+			Reason: h.GetReason()})
 	}
 	return o
 }

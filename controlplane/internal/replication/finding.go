@@ -31,6 +31,8 @@ const (
 	LineageBroken         Code = "LINEAGE_BROKEN"
 	DataDiffers           Code = "DATA_DIFFERS"
 	AgentSilent           Code = "AGENT_SILENT"
+	FactsOld              Code = "FACTS_OLD"
+	UnitUnknown           Code = "UNIT_UNKNOWN"
 )
 
 // Finding is one reason why a server does not do what its role says.

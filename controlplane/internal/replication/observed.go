@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -37,10 +38,11 @@ type VolumeState struct {
 	WriteError string // why it takes no writes, when ReadOnly does not say it
 }
 
-// Hung is a part of an observation that did not return.
+// Hung is a part of an observation that did not return, or failed for long.
 type Hung struct {
-	Probe string // "mariadb", "replication", "volume", "unit"
-	Since time.Time
+	Probe  string // "mariadb", "replication", "volume", "unit", "facts"
+	Since  time.Time
+	Reason string // why it failed; empty for one that did not return
 }
 
 // unit is the name of MariaDB's unit.
@@ -141,19 +143,30 @@ func (o Observed) host(x Expected) []Finding {
 	all.add(x.Namesake != "", ReplicationIDTaken,
 		"its server_id is also that of %s: its primary lets one of them in at a time", x.Namesake)
 	for _, h := range o.Hung {
-		since := h.Since.UTC().Format(time.TimeOnly)
-		switch {
-		case h.Probe == "mariadb":
-			all.add(true, MariaDBDown, "MariaDB has not answered a query since %s UTC", since)
-		case h.Probe == "replication":
-			all.add(true, ReplicationHangs,
-				"MariaDB has not told its replication threads since %s UTC", since)
-		case h.Probe == "volume" && !o.Held: // frozen for a snapshot
-			all.add(true, VolumeHangs,
-				"a write to the filesystem of its datadir has not returned since %s UTC", since)
-		}
+		o.hung(&all, h)
 	}
 	return all
+}
+
+func (o Observed) hung(all *findings, h Hung) {
+	since := h.Since.UTC().Format(time.TimeOnly)
+	why := cmp.Or(h.Reason, "it does not return")
+	switch {
+	case h.Probe == "mariadb":
+		all.add(true, MariaDBDown, "MariaDB has not answered a query since %s UTC", since)
+	case h.Probe == "replication":
+		all.add(true, ReplicationHangs,
+			"MariaDB has not told its replication threads since %s UTC", since)
+	case h.Probe == "volume" && !o.Held: // frozen for a snapshot
+		all.add(true, VolumeHangs,
+			"a write to the filesystem of its datadir has not returned since %s UTC", since)
+	case h.Probe == "facts":
+		all.add(true, FactsOld, "MariaDB has not been observed in full since %s UTC: %s", since,
+			why)
+	case h.Probe == "unit":
+		all.add(true, UnitUnknown, "systemd has not told the state of %s since %s UTC: %s", unit,
+			since, why)
+	}
 }
 
 // explain adds what the host knows of the cause.
@@ -191,6 +204,12 @@ func (f Finding) hint(server string) errs.Hint {
 	case VolumeLost:
 		return errs.Hint{Text: "attach its volume again, mount it, and start " + unit + " on " +
 			server}
+	case FactsOld:
+		return errs.Hint{Text: "correct on " + server + " what the text says; until then its " +
+			"settings, and what else a sample leaves out, are old"}
+	case UnitUnknown:
+		return errs.Hint{Text: "see on " + server + " with `systemctl status " + unit + "` " +
+			"whether systemd answers"}
 	case ReplicationStopped:
 		return errs.Hint{Text: "start its replication again with `START REPLICA` on " + server}
 	case ReplicationBroken, BinlogsPurged, ErrantTransactions, LineageBroken, DataDiffers:

@@ -289,3 +289,21 @@ func TestNamesake(t *testing.T) {
 		}
 	}
 }
+
+func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
+	t.Parallel()
+	for probe, want := range map[string]replication.Code{"facts": replication.FactsOld,
+		"unit": replication.UnitUnknown, "mariadb": replication.MariaDBDown,
+		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
+		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
+			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true}}
+		found := o.Primary(7, replication.Expected{Server: "db1"})
+		if len(found) != 1 || found[0].Code != want || found[0].Hint.Empty() {
+			t.Errorf("%s is not known: %+v", probe, found)
+		}
+		if told := strings.Contains(found[0].Text, "no room"); told != (probe == "facts" ||
+			probe == "unit") {
+			t.Errorf("%s is not known: %s", probe, found[0].Text)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func toFacts(o observe.Observation) *agentv1.HostFacts {
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Hung)) {
 		facts.Hung = append(facts.Hung, &agentv1.HungProbe{Probe: name,
-			Since: timestamppb.New(o.Hung[name])})
+			Since: timestamppb.New(o.Hung[name].Since), Reason: cut(o.Hung[name].Reason)})
 	}
 	still(facts.GetMariadb(), o)
 	return facts

@@ -409,13 +409,16 @@ func (x *VolumeFacts) GetDeviceGone() bool {
 	return false
 }
 
-// HungProbe is a part of a sample that does not return.
+// HungProbe is a part of a sample that does not return, or fails for long.
 type HungProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "mariadb", "unit", "volume".
+	// "mariadb", "replication", "volume"; "unit" and "facts" (all of MariaDB that costs more than a
+	// sample may) once they have not been known for a minute.
 	Probe string `protobuf:"bytes,1,opt,name=probe,proto3" json:"probe,omitempty"`
 	// Since when.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Why, where it failed; empty where it does not return.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +465,13 @@ func (x *HungProbe) GetSince() *timestamppb.Timestamp {
 		return x.Since
 	}
 	return nil
+}
+
+func (x *HungProbe) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // HostProgress is what moves all the time.
@@ -690,10 +700,11 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"writeError\x12\x12\n" +
 	"\x04full\x18\x03 \x01(\bR\x04full\x12\x1f\n" +
 	"\vdevice_gone\x18\x04 \x01(\bR\n" +
-	"deviceGone\"S\n" +
+	"deviceGone\"k\n" +
 	"\tHungProbe\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\tR\x05probe\x120\n" +
-	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xa8\x03\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa8\x03\n" +
 	"\fHostProgress\x126\n" +
 	"\x04gtid\x18\x01 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
 	"\vbinlog_file\x18\x02 \x01(\tR\n" +
