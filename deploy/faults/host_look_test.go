@@ -181,10 +181,11 @@ func (w *world) secretsKept(bad func(string, ...any)) {
 			"\n"); len(info) > 5 && len(info[5]) > 8 {
 			secrets = append(secrets, info[5])
 		}
-		for _, path := range []string{"/etc/mysql/understudy/key.pem",
-			"/var/lib/understudy-agent/identity/current/key.pem"} {
-			if mode := w.maybe(name, "stat", "--format=%a", path); mode != "" && mode != "600" {
-				bad("%s of %s has mode %s", path, name, mode)
+		for path, want := range map[string]string{
+			"/etc/mysql/understudy/key.pem":                      "640 root:mysql",
+			"/var/lib/understudy-agent/identity/current/key.pem": "600 root:root"} {
+			if is := w.maybe(name, "stat", "--format=%a %U:%G", path); is != "" && is != want {
+				bad("%s of %s is %s, not %s", path, name, is, want)
 			}
 		}
 	}

@@ -204,6 +204,9 @@ func (f Finding) hint(server string) errs.Hint {
 	case VolumeLost:
 		return errs.Hint{Text: "attach its volume again, mount it, and start " + unit + " on " +
 			server}
+	case ReplicationHangs:
+		return errs.Hint{Text: "see on " + server + " with `SHOW PROCESSLIST` what " +
+			"`STOP REPLICA` waits for"}
 	case FactsOld:
 		return errs.Hint{Text: "correct on " + server + " what the text says; until then its " +
 			"settings, and what else a sample leaves out, are old"}

@@ -296,7 +296,8 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 		"unit": replication.UnitUnknown, "mariadb": replication.MariaDBDown,
 		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
 		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
-			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true}}
+			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true,
+				BinlogFile: "mariadb-bin.000001"}}
 		found := o.Primary(7, replication.Expected{Server: "db1"})
 		if len(found) != 1 || found[0].Code != want || found[0].Hint.Empty() {
 			t.Errorf("%s is not known: %+v", probe, found)
