@@ -13,8 +13,8 @@ import (
 const (
 	tries      = 6 // readings of a chunk before it is halved
 	certain    = 3 // readings in a row that agree on a difference
-	leastRows  = 8 // of a chunk that is halved
 	mostHalves = 24
+	mostSplits = 200 // of a part: hot rows are found among cold ones, but not at any price
 	firstRows  = 1000
 	mostRows   = 1_000_000 // that an agent cuts
 	// mostBusy is how often in a row a table's part may be out of reach before the round leaves the
@@ -34,6 +34,7 @@ type work struct {
 	pending          []kit.Table
 	maxThreads       int
 	used             time.Duration // of the primary's time
+	splits           int           // of the chunks of this part
 	now              func() time.Time
 }
 
@@ -96,6 +97,7 @@ func (w *work) part(ctx context.Context, table kit.Table, budget time.Duration) 
 	if err != nil {
 		return false, err
 	}
+	w.splits = 0
 	for n, sum := range theirs.Sums {
 		pass.Rows += sum.Rows
 		if ours.Unfit != "" || !sum.Equal(ours.Sums[n]) {
@@ -213,8 +215,10 @@ func (w *work) again(ctx context.Context, table string, c kit.RowRange) (kit.Row
 	return sums, err
 }
 
+// halve compares the halves of a chunk, down to a hot row alone: the cold ones beside it are
+// compared.
 func (w *work) halve(ctx context.Context, table string, a kit.RowSum, halves int) error {
-	if a.Rows < leastRows || halves == 0 {
+	if w.splits++; a.Rows < 2 || halves == 0 || w.splits > mostSplits {
 		w.rec.Pass.Open += max(a.Rows, 1)
 		return nil
 	}
@@ -223,19 +227,26 @@ func (w *work) halve(ctx context.Context, table string, a kit.RowSum, halves int
 	if err != nil {
 		return err
 	}
-	if cut.Unfit != "" || len(cut.Sums[0].Last) == 0 {
+	if cut.Unfit != "" {
 		w.rec.Pass.Open += a.Rows
 		return nil
 	}
 	half := cut.Sums[0]
+	if len(half.Last) == 0 { // it has lost half of its rows meanwhile
+		return w.rest(ctx, table, a.RowRange, halves-1)
+	}
 	if err := w.settle(ctx, table, half, cut.GTID, halves-1); err != nil {
 		return err
 	}
-	rest, err := w.again(ctx, table, kit.RowRange{After: half.Last, Last: a.Last})
+	return w.rest(ctx, table, kit.RowRange{After: half.Last, Last: a.Last}, halves-1)
+}
+
+func (w *work) rest(ctx context.Context, table string, c kit.RowRange, halves int) error {
+	rest, err := w.again(ctx, table, c)
 	if err != nil {
 		return err
 	}
-	return w.settle(ctx, table, rest.Sums[0], rest.GTID, halves-1)
+	return w.settle(ctx, table, rest.Sums[0], rest.GTID, halves)
 }
 
 func (w *work) differs(a kit.RowSum, replica string) {
