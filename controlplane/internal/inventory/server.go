@@ -80,8 +80,11 @@ type Server struct {
 	ReplicationConfigured bool
 	BinlogAutoPurge       bool
 	Verified              Verification // the latest one; of replicas alone
-	FirstReady            time.Time    // zero until it was READY
-	History               string       // of its primary's binary log: the id of what it follows
+	// Unproved is the verification that a job which makes it again took back; it is given back when
+	// the job ends before it changed anything.
+	Unproved   Verification
+	FirstReady time.Time // zero until it was READY
+	History    string    // of its primary's binary log: the id of what it follows
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time
@@ -110,6 +113,16 @@ type Finding struct {
 
 // Etag identifies this state of the record in requests that rely on it.
 func (s Server) Etag() string { return etag(s.Rev) }
+
+// TakeBackVerified takes back that it is verified.
+func (s *Server) TakeBackVerified() {
+	s.Verified, s.Unproved = Verification{}, s.Verified
+}
+
+// GiveBackVerified gives back what TakeBackVerified took: nothing of the data was changed.
+func (s *Server) GiveBackVerified() {
+	s.Verified, s.Unproved = s.Unproved, Verification{}
+}
 
 // InService reports whether the server was proved to do what its role says, and nothing has taken
 // that back, also while it does not do it.

@@ -170,7 +170,7 @@ func TestEndedRebuildKeepsTheOldVolume(t *testing.T) {
 		for _, again := range []string{"retry", "rebuild", "delete"} {
 			bubbles(t, step+" "+again, func(t *testing.T) {
 				w, p, _, old := broken(t, sqlThreadStops)
-				refuseAt(p, step)
+				refuseAt(p, step, "Status", "Hold")
 				p.Run()
 				j := p.End(p.Ask(rebuild{Server: "db2"}).ID)
 				if j.State != job.Failed {
@@ -182,6 +182,11 @@ func TestEndedRebuildKeepsTheOldVolume(t *testing.T) {
 				}
 				if !atProvider(w, old) {
 					t.Error("its volume is gone")
+				}
+				settle, _ := j.Step("settle")
+				if told := strings.Contains(strings.Join(settle.Found, "\n"), "its old volume "+
+					old.ProviderID); told != (want == inventory.ServerFailed) {
+					t.Errorf("where its volumes are: %q", settle.Found)
 				}
 				w.CheckPrimaryUntouched(t)
 				switch again {
@@ -207,9 +212,9 @@ func TestEndedRebuildKeepsTheOldVolume(t *testing.T) {
 }
 
 // refuseAt makes the step fail for good, once.
-func refuseAt(p *process, step string) {
+func refuseAt(p *process, step string, calls ...string) {
 	p.At(job.BeforeEffect, step, func() {
-		for _, call := range []string{"Status", "Hold"} {
+		for _, call := range calls {
 			p.Fail[call] = []error{errs.New(errs.FailedPrecondition,
 				errorsv1.Reason_REASON_MARIADB_SETTING, "it is not as it should be")}
 		}

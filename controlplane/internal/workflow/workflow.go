@@ -24,7 +24,8 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 		Snapshot: snapshot.Steps(), Sections: snapshot.Sections(), DropSnapshot: snapshot.Drop,
 		Machine: provision.MachineSteps(), Swap: provision.SwapStep,
 		Copy: provision.CopySteps(), DropReplaced: provision.DropReplaced,
-		Compare: verify.Compare, WouldCompare: verify.Describe,
+		DropAbandoned: provision.DropAbandoned,
+		Compare:       verify.Compare, WouldCompare: verify.Describe,
 		Cleanup: slices.Concat(remove.Snapshot(), remove.Server()), RemoveRest: remove.Rest,
 	}
 	k.Register(

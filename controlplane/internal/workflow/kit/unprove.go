@@ -33,7 +33,7 @@ func (k *Kit) unprove(kind Kind) func(context.Context, Records, job.Job) error {
 			return err
 		}
 		if due > 1 {
-			srv.Verified = inventory.Verification{}
+			srv.TakeBackVerified()
 		}
 		if err := rec.Servers.Update(ctx, &srv); err != nil {
 			return err

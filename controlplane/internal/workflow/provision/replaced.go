@@ -159,7 +159,7 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 func DropReplaced(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Commit, error) {
 	s := &step{Call: c, args: args}
 	srv, err := s.Server(ctx, args.Server)
-	if err != nil || srv.State != inventory.ServerReady {
+	if err != nil || !srv.InService() { // it may be ill again since it was READY
 		return nil, err
 	}
 	j, err := s.Jobs.Get(ctx, s.JobID)

@@ -69,8 +69,12 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 			return v, s.checkVolume(v)
 		}
 	}
+	token, err := s.volumeToken(ctx)
+	if err != nil {
+		return provider.Volume{}, err
+	}
 	req := provider.CreateVolumeRequest{
-		ClientToken: kit.ClientToken(s.EffectKey), SizeBytes: s.args.VolumeBytes, Zone: srv.Zone,
+		ClientToken: token, SizeBytes: s.args.VolumeBytes, Zone: srv.Zone,
 		Tags: s.Tags(srv.Name, kit.RoleData),
 	}
 	if srv.Role == inventory.RoleReplica {
@@ -214,6 +218,7 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) kit.Commit 
 			err = rec.Volumes.Insert(ctx, &vol)
 		case err == nil && (vol.MachineID != srv.MachineID ||
 			vol.State != inventory.VolumeAttached):
+			vol.ProviderID, vol.SizeBytes, vol.Snapshot = v.ID, v.SizeBytes, s.provenance(v)
 			vol.MachineID, vol.State = srv.MachineID, inventory.VolumeAttached
 			err = rec.Volumes.Update(ctx, &vol)
 		}
@@ -226,6 +231,7 @@ func (s *step) recordVolume(srv inventory.Server, v provider.Volume) kit.Commit 
 		return s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
 			if srv.DataVolume != id {
 				srv.DataVolume, srv.Mounts, srv.DatadirVersion = id, nil, ""
+				srv.Unproved = inventory.Verification{}
 			}
 			return nil
 		}, "volume %s is attached", v.ID)(ctx, rec)

@@ -83,10 +83,12 @@ type Parts struct {
 	Swap         func(title string) kit.Step
 	Copy         []kit.Step // make MariaDB serve from it
 	DropReplaced func(context.Context, *kit.Call, kit.MakeArgs) (kit.Commit, error)
-	Compare      Compare
-	WouldCompare func(inventory.VerifyLevel) string
-	Cleanup      []kit.Step // remove the server and its snapshot
-	RemoveRest   kit.Remover
+	// DropAbandoned deletes the volumes that the job made in vain.
+	DropAbandoned func(context.Context, *kit.Call, kit.MakeArgs) (kit.Commit, error)
+	Compare       Compare
+	WouldCompare  func(inventory.VerifyLevel) string
+	Cleanup       []kit.Step // remove the server and its snapshot
+	RemoveRest    kit.Remover
 }
 
 const day = 24 * time.Hour // of steps that depend on how much data there is

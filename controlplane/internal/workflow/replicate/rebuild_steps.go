@@ -45,7 +45,8 @@ func takeBack(ctx context.Context, rec kit.Records, j job.Job) error {
 	if err := srv.SetState(inventory.ServerProvisioning, reason); err != nil {
 		return err
 	}
-	srv.Verified, srv.Job = inventory.Verification{}, j.ID
+	srv.TakeBackVerified()
+	srv.Job = j.ID
 	if err := rec.Servers.Update(ctx, &srv); err != nil {
 		return err
 	}
@@ -165,10 +166,11 @@ func (s *rebuild) settle(ctx context.Context, parts Parts) (kit.Outcome, error) 
 		return kit.Done(dropped)
 	}
 	srv, err := s.Server(ctx, s.args.Server)
+	there := err == nil
 	if err != nil && !kit.Missing(err) {
 		return kit.Outcome{}, err
 	}
-	if err == nil {
+	if there {
 		err := s.Adopt(ctx, srv, s.args.MadeBy) // the job may have ended before its first step
 		if err != nil && !kit.IsReason(err, errorsv1.Reason_REASON_MACHINE_GONE) {
 			return kit.Outcome{}, err
@@ -183,12 +185,58 @@ func (s *rebuild) settle(ctx context.Context, parts Parts) (kit.Outcome, error) 
 	if err != nil {
 		return kit.Outcome{}, err
 	}
+	if there && s.untouched(srv) {
+		gone, err := parts.DropAbandoned(ctx, s.Call, s.args.MakeArgs)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
+		dropped = kit.Both(dropped, gone)
+	}
+	if err := s.tellVolumes(ctx, srv); err != nil {
+		return kit.Outcome{}, err
+	}
 	return kit.Done(kit.Both(dropped, s.recordEnded()))
 }
 
+// untouched reports whether nothing was taken off the replica: its record names its mounts until
+// the first of them goes.
+func (s *rebuild) untouched(srv inventory.Server) bool {
+	return srv.DataVolume == s.args.Replaces && len(srv.Mounts) > 0
+}
+
+// tellVolumes says where the data of a replica that is not whole are.
+func (s *rebuild) tellVolumes(ctx context.Context, srv inventory.Server) error {
+	old, err := s.Volume(ctx, s.args.Replaces)
+	if kit.Missing(err) || srv.Name == "" || s.untouched(srv) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Found("its old volume %s is kept as it was, %s, until the replica is READY on another one; "+
+		"only its provider can give it back", old.ProviderID, whereIs(old))
+	if srv.DataVolume == s.args.Replaces {
+		s.Found("no new volume is its own yet: the retry of this job goes on with swap_volume")
+		return nil
+	}
+	now, err := s.Volume(ctx, srv.DataVolume)
+	if err != nil {
+		return err
+	}
+	s.Found("its new volume %s is %s: the retry of this job goes on with it", now.ProviderID,
+		whereIs(now))
+	return nil
+}
+
+func whereIs(v inventory.Volume) string {
+	if v.MachineID == "" {
+		return "attached to nothing"
+	}
+	return "attached to machine " + v.MachineID
+}
+
 // recordEnded records that the rebuild failed. A replica that nothing was taken from is what it
-// was, and is judged by what is observed of it: its record names its mounts until the first of them
-// goes.
+// was, and is judged by what is observed of it.
 func (s *rebuild) recordEnded() kit.Commit {
 	return func(ctx context.Context, rec kit.Records) error {
 		srv, err := rec.Servers.Get(ctx, s.args.Server)
@@ -199,10 +247,12 @@ func (s *rebuild) recordEnded() kit.Commit {
 		if err != nil {
 			return err
 		}
-		untouched := srv.DataVolume == s.args.Replaces && len(srv.Mounts) > 0
 		to, text := inventory.ServerFailed, "job %s ended before the replica was READY on its "+
-			"new volume: retry it, or rebuild the replica again"
-		if untouched && s.args.Served {
+			"new volume, and keeps the old one: retry it, or rebuild the replica again"
+		if s.untouched(srv) {
+			srv.GiveBackVerified()
+		}
+		if s.untouched(srv) && s.args.Served {
 			to, text = inventory.ServerDegraded, "job %s ended before it took anything off the "+
 				"replica"
 		}
