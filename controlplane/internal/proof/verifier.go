@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -69,6 +70,7 @@ type replica struct {
 	saved   time.Time
 	unsaved bool      // what differs is not what is on record
 	due     time.Time // after a pause
+	away    string    // why it has no turns at all; empty when it has
 }
 
 // New makes a verifier.
@@ -95,6 +97,7 @@ func (v *Verifier) round(ctx, bounded context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.tellAway(servers)
 	for primary, replicas := range byPrimary(servers) {
 		if !v.begins(primary) {
 			continue
@@ -156,6 +159,32 @@ func byPrimary(all []inventory.Server) map[string][]inventory.Server {
 		}
 	}
 	return groups
+}
+
+// tellAway notes which replicas have no turns, and why: what paused them before is old.
+func (v *Verifier) tellAway(all []inventory.Server) {
+	there := map[string]inventory.Server{}
+	for _, s := range all {
+		there[s.Name] = s
+	}
+	for _, s := range all {
+		r := v.known(s.Name)
+		if r == nil {
+			continue
+		}
+		away := ""
+		switch primary, found := there[s.Primary]; {
+		case !answers(s):
+			away = s.Name + " is " + string(s.State)
+		case !found:
+			away = "its primary " + s.Primary + " has no record"
+		case !answers(primary):
+			away = "its primary " + primary.Name + " is " + string(primary.State)
+		}
+		r.mu.Lock()
+		r.away = away
+		r.mu.Unlock()
+	}
 }
 
 func answers(s inventory.Server) bool {
@@ -314,7 +343,9 @@ func (v *Verifier) Coverage(server string) (Coverage, bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.rec.Coverage(time.Now()), !r.rec.Began.IsZero()
+	c := r.rec.Coverage(time.Now())
+	c.Paused = cmp.Or(r.away, c.Paused)
+	return c, !r.rec.Began.IsZero()
 }
 
 // Differs is what differs of a replica on its volume, in words; false when it is not known yet.

@@ -100,6 +100,35 @@ func TestAgentThatHangsKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
+// TestPausedIsOfNow has a replica that a job paused, and whose primary is out of reach then.
+func TestPausedIsOfNow(t *testing.T) {
+	t.Parallel()
+	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady), replicaOf("db2", "db1"))
+	paused := func(states ...inventory.ServerState) string {
+		t.Helper()
+		primary, replica := primaryOf("db1", states[0]), replicaOf("db2", "db1")
+		replica.State = states[1]
+		v.tellAway([]inventory.Server{primary, replica})
+		c, _ := v.Coverage("db2")
+		return c.Paused
+	}
+	v.replicas["db2"] = &replica{rec: Record{Paused: "a job works on it"}}
+	const ready, away = inventory.ServerReady, inventory.ServerUnreachable
+	if got := paused(away, ready); got != "its primary db1 is UNREACHABLE" {
+		t.Errorf("primary away: %q", got)
+	}
+	if got := paused(ready, away); got != "db2 is UNREACHABLE" {
+		t.Errorf("replica away: %q", got)
+	}
+	if got := paused(ready, ready); got != "a job works on it" {
+		t.Errorf("both are back: %q", got)
+	}
+	v.tellAway([]inventory.Server{replicaOf("db2", "db1")})
+	if c, _ := v.Coverage("db2"); c.Paused != "its primary db1 has no record" {
+		t.Errorf("no primary: %q", c.Paused)
+	}
+}
+
 // TestWhatDiffersOutlivesTheProcess finds a difference just after another save.
 func TestWhatDiffersOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
