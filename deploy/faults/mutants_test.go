@@ -55,6 +55,44 @@ var mutants = []mutant{
 		file: "controlplane/internal/replication/purge.go",
 		old:  "for _, r := range readers {", new: "for _, r := range readers[:0] {",
 	},
+	{
+		name: "nobody looks for files elsewhere", row: "F1/redo_log_on_another_disk",
+		says: "was to fail with FILES_ELSEWHERE",
+		file: "agent/internal/mariadb/strays.go",
+		old:  "if err != nil || len(found) == 0 {\n\t\treturn err",
+		new:  "if err != nil || len(found) >= 0 {\n\t\treturn err",
+	},
+	{
+		name: "a history is not compared", row: "F2/RESET_MASTER,_and_the_numbers_come_again",
+		says: `not "GTID_MISMATCH"`,
+		file: "controlplane/internal/replication/history.go",
+		old:  "l.History != primary.BinlogHistory {", new: "false {",
+	},
+	{
+		name: "what runs is not compared with what is meant",
+		row:  "F12/on_the_command_line_of_a_READY_replica", says: "is DEGRADED",
+		file: "agent/internal/mariadb/running.go",
+		old:  "return Mismatches(ours, string(d), running), err", new: "return Mismatches(nil, string(d), running), err",
+	},
+	{
+		name: "settings that lose changes are not read", row: "F7/set_in_the_running_replica",
+		says: "is DEGRADED",
+		file: "controlplane/internal/replication/losses.go",
+		old:  "found := losses(s.Settings, applyLosses())", new: "var found []string",
+	},
+	{
+		name: "the inventory is not compared", row: "F8/objects_that_were_lost",
+		says: "was to be refused",
+		file: "controlplane/internal/workflow/verify/inventory.go",
+		old:  "if a == b && !a.Busy ||", new: "if a == a || a == b && !a.Busy ||",
+	},
+	{
+		name: "a torn relay state is left", row: "V2/torn_relay_state_of_a_READY_replica",
+		says: "V2",
+		file: "agent/internal/mariadb/relaystate.go",
+		old:  "if err != nil || !configured || !current.neverStarted() {",
+		new:  "if err == nil || err != nil || !configured || !current.neverStarted() {",
+	},
 }
 
 // TestMutants takes out, one after the other, the code that carries a row, and expects that the row

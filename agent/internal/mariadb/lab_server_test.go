@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -216,9 +217,11 @@ func TestConfiguration(t *testing.T) {
 				t.Errorf("renewed %v: %v, serial %s and %s", renewed, err, before, i.Certificate())
 			}
 		}
-		if key, err := os.Stat(filepath.Join(i.Config.TLSDir, "key.pem")); err != nil ||
-			key.Mode().Perm() != 0o600 {
-			t.Errorf("%v %v", key, err)
+		for name, mode := range map[string]os.FileMode{"ca.pem": 0o644, "key.pem": 0o640} {
+			file, err := os.Stat(filepath.Join(i.Config.TLSDir, name))
+			if err != nil || file.Mode().Perm() != mode || file.Sys().(*syscall.Stat_t).Uid != 0 {
+				t.Errorf("%s, which MariaDB reads and does not write: %v %v", name, file, err)
+			}
 		}
 		s.ServerID = 8
 		if done, err = i.Configuration.Set(ctx, s); err != nil || !done.Changed ||

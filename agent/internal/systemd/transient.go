@@ -10,6 +10,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -120,7 +121,7 @@ func (m *Manager) transient(ctx context.Context, name string, properties []dbus.
 	return err
 }
 
-// The shapes that systemd wants on D-Bus: a(sasb) and a(st).
+// The shapes that systemd wants on D-Bus: a(sasb), a(st) and (bas).
 type (
 	execSpec struct {
 		Path          string
@@ -130,6 +131,10 @@ type (
 	timerSpec struct {
 		Base string
 		USec uint64
+	}
+	familySet struct {
+		Allowed  bool
+		Families []string
 	}
 )
 
@@ -157,7 +162,28 @@ func serviceProperties(spec TransientSpec) []dbus.Property {
 	add(spec.TimeoutStart > 0, "TimeoutStartUSec", usec(spec.TimeoutStart))
 	add(spec.TimeoutStop > 0, "TimeoutStopUSec", usec(spec.TimeoutStop))
 	add(spec.OOMScoreAdjust != 0, "OOMScoreAdjust", int32(spec.OOMScoreAdjust))
-	return properties
+	return append(properties, confinement()...)
+}
+
+// confinement is what a transient unit cannot do: it freezes a filesystem, asks MariaDB and
+// systemd over their sockets, looks at MariaDB's open files, and writes files of its own.
+func confinement() []dbus.Property {
+	var capabilities uint64
+	for _, one := range []int{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH,
+		unix.CAP_FOWNER, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE} {
+		capabilities |= 1 << one
+	}
+	var all []dbus.Property
+	for name, value := range map[string]any{
+		"CapabilityBoundingSet": capabilities, "NoNewPrivileges": true, "RestrictRealtime": true,
+		"RestrictSUIDSGID": true, "LockPersonality": true, "MemoryDenyWriteExecute": true,
+		"RestrictNamespaces": uint64(0), "SystemCallArchitectures": []string{"native"},
+		"RestrictAddressFamilies": familySet{true, []string{"AF_UNIX"}}, "LimitCORE": uint64(0),
+		"UMask": uint32(0o077),
+	} {
+		all = append(all, dbus.Property{Name: name, Value: godbus.MakeVariant(value)})
+	}
+	return all
 }
 
 func usec(d time.Duration) uint64 { return uint64(max(d, 0).Microseconds()) }

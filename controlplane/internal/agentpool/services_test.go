@@ -74,7 +74,16 @@ type mariadbService struct {
 		grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error
 	checksum func(*agentv1.ChecksumTablesRequest,
 		grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error
-	prepare func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
+	prepare   func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
+	inventory func(grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error
+}
+
+func (s mariadbService) ReadInventory(_ *agentv1.ReadInventoryRequest,
+	out grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error {
+	if s.inventory == nil {
+		return unset
+	}
+	return s.inventory(out)
 }
 
 func (s mariadbService) GetStatus(ctx context.Context,

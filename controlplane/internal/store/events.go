@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,8 +41,16 @@ func (e Events) Add(ctx context.Context, ev inventory.Event) error {
 	}
 	_, err = e.tx.exec(ctx, insertSQL("events", eventColumns), id.String(), millis(ev.At), ev.Actor,
 		ev.Action, ev.Subject, ev.Job,
-		ev.Step, ev.RequestID, ev.Message)
+		ev.Step, ev.RequestID, shorten(ev.Message))
 	return err
+}
+
+// longestMessage bounds the text of an event, in bytes: others say it, and a page has a thousand.
+const longestMessage = 2 << 10
+
+// shorten cuts a text that is too long, and what a terminal or a database would take amiss.
+func shorten(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), longestMessage)], "")
 }
 
 // List reads a page of events, newest first, and the token of the next page (empty at the end).

@@ -84,11 +84,23 @@ func (c cursor) token(key string, at int64) string {
 // limit reads one row more than the page holds, to know whether there is another page.
 func (c cursor) limit() string { return fmt.Sprintf(" LIMIT %d", c.size+1) }
 
-// cut takes the extra row off, and returns the token of the next page.
+// mostOfPage is the most bytes of a page, but for one row: an answer is bounded too.
+const mostOfPage = 2 << 20
+
+// cut takes off the extra row, and those that make the page too large, and returns the token of the
+// next page.
 func cut[R any](c cursor, rows []R, place func(R) (key string, at int64)) ([]R, string) {
-	if len(rows) <= c.size {
+	kept, bytes := min(len(rows), c.size), 0
+	for i := range kept {
+		text, err := json.Marshal(rows[i])
+		if bytes += len(text); err == nil && bytes > mostOfPage && i > 0 {
+			kept = i
+			break
+		}
+	}
+	if kept == len(rows) {
 		return rows, ""
 	}
-	rows = rows[:c.size]
-	return rows, c.token(place(rows[c.size-1]))
+	rows = rows[:kept]
+	return rows, c.token(place(rows[kept-1]))
 }

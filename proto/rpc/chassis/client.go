@@ -27,6 +27,7 @@ const (
 	connectTimeout    = 15 * time.Second
 	maxReconnectDelay = 2 * time.Second
 	connectionBuffer  = 4 << 10
+	defaultMaxAnswer  = 4 << 20
 	// wayToReach covers a refused handshake too: often nothing but a cut connection tells of it
 	// here.
 	wayToReach = "see that it runs there and that its port can be reached from here; when its " +
@@ -55,7 +56,7 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("cannot dial %s: %w", config.Address, err)
 	}
 	config.Deadline = orDefault(config.Deadline, defaultCallDeadline)
-	config.MaxMessageBytes = orDefault(config.MaxMessageBytes, defaultMaxMessage)
+	config.MaxMessageBytes = orDefault(config.MaxMessageBytes, defaultMaxAnswer)
 	caller := client{config}
 	conn, err := grpc.NewClient("passthrough:///"+config.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(tlsConfig)),

@@ -28,7 +28,7 @@ const (
 	defaultDeadline   = time.Minute
 	defaultGrace      = 15 * time.Second
 	defaultConnAge    = 30 * time.Minute
-	defaultMaxMessage = 512 << 10
+	defaultMaxRequest = 512 << 10
 	keepaliveTime     = 20 * time.Second
 	keepaliveTimeout  = 10 * time.Second
 	keepaliveMinTime  = 5 * time.Second
@@ -114,7 +114,7 @@ func (c *Config) fillDefaults() {
 	c.Deadline = orDefault(c.Deadline, defaultDeadline)
 	c.Grace = orDefault(c.Grace, defaultGrace)
 	c.MaxConnectionAge = orDefault(c.MaxConnectionAge, defaultConnAge)
-	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, defaultMaxMessage)
+	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, defaultMaxRequest)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

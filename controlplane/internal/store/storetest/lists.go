@@ -156,7 +156,43 @@ func testPages(t *testing.T, open Open) {
 	if !slices.Equal(got, want) {
 		t.Errorf("pages = %v, want %v", got, want)
 	}
+	largePages(t, st)
 	badPages(t, st)
+}
+
+// largePages are bounded by bytes too.
+func largePages(t *testing.T, st *store.Store) {
+	t.Helper()
+	large := strings.Repeat("x", 300<<10)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for i := range 20 {
+			s := inventory.Server{Name: fmt.Sprintf("large%02d", i), StateReason: large,
+				Role: inventory.RoleReplica}
+			if err := tx.Servers().Insert(ctx, &s); err != nil {
+				return err
+			}
+		}
+		return tx.Events().Add(ctx, inventory.Event{Action: "large", Message: large + "\xff"})
+	})
+	page, pages, seen := store.Page{Size: 20}, 0, 0
+	for more := true; more; more = page.Token != "" {
+		read(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, next, err := tx.Servers().List(ctx,
+				store.ServerFilter{Role: inventory.RoleReplica}, page)
+			page.Token, pages, seen = next, pages+1, seen+len(list)
+			return err
+		})
+	}
+	if pages != 4 || seen != 20 {
+		t.Errorf("%d servers of 300 KiB on %d pages", seen, pages)
+	}
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		list, _, err := tx.Events().List(ctx, store.EventFilter{Action: "large"}, store.Page{})
+		if err == nil && (len(list) != 1 || len(list[0].Message) > 2<<10) {
+			t.Errorf("an event of %d bytes", len(list[0].Message))
+		}
+		return err
+	})
 }
 
 func badPages(t *testing.T, st *store.Store) {
