@@ -20,6 +20,13 @@ func powerRows() []row {
 			why:     "the position is in a transactional table, relay logs can be fetched again",
 		},
 		{
+			id: "V2", variant: "master.info lost on a READY replica", run: (*lab).lostSettings,
+			planted: "master.info and relay-log.info of a READY replica are gone; MariaDB starts",
+			happens: "DEGRADED, naming the job's steps that set the connection up again; READY " +
+				"and equal once they were run",
+			why: "the password is kept nowhere else: the account gets a new one on both sides",
+		},
+		{
 			id: "V2", variant: "torn relay state in catch_up", run: func(l *lab) {
 				l.tornInJob(": > relay-log.info; : > multi-master.info; rm -f " +
 					"understudy-relay-bin.0*")
@@ -80,6 +87,15 @@ func (l *lab) tornReady() {
 	name := l.stand()
 	l.tearFiles(name, `printf '5\n./understudy-relay-bin.009999\n4\nx\n4\n0\n' > relay-log.info; `+
 		`head -c 4096 /dev/zero > understudy-relay-bin.index; : > multi-master.info`)
+	l.whole(name)
+}
+
+func (l *lab) lostSettings() {
+	name := l.stand()
+	l.tearFiles(name, "rm master.info relay-log.info")
+	l.seen(name, "DEGRADED", "job retry "+l.standJob()+" --step configure_replica")
+	l.again("configure_replica")
+	l.again("start_replica")
 	l.whole(name)
 }
 

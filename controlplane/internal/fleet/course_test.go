@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // TestWhatComesAndGoesIsNotHealthy has a sample a second: + is a healthy one, c one with an IO
@@ -99,5 +100,23 @@ func TestNamesakeIsFound(t *testing.T) {
 			strings.Contains(found[0].Text, host); is != want {
 			t.Errorf("%s is connected with its server_id: %+v", host, found)
 		}
+	}
+}
+
+// TestLostConnectionNamesWhatSetsItUpAgain has a replica without its master.info.
+func TestLostConnectionNamesWhatSetsItUpAgain(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{Reconnect: func(job string) []errs.Action {
+		return []errs.Action{errs.Call("RetryJob", "name", "jobs/"+job)}
+	}})
+	f.srv.Job = "7"
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		replication.Status{Answers: true, BinlogHistory: "one"})
+	f.last.Connections = nil
+	found := f.judge()
+	if len(found) != 1 || len(found[0].Hint.Actions) != 2 ||
+		found[0].Hint.Actions[0].Args["name"] != "jobs/7" ||
+		found[0].Hint.Actions[1].Method != "RebuildReplica" {
+		t.Errorf("%+v", found)
 	}
 }

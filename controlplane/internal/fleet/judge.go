@@ -25,6 +25,9 @@ func (f *follower) judge() []replication.Finding {
 	}
 	expected := replication.Expected{Server: f.name, Paused: f.excuse.holds(time.Now()),
 		Lineage: f.lineage, Namesake: f.namesake}
+	if f.srv.Job != "" {
+		expected.Reconnect = f.m.cfg.Reconnect(f.srv.Job)
+	}
 	for _, m := range f.srv.Mounts {
 		if m.Volume == f.srv.DataVolume && m.Volume != "" {
 			expected.Mount, expected.FilesystemUUID = m.Path, m.FSUUID

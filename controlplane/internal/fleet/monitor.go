@@ -50,6 +50,8 @@ type MonitorConfig struct {
 	// Differs is what continuous verification found to differ of a replica on its volume; false
 	// when it is not known yet. nil: nothing does.
 	Differs func(server, volume string) ([]string, bool)
+	// Reconnect has the job that made a replica set its connection up again. nil: nothing does.
+	Reconnect func(job string) []errs.Action
 	// Beat is the longest time between two observations of an agent.
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
@@ -76,6 +78,9 @@ type Monitor struct {
 func NewMonitor(cfg MonitorConfig) *Monitor {
 	if cfg.Differs == nil {
 		cfg.Differs = func(string, string) ([]string, bool) { return nil, true }
+	}
+	if cfg.Reconnect == nil {
+		cfg.Reconnect = func(string) []errs.Action { return nil }
 	}
 	return &Monitor{cfg: cfg, followed: map[string]*follower{},
 		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}

@@ -93,6 +93,9 @@ func TestAgentThatHangsKeepsNobodyWaiting(t *testing.T) {
 	if v.begins("db1") {
 		t.Error("a second turn of a primary whose first one has not ended")
 	}
+	if c, _ := v.Coverage("db6"); c.Paused != "its primary db5 is UNREACHABLE" {
+		t.Errorf("db6 pauses: %q", c.Paused)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.turns["db5"] {

@@ -3,6 +3,7 @@ package replication
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -56,6 +57,8 @@ type Expected struct {
 	Mount, FilesystemUUID string
 	// Paused is true while the job that stopped its replication works on that.
 	Paused bool
+	// Reconnect sets the replica's connection up again, and starts it.
+	Reconnect []errs.Action
 	// Namesake is another replica that its primary knows by its server_id; empty for none.
 	Namesake string
 	// Lineage is why its primary is not what it follows any more; empty when it is.
@@ -100,6 +103,9 @@ func (o Observed) judge(x Expected, role []Finding) []Finding {
 	for i := range all {
 		if all[i].Hint.Empty() {
 			all[i].Hint = all[i].hint(x.Server)
+		}
+		if all[i].Code == ReplicationRefused || all[i].Code == ReplicationSettings {
+			all[i].Hint.Actions = append(slices.Clone(x.Reconnect), all[i].Hint.Actions...)
 		}
 	}
 	return all
@@ -224,8 +230,8 @@ func (f Finding) hint(server string) errs.Hint {
 		return errs.Hint{Text: "find the other server with `SHOW SLAVE HOSTS` on the primary, " +
 			"and give it a server_id of its own"}
 	case ReplicationRefused, ReplicationSettings:
-		return errs.Hint{Text: "rebuild the replica, which makes its account and settings again",
-			Actions: rebuild}
+		return errs.Hint{Text: "set its connection up again, with a new password, and start it; " +
+			"rebuild the replica where the job that made it is gone", Actions: rebuild}
 	case WrongClock:
 		return errs.Hint{Text: "set the clock of " + server + " with NTP"}
 	case LossySettings:

@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -128,5 +129,21 @@ func blind(p *process) {
 	p.At(job.BeforeEffect, "swap_volume", func() {
 		p.Fail["BlockDevices"] = []error{errs.New(errs.FailedPrecondition,
 			errorsv1.Reason_REASON_MARIADB_SETTING, "it is not as it should be")}
+	})
+}
+
+// TestLostConnectionIsSetUpAgain has a READY replica lose its master.info, and does what its
+// finding names.
+func TestLostConnectionIsSetUpAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, j, _ := broken(t, func(h *host) { h.Running.Disk.Data.Conn = nil })
+		p.Run()
+		for _, action := range replicate.Reconnect(j.ID) {
+			if action.Args["name"] != "jobs/"+j.ID {
+				t.Errorf("%+v", action)
+			}
+			p.Alone(j.ID, action.Args["step"])
+		}
+		w.CheckReplica(t, "db2")
 	})
 }

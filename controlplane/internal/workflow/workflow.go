@@ -12,7 +12,11 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
+
+// Reconnect are the calls that set the connection of a replica up again which that job made.
+func Reconnect(jobID string) []errs.Action { return replicate.Reconnect(jobID) }
 
 // New makes a kit with all kinds of jobs.
 func New(cfg kit.Config) (*kit.Kit, error) {

@@ -137,6 +137,13 @@ func replicaSteps(parts Parts) []kit.Step {
 	}
 }
 
+// Reconnect are the steps of the job that made a replica which give its account a new password, set
+// its connection up with it and start its threads.
+func Reconnect(jobID string) []errs.Action {
+	return []errs.Action{kit.RetryStep(jobID, "configure_replica"),
+		kit.RetryStep(jobID, "start_replica")}
+}
+
 func settleStep(h kit.Handler) kit.Step {
 	return kit.Step{Name: "settle", Title: "nothing of this job holds the source up any more",
 		Run: h, Always: true, Timeout: 5 * time.Minute}
