@@ -17,12 +17,13 @@ import (
 // What an agent says is said by another machine, whose root may be anybody: each text is cut, and a
 // call that goes on and on is ended.
 const (
-	longestText     = 16 << 10 // bytes of a text; a position with 500 domains is shorter
-	mostElements    = 200_000  // of a list
-	deepestMessage  = 20
-	mostOfCall      = 64 << 20 // bytes of all messages of a call that ends
-	mostFacts       = 1 << 20  // bytes of a message of one that does not
-	messageBurst    = 100      // of one that does not: a message a second, and more when much happens
+	longestText    = 16 << 10 // bytes of a text; a position with 500 domains is shorter
+	mostElements   = 200_000  // of a list
+	deepestMessage = 20
+	mostOfCall     = 64 << 20 // bytes of all messages of a call that ends
+	mostFacts      = 1 << 20  // bytes of a message of one that does not
+	// One that does not end has a message a second, and some more when much happens.
+	messageBurst    = 100
 	messagesASecond = 20
 )
 

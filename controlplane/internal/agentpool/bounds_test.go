@@ -66,8 +66,9 @@ func TestACallThatGoesOnIsEnded(t *testing.T) {
 	f.db1(&agent{mariadb: mariadbService{inventory: func(
 		stream grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error {
 		for {
-			if err := stream.Send(&agentv1.ReadInventoryResponse{Objects: []*agentv1.InventoryObject{
-				{Name: strings.Repeat("n", 1<<20)}}}); err != nil {
+			err := stream.Send(&agentv1.ReadInventoryResponse{
+				Objects: []*agentv1.InventoryObject{{Name: strings.Repeat("n", 1<<20)}}})
+			if err != nil {
 				return err
 			}
 		}
