@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -60,34 +61,35 @@ func (s *Service) ListAttempts(ctx context.Context,
 	req *cpv1.ListAttemptsRequest) (*cpv1.ListAttemptsResponse, error) {
 	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	id := wire.ID(req.GetName())
-	all, unread := s.attempts(ctx, id, req.GetStep())
-	all, next, err := wire.Cut(page, all, "attempts of "+id+" "+req.GetStep(),
-		func(a *cpv1.Attempt) string {
-			return fmt.Sprintf("%020d %s %06d", a.GetStartTime().AsTime().UnixNano(), a.GetStep(),
-				a.GetNumber())
-		})
+	j, all, unread := s.attempts(ctx, id, req.GetStep())
+	all, next, err := wire.Cut(page, all, "attempts of "+id+" "+req.GetStep(), attemptKey)
 	if err = errors.Join(err, unread); err != nil { // a bad page token comes first
 		return nil, err
 	}
-	return &cpv1.ListAttemptsResponse{Attempts: all, NextPageToken: next}, nil
+	resp := &cpv1.ListAttemptsResponse{NextPageToken: next}
+	for _, a := range all {
+		resp.Attempts = append(resp.Attempts, wire.Attempt(j, a))
+	}
+	return resp, nil
 }
 
-func (s *Service) attempts(ctx context.Context, id, step string) ([]*cpv1.Attempt, error) {
+// attemptKey orders attempts as the store does: steps that are quick begin at one time.
+func attemptKey(a job.Attempt) string {
+	return fmt.Sprintf("%020d %06d %06d", a.Started.UnixNano(), a.Seq, a.Number)
+}
+
+func (s *Service) attempts(ctx context.Context, id, step string) (job.Job, []job.Attempt, error) {
 	j, err := s.cfg.Engine.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return j, nil, err
 	}
-	list, err := s.cfg.Engine.Attempts(ctx, id)
+	all, err := s.cfg.Engine.Attempts(ctx, id)
 	if err != nil {
-		return nil, err
+		return j, nil, err
 	}
-	var all []*cpv1.Attempt
-	for _, a := range list {
-		if made := wire.Attempt(j, a); step == "" || made.GetStep() == step {
-			all = append(all, made)
-		}
-	}
-	return all, nil
+	return j, slices.DeleteFunc(all, func(a job.Attempt) bool {
+		return step != "" && wire.Attempt(j, a).GetStep() != step
+	}), nil
 }
 
 // ListEvents returns a page of what happened, newest first.

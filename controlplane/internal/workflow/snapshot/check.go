@@ -73,8 +73,6 @@ func (s *step) checkSource(ctx context.Context, n *kit.Node) (inventory.Volume, 
 	return vol, nil
 }
 
-// checkSourceState refuses by the node's record and status alone. That the datadir's filesystem is
-// the one on the data volume is proved after it.
 // tellOfTables says which tables a copy has differently from what a user may expect.
 func (s *step) tellOfTables(st replication.Status) {
 	torn := slices.DeleteFunc(slices.Clone(st.NonTransactional),
@@ -93,6 +91,8 @@ func (s *step) tellOfTables(st replication.Status) {
 	}
 }
 
+// checkSourceState refuses by the node's record and status alone. That the datadir's filesystem is
+// the one on the data volume is proved after it.
 func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 	st, name := n.Status, n.Name
 	switch {
