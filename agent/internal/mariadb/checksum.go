@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -24,8 +24,11 @@ type ChecksumPlan struct {
 	Stopped bool
 	// Tables are "schema.table"; all of the user's schemas when empty.
 	Tables []string
-	// SampleBytes takes tables in an order given by SampleSeed until about so much; 0 takes all.
+	// SampleBytes takes tables, in an order given by SampleSeed, that fit into so much together; 0
+	// takes all.
 	SampleBytes, SampleSeed int64
+	// SampleTime is how long tables are read: what is not read then is left out; 0 is no limit.
+	SampleTime time.Duration
 }
 
 // ChecksumHead comes before the tables.
@@ -43,6 +46,7 @@ type TableChecksum struct {
 	Consistent     bool
 	Bytes          int64
 	DefinitionHash string
+	LeftOut        string // why it is not in the sample; empty for one that was read
 }
 
 // candidate is a table that a checksum is wanted of.
@@ -51,6 +55,7 @@ type candidate struct {
 	engine  string
 	bytes   int64
 	missing bool
+	leftOut string // why it is not in the sample
 }
 
 // Checksums reports the position, then each table's checksum at it. It runs in a
@@ -75,15 +80,22 @@ func (s *Server) Checksums(ctx context.Context, plan ChecksumPlan, head func(Che
 	if err != nil {
 		return failure(what, err)
 	}
-	var total int64
+	begin := ChecksumHead{Gtid: at}
 	for _, t := range tables {
-		total += t.bytes
+		if t.leftOut == "" {
+			begin.Tables++
+			begin.BytesTotal += t.bytes
+		}
 	}
-	if err := head(ChecksumHead{Gtid: at, Tables: len(tables), BytesTotal: total}); err != nil {
+	if err := head(begin); err != nil {
 		return err
 	}
+	var limit time.Time
+	if plan.SampleTime > 0 {
+		limit = time.Now().Add(plan.SampleTime)
+	}
 	for _, t := range tables {
-		sum, err := checksum(ctx, conn, t, plan.Stopped)
+		sum, err := checksumWithin(ctx, conn, t, limit, plan.Stopped)
 		if err != nil {
 			return failure(what+" of "+t.String(), err)
 		}
@@ -178,7 +190,7 @@ func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candi
 	var all []candidate
 	for _, t := range list {
 		if t.checksummed() {
-			all = append(all, candidate{t.tableName, t.engine, t.bytes, false})
+			all = append(all, candidate{tableName: t.tableName, engine: t.engine, bytes: t.bytes})
 		}
 	}
 	if len(plan.Tables) > 0 {
@@ -203,25 +215,6 @@ func named(all []candidate, names []string) []candidate {
 		found = append(found, c)
 	}
 	return found
-}
-
-// sampled takes tables in the seed's order until there are enough bytes, one at least.
-func sampled(all []candidate, enough, seed int64) []candidate {
-	if enough <= 0 {
-		return all
-	}
-	rank := func(c candidate) string {
-		sum := sha256.Sum256([]byte(strconv.FormatInt(seed, 10) + "\x00" + c.String()))
-		return string(sum[:])
-	}
-	slices.SortFunc(all, func(a, b candidate) int { return strings.Compare(rank(a), rank(b)) })
-	var bytes int64
-	for i, c := range all {
-		if bytes += c.bytes; bytes >= enough {
-			return all[:i+1]
-		}
-	}
-	return all
 }
 
 // checksum reads one table and gives its metadata lock back.

@@ -25,8 +25,8 @@ type world struct {
 	run           atomic.Int32
 	held          atomic.Bool
 	mute          atomic.Bool // systemd does not answer
-	hangs         bool // MariaDB answers when hang is closed
-	threadsHang   bool // the same of SHOW ALL SLAVES STATUS, and threads
+	hangs         bool        // MariaDB answers when hang is closed
+	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
 }
 

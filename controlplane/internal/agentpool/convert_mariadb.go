@@ -106,7 +106,7 @@ func tableChecksum(m *agentv1.ChecksumTablesResponse) kit.TableChecksum {
 	return kit.TableChecksum{
 		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(),
 		Engine: m.GetEngine(), Consistent: m.GetConsistent(),
-		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(),
+		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(), LeftOut: m.GetLeftOut(),
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
@@ -80,7 +82,8 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	began := false
 	err := follow(ctx, a, dataLimit, a.mariadb.ChecksumTables,
 		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables,
-			SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed},
+			SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed,
+			SampleTime: durationpb.New(req.SampleTime)},
 		func(m *agentv1.ChecksumTablesResponse) {
 			if !began {
 				began = true

@@ -90,6 +90,32 @@ func TestVerificationRecordsWhatItCompared(t *testing.T) {
 	}
 }
 
+// TestSampleSaysWhatIsInIt has a table that would cost the primary too much.
+func TestSampleSaysWhatIsInIt(t *testing.T) {
+	t.Parallel()
+	for level, says := range map[inventory.VerifyLevel]string{
+		inventory.VerifySample: "the sample is shop.items, understudy.proof\nleft out 1 tables, " +
+			"1TiB: shop.huge (1TiB: it is larger than what is left of the sample)\n" +
+			"compared 2 tables",
+		inventory.VerifyFull: "compared 3 tables",
+	} {
+		bubbles(t, string(level), func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			for _, name := range []string{"db1", "db2"} {
+				w.Hosts[name].Running.Disk.Data.Tables = map[string]uint64{"shop.items": 1,
+					workflowtest.Huge: 2}
+			}
+			w.Mu.Unlock()
+			j := p.Must(verification{Replica: "db2", Level: level})
+			s, _ := j.Step("verify")
+			if found := strings.Join(s.Found, "\n"); !strings.Contains(found, says) {
+				t.Errorf("%s\nwant %s", found, says)
+			}
+		})
+	}
+}
+
 func TestVerificationThatFindsADifferenceTakesTheDateAway(t *testing.T) {
 	t.Parallel()
 	for _, level := range []inventory.VerifyLevel{inventory.VerifySample, inventory.VerifyFull} {

@@ -142,7 +142,8 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
 	f := errs.Fields{}
 	plan := mariadb.ChecksumPlan{At: position(&f, "at_gtid", r.GetAtGtid()),
 		Stopped: r.GetAtGtid() != "", Tables: r.GetTables(),
-		SampleBytes: r.GetSampleBytes(), SampleSeed: r.GetSampleSeed()}
+		SampleBytes: r.GetSampleBytes(), SampleSeed: r.GetSampleSeed(),
+		SampleTime: r.GetSampleTime().AsDuration()}
 	if err := f.Err(); err != nil {
 		return err
 	}
@@ -154,6 +155,7 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
 		func(c mariadb.TableChecksum) error {
 			return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum,
 				Missing: c.Missing, Engine: c.Engine,
-				Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash})
+				Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash,
+				LeftOut: c.LeftOut})
 		})
 }

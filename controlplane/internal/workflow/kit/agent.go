@@ -269,6 +269,7 @@ type ChecksumTables struct {
 	Tables      []string // "schema.table"; empty is all of the user's
 	SampleBytes int64    // 0 takes all
 	SampleSeed  int64
+	SampleTime  time.Duration // for which tables are read; 0 is no limit
 }
 
 // ChecksumBegin is the position of the checksums, and how much there is to do.
@@ -287,6 +288,7 @@ type TableChecksum struct {
 	Consistent     bool // the engine honours the read view
 	Bytes          int64
 	DefinitionHash string
+	LeftOut        string // why it is not in the sample; empty for one that was read
 }
 
 // Object is one object of a server: a schema, table, view, sequence, routine, trigger, event,

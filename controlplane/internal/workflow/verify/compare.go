@@ -16,6 +16,7 @@ type sums map[string]kit.TableChecksum
 type comparison struct {
 	equal     int
 	bytes     int64
+	names     []string // of those that are equal
 	different []string // the data differ, for sure
 	unsettled []string // could not be compared at this position: look again at another one
 }
@@ -32,6 +33,7 @@ func compare(primary, replica sums) comparison {
 		case inPrimary && inReplica && alike(a, b):
 			c.equal++
 			c.bytes += a.Bytes
+			c.names = append(c.names, name)
 		case !inPrimary || !inReplica || a.Missing || b.Missing ||
 			a.DefinitionHash != b.DefinitionHash, !a.Consistent || !b.Consistent:
 			c.unsettled = append(c.unsettled, name)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ import (
 
 const (
 	sampleBytes = 256 << 20 // of tables that are compared at level sample
+	// for which the primary reads them: its read view stays open for that
+	sampleTime = 30 * time.Second
 	// in which tables that could not be compared at one position are tried at another
 	rounds     = 4
 	resumeTime = time.Minute
@@ -66,8 +69,10 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 	ask := kit.ChecksumTables{}
 	if c.level == inventory.VerifySample {
 		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.JobID)
+		ask.SampleTime = sampleTime
 	}
 	var total comparison
+	leftOut := sums{}
 	seen := map[string]history{}
 	for round := 1; ; round++ {
 		r, err := c.sumsAt(ctx, ask)
@@ -75,16 +80,19 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 			return "", err
 		}
 		got := compare(r.primary, r.replica)
+		maps.Copy(leftOut, r.leftOut)
 		total.equal, total.bytes = total.equal+got.equal, total.bytes+got.bytes
+		total.names = append(total.names, got.names...)
 		total.different = append(total.different, got.different...)
 		if len(got.unsettled) == 0 || len(total.different) > 0 || round == rounds {
 			different, open := judge(got.unsettled, seen, r.primary, r.replica)
-			return r.at, c.tell(r.at, total, append(total.different, different...), open)
+			total.different = append(total.different, different...)
+			return r.at, c.tell(r.at, total, open, leftOut)
 		}
 		for _, name := range got.unsettled {
 			seen[name] = history{primary: r.primary[name], replica: r.replica[name]}
 		}
-		ask = kit.ChecksumTables{Tables: got.unsettled}
+		ask = kit.ChecksumTables{Tables: got.unsettled, SampleTime: ask.SampleTime}
 		c.Found("%d tables could not be compared at %s: tried again at another position",
 			len(got.unsettled), r.at)
 		if _, err := c.PassTarget(ctx); err != nil {
@@ -93,16 +101,39 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 	}
 }
 
-func (c *comparer) tell(at string, total comparison, different, open []string) error {
+func (c *comparer) tell(at string, total comparison, open []string, leftOut sums) error {
 	if len(open) > 0 {
 		c.Found("%d tables change all the time in an engine that cannot be read at one "+
 			"position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
-	if len(different) > 0 {
-		return c.differs(at, "tables", different)
+	if len(total.different) > 0 {
+		return c.differs(at, "tables", total.different)
+	}
+	if c.level == inventory.VerifySample {
+		c.tellSample(total, leftOut)
 	}
 	c.Found("compared %d tables, %s, at %s: 0 mismatches", total.equal, kit.Size(total.bytes), at)
 	return nil
+}
+
+// tellSample says which tables are in the sample, and which are not.
+func (c *comparer) tellSample(total comparison, leftOut sums) {
+	if len(total.names) > 0 {
+		c.Found("the sample is %s", kit.SomeOf(total.names, 10))
+	}
+	if len(leftOut) == 0 {
+		return
+	}
+	var bytes int64
+	names := slices.SortedFunc(maps.Keys(leftOut), func(a, b string) int {
+		return cmp.Or(cmp.Compare(leftOut[b].Bytes, leftOut[a].Bytes), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		bytes += leftOut[name].Bytes
+		names[i] = kit.Sprintf("%s (%s: %s)", name, kit.Size(leftOut[name].Bytes),
+			leftOut[name].LeftOut)
+	}
+	c.Found("left out %d tables, %s: %s", len(names), kit.Size(bytes), kit.SomeOf(names, 10))
 }
 
 // differs is the refusal of a replica that is no copy of its primary.
@@ -117,6 +148,7 @@ func (c *comparer) differs(at, what string, different []string) error {
 type reading struct {
 	at               string
 	primary, replica sums
+	leftOut          sums // tables that are not in the sample
 }
 
 // sumsAt reads both sides' checksums at one position: the replica is stopped before the primary's
@@ -125,7 +157,7 @@ func (c *comparer) sumsAt(ctx context.Context, ask kit.ChecksumTables) (reading,
 	if err := c.Stop(ctx, true); err != nil {
 		return reading{}, err
 	}
-	r := reading{primary: sums{}, replica: sums{}}
+	r := reading{primary: sums{}, replica: sums{}, leftOut: sums{}}
 	meter := &meter{call: c.Call}
 	view, complete := make(chan string, 1), make(chan struct{})
 	group, ctx := errgroup.WithContext(ctx)
@@ -134,7 +166,14 @@ func (c *comparer) sumsAt(ctx context.Context, ask kit.ChecksumTables) (reading,
 		err := c.Primary.Agent.ChecksumTables(ctx, ask, func(b kit.ChecksumBegin) {
 			meter.begin(b)
 			view <- b.GTID
-		}, func(t kit.TableChecksum) { r.primary[t.Table] = t; meter.add() })
+		}, func(t kit.TableChecksum) {
+			if t.LeftOut != "" {
+				r.leftOut[t.Table] = t
+				return
+			}
+			r.primary[t.Table] = t
+			meter.add()
+		})
 		return wrap(err, "cannot read the checksums of %s", c.Primary.Name)
 	})
 	group.Go(func() error {
@@ -171,7 +210,7 @@ func (c *comparer) replicaSums(ctx context.Context, ask kit.ChecksumTables, r *r
 		return fmt.Errorf("cannot bring %s to exactly %s: %w", c.Srv.Name, r.at, err)
 	}
 	tables := ask.Tables
-	if ask.SampleBytes > 0 {
+	if ask.SampleTime > 0 {
 		select {
 		case <-complete:
 		case <-ctx.Done():

@@ -4081,11 +4081,13 @@ type ChecksumTablesRequest struct {
 	AtGtid string `protobuf:"bytes,1,opt,name=at_gtid,json=atGtid,proto3" json:"at_gtid,omitempty"`
 	// Tables as "schema.table"; all of the user's schemas when empty.
 	Tables []string `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
-	// Stop after about this many bytes of data, with the tables in an order given by `sample_seed`; 0
-	// takes all.
+	// Take tables that fit into this many bytes together, at most 1,000, in an order given by
+	// `sample_seed`; 0 takes all. One that does not fit is left out.
 	SampleBytes int64 `protobuf:"varint,3,opt,name=sample_bytes,json=sampleBytes,proto3" json:"sample_bytes,omitempty"`
 	// Seed of the order.
-	SampleSeed    int64 `protobuf:"varint,4,opt,name=sample_seed,json=sampleSeed,proto3" json:"sample_seed,omitempty"`
+	SampleSeed int64 `protobuf:"varint,4,opt,name=sample_seed,json=sampleSeed,proto3" json:"sample_seed,omitempty"`
+	// How long tables are read: what is not read then is left out; unset is no limit.
+	SampleTime    *durationpb.Duration `protobuf:"bytes,5,opt,name=sample_time,json=sampleTime,proto3" json:"sample_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4148,6 +4150,13 @@ func (x *ChecksumTablesRequest) GetSampleSeed() int64 {
 	return 0
 }
 
+func (x *ChecksumTablesRequest) GetSampleTime() *durationpb.Duration {
+	if x != nil {
+		return x.SampleTime
+	}
+	return nil
+}
+
 // ChecksumTablesResponse has one table, or the position.
 type ChecksumTablesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4172,8 +4181,10 @@ type ChecksumTablesResponse struct {
 	// Definition of the table, hashed (SHOW CREATE TABLE without AUTO_INCREMENT): equal on both
 	// sides.
 	DefinitionHash string `protobuf:"bytes,10,opt,name=definition_hash,json=definitionHash,proto3" json:"definition_hash,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Why the table is not in the sample, and was not read; empty for one that is.
+	LeftOut       string `protobuf:"bytes,11,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChecksumTablesResponse) Reset() {
@@ -4272,6 +4283,13 @@ func (x *ChecksumTablesResponse) GetBytes() int64 {
 func (x *ChecksumTablesResponse) GetDefinitionHash() string {
 	if x != nil {
 		return x.DefinitionHash
+	}
+	return ""
+}
+
+func (x *ChecksumTablesResponse) GetLeftOut() string {
+	if x != nil {
+		return x.LeftOut
 	}
 	return ""
 }
@@ -5500,13 +5518,15 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\tread_only\x18\x01 \x01(\bR\breadOnly\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"/\n" +
 	"\x13SetReadOnlyResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xaa\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xf4\x01\n" +
 	"\x15ChecksumTablesRequest\x12\x1f\n" +
 	"\aat_gtid\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\x06atGtid\x12$\n" +
 	"\x06tables\x18\x02 \x03(\tB\f\xea\xbb\x18\b@\x90\x03H\x90NP\x1aR\x06tables\x12)\n" +
 	"\fsample_bytes\x18\x03 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\vsampleBytes\x12\x1f\n" +
 	"\vsample_seed\x18\x04 \x01(\x03R\n" +
-	"sampleSeed\"\xb3\x02\n" +
+	"sampleSeed\x12H\n" +
+	"\vsample_time\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\f\xea\xbb\x18\b*\x020s2\x021hR\n" +
+	"sampleTime\"\xce\x02\n" +
 	"\x16ChecksumTablesResponse\x12\x12\n" +
 	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12!\n" +
 	"\ftables_total\x18\x02 \x01(\x05R\vtablesTotal\x12\x1f\n" +
@@ -5521,7 +5541,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"consistent\x12\x14\n" +
 	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12'\n" +
 	"\x0fdefinition_hash\x18\n" +
-	" \x01(\tR\x0edefinitionHash\":\n" +
+	" \x01(\tR\x0edefinitionHash\x12\x19\n" +
+	"\bleft_out\x18\v \x01(\tR\aleftOut\":\n" +
 	"\x14ReadInventoryRequest\x12\"\n" +
 	"\x05names\x18\x01 \x03(\tB\f\xea\xbb\x18\b@\xd8\x04H\x90Nh\x01R\x05names\"s\n" +
 	"\x15ReadInventoryResponse\x12>\n" +
@@ -5771,73 +5792,74 @@ var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	73, // 57: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
 	73, // 58: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
 	75, // 59: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	57, // 60: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,  // 61: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	60, // 62: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	61, // 63: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	73, // 64: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	64, // 65: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	61, // 66: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	73, // 67: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	75, // 68: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 69: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	73, // 70: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	73, // 71: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	7,  // 72: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	11, // 73: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	16, // 74: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	14, // 75: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
-	18, // 76: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	22, // 77: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	25, // 78: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	27, // 79: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	29, // 80: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	31, // 81: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	33, // 82: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	35, // 83: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	37, // 84: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	39, // 85: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	41, // 86: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	43, // 87: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	45, // 88: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	47, // 89: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	49, // 90: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	51, // 91: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	53, // 92: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	55, // 93: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	58, // 94: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	62, // 95: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	65, // 96: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,  // 97: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	12, // 98: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	17, // 99: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	15, // 100: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
-	20, // 101: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	23, // 102: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	26, // 103: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	28, // 104: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	30, // 105: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	32, // 106: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	34, // 107: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	36, // 108: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	38, // 109: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	40, // 110: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	42, // 111: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	44, // 112: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	46, // 113: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	48, // 114: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	50, // 115: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	52, // 116: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	54, // 117: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	56, // 118: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	59, // 119: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	63, // 120: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	66, // 121: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	97, // [97:122] is the sub-list for method output_type
-	72, // [72:97] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	73, // 60: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
+	57, // 61: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,  // 62: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	60, // 63: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	61, // 64: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	73, // 65: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	64, // 66: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	61, // 67: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	73, // 68: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	75, // 69: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,  // 70: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	73, // 71: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	73, // 72: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	7,  // 73: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	11, // 74: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	16, // 75: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	14, // 76: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	18, // 77: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	22, // 78: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	25, // 79: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	27, // 80: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	29, // 81: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	31, // 82: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	33, // 83: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	35, // 84: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	37, // 85: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	39, // 86: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	41, // 87: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	43, // 88: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	45, // 89: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	47, // 90: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	49, // 91: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	51, // 92: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	53, // 93: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	55, // 94: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	58, // 95: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	62, // 96: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	65, // 97: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,  // 98: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	12, // 99: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	17, // 100: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	15, // 101: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	20, // 102: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	23, // 103: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	26, // 104: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	28, // 105: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	30, // 106: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	32, // 107: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	34, // 108: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	36, // 109: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	38, // 110: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	40, // 111: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	42, // 112: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	44, // 113: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	46, // 114: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	48, // 115: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	50, // 116: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	52, // 117: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	54, // 118: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	56, // 119: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	59, // 120: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	63, // 121: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	66, // 122: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	98, // [98:123] is the sub-list for method output_type
+	73, // [73:98] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
