@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -67,6 +68,11 @@ func (e *Epochs) Check(ctx context.Context, request proto.Message) error {
 	found, err := tokenOf(request)
 	if err != nil || found.empty() {
 		return err
+	}
+	if who := identity.PeerOf(ctx).Identity; who.Role != identity.RoleControlPlane {
+		return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			fmt.Sprintf("%s cannot act for %s: jobs are the control plane's", who, found.job),
+			errs.WithHint("call without a fencing token"))
 	}
 	chassis.Annotate(ctx, slog.String("job", found.job), slog.String("step", found.effectKey))
 	return e.Admit(found.job, found.epoch)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -151,14 +152,20 @@ func TestTokens(t *testing.T) {
 			errorsv1.Reason_REASON_INVALID_FIELD},
 	}
 	for _, test := range tests {
-		err := epochs.Check(t.Context(), &agentv1.StartUnitRequest{Unit: "a.service",
-			FencingToken: test.token})
+		err := epochs.Check(as(t, identity.ControlPlane()), &agentv1.StartUnitRequest{
+			Unit: "a.service", FencingToken: test.token})
 		if (err == nil) != (test.reason == 0) || err != nil && errs.ReasonOf(err) != test.reason {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 	if err := epochs.Check(t.Context(), &agentv1.GetUnitRequest{}); err != nil {
 		t.Errorf("a request that carries no token: %v", err)
+	}
+	// A person's number would shut the job's owner out.
+	err := epochs.Check(as(t, identity.Operator("alice")), &agentv1.StartUnitRequest{
+		Unit: "a.service", FencingToken: &agentv1.FencingToken{Job: "jobs/a", Epoch: 999999}})
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_NOT_ALLOWED {
+		t.Errorf("an operator with a token: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package fencing_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"path/filepath"
@@ -18,9 +19,18 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
+// as is the context of a call by somebody.
+func as(t *testing.T, who identity.Identity) context.Context {
+	t.Helper()
+	leaf := identitytest.New(t).Issue(who).Leaf
+	return peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{
+		State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf},
+			VerifiedChains: [][]*x509.Certificate{{leaf}}}}})
+}
+
 func TestAnOlderControlPlaneIsShutOut(t *testing.T) {
 	t.Parallel()
-	path, ca := filepath.Join(t.TempDir(), "epochs.json"), identitytest.New(t)
+	path := filepath.Join(t.TempDir(), "epochs.json")
 	epochs := open(t, path)
 	const none = errorsv1.Reason_REASON_UNSPECIFIED
 	for i, call := range []struct {
@@ -39,10 +49,7 @@ func TestAnOlderControlPlaneIsShutOut(t *testing.T) {
 		{identity.Operator("alice"), "999", none}, // shuts nobody out
 		{identity.ControlPlane(), "200", none},
 	} {
-		leaf := ca.Issue(call.who).Leaf
-		ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{
-			State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf},
-				VerifiedChains: [][]*x509.Certificate{{leaf}}}}})
+		ctx := as(t, call.who)
 		if call.generation != "" {
 			ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("understudy-generation",
 				call.generation))

@@ -108,7 +108,6 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
-			RequireTls:   req.RequireTLS,
 			FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err

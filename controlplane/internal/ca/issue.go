@@ -21,10 +21,6 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// mariadbPrefix starts the name that a MariaDB certificate is recorded under; the certificate
-// itself carries no identity.
-const mariadbPrefix = "mariadb/"
-
 // request is a certificate to be issued.
 type request struct {
 	recordedAs string
@@ -64,7 +60,7 @@ func peerRequest(id identity.Identity, names []string, life time.Duration,
 
 func mariadbRequest(server string, names []string, life time.Duration,
 	key crypto.PublicKey) request {
-	return request{recordedAs: mariadbPrefix + server, commonName: server, names: names, life: life,
+	return request{recordedAs: inventory.MariaDBIdentity(server), commonName: server, names: names, life: life,
 		key:   key,
 		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -135,7 +136,7 @@ func (r *Registry) goodOnes(ctx context.Context, records Records,
 // names are those that the certificates are recorded under.
 func (req RevokeRequest) names() []string {
 	if req.Who.Role == identity.RoleAgent {
-		return []string{req.Who.String(), mariadbPrefix + req.Who.Name}
+		return []string{req.Who.String(), inventory.MariaDBIdentity(req.Who.Name)}
 	}
 	return []string{req.Who.String()}
 }

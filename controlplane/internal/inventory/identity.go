@@ -15,13 +15,17 @@ type JoinToken struct {
 // Certificate is the record of a certificate that our CA issued.
 type Certificate struct {
 	Serial    string // hex
-	Identity  string // URI of the subject
+	Identity  string // URI of the subject, or MariaDBIdentity
 	KeyPrint  string // fingerprint of its public key
 	NotBefore time.Time
 	NotAfter  time.Time
 	RevokedAt time.Time // zero while it is good
 	Reason    string    // of the revocation
 }
+
+// MariaDBIdentity is what the certificate of a server's MariaDB is recorded under; it carries no
+// identity itself.
+func MariaDBIdentity(server string) string { return "mariadb/" + server }
 
 // Good reports whether the certificate may be used at that time.
 func (c Certificate) Good(at time.Time) bool {

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -18,6 +19,10 @@ const (
 // ValidateName refuses a server name that is not 2 to 40 lower-case letters, digits and hyphens, a
 // letter first and no hyphen last.
 func ValidateName(name string) error {
+	if slices.Contains(reservedNames(), name) {
+		return refuseAs(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			errs.WithHint("choose another name"), "the name %q is not a server's", name)
+	}
 	if validName(name) {
 		return nil
 	}
@@ -25,6 +30,11 @@ func ValidateName(name string) error {
 		errs.WithHint("use 2 to 40 lower-case letters, digits and hyphens, a letter first and "+
 			"no hyphen last"),
 		"the name %q cannot be used", shorten(name))
+}
+
+// reservedNames mean something else where a server's name stands: in certificates, in addresses.
+func reservedNames() []string {
+	return []string{"anonymous", "controlplane", "localhost", "operator", "understudy"}
 }
 
 func validName(name string) bool {

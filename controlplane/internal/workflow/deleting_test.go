@@ -1,10 +1,15 @@
 package workflow_test
 
 import (
+	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // TestServerWhoseDeletionStoppedIsGuarded cleans up the job that made a server, after a deletion of
@@ -32,5 +37,32 @@ func TestServerWhoseDeletionStoppedIsGuarded(t *testing.T) {
 			return p.Engine.Cleanup(t.Context(), j.ID, req)
 		})
 		p.End(j.ID)
+	})
+}
+
+// What a deleted server's machine had, or a copy of it still has, opens nothing.
+func TestCertificatesOfADeletedServerAreRevoked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		now := time.Now()
+		for serial, of := range map[string]string{"01": identity.Agent("db2").String(),
+			"02": inventory.MariaDBIdentity("db2"), "03": identity.Agent("db1").String()} {
+			err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: serial,
+					Identity: of, NotBefore: now, NotAfter: now.Add(24 * time.Hour)})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Must(deletion{Server: "db2"})
+		var revoked []string
+		err := w.Store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+			revoked, err = tx.Certificates().Revoked(ctx)
+			return err
+		})
+		if err != nil || !slices.Equal(revoked, []string{"01", "02"}) {
+			t.Errorf("revoked %v: %v", revoked, err)
+		}
 	})
 }

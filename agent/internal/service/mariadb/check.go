@@ -47,6 +47,17 @@ func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 	return settings, f.Err()
 }
 
+// accountPrefix begins the names of the accounts that replicas connect with.
+const accountPrefix = "us_"
+
+// ownAccount refuses accounts that are somebody else's.
+func ownAccount(user string) error {
+	f := errs.Fields{}
+	f.Require("user", strings.HasPrefix(user, accountPrefix),
+		"must begin with "+accountPrefix+": others are not the agent's to touch")
+	return f.Err()
+}
+
 // checkAccount refuses accounts that MariaDB has for itself.
 func checkAccount(user string) error {
 	f := errs.Fields{}

@@ -205,9 +205,12 @@ func TestPasswordsThatCannotBeKept(t *testing.T) {
 			t.Errorf("the password is in %q", err)
 		}
 	}
-	for _, user := range []string{"root", "mysql", "mariadb.sys"} {
+	for _, user := range []string{"root", "mysql", "mariadb.sys", "appuser", "us"} {
 		err := checked(s.EnsureReplicationAccount)(t.Context(),
 			&agentv1.EnsureReplicationAccountRequest{User: user, Host: "%", Password: "p"})
+		refused(t, "user", user, err)
+		err = checked(s.DeleteReplicationAccount)(t.Context(),
+			&agentv1.DeleteReplicationAccountRequest{User: user, Host: "%"})
 		refused(t, "user", user, err)
 	}
 }

@@ -17,19 +17,18 @@ const defaultWait = time.Minute
 // EnsureReplicationAccount implements the RPC.
 func (s *Service) EnsureReplicationAccount(ctx context.Context,
 	r *agentv1.EnsureReplicationAccountRequest) (*agentv1.EnsureReplicationAccountResponse, error) {
-	if err := checkAccount(r.GetUser()); err != nil {
+	if err := ownAccount(r.GetUser()); err != nil {
 		return nil, err
 	}
-	changes, err := s.mariadb.Server.EnsureAccount(ctx,
-		mariadb.Account{User: r.GetUser(), Host: r.GetHost(), Password: r.GetPassword(),
-			RequireTLS: r.GetRequireTls()})
+	changes, err := s.mariadb.Server.EnsureAccount(ctx, mariadb.Account{User: r.GetUser(),
+		Host: r.GetHost(), Password: r.GetPassword(), RequireTLS: true})
 	return &agentv1.EnsureReplicationAccountResponse{Changes: changes}, err
 }
 
 // DeleteReplicationAccount implements the RPC.
 func (s *Service) DeleteReplicationAccount(ctx context.Context,
 	r *agentv1.DeleteReplicationAccountRequest) (*agentv1.DeleteReplicationAccountResponse, error) {
-	if err := checkAccount(r.GetUser()); err != nil {
+	if err := ownAccount(r.GetUser()); err != nil {
 		return nil, err
 	}
 	changed, err := s.mariadb.Server.DeleteAccount(ctx, r.GetUser(), r.GetHost())

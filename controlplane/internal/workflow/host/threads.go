@@ -88,7 +88,7 @@ func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 // EnsureAccount makes the replica's account on its primary.
 func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
 	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, kit.ReplicationAccount{
-		User: p.Want.Account, Host: kit.AccountHost, Password: password, RequireTLS: true,
+		User: p.Want.Account, Host: kit.AccountHost, Password: password,
 		Token: p.FencingToken(),
 	})
 	if err != nil {

@@ -383,9 +383,8 @@ type Binlogs interface {
 
 // ReplicationAccount is the account that one replica uses on its primary.
 type ReplicationAccount struct {
-	User       string
-	Host       string
-	Password   Secret
-	RequireTLS bool
-	Token      FencingToken
+	User     string
+	Host     string
+	Password Secret
+	Token    FencingToken
 }

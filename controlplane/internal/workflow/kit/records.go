@@ -10,12 +10,13 @@ import (
 
 // Records is one transaction on everything that steps record, and on the jobs themselves.
 type Records struct {
-	Servers   ServerRecords
-	Volumes   VolumeRecords
-	Snapshots SnapshotRecords
-	Events    EventRecords
-	ServerIDs ServerIDRecords
-	Jobs      job.Records
+	Servers      ServerRecords
+	Volumes      VolumeRecords
+	Snapshots    SnapshotRecords
+	Events       EventRecords
+	ServerIDs    ServerIDRecords
+	Certificates CertificateRecords
+	Jobs         job.Records
 }
 
 // Outcome is a step's answer to the engine.
@@ -43,6 +44,12 @@ type ServerRecords interface {
 	Update(ctx context.Context, s *inventory.Server) error
 	// ReplicasOf reads the names of a primary's replicas, deleted ones left out.
 	ReplicasOf(ctx context.Context, primary string) ([]string, error)
+}
+
+// CertificateRecords keeps what was issued, in one transaction.
+type CertificateRecords interface {
+	// Revoke revokes what is good of that name, and answers with the serials.
+	Revoke(ctx context.Context, recordedAs, reason string) ([]string, error)
 }
 
 // VolumeRecords keeps volume records in one transaction.

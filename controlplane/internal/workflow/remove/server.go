@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -361,6 +362,13 @@ func (s *server) recordGone() kit.Commit {
 		}
 		if err := loseReplica(ctx, rec, srv); err != nil {
 			return err
+		}
+		// What a copy of its machine still has opens nothing.
+		for _, of := range []string{identity.Agent(srv.Name).String(),
+			inventory.MariaDBIdentity(srv.Name)} {
+			if _, err := rec.Certificates.Revoke(ctx, of, srv.Name+" is deleted"); err != nil {
+				return err
+			}
 		}
 		return s.Event(ctx, rec, "server.delete", srv.Subject(), "%s is deleted", srv.Name)
 	}

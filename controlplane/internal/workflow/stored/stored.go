@@ -46,7 +46,8 @@ func (s Store) bind(fn func(ctx context.Context, rec kit.Records) error,
 	return func(ctx context.Context, tx *store.Tx) error {
 		return fn(ctx, kit.Records{
 			Servers: tx.Servers(), Volumes: tx.Volumes(), Snapshots: tx.Snapshots(),
-			Events: tx.Events(), ServerIDs: tx.ServerIDs(), Jobs: s.transactions.Jobs(tx),
+			Events: tx.Events(), ServerIDs: tx.ServerIDs(), Certificates: tx.Certificates(),
+			Jobs: s.transactions.Jobs(tx),
 		})
 	}
 }

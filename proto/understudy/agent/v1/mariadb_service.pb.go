@@ -2977,16 +2977,14 @@ func (x *SetBinlogExpiryResponse) GetChanged() bool {
 // EnsureReplicationAccountRequest names the account.
 type EnsureReplicationAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// User, for example "us_replica7".
+	// User, for example "us_replica7": the agent touches no account whose name begins otherwise.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Host that it may connect from; "%" for any.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// Password. Never logged or stored.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	// Require TLS of the account.
-	RequireTls bool `protobuf:"varint,4,opt,name=require_tls,json=requireTls,proto3" json:"require_tls,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,5,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3040,13 +3038,6 @@ func (x *EnsureReplicationAccountRequest) GetPassword() string {
 		return x.Password
 	}
 	return ""
-}
-
-func (x *EnsureReplicationAccountRequest) GetRequireTls() bool {
-	if x != nil {
-		return x.RequireTls
-	}
-	return false
 }
 
 func (x *EnsureReplicationAccountRequest) GetFencingToken() *FencingToken {
@@ -5447,14 +5438,12 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xea\xbb\x18\v\b\x012\x052376h8\x01R\x06expiry\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xef\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xce\x01\n" +
 	"\x1fEnsureReplicationAccountRequest\x12\x1c\n" +
 	"\x04user\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12\x1c\n" +
 	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12'\n" +
-	"\bpassword\x18\x03 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12\x1f\n" +
-	"\vrequire_tls\x18\x04 \x01(\bR\n" +
-	"requireTls\x12F\n" +
-	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
+	"\bpassword\x18\x03 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
 	" EnsureReplicationAccountResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\"\xa5\x01\n" +
 	"\x1fDeleteReplicationAccountRequest\x12\x1c\n" +
