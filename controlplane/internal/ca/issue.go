@@ -60,7 +60,8 @@ func peerRequest(id identity.Identity, names []string, life time.Duration,
 
 func mariadbRequest(server string, names []string, life time.Duration,
 	key crypto.PublicKey) request {
-	return request{recordedAs: inventory.MariaDBIdentity(server), commonName: server, names: names, life: life,
+	return request{recordedAs: inventory.MariaDBIdentity(server), commonName: server,
+		names: names, life: life,
 		key:   key,
 		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 }
