@@ -16,7 +16,7 @@ func (d *Demo) explain(ctx context.Context) {
   export UNDERSTUDY_ADDRESS=%s UNDERSTUDY_CREDENTIALS=%s
   %s server list
   %s job list
-  %s replica create --of %s --verify sample another
+  %s replica create --of %s another
 
   # grpcurl, on the control plane; its first use compiles it, a minute without a word
   TLS="-cacert %s/ca.pem -cert %s/cert.pem -key %s/key.pem"

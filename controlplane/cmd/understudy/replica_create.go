@@ -26,7 +26,7 @@ replica. --cleanup removes that at once; "understudy job retry" goes on;
 "understudy job cleanup" removes it later.`
 
 func newReplicaCreate(c *cli) *cobra.Command {
-	req := &cpv1.CreateReplicaRequest{Verify: cpv1.VerifyLevel_VERIFY_LEVEL_POSITION}
+	req := &cpv1.CreateReplicaRequest{Verify: cpv1.VerifyLevel_VERIFY_LEVEL_SAMPLE}
 	v := newVerb(c, req, &cobra.Command{
 		Use:   "create [NAME] --of PRIMARY | --from SNAPSHOT",
 		Short: "Create a replica of a server", Long: replicaCreateLong,
@@ -41,7 +41,7 @@ func newReplicaCreate(c *cli) *cobra.Command {
 	v.flag("snapshot", "from", "`SNAPSHOT` to make it from", "a new one")
 	v.flag("quiesce_limit", "quiesce-limit",
 		"longest time that writes to the primary may be blocked for a new snapshot")
-	v.flag("verify", "verify", "how the data is compared", "position")
+	v.flag("verify", "verify", "how the data is compared", "sample")
 	v.flag("cleanup", "cleanup", "remove what the job made when it fails")
 	image := machine(v, "the primary's", "the snapshot's")
 	v.checks = append(v.checks, func() error {

@@ -27,7 +27,7 @@ volume. "understudy job retry" goes on with it, and another rebuild begins again
 ` + levels
 
 func newReplicaRebuild(c *cli) *cobra.Command {
-	req := &cpv1.RebuildReplicaRequest{Verify: cpv1.VerifyLevel_VERIFY_LEVEL_POSITION}
+	req := &cpv1.RebuildReplicaRequest{Verify: cpv1.VerifyLevel_VERIFY_LEVEL_SAMPLE}
 	v := newVerb(c, req, &cobra.Command{
 		Use:   "rebuild NAME",
 		Short: "Make a replica again from a fresh copy", Long: replicaRebuildLong,
@@ -38,7 +38,7 @@ func newReplicaRebuild(c *cli) *cobra.Command {
 	v.flag("snapshot", "from", "`SNAPSHOT` to make it from", "a new one")
 	v.flag("quiesce_limit", "quiesce-limit",
 		"longest time that writes to the primary may be blocked for a new snapshot")
-	v.flag("verify", "verify", "how the data is compared", "position")
+	v.flag("verify", "verify", "how the data is compared", "sample")
 	v.flag("volume_size_bytes", "size", "`SIZE` of the new volume, such as 20GiB",
 		"the old one's")
 	v.checks = append(v.checks, func() error {

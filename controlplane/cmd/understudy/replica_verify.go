@@ -8,12 +8,13 @@ import (
 
 // levels explains the levels of verification.
 const levels = `  position  the replica has applied a target position taken on the primary
-  sample    and the checksums of a sample of the tables are equal
+  sample    and the checksums of a sample of the tables are equal: up to 256 MiB,
+            read in 30 s at most
   full      and the checksums of all tables are equal, at one position, without
             blocking the primary`
 
 func newReplicaVerify(c *cli) *cobra.Command {
-	req := &cpv1.VerifyReplicaRequest{Level: cpv1.VerifyLevel_VERIFY_LEVEL_POSITION}
+	req := &cpv1.VerifyReplicaRequest{Level: cpv1.VerifyLevel_VERIFY_LEVEL_SAMPLE}
 	v := newVerb(c, req, &cobra.Command{
 		Use: "verify NAME", Short: "Compare a replica with its primary again",
 		Long: `Compare a replica with its primary again, and date the result. Both go on
@@ -23,6 +24,6 @@ serving. "server get" shows when a replica was verified, and how.
 		Example: `  understudy replica verify db2
   understudy replica verify db2 --level full`,
 	}, "name")
-	v.flag("level", "level", "how the data is compared", "position")
+	v.flag("level", "level", "how the data is compared", "sample")
 	return jobVerb(v, (*api).VerifyReplica, jobParts{news: c.sayServer})
 }

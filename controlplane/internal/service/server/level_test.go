@@ -13,7 +13,7 @@ import (
 func TestLevelThatIsNotKnownIsNoDefault(t *testing.T) {
 	t.Parallel()
 	for sent, want := range map[cpv1.VerifyLevel]inventory.VerifyLevel{
-		cpv1.VerifyLevel_VERIFY_LEVEL_UNSPECIFIED: inventory.VerifyPosition,
+		cpv1.VerifyLevel_VERIFY_LEVEL_UNSPECIFIED: inventory.VerifySample,
 		cpv1.VerifyLevel_VERIFY_LEVEL_FULL:        inventory.VerifyFull,
 		77:                                        "",
 	} {

@@ -12,7 +12,7 @@ import (
 // FillLevel sets the default of a level of verification, or collects that there is none such.
 func FillLevel(l *inventory.VerifyLevel, field string, wrong *errs.Fields) {
 	if *l == "" {
-		*l = inventory.VerifyPosition
+		*l = inventory.VerifySample
 	}
 	levels := []inventory.VerifyLevel{inventory.VerifyPosition, inventory.VerifySample,
 		inventory.VerifyFull}

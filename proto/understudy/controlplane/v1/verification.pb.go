@@ -27,11 +27,12 @@ const (
 type VerifyLevel int32
 
 const (
-	// Unspecified; in a request it means VERIFY_LEVEL_POSITION.
+	// Unspecified; in a request it means VERIFY_LEVEL_SAMPLE.
 	VerifyLevel_VERIFY_LEVEL_UNSPECIFIED VerifyLevel = 0
 	// The replica has applied a target position that was taken on its primary.
 	VerifyLevel_VERIFY_LEVEL_POSITION VerifyLevel = 1
-	// And the checksums of a sample of the tables are equal.
+	// And the checksums of a sample of the tables are equal, which costs a primary of any size the
+	// same.
 	VerifyLevel_VERIFY_LEVEL_SAMPLE VerifyLevel = 2
 	// And the checksums of all tables are equal.
 	VerifyLevel_VERIFY_LEVEL_FULL VerifyLevel = 3
