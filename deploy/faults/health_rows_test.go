@@ -50,6 +50,14 @@ func healthRows() []row {
 			why:     "every server that was READY is observed, whoever enrolled its agent",
 		},
 		{
+			id: "F14", variant: "MariaDB cannot be observed in full", long: true,
+			run: (*lab).oldFacts,
+			planted: "the agent of a READY replica cannot read MariaDB's option files any more, " +
+				"while MariaDB answers",
+			happens: "DEGRADED, FACTS_OLD, with the reason, after a minute; READY once it can",
+			why:     "READY over settings of long ago is proved by nothing",
+		},
+		{
 			id: "F14", variant: "two replicas with one server_id", run: (*lab).twinIDs,
 			planted: "another replica of the primary is given the server_id of a READY replica",
 			happens: "DEGRADED, SERVER_ID_TAKEN, naming the other one; READY once it has its own",
@@ -62,9 +70,14 @@ func healthRows() []row {
 // seen waits until the record of a server says so, and how long that took.
 func (l *lab) seen(name, state, words string) {
 	l.t.Helper()
+	l.seenWithin(time.Minute, name, state, words)
+}
+
+func (l *lab) seenWithin(limit time.Duration, name, state, words string) {
+	l.t.Helper()
 	began := time.Now()
 	said := ""
-	l.eventually(time.Minute, name+" is "+state+" "+words, func() bool {
+	l.eventually(limit, name+" is "+state+" "+words, func() bool {
 		var err error
 		said, err = l.try("server", "get", name)
 		said = strings.Join(strings.Fields(said), " ")
@@ -139,6 +152,15 @@ func (l *lab) threadStoppedInJob() {
 	l.seen(name, "DEGRADED", "SQL thread is not running")
 	_, _ = l.try("job", "cancel", job) // it may have ended
 	l.sql(name, "START SLAVE SQL_THREAD")
+	l.whole(name)
+}
+
+func (l *lab) oldFacts() {
+	name := l.stand()
+	const tool = "/usr/bin/my_print_defaults"
+	l.exec(name, "chmod", "000", tool)
+	l.seenWithin(3*time.Minute, name, "DEGRADED", "MariaDB has not been observed in full")
+	l.exec(name, "chmod", "755", tool)
 	l.whole(name)
 }
 
