@@ -1,10 +1,13 @@
 package fleet
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
 func TestAJobIsAnExcuseWhileItWorksOnTheStepThatStopped(t *testing.T) {
@@ -48,5 +51,31 @@ func TestAJobIsAnExcuseWhileItWorksOnTheStepThatStopped(t *testing.T) {
 	}
 	if (&excuse{works: true}).holds(begin) {
 		t.Error("no job is an excuse")
+	}
+}
+
+// TestStoppedByAJobThatDoesNotWorkNamesIt has a job wait for an operator.
+func TestStoppedByAJobThatDoesNotWorkNamesIt(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		replication.Status{Answers: true, BinlogHistory: "one"})
+	paused := f.last
+	paused.PausedBy, paused.Connections[0].SQLRunning = "jobs/7", "No"
+	f.take(paused)
+	if found := f.judge(); len(found) > 0 {
+		t.Errorf("not looked up yet: %+v", found)
+	}
+	f.excused("jobs/7", &job.Job{State: job.ActionRequired})
+	found := f.judge()
+	if len(found) != 1 || !strings.Contains(found[0].Text, "jobs/7 stopped it") ||
+		found[0].Hint.Actions[0].Args["name"] != "jobs/7" {
+		t.Errorf("it waits for an operator: %+v", found)
+	}
+	paused.PausedBy = "jobs/7; reboot"
+	f.take(paused)
+	f.excused(paused.PausedBy, nil)
+	if found := f.judge(); len(found) != 1 || strings.Contains(found[0].Text, "reboot") {
+		t.Errorf("an agent's own words: %+v", found)
 	}
 }

@@ -3,6 +3,7 @@ package replication
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -175,8 +176,18 @@ func (o Observed) hung(all *findings, h Hung) {
 	}
 }
 
+// jobName is how a job is named: an agent may say anything, and a hint is pasted into a shell.
+var jobName = regexp.MustCompile(`^jobs/[0-9A-Za-z-]{1,64}$`)
+
 // explain adds what the host knows of the cause.
 func (o Observed) explain(f Finding) Finding {
+	if f.Code == ReplicationStopped && jobName.MatchString(o.PausedBy) {
+		f.Text += "; " + o.PausedBy + " stopped it"
+		f.Hint = errs.Hint{Text: "see what the job does, and retry it once it has ended: it " +
+			"starts replication again",
+			Actions: []errs.Action{errs.Call("GetJob", "name", o.PausedBy),
+				errs.Call("RetryJob", "name", o.PausedBy)}}
+	}
 	if f.Code != MariaDBDown {
 		return f
 	}
