@@ -51,6 +51,10 @@ test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at ra
 test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
 	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 go test -tags lab -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
 
+.PHONY: figures
+figures: ## Measure how one control plane follows AGENTS=1000 agents: time to notice, memory, processor
+	AGENTS=$(or $(AGENTS),1000) go test -tags figures -count=1 -v -timeout 30m -run '^TestFigures$$' ./controlplane/internal/fleet
+
 .PHONY: race
 race: ## Run the tests that need nothing but Go, with the race detector
 	CGO_ENABLED=1 go test -race ./...
