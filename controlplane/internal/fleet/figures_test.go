@@ -74,9 +74,9 @@ func TestFigures(t *testing.T) {
 	defer pool.Close()
 	for i := range count {
 		must(t, st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-			return tx.Servers().Insert(ctx, &inventory.Server{Name: nameOf(i), Address: addressOf(i),
-				Role: inventory.RolePrimary, State: inventory.ServerReady, ServerID: 7,
-				AgentIdentity: identity.Agent(nameOf(i)).String()})
+			return tx.Servers().Insert(ctx, &inventory.Server{Name: nameOf(i),
+				Address: addressOf(i), Role: inventory.RolePrimary, ServerID: 7,
+				State: inventory.ServerReady, AgentIdentity: identity.Agent(nameOf(i)).String()})
 		}))
 	}
 	loops := loop.NewSet(slog.New(slog.DiscardHandler))
@@ -103,7 +103,8 @@ func TestFigures(t *testing.T) {
 		fmt.Fprintln(orders, order.say, bad)
 		first, last := until(t, st, order.state, bad, count)
 		t.Logf("%d agents, %d are told %s: the first is %s after %.1f s, the last after %.1f s",
-			count, bad, order.say, order.state, first.Sub(began).Seconds(), last.Sub(began).Seconds())
+			count, bad, order.say, order.state, first.Sub(began).Seconds(),
+			last.Sub(began).Seconds())
 	}
 	must(t, agents.Process.Signal(syscall.SIGKILL))
 	_ = agents.Wait()
@@ -241,11 +242,13 @@ func (a *agentsOf) Observe(r *agentv1.ObserveRequest,
 		}
 		if order != "hang" {
 			m := &agentv1.ObserveResponse{Change: 1, Hash: order, Time: timestamppb.Now(),
-				Age: durationpb.New(0), Progress: &agentv1.HostProgress{BinlogFile: "b.1", BinlogOffset: 1, OldestBinlog: "b.1"}}
+				Age: durationpb.New(0), Progress: &agentv1.HostProgress{BinlogFile: "b.1",
+					BinlogOffset: 1, OldestBinlog: "b.1"}}
 			if sent != order {
 				m.Facts = &agentv1.HostFacts{Unit: &agentv1.UnitFacts{ActiveState: "active"},
 					Mariadb: &agentv1.MariaDBStatus{Answers: order == "well", ServerId: 7,
-						LogBin: true, LogSlaveUpdates: true, DownReason: "dead", BinlogHistory: "a"}}
+						LogBin: true, LogSlaveUpdates: true, DownReason: "dead",
+						BinlogHistory: "a"}}
 				sent = order
 			}
 			if err := stream.Send(m); err != nil {
