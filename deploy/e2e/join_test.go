@@ -24,6 +24,7 @@ func TestJoin(t *testing.T) {
 		return err == nil
 	})
 	l.exec("db9", "systemctl", "disable", "--now", "understudy-agent.service")
+	brief, end := l.joinLine("db9", "--ttl", "1m"), time.Now().Add(time.Minute)
 	line := l.joinLine("db9")
 
 	l.refusesEverythingAtOnce(line)
@@ -51,12 +52,12 @@ func TestJoin(t *testing.T) {
 	awaitTrue(t, 30*time.Second, "the agent of db9 is observed", func() bool {
 		return l.server("db9").GetLastSeenTime().AsTime().After(seen)
 	})
-	l.joinsAfterAPurge(line)
+	l.joinsAfterAPurge(line, brief, end)
 }
 
 // joinsAfterAPurge deletes what the package's purge deletes: the host has to join again, and its
 // server goes on.
-func (l *lab) joinsAfterAPurge(used string) {
+func (l *lab) joinsAfterAPurge(used, brief string, end time.Time) {
 	l.t.Helper()
 	l.exec("db9", "sh", "-ec", "systemctl disable --now understudy-agent; "+
 		"rm -rf /var/lib/understudy-agent; mkdir -m 700 /var/lib/understudy-agent")
@@ -64,12 +65,19 @@ func (l *lab) joinsAfterAPurge(used string) {
 		return l.server("db9").GetState() == cpv1.Server_STATE_UNREACHABLE
 	})
 	line := l.joinLine("db9")
+	awaitTrue(l.t, 90*time.Second, "a token of a minute has expired",
+		func() bool { return time.Now().After(end) })
 	typo := line[:len(line)-1] + "~"
-	for _, refused := range []string{used, typo} {
-		if out, err := l.Exec(l.t.Context(), "db9", "sh", "-c", refused); err == nil ||
-			!strings.Contains(out+err.Error(), "token") ||
-			!strings.Contains(out+err.Error(), "hint") {
-			l.t.Errorf("joined with %s: %v\n%s", refused, err, out)
+	for refused, why := range map[string]string{used: "was used", typo: "token", brief: "expired"} {
+		out, err := l.Exec(l.t.Context(), "db9", "sh", "-c", refused)
+		for _, word := range []string{why, "hint", "make a new join"} {
+			if err == nil || !strings.Contains(out+err.Error(), word) {
+				l.t.Errorf("joins with %s, or does not say %q: %v\n%s", refused, word, err, out)
+			}
+		}
+		if left := l.exec("db9", "find", "/var/lib/understudy-agent", "-name",
+			"cert.pem"); left != "" {
+			l.t.Errorf("%s left an identity: %s", refused, left)
 		}
 	}
 	l.joins(line, "enrolled as spiffe://understudy/agent/db9")
@@ -78,9 +86,10 @@ func (l *lab) joinsAfterAPurge(used string) {
 	})
 }
 
-func (l *lab) joinLine(server string) string {
+func (l *lab) joinLine(server string, more ...string) string {
 	l.t.Helper()
-	line, err := l.CLI(l.t.Context(), "token", "create", server).Output()
+	line, err := l.CLI(l.t.Context(), append([]string{"token", "create", server},
+		more...)...).Output()
 	if err != nil {
 		l.t.Fatal(err)
 	}
