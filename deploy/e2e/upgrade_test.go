@@ -37,10 +37,15 @@ type built struct{ dir, version string }
 
 func buildPackages(t *testing.T, tree, version string) built {
 	t.Helper()
+	return buildPackagesAs(t, "deb", tree, version)
+}
+
+func buildPackagesAs(t *testing.T, format, tree, version string) built {
+	t.Helper()
 	b := built{dir: t.TempDir(), version: version}
 	cmd := exec.CommandContext(t.Context(), "deploy/packages/build")
 	cmd.Dir = tree
-	cmd.Env = append(os.Environ(), "VERSION="+version, "ARCHS=amd64", "FORMATS=deb", "OUT="+b.dir)
+	cmd.Env = append(os.Environ(), "VERSION="+version, "ARCHS=amd64", "FORMATS="+format, "OUT="+b.dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build packages of %s: %v: %s", version, err, out)
 	}
