@@ -62,6 +62,7 @@ type page struct {
 	snapshot string            // what the storage calls it
 	running  *exec.Cmd         // the block that was left running
 	output   bytes.Buffer      // what it printed
+	mistyped bool              // the task was reported done, with a mistake
 }
 
 func (p *page) do(t *testing.T, part part) {
@@ -82,6 +83,7 @@ func (p *page) do(t *testing.T, part part) {
 	default:
 		t.Fatalf("the page says %q, which is not known", part.how)
 	}
+	p.mistype(t, part)
 	for _, host := range part.hosts {
 		if strings.HasPrefix(part.text, "systemctl reboot") {
 			defer p.reboot(t, host)()
@@ -90,6 +92,7 @@ func (p *page) do(t *testing.T, part part) {
 		script := p.fill(t, part.text)
 		begin := time.Now()
 		out := p.site.on(t, host, script)
+		p.mistyped = false
 		if line := joinLine.FindString(out); line != "" {
 			p.words["JOIN_LINE"] = line
 		}
@@ -115,6 +118,7 @@ func (p *page) reboot(t *testing.T, host string) func() {
 func (p *page) leave(t *testing.T, host, text string) {
 	t.Helper()
 	p.end(t)
+	p.mistype(t, part{hosts: []string{host}, text: text})
 	p.running = p.site.command(t.Context(), host, p.fill(t, text))
 	p.output.Reset()
 	p.running.Stdout, p.running.Stderr = &p.output, &p.output
@@ -161,7 +165,7 @@ func (p *page) fill(t *testing.T, text string) string {
 	for page, address := range p.site.addresses {
 		text = strings.ReplaceAll(text, page, address)
 	}
-	if strings.Contains(text, "TASK") {
+	if strings.Contains(text, "TASK") && !p.mistyped {
 		p.words["TASK"] = p.site.openTask(t)
 	}
 	if strings.Contains(text, "SNAPSHOT") {

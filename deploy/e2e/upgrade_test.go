@@ -45,7 +45,8 @@ func buildPackagesAs(t *testing.T, format, tree, version string) built {
 	b := built{dir: t.TempDir(), version: version}
 	cmd := exec.CommandContext(t.Context(), "deploy/packages/build")
 	cmd.Dir = tree
-	cmd.Env = append(os.Environ(), "VERSION="+version, "ARCHS=amd64", "FORMATS="+format, "OUT="+b.dir)
+	cmd.Env = append(os.Environ(), "VERSION="+version, "ARCHS=amd64", "FORMATS="+format,
+		"OUT="+b.dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build packages of %s: %v: %s", version, err, out)
 	}

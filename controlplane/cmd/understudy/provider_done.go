@@ -15,7 +15,8 @@ func newProviderDone(c *cli) *cobra.Command {
 		Use: "done TASK", Short: "Report that a manual task was done",
 		Long: `Report that a manual task was done, with what only you know: the task says which
 flags it needs. Where the machine's agent observes something else, its
-observation takes precedence and the command is refused.`,
+observation takes precedence and the command is refused. An address or a device
+that was mistyped is corrected by the same command with the right one.`,
 		Example: `  understudy provider done task-1f0c52a9be31 --address 10.0.0.5
   understudy provider done task-77b00c4d12ea --device scsi-36001405f3a9c2 --label 'lun 7 on san-2'`,
 	}, "id")

@@ -166,6 +166,51 @@ func TestWordIsNotBelievedWhereTheHostShows(t *testing.T) {
 	}
 }
 
+func TestWhatWasMistypedIsCorrected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	say := func(id string, result provider.TaskResult) error {
+		_, err := w.CompleteTask(t.Context(), id, result)
+		return err
+	}
+	made, err := w.CreateMachine(t.Context(), provider.CreateMachineRequest{ClientToken: "m",
+		Name: "db1", Image: "trixie"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := w.task(made.ID).ID
+	w.done(made.ID, provider.TaskResult{Address: "192.0.2.6"})
+	wants(t, say(machine, provider.TaskResult{Address: "mist"}), provider.ErrInvalid)
+	v, err := w.CreateVolume(t.Context(), provider.CreateVolumeRequest{ClientToken: "v",
+		SizeBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	volume := w.task(v.ID).ID
+	w.done(v.ID, provider.TaskResult{Device: "scsi-wrong", Label: "lun 7"})
+	w.hosts.show(nil, "scsi-right")
+	if _, err := w.AttachVolume(t.Context(), v.ID, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(say(machine, provider.TaskResult{Address: "192.0.2.5"}),
+		say(volume, provider.TaskResult{Device: "scsi-right"})); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	now, err := w.GetMachine(t.Context(), made.ID)
+	if err != nil || now.Address != "192.0.2.5" || w.attachment(v.ID) !=
+		provider.AttachmentAttached {
+		t.Errorf("%+v, %s: %v", now, w.attachment(v.ID), err)
+	}
+	// What the host has shown is right.
+	wants(t, say(machine, provider.TaskResult{Address: "192.0.2.7"}), provider.ErrIncorrectState)
+	wants(t, say(volume, provider.TaskResult{Device: "scsi-b"}), provider.ErrIncorrectState)
+	if err := errors.Join(say(machine, provider.TaskResult{}),
+		say(volume, provider.TaskResult{Device: "scsi-right"})); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDetachIsWhatTheHostDoesNotShow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

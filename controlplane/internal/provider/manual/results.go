@@ -27,11 +27,16 @@ func (p *Provider) CompleteTask(ctx context.Context, id string,
 		if err != nil {
 			return err
 		}
-		if t.State == provider.TaskOpen {
+		switch {
+		case t.State == provider.TaskOpen:
 			if err := p.apply(r, t, result); err != nil {
 				return err
 			}
 			p.closeTask(t, provider.TaskDone, "")
+		case t.State == provider.TaskDone && result != (provider.TaskResult{}):
+			if err := r.correct(t, result); err != nil {
+				return err
+			}
 		}
 		if t.State != provider.TaskDone {
 			return provider.Errorf(provider.ErrIncorrectState, id, "task %s was %s: %s", id,
@@ -71,13 +76,46 @@ func (p *Provider) apply(r *records, t *task, result provider.TaskResult) error 
 	return nil
 }
 
+// correct takes another result of a task that is done, as long as nothing shows that the first one
+// was right: somebody mistyped an address, or a name.
+func (r *records) correct(t *task, result provider.TaskResult) error {
+	if err := t.checkResult(result); err != nil {
+		return err
+	}
+	if m := r.Machines[t.ObjectID]; t.Kind == makeMachine && m != nil {
+		address, err := r.checkAddress(m, result.Address)
+		if err != nil || address == m.Address {
+			return err
+		}
+		for _, v := range r.Volumes {
+			if v.MachineID == m.ID && v.Attachment == provider.AttachmentAttached && !v.Default {
+				return provider.Errorf(provider.ErrIncorrectState, t.ID,
+					"machine %s is at %s: it has volume %s there", m.Name, m.Address, v.ID)
+			}
+		}
+		m.Address = address
+	}
+	if v := r.Volumes[t.ObjectID]; t.Kind == makeVolume && v != nil && result.Device != v.Device {
+		if v.Attachment == provider.AttachmentAttached {
+			return provider.Errorf(provider.ErrIncorrectState, t.ID,
+				"volume %s is device %s: its machine shows it", v.ID, v.Device)
+		}
+		if err := r.checkDevice(result.Device); err != nil {
+			return err
+		}
+		v.Device = result.Device
+	}
+	return nil
+}
+
 // checkResult refuses what the task has no use for, and what it lacks.
 func (t *task) checkResult(result provider.TaskResult) error {
 	machine, volume := t.Kind == makeMachine, t.Kind == makeVolume
 	wants := func(given, wanted bool, flag string) error {
 		if given && !wanted {
 			return provider.Errorf(provider.ErrInvalid, t.ID,
-				"%s has no meaning for task %s to %s: leave it out", flag, t.ID, kindTexts[t.Kind])
+				"%s has no meaning for task %s to %s: leave it out", flag, t.ID,
+				strings.ReplaceAll(t.Kind, "_", " "))
 		}
 		return nil
 	}
@@ -103,19 +141,28 @@ func (t *task) checkResult(result provider.TaskResult) error {
 	return nil
 }
 
-func (p *Provider) machineMade(r *records, m *machine, result provider.TaskResult) error {
-	address, err := netip.ParseAddr(result.Address)
+// checkAddress is the address in its own spelling, unless it is no machine's, or another's.
+func (r *records) checkAddress(m *machine, text string) (string, error) {
+	address, err := netip.ParseAddr(text)
 	if err != nil || !address.IsValid() || address.IsUnspecified() || address.IsMulticast() ||
 		address.IsLoopback() || address.Zone() != "" {
-		return provider.Errorf(provider.ErrInvalid, m.ID,
-			"address %.50q is not the IP address of a machine", result.Address)
+		return "", provider.Errorf(provider.ErrInvalid, m.ID,
+			"address %.50q is not the IP address of a machine", text)
 	}
 	for _, other := range r.Machines {
 		if other.ID != m.ID && other.State != provider.MachineTerminated &&
 			other.Address == address.String() {
-			return provider.Errorf(provider.ErrInvalid, m.ID, "address %s is that of machine %s",
-				address, other.Name)
+			return "", provider.Errorf(provider.ErrInvalid, m.ID,
+				"address %s is that of machine %s", address, other.Name)
 		}
+	}
+	return address.String(), nil
+}
+
+func (p *Provider) machineMade(r *records, m *machine, result provider.TaskResult) error {
+	address, err := r.checkAddress(m, result.Address)
+	if err != nil {
+		return err
 	}
 	if result.DefaultDevice != "" {
 		if err := r.checkDevice(result.DefaultDevice); err != nil {
@@ -133,8 +180,8 @@ func (p *Provider) machineMade(r *records, m *machine, result provider.TaskResul
 		}}
 		r.Volumes[v.ID] = v
 	}
-	m.State, m.Address, m.Label, m.StartedAt = provider.MachineRunning, address.String(),
-		result.Label, p.cfg.Now()
+	m.State, m.Address, m.Label, m.StartedAt = provider.MachineRunning, address, result.Label,
+		p.cfg.Now()
 	return nil
 }
 

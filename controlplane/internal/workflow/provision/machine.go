@@ -160,7 +160,19 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 	if err := s.MachineFit(ctx, srv); err != nil {
 		return kit.Outcome{}, err
 	}
-	return s.Again("the agent of %s does not answer yet", srv.Name)
+	m, err := s.Provider.GetMachine(ctx, srv.MachineID)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if m.Address != "" && m.Address != srv.Address {
+		s.Found("machine %s is at %s, not at %s", m.ID, m.Address, srv.Address)
+		return kit.Outcome{}, kit.Waiting{Reason: "the agent of " + srv.Name + " is asked at " +
+			m.Address, Commit: s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+			srv.Address = m.Address
+			return nil
+		}, "machine %s is at %s", m.ID, m.Address)}
+	}
+	return s.Again("the agent of %s does not answer yet at %s", srv.Name, srv.Address)
 }
 
 // checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never

@@ -55,8 +55,10 @@ type ProviderServiceClient interface {
 	// ListTasks returns the manual tasks, oldest first. INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	// CompleteTask reports that a manual task was done, with what only the operator knows. A repeat
-	// changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was refused or withdrawn, and
-	// when the machine's agent observes something else: its observation takes precedence.
+	// changes nothing; one with another address or device corrects the first, until the machine's
+	// agent shows that the first was right. NOT_FOUND, FAILED_PRECONDITION when the task was refused
+	// or withdrawn, and when the machine's agent observes something else: its observation takes
+	// precedence.
 	CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*CompleteTaskResponse, error)
 	// RefuseTask reports that a manual task will not be done, and why: its job fails with that
 	// reason. A repeat changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was done or
@@ -169,8 +171,10 @@ type ProviderServiceServer interface {
 	// ListTasks returns the manual tasks, oldest first. INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	// CompleteTask reports that a manual task was done, with what only the operator knows. A repeat
-	// changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was refused or withdrawn, and
-	// when the machine's agent observes something else: its observation takes precedence.
+	// changes nothing; one with another address or device corrects the first, until the machine's
+	// agent shows that the first was right. NOT_FOUND, FAILED_PRECONDITION when the task was refused
+	// or withdrawn, and when the machine's agent observes something else: its observation takes
+	// precedence.
 	CompleteTask(context.Context, *CompleteTaskRequest) (*CompleteTaskResponse, error)
 	// RefuseTask reports that a manual task will not be done, and why: its job fails with that
 	// reason. A repeat changes nothing. NOT_FOUND, FAILED_PRECONDITION when the task was done or
