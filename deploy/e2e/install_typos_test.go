@@ -36,7 +36,7 @@ var typos = []typo{
 	{before: "provider done TASK", right: "TASK", wrong: "nope",
 		says: []string{"must be the id of a task"}},
 	{before: "provider done TASK", right: "--address", wrong: "--device sda --address",
-		says: []string{"device", "make the machine"}},
+		says: []string{"device", "make machine"}},
 	{before: "provider done TASK --address", right: "10.0.0.11", wrong: "10.0.0.10", taken: true,
 		says: []string{"is done"}},
 	{before: "provider done TASK --device", right: "DEVICE", wrong: "no-such-device", taken: true,
