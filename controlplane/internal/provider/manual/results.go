@@ -115,7 +115,7 @@ func (t *task) checkResult(result provider.TaskResult) error {
 		if given && !wanted {
 			return provider.Errorf(provider.ErrInvalid, t.ID,
 				"%s has no meaning for task %s to %s: leave it out", flag, t.ID,
-				strings.ReplaceAll(t.Kind, "_", " "))
+				strings.ReplaceAll(t.Kind, "-", " "))
 		}
 		return nil
 	}
