@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -101,6 +101,12 @@ func (d *Datadirs) choose(dir string) (string, error) {
 				", or extend the agent's allow-list"))
 	}
 	opened, err := untrusted.Open(dir)
+	if errors.Is(err, unix.ELOOP) {
+		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
+			fmt.Sprintf("cannot use datadir %s: a link on its way is not root's alone", dir),
+			errs.WithHint("name the directory itself in the agent's allow-list, or make the "+
+				"directory with the link root's (ls -ld)"), errs.Wrap(err))
+	}
 	if err != nil {
 		return "", unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot use datadir %s: it is not a directory", dir),
@@ -132,7 +138,8 @@ func (d *Datadirs) expectedVolume(ctx context.Context, dir, nonce string) (Volum
 
 // guardVersion refuses a datadir that the binary would ruin.
 func guardVersion(dir string, done *DatadirDone) error {
-	if _, err := os.Stat(filepath.Join(dir, "mysql")); err != nil {
+	if entries, err := readDir(dir); err != nil || !slices.ContainsFunc(entries,
+		func(e fs.DirEntry) bool { return e.Name() == "mysql" && e.IsDir() }) {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot use datadir %s: it has no files of MariaDB", dir),
 			errs.WithHint("mount the volume that has it, or ask for a new one with initialize"))
@@ -159,9 +166,17 @@ func guardVersion(dir string, done *DatadirDone) error {
 // running is the pid of the server that has the datadir open, or 0: it has locks on these files
 // as long as it lives.
 func running(dir string) (int, error) {
+	datadir, err := untrusted.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot find out whether MariaDB runs on %s: %w", dir, err)
+	}
+	defer datadir.Close()
 	for _, name := range []string{"aria_log_control", "ibdata1"} {
-		file, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
-		if errors.Is(err, os.ErrNotExist) {
+		file, err := datadir.OpenFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {

@@ -15,8 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/gtid"
 )
@@ -184,15 +183,16 @@ func (h *history) holds(dir string, logs logList) (bool, error) {
 // digestBefore is of the bytes before a place. The flag of a log that is in use is left out:
 // MariaDB clears it at the end of the log.
 func digestBefore(dir string, at logPlace) (string, error) {
-	file, err := os.OpenFile(filepath.Join(dir, filepath.Base(at.File)),
-		os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	logs, err := untrusted.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	defer logs.Close()
+	file, err := logs.OpenFile(filepath.Base(at.File))
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("cannot read binary log %s: it is no regular file: %w", at.File, err)
-	}
 	from := max(0, at.Offset-digestBytes)
 	bytes := make([]byte, at.Offset-from)
 	if _, err := file.ReadAt(bytes, from); err != nil {

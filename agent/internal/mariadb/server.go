@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -101,6 +102,7 @@ type Host struct {
 	binary   binary
 	slow     slowFacts
 	history  histories
+	unheld   atomic.Pointer[Live] // the latest look at a MariaDB that was not held
 }
 
 // reconnect is how soon it is noticed that MariaDB would not let the agent in again.

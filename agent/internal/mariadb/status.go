@@ -146,6 +146,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
 	if quiesced {
 		live.History = h.history.known()
+		live.remember(h.unheld.Load())
 		return live, nil
 	}
 	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
@@ -160,7 +161,22 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	}
 	live.PositionTableTransactional, live.NonTransactional, live.Memory = h.slow.get(ctx,
 		h.Server.db, live.Started)
+	h.unheld.Store(&live)
 	return live, nil
+}
+
+// remember takes over what cannot be read while MariaDB is held, from the latest look of the same
+// run before.
+func (live *Live) remember(before *Live) {
+	if before == nil || !before.Started.Equal(live.Started) {
+		return
+	}
+	live.Mismatches = before.Mismatches
+	for name, value := range before.Settings {
+		if _, read := live.Settings[name]; !read {
+			live.Settings[name] = value
+		}
+	}
 }
 
 func fromVariables(v row) Live {

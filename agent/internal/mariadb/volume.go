@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/untrusted"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
 // noncePath is the file of the nonce, below the root of the filesystem.
@@ -160,6 +161,16 @@ func readBelow(dir, path string, limit int64) ([]byte, error) {
 	return d.ReadFile(path, limit)
 }
 
+// readDir are the names in a directory that MariaDB's user can write.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	d, err := untrusted.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Entries()
+}
+
 // mark writes a file into the directory that is ours on the volume.
 func (v Volume) mark(path, text string) error {
 	volume, err := untrusted.Open(v.Mount)
@@ -172,6 +183,9 @@ func (v Volume) mark(path, text string) error {
 		return err
 	}
 	defer ours.Close()
+	if _, err := ours.Keep(atomicfile.Owner{}); err != nil {
+		return err
+	}
 	return ours.Write(filepath.Base(path), []byte(text+"\n"), 0o644)
 }
 

@@ -2,7 +2,6 @@ package untrusted
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +15,11 @@ import (
 // Write puts data in the place of the name in one step, a link's included, and returns when it is
 // on disk.
 func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
-	temporary := "." + name + "." + rand.Text() + ".tmp"
+	// One writer at a time: what is there was left by one that was killed.
+	temporary := "." + name + ".tmp"
+	if err := unix.Unlinkat(d.fd(), temporary, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return d.failed("write", name, err)
+	}
 	fd, err := unix.Openat(d.fd(), temporary,
 		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -60,18 +63,25 @@ func (d *Dir) RemoveAll(name string) error {
 // Own gives the directory itself to a user. It says whether it was another's.
 func (d *Dir) Own(to atomicfile.Owner) (bool, error) { return own(d.fd(), d.Path(), to) }
 
-// Keep gives the directory itself to a user, and lets no other write into it. It says whether it
-// changed something.
+// Keep gives the directory itself to a user, and lets no other write into it. Who had it still gets
+// through. It says whether it changed something.
 func (d *Dir) Keep(to atomicfile.Owner) (bool, error) {
 	changed, err := d.Own(to)
 	if err != nil {
 		return changed, err
 	}
-	info, err := d.file.Stat()
-	if err != nil || info.Mode().Perm()&0o022 == 0 {
-		return changed, err
+	var stat unix.Stat_t
+	if err := unix.Fstat(d.fd(), &stat); err != nil {
+		return changed, d.failed("stat", ".", err)
 	}
-	return true, d.file.Chmod(info.Mode().Perm() &^ 0o022)
+	wanted := stat.Mode&^0o022 | 0o111
+	if stat.Mode == wanted {
+		return changed, nil
+	}
+	if err := unix.Fchmod(d.fd(), wanted&0o7777); err != nil {
+		return changed, d.failed("chmod", ".", err)
+	}
+	return true, nil
 }
 
 // OwnAll gives the directory and all below it to a user, on its filesystem alone, but the names
@@ -94,6 +104,7 @@ type owning struct {
 	skip  func(name string) bool
 	apart bool // a filesystem for data, which has nothing of the host's
 	count int
+	seen  int // entries of all directories
 }
 
 // mostDepth is deeper than any datadir.
@@ -111,6 +122,9 @@ func (o *owning) dir(ctx context.Context, d *Dir, depth int) error {
 	entries, err := d.Entries()
 	if err != nil {
 		return err
+	}
+	if o.seen += len(entries); o.seen > mostEntries {
+		return d.failed("chown", ".", fmt.Errorf("has more than %d files", mostEntries))
 	}
 	for _, entry := range entries {
 		if ctx.Err() != nil {

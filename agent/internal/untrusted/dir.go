@@ -78,15 +78,22 @@ func walk(at int, path string) (int, error) {
 	return at, nil
 }
 
-// followed is where a link leads, when only root could have put it into the directory. A filesystem
-// that is mounted nosuid is one that the host does not trust either.
+// dataOnly is how a filesystem is mounted that the host trusts nothing of: a data volume. A /var of
+// its own has two of the three at most.
+const dataOnly = unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
+
+// followed is where a link leads, when only root could have put it into the directory.
 func followed(dir, link int) (string, error) {
 	var stat unix.Stat_t
 	var flags unix.Statfs_t
 	if err := errors.Join(unix.Fstat(dir, &stat), unix.Fstatfs(dir, &flags)); err != nil {
 		return "", err
 	}
-	if stat.Uid != 0 || stat.Mode&0o022 != 0 || flags.Flags&unix.ST_NOSUID != 0 {
+	others := uint32(0o022)
+	if stat.Gid == 0 {
+		others = 0o002
+	}
+	if stat.Uid != 0 || stat.Mode&others != 0 || flags.Flags&dataOnly == dataOnly {
 		return "", unix.ELOOP
 	}
 	to := make([]byte, unix.PathMax)

@@ -2,6 +2,7 @@ package agentpool
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 // What an agent says is said by another machine, whose root may be anybody: each text is cut, and a
 // call that goes on and on is ended.
 const (
-	longestText    = 16 << 10 // bytes of a text; a position with 500 domains is shorter
-	mostElements   = 200_000  // of a list
+	longestWords   = 16 << 10  // bytes of what is for people to read; more is cut off
+	longestFact    = 512 << 10 // bytes of any other text: a GTID state of 20,000 servers
+	mostElements   = 200_000   // of a list
 	deepestMessage = 20
 	mostOfCall     = 64 << 20 // bytes of all messages of a call that ends
 	mostFacts      = 1 << 20  // bytes of a message of one that does not
@@ -27,52 +29,60 @@ const (
 	messagesASecond = 20
 )
 
-// clip cuts what is too long in a message, in place.
-func clip(m protoreflect.Message, depth int) {
+// forPeople are fields with words: a part of them is true too. A part of a fact is another fact.
+var forPeople = regexp.MustCompile(
+	`^(.*_)?(reason|text|error|errors|progress|problem|found|changes|content|description|message)$`)
+
+// bound cuts words that are too long, in place, and refuses any other part that is.
+func bound(m protoreflect.Message, depth int) (err error) {
 	if depth > deepestMessage {
-		return
+		return tooMuch("messages in each other", depth)
 	}
 	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		switch {
 		case field.IsMap():
 			value.Map().Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
-				if s, long := cutText(field.MapValue(), v); long {
-					value.Map().Set(key, s)
-				} else if field.MapValue().Message() != nil {
-					clip(v.Message(), depth+1)
-				}
-				return true
+				err = boundOne(field.MapValue(), field.Name(), v, depth,
+					func(v protoreflect.Value) { value.Map().Set(key, v) })
+				return err == nil
 			})
 		case field.IsList():
 			list := value.List()
 			if list.Len() > mostElements {
-				list.Truncate(mostElements)
+				err = tooMuch(string(field.Name()), list.Len())
 			}
-			for i := range list.Len() {
-				if s, long := cutText(field, list.Get(i)); long {
-					list.Set(i, s)
-				} else if field.Message() != nil {
-					clip(list.Get(i).Message(), depth+1)
-				}
+			for i := 0; err == nil && i < list.Len(); i++ {
+				err = boundOne(field, field.Name(), list.Get(i), depth,
+					func(v protoreflect.Value) { list.Set(i, v) })
 			}
-		case field.Message() != nil:
-			clip(value.Message(), depth+1)
 		default:
-			if s, long := cutText(field, value); long {
-				m.Set(field, s)
-			}
+			err = boundOne(field, field.Name(), value, depth,
+				func(v protoreflect.Value) { m.Set(field, v) })
 		}
-		return true
+		return err == nil
 	})
+	return err
 }
 
-// cutText is a text that is too long, cut between two characters.
-func cutText(field protoreflect.FieldDescriptor, v protoreflect.Value) (protoreflect.Value, bool) {
-	if field.Kind() != protoreflect.StringKind || len(v.String()) <= longestText {
-		return v, false
+func boundOne(kind protoreflect.FieldDescriptor, name protoreflect.Name, v protoreflect.Value,
+	depth int, set func(protoreflect.Value)) error {
+	switch {
+	case kind.Message() != nil:
+		return bound(v.Message(), depth+1)
+	case kind.Kind() != protoreflect.StringKind:
+		return nil
+	case len(v.String()) > longestWords && forPeople.MatchString(string(name)):
+		set(protoreflect.ValueOfString(strings.ToValidUTF8(v.String()[:longestWords], "") + "…"))
+	case len(v.String()) > longestFact:
+		return tooMuch(string(name), len(v.String()))
 	}
-	text := strings.ToValidUTF8(v.String()[:longestText], "")
-	return protoreflect.ValueOfString(text + "…"), true
+	return nil
+}
+
+func tooMuch(what string, size int) error {
+	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+		fmt.Sprintf("cannot take all that the agent sends: %d of %s", size, what),
+		errs.WithHint("see which program answers on its host as the agent, and install it again"))
 }
 
 // bounded is a stream of an agent's that ends when too much comes.
@@ -96,11 +106,7 @@ func (b *bounded) RecvMsg(into any) error {
 	allowed := messageBurst + int(time.Since(b.began).Seconds()*messagesASecond)
 	endless := b.method == agentv1.ObservationService_Observe_FullMethodName
 	if !endless && b.bytes > mostOfCall || endless && (size > mostFacts || b.messages > allowed) {
-		return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-			fmt.Sprintf("cannot take all that the agent sends: %d bytes in %d messages", b.bytes,
-				b.messages), errs.WithHint("see which "+
-				"program answers on its host as the agent, and install it again"))
+		return tooMuch("bytes", b.bytes)
 	}
-	clip(m.ProtoReflect(), 0)
-	return nil
+	return bound(m.ProtoReflect(), 0)
 }

@@ -23,10 +23,10 @@ func saying(t *testing.T, text string) ([]replication.Observed, error) {
 	f.db1(&agent{observe: observationService{observe: func(_ *agentv1.ObserveRequest,
 		stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
 		for i := int64(1); ; i++ {
+			facts := &agentv1.HostFacts{Unit: &agentv1.UnitFacts{Errors: []string{text}},
+				Mariadb: &agentv1.MariaDBStatus{DownReason: text, Datadir: text}}
 			if err := stream.Send(&agentv1.ObserveResponse{Change: i, Hash: fmt.Sprint(i),
-				Facts: &agentv1.HostFacts{Mariadb: &agentv1.MariaDBStatus{DownReason: text,
-					Settings: map[string]string{"x": text}},
-					Unit: &agentv1.UnitFacts{Errors: []string{text}}}}); err != nil {
+				Facts: facts}); err != nil {
 				return err
 			}
 		}
@@ -40,7 +40,10 @@ func TestTextsOfAnAgentAreCut(t *testing.T) {
 	if len(all) == 0 {
 		t.Fatal("nothing was observed")
 	}
-	for _, text := range []string{all[0].DownReason, all[0].Unit.Errors[0], all[0].Settings["x"]} {
+	if whole := all[0].Datadir; len(whole) != 100<<10 {
+		t.Errorf("a fact of %d bytes: a part of it is another one", len(whole))
+	}
+	for _, text := range []string{all[0].DownReason, all[0].Unit.Errors[0]} {
 		if len(text) < 16<<10 || len(text) > 17<<10 || !strings.HasSuffix(text, "ü…") {
 			t.Errorf("a text of %d bytes", len(text))
 		}
@@ -52,7 +55,8 @@ func TestMessagesOfAnAgentAreBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		most int
-	}{"large": {strings.Repeat("x", 1<<20), 0}, "many": {"x", 500}} {
+	}{"a large message": {strings.Repeat("x", 1<<20), 0}, "many": {"x", 500},
+		"a large fact": {strings.Repeat("x", 520<<10), 0}} {
 		all, err := saying(t, c.text)
 		if !errors.Is(err, errs.ResourceExhausted) || len(all) > c.most {
 			t.Errorf("%s: %d messages, then %v", name, len(all), err)

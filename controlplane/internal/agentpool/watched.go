@@ -39,7 +39,7 @@ func (w watched) Invoke(ctx context.Context, method string, args, reply any,
 	opts ...grpc.CallOption) error {
 	err := w.ClientConnInterface.Invoke(w.call(ctx, method), method, args, reply, opts...)
 	if err == nil {
-		clip(reply.(proto.Message).ProtoReflect(), 0)
+		err = bound(reply.(proto.Message).ProtoReflect(), 0)
 	}
 	return err
 }

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -190,7 +189,6 @@ func processor(t *testing.T) time.Duration {
 // agentsOf is all agents: a certificate for each address, and the order that they have.
 type agentsOf struct {
 	agentv1.UnimplementedObservationServiceServer
-	mu    sync.Mutex
 	bad   atomic.Int64
 	order atomic.Value
 }

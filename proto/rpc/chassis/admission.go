@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/tap"
@@ -23,20 +26,28 @@ type Room struct {
 	// Connections are all; 4096 when 0.
 	Connections int
 	// Strangers are connections of an address that have shown no certificate, those in their
-	// handshake included; 64 when 0. All addresses together have eight times as many.
+	// handshake included; 64 when 0. All addresses together have eight times as many: who comes
+	// then takes the place of the oldest of the address that has most.
 	Strangers int
-	// PerCaller are the connections of one identity; 16 when 0.
+	// PerCaller are the connections of one identity; 256 when 0.
 	PerCaller int
-	// Calls are those under way of one identity, and of all strangers together; 100 when 0. The
-	// control plane is not bound by it.
+	// Calls are those under way of one identity; 100 when 0. The control plane is not bound by it.
 	Calls int
+	// StrangersCalls are those under way of an address, of callers without a certificate; 10 when
+	// 0.
+	StrangersCalls int
+	// StrangersTime ends a connection that has shown no certificate, and what it calls; a minute
+	// when 0.
+	StrangersTime time.Duration
 }
 
 const (
 	defaultConnections = 4096
 	defaultStrangers   = 64
-	defaultPerCaller   = 16
+	defaultPerCaller   = 256
 	defaultCalls       = 100
+	strangersCalls     = 10
+	strangersTime      = time.Minute
 	addressesOfMany    = 8
 	maxStreams         = 128      // of a connection
 	maxHeaderBytes     = 16 << 10 // of a call's metadata
@@ -47,6 +58,8 @@ func (r *Room) fillDefaults() {
 	r.Strangers = orDefault(r.Strangers, defaultStrangers)
 	r.PerCaller = orDefault(r.PerCaller, defaultPerCaller)
 	r.Calls = orDefault(r.Calls, defaultCalls)
+	r.StrangersCalls = orDefault(r.StrangersCalls, strangersCalls)
+	r.StrangersTime = orDefault(r.StrangersTime, strangersTime)
 }
 
 // admission counts who holds what.
@@ -55,16 +68,23 @@ type admission struct {
 
 	mu          sync.Mutex
 	connections map[*guest]struct{}
-	strangers   map[string]int // connections by address
+	strangers   map[string][]*guest // by address, oldest first
 	strangersIn int
 	callers     map[identity.Identity]int // connections
-	calls       map[identity.Identity]int
+	calls       map[caller]int
+}
+
+// caller is whose calls are counted: an identity, and an address where there is none.
+type caller struct {
+	who     identity.Identity
+	address string
 }
 
 func newAdmission(room Room) *admission {
 	room.fillDefaults()
-	return &admission{room: room, connections: map[*guest]struct{}{}, strangers: map[string]int{},
-		callers: map[identity.Identity]int{}, calls: map[identity.Identity]int{}}
+	return &admission{room: room, connections: map[*guest]struct{}{},
+		strangers: map[string][]*guest{}, callers: map[identity.Identity]int{},
+		calls: map[caller]int{}}
 }
 
 // guest is a connection that was let in, until it is closed.
@@ -73,6 +93,7 @@ type guest struct {
 	a       *admission
 	address string
 	once    sync.Once
+	overdue *time.Timer // closes it while it is a stranger's
 	// Guarded by the admission's mutex.
 	who  identity.Identity
 	cert *tls.ConnectionState // nil for a stranger
@@ -82,21 +103,39 @@ type guest struct {
 func (a *admission) arrive(conn net.Conn) (*guest, error) {
 	address := hostOf(conn.RemoteAddr())
 	a.mu.Lock()
+	if a.strangersIn >= a.room.Strangers*addressesOfMany {
+		if crowd := a.mostCrowded(); crowd != address {
+			oldest := a.strangers[crowd][0]
+			a.mu.Unlock()
+			_ = oldest.Close()
+			a.mu.Lock()
+		}
+	}
 	defer a.mu.Unlock()
-	switch {
+	switch same := len(a.strangers[address]); {
 	case len(a.connections) >= a.room.Connections:
 		return nil, fmt.Errorf("%d connections are open", len(a.connections))
-	case a.strangers[address] >= a.room.Strangers:
-		return nil, fmt.Errorf("%d connections of %s have shown no certificate",
-			a.strangers[address], address)
+	case same >= a.room.Strangers:
+		return nil, fmt.Errorf("%d connections of %s have shown no certificate", same, address)
 	case a.strangersIn >= a.room.Strangers*addressesOfMany:
 		return nil, fmt.Errorf("%d connections have shown no certificate", a.strangersIn)
 	}
 	g := &guest{Conn: conn, a: a, address: address, who: identity.Anonymous()}
 	a.connections[g] = struct{}{}
-	a.strangers[address]++
+	a.strangers[address] = append(a.strangers[address], g)
 	a.strangersIn++
+	g.overdue = time.AfterFunc(a.room.StrangersTime, func() { _ = g.Close() })
 	return g, nil
+}
+
+// mostCrowded is the address with most strangers.
+func (a *admission) mostCrowded() (address string) {
+	for other, all := range a.strangers {
+		if len(all) > len(a.strangers[address]) {
+			address = other
+		}
+	}
+	return address
 }
 
 // introduce notes who a connection turned out to be, or says why there is no room for it.
@@ -110,6 +149,7 @@ func (a *admission) introduce(g *guest, who identity.Identity, state tls.Connect
 		return fmt.Errorf("%s has %d connections", who, a.callers[who])
 	}
 	a.forgetStranger(g)
+	g.overdue.Stop()
 	a.callers[who]++
 	g.who, g.cert = who, &state
 	return nil
@@ -117,7 +157,12 @@ func (a *admission) introduce(g *guest, who identity.Identity, state tls.Connect
 
 func (a *admission) forgetStranger(g *guest) {
 	a.strangersIn--
-	less(a.strangers, g.address)
+	left := slices.DeleteFunc(a.strangers[g.address], func(o *guest) bool { return o == g })
+	if len(left) == 0 {
+		delete(a.strangers, g.address)
+	} else {
+		a.strangers[g.address] = left
+	}
 }
 
 // Close closes the connection and gives its room back.
@@ -126,6 +171,7 @@ func (g *guest) Close() error {
 	g.once.Do(func() {
 		g.a.mu.Lock()
 		defer g.a.mu.Unlock()
+		g.overdue.Stop()
 		delete(g.a.connections, g)
 		if g.cert == nil {
 			g.a.forgetStranger(g)
@@ -137,15 +183,19 @@ func (g *guest) Close() error {
 }
 
 // begin takes room for a call until its context is done.
-func (a *admission) begin(ctx context.Context, who identity.Identity) error {
-	if who.Role == identity.RoleControlPlane {
+func (a *admission) begin(ctx context.Context, from identity.Peer) error {
+	who, most := caller{who: from.Identity}, a.room.Calls
+	switch from.Identity.Role {
+	case identity.RoleControlPlane:
 		return nil
+	case identity.RoleAnonymous:
+		who.address, most = network(from.Address), a.room.StrangersCalls
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.calls[who] >= a.room.Calls {
+	if a.calls[who] >= most {
 		return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
-			fmt.Sprintf("%s has %d calls under way", who, a.calls[who]),
+			fmt.Sprintf("%s has %d calls under way", from.Identity, a.calls[who]),
 			errs.WithHint("end some of them, watches and waits among them, then retry"))
 	}
 	a.calls[who]++
@@ -181,13 +231,24 @@ func less[K comparable](counts map[K]int, key K) {
 	}
 }
 
-// hostOf is an address without its port; all that is no IP address is one.
-func hostOf(address net.Addr) string {
-	host, _, err := net.SplitHostPort(address.String())
+func hostOf(address net.Addr) string { return network(address.String()) }
+
+// network is whose an address is: an IPv4 address, or the /64 of IPv6 that one host has. All that
+// is no IP address is one.
+func network(address string) string {
+	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return address.String()
+		return ""
 	}
-	return host
+	ip := at.Addr().Unmap()
+	if ip.Is4() {
+		return ip.String()
+	}
+	prefix, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return ip.String()
+	}
+	return prefix.String()
 }
 
 // doors is a listener that lets in whom there is room for.
@@ -215,7 +276,7 @@ func (d doors) Accept() (net.Conn, error) {
 
 // enter is asked about each call once its metadata is there, before a request is read.
 func (a *admission) enter(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	if err := a.begin(ctx, identity.PeerOf(ctx).Identity); err != nil {
+	if err := a.begin(ctx, identity.PeerOf(ctx)); err != nil {
 		return ctx, errs.ToStatus(err)
 	}
 	return ctx, nil

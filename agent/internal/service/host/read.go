@@ -1,9 +1,7 @@
 package host
 
 import (
-	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,21 +50,4 @@ func firstNumber(text string) float64 {
 
 func uptime() time.Duration {
 	return time.Duration(firstNumber(readText("/proc/uptime")) * float64(time.Second))
-}
-
-// addresses are those of the host that others may reach it by, sorted.
-func addresses() []string {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var list []string
-	for _, address := range all {
-		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLoopback() &&
-			!ip.IP.IsLinkLocalUnicast() {
-			list = append(list, ip.IP.String())
-		}
-	}
-	slices.Sort(list)
-	return list
 }

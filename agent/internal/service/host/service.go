@@ -67,7 +67,7 @@ func (s *Service) GetHost(ctx context.Context,
 		Server: s.config.Server, AgentVersion: s.config.Version,
 		AgentStartTime: timestamppb.New(s.start), Cpus: int32(runtime.NumCPU()),
 		MachineId: readText("/etc/machine-id"), BootId: readText("/proc/sys/kernel/random/boot_id"),
-		Os: osRelease(readText("/etc/os-release")), Addresses: addresses(),
+		Os:             osRelease(readText("/etc/os-release")),
 		MariadbVersion: s.config.MariaDB.BinaryVersion(ctx), SystemdVersion: s.systemdVersion(ctx),
 	}
 	var names unix.Utsname

@@ -11,21 +11,39 @@ import (
 )
 
 // History is the id of the history of the binary log that a copy of the server goes on from: the
-// server's own, or its primary's.
+// server's own, or its primary's. It waits until it is known.
 func History(ctx context.Context, c *kit.Call, source *kit.Node) (string, error) {
-	if source.Role != inventory.RoleReplica {
-		return source.Status.BinlogHistory, nil
+	primary := source
+	if source.Role == inventory.RoleReplica {
+		var err error
+		if primary, err = c.Serving(ctx, source.Primary); err != nil {
+			return "", err
+		}
 	}
-	primary, err := c.Serving(ctx, source.Primary)
-	if err != nil {
-		return "", err
+	return primary.Status.BinlogHistory, KnownHistory(primary)
+}
+
+// KnownHistory waits until the agent of the primary can tell the history of its binary log: it
+// looks again every few seconds.
+func KnownHistory(primary *kit.Node) error {
+	if primary.Status.BinlogHistory != "" {
+		return nil
 	}
-	return primary.Status.BinlogHistory, nil
+	return kit.Wait("the agent of %s cannot tell yet which history its binary log has",
+		primary.Name)
 }
 
 // SameHistory refuses a snapshot when the primary's binary log is not the one that the snapshot
 // relies on any more.
 func SameHistory(snap inventory.Snapshot, primary *kit.Node) error {
+	if snap.History == "" {
+		return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint("make the replica from "+
+			"a new snapshot", errs.Call("CreateReplica", "primary", primary.Subject())),
+			"it is not on record which history snapshot %s is of", snap.ID)
+	}
+	if err := KnownHistory(primary); err != nil {
+		return err
+	}
 	relies := replication.Lineage{History: snap.History, Position: snap.Point.Position()}
 	if !snap.Point.Replica {
 		relies.State = snap.Point.BinlogState
@@ -44,6 +62,9 @@ func SameHistory(snap inventory.Snapshot, primary *kit.Node) error {
 func (p *Pair) sameHistory() error {
 	if !p.observing {
 		return SameHistory(p.Snap, p.Primary)
+	}
+	if err := KnownHistory(p.Primary); err != nil {
+		return err
 	}
 	why := replication.Lineage{History: p.Srv.History}.Broken(p.Primary.Status)
 	if why == "" {

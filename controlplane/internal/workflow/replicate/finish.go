@@ -22,9 +22,8 @@ func (s *step) finish(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	if err := s.checkReplica(ctx, p); err != nil {
 		return kit.Outcome{}, err
 	}
-	if p.Primary.Status.BinlogHistory == "" {
-		return kit.Outcome{}, kit.Wait("the agent of %s cannot tell yet which history its binary "+
-			"log has", p.Primary.Name)
+	if err := host.KnownHistory(p.Primary); err != nil {
+		return kit.Outcome{}, err
 	}
 	if err := p.StartWithMariaDB(ctx); err != nil {
 		return kit.Outcome{}, err

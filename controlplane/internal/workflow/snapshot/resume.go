@@ -85,10 +85,9 @@ func (s *step) proveResumed(ctx context.Context, h *quiesced,
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if h.history != "" && history != "" && history != h.history {
+	if history != h.history {
 		return s.broken(h, "the binary log began another history meanwhile")
 	}
-	h.history = cmp.Or(h.history, history)
 	upper := ""
 	// without a lock the copy may hold whatever was committed until after the snapshot
 	if s.args.Mode == inventory.ModeCrash {

@@ -186,12 +186,10 @@ type GetHostResponse struct {
 	Load1 float64 `protobuf:"fixed64,14,opt,name=load1,proto3" json:"load1,omitempty"`
 	// Time since the boot of the host.
 	Uptime *durationpb.Duration `protobuf:"bytes,15,opt,name=uptime,proto3" json:"uptime,omitempty"`
-	// Addresses of the host, without loopback.
-	Addresses []string `protobuf:"bytes,16,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// Free bytes on the root filesystem.
-	RootFreeBytes int64 `protobuf:"varint,17,opt,name=root_free_bytes,json=rootFreeBytes,proto3" json:"root_free_bytes,omitempty"`
+	RootFreeBytes int64 `protobuf:"varint,16,opt,name=root_free_bytes,json=rootFreeBytes,proto3" json:"root_free_bytes,omitempty"`
 	// Processes of MariaDB or MySQL that run on this host, those in containers too.
-	DatabaseProcesses []*DatabaseProcess `protobuf:"bytes,18,rep,name=database_processes,json=databaseProcesses,proto3" json:"database_processes,omitempty"`
+	DatabaseProcesses []*DatabaseProcess `protobuf:"bytes,17,rep,name=database_processes,json=databaseProcesses,proto3" json:"database_processes,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -331,13 +329,6 @@ func (x *GetHostResponse) GetUptime() *durationpb.Duration {
 	return nil
 }
 
-func (x *GetHostResponse) GetAddresses() []string {
-	if x != nil {
-		return x.Addresses
-	}
-	return nil
-}
-
 func (x *GetHostResponse) GetRootFreeBytes() int64 {
 	if x != nil {
 		return x.RootFreeBytes
@@ -443,7 +434,7 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
 	"\x17SetControlPlaneResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\x10\n" +
-	"\x0eGetHostRequest\"\xb3\x05\n" +
+	"\x0eGetHostRequest\"\x95\x05\n" +
 	"\x0fGetHostResponse\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1d\n" +
 	"\n" +
@@ -461,10 +452,9 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\f \x01(\x03R\vmemoryBytes\x124\n" +
 	"\x16memory_available_bytes\x18\r \x01(\x03R\x14memoryAvailableBytes\x12\x14\n" +
 	"\x05load1\x18\x0e \x01(\x01R\x05load1\x121\n" +
-	"\x06uptime\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x1c\n" +
-	"\taddresses\x18\x10 \x03(\tR\taddresses\x12&\n" +
-	"\x0froot_free_bytes\x18\x11 \x01(\x03R\rrootFreeBytes\x12S\n" +
-	"\x12database_processes\x18\x12 \x03(\v2$.understudy.agent.v1.DatabaseProcessR\x11databaseProcesses\"\x8e\x01\n" +
+	"\x06uptime\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12&\n" +
+	"\x0froot_free_bytes\x18\x10 \x01(\x03R\rrootFreeBytes\x12S\n" +
+	"\x12database_processes\x18\x11 \x03(\v2$.understudy.agent.v1.DatabaseProcessR\x11databaseProcesses\"\x8e\x01\n" +
 	"\x0fDatabaseProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x18\n" +
