@@ -167,14 +167,14 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 
 // remember takes over what cannot be read while MariaDB is held, from the latest look of the same
 // run before.
-func (live *Live) remember(before *Live) {
-	if before == nil || !before.Started.Equal(live.Started) {
+func (l *Live) remember(before *Live) {
+	if before == nil || !before.Started.Equal(l.Started) {
 		return
 	}
-	live.Mismatches = before.Mismatches
+	l.Mismatches = before.Mismatches
 	for name, value := range before.Settings {
-		if _, read := live.Settings[name]; !read {
-			live.Settings[name] = value
+		if _, read := l.Settings[name]; !read {
+			l.Settings[name] = value
 		}
 	}
 }
