@@ -1,5 +1,5 @@
-// Package house_test holds ARCHITECTURE.md, the shape of the tree and the width of lines to each
-// other.
+// Package house_test holds ARCHITECTURE.md, the shape of the tree, the width of lines and the
+// length of files to each other.
 package house_test
 
 import (
@@ -19,6 +19,7 @@ const (
 	root     = "../.."
 	maxWidth = 100
 	tabWidth = 4
+	maxLines = 400
 )
 
 // files are the paths of all files that git knows or would know, from the root.
@@ -109,6 +110,20 @@ func TestLinesFit(t *testing.T) {
 			if width := widthOf(line); width > maxWidth && !directive.Match(line) {
 				t.Errorf("%s:%d: %d columns, want at most %d", file, i+1, width, maxWidth)
 			}
+		}
+	}
+}
+
+// A file of Go has one topic: no longer than a reader takes in at once.
+func TestFilesAreShort(t *testing.T) {
+	t.Parallel()
+	for _, file := range files(t) {
+		if path.Ext(file) != ".go" || strings.HasSuffix(file, ".pb.go") ||
+			strings.HasSuffix(file, "_gen.go") {
+			continue
+		}
+		if lines := bytes.Count(read(t, file), []byte("\n")); lines > maxLines {
+			t.Errorf("%s: %d lines, want at most %d: split it by topic", file, lines, maxLines)
 		}
 	}
 }
