@@ -66,7 +66,12 @@ var errAnotherStop = errors.New("another session of the agent stops it")
 func (p *PointSession) within(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.lockWait)
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	if end := ctx.Err(); err != nil && end != nil && !errors.Is(err, end) {
+		// A statement that the end cut off says that the connection is bad.
+		return fmt.Errorf("%w: %w", end, err)
+	}
+	return err
 }
 
 func (p *PointSession) notAtBoundary(ctx context.Context, err error) error {
