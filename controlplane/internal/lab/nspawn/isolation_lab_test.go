@@ -15,12 +15,21 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// wantNoTrace looks for the lab's directory everywhere that the kernel names one.
+// wantNoTrace looks for the lab's directory everywhere that the kernel names one. A tool whose lab was
+// killed ends by itself.
 func wantNoTrace(t *testing.T, cfg nspawn.Config) {
 	t.Helper()
 	if _, err := os.Stat(cfg.Dir); err == nil {
 		t.Errorf("%s is still there", cfg.Dir)
 	}
+	until(t, "without a trace", func() (bool, string) {
+		left := traces(t, cfg.Dir)
+		return len(left) == 0, strings.Join(left, "")
+	})
+}
+
+func traces(t *testing.T, dir string) (left []string) {
+	t.Helper()
 	for _, argv := range [][]string{{"cat", "/proc/self/mountinfo"}, {"losetup", "--list"},
 		{"ip", "-details", "link"}, {"ps", "-eo", "args"}} {
 		out, err := exec.Command(argv[0], argv[1:]...).Output()
@@ -28,11 +37,12 @@ func wantNoTrace(t *testing.T, cfg nspawn.Config) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, cfg.Dir) {
-				t.Errorf("left behind in %s: %s", argv[0], line)
+			if strings.Contains(line, dir) {
+				left = append(left, argv[0]+": "+line)
 			}
 		}
 	}
+	return left
 }
 
 func TestTwoLabsSideBySide(t *testing.T) {
