@@ -15,8 +15,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// wantNoTrace looks for the lab's directory everywhere that the kernel names one. A tool whose lab was
-// killed ends by itself.
+// wantNoTrace looks for the lab's directory everywhere that the kernel names one. A tool whose lab
+// was killed ends by itself.
 func wantNoTrace(t *testing.T, cfg nspawn.Config) {
 	t.Helper()
 	if _, err := os.Stat(cfg.Dir); err == nil {
