@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -43,7 +44,7 @@ func Example() {
 	c := cloud{}
 	createMachine := func(_ context.Context, run *job.Run) (job.Outcome[*store.Tx], error) {
 		var args struct{ Server string }
-		if err := run.ReadArgs(&args); err != nil {
+		if err := json.Unmarshal(run.Args, &args); err != nil {
 			return failed(err)
 		}
 		id := c.ensureMachine(run.EffectKey)

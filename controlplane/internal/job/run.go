@@ -87,14 +87,6 @@ func (r *Run) Kept(name string) (io.Closer, bool) { return r.values.get(name) }
 // Drop closes and forgets what is kept under the name. It is no error when there is nothing.
 func (r *Run) Drop(name string) error { return r.values.drop(name) }
 
-// ReadArgs decodes the job's arguments.
-func (r *Run) ReadArgs(into any) error {
-	if err := json.Unmarshal(r.Args, into); err != nil {
-		return Permanent(fmt.Errorf("cannot read the arguments of job %s: %w", r.JobID, err))
-	}
-	return nil
-}
-
 func effectKey(jobID, step string, generation int) string {
 	return fmt.Sprintf("%s/%s/%d", jobID, step, generation)
 }

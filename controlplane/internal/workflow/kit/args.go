@@ -76,6 +76,21 @@ type MakeArgs struct {
 	SnapshotArgs
 }
 
+// ForMaking are the arguments of a job that makes a server.
+type ForMaking interface{ ForMaking() MakeArgs }
+
+// ForSnapshot are the arguments of a job that takes, uses or removes a snapshot.
+type ForSnapshot interface{ ForSnapshot() SnapshotArgs }
+
+// ForMaking are those of a server that is made from no snapshot.
+func (a ServerArgs) ForMaking() MakeArgs { return MakeArgs{ServerArgs: a} }
+
+// ForMaking are these.
+func (a MakeArgs) ForMaking() MakeArgs { return a }
+
+// ForSnapshot are these.
+func (a SnapshotArgs) ForSnapshot() SnapshotArgs { return a }
+
 // Makes is the server that is made.
 func (a ServerArgs) Makes() string { return a.Server }
 

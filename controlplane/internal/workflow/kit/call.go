@@ -15,8 +15,8 @@ import (
 type Call struct {
 	*job.Run
 	*Kit
-	making string // server that the job makes; empty when it makes none
-	dry    *lines // of a dry run; nil for a real call
+	Args Args   // the job's, decoded; Typed hands them to a step
+	dry  *lines // of a dry run; nil for a real call
 }
 
 // lines are what a dry run has to say about a step.
@@ -38,7 +38,7 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 	if err != nil {
 		return Outcome{}, job.Permanent(err)
 	}
-	c := &Call{Run: run, Kit: k, making: makes(args)}
+	c := &Call{Run: run, Kit: k, Args: args}
 	out, err := h(ctx, c)
 	if err == nil || ctx.Err() != nil {
 		return out, err
@@ -111,7 +111,7 @@ func (c *Call) FencingToken() FencingToken {
 }
 
 // Making is the server that the job makes; empty when it makes none.
-func (c *Call) Making() string { return c.making }
+func (c *Call) Making() string { return makes(c.Args) }
 
 // Say tells watchers what goes on.
 func (c *Call) Say(line string) { c.Progress(job.Progress{Text: line}) }

@@ -44,7 +44,6 @@ func (k *Kit) Resolve(ctx context.Context, req Request) (Args, job.Request, erro
 
 // Preview is what a dry run has observed so far, for the steps that come later.
 type Preview struct {
-	Args     Args
 	Source   *Node
 	Snapshot inventory.Snapshot
 	Volume   inventory.Volume // of the source
@@ -78,15 +77,11 @@ func WouldFor[A any](say func(p *Preview, args A) []string) DryRun {
 	})
 }
 
-// DryTyped makes a dry run of one that reads its job's arguments as A; see Typed.
+// DryTyped makes a dry run of one that takes its job's arguments as A; see Typed.
 func DryTyped[A any](run func(ctx context.Context, c *Call, p *Preview, args A) ([]string, error),
 ) DryRun {
 	return func(ctx context.Context, c *Call, p *Preview) ([]string, error) {
-		var args A
-		if err := c.ReadArgs(&args); err != nil {
-			return nil, err
-		}
-		return run(ctx, c, p, args)
+		return run(ctx, c, p, c.Args.(A))
 	}
 }
 
@@ -107,10 +102,10 @@ func (k *Kit) DryRun(ctx context.Context, req Request) (job.Job, error) {
 	}
 	planned := job.Job{Kind: made.Kind, Title: made.Title, Args: raw, Subjects: made.Subjects,
 		Who: made.Who, RequestID: made.RequestID}
-	preview := &Preview{Args: args}
+	c := &Call{Run: &job.Run{JobKind: made.Kind}, Kit: k, Args: args}
+	preview := &Preview{}
 	for i, s := range k.kinds[made.Kind].Steps {
-		run := &job.Run{JobKind: made.Kind, Args: raw}
-		step, err := k.dryStep(ctx, s, preview, run)
+		step, err := c.dryStep(ctx, s, preview)
 		if err != nil {
 			return job.Job{}, err
 		}
@@ -120,13 +115,13 @@ func (k *Kit) DryRun(ctx context.Context, req Request) (job.Job, error) {
 	return planned, nil
 }
 
-func (k *Kit) dryStep(ctx context.Context, s Step, p *Preview, run *job.Run) (job.Step, error) {
+func (c *Call) dryStep(ctx context.Context, s Step, p *Preview) (job.Step, error) {
 	step := job.Step{Kind: s.Name, Title: s.Title, Section: s.Section, Always: s.Always,
 		State: job.StepPending}
 	if s.DryRun == nil {
 		return step, nil
 	}
-	c := &Call{Run: run, Kit: k, making: makes(p.Args), dry: &lines{}}
+	c.dry = &lines{}
 	would, err := s.DryRun(ctx, c, p)
 	var skip skipped
 	if errors.As(err, &skip) {
@@ -156,13 +151,13 @@ func (k *Kit) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, err
 	}
-	preview := &Preview{Args: args}
+	c := &Call{Run: &job.Run{JobID: j.ID, JobKind: j.Kind}, Kit: k, Args: args}
+	preview := &Preview{}
 	for _, s := range kind.Cleanup {
 		if _, there := j.Step(s.Name); there {
 			continue
 		}
-		run := &job.Run{JobID: j.ID, JobKind: j.Kind, Args: j.Args}
-		step, err := k.dryStep(ctx, s, preview, run)
+		step, err := c.dryStep(ctx, s, preview)
 		if err != nil {
 			return job.Job{}, err
 		}

@@ -33,7 +33,7 @@ func CleanUpThis() errs.Action { return errs.Call("CleanupJob", "name", job.This
 
 // Remove removes a server: what this job has made, or what another one did.
 func (c *Call) Remove(srv inventory.Server) errs.Action {
-	if srv.Name == c.making && len(c.kinds[c.JobKind].Cleanup) > 0 {
+	if srv.Name == c.Making() && len(c.kinds[c.JobKind].Cleanup) > 0 {
 		return CleanUpThis()
 	}
 	return errs.Call("DeleteServer", "name", srv.Subject())

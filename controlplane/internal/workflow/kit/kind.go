@@ -85,15 +85,11 @@ func Decode[A Args](raw json.RawMessage) (Args, error) {
 	return a, nil
 }
 
-// Typed makes a handler of one that reads its job's arguments as A: the kind's own, or those of
-// them that several kinds have.
+// Typed makes a handler of one that takes its job's arguments as A: the kind's own, or, for a step
+// of several kinds, an interface that their arguments have, such as ForMaking.
 func Typed[A any](run func(ctx context.Context, c *Call, args A) (Outcome, error)) Handler {
 	return func(ctx context.Context, c *Call) (Outcome, error) {
-		var args A
-		if err := c.ReadArgs(&args); err != nil {
-			return Outcome{}, err
-		}
-		return run(ctx, c, args)
+		return run(ctx, c, c.Args.(A))
 	}
 }
 

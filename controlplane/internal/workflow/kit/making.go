@@ -19,7 +19,7 @@ type Making struct {
 // Begun is the record of the server that this job makes, as far as there is one. It refuses a name
 // that is taken, and to begin again, in this step alone, what was deleted.
 func (c *Call) Begun(ctx context.Context) (inventory.Server, error) {
-	srv, err := c.Record(ctx, c.making)
+	srv, err := c.Record(ctx, c.Making())
 	switch {
 	case Missing(err):
 		return inventory.Server{}, nil
@@ -108,13 +108,13 @@ func (c *Call) GainReplica(ctx context.Context, rec Records, primary string) err
 		return nil
 	}
 	return c.Event(ctx, rec, "server.update", p.Subject(),
-		"binlog auto purge is off: %s gets the replica %s", primary, c.making)
+		"binlog auto purge is off: %s gets the replica %s", primary, c.Making())
 }
 
 // recordFailed marks the server that the job makes as one whose making failed.
 func (c *Call) recordFailed() Commit {
 	return func(ctx context.Context, rec Records) error {
-		srv, err := rec.Servers.Get(ctx, c.making)
+		srv, err := rec.Servers.Get(ctx, c.Making())
 		if Missing(err) || err == nil &&
 			(srv.Job != c.JobID || srv.State != inventory.ServerProvisioning) {
 			return nil
@@ -137,7 +137,7 @@ func (c *Call) recordFailed() Commit {
 // GiveUp ends a making that failed: rest removes what the job made when the request asked for that.
 // A server that was READY stays: what fails then is a step that an operator had done again.
 func (c *Call) GiveUp(ctx context.Context, asked ServerArgs, rest Remover) (Commit, error) {
-	srv, err := c.Record(ctx, c.making)
+	srv, err := c.Record(ctx, c.Making())
 	if err != nil && !Missing(err) {
 		return nil, err
 	}

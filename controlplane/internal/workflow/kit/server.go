@@ -14,7 +14,7 @@ import (
 // was deleted or a later one has its name.
 func (c *Call) Server(ctx context.Context, name string) (inventory.Server, error) {
 	srv, err := c.Record(ctx, name)
-	if err != nil || name != c.making {
+	if err != nil || name != c.Making() {
 		return srv, err
 	}
 	if srv.Job != c.JobID {

@@ -13,11 +13,13 @@ func dryPlan(ctx context.Context, c *kit.Call, p *kit.Preview, a Args) (_ []stri
 	return []string{kit.Sprintf("record %s and allocate a server_id", a.Server)}, err
 }
 
-func wouldCreate(p *kit.Preview, a kit.ServerArgs) []string {
-	return []string{kit.Sprintf("make a machine %s from image %s", a.Server, p.Image.Name)}
+func wouldCreate(p *kit.Preview, args kit.ForMaking) []string {
+	return []string{kit.Sprintf("make a machine %s from image %s", args.ForMaking().Server,
+		p.Image.Name)}
 }
 
-func wouldSwap(p *kit.Preview, a kit.MakeArgs) []string {
+func wouldSwap(p *kit.Preview, args kit.ForMaking) []string {
+	a := args.ForMaking()
 	var all []string
 	if v := p.Image.DefaultVolume; v != nil {
 		all = append(all, kit.Sprintf("detach the image's default data volume (%s, %s) and "+

@@ -33,9 +33,9 @@ func (s *step) finishPrimary(ctx context.Context, h *host.Host) (kit.Outcome, er
 // settlePrimary deletes what the primary's volume replaced. When the making ended before, it
 // records the primary as failed and says what is left of it, or removes that.
 func settlePrimary(rest kit.Remover) kit.Handler {
-	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
+	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.ForMaking) (kit.Outcome,
 		error) {
-		commit, err := settled(ctx, c, args, rest)
+		commit, err := settled(ctx, c, args.ForMaking(), rest)
 		if err != nil {
 			return kit.Outcome{}, err
 		}

@@ -57,7 +57,7 @@ func (s *step) configureMariaDB(ctx context.Context, h *host.Host) (kit.Outcome,
 // formatVolume makes a filesystem on a volume that is recorded blank and probes blank. One that
 // MariaDB was up on is none: what is missing there is lost.
 func formatVolume(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
-	h, err := host.Open(ctx, c, kit.MakeArgs{ServerArgs: a.ServerArgs})
+	h, err := host.Open(ctx, c, a.ForMaking())
 	if err != nil {
 		return kit.Outcome{}, err
 	}

@@ -141,9 +141,9 @@ type step struct {
 }
 
 func run(h func(*step, context.Context) (kit.Outcome, error)) kit.Handler {
-	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.MakeArgs) (kit.Outcome,
+	return kit.Typed(func(ctx context.Context, c *kit.Call, args kit.ForMaking) (kit.Outcome,
 		error) {
-		return h(&step{Call: c, args: args}, ctx)
+		return h(&step{Call: c, args: args.ForMaking()}, ctx)
 	})
 }
 

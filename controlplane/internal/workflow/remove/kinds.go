@@ -102,6 +102,11 @@ func (a SnapshotArgs) Check(ctx context.Context, k *kit.Kit) error {
 	return k.Unused(ctx, inventory.SnapshotSubject(a.Snapshot))
 }
 
+// ForSnapshot are what the clean-up of other jobs reads too.
+func (a SnapshotArgs) ForSnapshot() kit.SnapshotArgs {
+	return kit.SnapshotArgs{Source: a.Source, Snapshot: a.Snapshot}
+}
+
 // Title is what the job is for.
 func (a SnapshotArgs) Title() string { return "delete snapshot " + a.Snapshot }
 
@@ -164,14 +169,14 @@ func releaseStep() kit.Step {
 
 func snapshotStep(given bool) kit.Step {
 	return kit.Step{Name: "remove_snapshot", Title: "the snapshot is gone",
-		Run: kit.Typed(func(ctx context.Context, c *kit.Call, a kit.SnapshotArgs) (kit.Outcome,
+		Run: kit.Typed(func(ctx context.Context, c *kit.Call, a kit.ForSnapshot) (kit.Outcome,
 			error) {
-			return removeSnapshot(ctx, c, a, given)
+			return removeSnapshot(ctx, c, a.ForSnapshot(), given)
 		}),
 		DryRun: kit.DryTyped(func(ctx context.Context, c *kit.Call, _ *kit.Preview,
-			a kit.SnapshotArgs) ([]string, error) {
+			a kit.ForSnapshot) ([]string, error) {
 			list, err := c.Provider.ListSnapshots(ctx,
-				c.Made(map[string]string{kit.TagSnapshot: a.Snapshot}))
+				c.Made(map[string]string{kit.TagSnapshot: a.ForSnapshot().Snapshot}))
 			var would []string
 			for _, s := range list {
 				would = append(would, "remove snapshot "+s.ID)

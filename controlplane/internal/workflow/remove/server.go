@@ -21,47 +21,34 @@ type server struct {
 }
 
 // which tells a step which server it is about.
-type which func(c *kit.Call) (*server, error)
+type which func(c *kit.Call) *server
 
 // asked is the server that a deletion is asked for.
-func asked(c *kit.Call) (*server, error) {
-	var a ServerArgs
-	err := c.ReadArgs(&a)
-	return &server{Call: c, name: a.Server, maker: a.MadeBy, etag: a.Etag, deletes: true}, err
+func asked(c *kit.Call) *server {
+	a := c.Args.(ServerArgs)
+	return &server{Call: c, name: a.Server, maker: a.MadeBy, etag: a.Etag, deletes: true}
 }
 
 // own is the server that the job makes.
-func own(c *kit.Call) (*server, error) {
-	return &server{Call: c, name: c.Making(), maker: c.JobID}, nil
+func own(c *kit.Call) *server {
+	return &server{Call: c, name: c.Making(), maker: c.JobID}
 }
 
 func run(of which, h func(*server, context.Context) (kit.Outcome, error)) kit.Handler {
 	return func(ctx context.Context, c *kit.Call) (kit.Outcome, error) {
-		s, err := of(c)
-		if err != nil {
-			return kit.Outcome{}, err
-		}
-		return h(s, ctx)
+		return h(of(c), ctx)
 	}
 }
 
 func dryRun(of which, h func(*server, context.Context) ([]string, error)) kit.DryRun {
 	return func(ctx context.Context, c *kit.Call, _ *kit.Preview) ([]string, error) {
-		s, err := of(c)
-		if err != nil {
-			return nil, err
-		}
-		return h(s, ctx)
+		return h(of(c), ctx)
 	}
 }
 
 // Rest removes what is left of the server that a job makes, in one go.
 func Rest(ctx context.Context, c *kit.Call) (kit.Commit, error) {
-	s, err := own(c)
-	if err != nil {
-		return nil, err
-	}
-	return s.rest(ctx)
+	return own(c).rest(ctx)
 }
 
 // ours reports whether the record is of the server to remove, and not of a later namesake.

@@ -25,7 +25,8 @@ func checkSnapshot(ctx context.Context, c *kit.Call, a SnapshotArgs) (kit.Outcom
 }
 
 // release gives up what was kept for the job's or the snapshot's sake.
-func release(ctx context.Context, c *kit.Call, a kit.SnapshotArgs) (kit.Outcome, error) {
+func release(ctx context.Context, c *kit.Call, args kit.ForSnapshot) (kit.Outcome, error) {
+	a := args.ForSnapshot()
 	if a.Source == "" {
 		return kit.NotNeeded("nothing was reserved")
 	}

@@ -96,10 +96,7 @@ const day = 24 * time.Hour // of steps that depend on how much data there is
 // CreateReplica is the kind.
 func CreateReplica(parts Parts) kit.Kind {
 	plan := kit.Step{Name: "plan", Title: "the request can be met; the server_id is allocated",
-		Run: run((*step).plan), DryRun: kit.DryTyped(func(ctx context.Context, c *kit.Call,
-			p *kit.Preview, args Args) ([]string, error) {
-			return (&step{Call: c, args: args}).dryPlan(ctx, p)
-		})}
+		Run: run((*step).plan), DryRun: kit.DryTyped(dryPlan)}
 	steps := slices.Concat([]kit.Step{plan}, parts.Snapshot, parts.Machine,
 		[]kit.Step{parts.Swap("the image's default data volume is gone, a volume from the " +
 			"snapshot is attached")}, parts.Copy, replicaSteps(parts),
@@ -114,10 +111,10 @@ func replicaSteps(parts Parts) []kit.Step {
 	return []kit.Step{
 		{Name: "prepare_replica",
 			Title: "nothing of the source's replication is left; the replica has its account",
-			Run:   onPair((*step).prepare), DryRun: kit.WouldFor(wouldPrepare)},
+			Run:   onPair((*step).prepare), DryRun: would(wouldPrepare)},
 		{Name: "configure_replica",
 			Title: "the connection to the primary is set up: GTID, TLS",
-			Run:   onPair((*step).configure), DryRun: kit.WouldFor(wouldConfigure),
+			Run:   onPair((*step).configure), DryRun: would(wouldConfigure),
 			Attempt: 10 * time.Minute},
 		{Name: "start_replica", Title: "both replication threads run",
 			Run:     onPair((*step).start),
@@ -125,14 +122,14 @@ func replicaSteps(parts Parts) []kit.Step {
 			Attempt: 3 * time.Minute, Timeout: 15 * time.Minute},
 		{Name: "catch_up",
 			Title: "a target position, taken on the primary after replication started, is " +
-				"applied", Run: onPair((*step).catchUp), DryRun: kit.WouldFor(wouldCatchUp),
+				"applied", Run: onPair((*step).catchUp), DryRun: would(wouldCatchUp),
 			Attempt: day, Timeout: 2 * day, Attempts: 10},
 		{Name: "verify", Title: "the data was compared to the level asked for",
 			Run: verify(parts), DryRun: wouldVerify(parts),
 			Attempt: day, Timeout: 2 * day, Attempts: 4},
 		{Name: "finish",
 			Title: "replication starts by itself, all invariants hold, the replica is READY",
-			Run:   onPair((*step).finish), DryRun: kit.WouldFor(wouldFinish),
+			Run:   onPair((*step).finish), DryRun: would(wouldFinish),
 			Attempt: 5 * time.Minute, Proves: true},
 	}
 }
@@ -155,9 +152,21 @@ type step struct {
 	args Args
 }
 
+// forReplica are the arguments of a job that makes a replica, or makes one again.
+type forReplica interface{ forReplica() Args }
+
+func (a Args) forReplica() Args { return a }
+
 func run(h func(*step, context.Context) (kit.Outcome, error)) kit.Handler {
-	return kit.Typed(func(ctx context.Context, c *kit.Call, args Args) (kit.Outcome, error) {
-		return h(&step{Call: c, args: args}, ctx)
+	return kit.Typed(func(ctx context.Context, c *kit.Call, args forReplica) (kit.Outcome, error) {
+		return h(&step{Call: c, args: args.forReplica()}, ctx)
+	})
+}
+
+// would is the dry run of a step that says what it would change.
+func would(say func(p *kit.Preview, args Args) []string) kit.DryRun {
+	return kit.WouldFor(func(p *kit.Preview, args forReplica) []string {
+		return say(p, args.forReplica())
 	})
 }
 
@@ -188,7 +197,7 @@ func verify(parts Parts) kit.Handler {
 }
 
 func wouldVerify(parts Parts) kit.DryRun {
-	return kit.WouldFor(func(_ *kit.Preview, a Args) []string {
+	return would(func(_ *kit.Preview, a Args) []string {
 		return []string{parts.WouldCompare(a.Verify)}
 	})
 }

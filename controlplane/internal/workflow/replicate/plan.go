@@ -156,7 +156,9 @@ func (s *step) checkImage(ctx context.Context, p *kit.Node, image provider.Image
 	return kit.CheckVersions(kit.CopiedVersion(snap, p), image.MariaDBVersion)
 }
 
-func (s *step) dryPlan(ctx context.Context, p *kit.Preview) (_ []string, err error) {
+func dryPlan(ctx context.Context, c *kit.Call, p *kit.Preview, args Args) (_ []string,
+	err error) {
+	s := &step{Call: c, args: args}
 	if p.Source, err = s.Serving(ctx, s.args.Source); err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@ import (
 // KindRebuildReplica makes a replica again on its machine.
 const KindRebuildReplica = "rebuild_replica"
 
-// RebuildArgs are what a replica is rebuilt with. The steps of a replica's making read them as
-// Args.
+// RebuildArgs are what a replica is rebuilt with. The steps of a replica's making take the Args in
+// them.
 type RebuildArgs struct {
 	Args
 	Etag   string `json:"etag,omitempty"`    // of the record that the request relies on

@@ -61,7 +61,7 @@ func TakeSnapshot(cleanup []kit.Step) kit.Kind {
 
 // Steps take a snapshot, unless the job's arguments give one.
 func Steps() []kit.Step {
-	steps := []kit.Step{
+	return []kit.Step{
 		{Name: "check_primary",
 			Title: "the source can be copied: it answers, has its binary log on and one data " +
 				"volume", Run: run((*step).checkPrimary), DryRun: dryRun((*step).wouldCheck)},
@@ -86,10 +86,6 @@ func Steps() []kit.Step {
 			Run: run((*step).awaitReady), DryRun: dryRun((*step).wouldAwait), Section: section,
 			Timeout: 24 * time.Hour},
 	}
-	for i := range steps {
-		steps[i].Run = unlessGiven(steps[i].Run)
-	}
-	return steps
 }
 
 // step is one call of a step of this family.
@@ -98,21 +94,15 @@ type step struct {
 	args kit.SnapshotArgs
 }
 
+// run skips a step when the request brought a snapshot.
 func run(h func(*step, context.Context) (kit.Outcome, error)) kit.Handler {
 	return kit.Typed(func(ctx context.Context, c *kit.Call,
-		args kit.SnapshotArgs) (kit.Outcome, error) {
-		return h(&step{Call: c, args: args}, ctx)
-	})
-}
-
-// unlessGiven skips a step when the request brought a snapshot.
-func unlessGiven(h kit.Handler) kit.Handler {
-	return kit.Typed(func(ctx context.Context, c *kit.Call,
-		args kit.SnapshotArgs) (kit.Outcome, error) {
-		if args.Given {
-			return kit.NotNeeded("snapshot %s was given", args.Snapshot)
+		args kit.ForSnapshot) (kit.Outcome, error) {
+		s := &step{Call: c, args: args.ForSnapshot()}
+		if s.args.Given {
+			return kit.NotNeeded("snapshot %s was given", s.args.Snapshot)
 		}
-		return h(ctx, c)
+		return h(s, ctx)
 	})
 }
 
@@ -129,11 +119,12 @@ type dry func(s *step, ctx context.Context, p *kit.Preview) ([]string, error)
 
 func dryRun(say dry) kit.DryRun {
 	return kit.DryTyped(func(ctx context.Context, c *kit.Call, p *kit.Preview,
-		args kit.SnapshotArgs) ([]string, error) {
-		if args.Given {
-			return nil, kit.Skip("snapshot %s was given", args.Snapshot)
+		args kit.ForSnapshot) ([]string, error) {
+		s := &step{Call: c, args: args.ForSnapshot()}
+		if s.args.Given {
+			return nil, kit.Skip("snapshot %s was given", s.args.Snapshot)
 		}
-		return say(&step{Call: c, args: args}, ctx, p)
+		return say(s, ctx, p)
 	})
 }
 
