@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -122,7 +121,7 @@ func (d *Datadirs) expectedVolume(ctx context.Context, dir, nonce string) (Volum
 	if err != nil || nonce == "" {
 		return volume, err
 	}
-	found, err := readNonce(volume)
+	found, err := untrusted.Nonce(volume.Mount)
 	if err != nil {
 		return Volume{}, err
 	}
@@ -136,10 +135,20 @@ func (d *Datadirs) expectedVolume(ctx context.Context, dir, nonce string) (Volum
 	return volume, nil
 }
 
+// holdsMariaDB says whether the directory has MariaDB's own schema.
+func holdsMariaDB(dir string) bool {
+	datadir, err := untrusted.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer datadir.Close()
+	info, err := datadir.Stat("mysql")
+	return err == nil && info.IsDir()
+}
+
 // guardVersion refuses a datadir that the binary would ruin.
 func guardVersion(dir string, done *DatadirDone) error {
-	if entries, err := readDir(dir); err != nil || !slices.ContainsFunc(entries,
-		func(e fs.DirEntry) bool { return e.Name() == "mysql" && e.IsDir() }) {
+	if !holdsMariaDB(dir) {
 		return unsafe(errorsv1.Reason_REASON_DATADIR_INVALID,
 			fmt.Sprintf("cannot use datadir %s: it has no files of MariaDB", dir),
 			errs.WithHint("mount the volume that has it, or ask for a new one with initialize"))
@@ -227,7 +236,7 @@ func (d *Datadirs) ownAll(ctx context.Context, dir string) ([]string, error) {
 
 // notOurs is true for what MariaDB's own tools leave to root, where it does no harm.
 func notOurs(name string) bool {
-	return name == "lost+found" || name == filepath.Dir(noncePath) ||
+	return name == "lost+found" || name == untrusted.Ours ||
 		strings.HasPrefix(name, "debian-") && strings.HasSuffix(name, ".flag") ||
 		strings.HasSuffix(name, "_upgrade_info")
 }

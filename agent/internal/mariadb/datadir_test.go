@@ -121,7 +121,7 @@ func TestACopyIsCleanedOnce(t *testing.T) {
 	dir := t.TempDir()
 	v := Volume{Mount: dir}
 	plant(t, dir, copied())
-	plant(t, dir, map[string]string{noncePath: "aa\n"})
+	plant(t, dir, map[string]string{untrusted.NoncePath: "aa\n"})
 	if changes, err := cleanCopy(dir, v); err != nil || len(changes) == 0 {
 		t.Fatalf("%v %v", changes, err)
 	}
@@ -129,7 +129,7 @@ func TestACopyIsCleanedOnce(t *testing.T) {
 	if changes, err := cleanCopy(dir, v); err != nil || len(changes) > 0 {
 		t.Errorf("its own settings went: %v %v", changes, err)
 	}
-	plant(t, dir, map[string]string{noncePath: "bb\n"})
+	plant(t, dir, map[string]string{untrusted.NoncePath: "bb\n"})
 	if changes, err := cleanCopy(dir, v); err != nil ||
 		!slices.Equal(changes, []string{"removed master.info"}) {
 		t.Errorf("a copy of the replica: %v %v", changes, err)

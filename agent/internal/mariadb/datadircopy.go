@@ -13,17 +13,17 @@ import (
 // cleanedPath marks a volume whose copy of a datadir was cleaned: it has the nonce that the
 // volume carried then. A snapshot of this volume carries another nonce, so the mark does not count
 // there.
-const cleanedPath = ".understudy/cleaned"
+const cleanedPath = untrusted.Ours + "/cleaned"
 
 // cleanCopy takes the source's replication state out of a copied datadir, once in a volume's life:
 // what is there later is this server's own.
 func cleanCopy(dir string, volume Volume) ([]string, error) {
-	nonce, err := readNonce(volume)
+	nonce, err := untrusted.Nonce(volume.Mount)
 	if err != nil {
 		return nil, err
 	}
-	if old, err := readBelow(volume.Mount, cleanedPath, mostNonce); err == nil && nonce != "" &&
-		strings.TrimSpace(string(old)) == nonce {
+	old, err := untrusted.ReadBelow(volume.Mount, cleanedPath, untrusted.MostNonce)
+	if err == nil && nonce != "" && strings.TrimSpace(string(old)) == nonce {
 		return nil, nil
 	}
 	datadir, err := untrusted.Open(dir)

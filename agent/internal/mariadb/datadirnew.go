@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -70,7 +69,7 @@ func lookInto(dir *untrusted.Dir) (datadirState, error) {
 	nurseryThere := false
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", filepath.Dir(noncePath):
+		case "lost+found", untrusted.Ours:
 		case nursery:
 			nurseryThere = true
 		default:

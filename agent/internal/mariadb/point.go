@@ -254,8 +254,8 @@ const mostState = 64 << 20
 
 // PositionAtRest is the position that a cleanly stopped server left beside its binary log.
 func PositionAtRest(binlogBasename string) (gtid.Position, string, error) {
-	text, err := readBelow(filepath.Dir(binlogBasename), filepath.Base(binlogBasename)+".state",
-		mostState)
+	text, err := untrusted.ReadBelow(filepath.Dir(binlogBasename),
+		filepath.Base(binlogBasename)+".state", mostState)
 	if err != nil {
 		return gtid.Position{}, "",
 			fmt.Errorf("cannot read the position of the stopped MariaDB: %w", err)
@@ -272,7 +272,7 @@ func PositionAtRest(binlogBasename string) (gtid.Position, string, error) {
 // WriteNonce writes the nonce onto the volume and brings the whole filesystem to the disk, so that
 // a freeze finds little to do.
 func (v Volume) WriteNonce(nonce string) error {
-	if err := v.mark(noncePath, nonce); err != nil {
+	if err := v.mark(untrusted.NoncePath, nonce); err != nil {
 		return diskError("cannot write the nonce", err)
 	}
 	return v.Sync()

@@ -3,12 +3,10 @@ package mariadb
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
-	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -154,11 +152,10 @@ func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Dura
 	if err != nil {
 		return 0, err
 	}
-	path := filepath.Join(volume.Mount, filepath.Dir(noncePath), "probe")
 	took := make(chan error, 1)
 	began := time.Now()
 	// A write to a frozen filesystem does not return, and has no deadline.
-	go func() { took <- touch(path) }()
+	go func() { took <- volume.touch() }()
 	select {
 	case err := <-took:
 		return time.Since(began), diskError("cannot write to the volume of the datadir", err)
@@ -167,11 +164,9 @@ func (s *Server) proveFilesystem(ctx context.Context, datadir string) (time.Dura
 	}
 }
 
-func touch(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)+"\n"), 0o600)
+// touch writes a file of our own on the volume.
+func (v Volume) touch() error {
+	return v.mark(untrusted.Ours+"/probe", strconv.FormatInt(time.Now().UnixNano(), 10))
 }
 
 func diskError(what string, err error) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // Version is a version of MariaDB; the zero Version is none.
@@ -109,7 +110,7 @@ const mostVersion = 1 << 10
 // datadirVersion is the version that last upgraded the datadir; none when it does not say.
 func datadirVersion(datadir string) (Version, error) {
 	for _, name := range []string{"mariadb_upgrade_info", "mysql_upgrade_info"} {
-		text, err := readBelow(datadir, name, mostVersion)
+		text, err := untrusted.ReadBelow(datadir, name, mostVersion)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

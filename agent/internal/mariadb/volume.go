@@ -2,9 +2,7 @@ package mariadb
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,9 +14,6 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
-
-// noncePath is the file of the nonce, below the root of the filesystem.
-const noncePath = ".understudy/nonce"
 
 // Volume is the filesystem of a datadir.
 type Volume struct {
@@ -130,45 +125,6 @@ func mountOf(path string) (id uint64, unique bool) {
 		return 0, false
 	}
 	return at.Mnt_id, at.Mask&unix.STATX_MNT_ID_UNIQUE != 0
-}
-
-// mostNonce bounds the file of a nonce.
-const mostNonce = 65
-
-// readNonce is the nonce on the volume; empty when there is none.
-func readNonce(v Volume) (string, error) {
-	text, err := readBelow(v.Mount, noncePath, mostNonce)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot read the nonce: %w", err)
-	}
-	nonce := strings.TrimSpace(string(text))
-	if strings.Trim(nonce, "0123456789abcdef") != "" {
-		return "", nil // nobody's: what it says is not repeated
-	}
-	return nonce, nil
-}
-
-// readBelow is the content of a file below a directory that MariaDB's user can write.
-func readBelow(dir, path string, limit int64) ([]byte, error) {
-	d, err := untrusted.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadFile(path, limit)
-}
-
-// readDir are the names in a directory that MariaDB's user can write.
-func readDir(dir string) ([]fs.DirEntry, error) {
-	d, err := untrusted.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Entries()
 }
 
 // mark writes a file into the directory that is ours on the volume.

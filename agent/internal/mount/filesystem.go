@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -155,7 +156,7 @@ func (f *filesystems) peek(device Device, look func(dir string) error) (err erro
 	if device.Filesystem == xfs {
 		options = "nouuid" // a copy whose original is mounted
 	}
-	if err := unix.Mount(device.Path, dir, device.Filesystem, harmless|unix.MS_NOATIME,
+	if err := unix.Mount(device.Path, dir, device.Filesystem, untrusted.DataMount|unix.MS_NOATIME,
 		options); err != nil {
 		return fmt.Errorf("cannot mount %s: %w", device.Path, err)
 	}

@@ -231,18 +231,8 @@ func usage(path string) (size, free int64) {
 
 // readNonce is the nonce that Quiesce left on the filesystem at the path.
 func readNonce(path string) string {
-	const noncePath, maxNonce = ".understudy/nonce", 64
-	dir, err := untrusted.Open(path)
+	nonce, err := untrusted.Nonce(path)
 	if err != nil {
-		return ""
-	}
-	defer dir.Close()
-	text, err := dir.ReadFile(noncePath, maxNonce+1)
-	if err != nil {
-		return ""
-	}
-	nonce := strings.TrimSpace(string(text))
-	if strings.Trim(nonce, "0123456789abcdef") != "" {
 		return ""
 	}
 	return nonce

@@ -4,14 +4,12 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
-// harmless is how data are mounted: nothing on a volume runs, gets another user's rights, or is a
-// device.
-const (
-	harmlessOptions = "nosuid,nodev,noexec"
-	harmless        = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-)
+// dataOptions are untrusted.DataMount in words.
+const dataOptions = "nosuid,nodev,noexec"
 
 // restrict sets these options on a mount that lacks one, as that of somebody's fstab may, while it
 // is in use. It says whether it did.
@@ -20,11 +18,11 @@ func restrict(path string) (bool, error) {
 	if err := unix.Statfs(path, &now); err != nil {
 		return false, fmt.Errorf("cannot read the options of the mount at %s: %w", path, err)
 	}
-	if now.Flags&harmless == harmless {
+	if now.Flags&untrusted.DataMount == untrusted.DataMount {
 		return false, nil
 	}
 	// The others of this mount stay: the call sets all.
-	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | harmless |
+	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | untrusted.DataMount |
 		now.Flags&(unix.MS_RDONLY|unix.MS_NOATIME|unix.MS_NODIRATIME))
 	switch {
 	case now.Flags&unix.ST_RELATIME != 0:
@@ -42,7 +40,7 @@ func restrict(path string) (bool, error) {
 func (r *report) restrict(path string) error {
 	did, err := restrict(path)
 	if did {
-		r.changed(path + " is mounted " + harmlessOptions + " now")
+		r.changed(path + " is mounted " + dataOptions + " now")
 	}
 	return err
 }

@@ -18,7 +18,7 @@ const (
 // volumeUnit is the unit file that mounts a volume by its id. A volume that is missing at boot
 // delays nothing but what is bound to it.
 func volumeUnit(id, path, filesystem string) []byte {
-	options := "noatime,nofail," + harmlessOptions
+	options := "noatime,nofail," + dataOptions
 	if filesystem == xfs {
 		// the id says which volume is meant; a copy beside it is no reason to refuse
 		options += ",nouuid"

@@ -31,13 +31,8 @@ func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
 	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
 		return d.failed("write", name, err)
 	}
-	return d.Rename(temporary, name)
-}
-
-// Rename moves a name within the directory, over what is there, and returns when that is on disk.
-func (d *Dir) Rename(from, to string) error {
-	if err := unix.Renameat(d.fd(), from, d.fd(), to); err != nil {
-		return d.failed("rename", from, err)
+	if err := unix.Renameat(d.fd(), temporary, d.fd(), name); err != nil {
+		return d.failed("write", name, err)
 	}
 	return d.Sync()
 }
@@ -93,7 +88,7 @@ func (d *Dir) OwnAll(ctx context.Context, to atomicfile.Owner,
 	if err := unix.Fstatfs(d.fd(), &stat); err != nil {
 		return 0, d.failed("stat", ".", err)
 	}
-	o := owning{to: to, skip: skip, apart: stat.Flags&unix.ST_NOSUID != 0}
+	o := owning{to: to, skip: skip, apart: stat.Flags&DataMount == DataMount}
 	err := o.dir(ctx, d, 0)
 	return o.count, err
 }

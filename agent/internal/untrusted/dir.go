@@ -78,9 +78,10 @@ func walk(at int, path string) (int, error) {
 	return at, nil
 }
 
-// dataOnly is how a filesystem is mounted that the host trusts nothing of: a data volume. A /var of
-// its own has two of the three at most.
-const dataOnly = unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
+// DataMount is how a filesystem is mounted that the host trusts nothing of, as flags of statfs and
+// of mount: nothing on it runs, gets another user's rights, or is a device. A /var of its own has
+// two of the three at most.
+const DataMount = unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
 
 // followed is where a link leads, when only root could have put it into the directory.
 func followed(dir, link int) (string, error) {
@@ -93,7 +94,7 @@ func followed(dir, link int) (string, error) {
 	if stat.Gid == 0 {
 		others = 0o002
 	}
-	if stat.Uid != 0 || stat.Mode&others != 0 || flags.Flags&dataOnly == dataOnly {
+	if stat.Uid != 0 || stat.Mode&others != 0 || flags.Flags&DataMount == DataMount {
 		return "", unix.ELOOP
 	}
 	to := make([]byte, unix.PathMax)
@@ -152,18 +153,25 @@ func (d *Dir) OpenFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, d.failed("open", path, err)
 	}
+	return regular(fd, stat, filepath.Join(d.Path(), path))
+}
+
+// regular opens to read what an O_PATH descriptor holds, when it is a regular file, and closes that.
+func regular(fd int, stat unix.Stat_t, path string) (*os.File, error) {
 	defer unix.Close(fd)
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, d.failed("open", path, errNotRegular)
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}
 	// The link of the kernel is to what the descriptor holds.
 	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd),
 		unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, d.failed("open", path, err)
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(again), filepath.Join(d.Path(), path)), nil
+	return os.NewFile(uintptr(again), path), nil
 }
+
+var errNotRegular = errors.New("is no regular file")
 
 // ReadFile is the content of a regular file of no more than limit bytes.
 func (d *Dir) ReadFile(path string, limit int64) ([]byte, error) {
@@ -177,28 +185,31 @@ func (d *Dir) ReadFile(path string, limit int64) ([]byte, error) {
 // ReadFile is the content of a regular file at a path that root names, of no more than limit bytes.
 // Links are followed.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	if file, err = regular(file); err != nil {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	file, err := regular(fd, stat, path)
+	if err != nil {
 		return nil, err
 	}
 	return readAll(file, limit)
 }
 
-func regular(file *os.File) (*os.File, error) {
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: file.Name(), Err: errNotRegular}
-	}
+// ReadBelow is ReadFile of Dir for the directory at an absolute path.
+func ReadBelow(dir, path string, limit int64) ([]byte, error) {
+	d, err := Open(dir)
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, err
 	}
-	return file, nil
+	defer d.Close()
+	return d.ReadFile(path, limit)
 }
-
-var errNotRegular = errors.New("is no regular file")
 
 func readAll(file *os.File, limit int64) ([]byte, error) {
 	defer file.Close()
