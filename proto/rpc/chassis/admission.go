@@ -2,7 +2,6 @@ package chassis
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/tap"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -92,26 +90,24 @@ type guest struct {
 	net.Conn
 	a       *admission
 	address string
-	once    sync.Once
 	overdue *time.Timer // closes it while it is a stranger's
-	// Guarded by the admission's mutex.
-	who  identity.Identity
-	cert *tls.ConnectionState // nil for a stranger
+	// Guarded by the admission's mutex; a stranger has no serial.
+	who    identity.Identity
+	serial string
 }
 
 // arrive lets a connection in as a stranger, or says why not.
 func (a *admission) arrive(conn net.Conn) (*guest, error) {
-	address := hostOf(conn.RemoteAddr())
+	address := network(conn.RemoteAddr().String())
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.strangersIn >= a.room.Strangers*addressesOfMany {
 		if crowd := a.mostCrowded(); crowd != address {
 			oldest := a.strangers[crowd][0]
-			a.mu.Unlock()
-			_ = oldest.Close()
-			a.mu.Lock()
+			a.forget(oldest)
+			_ = oldest.Conn.Close()
 		}
 	}
-	defer a.mu.Unlock()
 	switch same := len(a.strangers[address]); {
 	case len(a.connections) >= a.room.Connections:
 		return nil, fmt.Errorf("%d connections are open", len(a.connections))
@@ -138,11 +134,12 @@ func (a *admission) mostCrowded() (address string) {
 	return address
 }
 
-// introduce notes who a connection turned out to be, or says why there is no room for it.
-func (a *admission) introduce(g *guest, who identity.Identity, state tls.ConnectionState) error {
+// introduce notes who the connection turned out to be, or says why there is no room for it.
+func (g *guest) introduce(as identity.Peer) error {
+	a, who := g.a, as.Identity
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, open := a.connections[g]; !open || who.Role == identity.RoleAnonymous {
+	if _, open := a.connections[g]; !open || as.Certificate == nil {
 		return nil
 	}
 	if a.callers[who] >= a.room.PerCaller {
@@ -151,8 +148,22 @@ func (a *admission) introduce(g *guest, who identity.Identity, state tls.Connect
 	a.forgetStranger(g)
 	g.overdue.Stop()
 	a.callers[who]++
-	g.who, g.cert = who, &state
+	g.who, g.serial = who, as.Serial()
 	return nil
+}
+
+// forget gives the room of a connection back, once.
+func (a *admission) forget(g *guest) {
+	if _, open := a.connections[g]; !open {
+		return
+	}
+	g.overdue.Stop()
+	delete(a.connections, g)
+	if g.serial == "" {
+		a.forgetStranger(g)
+	} else {
+		less(a.callers, g.who)
+	}
 }
 
 func (a *admission) forgetStranger(g *guest) {
@@ -167,19 +178,10 @@ func (a *admission) forgetStranger(g *guest) {
 
 // Close closes the connection and gives its room back.
 func (g *guest) Close() error {
-	err := g.Conn.Close()
-	g.once.Do(func() {
-		g.a.mu.Lock()
-		defer g.a.mu.Unlock()
-		g.overdue.Stop()
-		delete(g.a.connections, g)
-		if g.cert == nil {
-			g.a.forgetStranger(g)
-		} else {
-			less(g.a.callers, g.who)
-		}
-	})
-	return err
+	g.a.mu.Lock()
+	g.a.forget(g)
+	g.a.mu.Unlock()
+	return g.Conn.Close()
 }
 
 // begin takes room for a call until its context is done.
@@ -212,7 +214,7 @@ func (a *admission) cut(revoked func(serial string) bool) (ended []identity.Iden
 	a.mu.Lock()
 	var doomed []*guest
 	for g := range a.connections {
-		if g.cert != nil && revoked(identity.Serial(g.cert.PeerCertificates[0])) {
+		if g.serial != "" && revoked(g.serial) {
 			doomed = append(doomed, g)
 		}
 	}
@@ -230,8 +232,6 @@ func less[K comparable](counts map[K]int, key K) {
 		delete(counts, key)
 	}
 }
-
-func hostOf(address net.Addr) string { return network(address.String()) }
 
 // network is whose an address is: an IPv4 address, or the /64 of IPv6 that one host has. All that
 // is no IP address is one.
@@ -280,17 +280,4 @@ func (a *admission) enter(ctx context.Context, _ *tap.Info) (context.Context, er
 		return ctx, errs.ToStatus(err)
 	}
 	return ctx, nil
-}
-
-// introduced is who finished a handshake.
-func introduced(info credentials.AuthInfo) (identity.Identity, tls.ConnectionState) {
-	secured, ok := info.(credentials.TLSInfo)
-	if !ok || len(secured.State.PeerCertificates) == 0 {
-		return identity.Anonymous(), tls.ConnectionState{}
-	}
-	who, err := identity.FromCertificate(secured.State.PeerCertificates[0])
-	if err != nil {
-		return identity.Anonymous(), tls.ConnectionState{}
-	}
-	return who, secured.State
 }

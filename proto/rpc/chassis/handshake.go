@@ -8,13 +8,15 @@ import (
 	"syscall"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // loggingCredentials log why a handshake failed; the peer itself does not learn the cause.
 type loggingCredentials struct {
 	credentials.TransportCredentials
-	logger    *slog.Logger
-	admission *admission
+	logger *slog.Logger
 }
 
 // ServerHandshake logs a handshake that fails.
@@ -24,8 +26,7 @@ func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 		c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
 	}
 	if g, ok := conn.(*guest); ok && err == nil {
-		who, state := introduced(info)
-		if err = c.admission.introduce(g, who, state); err != nil {
+		if err = g.introduce(identity.PeerFrom(&peer.Peer{AuthInfo: info})); err != nil {
 			c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
 			return nil, nil, err
 		}

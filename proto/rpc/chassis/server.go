@@ -101,7 +101,7 @@ func New(config Config) (*Server, error) {
 	}
 	options := append(transport(config),
 		grpc.InTapHandle(s.guests.enter),
-		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger, s.guests}))
+		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(middlewares(config, edge, authz.NewGuard(rules, config.TLS.Revoked)),
 			checks(config.Checks))...)...)

@@ -26,14 +26,19 @@ func (p Peer) Serial() string {
 	return Serial(p.Certificate)
 }
 
-// PeerOf is the peer of a call that a server handles. A peer that did not come over verified TLS,
-// and one whose certificate carries no identity, is anonymous.
+// PeerOf is the peer of a call that a server handles.
 func PeerOf(ctx context.Context) Peer {
-	p := Peer{Identity: Anonymous()}
 	from, ok := peer.FromContext(ctx)
 	if !ok {
-		return p
+		return Peer{Identity: Anonymous()}
 	}
+	return PeerFrom(from)
+}
+
+// PeerFrom is the peer as gRPC has it. One that did not come over verified TLS, and one whose
+// certificate carries no identity, is anonymous.
+func PeerFrom(from *peer.Peer) Peer {
+	p := Peer{Identity: Anonymous()}
 	if from.Addr != nil {
 		p.Address = from.Addr.String()
 	}
