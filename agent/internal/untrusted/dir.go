@@ -156,7 +156,7 @@ func (d *Dir) OpenFile(path string) (*os.File, error) {
 	return regular(fd, stat, filepath.Join(d.Path(), path))
 }
 
-// regular opens to read what an O_PATH descriptor holds, when it is a regular file, and closes that.
+// regular opens to read what an O_PATH descriptor holds, a regular file alone, and closes that.
 func regular(fd int, stat unix.Stat_t, path string) (*os.File, error) {
 	defer unix.Close(fd)
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
