@@ -162,8 +162,8 @@ func load(root string) ([]*unit, error) {
 // skipped are folders that hold tests and doubles.
 func skipped(name string) bool {
 	switch name {
-	case "testdata", "lab", "workflowtest", "mariadbtest", "hosttest", "storetest", "providertest",
-		"identitytest", "ec2lab":
+	case "testdata", "lab", "apptest", "workflowtest", "mariadbtest", "hosttest", "storetest",
+		"providertest", "identitytest", "ec2lab":
 		return true
 	}
 	return false

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -72,7 +73,7 @@ func TestStrangersAndAgentsAreShutOut(t *testing.T) {
 }
 
 func (p *plane) credentials() *identity.Credentials {
-	c, err := p.files("operator").Credentials()
+	c, err := apptest.Operator(p.t, p.Dir).Credentials()
 	if err != nil {
 		p.t.Fatal(err)
 	}

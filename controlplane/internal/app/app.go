@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
+	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -48,7 +49,7 @@ type App struct {
 	cloud    Provider
 	dev      Dev
 	registry *ca.Registry
-	agents   *agentpool.Pool
+	agents   Agents
 	engine   *job.Engine[kit.Records]
 	work     *kit.Kit
 	server   *chassis.Server
@@ -72,10 +73,21 @@ type App struct {
 type Dev struct {
 	// Provider replaces the one that the configuration names.
 	Provider Provider
+	// Agents replace those that the servers have.
+	Agents Agents
 	// Failpoints makes the hooks that break this process: at a point of a step, and before a call
 	// to an agent. quietly runs a function while this process writes nothing.
 	Failpoints func(quietly func(context.Context, func()) error) (atStep func(point job.Point, job,
 		step string), beforeCall func(method string))
+}
+
+// Agents are the agents of all servers. *agentpool.Pool are those of real ones.
+type Agents interface {
+	kit.Agents
+	fleet.Agents
+	enrollment.Agents
+	// Announce tells a server's agent the addresses of this control plane.
+	Announce(ctx context.Context, server string, addresses []string) error
 }
 
 // New puts a control plane together: it makes the state directory with its store, its CA and the
@@ -222,16 +234,18 @@ func (a *App) openJobs(ctx context.Context) error {
 	if a.dev.Failpoints != nil {
 		atStep, beforeCall = a.dev.Failpoints(a.st.Quietly)
 	}
-	a.agents, err = agentpool.New(agentpool.Config{
-		Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied,
-		Generation: generation,
-		Logger:     a.log,
-		BeforeCall: beforeCall,
-	})
-	if err != nil {
-		return err
+	if a.agents = a.dev.Agents; a.agents == nil {
+		pool, err := agentpool.New(agentpool.Config{
+			Addresses: query.Servers{Store: a.st}, Source: source, Revoked: a.registry.Denied,
+			Generation: generation,
+			Logger:     a.log,
+			BeforeCall: beforeCall,
+		})
+		if err != nil {
+			return err
+		}
+		a.agents, a.closers = pool, append(a.closers, pool.Close)
 	}
-	a.closers = append(a.closers, a.agents.Close)
 	if m, ok := a.cloud.(*byOperator); ok {
 		m.hosts.open(query.Servers{Store: a.st}, a.agents)
 	}

@@ -55,12 +55,12 @@ func fill(t *testing.T, dir string) (free func()) {
 }
 
 func TestReadinessSeesTheDisk(t *testing.T) {
-	p := startPlane(t, newDisk(t), &stillCloud{})
-	probe := func(name string) error { return p.app.Readiness(t.Context())[name] }
+	p := startPlane(t, newDisk(t), stillWorld(t))
+	probe := func(name string) error { return p.Readiness(t.Context())[name] }
 	if err := errors.Join(probe("store"), probe("state-dir")); err != nil {
 		t.Fatal(err)
 	}
-	free := fill(t, p.dir)
+	free := fill(t, p.Dir)
 	if err := probe("state-dir"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a full disk: %v", err)
 	}
@@ -68,7 +68,7 @@ func TestReadinessSeesTheDisk(t *testing.T) {
 	if err := errors.Join(probe("store"), probe("state-dir")); err != nil {
 		t.Errorf("after it was full: %v", err)
 	}
-	root, err := os.Open(p.dir)
+	root, err := os.Open(p.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -290,7 +290,7 @@ func TestBadRequestsExecuteNothing(t *testing.T) {
 	if after := p.fingerprint(); after != before {
 		t.Errorf("bad requests changed the records from\n%s\nto\n%s", before, after)
 	}
-	if n := p.cloud.changed(); n != 0 {
+	if n := p.changes(); n != 0 {
 		t.Errorf("bad requests changed the provider %d times", n)
 	}
 }

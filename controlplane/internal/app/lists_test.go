@@ -96,7 +96,7 @@ func TestServersAndSnapshotsNarrow(t *testing.T) {
 // A kind of job and its value in the API have one name.
 func TestEveryKindOfJobIsInTheAPI(t *testing.T) {
 	t.Parallel()
-	kinds, words := newPlane(t).app.Kinds(), enum.Words[cpv1.Job_Kind]()
+	kinds, words := newPlane(t).Kinds(), enum.Words[cpv1.Job_Kind]()
 	slices.Sort(kinds)
 	slices.Sort(words)
 	if !slices.Equal(kinds, words) {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/telemetry/telemetrytest"
@@ -22,14 +23,14 @@ func TestThePageHasTheMetrics(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
 	telemetrytest.Page(t, "../../../docs/metrics.md", "controlplane", "understudy_",
-		p.app.Metrics(), *update)
+		p.Metrics(), *update)
 }
 
 func TestMetricsKeepThePrometheusRules(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
 	p.addServer("db1", "")
-	problems, err := testutil.GatherAndLint(p.app.Metrics())
+	problems, err := testutil.GatherAndLint(p.Metrics())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +42,11 @@ func TestMetricsKeepThePrometheusRules(t *testing.T) {
 func TestMetricsAndHealthAreServed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := testConfig(t, dir)
+	cfg := apptest.Settings(t, dir, nil)
 	cfg.Metrics, cfg.Version = "127.0.0.1:0", "1.2.3"
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	made, err := app.New(ctx, cfg, quiet(), app.Dev{Provider: &stillCloud{}})
+	made, err := app.New(ctx, cfg, apptest.Quiet(), apptest.Dev(stillWorld(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

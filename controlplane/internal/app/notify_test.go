@@ -29,6 +29,6 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 	hears("READY=1")
 	p.addServer("db1", "")
-	p.end()
+	p.Stop()
 	hears("STOPPING=1")
 }

@@ -2,17 +2,15 @@ package app_test
 
 import (
 	"context"
-	"io"
-	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -20,81 +18,40 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// plane is a whole control plane over a provider that stands still, and an operator's connection to
-// it.
+// plane is a whole control plane in a world whose machines never come up, so that jobs wait, and an
+// operator's connection to it.
 type plane struct {
-	t     testing.TB
-	app   *app.App
-	cloud *stillCloud
-	dir   string
-	conn  *grpc.ClientConn
-	stop  context.CancelFunc
-	ended chan error
-}
-
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
-
-func testConfig(t testing.TB, dir string) app.Config {
-	t.Helper()
-	cfg, err := app.Load(app.Sources{Flags: map[string]any{
-		"state_dir": dir, "listen": []string{"127.0.0.1:0"},
-		"advertise": []string{"192.0.2.1:7440"}, "metrics": "off", "dev": true,
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	*apptest.Plane
+	t    testing.TB
+	conn *grpc.ClientConn
 }
 
 func newPlane(t testing.TB) *plane {
 	t.Helper()
-	return startPlane(t, t.TempDir(), &stillCloud{})
+	return startPlane(t, t.TempDir(), stillWorld(t))
 }
 
-func startPlane(t testing.TB, dir string, cloud *stillCloud) *plane {
+func stillWorld(t testing.TB) *workflowtest.World {
+	w := workflowtest.Outside(t)
+	w.Cloud.Still = true
+	return w
+}
+
+func startPlane(t testing.TB, dir string, w *workflowtest.World) *plane {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	made, err := app.New(ctx, testConfig(t, dir), quiet(), app.Dev{Provider: cloud})
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	p := &plane{t: t, app: made, cloud: cloud, dir: dir, stop: cancel, ended: make(chan error, 1)}
-	go func() { p.ended <- made.Run(ctx) }()
-	p.conn = p.dial(p.files("operator"))
-	t.Cleanup(p.end)
+	p := &plane{t: t, Plane: apptest.Start(t, w, apptest.Settings(t, dir, nil), apptest.Dev(w))}
+	p.conn = p.dial(apptest.Operator(t, dir))
+	t.Cleanup(func() { p.conn.Close() })
 	return p
 }
 
-func (p *plane) end() {
-	p.conn.Close()
-	p.stop()
-	select {
-	case err := <-p.ended:
-		if err != nil {
-			p.t.Errorf("the control plane ended with %v", err)
-		}
-		p.ended <- nil
-	case <-time.After(2 * time.Minute):
-		p.t.Error("the control plane did not stop")
-	}
-}
-
-func (p *plane) files(folder string) identity.Source {
-	p.t.Helper()
-	in := func(name string) string { return filepath.Join(p.dir, folder, name) }
-	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"),
-		Key: in("key.pem"), Logger: quiet()})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return source
-}
+// changes is how often the provider was changed.
+func (p *plane) changes() int { return p.World.Mark() }
 
 func (p *plane) dial(source identity.Source) *grpc.ClientConn {
 	p.t.Helper()
 	conn, err := chassis.Dial(chassis.DialConfig{
-		Address: p.app.Address(), TLS: identity.ClientConfig{Source: source,
+		Address: p.Address(), TLS: identity.ClientConfig{Source: source,
 			Expect: identity.ControlPlane()},
 	})
 	if err != nil {
@@ -116,7 +73,7 @@ func (p *plane) jobs() cpv1.JobServiceClient { return cpv1.NewJobServiceClient(p
 // write changes records directly, as a job would.
 func (p *plane) write(fn func(ctx context.Context, tx *store.Tx) error) {
 	p.t.Helper()
-	if err := p.app.Store().Write(p.t.Context(), fn); err != nil {
+	if err := p.Store().Write(p.t.Context(), fn); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -130,7 +87,7 @@ func (p *plane) addServer(name, primary string) {
 			return err
 		}
 		s := inventory.Server{Name: name, State: inventory.ServerReady, Role: inventory.RolePrimary,
-			ServerID: id, Port: 3306, Provider: "still"}
+			ServerID: id, Port: 3306, Provider: "sim"}
 		if primary != "" {
 			s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, primary, true
 		}

@@ -67,9 +67,9 @@ func TestPlanStartsNothing(t *testing.T) {
 		t.Errorf("plan %v", j)
 	}
 	jobs, err := p.jobs().ListJobs(t.Context(), &cpv1.ListJobsRequest{})
-	if err != nil || len(jobs.GetJobs()) != 0 || p.cloud.changed() != 0 {
+	if err != nil || len(jobs.GetJobs()) != 0 || p.changes() != 0 {
 		t.Errorf("the plan made %v, changed the provider %d times, %v", jobs.GetJobs(),
-			p.cloud.changed(), err)
+			p.changes(), err)
 	}
 }
 
@@ -132,7 +132,7 @@ func (p *plane) checkCleanup(name string) {
 	for _, s := range plan.GetJob().GetSteps() {
 		told = told || s.GetName() == "remove_machine" && len(s.GetChanged()) == 1
 	}
-	if before := p.cloud.changed(); !told || before != 1 {
+	if before := p.changes(); !told || before != 1 {
 		p.t.Errorf(
 			"the plan of the cleanup does not name the machine, or changed something (%d): %v",
 			before, plan.GetJob())
@@ -142,9 +142,12 @@ func (p *plane) checkCleanup(name string) {
 		p.t.Fatal(err)
 	}
 	p.until(name, inState(cpv1.Job_STATE_CANCELLED))
-	machines, _ := p.cloud.ListMachines(p.t.Context(), provider.Filter{})
-	if machines[0].State != "terminated" {
-		p.t.Errorf("machine %v", machines[0])
+	p.World.Mu.Lock()
+	defer p.World.Mu.Unlock()
+	for _, m := range p.World.Cloud.Machines {
+		if m.State != provider.MachineTerminated {
+			p.t.Errorf("machine %v", m)
+		}
 	}
 	p.checkAudit(name)
 }
@@ -168,7 +171,9 @@ func (p *plane) checkAudit(name string) {
 
 func TestFailedJobSaysWhyAndIsRetried(t *testing.T) {
 	t.Parallel()
-	p := startPlane(t, t.TempDir(), &stillCloud{noImages: true})
+	w := stillWorld(t)
+	w.Cloud.Images = nil
+	p := startPlane(t, t.TempDir(), w)
 	answer, err := p.servers().CreateServer(t.Context(),
 		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {

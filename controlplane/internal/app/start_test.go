@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -23,8 +24,9 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 	for i := range planes {
 		group.Go(func() {
 			var err error
-			if planes[i], err = app.New(t.Context(), testConfig(t, dir), quiet(),
-				app.Dev{Provider: &stillCloud{}}); err != nil {
+			provider := stillWorld(t).Process().Provider() // and the agents that servers have
+			if planes[i], err = app.New(t.Context(), apptest.Settings(t, dir, nil),
+				apptest.Quiet(), app.Dev{Provider: provider}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -37,8 +39,8 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- one.Run(ctx) }()
-		p := &plane{t: t, app: one, dir: dir}
-		p.conn = p.dial(p.files("operator"))
+		p := &plane{t: t, Plane: &apptest.Plane{App: one, Dir: dir}}
+		p.conn = p.dial(apptest.Operator(t, dir))
 		if _, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{}); err != nil {
 			t.Errorf("control plane %d: %v", i, err)
 		}
@@ -59,8 +61,8 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start := func() error {
-		one, err := app.New(t.Context(), testConfig(t, dir), quiet(),
-			app.Dev{Provider: &stillCloud{}})
+		one, err := app.New(t.Context(), apptest.Settings(t, dir, nil), apptest.Quiet(),
+			apptest.Dev(stillWorld(t)))
 		if err == nil {
 			err = one.Close()
 		}
@@ -96,7 +98,7 @@ func TestSecretsAreTheOwnersAlone(t *testing.T) {
 	p := newPlane(t)
 	for _, path := range []string{"ca/key.pem", "controlplane/key.pem", "operator/key.pem",
 		"understudy.db"} {
-		info, err := os.Stat(filepath.Join(p.dir, path))
+		info, err := os.Stat(filepath.Join(p.Dir, path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,8 +112,8 @@ func TestSecretsAreTheOwnersAlone(t *testing.T) {
 // one on the same state.
 func TestJobsGoOnAfterARestart(t *testing.T) {
 	t.Parallel()
-	dir, cloud := t.TempDir(), &stillCloud{}
-	p := startPlane(t, dir, cloud)
+	dir, w := t.TempDir(), stillWorld(t)
+	p := startPlane(t, dir, w)
 	answer, err := p.servers().CreateServer(t.Context(),
 		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
@@ -119,30 +121,24 @@ func TestJobsGoOnAfterARestart(t *testing.T) {
 	}
 	name := answer.GetJob().GetName()
 	made := func(j *cpv1.Job) bool {
-		return j.GetState() == cpv1.Job_STATE_WAITING &&
-			cloud.changed() > 0
+		return j.GetState() == cpv1.Job_STATE_WAITING && p.changes() > 0
 	}
 	before := p.until(name, made)
-	p.stop()
-	if err := <-p.ended; err != nil {
-		t.Fatal(err)
-	}
-	p.ended <- nil
-	next := startPlane(t, dir, cloud)
+	p.Stop()
+	next := startPlane(t, dir, w)
 	after := next.until(name,
 		func(j *cpv1.Job) bool { return made(j) && j.GetEpoch() > before.GetEpoch() })
-	if after.GetSteps()[1].GetGeneration() != 1 || cloud.changed() != 1 {
-		t.Errorf("the machine was made %d times, step %v", cloud.changed(), after.GetSteps()[1])
+	if after.GetSteps()[1].GetGeneration() != 1 || p.changes() != 1 {
+		t.Errorf("the machine was made %d times, step %v", p.changes(), after.GetSteps()[1])
 	}
 }
 
 func TestRunIsFailedByAnAddressThatIsTaken(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	cfg := testConfig(t, t.TempDir())
-	cfg.Listen = []string{p.app.Address()}
-	if _, err := app.New(t.Context(), cfg, quiet(),
-		app.Dev{Provider: &stillCloud{}}); err == nil {
+	cfg := apptest.Settings(t, t.TempDir(), map[string]any{"listen": []string{p.Address()}})
+	if _, err := app.New(t.Context(), cfg, apptest.Quiet(),
+		apptest.Dev(stillWorld(t))); err == nil {
 		t.Error("two control planes serve on one address")
 	}
 }

@@ -25,13 +25,21 @@ type Cloud struct {
 	cutBy     map[string]*Process
 	n         int
 	Regional  bool // snapshots serve every zone
+	Still     bool // machines never come up
+	Images    []provider.Image
+	Problems  []string // that keep jobs from working
 }
 
 func newCloud(w *World) *Cloud {
 	return &Cloud{w: w, Machines: map[string]*provider.Machine{},
 		Volumes: map[string]*provider.Volume{}, Snapshots: map[string]*provider.Snapshot{},
 		Disks: map[string]*Disk{}, tokens: map[string]string{}, Settling: map[string]int{},
-		cutBy: map[string]*Process{}}
+		cutBy: map[string]*Process{}, Images: []provider.Image{
+			{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6", Ready: true,
+				DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
+			{Name: "bookworm", Description: "Debian bookworm", MariaDBVersion: "10.11.14",
+				Ready: true},
+		}}
 }
 
 func (c *Cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind, c.n) }
@@ -91,11 +99,9 @@ func (v cloudView) GrowVolume(context.Context, string, int64) (provider.Volume, 
 }
 
 func (v cloudView) Images(context.Context) ([]provider.Image, error) {
-	return []provider.Image{
-		{Name: "trixie", MariaDBVersion: "11.8.6", Ready: true,
-			DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
-		{Name: "bookworm", MariaDBVersion: "10.11.14", Ready: true},
-	}, nil
+	v.c.w.Mu.Lock()
+	defer v.c.w.Mu.Unlock()
+	return slices.Clone(v.c.Images), nil
 }
 
 func (v cloudView) SetTags(ctx context.Context, id string, tags map[string]string) error {
@@ -141,7 +147,7 @@ func (v cloudView) machine(id string) (*provider.Machine, error) {
 	if !ok {
 		return nil, provider.Errorf(provider.ErrNotFound, id, "no machine %s", id)
 	}
-	if m.State == provider.MachinePending && v.c.settles(id) {
+	if m.State == provider.MachinePending && !v.c.Still && v.c.settles(id) {
 		m.State = provider.MachineRunning
 	}
 	if m.State == provider.MachineStopping && v.c.settles(id) {
@@ -325,71 +331,6 @@ func (v cloudView) DeleteVolume(ctx context.Context, id string) error {
 			return provider.InUse(id, found.MachineID, "volume is in use")
 		}
 		delete(v.c.Volumes, id)
-		delete(v.c.Disks, id)
-		return nil
-	})
-}
-
-func (v cloudView) CreateSnapshot(ctx context.Context,
-	req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
-	err = v.call(ctx, "CreateSnapshot", true, func() error {
-		vol, err := v.volume(req.VolumeID)
-		if err != nil {
-			return err
-		}
-		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending,
-			VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
-		snap.CreatedAt = v.c.w.now()
-		made := snap
-		v.c.cutBy[snap.ID] = v.p
-		v.c.Snapshots[snap.ID], v.c.Disks[snap.ID], v.c.Settling[snap.ID] = &made,
-			v.c.Disks[vol.ID].clone(), 2+v.c.SlowCut
-		return nil
-	})
-	return snap, err
-}
-
-func (v cloudView) GetSnapshot(ctx context.Context, id string) (snap provider.Snapshot, err error) {
-	err = v.call(ctx, "GetSnapshot", false, func() error {
-		found, ok := v.c.Snapshots[id]
-		if !ok {
-			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
-		}
-		if found.State == provider.SnapshotPending && v.c.settles(id) {
-			found.State, found.Progress = provider.SnapshotCompleted, 100
-		}
-		snap = *found
-		return nil
-	})
-	return snap, err
-}
-
-func (v cloudView) ListSnapshots(ctx context.Context,
-	f provider.Filter) (list []provider.Snapshot, err error) {
-	v.c.w.Mu.Lock()
-	late := v.c.Late
-	v.c.w.Mu.Unlock()
-	if !f.MadeUntil.IsZero() {
-		<-time.After(time.Until(f.MadeUntil.Add(late)))
-	}
-	err = v.call(ctx, "ListSnapshots", false, func() error {
-		for _, id := range slices.Sorted(maps.Keys(v.c.Snapshots)) {
-			shown := v.c.cutBy[id] == v.p || v.c.w.now().Sub(v.c.Snapshots[id].CreatedAt) >= late
-			if snap := v.c.Snapshots[id]; shown && f.Matches(snap.Tags) {
-				list = append(list, *snap)
-			}
-		}
-		return nil
-	})
-	return list, err
-}
-
-func (v cloudView) DeleteSnapshot(ctx context.Context, id string) error {
-	return v.call(ctx, "DeleteSnapshot", true, func() error {
-		if _, ok := v.c.Snapshots[id]; !ok {
-			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
-		}
-		delete(v.c.Snapshots, id)
 		delete(v.c.Disks, id)
 		return nil
 	})

@@ -38,7 +38,15 @@ type World struct {
 // NewWorld is a world with nothing in it but a store without records.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	w := &World{T: t, Store: openStore(t), Hosts: map[string]*Host{}}
+	w := Outside(t)
+	w.Store = openStore(t)
+	return w
+}
+
+// Outside is a world with nothing in it, for a control plane that has a store of its own; see
+// Process.Provider and Process.Agents.
+func Outside(t testing.TB) *World {
+	w := &World{T: t, Hosts: map[string]*Host{}}
 	w.Cloud = newCloud(w)
 	return w
 }
@@ -212,11 +220,16 @@ func (joinFiles) JoinFile(_ context.Context, server string) ([]byte, error) {
 	return []byte(`{"server":"` + server + `"}`), nil
 }
 
+// Process is a process that reaches the world, and runs nothing by itself.
+func (w *World) Process() *Process {
+	return &Process{W: w, Fail: map[string][]error{}, Lose: map[string]int{},
+		Behind: map[string]func(){}}
+}
+
 // Start runs a control plane on the world until the test ends, or stop or kill is called.
 func (w *World) Start() *Process {
 	w.T.Helper()
-	p := &Process{W: w, Fail: map[string][]error{}, Lose: map[string]int{},
-		Behind: map[string]func(){}}
+	p := w.Process()
 	st := stored.New(mortal{w.Store, p})
 	engine, err := job.New(job.Config[kit.Records]{
 		Store: st, Logger: quiet(),
