@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,20 +18,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run runs a program inside and answers what it wrote; it fails the test when the program fails.
+// mostTime is far more than any program here takes: one that takes it hangs, and the test says where.
+const mostTime = 4 * time.Minute
+
+// Run runs a program inside and answers what it wrote; it fails the test when the program fails, or
+// hangs.
 func Run(t testing.TB, argv ...string) string {
 	t.Helper()
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	out, err := Try(argv...)
 	if err != nil {
 		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return out
 }
 
 // Try is Run for a program that may fail.
 func Try(argv ...string) (string, error) {
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), mostTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("hangs: %w\n%s", err, hanging())
+	}
 	return strings.TrimSpace(string(out)), err
+}
+
+// hanging is what may keep a program from its end: what MariaDB and systemd have under way.
+func hanging() string {
+	var all strings.Builder
+	for _, argv := range [][]string{{"mariadb", "-e", "SHOW FULL PROCESSLIST"},
+		{"systemctl", "list-jobs"}, {"journalctl", "-n", "40", "--no-pager"},
+		{"ps", "-eo", "pid,stat,wchan:20,args"}} {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.WaitDelay = time.Second
+		out, err := cmd.CombinedOutput()
+		cancel()
+		fmt.Fprintf(&all, "%s: %v\n%s\n", strings.Join(argv, " "), err, out)
+	}
+	return all.String()
+}
+
+// Context is the test's, and ends what hangs.
+func Context(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), mostTime)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Ends waits until the channel is closed.
+func Ends(t testing.TB, what string, ended <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(mostTime):
+		t.Fatalf("not within %s: %s\n%s", mostTime, what, hanging())
+	}
 }
 
 // Write writes a file inside, with the directories on its way.
@@ -50,7 +96,7 @@ func Eventually(t testing.TB, limit time.Duration, what string, holds func() boo
 	defer ticker.Stop()
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", limit, what)
+			t.Fatalf("not within %s: %s\n%s", limit, what, hanging())
 		}
 		<-ticker.C
 	}

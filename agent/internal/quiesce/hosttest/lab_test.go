@@ -89,29 +89,29 @@ func (h host) install(t *testing.T) {
 		lab.Run(t, "systemctl", "stop", "mariadb.service")
 		lab.Run(t, "umount", "/var/lib/mysql", volume)
 	})
-	if done, err := h.mariadb.Datadirs.Prepare(t.Context(),
+	if done, err := h.mariadb.Datadirs.Prepare(lab.Context(t),
 		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) == 0 {
 		t.Fatalf("%+v %v", done, err)
 	}
-	if done, err := h.mariadb.Datadirs.Prepare(t.Context(),
+	if done, err := h.mariadb.Datadirs.Prepare(lab.Context(t),
 		mariadb.DatadirPlan{Initialize: true}); err != nil || len(done.Changes) > 0 {
 		t.Fatalf("again: %+v %v", done, err)
 	}
 	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin",
 		LogSlaveUpdates: true, Durable: true, BinlogExpireSeconds: 7777}
-	if done, err := h.mariadb.Configuration.Set(t.Context(), settings); err != nil {
+	if done, err := h.mariadb.Configuration.Set(lab.Context(t), settings); err != nil {
 		t.Fatalf("%+v %v", done, err)
 	}
 	// The host's own start of it, before it had these settings, may have come in between.
 	lab.Run(t, "systemctl", "stop", "mariadb.service")
-	if _, _, err := h.units.Ensure(t.Context(), mariadb.Unit, func(string) {}); err != nil {
+	if _, _, err := h.units.Ensure(lab.Context(t), mariadb.Unit, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	sql(
 		t,
 		"CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, a INT)")
 	// makes the agent's own table
-	if _, _, err := h.mariadb.Server.ProveWritable(t.Context()); err != nil {
+	if _, _, err := h.mariadb.Server.ProveWritable(lab.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -141,7 +141,7 @@ func spec(mode quiesce.Mode, limit time.Duration) quiesce.Spec {
 
 func (h host) open(t *testing.T, s quiesce.Spec) *quiesce.Session {
 	t.Helper()
-	session, err := h.manager.Start(t.Context(), s, func(p string) { t.Log(p) })
+	session, err := h.manager.Start(lab.Context(t), s, func(p string) { t.Log(p) })
 	if err != nil {
 		out, _ := lab.Try("journalctl", "-u", quiesce.UnitName, "--no-pager", "-n", "20")
 		t.Fatalf("%v\n%s", err, out)
@@ -165,7 +165,7 @@ func (h host) serves(t *testing.T, within time.Duration) {
 	})
 	t.Logf("serves after %s", time.Since(began))
 	lab.Eventually(t, time.Minute, "the unit is gone", func() bool {
-		_, err := h.units.Get(t.Context(), quiesce.UnitName)
+		_, err := h.units.Get(lab.Context(t), quiesce.UnitName)
 		return errors.Is(err, errs.NotFound)
 	})
 }
@@ -174,7 +174,7 @@ func TestOnlineSession(t *testing.T) {
 	h := newHost(t)
 	load(t)
 	session := h.open(t, spec(quiesce.Online, 10*time.Second))
-	if _, err := h.manager.Start(t.Context(), spec(quiesce.Online, time.Second),
+	if _, err := h.manager.Start(lab.Context(t), spec(quiesce.Online, time.Second),
 		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY {
 		t.Errorf("second caller: %v", err)
 	}
@@ -183,11 +183,11 @@ func TestOnlineSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.manager.Start(t.Context(), spec(quiesce.Online, time.Second),
+	if _, err := other.manager.Start(lab.Context(t), spec(quiesce.Online, time.Second),
 		nil); errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY {
 		t.Errorf("another agent: %v", err)
 	}
-	result, err := session.Resume(t.Context())
+	result, err := session.Resume(lab.Context(t))
 	if err != nil || !result.Unbroken || result.Frozen <= 0 || result.Blocked <= 0 {
 		t.Errorf("%+v %v", result, err)
 	}
@@ -215,7 +215,7 @@ func TestMariaDBResumesWhateverHappensToTheProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			load(t)
 			session := h.open(t, spec(quiesce.Online, limit))
-			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
+			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
 			if err != nil || unit.MainPID == 0 {
 				t.Fatalf("%+v %v", unit, err)
 			}
@@ -223,7 +223,7 @@ func TestMariaDBResumesWhateverHappensToTheProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.serves(t, test.within)
-			if result, err := session.Resume(t.Context()); err != nil || result.Unbroken {
+			if result, err := session.Resume(lab.Context(t)); err != nil || result.Unbroken {
 				t.Errorf("%+v %v", result, err)
 			}
 		})
@@ -244,7 +244,9 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 	// Its primary does not answer, which is nothing to the applier.
 	sql(t, "CHANGE MASTER TO master_host = '127.0.0.1', master_port = 1; START SLAVE SQL_THREAD")
 	running := func() bool {
-		s, err := h.mariadb.Status(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		s, err := h.mariadb.Status(ctx)
 		return err == nil && len(s.Live.Replication) == 1 &&
 			s.Live.Replication[0].SQLRunning == "Yes"
 	}
@@ -265,14 +267,14 @@ func TestReplicationNeverStaysStopped(t *testing.T) {
 			if running() {
 				t.Error("the applier runs while MariaDB is quiesced")
 			}
-			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
+			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
 			if err != nil || unit.MainPID == 0 {
 				t.Fatalf("%+v %v", unit, err)
 			}
 			if err := syscall.Kill(unit.MainPID, signal); err != nil {
 				t.Fatal(err)
 			}
-			<-session.Ended()
+			lab.Ends(t, "the session", session.Ended())
 			lab.Eventually(t, time.Minute, "replication runs again", running)
 			lab.Eventually(t, time.Minute, "the next session may start",
 				func() bool { return !manager.Active() })
@@ -288,11 +290,11 @@ func TestSessionOfADeadAgentIsCleared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.manager.Clear(t.Context()); err != nil {
+	if err := other.manager.Clear(lab.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	h.serves(t, soon)
-	if err := other.manager.Clear(t.Context()); err != nil {
+	if err := other.manager.Clear(lab.Context(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -309,13 +311,13 @@ func TestOffline(t *testing.T) {
 		end  func(t *testing.T, session *quiesce.Session)
 	}{
 		{"released", func(t *testing.T, session *quiesce.Session) {
-			if result, err := session.Resume(t.Context()); err != nil || !result.Unbroken ||
+			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
 				result.Down <= 0 {
 				t.Errorf("%+v %v", result, err)
 			}
 		}},
 		{"killed", func(t *testing.T, _ *quiesce.Session) {
-			unit, err := h.units.Get(t.Context(), quiesce.UnitName)
+			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
 			if err == nil {
 				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
 			}
@@ -330,12 +332,12 @@ func TestOffline(t *testing.T) {
 			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
 				t.Errorf("MariaDB answers: %s", out)
 			}
-			if unit, err := h.units.Get(t.Context(), mariadb.Unit); err != nil || !unit.Stopped() {
+			if unit, err := h.units.Get(lab.Context(t), mariadb.Unit); err != nil || !unit.Stopped() {
 				t.Errorf("%+v %v", unit, err)
 			}
 			test.end(t, session)
 			h.serves(t, 50*time.Second)
-			if unit, err := h.units.Get(t.Context(), "mariadb.socket"); err != nil ||
+			if unit, err := h.units.Get(lab.Context(t), "mariadb.socket"); err != nil ||
 				!unit.Running() {
 				t.Errorf("what wakes MariaDB does not listen again: %+v %v", unit, err)
 			}
@@ -355,7 +357,7 @@ func TestOffline(t *testing.T) {
 // The host ends a reservation by itself.
 func TestReservationEndsByItself(t *testing.T) {
 	h := newHost(t)
-	if _, err := h.mariadb.Reservations.Reserve(t.Context(), "short", 2*time.Second,
+	if _, err := h.mariadb.Reservations.Reserve(lab.Context(t), "short", 2*time.Second,
 		""); err != nil {
 		t.Fatal(err)
 	}
@@ -367,13 +369,13 @@ func TestReservationEndsByItself(t *testing.T) {
 	if all, err := h.mariadb.Reservations.InForce(); err != nil || len(all) > 0 {
 		t.Errorf("%v %v", all, err)
 	}
-	if _, err := h.mariadb.Reservations.Reserve(t.Context(), "long", time.Hour, ""); err != nil {
+	if _, err := h.mariadb.Reservations.Reserve(lab.Context(t), "long", time.Hour, ""); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := h.mariadb.Reservations.Release(t.Context(), "long"); err != nil || !changed {
+	if changed, err := h.mariadb.Reservations.Release(lab.Context(t), "long"); err != nil || !changed {
 		t.Errorf("%v %v", changed, err)
 	}
-	if _, err := h.units.Get(t.Context(), "understudy-unreserve-long.timer"); !errors.Is(err,
+	if _, err := h.units.Get(lab.Context(t), "understudy-unreserve-long.timer"); !errors.Is(err,
 		errs.NotFound) {
 		t.Errorf("the timer is left: %v", err)
 	}
