@@ -5,9 +5,10 @@ package freeze
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // The ioctls are not in x/sys: _IOWR('X', 119, int) and _IOWR('X', 120, int).
@@ -30,12 +31,12 @@ var (
 // closed, so that it can be thawed whatever happens to the path.
 type Filesystem struct {
 	path string
-	dir  *os.File
+	dir  *untrusted.Dir
 }
 
 // Open opens the filesystem at the mount point. ErrRoot when that is the root filesystem.
 func Open(path string) (*Filesystem, error) {
-	dir, err := os.Open(path)
+	dir, err := untrusted.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot freeze or thaw: %w", err)
 	}
@@ -48,14 +49,17 @@ func Open(path string) (*Filesystem, error) {
 }
 
 func (f *Filesystem) refuseRoot() error {
-	var root, here unix.Stat_t
-	if err := unix.Stat("/", &root); err != nil {
+	root, err := untrusted.Open("/")
+	if err != nil {
 		return fmt.Errorf("cannot read the root filesystem: %w", err)
 	}
-	if err := unix.Fstat(int(f.dir.Fd()), &here); err != nil {
-		return fmt.Errorf("cannot read %s: %w", f.path, err)
+	defer root.Close()
+	itsDevice, errRoot := root.Device()
+	device, err := f.dir.Device()
+	if err := errors.Join(errRoot, err); err != nil {
+		return fmt.Errorf("cannot tell %s from the root filesystem: %w", f.path, err)
 	}
-	if root.Dev == here.Dev {
+	if device == itsDevice {
 		return fmt.Errorf("%s: %w", f.path, ErrRoot)
 	}
 	return nil
@@ -109,7 +113,7 @@ func (f *Filesystem) Frozen() (bool, error) {
 
 func (f *Filesystem) ioctl(request uint) error {
 	for {
-		err := unix.IoctlSetInt(int(f.dir.Fd()), request, 0)
+		err := unix.IoctlSetInt(f.dir.Fd(), request, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

@@ -2,11 +2,7 @@ package mariadb
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 )
 
@@ -53,9 +49,6 @@ func (h *Host) Installed(ctx context.Context) (Installed, error) {
 	if volume, err := h.Server.volumes.of(ctx, in.Datadir); err == nil {
 		in.Volume = volume
 	}
-	_, err = os.Stat(filepath.Join(in.Datadir, "mysql"))
-	if in.Made = err == nil; errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return in, err
+	in.Made = holdsMariaDB(in.Datadir)
+	return in, nil
 }

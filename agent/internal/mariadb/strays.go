@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -100,7 +101,7 @@ func byPath(found []Stray) []Stray {
 // newSurvey finds the process that has the datadir open, and proves that the path leads to what it
 // has open: something may be mounted over it since.
 func newSurvey(datadir, pidFile string, volume Volume) (*survey, error) {
-	real, err := filepath.EvalSymlinks(datadir)
+	real, err := untrusted.Resolve(datadir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the datadir: %w", err)
 	}
@@ -278,7 +279,12 @@ const mostFiles = 2_000_000
 
 // links are symbolic links below the datadir, and those of InnoDB, which are files with a path.
 func (s *survey) links() error {
-	root, err := os.OpenRoot(s.datadir)
+	datadir, err := untrusted.Open(s.datadir)
+	if err != nil {
+		return fmt.Errorf("cannot see the files of MariaDB: %w", err)
+	}
+	defer datadir.Close()
+	root, err := datadir.Root()
 	if err != nil {
 		return fmt.Errorf("cannot see the files of MariaDB: %w", err)
 	}

@@ -34,7 +34,7 @@ type Volume struct {
 
 // Locate is the filesystem that a path is on, without its UUID and its room: it starts no process.
 func Locate(path string) (Volume, error) {
-	real, err := filepath.EvalSymlinks(path)
+	real, err := untrusted.Resolve(path)
 	if err != nil {
 		return Volume{}, fmt.Errorf("cannot find the filesystem of %s: %w", path, err)
 	}
@@ -57,8 +57,13 @@ func (vs *volumes) of(ctx context.Context, path string) (Volume, error) {
 	if err != nil {
 		return Volume{}, err
 	}
-	var room unix.Statfs_t
-	if err := unix.Statfs(path, &room); err != nil {
+	dir, err := untrusted.Open(path)
+	if err != nil {
+		return Volume{}, fmt.Errorf("cannot see the room on %s: %w", v.Mount, err)
+	}
+	defer dir.Close()
+	room, err := dir.Room()
+	if err != nil {
 		return Volume{}, fmt.Errorf("cannot see the room on %s: %w", v.Mount, err)
 	}
 	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize

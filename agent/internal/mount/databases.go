@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // DatabaseProcess is a MariaDB or a MySQL that runs, as the kernel shows it.
@@ -55,8 +57,7 @@ func (m *Manager) databaseProcess(pid int) DatabaseProcess {
 			p.Datadir = path
 		}
 	}
-	p.Databases = UserDatabases(cwd)
-	p.Databases = p.Databases[:min(len(p.Databases), maxDatabases)]
+	p.Databases = databasesIn(cwd)
 	var stat unix.Stat_t
 	if devices, err := m.host.attached(); err == nil && unix.Stat(cwd, &stat) == nil {
 		for _, d := range devices {
@@ -66,6 +67,20 @@ func (m *Manager) databaseProcess(pid int) DatabaseProcess {
 		}
 	}
 	return p
+}
+
+// databasesIn are some of the databases in a process's directory, as far as they can be seen.
+func databasesIn(cwd string) []string {
+	datadir, err := untrusted.OpenHeld(cwd)
+	if err != nil {
+		return nil
+	}
+	defer datadir.Close()
+	found, err := userDatabases(datadir)
+	if err != nil {
+		return nil
+	}
+	return found[:min(len(found), maxDatabases)]
 }
 
 func sameDir(a, b string) bool {

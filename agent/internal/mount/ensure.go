@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/size"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -360,14 +361,24 @@ func (e *ensuring) finish(ctx context.Context) error {
 
 func grownTo(bytes int64) string { return "grown to " + size.Text(bytes) }
 
+// deviceAt is the number of the device that the filesystem at the path is on.
+func deviceAt(path string) (uint64, error) {
+	dir, err := untrusted.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	return dir.Device()
+}
+
 // prove observes the host again and answers only if the path is on the volume that the id names.
 func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 	number, err := blockNumber(e.m.host.path(byID, e.id))
 	if err != nil {
 		return Mount{}, fmt.Errorf("cannot prove the mount at %s: %w", e.r.Path, err)
 	}
-	var stat unix.Stat_t
-	if err := unix.Stat(e.r.Path, &stat); err != nil {
+	device, err := deviceAt(e.r.Path)
+	if err != nil {
 		return Mount{}, fmt.Errorf("cannot prove the mount at %s: %w", e.r.Path, err)
 	}
 	mount, err := e.m.look(ctx, e.r.Path)
@@ -376,7 +387,7 @@ func (e *ensuring) prove(ctx context.Context) (Mount, error) {
 	}
 	mounted := unix.Mkdev(mount.major, mount.minor)
 	switch {
-	case stat.Dev != number || mounted != number || mount.Root != "/":
+	case device != number || mounted != number || mount.Root != "/":
 		return Mount{}, refuse(errorsv1.Reason_REASON_MOUNT_WRONG_SOURCE,
 			fmt.Sprintf("%s is on %s, not on %s", e.r.Path,
 				name(mount.Device, mount.DeviceIDs, mount.Filesystem), e.id),

@@ -1,12 +1,13 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"slices"
 	"strings"
 
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -14,9 +15,9 @@ import (
 // refuseHiding refuses a mount over a directory that has a user's databases: MariaDB would start
 // without them.
 func refuseHiding(path string) error {
-	found := UserDatabases(path)
-	if len(found) == 0 {
-		return nil
+	found, err := UserDatabases(path)
+	if err != nil || len(found) == 0 {
+		return err
 	}
 	return refuse(errorsv1.Reason_REASON_MOUNT_POINT_NOT_EMPTY,
 		fmt.Sprintf("a mount would hide the databases in it: %s", strings.Join(found, ", ")),
@@ -25,30 +26,59 @@ func refuseHiding(path string) error {
 }
 
 // UserDatabases are the directories below the path that have tables of MariaDB and are not its own.
-func UserDatabases(path string) []string {
-	tables, err := filepath.Glob(filepath.Join(escape(path), "*", "*.frm"))
+// None where there is no directory.
+func UserDatabases(path string) ([]string, error) {
+	dir, err := untrusted.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil // the pattern is well-formed
+		return nil, err
 	}
-	var found []string
-	for _, table := range tables {
-		switch database := filepath.Base(filepath.Dir(table)); {
-		case database == "mysql", database == "sys", database == "performance_schema",
-			slices.Contains(found, database):
-		default:
-			found = append(found, database)
-		}
-	}
-	return found
+	defer dir.Close()
+	return userDatabases(dir)
 }
 
-// escape takes the meaning out of a path's characters that patterns give one.
-func escape(path string) string {
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
+func userDatabases(datadir *untrusted.Dir) ([]string, error) {
+	entries, err := datadir.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, entry := range entries {
+		switch database := entry.Name(); database {
+		case "mysql", "sys", "performance_schema":
+		default:
+			if hasTables(datadir, entry) {
+				found = append(found, database)
+			}
+		}
+	}
+	return found, nil
+}
+
+// hasTables is true for a link too, which is a database elsewhere for MariaDB.
+func hasTables(datadir *untrusted.Dir, entry fs.DirEntry) bool {
+	if entry.Type() == fs.ModeSymlink {
+		return true
+	}
+	database, err := datadir.Sub(entry.Name())
+	if err != nil {
+		return false // no directory, or gone
+	}
+	defer database.Close()
+	tables, err := database.Entries()
+	return err != nil || slices.ContainsFunc(tables,
+		func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".frm") })
 }
 
 func countFiles(path string) int {
-	entries, err := os.ReadDir(path)
+	dir, err := untrusted.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	entries, err := dir.Entries()
 	if err != nil {
 		return 0
 	}

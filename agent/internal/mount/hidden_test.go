@@ -31,8 +31,8 @@ func TestAMountHidesNoDatabase(t *testing.T) {
 	}
 	write("shop/orders.frm")
 	write("shop/orders.ibd")
-	if got := UserDatabases(dir); !slices.Equal(got, []string{"shop"}) {
-		t.Errorf("databases: %v", got)
+	if got, err := UserDatabases(dir); err != nil || !slices.Equal(got, []string{"shop"}) {
+		t.Errorf("databases: %v %v", got, err)
 	}
 	err := refuseHiding(dir)
 	if err == nil || errs.ReasonOf(err) != errorsv1.Reason_REASON_MOUNT_POINT_NOT_EMPTY {

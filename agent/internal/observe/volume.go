@@ -2,13 +2,13 @@ package observe
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 )
 
 // Volume is the state of the filesystem and the device of a datadir.
@@ -38,8 +38,14 @@ func lookAtVolume(datadir string, quiesced bool) Volume {
 	}
 	v := Volume{Mount: at.Mount, Type: at.Type, Number: at.Number,
 		DeviceGone: deviceGone(at.Number)}
-	var room unix.Statfs_t
-	if err := unix.Statfs(datadir, &room); err != nil {
+	dir, err := untrusted.Open(datadir)
+	if err != nil {
+		v.WriteError = err.Error()
+		return v
+	}
+	defer dir.Close()
+	room, err := dir.Room()
+	if err != nil {
 		v.WriteError = err.Error()
 		return v
 	}
@@ -49,7 +55,7 @@ func lookAtVolume(datadir string, quiesced bool) Volume {
 	if v.ReadOnly = room.Flags&unix.ST_RDONLY != 0; v.ReadOnly || quiesced {
 		return v
 	}
-	v.tell(writes(datadir))
+	v.tell(dir.TryWrite())
 	return v
 }
 
@@ -65,23 +71,16 @@ func (v *Volume) tell(err error) {
 	}
 }
 
-// writes makes a file without a name and writes into it.
-func writes(dir string) error {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(fd), dir)
-	defer file.Close()
-	_, err = file.Write([]byte{0})
-	return err
-}
-
 // deviceGone is false for a filesystem without a block device.
 func deviceGone(number string) bool {
 	if strings.HasPrefix(number, "0:") {
 		return false
 	}
-	_, err := os.Lstat(filepath.Join("/sys/dev/block", number))
-	return errors.Is(err, os.ErrNotExist)
+	sys, err := untrusted.Open("/sys/dev/block")
+	if err != nil {
+		return false
+	}
+	defer sys.Close()
+	_, err = sys.Stat(number)
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -17,29 +17,41 @@ import (
 func (d *Dir) Write(name string, data []byte, mode fs.FileMode) error {
 	// One writer at a time: what is there was left by one that was killed.
 	temporary := "." + name + ".tmp"
-	if err := unix.Unlinkat(d.fd(), temporary, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := unix.Unlinkat(d.Fd(), temporary, 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return d.failed("write", name, err)
 	}
-	fd, err := unix.Openat(d.fd(), temporary,
+	fd, err := unix.Openat(d.Fd(), temporary,
 		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return d.failed("write", name, err)
 	}
-	defer func() { _ = unix.Unlinkat(d.fd(), temporary, 0) }()
+	defer func() { _ = unix.Unlinkat(d.Fd(), temporary, 0) }()
 	file := os.NewFile(uintptr(fd), d.Path()+"/"+temporary)
 	_, err = file.Write(data)
 	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
 		return d.failed("write", name, err)
 	}
-	if err := unix.Renameat(d.fd(), temporary, d.fd(), name); err != nil {
+	if err := unix.Renameat(d.Fd(), temporary, d.Fd(), name); err != nil {
 		return d.failed("write", name, err)
 	}
 	return d.Sync()
 }
 
+// TryWrite writes into a file without a name, which is gone again after that.
+func (d *Dir) TryWrite() error {
+	fd, err := unix.Openat(d.Fd(), ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return d.failed("write", ".", err)
+	}
+	file := os.NewFile(uintptr(fd), d.Path())
+	defer file.Close()
+	_, err = file.Write([]byte{0})
+	return err
+}
+
 // MoveTo moves a name into another directory.
 func (d *Dir) MoveTo(other *Dir, name string) error {
-	if err := unix.Renameat(d.fd(), name, other.fd(), name); err != nil {
+	if err := unix.Renameat(d.Fd(), name, other.Fd(), name); err != nil {
 		return d.failed("rename", name, err)
 	}
 	return nil
@@ -48,7 +60,7 @@ func (d *Dir) MoveTo(other *Dir, name string) error {
 // RemoveAll removes the name and all below it, and returns when that is on disk. A name that is
 // absent is fine.
 func (d *Dir) RemoveAll(name string) error {
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", d.fd()))
+	root, err := d.Root()
 	if err != nil {
 		return err
 	}
@@ -56,7 +68,7 @@ func (d *Dir) RemoveAll(name string) error {
 }
 
 // Own gives the directory itself to a user. It says whether it was another's.
-func (d *Dir) Own(to atomicfile.Owner) (bool, error) { return own(d.fd(), d.Path(), to) }
+func (d *Dir) Own(to atomicfile.Owner) (bool, error) { return own(d.Fd(), d.Path(), to) }
 
 // Keep gives the directory itself to a user, and lets no other write into it. Who had it still gets
 // through. It says whether it changed something.
@@ -66,14 +78,14 @@ func (d *Dir) Keep(to atomicfile.Owner) (bool, error) {
 		return changed, err
 	}
 	var stat unix.Stat_t
-	if err := unix.Fstat(d.fd(), &stat); err != nil {
+	if err := unix.Fstat(d.Fd(), &stat); err != nil {
 		return changed, d.failed("stat", ".", err)
 	}
 	wanted := stat.Mode&^0o022 | 0o111
 	if stat.Mode == wanted {
 		return changed, nil
 	}
-	if err := unix.Fchmod(d.fd(), wanted&0o7777); err != nil {
+	if err := unix.Fchmod(d.Fd(), wanted&0o7777); err != nil {
 		return changed, d.failed("chmod", ".", err)
 	}
 	return true, nil
@@ -84,12 +96,12 @@ func (d *Dir) Keep(to atomicfile.Owner) (bool, error) {
 // outside, and is refused where that would give away more than the directory.
 func (d *Dir) OwnAll(ctx context.Context, to atomicfile.Owner,
 	skip func(name string) bool) (int, error) {
-	var stat unix.Statfs_t
-	if err := unix.Fstatfs(d.fd(), &stat); err != nil {
-		return 0, d.failed("stat", ".", err)
+	room, err := d.Room()
+	if err != nil {
+		return 0, err
 	}
-	o := owning{to: to, skip: skip, apart: stat.Flags&DataMount == DataMount}
-	err := o.dir(ctx, d, 0)
+	o := owning{to: to, skip: skip, apart: room.Flags&DataMount == DataMount}
+	err = o.dir(ctx, d, 0)
 	return o.count, err
 }
 

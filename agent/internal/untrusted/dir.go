@@ -37,6 +37,28 @@ func Open(path string) (*Dir, error) {
 	return readable(at, path)
 }
 
+// Resolve is the path without links to what is at an absolute path. It follows what Open follows.
+func Resolve(path string) (string, error) {
+	at, err := unix.Open("/", lookUp|unix.O_DIRECTORY, 0)
+	if err == nil {
+		at, err = walk(at, path)
+	}
+	if err != nil {
+		return "", &fs.PathError{Op: "resolve", Path: path, Err: err}
+	}
+	defer unix.Close(at)
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", at))
+}
+
+// OpenHeld opens the directory that a process holds, by the kernel's own link to it in /proc.
+func OpenHeld(link string) (*Dir, error) {
+	at, err := unix.Open(link, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: link, Err: err}
+	}
+	return readable(at, link)
+}
+
 // mostLinks is the kernel's own bound.
 const mostLinks = 40
 
@@ -134,7 +156,7 @@ func (d *Dir) MakeSub(path string, mode fs.FileMode) (*Dir, bool, error) {
 		if err != nil {
 			return nil, made, err
 		}
-		switch err := unix.Mkdirat(at.fd(), name, uint32(mode.Perm())); {
+		switch err := unix.Mkdirat(at.Fd(), name, uint32(mode.Perm())); {
 		case err == nil:
 			made = true
 		case !errors.Is(err, fs.ErrExist):
@@ -252,10 +274,25 @@ func (d *Dir) Stat(path string) (fs.FileInfo, error) {
 	return file.Stat()
 }
 
+// Room is what its filesystem has, by the kernel.
+func (d *Dir) Room() (unix.Statfs_t, error) {
+	var room unix.Statfs_t
+	if err := unix.Fstatfs(d.Fd(), &room); err != nil {
+		return room, d.failed("stat", ".", err)
+	}
+	return room, nil
+}
+
+// Root is the directory for a walk through all below it, into other filesystems too, but through no
+// link that leads out.
+func (d *Dir) Root() (*os.Root, error) {
+	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", d.Fd()))
+}
+
 // Device is the number of the device that its filesystem is on.
 func (d *Dir) Device() (uint64, error) {
 	var stat unix.Stat_t
-	if err := unix.Fstat(d.fd(), &stat); err != nil {
+	if err := unix.Fstat(d.Fd(), &stat); err != nil {
 		return 0, d.failed("stat", ".", err)
 	}
 	return stat.Dev, nil
@@ -273,13 +310,14 @@ func (d *Dir) Sync() error { return d.file.Sync() }
 
 // SyncFilesystem brings its whole filesystem to the disk.
 func (d *Dir) SyncFilesystem() error {
-	if err := unix.Syncfs(d.fd()); err != nil {
+	if err := unix.Syncfs(d.Fd()); err != nil {
 		return d.failed("sync", ".", err)
 	}
 	return nil
 }
 
-func (d *Dir) fd() int { return int(d.file.Fd()) }
+// Fd is its descriptor, until it is closed.
+func (d *Dir) Fd() int { return int(d.file.Fd()) }
 
 func (d *Dir) failed(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: filepath.Join(d.Path(), path), Err: err}
@@ -290,11 +328,11 @@ func (d *Dir) reach(path string) (fd int, stat unix.Stat_t, err error) {
 	if !filepath.IsLocal(path) {
 		return -1, stat, unix.EXDEV
 	}
-	here, err := mountOf(d.fd())
+	here, err := mountOf(d.Fd())
 	if err != nil {
 		return -1, stat, err
 	}
-	at, err := unix.Openat(d.fd(), ".", lookUp|unix.O_DIRECTORY, 0)
+	at, err := unix.Openat(d.Fd(), ".", lookUp|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return -1, stat, err
 	}
