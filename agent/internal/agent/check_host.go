@@ -50,8 +50,8 @@ func checkDatadir(in mariadb.Installed) Finding {
 	databases, err := mount.UserDatabases(in.Datadir)
 	switch {
 	case err != nil:
-		return missing(what, err.Error(), "have root own the directories on the way to it: a link that another user can "+
-			"change is not followed")
+		return missing(what, err.Error(), "have root own the directories on the way to it: a link "+
+			"that another user can change is not followed")
 	case len(databases) > 0:
 		return warning(what, fmt.Sprintf("%s has databases: %s (%s used)", in.Datadir,
 			strings.Join(databases, ", "), size.Text(in.Volume.UsedBytes)),

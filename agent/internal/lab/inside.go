@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostTime is far more than any program here takes: one that takes it hangs, and the test says where.
+// mostTime is far more than any program here takes: one that takes it hangs.
 const mostTime = 4 * time.Minute
 
 // Run runs a program inside and answers what it wrote; it fails the test when the program fails, or

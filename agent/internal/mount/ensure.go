@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
-	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/size"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -360,16 +359,6 @@ func (e *ensuring) finish(ctx context.Context) error {
 }
 
 func grownTo(bytes int64) string { return "grown to " + size.Text(bytes) }
-
-// deviceAt is the number of the device that the filesystem at the path is on.
-func deviceAt(path string) (uint64, error) {
-	dir, err := untrusted.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	return dir.Device()
-}
 
 // prove observes the host again and answers only if the path is on the volume that the id names.
 func (e *ensuring) prove(ctx context.Context) (Mount, error) {

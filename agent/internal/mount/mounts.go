@@ -229,6 +229,16 @@ func usage(path string) (size, free int64) {
 	return int64(stat.Blocks) * stat.Frsize, int64(stat.Bavail) * stat.Frsize
 }
 
+// deviceAt is the number of the device that the filesystem at the path is on.
+func deviceAt(path string) (uint64, error) {
+	dir, err := untrusted.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	return dir.Device()
+}
+
 // readNonce is the nonce that Quiesce left on the filesystem at the path.
 func readNonce(path string) string {
 	nonce, err := untrusted.Nonce(path)

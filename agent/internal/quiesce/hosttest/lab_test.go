@@ -332,7 +332,8 @@ func TestOffline(t *testing.T) {
 			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
 				t.Errorf("MariaDB answers: %s", out)
 			}
-			if unit, err := h.units.Get(lab.Context(t), mariadb.Unit); err != nil || !unit.Stopped() {
+			unit, err := h.units.Get(lab.Context(t), mariadb.Unit)
+			if err != nil || !unit.Stopped() {
 				t.Errorf("%+v %v", unit, err)
 			}
 			test.end(t, session)
@@ -372,7 +373,8 @@ func TestReservationEndsByItself(t *testing.T) {
 	if _, err := h.mariadb.Reservations.Reserve(lab.Context(t), "long", time.Hour, ""); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := h.mariadb.Reservations.Release(lab.Context(t), "long"); err != nil || !changed {
+	changed, err := h.mariadb.Reservations.Release(lab.Context(t), "long")
+	if err != nil || !changed {
 		t.Errorf("%v %v", changed, err)
 	}
 	if _, err := h.units.Get(lab.Context(t), "understudy-unreserve-long.timer"); !errors.Is(err,
