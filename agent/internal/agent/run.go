@@ -188,6 +188,7 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
+	d.parts.server.Store(server)
 	d.parts.register(server, name, d.options.Version, d.enroller, epochs, d.options.Log)
 	return server, nil
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
@@ -37,6 +39,7 @@ type parts struct {
 	quiesce *quiesce.Manager
 	watch   *observe.Watch
 	sampler *observe.Sampler
+	server  atomic.Pointer[chassis.Server]
 }
 
 // installed is the agent's own file, for commands that start no process which outlives them.
@@ -92,11 +95,19 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 			return p.units.Get(ctx, mariadb.Unit)
 		},
 		Errors: p.units.Journal.Errors, Quiesced: p.quiesced,
-		PausedBy: p.mariadb.Replica.PausedBy, Datadir: datadir}, p.watch)
+		PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging, Datadir: datadir}, p.watch)
 }
 
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
 func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() }
+
+// hanging is a call of the agent that goes on although it is over.
+func (p *parts) hanging() (method string, since time.Time) {
+	if server := p.server.Load(); server != nil {
+		return server.Hanging()
+	}
+	return "", time.Time{}
+}
 
 // refreshCertificate hands MariaDB the agent's newest certificate. A MariaDB that is stopped reads
 // it when it starts, and is not started through its socket unit.

@@ -3,6 +3,7 @@ package observe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type Config struct {
 	// Quiesced is true while MariaDB is quiesced, PausedBy the job that stopped replication.
 	Quiesced func() bool
 	PausedBy func() string
+	// Hanging is a call of the agent that goes on although it is over.
+	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
 	Datadir string
 }
@@ -135,6 +138,9 @@ func (p *part) hangs(name string, since time.Time, why error) {
 func (s *Sampler) sample(ctx context.Context) *part {
 	p := &part{Observation: Observation{At: time.Now(), Hung: map[string]Hang{},
 		PausedBy: s.cfg.PausedBy()}}
+	if method, since := s.cfg.Hanging(); method != "" {
+		p.hangs("call", since, errors.New(method))
+	}
 	s.observeUnit(ctx, p)
 	run := p.Unit.InvocationID
 	if p.Unit.Name == "" {

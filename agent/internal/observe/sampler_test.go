@@ -32,6 +32,7 @@ type world struct {
 
 func (w *world) config(datadir string) observe.Config {
 	return observe.Config{
+		Hanging: func() (string, time.Time) { return "", time.Time{} },
 		Status: func(context.Context) (mariadb.Status, error) {
 			if w.full.Add(1); w.refuses.Load() {
 				return mariadb.Status{}, errors.New("no")

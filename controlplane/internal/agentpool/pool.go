@@ -217,7 +217,9 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	probing, cancel := context.WithTimeout(ctx, p.cfg.Probe)
 	defer cancel()
 	var shown peer.Peer
-	answer, err := healthv1.NewHealthClient(conn).Check(probing, &healthv1.HealthCheckRequest{},
+	// Of the server as a whole it says no while one call hangs, which takes nothing from the others.
+	answer, err := healthv1.NewHealthClient(conn).Check(probing,
+		&healthv1.HealthCheckRequest{Service: healthv1.Health_ServiceDesc.ServiceName},
 		grpc.Peer(&shown))
 	switch {
 	case err == nil && p.revoked(shown):

@@ -33,6 +33,7 @@ const (
 	AgentSilent           Code = "AGENT_SILENT"
 	FactsOld              Code = "FACTS_OLD"
 	UnitUnknown           Code = "UNIT_UNKNOWN"
+	CallHangs             Code = "CALL_HANGS"
 )
 
 // Finding is one reason why a server does not do what its role says.

@@ -170,6 +170,9 @@ func (o Observed) hung(all *findings, h Hung) {
 	case h.Probe == "facts":
 		all.add(true, FactsOld, "MariaDB has not been observed in full since %s UTC: %s", since,
 			why)
+	case h.Probe == "call":
+		all.add(true, CallHangs, "a call of its agent, over since %s UTC, has not ended: %s", since,
+			why)
 	case h.Probe == "unit":
 		all.add(true, UnitUnknown, "systemd has not told the state of %s since %s UTC: %s", unit,
 			since, why)
@@ -227,6 +230,9 @@ func (f Finding) hint(server string) errs.Hint {
 	case FactsOld:
 		return errs.Hint{Text: "correct on " + server + " what the text says; until then its " +
 			"settings, and what else a sample leaves out, are old"}
+	case CallHangs:
+		return errs.Hint{Text: "see on " + server + " with `journalctl -u understudy-agent` what " +
+			"the call was about, and with `dmesg` what its disks do"}
 	case UnitUnknown:
 		return errs.Hint{Text: "see on " + server + " with `systemctl status " + unit + "` " +
 			"whether systemd answers"}

@@ -293,7 +293,7 @@ func TestNamesake(t *testing.T) {
 func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 	t.Parallel()
 	for probe, want := range map[string]replication.Code{"facts": replication.FactsOld,
-		"unit": replication.UnitUnknown, "mariadb": replication.MariaDBDown,
+		"unit": replication.UnitUnknown, "call": replication.CallHangs, "mariadb": replication.MariaDBDown,
 		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
 		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
 			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true,
@@ -303,7 +303,7 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 			t.Errorf("%s is not known: %+v", probe, found)
 		}
 		if told := strings.Contains(found[0].Text, "no room"); told != (probe == "facts" ||
-			probe == "unit") {
+			probe == "unit" || probe == "call") {
 			t.Errorf("%s is not known: %s", probe, found[0].Text)
 		}
 	}

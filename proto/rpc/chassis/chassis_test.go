@@ -69,6 +69,7 @@ type world struct {
 	ca      *identitytest.CA
 	address string
 	log     *logBuffer
+	server  *chassis.Server
 	stop    func() error // stops the server, waits for its end; may be called twice
 }
 
@@ -91,6 +92,7 @@ func serve(t *testing.T, service *units, change ...func(*chassis.Config)) *world
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.server = server
 	agentv1.RegisterSystemdServiceServer(server, service)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -35,6 +35,7 @@ const (
 	mostIdle          = 5 * time.Minute
 	cutEvery          = time.Second
 	handshakeTimeout  = 15 * time.Second
+	defaultHangsAfter = 2 * time.Minute
 )
 
 // Config is what a server needs. Listener (or Address), TLS and Rules have no default.
@@ -54,6 +55,9 @@ type Config struct {
 	Deadline time.Duration
 	// Deadlines are the exceptions from Deadline, by full method.
 	Deadlines map[string]time.Duration
+	// HangsAfter is how long a handler may go on once its call is over, until health says so; two
+	// minutes when 0.
+	HangsAfter time.Duration
 	// Room is what callers may hold at a time.
 	Room Room
 	// MaxMessageBytes bounds a request; 512 KiB when 0.
@@ -77,6 +81,7 @@ type Server struct {
 	rules    authz.Table
 	draining chan struct{}
 	guests   *admission
+	hangs    *hangs
 }
 
 // New makes a server that listens to nobody yet.
@@ -95,6 +100,7 @@ func New(config Config) (*Server, error) {
 	}
 	s := &Server{config: config, rules: rules, health: health.NewServer(),
 		draining: make(chan struct{}), guests: newAdmission(config.Room)}
+	s.hangs = newHangs(config, s.SetServing)
 	edge, err := newEdge(config, s.draining)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
@@ -103,7 +109,7 @@ func New(config Config) (*Server, error) {
 		grpc.InTapHandle(s.guests.enter),
 		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
-		interceptors(middlewares(config, edge, authz.NewGuard(rules, config.TLS.Revoked)),
+		interceptors(s.middlewares(edge, authz.NewGuard(rules, config.TLS.Revoked)),
 			checks(config.Checks))...)...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
@@ -113,6 +119,7 @@ func New(config Config) (*Server, error) {
 func (c *Config) fillDefaults() {
 	c.Deadline = orDefault(c.Deadline, defaultDeadline)
 	c.Grace = orDefault(c.Grace, defaultGrace)
+	c.HangsAfter = orDefault(c.HangsAfter, defaultHangsAfter)
 	c.MaxConnectionAge = orDefault(c.MaxConnectionAge, defaultConnAge)
 	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, defaultMaxRequest)
 	if c.Logger == nil {
@@ -151,15 +158,16 @@ func transport(config Config) []grpc.ServerOption {
 
 // middlewares in the order in which a call meets them; nothing looks into a request before its
 // caller is known.
-func middlewares(config Config, edge *edge, guard *authz.Guard) []middleware {
-	limit := deadlines{fallback: config.Deadline, methods: config.Deadlines}
+func (s *Server) middlewares(edge *edge, guard *authz.Guard) []middleware {
+	limit := deadlines{fallback: s.config.Deadline, methods: s.config.Deadlines}
 	allowed := func(ctx context.Context, call about, next handler) error {
 		if err := guard.Check(identity.PeerOf(ctx), call.method); err != nil {
 			return err
 		}
 		return next(ctx)
 	}
-	return []middleware{edge.around, recovering, allowed, limit.around}
+	return []middleware{edge.around, recovering, allowed, limit.around,
+		s.hangs.around}
 }
 
 // RegisterService adds a service; it must be called before Run.

@@ -413,11 +413,12 @@ func (x *VolumeFacts) GetDeviceGone() bool {
 type HungProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "mariadb", "replication", "volume"; "unit" and "facts" (all of MariaDB that costs more than a
-	// sample may) once they have not been known for a minute.
+	// sample may) once they have not been known for a minute; "call", a call of the agent that still
+	// goes on two minutes after it was over.
 	Probe string `protobuf:"bytes,1,opt,name=probe,proto3" json:"probe,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
-	// Why, where it failed; empty where it does not return.
+	// Why, where it failed, and the method of a call; empty where it does not return.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
