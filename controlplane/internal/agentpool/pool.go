@@ -217,7 +217,7 @@ func (p *Pool) probe(ctx context.Context, server string, conn *grpc.ClientConn) 
 	probing, cancel := context.WithTimeout(ctx, p.cfg.Probe)
 	defer cancel()
 	var shown peer.Peer
-	// Of the server as a whole it says no while one call hangs, which takes nothing from the others.
+	// As a whole the server does not serve while one call hangs, which keeps no other from it.
 	answer, err := healthv1.NewHealthClient(conn).Check(probing,
 		&healthv1.HealthCheckRequest{Service: healthv1.Health_ServiceDesc.ServiceName},
 		grpc.Peer(&shown))

@@ -293,7 +293,8 @@ func TestNamesake(t *testing.T) {
 func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 	t.Parallel()
 	for probe, want := range map[string]replication.Code{"facts": replication.FactsOld,
-		"unit": replication.UnitUnknown, "call": replication.CallHangs, "mariadb": replication.MariaDBDown,
+		"unit": replication.UnitUnknown, "call": replication.CallHangs,
+		"mariadb":     replication.MariaDBDown,
 		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
 		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
 			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true,
