@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -75,6 +76,7 @@ func (e *Engine[T]) Plan(kind string) (Plan[T], bool) {
 // reported so far.
 func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {
 	var j Job
+	overlay := e.reports()
 	err := e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
 		j, err = e.store.Jobs(tx).Get(ctx, id)
 		return err
@@ -82,12 +84,13 @@ func (e *Engine[T]) Get(ctx context.Context, id string) (Job, error) {
 	if err != nil {
 		return Job{}, fmt.Errorf("cannot read job %s: %w", id, err)
 	}
-	e.overlay(&j)
+	overlay(&j)
 	return j, nil
 }
 
 // List reads a page of jobs, newest first, and the token of the next page.
 func (e *Engine[T]) List(ctx context.Context, filter Filter) (jobs []Job, next string, err error) {
+	overlay := e.reports()
 	err = e.store.Read(ctx, func(ctx context.Context, tx T) (err error) {
 		jobs, next, err = e.store.Jobs(tx).List(ctx, filter)
 		return err
@@ -96,7 +99,7 @@ func (e *Engine[T]) List(ctx context.Context, filter Filter) (jobs []Job, next s
 		return nil, "", fmt.Errorf("cannot list jobs: %w", err)
 	}
 	for i := range jobs {
-		e.overlay(&jobs[i])
+		overlay(&jobs[i])
 	}
 	return jobs, next, nil
 }
@@ -125,12 +128,20 @@ func (e *Engine[T]) Wake(jobID string) {
 	}
 }
 
-func (e *Engine[T]) overlay(j *Job) {
+// reports takes what the running steps have reported so far, and lays it over rows. It comes before
+// the rows are read: afterwards a job may be at its next step, which its row does not show yet.
+func (e *Engine[T]) reports() (overlay func(*Job)) {
 	e.mu.Lock()
-	w := e.held[j.ID]
+	held := maps.Clone(e.held)
 	e.mu.Unlock()
-	if w != nil && w.epoch == j.Epoch {
-		w.reported().overlay(j)
+	reports := map[string]*liveReport{}
+	for id, w := range held {
+		reports[id] = w.reported()
+	}
+	return func(j *Job) {
+		if w := held[j.ID]; w != nil && w.epoch == j.Epoch {
+			reports[j.ID].overlay(j)
+		}
 	}
 }
 
