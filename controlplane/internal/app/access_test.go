@@ -54,10 +54,8 @@ func TestStrangersAndAgentsAreShutOut(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
 	operator, requests := p.conn, sane()
-	stranger := p.dial(&identity.Static{Roots: p.credentials().Roots})
-	t.Cleanup(func() { stranger.Close() })
-	agent := p.dial(p.enrol(stranger, "db1"))
-	t.Cleanup(func() { agent.Close() })
+	stranger := p.Dial(&identity.Static{Roots: p.credentials().Roots})
+	agent := p.Dial(p.enrol(stranger, "db1"))
 	defer func() { p.conn = operator }()
 	for method, desc := range methods() {
 		name := string(desc.Name())

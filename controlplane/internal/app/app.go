@@ -75,6 +75,8 @@ type Dev struct {
 	Provider Provider
 	// Agents replace those that the servers have.
 	Agents Agents
+	// Poll is how soon a step that waits looks again; as kit.Config has it.
+	Poll time.Duration
 	// Failpoints makes the hooks that break this process: at a point of a step, and before a call
 	// to an agent. quietly runs a function while this process writes nothing.
 	Failpoints func(quietly func(context.Context, func()) error) (atStep func(point job.Point, job,
@@ -271,7 +273,7 @@ func (a *App) openJobs(ctx context.Context) error {
 	a.work, err = workflow.New(kit.Config{
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
-		VolumeLimit: a.cfg.VolumeLimit,
+		VolumeLimit: a.cfg.VolumeLimit, Poll: a.dev.Poll,
 	})
 	if err != nil {
 		return err

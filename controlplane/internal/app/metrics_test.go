@@ -46,7 +46,8 @@ func TestMetricsAndHealthAreServed(t *testing.T) {
 	cfg.Metrics, cfg.Version = "127.0.0.1:0", "1.2.3"
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	made, err := app.New(ctx, cfg, apptest.Quiet(), apptest.Dev(stillWorld(t)))
+	made, err := app.New(ctx, cfg, apptest.Quiet(),
+		apptest.Dev(stillWorld(t).Process(), cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

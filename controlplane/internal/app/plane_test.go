@@ -11,9 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -39,26 +37,13 @@ func stillWorld(t testing.TB) *workflowtest.World {
 
 func startPlane(t testing.TB, dir string, w *workflowtest.World) *plane {
 	t.Helper()
-	p := &plane{t: t, Plane: apptest.Start(t, w, apptest.Settings(t, dir, nil), apptest.Dev(w))}
-	p.conn = p.dial(apptest.Operator(t, dir))
-	t.Cleanup(func() { p.conn.Close() })
+	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir, nil))}
+	p.conn = p.Dial(apptest.Operator(t, dir))
 	return p
 }
 
 // changes is how often the provider was changed.
 func (p *plane) changes() int { return p.World.Mark() }
-
-func (p *plane) dial(source identity.Source) *grpc.ClientConn {
-	p.t.Helper()
-	conn, err := chassis.Dial(chassis.DialConfig{
-		Address: p.Address(), TLS: identity.ClientConfig{Source: source,
-			Expect: identity.ControlPlane()},
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return conn
-}
 
 func (p *plane) servers() cpv1.ServerServiceClient {
 	return cpv1.NewServerServiceClient(

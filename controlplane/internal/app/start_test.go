@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
@@ -19,14 +18,14 @@ import (
 func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
-	planes := make([]*app.App, 4)
+	planes, w := make([]*app.App, 4), stillWorld(t)
 	var group sync.WaitGroup
 	for i := range planes {
 		group.Go(func() {
 			var err error
-			provider := stillWorld(t).Process().Provider() // and the agents that servers have
+			dev := app.Dev{Provider: w.Process().Provider()} // the agents are those of the servers
 			if planes[i], err = app.New(t.Context(), apptest.Settings(t, dir, nil),
-				apptest.Quiet(), app.Dev{Provider: provider}); err != nil {
+				apptest.Quiet(), dev); err != nil {
 				t.Error(err)
 			}
 		})
@@ -36,19 +35,12 @@ func TestFirstStartsAtOnceEndUpWithTheSame(t *testing.T) {
 		if one == nil {
 			continue
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- one.Run(ctx) }()
-		p := &plane{t: t, Plane: &apptest.Plane{App: one, Dir: dir}}
-		p.conn = p.dial(apptest.Operator(t, dir))
+		p := &plane{t: t, Plane: apptest.Run(t, one, w, dir)}
+		p.conn = p.Dial(apptest.Operator(t, dir))
 		if _, err := p.servers().ListServers(t.Context(), &cpv1.ListServersRequest{}); err != nil {
 			t.Errorf("control plane %d: %v", i, err)
 		}
-		p.conn.Close()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		p.Stop()
 		if err := one.Close(); err != nil {
 			t.Errorf("closing twice: %v", err)
 		}
@@ -61,8 +53,9 @@ func TestStartOnALockedStoreSaysSo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start := func() error {
-		one, err := app.New(t.Context(), apptest.Settings(t, dir, nil), apptest.Quiet(),
-			apptest.Dev(stillWorld(t)))
+		cfg := apptest.Settings(t, dir, nil)
+		one, err := app.New(t.Context(), cfg, apptest.Quiet(),
+			apptest.Dev(stillWorld(t).Process(), cfg))
 		if err == nil {
 			err = one.Close()
 		}
@@ -138,7 +131,7 @@ func TestRunIsFailedByAnAddressThatIsTaken(t *testing.T) {
 	p := newPlane(t)
 	cfg := apptest.Settings(t, t.TempDir(), map[string]any{"listen": []string{p.Address()}})
 	if _, err := app.New(t.Context(), cfg, apptest.Quiet(),
-		apptest.Dev(stillWorld(t))); err == nil {
+		apptest.Dev(stillWorld(t).Process(), cfg)); err == nil {
 		t.Error("two control planes serve on one address")
 	}
 }

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -42,23 +45,30 @@ func Settings(t testing.TB, dir string, more map[string]any) app.Config {
 	return cfg
 }
 
-// Dev has the control plane work in the world.
-func Dev(w *workflowtest.World) app.Dev {
-	p := w.Process()
-	return app.Dev{Provider: p.Provider(), Agents: p.Agents()}
+// Dev has a control plane work in the world: with another provider than its own, with the agents of
+// it alone.
+func Dev(in *workflowtest.Process, cfg app.Config) app.Dev {
+	dev := app.Dev{Agents: in.Agents(), Poll: 10 * time.Millisecond}
+	if cfg.Provider == app.LabProvider {
+		dev.Provider = in.Provider()
+	}
+	return dev
 }
 
-// Start starts a control plane in a world, which ends with the test.
-func Start(t testing.TB, w *workflowtest.World, cfg app.Config, dev app.Dev) *Plane {
+// Start starts a control plane, which ends with the test.
+func Start(t testing.TB, in *workflowtest.Process, cfg app.Config) *Plane {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	made, err := app.New(ctx, cfg, Quiet(), dev)
+	made, err := app.New(t.Context(), cfg, Quiet(), Dev(in, cfg))
 	if err != nil {
-		cancel()
 		t.Fatal(err)
 	}
-	p := &Plane{App: made, World: w, Dir: cfg.StateDir, t: t, stop: cancel,
-		ended: make(chan error, 1)}
+	return Run(t, made, in.W, cfg.StateDir)
+}
+
+// Run runs a control plane that was made, until the test ends.
+func Run(t testing.TB, made *app.App, w *workflowtest.World, dir string) *Plane {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	p := &Plane{App: made, World: w, Dir: dir, t: t, stop: cancel, ended: make(chan error, 1)}
 	go func() { p.ended <- made.Run(ctx) }()
 	t.Cleanup(p.Stop)
 	return p
@@ -76,6 +86,18 @@ func (p *Plane) Stop() {
 	case <-time.After(2 * time.Minute):
 		p.t.Error("the control plane did not stop")
 	}
+}
+
+// Dial connects to it as somebody.
+func (p *Plane) Dial(who identity.Source) *grpc.ClientConn {
+	p.t.Helper()
+	conn, err := chassis.Dial(chassis.DialConfig{Address: p.Address(),
+		TLS: identity.ClientConfig{Source: who, Expect: identity.ControlPlane()}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // Operator are the credentials of the operator in a state directory.

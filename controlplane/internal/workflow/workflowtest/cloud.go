@@ -25,7 +25,8 @@ type Cloud struct {
 	cutBy     map[string]*Process
 	n         int
 	Regional  bool // snapshots serve every zone
-	Still     bool // machines never come up
+	Still     bool // machines do not come up, snapshots are not completed
+	Instant   bool // what is asked for is done at once
 	Images    []provider.Image
 	Problems  []string // that keep jobs from working
 }
@@ -47,7 +48,7 @@ func (c *Cloud) id(kind string) string { c.n++; return fmt.Sprintf("%s-%d", kind
 // settles reports whether something has been looked at often enough to have settled.
 func (c *Cloud) settles(id string) bool {
 	c.Settling[id]--
-	return c.Settling[id] < 0
+	return c.Settling[id] < 0 || c.Instant
 }
 
 func (c *Cloud) addVolume(v provider.Volume, d *Disk) *provider.Volume {
@@ -137,6 +138,10 @@ func (v cloudView) CreateMachine(ctx context.Context,
 		m.Address = "10.0.0." + m.ID[2:]
 		v.c.Machines[m.ID], v.c.tokens[req.ClientToken], v.c.Settling[m.ID] = &m, m.ID, 1
 		v.c.w.boot(&m)
+		if v.c.Instant {
+			_, err := v.machine(m.ID)
+			return err
+		}
 		return nil
 	})
 	return m, err
@@ -228,7 +233,7 @@ func (v cloudView) CreateVolume(ctx context.Context,
 		made := v.c.addVolume(provider.Volume{State: provider.VolumeCreating, SizeBytes: size,
 			SnapshotID: req.SnapshotID, Tags: req.Tags}, content)
 		v.c.tokens[req.ClientToken], v.c.Settling[made.ID] = made.ID, 1
-		vol = *made
+		vol = *v.settled(made)
 		return nil
 	})
 	return vol, err
@@ -250,6 +255,14 @@ func (v cloudView) volume(id string) (*provider.Volume, error) {
 			provider.VolumeAvailable
 	}
 	return vol, nil
+}
+
+// settled is a volume after what was asked for, as far as that is done at once.
+func (v cloudView) settled(vol *provider.Volume) *provider.Volume {
+	if v.c.Instant {
+		_, _ = v.volume(vol.ID)
+	}
+	return vol
 }
 
 func (v cloudView) GetVolume(ctx context.Context, id string) (vol provider.Volume, err error) {
@@ -296,7 +309,7 @@ func (v cloudView) AttachVolume(ctx context.Context, id,
 		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse,
 			provider.AttachmentAttaching
 		v.c.Settling[id] = 1
-		vol = *found
+		vol = *v.settled(found)
 		return nil
 	})
 	return vol, err
@@ -315,7 +328,7 @@ func (v cloudView) DetachVolume(ctx context.Context, id,
 		}
 		found.Attachment = provider.AttachmentDetaching
 		v.c.Settling[id] = 1
-		vol = *found
+		vol = *v.settled(found)
 		return nil
 	})
 	return vol, err

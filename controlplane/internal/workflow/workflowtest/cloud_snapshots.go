@@ -34,7 +34,7 @@ func (v cloudView) GetSnapshot(ctx context.Context, id string) (snap provider.Sn
 		if !ok {
 			return provider.Errorf(provider.ErrNotFound, id, "no snapshot %s", id)
 		}
-		if found.State == provider.SnapshotPending && v.c.settles(id) {
+		if found.State == provider.SnapshotPending && !v.c.Still && v.c.settles(id) {
 			found.State, found.Progress = provider.SnapshotCompleted, 100
 		}
 		snap = *found

@@ -74,6 +74,9 @@ func newHost(w *World, m *provider.Machine) *Host {
 	return h
 }
 
+// Name is the server's that it is the host of.
+func (h *Host) Name() string { return h.name }
+
 // MountRaw mounts a volume at a path, as a boot or an operator does.
 func (h *Host) MountRaw(path, volume, root string) {
 	h.Mounts[path] = &mountPoint{volume: volume, root: root, Mounted: true}

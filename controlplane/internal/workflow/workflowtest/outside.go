@@ -2,6 +2,7 @@ package workflowtest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"time"
@@ -71,5 +72,7 @@ func (a Agents) Reach(ctx context.Context, server, host string) (string, error) 
 	return net.JoinHostPort(host, strconv.Itoa(7443)), err
 }
 
-// Announce does nothing: simulated agents call nobody.
-func (Agents) Announce(context.Context, string, []string) error { return nil }
+// Announce fails: simulated agents call nobody.
+func (Agents) Announce(context.Context, string, []string) error {
+	return errors.New("not simulated")
+}

@@ -3,18 +3,17 @@ package follow_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/fakecp"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/follow"
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -43,47 +42,62 @@ func (h *heard) Lost(error, time.Duration) {
 
 func (h *heard) Back() { h.back.Add(1) }
 
-// start is a fake with a job that was just asked for.
-func start(t *testing.T, server string) (*fakecp.Server, cpv1.JobServiceClient, string) {
+// plane is a control plane with a job that was just asked for.
+type plane struct {
+	*apptest.Plane
+	process *workflowtest.Process
+	client  cpv1.JobServiceClient
+	job     string
+}
+
+// start starts a control plane in a world that plant has changed before.
+func start(t *testing.T, plant func(*workflowtest.Process)) *plane {
 	t.Helper()
-	dir := t.TempDir()
-	fake := fakecp.Start(t, fakecp.Config{Dir: dir})
-	in := func(name string) string { return filepath.Join(dir, name) }
-	source, err := identity.NewFiles(identity.FilesConfig{CA: in("ca.pem"), Cert: in("cert.pem"),
-		Key: in("key.pem")})
+	process := workflowtest.Outside(t).Process()
+	process.W.Cloud.Instant = true
+	plant(process)
+	p := &plane{process: process, Plane: apptest.Start(t, process,
+		apptest.Settings(t, t.TempDir(), nil))}
+	conn := p.Dial(apptest.Operator(t, p.Dir))
+	p.client = cpv1.NewJobServiceClient(conn)
+	answer, err := cpv1.NewServerServiceClient(conn).CreateServer(t.Context(),
+		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := chassis.Dial(chassis.DialConfig{Address: fake.Address(),
-		TLS: identity.ClientConfig{Source: source, Expect: identity.ControlPlane()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	answer, err := cpv1.NewServerServiceClient(conn).CreateReplica(t.Context(),
-		&cpv1.CreateReplicaRequest{Name: "servers/" + server, Primary: "servers/db1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fake, cpv1.NewJobServiceClient(conn), answer.GetJob().GetName()
+	p.job = answer.GetJob().GetName()
+	return p
+}
+
+// waits has the job wait for its machine.
+func waits(p *workflowtest.Process) { p.W.Cloud.Still = true }
+
+// goesOn has a machine that was waited for come up.
+func (p *plane) goesOn() {
+	p.World.Mu.Lock()
+	defer p.World.Mu.Unlock()
+	p.World.Cloud.Still = false
 }
 
 func TestFollowsToTheEnd(t *testing.T) {
 	t.Parallel()
-	for server, want := range map[string]cpv1.Job_State{
-		"db9": cpv1.Job_STATE_SUCCEEDED, "fails1": cpv1.Job_STATE_FAILED,
-		"parks1": cpv1.Job_STATE_ACTION_REQUIRED,
+	for want, plant := range map[cpv1.Job_State]func(*workflowtest.Process){
+		cpv1.Job_STATE_SUCCEEDED: func(*workflowtest.Process) {},
+		cpv1.Job_STATE_FAILED:    func(p *workflowtest.Process) { p.W.Cloud.Images = nil },
+		cpv1.Job_STATE_ACTION_REQUIRED: func(p *workflowtest.Process) {
+			p.Fail["CreateMachine"] = []error{provider.ErrRefused}
+		},
 	} {
-		t.Run(server, func(t *testing.T) {
+		t.Run(want.String(), func(t *testing.T) {
 			t.Parallel()
-			_, client, name := start(t, server)
+			p := start(t, plant)
 			w := &heard{}
 			job, err := follow.Job(t.Context(),
-				follow.Config{Client: client, Name: name, Watcher: w})
+				follow.Config{Client: p.client, Name: p.job, Watcher: w})
 			if err != nil || job.GetState() != want {
 				t.Fatalf("%v %v", job.GetState(), err)
 			}
-			if w.jobs.Load() < 3 || w.lost.Load() != 0 {
+			if w.jobs.Load() < 1 || w.lost.Load() != 0 {
 				t.Errorf("heard %d times of the job, %d times that it was lost", w.jobs.Load(),
 					w.lost.Load())
 			}
@@ -91,24 +105,23 @@ func TestFollowsToTheEnd(t *testing.T) {
 	}
 }
 
-func TestGoesOnWhenTheControlPlaneWasKilled(t *testing.T) {
+func TestGoesOnWhenTheControlPlaneCameBack(t *testing.T) {
 	t.Parallel()
-	fake, client, name := start(t, "hangs-no-more")
+	p := start(t, waits)
 	w := &heard{}
-	killed := false
+	stopped := false
 	w.onJob = func(job *cpv1.Job) {
-		if !killed && job.GetState() == cpv1.Job_STATE_WAITING {
-			killed = true
-			fake.Kill()
+		if !stopped && job.GetState() == cpv1.Job_STATE_WAITING {
+			stopped = true
+			p.Stop()
 		}
 	}
 	w.onLost = func() {
-		if err := fake.Back(); err != nil {
-			t.Error(err)
-		}
-		fake.Unhang(name)
+		p.goesOn()
+		apptest.Start(t, p.process, apptest.Settings(t, p.Dir,
+			map[string]any{"listen": []string{p.Address()}}))
 	}
-	job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: w})
+	job, err := follow.Job(t.Context(), follow.Config{Client: p.client, Name: p.job, Watcher: w})
 	if err != nil || job.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		t.Fatalf("%v %v", job.GetState(), err)
 	}
@@ -119,10 +132,10 @@ func TestGoesOnWhenTheControlPlaneWasKilled(t *testing.T) {
 
 func TestGivesUpAfterTheLimit(t *testing.T) {
 	t.Parallel()
-	fake, client, name := start(t, "hangs1")
-	w := &heard{onJob: func(*cpv1.Job) { go fake.Kill() }}
+	p := start(t, waits)
+	w := &heard{onJob: func(*cpv1.Job) { go p.Stop() }}
 	began := time.Now()
-	job, err := follow.Job(t.Context(), follow.Config{Client: client, Name: name, Watcher: w,
+	job, err := follow.Job(t.Context(), follow.Config{Client: p.client, Name: p.job, Watcher: w,
 		Limit: 300 * time.Millisecond})
 	if errs.KindOf(err) != errs.Unavailable || job == nil {
 		t.Fatalf("%v %v", job, err)
@@ -134,10 +147,10 @@ func TestGivesUpAfterTheLimit(t *testing.T) {
 
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
-	fake, client, name := start(t, "db9")
-	fake.Kill()
+	p := start(t, waits)
+	p.Stop()
 	job, err := follow.Job(t.Context(),
-		follow.Config{Client: client, Name: name, Watcher: &heard{}})
+		follow.Config{Client: p.client, Name: p.job, Watcher: &heard{}})
 	if job != nil || errs.KindOf(err) != errs.Unavailable {
 		t.Fatalf("%v %v", job, err)
 	}
@@ -145,8 +158,8 @@ func TestNobodyThere(t *testing.T) {
 
 func TestNoSuchJob(t *testing.T) {
 	t.Parallel()
-	_, client, _ := start(t, "db9")
-	_, err := follow.Job(t.Context(), follow.Config{Client: client, Name: "jobs/nosuch",
+	p := start(t, waits)
+	_, err := follow.Job(t.Context(), follow.Config{Client: p.client, Name: "jobs/nosuch",
 		Watcher: &heard{}})
 	if errs.KindOf(err) != errs.NotFound {
 		t.Fatal(err)
@@ -155,7 +168,7 @@ func TestNoSuchJob(t *testing.T) {
 
 func TestEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	_, client, name := start(t, "hangs1")
+	p := start(t, waits)
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &heard{onJob: func(job *cpv1.Job) {
 		if job.GetState() == cpv1.Job_STATE_WAITING {
@@ -163,7 +176,8 @@ func TestEndsWithItsContext(t *testing.T) {
 		}
 	}}
 	if _, err := follow.Job(ctx,
-		follow.Config{Client: client, Name: name, Watcher: w}); !errors.Is(err, context.Canceled) {
+		follow.Config{Client: p.client, Name: p.job, Watcher: w}); !errors.Is(err,
+		context.Canceled) {
 		t.Fatal(err)
 	}
 }
