@@ -118,6 +118,21 @@ func (p serverProcess) writes(fd int) bool {
 	return true
 }
 
+// isKernels is true for a descriptor of a file that holds no data: MariaDB asks the kernel to tell
+// of memory pressure by a write to one of its cgroup.
+func (p serverProcess) isKernels(fd int) bool {
+	var stat unix.Statfs_t
+	if unix.Statfs(fmt.Sprintf("%s/fd/%d", p.proc, fd), &stat) != nil {
+		return false
+	}
+	switch stat.Type {
+	case unix.CGROUP2_SUPER_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.PROC_SUPER_MAGIC,
+		unix.SYSFS_MAGIC:
+		return true
+	}
+	return false
+}
+
 // eachMap calls do for each file that is mapped shared, to write.
 func (p serverProcess) eachMap(do func(path string, id fileID)) error {
 	file, err := os.Open(p.proc + "/maps")

@@ -250,7 +250,8 @@ func (s *survey) mounts() error {
 func (s *survey) openFiles() error {
 	return s.process.eachOpen(func(fd int, path string, stat unix.Stat_t) {
 		if fd <= unix.Stderr || stat.Nlink == 0 || stat.Mode&unix.S_IFMT != unix.S_IFREG ||
-			stat.Dev == s.device || s.isExempt(path, stat) || !s.process.writes(fd) {
+			stat.Dev == s.device || s.isExempt(path, stat) || !s.process.writes(fd) ||
+			s.process.isKernels(fd) {
 			return
 		}
 		s.add(path, "open file")
