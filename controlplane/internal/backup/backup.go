@@ -139,49 +139,51 @@ func stage(config Config, staged string) error {
 // copyTree copies regular files. Each is replaced as a whole by its writers, so it is read as a
 // whole; one that a writer is about to put in place, or has just removed, is left out.
 func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
+	// Root may copy what another user can write: no name leads out.
+	source, err := os.OpenRoot(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	return fs.WalkDir(source.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
+		case err != nil:
+			return err
 		case entry.IsDir():
-			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+			return os.MkdirAll(filepath.Join(to, path), 0o700)
 		case !entry.Type().IsRegular() || entry.Name()[0] == '.':
 			return nil
 		}
-		data, err := os.ReadFile(path)
+		data, err := source.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, rel), data, 0o600)
+		return os.WriteFile(filepath.Join(to, path), data, 0o600)
 	})
 }
 
 // list has all staged files with their sums.
 func list(staged string) (files []File, err error) {
-	err = filepath.WalkDir(staged, func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(staged)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		rel, err := filepath.Rel(staged, path)
-		if err != nil {
-			return err
-		}
-		in, err := os.Open(path)
+		in, err := root.Open(path)
 		if err != nil {
 			return err
 		}
 		defer in.Close()
 		sum := sha256.New()
 		size, err := io.Copy(sum, in)
-		files = append(files, File{Name: filepath.ToSlash(rel), Size: size,
+		files = append(files, File{Name: path, Size: size,
 			SHA256: hex.EncodeToString(sum.Sum(nil))})
 		return err
 	})

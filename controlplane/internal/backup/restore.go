@@ -117,12 +117,21 @@ func giveToOwner(staged, dir string) error {
 	if err != nil {
 		return err
 	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	// The user may change names meanwhile: nothing outside is to be theirs.
+	root, err := os.OpenRoot(staged)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
 	owner := info.Sys().(*syscall.Stat_t)
-	return filepath.WalkDir(staged, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || os.Geteuid() != 0 {
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
-		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+		return root.Lchown(path, int(owner.Uid), int(owner.Gid))
 	})
 }
 
