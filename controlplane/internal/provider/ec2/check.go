@@ -159,8 +159,8 @@ func (p *Provider) instanceTrials(yes *bool) []trial {
 }
 
 // anyImage is one that is there, for EC2 looks at the image before it looks at permissions.
-func (p *Provider) anyImage(ctx context.Context) string {
-	if newest, err := p.newestImages(ctx, filter("tag-key", tagImage)); err == nil {
+func (a *account) anyImage(ctx context.Context) string {
+	if newest, err := a.newestImages(ctx, filter("tag-key", tagImage)); err == nil {
 		for _, i := range newest {
 			return aws.ToString(i.ImageId)
 		}

@@ -43,8 +43,8 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 }
 
 // growsTo is the size that a modification under way leads to; 0 when there is none.
-func (p *Provider) growsTo(ctx context.Context, id string) (int32, error) {
-	out, err := p.api.DescribeVolumesModifications(ctx,
+func (a *account) growsTo(ctx context.Context, id string) (int32, error) {
+	out, err := a.api.DescribeVolumesModifications(ctx,
 		&ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
 	if err != nil {
 		return 0, refused(err, "DescribeVolumesModifications", id)

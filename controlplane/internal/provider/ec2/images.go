@@ -29,15 +29,15 @@ func (p *Provider) Images(ctx context.Context) ([]provider.Image, error) {
 }
 
 // image is the AMI of that name, or that ID.
-func (p *Provider) image(ctx context.Context, name string) (types.Image, error) {
+func (a *account) image(ctx context.Context, name string) (types.Image, error) {
 	if checkID(name, "ami") == nil {
-		out, err := p.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{name}})
+		out, err := a.api.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{name}})
 		if err != nil || len(out.Images) == 0 {
 			return types.Image{}, refused(err, "DescribeImages", name)
 		}
 		return out.Images[0], nil
 	}
-	newest, err := p.newestImages(ctx, filter("tag:"+tagImage, escape(name)))
+	newest, err := a.newestImages(ctx, filter("tag:"+tagImage, escape(name)))
 	if err != nil {
 		return types.Image{}, err
 	}
@@ -49,10 +49,10 @@ func (p *Provider) image(ctx context.Context, name string) (types.Image, error) 
 			"image %.70q not found: tag an AMI of this account with %s=%.70s", name, tagImage, name)
 }
 
-func (p *Provider) newestImages(ctx context.Context,
+func (a *account) newestImages(ctx context.Context,
 	by types.Filter) (map[string]types.Image, error) {
 	newest := map[string]types.Image{}
-	pages := ec2.NewDescribeImagesPaginator(p.api,
+	pages := ec2.NewDescribeImagesPaginator(a.api,
 		&ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{by}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

@@ -11,14 +11,14 @@ import (
 
 // suitable refuses a type of instance that does not show its volumes as NVMe devices: a Xen one
 // gives them no serial, so nothing on the host would prove which volume a device is. ErrInvalid.
-func (p *Provider) suitable(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.suits {
+func (a *account) suitable(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.suits {
 		return nil
 	}
-	asked := types.InstanceType(p.cfg.InstanceType)
-	out, err := p.api.DescribeInstanceTypes(ctx,
+	asked := types.InstanceType(a.cfg.InstanceType)
+	out, err := a.api.DescribeInstanceTypes(ctx,
 		&ec2.DescribeInstanceTypesInput{InstanceTypes: []types.InstanceType{asked}})
 	if err != nil {
 		return refused(err, "DescribeInstanceTypes", "")
@@ -32,6 +32,6 @@ func (p *Provider) suitable(ctx context.Context) error {
 			"instances of type %s do not show their volumes as NVMe devices, so no host could "+
 				"prove which volume a device is: choose a Nitro type (--ec2-instance-type)", asked)
 	}
-	p.suits = true
+	a.suits = true
 	return nil
 }

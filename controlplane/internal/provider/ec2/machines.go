@@ -140,14 +140,14 @@ func (p *Provider) GetMachine(ctx context.Context, id string) (provider.Machine,
 	return toMachine(i), nil
 }
 
-func (p *Provider) instance(ctx context.Context, id string) (types.Instance, error) {
+func (a *account) instance(ctx context.Context, id string) (types.Instance, error) {
 	var found []types.Instance
 	if err := checkID(id, "i"); err != nil {
 		return types.Instance{}, err
 	}
-	err := p.new.until(ctx, "DescribeInstances", id, func() error {
+	err := a.new.until(ctx, "DescribeInstances", id, func() error {
 		var err error
-		found, err = p.describeInstances(ctx,
+		found, err = a.describeInstances(ctx,
 			&ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 		if err == nil && len(found) != 1 {
 			err = provider.Errorf(provider.ErrNotFound, id, "machine %s not found", id)
@@ -189,10 +189,10 @@ func instanceTags(i types.Instance) (string, []types.Tag) {
 		i.Tags
 }
 
-func (p *Provider) describeInstances(ctx context.Context,
+func (a *account) describeInstances(ctx context.Context,
 	in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
 	var all []types.Instance
-	pages := ec2.NewDescribeInstancesPaginator(p.api, in)
+	pages := ec2.NewDescribeInstancesPaginator(a.api, in)
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {

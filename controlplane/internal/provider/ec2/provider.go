@@ -15,16 +15,19 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// Provider works in one region of one account. It keeps nothing that another process would miss.
-type Provider struct {
+// Provider works in one region of one account.
+type Provider struct{ *account }
+
+// account is what EC2 has, as far as it was read. It changes nothing, and keeps nothing that
+// another process would miss.
+type account struct {
 	cfg Config
 	api api
 	new *recent
 
-	mu     sync.Mutex
-	suits  bool // the type of instance
-	zones  []string
-	images map[string]types.Image
+	mu    sync.Mutex
+	suits bool // the type of instance
+	zones []string
 }
 
 var (
@@ -43,8 +46,8 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{cfg: cfg, api: client, new: newRecent(cfg.Consistency, cfg.Now),
-		images: map[string]types.Image{}}, nil
+	return &Provider{&account{cfg: cfg, api: client,
+		new: newRecent(cfg.Consistency, cfg.Now)}}, nil
 }
 
 // SnapshotsInEveryZone implements provider.Regional: EC2 keeps snapshots in a region, not in a
@@ -82,8 +85,8 @@ func checkID(id string, kinds ...string) error {
 }
 
 // zone is the one asked for, or the first.
-func (p *Provider) zone(ctx context.Context, asked string) (string, error) {
-	zones, err := p.allZones(ctx)
+func (a *account) zone(ctx context.Context, asked string) (string, error) {
+	zones, err := a.allZones(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -97,16 +100,16 @@ func (p *Provider) zone(ctx context.Context, asked string) (string, error) {
 	return asked, nil
 }
 
-func (p *Provider) allZones(ctx context.Context) ([]string, error) {
-	if len(p.cfg.Zones) > 0 {
-		return p.cfg.Zones, nil
+func (a *account) allZones(ctx context.Context) ([]string, error) {
+	if len(a.cfg.Zones) > 0 {
+		return a.cfg.Zones, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.zones) > 0 {
-		return p.zones, nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.zones) > 0 {
+		return a.zones, nil
 	}
-	out, err := p.api.DescribeAvailabilityZones(ctx,
+	out, err := a.api.DescribeAvailabilityZones(ctx,
 		&ec2.DescribeAvailabilityZonesInput{Filters: []types.Filter{
 			filter("zone-type", "availability-zone"), filter("state", "available")}})
 	if err != nil {
@@ -121,7 +124,7 @@ func (p *Provider) allZones(ctx context.Context) ([]string, error) {
 		return nil, provider.Errorf(provider.ErrIncorrectState, "",
 			"EC2 shows no availability zone in this region: choose another")
 	}
-	p.zones = zones
+	a.zones = zones
 	return zones, nil
 }
 

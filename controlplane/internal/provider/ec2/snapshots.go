@@ -109,10 +109,10 @@ func snapshotTags(s types.Snapshot) (string, []types.Tag) {
 		s.Tags
 }
 
-func (p *Provider) describeSnapshots(ctx context.Context,
+func (a *account) describeSnapshots(ctx context.Context,
 	in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
 	var all []types.Snapshot
-	pages := ec2.NewDescribeSnapshotsPaginator(p.api, in)
+	pages := ec2.NewDescribeSnapshotsPaginator(a.api, in)
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {

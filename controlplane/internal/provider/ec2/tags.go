@@ -72,11 +72,11 @@ func filter(name string, values ...string) types.Filter {
 }
 
 // filters are EC2's words for a filter and for the provider's fleet.
-func (p *Provider) filters(f provider.Filter) []types.Filter {
+func (a *account) filters(f provider.Filter) []types.Filter {
 	var list []types.Filter
 	tags := f.Tags
-	if p.cfg.Fleet != "" {
-		tags = with(tags, map[string]string{tagFleet: p.cfg.Fleet})
+	if a.cfg.Fleet != "" {
+		tags = with(tags, map[string]string{tagFleet: a.cfg.Fleet})
 	}
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		list = append(list, filter("tag:"+key, escape(tags[key])))

@@ -95,14 +95,14 @@ func (p *Provider) GetVolume(ctx context.Context, id string) (provider.Volume, e
 	return toVolume(v), nil
 }
 
-func (p *Provider) volume(ctx context.Context, id string) (types.Volume, error) {
+func (a *account) volume(ctx context.Context, id string) (types.Volume, error) {
 	var found []types.Volume
 	if err := checkID(id, "vol"); err != nil {
 		return types.Volume{}, err
 	}
-	err := p.new.until(ctx, "DescribeVolumes", id, func() error {
+	err := a.new.until(ctx, "DescribeVolumes", id, func() error {
 		var err error
-		found, err = p.describeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		found, err = a.describeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
 		if err == nil && len(found) != 1 {
 			err = provider.Errorf(provider.ErrNotFound, id, "volume %s not found", id)
 		}
@@ -119,7 +119,7 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 	by := p.filters(f)
 	if f.MachineID != "" {
 		// What is attached to the machine counts whoever made it.
-		by = append((&Provider{}).filters(f), filter("attachment.instance-id", f.MachineID))
+		by = append((&account{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
 	list, err := find(ctx, p.new, "vol", f, volumeTags, func() ([]types.Volume, error) {
 		return p.describeVolumes(ctx,
@@ -145,10 +145,10 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 
 func volumeTags(v types.Volume) (string, []types.Tag) { return aws.ToString(v.VolumeId), v.Tags }
 
-func (p *Provider) describeVolumes(ctx context.Context,
+func (a *account) describeVolumes(ctx context.Context,
 	in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
 	var all []types.Volume
-	pages := ec2.NewDescribeVolumesPaginator(p.api, in)
+	pages := ec2.NewDescribeVolumesPaginator(a.api, in)
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -175,11 +175,11 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 }
 
 // heldBy adds to an ErrInUse about the volume who has it.
-func (p *Provider) heldBy(ctx context.Context, id string, err error) error {
+func (a *account) heldBy(ctx context.Context, id string, err error) error {
 	if !errors.Is(err, provider.ErrInUse) || checkID(id, "vol") != nil {
 		return err
 	}
-	v, unread := p.volume(ctx, id)
+	v, unread := a.volume(ctx, id)
 	if unread != nil || len(v.Attachments) == 0 {
 		return err
 	}

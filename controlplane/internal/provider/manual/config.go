@@ -46,12 +46,24 @@ type Config struct {
 // Provider is the provider manual.
 type Provider struct {
 	cfg Config
+	*ledger
+	*hosts
+}
+
+// ledger is the file of the records, and the tasks in them.
+type ledger struct {
+	cfg Config
 
 	mu   sync.Mutex // of the records
 	tidy bool       // nothing is left of writers that were killed
+}
 
-	seenMu sync.Mutex
-	seen   map[string]observation // by machine: what its host showed when it was asked last
+// hosts is what the hosts of machines show.
+type hosts struct {
+	cfg Config
+
+	mu   sync.Mutex
+	seen map[string]observation // by machine: what its host showed when it was asked last
 }
 
 // observation is what a host showed, and when it was asked.
@@ -78,7 +90,8 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Provider{cfg: cfg, seen: map[string]observation{}}, nil
+	return &Provider{cfg, &ledger{cfg: cfg},
+		&hosts{cfg: cfg, seen: map[string]observation{}}}, nil
 }
 
 // Name is "manual".

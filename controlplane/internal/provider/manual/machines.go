@@ -156,14 +156,14 @@ func (r *records) goes(m *machine) bool {
 }
 
 // ended records that a machine is gone: its default volume with it, its others free.
-func (p *Provider) ended(r *records, m *machine) {
-	m.State, m.EndedAt, m.Reason = provider.MachineTerminated, p.cfg.Now(), ""
+func (l *ledger) ended(r *records, m *machine) {
+	m.State, m.EndedAt, m.Reason = provider.MachineTerminated, l.cfg.Now(), ""
 	for id, v := range r.Volumes {
 		if v.MachineID != m.ID {
 			continue
 		}
 		if t := r.open(id); t != nil && t.MachineID == m.ID {
-			p.withdraw(t, "machine "+m.ID+" is gone")
+			l.withdraw(t, "machine "+m.ID+" is gone")
 		}
 		if v.DeleteOnTermination {
 			delete(r.Volumes, id)

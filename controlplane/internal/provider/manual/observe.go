@@ -70,16 +70,16 @@ func (r *records) settle(t *task) {
 
 // observe is what a machine's host shows since the task was asked: no older than maxAge, and
 // remembered for operators.
-func (p *Provider) observe(ctx context.Context, m *machine, since time.Time,
+func (h *hosts) observe(ctx context.Context, m *machine, since time.Time,
 	maxAge time.Duration) observation {
 	if m == nil {
 		return observation{err: provider.Errorf(provider.ErrNotFound, "",
 			"the machine is not on record")}
 	}
-	p.seenMu.Lock()
-	last, asked := p.seen[m.ID]
-	p.seenMu.Unlock()
-	s := observation{at: p.cfg.Now()}
+	h.mu.Lock()
+	last, asked := h.seen[m.ID]
+	h.mu.Unlock()
+	s := observation{at: h.cfg.Now()}
 	if asked && last.at.After(since) && s.at.Sub(last.at) < maxAge {
 		return last
 	}
@@ -88,15 +88,15 @@ func (p *Provider) observe(ctx context.Context, m *machine, since time.Time,
 		s.err = provider.Errorf(provider.ErrIncorrectState, m.ID, "machine %s is %s", m.Name,
 			m.State)
 	default:
-		s.devices, s.err = p.cfg.Hosts.Devices(ctx, m.Machine)
+		s.devices, s.err = h.cfg.Hosts.Devices(ctx, m.Machine)
 	}
 	if ctx.Err() == nil { // else it is the caller who went
-		p.seenMu.Lock()
-		maps.DeleteFunc(p.seen, func(_ string, old observation) bool {
+		h.mu.Lock()
+		maps.DeleteFunc(h.seen, func(_ string, old observation) bool {
 			return s.at.Sub(old.at) > keepSeen
 		})
-		p.seen[m.ID] = s
-		p.seenMu.Unlock()
+		h.seen[m.ID] = s
+		h.mu.Unlock()
 	}
 	return s
 }
@@ -108,10 +108,10 @@ func (s observation) settles(kind, device string) bool {
 }
 
 // shows is what the host showed last, for operators.
-func (p *Provider) shows(machineID string) string {
-	p.seenMu.Lock()
-	defer p.seenMu.Unlock()
-	s, asked := p.seen[machineID]
+func (h *hosts) shows(machineID string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, asked := h.seen[machineID]
 	switch {
 	case !asked:
 		return ""
@@ -125,10 +125,10 @@ func (p *Provider) shows(machineID string) string {
 
 // contradict refuses a result that the host contradicts. Only for a detach, when there is no host
 // to ask, the result counts.
-func (p *Provider) contradict(r *records, t *task, v *volume) error {
-	p.seenMu.Lock()
-	s, asked := p.seen[t.MachineID]
-	p.seenMu.Unlock()
+func (h *hosts) contradict(r *records, t *task, v *volume) error {
+	h.mu.Lock()
+	s, asked := h.seen[t.MachineID]
+	h.mu.Unlock()
 	if away := asked && s.err != nil; away && t.Kind == detachVolume {
 		v.free()
 		return nil

@@ -58,16 +58,16 @@ type task struct {
 	ClosedAt time.Time `json:",omitzero"`
 }
 
-func (p *Provider) file() string { return filepath.Join(p.cfg.Dir, "records.json") }
+func (l *ledger) file() string { return filepath.Join(l.cfg.Dir, "records.json") }
 
-func (p *Provider) read() (*records, error) {
+func (l *ledger) read() (*records, error) {
 	r := &records{}
-	data, err := os.ReadFile(p.file())
+	data, err := os.ReadFile(l.file())
 	if err == nil {
 		err = json.Unmarshal(data, r)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot read the records of the manual provider in %s: %w", p.file(),
+		return nil, fmt.Errorf("cannot read the records of the manual provider in %s: %w", l.file(),
 			err)
 	}
 	for _, m := range []func(){
@@ -89,24 +89,24 @@ func orEmpty[V any](m map[string]V) map[string]V {
 
 // change reads the records, changes them and writes them; an error of fn leaves them as they are,
 // unless it is a refusal that is told now.
-func (p *Provider) change(ctx context.Context, fn func(r *records) error) error {
+func (l *ledger) change(ctx context.Context, fn func(r *records) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	unlock, err := p.lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unlock, err := l.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if !p.tidy {
-		if err := atomicfile.Tidy(p.file()); err != nil {
+	if !l.tidy {
+		if err := atomicfile.Tidy(l.file()); err != nil {
 			return err
 		}
-		p.tidy = true
+		l.tidy = true
 	}
-	r, err := p.read()
+	r, err := l.read()
 	if err != nil {
 		return err
 	}
@@ -114,20 +114,20 @@ func (p *Provider) change(ctx context.Context, fn func(r *records) error) error 
 	if failed != nil && !errors.Is(failed, provider.ErrRefused) {
 		return failed
 	}
-	r.forget(p.cfg.Now().Add(-keepClosed))
+	r.forget(l.cfg.Now().Add(-keepClosed))
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return errors.Join(failed, atomicfile.Write(p.file(), data, 0o600))
+	return errors.Join(failed, atomicfile.Write(l.file(), data, 0o600))
 }
 
 // lock keeps another process out that was given the same folder.
-func (p *Provider) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(p.cfg.Dir, 0o700); err != nil {
+func (l *ledger) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(p.cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(l.cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

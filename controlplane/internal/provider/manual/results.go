@@ -251,12 +251,12 @@ func (p *Provider) RefuseTask(ctx context.Context, id,
 
 // refuse puts the object back as it was, and keeps the reason for whoever asks next. What was to be
 // made will not be.
-func (p *Provider) refuse(r *records, t *task, why string) {
+func (l *ledger) refuse(r *records, t *task, why string) {
 	m, v := r.Machines[t.ObjectID], r.Volumes[t.ObjectID]
-	p.closeTask(t, provider.TaskRefused, why)
+	l.closeTask(t, provider.TaskRefused, why)
 	switch t.Kind {
 	case makeMachine:
-		p.ended(r, m)
+		l.ended(r, m)
 		m.Reason = "an operator refused to make it: " + why
 		return
 	case makeVolume:

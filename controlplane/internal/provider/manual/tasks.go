@@ -37,7 +37,7 @@ var kindTexts = map[string]string{
 
 // openTask opens a task about an object, unless the same was refused since anybody asked: then it
 // tells that, once.
-func (p *Provider) openTask(r *records, kind, object string, t task) error {
+func (l *ledger) openTask(r *records, kind, object string, t task) error {
 	if why, refused := r.Refusals[kind+" "+object]; refused {
 		delete(r.Refusals, kind+" "+object)
 		return provider.Errorf(provider.ErrRefused, object,
@@ -49,12 +49,12 @@ func (p *Provider) openTask(r *records, kind, object string, t task) error {
 			kindTexts[other.Kind])
 	}
 	t.ID, t.Kind, t.ObjectID, t.State, t.CreatedAt = newID("task"), kind, object, provider.TaskOpen,
-		p.cfg.Now()
+		l.cfg.Now()
 	if t.Tags == nil {
 		t.Tags = maps.Clone(r.tagsOf(object))
 	}
 	r.Tasks[t.ID] = &t
-	p.cfg.Log.Info("an operator is asked", "task", t.ID, "kind", kind, "object", object)
+	l.cfg.Log.Info("an operator is asked", "task", t.ID, "kind", kind, "object", object)
 	return nil
 }
 
@@ -80,13 +80,13 @@ func (r *records) open(object string) *task {
 	return nil
 }
 
-func (p *Provider) closeTask(t *task, state provider.TaskState, why string) {
-	t.State, t.Why, t.ClosedAt = state, why, p.cfg.Now()
-	p.cfg.Log.Info("a task is closed", "task", t.ID, "kind", t.Kind, "object", t.ObjectID, "state",
+func (l *ledger) closeTask(t *task, state provider.TaskState, why string) {
+	t.State, t.Why, t.ClosedAt = state, why, l.cfg.Now()
+	l.cfg.Log.Info("a task is closed", "task", t.ID, "kind", t.Kind, "object", t.ObjectID, "state",
 		string(state))
 }
 
-func (p *Provider) withdraw(t *task, why string) { p.closeTask(t, provider.TaskWithdrawn, why) }
+func (l *ledger) withdraw(t *task, why string) { l.closeTask(t, provider.TaskWithdrawn, why) }
 
 // Tasks lists the tasks.
 func (p *Provider) Tasks(ctx context.Context, closed bool) ([]provider.Task, error) {

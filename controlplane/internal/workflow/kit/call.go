@@ -15,8 +15,19 @@ import (
 type Call struct {
 	*job.Run
 	*Kit
+	recording
 	Args Args   // the job's, decoded; Typed hands them to a step
 	dry  *lines // of a dry run; nil for a real call
+}
+
+func (k *Kit) newCall(run *job.Run, args Args) *Call {
+	return &Call{Run: run, Kit: k, recording: recording{run, k.Now}, Args: args}
+}
+
+// recording makes the commits that say in the records what the step found or did.
+type recording struct {
+	run *job.Run
+	now func() time.Time
 }
 
 // lines are what a dry run has to say about a step.
@@ -38,7 +49,7 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 	if err != nil {
 		return Outcome{}, job.Permanent(err)
 	}
-	c := &Call{Run: run, Kit: k, Args: args}
+	c := k.newCall(run, args)
 	out, err := h(ctx, c)
 	if err == nil || ctx.Err() != nil {
 		return out, err

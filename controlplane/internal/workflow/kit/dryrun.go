@@ -102,7 +102,7 @@ func (k *Kit) DryRun(ctx context.Context, req Request) (job.Job, error) {
 	}
 	planned := job.Job{Kind: made.Kind, Title: made.Title, Args: raw, Subjects: made.Subjects,
 		Who: made.Who, RequestID: made.RequestID}
-	c := &Call{Run: &job.Run{JobKind: made.Kind}, Kit: k, Args: args}
+	c := k.newCall(&job.Run{JobKind: made.Kind}, args)
 	preview := &Preview{}
 	for i, s := range k.kinds[made.Kind].Steps {
 		step, err := c.dryStep(ctx, s, preview)
@@ -151,7 +151,7 @@ func (k *Kit) PlanCleanup(ctx context.Context, id string) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, err
 	}
-	c := &Call{Run: &job.Run{JobID: j.ID, JobKind: j.Kind}, Kit: k, Args: args}
+	c := k.newCall(&job.Run{JobID: j.ID, JobKind: j.Kind}, args)
 	preview := &Preview{}
 	for _, s := range kind.Cleanup {
 		if _, there := j.Step(s.Name); there {

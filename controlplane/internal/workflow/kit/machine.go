@@ -47,8 +47,8 @@ func (c *Call) MachineGone(ctx context.Context, m provider.Machine, srv inventor
 }
 
 // makesMachine reports whether the job has the step that makes a server's machine.
-func (c *Call) makesMachine(ctx context.Context, jobID string) bool {
-	j, err := c.Jobs.Get(ctx, jobID)
+func (k *Kit) makesMachine(ctx context.Context, jobID string) bool {
+	j, err := k.Jobs.Get(ctx, jobID)
 	_, there := j.Step(StepCreateMachine)
 	return err == nil && there
 }
@@ -115,8 +115,8 @@ func VolumeGone(ctx context.Context, rec Records, id string) error {
 }
 
 // Image is the named one, or the provider's default.
-func (c *Call) Image(ctx context.Context, name string) (provider.Image, error) {
-	images, err := c.Provider.Images(ctx)
+func (k *Kit) Image(ctx context.Context, name string) (provider.Image, error) {
+	images, err := k.Provider.Images(ctx)
 	if err != nil {
 		return provider.Image{}, err
 	}

@@ -86,8 +86,8 @@ func (c *Call) Node(ctx context.Context, name string) (*Node, error) {
 }
 
 // Agent is the connection to a server's agent.
-func (c *Call) Agent(ctx context.Context, name string) (Agent, error) {
-	agent, err := c.Agents.Agent(ctx, name)
+func (k *Kit) Agent(ctx context.Context, name string) (Agent, error) {
+	agent, err := k.Agents.Agent(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the agent of %s: %w", name, err)
 	}
@@ -107,17 +107,17 @@ func (c *Call) Serving(ctx context.Context, name string) (*Node, error) {
 }
 
 // Event adds an event with the step that caused it.
-func (c *Call) Event(ctx context.Context, rec Records, action, subject, format string,
+func (r recording) Event(ctx context.Context, rec Records, action, subject, format string,
 	args ...any) error {
 	return rec.Events.Add(ctx, inventory.Event{
-		Actor: "controlplane", Action: action, Subject: subject, Job: c.JobID, Step: c.Step,
+		Actor: "controlplane", Action: action, Subject: subject, Job: r.run.JobID, Step: r.run.Step,
 		Message: Sprintf(format, args...),
 	})
 }
 
 // UpdateServer is a commit that changes a server's record and adds an event.
-func (c *Call) UpdateServer(name string, change func(srv *inventory.Server) error, format string,
-	args ...any) Commit {
+func (r recording) UpdateServer(name string, change func(srv *inventory.Server) error,
+	format string, args ...any) Commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers.Get(ctx, name)
 		if err != nil {
@@ -129,12 +129,12 @@ func (c *Call) UpdateServer(name string, change func(srv *inventory.Server) erro
 		if err := rec.Servers.Update(ctx, &srv); err != nil {
 			return err
 		}
-		return c.Event(ctx, rec, "server.update", srv.Subject(), format, args...)
+		return r.Event(ctx, rec, "server.update", srv.Subject(), format, args...)
 	}
 }
 
 // UpdateSnapshot is a commit that changes a snapshot's record and adds an event.
-func (c *Call) UpdateSnapshot(id string, change func(snap *inventory.Snapshot) error,
+func (r recording) UpdateSnapshot(id string, change func(snap *inventory.Snapshot) error,
 	format string, args ...any) Commit {
 	return func(ctx context.Context, rec Records) error {
 		snap, err := rec.Snapshots.Get(ctx, id)
@@ -147,12 +147,12 @@ func (c *Call) UpdateSnapshot(id string, change func(snap *inventory.Snapshot) e
 		if err := rec.Snapshots.Update(ctx, &snap); err != nil {
 			return err
 		}
-		return c.Event(ctx, rec, "snapshot.update", snap.Subject(), format, args...)
+		return r.Event(ctx, rec, "snapshot.update", snap.Subject(), format, args...)
 	}
 }
 
 // RecordReady records a server as proved to do what its role says.
-func (c *Call) RecordReady(name string, st replication.Status, reason string) Commit {
+func (r recording) RecordReady(name string, st replication.Status, reason string) Commit {
 	return func(ctx context.Context, rec Records) error {
 		srv, err := rec.Servers.Get(ctx, name)
 		if err != nil || srv.State == inventory.ServerReady && srv.StateReason == reason {
@@ -160,9 +160,9 @@ func (c *Call) RecordReady(name string, st replication.Status, reason string) Co
 		}
 		srv.BinaryVersion = cmp.Or(st.BinaryVersion, srv.BinaryVersion)
 		srv.DatadirVersion = cmp.Or(st.DatadirVersion, srv.DatadirVersion)
-		srv.LastSeen = c.Now()
+		srv.LastSeen = r.now()
 		if srv.FirstReady.IsZero() {
-			srv.FirstReady = c.Now()
+			srv.FirstReady = r.now()
 		}
 		if err := srv.SetState(inventory.ServerReady, reason); err != nil {
 			return err
@@ -177,19 +177,19 @@ func (c *Call) RecordReady(name string, st replication.Status, reason string) Co
 		if err := rec.Servers.Update(ctx, &srv); err != nil {
 			return err
 		}
-		return c.Event(ctx, rec, "server.update", srv.Subject(), "%s is READY, %s", name, reason)
+		return r.Event(ctx, rec, "server.update", srv.Subject(), "%s is READY, %s", name, reason)
 	}
 }
 
 // LetGo makes the step wait once while the record loses the server's mounts, in a transaction
 // before the machine or the volume goes: whatever ends the job then, no record names a mount of a
 // volume that is not attached.
-func (c *Call) LetGo(srv inventory.Server) error {
+func (r recording) LetGo(srv inventory.Server) error {
 	if len(srv.Mounts) == 0 {
 		return nil
 	}
 	return Waiting{Reason: "the mounts of " + srv.Name + " are taken off the record",
-		Commit: c.UpdateServer(srv.Name, func(srv *inventory.Server) error {
+		Commit: r.UpdateServer(srv.Name, func(srv *inventory.Server) error {
 			srv.Mounts = nil
 			return nil
 		}, "no mount is relied on: what is mounted is about to go")}
