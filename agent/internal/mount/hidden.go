@@ -54,6 +54,7 @@ func userDatabases(datadir *untrusted.Dir) ([]string, error) {
 			}
 		}
 	}
+	slices.Sort(found)
 	return found, nil
 }
 

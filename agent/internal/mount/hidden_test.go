@@ -31,7 +31,12 @@ func TestAMountHidesNoDatabase(t *testing.T) {
 	}
 	write("shop/orders.frm")
 	write("shop/orders.ibd")
-	if got, err := UserDatabases(dir); err != nil || !slices.Equal(got, []string{"shop"}) {
+	// MariaDB takes a link for a database, which is on another disk.
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "archive")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := UserDatabases(dir); err != nil || !slices.Equal(got,
+		[]string{"archive", "shop"}) {
 		t.Errorf("databases: %v %v", got, err)
 	}
 	err := refuseHiding(dir)
