@@ -52,6 +52,12 @@ test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at ra
 test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
 	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 go test -tags lab -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
 
+.PHONY: test-vm
+test-vm: build ## Run the story on virtual machines that lose power, devices and the time; without KVM it takes most of an hour (RUN=TestReplica runs one)
+	@rm -rf bin/packages && $(MAKE) --no-print-directory packages ARCHS=amd64 FORMATS=deb
+	VM_IMAGE=$$(deploy/vm/setup) && export VM_IMAGE && \
+		go test -tags vm -count=1 -v -timeout 3h $(if $(RUN),-run '^$(RUN)$$') ./deploy/vm
+
 .PHONY: figures
 figures: ## Measure how one control plane follows AGENTS=1000 agents: time to notice, memory, processor
 	AGENTS=$(or $(AGENTS),1000) go test -tags figures -count=1 -v -timeout 30m -run '^TestFigures$$' ./controlplane/internal/fleet

@@ -30,6 +30,9 @@ type Config struct {
 	// Provider is "nspawn", the default; "ec2": then an EC2 endpoint for the lab runs beside the
 	// control plane; or "manual": then whoever uses the stack does the tasks.
 	Provider string
+	// Host is this machine's address in the network of the provider manual's machines. Without it
+	// the lab's tool makes a network.
+	Host string
 	// EndpointArgs are given to the EC2 endpoint.
 	EndpointArgs []string
 	// ExtraArgs are given to `understudy serve`.
@@ -110,11 +113,11 @@ func (s *Stack) Start(ctx context.Context) error {
 			"--ec2-endpoint", s.endpoint.URL}
 	}
 	if s.cfg.Provider == "manual" {
-		host, err := s.Lab(ctx, "address").Output()
+		host, err := s.host(ctx)
 		if err != nil {
-			return fmt.Errorf("cannot make the network of lab %s: %w", s.cfg.Name, err)
+			return err
 		}
-		listen += "," + net.JoinHostPort(strings.TrimSpace(string(host)), fmt.Sprint(s.cfg.Port))
+		listen += "," + net.JoinHostPort(host, fmt.Sprint(s.cfg.Port))
 		providerArgs = []string{"--provider", "manual"}
 	}
 	log, err := os.OpenFile(s.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -134,6 +137,17 @@ func (s *Stack) Start(ctx context.Context) error {
 	s.serve, s.exited = cmd, make(chan struct{})
 	go func(exited chan struct{}) { _ = cmd.Wait(); close(exited) }(s.exited)
 	return s.awaitServing(ctx)
+}
+
+func (s *Stack) host(ctx context.Context) (string, error) {
+	if s.cfg.Host != "" {
+		return s.cfg.Host, nil
+	}
+	out, err := s.Lab(ctx, "address").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot make the network of lab %s: %w", s.cfg.Name, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // ErrEnded is why Start fails when the control plane ended before it served.
