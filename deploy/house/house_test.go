@@ -177,9 +177,6 @@ func TestNobodyElseKnowsAKind(t *testing.T) {
 		t.Fatalf("only %d names of steps and kinds were found", len(homes))
 	}
 	for _, file := range code {
-		if strings.Contains(file, "/fakecp/") { // it plays a control plane
-			continue
-		}
 		text := advised.ReplaceAll(read(t, file), nil)
 		if switched := kindCase.Find(text); switched != nil {
 			t.Errorf("%s: %s: ask the kind instead", file, switched)

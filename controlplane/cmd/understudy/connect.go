@@ -86,9 +86,13 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 		return err
 	}
 	defer conn.Close()
-	a := &api{cpv1.NewServerServiceClient(conn), cpv1.NewSnapshotServiceClient(conn),
-		cpv1.NewJobServiceClient(prefixConn{conn}), cpv1.NewProviderServiceClient(conn),
-		cpv1.NewEnrollmentServiceClient(conn), cpv1.NewControlPlaneServiceClient(conn)}
+	var to grpc.ClientConnInterface = conn
+	if c.Tap != nil {
+		to = c.Tap(conn)
+	}
+	a := &api{cpv1.NewServerServiceClient(to), cpv1.NewSnapshotServiceClient(to),
+		cpv1.NewJobServiceClient(prefixConn{to}), cpv1.NewProviderServiceClient(to),
+		cpv1.NewEnrollmentServiceClient(to), cpv1.NewControlPlaneServiceClient(to)}
 	keepFresh(ctx, c, a)
 	return orExpired(c, use(ctx, a))
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/fakecp"
 )
 
 // commands is every command, the groups included.
@@ -25,7 +23,7 @@ func commands(root *cobra.Command) []*cobra.Command {
 func world(args ...string) (World, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
 	return World{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &err,
-		Now: fakecp.Now, Version: "v1.2.3"}, &out, &err
+		Now: now, Version: "v1.2.3"}, &out, &err
 }
 
 // ours are the commands whose texts are written here: not cobra's own, and not those of the control

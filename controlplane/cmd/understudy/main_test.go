@@ -4,53 +4,72 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/fakecp"
+	"golang.org/x/term"
+	"google.golang.org/grpc"
 )
 
 var update = flag.Bool("update", false,
 	"write what the program says into the scripts and golden files")
 
 func TestMain(m *testing.M) {
+	// Scripts wait most of their time, for what is looked at once a second.
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
-		"understudy":      func() { os.Exit(runAt(fakecp.Now)) },
-		"understudy-fake": fakeByHand,
+		"understudy": func() { os.Exit(runScripted()) },
 	})
 }
 
-// runAt is main with a clock of its own, so that ages are always the same.
-func runAt(now func() time.Time) int {
+// now is before anything of a test happened, so that ages are always the same.
+func now() time.Time { return time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC) }
+
+// runScripted is main with a clock of its own. What is sent goes to the file SENT, too, and what is
+// printed is the same in each run unless RAW is set.
+func runScripted() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return Run(ctx, World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Environ: os.Environ(), Now: now, Version: "v1.2.3"})
+	w := World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Environ: os.Environ(), Now: now, Version: "v1.2.3"}
+	sent := w.getenv("SENT")
+	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface { return tapped{to, sent} }
+	if w.getenv("RAW") == "" && !term.IsTerminal(int(os.Stdout.Fd())) {
+		out := &scrubbed{to: os.Stdout, moving: slices.Concat(ids, times)}
+		err := &scrubbed{to: os.Stderr, moving: out.moving}
+		if len(w.Args) > 0 && slices.Contains([]string{"job", "snapshot"}, w.Args[0]) {
+			out.moving = slices.Concat(out.moving, columns)
+		}
+		defer out.flush()
+		defer err.flush()
+		w.Stdout, w.Stderr = out, err
+	}
+	return Run(ctx, w)
 }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	cmds := actions()
+	cmds["exits"], cmds["acts"], cmds["on-terminal"] = exits, acts, onTerminal
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits,
-			"nothing-sent": nothingSent, "interrupts": interrupts, "on-terminal": onTerminal},
+		Cmds: cmds,
 		Setup: func(env *testscript.Env) error {
-			dir := filepath.Join(env.WorkDir, "operator")
-			fake := fakecp.Start(env.T().(testing.TB),
-				fakecp.Config{Dir: dir, Log: filepath.Join(env.WorkDir, "sent")})
-			env.Setenv("UNDERSTUDY_ADDRESS", fake.Address())
-			env.Setenv("UNDERSTUDY_CREDENTIALS", dir)
+			env.Values["scene"] = newScene(env)
+			env.Setenv("SENT", filepath.Join(env.WorkDir, "sent"))
 			env.Setenv("TZ", "UTC")
 			env.Setenv("LANG", "C.UTF-8")
 			env.Setenv("TERM", "xterm-256color")
@@ -80,37 +99,54 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// nothingSent wants that no request reached the control plane since the script began.
-func nothingSent(ts *testscript.TestScript, neg bool, _ []string) {
-	if sent, err := os.ReadFile(ts.MkAbs("sent")); neg || err == nil {
-		ts.Fatalf("the control plane got requests: %s", sent)
+// acts runs a command, acts on what it prints, and wants an exit code:
+//
+//	acts CODE TEXT ACTION [TEXT ACTION]... understudy ARGS...
+//
+// A text is a regular expression. An action is "interrupt", or a command of the script, such as
+// "host db2 stop". The outputs become the files out and err.
+func acts(ts *testscript.TestScript, neg bool, args []string) {
+	begin := slices.Index(args, "understudy")
+	if neg || begin < 3 || begin%2 == 0 {
+		ts.Fatalf("usage: acts CODE TEXT ACTION [TEXT ACTION]... understudy ARGS...")
 	}
-}
-
-// interrupts starts a command, sends it an interrupt once it has printed a text, and wants exit
-// code 130. Its outputs become the files out and err.
-func interrupts(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: interrupts TEXT PROGRAM ARGS...")
-	}
-	program, err := exec.LookPath(args[1])
+	program, err := exec.LookPath("understudy")
 	ts.Check(err)
-	cmd := exec.Command(program, args[2:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args[begin+1:]...)
 	cmd.Env = scriptEnv(ts)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	said := readUntil(out, args[0])
-	ts.Check(cmd.Process.Signal(os.Interrupt))
+	said := ""
+	for i := 1; i < begin; i += 2 {
+		said += readUntil(out, args[i])
+		if args[i+1] == "interrupt" {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+			continue
+		}
+		act(ts, args[i+1])
+	}
 	rest, _ := io.ReadAll(out)
 	_ = cmd.Wait()
 	ts.Check(os.WriteFile(ts.MkAbs("out"), append([]byte(said), rest...), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("err"), []byte(stderr.String()), 0o600))
-	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
-		ts.Fatalf("exit code %d, want %d\n%s%s", code, exitInterrupted, said, stderr.String())
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[0] {
+		ts.Fatalf("exit code %s, want %s\n%s%s%s", code, args[0], said, rest, stderr.String())
 	}
+}
+
+// act does what a line of a script would.
+func act(ts *testscript.TestScript, line string) {
+	words := strings.Fields(line)
+	if do := actions()[words[0]]; do != nil {
+		do(ts, false, words[1:])
+		return
+	}
+	ts.Fatalf("there is no action %s", line)
 }
 
 // readUntil reads until a text appears, a regular expression.
@@ -127,25 +163,8 @@ func readUntil(out io.Reader, text string) string {
 	return said.String()
 }
 
-// fakeByHand is a fake control plane to look at the views with: link the test program under this
-// name and start it, the folder for the credentials as its argument.
-func fakeByHand() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	fake := fakecp.Start(handTB{}, fakecp.Config{Dir: os.Args[1], Pace: 700 * time.Millisecond,
-		Away: 4 * time.Second})
-	fmt.Printf("export UNDERSTUDY_ADDRESS=%s UNDERSTUDY_CREDENTIALS=%s\n", fake.Address(),
-		os.Args[1])
-	<-ctx.Done()
-	fake.Stop()
-}
-
-// handTB stands in for a test where there is none.
-type handTB struct{ testing.TB }
-
-func (handTB) Helper()        {}
-func (handTB) Cleanup(func()) {}
-func (handTB) Fatal(args ...any) {
-	fmt.Fprintln(os.Stderr, args...)
-	os.Exit(1)
+// actions are what scripts do to the world of their control plane.
+func actions() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){"plane": plane, "cloud": cloud,
+		"host": onHost, "jobof": jobOf, "observed": observed, "keep": keep}
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,28 +20,35 @@ import (
 // onTerminal runs a command on a terminal of COLUMNS columns and 40 lines, types keys once it has
 // shown a text, and wants an exit code:
 //
-//	on-terminal CODE TEXT KEYS PROGRAM ARGS...
+//	on-terminal CODE TEXT [ACTION TEXT]... KEYS understudy ARGS...
 //
 // What it showed becomes the file raw, and without the control sequences the file screen.
-// Nothing is typed when TEXT is empty.
+// Nothing is typed when TEXT is empty. For actions see acts.
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 4 {
-		ts.Fatalf("usage: on-terminal CODE TEXT KEYS PROGRAM ARGS...")
+	begin := slices.Index(args, "understudy")
+	if neg || begin < 3 || begin%2 == 0 {
+		ts.Fatalf("usage: on-terminal CODE TEXT [ACTION TEXT]... KEYS understudy ARGS...")
 	}
-	program, err := exec.LookPath(args[3])
+	program, err := exec.LookPath("understudy")
 	ts.Check(err)
 	keyboard, screen, err := openTerminal(ts.Getenv("COLUMNS"))
 	ts.Check(err)
 	defer keyboard.Close()
-	cmd := exec.Command(program, args[4:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args[begin+1:]...)
 	cmd.Env = scriptEnv(ts)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(cmd.Start())
 	ts.Check(screen.Close())
 	shown := readUntil(keyboard, args[1])
+	for i := 2; i < begin-1; i += 2 {
+		act(ts, args[i])
+		shown += readUntil(keyboard, args[i+1])
+	}
 	if args[1] != "" {
-		keys, err := strconv.Unquote(`"` + args[2] + `"`)
+		keys, err := strconv.Unquote(`"` + args[begin-1] + `"`)
 		ts.Check(err)
 		_, err = keyboard.WriteString(keys)
 		ts.Check(err)
@@ -79,8 +89,8 @@ func openTerminal(columns string) (keyboard, screen *os.File, err error) {
 
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "TZ", "LANG",
-		"TERM", "NO_COLOR"} {
+	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "SENT", "RAW",
+		"TZ", "LANG", "TERM", "NO_COLOR"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,15 +9,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/fakecp"
+	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
 )
+
+// newPlane is a control plane without servers, and the folder of its operator's credentials.
+func newPlane(t *testing.T) (p *apptest.Plane, credentials string) {
+	t.Helper()
+	p = apptest.Start(t, workflowtest.Outside(t).Process(),
+		apptest.Settings(t, t.TempDir(), nil))
+	return p, filepath.Join(p.Dir, "operator")
+}
 
 // A command renews the operator's certificate once a third of its life is left, and not before.
 func TestCommandsRenewTheCertificate(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	fake := fakecp.Start(t, fakecp.Config{Dir: dir})
+	p, dir := newPlane(t)
 	serial := func() string {
 		cert, err := readCertificate(filepath.Join(dir, "cert.pem"))
 		if err != nil {
@@ -29,17 +39,18 @@ func TestCommandsRenewTheCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, _, stderr := world("job", "list", "--address", fake.Address(), "--credentials", dir)
+		w, _, stderr := world("provider", "check", "--address", p.Address(), "--credentials", dir)
 		w.Now = func() time.Time { return cert.NotAfter.Add(-left) }
 		if code := Run(t.Context(), w); code != exitOK || stderr.Len() > 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
 	}
 	first := serial()
-	if list(30 * time.Minute); serial() != first {
+	const day = 24 * time.Hour
+	if list(15 * day); serial() != first {
 		t.Error("renewed with half of its life left")
 	}
-	if list(10 * time.Minute); serial() == first {
+	if list(5 * day); serial() == first {
 		t.Error("not renewed with a sixth of its life left")
 	}
 }
@@ -47,10 +58,14 @@ func TestCommandsRenewTheCertificate(t *testing.T) {
 // A certificate that has expired is refused by the control plane, and the command says what to do.
 func TestAnExpiredCertificateSaysWhatToDo(t *testing.T) {
 	t.Parallel()
+	p, _ := newPlane(t)
 	dir := t.TempDir()
-	fake := fakecp.Start(t, fakecp.Config{Dir: dir, Expired: true})
+	ca := identitytest.Open(t, filepath.Join(p.Dir, "ca"))
+	ca.WriteFiles(dir, ca.Issue(identity.Operator("admin"), func(c *x509.Certificate) {
+		c.NotAfter = time.Now().Add(-time.Second)
+	}))
 	for _, args := range [][]string{{"server", "list"}, {"context", "renew"}} {
-		w, _, stderr := world(append(args, "--address", fake.Address(), "--credentials", dir)...)
+		w, _, stderr := world(append(args, "--address", p.Address(), "--credentials", dir)...)
 		w.Now = time.Now
 		if code := Run(t.Context(), w); code != exitUsage ||
 			!strings.Contains(stderr.String(), "certificate in "+dir+" expired on ") ||
@@ -63,15 +78,15 @@ func TestAnExpiredCertificateSaysWhatToDo(t *testing.T) {
 // Two commands at once lose nothing of each other.
 func TestContextsAreAddedAtOnce(t *testing.T) {
 	t.Parallel()
-	dir, home := t.TempDir(), t.TempDir()
-	fake := fakecp.Start(t, fakecp.Config{Dir: dir})
+	p, dir := newPlane(t)
+	home := t.TempDir()
 	environ := []string{"HOME=" + home}
 	var all sync.WaitGroup
 	const count = 8
 	for i := range count {
 		all.Go(func() {
 			w, _, stderr := world("context", "add", fmt.Sprintf("c%d", i), "--address",
-				fake.Address(), "--credentials", dir)
+				p.Address(), "--credentials", dir)
 			w.Environ = environ
 			if code := Run(t.Context(), w); code != exitOK {
 				t.Errorf("exit code %d: %s", code, stderr)

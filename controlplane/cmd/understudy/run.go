@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 )
 
 // World is all that a run sees of the world around it.
@@ -25,6 +26,8 @@ type World struct {
 	Now func() time.Time
 	// Version is that of the program.
 	Version string
+	// Tap, if set, is what calls go through instead of a connection: tests see them.
+	Tap func(grpc.ClientConnInterface) grpc.ClientConnInterface
 }
 
 // getenv is the last value of a variable; "" when it is not set.

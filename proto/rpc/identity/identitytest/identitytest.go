@@ -42,6 +42,16 @@ func New(t testing.TB) *CA {
 	return &CA{t: t, key: key, Certificate: sign(t, template, template, &key.PublicKey, key)}
 }
 
+// Open is the CA of a control plane, in the folder ca of its state directory.
+func Open(t testing.TB, dir string) *CA {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &CA{t: t, key: pair.PrivateKey.(*ecdsa.PrivateKey), Certificate: pair.Leaf}
+}
+
 // Pool holds the root alone.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()

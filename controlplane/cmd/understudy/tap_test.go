@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// tapped is a connection whose requests are written to a file, one line each.
+type tapped struct {
+	grpc.ClientConnInterface
+	file string
+}
+
+// Invoke makes a unary call.
+func (t tapped) Invoke(ctx context.Context, method string, request, answer any,
+	options ...grpc.CallOption) error {
+	t.note(method, request)
+	return t.ClientConnInterface.Invoke(ctx, method, request, answer, options...)
+}
+
+// NewStream begins a streaming call.
+func (t tapped) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string,
+	options ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := t.ClientConnInterface.NewStream(ctx, desc, method, options...)
+	return tappedStream{stream, t, method}, err
+}
+
+type tappedStream struct {
+	grpc.ClientStream
+	tap    tapped
+	method string
+}
+
+// SendMsg sends a request.
+func (s tappedStream) SendMsg(request any) error {
+	s.tap.note(s.method, request)
+	return s.ClientStream.SendMsg(request)
+}
+
+// note writes a request, or panics: the test is at fault then.
+func (t tapped) note(method string, request any) {
+	raw, err := protojson.Marshal(request.(proto.Message))
+	if err != nil {
+		panic(err)
+	}
+	line := bytes.NewBufferString(path.Base(method) + " ")
+	if err := json.Compact(line, raw); err != nil {
+		panic(err)
+	}
+	file, err := os.OpenFile(t.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString(replaced(line.String(), ids...) + "\n"); err != nil {
+		panic(err)
+	}
+}
