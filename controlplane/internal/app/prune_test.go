@@ -3,35 +3,20 @@ package app
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "u.db"),
-		Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return st
-}
-
 func TestRecordsArePrunedByTheSettings(t *testing.T) {
 	t.Parallel()
-	st := openStore(t)
+	st := storetest.New(t)
 	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		return tx.JoinTokens().Insert(ctx, inventory.JoinToken{Hash: "h",
 			Expires: time.UnixMilli(1000)})
@@ -52,7 +37,7 @@ func TestRecordsArePrunedByTheSettings(t *testing.T) {
 // Two control planes, each with a certificate authority of its own, on one store.
 func TestASecondAuthorityOnOneStoreIsRefused(t *testing.T) {
 	t.Parallel()
-	st, log := openStore(t), slog.New(slog.DiscardHandler)
+	st, log := storetest.New(t), slog.New(slog.DiscardHandler)
 	start := func(dir string) error {
 		_, err := newRegistry(t.Context(), Config{StateDir: dir}, st, []string{"192.0.2.1:7440"},
 			func(string) {}, nil, log)

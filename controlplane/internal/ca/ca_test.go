@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -60,19 +61,15 @@ type house struct {
 func build(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: time.Now().Truncate(time.Second)}}
-	var err error
-	h.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(h.dir, "understudy.db"),
-		Now: h.clock.Now, Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	h.store = h.newStore("understudy.db")
 	h.registry = h.open()
 	return h
+}
+
+func (h *house) newStore(file string) *store.Store {
+	return storetest.New(h.t, func(cfg *store.Config) {
+		cfg.Path, cfg.Now = filepath.Join(h.dir, file), h.clock.Now
+	})
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

@@ -2,7 +2,6 @@ package ca_test
 
 import (
 	"context"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -24,17 +23,7 @@ func TestACertificateThatARestoreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.clock.forward(time.Minute)
-	empty, err := store.Open(t.Context(), store.Config{Path: filepath.Join(h.dir, "restored.db"),
-		Now: h.clock.Now, Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := empty.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	full := h.store
+	full, empty := h.store, h.newStore("restored.db")
 	h.store = empty
 	h.registry = h.open()
 	h.store = full

@@ -4,26 +4,21 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
 // Each agent is told once, one that is away when it is back, and all again after a move.
 func TestAgentsAreToldTheAddresses(t *testing.T) {
 	t.Parallel()
 	quiet := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "u.db"),
-		Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	err = st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+	st := storetest.New(t)
+	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		var all []error
 		for _, name := range []string{"db1", "db2", "new"} {
 			srv := inventory.Server{Name: name, State: inventory.ServerReady,

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
@@ -71,11 +71,7 @@ type purgeLab struct {
 
 func newPurgeLab(t *testing.T, on bool) *purgeLab {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.New(t)
 	l := &purgeLab{t: t, st: st, agent: &purgeAgent{expiry: host.BinlogExpiry(on)}}
 	l.p = NewPurging(query.Servers{Store: st}, purgeAgents{l.agent})
 	l.write(func(ctx context.Context, tx *store.Tx) error {

@@ -30,6 +30,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
@@ -65,7 +66,7 @@ func TestFigures(t *testing.T) {
 	source, err := identity.NewFiles(identity.FilesConfig{CA: filepath.Join(dir, "ca.pem"),
 		Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")})
 	must(t, err)
-	st := open(t)
+	st := storetest.New(t)
 	before := resident(t)
 	pool, err := agentpool.New(agentpool.Config{Addresses: nobody{}, Source: source, Port: port,
 		Logger: slog.New(slog.DiscardHandler)})
@@ -163,13 +164,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func open(t *testing.T) *store.Store {
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "x.db")})
-	must(t, err)
-	t.Cleanup(func() { _ = st.Close() })
-	return st
 }
 
 func resident(t *testing.T) int {

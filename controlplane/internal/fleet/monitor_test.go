@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/loop"
 )
 
@@ -153,10 +153,7 @@ const testBeat = 20 * time.Millisecond
 
 func watch(t *testing.T) *watched {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := storetest.New(t)
 	w := &watched{t: t, st: st, jobs: &runningJobs{ids: map[string]bool{}},
 		agents: &agents{now: map[string]replication.Observed{}, fault: map[string]error{},
 			hung: map[string]bool{}, closed: map[string]int{}}}
@@ -167,7 +164,7 @@ func watch(t *testing.T) *watched {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); m.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended; st.Close() })
+	t.Cleanup(func() { cancel(); <-ended })
 	return w
 }
 

@@ -2,10 +2,7 @@ package job_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
 type (
@@ -28,6 +26,9 @@ type (
 func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Parallel()
+	if _, err := storetest.Empty(); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, test)
 }
 
@@ -37,51 +38,9 @@ func bubbles(t *testing.T, name string, test func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { bubble(t, test) })
 }
 
-// emptyStore is the file of a store without records, for tests to begin with.
-var emptyStore []byte
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestMain(m *testing.M) {
-	var err error
-	if emptyStore, err = makeStore(); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m)
-}
-
-func makeStore() (file []byte, err error) {
-	dir, err := os.MkdirTemp("", "jobs")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path := filepath.Join(dir, "jobs.db")
-	st, err := store.Open(context.Background(), store.Config{Path: path, Logger: quiet()})
-	if err != nil {
-		return nil, err
-	}
-	if err := st.Close(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-func openStore(t testing.TB) *store.Store {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "jobs.db")
-	if err := os.WriteFile(path, emptyStore, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	st, err := store.Open(t.Context(), store.Config{Path: path, Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return st
-}
+func openStore(t testing.TB) *store.Store { t.Helper(); return storetest.New(t) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

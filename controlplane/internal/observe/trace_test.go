@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -118,11 +118,7 @@ func TestAJobIsATrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent := dialAgent(t)
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
+	st := storetest.New(t)
 	waits, restarted := make(chan struct{}, 100), make(chan struct{})
 	steps := []job.PlanStep[*store.Tx]{
 		{Kind: "ask", Handler: func(ctx context.Context, run *job.Run) (job.Outcome[*store.Tx],

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
@@ -39,11 +39,7 @@ func (idle) List(context.Context, job.Filter) ([]job.Job, string, error) { retur
 
 func verifier(t *testing.T, agents kit.Agents, servers ...inventory.Server) *Verifier {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
+	st := storetest.New(t)
 	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		for _, s := range servers {
 			if err := tx.Servers().Insert(ctx, &s); err != nil {

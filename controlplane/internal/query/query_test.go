@@ -3,26 +3,23 @@ package query_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
 // filled is a store with that many replicas, each with a volume and a snapshot.
 func filled(t *testing.T, count int) (st *store.Store, statements *atomic.Int64) {
 	t.Helper()
 	statements = &atomic.Int64{}
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"),
-		Trace: func(string) { statements.Add(1) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	err = st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+	st = storetest.New(t, func(cfg *store.Config) {
+		cfg.Trace = func(string) { statements.Add(1) }
+	})
+	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		for i := range count {
 			id := fmt.Sprintf("%03d", i)
 			v := inventory.Volume{ID: "v" + id, ProviderID: "vol-" + id, Server: "db" + id,

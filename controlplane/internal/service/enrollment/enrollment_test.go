@@ -25,6 +25,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -61,10 +62,7 @@ func newPlane(t *testing.T) *plane {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	p := &plane{t: t, address: listener.Addr().String()}
-	records, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "understudy.db"),
-		Logger: logger})
-	must(t, err)
-	t.Cleanup(func() { must(t, records.Close()) })
+	records := storetest.New(t)
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"),
 		Logger: logger})
 	must(t, err)

@@ -1,5 +1,5 @@
-// Package storetest is the conformance suite that every database under the store must pass. It is
-// imported from tests alone.
+// Package storetest is the conformance suite that every database under the store must pass, and
+// makes stores for the tests of others. It is imported from tests alone.
 package storetest
 
 import (

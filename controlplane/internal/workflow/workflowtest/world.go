@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -39,7 +40,7 @@ type World struct {
 func NewWorld(t testing.TB) *World {
 	t.Helper()
 	w := Outside(t)
-	w.Store = openStore(t)
+	w.Store = storetest.New(t)
 	return w
 }
 
