@@ -120,3 +120,20 @@ func TestLostConnectionNamesWhatSetsItUpAgain(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// TestLostVolumeNamesWhatMountsItAgain has a server whose device was pulled.
+func TestLostVolumeNamesWhatMountsItAgain(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{Remount: func(job string) []errs.Action {
+		return []errs.Action{errs.Call("RetryJob", "name", "jobs/"+job)}
+	}})
+	f.srv.Job = "7"
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		replication.Status{Answers: true, BinlogHistory: "one"})
+	f.last.Volume.DeviceGone = true
+	found := f.judge()
+	if len(found) != 1 || len(found[0].Hint.Actions) != 1 ||
+		found[0].Hint.Actions[0].Args["name"] != "jobs/7" {
+		t.Errorf("%+v", found)
+	}
+}

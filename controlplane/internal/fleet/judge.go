@@ -27,6 +27,7 @@ func (f *follower) judge() []replication.Finding {
 		Lineage: f.lineage, Namesake: f.namesake}
 	if f.srv.Job != "" {
 		expected.Reconnect = f.m.cfg.Reconnect(f.srv.Job)
+		expected.Remount = f.m.cfg.Remount(f.srv.Job)
 	}
 	for _, m := range f.srv.Mounts {
 		if m.Volume == f.srv.DataVolume && m.Volume != "" {

@@ -52,6 +52,9 @@ type MonitorConfig struct {
 	Differs func(server, volume string) ([]string, bool)
 	// Reconnect has the job that made a replica set its connection up again. nil: nothing does.
 	Reconnect func(job string) []errs.Action
+	// Remount has the job that made a server mount its volume again, and start MariaDB on it. nil:
+	// nothing does.
+	Remount func(job string) []errs.Action
 	// Beat is the longest time between two observations of an agent.
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
@@ -81,6 +84,9 @@ func NewMonitor(cfg MonitorConfig) *Monitor {
 	}
 	if cfg.Reconnect == nil {
 		cfg.Reconnect = func(string) []errs.Action { return nil }
+	}
+	if cfg.Remount == nil {
+		cfg.Remount = func(string) []errs.Action { return nil }
 	}
 	return &Monitor{cfg: cfg, followed: map[string]*follower{},
 		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}

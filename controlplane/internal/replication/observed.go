@@ -60,6 +60,8 @@ type Expected struct {
 	Paused bool
 	// Reconnect sets the replica's connection up again, and starts it.
 	Reconnect []errs.Action
+	// Remount mounts the server's volume again, and starts MariaDB on it.
+	Remount []errs.Action
 	// Namesake is another replica that its primary knows by its server_id; empty for none.
 	Namesake string
 	// Lineage is why its primary is not what it follows any more; empty when it is.
@@ -105,8 +107,11 @@ func (o Observed) judge(x Expected, role []Finding) []Finding {
 		if all[i].Hint.Empty() {
 			all[i].Hint = all[i].hint(x.Server)
 		}
-		if all[i].Code == ReplicationRefused || all[i].Code == ReplicationSettings {
+		switch all[i].Code {
+		case ReplicationRefused, ReplicationSettings:
 			all[i].Hint.Actions = append(slices.Clone(x.Reconnect), all[i].Hint.Actions...)
+		case VolumeLost:
+			all[i].Hint.Actions = slices.Clone(x.Remount)
 		}
 	}
 	return all

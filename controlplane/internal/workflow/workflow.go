@@ -18,6 +18,9 @@ import (
 // Reconnect are the calls that set the connection of a replica up again which that job made.
 func Reconnect(jobID string) []errs.Action { return replicate.Reconnect(jobID) }
 
+// Remount are the calls that mount the volume of a server again which that job made.
+func Remount(jobID string) []errs.Action { return provision.Remount(jobID) }
+
 // New makes a kit with all kinds of jobs.
 func New(cfg kit.Config) (*kit.Kit, error) {
 	k, err := kit.New(cfg)

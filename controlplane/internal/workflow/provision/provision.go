@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // KindCreatePrimary makes a primary.
@@ -116,6 +117,12 @@ func CopySteps() []kit.Step {
 			// Debian's start script may be at it too
 			Attempts: patient, Backoff: job.Backoff{First: time.Second}},
 	}
+}
+
+// Remount is the step of the job that made a server which starts MariaDB on it: it mounts the volume
+// before.
+func Remount(jobID string) []errs.Action {
+	return []errs.Action{kit.RetryStep(jobID, "start_mariadb")}
 }
 
 func mountStep(title string, attempt, timeout time.Duration) kit.Step {
