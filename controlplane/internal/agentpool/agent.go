@@ -7,13 +7,16 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 // How long a call may take when its request does not say. Each is more than the agent itself
 // allows, so that the agent's own error, which knows more, comes first.
 const (
-	lookLimit   = 30 * time.Second
+	// lookLimit leaves time to learn that the host is gone, as without power: that is waited for,
+	// and an agent that hangs is a failure.
+	lookLimit   = chassis.DeadAfter + answerGrace
 	changeLimit = 2 * time.Minute
 	// what goes over all files or blocks of a volume: a check, a change of owner
 	fileLimit      = time.Hour

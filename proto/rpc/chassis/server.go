@@ -38,6 +38,10 @@ const (
 	defaultHangsAfter = 2 * time.Minute
 )
 
+// DeadAfter is the longest time until a connection on which nothing comes back is given up: its
+// calls end with UNAVAILABLE then.
+const DeadAfter = keepaliveTime + keepaliveTimeout
+
 // Config is what a server needs. Listener (or Address), TLS and Rules have no default.
 type Config struct {
 	// Address is where to listen, host:port; used when Listener is nil.
