@@ -119,8 +119,8 @@ func CopySteps() []kit.Step {
 	}
 }
 
-// Remount is the step of the job that made a server which starts MariaDB on it: it mounts the volume
-// before.
+// Remount is the step of the job that made a server which starts MariaDB on it: it mounts the
+// volume before.
 func Remount(jobID string) []errs.Action {
 	return []errs.Action{kit.RetryStep(jobID, "start_mariadb")}
 }
